@@ -1,0 +1,11 @@
+# Firstcome: one Makefile, no recursion. `make help` lists what it can do.
+#   BUILD=release|asan|tsan   which instrumentation (objects live apart in build/$(BUILD))
+#   CC=gcc|clang              both are kept free of warnings
+.DEFAULT_GOAL := all
+BUILD ?= release
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+B := build/$(BUILD)$(if $(findstring clang,$(CC)),-clang)
+
+include mk/flags.mk
+include mk/rules.mk
+include mk/targets.mk

@@ -1,0 +1,77 @@
+# What a person types. A goal that needs packages installs them first and then calls this same Makefile for the
+# rest, because on a bare machine nothing may compile before they are there.
+MAKEFLAGS += --no-print-directory
+ifeq ($(MAKELEVEL)$(findstring -j,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
+endif
+
+# Where a stack lives. Given on the command line or in the environment they reach tools/stack as they are.
+RUN_DIR ?= .run
+STACK := BIN_DIR="$${BIN_DIR:-$(CURDIR)/$(B)/bin}" RUN_DIR='$(RUN_DIR)' tools/stack
+
+# The storm of incident 4.
+USERS ?= 2500
+QUANTITY ?= 500
+CONNECTIONS ?= 800
+
+HEADERS := $(wildcard common/*.h events/*.h $(SERVICES:%=%/*.h) bench/*.h bench/lib/*.h tests/lib/*.h)
+C_FILES := $(HEADERS) $(wildcard common/*.c events/*.c $(SERVICES:%=%/*.c) bench/*.c bench/lib/*.c tests/*.c tests/lib/*.c)
+
+.PHONY: all services bench-tools tests clean help up down status migrate storm test tidy hdr-check format
+
+all: services bench-tools ## build the services and the bench tools
+services: $(SERVICE_BINS)
+bench-tools: $(BENCH_BINS)
+tests: $(UNIT_BINS) $(SYSTEM_BINS)
+
+up: ## install what is missing, build, start everything, issue a first coupon
+	@tools/install run
+	@echo "==> Building (BUILD=$(BUILD))"
+	@$(MAKE) all
+	@$(STACK) up
+
+down: ## stop what `make up` started; the data stays
+	@$(STACK) down
+
+status: ## what runs, and where
+	@$(STACK) status
+
+migrate: ## apply new schema files to the running stack's database
+	@set -a; . '$(abspath $(RUN_DIR))/env'; schema/migrate
+
+storm: $(B)/bin/storm ## replay incident 4 on the running stack: USERS= QUANTITY= CONNECTIONS=
+	@. '$(abspath $(RUN_DIR))/env'; USERS='$(USERS)' QUANTITY='$(QUANTITY)' CONNECTIONS='$(CONNECTIONS)' $(B)/bin/storm
+
+# Everything is built before the first test runs: a test that waits on a deadline must not share the machine
+# with a compiler. clang only compiles; it is there for its warnings.
+test: ## install, build (gcc with release, asan, tsan; clang), tidy, run every test
+	@tools/install test
+	@echo "==> Building release, asan, tsan and with clang"
+	@$(MAKE) BUILD=release all tests
+	@$(MAKE) BUILD=release tidy
+	@$(MAKE) BUILD=asan all tests
+	@$(MAKE) BUILD=tsan all tests
+	@$(MAKE) BUILD=release CC=clang all tests
+	@tools/run-tests
+
+tidy: services hdr-check ## check the rules of CONTRIBUTING.md that a program can check
+	@BIN_DIR='$(CURDIR)/$(B)/bin' tools/tidy
+
+# Each header compiles alone, so that the order of includes never matters.
+hdr-check: $(HEADERS:%=$(B)/hdr/%.ok)
+$(B)/hdr/%.h.ok: %.h mk/flags.mk
+	@mkdir -p $(@D)
+	@echo '#include "$<"' | $(CC) $(CFLAGS) -fsyntax-only -x c -MMD -MP -MF $(@:.ok=.d) -MT $@ - \
+		|| { echo "$<:1: hdr-check: does not compile alone; include what it uses" >&2; exit 1; }
+	@touch $@
+-include $(HEADERS:%=$(B)/hdr/%.d)
+
+format: ## rewrite all C files with clang-format 14
+	@tools/install test
+	clang-format-14 -i $(C_FILES)
+
+clean: ## remove what was built
+	rm -rf build
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile mk/*.mk | sed -E 's/:.*## /\t/' | sort | expand -t 16

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# A private Redis below $RUN_DIR/redis: append-only file on, no eviction, three users, 127.0.0.1 only.
+
+redis_port() {
+    echo $((PORT_BASE + 4))
+}
+
+# Debian makes redis-server a link to a program that does several jobs; /proc shows the program's own name.
+redis_program() {
+    readlink -f "$(command -v redis-server)"
+}
+
+redis_pids() {
+    if [[ -d $RUN_DIR/redis/data ]]; then
+        pids_in "$RUN_DIR/redis/data" "$(basename "$(redis_program)")"
+    fi
+}
+
+redis_password_hash() {
+    printf '%s' "$(secret "redis-$1.password")" | sha256sum | cut -d' ' -f1
+}
+
+# The services may do what a client does, nothing that belongs to an operator; INFO and ROLE are how they tell
+# a primary from a replica and a full server from a healthy one.
+redis_config() {
+    local service_rights='~* &* -@all +@all -@dangerous -@admin +info +role'
+    cat <<END
+# Written by tools/stack at every start; what is not here is Redis's default.
+bind 127.0.0.1
+port $(redis_port)
+protected-mode yes
+daemonize no
+dir "$RUN_DIR/redis/data"
+logfile "$RUN_DIR/redis/log/redis.log"
+loglevel notice
+tcp-keepalive 60
+
+# Everything here can be rebuilt from the event log, so one second may be lost; what was read stays (I7).
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory ${REDIS_MAXMEMORY:-512mb}
+maxmemory-policy noeviction
+
+user default on #$(redis_password_hash default) ~* &* +@all
+user projector on #$(redis_password_hash projector) $service_rights
+user query on #$(redis_password_hash query) $service_rights
+END
+}
+
+redis_cli() {
+    REDISCLI_AUTH=$(secret redis-default.password) timeout 5 redis-cli -h 127.0.0.1 -p "$(redis_port)" "$@"
+}
+
+redis_accepts() {
+    [[ $(redis_cli ping 2>/dev/null) == PONG ]]
+}
+
+redis_start() {
+    command -v redis-server >/dev/null || die "redis-server is not installed; run: tools/install run"
+    local unchanged=yes
+    install -d -m 755 "$RUN_DIR/redis"
+    make_server_directory "$RUN_DIR/redis/data"
+    make_server_directory "$RUN_DIR/redis/log"
+    redis_config | server_config "$RUN_DIR/redis/redis.conf" || unchanged=
+    if [[ $unchanged && $(redis_pids) ]] && wait_until 5 redis_accepts; then
+        say "==> Redis is running on port $(redis_port)"
+        return
+    fi
+    redis_stop
+    require_port "$(redis_port)" Redis
+    redis_launch
+}
+
+redis_launch() {
+    say "==> Starting Redis on port $(redis_port)"
+    trim_log "$RUN_DIR/redis/log/redis.log"
+    : >"$RUN_DIR/log/redis-start.log"
+    detach_server "$RUN_DIR/log/redis-start.log" "$(command -v redis-server)" "$RUN_DIR/redis/redis.conf"
+    if ! wait_until "${REDIS_START_SECONDS:-60}" accepts_or_gone redis_accepts || ! redis_accepts; then
+        show_log "$RUN_DIR/log/redis-start.log"
+        show_log "$RUN_DIR/redis/log/redis.log"
+        die "Redis did not start"
+    fi
+    redis_pids >"$RUN_DIR/redis/pid"
+}
+
+redis_stop() {
+    stop_pids 15 redis_pids TERM KILL || die "Redis does not stop"
+    rm -f "$RUN_DIR/redis/pid"
+}
+
+# redis_url USER
+redis_url() {
+    printf 'redis://%s:%s@127.0.0.1:%d/0' "$1" "$(secret "redis-$1.password")" "$(redis_port)"
+}
