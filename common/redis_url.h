@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The URL of a Redis server, taken apart. Pure; only redis.c uses it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/bytes.h"
+
+enum { REDIS_URL_TEXT_MAX = 256, REDIS_DATABASE_MAX = 1000000 };
+
+/* Either path or host is set. Texts are percent-decoded; user and password are "" where absent. */
+struct redis_url {
+    char path[108]; /* as long as a Unix socket's address can be */
+    char host[REDIS_URL_TEXT_MAX];
+    uint16_t port;
+    int64_t database;
+    char user[REDIS_URL_TEXT_MAX], password[REDIS_URL_TEXT_MAX];
+};
+
+/* redis://[[user]:password@]host[:port][/db] (port 6379 where absent, IPv6 hosts in brackets), or
+ * unix:///path[?db=n&user=u&password=p]. false with a reason that never quotes the URL. */
+bool redis_url_parse(struct span text, struct redis_url *ret, const char **ret_reason) MUST_USE;

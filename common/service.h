@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every service process does the same way: signals, the common options, liveness, readiness, metrics. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/http.h"
+
+/* Options that every service has; embed as the first member of the service's own options struct. */
+struct service_options {
+    const char *bind_address;
+    int64_t port_base, port, http_threads, connections_max, connections_per_address_max, idle_timeout_s;
+    int64_t drain_ms;
+    const char *api_keys_file, *log_level;
+};
+extern const struct config_option service_option_table[];
+
+/* Readiness: a service is ready when every named part is. Parts are added at setup, set from any thread. */
+struct service_part; /* lives as long as the process */
+struct service_part *service_part_create(const char *name);
+void service_part_set(struct service_part *part, bool ready);
+bool service_ready(void);
+
+/* Blocks signals in every thread started afterwards, sets up logging and crypto. Call first in main, after
+ * config_parse. port == 0 in options means port_base + port_offset, which this resolves in place. */
+void service_setup(const char *name, uint16_t port_offset, struct service_options *options);
+/* Starts the HTTP server with the given routes plus /livez, /readyz, /metrics (open, no key). Exits the
+ * process with a log line when it cannot (bad key file, port taken). */
+struct http_server *service_serve(const struct service_options *options, const struct http_route *routes,
+                                  size_t routes_count, void *context);
+/* Blocks until SIGTERM or SIGINT; readiness then turns false. */
+void service_wait_for_stop(void);
+bool service_stopping(void);
