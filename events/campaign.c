@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fold of a campaign's events and its JSON. */
+#include "events/campaign.h"
+
+#include "common/json.h"
+#include "events/ids.h"
+
+static void campaign_begin(struct campaign *campaign, const struct event *event)
+{
+    CHECK(campaign->first == 0);
+    *campaign = (struct campaign){
+        .id = event->campaign_id,
+        .definition = event->campaign_created,
+        .created_at_us = event->recorded_at_us,
+        .first = event->position,
+        .released = event->campaign_created.released,
+        .state = CAMPAIGN_ACTIVE,
+    };
+}
+
+static void campaign_release(struct campaign *campaign, const struct stock_released *release)
+{
+    campaign->released += release->quantity;
+    CHECK(campaign->released <= campaign->definition.quantity); /* I1 */
+    if (release->plan_step == 0)
+        return;
+    CHECK(release->plan_step == campaign->plan_done + 1);
+    campaign->plan_done = release->plan_step;
+}
+
+void campaign_apply(struct campaign *campaign, const struct event *event)
+{
+    CHECK(event->position > campaign->position);
+    switch (event->type) {
+    case EVENT_CampaignCreated:
+        campaign_begin(campaign, event);
+        break;
+    case EVENT_StockReleased:
+        campaign_release(campaign, &event->stock_released);
+        break;
+    case EVENT_CampaignPaused:
+        campaign->state = CAMPAIGN_PAUSED;
+        break;
+    case EVENT_CampaignResumed:
+        campaign->state = CAMPAIGN_ACTIVE;
+        break;
+    case EVENT_CampaignClosed:
+        campaign->state = CAMPAIGN_CLOSED;
+        break;
+    case EVENT_CouponIssued:
+        CHECK(event->coupon_issued.sequence == campaign->issued + 1); /* I5 */
+        campaign->issued++;
+        CHECK(campaign->issued <= campaign->released); /* I1 */
+        break;
+    case EVENT_TYPE_END:
+        UNREACHABLE("decoding refuses unknown types");
+    }
+    campaign->position = event->position;
+}
+
+const char *campaign_status(const struct campaign *campaign, int64_t now_us)
+{
+    const struct campaign_created *is = &campaign->definition;
+    if (campaign->state == CAMPAIGN_CLOSED)
+        return "closed";
+    if (is->ends_at_us && now_us >= is->ends_at_us)
+        return "ended";
+    if (campaign->state == CAMPAIGN_PAUSED)
+        return "paused";
+    if (campaign->issued >= is->quantity)
+        return "sold_out";
+    return now_us < is->starts_at_us ? "scheduled" : "active";
+}
+
+bool campaign_has_tag(const struct campaign *campaign, struct span tag)
+{
+    for (size_t i = 0; i < campaign->definition.tags.count; i++)
+        if (span_equal(campaign->definition.tags.items[i], tag))
+            return true;
+    return false;
+}
+
+static void write_discount(struct buf *out, const struct campaign_created *is)
+{
+    json_open(out, "discount", '{');
+    if (is->discount_type == 0) {
+        json_put_string(out, "type", SPAN("percent"));
+        json_put_int(out, "percent", is->discount_value);
+        if (is->discount_max)
+            json_put_int(out, "max_amount", is->discount_max);
+    } else {
+        json_put_string(out, "type", SPAN("fixed"));
+        json_put_int(out, "amount", is->discount_value);
+    }
+    json_close(out, '}');
+}
+
+static void write_lists(struct buf *out, const struct campaign_created *is)
+{
+    json_open(out, "tags", '[');
+    for (size_t i = 0; i < is->tags.count; i++)
+        json_put_string(out, NULL, is->tags.items[i]);
+    json_close(out, ']');
+    json_open(out, "release_plan", '[');
+    for (size_t i = 0; i < is->release_plan.count; i++) {
+        json_open(out, NULL, '{');
+        json_put_time(out, "at", is->release_plan.items[i].at_us);
+        json_put_int(out, "quantity", is->release_plan.items[i].quantity);
+        json_close(out, '}');
+    }
+    json_close(out, ']');
+}
+
+static void write_definition(struct buf *out, const struct campaign_created *is)
+{
+    json_put_string(out, "name", is->name);
+    write_discount(out, is);
+    json_put_string(out, "currency", is->currency);
+    json_put_int(out, "min_order_amount", is->min_order_amount);
+    json_put_int(out, "quantity", is->quantity);
+    json_put_int(out, "per_user_limit", is->per_user_limit);
+    json_put_time(out, "starts_at", is->starts_at_us);
+    json_put_time(out, "ends_at", is->ends_at_us);
+    if (is->coupon_valid_days)
+        json_put_int(out, "coupon_valid_days", is->coupon_valid_days);
+    if (is->coupon_expires_at_us)
+        json_put_time(out, "coupon_expires_at", is->coupon_expires_at_us);
+    if (is->code_prefix.len)
+        json_put_string(out, "code_prefix", is->code_prefix);
+    write_lists(out, is);
+}
+
+void campaign_write_json(struct buf *out, const char *key, const struct campaign *campaign, int64_t now_us)
+{
+    json_open(out, key, '{');
+    json_put_string(out, "id", campaign->id);
+    json_put_string(out, "status", span_of(campaign_status(campaign, now_us)));
+    json_put_int(out, "issued", campaign->issued);
+    json_put_int(out, "remaining", campaign->released - campaign->issued);
+    json_put_int(out, "released", campaign->released);
+    json_put_int(out, "redeemed", campaign->redeemed);
+    write_definition(out, &campaign->definition);
+    json_put_time(out, "created_at", campaign->created_at_us);
+    json_open(out, "position", '{');
+    json_put_int(out, "slice", slice_of(campaign->id));
+    json_put_int(out, "position", campaign->position);
+    json_close(out, '}');
+    json_close(out, '}');
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A campaign as the fold of its events, and how it reads as JSON. Used to decide (command service), to
+ * project and to answer (query service), so that all three mean the same. Pure; the structs are plain values.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "events/codec.h"
+
+enum campaign_state { CAMPAIGN_ACTIVE = 1, CAMPAIGN_PAUSED = 2, CAMPAIGN_CLOSED = 3 };
+
+struct campaign {
+    struct span id;
+    struct campaign_created definition; /* borrowed texts and lists */
+    int64_t created_at_us;
+    int64_t first;    /* position of CampaignCreated */
+    int64_t position; /* position of its last event */
+    int64_t released, issued, redeemed;
+    int64_t plan_done; /* tranches of the release plan that were released */
+    enum campaign_state state;
+};
+
+/* Folds one event of this campaign in (I7: the same function everywhere). CampaignCreated fills an empty
+ * struct; the struct then borrows from the event. Asserts what decide() guarantees: dense sequences (I5),
+ * stock (I1). */
+void campaign_apply(struct campaign *campaign, const struct event *event);
+
+/* What a person would call it at that instant: scheduled, active, sold_out, paused, ended or closed. */
+const char *campaign_status(const struct campaign *campaign, int64_t now_us);
+bool campaign_has_tag(const struct campaign *campaign, struct span tag);
+
+/* The JSON object of design §9. `position` tells the reader's client where the state stands. */
+void campaign_write_json(struct buf *out, const char *key, const struct campaign *campaign, int64_t now_us);

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The catalogue of events: every type, its version, its fields and what they mean, as one table that the
+ * structs, the codec, the golden tests and the documentation are made from.
+ *
+ * Rules of evolution: a key is never reused and never changes its kind; a new field gets the next key and a
+ * default (absent = 0, empty); readers skip keys they do not know; what was written is never rewritten. A
+ * change that cannot be said this way is a new version of the type. events/golden/ holds the bytes of every
+ * type and version for ever.
+ *
+ * Kinds: INT (int64_t, 0..max), TEXT (span, at most max bytes), TEXTS (at most max texts of at most
+ * EVENT_TEXT_MAX bytes), RELEASES (at most max pairs of time and quantity).
+ * The envelope (slice, position, campaign, user, coupon, time, trace) are columns of the log, not fields. */
+#pragma once
+
+#include <stdint.h>
+
+#include "common/bytes.h"
+
+enum { EVENT_TEXT_MAX = 64, EVENT_DATA_MAX = 8192 };
+
+/* F(key, KIND, name, max, meaning) */
+#define CAMPAIGN_CREATED_FIELDS(F)                                                                       \
+    F(1, TEXT, name, 200, "what people call it")                                                         \
+    F(2, INT, discount_type, 1, "0 percent, 1 fixed amount")                                             \
+    F(3, INT, discount_value, MONEY_MAX, "percent 1..100, or the amount in minor units")                 \
+    F(4, INT, discount_max, MONEY_MAX, "cap of a percent discount in minor units, 0 none")               \
+    F(5, TEXT, currency, 3, "ISO 4217 code")                                                             \
+    F(6, INT, min_order_amount, MONEY_MAX, "smallest order it applies to, in minor units")               \
+    F(7, INT, quantity, QUANTITY_MAX, "coupons there will ever be")                                      \
+    F(8, INT, released, QUANTITY_MAX, "coupons that may be issued from the start")                       \
+    F(9, INT, per_user_limit, PER_USER_LIMIT_MAX, "coupons one user may hold")                           \
+    F(10, INT, starts_at_us, INT64_MAX, "issuing opens, 0 at once")                                      \
+    F(11, INT, ends_at_us, INT64_MAX, "issuing ends (exclusive), 0 never")                               \
+    F(12, INT, coupon_valid_days, 36500, "a coupon expires so many days after issue, 0 not by days")     \
+    F(13, INT, coupon_expires_at_us, INT64_MAX, "a coupon expires at this instant, 0 not by instant")    \
+    F(14, TEXTS, tags, TAGS_MAX, "labels for lists and rankings")                                        \
+    F(15, TEXT, code_prefix, CODE_PREFIX_MAX, "put before every code, with a dash")                      \
+    F(16, RELEASES, release_plan, RELEASE_PLAN_MAX, "stock released later: when and how much, in order") \
+    F(17, TEXT, created_by, EVENT_TEXT_MAX, "name of the API key that asked")
+
+#define STOCK_RELEASED_FIELDS(F)                                                                   \
+    F(1, INT, quantity, QUANTITY_MAX, "coupons that may be issued in addition")                    \
+    F(2, INT, plan_step, RELEASE_PLAN_MAX, "which tranche of the release plan, from 1; 0 by hand") \
+    F(3, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked, empty for the plan")
+
+#define ACTOR_FIELDS(F) F(1, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked")
+
+#define COUPON_ISSUED_FIELDS(F)                                                                  \
+    F(1, INT, sequence, QUANTITY_MAX, "place in the campaign, dense from 1")                     \
+    F(2, INT, nth, PER_USER_LIMIT_MAX, "the user's how-manyeth coupon of this campaign, from 1") \
+    F(3, INT, expires_at_us, INT64_MAX, "no longer valid from here on, 0 never")                 \
+    F(4, TEXT, code_prefix, CODE_PREFIX_MAX, "the campaign's, so that the code is a function of this event")
+
+/* X(id, version, Name, lower_name, UPPER_FIELDS, meaning) */
+#define EVENT_CATALOG(X)                                                                                \
+    X(1, 1, CampaignCreated, campaign_created, CAMPAIGN_CREATED_FIELDS, "a campaign exists")            \
+    X(2, 1, StockReleased, stock_released, STOCK_RELEASED_FIELDS, "more of its quantity may be issued") \
+    X(3, 1, CampaignPaused, campaign_paused, ACTOR_FIELDS, "issuing is refused until resumed")          \
+    X(4, 1, CampaignResumed, campaign_resumed, ACTOR_FIELDS, "issuing goes on")                         \
+    X(5, 1, CampaignClosed, campaign_closed, ACTOR_FIELDS, "issuing has ended for good")                \
+    X(6, 1, CouponIssued, coupon_issued, COUPON_ISSUED_FIELDS, "a user holds a coupon")
+
+/* Limits of the contract. */
+#define QUANTITY_MAX INT64_C(100000000)
+#define MONEY_MAX    INT64_C(1000000000000)
+enum {
+    PER_USER_LIMIT_MAX = 100,
+    TAGS_MAX = 16,
+    CODE_PREFIX_MAX = 12,
+    RELEASE_PLAN_MAX = 100,
+    CAMPAIGN_ID_MAX = 64,
+    USER_ID_MAX = 128,
+};
+
+struct text_list {
+    const struct span *items;
+    size_t count;
+};
+
+struct release {
+    int64_t at_us, quantity;
+};
+
+struct release_list {
+    const struct release *items;
+    size_t count;
+};
+
+#define EVENT_MEMBER_INT(name)      int64_t name;
+#define EVENT_MEMBER_TEXT(name)     struct span name;
+#define EVENT_MEMBER_TEXTS(name)    struct text_list name;
+#define EVENT_MEMBER_RELEASES(name) struct release_list name;
+
+#define EVENT_MEMBER(key, kind, name, max, meaning) EVENT_MEMBER_##kind(name)
+#define EVENT_STRUCT(id, version, Name, lower, FIELDS, meaning) \
+    struct lower {                                              \
+        FIELDS(EVENT_MEMBER)                                    \
+    };
+EVENT_CATALOG(EVENT_STRUCT)
+
+#define EVENT_ENUM(id, version, Name, lower, FIELDS, meaning) EVENT_##Name = id,
+enum event_type { EVENT_CATALOG(EVENT_ENUM) EVENT_TYPE_END };

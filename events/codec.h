@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* MessagePack: event payloads, bus hints and read-model records to bytes and back. Payloads are maps with
+ * small integer keys, ascending, without the fields that have their default; so one payload has one encoding.
+ * The only file that knows msgpack-c. Decoding trusts nothing: every length and value is checked against the
+ * catalogue. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/mem.h"
+#include "events/event.h"
+
+struct event_field {
+    int key;
+    enum { FIELD_INT, FIELD_TEXT, FIELD_TEXTS, FIELD_RELEASES } kind;
+    size_t offset; /* into the payload struct */
+    int64_t max;
+    const char *name, *meaning;
+};
+
+struct event_description {
+    enum event_type type;
+    int16_t version;
+    const char *name, *meaning;
+    const struct event_field *fields;
+    size_t fields_count;
+};
+
+/* NULL for a type this build does not know. Never NULL for 1..EVENT_TYPE_END-1. */
+const struct event_description *event_describe(int type);
+
+/* Encodes event->payload of event->type. Values must be inside the catalogue's bounds (checked: a bug,
+ * aborts). */
+void event_encode(const struct event *event, struct buf *out);
+
+enum codec_status {
+    CODEC_OK,
+    CODEC_UNKNOWN_TYPE, /* a type or version from the future: the reader is older than the log */
+    CODEC_CORRUPT,      /* not what any version of this program wrote */
+};
+
+/* Fills the payload from event->data by event->type and event->version; fields not in the bytes get their
+ * default. Texts are borrowed from event->data, lists are in `arena`. */
+enum codec_status event_decode(struct event *event, struct arena *arena) MUST_USE;
+
+/* The coupon record of the read models: what schema/redis_keys.def calls COUPONS. An array, because it is
+ * written a hundred million times and a rebuild can change it: [campaign, user, sequence, nth, issued at µs,
+ * expires at µs, code prefix]. The slice and position are in the key and field. */
+void coupon_record_encode(const struct event *issued, struct buf *out); /* a decoded CouponIssued */
+/* Makes a decoded CouponIssued of it again (without trace and data); texts borrowed from `record`.
+ * `ret->slice` and `ret->position` are left to the caller. */
+bool coupon_record_decode(struct span record, struct event *ret) MUST_USE;
+
+/* "look now": a slice has events up to this position. */
+struct hint {
+    int16_t slice;
+    int64_t position;
+};
+void hint_encode(const struct hint *hint, struct buf *out);
+bool hint_decode(struct span message, struct hint *ret) MUST_USE;

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading the log from PostgreSQL, by slice and position, and the hash chain over it. The SQL is here so that
+ * every reader sees the same columns; the connection and its waits belong to the caller. */
+#pragma once
+
+#include "common/crypto.h"
+#include "common/pg.h"
+#include "events/codec.h"
+
+/* $1 slice, $2 after which position, $3 at most how many. Rows in position order. */
+#define LOG_COLUMNS                                                                                          \
+    "e.position, e.type, e.version, e.campaign_id, e.user_id, e.coupon_id, e.recorded_at, e.trace, e.data, " \
+    "e.slice"
+#define LOG_READ_SQL                                                                                \
+    "SELECT " LOG_COLUMNS " FROM event e WHERE e.slice = $1::smallint AND e.position > $2::bigint " \
+    "ORDER BY e.slice, e.position LIMIT $3::bigint"
+enum { LOG_COLUMN_COUNT = 10 };
+
+void event_log_read_args(struct pg_args *args, int16_t slice, int64_t after, int64_t limit);
+
+/* Row `row` of a result whose columns from `column` on are LOG_COLUMNS, decoded. Borrows from rows and arena.
+ */
+enum codec_status event_log_row(const struct pg_rows *rows, int row, int column, struct arena *arena,
+                                struct event *ret) MUST_USE;
+
+/* The hash chain (I12): chain(batch) = BLAKE2b-256(chain before ‖ each event's canonical bytes in order). The
+ * canonical bytes of an event are its envelope and data, each part as 8-byte big-endian length and bytes
+ * (length 2^64-1 and no bytes for an absent one), numbers as 8-byte big-endian. So no two different logs have
+ * the same bytes. */
+struct log_chain {
+    struct crypto_hasher hasher;
+};
+void log_chain_begin(struct log_chain *chain, const uint8_t before[32]);
+void log_chain_add(struct log_chain *chain, const struct event *event); /* with event->data encoded */
+void log_chain_end(struct log_chain *chain, uint8_t ret[32]);

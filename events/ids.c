@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ids, codes and tokens: their grammar and how they are derived. */
+#include "events/ids.h"
+
+enum {
+    SLICE_BITS = 4,
+    POSITION_BITS = 41, /* 2.2e12 events per slice */
+    MAC_BYTES = 10,
+    PLACE_CHARS = 9, /* 45 bits */
+    MAC_CHARS = 16,  /* 80 bits */
+    CODE_CHARS = PLACE_CHARS + MAC_CHARS,
+    CODE_GROUP = 5,
+};
+_Static_assert(SLICE_BITS + POSITION_BITS == 5 * PLACE_CHARS, "the place fills its characters");
+_Static_assert(8 * MAC_BYTES == 5 * MAC_CHARS, "the MAC fills its characters");
+_Static_assert(CODE_CHARS + CODE_CHARS / CODE_GROUP - 1 + 1 + CODE_PREFIX_MAX == COUPON_CODE_MAX,
+               "longest code");
+
+static const char crockford[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+static bool is_lower_or_digit(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+static bool dashed_lower(struct span text, size_t len_max)
+{
+    if (text.len < 1 || text.len > len_max || !is_lower_or_digit(text.ptr[0]))
+        return false;
+    for (size_t i = 1; i < text.len; i++)
+        if (!is_lower_or_digit(text.ptr[i]) && text.ptr[i] != '-')
+            return false;
+    return true;
+}
+
+bool campaign_id_valid(struct span id)
+{
+    return dashed_lower(id, CAMPAIGN_ID_MAX);
+}
+
+bool tag_valid(struct span tag)
+{
+    return dashed_lower(tag, 32);
+}
+
+bool user_id_valid(struct span id)
+{
+    return id.len >= 1 && id.len <= USER_ID_MAX && utf8_valid(id) && !text_has_control(id);
+}
+
+bool code_prefix_valid(struct span prefix)
+{
+    if (prefix.len < 1 || prefix.len > CODE_PREFIX_MAX)
+        return false;
+    for (size_t i = 0; i < prefix.len; i++) {
+        char c = prefix.ptr[i];
+        if (!(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9'))
+            return false;
+    }
+    return true;
+}
+
+int16_t slice_of(struct span campaign_id)
+{
+    uint8_t hash[16];
+    crypto_hash(NULL, campaign_id, hash, sizeof hash);
+    return hash[0] & (SLICE_COUNT - 1);
+}
+
+void campaign_id_generate(struct buf *out, struct span api_key_name, struct span idempotency_key)
+{
+    struct buf name;
+    uint8_t hash[16];
+    buf_init(&name, 1024);
+    buf_append_text(&name, "campaign id");
+    buf_append_char(&name, '\0');
+    buf_append_span(&name, api_key_name);
+    buf_append_char(&name, '\0');
+    buf_append_span(&name, idempotency_key);
+    CHECK(!name.overflow);
+    crypto_hash(NULL, buf_span(&name), hash, sizeof hash);
+    buf_deinit(&name);
+    buf_append_text(out, "c-");
+    for (size_t bit = 0; bit < 26 * 5; bit += 5) {
+        unsigned value = 0;
+        for (size_t i = bit; i < bit + 5; i++)
+            value = value << 1 | (i < 128 ? (unsigned)hash[i / 8] >> (7 - i % 8) & 1u : 0u);
+        char c = crockford[value];
+        buf_append_char(out, (char)(c >= 'A' ? c - 'A' + 'a' : c));
+    }
+}
+
+void coupon_id_write(struct buf *out, struct position at)
+{
+    buf_append_char(out, 'c');
+    buf_append_i64(out, at.slice);
+    buf_append_char(out, '-');
+    buf_append_i64(out, at.position);
+}
+
+/* "<slice><separator><position>" */
+static bool place_parse(struct span text, char separator, struct position *ret)
+{
+    uint64_t slice, position;
+    struct span head = span_cut(&text, separator);
+    if (!parse_u64(head, SLICE_COUNT - 1, &slice) ||
+        !parse_u64(text, (UINT64_C(1) << POSITION_BITS) - 1, &position))
+        return false;
+    *ret = (struct position){(int16_t)slice, (int64_t)position};
+    return true;
+}
+
+bool coupon_id_parse(struct span id, struct position *ret)
+{
+    if (id.len < 1 || id.len > COUPON_ID_MAX || id.ptr[0] != 'c')
+        return false;
+    return place_parse((struct span){id.ptr + 1, id.len - 1}, '-', ret) && ret->position > 0;
+}
+
+static uint64_t place_bits(struct position at)
+{
+    CHECK(at.slice >= 0 && at.slice < SLICE_COUNT && at.position > 0 &&
+          at.position < INT64_C(1) << POSITION_BITS);
+    return (uint64_t)at.slice << POSITION_BITS | (uint64_t)at.position;
+}
+
+static void code_mac(const uint8_t *key, uint64_t place, struct span prefix, uint8_t ret[MAC_BYTES])
+{
+    uint8_t message[8 + CODE_PREFIX_MAX];
+    CHECK(prefix.len <= CODE_PREFIX_MAX);
+    for (size_t i = 0; i < 8; i++)
+        message[i] = (uint8_t)(place >> (56 - 8 * i));
+    if (prefix.len)
+        memcpy(message + 8, prefix.ptr, prefix.len);
+    crypto_hash(key, (struct span){(const char *)message, 8 + prefix.len}, ret, MAC_BYTES);
+}
+
+void coupon_code_write(struct buf *out, const uint8_t key[CRYPTO_KEY_BYTES], struct position at,
+                       struct span prefix)
+{
+    uint64_t place = place_bits(at);
+    uint8_t mac[MAC_BYTES];
+    char chars[CODE_CHARS];
+    code_mac(key, place, prefix, mac);
+    for (size_t i = 0; i < PLACE_CHARS; i++)
+        chars[i] = crockford[place >> (5 * (PLACE_CHARS - 1 - i)) & 31];
+    for (size_t i = 0; i < MAC_CHARS; i++) {
+        size_t bit = 5 * i;
+        unsigned two = (unsigned)mac[bit / 8] << 8 | (bit / 8 + 1 < MAC_BYTES ? mac[bit / 8 + 1] : 0u);
+        chars[PLACE_CHARS + i] = crockford[two >> (11 - bit % 8) & 31];
+    }
+    if (prefix.len) {
+        buf_append_span(out, prefix);
+        buf_append_char(out, '-');
+    }
+    for (size_t i = 0; i < CODE_CHARS; i++) {
+        if (i && i % CODE_GROUP == 0)
+            buf_append_char(out, '-');
+        buf_append_char(out, chars[i]);
+    }
+}
+
+/* A character as Crockford reads it: upper case, O is 0, I and L are 1. */
+static char crockford_canonical(char c)
+{
+    if (c >= 'a' && c <= 'z')
+        c = (char)(c - 'a' + 'A');
+    return c == 'O' ? '0' : c == 'I' || c == 'L' ? '1' : c;
+}
+
+/* The place that the first nine characters of a canonical body say, whoever wrote them. */
+static bool code_place(struct span body, struct position *ret)
+{
+    uint64_t place = 0;
+    for (size_t i = 0; i < PLACE_CHARS; i++) {
+        char c = body.ptr[i + i / CODE_GROUP]; /* skips the dash after each group */
+        const char *at = c ? strchr(crockford, c) : NULL;
+        if (!at)
+            return false;
+        place = place << 5 | (uint64_t)(at - crockford);
+    }
+    *ret = (struct position){(int16_t)(place >> POSITION_BITS),
+                             (int64_t)(place & ((UINT64_C(1) << POSITION_BITS) - 1))};
+    return ret->position > 0;
+}
+
+bool coupon_code_parse(struct span code, const uint8_t key[CRYPTO_KEY_BYTES], struct position *ret)
+{
+    enum { BODY = CODE_CHARS + CODE_CHARS / CODE_GROUP - 1 };
+    char given[COUPON_CODE_MAX];
+    if (code.len < BODY || code.len > COUPON_CODE_MAX || code.len == BODY + 1)
+        return false;
+    size_t prefix_len = code.len > BODY ? code.len - BODY - 1 : 0;
+    for (size_t i = 0; i < code.len; i++) {
+        char c = code.ptr[i];
+        /* The prefix is any of A-Z0-9, so O, I and L are themselves there. */
+        char upper = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+        given[i] = i < prefix_len ? upper : crockford_canonical(c);
+    }
+    struct span prefix = {given, prefix_len};
+    struct position at;
+    if ((prefix_len && !code_prefix_valid(prefix)) ||
+        !code_place((struct span){given + code.len - BODY, BODY}, &at))
+        return false;
+    /* Writing the one code this place can have and comparing the whole is simpler than decoding the MAC. */
+    struct buf expected;
+    buf_init(&expected, COUPON_CODE_MAX);
+    coupon_code_write(&expected, key, at, prefix);
+    bool genuine = expected.len == code.len && crypto_equal(expected.data, given, code.len);
+    buf_deinit(&expected);
+    if (genuine)
+        *ret = at;
+    return genuine;
+}
+
+void consistency_token_write(struct buf *out, struct position at)
+{
+    buf_append_text(out, "v1.");
+    buf_append_i64(out, at.slice);
+    buf_append_char(out, '.');
+    buf_append_i64(out, at.position);
+}
+
+bool consistency_token_parse(struct span token, struct position *ret)
+{
+    if (token.len > CONSISTENCY_TOKEN_MAX || !span_starts(token, SPAN("v1.")))
+        return false;
+    return place_parse((struct span){token.ptr + 3, token.len - 3}, '.', ret);
+}

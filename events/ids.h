@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names of things, shared by all services: which slice a campaign lives in, coupon ids, coupon codes,
+ * consistency tokens, generated campaign ids, and the rules outside ids must obey. Pure functions,
+ * thread-safe. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/crypto.h"
+#include "events/event.h"
+
+/* Where something is in the log. */
+struct position {
+    int16_t slice;
+    int64_t position;
+};
+
+enum { COUPON_ID_MAX = 24, COUPON_CODE_MAX = CODE_PREFIX_MAX + 1 + 29, CONSISTENCY_TOKEN_MAX = 24 };
+
+bool campaign_id_valid(struct span id);     /* [a-z0-9][a-z0-9-]{0,63} */
+bool user_id_valid(struct span id);         /* 1..128 bytes UTF-8 without control characters */
+bool code_prefix_valid(struct span prefix); /* [A-Z0-9]{1,12} */
+bool tag_valid(struct span tag);            /* [a-z0-9][a-z0-9-]{0,31} */
+
+/* The slice of a campaign: low 4 bits of the first byte of BLAKE2b-128 of its id. Fixed for ever. */
+int16_t slice_of(struct span campaign_id);
+
+/* The id of a campaign created without one: a function of who asked and of the Idempotency-Key, so that a
+ * retry means the same campaign. 28 characters, "c-" and 26 of base32. */
+void campaign_id_generate(struct buf *out, struct span api_key_name, struct span idempotency_key);
+
+/* A coupon's id says where its CouponIssued is: "c<slice>-<position>". Not a secret. */
+void coupon_id_write(struct buf *out, struct position at);
+bool coupon_id_parse(struct span id, struct position *ret) MUST_USE;
+
+/* A coupon's code: "[PREFIX-]XXXXX-XXXXX-XXXXX-XXXXX-XXXXX" in Crockford's base32. 45 bits say where it is,
+ * the other 80 are a keyed BLAKE2b over place and prefix: nobody can guess one, and looking one up needs no
+ * index. */
+void coupon_code_write(struct buf *out, const uint8_t key[CRYPTO_KEY_BYTES], struct position at,
+                       struct span prefix);
+/* Case-insensitive, O=0, I=L=1 as Crockford says. false when it is not a code this key made. The prefix is
+ * checked too: it is part of what the MAC covers. */
+bool coupon_code_parse(struct span code, const uint8_t key[CRYPTO_KEY_BYTES], struct position *ret) MUST_USE;
+
+/* Opaque to clients; "v1.<slice>.<position>". */
+void consistency_token_write(struct buf *out, struct position at);
+bool consistency_token_parse(struct span token, struct position *ret) MUST_USE;

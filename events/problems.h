@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The problems of the coupon business, shared by the write and the read API so that one code means one thing.
+ */
+#pragma once
+
+#include "common/problem.h"
+
+#define COUPON_PROBLEMS(X)                                                                                  \
+    X(idempotency_key_missing, "idempotency-key-missing", 400, false, "This call needs an Idempotency-Key") \
+    X(idempotency_key_invalid, "idempotency-key-invalid", 400, false,                                       \
+      "An Idempotency-Key is 1 to 255 visible ASCII characters")                                            \
+    X(idempotency_key_reused, "idempotency-key-reused", 422, false,                                         \
+      "This Idempotency-Key was used with another payload")                                                 \
+    X(in_flight, "in-flight", 409, true, "A request with this Idempotency-Key is still being processed")    \
+    X(invalid_id, "invalid-id", 400, false, "The id is not of the allowed form")                            \
+    X(invalid_user_id, "invalid-user-id", 400, false, "The user id is not of the allowed form")             \
+    X(invalid_discount, "invalid-discount", 400, false, "The discount does not make sense")                 \
+    X(invalid_window, "invalid-window", 400, false, "The times contradict each other")                      \
+    X(invalid_quantity, "invalid-quantity", 400, false, "The quantities contradict each other")             \
+    X(invalid_cursor, "invalid-cursor", 400, false, "The cursor was not made by this call")                 \
+    X(invalid_token, "invalid-token", 400, false, "The Consistency-Token is not valid")                     \
+    X(unknown_campaign, "unknown-campaign", 404, false, "There is no such campaign")                        \
+    X(unknown_coupon, "unknown-coupon", 404, false, "There is no such coupon")                              \
+    X(campaign_exists, "campaign-exists", 409, false, "A campaign with this id exists already")             \
+    X(sold_out, "sold-out", 409, false, "All coupons that were released are issued")                        \
+    X(already_issued, "already-issued", 409, false, "This user holds as many coupons as allowed")           \
+    X(paused, "paused", 409, true, "The campaign is paused")                                                \
+    X(not_started, "not-started", 409, true, "The campaign has not started")                                \
+    X(exceeds_quantity, "exceeds-quantity", 409, false, "More would be released than the campaign has")     \
+    X(ended, "ended", 410, false, "The campaign has ended")                                                 \
+    X(store_unavailable, "store-unavailable", 503, true, "The event store cannot be reached")               \
+    X(outcome_unknown, "outcome-unknown", 504, true,                                                        \
+      "The outcome is not known yet; send the same request with the same Idempotency-Key")
+
+COUPON_PROBLEMS(PROBLEM_DECLARE)
