@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rendering answers of the write API. Runs on a committer's thread after COMMIT, or on an HTTP thread for
+ * what never got that far. */
+#include "command-service/answer.h"
+
+#include "events/problems.h"
+
+void answer_problem(struct command *command, const struct problem *problem, int64_t retry_after_ms)
+{
+    struct http_request *request = command->request;
+    command->request = NULL;
+    http_problem(request, &(struct problem_detail){.problem = problem, .retry_after_ms = retry_after_ms});
+}
+
+static void add_token(struct http_request *request, struct position at)
+{
+    struct buf token;
+    if (at.position == 0)
+        return;
+    buf_init(&token, CONSISTENCY_TOKEN_MAX);
+    consistency_token_write(&token, at);
+    http_add_header(request, "Consistency-Token", buf_span(&token));
+    buf_deinit(&token);
+}
+
+static void add_location(struct http_request *request, struct span campaign_id)
+{
+    struct buf location;
+    buf_init(&location, 32 + CAMPAIGN_ID_MAX);
+    buf_append_text(&location, "/v1/campaigns/");
+    buf_append_span(&location, campaign_id);
+    http_add_header(request, "Location", buf_span(&location));
+    buf_deinit(&location);
+}
+
+void answer_verdict(struct command *command, const struct verdict *verdict,
+                    const uint8_t code_key[CRYPTO_KEY_BYTES])
+{
+    struct http_request *request = command->request;
+    struct buf *body = http_reply_body(request);
+    command->request = NULL;
+    if (verdict->refusal) {
+        http_problem(request,
+                     &(struct problem_detail){.problem = verdict->refusal, .extension = verdict->held_ids});
+        return;
+    }
+    add_token(request, verdict->token);
+    if (verdict->replayed)
+        http_add_header(request, "Idempotency-Replayed", SPAN("true"));
+    if (command->kind == COMMAND_CREATE)
+        add_location(request, command->campaign_id);
+    if (verdict->body.ptr)
+        buf_append_span(body, verdict->body);
+    else
+        coupon_write_json(body, NULL, &verdict->coupon, code_key,
+                          0); /* 0: as it was when issued, so a retry gets the
+                                 same bytes whenever it comes (I4) */
+    http_reply(request, verdict->status);
+}

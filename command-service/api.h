@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The write API (design §9): from HTTP requests to commands in their slice's queue. Runs on HTTP threads,
+ * never blocks. */
+#pragma once
+
+#include "command-service/committer.h"
+
+struct api {
+    struct committers *committers;
+    int64_t request_deadline_ms;
+};
+
+/* Handlers get a struct api as context. */
+extern const struct http_route api_routes[];
+extern const size_t api_routes_count;

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commands of one transaction: what was loaded for them, what was decided, what is to be written. All
+ * commands are of one slice. The store fills the loaded part, batch_decide() computes the rest without I/O,
+ * so that the heart of the service is tested without a database. Used by one thread; everything lives in the
+ * batch's arena until batch_reset. */
+#pragma once
+
+#include "command-service/decide.h"
+#include "common/map.h"
+#include "common/pg.h"
+#include "events/coupon.h"
+
+enum { BATCH_MAX = 1024, BATCH_RESULTS_MAX = 8 };
+
+struct loaded_campaign {
+    struct campaign campaign;
+    bool exists, is_new, changed;
+    int64_t run_first_sequence, run_first_position,
+        run_last_position; /* coupons issued in this batch; 0 none */
+};
+
+/* An idempotency row: of an earlier transaction (loaded) or to be written. */
+struct request_record {
+    uint8_t fingerprint[FINGERPRINT_BYTES];
+    int status;
+    int64_t position;    /* of the event that is the effect, 0 where the answer is kept */
+    struct span answer;  /* absent where it is rendered from the event */
+    struct event issued; /* CouponIssued at `position`, once loaded */
+};
+
+/* What to answer, once the transaction is committed. */
+struct verdict {
+    const struct problem *refusal; /* NULL: took effect */
+    struct span held_ids;          /* with already-issued: JSON array of coupon ids */
+    int status;
+    struct span body; /* JSON; absent where `coupon` is the answer */
+    struct coupon coupon;
+    bool replayed;
+    struct position token; /* position 0: none */
+};
+
+struct batch {
+    struct arena arena;
+    int16_t slice;
+    size_t count;
+    struct command *commands[BATCH_MAX];
+    struct verdict verdicts[BATCH_MAX];
+
+    /* Loaded, under the lock. Lists are in the order they were asked for. */
+    int64_t head, now_us;
+    uint8_t chain[32];
+    struct map campaigns; /* campaign id -> struct loaded_campaign */
+    struct loaded_campaign *campaign_list[BATCH_MAX];
+    size_t campaigns_count;
+    struct map holdings; /* campaign id, NUL, user id -> struct holding */
+    struct holding *holding_list[BATCH_MAX];
+    struct span holding_campaigns[BATCH_MAX], holding_users[BATCH_MAX];
+    size_t holdings_count;
+    struct request_record *records[BATCH_MAX];  /* per command; NULL: not seen before */
+    struct pg_rows *results[BATCH_RESULTS_MAX]; /* what the above borrows from */
+    size_t results_count;
+
+    /* Decided. */
+    struct event *events;
+    size_t events_count, events_capacity;
+    struct request_record *writes[BATCH_MAX]; /* per command; NULL: leaves no row */
+    struct buf scratch;
+};
+
+struct batch *batch_create(void);
+void batch_destroy(struct batch *batch);
+/* Takes the commands of a list (keeps pointers, not ownership) and lists what must be loaded for them. */
+void batch_begin(struct batch *batch, struct command *list);
+/* Decides every command in order. Pure: reads the loaded part, writes the decided part and the verdicts. */
+void batch_decide(struct batch *batch);
+bool batch_has_writes(const struct batch *batch);
+void batch_reset(struct batch *batch);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Life and death of a command. */
+#include "command-service/command.h"
+
+enum { COMMAND_ARENA_MAX = 64 * 1024 };
+_Static_assert(sizeof(struct request_id) == REQUEST_KEY_BYTES + 8, "compared as bytes, so no padding");
+
+struct command *command_create(enum command_kind kind, struct http_request *request)
+{
+    struct command *command = mem_zalloc(sizeof *command);
+    command->kind = kind;
+    command->request = request;
+    arena_init(&command->arena, COMMAND_ARENA_MAX);
+    return command;
+}
+
+void command_destroy(struct command *command)
+{
+    if (!command)
+        return;
+    CHECK(!command->request);
+    json_destroy(command->doc);
+    arena_deinit(&command->arena);
+    mem_free(command);
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commit loop: take, lock and load, decide, append and commit, answer.
+ *
+ * What happens if the process dies: before COMMIT nothing is durable and nobody was answered; after COMMIT
+ * and before the answer, the client retries with its key and gets the answer from the idempotency row. What
+ * happens if PostgreSQL is slow, frozen or gone: every exchange has a deadline below the commands'; the batch
+ * goes back in front of its queue and is decided again. When the COMMIT had been sent its commands are
+ * marked, so that past their deadline they are answered outcome-unknown (504) and never a guess. */
+#include "command-service/committer.h"
+
+#include <pthread.h>
+
+#include "command-service/answer.h"
+#include "command-service/store.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "events/problems.h"
+
+enum {
+    EXCHANGE_MS = 1000,      /* longest load or commit; statement_timeout is below it */
+    EXCHANGE_FLOOR_MS = 300, /* a command with less time than this left is not begun */
+    CONNECT_MS = 500,
+    IDLE_WAIT_MS = 200,
+    BACKOFF_MIN_MS = 20,
+    BACKOFF_MAX_MS = 250,  /* the service is back within a second of the database (design §6) */
+    UNAVAILABLE_AFTER = 3, /* failed connects before new commands are refused at once */
+};
+
+struct committer {
+    pthread_t thread;
+    const struct committer_options *options;
+    struct inbox *inbox;
+    struct store *store;
+    struct batch *batch;
+    struct committers *all;
+    bool counted; /* in all->connected */
+    unsigned failed_connects;
+    size_t one_by_one; /* > 0: so many commands are committed alone, to find the one the store refuses */
+};
+
+struct committers {
+    struct committer_options options;
+    struct service_part *ready; /* when every committer is connected */
+    pthread_mutex_t
+        lock; /* guards connected and the setting of ready, so that the last one to tell is right */
+    size_t connected;
+    struct committer *list;
+};
+
+static struct {
+    struct metric *batch_size, *commit_seconds, *issued, *accepted, *refused, *replayed,
+        *store_errors[STORE_BROKEN + 1];
+} metrics;
+
+static void metrics_setup(void)
+{
+    static const char *const classes[STORE_BROKEN + 1] = {
+        [STORE_LOST] = "class=\"lost\"",     [STORE_UNKNOWN] = "class=\"unknown\"",
+        [STORE_BUSY] = "class=\"busy\"",     [STORE_FULL] = "class=\"full\"",
+        [STORE_BROKEN] = "class=\"broken\"",
+    };
+    metrics.batch_size = metric_histogram_count("coupon_batch_commands", "Commands per transaction", NULL);
+    metrics.commit_seconds =
+        metric_histogram_seconds("coupon_commit_seconds", "Lock to COMMIT, per transaction", NULL);
+    metrics.issued = metric_counter("coupon_issued_total", "Coupons issued by this process", NULL);
+    metrics.accepted = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"accepted\"");
+    metrics.refused = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"refused\"");
+    metrics.replayed = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"replayed\"");
+    for (size_t i = STORE_LOST; i <= STORE_BROKEN; i++)
+        metrics.store_errors[i] =
+            metric_counter("coupon_store_errors_total", "Failed transactions by class", classes[i]);
+}
+
+/* Answers a list with one problem and frees it. */
+static void fail_all(struct committer *self, struct command *list, const struct problem *problem,
+                     int64_t retry_after_ms)
+{
+    while (list) {
+        struct command *command = list;
+        list = command->next;
+        inbox_done(self->inbox, command);
+        answer_problem(command, command->commit_was_sent ? &problem_outcome_unknown : problem,
+                       retry_after_ms);
+        command_destroy(command);
+    }
+}
+
+static void fail_expired(struct committer *self)
+{
+    const struct problem *problem =
+        store_connected(self->store) ? &problem_overloaded : &problem_store_unavailable;
+    fail_all(self, inbox_take_expired(self->inbox, clock_mono_us()), problem, 1000);
+}
+
+/* Waits between two connects, answering whoever's deadline passes meanwhile. */
+static void back_off(struct committer *self)
+{
+    unsigned step = self->failed_connects < 5 ? self->failed_connects : 5;
+    int64_t base_ms = (int64_t)BACKOFF_MIN_MS << step;
+    if (base_ms > BACKOFF_MAX_MS)
+        base_ms = BACKOFF_MAX_MS;
+    int64_t until_us = clock_deadline_us(base_ms / 2 + crypto_random_below((uint32_t)base_ms / 2 + 1));
+    while (clock_mono_us() < until_us && !inbox_finished(self->inbox)) {
+        struct timespec nap = {.tv_nsec = 10 * 1000000};
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
+        fail_expired(self);
+    }
+}
+
+/* A slice without its committer cannot be written to, so the service is ready when all are connected. */
+static void tell_readiness(struct committer *self, bool connected)
+{
+    struct committers *all = self->all;
+    if (connected == self->counted)
+        return;
+    self->counted = connected;
+    pthread_mutex_lock(&all->lock);
+    all->connected = connected ? all->connected + 1 : all->connected - 1;
+    service_part_set(all->ready, all->connected == all->options.count);
+    pthread_mutex_unlock(&all->lock);
+}
+
+static bool connected(struct committer *self)
+{
+    if (store_connected(self->store))
+        return true;
+    tell_readiness(self, false);
+    if (store_connect(self->store, clock_deadline_us(CONNECT_MS)) == STORE_OK) {
+        log_info("STORE-CONNECTED", "connected to the event store after %u failed attempts",
+                 self->failed_connects);
+        self->failed_connects = 0;
+        inbox_set_available(self->inbox, true);
+        tell_readiness(self, true);
+        return true;
+    }
+    log_warn("STORE-CONNECT", "cannot connect to the event store: %s", store_error(self->store));
+    if (++self->failed_connects >= UNAVAILABLE_AFTER)
+        inbox_set_available(self->inbox, false);
+    fail_expired(self);
+    back_off(self);
+    return false;
+}
+
+/* Cuts off the commands that have no time left to be begun, and refuses them. */
+static struct command *drop_late(struct committer *self, struct command *list)
+{
+    int64_t latest_us = clock_mono_us() + EXCHANGE_FLOOR_MS * US_PER_MS;
+    struct command *late = list, *last = NULL;
+    for (; list && list->deadline_us < latest_us; list = list->next)
+        last = list;
+    if (!last)
+        return list;
+    last->next = NULL;
+    fail_all(self, late, &problem_overloaded, 1000);
+    return list;
+}
+
+static int64_t exchange_deadline_us(const struct command *first)
+{
+    int64_t now_us = clock_mono_us(), bound_us = now_us + EXCHANGE_MS * US_PER_MS;
+    int64_t floor_us = now_us + EXCHANGE_FLOOR_MS * US_PER_MS;
+    if (first->deadline_us < bound_us)
+        bound_us = first->deadline_us;
+    return bound_us > floor_us ? bound_us : floor_us;
+}
+
+static void hint_readers(const struct committer *self, const struct batch *batch)
+{
+    struct buf message;
+    if (!self->options->bus || batch->events_count == 0)
+        return;
+    buf_init(&message, BUS_MESSAGE_MAX);
+    hint_encode(&(struct hint){batch->slice, batch->head}, &message);
+    bus_publish(self->options->bus, buf_span(&message));
+    buf_deinit(&message);
+}
+
+static void count_verdict(const struct command *command, const struct verdict *verdict)
+{
+    if (verdict->refusal)
+        metric_add(metrics.refused, 1);
+    else if (verdict->replayed)
+        metric_add(metrics.replayed, 1);
+    else
+        metric_add(metrics.accepted, 1);
+    if (!verdict->refusal && !verdict->replayed && command->kind == COMMAND_ISSUE)
+        metric_add(metrics.issued, 1);
+}
+
+/* Everything is durable: the one place where success is answered (I3). */
+static void answer_all(struct committer *self)
+{
+    struct batch *batch = self->batch;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct command *command = batch->commands[i];
+        count_verdict(command, &batch->verdicts[i]);
+        inbox_done(self->inbox, command);
+        answer_verdict(command, &batch->verdicts[i], self->options->code_key);
+        command_destroy(command);
+    }
+}
+
+/* Load, decide, commit. On STORE_OK everybody was answered; otherwise nobody was. */
+static enum store_status run_batch(struct committer *self, struct command *list)
+{
+    struct batch *batch = self->batch;
+    int64_t start_us = clock_mono_us(), deadline_us = exchange_deadline_us(list);
+    batch_begin(batch, list);
+    enum store_status status = store_load(self->store, batch, deadline_us);
+    if (status == STORE_OK) {
+        batch_decide(batch);
+        status = store_commit(self->store, batch, deadline_us);
+    }
+    if (status == STORE_OK) {
+        int64_t duration_us = clock_mono_us() - start_us;
+        metric_observe(metrics.batch_size, batch->count);
+        metric_observe_us(metrics.commit_seconds, duration_us);
+        inbox_note_batch(self->inbox, duration_us);
+        hint_readers(self, batch);
+        answer_all(self);
+    }
+    batch_reset(batch);
+    return status;
+}
+
+static size_t list_length(const struct command *list)
+{
+    size_t length = 0;
+    for (; list; list = list->next)
+        length++;
+    return length;
+}
+
+/* Nobody of the list was answered: what becomes of it. */
+static void recover(struct committer *self, struct command *list, enum store_status status)
+{
+    metric_add(metrics.store_errors[status], 1);
+    log_warn("STORE-ERROR", "transaction failed (class %d): %s", (int)status, store_error(self->store));
+    if (status == STORE_FULL) {
+        fail_all(self, list, &problem_store_unavailable, 5000);
+        return;
+    }
+    if (status == STORE_BROKEN && !list->next) {
+        fail_all(self, list, &problem_internal, 0);
+        return;
+    }
+    if (status == STORE_BROKEN)
+        self->one_by_one = list_length(list);
+    for (struct command *command = list; command; command = command->next)
+        command->commit_was_sent |= status == STORE_UNKNOWN;
+    inbox_put_back(self->inbox, list);
+}
+
+static void turn(struct committer *self)
+{
+    size_t count_max = self->one_by_one > 0 ? 1 : self->options->batch_max;
+    struct command *list = inbox_take(self->inbox, count_max, clock_deadline_us(IDLE_WAIT_MS));
+    if (self->one_by_one > 0)
+        self->one_by_one--;
+    list = list ? drop_late(self, list) : NULL;
+    if (!list)
+        return;
+    enum store_status status = run_batch(self, list);
+    if (status != STORE_OK)
+        recover(self, list, status);
+}
+
+static void *committer_main(void *context)
+{
+    struct committer *self = context;
+    while (!inbox_finished(self->inbox)) {
+        fail_expired(self);
+        if (connected(self))
+            turn(self);
+    }
+    return NULL;
+}
+
+struct committers *committers_start(const struct committer_options *options)
+{
+    struct committers *committers = mem_zalloc(sizeof *committers);
+    CHECK(options->count >= 1 && options->count <= SLICE_COUNT);
+    CHECK(options->batch_max >= 1 && options->batch_max <= BATCH_MAX);
+    metrics_setup();
+    committers->options = *options;
+    committers->ready = service_part_create("event store");
+    CHECK(pthread_mutex_init(&committers->lock, NULL) == 0);
+    committers->list = mem_zalloc(options->count * sizeof *committers->list);
+    for (size_t i = 0; i < options->count; i++) {
+        struct committer *self = &committers->list[i];
+        self->options = &committers->options;
+        self->inbox = inbox_create(options->queue_max, options->batch_max);
+        self->store = store_create(options->database_url);
+        self->batch = batch_create();
+        self->all = committers;
+        CHECK(pthread_create(&self->thread, NULL, committer_main, self) == 0);
+    }
+    return committers;
+}
+
+struct inbox *committers_inbox(struct committers *committers, int16_t slice)
+{
+    return committers->list[(size_t)slice % committers->options.count].inbox;
+}
+
+void committers_stop(struct committers *committers)
+{
+    for (size_t i = 0; i < committers->options.count; i++)
+        inbox_close(committers->list[i].inbox);
+    for (size_t i = 0; i < committers->options.count; i++) {
+        struct committer *self = &committers->list[i];
+        CHECK(pthread_join(self->thread, NULL) == 0);
+        inbox_destroy(self->inbox);
+        store_destroy(self->store);
+        batch_destroy(self->batch);
+    }
+    pthread_mutex_destroy(&committers->lock);
+    mem_free(committers->list);
+    mem_free(committers);
+}

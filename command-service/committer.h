@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The threads that decide and commit. Each owns one connection and the queues of its share of the slices
+ * (slice modulo number of committers). What arrives while a commit is under way is the next batch: no timer.
+ */
+#pragma once
+
+#include "command-service/inbox.h"
+#include "common/bus.h"
+#include "common/crypto.h"
+#include "common/service.h"
+
+struct committers;
+
+struct committer_options {
+    const char *database_url;
+    uint8_t code_key[CRYPTO_KEY_BYTES];
+    struct bus_publisher *bus; /* borrowed; NULL: no hints */
+    size_t count;              /* 1..SLICE_COUNT */
+    size_t batch_max;          /* 1..BATCH_MAX */
+    size_t queue_max;          /* per slice */
+};
+
+struct committers *committers_start(const struct committer_options *options);
+/* The inbox that commands of a slice go to. */
+struct inbox *committers_inbox(struct committers *committers, int16_t slice);
+/* Closes the inboxes, finishes what is queued (bounded by the commands' own deadlines), joins the threads,
+ * frees. */
+void committers_stop(struct committers *committers);

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The queues in front of a committer. */
+#include "command-service/inbox.h"
+
+#include <pthread.h>
+
+#include "common/clock.h"
+#include "common/map.h"
+
+struct queue {
+    struct command *first, *last;
+    size_t count;
+};
+
+struct inbox {
+    pthread_mutex_t lock; /* guards everything below */
+    pthread_cond_t came;
+    struct queue queues[SLICE_COUNT]; /* a committer uses only its own slices' */
+    size_t queue_max, batch_max, depth;
+    int16_t turn;         /* slice to look at next */
+    struct map in_flight; /* request id -> command, from offer to done */
+    int64_t batch_us;     /* how long a batch takes, moving average; 0 until known */
+    bool available, closed;
+};
+
+struct inbox *inbox_create(size_t queue_max, size_t batch_max)
+{
+    struct inbox *inbox = mem_zalloc(sizeof *inbox);
+    pthread_condattr_t attributes;
+    CHECK(pthread_mutex_init(&inbox->lock, NULL) == 0);
+    CHECK(pthread_condattr_init(&attributes) == 0);
+    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
+    CHECK(pthread_cond_init(&inbox->came, &attributes) == 0);
+    pthread_condattr_destroy(&attributes);
+    map_init(&inbox->in_flight);
+    inbox->queue_max = queue_max;
+    inbox->batch_max = batch_max;
+    inbox->available = true;
+    return inbox;
+}
+
+void inbox_destroy(struct inbox *inbox)
+{
+    if (!inbox)
+        return;
+    CHECK(inbox->depth == 0 && inbox->in_flight.count == 0);
+    map_deinit(&inbox->in_flight);
+    pthread_cond_destroy(&inbox->came);
+    pthread_mutex_destroy(&inbox->lock);
+    mem_free(inbox);
+}
+
+/* The batch under way and those that the queues make. Counted in batches, because a batch of one takes about
+ * as long as one of hundreds: a rate of commands measured while idle would refuse the first moments of every
+ * storm. */
+static int64_t predicted_wait_us(const struct inbox *inbox)
+{
+    size_t batches = 1;
+    for (size_t slice = 0; slice < SLICE_COUNT; slice++)
+        batches += (inbox->queues[slice].count + inbox->batch_max - 1) / inbox->batch_max;
+    return (int64_t)batches * inbox->batch_us;
+}
+
+static enum inbox_verdict admit(const struct inbox *inbox, const struct command *command)
+{
+    const struct command *twin = map_get(&inbox->in_flight, request_id_span(&command->id));
+    if (inbox->closed)
+        return INBOX_CLOSED;
+    if (twin)
+        return memcmp(twin->fingerprint, command->fingerprint, FINGERPRINT_BYTES) == 0 ? INBOX_IN_FLIGHT
+                                                                                       : INBOX_REUSED;
+    if (!inbox->available)
+        return INBOX_UNAVAILABLE;
+    if (inbox->queues[command->slice].count >= inbox->queue_max)
+        return INBOX_FULL;
+    return clock_mono_us() + predicted_wait_us(inbox) > command->deadline_us ? INBOX_FULL : INBOX_TAKEN;
+}
+
+enum inbox_verdict inbox_offer(struct inbox *inbox, struct command *command, int64_t *ret_wait_ms)
+{
+    pthread_mutex_lock(&inbox->lock);
+    enum inbox_verdict verdict = admit(inbox, command);
+    *ret_wait_ms = predicted_wait_us(inbox) / US_PER_MS;
+    if (verdict == INBOX_TAKEN) {
+        struct queue *queue = &inbox->queues[command->slice];
+        command->next = NULL;
+        if (queue->last)
+            queue->last->next = command;
+        else
+            queue->first = command;
+        queue->last = command;
+        queue->count++;
+        map_put(&inbox->in_flight, request_id_span(&command->id), command);
+        if (inbox->depth++ == 0)
+            pthread_cond_signal(&inbox->came);
+    }
+    pthread_mutex_unlock(&inbox->lock);
+    return verdict;
+}
+
+static void wait_for_command(struct inbox *inbox, int64_t wait_until_us)
+{
+    struct timespec until = {.tv_sec = wait_until_us / US_PER_S, .tv_nsec = wait_until_us % US_PER_S * 1000};
+    while (inbox->depth == 0 && !inbox->closed)
+        if (pthread_cond_timedwait(&inbox->came, &inbox->lock, &until) != 0)
+            return;
+}
+
+/* Cuts the first `count` commands off a queue. */
+static struct command *queue_cut(struct inbox *inbox, struct queue *queue, size_t count)
+{
+    struct command *list = queue->first, *last = list;
+    if (count == 0)
+        return NULL;
+    for (size_t i = 1; i < count; i++)
+        last = last->next;
+    queue->first = last->next;
+    if (!queue->first)
+        queue->last = NULL;
+    last->next = NULL;
+    queue->count -= count;
+    inbox->depth -= count;
+    return list;
+}
+
+struct command *inbox_take(struct inbox *inbox, size_t count_max, int64_t wait_until_us)
+{
+    struct command *list = NULL;
+    pthread_mutex_lock(&inbox->lock);
+    wait_for_command(inbox, wait_until_us);
+    for (int16_t looked = 0; looked < SLICE_COUNT && !list; looked++) {
+        struct queue *queue = &inbox->queues[inbox->turn];
+        inbox->turn = (int16_t)((inbox->turn + 1) % SLICE_COUNT);
+        list = queue_cut(inbox, queue, queue->count < count_max ? queue->count : count_max);
+    }
+    pthread_mutex_unlock(&inbox->lock);
+    return list;
+}
+
+void inbox_put_back(struct inbox *inbox, struct command *list)
+{
+    if (!list)
+        return;
+    pthread_mutex_lock(&inbox->lock);
+    struct queue *queue = &inbox->queues[list->slice];
+    struct command *last = list;
+    size_t count = 1;
+    for (; last->next; last = last->next)
+        count++;
+    last->next = queue->first;
+    queue->first = list;
+    if (!queue->last)
+        queue->last = last;
+    queue->count += count;
+    inbox->depth += count;
+    pthread_mutex_unlock(&inbox->lock);
+}
+
+void inbox_done(struct inbox *inbox, const struct command *command)
+{
+    pthread_mutex_lock(&inbox->lock);
+    CHECK(map_remove(&inbox->in_flight, request_id_span(&command->id)) == command);
+    pthread_mutex_unlock(&inbox->lock);
+}
+
+struct command *inbox_take_expired(struct inbox *inbox, int64_t now_us)
+{
+    struct command *expired = NULL;
+    pthread_mutex_lock(&inbox->lock);
+    for (size_t slice = 0; slice < SLICE_COUNT; slice++) {
+        struct queue *queue = &inbox->queues[slice];
+        size_t count = 0;
+        /* A queue is in order of arrival, and every command got the same time, so the late ones are in front.
+         */
+        for (struct command *c = queue->first; c && c->deadline_us <= now_us; c = c->next)
+            count++;
+        struct command *cut = queue_cut(inbox, queue, count), *last = cut;
+        while (last && last->next)
+            last = last->next;
+        if (last) {
+            last->next = expired;
+            expired = cut;
+        }
+    }
+    pthread_mutex_unlock(&inbox->lock);
+    return expired;
+}
+
+void inbox_note_batch(struct inbox *inbox, int64_t duration_us)
+{
+    enum { WEIGHT = 8 }; /* the average follows about the last eight batches */
+    pthread_mutex_lock(&inbox->lock);
+    if (inbox->batch_us == 0)
+        inbox->batch_us = duration_us;
+    inbox->batch_us += (duration_us - inbox->batch_us) / WEIGHT;
+    pthread_mutex_unlock(&inbox->lock);
+}
+
+void inbox_set_available(struct inbox *inbox, bool available)
+{
+    pthread_mutex_lock(&inbox->lock);
+    inbox->available = available;
+    pthread_mutex_unlock(&inbox->lock);
+}
+
+void inbox_close(struct inbox *inbox)
+{
+    pthread_mutex_lock(&inbox->lock);
+    inbox->closed = true;
+    pthread_cond_broadcast(&inbox->came);
+    pthread_mutex_unlock(&inbox->lock);
+}
+
+bool inbox_finished(struct inbox *inbox)
+{
+    pthread_mutex_lock(&inbox->lock);
+    bool finished = inbox->closed && inbox->depth == 0;
+    pthread_mutex_unlock(&inbox->lock);
+    return finished;
+}
+
+size_t inbox_depth(struct inbox *inbox)
+{
+    pthread_mutex_lock(&inbox->lock);
+    size_t depth = inbox->depth;
+    pthread_mutex_unlock(&inbox->lock);
+    return depth;
+}

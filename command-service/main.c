@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command service: what is set up in which order, and torn down in reverse. */
+#include "command-service/api.h"
+#include "command-service/options.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+static void die(const char *what, const char *reason)
+{
+    log_error("START-FAILED", "%s: %s", what, reason);
+    exit(78); /* EX_CONFIG */
+}
+
+static struct bus_publisher *bus_setup(const struct options *options)
+{
+    char reason[256];
+    if (!*options->bus_url)
+        return NULL;
+    struct bus_publisher *bus = bus_publisher_create(options->bus_url, reason, sizeof reason);
+    if (!bus)
+        die("--bus-url", reason);
+    return bus;
+}
+
+static struct committers *committers_setup(const struct options *options, struct bus_publisher *bus)
+{
+    struct committer_options committer = {
+        .database_url = options->database_url,
+        .bus = bus,
+        .count = (size_t)options->committers,
+        .batch_max = (size_t)options->batch_max,
+        .queue_max = (size_t)options->queue_max,
+    };
+    char reason[256];
+    if (!crypto_key_load(options->code_key_file, committer.code_key, reason, sizeof reason))
+        die("--code-key-file", reason);
+    return committers_start(&committer);
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {0};
+    config_parse(&options_program, &argc, argv, &options);
+    if (argc > 1) {
+        fprintf(stderr, "command-service: unexpected argument; see --help\n");
+        return 64; /* EX_USAGE */
+    }
+
+    service_setup("command-service", 0, &options.service);
+    struct bus_publisher *bus = bus_setup(&options);
+    struct api api = {
+        .committers = committers_setup(&options, bus),
+        .request_deadline_ms = options.request_deadline_ms,
+    };
+    struct http_server *server = service_serve(&options.service, api_routes, api_routes_count, &api);
+    log_info("STARTED", "listening on port %lld", (long long)options.service.port);
+
+    service_wait_for_stop();
+    if (!http_server_drain(server, clock_deadline_us(options.service.drain_ms)))
+        log_warn("DRAIN", "requests were still unanswered at the drain deadline");
+    committers_stop(api.committers);
+    http_server_destroy(server);
+    bus_publisher_destroy(bus);
+    log_info("STOPPED", "drained");
+    return 0;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The option table of the command service. */
+#include "command-service/options.h"
+
+#include "command-service/batch.h"
+
+#define AT(member) offsetof(struct options, member)
+
+static const struct config_option table[] = {
+    {"database-url", CONFIG_STRING, AT(database_url), NULL, 1, 4096, "",
+     "event store, postgresql://...; several hosts allowed"},
+    {"code-key-file", CONFIG_STRING, AT(code_key_file), NULL, 1, 4096, "",
+     "file with the 64 hex digits that coupon codes are derived with"},
+    {"bus-url", CONFIG_STRING, AT(bus_url), "", 0, 1024, "",
+     "who is told about new events, nng URLs separated by commas; empty: nobody"},
+    {"committers", CONFIG_INT, AT(committers), "4", 1, SLICE_COUNT, "threads",
+     "committers, each with one connection and its share of the 16 slices"},
+    {"batch-max", CONFIG_INT, AT(batch_max), "512", 1, BATCH_MAX, "commands",
+     "most commands in one transaction"},
+    {"queue-max", CONFIG_INT, AT(queue_max), "10000", 1, 1000000, "commands",
+     "most commands waiting per slice; beyond: 503 overloaded"},
+    {"request-deadline-ms", CONFIG_INT, AT(request_deadline_ms), "2000", 500, 60000, "ms",
+     "longest time from a request's headers to its answer"},
+    {.name = NULL},
+};
+
+static const struct config_option *const tables[] = {service_option_table, table, NULL};
+
+const struct config_program options_program = {
+    .name = "command-service",
+    .purpose = "decides commands and appends their events: the write API of Firstcome",
+    .usage = "",
+    .tables = tables,
+};

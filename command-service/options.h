@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What can be set on a command service. */
+#pragma once
+
+#include "common/service.h"
+
+struct options {
+    struct service_options service; /* first: common tables point into it */
+    const char *database_url, *code_key_file, *bus_url;
+    int64_t committers, batch_max, queue_max, request_deadline_ms;
+};
+
+extern const struct config_program options_program;

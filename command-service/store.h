@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The event store as the committer sees it: one round trip that locks and loads, one that appends and
+ * commits. All SQL of the command service is in store.c. One thread at a time; every call is bounded by the
+ * deadline it is given. */
+#pragma once
+
+#include "command-service/batch.h"
+
+struct store;
+
+enum store_status {
+    STORE_OK,
+    STORE_LOST,    /* connection gone before COMMIT was sent: nothing happened */
+    STORE_UNKNOWN, /* connection gone after COMMIT was sent: it may have happened; decide the same commands
+                      again, the slice lock makes that wait for the former transaction's end and the
+                      idempotency rows tell */
+    STORE_BUSY,    /* rolled back: lock or statement timeout, deadlock, serialization; worth another try */
+    STORE_FULL,    /* rolled back: the disk or a quota is full */
+    STORE_BROKEN,  /* rolled back: something the schema refuses; a bug or a foreign row (see store_error) */
+};
+
+struct store *store_create(const char *database_url);
+void store_destroy(struct store *store); /* accepts NULL */
+enum store_status store_connect(struct store *store, int64_t deadline_us);
+bool store_connected(const struct store *store);
+const char *store_error(const struct store *store); /* no user data */
+
+/* Begins a transaction, locks the slices, fills the loaded part of the batch. */
+enum store_status store_load(struct store *store, struct batch *batch, int64_t deadline_us);
+/* Writes the decided part and commits with fsync (I3), or just ends the transaction when there is nothing to
+ * write. */
+enum store_status store_commit(struct store *store, struct batch *batch, int64_t deadline_us);

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The writing half of the store: a decided batch as a handful of set-based statements, one array per column,
+ * and the COMMIT, in one round trip. */
+#include "command-service/store_internal.h"
+
+#include "events/event_log.h"
+
+/* One array argument over the batch's events. */
+#define EVENT_ARRAY(element, push, value)                  \
+    do {                                                   \
+        pg_array_begin(args, element);                     \
+        for (size_t i = 0; i < batch->events_count; i++) { \
+            const struct event *event = &batch->events[i]; \
+            push(args, value);                             \
+        }                                                  \
+        pg_array_end(args);                                \
+    } while (0)
+
+static void push_nth(struct pg_args *args, const struct event *event)
+{
+    if (event->type == EVENT_CouponIssued)
+        pg_array_i16(args, (int16_t)event->coupon_issued.nth);
+    else
+        pg_array_bytes(args, (struct span){NULL, 0});
+}
+
+static void send_events(struct store *store, const struct batch *batch)
+{
+    struct pg_args *args = &store->args;
+    pg_args_reset(args);
+    pg_arg_i16(args, batch->slice);
+    pg_arg_time(args, batch->now_us);
+    EVENT_ARRAY(PG_INT8, pg_array_i64, event->position);
+    EVENT_ARRAY(PG_INT2, pg_array_i16, (int16_t)event->type);
+    EVENT_ARRAY(PG_INT2, pg_array_i16, event->version);
+    EVENT_ARRAY(PG_TEXT, pg_array_bytes, event->campaign_id);
+    EVENT_ARRAY(PG_TEXT, pg_array_bytes, event->user_id);
+    EVENT_ARRAY(PG_TEXT, pg_array_bytes, event->coupon_id);
+    EVENT_ARRAY(PG_INT2, push_nth, event);
+    EVENT_ARRAY(PG_BYTEA, pg_array_bytes, event->trace);
+    EVENT_ARRAY(PG_BYTEA, pg_array_bytes, event->data);
+    pg_send(store->pg, SQL_APPEND, args);
+}
+
+/* One array argument over the idempotency rows to be written. */
+#define WRITE_ARRAY(element, push, value)                           \
+    do {                                                            \
+        pg_array_begin(args, element);                              \
+        for (size_t i = 0; i < batch->count; i++) {                 \
+            const struct command *command = batch->commands[i];     \
+            const struct request_record *record = batch->writes[i]; \
+            if (record && command)                                  \
+                push(args, value);                                  \
+        }                                                           \
+        pg_array_end(args);                                         \
+    } while (0)
+
+static void send_requests_done(struct store *store, const struct batch *batch)
+{
+    struct pg_args *args = &store->args;
+    pg_args_reset(args);
+    pg_arg_time(args, batch->now_us);
+    WRITE_ARRAY(PG_INT2, pg_array_i16, command->request_slice);
+    WRITE_ARRAY(PG_UUID, pg_array_bytes, store_key_hash(&command->id));
+    WRITE_ARRAY(PG_INT8, pg_array_i64, store_operation(&command->id));
+    WRITE_ARRAY(PG_UUID, pg_array_bytes,
+                ((struct span){(const char *)record->fingerprint, FINGERPRINT_BYTES}));
+    WRITE_ARRAY(PG_INT2, pg_array_i16, (int16_t)record->status);
+    WRITE_ARRAY(PG_INT8, pg_array_i64, record->position);
+    WRITE_ARRAY(PG_BYTEA, pg_array_bytes, record->answer);
+    pg_send(store->pg, SQL_REMEMBER, args);
+}
+
+/* One array argument over the loaded campaigns that `condition` picks. */
+#define CAMPAIGN_ARRAY(condition, element, push, value)                     \
+    do {                                                                    \
+        pg_array_begin(args, element);                                      \
+        for (size_t i = 0; i < batch->campaigns_count; i++) {               \
+            const struct loaded_campaign *loaded = batch->campaign_list[i]; \
+            const struct campaign *campaign = &loaded->campaign;            \
+            if (campaign && (condition))                                    \
+                push(args, value);                                          \
+        }                                                                   \
+        pg_array_end(args);                                                 \
+    } while (0)
+
+/* The bytes of the CampaignCreated that this batch appends for a campaign. */
+static struct span created_data(const struct batch *batch, const struct campaign *campaign)
+{
+    for (size_t i = 0; i < batch->events_count; i++)
+        if (batch->events[i].position == campaign->first)
+            return batch->events[i].data;
+    UNREACHABLE("a new campaign has its event in the batch");
+}
+
+static void send_new_campaigns(struct store *store, const struct batch *batch)
+{
+    struct pg_args *args = &store->args;
+    int16_t version = event_describe(EVENT_CampaignCreated)->version;
+    pg_args_reset(args);
+    pg_arg_i16(args, batch->slice);
+    pg_arg_time(args, batch->now_us);
+    CAMPAIGN_ARRAY(loaded->is_new, PG_TEXT, pg_array_bytes, campaign->id);
+    CAMPAIGN_ARRAY(loaded->is_new, PG_TEXT, pg_array_bytes, campaign->definition.created_by);
+    CAMPAIGN_ARRAY(loaded->is_new, PG_INT2, pg_array_i16, version);
+    CAMPAIGN_ARRAY(loaded->is_new, PG_BYTEA, pg_array_bytes, created_data(batch, campaign));
+    CAMPAIGN_ARRAY(loaded->is_new, PG_INT8, pg_array_i64, campaign->definition.quantity);
+    CAMPAIGN_ARRAY(loaded->is_new, PG_INT8, pg_array_i64, campaign->released);
+    CAMPAIGN_ARRAY(loaded->is_new, PG_INT8, pg_array_i64, campaign->issued);
+    CAMPAIGN_ARRAY(loaded->is_new, PG_INT2, pg_array_i16, (int16_t)campaign->state);
+    CAMPAIGN_ARRAY(loaded->is_new, PG_INT2, pg_array_i16, (int16_t)campaign->plan_done);
+    CAMPAIGN_ARRAY(loaded->is_new, PG_INT8, pg_array_i64, campaign->first);
+    CAMPAIGN_ARRAY(loaded->is_new, PG_INT8, pg_array_i64, campaign->position);
+    pg_send(store->pg, SQL_NEW_CAMPAIGNS, args);
+}
+
+static void send_changed_campaigns(struct store *store, const struct batch *batch)
+{
+    struct pg_args *args = &store->args;
+    pg_args_reset(args);
+    pg_arg_i16(args, batch->slice);
+    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_TEXT, pg_array_bytes, campaign->id);
+    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT8, pg_array_i64, campaign->released);
+    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT8, pg_array_i64, campaign->issued);
+    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT2, pg_array_i16, (int16_t)campaign->state);
+    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT2, pg_array_i16, (int16_t)campaign->plan_done);
+    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT8, pg_array_i64, campaign->position);
+    pg_send(store->pg, SQL_CHANGED_CAMPAIGNS, args);
+}
+
+static void send_runs(struct store *store, const struct batch *batch)
+{
+    struct pg_args *args = &store->args;
+    pg_args_reset(args);
+    pg_arg_i16(args, batch->slice);
+    CAMPAIGN_ARRAY(loaded->run_first_sequence, PG_TEXT, pg_array_bytes, campaign->id);
+    CAMPAIGN_ARRAY(loaded->run_first_sequence, PG_INT8, pg_array_i64, loaded->run_first_sequence);
+    CAMPAIGN_ARRAY(loaded->run_first_sequence, PG_INT8, pg_array_i64, loaded->run_first_position);
+    CAMPAIGN_ARRAY(loaded->run_first_sequence, PG_INT8, pg_array_i64, loaded->run_last_position);
+    pg_send(store->pg, SQL_RUNS, args);
+}
+
+static void send_batch_and_head(struct store *store, struct batch *batch)
+{
+    struct log_chain chain;
+    log_chain_begin(&chain, batch->chain);
+    for (size_t i = 0; i < batch->events_count; i++)
+        log_chain_add(&chain, &batch->events[i]);
+    log_chain_end(&chain, batch->chain);
+    struct span link = {(const char *)batch->chain, sizeof batch->chain};
+    pg_args_reset(&store->args);
+    pg_arg_i16(&store->args, batch->slice);
+    pg_arg_i64(&store->args, batch->events[0].position);
+    pg_arg_i64(&store->args, batch->head);
+    pg_arg_bytes(&store->args, link);
+    pg_arg_time(&store->args, batch->now_us);
+    pg_send(store->pg, SQL_BATCH, &store->args);
+    pg_args_reset(&store->args);
+    pg_arg_i16(&store->args, batch->slice);
+    pg_arg_i64(&store->args, batch->head);
+    pg_arg_bytes(&store->args, link);
+    pg_arg_time(&store->args, batch->now_us);
+    pg_send(store->pg, SQL_HEAD, &store->args);
+}
+
+struct kinds {
+    bool new_campaigns, changed_campaigns, runs;
+};
+
+static struct kinds kinds_of(const struct batch *batch)
+{
+    struct kinds kinds = {false, false, false};
+    for (size_t i = 0; i < batch->campaigns_count; i++) {
+        const struct loaded_campaign *loaded = batch->campaign_list[i];
+        kinds.new_campaigns |= loaded->is_new;
+        kinds.changed_campaigns |= loaded->changed && !loaded->is_new;
+        kinds.runs |= loaded->run_first_sequence > 0;
+    }
+    return kinds;
+}
+
+/* Queues everything the batch writes; returns how many results that will give. */
+static size_t send_writes(struct store *store, struct batch *batch)
+{
+    struct kinds kinds = kinds_of(batch);
+    size_t sent = 1;
+    send_requests_done(store, batch);
+    if (batch->events_count == 0)
+        return sent;
+    send_events(store, batch);
+    if (kinds.new_campaigns)
+        send_new_campaigns(store, batch);
+    if (kinds.changed_campaigns)
+        send_changed_campaigns(store, batch);
+    if (kinds.runs)
+        send_runs(store, batch);
+    send_batch_and_head(store, batch);
+    return sent + 3 + kinds.new_campaigns + kinds.changed_campaigns + kinds.runs;
+}
+
+enum store_status store_commit(struct store *store, struct batch *batch, int64_t deadline_us)
+{
+    struct pg_rows *rows[12] = {NULL};
+    bool writes = batch_has_writes(batch);
+    size_t sent = writes ? send_writes(store, batch) : 0;
+    pg_send(store->pg, writes ? SQL_COMMIT : SQL_ROLLBACK, NULL);
+    pg_sync(store->pg);
+    CHECK(++sent <= COUNT_OF(rows));
+    enum pg_status status = store_receive(store, sent, rows, deadline_us);
+    for (size_t i = 0; i < sent; i++)
+        pg_rows_destroy(rows[i]);
+    if (status == PG_OK)
+        return STORE_OK;
+    if (status == PG_REFUSED)
+        return store_rolled_back(store, deadline_us);
+    return writes ? STORE_UNKNOWN : STORE_LOST;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the two halves of the store share: store.c locks and loads, store_append.c writes and commits. For
+ * nobody else. */
+#pragma once
+
+#include "command-service/store.h"
+
+enum statement {
+    SQL_BEGIN,
+    SQL_LOCK,
+    SQL_NOW,
+    SQL_CAMPAIGNS,
+    SQL_REQUESTS,
+    SQL_HOLDINGS,
+    SQL_ISSUED,
+    SQL_APPEND,
+    SQL_REMEMBER,
+    SQL_NEW_CAMPAIGNS,
+    SQL_CHANGED_CAMPAIGNS,
+    SQL_RUNS,
+    SQL_BATCH,
+    SQL_HEAD,
+    SQL_COMMIT,
+    SQL_ROLLBACK,
+    SQL_COUNT,
+};
+
+struct store {
+    struct pg *pg;
+    struct pg_args args;
+};
+
+/* Ends a transaction that a refused statement aborted, and says what the refusal means for the batch. */
+enum store_status store_rolled_back(struct store *store, int64_t deadline_us);
+/* Receives `count` results of a round into `ret` (NULL where a statement was refused). */
+enum pg_status store_receive(struct store *store, size_t count, struct pg_rows **ret, int64_t deadline_us);
+int64_t store_operation(const struct request_id *id);
+struct span store_key_hash(const struct request_id *id);
