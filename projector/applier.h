@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Brings the models in Redis forward: rows of the log in, batches out, and what Redis thinks of them. Holds
+ * how far each slice is, on Redis's word only: after anything but success it forgets and reads it again. One
+ * thread. */
+#pragma once
+
+#include "common/pg.h"
+#include "projector/backoff.h"
+#include "projector/metrics.h"
+#include "projector/model_writer.h"
+#include "projector/progress.h"
+
+enum { REDIS_DEADLINE_MS = 1000 };
+
+struct applier {
+    struct model_writer *writer;             /* borrowed */
+    const struct projector_metrics *metrics; /* borrowed */
+    size_t batch_events;
+    struct projection projection;
+    struct arena decoded;
+    struct progress slices[SLICE_COUNT];
+    unsigned restart; /* bit per slice that has a hole and is to start anew */
+    unsigned beyond;  /* bit per slice whose checkpoint was reported to be beyond the log */
+    int64_t generation, epoch;
+    int64_t fenced_by;      /* an epoch above ours was found; 0: none */
+    int64_t store_ahead_us; /* PostgreSQL's clock minus ours: recorded_at is of the former */
+    int64_t seen_us;        /* wall clock before the heads were asked for */
+    bool loaded;            /* positions are known and nobody objected since */
+    bool reachable;         /* the last talk with Redis went well */
+    struct backoff backoff;
+    enum redis_status trouble; /* last class that was logged, REDIS_OK when all is well */
+};
+
+void applier_init(struct applier *applier, struct model_writer *writer,
+                  const struct projector_metrics *metrics, size_t batch_events);
+void applier_deinit(struct applier *applier);
+
+/* Reads the checkpoints where they are not known and it is time to try; true when they are. */
+bool applier_load(struct applier *applier, int64_t epoch);
+/* The same without the right to write: how far another projector is. Never makes anything `loaded`. */
+void applier_peek(struct applier *applier);
+/* Another epoch, or none: what is known is forgotten. */
+void applier_forget(struct applier *applier);
+
+/* What the log says now, before any rows read after that. `seen_us`: wall clock before it was asked. */
+void applier_heads(struct applier *applier, const struct feed_heads *heads, int64_t seen_us);
+/* Applies rows of a slice that were asked for from its position; returns how many events were sent. */
+size_t applier_rows(struct applier *applier, int16_t slice, const struct pg_rows *rows);
+/* Waits for everything sent. */
+void applier_settle(struct applier *applier);
+/* Compares every checkpoint with what it should be and tells readers that somebody is looking. */
+void applier_refresh(struct applier *applier);
+
+bool applier_stuck(const struct applier *applier);   /* some slice cannot go on without a person */
+bool applier_current(const struct applier *applier); /* every slice has reached the head */

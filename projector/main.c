@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The projector: which command, and what `run` sets up in which order and tears down in reverse. */
+#include <pthread.h>
+
+#include "common/bus.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "projector/options.h"
+#include "projector/sql.h"
+#include "projector/status.h"
+
+enum { EXIT_BAD_CONFIG = 78, PORT_OFFSET = 2, STATUS_BYTES_MAX = 64 * 1024 };
+
+/* --- status --- */
+
+static struct model_writer *status_models(const struct options *options)
+{
+    char reason[256];
+    struct model_writer *models = model_writer_create(options->redis_url, reason, sizeof reason);
+    if (models)
+        return models;
+    fprintf(stderr, "projector: --redis-url: %s\n", reason);
+    exit(EXIT_BAD_CONFIG);
+}
+
+static int command_status(const struct options *options)
+{
+    struct model_writer *models = status_models(options);
+    struct pg *pg = sql_create(options->database_url);
+    struct status status;
+    struct buf out;
+    buf_init(&out, STATUS_BYTES_MAX);
+    status_collect(&status, pg, models);
+    if (options->json)
+        status_write_json(&out, &status);
+    else
+        status_write_text(&out, &status);
+    bool written = fwrite(out.data, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
+    buf_deinit(&out);
+    pg_destroy(pg);
+    model_writer_destroy(models);
+    return written && status_good(&status) ? 0 : 1;
+}
+
+/* --- run --- */
+
+static _Noreturn void die(const char *what, const char *reason)
+{
+    log_error("START-FAILED", "%s: %s", what, reason);
+    exit(EXIT_BAD_CONFIG);
+}
+
+static struct model_writer *models_setup(const struct options *options)
+{
+    char reason[256];
+    struct model_writer *models = model_writer_create(options->redis_url, reason, sizeof reason);
+    if (!models)
+        die("--redis-url", reason);
+    return models;
+}
+
+static struct bus_subscriber *bus_setup(const struct options *options, struct hints *hints)
+{
+    char reason[256];
+    if (!*options->bus_url)
+        return NULL;
+    struct bus_subscriber *bus =
+        bus_subscriber_create(options->bus_url, hints_receive, hints, reason, sizeof reason);
+    if (!bus)
+        die("--bus-url", reason);
+    return bus;
+}
+
+static void *follow(void *follower)
+{
+    follower_run(follower);
+    return NULL;
+}
+
+/* All its waits are bounded by a second or so; the bound here is for what nobody thought of. */
+static void join(pthread_t thread, const struct options *options)
+{
+    int64_t until_us = clock_wall_us() + options->service.drain_ms * US_PER_MS;
+    struct timespec until = {until_us / US_PER_S, until_us % US_PER_S * 1000};
+    if (pthread_timedjoin_np(thread, NULL, &until) == 0)
+        return;
+    log_warn("DRAIN", "the follower was still busy at the drain deadline");
+    exit(0);
+}
+
+static int command_run(struct options *options)
+{
+    struct hints hints;
+    struct projector_metrics metrics;
+    struct follower follower;
+    pthread_t thread;
+
+    service_setup("projector", PORT_OFFSET, &options->service);
+    projector_metrics_setup(&metrics);
+    hints_init(&hints);
+    struct follower_means means = {
+        .pg = sql_create(options->database_url),
+        .writer = models_setup(options),
+        .hints = &hints,
+        .metrics = &metrics,
+    };
+    follower_init(&follower, &means, &options->follower);
+    struct bus_subscriber *bus = bus_setup(options, &hints);
+    struct http_server *server = service_serve(&options->service, NULL, 0, NULL);
+    CHECK(pthread_create(&thread, NULL, follow, &follower) == 0);
+    log_info("STARTED", "health and metrics on port %lld", (long long)options->service.port);
+
+    service_wait_for_stop();
+    hints_wake(&hints);
+    join(thread, options);
+    (void)http_server_drain(server, clock_deadline_us(US_PER_S / US_PER_MS));
+    http_server_destroy(server);
+    bus_subscriber_destroy(bus);
+    follower_deinit(&follower);
+    model_writer_destroy(means.writer);
+    pg_destroy(means.pg);
+    hints_deinit(&hints);
+    log_info("STOPPED", "drained");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    switch (options_parse(argc, argv, &options)) {
+    case COMMAND_RUN:
+        return command_run(&options);
+    case COMMAND_STATUS:
+        return command_status(&options);
+    }
+    UNREACHABLE("every command is named above");
+}

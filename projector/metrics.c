@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making the metrics, all of them at start, so that each is there with 0 before anything happens. */
+#include "projector/metrics.h"
+
+static void setup_errors(struct projector_metrics *metrics)
+{
+    for (int status = REDIS_OK + 1; status < REDIS_STATUS_COUNT; status++) {
+        char labels[48];
+        snprintf(labels, sizeof labels, "class=\"%s\"", redis_status_label((enum redis_status)status));
+        metrics->redis_errors[status] = metric_counter("coupon_projector_redis_errors_total",
+                                                       "Times Redis did not do as asked, by class", labels);
+    }
+}
+
+void projector_metrics_setup(struct projector_metrics *metrics)
+{
+    static const char refused[] = "Batches the script refused as a whole, by reason";
+    *metrics = (struct projector_metrics){
+        .lag_events =
+            metric_gauge("coupon_projector_lag_events", "Events in the log not yet in the models", NULL),
+        .lag_seconds = metric_gauge("coupon_projector_lag_seconds",
+                                    "Age of the oldest event not yet in the models, rounded up", NULL),
+        .leader = metric_gauge("coupon_projector_leader", "1 while this projector leads", NULL),
+        .stuck_slices =
+            metric_gauge("coupon_projector_stuck_slices", "Slices that cannot go on without a person", NULL),
+        .events = metric_counter("coupon_projector_events_total", "Events applied to the models", NULL),
+        .batches = metric_counter("coupon_projector_batches_total", "Batches applied to the models", NULL),
+        .restarts = metric_counter("coupon_projector_restarts_total",
+                                   "Slices replayed from their start because a key had vanished", NULL),
+        .apply_age =
+            metric_histogram_seconds("coupon_projector_apply_age_seconds",
+                                     "Age of a batch's oldest event when it was in the models", NULL),
+    };
+    setup_errors(metrics);
+    static const char name[] = "coupon_projector_refused_total";
+    metrics->refused[MODEL_FENCED] = metric_counter(name, refused, "reason=\"fenced\"");
+    metrics->refused[MODEL_MOVED] = metric_counter(name, refused, "reason=\"moved\"");
+    metrics->refused[MODEL_HOLE] = metric_counter(name, refused, "reason=\"hole\"");
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The option tables of the projector. Each command has its own, so that `status` asks for nothing it does not
+ * need. */
+#include "projector/options.h"
+
+#define AT(member) offsetof(struct options, member)
+
+enum { EXIT_BAD_USAGE = 64 };
+
+static const struct config_option store_table[] = {
+    {"database-url", CONFIG_STRING, AT(database_url), NULL, 1, 4096, "",
+     "event store, postgresql://...; several hosts allowed"},
+    {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 4096, "", "read models, redis://... or unix://..."},
+    {.name = NULL},
+};
+
+static const struct config_option run_table[] = {
+    {"bus-url", CONFIG_STRING, AT(bus_url), "", 0, 255, "",
+     "run: where to listen for hints of new events, an nng URL; empty: only poll"},
+    {"poll-ms", CONFIG_INT, AT(follower.poll_ms), "50", 1, 200, "ms",
+     "run: time between looks at the log when no hint comes"},
+    {"pace-ms", CONFIG_INT, AT(follower.pace_ms), "5", 0, 1000, "ms",
+     "run: least time between two batches while there is no backlog; more is gentler, less is fresher"},
+    {"batch-events", CONFIG_INT, AT(follower.batch_events), "500", 1, PROJECTION_EVENTS_MAX, "events",
+     "run: most events in one script, which Redis runs without serving anybody else"},
+    {.name = NULL},
+};
+
+static const struct config_option status_table[] = {
+    {"json", CONFIG_FLAG, AT(json), NULL, 0, 0, "", "status: one JSON document instead of a table"},
+    {.name = NULL},
+};
+
+static const struct config_option *const all_tables[] = {store_table, run_table, status_table,
+                                                         service_option_table, NULL};
+static const struct config_option *const run_tables[] = {store_table, run_table, service_option_table, NULL};
+static const struct config_option *const status_tables[] = {store_table, status_table, NULL};
+
+#define PROGRAM(of_usage, of_tables)                                                           \
+    {                                                                                          \
+        .name = "projector", .purpose = "follows the event log into the read models in Redis", \
+        .usage = (of_usage), .tables = (of_tables)                                             \
+    }
+
+static const struct config_program any_program = PROGRAM("run | status [--json]", all_tables);
+static const struct config_program programs[] = {
+    [COMMAND_RUN] = PROGRAM("run", run_tables),
+    [COMMAND_STATUS] = PROGRAM("status [--json]", status_tables),
+};
+static const char *const command_names[] = {[COMMAND_RUN] = "run", [COMMAND_STATUS] = "status"};
+
+/* The command is looked for before the flags are understood, because it decides which there are. */
+static const struct config_program *find_program(int argc, char **argv, enum command *ret)
+{
+    for (int i = 1; i < argc; i++)
+        for (size_t command = 0; command < COUNT_OF(command_names); command++)
+            if (strcmp(argv[i], command_names[command]) == 0) {
+                *ret = (enum command)command;
+                return &programs[command];
+            }
+    return NULL;
+}
+
+static _Noreturn void usage_error(const char *what)
+{
+    fprintf(stderr, "projector: %s; usage: projector %s; see --help\n", what, any_program.usage);
+    exit(EXIT_BAD_USAGE);
+}
+
+enum command options_parse(int argc, char **argv, struct options *ret)
+{
+    enum command command = COMMAND_RUN;
+    const struct config_program *program = find_program(argc, argv, &command);
+    bool help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+    if (!program && !help)
+        usage_error("no command given");
+    *ret = (struct options){0};
+    config_parse(program ? program : &any_program, &argc, argv, ret);
+    if (argc != 2)
+        usage_error("there is one command, and it takes no arguments");
+    return command;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The projector's commands and what can be set on each. */
+#pragma once
+
+#include "common/service.h"
+#include "projector/follower.h"
+
+enum command { COMMAND_RUN, COMMAND_STATUS };
+
+struct options {
+    struct service_options service; /* first: common tables point into it. Of `run` only */
+    const char *database_url, *redis_url;
+    const char *bus_url;              /* of `run` only */
+    struct follower_options follower; /* of `run` only */
+    bool json;                        /* of `status` only */
+};
+
+/* Reads the command line and the environment; exits on --help and on what it does not understand. */
+enum command options_parse(int argc, char **argv, struct options *ret);

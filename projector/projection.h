@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the models of one slice become by a batch of its events: a list of mutations, coalesced so that a hot
+ * campaign costs one write per key and batch, not one per event. Pure: no clock, no connection, no log.
+ *
+ * Every mutation is absolute or guarded by position, so applying one twice leaves the same bytes; and events
+ * applied one by one or in batches of any size leave the same models (I7, I8). What they mean to Redis is
+ * said here and done by model_script.c. */
+#pragma once
+
+#include "common/map.h"
+#include "common/mem.h"
+#include "events/keys.h"
+
+enum mutation_kind {
+    MUTATION_CAMPAIGN, /* key: a CAMPAIGN that exists. args: position, stock released in addition, then field,
+                          value, ... Does nothing unless position is above the field pos, which it sets. */
+    MUTATION_RANK,   /* key: a CAMPAIGN that exists; second_key: a ranking. args: score, member. Replaces the
+                        member that the campaign's field rank names, and that field. */
+    MUTATION_HSET,   /* key: a hash. args: field, value, ... */
+    MUTATION_ZADD,   /* key: a sorted set. args: score, member, ... */
+    MUTATION_UNLINK, /* key. No args */
+};
+
+struct mutation {
+    struct mutation *next;
+    enum mutation_kind kind;
+    struct span key, second_key;
+    struct span *args;
+    size_t args_count, args_capacity;
+};
+
+struct mutation_list {
+    struct mutation *first, *last;
+    size_t count;
+};
+
+enum { PROJECTION_EVENTS_MAX = 1000, PROJECTION_BYTES_MAX = 64 * 1024 * 1024 };
+
+struct projection {
+    struct model model;
+    struct arena arena;
+    struct buf scratch;
+    struct map by_campaign; /* id -> struct campaign_change */
+    struct map by_key;      /* key -> struct mutation of coupons, holders and users */
+    struct campaign_change *campaigns, **campaigns_end;
+    struct mutation_list rows;       /* the mutations of by_key */
+    struct mutation_list mutations;  /* the result: MUTATION_CAMPAIGNs first */
+    size_t events, bytes;            /* added since projection_begin; bytes of their texts and data */
+    int64_t first, last;             /* positions of the first and last event */
+    int64_t first_at_us, last_at_us; /* their recorded_at */
+};
+
+void projection_init(struct projection *projection);
+void projection_deinit(struct projection *projection);
+
+/* Starts a batch; what the former one made is gone. */
+void projection_begin(struct projection *projection, struct model model);
+
+/* Adds a decoded event of the slice, the next one in position order. Its texts and data are borrowed until
+ * the next projection_begin. false, and nothing added: no version of the command service writes such an
+ * event. */
+bool projection_add(struct projection *projection, const struct event *event) MUST_USE;
+
+/* Makes `mutations`, which live until the next projection_begin. */
+void projection_end(struct projection *projection);

@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The projection against an in-memory Redis that does what projection.h says of each kind of mutation:
+ * whatever the size of the batches, and however often one is applied, the models are the same and equal the
+ * fold. */
+#include "projector/projection.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "events/campaign.h"
+
+/* --- an in-memory Redis: hashes and sorted sets as cells --- */
+
+enum { CELLS_MAX = 8192, CAMPAIGNS = 5, EVENTS = 900 };
+
+struct cell {
+    char *key, *field, *value;
+    size_t value_len;
+};
+
+struct store {
+    struct cell cells[CELLS_MAX];
+    size_t count;
+};
+
+static char *copy_text(struct span text)
+{
+    char *copy = mem_alloc(text.len + 1);
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
+    return copy;
+}
+
+static struct cell *store_find(struct store *store, struct span key, struct span field)
+{
+    for (size_t i = 0; i < store->count; i++)
+        if (span_is(key, store->cells[i].key) && span_is(field, store->cells[i].field))
+            return &store->cells[i];
+    return NULL;
+}
+
+static void store_put(struct store *store, struct span key, struct span field, struct span value)
+{
+    struct cell *cell = store_find(store, key, field);
+    if (!cell) {
+        assert_true(store->count < CELLS_MAX);
+        cell = &store->cells[store->count++];
+        *cell = (struct cell){.key = copy_text(key), .field = copy_text(field)};
+    }
+    mem_free(cell->value);
+    cell->value = copy_text(value);
+    cell->value_len = value.len;
+}
+
+static void store_remove_at(struct store *store, size_t i)
+{
+    mem_free(store->cells[i].key);
+    mem_free(store->cells[i].field);
+    mem_free(store->cells[i].value);
+    store->cells[i] = store->cells[--store->count];
+}
+
+static void store_unlink(struct store *store, struct span key)
+{
+    for (size_t i = store->count; i-- > 0;)
+        if (span_is(key, store->cells[i].key))
+            store_remove_at(store, i);
+}
+
+static void store_clear(struct store *store)
+{
+    while (store->count)
+        store_remove_at(store, 0);
+}
+
+static int64_t store_number(struct store *store, struct span key, const char *field)
+{
+    const struct cell *cell = store_find(store, key, span_of(field));
+    int64_t value;
+    if (!cell)
+        return -1;
+    assert_true(parse_i64(span_of(cell->value), INT64_MIN, INT64_MAX, &value));
+    return value;
+}
+
+static int compare_cells(const void *a, const void *b)
+{
+    const struct cell *left = a, *right = b;
+    int keys = strcmp(left->key, right->key);
+    return keys ? keys : strcmp(left->field, right->field);
+}
+
+static void assert_same(struct store *a, struct store *b)
+{
+    qsort(a->cells, a->count, sizeof *a->cells, compare_cells);
+    qsort(b->cells, b->count, sizeof *b->cells, compare_cells);
+    assert_int_equal(a->count, b->count);
+    for (size_t i = 0; i < a->count; i++) {
+        assert_string_equal(a->cells[i].key, b->cells[i].key);
+        assert_string_equal(a->cells[i].field, b->cells[i].field);
+        assert_int_equal(a->cells[i].value_len, b->cells[i].value_len);
+        assert_memory_equal(a->cells[i].value, b->cells[i].value, a->cells[i].value_len);
+    }
+}
+
+/* --- mutations --- */
+
+static void put_number(struct store *store, struct span key, const char *field, int64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    store_put(store, key, span_of(field), span_of(text));
+}
+
+static void apply_campaign(struct store *store, const struct mutation *mutation)
+{
+    int64_t position, delta;
+    assert_non_null(store_find(store, mutation->key, SPAN("d")));
+    assert_true(parse_i64(mutation->args[0], 1, INT64_MAX, &position));
+    assert_true(parse_i64(mutation->args[1], 0, INT64_MAX, &delta));
+    if (store_number(store, mutation->key, "pos") >= position)
+        return;
+    put_number(store, mutation->key, "pos", position);
+    put_number(store, mutation->key, "released", store_number(store, mutation->key, "released") + delta);
+    for (size_t i = 2; i < mutation->args_count; i += 2)
+        store_put(store, mutation->key, mutation->args[i], mutation->args[i + 1]);
+}
+
+static void apply_rank(struct store *store, const struct mutation *mutation)
+{
+    const struct cell *former = store_find(store, mutation->key, SPAN("rank"));
+    if (former) {
+        struct cell *member = store_find(store, mutation->second_key, span_of(former->value));
+        assert_non_null(member);
+        store_remove_at(store, (size_t)(member - store->cells));
+    }
+    store_put(store, mutation->second_key, mutation->args[1], mutation->args[0]);
+    store_put(store, mutation->key, SPAN("rank"), mutation->args[1]);
+}
+
+static void apply_one(struct store *store, const struct mutation *mutation)
+{
+    switch (mutation->kind) {
+    case MUTATION_CAMPAIGN:
+        apply_campaign(store, mutation);
+        return;
+    case MUTATION_RANK:
+        apply_rank(store, mutation);
+        return;
+    case MUTATION_HSET:
+        for (size_t i = 0; i < mutation->args_count; i += 2)
+            store_put(store, mutation->key, mutation->args[i], mutation->args[i + 1]);
+        return;
+    case MUTATION_ZADD:
+        for (size_t i = 0; i < mutation->args_count; i += 2)
+            store_put(store, mutation->key, mutation->args[i + 1], mutation->args[i]);
+        return;
+    case MUTATION_UNLINK:
+        store_unlink(store, mutation->key);
+        return;
+    }
+}
+
+static void apply(struct store *store, const struct projection *projection)
+{
+    size_t count = 0;
+    for (const struct mutation *at = projection->mutations.first; at; at = at->next, count++)
+        apply_one(store, at);
+    assert_int_equal(count, projection->mutations.count);
+}
+
+/* --- a log --- */
+
+static const struct model model = {.generation = 1, .slice = 3};
+
+struct log {
+    struct event events[EVENTS];
+    struct campaign campaigns[CAMPAIGNS]; /* the fold */
+    struct buf data[EVENTS], users[EVENTS];
+    size_t count;
+    uint32_t random;
+};
+
+static const char *const campaign_ids[CAMPAIGNS] = {"alpha", "beta", "gamma", "delta", "hot"};
+
+static uint32_t next_random(struct log *log, uint32_t below)
+{
+    log->random = log->random * 1664525u + 1013904223u;
+    return (log->random >> 8) % below;
+}
+
+/* Adds an event whose type, campaign and payload are set. */
+static void log_add(struct log *log, size_t campaign, struct event event)
+{
+    struct buf *data = &log->data[log->count];
+    event.slice = model.slice;
+    event.position = (int64_t)log->count + 1;
+    event.version = 1;
+    event.campaign_id = span_of(campaign_ids[campaign]);
+    event.recorded_at_us = INT64_C(1800000000000000) + 1000 * event.position;
+    buf_init(data, EVENT_DATA_MAX);
+    event_encode(&event, data);
+    event.data = buf_span(data);
+    log->events[log->count++] = event;
+    campaign_apply(&log->campaigns[campaign], &event);
+}
+
+static void log_create(struct log *log, size_t campaign)
+{
+    log_add(log, campaign,
+            (struct event){.type = EVENT_CampaignCreated,
+                           .campaign_created = {.name = SPAN("test"),
+                                                .discount_value = 10,
+                                                .currency = SPAN("EUR"),
+                                                .quantity = 100000,
+                                                .released = 50000,
+                                                .per_user_limit = 100}});
+}
+
+static void log_issue(struct log *log, size_t campaign)
+{
+    struct buf *user = &log->users[log->count];
+    buf_init(user, USER_ID_MAX);
+    buf_printf(user, "user-%u", next_random(log, 60));
+    log_add(log, campaign,
+            (struct event){.type = EVENT_CouponIssued,
+                           .user_id = buf_span(user),
+                           .coupon_issued = {.sequence = log->campaigns[campaign].issued + 1, .nth = 1}});
+}
+
+static void log_release(struct log *log, size_t campaign)
+{
+    struct campaign *is = &log->campaigns[campaign];
+    int64_t step = next_random(log, 2) ? is->plan_done + 1 : 0;
+    log_add(log, campaign,
+            (struct event){.type = EVENT_StockReleased,
+                           .stock_released = {.quantity = 1 + next_random(log, 9), .plan_step = step}});
+}
+
+static void log_anything(struct log *log)
+{
+    static const enum event_type states[] = {EVENT_CampaignPaused, EVENT_CampaignResumed,
+                                             EVENT_CampaignClosed};
+    size_t campaign = next_random(log, 3) ? CAMPAIGNS - 1 : next_random(log, CAMPAIGNS);
+    if (log->campaigns[campaign].first == 0)
+        log_create(log, campaign);
+    else if (next_random(log, 20) == 0)
+        log_release(log, campaign);
+    else if (next_random(log, 30) == 0)
+        log_add(log, campaign, (struct event){.type = states[next_random(log, COUNT_OF(states))]});
+    else
+        log_issue(log, campaign);
+}
+
+static struct log *log_make(uint32_t seed)
+{
+    struct log *log = mem_zalloc(sizeof *log);
+    log->random = seed;
+    while (log->count < EVENTS)
+        log_anything(log);
+    return log;
+}
+
+static void log_destroy(struct log *log)
+{
+    for (size_t i = 0; i < log->count; i++) {
+        buf_deinit(&log->data[i]);
+        buf_deinit(&log->users[i]);
+    }
+    mem_free(log);
+}
+
+/* Projects events [from, to) in batches of `size` (0: random sizes), each applied `times`. */
+struct replay {
+    size_t from, to, size, times;
+};
+
+static void replay(struct store *store, struct log *log, const struct replay *how)
+{
+    struct projection projection;
+    projection_init(&projection);
+    for (size_t at = how->from; at < how->to;) {
+        size_t size = how->size ? how->size : 1 + next_random(log, 200);
+        projection_begin(&projection, model);
+        for (size_t end = at + size < how->to ? at + size : how->to; at < end; at++)
+            assert_true(projection_add(&projection, &log->events[at]));
+        projection_end(&projection);
+        for (size_t i = 0; i < how->times; i++)
+            apply(store, &projection);
+    }
+    projection_deinit(&projection);
+}
+
+/* --- tests --- */
+
+static struct store one, other;
+
+static int clear_stores(void **state)
+{
+    (void)state;
+    store_clear(&one);
+    store_clear(&other);
+    return 0;
+}
+
+static void batches_of_any_size_make_the_same_models(void **state)
+{
+    (void)state;
+    for (uint32_t seed = 1; seed <= 5; seed++) {
+        struct log *log = log_make(seed);
+        replay(&one, log, &(struct replay){.to = EVENTS, .size = 1, .times = 1});
+        replay(&other, log, &(struct replay){.to = EVENTS, .size = EVENTS, .times = 1});
+        assert_same(&one, &other);
+        store_clear(&other);
+        replay(&other, log, &(struct replay){.to = EVENTS, .size = 0, .times = 1});
+        assert_same(&one, &other);
+        log_destroy(log);
+        clear_stores(NULL);
+    }
+}
+
+static void applying_a_batch_twice_changes_nothing(void **state)
+{
+    (void)state;
+    struct log *log = log_make(7);
+    replay(&one, log, &(struct replay){.to = EVENTS, .size = 37, .times = 1});
+    replay(&other, log, &(struct replay){.to = EVENTS, .size = 0, .times = 2});
+    assert_same(&one, &other);
+    log_destroy(log);
+}
+
+static void replaying_over_what_is_left_heals(void **state)
+{
+    (void)state;
+    struct log *log = log_make(8);
+    replay(&one, log, &(struct replay){.to = EVENTS, .size = 100, .times = 1});
+    replay(&other, log, &(struct replay){.to = EVENTS, .size = 64, .times = 1});
+    for (size_t i = other.count; i-- > 0;) /* some campaigns vanish, their members of the sorted sets stay */
+        if (strncmp(other.cells[i].key, "fc:1:{3}:c:", 11) == 0 && other.cells[i].key[11] != 'h')
+            store_remove_at(&other, i);
+    replay(&other, log, &(struct replay){.to = EVENTS, .size = 50, .times = 1});
+    assert_same(&one, &other);
+    log_destroy(log);
+}
+
+static void models_equal_the_fold(void **state)
+{
+    (void)state;
+    struct log *log = log_make(9);
+    replay(&one, log, &(struct replay){.to = EVENTS, .size = 0, .times = 1});
+    for (size_t i = 0; i < CAMPAIGNS; i++) {
+        const struct campaign *is = &log->campaigns[i];
+        struct buf key;
+        buf_init(&key, KEY_TEXT_MAX);
+        key_campaign(&key, model, span_of(campaign_ids[i]));
+        assert_int_equal(store_number(&one, buf_span(&key), "pos"), is->position);
+        assert_int_equal(store_number(&one, buf_span(&key), "first"), is->first);
+        assert_int_equal(store_number(&one, buf_span(&key), "t"), is->created_at_us);
+        assert_int_equal(store_number(&one, buf_span(&key), "released"), is->released);
+        assert_int_equal(store_number(&one, buf_span(&key), "issued"), is->issued);
+        assert_int_equal(store_number(&one, buf_span(&key), "plan"), is->plan_done);
+        assert_int_equal(store_number(&one, buf_span(&key), "state"), is->state);
+        const struct cell *data = store_find(&one, buf_span(&key), SPAN("d"));
+        const struct span bytes = log->events[is->first - 1].data;
+        assert_int_equal(data->value_len, bytes.len);
+        assert_memory_equal(data->value, bytes.ptr, bytes.len);
+        buf_deinit(&key);
+    }
+    log_destroy(log);
+}
+
+static void every_coupon_is_found_three_ways(void **state)
+{
+    (void)state;
+    struct log *log = log_make(10);
+    replay(&one, log, &(struct replay){.to = EVENTS, .size = 0, .times = 1});
+    struct buf key, field;
+    buf_init(&key, KEY_TEXT_MAX);
+    buf_init(&field, KEY_TEXT_MAX);
+    for (size_t i = 0; i < log->count; i++) {
+        const struct event *event = &log->events[i];
+        struct event read;
+        if (event->type != EVENT_CouponIssued)
+            continue;
+        buf_clear(&key), buf_clear(&field);
+        key_coupons(&key, model, event->position);
+        buf_append_i64(&field, event->position);
+        const struct cell *record = store_find(&one, buf_span(&key), buf_span(&field));
+        assert_true(coupon_record_decode((struct span){record->value, record->value_len}, &read));
+        assert_true(span_equal(read.user_id, event->user_id));
+        assert_int_equal(read.coupon_issued.sequence, event->coupon_issued.sequence);
+        buf_clear(&key);
+        key_user(&key, model, event->user_id);
+        assert_true(span_is(event->campaign_id, store_find(&one, buf_span(&key), buf_span(&field))->value));
+        buf_clear(&key), buf_clear(&field);
+        key_holders(&key, model, event->campaign_id, event->coupon_issued.sequence);
+        buf_append_i64(&field, event->coupon_issued.sequence);
+        assert_int_equal(store_number(&one, buf_span(&key), field.data), event->position);
+    }
+    buf_deinit(&key);
+    buf_deinit(&field);
+    log_destroy(log);
+}
+
+/* Looks for the only mutation with that key; NULL where there is none. */
+static const struct mutation *mutation_of(const struct projection *projection, const char *key)
+{
+    const struct mutation *found = NULL;
+    for (const struct mutation *at = projection->mutations.first; at; at = at->next)
+        if (span_is(at->key, key)) {
+            assert_null(found);
+            found = at;
+        }
+    return found;
+}
+
+static void a_batch_writes_each_key_once(void **state)
+{
+    (void)state;
+    struct log *log = mem_zalloc(sizeof *log);
+    struct projection projection;
+    log_create(log, 0);
+    while (log->count < 300)
+        log_issue(log, 0);
+    projection_init(&projection);
+    projection_begin(&projection, model);
+    for (size_t i = 1; i < log->count; i++) /* positions 2 to 300, sequences 1 to 299 */
+        assert_true(projection_add(&projection, &log->events[i]));
+    projection_end(&projection);
+    assert_int_equal(projection.first, 2);
+    assert_int_equal(projection.last, 300);
+    /* 128 positions to a chunk: 2..127, 128..255, 256..300; sequences 1..128, 129..256, 257..299 */
+    assert_int_equal(mutation_of(&projection, "fc:1:{3}:k:0")->args_count, 2 * 126);
+    assert_int_equal(mutation_of(&projection, "fc:1:{3}:k:1")->args_count, 2 * 128);
+    assert_int_equal(mutation_of(&projection, "fc:1:{3}:k:2")->args_count, 2 * 45);
+    assert_int_equal(mutation_of(&projection, "fc:1:{3}:h:alpha:0")->args_count, 2 * 128);
+    assert_int_equal(mutation_of(&projection, "fc:1:{3}:h:alpha:1")->args_count, 2 * 128);
+    assert_int_equal(mutation_of(&projection, "fc:1:{3}:h:alpha:2")->args_count, 2 * 43);
+    assert_null(mutation_of(&projection, "fc:1:{3}:cs"));
+    const struct mutation *campaign = projection.mutations.first;
+    assert_int_equal(campaign->kind, MUTATION_CAMPAIGN);
+    assert_true(span_is(campaign->key, "fc:1:{3}:c:alpha"));
+    assert_int_equal(campaign->next->kind, MUTATION_RANK);
+    assert_true(span_is(campaign->next->args[0], "299"));
+    projection_deinit(&projection);
+    log_destroy(log);
+}
+
+static void campaigns_that_must_exist_come_first(void **state)
+{
+    (void)state;
+    struct log *log = log_make(11);
+    struct projection projection;
+    projection_init(&projection);
+    for (size_t at = 0; at + 90 <= EVENTS; at += 90) {
+        bool others = false;
+        projection_begin(&projection, model);
+        for (size_t i = at; i < at + 90; i++)
+            assert_true(projection_add(&projection, &log->events[i]));
+        projection_end(&projection);
+        for (const struct mutation *m = projection.mutations.first; m; m = m->next) {
+            assert_false(others && m->kind == MUTATION_CAMPAIGN);
+            others |= m->kind != MUTATION_CAMPAIGN;
+        }
+    }
+    projection_deinit(&projection);
+    log_destroy(log);
+}
+
+static void an_event_that_cannot_be_is_refused(void **state)
+{
+    (void)state;
+    struct projection projection;
+    struct event event = {
+        .slice = model.slice,
+        .position = 1,
+        .type = EVENT_CouponIssued,
+        .version = 1,
+        .campaign_id = SPAN("alpha"),
+        .user_id = SPAN("u"),
+        .recorded_at_us = 1,
+        .coupon_issued = {.sequence = 1, .nth = 1},
+    };
+    projection_init(&projection);
+    projection_begin(&projection, model);
+    struct event bad = event;
+    bad.coupon_issued.sequence = 0;
+    assert_false(projection_add(&projection, &bad));
+    bad = event, bad.coupon_issued.nth = 0;
+    assert_false(projection_add(&projection, &bad));
+    bad = event, bad.user_id = (struct span){0};
+    assert_false(projection_add(&projection, &bad));
+    bad = event, bad.campaign_id = SPAN("");
+    assert_false(projection_add(&projection, &bad));
+    bad = event, bad.recorded_at_us = -1;
+    assert_false(projection_add(&projection, &bad));
+    assert_int_equal(projection.events, 0);
+    assert_true(projection_add(&projection, &event));
+    projection_end(&projection);
+    projection_deinit(&projection);
+}
+
+static void an_empty_batch_changes_nothing(void **state)
+{
+    (void)state;
+    struct projection projection;
+    projection_init(&projection);
+    projection_begin(&projection, model);
+    projection_end(&projection);
+    assert_null(projection.mutations.first);
+    projection_deinit(&projection);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(batches_of_any_size_make_the_same_models, clear_stores),
+        cmocka_unit_test_teardown(applying_a_batch_twice_changes_nothing, clear_stores),
+        cmocka_unit_test_teardown(replaying_over_what_is_left_heals, clear_stores),
+        cmocka_unit_test_teardown(models_equal_the_fold, clear_stores),
+        cmocka_unit_test_teardown(every_coupon_is_found_three_ways, clear_stores),
+        cmocka_unit_test(a_batch_writes_each_key_once),
+        cmocka_unit_test(campaigns_that_must_exist_come_first),
+        cmocka_unit_test(an_event_that_cannot_be_is_refused),
+        cmocka_unit_test(an_empty_batch_changes_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

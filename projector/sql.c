@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The projector's statements. */
+#include "projector/sql.h"
+
+#include "events/event_log.h"
+
+enum { STATEMENT_TIMEOUT_MS = 1000 };
+
+/* A leader that hangs (a stopped process, a frozen machine) must not lead for ever: its session says
+ * something at least every second, and PostgreSQL ends it, and with it the lock, after this long a silence.
+ */
+#define LEADER_SILENCE_MS "1500"
+
+static const struct pg_statement statements[SQL_COUNT] = {
+    [SQL_LOCK] = {"lock", "SELECT pg_try_advisory_lock($1::bigint),"
+                          " set_config('idle_session_timeout', '" LEADER_SILENCE_MS "', false)"},
+    [SQL_BUMP] = {"bump", "UPDATE lease SET epoch = greatest(epoch, $1::bigint) + 1 WHERE name = 'projector'"
+                          " RETURNING epoch"},
+    /* The time of the oldest event not yet applied is looked up by primary key and only where there is one;
+     * ORDER BY and LIMIT keep a fresh, never analysed database from scanning the partition. */
+    [SQL_HEADS] = {"heads", "SELECT s.head, s.recorded_at,"
+                            " CASE WHEN s.head > p.position THEN (SELECT e.recorded_at FROM event e"
+                            "   WHERE e.slice = s.slice AND e.position > p.position"
+                            "   ORDER BY e.slice, e.position LIMIT 1) END,"
+                            " clock_timestamp()"
+                            " FROM unnest($1::bigint[]) WITH ORDINALITY AS p(position, n)"
+                            " JOIN slice s ON s.slice = p.n - 1 ORDER BY s.slice"},
+    [SQL_READ] = {"read", LOG_READ_SQL},
+    [SQL_LEASE] =
+        {"lease", "SELECT l.epoch, EXISTS (SELECT FROM pg_locks k WHERE k.locktype = 'advisory'"
+                  "   AND k.granted AND k.objsubid = 1"
+                  "   AND k.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())"
+                  "   AND (k.classid::bigint << 32 | k.objid::bigint) = $1::bigint)"
+                  " FROM lease l WHERE l.name = 'projector'"},
+};
+
+struct pg *sql_create(const char *url)
+{
+    /* The lease and the log's last word are on the primary only. */
+    struct pg_options options = {
+        .url = url,
+        .role = "firstcome_projector",
+        .application = "firstcome projector",
+        .statement_timeout_ms = STATEMENT_TIMEOUT_MS,
+        .lock_timeout_ms = STATEMENT_TIMEOUT_MS,
+        .idle_in_transaction_timeout_ms = STATEMENT_TIMEOUT_MS,
+        .read_write = true,
+        .statements = statements,
+        .statements_count = SQL_COUNT,
+    };
+    return pg_create(&options);
+}

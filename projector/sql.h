@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every statement the projector says to PostgreSQL, and how it connects. The waits belong to the callers. */
+#pragma once
+
+#include "common/pg.h"
+
+enum sql {
+    SQL_LOCK,  /* $1 lock key -> got it? and the settings a leader's session needs */
+    SQL_BUMP,  /* $1 least former epoch -> new epoch of the lease */
+    SQL_HEADS, /* $1 positions of slices 0..15 -> head, its time, time of the event after the position, now */
+    SQL_READ,  /* events/event_log.h */
+    SQL_LEASE, /* $1 lock key -> epoch of the lease, whether somebody holds the lock */
+    SQL_COUNT,
+};
+
+/* Does not connect. Owner: pg_destroy. `url` is borrowed. */
+struct pg *sql_create(const char *url);

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Collecting the status and writing it down. */
+#include "projector/status.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "projector/leader.h"
+#include "projector/sql.h"
+
+enum { EACH_DEADLINE_MS = 950 };
+
+/* --- collecting --- */
+
+static void collect_redis(struct status *status, struct model_writer *models)
+{
+    enum redis_status result =
+        model_writer_peek(models, clock_deadline_us(EACH_DEADLINE_MS), &status->checkpoints);
+    status->redis_state = redis_status_label(result);
+    status->redis_reachable = result == REDIS_OK;
+    if (result != REDIS_OK)
+        snprintf(status->redis_error, sizeof status->redis_error, "%s", model_writer_error(models));
+}
+
+static enum pg_status read_heads(struct status *status, struct pg *pg, int64_t deadline_us)
+{
+    int64_t positions[SLICE_COUNT];
+    struct feed feed;
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        positions[slice] = status->checkpoints.slices[slice].position;
+    feed_init(&feed, pg);
+    feed_ask(&feed, positions, 0);
+    enum pg_status result = feed_receive_heads(&feed, deadline_us, &status->heads);
+    feed_deinit(&feed);
+    return result;
+}
+
+static enum pg_status read_lease(struct status *status, struct pg *pg, int64_t deadline_us)
+{
+    struct pg_args args;
+    struct pg_rows *rows;
+    pg_args_init(&args);
+    pg_arg_i64(&args, LEADER_LOCK_KEY);
+    enum pg_status result = pg_call(pg, SQL_LEASE, &args, deadline_us, &rows);
+    pg_args_deinit(&args);
+    if (result == PG_OK && pg_rows_count(rows) == 1) {
+        status->epoch = pg_i64(rows, 0, 0);
+        status->led = pg_i64(rows, 0, 1) != 0;
+    }
+    pg_rows_destroy(rows);
+    return result;
+}
+
+static void collect_store(struct status *status, struct pg *pg)
+{
+    int64_t deadline_us = clock_deadline_us(EACH_DEADLINE_MS);
+    enum pg_status result = pg_connect(pg, deadline_us);
+    if (result == PG_OK)
+        result = read_heads(status, pg, deadline_us);
+    if (result == PG_OK)
+        result = read_lease(status, pg, deadline_us);
+    status->store_reachable = result == PG_OK;
+    if (result != PG_OK)
+        snprintf(status->store_error, sizeof status->store_error, "%s", pg_error(pg));
+}
+
+void status_collect(struct status *ret, struct pg *pg, struct model_writer *models)
+{
+    *ret = (struct status){0};
+    collect_redis(ret, models); /* first: the positions found are what the log is compared with */
+    collect_store(ret, pg);
+    ret->now_us = clock_wall_us();
+}
+
+bool status_good(const struct status *status)
+{
+    return status->store_reachable && status->redis_reachable;
+}
+
+/* --- one slice --- */
+
+struct line {
+    int64_t head, position, lag_events, lag_us, seen_ago_us;
+    bool behind, has_head, has_position, has_lag;
+};
+
+static struct line line_of(const struct status *status, int slice)
+{
+    const struct feed_head *log = &status->heads.slices[slice];
+    const struct checkpoint *checkpoint = &status->checkpoints.slices[slice];
+    struct line line = {
+        .head = log->head,
+        .position = checkpoint->position,
+        .has_head = status->store_reachable,
+        .has_position = status->redis_reachable,
+        .has_lag = status_good(status),
+        .behind = checkpoint->behind || checkpoint->seen_us == 0,
+        .seen_ago_us = checkpoint->seen_us ? status->now_us - checkpoint->seen_us : -1,
+    };
+    if (line.has_lag && line.head > line.position) {
+        int64_t age_us = status->heads.now_us - log->oldest_us;
+        line.lag_events = line.head - line.position;
+        line.lag_us = log->oldest_us && age_us > 0 ? age_us : 0;
+    }
+    return line;
+}
+
+/* --- as text --- */
+
+static void text_number(struct buf *out, int width, bool known, int64_t value)
+{
+    if (known)
+        buf_printf(out, "%*lld", width, (long long)value);
+    else
+        buf_printf(out, "%*s", width, "-");
+}
+
+static void text_seconds(struct buf *out, int width, bool known, int64_t us)
+{
+    if (known)
+        buf_printf(out, "%*.3f", width, (double)us / US_PER_S);
+    else
+        buf_printf(out, "%*s", width, "-");
+}
+
+static void text_line(struct buf *out, const struct line *line, int slice)
+{
+    buf_printf(out, "%5d", slice);
+    text_number(out, 14, line->has_head, line->head);
+    text_number(out, 14, line->has_position, line->position);
+    text_number(out, 14, line->has_lag, line->lag_events);
+    text_seconds(out, 14, line->has_lag, line->lag_us);
+    buf_printf(out, "%8s", !line->has_position ? "-" : line->behind ? "yes" : "no");
+    text_seconds(out, 14, line->has_position && line->seen_ago_us >= 0, line->seen_ago_us);
+    buf_append_char(out, '\n');
+}
+
+void status_write_text(struct buf *out, const struct status *status)
+{
+    buf_printf(out, "postgresql  %s\n", status->store_reachable ? "ok" : status->store_error);
+    buf_printf(out, "redis       %s%s%s\n", status->redis_state, status->redis_reachable ? "" : ": ",
+               status->redis_error);
+    if (status->store_reachable)
+        buf_printf(out, "leader      %s, epoch %lld\n", status->led ? "yes" : "no", (long long)status->epoch);
+    else
+        buf_printf(out, "leader      unknown\n");
+    if (status->redis_reachable && status->checkpoints.generation)
+        buf_printf(out, "generation  %lld\n", (long long)status->checkpoints.generation);
+    else
+        buf_printf(out, "generation  %s\n", status->redis_reachable ? "none" : "unknown");
+    buf_printf(out, "%5s%14s%14s%14s%14s%8s%14s\n", "slice", "head", "checkpoint", "lag events",
+               "lag seconds", "behind", "seen s ago");
+    for (int slice = 0; slice < SLICE_COUNT; slice++) {
+        struct line line = line_of(status, slice);
+        text_line(out, &line, slice);
+    }
+}
+
+/* --- as JSON --- */
+
+static void json_known_int(struct buf *out, const char *key, bool known, int64_t value)
+{
+    if (known)
+        json_put_int(out, key, value);
+    else
+        json_put_null(out, key);
+}
+
+static void json_seconds(struct buf *out, const char *key, bool known, int64_t us)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.3f", (double)us / US_PER_S);
+    json_put_raw(out, key, known ? span_of(text) : (struct span){0});
+}
+
+static void json_line(struct buf *out, const struct line *line, int slice)
+{
+    json_open(out, NULL, '{');
+    json_put_int(out, "slice", slice);
+    json_known_int(out, "head", line->has_head, line->head);
+    json_known_int(out, "checkpoint", line->has_position, line->position);
+    json_known_int(out, "lag_events", line->has_lag, line->lag_events);
+    json_seconds(out, "lag_seconds", line->has_lag, line->lag_us);
+    if (line->has_position)
+        json_put_bool(out, "behind", line->behind);
+    else
+        json_put_null(out, "behind");
+    json_seconds(out, "seen_seconds_ago", line->has_position && line->seen_ago_us >= 0, line->seen_ago_us);
+    json_close(out, '}');
+}
+
+static void json_store(struct buf *out, const char *key, const char *state, const char *error)
+{
+    json_open(out, key, '{');
+    json_put_string(out, "state", span_of(state));
+    json_put_string(out, "error", *error ? span_of(error) : (struct span){0});
+    json_close(out, '}');
+}
+
+void status_write_json(struct buf *out, const struct status *status)
+{
+    json_open(out, NULL, '{');
+    json_store(out, "postgresql", status->store_reachable ? "ok" : "io", status->store_error);
+    json_store(out, "redis", status->redis_state, status->redis_error);
+    json_open(out, "leader", '{');
+    if (status->store_reachable)
+        json_put_bool(out, "held", status->led);
+    else
+        json_put_null(out, "held");
+    json_known_int(out, "epoch", status->store_reachable, status->epoch);
+    json_close(out, '}');
+    json_known_int(out, "generation", status->redis_reachable && status->checkpoints.generation,
+                   status->checkpoints.generation);
+    json_open(out, "slices", '[');
+    for (int slice = 0; slice < SLICE_COUNT; slice++) {
+        struct line line = line_of(status, slice);
+        json_line(out, &line, slice);
+    }
+    json_close(out, ']');
+    json_close(out, '}');
+    buf_append_char(out, '\n');
+}

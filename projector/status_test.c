@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The status as text and as JSON, whole and with one of the stores missing. */
+#include "projector/status.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "common/json.h"
+
+static struct status sample(void)
+{
+    struct status status = {
+        .store_reachable = true,
+        .redis_reachable = true,
+        .redis_state = "ok",
+        .epoch = 4,
+        .led = true,
+        .now_us = 20000000,
+    };
+    status.heads.now_us = 20000000;
+    status.heads.slices[2] = (struct feed_head){.head = 100, .head_at_us = 19000000, .oldest_us = 18500000};
+    status.checkpoints.generation = 1;
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        status.checkpoints.slices[slice].seen_us = 19900000;
+    status.checkpoints.slices[2].position = 90;
+    status.checkpoints.slices[2].behind = true;
+    return status;
+}
+
+static int64_t int_at(const struct json_value *object, const char *name)
+{
+    int64_t value = -1;
+    assert_true(json_as_int(json_member(object, name), &value));
+    return value;
+}
+
+static struct json_doc *as_json(const struct status *status)
+{
+    struct json_fault fault;
+    struct buf out;
+    buf_init(&out, 65536);
+    status_write_json(&out, status);
+    struct json_doc *doc = json_parse(buf_span(&out), &fault);
+    assert_non_null(doc);
+    buf_deinit(&out);
+    return doc;
+}
+
+static void json_says_everything(void **state)
+{
+    (void)state;
+    struct status status = sample();
+    struct json_doc *doc = as_json(&status);
+    const struct json_value *root = json_root(doc), *slices = json_member(root, "slices");
+    bool held = false, behind = false;
+    assert_int_equal(int_at(root, "generation"), 1);
+    assert_int_equal(int_at(json_member(root, "leader"), "epoch"), 4);
+    assert_true(json_as_bool(json_member(json_member(root, "leader"), "held"), &held) && held);
+    assert_int_equal(json_array_length(slices), SLICE_COUNT);
+    const struct json_value *slice = json_array_at(slices, 2);
+    assert_int_equal(int_at(slice, "head"), 100);
+    assert_int_equal(int_at(slice, "checkpoint"), 90);
+    assert_int_equal(int_at(slice, "lag_events"), 10);
+    assert_true(json_as_bool(json_member(slice, "behind"), &behind) && behind);
+    json_destroy(doc);
+}
+
+static void json_has_null_for_what_is_not_known(void **state)
+{
+    (void)state;
+    struct status status = sample();
+    int64_t number;
+    status.redis_reachable = false;
+    status.redis_state = "io";
+    assert_false(status_good(&status));
+    struct json_doc *doc = as_json(&status);
+    const struct json_value *slice = json_array_at(json_member(json_root(doc), "slices"), 2);
+    assert_int_equal(int_at(slice, "head"), 100);
+    assert_false(json_as_int(json_member(slice, "checkpoint"), &number));
+    assert_false(json_as_int(json_member(slice, "lag_events"), &number));
+    assert_false(json_as_int(json_member(json_root(doc), "generation"), &number));
+    json_destroy(doc);
+}
+
+static void text_has_a_line_for_each_slice(void **state)
+{
+    (void)state;
+    struct status status = sample();
+    struct buf out;
+    buf_init(&out, 65536);
+    status_write_text(&out, &status);
+    assert_non_null(strstr(out.data, "leader      yes, epoch 4\n"));
+    assert_non_null(
+        strstr(out.data, "    2           100            90            10         1.500     yes"));
+    size_t lines = 0;
+    for (const char *at = out.data; (at = strchr(at, '\n')); at++)
+        lines++;
+    assert_int_equal(lines, 5 + SLICE_COUNT);
+    buf_clear(&out);
+    status.store_reachable = status.redis_reachable = false;
+    status.redis_state = "io";
+    status_write_text(&out, &status);
+    assert_non_null(strstr(out.data, "leader      unknown\n"));
+    buf_deinit(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(json_says_everything),
+        cmocka_unit_test(json_has_null_for_what_is_not_known),
+        cmocka_unit_test(text_has_a_line_for_each_slice),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
