@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Routes of the read API: parse, validate, submit. */
+#include "query-service/api.h"
+
+#include "common/clock.h"
+#include "events/problems.h"
+#include "query-service/header_list.h"
+#include "query-service/respond.h"
+
+/* --- refusing --- */
+
+/* Always false, so that a parser can say `return refuse(...)`. */
+static bool refuse(struct http_request *request, const struct problem *problem, const char *field,
+                   const char *why)
+{
+    struct problem_detail detail = {.problem = problem, .detail = why, .field = span_of(field)};
+    http_problem(request, &detail);
+    return false;
+}
+
+static bool refuse_parameter(struct http_request *request, const char *name, const char *why)
+{
+    return refuse(request, &problem_invalid_parameter, name, why);
+}
+
+/* --- parts of a request; each answers it and returns false where they are wrong --- */
+
+static bool take_campaign_id(struct http_request *request, struct span id, struct query *query)
+{
+    if (!campaign_id_valid(id))
+        return refuse(request, &problem_invalid_id, "id", "a campaign id is [a-z0-9][a-z0-9-]{0,63}");
+    query->campaign_id = query_keep(query, id);
+    return true;
+}
+
+static bool take_user_id(struct http_request *request, struct span id, struct query *query)
+{
+    if (!user_id_valid(id))
+        return refuse(request, &problem_invalid_user_id, "user",
+                      "a user id is 1 to 128 bytes of UTF-8 without control characters");
+    query->user_id = query_keep(query, id);
+    return true;
+}
+
+static bool take_limit(struct http_request *request, struct query *query)
+{
+    struct span text = http_query(request, "limit");
+    if (text.ptr && !parse_i64(text, 1, QUERY_LIMIT_MAX, &query->limit))
+        return refuse_parameter(request, "limit", "limit is a whole number from 1 to 100");
+    return true;
+}
+
+static bool take_tag(struct http_request *request, struct query *query)
+{
+    struct span tag = http_query(request, "tag");
+    if (!tag.ptr)
+        return true;
+    if (!tag_valid(tag))
+        return refuse_parameter(request, "tag", "a tag is [a-z0-9][a-z0-9-]{0,31}");
+    query->tag = query_keep(query, tag);
+    return true;
+}
+
+static bool take_status(struct http_request *request, struct query *query)
+{
+    struct span status = http_query(request, "status");
+    bool campaigns = query->kind == QUERY_CAMPAIGNS;
+    if (!status.ptr)
+        return true;
+    if (!(campaigns ? query_campaign_status_known(status) : query_coupon_status_known(status)))
+        return refuse_parameter(request, "status",
+                                campaigns ? "status is scheduled, active, sold_out, paused, ended or closed"
+                                          : "status is issued, reserved, redeemed, revoked or expired");
+    query->status = query_keep(query, status);
+    return true;
+}
+
+/* After ids and filters: a cursor is bound to them. */
+static bool take_cursor(struct http_request *request, enum cursor_kind kind, struct query *query)
+{
+    struct span text = http_query(request, "cursor");
+    struct buf scope;
+    if (!text.ptr)
+        return true;
+    buf_init(&scope, 2 * QUERY_TEXT_MAX);
+    query_scope(query, &scope);
+    bool good = cursor_parse(text, kind, buf_span(&scope), &query->after);
+    buf_deinit(&scope);
+    return good ||
+           refuse(request, &problem_invalid_cursor, "cursor", "use `next` of the page before, unchanged");
+}
+
+/* Consistency-Token: one or several, separated by commas (I9). */
+static bool take_tokens(struct http_request *request, struct query *query)
+{
+    struct span rest = http_header(request, "Consistency-Token");
+    for (int count = 1; rest.ptr; count++) {
+        struct position token;
+        if (count > QUERY_TOKENS_MAX || !consistency_token_parse(header_list_next(&rest), &token))
+            return refuse(request, &problem_invalid_token, NULL,
+                          "send up to 16 tokens as they were given, separated by commas");
+        query_require(query, token);
+    }
+    return true;
+}
+
+/* --- handing on --- */
+
+static struct read *begin(enum query_kind kind)
+{
+    return read_create(kind, clock_wall_us());
+}
+
+/* Consumes the read: `good` says whether the request is still unanswered and worth a read. */
+static void submit(struct http_request *request, struct api *api, struct read *read, bool good)
+{
+    if (!good || !take_tokens(request, &read->query)) {
+        read_destroy(read);
+        return;
+    }
+    int64_t received_us = http_received_us(request);
+    read->deadline_us = received_us + api->request_deadline_ms * US_PER_MS;
+    read->patience_us = received_us + api->token_wait_ms * US_PER_MS;
+    read->request = request;
+    read->done = respond;
+    http_defer(request); /* before another thread can answer it */
+    loader_submit(api->loader, read);
+}
+
+/* --- handlers --- */
+
+static const char *const no_parameters[] = {NULL};
+
+static void get_campaigns(struct http_request *request, void *context)
+{
+    static const char *const known[] = {"status", "tag", "limit", "cursor", NULL};
+    struct read *read = begin(QUERY_CAMPAIGNS);
+    struct query *query = &read->query;
+    submit(request, context, read,
+           http_query_only(request, known) && take_status(request, query) && take_tag(request, query) &&
+               take_limit(request, query) && take_cursor(request, CURSOR_CAMPAIGNS, query));
+}
+
+static void get_campaign(struct http_request *request, void *context)
+{
+    struct read *read = begin(QUERY_CAMPAIGN);
+    submit(request, context, read,
+           http_query_only(request, no_parameters) &&
+               take_campaign_id(request, http_param(request, 0), &read->query));
+}
+
+static void get_holders(struct http_request *request, void *context)
+{
+    static const char *const known[] = {"limit", "cursor", NULL};
+    struct read *read = begin(QUERY_HOLDERS);
+    struct query *query = &read->query;
+    submit(request, context, read,
+           http_query_only(request, known) && take_campaign_id(request, http_param(request, 0), query) &&
+               take_limit(request, query) && take_cursor(request, CURSOR_HOLDERS, query));
+}
+
+static void get_user_in_campaign(struct http_request *request, void *context)
+{
+    struct read *read = begin(QUERY_USER_IN_CAMPAIGN);
+    struct query *query = &read->query;
+    submit(request, context, read,
+           http_query_only(request, no_parameters) &&
+               take_campaign_id(request, http_param(request, 0), query) &&
+               take_user_id(request, http_param(request, 1), query));
+}
+
+/* What is neither an id nor a code of ours is answered like an id nobody has: it tells nothing about codes.
+ */
+static void get_coupon(struct http_request *request, void *context)
+{
+    const struct api *api = context;
+    struct span name = http_param(request, 0);
+    struct read *read = begin(QUERY_COUPON);
+    struct position *at = &read->query.coupon;
+    bool good = http_query_only(request, no_parameters) &&
+                (coupon_code_parse(name, api->code_key, at) || coupon_id_parse(name, at) ||
+                 refuse(request, &problem_unknown_coupon, NULL, NULL));
+    submit(request, context, read, good);
+}
+
+static void get_user_coupons(struct http_request *request, void *context)
+{
+    static const char *const known[] = {"status", "limit", "cursor", NULL};
+    struct read *read = begin(QUERY_USER_COUPONS);
+    struct query *query = &read->query;
+    submit(request, context, read,
+           http_query_only(request, known) && take_user_id(request, http_param(request, 0), query) &&
+               take_status(request, query) && take_limit(request, query) &&
+               take_cursor(request, CURSOR_COUPONS, query));
+}
+
+static bool take_ranking(struct http_request *request)
+{
+    struct span by = http_query(request, "by"), window = http_query(request, "window");
+    if (by.ptr && !span_is(by, "issued"))
+        return refuse_parameter(request, "by", "supported: issued");
+    if (window.ptr && !span_is(window, "all"))
+        return refuse_parameter(request, "window", "supported: all");
+    return true;
+}
+
+static void get_ranking(struct http_request *request, void *context)
+{
+    static const char *const known[] = {"by", "window", "tag", "limit", NULL};
+    struct read *read = begin(QUERY_RANKING);
+    submit(request, context, read,
+           http_query_only(request, known) && take_ranking(request) && take_tag(request, &read->query) &&
+               take_limit(request, &read->query));
+}
+
+#define READERS (AUTH_READ | AUTH_ADMIN)
+
+const struct http_route api_routes[] = {
+    {HTTP_GET, "/v1/campaigns", READERS, 0, get_campaigns},
+    {HTTP_GET, "/v1/campaigns/{id}", READERS, 0, get_campaign},
+    {HTTP_GET, "/v1/campaigns/{id}/coupons", READERS, 0, get_holders},
+    {HTTP_GET, "/v1/campaigns/{id}/users/{user}", READERS, 0, get_user_in_campaign},
+    {HTTP_GET, "/v1/coupons/{coupon}", READERS, 0, get_coupon},
+    {HTTP_GET, "/v1/users/{user}/coupons", READERS, 0, get_user_coupons},
+    {HTTP_GET, "/v1/rankings/campaigns", READERS, 0, get_ranking},
+};
+const size_t api_routes_count = COUNT_OF(api_routes);

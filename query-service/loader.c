@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The two stages and the way of a read through them:
+ *
+ *   submit -> model stage -> done                 Redis knew
+ *                  |  ^-- parked a moment         its checkpoint is just before the consistency token
+ *                  v
+ *             store stage -> done                 Redis did not know, or may not be asked
+ *
+ * Both queues are first in, first out and every read has the same patience, and no reader works on a read
+ * past its deadline; so whoever waits is picked up by the time its own deadline comes (I11). */
+#include "query-service/loader.h"
+
+#include <stdatomic.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "query-service/metrics.h"
+#include "query-service/model_reader.h"
+#include "query-service/store_reader.h"
+
+/* What a thread of a stage owns. */
+struct loader_thread {
+    struct loader *loader;
+    struct model_reader *model; /* threads of the model stage */
+    struct store_reader *store; /* threads of the store stage */
+};
+
+struct loader {
+    struct loader_options options;
+    struct breaker redis_breaker, store_breaker;
+    struct loader_thread threads[2 * STAGE_THREADS_MAX];
+    size_t threads_count;
+    struct stage *model_stage, *store_stage;
+    atomic_bool model_usable, store_usable;
+};
+
+static struct read *read_of(struct stage_item *item)
+{
+    return (struct read *)item; /* its first member */
+}
+
+/* --- readiness --- */
+
+static void note(struct loader *loader, atomic_bool *which, bool usable, const char *what)
+{
+    if (atomic_exchange(which, usable) != usable)
+        log_info("DEPENDENCY", "%s is %s", what, usable ? "usable" : "not usable");
+    loader->options.ready(atomic_load(&loader->model_usable) || atomic_load(&loader->store_usable));
+}
+
+static void show(struct loader *loader)
+{
+    metric_set(query_metrics.redis_open, breaker_is_open(&loader->redis_breaker));
+    metric_set(query_metrics.store_open, breaker_is_open(&loader->store_breaker));
+    metric_set(query_metrics.model_queue, (int64_t)stage_items(loader->model_stage));
+    metric_set(query_metrics.store_queue, (int64_t)stage_items(loader->store_stage));
+}
+
+/* --- concluding --- */
+
+static void conclude(struct read *read)
+{
+    if (read->failure == READ_GOOD)
+        metric_add(query_metrics.reads[read->source], 1);
+    else if (read->failure == READ_OVERLOADED)
+        metric_add(query_metrics.refused_overload, 1);
+    else if (read->failure != READ_INTERNAL)
+        metric_add(query_metrics.refused_unavailable, 1);
+    read->done(read);
+}
+
+static void submit_to_store(struct loader *loader, struct read *read)
+{
+    metric_add(query_metrics.fallbacks[read->fallback], 1);
+    read->source = SOURCE_POSTGRES;
+    if (stage_submit(loader->store_stage, &read->item))
+        return;
+    read->failure = READ_OVERLOADED;
+    conclude(read);
+}
+
+/* --- the model stage --- */
+
+static void route(struct loader *loader, struct read *read)
+{
+    if (read->fallback == FALLBACK_NONE) {
+        read->source = SOURCE_REDIS;
+        conclude(read);
+    } else if (read->fallback == FALLBACK_BEHIND && clock_mono_us() < read->patience_us) {
+        metric_add(query_metrics.token_waits, 1);
+        stage_park(loader->model_stage, &read->item);
+    } else {
+        submit_to_store(loader, read);
+    }
+}
+
+/* A failure of the whole dependency, or a success, says whether it is usable; the rest says nothing. */
+static void note_model(struct loader *loader, const struct read *read)
+{
+    if (read->fallback == FALLBACK_NONE)
+        note(loader, &loader->model_usable, true, "Redis");
+    else if (read->fallback == FALLBACK_OPEN || read->fallback == FALLBACK_NOT_LIVE)
+        note(loader, &loader->model_usable, false, "Redis");
+}
+
+static void work_models(void *state, struct stage_item *const *items, size_t count)
+{
+    struct loader_thread *thread = state;
+    struct read *reads[STAGE_BATCH_MAX] = {0};
+    for (size_t i = 0; i < count; i++)
+        reads[i] = read_of(items[i]);
+    model_reader_run(thread->model, reads, count);
+    for (size_t i = 0; i < count; i++) {
+        note_model(thread->loader, reads[i]);
+        route(thread->loader, reads[i]);
+    }
+    show(thread->loader);
+}
+
+static void tick_models(void *state)
+{
+    struct loader_thread *thread = state;
+    note(thread->loader, &thread->loader->model_usable, model_reader_probe(thread->model), "Redis");
+    show(thread->loader);
+}
+
+/* --- the store stage --- */
+
+static void note_store(struct loader *loader, const struct read *read)
+{
+    if (read->failure != READ_UNAVAILABLE)
+        note(loader, &loader->store_usable, true, "PostgreSQL");
+    else if (breaker_is_open(&loader->store_breaker))
+        note(loader, &loader->store_usable, false, "PostgreSQL");
+}
+
+static void work_store(void *state, struct stage_item *const *items, size_t count)
+{
+    struct loader_thread *thread = state;
+    for (size_t i = 0; i < count; i++) {
+        struct read *read = read_of(items[i]);
+        store_reader_run(thread->store, read);
+        note_store(thread->loader, read);
+        conclude(read);
+    }
+    show(thread->loader);
+}
+
+static void tick_store(void *state)
+{
+    struct loader_thread *thread = state;
+    note(thread->loader, &thread->loader->store_usable, store_reader_probe(thread->store), "PostgreSQL");
+    show(thread->loader);
+}
+
+/* --- life --- */
+
+static bool create_readers(struct loader *loader, char *reason, size_t reason_size)
+{
+    const struct loader_options *is = &loader->options;
+    struct model_reader_options model = {.url = is->redis_url,
+                                         .timeout_ms = is->redis_timeout_ms,
+                                         .age_max_ms = is->model_age_max_ms,
+                                         .breaker = &loader->redis_breaker};
+    struct store_reader_options store = {
+        .url = is->database_url, .timeout_ms = is->store_timeout_ms, .breaker = &loader->store_breaker};
+    for (int64_t i = 0; i < is->model_threads; i++) {
+        struct loader_thread *thread = &loader->threads[loader->threads_count++];
+        *thread = (struct loader_thread){loader, model_reader_create(&model, reason, reason_size), NULL};
+        if (!thread->model)
+            return false;
+    }
+    for (int64_t i = 0; i < is->store_connections; i++)
+        loader->threads[loader->threads_count++] =
+            (struct loader_thread){loader, NULL, store_reader_create(&store)};
+    return true;
+}
+
+static void destroy_readers(struct loader *loader)
+{
+    for (size_t i = 0; i < loader->threads_count; i++) {
+        model_reader_destroy(loader->threads[i].model);
+        store_reader_destroy(loader->threads[i].store);
+    }
+}
+
+static void create_stages(struct loader *loader)
+{
+    const struct loader_options *is = &loader->options;
+    void *states[2 * STAGE_THREADS_MAX];
+    for (size_t i = 0; i < loader->threads_count; i++)
+        states[i] = &loader->threads[i];
+    loader->store_stage = stage_create(&(struct stage_options){
+        .name = "store",
+        .threads = (unsigned)is->store_connections,
+        .items_max = (size_t)is->queue_max,
+        .state = states + is->model_threads,
+        .work = work_store,
+        .tick = tick_store,
+    });
+    loader->model_stage = stage_create(&(struct stage_options){
+        .name = "model",
+        .threads = (unsigned)is->model_threads,
+        .items_max = (size_t)is->queue_max,
+        .state = states,
+        .work = work_models,
+        .tick = tick_models,
+    });
+}
+
+struct loader *loader_create(const struct loader_options *options, char *reason, size_t reason_size)
+{
+    CHECK(options->model_threads >= 1 && options->model_threads <= STAGE_THREADS_MAX);
+    CHECK(options->store_connections >= 1 && options->store_connections <= STAGE_THREADS_MAX);
+    struct loader *loader = mem_zalloc(sizeof *loader);
+    loader->options = *options;
+    breaker_init(&loader->redis_breaker);
+    breaker_init(&loader->store_breaker);
+    if (create_readers(loader, reason, reason_size)) {
+        create_stages(loader);
+        stage_start(loader->store_stage);
+        stage_start(loader->model_stage);
+        return loader;
+    }
+    loader_destroy(loader);
+    return NULL;
+}
+
+/* In the order of the way: what the model stage passes on still has to find the store stage. */
+void loader_destroy(struct loader *loader)
+{
+    if (!loader)
+        return;
+    stage_destroy(loader->model_stage);
+    stage_destroy(loader->store_stage);
+    destroy_readers(loader);
+    breaker_deinit(&loader->redis_breaker);
+    breaker_deinit(&loader->store_breaker);
+    mem_free(loader);
+}
+
+void loader_submit(struct loader *loader, struct read *read)
+{
+    if (!model_reader_knows(read->query.kind)) {
+        read->fallback = FALLBACK_UNPROVEN;
+        submit_to_store(loader, read);
+    } else if (!stage_submit(loader->model_stage, &read->item)) {
+        read->failure = READ_OVERLOADED;
+        conclude(read);
+    }
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who reads for whom: a stage of threads with Redis, a stage of threads with PostgreSQL behind it, both with
+ * bounded queues, so that PostgreSQL being slow leaves the reads that Redis can answer alone. HTTP threads
+ * only submit. Every read is concluded by its deadline. */
+#pragma once
+
+#include "query-service/read.h"
+
+struct loader;
+
+struct loader_options {
+    const char *database_url, *redis_url;
+    int64_t model_threads, store_connections, queue_max;
+    int64_t redis_timeout_ms, store_timeout_ms, model_age_max_ms;
+    void (*ready)(bool ready); /* called from any thread when either dependency comes or goes */
+};
+
+/* NULL with the reason when the Redis URL does not parse. Starts the threads; they connect by themselves. */
+struct loader *loader_create(const struct loader_options *options, char *reason, size_t reason_size);
+/* Concludes what was submitted, then ends. Nobody may submit any more. Accepts NULL. */
+void loader_destroy(struct loader *loader);
+
+/* Takes the read over; read->done is called exactly once, from another thread or before this returns. */
+void loader_submit(struct loader *loader, struct read *read);

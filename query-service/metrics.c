@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making the metrics. */
+#include "query-service/metrics.h"
+
+struct query_metrics query_metrics;
+
+static void label(char *ret, size_t size, const char *name, const char *value)
+{
+    CHECK((size_t)snprintf(ret, size, "%s=\"%s\"", name, value) < size);
+}
+
+static void setup_reads(struct query_metrics *metrics)
+{
+    const char *help = "reads answered, by who answered";
+    metrics->reads[SOURCE_REDIS] = metric_counter("coupon_reads_total", help, "source=\"redis\"");
+    metrics->reads[SOURCE_POSTGRES] = metric_counter("coupon_reads_total", help, "source=\"postgres\"");
+    char labels[64];
+    for (int i = FALLBACK_NONE + 1; i < FALLBACK_COUNT; i++) {
+        label(labels, sizeof labels, "reason", fallback_label((enum fallback)i));
+        metrics->fallbacks[i] = metric_counter("coupon_read_fallbacks_total",
+                                               "reads that Redis could not answer, by reason", labels);
+    }
+}
+
+static void setup_errors(struct query_metrics *metrics)
+{
+    char labels[64];
+    for (int i = REDIS_OK + 1; i < REDIS_STATUS_COUNT; i++) {
+        label(labels, sizeof labels, "class", redis_status_label((enum redis_status)i));
+        metrics->redis_errors[i] =
+            metric_counter("coupon_redis_errors_total", "errors of Redis, by class", labels);
+    }
+    metrics->store_errors = metric_counter("coupon_read_store_errors_total",
+                                           "reads of PostgreSQL that failed or were late", NULL);
+    const char *help = "reads refused with 503, by reason";
+    metrics->refused_overload = metric_counter("coupon_reads_refused_total", help, "reason=\"overloaded\"");
+    metrics->refused_unavailable =
+        metric_counter("coupon_reads_refused_total", help, "reason=\"store_unavailable\"");
+}
+
+void query_metrics_setup(void)
+{
+    struct query_metrics *metrics = &query_metrics;
+    setup_reads(metrics);
+    setup_errors(metrics);
+    metrics->not_modified =
+        metric_counter("coupon_reads_not_modified_total", "reads answered with 304", NULL);
+    metrics->token_waits = metric_counter("coupon_read_token_waits_total",
+                                          "times a read waited a moment for its consistency token", NULL);
+    const char *queue = "reads waiting, by stage";
+    metrics->model_queue = metric_gauge("coupon_read_queue_length", queue, "stage=\"redis\"");
+    metrics->store_queue = metric_gauge("coupon_read_queue_length", queue, "stage=\"postgres\"");
+    const char *open = "1 while the breaker in front of this dependency is open";
+    metrics->redis_open = metric_gauge("coupon_read_breaker_open", open, "dependency=\"redis\"");
+    metrics->store_open = metric_gauge("coupon_read_breaker_open", open, "dependency=\"postgres\"");
+    metrics->model_seconds =
+        metric_histogram_seconds("coupon_read_redis_seconds", "one batch of reads in Redis", NULL);
+    metrics->store_seconds =
+        metric_histogram_seconds("coupon_read_store_seconds", "one read in PostgreSQL", NULL);
+    metrics->model_batch =
+        metric_histogram_count("coupon_read_redis_batch", "reads that travelled together to Redis", NULL);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The option table of the query service. */
+#include "query-service/options.h"
+
+#include "query-service/stage.h"
+
+#define AT(member) offsetof(struct options, member)
+
+static const struct config_option table[] = {
+    {"database-url", CONFIG_STRING, AT(database_url), NULL, 1, 4096, "",
+     "event store, postgresql://...; several hosts allowed, a replica will do"},
+    {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 4096, "", "read models, redis://... or unix://..."},
+    {"code-key-file", CONFIG_STRING, AT(code_key_file), NULL, 1, 4096, "",
+     "file with the 64 hex digits that coupon codes are derived with"},
+    {"model-threads", CONFIG_INT, AT(model_threads), "2", 1, STAGE_THREADS_MAX, "threads",
+     "threads that read from Redis, each with one connection"},
+    {"store-connections", CONFIG_INT, AT(store_connections), "4", 1, STAGE_THREADS_MAX, "connections",
+     "threads that read from PostgreSQL, each with one connection"},
+    {"queue-max", CONFIG_INT, AT(queue_max), "4096", 1, 1000000, "reads",
+     "most reads waiting for Redis, and for PostgreSQL; beyond: 503 overloaded"},
+    {"request-deadline-ms", CONFIG_INT, AT(request_deadline_ms), "1800", 100, 60000, "ms",
+     "longest time from a request's headers to its answer"},
+    {"redis-timeout-ms", CONFIG_INT, AT(redis_timeout_ms), "50", 1, 10000, "ms",
+     "longest time for one batch of reads in Redis, connecting included"},
+    {"store-timeout-ms", CONFIG_INT, AT(store_timeout_ms), "1000", 10, 60000, "ms",
+     "longest time for one read in PostgreSQL, connecting included"},
+    {"token-wait-ms", CONFIG_INT, AT(token_wait_ms), "200", 0, 10000, "ms",
+     "how long a read waits for the models to reach its Consistency-Token before PostgreSQL answers"},
+    {"model-age-max-ms", CONFIG_INT, AT(model_age_max_ms), "5000", 100, 3600000, "ms",
+     "how long after the projector last compared the models with the log they count as current"},
+    {"fresh-s", CONFIG_INT, AT(fresh_s), "1", 0, 86400, "s", "Cache-Control max-age of every read"},
+    {"stale-while-revalidate-s", CONFIG_INT, AT(stale_while_revalidate_s), "60", 0, 86400, "s",
+     "Cache-Control stale-while-revalidate of every read"},
+    {"stale-if-error-s", CONFIG_INT, AT(stale_if_error_s), "600", 0, 86400, "s",
+     "Cache-Control stale-if-error of every read"},
+    {.name = NULL},
+};
+
+static const struct config_option *const tables[] = {service_option_table, table, NULL};
+
+const struct config_program options_program = {
+    .name = "query-service",
+    .purpose = "answers questions about campaigns and coupons: the read API of Firstcome",
+    .usage = "",
+    .tables = tables,
+};

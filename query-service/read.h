@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One read on its way: the query, where it stands, the answer. It has one owner at a time (an HTTP thread,
+ * then a stage's queue, then that stage's thread) and is handed on whole. */
+#pragma once
+
+#include "query-service/answer.h"
+#include "query-service/stage.h"
+
+/* Why Redis did not answer. X(name, label): the label is what metrics show. */
+#define FALLBACKS(X)                                                                                      \
+    X(FALLBACK_NONE, "none")                                                                              \
+    X(FALLBACK_NOT_LIVE, "not_live")       /* no generation or no checkpoint: empty or being rebuilt */   \
+    X(FALLBACK_CATCHING_UP, "catching_up") /* the projector says the models are behind the log */         \
+    X(FALLBACK_OLD, "old")                 /* the projector has not compared with the log for too long */ \
+    X(FALLBACK_BEHIND, "behind_token")     /* the checkpoint is before the consistency token */           \
+    X(FALLBACK_ABSENT, "absent")           /* a key or field is not there: not known, never "has none" */ \
+    X(FALLBACK_UNPROVEN, "unproven")       /* Redis cannot show that what it has is all there is */       \
+    X(FALLBACK_CORRUPT, "corrupt")         /* a value is not what the projector writes */                 \
+    X(FALLBACK_MOVED, "moved")             /* flushed or switched to another generation while reading */  \
+    X(FALLBACK_ERROR, "error")             /* Redis answered with an error, late or not at all */         \
+    X(FALLBACK_OPEN, "breaker_open")
+#define FALLBACK_ENUM(name, label) name,
+enum fallback { FALLBACKS(FALLBACK_ENUM) FALLBACK_COUNT };
+const char *fallback_label(enum fallback fallback);
+
+enum read_source { SOURCE_REDIS, SOURCE_POSTGRES, SOURCE_COUNT };
+
+enum read_failure {
+    READ_GOOD,        /* the answer is there */
+    READ_OVERLOADED,  /* a queue was full */
+    READ_UNAVAILABLE, /* nobody could answer in time */
+    READ_NOT_REACHED, /* the store itself is not at the consistency token */
+    READ_INTERNAL,    /* the store has something this program does not understand */
+};
+
+struct read {
+    struct stage_item item; /* first, so that a stage's item is the read */
+    struct query query;
+    struct answer answer;
+    int64_t deadline_us; /* monotonic: answered by then, whatever happens (I11) */
+    int64_t patience_us; /* monotonic: until then worth waiting for the checkpoint to reach a token */
+    enum read_source source;
+    enum fallback fallback;
+    enum read_failure failure;
+    void *request;                   /* whose it is; the readers do not look */
+    void (*done)(struct read *read); /* gets ownership; called once, from any thread */
+};
+
+struct read *read_create(enum query_kind kind, int64_t now_us);
+void read_destroy(struct read *read); /* accepts NULL */
