@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The shared moves of tests that talk to the services. */
+#include "tests/lib/api.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/clock.h"
+
+void api_open(struct api_client *api, struct stack *stack)
+{
+    *api = (struct api_client){
+        .stack = stack,
+        .command = http_client_create(stack_env(stack, "COMMAND_URL")),
+        .query = http_client_create(stack_env(stack, "QUERY_URL")),
+    };
+}
+
+void api_close(struct api_client *api)
+{
+    http_client_destroy(api->command);
+    http_client_destroy(api->query);
+    *api = (struct api_client){0};
+}
+
+const char *api_fresh_key(void)
+{
+    static char key[64];
+    static unsigned count;
+    snprintf(key, sizeof key, "k-%ld-%lld-%u", (long)getpid(), (long long)clock_wall_us(), ++count);
+    return key;
+}
+
+struct http_answer api_post(struct api_client *api, const char *path, const char *body, const char *key)
+{
+    struct http_answer answer;
+    struct http_call call = {
+        .method = "POST",
+        .path = path,
+        .token = stack_env(api->stack, "ADMIN_TOKEN"),
+        .key = key ? key : api_fresh_key(),
+        .body = body,
+    };
+    assert_int_equal(http_client_call(api->command, &call, &answer), HTTP_ANSWERED);
+    return answer;
+}
+
+struct http_answer api_get(struct api_client *api, const char *path, const char *consistency_token)
+{
+    char header[64];
+    const char *const headers[] = {header, NULL};
+    struct http_answer answer;
+    struct http_call call = {.method = "GET", .path = path, .token = stack_env(api->stack, "READ_TOKEN")};
+    if (consistency_token) {
+        snprintf(header, sizeof header, "Consistency-Token: %s", consistency_token);
+        call.headers = headers;
+    }
+    assert_int_equal(http_client_call(api->query, &call, &answer), HTTP_ANSWERED);
+    return answer;
+}
+
+const char *api_campaign(struct api_client *api, int quantity, const char *more)
+{
+    static char id[64];
+    static unsigned count;
+    char body[4096];
+    snprintf(id, sizeof id, "test-%ld-%u", (long)getpid(), ++count);
+    snprintf(body, sizeof body,
+             "{\"id\":\"%s\",\"name\":\"Test %u\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
+             "\"currency\":\"KRW\",\"quantity\":%d%s}",
+             id, count, quantity, more);
+    struct http_answer answer = api_post(api, "/v1/campaigns", body, NULL);
+    api_expect(&answer, 201, NULL);
+    return id;
+}
+
+struct http_answer api_issue(struct api_client *api, const char *campaign, const char *user)
+{
+    char path[128], body[256];
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
+    snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
+    return api_post(api, path, body, NULL);
+}
+
+int64_t api_metric(struct api_client *api, const char *name)
+{
+    struct http_answer answer;
+    struct http_call call = {.method = "GET", .path = "/metrics"};
+    int64_t value = -1;
+    size_t name_len = strlen(name);
+    assert_int_equal(http_client_call(api->command, &call, &answer), HTTP_ANSWERED);
+    for (struct span rest = answer.body; rest.ptr;) {
+        struct span line = span_cut(&rest, '\n');
+        if (span_starts(line, span_of(name)) && line.len > name_len && line.ptr[name_len] == ' ' &&
+            !parse_i64((struct span){line.ptr + name_len + 1, line.len - name_len - 1}, 0, INT64_MAX, &value))
+            fail_msg("%.*s", SPAN_ARG(line));
+    }
+    return value;
+}
+
+const char *api_problem(const struct http_answer *answer)
+{
+    static char code[64];
+    code[0] = '\0';
+    if (!span_is(http_answer_header(answer, "Content-Type"), "application/problem+json"))
+        return code;
+    struct json_doc *doc = json_get_doc(answer->body);
+    struct span text = json_get_text(doc, "code");
+    snprintf(code, sizeof code, "%.*s", SPAN_ARG(text));
+    assert_int_equal(json_get_int(doc, "status"), answer->status);
+    json_destroy(doc);
+    return code;
+}
+
+void api_expect(const struct http_answer *answer, int status, const char *problem_code)
+{
+    if (answer->status != status)
+        fail_msg("expected %d, got %d: %.*s", status, answer->status, SPAN_ARG(answer->body));
+    if (problem_code)
+        assert_string_equal(api_problem(answer), problem_code);
+    assert_int_equal(http_answer_header(answer, "X-Request-Id").len, 16);
+}

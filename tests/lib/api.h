@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Talking to a stack's services in tests: one client per service, keys made up, problems looked into. A call
+ * that gets no answer at all fails the test. One thread at a time. */
+#pragma once
+
+#include "tests/lib/http_client.h"
+#include "tests/lib/json_get.h"
+#include "tests/lib/stack.h"
+
+struct api_client {
+    struct stack *stack; /* borrowed */
+    struct http_client *command, *query;
+};
+
+void api_open(struct api_client *api, struct stack *stack);
+void api_close(struct api_client *api);
+
+/* POSTs to the command service with the admin token. key NULL: a fresh Idempotency-Key. */
+struct http_answer api_post(struct api_client *api, const char *path, const char *body, const char *key);
+/* GETs from the query service with the read token. token NULL: no Consistency-Token. */
+struct http_answer api_get(struct api_client *api, const char *path, const char *consistency_token);
+
+/* Creates a campaign with a fresh id and the given extra members (", \"per_user_limit\":2" or ""); returns
+ * the id, valid until the next call. */
+const char *api_campaign(struct api_client *api, int quantity, const char *more);
+/* Issues to a user with a fresh key. */
+struct http_answer api_issue(struct api_client *api, const char *campaign, const char *user);
+
+/* A metric of the command service, by its name and labels as /metrics writes them; -1 where it is not there.
+ */
+int64_t api_metric(struct api_client *api, const char *name);
+
+const char *api_fresh_key(void); /* valid until the next call */
+/* The code of a problem document; "" where the answer is not one. Valid until the next call. */
+const char *api_problem(const struct http_answer *answer);
+void api_expect(const struct http_answer *answer, int status, const char *problem_code);

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writing logs and reading models for tests. */
+#include "tests/lib/models.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/clock.h"
+#include "common/mem.h"
+#include "events/codec.h"
+#include "events/keys.h"
+
+enum { PATIENCE_MS = 20000, CAMPAIGN_QUANTITY = 1000000 };
+
+enum { SQL_APPEND, SQL_HEADS, SQL_COUNT };
+
+/* One statement, so one transaction; positions are handed out under the slice's row lock. */
+static const struct pg_statement statements[SQL_COUNT] = {
+    [SQL_APPEND] =
+        {"append",
+         "WITH s AS (UPDATE slice SET head = head + cardinality($4::bytea[]),"
+         "   recorded_at = greatest(recorded_at, clock_timestamp())"
+         "   WHERE slice = $1::smallint RETURNING head - cardinality($4::bytea[]) AS before, recorded_at)"
+         " INSERT INTO event (slice, position, type, version, campaign_id, user_id, nth, recorded_at, data)"
+         " SELECT $1::smallint, s.before + e.n, $2::smallint, 1, $3::text, e.user_id,"
+         "   CASE WHEN e.user_id IS NULL THEN NULL ELSE 1 END, s.recorded_at, e.data"
+         " FROM s, unnest($4::bytea[], $5::text[]) WITH ORDINALITY AS e(data, user_id, n)"},
+    [SQL_HEADS] = {"heads", "SELECT head FROM slice ORDER BY slice"},
+};
+
+void models_open(struct models *models, struct stack *stack)
+{
+    char reason[128];
+    *models = (struct models){.stack = stack};
+    models->pg = pg_create(&(struct pg_options){
+        .url = stack_env(stack, "DATABASE_URL"),
+        .application = "test models",
+        .statements = statements,
+        .statements_count = SQL_COUNT,
+    });
+    models->redis = redis_create(stack_env(stack, "REDIS_URL"), reason, sizeof reason);
+    assert_non_null(models->redis);
+    redis_command_init(&models->command);
+}
+
+void models_close(struct models *models)
+{
+    pg_destroy(models->pg);
+    redis_destroy(models->redis);
+    redis_command_deinit(&models->command);
+}
+
+/* --- the log --- */
+
+static struct pg_rows *call_store(struct models *models, size_t statement, const struct pg_args *args)
+{
+    struct pg_rows *rows;
+    int64_t deadline_us = clock_deadline_us(PATIENCE_MS);
+    if (!pg_connected(models->pg) && pg_connect(models->pg, deadline_us) != PG_OK)
+        fail_msg("%s", pg_error(models->pg));
+    if (pg_call(models->pg, statement, args, deadline_us, &rows) != PG_OK)
+        fail_msg("%s", pg_error(models->pg));
+    return rows;
+}
+
+int16_t models_slice(const struct models *models, size_t campaign)
+{
+    return slice_of(span_of(models->campaigns[campaign].id));
+}
+
+/* Events of one type; `make` fills payload and user of the i-th. */
+struct append {
+    int type, count;
+    void (*make)(const struct models *models, size_t campaign, int i, struct event *ret, struct buf *user);
+    int64_t number;
+};
+
+static void encode_all(const struct models *models, size_t campaign, const struct append *what,
+                       struct pg_args *args)
+{
+    struct buf data, user;
+    buf_init(&data, EVENT_DATA_MAX);
+    buf_init(&user, USER_ID_MAX);
+    for (int users = 0; users < 2; users++) {
+        pg_array_begin(args, users ? PG_TEXT : PG_BYTEA);
+        for (int i = 0; i < what->count; i++) {
+            struct event event = {.type = (enum event_type)what->type};
+            buf_clear(&data), buf_clear(&user);
+            what->make(models, campaign, i, &event, &user);
+            event_encode(&event, &data);
+            struct span none = {0};
+            pg_array_bytes(args, !users ? buf_span(&data) : user.len ? buf_span(&user) : none);
+        }
+        pg_array_end(args);
+    }
+    buf_deinit(&data);
+    buf_deinit(&user);
+}
+
+static void append(struct models *models, size_t campaign, int as_type, const struct append *what)
+{
+    struct pg_args args;
+    pg_args_init(&args);
+    pg_arg_i16(&args, models_slice(models, campaign));
+    pg_arg_i16(&args, (int16_t)as_type);
+    pg_arg_bytes(&args, span_of(models->campaigns[campaign].id));
+    encode_all(models, campaign, what, &args);
+    pg_rows_destroy(call_store(models, SQL_APPEND, &args));
+    pg_args_deinit(&args);
+}
+
+static void make_created(const struct models *models, size_t campaign, int i, struct event *ret,
+                         struct buf *user)
+{
+    (void)models, (void)campaign, (void)i, (void)user;
+    ret->campaign_created = (struct campaign_created){
+        .name = SPAN("test"),
+        .discount_value = 10,
+        .currency = SPAN("EUR"),
+        .quantity = CAMPAIGN_QUANTITY,
+        .released = CAMPAIGN_QUANTITY / 2,
+        .per_user_limit = 1,
+    };
+}
+
+static void make_issued(const struct models *models, size_t campaign, int i, struct event *ret,
+                        struct buf *user)
+{
+    int64_t sequence = models->campaigns[campaign].issued + 1 + i;
+    ret->coupon_issued = (struct coupon_issued){.sequence = sequence, .nth = 1};
+    buf_printf(user, "user-%lld", (long long)sequence);
+}
+
+static int64_t released_quantity;
+
+static void make_released(const struct models *models, size_t campaign, int i, struct event *ret,
+                          struct buf *user)
+{
+    (void)models, (void)campaign, (void)i, (void)user;
+    ret->stock_released = (struct stock_released){.quantity = released_quantity};
+}
+
+static void make_plain(const struct models *models, size_t campaign, int i, struct event *ret,
+                       struct buf *user)
+{
+    (void)models, (void)campaign, (void)i, (void)ret, (void)user;
+}
+
+size_t models_create(struct models *models)
+{
+    size_t campaign = models->campaigns_count++;
+    assert_true(campaign < MODELS_CAMPAIGNS_MAX);
+    snprintf(models->campaigns[campaign].id, sizeof models->campaigns[campaign].id, "campaign-%d-%zu",
+             (int)getpid(), campaign);
+    append(models, campaign, EVENT_CampaignCreated,
+           &(struct append){.type = EVENT_CampaignCreated, .count = 1, .make = make_created});
+    return campaign;
+}
+
+void models_issue(struct models *models, size_t campaign, int count)
+{
+    append(models, campaign, EVENT_CouponIssued,
+           &(struct append){.type = EVENT_CouponIssued, .count = count, .make = make_issued});
+    models->campaigns[campaign].issued += count;
+}
+
+void models_release(struct models *models, size_t campaign, int64_t quantity)
+{
+    released_quantity = quantity;
+    append(models, campaign, EVENT_StockReleased,
+           &(struct append){.type = EVENT_StockReleased, .count = 1, .make = make_released});
+}
+
+void models_close_campaign(struct models *models, size_t campaign)
+{
+    append(models, campaign, EVENT_CampaignClosed,
+           &(struct append){.type = EVENT_CampaignClosed, .count = 1, .make = make_plain});
+}
+
+void models_poison(struct models *models, size_t campaign)
+{
+    append(models, campaign, INT16_MAX,
+           &(struct append){.type = EVENT_CampaignPaused, .count = 1, .make = make_plain});
+}
+
+/* --- Redis --- */
+
+static const struct redis_reply *receive(struct models *models)
+{
+    const struct redis_reply *reply;
+    enum redis_status status = redis_receive(models->redis, clock_deadline_us(PATIENCE_MS), &reply);
+    if (status != REDIS_OK)
+        fail_msg("redis: %s, %s", redis_status_label(status), redis_error(models->redis));
+    return reply;
+}
+
+static void send_words(struct models *models, const char *const *words)
+{
+    int64_t deadline_us = clock_deadline_us(PATIENCE_MS);
+    if (!redis_connected(models->redis) && redis_connect(models->redis, deadline_us) != REDIS_OK)
+        fail_msg("redis: %s", redis_error(models->redis));
+    redis_command_reset(&models->command);
+    for (; *words; words++)
+        redis_arg_text(&models->command, *words);
+    redis_send(models->redis, &models->command);
+}
+
+const struct redis_reply *models_call(struct models *models, const char *const *words)
+{
+    send_words(models, words);
+    return receive(models);
+}
+
+int64_t models_checkpoint(struct models *models, int16_t slice, const char *field)
+{
+    char key[32];
+    int64_t value = -1;
+    snprintf(key, sizeof key, "fc:1:{%d}:cp", slice);
+    struct span text = redis_text(MODELS_CALL(models, "HGET", key, field));
+    if (text.ptr)
+        assert_true(parse_i64(text, INT64_MIN, INT64_MAX, &value));
+    return value;
+}
+
+bool models_current(struct models *models)
+{
+    bool current = true;
+    struct pg_rows *rows = call_store(models, SQL_HEADS, NULL);
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        current = current && models_checkpoint(models, slice, "pos") == pg_i64(rows, slice, 0) &&
+                  models_checkpoint(models, slice, "behind") == 0;
+    pg_rows_destroy(rows);
+    return current;
+}
+
+/* --- dumping --- */
+
+struct lines {
+    char **items;
+    size_t count, capacity;
+};
+
+static void add_line(struct lines *lines, struct buf *text)
+{
+    if (lines->count == lines->capacity) {
+        lines->capacity = lines->capacity ? 2 * lines->capacity : 256;
+        lines->items = mem_realloc(lines->items, lines->capacity * sizeof *lines->items);
+    }
+    lines->items[lines->count++] = mem_strdup(text->data);
+    buf_clear(text);
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void end_lines(struct lines *lines, struct buf *out)
+{
+    qsort(lines->items, lines->count, sizeof *lines->items, compare_lines);
+    for (size_t i = 0; i < lines->count; i++) {
+        buf_append_text(out, lines->items[i]);
+        buf_append_char(out, '\n');
+        mem_free(lines->items[i]);
+    }
+    mem_free(lines->items);
+}
+
+/* SCAN may name a key twice. */
+static void drop_doubles(struct lines *sorted)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < sorted->count; i++)
+        if (kept > 0 && strcmp(sorted->items[kept - 1], sorted->items[i]) == 0)
+            mem_free(sorted->items[i]);
+        else
+            sorted->items[kept++] = sorted->items[i];
+    sorted->count = kept;
+}
+
+static void collect_keys(struct models *models, struct lines *keys)
+{
+    char cursor[24] = "0";
+    struct buf text;
+    buf_init(&text, KEY_TEXT_MAX);
+    do {
+        const struct redis_reply *page =
+            MODELS_CALL(models, "SCAN", cursor, "COUNT", "1000", "MATCH", "fc:*");
+        const struct redis_reply *found = redis_at(page, 1);
+        struct span next = redis_text(redis_at(page, 0));
+        snprintf(cursor, sizeof cursor, "%.*s", SPAN_ARG(next));
+        for (size_t i = 0; i < redis_length(found); i++) {
+            buf_append_span(&text, redis_text(redis_at(found, i)));
+            add_line(keys, &text);
+        }
+    } while (strcmp(cursor, "0") != 0);
+    qsort(keys->items, keys->count, sizeof *keys->items, compare_lines);
+    drop_doubles(keys);
+    buf_deinit(&text);
+}
+
+/* What kind of key it is, is in the registry; here by what comes after "fc:<g>:{<slice>}:". */
+static void send_read(struct models *models, const char *key)
+{
+    const char *rest = strstr(key, "}:");
+    if (!rest)
+        send_words(models, (const char *[]){"GET", key, NULL});
+    else if (strcmp(rest, "}:cs") == 0 || strncmp(rest, "}:r:", 4) == 0)
+        send_words(models, (const char *[]){"ZRANGE", key, "0", "-1", "WITHSCORES", NULL});
+    else
+        send_words(models, (const char *[]){"HGETALL", key, NULL});
+}
+
+static bool compared(const char *key, struct span field)
+{
+    size_t len = strlen(key);
+    bool checkpoint = len > 3 && strcmp(key + len - 3, ":cp") == 0;
+    return !checkpoint || !(span_is(field, "epoch") || span_is(field, "seen"));
+}
+
+static void add_content(struct lines *lines, const char *key, const struct redis_reply *reply)
+{
+    struct buf text;
+    buf_init(&text, 64 * 1024);
+    if (redis_text(reply).ptr) {
+        buf_printf(&text, "%s = %.*s", key, SPAN_ARG(redis_text(reply)));
+        add_line(lines, &text);
+    }
+    for (size_t i = 0; i + 1 < redis_length(reply); i += 2) {
+        struct span field = redis_text(redis_at(reply, i)), value = redis_text(redis_at(reply, i + 1));
+        if (!compared(key, field))
+            continue;
+        buf_printf(&text, "%s %.*s = ", key, SPAN_ARG(field));
+        hex_encode(&text, value.ptr, value.len);
+        add_line(lines, &text);
+    }
+    assert_false(text.overflow);
+    buf_deinit(&text);
+}
+
+void models_dump(struct models *models, struct buf *out)
+{
+    struct lines keys = {0}, lines = {0};
+    collect_keys(models, &keys);
+    for (size_t i = 0; i < keys.count; i++)
+        send_read(models, keys.items[i]);
+    for (size_t i = 0; i < keys.count; i++) {
+        add_content(&lines, keys.items[i], receive(models));
+        mem_free(keys.items[i]);
+    }
+    mem_free(keys.items);
+    end_lines(&lines, out);
+    assert_false(out->overflow);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Read models in tests: events written straight into the log, and what the projector made of them in Redis,
+ * as text that two states can be compared by. Whatever fails here fails the test. One thread at a time. */
+#pragma once
+
+#include "common/pg.h"
+#include "common/redis.h"
+#include "events/event.h"
+#include "tests/lib/stack.h"
+
+enum { MODELS_CAMPAIGNS_MAX = 32 };
+
+struct models {
+    struct stack *stack; /* borrowed */
+    struct pg *pg;
+    struct redis *redis; /* as the default user, who may do everything */
+    struct redis_command command;
+    struct {
+        char id[40];
+        int64_t issued;
+    } campaigns[MODELS_CAMPAIGNS_MAX];
+    size_t campaigns_count;
+};
+
+void models_open(struct models *models, struct stack *stack);
+void models_close(struct models *models);
+
+/* Appends a CampaignCreated to the slice of a fresh id; returns which campaign it is, from 0. */
+size_t models_create(struct models *models);
+/* Appends `count` CouponIssued, to users user-<sequence>, in one transaction. */
+void models_issue(struct models *models, size_t campaign, int count);
+void models_release(struct models *models, size_t campaign, int64_t quantity);
+void models_close_campaign(struct models *models, size_t campaign);
+/* Appends an event of a type no program knows. */
+void models_poison(struct models *models, size_t campaign);
+int16_t models_slice(const struct models *models, size_t campaign);
+
+/* Sends a command to Redis, connecting again where that is needed; the reply lives until the next call. */
+const struct redis_reply *models_call(struct models *models, const char *const *words);
+#define MODELS_CALL(models, ...) models_call((models), (const char *[]){__VA_ARGS__, NULL})
+/* A field of a slice's checkpoint as a number, -1 where there is none. */
+int64_t models_checkpoint(struct models *models, int16_t slice, const char *field);
+
+/* Every checkpoint of generation 1 is at its head and says so. */
+bool models_current(struct models *models);
+/* Every key of the service, sorted, with its content, also sorted; without who wrote it and when. */
+void models_dump(struct models *models, struct buf *out);

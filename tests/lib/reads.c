@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads of tests, recorded and compared. */
+#include "tests/lib/reads.h"
+
+#include "common/mem.h"
+#include "common/redis.h"
+#include "events/event.h"
+#include "tests/lib/store.h"
+#include "tests/lib/wait.h"
+
+enum { SETTLE_MS = 20000 };
+
+void reads_init(struct reads *reads, struct api_client *api)
+{
+    *reads = (struct reads){.api = api};
+}
+
+void reads_deinit(struct reads *reads)
+{
+    for (size_t i = 0; i < reads->count; i++)
+        mem_free(reads->records[i].body);
+    reads->count = 0;
+}
+
+/* "Consistency-Token: v1.0.12, v1.1.3, ..." */
+static void heads_header(struct api_client *api, char *ret, size_t size)
+{
+    struct buf text;
+    buf_init(&text, size - 1);
+    buf_append_text(&text, "Consistency-Token: ");
+    for (int slice = 0; slice < SLICE_COUNT; slice++) {
+        char sql[80];
+        snprintf(sql, sizeof sql, "SELECT head FROM slice WHERE slice = %d", slice);
+        buf_printf(&text, "%sv1.%d.%lld", slice ? ", " : "", slice, (long long)store_number(api->stack, sql));
+    }
+    assert_false(text.overflow);
+    memcpy(ret, text.data, text.len + 1);
+    buf_deinit(&text);
+}
+
+static struct http_answer get_with(struct api_client *api, const char *path, const char *header)
+{
+    const char *const headers[] = {header, NULL};
+    struct http_answer answer;
+    struct http_call call = {.method = "GET",
+                             .path = path,
+                             .token = stack_env(api->stack, "READ_TOKEN"),
+                             .headers = header ? headers : NULL};
+    assert_int_equal(http_client_call(api->query, &call, &answer), HTTP_ANSWERED);
+    return answer;
+}
+
+struct http_answer reads_get(struct api_client *api, const char *path)
+{
+    char header[1024];
+    heads_header(api, header, sizeof header);
+    return get_with(api, path, header);
+}
+
+bool reads_is_from(const struct http_answer *answer, const char *source)
+{
+    struct span status = http_answer_header(answer, "Cache-Status");
+    return status.ptr && memmem(status.ptr, status.len, source, strlen(source)) != NULL;
+}
+
+static struct read_record *add_record(struct reads *reads, const char *path, const struct http_answer *answer)
+{
+    assert_true(reads->count < READS_MAX);
+    if (answer->status != 200)
+        fail_msg("%s: %d %.*s", path, answer->status, SPAN_ARG(answer->body));
+    struct read_record *record = &reads->records[reads->count++];
+    assert_true((size_t)snprintf(record->path, sizeof record->path, "%s", path) < sizeof record->path);
+    record->body = mem_alloc(answer->body.len + 1);
+    memcpy(record->body, answer->body.ptr, answer->body.len);
+    record->body[answer->body.len] = '\0';
+    record->from_redis_possible = reads_is_from(answer, "redis");
+    return record;
+}
+
+void reads_record_any(struct reads *reads, const char *path)
+{
+    struct http_answer answer = reads_get(reads->api, path);
+    add_record(reads, path, &answer);
+}
+
+void reads_record(struct reads *reads, const char *path)
+{
+    char header[1024];
+    struct http_answer answer;
+    heads_header(reads->api, header, sizeof header);
+    WAIT_UNTIL((answer = get_with(reads->api, path, header), reads_is_from(&answer, "redis")), SETTLE_MS);
+    add_record(reads, path, &answer);
+}
+
+size_t reads_record_pages(struct reads *reads, const char *path)
+{
+    size_t items = 0;
+    char page[384];
+    snprintf(page, sizeof page, "%s", path);
+    for (;;) {
+        reads_record(reads, page);
+        struct json_doc *doc = json_get_doc(span_of(reads->records[reads->count - 1].body));
+        struct span next;
+        items += json_get_length(doc, "items");
+        bool more = json_as_text(json_member(json_root(doc), "next"), &next);
+        if (more)
+            snprintf(page, sizeof page, "%s&cursor=%.*s", path, SPAN_ARG(next));
+        json_destroy(doc);
+        if (!more)
+            return items;
+    }
+}
+
+int64_t reads_compare(struct reads *reads, const char *source, int64_t bound_ms)
+{
+    int64_t longest_us = 0;
+    for (size_t i = 0; i < reads->count; i++) {
+        const struct read_record *record = &reads->records[i];
+        int64_t start_us = clock_mono_us();
+        struct http_answer answer = get_with(reads->api, record->path, NULL);
+        int64_t took_us = clock_mono_us() - start_us;
+        if (answer.status != 200 || !span_is(answer.body, record->body))
+            fail_msg("%s: %d\n%.*s\nwas\n%s", record->path, answer.status, SPAN_ARG(answer.body),
+                     record->body);
+        if (source && !reads_is_from(&answer, record->from_redis_possible ? source : "postgres"))
+            fail_msg("%s is not from %s: %.*s", record->path, source,
+                     SPAN_ARG(http_answer_header(&answer, "Cache-Status")));
+        if (took_us > bound_ms * US_PER_MS)
+            fail_msg("%s took %lld ms", record->path, (long long)(took_us / US_PER_MS));
+        longest_us = took_us > longest_us ? took_us : longest_us;
+    }
+    return longest_us / US_PER_MS;
+}
+
+int64_t reads_redis(struct stack *stack, ...)
+{
+    char reason[128];
+    struct redis *redis = redis_create(stack_env(stack, "REDIS_URL"), reason, sizeof reason);
+    struct redis_command command;
+    const struct redis_reply *reply;
+    va_list texts;
+    assert_non_null(redis);
+    redis_command_init(&command);
+    va_start(texts, stack);
+    for (const char *text; (text = va_arg(texts, const char *));)
+        redis_arg_text(&command, text);
+    va_end(texts);
+    if (redis_connect(redis, clock_deadline_us(SETTLE_MS)) != REDIS_OK ||
+        redis_call(redis, &command, clock_deadline_us(SETTLE_MS), &reply) != REDIS_OK)
+        fail_msg("Redis: %s", redis_error(redis));
+    int64_t number = redis_integer(reply);
+    redis_command_deinit(&command);
+    redis_destroy(redis);
+    return number;
+}
+
+void reads_await_redis(struct api_client *api)
+{
+    struct http_answer answer;
+    WAIT_UNTIL((answer = reads_get(api, "/v1/campaigns?limit=1"), reads_is_from(&answer, "redis")),
+               SETTLE_MS);
+}

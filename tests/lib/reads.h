@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading from the query service in tests: requests that must reflect the whole log, walks through pages,
+ * records of answers to compare later ones with, and ways to break Redis. A read that is answered with
+ * something else than expected fails the test. */
+#pragma once
+
+#include "tests/lib/api.h"
+
+enum { READS_MAX = 256 };
+
+/* Answers by path, as they were. */
+struct reads {
+    struct api_client *api; /* borrowed */
+    size_t count;
+    struct read_record {
+        char path[384];
+        char *body;
+        bool from_redis_possible; /* false: Redis cannot prove it, PostgreSQL answers always */
+    } records[READS_MAX];
+};
+
+void reads_init(struct reads *reads, struct api_client *api);
+void reads_deinit(struct reads *reads);
+
+/* GET that must not be answered from before what is in the log now: sends the heads of all slices as
+ * Consistency-Tokens. */
+struct http_answer reads_get(struct api_client *api, const char *path);
+bool reads_is_from(const struct http_answer *answer, const char *source); /* by Cache-Status */
+
+/* Reads the path until Redis answers it (within a bound), and records it. */
+void reads_record(struct reads *reads, const char *path);
+/* Records whatever answers. */
+void reads_record_any(struct reads *reads, const char *path);
+/* The same for a list and all its pages; returns how many items there were. `path` has at least one
+ * parameter. */
+size_t reads_record_pages(struct reads *reads, const char *path);
+/* Every recorded path answers 200 with the same body, each within bound_ms; source NULL: by anyone. Returns
+ * the longest time in ms. */
+int64_t reads_compare(struct reads *reads, const char *source, int64_t bound_ms);
+
+/* One command to the stack's Redis as its administrator; it must succeed. Ends with NULL. Returns what an
+ * integer reply says. */
+int64_t reads_redis(struct stack *stack, ...);
+/* Waits until Redis answers reads of all slices again. */
+void reads_await_redis(struct api_client *api);

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A stack of real servers for one test program: a PostgreSQL, a Redis and, where wanted, the three services,
+ * through tools/stack, in a directory and on ports of its own, so that test programs can run side by side.
+ * All of it is gone when the program ends, however it ends. Whatever goes wrong here ends the program with
+ * status 1 and says why. Not thread-safe. */
+#pragma once
+
+#include <signal.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+enum stack_parts {
+    STACK_SERVERS, /* PostgreSQL and Redis, migrated */
+    STACK_ALL,     /* the services as well, ready, without the sample campaign */
+};
+
+struct stack;
+
+/* Options of services are taken from this program's environment: setenv() them first. */
+struct stack *stack_start(enum stack_parts parts);
+/* Ends every process, looks through the services' logs for reports of sanitizers and failed CHECKs (finding
+ * one ends the program with status 1), removes the directory. Accepts NULL. */
+void stack_stop(struct stack *stack);
+
+/* A value of the stack's env file ("REDIS_URL", "ISSUE_TOKEN", ...), valid until stack_stop; it must exist.
+ */
+const char *stack_env(const struct stack *stack, const char *name);
+int stack_port_base(const struct stack *stack);
+const char *stack_directory(const struct stack *stack);
+
+/* action: "start", "stop" (SIGTERM and wait) or "kill" (SIGKILL and wait), as tools/stack has them. */
+void stack_service(struct stack *stack, const char *service, const char *action);
+/* Starts PostgreSQL and Redis again where they do not run. */
+void stack_restart_servers(struct stack *stack);
+
+/* name: "postgresql" (the postmaster), "redis", or a service. 0 when it does not run. */
+pid_t stack_pid(const struct stack *stack, const char *name);
+/* Signals it; it must run. For a backend of PostgreSQL use kill() with its pg_backend_pid(). */
+void stack_signal(const struct stack *stack, const char *name, int signal_number);

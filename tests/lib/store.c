@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Queries of tests: a connection each, because none of them is hot. */
+#include "tests/lib/store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "common/clock.h"
+
+static struct pg_rows *store_rows(struct stack *stack, const char *sql)
+{
+    const struct pg_statement statements[] = {{"query", sql}};
+    struct pg *pg = pg_create(&(struct pg_options){
+        .url = stack_env(stack, "DATABASE_URL"),
+        .application = "test",
+        .statements = statements,
+        .statements_count = COUNT_OF(statements),
+    });
+    struct pg_rows *rows = NULL;
+    if (pg_connect(pg, clock_deadline_us(10000)) != PG_OK ||
+        pg_call(pg, 0, NULL, clock_deadline_us(10000), &rows) != PG_OK)
+        fail_msg("%s: %s", sql, pg_error(pg));
+    pg_destroy(pg);
+    return rows;
+}
+
+int64_t store_number(struct stack *stack, const char *sql)
+{
+    struct pg_rows *rows = store_rows(stack, sql);
+    int64_t number = pg_rows_count(rows) ? pg_i64(rows, 0, 0) : 0;
+    pg_rows_destroy(rows);
+    return number;
+}
+
+size_t store_signal_backends(struct stack *stack, const char *application, int signal_number)
+{
+    char sql[256];
+    snprintf(sql, sizeof sql, "SELECT pid FROM pg_stat_activity WHERE application_name = '%s'", application);
+    struct pg_rows *rows = store_rows(stack, sql);
+    size_t count = (size_t)pg_rows_count(rows);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(kill((pid_t)pg_i64(rows, (int)i, 0), signal_number), 0);
+    pg_rows_destroy(rows);
+    return count;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Looking at a stack's PostgreSQL from a test, as the owner of the database. A failing query fails the test.
+ */
+#pragma once
+
+#include "common/pg.h"
+#include "tests/lib/stack.h"
+
+/* The one number that a query without parameters gives (0 for no row). */
+int64_t store_number(struct stack *stack, const char *sql);
+/* Signals every backend that the service of this application name has ("firstcome command"); returns how
+ * many. */
+size_t store_signal_backends(struct stack *stack, const char *application, int signal_number);

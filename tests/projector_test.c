@@ -1,0 +1,590 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The projector against a real PostgreSQL and a real Redis: whatever happens to any of the three, the models
+ * end equal to a fresh fold of the log (I7, I8). Each test breaks something, waits until the projector says
+ * that it is current again, and compares every key with what a replay into an empty Redis makes. */
+#include <limits.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "events/keys.h"
+#include "tests/lib/http_client.h"
+#include "tests/lib/json_get.h"
+#include "tests/lib/models.h"
+#include "tests/lib/store.h"
+#include "tests/lib/wait.h"
+
+extern char **environ;
+
+enum { LONG_MS = 60000, DUMP_MAX = 64 * 1024 * 1024, OUTPUT_MAX = 256 * 1024, SECOND_PORT = 7 };
+
+static struct stack *stack;
+static struct models models;
+
+/* --- helpers --- */
+
+static void await_current(void)
+{
+    WAIT_UNTIL(models_current(&models), LONG_MS);
+}
+
+static void flush_all(void)
+{
+    MODELS_CALL(&models, "FLUSHALL");
+}
+
+/* The models equal what a replay of the whole log makes of an empty Redis. */
+static void assert_models_equal_the_log(void)
+{
+    struct buf found, fresh;
+    buf_init(&found, DUMP_MAX);
+    buf_init(&fresh, DUMP_MAX);
+    await_current();
+    models_dump(&models, &found);
+    flush_all();
+    await_current();
+    models_dump(&models, &fresh);
+    assert_true(fresh.len > 0);
+    assert_string_equal(found.data, fresh.data);
+    buf_deinit(&found);
+    buf_deinit(&fresh);
+}
+
+/* A value of /metrics of a projector, by the whole name with labels; -1 where there is none. */
+static int64_t metric_at(int port, const char *name)
+{
+    struct http_answer answer;
+    char url[64];
+    int64_t value = -1;
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", port);
+    struct http_client *client = http_client_create(url);
+    struct http_call call = {.method = "GET", .path = "/metrics"};
+    if (http_client_call(client, &call, &answer) == HTTP_ANSWERED)
+        for (struct span rest = answer.body; rest.ptr && rest.len > 0;) {
+            struct span value_text = span_cut(&rest, '\n'), found = span_cut(&value_text, ' ');
+            if (span_is(found, name) && !parse_i64(value_text, INT64_MIN, INT64_MAX, &value))
+                value = -1;
+        }
+    http_client_destroy(client);
+    return value;
+}
+
+static int64_t metric(const char *name)
+{
+    return metric_at(stack_port_base(stack) + 2, name);
+}
+
+static int ready_status_at(int port)
+{
+    struct http_answer answer = {0};
+    char url[64];
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", port);
+    struct http_client *client = http_client_create(url);
+    struct http_call call = {.method = "GET", .path = "/readyz"};
+    enum http_outcome outcome = http_client_call(client, &call, &answer);
+    http_client_destroy(client);
+    return outcome == HTTP_ANSWERED ? answer.status : 0;
+}
+
+static int ready_status(void)
+{
+    return ready_status_at(stack_port_base(stack) + 2);
+}
+
+static void issue_many(size_t campaign, int batches, int each)
+{
+    for (int i = 0; i < batches; i++)
+        models_issue(&models, campaign, each);
+}
+
+/* Starts the program as a user would, with the stack's environment; *ret_output is where it writes. */
+static pid_t spawn_projector(const char *const *arguments, FILE *output)
+{
+    pid_t pid;
+    posix_spawn_file_actions_t actions;
+    const char *argv[12] = {"projector"};
+    for (size_t i = 0; arguments[i]; i++) {
+        assert_true(i + 2 < COUNT_OF(argv));
+        argv[i + 1] = arguments[i];
+    }
+    char program[PATH_MAX];
+    snprintf(program, sizeof program, "%s/projector", getenv("BIN_DIR"));
+    setenv("DATABASE_URL", stack_env(stack, "PROJECTOR_DATABASE_URL"), 1);
+    setenv("REDIS_URL", stack_env(stack, "PROJECTOR_REDIS_URL"), 1);
+    setenv("API_KEYS_FILE", stack_env(stack, "API_KEYS_FILE"), 1);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, fileno(output), STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, fileno(output), STDERR_FILENO);
+    assert_int_equal(posix_spawn(&pid, program, &actions, NULL, (char *const *)argv, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    return pid;
+}
+
+struct second {
+    pid_t pid;
+    int port;
+    FILE *output;
+};
+
+/* A second projector beside the stack's, standing by. */
+static struct second second_start(void)
+{
+    char port_text[16];
+    struct second second = {.port = stack_port_base(stack) + SECOND_PORT, .output = tmpfile()};
+    assert_non_null(second.output);
+    snprintf(port_text, sizeof port_text, "%d", second.port);
+    const char *const arguments[] = {"run", "--port", port_text, "--bus-url", "", NULL};
+    second.pid = spawn_projector(arguments, second.output);
+    WAIT_UNTIL(ready_status_at(second.port) == 200, LONG_MS);
+    assert_int_equal(metric_at(second.port, "coupon_projector_leader"), 0);
+    return second;
+}
+
+/* It ends on SIGTERM, and the stack's own leads again. */
+static void second_stop(struct second *second)
+{
+    int status;
+    assert_int_equal(kill(second->pid, SIGTERM), 0);
+    assert_int_equal(waitpid(second->pid, &status, 0), second->pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    WAIT_UNTIL(metric("coupon_projector_leader") == 1, LONG_MS);
+    fclose(second->output);
+}
+
+/* Runs `projector status ...`; returns its exit status and what it wrote. */
+static int run_status(const char *const *arguments, struct buf *ret)
+{
+    char chunk[4096];
+    int status;
+    FILE *output = tmpfile();
+    assert_non_null(output);
+    pid_t pid = spawn_projector(arguments, output);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    rewind(output);
+    for (size_t len; (len = fread(chunk, 1, sizeof chunk, output)) > 0;)
+        buf_append(ret, chunk, len);
+    fclose(output);
+    return WEXITSTATUS(status);
+}
+
+/* --- following --- */
+
+static void what_is_in_the_log_is_in_the_models(void **state)
+{
+    (void)state;
+    size_t campaign = models_create(&models);
+    int16_t slice = models_slice(&models, campaign);
+    issue_many(campaign, 3, 100);
+    models_release(&models, campaign, 7);
+    models_close_campaign(&models, campaign);
+    await_current();
+    assert_int_equal(models_checkpoint(&models, slice, "pos"), 303);
+    char key[96];
+    snprintf(key, sizeof key, "fc:1:{%d}:c:%s", slice, models.campaigns[campaign].id);
+    assert_true(span_is(redis_text(MODELS_CALL(&models, "HGET", key, "issued")), "300"));
+    assert_true(span_is(redis_text(MODELS_CALL(&models, "HGET", key, "released")), "500007"));
+    assert_true(span_is(redis_text(MODELS_CALL(&models, "HGET", key, "state")), "3"));
+    snprintf(key, sizeof key, "fc:1:{%d}:r:issued", slice);
+    assert_int_equal(redis_length(MODELS_CALL(&models, "ZRANGE", key, "0", "-1")), 1);
+    assert_models_equal_the_log();
+    assert_int_equal(metric("coupon_projector_lag_events"), 0);
+    assert_int_equal(metric("coupon_projector_leader"), 1);
+}
+
+static void many_campaigns_at_once(void **state)
+{
+    (void)state;
+    size_t campaigns[8];
+    for (size_t i = 0; i < COUNT_OF(campaigns); i++)
+        campaigns[i] = models_create(&models);
+    for (int round = 0; round < 20; round++)
+        for (size_t i = 0; i < COUNT_OF(campaigns); i++)
+            models_issue(&models, campaigns[i], 1 + round);
+    assert_models_equal_the_log();
+}
+
+/* --- Redis loses something --- */
+
+static void flushall_while_idle(void **state)
+{
+    (void)state;
+    models_issue(&models, models_create(&models), 700);
+    await_current();
+    flush_all();
+    assert_models_equal_the_log();
+}
+
+static void flushall_while_busy(void **state)
+{
+    (void)state;
+    size_t campaign = models_create(&models);
+    for (int i = 0; i < 60; i++) {
+        models_issue(&models, campaign, 200);
+        if (i % 13 == 5)
+            flush_all();
+    }
+    assert_models_equal_the_log();
+}
+
+/* Waits until the checkpoint of the campaign's slice has moved, so that something has happened. */
+static void await_first_batches(size_t campaign)
+{
+    WAIT_UNTIL(models_checkpoint(&models, models_slice(&models, campaign), "pos") > 0, LONG_MS);
+}
+
+static void a_vanished_key_is_made_again(const char *key, size_t campaign)
+{
+    await_current();
+    int64_t holes = metric("coupon_projector_refused_total{reason=\"hole\"}");
+    assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", key)), 1);
+    models_issue(&models, campaign, 5); /* what touches the hole finds it */
+    WAIT_UNTIL(metric("coupon_projector_refused_total{reason=\"hole\"}") > holes, LONG_MS);
+    assert_models_equal_the_log();
+}
+
+static void vanished_keys_that_batches_build_on(void **state)
+{
+    (void)state;
+    size_t campaign = models_create(&models);
+    models_issue(&models, campaign, 900);
+    int slice = models_slice(&models, campaign);
+    char key[96];
+    snprintf(key, sizeof key, "fc:1:{%d}:c:%s", slice, models.campaigns[campaign].id);
+    a_vanished_key_is_made_again(key, campaign);
+    snprintf(key, sizeof key, "fc:1:{%d}:cs", slice);
+    a_vanished_key_is_made_again(key, campaign);
+}
+
+static void a_vanished_checkpoint_is_replayed(void **state)
+{
+    (void)state;
+    char key[32];
+    size_t campaign = models_create(&models);
+    models_issue(&models, campaign, 600);
+    await_current();
+    int64_t moved = metric("coupon_projector_refused_total{reason=\"moved\"}");
+    snprintf(key, sizeof key, "fc:1:{%d}:cp", models_slice(&models, campaign));
+    MODELS_CALL(&models, "DEL", key);
+    WAIT_UNTIL(metric("coupon_projector_refused_total{reason=\"moved\"}") > moved, LONG_MS);
+    assert_models_equal_the_log();
+}
+
+static void a_vanished_generation_is_named_again(void **state)
+{
+    (void)state;
+    await_current();
+    MODELS_CALL(&models, "DEL", "fc:live");
+    WAIT_UNTIL(span_is(redis_text(MODELS_CALL(&models, "GET", "fc:live")), "1"), LONG_MS);
+    await_current();
+}
+
+static void the_script_is_forgotten(void **state)
+{
+    (void)state;
+    size_t campaign = models_create(&models);
+    for (int i = 0; i < 40; i++) {
+        models_issue(&models, campaign, 100);
+        if (i % 10 == 0)
+            MODELS_CALL(&models, "SCRIPT", "FLUSH");
+    }
+    WAIT_UNTIL(metric("coupon_projector_redis_errors_total{class=\"noscript\"}") > 0, LONG_MS);
+    assert_models_equal_the_log();
+}
+
+/* --- Redis does not do as asked --- */
+
+static void redis_stops_and_goes_on(void **state)
+{
+    (void)state;
+    size_t campaign = models_create(&models);
+    await_current();
+    int64_t errors = metric("coupon_projector_redis_errors_total{class=\"io\"}");
+    stack_signal(stack, "redis", SIGSTOP);
+    issue_many(campaign, 10, 100);
+    WAIT_UNTIL(metric("coupon_projector_redis_errors_total{class=\"io\"}") > errors, LONG_MS);
+    WAIT_UNTIL(ready_status() == 503, LONG_MS);
+    WAIT_UNTIL(metric("coupon_projector_lag_events") >= 1000, LONG_MS);
+    stack_signal(stack, "redis", SIGCONT);
+    assert_models_equal_the_log();
+    WAIT_UNTIL(ready_status() == 200, LONG_MS);
+}
+
+static void redis_is_killed_and_started_again(void **state)
+{
+    (void)state;
+    size_t campaign = models_create(&models);
+    issue_many(campaign, 20, 200);
+    await_first_batches(campaign);
+    stack_signal(stack, "redis", SIGKILL);
+    issue_many(campaign, 5, 200);
+    stack_restart_servers(stack);
+    redis_disconnect(models.redis);
+    assert_models_equal_the_log();
+}
+
+static void redis_is_full(void **state)
+{
+    (void)state;
+    size_t campaign = models_create(&models);
+    await_current();
+    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "1mb");
+    issue_many(campaign, 5, 300);
+    WAIT_UNTIL(metric("coupon_projector_redis_errors_total{class=\"oom\"}") > 0, LONG_MS);
+    WAIT_UNTIL(ready_status() == 503, LONG_MS);
+    assert_true(models_checkpoint(&models, models_slice(&models, campaign), "pos") < 1501);
+    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "512mb");
+    assert_models_equal_the_log();
+}
+
+/* --- projectors --- */
+
+static void killed_in_the_middle_it_goes_on_from_the_checkpoint(void **state)
+{
+    (void)state;
+    size_t campaign = models_create(&models);
+    for (int round = 0; round < 5; round++) {
+        int64_t before = models_checkpoint(&models, models_slice(&models, campaign), "pos");
+        issue_many(campaign, 10, 500);
+        WAIT_UNTIL(models_checkpoint(&models, models_slice(&models, campaign), "pos") > before, LONG_MS);
+        stack_service(stack, "projector", "kill");
+        stack_service(stack, "projector", "start");
+    }
+    assert_models_equal_the_log();
+}
+
+static void a_second_one_stands_by_and_takes_over(void **state)
+{
+    (void)state;
+    size_t campaign = models_create(&models);
+    struct second second = second_start();
+    assert_int_equal(metric("coupon_projector_leader"), 1);
+    issue_many(campaign, 20, 200);
+    await_first_batches(campaign);
+    stack_service(stack, "projector", "kill");
+    issue_many(campaign, 20, 200);
+    WAIT_UNTIL(metric_at(second.port, "coupon_projector_leader") == 1, LONG_MS);
+    await_current();
+    stack_service(stack, "projector", "start"); /* now this one stands by */
+    assert_int_equal(metric("coupon_projector_leader"), 0);
+    assert_models_equal_the_log();
+    second_stop(&second);
+    assert_models_equal_the_log();
+}
+
+static void a_stopped_leader_loses_the_lead(void **state)
+{
+    (void)state;
+    size_t campaign = models_create(&models);
+    await_current();
+    struct second second = second_start();
+    stack_signal(stack, "projector", SIGSTOP);
+    issue_many(campaign, 5, 200);
+    WAIT_UNTIL(metric_at(second.port, "coupon_projector_leader") == 1, LONG_MS);
+    await_current();
+    stack_signal(stack, "projector", SIGCONT);
+    issue_many(campaign, 5, 200);
+    WAIT_UNTIL(metric("coupon_projector_leader") == 0, LONG_MS);
+    assert_models_equal_the_log();
+    second_stop(&second);
+}
+
+static void a_higher_epoch_is_respected_and_then_overtaken(void **state)
+{
+    (void)state;
+    size_t campaign = models_create(&models);
+    char key[32];
+    await_current();
+    snprintf(key, sizeof key, "fc:1:{%d}:cp", models_slice(&models, campaign));
+    MODELS_CALL(&models, "HSET", key, "epoch", "5000");
+    WAIT_UNTIL(metric("coupon_projector_refused_total{reason=\"fenced\"}") > 0, LONG_MS);
+    issue_many(campaign, 3, 50);
+    assert_models_equal_the_log();
+    assert_true(store_number(stack, "SELECT epoch FROM lease WHERE name = 'projector'") > 5000);
+}
+
+/* --- PostgreSQL --- */
+
+static void its_session_is_ended(void **state)
+{
+    (void)state;
+    size_t campaign = models_create(&models);
+    int64_t epoch = store_number(stack, "SELECT epoch FROM lease");
+    for (int i = 0; i < 20; i++) {
+        models_issue(&models, campaign, 100);
+        if (i == 10)
+            assert_int_equal(store_signal_backends(stack, "firstcome projector", SIGTERM), 1);
+    }
+    WAIT_UNTIL(store_number(stack, "SELECT epoch FROM lease") > epoch, LONG_MS);
+    assert_models_equal_the_log();
+}
+
+static void postgresql_is_restarted(void **state)
+{
+    (void)state;
+    size_t campaign = models_create(&models);
+    issue_many(campaign, 10, 300);
+    stack_signal(stack, "postgresql", SIGQUIT);
+    WAIT_UNTIL(stack_pid(stack, "postgresql") == 0, LONG_MS);
+    WAIT_UNTIL(ready_status() == 503, LONG_MS);
+    stack_restart_servers(stack);
+    pg_disconnect(models.pg);
+    issue_many(campaign, 10, 300);
+    assert_models_equal_the_log();
+}
+
+/* --- status --- */
+
+static void status_tells_where_things_are(void **state)
+{
+    (void)state;
+    struct buf text;
+    size_t campaign = models_create(&models);
+    int16_t slice = models_slice(&models, campaign);
+    char path[48];
+    models_issue(&models, campaign, 10);
+    await_current();
+    buf_init(&text, OUTPUT_MAX);
+    assert_int_equal(run_status((const char *[]){"status", "--json", NULL}, &text), 0);
+    struct json_doc *doc = json_get_doc(buf_span(&text));
+    snprintf(path, sizeof path, "slices.%d.checkpoint", slice);
+    assert_int_equal(json_get_int(doc, path), models_checkpoint(&models, slice, "pos"));
+    snprintf(path, sizeof path, "slices.%d.lag_events", slice);
+    assert_int_equal(json_get_int(doc, path), 0);
+    assert_true(json_get_bool(doc, "leader.held"));
+    assert_int_equal(json_get_int(doc, "generation"), 1);
+    assert_true(span_is(json_get_text(doc, "redis.state"), "ok"));
+    json_destroy(doc);
+    buf_clear(&text);
+    assert_int_equal(run_status((const char *[]){"status", NULL}, &text), 0);
+    assert_non_null(strstr(text.data, "leader      yes"));
+    buf_deinit(&text);
+}
+
+static void status_without_redis_and_without_a_leader(void **state)
+{
+    (void)state;
+    struct buf text;
+    buf_init(&text, OUTPUT_MAX);
+    await_current();
+    stack_service(stack, "projector", "stop");
+    stack_signal(stack, "redis", SIGSTOP);
+    int64_t began_us = clock_mono_us();
+    assert_int_equal(run_status((const char *[]){"status", "--json", NULL}, &text), 1);
+    assert_true(clock_mono_us() - began_us < 10 * US_PER_S);
+    stack_signal(stack, "redis", SIGCONT);
+    struct json_doc *doc = json_get_doc(buf_span(&text));
+    assert_true(span_is(json_get_text(doc, "redis.state"), "io"));
+    assert_true(span_is(json_get_text(doc, "postgresql.state"), "ok"));
+    assert_false(json_get_bool(doc, "leader.held"));
+    assert_true(json_get_int(doc, "slices.0.head") >= 0);
+    json_destroy(doc);
+    buf_deinit(&text);
+    stack_service(stack, "projector", "start");
+    await_current();
+}
+
+static void bad_command_lines_are_refused(void **state)
+{
+    (void)state;
+    struct buf text;
+    buf_init(&text, OUTPUT_MAX);
+    assert_int_equal(run_status((const char *[]){"rum", NULL}, &text), 64);
+    assert_int_equal(run_status((const char *[]){"status", "--poll-ms", "5", NULL}, &text), 64);
+    assert_int_equal(run_status((const char *[]){"run", "--poll-ms", "0", NULL}, &text), 64);
+    assert_int_equal(run_status((const char *[]){"run", "twice", NULL}, &text), 64);
+    buf_clear(&text);
+    assert_int_equal(run_status((const char *[]){"--help", NULL}, &text), 0);
+    assert_non_null(strstr(text.data, "run | status"));
+    buf_deinit(&text);
+}
+
+/* --- what only a person can put right --- */
+
+static void a_checkpoint_beyond_the_log_is_not_followed(void **state)
+{
+    (void)state;
+    size_t campaign = models_create(&models);
+    int16_t slice = models_slice(&models, campaign);
+    char key[32];
+    await_current();
+    snprintf(key, sizeof key, "fc:1:{%d}:cp", slice);
+    MODELS_CALL(&models, "HSET", key, "pos", "100000000");
+    WAIT_UNTIL(models_checkpoint(&models, slice, "behind") == 1, LONG_MS);
+    WAIT_UNTIL(ready_status() == 503, LONG_MS);
+    WAIT_UNTIL(metric("coupon_projector_stuck_slices") == 1, LONG_MS);
+    MODELS_CALL(&models, "DEL", key);
+    assert_models_equal_the_log();
+    WAIT_UNTIL(ready_status() == 200, LONG_MS);
+}
+
+/* The last test: the log keeps the event. */
+static void an_unknown_event_stops_its_slice_only(void **state)
+{
+    (void)state;
+    size_t sick = models_create(&models), sound = models_create(&models);
+    while (models_slice(&models, sound) == models_slice(&models, sick))
+        sound = models_create(&models);
+    models_issue(&models, sick, 50);
+    await_current();
+    int64_t last = models_checkpoint(&models, models_slice(&models, sick), "pos");
+    models_poison(&models, sick);
+    models_issue(&models, sick, 50);
+    WAIT_UNTIL(models_checkpoint(&models, models_slice(&models, sick), "behind") == 1, LONG_MS);
+    WAIT_UNTIL(ready_status() == 503, LONG_MS);
+    int64_t sound_before = models_checkpoint(&models, models_slice(&models, sound), "pos");
+    models_issue(&models, sound, 50);
+    WAIT_UNTIL(models_checkpoint(&models, models_slice(&models, sound), "pos") == sound_before + 50, LONG_MS);
+    assert_int_equal(models_checkpoint(&models, models_slice(&models, sick), "pos"), last);
+    flush_all(); /* what comes before the event is replayed all the same */
+    WAIT_UNTIL(models_checkpoint(&models, models_slice(&models, sick), "pos") == last, LONG_MS);
+    WAIT_UNTIL(models_checkpoint(&models, models_slice(&models, sound), "pos") == sound_before + 50, LONG_MS);
+    assert_int_equal(models_checkpoint(&models, models_slice(&models, sick), "behind"), 1);
+    assert_int_equal(metric("coupon_projector_stuck_slices"), 1);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    stack = stack_start(STACK_SERVERS);
+    models_open(&models, stack);
+    stack_service(stack, "projector", "start");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    models_close(&models);
+    stack_stop(stack);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_in_the_log_is_in_the_models),
+        cmocka_unit_test(many_campaigns_at_once),
+        cmocka_unit_test(flushall_while_idle),
+        cmocka_unit_test(flushall_while_busy),
+        cmocka_unit_test(vanished_keys_that_batches_build_on),
+        cmocka_unit_test(a_vanished_checkpoint_is_replayed),
+        cmocka_unit_test(a_vanished_generation_is_named_again),
+        cmocka_unit_test(the_script_is_forgotten),
+        cmocka_unit_test(redis_stops_and_goes_on),
+        cmocka_unit_test(redis_is_killed_and_started_again),
+        cmocka_unit_test(redis_is_full),
+        cmocka_unit_test(killed_in_the_middle_it_goes_on_from_the_checkpoint),
+        cmocka_unit_test(a_second_one_stands_by_and_takes_over),
+        cmocka_unit_test(a_stopped_leader_loses_the_lead),
+        cmocka_unit_test(a_higher_epoch_is_respected_and_then_overtaken),
+        cmocka_unit_test(its_session_is_ended),
+        cmocka_unit_test(postgresql_is_restarted),
+        cmocka_unit_test(status_tells_where_things_are),
+        cmocka_unit_test(status_without_redis_and_without_a_leader),
+        cmocka_unit_test(bad_command_lines_are_refused),
+        cmocka_unit_test(a_checkpoint_beyond_the_log_is_not_followed),
+        cmocka_unit_test(an_unknown_event_stops_its_slice_only),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
