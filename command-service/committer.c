@@ -22,6 +22,7 @@ enum {
     EXCHANGE_FLOOR_MS = 300, /* a command with less time than this left is not begun */
     CONNECT_MS = 500,
     IDLE_WAIT_MS = 200,
+    NAP_MS = 10,
     BACKOFF_MIN_MS = 20,
     BACKOFF_MAX_MS = 250,  /* the service is back within a second of the database (design §6) */
     UNAVAILABLE_AFTER = 3, /* failed connects before new commands are refused at once */
@@ -86,11 +87,12 @@ static void fail_all(struct committer *self, struct command *list, const struct 
     }
 }
 
-static void fail_expired(struct committer *self)
+/* Answers those who would be answered too late after another `busy_ms`. */
+static void fail_expired(struct committer *self, int64_t busy_ms)
 {
     const struct problem *problem =
         store_connected(self->store) ? &problem_overloaded : &problem_store_unavailable;
-    fail_all(self, inbox_take_expired(self->inbox, clock_mono_us()), problem, 1000);
+    fail_all(self, inbox_take_expired(self->inbox, clock_deadline_us(busy_ms)), problem, 1000);
 }
 
 /* Waits between two connects, answering whoever's deadline passes meanwhile. */
@@ -102,9 +104,9 @@ static void back_off(struct committer *self)
         base_ms = BACKOFF_MAX_MS;
     int64_t until_us = clock_deadline_us(base_ms / 2 + crypto_random_below((uint32_t)base_ms / 2 + 1));
     while (clock_mono_us() < until_us && !inbox_finished(self->inbox)) {
-        struct timespec nap = {.tv_nsec = 10 * 1000000};
+        struct timespec nap = {.tv_nsec = NAP_MS * 1000000};
         clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
-        fail_expired(self);
+        fail_expired(self, NAP_MS);
     }
 }
 
@@ -126,6 +128,7 @@ static bool connected(struct committer *self)
     if (store_connected(self->store))
         return true;
     tell_readiness(self, false);
+    fail_expired(self, CONNECT_MS); /* a frozen server makes this thread wait so long */
     if (store_connect(self->store, clock_deadline_us(CONNECT_MS)) == STORE_OK) {
         log_info("STORE-CONNECTED", "connected to the event store after %u failed attempts",
                  self->failed_connects);
@@ -137,32 +140,34 @@ static bool connected(struct committer *self)
     log_warn("STORE-CONNECT", "cannot connect to the event store: %s", store_error(self->store));
     if (++self->failed_connects >= UNAVAILABLE_AFTER)
         inbox_set_available(self->inbox, false);
-    fail_expired(self);
     back_off(self);
     return false;
 }
 
-/* Cuts off the commands that have no time left to be begun, and refuses them. */
+/* Refuses the commands that have no time left to be begun; returns the others. */
 static struct command *drop_late(struct committer *self, struct command *list)
 {
-    int64_t latest_us = clock_mono_us() + EXCHANGE_FLOOR_MS * US_PER_MS;
-    struct command *late = list, *last = NULL;
-    for (; list && list->deadline_us < latest_us; list = list->next)
-        last = list;
-    if (!last)
-        return list;
-    last->next = NULL;
+    int64_t latest_us = clock_deadline_us(EXCHANGE_FLOOR_MS);
+    struct command *late = NULL, *rest = NULL, **late_end = &late, **rest_end = &rest;
+    while (list) {
+        struct command *command = list, ***end = command->deadline_us < latest_us ? &late_end : &rest_end;
+        list = command->next;
+        command->next = NULL;
+        **end = command;
+        *end = &command->next;
+    }
     fail_all(self, late, &problem_overloaded, 1000);
-    return list;
+    return rest;
 }
 
-static int64_t exchange_deadline_us(const struct command *first)
+/* Below the deadline of each command, which is at least EXCHANGE_FLOOR_MS away (I11). */
+static int64_t exchange_deadline_us(const struct command *list)
 {
-    int64_t now_us = clock_mono_us(), bound_us = now_us + EXCHANGE_MS * US_PER_MS;
-    int64_t floor_us = now_us + EXCHANGE_FLOOR_MS * US_PER_MS;
-    if (first->deadline_us < bound_us)
-        bound_us = first->deadline_us;
-    return bound_us > floor_us ? bound_us : floor_us;
+    int64_t deadline_us = clock_deadline_us(EXCHANGE_MS);
+    for (; list; list = list->next)
+        if (list->deadline_us < deadline_us)
+            deadline_us = list->deadline_us;
+    return deadline_us;
 }
 
 static void hint_readers(const struct committer *self, const struct batch *batch)
@@ -197,8 +202,19 @@ static void answer_all(struct committer *self)
         count_verdict(command, &batch->verdicts[i]);
         inbox_done(self->inbox, command);
         answer_verdict(command, &batch->verdicts[i], self->options->code_key);
-        command_destroy(command);
     }
+    /* Not before: a verdict may borrow from another command of the batch, as a coupon's code prefix from the
+     * command that created the campaign. */
+    for (size_t i = 0; i < batch->count; i++)
+        command_destroy(batch->commands[i]);
+}
+
+/* COMMIT was sent and its outcome is not known: this concerns those who would have had an effect, not
+ * refusals and replays. */
+static void mark_effects(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        batch->commands[i]->commit_was_sent |= !batch->verdicts[i].refusal && !batch->verdicts[i].replayed;
 }
 
 /* Load, decide, commit. On STORE_OK everybody was answered; otherwise nobody was. */
@@ -220,6 +236,8 @@ static enum store_status run_batch(struct committer *self, struct command *list)
         hint_readers(self, batch);
         answer_all(self);
     }
+    if (status == STORE_UNKNOWN)
+        mark_effects(batch);
     batch_reset(batch);
     return status;
 }
@@ -247,8 +265,6 @@ static void recover(struct committer *self, struct command *list, enum store_sta
     }
     if (status == STORE_BROKEN)
         self->one_by_one = list_length(list);
-    for (struct command *command = list; command; command = command->next)
-        command->commit_was_sent |= status == STORE_UNKNOWN;
     inbox_put_back(self->inbox, list);
 }
 
@@ -270,7 +286,7 @@ static void *committer_main(void *context)
 {
     struct committer *self = context;
     while (!inbox_finished(self->inbox)) {
-        fail_expired(self);
+        fail_expired(self, 0);
         if (connected(self))
             turn(self);
     }
@@ -308,9 +324,14 @@ void committers_stop(struct committers *committers)
 {
     for (size_t i = 0; i < committers->options.count; i++)
         inbox_close(committers->list[i].inbox);
+    for (size_t i = 0; i < committers->options.count; i++)
+        CHECK(pthread_join(committers->list[i].thread, NULL) == 0);
+}
+
+void committers_destroy(struct committers *committers)
+{
     for (size_t i = 0; i < committers->options.count; i++) {
         struct committer *self = &committers->list[i];
-        CHECK(pthread_join(self->thread, NULL) == 0);
         inbox_destroy(self->inbox);
         store_destroy(self->store);
         batch_destroy(self->batch);

@@ -23,6 +23,8 @@ struct committer_options {
 struct committers *committers_start(const struct committer_options *options);
 /* The inbox that commands of a slice go to. */
 struct inbox *committers_inbox(struct committers *committers, int16_t slice);
-/* Closes the inboxes, finishes what is queued (bounded by the commands' own deadlines), joins the threads,
- * frees. */
+/* Closes the inboxes, finishes what is queued (bounded by the commands' own deadlines), joins the threads.
+ * From here on the inboxes refuse what is offered. */
 void committers_stop(struct committers *committers);
+/* After committers_stop, when no HTTP thread can offer any more. */
+void committers_destroy(struct committers *committers);

@@ -10,6 +10,7 @@
 struct queue {
     struct command *first, *last;
     size_t count;
+    int64_t earliest_us; /* no deadline in the queue is before this one */
 };
 
 struct inbox {
@@ -50,15 +51,26 @@ void inbox_destroy(struct inbox *inbox)
     mem_free(inbox);
 }
 
-/* The batch under way and those that the queues make. Counted in batches, because a batch of one takes about
- * as long as one of hundreds: a rate of commands measured while idle would refuse the first moments of every
- * storm. */
-static int64_t predicted_wait_us(const struct inbox *inbox)
+/* Until a command that came to this slice now is committed: the batch under way, those of its own queue, and
+ * as many of each other queue, because slices take turns. Counted in batches, because a batch of one takes
+ * about as long as one of hundreds: a rate of commands measured while idle would refuse the first moments of
+ * every storm. */
+static int64_t predicted_wait_us(const struct inbox *inbox, int16_t slice)
 {
-    size_t batches = 1;
-    for (size_t slice = 0; slice < SLICE_COUNT; slice++)
-        batches += (inbox->queues[slice].count + inbox->batch_max - 1) / inbox->batch_max;
-    return (int64_t)batches * inbox->batch_us;
+    size_t turns = inbox->queues[slice].count / inbox->batch_max + 1, batches = 0;
+    if (inbox->depth == 0)
+        return 0; /* or an average that once grew too high would never be measured again */
+    for (int16_t other = 0; other < SLICE_COUNT; other++) {
+        size_t queued = (inbox->queues[other].count + inbox->batch_max - 1) / inbox->batch_max;
+        batches += queued < turns ? queued : turns;
+    }
+    return (int64_t)(1 + batches) * inbox->batch_us;
+}
+
+static void note_deadline(struct queue *queue, const struct command *command)
+{
+    if (queue->count == 0 || command->deadline_us < queue->earliest_us)
+        queue->earliest_us = command->deadline_us;
 }
 
 static enum inbox_verdict admit(const struct inbox *inbox, const struct command *command)
@@ -73,17 +85,19 @@ static enum inbox_verdict admit(const struct inbox *inbox, const struct command 
         return INBOX_UNAVAILABLE;
     if (inbox->queues[command->slice].count >= inbox->queue_max)
         return INBOX_FULL;
-    return clock_mono_us() + predicted_wait_us(inbox) > command->deadline_us ? INBOX_FULL : INBOX_TAKEN;
+    return clock_mono_us() + predicted_wait_us(inbox, command->slice) > command->deadline_us ? INBOX_FULL
+                                                                                             : INBOX_TAKEN;
 }
 
 enum inbox_verdict inbox_offer(struct inbox *inbox, struct command *command, int64_t *ret_wait_ms)
 {
     pthread_mutex_lock(&inbox->lock);
     enum inbox_verdict verdict = admit(inbox, command);
-    *ret_wait_ms = predicted_wait_us(inbox) / US_PER_MS;
+    *ret_wait_ms = predicted_wait_us(inbox, command->slice) / US_PER_MS;
     if (verdict == INBOX_TAKEN) {
         struct queue *queue = &inbox->queues[command->slice];
         command->next = NULL;
+        note_deadline(queue, command);
         if (queue->last)
             queue->last->next = command;
         else
@@ -144,15 +158,16 @@ void inbox_put_back(struct inbox *inbox, struct command *list)
     pthread_mutex_lock(&inbox->lock);
     struct queue *queue = &inbox->queues[list->slice];
     struct command *last = list;
-    size_t count = 1;
-    for (; last->next; last = last->next)
-        count++;
+    for (struct command *command = list; command; command = command->next) {
+        note_deadline(queue, command);
+        last = command;
+        queue->count++;
+        inbox->depth++;
+    }
     last->next = queue->first;
     queue->first = list;
     if (!queue->last)
         queue->last = last;
-    queue->count += count;
-    inbox->depth += count;
     pthread_mutex_unlock(&inbox->lock);
 }
 
@@ -163,24 +178,41 @@ void inbox_done(struct inbox *inbox, const struct command *command)
     pthread_mutex_unlock(&inbox->lock);
 }
 
+/* Moves the expired commands of a queue to the end of a list. Not only those in front: a request whose body
+ * came slowly stands behind younger ones. */
+static void queue_move_expired(struct queue *queue, int64_t now_us, struct command **end)
+{
+    struct command *command = queue->first;
+    *queue = (struct queue){0};
+    while (command) {
+        struct command *next = command->next;
+        command->next = NULL;
+        if (command->deadline_us <= now_us) {
+            *end = command;
+            end = &command->next;
+        } else {
+            note_deadline(queue, command);
+            *(queue->last ? &queue->last->next : &queue->first) = command;
+            queue->last = command;
+            queue->count++;
+        }
+        command = next;
+    }
+}
+
 struct command *inbox_take_expired(struct inbox *inbox, int64_t now_us)
 {
-    struct command *expired = NULL;
+    struct command *expired = NULL, **end = &expired;
     pthread_mutex_lock(&inbox->lock);
     for (size_t slice = 0; slice < SLICE_COUNT; slice++) {
         struct queue *queue = &inbox->queues[slice];
-        size_t count = 0;
-        /* A queue is in order of arrival, and every command got the same time, so the late ones are in front.
-         */
-        for (struct command *c = queue->first; c && c->deadline_us <= now_us; c = c->next)
-            count++;
-        struct command *cut = queue_cut(inbox, queue, count), *last = cut;
-        while (last && last->next)
-            last = last->next;
-        if (last) {
-            last->next = expired;
-            expired = cut;
-        }
+        size_t before = queue->count;
+        if (before == 0 || queue->earliest_us > now_us)
+            continue;
+        queue_move_expired(queue, now_us, end);
+        inbox->depth -= before - queue->count;
+        while (*end)
+            end = &(*end)->next;
     }
     pthread_mutex_unlock(&inbox->lock);
     return expired;

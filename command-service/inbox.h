@@ -33,7 +33,7 @@ struct command *inbox_take(struct inbox *inbox, size_t count_max, int64_t wait_u
 void inbox_put_back(struct inbox *inbox, struct command *list);
 /* Forgets a taken command that is about to be answered: its request is no longer in flight. */
 void inbox_done(struct inbox *inbox, const struct command *command);
-/* Takes every command whose deadline is before `now_us` off the queues. */
+/* Takes every command whose deadline is not after `now_us` off the queues. */
 struct command *inbox_take_expired(struct inbox *inbox, int64_t now_us);
 
 /* The committer tells how long a batch took, and whether the store can be reached. */

@@ -59,7 +59,8 @@ int main(int argc, char **argv)
     if (!http_server_drain(server, clock_deadline_us(options.service.drain_ms)))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
     committers_stop(api.committers);
-    http_server_destroy(server);
+    http_server_destroy(server); /* until here, kept connections may still bring requests to the inboxes */
+    committers_destroy(api.committers);
     bus_publisher_destroy(bus);
     log_info("STOPPED", "drained");
     return 0;

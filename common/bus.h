@@ -24,6 +24,6 @@ typedef void bus_receive(struct span message, void *context);
 struct bus_subscriber;
 struct bus_subscriber *bus_subscriber_create(const char *url, bus_receive *receive, void *context,
                                              char *reason, size_t reason_size);
-/* Joins its thread; accepts NULL. Like bus_publisher_destroy it takes at most about a second, and is for the end of
- * a process: after closing a busy socket nng may not be of use any more (see bus.c). */
+/* Joins its thread; accepts NULL. Like bus_publisher_destroy it takes at most about a second, and is for the
+ * end of a process: after closing a busy socket nng may not be of use any more (see bus.c). */
 void bus_subscriber_destroy(struct bus_subscriber *subscriber);

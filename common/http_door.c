@@ -127,8 +127,8 @@ static void sweep(struct http_server *server)
         if (deadline_us == 0 || deadline_us > now_us ||
             !atomic_compare_exchange_strong(&conn->deadline_us, &deadline_us, 0))
             continue;
+        metric_add(server->refused[HTTP_REASON_SLOW], 1); /* first, so that who sees the end sees this too */
         shutdown(conn->fd, SHUT_RDWR);
-        metric_add(server->refused[HTTP_REASON_SLOW], 1);
     }
     pthread_mutex_unlock(&door->lock);
 }

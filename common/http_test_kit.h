@@ -311,7 +311,7 @@ static inline struct span kit_header(const struct kit_talk *talk, const char *na
 /* Takes the next complete answer off the text. `bodiless`: it is one to HEAD. */
 static inline bool kit_parse(struct kit_talk *talk, bool bodiless)
 {
-    const char *start = talk->text.data + talk->parsed;
+    const char *start = buf_span(&talk->text).ptr + talk->parsed;
     size_t left = talk->text.len - talk->parsed;
     const char *end = left ? memmem(start, left, "\r\n\r\n", 4) : NULL;
     uint64_t status = 0, length = 0;

@@ -38,10 +38,10 @@ struct pg_options {
     size_t statements_count;
 };
 
-struct pg *pg_create(const struct pg_options *options);                 /* does not connect */
-void pg_destroy(struct pg *pg);                                         /* accepts NULL */
-/* Closes a former connection first. Host names are resolved without a deadline (libpq cannot otherwise); several
- * hosts share the one deadline, so a first host that swallows packets leaves nothing for the next. */
+struct pg *pg_create(const struct pg_options *options); /* does not connect */
+void pg_destroy(struct pg *pg);                         /* accepts NULL */
+/* Closes a former connection first. Host names are resolved without a deadline (libpq cannot otherwise);
+ * several hosts share the one deadline, so a first host that swallows packets leaves nothing for the next. */
 enum pg_status pg_connect(struct pg *pg, int64_t deadline_us) MUST_USE;
 void pg_disconnect(struct pg *pg);
 bool pg_connected(const struct pg *pg);

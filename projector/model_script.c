@@ -9,18 +9,21 @@
 
 const char model_script[] =
     "#!lua\n"
-    /* KEYS: checkpoint, index of campaigns, campaigns that must exist, whatever else the operations name.
-     * ARGV: epoch, expected position, next position, at, behind, seen, number of campaigns that must exist;
-     *       then operations: number of arguments, name, index of its key, arguments. */
+    /* KEYS: checkpoint, index of campaigns, ranking, campaigns that must exist, what else the operations
+     * name. ARGV: epoch, expected position, next position, at, behind, seen, number of campaigns that must
+     * exist; then operations: number of arguments, name, index of its key, arguments. */
     "local call = redis.call\n"
-    "local found = call('HMGET', KEYS[1], 'epoch', 'pos')\n"
+    "local found = call('HMGET', KEYS[1], 'epoch', 'pos', 'ranked')\n"
     "local pos = found[2] or '0'\n"
     "if found[1] and tonumber(found[1]) > tonumber(ARGV[1]) then return {'fenced', found[1]} end\n"
     "if pos ~= ARGV[2] then return {'moved', pos} end\n"
     /* Past its first event a slice has a campaign, and an event after a campaign's first finds the campaign.
      * What is not there has vanished; adding to it would make a key that looks whole and is not (I7). */
-    "if pos ~= '0' and ARGV[3] ~= '0' and call('EXISTS', KEYS[2]) == 0 then return {'hole', pos} end\n"
-    "for i = 3, 2 + tonumber(ARGV[7]) do\n"
+    "if pos ~= '0' and ARGV[3] ~= '0' then\n"
+    "  if call('EXISTS', KEYS[2]) == 0 then return {'hole', pos} end\n"
+    "  if found[3] == '1' and call('EXISTS', KEYS[3]) == 0 then return {'hole', pos} end\n"
+    "end\n"
+    "for i = 4, 3 + tonumber(ARGV[7]) do\n"
     "  if call('HEXISTS', KEYS[i], 'd') == 0 then return {'hole', pos} end\n"
     "end\n"
     "local i = 8\n"
@@ -42,8 +45,8 @@ const char model_script[] =
     "  end\n"
     "  i = last + 1\n"
     "end\n"
-    "call('HSET', KEYS[1], 'epoch', ARGV[1], 'pos', ARGV[3], 'at', ARGV[4], 'behind', ARGV[5], 'seen', "
-    "ARGV[6])\n"
+    "call('HSET', KEYS[1], 'epoch', ARGV[1], 'pos', ARGV[3], 'at', ARGV[4], 'behind', ARGV[5],\n"
+    "  'seen', ARGV[6], 'ranked', call('EXISTS', KEYS[3]))\n"
     "return {'applied', ARGV[3]}\n";
 
 static const char *const op_names[] = {
@@ -51,7 +54,7 @@ static const char *const op_names[] = {
     [MUTATION_ZADD] = "ZADD",         [MUTATION_UNLINK] = "UNLINK",
 };
 
-enum { FIXED_KEYS = 2, OP_ARGS_MAX = 2 * PROJECTION_EVENTS_MAX + 2 }; /* Lua's unpack takes some 8000 */
+enum { FIXED_KEYS = 3, OP_ARGS_MAX = 2 * PROJECTION_EVENTS_MAX + 2 }; /* Lua's unpack takes some 8000 */
 
 static size_t keys_of(const struct mutation *mutation)
 {
@@ -71,6 +74,9 @@ static void add_keys(struct redis_command *command, const struct model_write *wr
     redis_arg(command, buf_span(&key));
     buf_clear(&key);
     key_campaigns(&key, write->model);
+    redis_arg(command, buf_span(&key));
+    buf_clear(&key);
+    key_rank_issued(&key, write->model);
     redis_arg(command, buf_span(&key));
     buf_deinit(&key);
     for (const struct mutation *at = first; at; at = at->next) {

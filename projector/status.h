@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `projector status`: one look at PostgreSQL and Redis from outside the running projectors. */
+/* What `projector status` shows: one look at PostgreSQL and Redis from outside the running projectors. */
 #pragma once
 
 #include "projector/feed.h"

@@ -14,6 +14,7 @@ static bool refuse(struct http_request *request, const struct problem *problem, 
                    const char *why)
 {
     struct problem_detail detail = {.problem = problem, .detail = why, .field = span_of(field)};
+    http_add_header(request, "Cache-Control", SPAN("no-store"));
     http_problem(request, &detail);
     return false;
 }

@@ -13,6 +13,7 @@ void checkpoint_command(struct redis_command *command, struct model model)
     redis_arg_text(command, "pos");
     redis_arg_text(command, "behind");
     redis_arg_text(command, "seen");
+    redis_arg_text(command, "ranked");
     buf_deinit(&key);
 }
 
@@ -20,12 +21,14 @@ struct checkpoint checkpoint_from_reply(const struct redis_reply *reply)
 {
     struct checkpoint checkpoint = {0};
     int64_t behind;
-    if (!reply || redis_length(reply) != 3)
+    if (!reply || redis_length(reply) != 4)
         return checkpoint;
     checkpoint.present = parse_i64(redis_text(redis_at(reply, 0)), 0, INT64_MAX, &checkpoint.pos) &&
                          parse_i64(redis_text(redis_at(reply, 1)), 0, 1, &behind) &&
                          parse_i64(redis_text(redis_at(reply, 2)), 0, INT64_MAX, &checkpoint.seen_us);
     checkpoint.behind = checkpoint.present && behind != 0;
+    checkpoint.unranked =
+        checkpoint.present && (checkpoint.pos == 0 || span_is(redis_text(redis_at(reply, 3)), "0"));
     return checkpoint;
 }
 

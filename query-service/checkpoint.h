@@ -12,6 +12,7 @@ struct checkpoint {
     int64_t pos;     /* events up to here are folded in */
     bool behind;     /* the projector is catching up */
     int64_t seen_us; /* its wall clock when it last compared pos with the log */
+    bool unranked;   /* says that no campaign of the slice has a coupon, so there is no ranking */
 };
 
 /* The state of all models at one moment: what the first commands of every pipeline ask for. */

@@ -3,9 +3,8 @@
  * first round reads a window of each, the second the campaigns of what the merged windows show.
  *
  * What proves a set complete: a slice whose log is empty has no campaign; past its first event it has one,
- * and the projector does not go on where that set vanished, so a set that is there is whole. The ranking has
- * no such guard: where it is absent PostgreSQL decides; one that vanished and was begun anew by later coupons
- * is not told apart from a whole one. */
+ * and the projector does not go on where that set vanished, so a set that is there is whole. For the ranking
+ * the checkpoint says whether there is one, and the projector does not go on without it either. */
 #include "query-service/model_step.h"
 
 enum {
@@ -144,9 +143,8 @@ static enum fallback take_campaigns_window(struct model_work *work, size_t index
 static enum fallback take_ranking_window(struct model_work *work, size_t index,
                                          const struct redis_reply *reply)
 {
-    bool empty_log = work->state->slices[index].pos == 0;
     if (redis_length(reply) == 0)
-        return empty_log ? FALLBACK_NONE : FALLBACK_ABSENT;
+        return work->state->slices[index].unranked ? FALLBACK_NONE : FALLBACK_ABSENT;
     return take_window(work, reply);
 }
 

@@ -7,7 +7,7 @@
 #include "query-service/metrics.h"
 #include "query-service/render.h"
 
-enum { HEADER_MAX = 128, RETRY_MS = 1000 };
+enum { HEADER_MAX = 128, RETRY_MIN_MS = 500, RETRY_SPREAD_MS = 2500 };
 
 static struct {
     struct respond_options options;
@@ -41,7 +41,7 @@ static void fail(struct http_request *request, const struct problem *problem, co
 {
     struct problem_detail occurrence = {.problem = problem, .detail = detail};
     if (problem->retryable)
-        occurrence.retry_after_ms = RETRY_MS + crypto_random_below(RETRY_MS);
+        occurrence.retry_after_ms = RETRY_MIN_MS + crypto_random_below(RETRY_SPREAD_MS);
     http_add_header(request, "Cache-Control", SPAN("no-store"));
     http_problem(request, &occurrence);
 }

@@ -254,6 +254,8 @@ static void vanished_keys_that_batches_build_on(void **state)
     a_vanished_key_is_made_again(key, campaign);
     snprintf(key, sizeof key, "fc:1:{%d}:cs", slice);
     a_vanished_key_is_made_again(key, campaign);
+    snprintf(key, sizeof key, "fc:1:{%d}:r:issued", slice);
+    a_vanished_key_is_made_again(key, campaign);
 }
 
 static void a_vanished_checkpoint_is_replayed(void **state)

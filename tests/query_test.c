@@ -487,18 +487,21 @@ static void bad_tokens_are_refused(void **state)
         struct http_answer answer = api_get(&api, "/v1/campaigns/big", tokens[i]);
         api_expect(&answer, 400, "invalid-token");
     }
-    char line[256] = "Consistency-Token: v1.0.0";
-    const char *const headers[] = {line, NULL};
+    struct buf line;
     struct http_answer answer;
-    struct http_call call = {.method = "GET",
-                             .path = "/v1/campaigns/big",
-                             .token = stack_env(stack, "READ_TOKEN"),
-                             .headers = headers};
+    buf_init(&line, 1024);
+    buf_append_text(&line, "Consistency-Token: v1.0.0");
     for (int count = 2; count <= 17; count++) {
-        strncat(line, " , v1.0.0", sizeof line - strlen(line) - 1);
+        buf_append_text(&line, " , v1.0.0");
+        const char *const headers[] = {line.data, NULL};
+        struct http_call call = {.method = "GET",
+                                 .path = "/v1/campaigns/big",
+                                 .token = stack_env(stack, "READ_TOKEN"),
+                                 .headers = headers};
         assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
         assert_int_equal(answer.status, count <= 16 ? 200 : 400);
     }
+    buf_deinit(&line);
 }
 
 static void scopes_are_asked_for(void **state)

@@ -175,6 +175,20 @@ static void crashing_postgresql_loses_and_doubles_nothing(void **state)
     expect_no_violation(&storm);
 }
 
+/* Cut off again and again, many a COMMIT has an outcome that nobody was told. */
+static void ending_backends_loses_and_doubles_nothing(void **state)
+{
+    enum { ROUNDS = 12 };
+    (void)state;
+    struct storm storm;
+    start(&storm, "40000", DRILL_QUANTITY, "400");
+    reach_the_middle(&storm);
+    for (int round = 0; round < ROUNDS; round++)
+        WAIT_UNTIL(store_signal_backends(stack, "firstcome command", SIGTERM) > 0, MIDDLE_MS);
+    still_in_the_middle(&storm);
+    expect_no_violation(&storm);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -198,6 +212,7 @@ int main(void)
         cmocka_unit_test(emptying_redis_is_not_noticed),
         cmocka_unit_test(killing_the_projector_is_not_noticed),
         cmocka_unit_test(crashing_postgresql_loses_and_doubles_nothing),
+        cmocka_unit_test(ending_backends_loses_and_doubles_nothing),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -180,11 +180,13 @@ static int64_t resend_due_us(const struct person *person, const struct load_resu
     return result->done_us + half_us + crypto_random_below(half_us + 1);
 }
 
-/* Everything that was under way for this user has come back. */
-static void go_on(struct crowd *crowd, uint32_t index, const struct load_result *result)
+/* Everything that was under way for this user has come back; `last` is the outcome of what came last. An
+ * answer that nobody expects (a wrong key, a bad request) would be the same the next time. */
+static void go_on(struct crowd *crowd, uint32_t index, const struct load_result *result, enum outcome last)
 {
     struct person *person = &crowd->people[index];
-    if (!person->resolved && crowd->options.resend && person->resends < RESENDS_MAX) {
+    bool hopeful = last != OUTCOME_UNEXPECTED && person->resends < RESENDS_MAX;
+    if (!person->resolved && crowd->options.resend && hopeful) {
         int64_t due_us = resend_due_us(person, result);
         person->resends++;
         heap_push(crowd, (struct appointment){due_us, index});
@@ -213,14 +215,15 @@ static void done(void *context, const struct load_result *result)
     uint32_t index = (uint32_t)result->tag, user = user_of(crowd, index);
     struct person *person = &crowd->people[index];
     const struct attempt *attempt = history_add(&crowd->history, user, user, result);
-    bool definite = outcome_definite((enum outcome)attempt->outcome);
+    enum outcome outcome = (enum outcome)attempt->outcome;
+    bool definite = outcome_definite(outcome);
     count(crowd, attempt, !person->resolved);
     crowd->unresolved -= definite && !person->resolved;
     person->resolved = person->resolved || definite;
     person->under_way--;
     crowd->under_way--;
     if (person->under_way == 0 && crowd->twin_of != index) /* else one is still to be sent */
-        go_on(crowd, index, result);
+        go_on(crowd, index, result, outcome);
 }
 
 /* --- Life --- */

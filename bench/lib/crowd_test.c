@@ -17,7 +17,7 @@
 enum { USERS = 40, RUN_MS = 30000 };
 static const char key_prefix[] = "k-", user_prefix[] = "u-";
 
-enum mode { ISSUE, REFUSE, LATER_FIRST, UNKNOWN_FIRST, LATER };
+enum mode { ISSUE, REFUSE, LATER_FIRST, UNKNOWN_FIRST, LATER, FORBID };
 
 /* Written by the one thread of the server; read when the crowd is done. */
 struct service {
@@ -58,6 +58,8 @@ static void answer(struct http_request *request, void *context)
         http_fail(request, &problem_sold_out, NULL);
     else if (service->mode == LATER || (service->mode == LATER_FIRST && first))
         http_fail(request, &problem_store_unavailable, NULL);
+    else if (service->mode == FORBID)
+        http_fail(request, &problem_forbidden, NULL);
     else if (service->mode == UNKNOWN_FIRST && first)
         http_fail(request, &problem_outcome_unknown, NULL);
     else {
@@ -242,6 +244,19 @@ static void unless_told_not_to(void **state)
     crowd_destroy(run.crowd);
 }
 
+static void or_it_would_be_in_vain(void **state)
+{
+    struct service *service = *state;
+    struct run run;
+    service->mode = FORBID;
+    run_init(&run, service);
+    run_crowd(&run);
+    expect_asked(service, 1);
+    assert_int_equal(count_outcomes(&run, OUTCOME_UNEXPECTED), USERS);
+    assert_int_equal(crowd_unresolved(run.crowd), USERS);
+    crowd_destroy(run.crowd);
+}
+
 static void or_until_the_deadline(void **state)
 {
     struct service *service = *state;
@@ -355,6 +370,16 @@ static void problem_codes_have_a_bound(void **state)
     assert_string_equal(history_problem(&history, &history.attempts[5]), "made-up-5");
     assert_string_equal(history_problem(&history, &history.attempts[history.count - 1]), "(other)");
     history_deinit(&history);
+    history_init(&history, 1024);
+    for (int i = 0; i < 3; i++) { /* too long to be kept */
+        struct load_result result = {
+            .outcome = LOAD_ANSWERED,
+            .response = {.status = 409,
+                         .body = SPAN("{\"code\":\"0123456789012345678901234567890123456789012345678\"}")}};
+        history_add(&history, 0, 0, &result);
+    }
+    assert_int_equal(history.problems_count, 2);
+    history_deinit(&history);
 }
 
 #define WITH_SERVICE(test) cmocka_unit_test_setup_teardown(test, service_setup, service_teardown)
@@ -362,17 +387,12 @@ static void problem_codes_have_a_bound(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SERVICE(every_user_asks_once),
-        WITH_SERVICE(some_ask_again_with_the_same_key),
-        WITH_SERVICE(twins_ask_at_the_same_time),
-        WITH_SERVICE(who_has_no_definite_answer_asks_again),
-        WITH_SERVICE(unless_told_not_to),
-        WITH_SERVICE(or_until_the_deadline),
-        WITH_SERVICE(crowds_share_the_users),
-        cmocka_unit_test(bodies_survive_a_merge),
-        cmocka_unit_test(too_many_bodies_are_noticed),
-        cmocka_unit_test(answers_are_classified),
-        cmocka_unit_test(problem_codes_have_a_bound),
+        WITH_SERVICE(every_user_asks_once),       WITH_SERVICE(some_ask_again_with_the_same_key),
+        WITH_SERVICE(twins_ask_at_the_same_time), WITH_SERVICE(who_has_no_definite_answer_asks_again),
+        WITH_SERVICE(unless_told_not_to),         WITH_SERVICE(or_it_would_be_in_vain),
+        WITH_SERVICE(or_until_the_deadline),      WITH_SERVICE(crowds_share_the_users),
+        cmocka_unit_test(bodies_survive_a_merge), cmocka_unit_test(too_many_bodies_are_noticed),
+        cmocka_unit_test(answers_are_classified), cmocka_unit_test(problem_codes_have_a_bound),
     };
     crypto_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);

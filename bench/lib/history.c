@@ -122,12 +122,14 @@ static uint8_t intern(struct history *history, struct span code)
 {
     if (!code.ptr)
         return 0;
+    if (code.len > HISTORY_CODE_MAX)
+        code = span_of(code_overflow);
     for (size_t i = 0; i < history->problems_count; i++)
         if (span_is(code, history->problems[i]))
             return (uint8_t)i;
     if (history->problems_count == HISTORY_PROBLEMS_MAX)
         return HISTORY_PROBLEMS_MAX - 1;
-    if (history->problems_count == HISTORY_PROBLEMS_MAX - 1 || code.len > HISTORY_CODE_MAX)
+    if (history->problems_count == HISTORY_PROBLEMS_MAX - 1)
         code = span_of(code_overflow);
     memcpy(history->problems[history->problems_count], code.ptr, code.len);
     return (uint8_t)history->problems_count++;

@@ -3,9 +3,8 @@
 #include "tests/lib/reads.h"
 
 #include "common/mem.h"
+#include "common/pg.h"
 #include "common/redis.h"
-#include "events/event.h"
-#include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 
 enum { SETTLE_MS = 20000 };
@@ -25,17 +24,26 @@ void reads_deinit(struct reads *reads)
 /* "Consistency-Token: v1.0.12, v1.1.3, ..." */
 static void heads_header(struct api_client *api, char *ret, size_t size)
 {
+    const struct pg_statement heads = {"heads", "SELECT slice, head FROM slice"};
+    struct pg *pg = pg_create(&(struct pg_options){.url = stack_env(api->stack, "DATABASE_URL"),
+                                                   .application = "test",
+                                                   .statements = &heads,
+                                                   .statements_count = 1});
+    struct pg_rows *rows = NULL;
     struct buf text;
+    if (pg_connect(pg, clock_deadline_us(SETTLE_MS)) != PG_OK ||
+        pg_call(pg, 0, NULL, clock_deadline_us(SETTLE_MS), &rows) != PG_OK)
+        fail_msg("heads: %s", pg_error(pg));
     buf_init(&text, size - 1);
     buf_append_text(&text, "Consistency-Token: ");
-    for (int slice = 0; slice < SLICE_COUNT; slice++) {
-        char sql[80];
-        snprintf(sql, sizeof sql, "SELECT head FROM slice WHERE slice = %d", slice);
-        buf_printf(&text, "%sv1.%d.%lld", slice ? ", " : "", slice, (long long)store_number(api->stack, sql));
-    }
+    for (int row = 0; row < pg_rows_count(rows); row++)
+        buf_printf(&text, "%sv1.%lld.%lld", row ? ", " : "", (long long)pg_i64(rows, row, 0),
+                   (long long)pg_i64(rows, row, 1));
     assert_false(text.overflow);
     memcpy(ret, text.data, text.len + 1);
     buf_deinit(&text);
+    pg_rows_destroy(rows);
+    pg_destroy(pg);
 }
 
 static struct http_answer get_with(struct api_client *api, const char *path, const char *header)

@@ -41,7 +41,7 @@ size_t store_signal_backends(struct stack *stack, const char *application, int s
     struct pg_rows *rows = store_rows(stack, sql);
     size_t count = (size_t)pg_rows_count(rows);
     for (size_t i = 0; i < count; i++)
-        assert_int_equal(kill((pid_t)pg_i64(rows, (int)i, 0), signal_number), 0);
+        (void)kill((pid_t)pg_i64(rows, (int)i, 0), signal_number); /* it may have gone meanwhile */
     pg_rows_destroy(rows);
     return count;
 }

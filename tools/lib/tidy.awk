@@ -48,7 +48,7 @@ FNR == 1 {
     folder = FILENAME
     sub(/\/.*/, "", folder)
     is_header = FILENAME ~ /\.h$/
-    is_test = FILENAME ~ /_test\.c$/ || folder == "tests"
+    is_test = FILENAME ~ /(_test\.c|_test_kit\.h|\/testing\.h)$/ || folder == "tests"
     in_comment = 0
     includes = 0
     if ($0 != "/* SPDX-License-Identifier: Apache-2.0 */")

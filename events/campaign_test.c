@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fold of a campaign, its status around the instants that matter, its JSON to the byte, and that a log
+ * which breaks an invariant stops the program. */
+#include "events/campaign.h"
+
+#include "common/crypto.h"
+#include "common/testing.h"
+
+enum { START = 1000, END = 2000 };
+
+static struct event created_event(void)
+{
+    static const struct release plan[] = {{1100, 20}, {1200, 30}};
+    static const struct span tags[] = {{"fashion", 7}, {"vip", 3}};
+    return (struct event){
+        .slice = 9,
+        .position = 5,
+        .type = EVENT_CampaignCreated,
+        .version = 1,
+        .campaign_id = SPAN("black-friday"),
+        .recorded_at_us = 500,
+        .campaign_created = {.name = SPAN("Black \"Friday\""),
+                             .discount_value = 50,
+                             .currency = SPAN("KRW"),
+                             .quantity = 100,
+                             .released = 10,
+                             .per_user_limit = 1,
+                             .starts_at_us = START,
+                             .ends_at_us = END,
+                             .tags = {tags, 2},
+                             .release_plan = {plan, 2}},
+    };
+}
+
+static struct event next_event(const struct campaign *campaign, enum event_type type)
+{
+    return (struct event){.slice = 9,
+                          .position = campaign->position + 3, /* other campaigns are in between */
+                          .type = type,
+                          .version = 1,
+                          .campaign_id = SPAN("black-friday"),
+                          .recorded_at_us = 600};
+}
+
+static struct campaign begun(void)
+{
+    struct campaign campaign = {0};
+    struct event event = created_event();
+    campaign_apply(&campaign, &event);
+    return campaign;
+}
+
+static void apply(struct campaign *campaign, enum event_type type)
+{
+    struct event event = next_event(campaign, type);
+    campaign_apply(campaign, &event);
+}
+
+static void issue(struct campaign *campaign, int64_t sequence)
+{
+    struct event event = next_event(campaign, EVENT_CouponIssued);
+    event.coupon_issued = (struct coupon_issued){.sequence = sequence, .nth = 1};
+    campaign_apply(campaign, &event);
+}
+
+static void release(struct campaign *campaign, int64_t quantity, int64_t plan_step)
+{
+    struct event event = next_event(campaign, EVENT_StockReleased);
+    event.stock_released = (struct stock_released){.quantity = quantity, .plan_step = plan_step};
+    campaign_apply(campaign, &event);
+}
+
+static void folds_its_events(void **state)
+{
+    (void)state;
+    struct campaign campaign = begun();
+    assert_span(campaign.id, "black-friday");
+    assert_int_equal(campaign.created_at_us, 500);
+    assert_int_equal(campaign.first, 5);
+    assert_int_equal(campaign.position, 5);
+    assert_int_equal(campaign.released, 10);
+    assert_int_equal(campaign.state, CAMPAIGN_ACTIVE);
+    assert_int_equal(campaign.definition.quantity, 100);
+    issue(&campaign, 1);
+    issue(&campaign, 2);
+    assert_int_equal(campaign.issued, 2);
+    release(&campaign, 20, 1);
+    assert_int_equal(campaign.released, 30);
+    assert_int_equal(campaign.plan_done, 1);
+    release(&campaign, 7, 0); /* by hand: the plan goes on where it was */
+    assert_int_equal(campaign.released, 37);
+    assert_int_equal(campaign.plan_done, 1);
+    release(&campaign, 30, 2);
+    assert_int_equal(campaign.plan_done, 2);
+    apply(&campaign, EVENT_CampaignPaused);
+    assert_int_equal(campaign.state, CAMPAIGN_PAUSED);
+    apply(&campaign, EVENT_CampaignResumed);
+    assert_int_equal(campaign.state, CAMPAIGN_ACTIVE);
+    apply(&campaign, EVENT_CampaignClosed);
+    assert_int_equal(campaign.state, CAMPAIGN_CLOSED);
+    assert_int_equal(campaign.first, 5);
+    assert_int_equal(campaign.position, 5 + 8 * 3);
+    assert_int_equal(campaign.redeemed, 0);
+}
+
+/* --- what stops the program --- */
+
+static void issue_at(void *sequence)
+{
+    struct campaign campaign = begun();
+    issue(&campaign, 1);
+    issue(&campaign, *(int64_t *)sequence);
+}
+
+static void sequences_are_dense(void **state)
+{
+    (void)state;
+    int64_t next = 2, twice = 1, gap = 3, zero = 0;
+    assert_false(dies(issue_at, &next));
+    assert_true(dies(issue_at, &twice)); /* I5 */
+    assert_true(dies(issue_at, &gap));
+    assert_true(dies(issue_at, &zero));
+}
+
+static void issue_many(void *count)
+{
+    struct campaign campaign = begun();
+    for (int64_t sequence = 1; sequence <= *(int64_t *)count; sequence++)
+        issue(&campaign, sequence);
+}
+
+static void release_some(void *quantity)
+{
+    struct campaign campaign = begun();
+    release(&campaign, *(int64_t *)quantity, 0);
+}
+
+static void stock_is_never_overrun(void **state)
+{
+    (void)state;
+    int64_t all_released = 10, one_more = 11, rest = 90, more_than_there_is = 91;
+    assert_false(dies(issue_many, &all_released));
+    assert_true(dies(issue_many, &one_more)); /* I1 */
+    assert_false(dies(release_some, &rest));
+    assert_true(dies(release_some, &more_than_there_is)); /* I1 */
+}
+
+static void release_step(void *step)
+{
+    struct campaign campaign = begun();
+    release(&campaign, 20, *(int64_t *)step);
+}
+
+static void create_twice(void *unused)
+{
+    (void)unused;
+    struct campaign campaign = begun();
+    struct event event = created_event();
+    event.position = 6;
+    campaign_apply(&campaign, &event);
+}
+
+static void apply_at(void *position)
+{
+    struct campaign campaign = begun();
+    struct event event = next_event(&campaign, EVENT_CampaignPaused);
+    event.position = *(int64_t *)position;
+    campaign_apply(&campaign, &event);
+}
+
+static void apply_unknown(void *unused)
+{
+    (void)unused;
+    struct campaign campaign = begun();
+    apply(&campaign, EVENT_TYPE_END);
+}
+
+static void impossible_logs_stop_the_program(void **state)
+{
+    (void)state;
+    int64_t first = 1, second = 2, before = 4, same = 5, after = 6;
+    assert_false(dies(release_step, &first));
+    assert_true(dies(release_step, &second)); /* a tranche was left out */
+    assert_true(dies(create_twice, NULL));
+    assert_false(dies(apply_at, &after));
+    assert_true(dies(apply_at, &same));
+    assert_true(dies(apply_at, &before));
+    assert_true(dies(apply_unknown, NULL));
+}
+
+/* --- status --- */
+
+static void expect_status(const struct campaign *campaign, int64_t now_us, const char *expected)
+{
+    const char *status = campaign_status(campaign, now_us);
+    if (strcmp(status, expected) != 0)
+        fail_msg("at %lld: %s, not %s", (long long)now_us, status, expected);
+}
+
+/* Half-open: active from the first instant to before the last. */
+static void status_around_start_and_end(void **state)
+{
+    (void)state;
+    struct campaign campaign = begun();
+    expect_status(&campaign, START - 1, "scheduled");
+    expect_status(&campaign, START, "active");
+    expect_status(&campaign, START + 1, "active");
+    expect_status(&campaign, END - 1, "active");
+    expect_status(&campaign, END, "ended");
+    expect_status(&campaign, END + 1, "ended");
+    campaign.definition.starts_at_us = 0;
+    expect_status(&campaign, 0, "active");
+    campaign.definition.ends_at_us = 0;
+    expect_status(&campaign, INT64_MAX, "active");
+}
+
+static void status_by_precedence(void **state)
+{
+    (void)state;
+    struct campaign campaign = begun();
+    campaign.released = campaign.issued = 10;
+    expect_status(&campaign, START, "active"); /* more will be released */
+    campaign.released = campaign.issued = 100;
+    expect_status(&campaign, START - 1, "sold_out");
+    expect_status(&campaign, START, "sold_out");
+    expect_status(&campaign, END, "ended");
+    campaign.state = CAMPAIGN_PAUSED;
+    expect_status(&campaign, START - 1, "paused");
+    expect_status(&campaign, START, "paused");
+    expect_status(&campaign, END, "ended");
+    campaign.state = CAMPAIGN_CLOSED;
+    expect_status(&campaign, START - 1, "closed");
+    expect_status(&campaign, END, "closed");
+}
+
+static void finds_its_tags(void **state)
+{
+    (void)state;
+    struct campaign campaign = begun();
+    assert_true(campaign_has_tag(&campaign, SPAN("fashion")));
+    assert_true(campaign_has_tag(&campaign, SPAN("vip")));
+    assert_false(campaign_has_tag(&campaign, SPAN("vi")));
+    assert_false(campaign_has_tag(&campaign, SPAN("")));
+    campaign.definition.tags.count = 0;
+    assert_false(campaign_has_tag(&campaign, SPAN("vip")));
+}
+
+/* --- JSON --- */
+
+static void expect_json(const struct campaign *campaign, int64_t now_us, const char *expected)
+{
+    struct buf out;
+    buf_init(&out, 4096);
+    campaign_write_json(&out, NULL, campaign, now_us);
+    assert_string_equal(out.data, expected);
+    buf_deinit(&out);
+}
+
+static void json_is_frozen(void **state)
+{
+    (void)state;
+    struct campaign campaign = begun();
+    issue(&campaign, 1);
+    campaign.redeemed = 1;
+    expect_json(&campaign, START,
+                "{\"id\":\"black-friday\",\"status\":\"active\",\"issued\":1,\"remaining\":9,\"released\":10,"
+                "\"redeemed\":1,\"name\":\"Black \\\"Friday\\\"\",\"discount\":{\"type\":\"percent\","
+                "\"percent\":50},\"currency\":\"KRW\",\"min_order_amount\":0,\"quantity\":100,"
+                "\"per_user_limit\":1,\"starts_at\":\"1970-01-01T00:00:00.001000Z\","
+                "\"ends_at\":\"1970-01-01T00:00:00.002000Z\",\"tags\":[\"fashion\",\"vip\"],"
+                "\"release_plan\":[{\"at\":\"1970-01-01T00:00:00.001100Z\",\"quantity\":20},"
+                "{\"at\":\"1970-01-01T00:00:00.001200Z\",\"quantity\":30}],"
+                "\"created_at\":\"1970-01-01T00:00:00.000500Z\",\"position\":{\"slice\":9,\"position\":8}}");
+}
+
+static void json_of_what_is_optional_is_frozen(void **state)
+{
+    (void)state;
+    struct campaign campaign = begun();
+    campaign.definition = (struct campaign_created){
+        .name = SPAN("x"),
+        .discount_type = 1,
+        .discount_value = 3000,
+        .currency = SPAN("EUR"),
+        .min_order_amount = 10000,
+        .quantity = 10,
+        .per_user_limit = 2,
+        .coupon_valid_days = 30,
+        .coupon_expires_at_us = 5000000,
+        .code_prefix = SPAN("FRI"),
+    };
+    expect_json(
+        &campaign, 1,
+        "{\"id\":\"black-friday\",\"status\":\"active\",\"issued\":0,\"remaining\":10,\"released\":10,"
+        "\"redeemed\":0,\"name\":\"x\",\"discount\":{\"type\":\"fixed\",\"amount\":3000},"
+        "\"currency\":\"EUR\",\"min_order_amount\":10000,\"quantity\":10,\"per_user_limit\":2,"
+        "\"starts_at\":null,\"ends_at\":null,\"coupon_valid_days\":30,"
+        "\"coupon_expires_at\":\"1970-01-01T00:00:05.000000Z\",\"code_prefix\":\"FRI\",\"tags\":[],"
+        "\"release_plan\":[],\"created_at\":\"1970-01-01T00:00:00.000500Z\","
+        "\"position\":{\"slice\":9,\"position\":5}}");
+    campaign.definition.discount_type = 0;
+    campaign.definition.discount_max = 700;
+    struct buf out;
+    buf_init(&out, 4096);
+    campaign_write_json(&out, NULL, &campaign, 1);
+    assert_non_null(strstr(out.data, "{\"type\":\"percent\",\"percent\":3000,\"max_amount\":700}"));
+    buf_deinit(&out);
+}
+
+int main(void)
+{
+    crypto_setup();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(folds_its_events),
+        cmocka_unit_test(sequences_are_dense),
+        cmocka_unit_test(stock_is_never_overrun),
+        cmocka_unit_test(impossible_logs_stop_the_program),
+        cmocka_unit_test(status_around_start_and_end),
+        cmocka_unit_test(status_by_precedence),
+        cmocka_unit_test(finds_its_tags),
+        cmocka_unit_test(json_is_frozen),
+        cmocka_unit_test(json_of_what_is_optional_is_frozen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Redis keys: the registry and the builders say the same, everything of a slice has its hash tag, chunks
+ * begin where they should, and members of rankings sort as they must. */
+#include "events/keys.h"
+
+#include "common/testing.h"
+
+static const struct model model = {2, 7};
+
+static void expect_key(const struct buf *key, const char *expected)
+{
+    assert_false(key->overflow);
+    assert_string_equal(key->data, expected);
+}
+
+static void builders_are_frozen(void **state)
+{
+    (void)state;
+    struct buf key;
+    buf_init(&key, KEY_TEXT_MAX);
+    key_live(&key);
+    expect_key(&key, "fc:live");
+    buf_clear(&key);
+    key_checkpoint(&key, model);
+    expect_key(&key, "fc:2:{7}:cp");
+    buf_clear(&key);
+    key_campaign(&key, model, SPAN("spring"));
+    expect_key(&key, "fc:2:{7}:c:spring");
+    buf_clear(&key);
+    key_campaigns(&key, model);
+    expect_key(&key, "fc:2:{7}:cs");
+    buf_clear(&key);
+    key_user(&key, model, SPAN("u:1 x"));
+    expect_key(&key, "fc:2:{7}:u:u:1 x");
+    buf_clear(&key);
+    key_rank_issued(&key, model);
+    expect_key(&key, "fc:2:{7}:r:issued");
+    buf_clear(&key);
+    key_coupons(&key, model, 300);
+    expect_key(&key, "fc:2:{7}:k:2");
+    buf_clear(&key);
+    key_holders(&key, model, SPAN("spring"), 129);
+    expect_key(&key, "fc:2:{7}:h:spring:1");
+    buf_deinit(&key);
+}
+
+static void expect_chunks(int64_t number, const char *coupons, const char *holders)
+{
+    struct buf key;
+    buf_init(&key, KEY_TEXT_MAX);
+    key_coupons(&key, model, number);
+    expect_key(&key, coupons);
+    buf_clear(&key);
+    key_holders(&key, model, SPAN("s"), number);
+    expect_key(&key, holders);
+    buf_deinit(&key);
+}
+
+/* A chunk of holders has exactly 128 of them, so that Redis keeps it small. */
+static void chunks_begin_where_they_should(void **state)
+{
+    (void)state;
+    expect_chunks(1, "fc:2:{7}:k:0", "fc:2:{7}:h:s:0");
+    expect_chunks(127, "fc:2:{7}:k:0", "fc:2:{7}:h:s:0");
+    expect_chunks(128, "fc:2:{7}:k:1", "fc:2:{7}:h:s:0");
+    expect_chunks(129, "fc:2:{7}:k:1", "fc:2:{7}:h:s:1");
+    expect_chunks(256, "fc:2:{7}:k:2", "fc:2:{7}:h:s:1");
+    expect_chunks(257, "fc:2:{7}:k:2", "fc:2:{7}:h:s:2");
+}
+
+static void holders_of_none(void *unused)
+{
+    (void)unused;
+    struct buf key;
+    buf_init(&key, KEY_TEXT_MAX);
+    key_holders(&key, model, SPAN("s"), 0);
+}
+
+static void sequences_begin_at_one(void **state)
+{
+    (void)state;
+    assert_true(dies(holders_of_none, NULL));
+}
+
+/* The longest key fits. */
+static void long_ids_fit(void **state)
+{
+    (void)state;
+    const struct model last = {INT64_MAX, SLICE_COUNT - 1};
+    char text[USER_ID_MAX];
+    struct buf key;
+    memset(text, 'x', sizeof text);
+    buf_init(&key, KEY_TEXT_MAX);
+    key_user(&key, last, (struct span){text, sizeof text});
+    assert_false(key.overflow);
+    buf_clear(&key);
+    key_holders(&key, last, (struct span){text, CAMPAIGN_ID_MAX}, QUANTITY_MAX);
+    assert_false(key.overflow);
+    buf_deinit(&key);
+}
+
+/* Each pattern of the registry, with its places filled in, is what the builder makes. */
+static void registry_matches_the_builders(void **state)
+{
+    (void)state;
+    static const char *const patterns[KEY_COUNT] = {
+        [KEY_LIVE] = "fc:live",
+        [KEY_CHECKPOINT] = "fc:<g>:{<slice>}:cp",
+        [KEY_CAMPAIGN] = "fc:<g>:{<slice>}:c:<campaign>",
+        [KEY_CAMPAIGNS] = "fc:<g>:{<slice>}:cs",
+        [KEY_COUPONS] = "fc:<g>:{<slice>}:k:<position / 128>",
+        [KEY_HOLDERS] = "fc:<g>:{<slice>}:h:<campaign>:<(sequence - 1) / 128>",
+        [KEY_USER] = "fc:<g>:{<slice>}:u:<user>",
+        [KEY_RANK_ISSUED] = "fc:<g>:{<slice>}:r:issued",
+    };
+    assert_int_equal(KEY_CHUNK, 128);
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        const struct redis_key_description *is = &redis_keys[i];
+        if (!patterns[i])
+            fail_msg("%s is new: add its builder to this test", is->name);
+        assert_string_equal(is->pattern, patterns[i]);
+        assert_true(i == KEY_LIVE || strstr(is->pattern, "{<slice>}"));
+        assert_true(strcmp(is->type, "string") == 0 || strcmp(is->type, "hash") == 0 ||
+                    strcmp(is->type, "zset") == 0);
+        assert_string_equal(is->owner, "projector");
+        assert_true(is->bound[0] && is->content[0]);
+    }
+}
+
+/* --- members of rankings --- */
+
+static void member(struct buf *ret, int64_t reached_at_us, const char *campaign)
+{
+    buf_init(ret, KEY_TEXT_MAX);
+    rank_member_write(ret, reached_at_us, span_of(campaign));
+}
+
+static void rank_members_come_back(void **state)
+{
+    (void)state;
+    static const int64_t times[] = {0, 1, 1790000000123456, INT64_MAX};
+    for (size_t i = 0; i < COUNT_OF(times); i++) {
+        struct buf text;
+        int64_t reached_at_us = -1;
+        member(&text, times[i], "spring");
+        assert_int_equal(text.len, 16 + 6);
+        assert_span(rank_member_campaign(buf_span(&text), &reached_at_us), "spring");
+        assert_true(reached_at_us == times[i]);
+        buf_deinit(&text);
+    }
+    struct buf text;
+    member(&text, 1790000000123456, "s");
+    assert_string_equal(text.data, "7ff9a40125d83dbfs");
+    buf_deinit(&text);
+}
+
+/* Redis sorts equal scores by member, bytewise; readers take the highest first, so earlier must be greater.
+ */
+static void earlier_sorts_higher(void **state)
+{
+    (void)state;
+    static const int64_t times[] = {0, 1, 255, 256, 1790000000123456, 1790000000123457, INT64_MAX};
+    for (size_t i = 1; i < COUNT_OF(times); i++) {
+        struct buf earlier, later;
+        member(&earlier, times[i - 1], "a");
+        member(&later, times[i], "z");
+        assert_true(span_compare(buf_span(&earlier), buf_span(&later)) > 0);
+        buf_deinit(&earlier);
+        buf_deinit(&later);
+    }
+}
+
+static void foreign_members_are_absent(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",
+                                      "spring",
+                                      "7ff9a40080a5bb7f",
+                                      "7ff9a40080a5bb7",
+                                      "7gf9a40080a5bb7fspring",
+                                      "7ff9a40080a5bb7 spring"};
+    int64_t reached_at_us;
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        assert_null(rank_member_campaign(span_of(bad[i]), &reached_at_us).ptr);
+    assert_null(rank_member_campaign((struct span){NULL, 0}, &reached_at_us).ptr);
+}
+
+static void write_negative(void *unused)
+{
+    (void)unused;
+    struct buf text;
+    member(&text, -1, "s");
+}
+
+static void times_are_not_negative(void **state)
+{
+    (void)state;
+    assert_true(dies(write_negative, NULL));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(builders_are_frozen),           cmocka_unit_test(chunks_begin_where_they_should),
+        cmocka_unit_test(sequences_begin_at_one),        cmocka_unit_test(long_ids_fit),
+        cmocka_unit_test(registry_matches_the_builders), cmocka_unit_test(rank_members_come_back),
+        cmocka_unit_test(earlier_sorts_higher),          cmocka_unit_test(foreign_members_are_absent),
+        cmocka_unit_test(times_are_not_negative),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
