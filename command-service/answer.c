@@ -3,6 +3,7 @@
  * what never got that far. */
 #include "command-service/answer.h"
 
+#include "common/json.h"
 #include "events/problems.h"
 
 void answer_problem(struct command *command, const struct problem *problem, int64_t retry_after_ms)
@@ -33,6 +34,35 @@ static void add_location(struct http_request *request, struct span campaign_id)
     buf_deinit(&location);
 }
 
+static void write_result(struct buf *out, const struct issue_result *result, const uint8_t *code_key)
+{
+    if (!result->refusal) {
+        coupon_write_json(out, NULL, &result->coupon, code_key, 0);
+        return;
+    }
+    json_open(out, NULL, '{');
+    json_put_string(out, "user_id", result->user_id);
+    json_put_string(out, "status", SPAN("refused"));
+    json_put_string(out, "code", span_of(result->refusal->code));
+    json_close(out, '}');
+}
+
+static void write_results(struct buf *out, const struct issue_result *results, size_t count,
+                          const uint8_t *code_key)
+{
+    int64_t issued = 0;
+    json_open(out, NULL, '{');
+    json_open(out, "results", '[');
+    for (size_t i = 0; i < count; i++) {
+        write_result(out, &results[i], code_key);
+        issued += results[i].refusal == NULL;
+    }
+    json_close(out, ']');
+    json_put_int(out, "issued", issued);
+    json_put_int(out, "refused", (int64_t)count - issued);
+    json_close(out, '}');
+}
+
 void answer_verdict(struct command *command, const struct verdict *verdict,
                     const uint8_t code_key[CRYPTO_KEY_BYTES])
 {
@@ -49,7 +79,9 @@ void answer_verdict(struct command *command, const struct verdict *verdict,
         http_add_header(request, "Idempotency-Replayed", SPAN("true"));
     if (command->kind == COMMAND_CREATE)
         add_location(request, command->campaign_id);
-    if (verdict->body.ptr)
+    if (verdict->results)
+        write_results(body, verdict->results, command->users_count, code_key);
+    else if (verdict->body.ptr)
         buf_append_span(body, verdict->body);
     else
         coupon_write_json(body, NULL, &verdict->coupon, code_key,

@@ -7,7 +7,11 @@
 #include "common/clock.h"
 #include "events/problems.h"
 
-enum { IDEMPOTENCY_KEY_MAX = 255, HASHED_TEXT_MAX = 64 * 1024 };
+enum {
+    IDEMPOTENCY_KEY_MAX = 255,
+    BATCH_BODY_MAX = 1024 * 1024,
+    HASHED_TEXT_MAX = 64 * 1024 + ISSUE_MANY_MAX * (USER_ID_MAX + 1),
+};
 
 /* --- naming the request (I4) --- */
 
@@ -47,6 +51,10 @@ static void fingerprint(struct command *command)
     buf_append_i64(&payload, command->quantity);
     buf_append_char(&payload, ' ');
     buf_append_span(&payload, command->user_id);
+    for (size_t i = 0; i < command->users_count; i++) {
+        buf_append_char(&payload, '\0'); /* user ids have none */
+        buf_append_span(&payload, command->user_ids[i]);
+    }
     if (command->kind == COMMAND_CREATE) {
         struct event event = {.type = EVENT_CampaignCreated, .campaign_created = command->definition};
         buf_append_span(&payload, command->campaign_id);
@@ -59,8 +67,9 @@ static void fingerprint(struct command *command)
 }
 
 static const char *const kind_names[] = {
-    [COMMAND_CREATE] = "create", [COMMAND_PAUSE] = "pause",     [COMMAND_RESUME] = "resume",
-    [COMMAND_CLOSE] = "close",   [COMMAND_RELEASE] = "release", [COMMAND_ISSUE] = "issue",
+    [COMMAND_CREATE] = "create",         [COMMAND_PAUSE] = "pause",     [COMMAND_RESUME] = "resume",
+    [COMMAND_CLOSE] = "close",           [COMMAND_RELEASE] = "release", [COMMAND_ISSUE] = "issue",
+    [COMMAND_ISSUE_MANY] = "issue many",
 };
 
 /* A campaign without an id gets one that is a function of the request, so that a retry means the same
@@ -236,6 +245,41 @@ static void post_coupon(struct http_request *request, void *context)
         refuse_body(command, &fault);
 }
 
+static bool read_users(struct command *command, struct json_fault *fault)
+{
+    const struct json_value *list = NULL;
+    static const struct json_field fields[] = {
+        {"user_ids", JSON_ARRAY, JSON_REQUIRED, 0, 1, ISSUE_MANY_MAX},
+    };
+    struct json_object_reader reader = {fields, COUNT_OF(fields), ""};
+    if (!json_read_object(json_root(command->doc), &reader, &list, fault))
+        return false;
+    size_t count = json_array_length(list);
+    struct span *users = arena_alloc(&command->arena, count * sizeof *users);
+    CHECK(users); /* the arena has room for ISSUE_MANY_MAX */
+    for (size_t i = 0; i < count; i++) {
+        if (!json_read_string_at(list, i, "user_ids", &users[i], fault))
+            return false;
+        if (!user_id_valid(users[i]))
+            return json_fail(fault, &problem_invalid_user_id, "user_ids",
+                             "a user id is 1 to 128 bytes of UTF-8 without control characters");
+    }
+    command->user_ids = users;
+    command->users_count = count;
+    return true;
+}
+
+static void post_coupons(struct http_request *request, void *context)
+{
+    struct command *command = command_create(COMMAND_ISSUE_MANY, request);
+    struct json_fault fault;
+    if (path_campaign(command, &fault) && parse_body(command, EMPTY_IS_MALFORMED, &fault) &&
+        read_users(command, &fault))
+        submit(context, command);
+    else
+        refuse_body(command, &fault);
+}
+
 const struct http_route api_routes[] = {
     {HTTP_POST, "/v1/campaigns", AUTH_ADMIN, 0, post_campaign},
     {HTTP_POST, "/v1/campaigns/{id}/pause", AUTH_ADMIN, 0, post_pause},
@@ -243,5 +287,6 @@ const struct http_route api_routes[] = {
     {HTTP_POST, "/v1/campaigns/{id}/close", AUTH_ADMIN, 0, post_close},
     {HTTP_POST, "/v1/campaigns/{id}/release", AUTH_ADMIN, 0, post_release},
     {HTTP_POST, "/v1/campaigns/{id}/coupons", AUTH_ISSUE | AUTH_ADMIN, 0, post_coupon},
+    {HTTP_POST, "/v1/campaigns/{id}/coupons/batch", AUTH_ISSUE | AUTH_ADMIN, BATCH_BODY_MAX, post_coupons},
 };
 const size_t api_routes_count = COUNT_OF(api_routes);

@@ -5,7 +5,7 @@
 #include "common/json.h"
 #include "events/problems.h"
 
-enum { BATCH_ARENA_MAX = 256 * 1024 * 1024, SCRATCH_MAX = 64 * 1024 };
+enum { BATCH_ARENA_MAX = 256 * 1024 * 1024, SCRATCH_MAX = 512 * 1024 };
 
 struct batch *batch_create(void)
 {
@@ -56,12 +56,12 @@ static struct span batch_keep(struct batch *batch, struct span text)
     return (struct span){copy, text.len};
 }
 
-static struct span holding_key(struct batch *batch, const struct command *command)
+static struct span holding_key(struct batch *batch, struct span campaign_id, struct span user_id)
 {
     buf_clear(&batch->scratch);
-    buf_append_span(&batch->scratch, command->campaign_id);
+    buf_append_span(&batch->scratch, campaign_id);
     buf_append_char(&batch->scratch, '\0'); /* campaign ids have none */
-    buf_append_span(&batch->scratch, command->user_id);
+    buf_append_span(&batch->scratch, user_id);
     CHECK(!batch->scratch.overflow);
     return buf_span(&batch->scratch);
 }
@@ -76,21 +76,22 @@ static void want_campaign(struct batch *batch, const struct command *command)
     batch->campaign_list[batch->campaigns_count++] = loaded;
 }
 
-static void want_holding(struct batch *batch, const struct command *command)
+static void want_holding(struct batch *batch, struct span campaign_id, struct span user_id)
 {
-    struct span key = holding_key(batch, command);
+    struct span key = holding_key(batch, campaign_id, user_id);
     if (map_get(&batch->holdings, key))
         return;
     struct holding *held = batch_alloc(batch, sizeof *held);
     map_put(&batch->holdings, batch_keep(batch, key), held);
-    batch->holding_campaigns[batch->holdings_count] = command->campaign_id;
-    batch->holding_users[batch->holdings_count] = command->user_id;
+    batch->holding_campaigns[batch->holdings_count] = campaign_id;
+    batch->holding_users[batch->holdings_count] = user_id;
     batch->holding_list[batch->holdings_count++] = held;
 }
 
 void batch_begin(struct batch *batch, struct command *list)
 {
     CHECK(batch->count == 0 && list);
+    CHECK(list->kind != COMMAND_ISSUE_MANY || !list->next);
     batch->slice = list->slice;
     for (struct command *command = list; command; command = command->next) {
         CHECK(batch->count < BATCH_MAX && command->slice == batch->slice);
@@ -100,7 +101,9 @@ void batch_begin(struct batch *batch, struct command *list)
         batch->count++;
         want_campaign(batch, command);
         if (command->kind == COMMAND_ISSUE)
-            want_holding(batch, command);
+            want_holding(batch, command->campaign_id, command->user_id);
+        for (size_t i = 0; i < command->users_count; i++)
+            want_holding(batch, command->campaign_id, command->user_ids[i]);
     }
 }
 
@@ -133,7 +136,8 @@ static const struct event *append(struct batch *batch, struct loaded_campaign *l
 static void note_issued(struct batch *batch, struct loaded_campaign *loaded, const struct command *command,
                         const struct event *event)
 {
-    struct holding *held = map_get(&batch->holdings, holding_key(batch, command));
+    struct holding *held =
+        map_get(&batch->holdings, holding_key(batch, command->campaign_id, command->user_id));
     CHECK(held->count < PER_USER_LIMIT_MAX);
     held->positions[held->count++] = event->position;
     if (loaded->run_first_sequence == 0) {
@@ -178,14 +182,23 @@ static void answer_with_coupon(const struct event *issued, struct verdict *verdi
     verdict->token = verdict->coupon.at;
 }
 
-/* The row that makes a retry get the first answer (I4), written with the event or not at all. */
-static void remember(struct batch *batch, size_t index)
+static void answer_with_results(const struct issue_result *results, struct position token,
+                                struct verdict *verdict)
+{
+    verdict->status = 200;
+    verdict->results = results;
+    verdict->token = token;
+}
+
+/* The row that makes a retry get the first answer (I4), written with the event or not at all. `answer` is
+ * absent where it is rendered from the event again. */
+static void remember(struct batch *batch, size_t index, struct span answer)
 {
     const struct verdict *verdict = &batch->verdicts[index];
     struct request_record *record = batch_alloc(batch, sizeof *record);
     memcpy(record->fingerprint, batch->commands[index]->fingerprint, FINGERPRINT_BYTES);
     record->status = verdict->status;
-    record->answer = verdict->body;
+    record->answer = answer;
     record->position = verdict->token.position;
     batch->writes[index] = record;
 }
@@ -201,6 +214,10 @@ static void replay(struct batch *batch, size_t index)
     }
     /* Our own effect, found again after a lost connection, is a first answer and not a replay. */
     verdict->replayed = !command->commit_was_sent;
+    if (record->results) {
+        answer_with_results(record->results, (struct position){batch->slice, record->position}, verdict);
+        return;
+    }
     if (record->answer.ptr) {
         verdict->status = record->status;
         verdict->body = record->answer;
@@ -232,15 +249,19 @@ static void apply_decision(struct batch *batch, size_t index, struct loaded_camp
         loaded->exists = true;
         answer_with_campaign(batch, loaded, command->kind == COMMAND_CREATE ? 201 : 200, verdict);
     }
-    remember(batch, index);
+    remember(batch, index, verdict->body);
+}
+
+static const struct holding *holding_of(struct batch *batch, const struct command *command)
+{
+    return map_get(&batch->holdings, holding_key(batch, command->campaign_id, command->user_id));
 }
 
 static void decide_one(struct batch *batch, size_t index)
 {
     const struct command *command = batch->commands[index];
     struct loaded_campaign *loaded = map_get(&batch->campaigns, command->campaign_id);
-    const struct holding *held =
-        command->kind == COMMAND_ISSUE ? map_get(&batch->holdings, holding_key(batch, command)) : NULL;
+    const struct holding *held = command->kind == COMMAND_ISSUE ? holding_of(batch, command) : NULL;
     struct decision decision;
     if (batch->records[index]) {
         replay(batch, index);
@@ -257,8 +278,111 @@ static void decide_one(struct batch *batch, size_t index)
         batch->verdicts[index].held_ids = held_ids(batch, held);
 }
 
+/* --- one command for many users --- */
+
+/* The refusals of a single user; any other is about the campaign and so about all of them. */
+static const struct problem *const single_refusals[] = {&problem_sold_out, &problem_already_issued};
+
+static bool is_single_refusal(const struct problem *problem)
+{
+    for (size_t i = 0; i < COUNT_OF(single_refusals); i++)
+        if (single_refusals[i] == problem)
+            return true;
+    return false;
+}
+
+/* As if the user had asked alone. */
+static struct issue_result decide_user(struct batch *batch, const struct command *many, size_t user,
+                                       struct loaded_campaign *loaded)
+{
+    struct command single = *many;
+    struct decision decision;
+    single.kind = COMMAND_ISSUE;
+    single.user_id = many->user_ids[user];
+    decide(&single, loaded->exists ? &loaded->campaign : NULL, holding_of(batch, &single), batch->now_us,
+           &decision);
+    struct issue_result result = {.refusal = decision.refusal, .user_id = single.user_id};
+    if (!decision.refusal) {
+        const struct event *event = append(batch, loaded, &decision.event);
+        note_issued(batch, loaded, &single, event);
+        result.coupon = coupon_from_event(event);
+    }
+    return result;
+}
+
+static struct span outcome_write(struct batch *batch, const struct issue_result *results, size_t count)
+{
+    buf_clear(&batch->scratch);
+    json_open(&batch->scratch, NULL, '[');
+    for (size_t i = 0; i < count; i++) {
+        if (results[i].refusal)
+            json_put_string(&batch->scratch, NULL, span_of(results[i].refusal->code));
+        else
+            json_put_int(&batch->scratch, NULL, results[i].coupon.at.position);
+    }
+    json_close(&batch->scratch, ']');
+    CHECK(!batch->scratch.overflow);
+    return batch_keep(batch, buf_span(&batch->scratch));
+}
+
+static bool result_read(const struct json_value *entry, int16_t slice, struct issue_result *ret)
+{
+    struct span code;
+    ret->coupon.at.slice = slice;
+    if (json_as_int(entry, &ret->coupon.at.position))
+        return ret->coupon.at.position > 0;
+    for (size_t i = 0; json_as_text(entry, &code) && i < COUNT_OF(single_refusals); i++)
+        if (span_is(code, single_refusals[i]->code))
+            ret->refusal = single_refusals[i];
+    return ret->refusal != NULL;
+}
+
+struct issue_result *batch_outcome_read(struct batch *batch)
+{
+    const struct command *many = batch->commands[0];
+    struct issue_result *results = batch_alloc(batch, many->users_count * sizeof *results);
+    struct json_fault fault;
+    struct json_doc *doc = json_parse(batch->records[0]->answer, &fault);
+    bool good = doc && json_array_length(json_root(doc)) == many->users_count;
+    for (size_t i = 0; good && i < many->users_count; i++) {
+        results[i].user_id = many->user_ids[i];
+        good = result_read(json_array_at(json_root(doc), i), batch->slice, &results[i]);
+    }
+    json_destroy(doc);
+    return good ? results : NULL;
+}
+
+static void decide_many(struct batch *batch)
+{
+    const struct command *many = batch->commands[0];
+    struct loaded_campaign *loaded = map_get(&batch->campaigns, many->campaign_id);
+    struct verdict *verdict = &batch->verdicts[0];
+    if (batch->records[0]) {
+        replay(batch, 0);
+        return;
+    }
+    struct issue_result *results = batch_alloc(batch, many->users_count * sizeof *results);
+    release_what_is_due(batch, loaded);
+    int64_t head = batch->head;
+    for (size_t i = 0; i < many->users_count; i++) {
+        results[i] = decide_user(batch, many, i, loaded);
+        if (results[i].refusal && !is_single_refusal(results[i].refusal)) {
+            verdict->refusal = results[i].refusal;
+            return;
+        }
+    }
+    answer_with_results(results, (struct position){batch->slice, batch->head > head ? batch->head : 0},
+                        verdict);
+    if (batch->head > head) /* where nobody got one, nothing happened and the key may be tried again */
+        remember(batch, 0, outcome_write(batch, results, many->users_count));
+}
+
 void batch_decide(struct batch *batch)
 {
+    if (batch->commands[0]->kind == COMMAND_ISSUE_MANY) {
+        decide_many(batch);
+        return;
+    }
     for (size_t i = 0; i < batch->count; i++)
         decide_one(batch, i);
 }

@@ -19,6 +19,13 @@ struct loaded_campaign {
         run_last_position; /* coupons issued in this batch; 0 none */
 };
 
+/* What one user of an ISSUE_MANY got. */
+struct issue_result {
+    const struct problem *refusal; /* NULL: the coupon */
+    struct coupon coupon;
+    struct span user_id;
+};
+
 /* An idempotency row: of an earlier transaction (loaded) or to be written. */
 struct request_record {
     uint8_t fingerprint[FINGERPRINT_BYTES];
@@ -26,6 +33,10 @@ struct request_record {
     int64_t position;    /* of the event that is the effect, 0 where the answer is kept */
     struct span answer;  /* absent where it is rendered from the event */
     struct event issued; /* CouponIssued at `position`, once loaded */
+    /* ISSUE_MANY: `answer` is the outcome, a JSON array with the position of the coupon or the code of the
+     * refusal for each user in order. Codes of coupons are not in it: they are rendered from the events
+     * again. */
+    const struct issue_result *results;
 };
 
 /* What to answer, once the transaction is committed. */
@@ -35,6 +46,7 @@ struct verdict {
     int status;
     struct span body; /* JSON; absent where `coupon` is the answer */
     struct coupon coupon;
+    const struct issue_result *results; /* ISSUE_MANY: one for each user; NULL otherwise */
     bool replayed;
     struct position token; /* position 0: none */
 };
@@ -53,8 +65,8 @@ struct batch {
     struct loaded_campaign *campaign_list[BATCH_MAX];
     size_t campaigns_count;
     struct map holdings; /* campaign id, NUL, user id -> struct holding */
-    struct holding *holding_list[BATCH_MAX];
-    struct span holding_campaigns[BATCH_MAX], holding_users[BATCH_MAX];
+    struct holding *holding_list[ISSUE_MANY_MAX];
+    struct span holding_campaigns[ISSUE_MANY_MAX], holding_users[ISSUE_MANY_MAX];
     size_t holdings_count;
     struct request_record *records[BATCH_MAX];  /* per command; NULL: not seen before */
     struct pg_rows *results[BATCH_RESULTS_MAX]; /* what the above borrows from */
@@ -73,5 +85,8 @@ void batch_destroy(struct batch *batch);
 void batch_begin(struct batch *batch, struct command *list);
 /* Decides every command in order. Pure: reads the loaded part, writes the decided part and the verdicts. */
 void batch_decide(struct batch *batch);
+/* For a replayed ISSUE_MANY: one result for each user from the recorded outcome, coupons with nothing but
+ * their place yet. NULL where the outcome is not one. Lives in the batch. */
+struct issue_result *batch_outcome_read(struct batch *batch);
 bool batch_has_writes(const struct batch *batch);
 void batch_reset(struct batch *batch);

@@ -2,7 +2,7 @@
 /* Life and death of a command. */
 #include "command-service/command.h"
 
-enum { COMMAND_ARENA_MAX = 64 * 1024 };
+enum { COMMAND_ARENA_MAX = 64 * 1024 + ISSUE_MANY_MAX * sizeof(struct span) };
 _Static_assert(sizeof(struct request_id) == REQUEST_KEY_BYTES + 8, "compared as bytes, so no padding");
 
 struct command *command_create(enum command_kind kind, struct http_request *request)

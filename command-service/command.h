@@ -16,9 +16,10 @@ enum command_kind {
     COMMAND_CLOSE,
     COMMAND_RELEASE,
     COMMAND_ISSUE,
+    COMMAND_ISSUE_MANY, /* always the only command of its batch */
 };
 
-enum { REQUEST_KEY_BYTES = 16, FINGERPRINT_BYTES = 16 };
+enum { REQUEST_KEY_BYTES = 16, FINGERPRINT_BYTES = 16, ISSUE_MANY_MAX = 10000 };
 
 /* Names one request for ever (I4): who with which Idempotency-Key, doing what. Unpadded, compared as bytes.
  */
@@ -36,6 +37,8 @@ struct command {
     uint8_t fingerprint[FINGERPRINT_BYTES]; /* of the payload */
     struct span campaign_id;
     struct span user_id;                /* ISSUE */
+    const struct span *user_ids;        /* ISSUE_MANY: who, in order; in the arena */
+    size_t users_count;                 /* 1..ISSUE_MANY_MAX */
     int64_t quantity;                   /* RELEASE */
     struct campaign_created definition; /* CREATE */
     struct span actor;                  /* name of the API key */

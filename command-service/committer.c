@@ -189,8 +189,11 @@ static void count_verdict(const struct command *command, const struct verdict *v
         metric_add(metrics.replayed, 1);
     else
         metric_add(metrics.accepted, 1);
-    if (!verdict->refusal && !verdict->replayed && command->kind == COMMAND_ISSUE)
-        metric_add(metrics.issued, 1);
+    if (verdict->refusal || verdict->replayed)
+        return;
+    metric_add(metrics.issued, command->kind == COMMAND_ISSUE);
+    for (size_t i = 0; verdict->results && i < command->users_count; i++)
+        metric_add(metrics.issued, verdict->results[i].refusal == NULL);
 }
 
 /* Everything is durable: the one place where success is answered (I3). */

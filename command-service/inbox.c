@@ -137,6 +137,19 @@ static struct command *queue_cut(struct inbox *inbox, struct queue *queue, size_
     return list;
 }
 
+/* How many from the front make the next batch: a command for many users travels alone, because it is a batch
+ * in itself. */
+static size_t batch_length(const struct queue *queue, size_t count_max)
+{
+    size_t length = 0;
+    const struct command *command = queue->first;
+    if (command && command->kind == COMMAND_ISSUE_MANY)
+        return 1;
+    for (; command && length < count_max && command->kind != COMMAND_ISSUE_MANY; command = command->next)
+        length++;
+    return length;
+}
+
 struct command *inbox_take(struct inbox *inbox, size_t count_max, int64_t wait_until_us)
 {
     struct command *list = NULL;
@@ -145,7 +158,7 @@ struct command *inbox_take(struct inbox *inbox, size_t count_max, int64_t wait_u
     for (int16_t looked = 0; looked < SLICE_COUNT && !list; looked++) {
         struct queue *queue = &inbox->queues[inbox->turn];
         inbox->turn = (int16_t)((inbox->turn + 1) % SLICE_COUNT);
-        list = queue_cut(inbox, queue, queue->count < count_max ? queue->count : count_max);
+        list = queue_cut(inbox, queue, batch_length(queue, count_max));
     }
     pthread_mutex_unlock(&inbox->lock);
     return list;

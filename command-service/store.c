@@ -59,12 +59,15 @@ static const struct pg_statement statements[SQL_COUNT] = {
          "$4::text[], $5::smallint[], $6::bytea[], $7::bigint[], $8::bigint[], $9::bigint[], "
          "$10::smallint[], $11::smallint[], $12::bigint[], $13::bigint[]) AS n(id, b, v, d, q, r, i, "
          "s, pl, f, p)"},
+    /* By ctid, which cannot change under the slice lock: joined by id, the planner reads all of the slice's
+     * campaigns to update one. */
     [SQL_CHANGED_CAMPAIGNS] =
         {"changed_campaigns",
          "UPDATE campaign c SET released = n.r, issued = n.i, status = n.s, plan_done = n.pl, "
-         "position = n.p FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::smallint[], "
-         "$6::smallint[], $7::bigint[]) AS n(id, r, i, s, pl, p) WHERE c.slice = $1::smallint AND "
-         "c.id = n.id"},
+         "position = n.p FROM (SELECT l.at, w.* FROM unnest($2::text[], $3::bigint[], $4::bigint[], "
+         "$5::smallint[], $6::smallint[], $7::bigint[]) AS w(id, r, i, s, pl, p) CROSS JOIN LATERAL "
+         "(SELECT c.ctid AS at FROM campaign c WHERE c.slice = $1::smallint AND c.id = w.id LIMIT 1) l) AS n "
+         "WHERE c.ctid = n.at"},
     [SQL_RUNS] =
         {"runs",
          "INSERT INTO issue_run (slice, campaign_id, first_sequence, first_position, last_position) "
@@ -304,22 +307,11 @@ static void take_holdings(struct batch *batch, const struct pg_rows *rows)
     }
 }
 
-/* Replays of issued coupons are rendered from their event: a second round trip, only when there are any. */
-static enum store_status load_issued(struct store *store, struct batch *batch, int64_t deadline_us)
+/* The CouponIssued events at the positions that the open array argument names; `nr` in a row counts them
+ * from 1. */
+static enum store_status fetch_issued(struct store *store, struct batch *batch, size_t count,
+                                      int64_t deadline_us, const struct pg_rows **ret)
 {
-    size_t asked[BATCH_MAX], count = 0;
-    pg_args_reset(&store->args);
-    pg_arg_i16(&store->args, batch->slice);
-    pg_array_begin(&store->args, PG_INT8);
-    for (size_t i = 0; i < batch->count; i++) {
-        if (!batch->records[i] || batch->records[i]->answer.ptr)
-            continue;
-        pg_array_i64(&store->args, batch->records[i]->position);
-        asked[count++] = i;
-    }
-    pg_array_end(&store->args);
-    if (count == 0)
-        return STORE_OK;
     struct pg_rows *rows = NULL;
     enum pg_status status = pg_call(store->pg, SQL_ISSUED, &store->args, deadline_us, &rows);
     if (status == PG_REFUSED)
@@ -327,14 +319,78 @@ static enum store_status load_issued(struct store *store, struct batch *batch, i
     if (status != PG_OK)
         return STORE_LOST;
     batch->results[batch->results_count++] = rows;
-    if ((size_t)pg_rows_count(rows) != count)
-        return abandon(store, STORE_BROKEN, deadline_us);
+    *ret = rows;
+    return (size_t)pg_rows_count(rows) == count ? STORE_OK : abandon(store, STORE_BROKEN, deadline_us);
+}
+
+/* A replay that is rendered from its event, where the first answer was not kept. */
+static bool needs_event(const struct batch *batch, size_t index)
+{
+    return batch->records[index] && !batch->records[index]->answer.ptr;
+}
+
+/* Replays of issued coupons are rendered from their event: a second round trip, only when there are any. */
+static enum store_status load_issued(struct store *store, struct batch *batch, int64_t deadline_us)
+{
+    size_t asked[BATCH_MAX], count = 0;
+    const struct pg_rows *rows;
+    pg_args_reset(&store->args);
+    pg_arg_i16(&store->args, batch->slice);
+    pg_array_begin(&store->args, PG_INT8);
+    for (size_t i = 0; i < batch->count; i++) {
+        if (!needs_event(batch, i))
+            continue;
+        pg_array_i64(&store->args, batch->records[i]->position);
+        asked[count++] = i;
+    }
+    pg_array_end(&store->args);
+    enum store_status status = count ? fetch_issued(store, batch, count, deadline_us, &rows) : STORE_OK;
+    if (status != STORE_OK || count == 0)
+        return status;
     for (int row = 0; row < pg_rows_count(rows); row++) {
         struct request_record *record = batch->records[asked[pg_i64(rows, row, 0) - 1]];
         if (event_log_row(rows, row, 1, &batch->arena, &record->issued) != CODEC_OK)
             return abandon(store, STORE_BROKEN, deadline_us);
     }
     return STORE_OK;
+}
+
+/* The same for one command for many users. */
+static enum store_status load_issued_many(struct store *store, struct batch *batch, int64_t deadline_us)
+{
+    const size_t users = batch->commands[0]->users_count;
+    struct issue_result *results = batch_outcome_read(batch), *asked[ISSUE_MANY_MAX];
+    const struct pg_rows *rows;
+    size_t count = 0;
+    if (!results)
+        return abandon(store, STORE_BROKEN, deadline_us);
+    pg_args_reset(&store->args);
+    pg_arg_i16(&store->args, batch->slice);
+    pg_array_begin(&store->args, PG_INT8);
+    for (size_t i = 0; i < users; i++) {
+        if (results[i].refusal)
+            continue;
+        pg_array_i64(&store->args, results[i].coupon.at.position);
+        asked[count++] = &results[i];
+    }
+    pg_array_end(&store->args);
+    enum store_status status = fetch_issued(store, batch, count, deadline_us, &rows);
+    for (int row = 0; status == STORE_OK && row < pg_rows_count(rows); row++) {
+        struct event issued;
+        if (event_log_row(rows, row, 1, &batch->arena, &issued) != CODEC_OK)
+            return abandon(store, STORE_BROKEN, deadline_us);
+        asked[pg_i64(rows, row, 0) - 1]->coupon = coupon_from_event(&issued);
+    }
+    batch->records[0]->results = results;
+    return status;
+}
+
+/* Another payload under the same key is refused and needs nothing; only the same one is answered again. */
+static bool replays_many(const struct batch *batch)
+{
+    const struct command *command = batch->commands[0];
+    return command->kind == COMMAND_ISSUE_MANY && batch->records[0] &&
+           memcmp(batch->records[0]->fingerprint, command->fingerprint, FINGERPRINT_BYTES) == 0;
 }
 
 enum store_status store_load(struct store *store, struct batch *batch, int64_t deadline_us)
@@ -359,5 +415,6 @@ enum store_status store_load(struct store *store, struct batch *batch, int64_t d
         return abandon(store, STORE_BROKEN, deadline_us);
     take_requests(batch, rows[REQUESTS]);
     take_holdings(batch, rows[HOLDINGS]);
-    return load_issued(store, batch, deadline_us);
+    return replays_many(batch) ? load_issued_many(store, batch, deadline_us)
+                               : load_issued(store, batch, deadline_us);
 }

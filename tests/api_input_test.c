@@ -127,6 +127,12 @@ static const struct row bodies[] = {
     {"/v1/campaigns/nobody/release", "{\"quantity\":1}", 404, "unknown-campaign", NULL},
     {"/v1/campaigns/nobody/release", "{\"quantity\":0}", 400, "out-of-range", "quantity"},
     {"/v1/campaigns/nobody/release", "{}", 400, "missing-field", "quantity"},
+    {"/v1/campaigns/nobody/coupons/batch", "{\"user_ids\":[\"u\"]}", 404, "unknown-campaign", NULL},
+    {"/v1/campaigns/nobody/coupons/batch", "{\"user_ids\":[]}", 400, "out-of-range", "user_ids"},
+    {"/v1/campaigns/nobody/coupons/batch", "{\"user_ids\":\"u\"}", 400, "wrong-type", "user_ids"},
+    {"/v1/campaigns/nobody/coupons/batch", "{\"user_ids\":[\"u\",7]}", 400, "wrong-type", "user_ids[1]"},
+    {"/v1/campaigns/nobody/coupons/batch", "{\"user_ids\":[\"u\",\"\"]}", 400, "invalid-user-id", "user_ids"},
+    {"/v1/campaigns/nobody/coupons/batch", "{}", 400, "missing-field", "user_ids"},
     {"/v1/nothing/here", "{}", 404, "unknown-route", NULL},
     {"/v1/campaigns/", "{}", 404, "unknown-route", NULL},
     {"/", "{}", 404, "unknown-route", NULL},
@@ -189,6 +195,7 @@ static void keys_and_scopes_are_checked(void **state)
         {"/v1/campaigns/x/coupons", "READ_TOKEN", 403, "forbidden"},
         {"/v1/campaigns/x/coupons", "REDEEM_TOKEN", 403, "forbidden"},
         {"/v1/campaigns/x/coupons", "ISSUE_TOKEN", 404, "unknown-campaign"},
+        {"/v1/campaigns/x/coupons/batch", "READ_TOKEN", 403, "forbidden"},
         {"/v1/campaigns/x/pause", "ISSUE_TOKEN", 403, "forbidden"},
         {"/v1/campaigns/x/resume", "ISSUE_TOKEN", 403, "forbidden"},
         {"/v1/campaigns/x/close", "ISSUE_TOKEN", 403, "forbidden"},
@@ -242,21 +249,27 @@ static void wrong_methods_name_the_right_ones(void **state)
     }
 }
 
+/* A body of exactly `limit` bytes is read, one more is not. */
+static void expect_limit(const char *path, const char *json, size_t limit)
+{
+    char *body = mem_alloc(limit + 2);
+    memset(body, ' ', limit + 1);
+    memcpy(body, json, strlen(json));
+    body[limit] = '\0';
+    struct http_answer answer = api_post(&api, path, body, NULL);
+    api_expect(&answer, 404, "unknown-campaign");
+    body[limit] = ' ';
+    body[limit + 1] = '\0';
+    answer = api_post(&api, path, body, NULL);
+    api_expect(&answer, 413, "body-too-large");
+    mem_free(body);
+}
+
 static void large_bodies_are_refused_at_the_limit(void **state)
 {
     (void)state;
-    enum { LIMIT = 64 * 1024 };
-    char *body = mem_alloc(LIMIT + 2);
-    memset(body, ' ', LIMIT + 1);
-    memcpy(body, "{\"user_id\":\"u\"}", 15);
-    body[LIMIT] = '\0';
-    struct http_answer answer = api_post(&api, "/v1/campaigns/x/coupons", body, NULL);
-    api_expect(&answer, 404, "unknown-campaign");
-    body[LIMIT] = ' ';
-    body[LIMIT + 1] = '\0';
-    answer = api_post(&api, "/v1/campaigns/x/coupons", body, NULL);
-    api_expect(&answer, 413, "body-too-large");
-    mem_free(body);
+    expect_limit("/v1/campaigns/x/coupons", "{\"user_id\":\"u\"}", 64 * 1024);
+    expect_limit("/v1/campaigns/x/coupons/batch", "{\"user_ids\":[\"u\"]}", 1024 * 1024);
 }
 
 static void ambiguous_framing_is_refused_and_closed(void **state)

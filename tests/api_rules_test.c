@@ -252,6 +252,56 @@ static void a_refusal_leaves_nothing_behind(void **state)
     assert_null(http_answer_header(&answer, "Idempotency-Replayed").ptr);
 }
 
+static void many_users_at_once_are_served_as_one(void **state)
+{
+    (void)state;
+    char path[128];
+    const char *id = api_campaign(&api, 4, "");
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", id);
+    expect_issue(id, "ann", 201, NULL);
+    struct kept kept = keep(path, "{\"user_ids\":[\"bob\",\"ann\",\"cyd\",\"bob\",\"dan\",\"eve\"]}", 200);
+    struct json_doc *doc = json_get_doc(buf_span(&kept.answer));
+    assert_int_equal(json_get_int(doc, "issued"), 3);
+    assert_int_equal(json_get_int(doc, "refused"), 3);
+    assert_int_equal(json_get_int(doc, "results.0.sequence"), 2);
+    assert_true(span_is(json_get_text(doc, "results.1.code"), "already-issued"));
+    assert_int_equal(json_get_int(doc, "results.2.sequence"), 3);
+    assert_true(span_is(json_get_text(doc, "results.3.code"), "already-issued"));
+    assert_int_equal(json_get_int(doc, "results.4.sequence"), 4);
+    assert_true(span_is(json_get_text(doc, "results.5.code"), "sold-out"));
+    assert_true(span_is(json_get_text(doc, "results.5.user_id"), "eve"));
+    json_destroy(doc);
+    expect_replay(kept.path, kept.body, kept.key, buf_span(&kept.answer));
+    struct http_answer answer = api_post(&api, path, "{\"user_ids\":[\"bob\"]}", kept.key);
+    api_expect(&answer, 422, "idempotency-key-reused");
+    buf_deinit(&kept.answer);
+    answer = act(id, "pause", "{}");
+    api_expect(&answer, 200, NULL);
+    answer = api_post(&api, path, "{\"user_ids\":[\"fay\"]}", NULL);
+    api_expect(&answer, 409, "paused");
+}
+
+/* The largest batch there may be is one transaction: all of it or nothing. */
+static void ten_thousand_users_fit(void **state)
+{
+    (void)state;
+    char path[128];
+    const char *id = api_campaign(&api, 9000, "");
+    struct buf body;
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", id);
+    buf_init(&body, 1024 * 1024);
+    buf_append_text(&body, "{\"user_ids\":[");
+    for (int i = 0; i < 10000; i++)
+        buf_printf(&body, "%s\"user-%d\"", i ? "," : "", i);
+    buf_append_text(&body, "]}");
+    struct http_answer answer = api_post(&api, path, body.data, NULL);
+    api_expect(&answer, 200, NULL);
+    expect_int(&answer, "issued", 9000);
+    expect_int(&answer, "refused", 1000);
+    expect_int(&answer, "results.8999.sequence", 9000);
+    buf_deinit(&body);
+}
+
 static void send_issue(struct http_client *client, const char *campaign, const char *user, const char *key)
 {
     struct buf bytes;
@@ -381,6 +431,8 @@ int main(void)
         cmocka_unit_test(retries_get_the_first_answer_even_after_kill),
         cmocka_unit_test(a_key_means_one_payload),
         cmocka_unit_test(a_refusal_leaves_nothing_behind),
+        cmocka_unit_test(many_users_at_once_are_served_as_one),
+        cmocka_unit_test(ten_thousand_users_fit),
         cmocka_unit_test(a_twin_of_a_request_in_flight_is_told_so),
         cmocka_unit_test(a_frozen_store_is_refused_in_time_and_recovers),
         cmocka_unit_test(a_crashed_store_is_refused_in_time_and_recovers),
