@@ -13,9 +13,10 @@
 #include <stdalign.h>
 #include <unistd.h>
 
-_Static_assert(sizeof(struct crypto_hasher) >= sizeof(crypto_generichash_state), "the state must fit");
-_Static_assert(alignof(struct crypto_hasher) >= alignof(crypto_generichash_state),
-               "the state must be aligned");
+enum { STATE_ALIGNMENT = 64 };
+_Static_assert(alignof(crypto_generichash_state) <= STATE_ALIGNMENT, "the state must be aligned");
+_Static_assert(sizeof(struct crypto_hasher) >= sizeof(crypto_generichash_state) + STATE_ALIGNMENT - 1,
+               "the state must fit wherever it begins");
 _Static_assert(crypto_generichash_KEYBYTES == CRYPTO_KEY_BYTES, "one key length");
 
 void crypto_setup(void)
@@ -57,7 +58,8 @@ void crypto_hash(const uint8_t *key, struct span data, uint8_t *ret, size_t ret_
 
 static crypto_generichash_state *state_of(struct crypto_hasher *hasher)
 {
-    return (crypto_generichash_state *)(void *)hasher->state;
+    uintptr_t at = (uintptr_t)hasher->room;
+    return (crypto_generichash_state *)((at + STATE_ALIGNMENT - 1) & ~(uintptr_t)(STATE_ALIGNMENT - 1));
 }
 
 void crypto_hash_begin(struct crypto_hasher *hasher)

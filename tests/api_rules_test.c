@@ -104,7 +104,7 @@ static void stock_is_never_exceeded(void **state)
     api_expect(&answer, 200, NULL);
     expect_int(&answer, "released", 4);
     for (int i = 2; i <= 4; i++) {
-        char user[8];
+        char user[16];
         snprintf(user, sizeof user, "u%d", i);
         answer = api_issue(&api, id, user);
         api_expect(&answer, 201, NULL);
