@@ -288,7 +288,7 @@ static void creating(void **state)
     assert_ptr_equal(decision.refusal, &problem_campaign_exists);
     decide(&command, NULL, NULL, 1, &decision);
     assert_null(decision.refusal);
-    struct situation nothing = {.campaign = {0}};
+    struct situation nothing = {.now_us = 1};
     struct campaign after = applied(&nothing, &decision, EVENT_CampaignCreated);
     assert_span(after.definition.created_by, "admin");
     assert_span(after.definition.name, "n");

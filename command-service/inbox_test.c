@@ -5,6 +5,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "common/clock.h"
 #include "common/testing.h"
@@ -117,6 +118,29 @@ static void slices_take_turns(void **state)
     EXPECT_LIST(lists[2], 11);
     EXPECT_LIST(lists[3], 3, 4);
     EXPECT_LIST(lists[4], 5, 6);
+    for (size_t i = 0; i < COUNT_OF(lists); i++)
+        finish(inbox, lists[i]);
+    finish_all(inbox);
+}
+
+static void many_users_travel_alone(void **state)
+{
+    (void)state;
+    static const enum command_kind kinds[] = {COMMAND_ISSUE, COMMAND_ISSUE, COMMAND_ISSUE_MANY,
+                                              COMMAND_ISSUE_MANY, COMMAND_ISSUE};
+    struct inbox *inbox = inbox_create(BATCH, BATCH);
+    for (uint32_t i = 0; i < COUNT_OF(kinds); i++) {
+        struct command *command = command_new(6, i + 1);
+        command->kind = kinds[i];
+        assert_int_equal(offer(inbox, command), INBOX_TAKEN);
+    }
+    struct command *lists[4];
+    for (size_t i = 0; i < COUNT_OF(lists); i++)
+        lists[i] = take(inbox, BATCH);
+    EXPECT_LIST(lists[0], 1, 2);
+    EXPECT_LIST(lists[1], 3);
+    EXPECT_LIST(lists[2], 4);
+    EXPECT_LIST(lists[3], 5);
     for (size_t i = 0; i < COUNT_OF(lists); i++)
         finish(inbox, lists[i]);
     finish_all(inbox);
@@ -388,7 +412,7 @@ static void nothing_is_lost_between_threads(void **state)
     }
     while (seen.count < OFFERERS * EACH) {
         struct command *list = inbox_take(inbox, 16, clock_deadline_us(FAR_MS));
-        assert_non_null(list); /* NULL would be a lost wake-up */
+        assert_non_null(list);
         if (random_next(&chance) % 4 == 0) {
             inbox_put_back(inbox, list);
             continue;
@@ -402,6 +426,48 @@ static void nothing_is_lost_between_threads(void **state)
         assert_int_equal(pthread_join(offerers[i].thread, NULL), 0);
     assert_null(take(inbox, BATCH));
     inbox_destroy(inbox);
+}
+
+enum { ROUNDS = 2000, WAKE_MS = 5000 };
+
+struct taker {
+    struct inbox *inbox;
+    atomic_int taken;
+    bool late;
+};
+
+static void *take_each(void *context)
+{
+    struct taker *self = context;
+    for (int round = 0; round < ROUNDS; round++) {
+        int64_t deadline_us = clock_deadline_us(WAKE_MS);
+        struct command *list = inbox_take(self->inbox, 1, deadline_us);
+        self->late |= !list || clock_mono_us() >= deadline_us;
+        finish(self->inbox, list);
+        atomic_fetch_add(&self->taken, 1);
+        if (self->late)
+            break;
+    }
+    return NULL;
+}
+
+/* One command at a time: each must wake the taker, which sleeps by then, more often than not. */
+static void each_command_wakes_the_taker(void **state)
+{
+    (void)state;
+    struct taker taker = {.inbox = inbox_create(BATCH, BATCH)};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, take_each, &taker), 0);
+    for (int round = 0; round < ROUNDS && !taker.late; round++) {
+        given(taker.inbox, 1, 1 + (uint32_t)round);
+        while (atomic_load(&taker.taken) == round) {
+            const struct timespec pause = {.tv_nsec = 1000};
+            (void)ppoll(NULL, 0, &pause, NULL);
+        }
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_false(taker.late);
+    inbox_destroy(taker.inbox);
 }
 
 static void *close_it(void *inbox)
@@ -428,6 +494,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(first_in_first_out),
         cmocka_unit_test(slices_take_turns),
+        cmocka_unit_test(many_users_travel_alone),
         cmocka_unit_test(queues_are_bounded_per_slice),
         cmocka_unit_test(one_request_is_in_flight_once),
         cmocka_unit_test(what_is_put_back_comes_first),
@@ -439,6 +506,7 @@ int main(void)
         cmocka_unit_test(refuses_who_would_wait_too_long),
         cmocka_unit_test(an_empty_inbox_takes),
         cmocka_unit_test(nothing_is_lost_between_threads),
+        cmocka_unit_test(each_command_wakes_the_taker),
         cmocka_unit_test(closing_wakes_the_taker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

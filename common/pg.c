@@ -179,7 +179,9 @@ static enum pg_status finish_connecting(struct pg *pg, int64_t deadline_us)
 
 /* One statement with the values as parameters, so that nothing is ever quoted. The role comes last: it may
  * not have the right to set the others. jit is off and plans are generic because every statement is small and
- * known; on a fresh cluster the planner's guesses would have it compile them. */
+ * known; on a fresh cluster the planner's guesses would have it compile them. Sequential scans are off where an
+ * index can do: a plan is kept while its tables grow, and one made when a table had a single page (autovacuum's
+ * ANALYZE has all plans made again) would read all of a million rows for each probe a minute later. */
 static const char settings_sql[] =
     "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false),"
     " set_config('idle_in_transaction_session_timeout', $3, false),"
@@ -188,6 +190,7 @@ static const char settings_sql[] =
     " set_config('tcp_keepalives_count', '2', false),"
     " set_config('tcp_user_timeout', '" PEER_TIMEOUT_MS "', false),"
     " set_config('plan_cache_mode', 'force_generic_plan', false), set_config('jit', 'off', false),"
+    " set_config('enable_seqscan', 'off', false),"
     " set_config('timezone', 'UTC', false), set_config('role', $4, false)";
 
 static bool send_settings(struct pg *pg)

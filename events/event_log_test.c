@@ -27,7 +27,7 @@ struct link {
 
 static struct link chain_of(const struct event *events, size_t count, const struct link *before)
 {
-    struct log_chain chain;
+    static struct log_chain chain; /* gcc 12 does not align its stand-in stack frames as the hasher needs */
     struct link after;
     log_chain_begin(&chain, before->bytes);
     for (size_t i = 0; i < count; i++)

@@ -35,7 +35,8 @@ CREATE TABLE event (
     recorded_at timestamptz NOT NULL,  -- PostgreSQL's clock, read under the slice lock
     trace       bytea,                 -- W3C trace id and parent span id of the request, 16 + 8 bytes
     data        bytea       NOT NULL,  -- MessagePack, see events/catalog.h
-    PRIMARY KEY (slice, position)
+    PRIMARY KEY (slice, position),
+    CHECK (type <> 6 OR (user_id IS NOT NULL AND nth IS NOT NULL)) -- I2: NULLs are not unique
 ) PARTITION BY LIST (slice);
 
 -- Sixteen partitions for ever: 1e9 events are 62 million rows each. Never one per campaign.
@@ -133,7 +134,7 @@ END $$;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO firstcome_command, firstcome_projector, firstcome_query;
 GRANT INSERT ON event, batch, issue_run, idempotency TO firstcome_command;
-GRANT UPDATE ON slice TO firstcome_command;
-GRANT INSERT, UPDATE ON campaign TO firstcome_command;
-GRANT UPDATE ON lease TO firstcome_projector;
+GRANT UPDATE (head, chain, recorded_at) ON slice TO firstcome_command;
+GRANT INSERT, UPDATE (released, issued, status, plan_done, position) ON campaign TO firstcome_command;
+GRANT UPDATE (epoch) ON lease TO firstcome_projector;
 REVOKE SELECT ON idempotency FROM firstcome_projector, firstcome_query;
