@@ -179,9 +179,10 @@ static enum pg_status finish_connecting(struct pg *pg, int64_t deadline_us)
 
 /* One statement with the values as parameters, so that nothing is ever quoted. The role comes last: it may
  * not have the right to set the others. jit is off and plans are generic because every statement is small and
- * known; on a fresh cluster the planner's guesses would have it compile them. Sequential scans are off where an
- * index can do: a plan is kept while its tables grow, and one made when a table had a single page (autovacuum's
- * ANALYZE has all plans made again) would read all of a million rows for each probe a minute later. */
+ * known; on a fresh cluster the planner's guesses would have it compile them. Sequential scans are off where
+ * an index can do: a plan is kept while its tables grow, and one made when a table had a single page
+ * (autovacuum's ANALYZE has all plans made again) would read all of a million rows for each probe a minute
+ * later. */
 static const char settings_sql[] =
     "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false),"
     " set_config('idle_in_transaction_session_timeout', $3, false),"
