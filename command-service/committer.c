@@ -20,9 +20,12 @@
 enum {
     EXCHANGE_MS = 1000,      /* longest load or commit; statement_timeout is below it */
     EXCHANGE_FLOOR_MS = 300, /* a command with less time than this left is not begun */
+    COMMIT_FLOOR_MS = 100,   /* nor is a COMMIT sent with less */
     CONNECT_MS = 500,
     IDLE_WAIT_MS = 200,
+    IDLE_CHECK_MS = 1000,
     NAP_MS = 10,
+    BUSY_NAP_MAX_MS = 20,
     BACKOFF_MIN_MS = 20,
     BACKOFF_MAX_MS = 250,  /* the service is back within a second of the database (design §6) */
     UNAVAILABLE_AFTER = 3, /* failed connects before new commands are refused at once */
@@ -37,6 +40,7 @@ struct committer {
     struct committers *all;
     bool counted; /* in all->connected */
     unsigned failed_connects;
+    int64_t heard_us;  /* when the connection was last used */
     size_t one_by_one; /* > 0: so many commands are committed alone, to find the one the store refuses */
 };
 
@@ -95,6 +99,12 @@ static void fail_expired(struct committer *self, int64_t busy_ms)
     fail_all(self, inbox_take_expired(self->inbox, clock_deadline_us(busy_ms)), problem, 1000);
 }
 
+static void nap(int64_t duration_ms)
+{
+    struct timespec duration = {.tv_nsec = duration_ms * 1000000};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &duration, NULL);
+}
+
 /* Waits between two connects, answering whoever's deadline passes meanwhile. */
 static void back_off(struct committer *self)
 {
@@ -104,8 +114,7 @@ static void back_off(struct committer *self)
         base_ms = BACKOFF_MAX_MS;
     int64_t until_us = clock_deadline_us(base_ms / 2 + crypto_random_below((uint32_t)base_ms / 2 + 1));
     while (clock_mono_us() < until_us && !inbox_finished(self->inbox)) {
-        struct timespec nap = {.tv_nsec = NAP_MS * 1000000};
-        clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
+        nap(NAP_MS);
         fail_expired(self, NAP_MS);
     }
 }
@@ -227,6 +236,9 @@ static enum store_status run_batch(struct committer *self, struct command *list)
     int64_t start_us = clock_mono_us(), deadline_us = exchange_deadline_us(list);
     batch_begin(batch, list);
     enum store_status status = store_load(self->store, batch, deadline_us);
+    /* A COMMIT sent with no time left would most likely end as an unknown outcome, which helps nobody. */
+    if (status == STORE_OK && clock_remaining_ms(deadline_us) < COMMIT_FLOOR_MS)
+        status = store_abandon(self->store, deadline_us);
     if (status == STORE_OK) {
         batch_decide(batch);
         status = store_commit(self->store, batch, deadline_us);
@@ -269,6 +281,20 @@ static void recover(struct committer *self, struct command *list, enum store_sta
     if (status == STORE_BROKEN)
         self->one_by_one = list_length(list);
     inbox_put_back(self->inbox, list);
+    if (status == STORE_BUSY) /* somebody else is at it; at once again would only be in the way */
+        nap(1 + crypto_random_below(BUSY_NAP_MAX_MS));
+}
+
+/* A connection that nobody uses breaks unnoticed: readiness would lie, and the next command would pay for it.
+ */
+static void look_after_idle_connection(struct committer *self)
+{
+    if (clock_mono_us() - self->heard_us < IDLE_CHECK_MS * US_PER_MS)
+        return;
+    self->heard_us = clock_mono_us();
+    if (store_check(self->store, clock_deadline_us(CONNECT_MS)) != STORE_OK)
+        log_warn("STORE-IDLE", "an idle connection to the event store is of no use: %s",
+                 store_error(self->store));
 }
 
 static void turn(struct committer *self)
@@ -278,8 +304,11 @@ static void turn(struct committer *self)
     if (self->one_by_one > 0)
         self->one_by_one--;
     list = list ? drop_late(self, list) : NULL;
-    if (!list)
+    if (!list) {
+        look_after_idle_connection(self);
         return;
+    }
+    self->heard_us = clock_mono_us();
     enum store_status status = run_batch(self, list);
     if (status != STORE_OK)
         recover(self, list, status);

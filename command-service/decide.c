@@ -20,6 +20,13 @@ static bool has_ended(const struct campaign *campaign, int64_t now_us)
     return campaign->state == CAMPAIGN_CLOSED || (is->ends_at_us && now_us >= is->ends_at_us);
 }
 
+/* A coupon issued now would not be valid for a moment. */
+static bool born_expired(const struct campaign *campaign, int64_t now_us)
+{
+    int64_t expires_at_us = campaign->definition.coupon_expires_at_us;
+    return expires_at_us && now_us >= expires_at_us;
+}
+
 static int64_t expiry(const struct campaign_created *is, int64_t now_us)
 {
     if (is->coupon_expires_at_us)
@@ -41,7 +48,7 @@ static void accept(struct decision *ret, enum event_type type, const struct comm
 static const struct problem *refuse_issue(const struct campaign *campaign, const struct holding *held,
                                           int64_t now_us)
 {
-    if (has_ended(campaign, now_us))
+    if (has_ended(campaign, now_us) || born_expired(campaign, now_us))
         return &problem_ended;
     if (campaign->state == CAMPAIGN_PAUSED)
         return &problem_paused;

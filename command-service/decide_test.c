@@ -178,6 +178,22 @@ static void expiry_of_coupons(void **state)
 
 /* --- releasing --- */
 
+/* Half-open like every window: at the instant of expiry a coupon is no longer valid, so none is issued. */
+static void none_is_born_expired(void **state)
+{
+    (void)state;
+    struct command command = command_of(COMMAND_ISSUE);
+    struct holding held = {0};
+    struct campaign campaign = {.first = 1, .position = 1, .released = 1, .state = CAMPAIGN_ACTIVE};
+    struct decision decision;
+    campaign.definition =
+        (struct campaign_created){.quantity = 1, .per_user_limit = 1, .coupon_expires_at_us = 1000};
+    decide(&command, &campaign, &held, 999, &decision);
+    assert_null(decision.refusal);
+    decide(&command, &campaign, &held, 1000, &decision);
+    assert_ptr_equal(decision.refusal, &problem_ended);
+}
+
 static void check_release(const struct situation *situation)
 {
     const struct campaign *is = &situation->campaign;
@@ -418,6 +434,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(issuing),
         cmocka_unit_test(expiry_of_coupons),
+        cmocka_unit_test(none_is_born_expired),
         cmocka_unit_test(releasing),
         cmocka_unit_test(the_release_plan),
         cmocka_unit_test(pausing_resuming_closing),

@@ -9,6 +9,9 @@
 #include "events/event_log.h"
 
 static const struct pg_statement statements[SQL_COUNT] = {
+    [SQL_DURABLE] =
+        {"durable",
+         "SELECT current_setting('fsync') = 'on' AND current_setting('synchronous_commit') <> 'off'"},
     [SQL_BEGIN] = {"begin", "BEGIN ISOLATION LEVEL READ COMMITTED"},
     /* In ascending order, so that two transactions that need two slices cannot deadlock. */
     [SQL_LOCK] = {"lock",
@@ -111,9 +114,24 @@ void store_destroy(struct store *store)
     mem_free(store);
 }
 
+enum store_status store_check(struct store *store, int64_t deadline_us)
+{
+    struct pg_rows *rows = NULL;
+    enum pg_status status = pg_call(store->pg, SQL_DURABLE, NULL, deadline_us, &rows);
+    bool durable = status == PG_OK && pg_i64(rows, 0, 0);
+    pg_rows_destroy(rows);
+    if (durable)
+        return STORE_OK;
+    if (status == PG_OK)
+        store->fault = "fsync or synchronous_commit is off, so a commit would not be durable";
+    pg_disconnect(store->pg);
+    return STORE_LOST;
+}
+
 enum store_status store_connect(struct store *store, int64_t deadline_us)
 {
-    return pg_connect(store->pg, deadline_us) == PG_OK ? STORE_OK : STORE_LOST;
+    store->fault = NULL;
+    return pg_connect(store->pg, deadline_us) == PG_OK ? store_check(store, deadline_us) : STORE_LOST;
 }
 
 bool store_connected(const struct store *store)
@@ -123,7 +141,7 @@ bool store_connected(const struct store *store)
 
 const char *store_error(const struct store *store)
 {
-    return pg_error(store->pg);
+    return store->fault ? store->fault : pg_error(store->pg);
 }
 
 /* What a refused statement means for the batch. Classes by SQLSTATE, see appendix A of the PostgreSQL manual.
@@ -391,6 +409,11 @@ static bool replays_many(const struct batch *batch)
     const struct command *command = batch->commands[0];
     return command->kind == COMMAND_ISSUE_MANY && batch->records[0] &&
            memcmp(batch->records[0]->fingerprint, command->fingerprint, FINGERPRINT_BYTES) == 0;
+}
+
+enum store_status store_abandon(struct store *store, int64_t deadline_us)
+{
+    return abandon(store, STORE_BUSY, deadline_us);
 }
 
 enum store_status store_load(struct store *store, struct batch *batch, int64_t deadline_us)

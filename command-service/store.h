@@ -20,13 +20,18 @@ enum store_status {
 };
 
 struct store *store_create(const char *database_url);
-void store_destroy(struct store *store); /* accepts NULL */
-enum store_status store_connect(struct store *store, int64_t deadline_us);
+void store_destroy(struct store *store);                                   /* accepts NULL */
+enum store_status store_connect(struct store *store, int64_t deadline_us); /* and store_check */
+/* Asks the server whether it is there and flushes commits to disk: on one that does not, an answer after
+ * COMMIT would promise what a crash can take back (I3). STORE_LOST: disconnected. */
+enum store_status store_check(struct store *store, int64_t deadline_us);
 bool store_connected(const struct store *store);
 const char *store_error(const struct store *store); /* no user data */
 
 /* Begins a transaction, locks the slices, fills the loaded part of the batch. */
 enum store_status store_load(struct store *store, struct batch *batch, int64_t deadline_us);
+/* Ends the transaction that store_load began, without effect: STORE_BUSY, or STORE_LOST. */
+enum store_status store_abandon(struct store *store, int64_t deadline_us);
 /* Writes the decided part and commits with fsync (I3), or just ends the transaction when there is nothing to
  * write. */
 enum store_status store_commit(struct store *store, struct batch *batch, int64_t deadline_us);

@@ -6,6 +6,7 @@
 #include "command-service/store.h"
 
 enum statement {
+    SQL_DURABLE,
     SQL_BEGIN,
     SQL_LOCK,
     SQL_NOW,
@@ -28,6 +29,7 @@ enum statement {
 struct store {
     struct pg *pg;
     struct pg_args args;
+    const char *fault; /* what is wrong with a server that can be reached; NULL for nothing */
 };
 
 /* Ends a transaction that a refused statement aborted, and says what the refusal means for the batch. */

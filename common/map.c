@@ -5,6 +5,8 @@
 
 #include "common/mem.h"
 
+enum { MAP_KEPT_MAX = 8192 };
+
 void map_init(struct map *map)
 {
     *map = (struct map){0};
@@ -18,6 +20,10 @@ void map_deinit(struct map *map)
 
 void map_clear(struct map *map)
 {
+    if (map->capacity > MAP_KEPT_MAX) {
+        map_deinit(map); /* clearing it again and again would cost more than growing it once more */
+        return;
+    }
     if (map->count)
         memset(map->entries, 0, map->capacity * sizeof *map->entries);
     map->count = 0;

@@ -19,7 +19,7 @@ struct map {
 
 void map_init(struct map *map);
 void map_deinit(struct map *map);
-void map_clear(struct map *map);                       /* keeps the memory */
+void map_clear(struct map *map);                       /* keeps the memory, unless it is a lot */
 void *map_get(const struct map *map, struct span key); /* NULL when absent */
 /* The key must be absent, not empty, and the value not NULL. */
 void map_put(struct map *map, struct span key, void *value);

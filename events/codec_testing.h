@@ -15,6 +15,8 @@ static inline enum codec_status decode_as(enum event_type type, struct span byte
         memcpy(exact, bytes.ptr, bytes.len);
     *ret = (struct event){
         .type = type, .version = event_describe((int)type)->version, .data = {exact, bytes.len}};
+    memset(&ret->campaign_created, 0xA5,
+           sizeof *ret - offsetof(struct event, campaign_created)); /* used before */
     enum codec_status status = event_decode(ret, arena);
     ret->data = (struct span){exact, bytes.len};
     return status;

@@ -402,6 +402,29 @@ static void a_crashed_store_is_refused_in_time_and_recovers(void **state)
     assert_true(in_log >= 2);
 }
 
+static bool ready(void)
+{
+    struct http_answer answer;
+    struct http_call call = {.method = "GET", .path = "/readyz"};
+    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
+    return answer.status == 200;
+}
+
+/* I3 is only as good as the server's COMMIT. */
+static void a_store_that_does_not_flush_is_refused(void **state)
+{
+    (void)state;
+    char id[64];
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ",\"per_user_limit\":100"));
+    store_run_as(stack, "COMMAND_DATABASE_URL", "ALTER ROLE CURRENT_USER SET synchronous_commit = off");
+    store_signal_backends(stack, "firstcome command", SIGTERM);
+    WAIT_UNTIL(!ready(), 10000);
+    expect_honest_refusal(id, "ann");
+    store_run_as(stack, "COMMAND_DATABASE_URL", "ALTER ROLE CURRENT_USER RESET synchronous_commit");
+    WAIT_UNTIL(issued(id, "ann"), 10000);
+    WAIT_UNTIL(ready(), 10000);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -436,6 +459,7 @@ int main(void)
         cmocka_unit_test(a_twin_of_a_request_in_flight_is_told_so),
         cmocka_unit_test(a_frozen_store_is_refused_in_time_and_recovers),
         cmocka_unit_test(a_crashed_store_is_refused_in_time_and_recovers),
+        cmocka_unit_test(a_store_that_does_not_flush_is_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

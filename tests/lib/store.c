@@ -9,11 +9,11 @@
 
 #include "common/clock.h"
 
-static struct pg_rows *store_rows(struct stack *stack, const char *sql)
+static struct pg_rows *store_rows(struct stack *stack, const char *url_variable, const char *sql)
 {
     const struct pg_statement statements[] = {{"query", sql}};
     struct pg *pg = pg_create(&(struct pg_options){
-        .url = stack_env(stack, "DATABASE_URL"),
+        .url = stack_env(stack, url_variable),
         .application = "test",
         .statements = statements,
         .statements_count = COUNT_OF(statements),
@@ -28,17 +28,22 @@ static struct pg_rows *store_rows(struct stack *stack, const char *sql)
 
 int64_t store_number(struct stack *stack, const char *sql)
 {
-    struct pg_rows *rows = store_rows(stack, sql);
+    struct pg_rows *rows = store_rows(stack, "DATABASE_URL", sql);
     int64_t number = pg_rows_count(rows) ? pg_i64(rows, 0, 0) : 0;
     pg_rows_destroy(rows);
     return number;
+}
+
+void store_run_as(struct stack *stack, const char *url_variable, const char *sql)
+{
+    pg_rows_destroy(store_rows(stack, url_variable, sql));
 }
 
 size_t store_signal_backends(struct stack *stack, const char *application, int signal_number)
 {
     char sql[256];
     snprintf(sql, sizeof sql, "SELECT pid FROM pg_stat_activity WHERE application_name = '%s'", application);
-    struct pg_rows *rows = store_rows(stack, sql);
+    struct pg_rows *rows = store_rows(stack, "DATABASE_URL", sql);
     size_t count = (size_t)pg_rows_count(rows);
     for (size_t i = 0; i < count; i++)
         (void)kill((pid_t)pg_i64(rows, (int)i, 0), signal_number); /* it may have gone meanwhile */
