@@ -17,7 +17,14 @@
 /* Bounds for waiting; nothing is measured against them. Sanitized services are an order slower. */
 enum { STORM_MS = 180000, MIDDLE_MS = 60000 };
 
+/* Large enough that a drill comes in the middle; sanitized services are that much slower. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define DRILL_USERS    "8000"
+#define DRILL_QUANTITY "4000"
+#else
+#define DRILL_USERS    "40000"
 #define DRILL_QUANTITY "20000"
+#endif
 
 static struct stack *stack;
 
@@ -116,7 +123,7 @@ static void killing_the_command_service_loses_and_doubles_nothing(void **state)
 {
     (void)state;
     struct storm storm;
-    start(&storm, "40000", DRILL_QUANTITY, "400");
+    start(&storm, DRILL_USERS, DRILL_QUANTITY, "400");
     reach_the_middle(&storm);
     stack_signal(stack, "command-service", SIGKILL);
     still_in_the_middle(&storm);
@@ -143,7 +150,7 @@ static void emptying_redis_is_not_noticed(void **state)
 {
     (void)state;
     struct storm storm;
-    start(&storm, "40000", DRILL_QUANTITY, "400");
+    start(&storm, DRILL_USERS, DRILL_QUANTITY, "400");
     reach_the_middle(&storm);
     flushall();
     still_in_the_middle(&storm);
@@ -154,7 +161,7 @@ static void killing_the_projector_is_not_noticed(void **state)
 {
     (void)state;
     struct storm storm;
-    start(&storm, "40000", DRILL_QUANTITY, "400");
+    start(&storm, DRILL_USERS, DRILL_QUANTITY, "400");
     reach_the_middle(&storm);
     stack_signal(stack, "projector", SIGKILL);
     still_in_the_middle(&storm);
@@ -166,7 +173,7 @@ static void crashing_postgresql_loses_and_doubles_nothing(void **state)
 {
     (void)state;
     struct storm storm;
-    start(&storm, "40000", DRILL_QUANTITY, "400");
+    start(&storm, DRILL_USERS, DRILL_QUANTITY, "400");
     reach_the_middle(&storm);
     stack_signal(stack, "postgresql", SIGQUIT); /* "immediate": all backends die, as in a crash */
     WAIT_UNTIL(stack_pid(stack, "postgresql") == 0, MIDDLE_MS);
@@ -181,7 +188,7 @@ static void ending_backends_loses_and_doubles_nothing(void **state)
     enum { ROUNDS = 12 };
     (void)state;
     struct storm storm;
-    start(&storm, "40000", DRILL_QUANTITY, "400");
+    start(&storm, DRILL_USERS, DRILL_QUANTITY, "400");
     reach_the_middle(&storm);
     for (int round = 0; round < ROUNDS; round++)
         WAIT_UNTIL(store_signal_backends(stack, "firstcome command", SIGTERM) > 0, MIDDLE_MS);
