@@ -6,6 +6,6 @@ BUILD ?= release
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 B := build/$(BUILD)$(if $(findstring clang,$(CC)),-clang)
 
-include mk/flags.mk
-include mk/rules.mk
-include mk/targets.mk
+include tools/make/flags.mk
+include tools/make/rules.mk
+include tools/make/targets.mk

@@ -4,11 +4,27 @@
 #include "command-service/answer.h"
 
 #include "common/json.h"
+#include "common/log.h"
 #include "events/problems.h"
+
+/* A traced request comes out in the log with the trace it belongs to, and what became of it. Nothing of the
+ * user's is in the line (I10); the log itself bounds how many there are. */
+static void log_traced(const struct command *command, const char *outcome)
+{
+    struct buf trace;
+    if (!command->trace.ptr)
+        return;
+    buf_init(&trace, 2 * TRACE_BYTES);
+    hex_encode(&trace, command->trace.ptr, command->trace.len);
+    log_info("COMMAND", "trace %.32s span %.16s request %s: %s %s", trace.data, trace.data + 32,
+             http_request_id(command->request), command_name(command->kind), outcome);
+    buf_deinit(&trace);
+}
 
 void answer_problem(struct command *command, const struct problem *problem, int64_t retry_after_ms)
 {
     struct http_request *request = command->request;
+    log_traced(command, problem->code);
     command->request = NULL;
     http_problem(request, &(struct problem_detail){.problem = problem, .retry_after_ms = retry_after_ms});
 }
@@ -68,6 +84,9 @@ void answer_verdict(struct command *command, const struct verdict *verdict,
 {
     struct http_request *request = command->request;
     struct buf *body = http_reply_body(request);
+    log_traced(command, verdict->refusal    ? verdict->refusal->code
+                        : verdict->replayed ? "replayed"
+                                            : "accepted");
     command->request = NULL;
     if (verdict->refusal) {
         http_problem(request,

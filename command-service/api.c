@@ -66,12 +66,6 @@ static void fingerprint(struct command *command)
     buf_deinit(&payload);
 }
 
-static const char *const kind_names[] = {
-    [COMMAND_CREATE] = "create",         [COMMAND_PAUSE] = "pause",     [COMMAND_RESUME] = "resume",
-    [COMMAND_CLOSE] = "close",           [COMMAND_RELEASE] = "release", [COMMAND_ISSUE] = "issue",
-    [COMMAND_ISSUE_MANY] = "issue many",
-};
-
 /* A campaign without an id gets one that is a function of the request, so that a retry means the same
  * campaign. Its idempotency row lives in a slice of the key's, because the id in the payload may differ
  * between two requests with the same key and both must find the one row. */
@@ -80,7 +74,7 @@ static void name_request(struct command *command, struct span idempotency_key)
     struct span actor = command->actor;
     struct span target = command->kind == COMMAND_CREATE ? SPAN("") : command->campaign_id;
     hash_texts(actor, idempotency_key, command->id.key_hash, sizeof command->id.key_hash);
-    hash_texts(span_of(kind_names[command->kind]), target, command->id.operation,
+    hash_texts(span_of(command_name(command->kind)), target, command->id.operation,
                sizeof command->id.operation);
     fingerprint(command);
     if (!command->campaign_id.ptr) {
@@ -119,7 +113,8 @@ static void submit(struct api *api, struct command *command)
     struct http_request *request = command->request;
     struct span key = http_header(request, "Idempotency-Key");
     int64_t wait_ms;
-    if (!key.ptr || !idempotency_key_read(&key)) {
+    bool twice = http_header_nth(request, "Idempotency-Key", 1).ptr != NULL;
+    if (!key.ptr || twice || !idempotency_key_read(&key)) {
         answer_problem(command, key.ptr ? &problem_idempotency_key_invalid : &problem_idempotency_key_missing,
                        0);
         command_destroy(command);

@@ -5,6 +5,18 @@
 enum { COMMAND_ARENA_MAX = 64 * 1024 + ISSUE_MANY_MAX * sizeof(struct span) };
 _Static_assert(sizeof(struct request_id) == REQUEST_KEY_BYTES + 8, "compared as bytes, so no padding");
 
+static const char *const kind_names[] = {
+    [COMMAND_CREATE] = "create",         [COMMAND_PAUSE] = "pause",     [COMMAND_RESUME] = "resume",
+    [COMMAND_CLOSE] = "close",           [COMMAND_RELEASE] = "release", [COMMAND_ISSUE] = "issue",
+    [COMMAND_ISSUE_MANY] = "issue many",
+};
+
+const char *command_name(enum command_kind kind)
+{
+    CHECK(kind < COUNT_OF(kind_names));
+    return kind_names[kind];
+}
+
 struct command *command_create(enum command_kind kind, struct http_request *request)
 {
     struct command *command = mem_zalloc(sizeof *command);

@@ -54,6 +54,8 @@ struct command {
     char campaign_id_text[CAMPAIGN_ID_MAX]; /* for a generated id */
 };
 
+/* "issue": in logs and in the hash that names a request, so never changed. */
+const char *command_name(enum command_kind kind);
 struct command *command_create(enum command_kind kind, struct http_request *request);
 void command_destroy(struct command *command); /* accepts NULL; the request must have been answered */
 

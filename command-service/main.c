@@ -5,12 +5,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-static void die(const char *what, const char *reason)
-{
-    log_error("START-FAILED", "%s: %s", what, reason);
-    exit(78); /* EX_CONFIG */
-}
-
 static struct bus_publisher *bus_setup(const struct options *options)
 {
     char reason[256];
@@ -18,7 +12,7 @@ static struct bus_publisher *bus_setup(const struct options *options)
         return NULL;
     struct bus_publisher *bus = bus_publisher_create(options->bus_url, reason, sizeof reason);
     if (!bus)
-        die("--bus-url", reason);
+        service_bad_option("--bus-url", reason);
     return bus;
 }
 
@@ -32,8 +26,9 @@ static struct committers *committers_setup(const struct options *options, struct
         .queue_max = (size_t)options->queue_max,
     };
     char reason[256];
+    service_check_database_url(options->database_url);
     if (!crypto_key_load(options->code_key_file, committer.code_key, reason, sizeof reason))
-        die("--code-key-file", reason);
+        service_bad_option("--code-key-file", reason);
     return committers_start(&committer);
 }
 

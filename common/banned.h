@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Functions nobody may call, turned into compile errors. Force-included into every file by mk/flags.mk.
- * Each has a bounded or checked replacement: common/bytes.h for text and numbers, common/clock.h for time,
- * common/mem.h for memory. The system headers that declare them come first, so only uses are caught. */
+/* Functions nobody may call, turned into compile errors. Force-included into every file by
+ * tools/make/flags.mk. Each has a bounded or checked replacement: common/bytes.h for text and numbers,
+ * common/clock.h for time, common/mem.h for memory. The system headers that declare them come first, so only
+ * uses are caught. */
 #pragma once
 
 #include <stdio.h>

@@ -61,7 +61,10 @@ struct span http_query(const struct http_request *request,
 /* true when the query string has only names from `known` (NULL-terminated), each at most once;
  * otherwise answers 400 invalid-parameter itself and returns false. */
 bool http_query_only(struct http_request *request, const char *const *known);
-struct span http_header(const struct http_request *request, const char *name); /* ptr NULL when absent */
+struct span http_header(const struct http_request *request,
+                        const char *name); /* the first; ptr NULL when absent */
+/* The nth (from 0) of the lines of this name: a list may come in several lines, anything else must not. */
+struct span http_header_nth(const struct http_request *request, const char *name, size_t nth);
 struct span http_body(const struct http_request *request);
 struct span http_path(const struct http_request *request);          /* raw, as sent, without query */
 const struct api_key *http_key(const struct http_request *request); /* NULL on open routes */

@@ -147,18 +147,25 @@ bool http_query_only(struct http_request *request, const char *const *known)
     return true;
 }
 
-struct span http_header(const struct http_request *request, const char *name)
+struct span http_header_nth(const struct http_request *request, const char *name, size_t nth)
 {
     size_t len = strlen(name);
     for (size_t i = 0; i < request->headers_count; i++) {
         struct span value = request->headers[i].value;
         if (request->headers[i].name.len != len || strncasecmp(request->headers[i].name.ptr, name, len) != 0)
             continue;
+        if (nth-- > 0)
+            continue;
         while (value.len && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t'))
             value.len--;
         return value;
     }
     return (struct span){NULL, 0};
+}
+
+struct span http_header(const struct http_request *request, const char *name)
+{
+    return http_header_nth(request, name, 0);
 }
 
 struct span http_body(const struct http_request *request)

@@ -44,6 +44,17 @@ static char *copy_text(const char *text)
     return text ? mem_strdup(text) : NULL;
 }
 
+bool pg_url_check(const char *url, char *reason, size_t reason_size)
+{
+    /* libpq's own message quotes the text, which may hold a password. */
+    bool is_url = strncmp(url, "postgresql://", 13) == 0 || strncmp(url, "postgres://", 11) == 0;
+    PQconninfoOption *parts = is_url ? PQconninfoParse(url, NULL) : NULL;
+    if (!parts)
+        snprintf(reason, reason_size, "must be postgresql://user:password@host:port/database");
+    PQconninfoFree(parts);
+    return parts != NULL;
+}
+
 struct pg *pg_create(const struct pg_options *options)
 {
     CHECK(options->url != NULL);

@@ -38,6 +38,8 @@ struct pg_options {
     size_t statements_count;
 };
 
+/* Whether libpq can read a URL; otherwise why, without repeating it. */
+bool pg_url_check(const char *url, char *reason, size_t reason_size) MUST_USE;
 struct pg *pg_create(const struct pg_options *options); /* does not connect */
 void pg_destroy(struct pg *pg);                         /* accepts NULL */
 /* Closes a former connection first. Host names are resolved without a deadline (libpq cannot otherwise);

@@ -12,14 +12,14 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/metrics.h"
+#include "common/pg.h"
 
 enum {
     PARTS_MAX = 16,
     HEADER_BYTES_MAX = 8192,
     DESCRIPTORS_SPARE = 256, /* for everything that is not a client: stores, logs, the listening socket */
     CONNECTIONS_MIN = 16,
-    EXIT_BAD_USAGE = 64,
-    EXIT_BAD_CONFIG = 78
+    EXIT_BAD_USAGE = 64 /* EX_USAGE */
 };
 
 #define OPTION(member) offsetof(struct service_options, member)
@@ -181,10 +181,17 @@ void service_setup(const char *name, uint16_t port_offset, struct service_option
     descriptors_reserve(options);
 }
 
-static _Noreturn void serve_failed(const char *id, const char *reason)
+_Noreturn void service_bad_option(const char *option, const char *reason)
 {
-    log_error(id, "%s", reason);
-    exit(EXIT_BAD_CONFIG);
+    log_error("BAD-OPTION", "%s: %s", option, reason);
+    exit(EXIT_BAD_USAGE);
+}
+
+void service_check_database_url(const char *url)
+{
+    char reason[256];
+    if (!pg_url_check(url, reason, sizeof reason))
+        service_bad_option("--database-url", reason);
 }
 
 static const struct http_route *routes_join(const struct http_route *routes, size_t count)
@@ -205,7 +212,7 @@ struct http_server *service_serve(const struct service_options *options, const s
     char reason[512];
     keyring = keyring_load(options->api_keys_file, reason, sizeof reason);
     if (!keyring)
-        serve_failed("KEYS-UNREADABLE", reason);
+        service_bad_option("--api-keys-file", reason);
     struct http_options http = {
         .bind_address = options->bind_address,
         .port = (uint16_t)options->port,
@@ -221,7 +228,7 @@ struct http_server *service_serve(const struct service_options *options, const s
     };
     struct http_server *server = http_server_create(&http, reason, sizeof reason);
     if (!server)
-        serve_failed("HTTP-NOT-STARTED", reason);
+        service_bad_option("--bind-address or --port", reason);
     log_info("HTTP-STARTED", "listening on %s port %lld", options->bind_address, (long long)options->port);
     return server;
 }

@@ -31,6 +31,11 @@ void service_setup(const char *name, uint16_t port_offset, struct service_option
  * process with a log line when it cannot (bad key file, port taken). */
 struct http_server *service_serve(const struct service_options *options, const struct http_route *routes,
                                   size_t routes_count, void *context);
+/* Ends the process because an option's value cannot be used ("--redis-url"): names it on stderr and in the
+ * log. `reason` must not repeat a secret. */
+_Noreturn void service_bad_option(const char *option, const char *reason);
+/* service_bad_option unless --database-url can be read. */
+void service_check_database_url(const char *url);
 /* Blocks until SIGTERM or SIGINT; readiness then turns false. */
 void service_wait_for_stop(void);
 bool service_stopping(void);

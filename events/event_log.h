@@ -23,10 +23,12 @@ void event_log_read_args(struct pg_args *args, int16_t slice, int64_t after, int
 enum codec_status event_log_row(const struct pg_rows *rows, int row, int column, struct arena *arena,
                                 struct event *ret) MUST_USE;
 
-/* The hash chain (I12): chain(batch) = BLAKE2b-256(chain before ‖ each event's canonical bytes in order). The
- * canonical bytes of an event are its envelope and data, each part as 8-byte big-endian length and bytes
- * (length 2^64-1 and no bytes for an absent one), numbers as 8-byte big-endian. So no two different logs have
- * the same bytes. */
+/* The hash chain (I12): chain(batch) = BLAKE2b-256(chain before, then each event's canonical bytes in order),
+ * unkeyed; the chain before the first batch of a slice is 32 zero bytes. The canonical bytes of an event are,
+ * in this order: numbers, 8 bytes big-endian: slice, position, type, version, recorded_at in microseconds
+ * since 1970 texts, 8 bytes big-endian of length and then the bytes (length 2^64-1 and no bytes for NULL):
+ *   campaign_id, user_id, coupon_id, trace, data
+ * So no two different logs have the same bytes. The column nth is not in it: data says it too. */
 struct log_chain {
     struct crypto_hasher hasher;
 };

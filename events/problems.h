@@ -8,7 +8,7 @@
 #define COUPON_PROBLEMS(X)                                                                                  \
     X(idempotency_key_missing, "idempotency-key-missing", 400, false, "This call needs an Idempotency-Key") \
     X(idempotency_key_invalid, "idempotency-key-invalid", 400, false,                                       \
-      "An Idempotency-Key is 1 to 255 visible ASCII characters")                                            \
+      "An Idempotency-Key is one header of 1 to 255 visible ASCII characters")                              \
     X(idempotency_key_reused, "idempotency-key-reused", 422, false,                                         \
       "This Idempotency-Key was used with another payload")                                                 \
     X(in_flight, "in-flight", 409, true, "A request with this Idempotency-Key is still being processed")    \

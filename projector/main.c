@@ -9,7 +9,7 @@
 #include "projector/sql.h"
 #include "projector/status.h"
 
-enum { EXIT_BAD_CONFIG = 78, PORT_OFFSET = 2, STATUS_BYTES_MAX = 64 * 1024 };
+enum { EXIT_BAD_USAGE = 64, PORT_OFFSET = 2, STATUS_BYTES_MAX = 64 * 1024 };
 
 /* --- status --- */
 
@@ -20,7 +20,7 @@ static struct model_writer *status_models(const struct options *options)
     if (models)
         return models;
     fprintf(stderr, "projector: --redis-url: %s\n", reason);
-    exit(EXIT_BAD_CONFIG);
+    exit(EXIT_BAD_USAGE);
 }
 
 static int command_status(const struct options *options)
@@ -44,18 +44,12 @@ static int command_status(const struct options *options)
 
 /* --- run --- */
 
-static _Noreturn void die(const char *what, const char *reason)
-{
-    log_error("START-FAILED", "%s: %s", what, reason);
-    exit(EXIT_BAD_CONFIG);
-}
-
 static struct model_writer *models_setup(const struct options *options)
 {
     char reason[256];
     struct model_writer *models = model_writer_create(options->redis_url, reason, sizeof reason);
     if (!models)
-        die("--redis-url", reason);
+        service_bad_option("--redis-url", reason);
     return models;
 }
 
@@ -67,7 +61,7 @@ static struct bus_subscriber *bus_setup(const struct options *options, struct hi
     struct bus_subscriber *bus =
         bus_subscriber_create(options->bus_url, hints_receive, hints, reason, sizeof reason);
     if (!bus)
-        die("--bus-url", reason);
+        service_bad_option("--bus-url", reason);
     return bus;
 }
 
@@ -96,6 +90,7 @@ static int command_run(struct options *options)
     pthread_t thread;
 
     service_setup("projector", PORT_OFFSET, &options->service);
+    service_check_database_url(options->database_url);
     projector_metrics_setup(&metrics);
     hints_init(&hints);
     struct follower_means means = {

@@ -91,16 +91,19 @@ static bool take_cursor(struct http_request *request, enum cursor_kind kind, str
            refuse(request, &problem_invalid_cursor, "cursor", "use `next` of the page before, unchanged");
 }
 
-/* Consistency-Token: one or several, separated by commas (I9). */
+/* Consistency-Token: one or several, separated by commas or in lines of their own (I9). */
 static bool take_tokens(struct http_request *request, struct query *query)
 {
-    struct span rest = http_header(request, "Consistency-Token");
-    for (int count = 1; rest.ptr; count++) {
-        struct position token;
-        if (count > QUERY_TOKENS_MAX || !consistency_token_parse(header_list_next(&rest), &token))
-            return refuse(request, &problem_invalid_token, NULL,
-                          "send up to 16 tokens as they were given, separated by commas");
-        query_require(query, token);
+    size_t count = 0;
+    struct span rest;
+    for (size_t line = 0; (rest = http_header_nth(request, "Consistency-Token", line)).ptr; line++) {
+        while (rest.ptr) {
+            struct position token;
+            if (++count > QUERY_TOKENS_MAX || !consistency_token_parse(header_list_next(&rest), &token))
+                return refuse(request, &problem_invalid_token, NULL,
+                              "send up to 16 tokens as they were given, separated by commas");
+            query_require(query, token);
+        }
     }
     return true;
 }

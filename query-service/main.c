@@ -14,15 +14,10 @@ static void sources_ready(bool ready)
     service_part_set(sources, ready);
 }
 
-static void die(const char *what, const char *reason)
-{
-    log_error("START-FAILED", "%s: %s", what, reason);
-    exit(78); /* EX_CONFIG */
-}
-
 static struct loader *loader_setup(const struct options *options)
 {
     char reason[256];
+    service_check_database_url(options->database_url);
     struct loader *loader = loader_create(
         &(struct loader_options){
             .database_url = options->database_url,
@@ -37,7 +32,7 @@ static struct loader *loader_setup(const struct options *options)
         },
         reason, sizeof reason);
     if (!loader)
-        die("--redis-url", reason);
+        service_bad_option("--redis-url", reason);
     return loader;
 }
 
@@ -45,7 +40,7 @@ static void api_setup(struct api *api, const struct options *options)
 {
     char reason[256];
     if (!crypto_key_load(options->code_key_file, api->code_key, reason, sizeof reason))
-        die("--code-key-file", reason);
+        service_bad_option("--code-key-file", reason);
     struct respond_options respond_options = {
         .fresh_s = options->fresh_s,
         .stale_while_revalidate_s = options->stale_while_revalidate_s,

@@ -235,6 +235,24 @@ static void idempotency_keys_are_checked(void **state)
     api_expect(&answer, 400, "idempotency-key-invalid");
 }
 
+/* Two keys in one request: which of them would have had the effect? */
+static void two_idempotency_keys_are_refused(void **state)
+{
+    (void)state;
+    static const char *const second[] = {"Idempotency-Key: b", NULL};
+    struct http_answer answer;
+    struct http_call call = {
+        .method = "POST",
+        .path = "/v1/campaigns/x/pause",
+        .token = stack_env(stack, "ADMIN_TOKEN"),
+        .key = "a",
+        .headers = second,
+        .body = "{}",
+    };
+    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
+    api_expect(&answer, 400, "idempotency-key-invalid");
+}
+
 static void wrong_methods_name_the_right_ones(void **state)
 {
     (void)state;
@@ -328,6 +346,7 @@ int main(void)
         cmocka_unit_test(bad_bodies_are_named),
         cmocka_unit_test(keys_and_scopes_are_checked),
         cmocka_unit_test(idempotency_keys_are_checked),
+        cmocka_unit_test(two_idempotency_keys_are_refused),
         cmocka_unit_test(wrong_methods_name_the_right_ones),
         cmocka_unit_test(large_bodies_are_refused_at_the_limit),
         cmocka_unit_test(ambiguous_framing_is_refused_and_closed),

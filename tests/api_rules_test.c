@@ -302,6 +302,50 @@ static void ten_thousand_users_fit(void **state)
     buf_deinit(&body);
 }
 
+/* Whether a line of the command service's log has this text. */
+static bool logged(const char *text)
+{
+    char path[4096], line[8192];
+    bool found = false;
+    snprintf(path, sizeof path, "%s/log/command-service.log", stack_directory(stack));
+    FILE *log = fopen(path, "r");
+    assert_non_null(log);
+    while (!found && fgets(line, sizeof line, log))
+        found = strstr(line, text) != NULL;
+    fclose(log);
+    return found;
+}
+
+static void a_trace_goes_into_the_event_and_comes_out_in_the_log(void **state)
+{
+    (void)state;
+    static const char trace_id[] = "0af7651916cd43dd8448eb211c80319c";
+    static const char *const headers[] = {
+        "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", NULL};
+    char path[128], sql[256];
+    const char *id = api_campaign(&api, 1, "");
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
+    struct http_answer answer;
+    struct http_call call = {
+        .method = "POST",
+        .path = path,
+        .token = stack_env(stack, "ISSUE_TOKEN"),
+        .key = "traced",
+        .headers = headers,
+        .body = "{\"user_id\":\"traced-user\"}",
+    };
+    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
+    api_expect(&answer, 201, NULL);
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM event WHERE campaign_id = '%s' AND trace = "
+             "decode('%sb7ad6b7169203331', 'hex')",
+             id, trace_id);
+    assert_int_equal(store_number(stack, sql), 1);
+    WAIT_UNTIL(logged(trace_id), 5000);
+    assert_false(logged("traced-user"));
+    assert_false(logged("\"traced\""));
+}
+
 static void send_issue(struct http_client *client, const char *campaign, const char *user, const char *key)
 {
     struct buf bytes;
@@ -456,6 +500,7 @@ int main(void)
         cmocka_unit_test(a_refusal_leaves_nothing_behind),
         cmocka_unit_test(many_users_at_once_are_served_as_one),
         cmocka_unit_test(ten_thousand_users_fit),
+        cmocka_unit_test(a_trace_goes_into_the_event_and_comes_out_in_the_log),
         cmocka_unit_test(a_twin_of_a_request_in_flight_is_told_so),
         cmocka_unit_test(a_frozen_store_is_refused_in_time_and_recovers),
         cmocka_unit_test(a_crashed_store_is_refused_in_time_and_recovers),

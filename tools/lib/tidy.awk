@@ -18,6 +18,9 @@ BEGIN {
     own("msgpack", "events/codec.c")
     own("jansson", "common/json.c")
     own("sodium", "common/crypto.c")
+    plain_headers = " cmocka.h ctype.h dirent.h endian.h errno.h fcntl.h float.h inttypes.h limits.h math.h netdb.h poll.h" \
+        " pthread.h semaphore.h setjmp.h signal.h spawn.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h" \
+        " stdio.h stdlib.h string.h strings.h sysexits.h syslog.h termios.h time.h unistd.h "
     system_folders = " arpa linux net netinet sys "
 
     ban("strcpy strcat strncpy strncat sprintf vsprintf strtok gets alloca", "common/bytes.h has bounded text")
@@ -127,6 +130,8 @@ function check_library_include(path,    library) {
     for (library in owner)
         if (substr(path, 1, length(library)) == library && FILENAME != owner[library])
             complain("third-party", "only " owner[library] " may know " library "; go through its header")
+    if (path !~ /\// && index(plain_headers, " " path " ") == 0 && !known_library(path))
+        complain("third-party", "<" path "> is neither the C library\047s nor one of the libraries of the design")
     if (path ~ /\// && index(system_folders, " " substr(path, 1, index(path, "/") - 1) " ") == 0 && !known_library(path))
         complain("third-party", "<" path "> is not one of the libraries of the design")
 }

@@ -15,9 +15,9 @@ QUANTITY ?= 500
 CONNECTIONS ?= 800
 
 HEADERS := $(wildcard common/*.h events/*.h $(SERVICES:%=%/*.h) bench/*.h bench/lib/*.h tests/lib/*.h)
-C_FILES := $(HEADERS) $(wildcard common/*.c events/*.c $(SERVICES:%=%/*.c) bench/*.c bench/lib/*.c tests/*.c tests/lib/*.c)
+C_FILES := $(HEADERS) $(wildcard common/*.c events/*.c $(SERVICES:%=%/*.c) bench/*.c bench/lib/*.c tests/*.c tests/drills/*.c tests/lib/*.c)
 
-.PHONY: all services bench-tools tests clean help up down status migrate storm test tidy hdr-check format
+.PHONY: all services bench-tools tests clean help up down status migrate storm bench test tidy hdr-check format
 
 all: services bench-tools ## build the services and the bench tools
 services: $(SERVICE_BINS)
@@ -42,6 +42,13 @@ migrate: ## apply new schema files to the running stack's database
 storm: $(B)/bin/storm ## replay incident 4 on the running stack: USERS= QUANTITY= CONNECTIONS=
 	@. '$(abspath $(RUN_DIR))/env'; USERS='$(USERS)' QUANTITY='$(QUANTITY)' CONNECTIONS='$(CONNECTIONS)' $(B)/bin/storm
 
+# Figures are of the release build. BIG=1 loads ten million events before it measures appends again.
+bench: ## measure the numbers of the design: ONLY=issue,refuse,append,restart JSON=1 BIG=1 ROUNDS=
+	@tools/install run
+	@$(MAKE) BUILD=release all
+	@BIN_DIR='$(CURDIR)/build/release/bin' PRELOAD="$${PRELOAD:-$(if $(BIG),10000000,1000000)}" \
+		$(if $(ONLY),ONLY='$(ONLY)') $(if $(JSON),JSON=true) $(if $(ROUNDS),ROUNDS='$(ROUNDS)') bench/run
+
 # Everything is built before the first test runs: a test that waits on a deadline must not share the machine
 # with a compiler. clang only compiles; it is there for its warnings.
 test: ## install, build (gcc with release, asan, tsan; clang), tidy, run every test
@@ -59,7 +66,7 @@ tidy: services hdr-check ## check the rules of CONTRIBUTING.md that a program ca
 
 # Each header compiles alone, so that the order of includes never matters.
 hdr-check: $(HEADERS:%=$(B)/hdr/%.ok)
-$(B)/hdr/%.h.ok: %.h mk/flags.mk
+$(B)/hdr/%.h.ok: %.h tools/make/flags.mk
 	@mkdir -p $(@D)
 	@echo '#include "$<"' | $(CC) $(CFLAGS) -fsyntax-only -x c -MMD -MP -MF $(@:.ok=.d) -MT $@ - \
 		|| { echo "$<:1: hdr-check: does not compile alone; include what it uses" >&2; exit 1; }
@@ -74,4 +81,4 @@ clean: ## remove what was built
 	rm -rf build
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' Makefile mk/*.mk | sed -E 's/:.*## /\t/' | sort | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' Makefile tools/make/*.mk | sed -E 's/:.*## /\t/' | sort | expand -t 16

@@ -14,7 +14,7 @@ $(B)/lib%.a:
 	@mkdir -p $(@D)
 	@rm -f $@ && ar rcs $@ $^
 
-$(B)/obj/%.o: %.c mk/flags.mk
+$(B)/obj/%.o: %.c tools/make/flags.mk
 	@mkdir -p $(@D)
 	@echo "  CC  $<"
 	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -40,12 +40,12 @@ endef
 UNIT_TESTS := $(foreach d,common events $(SERVICES) bench/lib,$(call TESTS_IN,$d))
 $(foreach t,$(UNIT_TESTS),$(eval $(call UNIT_TEST_RULE,$t)))
 
-# Tests that cross processes: tests/<what>_test.c with the harness in tests/lib
+# Tests that cross processes: tests/<what>_test.c and tests/drills/<incident>_test.c, with the harness in tests/lib
 define SYSTEM_TEST_RULE
 $(B)/bin/test/$(basename $1): $(call OBJ,$1) $(call OBJ,$(call CODE_IN,tests/lib) $(call CODE_IN,bench/lib)) $(LIBS_OWN)
 	$$(LINK)
 endef
-SYSTEM_TESTS := $(call TESTS_IN,tests)
+SYSTEM_TESTS := $(call TESTS_IN,tests) $(call TESTS_IN,tests/drills)
 $(foreach t,$(SYSTEM_TESTS),$(eval $(call SYSTEM_TEST_RULE,$t)))
 
 # Bench tools: bench/<tool>.c has a main of its own, bench/lib is what they share.
