@@ -59,11 +59,18 @@ void key_holders(struct buf *out, struct model model, struct span campaign_id, i
     buf_append_i64(out, (sequence - 1) / KEY_CHUNK);
 }
 
-void key_user(struct buf *out, struct model model, struct span user_id)
+void key_users(struct buf *out, struct model model, int64_t bucket)
 {
+    CHECK(bucket >= 0 && bucket < USER_BUCKETS);
     key_begin(out, model);
     buf_append_text(out, "u:");
-    buf_append_span(out, user_id);
+    buf_append_i64(out, bucket);
+}
+
+void key_users_begun(struct buf *out, struct model model)
+{
+    key_begin(out, model);
+    buf_append_text(out, "ub");
 }
 
 void key_rank_issued(struct buf *out, struct model model)
@@ -92,4 +99,62 @@ struct span rank_member_campaign(struct span member, int64_t *ret_reached_at_us)
         inverted = inverted << 8 | bytes[i];
     *ret_reached_at_us = INT64_MAX - (int64_t)(inverted & INT64_MAX);
     return (struct span){member.ptr + RANK_TIME_CHARS, member.len - RANK_TIME_CHARS};
+}
+
+/* --- who holds what --- */
+
+enum { POSITION_BYTES = 6, TIME_BYTES = 8, USER_BYTES = 4, CAMPAIGN_BYTES = 2 };
+_Static_assert(POSITION_BYTES + TIME_BYTES + USER_BYTES + CAMPAIGN_BYTES == HOLDING_BYTES, "no padding");
+_Static_assert((USER_BUCKETS & (USER_BUCKETS - 1)) == 0 && USER_BUCKETS <= 65536, "two bytes, evenly");
+
+static uint64_t read_number(const char *bytes, size_t len)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < len; i++)
+        value = value << 8 | (unsigned char)bytes[i];
+    return value;
+}
+
+static void write_number(char *bytes, size_t len, uint64_t value)
+{
+    for (size_t i = len; i-- > 0; value >>= 8)
+        bytes[i] = (char)(unsigned char)value;
+    CHECK(value == 0);
+}
+
+struct user_place user_place(struct span user_id)
+{
+    uint8_t hash[8];
+    crypto_hash(NULL, user_id, hash, sizeof hash);
+    uint64_t value = read_number((const char *)hash, sizeof hash);
+    return (struct user_place){(int64_t)(value >> 48 & (USER_BUCKETS - 1)), (uint32_t)value};
+}
+
+uint16_t campaign_tag(struct span campaign_id)
+{
+    uint8_t hash[CAMPAIGN_BYTES];
+    crypto_hash(NULL, campaign_id, hash, sizeof hash);
+    return (uint16_t)read_number((const char *)hash, sizeof hash);
+}
+
+void holding_write(struct buf *out, const struct holding *holding)
+{
+    char bytes[HOLDING_BYTES], *at = bytes;
+    CHECK(holding->position >= 1 && holding->at_us >= 0);
+    write_number(at, POSITION_BYTES, (uint64_t)holding->position);
+    write_number(at += POSITION_BYTES, TIME_BYTES, (uint64_t)holding->at_us);
+    write_number(at += TIME_BYTES, USER_BYTES, holding->user);
+    write_number(at += USER_BYTES, CAMPAIGN_BYTES, holding->campaign);
+    buf_append(out, bytes, sizeof bytes);
+}
+
+struct holding holding_read(const char bytes[HOLDING_BYTES])
+{
+    const char *time = bytes + POSITION_BYTES, *user = time + TIME_BYTES, *campaign = user + USER_BYTES;
+    return (struct holding){
+        .position = (int64_t)read_number(bytes, POSITION_BYTES),
+        .at_us = (int64_t)read_number(time, TIME_BYTES), /* negative: nobody wrote that */
+        .user = (uint32_t)read_number(user, USER_BYTES),
+        .campaign = (uint16_t)read_number(campaign, CAMPAIGN_BYTES),
+    };
 }

@@ -30,8 +30,11 @@ static void builders_are_frozen(void **state)
     key_campaigns(&key, model);
     expect_key(&key, "fc:2:{7}:cs");
     buf_clear(&key);
-    key_user(&key, model, SPAN("u:1 x"));
-    expect_key(&key, "fc:2:{7}:u:u:1 x");
+    key_users(&key, model, 16383);
+    expect_key(&key, "fc:2:{7}:u:16383");
+    buf_clear(&key);
+    key_users_begun(&key, model);
+    expect_key(&key, "fc:2:{7}:ub");
     buf_clear(&key);
     key_rank_issued(&key, model);
     expect_key(&key, "fc:2:{7}:r:issued");
@@ -87,13 +90,10 @@ static void long_ids_fit(void **state)
 {
     (void)state;
     const struct model last = {INT64_MAX, SLICE_COUNT - 1};
-    char text[USER_ID_MAX];
+    char text[CAMPAIGN_ID_MAX];
     struct buf key;
     memset(text, 'x', sizeof text);
     buf_init(&key, KEY_TEXT_MAX);
-    key_user(&key, last, (struct span){text, sizeof text});
-    assert_false(key.overflow);
-    buf_clear(&key);
     key_holders(&key, last, (struct span){text, CAMPAIGN_ID_MAX}, QUANTITY_MAX);
     assert_false(key.overflow);
     buf_deinit(&key);
@@ -110,7 +110,8 @@ static void registry_matches_the_builders(void **state)
         [KEY_CAMPAIGNS] = "fc:<g>:{<slice>}:cs",
         [KEY_COUPONS] = "fc:<g>:{<slice>}:k:<position / 128>",
         [KEY_HOLDERS] = "fc:<g>:{<slice>}:h:<campaign>:<(sequence - 1) / 128>",
-        [KEY_USER] = "fc:<g>:{<slice>}:u:<user>",
+        [KEY_USERS] = "fc:<g>:{<slice>}:u:<bucket>",
+        [KEY_USERS_BEGUN] = "fc:<g>:{<slice>}:ub",
         [KEY_RANK_ISSUED] = "fc:<g>:{<slice>}:r:issued",
     };
     assert_int_equal(KEY_CHUNK, 128);
@@ -198,14 +199,100 @@ static void times_are_not_negative(void **state)
     assert_true(dies(write_negative, NULL));
 }
 
+/* --- who holds what --- */
+
+/* What is in Redis was written with these, so they do not change. */
+static void places_and_tags_are_frozen(void **state)
+{
+    (void)state;
+    assert_int_equal(user_place(SPAN("user-1")).bucket, 6828);
+    assert_int_equal(user_place(SPAN("user-1")).tag, 0x21eae188);
+    assert_int_equal(user_place(SPAN("한국 사용자")).bucket, 5052);
+    assert_int_equal(campaign_tag(SPAN("spring")), 0x7160);
+}
+
+static void users_are_spread_evenly(void **state)
+{
+    (void)state;
+    enum { USERS = 64 * 1024, GROUPS = 64 };
+    int counts[GROUPS] = {0};
+    for (int i = 0; i < USERS; i++) {
+        char user[16];
+        snprintf(user, sizeof user, "%d", i);
+        int64_t bucket = user_place(span_of(user)).bucket;
+        assert_true(bucket >= 0 && bucket < USER_BUCKETS);
+        counts[bucket / (USER_BUCKETS / GROUPS)]++;
+    }
+    for (int i = 0; i < GROUPS; i++)
+        assert_in_range(counts[i], USERS / GROUPS * 3 / 4, USERS / GROUPS * 5 / 4);
+}
+
+static void holdings_come_back(void **state)
+{
+    (void)state;
+    static const struct holding holdings[] = {
+        {1, 0, 0, 0},
+        {0x0102030405, 1790000000123456, 0x80ff0102, 0xfe01},
+        {(INT64_C(1) << 48) - 1, INT64_MAX, UINT32_MAX, UINT16_MAX},
+    };
+    struct buf bytes, hex;
+    buf_init(&bytes, KEY_TEXT_MAX);
+    buf_init(&hex, KEY_TEXT_MAX);
+    for (size_t i = 0; i < COUNT_OF(holdings); i++) {
+        buf_clear(&bytes);
+        holding_write(&bytes, &holdings[i]);
+        assert_int_equal(bytes.len, HOLDING_BYTES);
+        struct holding read = holding_read(bytes.data);
+        assert_true(read.position == holdings[i].position && read.at_us == holdings[i].at_us);
+        assert_true(read.user == holdings[i].user && read.campaign == holdings[i].campaign);
+    }
+    buf_clear(&bytes);
+    holding_write(&bytes, &holdings[1]);
+    hex_encode(&hex, bytes.data, bytes.len);
+    assert_string_equal(hex.data, "00010203040500065bfeda27c24080ff0102fe01");
+    buf_deinit(&bytes);
+    buf_deinit(&hex);
+}
+
+static void write_beyond_the_last_position(void *unused)
+{
+    (void)unused;
+    struct buf bytes;
+    buf_init(&bytes, KEY_TEXT_MAX);
+    holding_write(&bytes, &(struct holding){.position = INT64_C(1) << 48});
+}
+
+static void key_beyond_the_last_bucket(void *unused)
+{
+    (void)unused;
+    struct buf key;
+    buf_init(&key, KEY_TEXT_MAX);
+    key_users(&key, model, USER_BUCKETS);
+}
+
+static void what_does_not_fit_is_not_written(void **state)
+{
+    (void)state;
+    assert_true(dies(write_beyond_the_last_position, NULL));
+    assert_true(dies(key_beyond_the_last_bucket, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(builders_are_frozen),           cmocka_unit_test(chunks_begin_where_they_should),
-        cmocka_unit_test(sequences_begin_at_one),        cmocka_unit_test(long_ids_fit),
-        cmocka_unit_test(registry_matches_the_builders), cmocka_unit_test(rank_members_come_back),
-        cmocka_unit_test(earlier_sorts_higher),          cmocka_unit_test(foreign_members_are_absent),
+        cmocka_unit_test(builders_are_frozen),
+        cmocka_unit_test(chunks_begin_where_they_should),
+        cmocka_unit_test(sequences_begin_at_one),
+        cmocka_unit_test(long_ids_fit),
+        cmocka_unit_test(registry_matches_the_builders),
+        cmocka_unit_test(rank_members_come_back),
+        cmocka_unit_test(earlier_sorts_higher),
+        cmocka_unit_test(foreign_members_are_absent),
         cmocka_unit_test(times_are_not_negative),
+        cmocka_unit_test(places_and_tags_are_frozen),
+        cmocka_unit_test(users_are_spread_evenly),
+        cmocka_unit_test(holdings_come_back),
+        cmocka_unit_test(what_does_not_fit_is_not_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@ struct campaign_change {
     struct span id;
     const struct event *created; /* NULL: it existed before this batch */
     int64_t position, released, issued, reached_at_us, plan, state;
+    uint16_t tag;
 };
 
 void projection_init(struct projection *projection)
@@ -39,7 +40,7 @@ void projection_begin(struct projection *projection, struct model model)
     projection->model = model;
     projection->campaigns = NULL;
     projection->campaigns_end = &projection->campaigns;
-    projection->rows = projection->mutations = (struct mutation_list){0};
+    projection->rows = projection->holdings = projection->mutations = (struct mutation_list){0};
     projection->events = projection->bytes = 0;
     projection->first = projection->last = 0;
     projection->first_at_us = projection->last_at_us = 0;
@@ -130,7 +131,7 @@ static struct campaign_change *change_of(struct projection *projection, struct s
     if (change)
         return change;
     change = allocate(projection, sizeof *change);
-    *change = (struct campaign_change){.id = id, .plan = NOT_SET, .state = NOT_SET};
+    *change = (struct campaign_change){.id = id, .plan = NOT_SET, .state = NOT_SET, .tag = campaign_tag(id)};
     map_put(&projection->by_campaign, id, change);
     *projection->campaigns_end = change;
     projection->campaigns_end = &change->next;
@@ -151,6 +152,20 @@ static struct mutation *row_of(struct projection *projection)
     return row;
 }
 
+/* One mutation each, not one per bucket: two coupons of a batch hardly ever meet in one. */
+static void add_holding(struct projection *projection, const struct campaign_change *change,
+                        const struct event *event)
+{
+    struct user_place place = user_place(event->user_id);
+    struct holding holding = {event->position, event->recorded_at_us, place.tag, change->tag};
+    key_users(&projection->scratch, projection->model, place.bucket);
+    struct mutation *hold = make(projection, MUTATION_HOLD, keep(projection));
+    add_number(projection, hold, place.bucket);
+    holding_write(&projection->scratch, &holding);
+    add_arg(projection, hold, keep(projection));
+    append(&projection->holdings, hold);
+}
+
 static void add_coupon(struct projection *projection, const struct event *event)
 {
     struct buf *scratch = &projection->scratch;
@@ -167,11 +182,6 @@ static void add_coupon(struct projection *projection, const struct event *event)
     struct mutation *holders = row_of(projection);
     add_number(projection, holders, event->coupon_issued.sequence);
     add_arg(projection, holders, position);
-
-    key_user(scratch, projection->model, event->user_id);
-    struct mutation *user = row_of(projection);
-    add_arg(projection, user, position);
-    add_arg(projection, user, event->campaign_id);
 }
 
 static void add_created(struct projection *projection, struct campaign_change *change,
@@ -211,6 +221,7 @@ static void add_change(struct projection *projection, const struct event *event)
         change->issued = event->coupon_issued.sequence;
         change->reached_at_us = event->recorded_at_us;
         add_coupon(projection, event);
+        add_holding(projection, change, event);
         break;
     case EVENT_TYPE_END:
         UNREACHABLE("decoding refuses unknown types");
@@ -358,4 +369,5 @@ void projection_end(struct projection *projection)
         if (!change->created && change->issued)
             end_existing_rank(projection, change);
     append_list(&projection->mutations, &projection->rows);
+    append_list(&projection->mutations, &projection->holdings);
 }

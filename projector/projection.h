@@ -2,9 +2,10 @@
 /* What the models of one slice become by a batch of its events: a list of mutations, coalesced so that a hot
  * campaign costs one write per key and batch, not one per event. Pure: no clock, no connection, no log.
  *
- * Every mutation is absolute or guarded by position, so applying one twice leaves the same bytes; and events
- * applied one by one or in batches of any size leave the same models (I7, I8). What they mean to Redis is
- * said here and done by model_script.c. */
+ * Every mutation is absolute or guarded by position, so applying one twice leaves the same bytes; only
+ * holdings add up, and model_script.c writes them with the checkpoint or not at all. Events applied one by
+ * one or in batches of any size leave the same models (I7, I8). What mutations mean to Redis is said here and
+ * done by model_script.c. */
 #pragma once
 
 #include "common/map.h"
@@ -19,6 +20,8 @@ enum mutation_kind {
     MUTATION_HSET,   /* key: a hash. args: field, value, ... */
     MUTATION_ZADD,   /* key: a sorted set. args: score, member, ... */
     MUTATION_UNLINK, /* key. No args */
+    MUTATION_HOLD,   /* key: a bucket of USERS. args: bucket, struct holding as bytes. Added at the end of the
+                        bucket; or where it has not begun since the replay did, instead of what is there. */
 };
 
 struct mutation {
@@ -41,10 +44,11 @@ struct projection {
     struct arena arena;
     struct buf scratch;
     struct map by_campaign; /* id -> struct campaign_change */
-    struct map by_key;      /* key -> struct mutation of coupons, holders and users */
+    struct map by_key;      /* key -> struct mutation of coupons and holders */
     struct campaign_change *campaigns, **campaigns_end;
     struct mutation_list rows;       /* the mutations of by_key */
-    struct mutation_list mutations;  /* the result: MUTATION_CAMPAIGNs first */
+    struct mutation_list holdings;   /* MUTATION_HOLDs, one per coupon */
+    struct mutation_list mutations;  /* the result: MUTATION_CAMPAIGNs first, MUTATION_HOLDs last */
     size_t events, bytes;            /* added since projection_begin; bytes of their texts and data */
     int64_t first, last;             /* positions of the first and last event */
     int64_t first_at_us, last_at_us; /* their recorded_at */

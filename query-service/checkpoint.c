@@ -14,6 +14,7 @@ void checkpoint_command(struct redis_command *command, struct model model)
     redis_arg_text(command, "behind");
     redis_arg_text(command, "seen");
     redis_arg_text(command, "ranked");
+    redis_arg_text(command, "life");
     buf_deinit(&key);
 }
 
@@ -21,11 +22,12 @@ struct checkpoint checkpoint_from_reply(const struct redis_reply *reply)
 {
     struct checkpoint checkpoint = {0};
     int64_t behind;
-    if (!reply || redis_length(reply) != 4)
+    if (!reply || redis_length(reply) != 5)
         return checkpoint;
     checkpoint.present = parse_i64(redis_text(redis_at(reply, 0)), 0, INT64_MAX, &checkpoint.pos) &&
                          parse_i64(redis_text(redis_at(reply, 1)), 0, 1, &behind) &&
-                         parse_i64(redis_text(redis_at(reply, 2)), 0, INT64_MAX, &checkpoint.seen_us);
+                         parse_i64(redis_text(redis_at(reply, 2)), 0, INT64_MAX, &checkpoint.seen_us) &&
+                         parse_i64(redis_text(redis_at(reply, 4)), 0, INT64_MAX, &checkpoint.life);
     checkpoint.behind = checkpoint.present && behind != 0;
     checkpoint.unranked =
         checkpoint.present && (checkpoint.pos == 0 || span_is(redis_text(redis_at(reply, 3)), "0"));
@@ -72,6 +74,12 @@ enum fallback model_state_judge(const struct model_state *state, const struct qu
     return found;
 }
 
+/* A log that was empty has its first life ahead. */
+static bool follows(const struct checkpoint *after, const struct checkpoint *before)
+{
+    return after->present && after->pos >= before->pos && (before->pos == 0 || after->life == before->life);
+}
+
 enum fallback model_state_compare(const struct model_state *before, const struct model_state *after,
                                   const struct query *query)
 {
@@ -79,8 +87,7 @@ enum fallback model_state_compare(const struct model_state *before, const struct
     if (before->generation != after->generation)
         return FALLBACK_MOVED;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        if (slices >> slice & 1 &&
-            (!after->slices[slice].present || after->slices[slice].pos < before->slices[slice].pos))
+        if (slices >> slice & 1 && !follows(&after->slices[slice], &before->slices[slice]))
             return FALLBACK_MOVED;
     return FALLBACK_NONE;
 }

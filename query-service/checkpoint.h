@@ -12,6 +12,7 @@ struct checkpoint {
     int64_t pos;     /* events up to here are folded in */
     bool behind;     /* the projector is catching up */
     int64_t seen_us; /* its wall clock when it last compared pos with the log */
+    int64_t life;    /* another one: the slice was started anew in between */
     bool unranked;   /* says that no campaign of the slice has a coupon, so there is no ranking */
 };
 
@@ -33,6 +34,7 @@ int64_t generation_from_reply(const struct redis_reply *reply);
  * and at or past the consistency token. FALLBACK_BEHIND only where waiting a moment may help. */
 enum fallback model_state_judge(const struct model_state *state, const struct query *query,
                                 int64_t age_max_us);
-/* The same after a second round trip: nothing was flushed, switched or rolled back since `before`. */
+/* The same after a second round trip: nothing was flushed, switched, rolled back or replayed since `before`.
+ */
 enum fallback model_state_compare(const struct model_state *before, const struct model_state *after,
                                   const struct query *query);

@@ -92,6 +92,13 @@ static void a_flush_between_rounds_is_noticed(void **state)
     after = before;
     after.generation = 2;
     assert_int_equal(model_state_compare(&before, &after, &query), FALLBACK_MOVED);
+    after = before;
+    after.slices[2].pos =
+        12; /* flushed and already replayed: what was read in between is not to be trusted */
+    after.slices[2].life = 1;
+    assert_int_equal(model_state_compare(&before, &after, &query), FALLBACK_MOVED);
+    before.slices[2].pos = 0; /* the log was empty: its first life began */
+    assert_int_equal(model_state_compare(&before, &after, &query), FALLBACK_NONE);
 }
 
 int main(void)

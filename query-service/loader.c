@@ -242,11 +242,8 @@ void loader_destroy(struct loader *loader)
 
 void loader_submit(struct loader *loader, struct read *read)
 {
-    if (!model_reader_knows(read->query.kind)) {
-        read->fallback = FALLBACK_UNPROVEN;
-        submit_to_store(loader, read);
-    } else if (!stage_submit(loader->model_stage, &read->item)) {
-        read->failure = READ_OVERLOADED;
-        conclude(read);
-    }
+    if (stage_submit(loader->model_stage, &read->item))
+        return;
+    read->failure = READ_OVERLOADED;
+    conclude(read);
 }

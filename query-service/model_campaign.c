@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Steps for reads inside one campaign: the campaign, its holders, one user in it, and one coupon. Each proves
- * that what it found is complete or says why it cannot (I7). */
+/* Steps for reads inside one campaign: the campaign, its holders, and one coupon. Each proves that what it
+ * found is complete or says why it cannot (I7). */
 #include "query-service/model_step.h"
 
 struct model model_of(const struct model_work *work, int16_t slice)
@@ -80,7 +80,7 @@ const struct model_steps model_campaign = {.ask = ask_campaign, .take = take_cam
 
 /* --- coupons by position --- */
 
-static enum fallback take_record(struct model_work *work, struct position at, const struct redis_reply *reply)
+enum fallback model_take_coupon(struct model_work *work, struct position at, const struct redis_reply *reply)
 {
     struct event issued;
     if (redis_kind(reply) == REDIS_NIL)
@@ -94,18 +94,22 @@ static enum fallback take_record(struct model_work *work, struct position at, co
     return FALLBACK_NONE;
 }
 
-static void ask_coupon(struct model_work *work, struct model_pipe *pipe)
+void model_ask_coupon(struct model_work *work, struct model_pipe *pipe, struct position at)
 {
-    struct position at = work->read->query.coupon;
     key_coupons(pipe_key(pipe), model_of(work, at.slice), at.position);
     redis_arg_i64(pipe_command(pipe, "HGET"), at.position);
     pipe_send(pipe, work);
 }
 
+static void ask_coupon(struct model_work *work, struct model_pipe *pipe)
+{
+    model_ask_coupon(work, pipe, work->read->query.coupon);
+}
+
 static enum fallback take_coupon(struct model_work *work, size_t index, const struct redis_reply *reply)
 {
     CHECK(index == 0);
-    return take_record(work, work->read->query.coupon, reply);
+    return model_take_coupon(work, work->read->query.coupon, reply);
 }
 
 const struct model_steps model_coupon = {.ask = ask_coupon, .take = take_coupon};
@@ -142,7 +146,7 @@ static enum fallback take_positions(struct model_work *work, size_t index, const
         return FALLBACK_CORRUPT;
     for (size_t i = 0; i < count; i++) {
         struct position at = {slice, work->positions[work->positions_taken++]};
-        enum fallback verdict = take_record(work, at, redis_at(reply, i));
+        enum fallback verdict = model_take_coupon(work, at, redis_at(reply, i));
         if (verdict != FALLBACK_NONE)
             return verdict;
     }
@@ -152,7 +156,7 @@ static enum fallback take_positions(struct model_work *work, size_t index, const
 /* --- holders of a campaign, in order of issue --- */
 
 /* `first` is written with the campaign's creation only: a hash that was lost and begun anew has none. */
-static void ask_whether_known(struct model_work *work, struct model_pipe *pipe)
+void model_ask_whether_known(struct model_work *work, struct model_pipe *pipe)
 {
     struct span id = work->read->query.campaign_id;
     key_campaign(pipe_key(pipe), model_of(work, slice_of(id)), id);
@@ -162,7 +166,7 @@ static void ask_whether_known(struct model_work *work, struct model_pipe *pipe)
     pipe_send(pipe, work);
 }
 
-static enum fallback take_whether_known(struct model_work *work, const struct redis_reply *reply)
+enum fallback model_take_whether_known(struct model_work *work, const struct redis_reply *reply)
 {
     if (redis_length(reply) != 2)
         return FALLBACK_CORRUPT;
@@ -177,7 +181,7 @@ static void ask_holders(struct model_work *work, struct model_pipe *pipe)
 {
     const struct query *query = &work->read->query;
     int64_t sequence = query->after.number + 1, end = sequence + query->limit + 1;
-    ask_whether_known(work, pipe);
+    model_ask_whether_known(work, pipe);
     while (sequence < end) {
         int64_t chunk = (sequence - 1) / KEY_CHUNK;
         key_holders(pipe_key(pipe), model_of(work, slice_of(query->campaign_id)), query->campaign_id,
@@ -195,7 +199,7 @@ static enum fallback take_holders(struct model_work *work, size_t index, const s
 {
     const struct query *query = &work->read->query;
     if (index == 0)
-        return take_whether_known(work, reply);
+        return model_take_whether_known(work, reply);
     for (size_t i = 0; i < redis_length(reply); i++) {
         int64_t sequence = query->after.number + 1 + (int64_t)work->positions_count, position;
         if (sequence > work->issued || (int64_t)work->positions_count > query->limit)
@@ -224,58 +228,3 @@ static enum fallback finish_holders(struct model_work *work)
 
 const struct model_steps model_holders = {ask_holders, take_holders, ask_positions, take_positions,
                                           finish_holders};
-
-/* --- one user in a campaign --- */
-
-static void ask_user(struct model_work *work, struct model_pipe *pipe)
-{
-    const struct query *query = &work->read->query;
-    ask_whether_known(work, pipe);
-    key_user(pipe_key(pipe), model_of(work, slice_of(query->campaign_id)), query->user_id);
-    pipe_command(pipe, "HGETALL");
-    pipe_send(pipe, work);
-    work->positions = answer_alloc(&work->read->answer, PER_USER_LIMIT_MAX * sizeof *work->positions);
-}
-
-static int compare_i64(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static enum fallback take_user(struct model_work *work, size_t index, const struct redis_reply *reply)
-{
-    if (index == 0)
-        return take_whether_known(work, reply);
-    for (size_t i = 0; i + 1 < redis_length(reply); i += 2) {
-        if (!span_equal(redis_text(redis_at(reply, i + 1)), work->read->query.campaign_id))
-            continue;
-        int64_t position;
-        if (work->positions_count == PER_USER_LIMIT_MAX ||
-            !parse_i64(redis_text(redis_at(reply, i)), 1, INT64_MAX, &position))
-            return FALLBACK_CORRUPT;
-        work->positions[work->positions_count++] = position;
-    }
-    qsort(work->positions, work->positions_count, sizeof *work->positions, compare_i64);
-    return work->positions_count ? FALLBACK_NONE : FALLBACK_ABSENT; /* lost, or none: only the log knows */
-}
-
-/* Keys vanish whole and come back with what is issued from then on, so a user's hash always holds the latest
- * coupons. One that begins with the user's first of this campaign has them all. */
-static enum fallback finish_user(struct model_work *work)
-{
-    const struct answer *answer = &work->read->answer;
-    const struct query *query = &work->read->query;
-    for (size_t i = 0; i < answer->coupons_count; i++) {
-        const struct coupon *coupon = &answer->coupons[i];
-        if (!span_equal(coupon->user_id, query->user_id) ||
-            !span_equal(coupon->campaign_id, query->campaign_id))
-            return FALLBACK_CORRUPT;
-        if (coupon->nth != (int64_t)i + 1)
-            return FALLBACK_UNPROVEN;
-    }
-    return FALLBACK_NONE;
-}
-
-const struct model_steps model_user_in_campaign = {ask_user, take_user, ask_positions, take_positions,
-                                                   finish_user};

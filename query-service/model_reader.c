@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The connection to Redis and the rounds of a batch. What each kind of read asks for is in model_campaign.c
- * and model_list.c.
+/* The connection to Redis and the rounds of a batch. What each kind of read asks for is in
+ * model_campaign.c, model_list.c and model_user.c.
  *
  * Keys carry the generation, which is itself in Redis. It is asked for in the same pipeline as the models;
  * when the answer is another one than the keys were made with, the batch goes out once more. Every round also
@@ -22,21 +22,11 @@ struct model_reader {
 };
 
 static const struct model_steps *const steps_of[QUERY_KIND_COUNT] = {
-    [QUERY_CAMPAIGNS] = &model_campaigns,
-    [QUERY_CAMPAIGN] = &model_campaign,
-    [QUERY_HOLDERS] = &model_holders,
-    [QUERY_USER_IN_CAMPAIGN] = &model_user_in_campaign,
-    [QUERY_COUPON] = &model_coupon,
-    [QUERY_RANKING] = &model_ranking,
-    /* A user's coupons in all campaigns: nothing in the models shows that a slice has no more of them than it
-     * shows, so the log answers. */
-    [QUERY_USER_COUPONS] = NULL,
+    [QUERY_CAMPAIGNS] = &model_campaigns, [QUERY_CAMPAIGN] = &model_campaign,
+    [QUERY_HOLDERS] = &model_holders,     [QUERY_USER_IN_CAMPAIGN] = &model_user_in_campaign,
+    [QUERY_COUPON] = &model_coupon,       [QUERY_RANKING] = &model_ranking,
+    [QUERY_USER_COUPONS] = &model_user,
 };
-
-bool model_reader_knows(enum query_kind kind)
-{
-    return steps_of[kind] != NULL;
-}
 
 struct model_reader *model_reader_create(const struct model_reader_options *options, char *reason,
                                          size_t reason_size)

@@ -27,6 +27,3 @@ void model_reader_run(struct model_reader *reader, struct read *const *reads, si
 
 /* Whether all models are current right now; for readiness. Asks Redis. */
 bool model_reader_probe(struct model_reader *reader);
-
-/* Whether Redis can answer reads of this kind at all. */
-bool model_reader_knows(enum query_kind kind);

@@ -11,6 +11,12 @@ struct listed {
     struct span id;
 };
 
+/* A coupon of a user before its record is known. */
+struct held {
+    int64_t at_us;
+    struct position at;
+};
+
 /* One read in the pipeline. Scratch memory is the answer's arena. */
 struct model_work {
     struct read *read;
@@ -25,6 +31,11 @@ struct model_work {
     size_t listed_count;
     bool windows_full;      /* some slice has more than was asked for */
     struct listed frontier; /* the first of the ends of those windows, in list order */
+    bool bucket_begun;      /* the one whose reply comes next */
+    uint32_t user_tag;
+    uint16_t campaign_tag;
+    struct held *held; /* what has the tags, newest first within a slice */
+    size_t held_count;
 };
 
 /* What the steps write commands with. */
@@ -45,7 +56,8 @@ struct model_steps {
     enum fallback (*finish)(struct model_work *work);
 };
 
-extern const struct model_steps model_campaign, model_coupon, model_holders, model_user_in_campaign;
+extern const struct model_steps model_campaign, model_coupon, model_holders;
+extern const struct model_steps model_user, model_user_in_campaign;
 extern const struct model_steps model_campaigns, model_ranking;
 
 /* The models of a slice in the generation that is being read. */
@@ -58,3 +70,9 @@ void pipe_send(struct model_pipe *pipe, struct model_work *work);
 /* A whole campaign from its hash. */
 void model_ask_campaign(struct model_work *work, struct model_pipe *pipe, struct span id);
 enum fallback model_take_campaign(struct model_work *work, struct span id, const struct redis_reply *reply);
+/* Whether the query's campaign exists, and how many it has issued: sets work->issued. */
+void model_ask_whether_known(struct model_work *work, struct model_pipe *pipe);
+enum fallback model_take_whether_known(struct model_work *work, const struct redis_reply *reply);
+/* A coupon by its place; added to the answer. */
+void model_ask_coupon(struct model_work *work, struct model_pipe *pipe, struct position at);
+enum fallback model_take_coupon(struct model_work *work, struct position at, const struct redis_reply *reply);

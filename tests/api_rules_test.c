@@ -412,6 +412,15 @@ static bool issued(const char *campaign, const char *user)
     return answer.status == 201;
 }
 
+/* Every committer has its connection back, not only the one that was asked last. */
+static bool ready(void)
+{
+    struct http_answer answer;
+    struct http_call call = {.method = "GET", .path = "/readyz"};
+    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
+    return answer.status == 200;
+}
+
 static void a_frozen_store_is_refused_in_time_and_recovers(void **state)
 {
     (void)state;
@@ -424,6 +433,7 @@ static void a_frozen_store_is_refused_in_time_and_recovers(void **state)
     stack_signal(stack, "postgresql", SIGCONT);
     store_signal_backends(stack, "firstcome command", SIGCONT);
     WAIT_UNTIL(issued(id, "bob"), 10000);
+    WAIT_UNTIL(ready(), 10000);
 }
 
 static void a_crashed_store_is_refused_in_time_and_recovers(void **state)
@@ -438,20 +448,13 @@ static void a_crashed_store_is_refused_in_time_and_recovers(void **state)
     expect_honest_refusal(id, "ann");
     stack_restart_servers(stack);
     WAIT_UNTIL(issued(id, "ann"), 10000);
+    WAIT_UNTIL(ready(), 10000);
     char sql[256];
     snprintf(sql, sizeof sql, "SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = 6", id);
     int64_t in_log = store_number(stack, sql);
     snprintf(sql, sizeof sql, "SELECT issued FROM campaign WHERE id = '%s'", id);
     assert_int_equal(store_number(stack, sql), in_log);
     assert_true(in_log >= 2);
-}
-
-static bool ready(void)
-{
-    struct http_answer answer;
-    struct http_call call = {.method = "GET", .path = "/readyz"};
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    return answer.status == 200;
 }
 
 /* I3 is only as good as the server's COMMIT. */

@@ -13,7 +13,8 @@ enum { HOLDERS = 150, ANSWER_MS = 2000 };
 
 static struct stack *stack;
 static struct api_client api;
-static char big[64]; /* a campaign with HOLDERS coupons */
+static char big[64];              /* a campaign with HOLDERS coupons */
+static size_t coupons_everywhere; /* of the user of that name */
 
 static void create(const char *id, const char *more)
 {
@@ -46,6 +47,7 @@ static void fill_slices(void)
         create(id,
                i % 2 ? ",\"per_user_limit\":3,\"tags\":[\"all\",\"odd\"]" : ",\"tags\":[\"all\",\"even\"]");
         issue(id, "everywhere");
+        coupons_everywhere += i % 2 ? 2 : 1;
         if (i % 2) {
             issue(id, "everywhere");
             issue(id, "sometimes");
@@ -114,9 +116,17 @@ static void record_all(struct reads *reads)
     reads_record(reads, "/v1/campaigns/big/users/holder-77");
     reads_record(reads, "/v1/campaigns/all-1/users/everywhere");
     reads_record(reads, "/v1/campaigns/paused/users/%ED%95%9C%EA%B5%AD%20%EC%82%AC%EC%9A%A9%EC%9E%90");
-    reads_record_any(reads, "/v1/campaigns/big/users/everywhere");
-    reads_record_any(reads, "/v1/users/everywhere/coupons?limit=100");
-    reads_record_any(reads, "/v1/users/nobody/coupons");
+    reads_record(reads, "/v1/campaigns/big/users/everywhere");
+    reads_record(reads, "/v1/users/everywhere/coupons?limit=100");
+    assert_int_equal(reads_record_pages(reads, "/v1/users/everywhere/coupons?limit=1"), coupons_everywhere);
+    assert_int_equal(reads_record_pages(reads, "/v1/users/everywhere/coupons?limit=7"), coupons_everywhere);
+    assert_int_equal(reads_record_pages(reads, "/v1/users/everywhere/coupons?status=issued&limit=5"),
+                     coupons_everywhere);
+    assert_int_equal(reads_record_pages(reads, "/v1/users/everywhere/coupons?status=revoked"), 0);
+    assert_int_equal(reads_record_pages(reads, "/v1/users/holder-3/coupons?limit=1"), 1);
+    reads_record(reads, "/v1/users/%ED%95%9C%EA%B5%AD%20%EC%82%AC%EC%9A%A9%EC%9E%90/coupons");
+    reads_record(reads, "/v1/users/nobody/coupons");
+    reads_record(reads, "/v1/campaigns/nobody/users/everywhere");
     reads_record(reads, "/v1/rankings/campaigns");
     reads_record(reads, "/v1/rankings/campaigns?by=issued&window=all&limit=3");
     reads_record(reads, "/v1/rankings/campaigns?tag=odd&limit=100");

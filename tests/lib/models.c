@@ -307,7 +307,7 @@ static void collect_keys(struct models *models, struct lines *keys)
 static void send_read(struct models *models, const char *key)
 {
     const char *rest = strstr(key, "}:");
-    if (!rest)
+    if (!rest || strncmp(rest, "}:u", 3) == 0)
         send_words(models, (const char *[]){"GET", key, NULL});
     else if (strcmp(rest, "}:cs") == 0 || strncmp(rest, "}:r:", 4) == 0)
         send_words(models, (const char *[]){"ZRANGE", key, "0", "-1", "WITHSCORES", NULL});
@@ -319,7 +319,7 @@ static bool compared(const char *key, struct span field)
 {
     size_t len = strlen(key);
     bool checkpoint = len > 3 && strcmp(key + len - 3, ":cp") == 0;
-    return !checkpoint || !(span_is(field, "epoch") || span_is(field, "seen"));
+    return !checkpoint || !(span_is(field, "epoch") || span_is(field, "seen") || span_is(field, "life"));
 }
 
 static void add_content(struct lines *lines, const char *key, const struct redis_reply *reply)
@@ -327,7 +327,8 @@ static void add_content(struct lines *lines, const char *key, const struct redis
     struct buf text;
     buf_init(&text, 64 * 1024);
     if (redis_text(reply).ptr) {
-        buf_printf(&text, "%s = %.*s", key, SPAN_ARG(redis_text(reply)));
+        buf_printf(&text, "%s = ", key);
+        hex_encode(&text, redis_text(reply).ptr, redis_text(reply).len);
         add_line(lines, &text);
     }
     for (size_t i = 0; i + 1 < redis_length(reply); i += 2) {

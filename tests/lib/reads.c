@@ -71,7 +71,7 @@ bool reads_is_from(const struct http_answer *answer, const char *source)
     return status.ptr && memmem(status.ptr, status.len, source, strlen(source)) != NULL;
 }
 
-static struct read_record *add_record(struct reads *reads, const char *path, const struct http_answer *answer)
+static void add_record(struct reads *reads, const char *path, const struct http_answer *answer)
 {
     assert_true(reads->count < READS_MAX);
     if (answer->status != 200)
@@ -81,14 +81,6 @@ static struct read_record *add_record(struct reads *reads, const char *path, con
     record->body = mem_alloc(answer->body.len + 1);
     memcpy(record->body, answer->body.ptr, answer->body.len);
     record->body[answer->body.len] = '\0';
-    record->from_redis_possible = reads_is_from(answer, "redis");
-    return record;
-}
-
-void reads_record_any(struct reads *reads, const char *path)
-{
-    struct http_answer answer = reads_get(reads->api, path);
-    add_record(reads, path, &answer);
 }
 
 void reads_record(struct reads *reads, const char *path)
@@ -130,7 +122,7 @@ int64_t reads_compare(struct reads *reads, const char *source, int64_t bound_ms)
         if (answer.status != 200 || !span_is(answer.body, record->body))
             fail_msg("%s: %d\n%.*s\nwas\n%s", record->path, answer.status, SPAN_ARG(answer.body),
                      record->body);
-        if (source && !reads_is_from(&answer, record->from_redis_possible ? source : "postgres"))
+        if (source && !reads_is_from(&answer, source))
             fail_msg("%s is not from %s: %.*s", record->path, source,
                      SPAN_ARG(http_answer_header(&answer, "Cache-Status")));
         if (took_us > bound_ms * US_PER_MS)

@@ -15,7 +15,6 @@ struct reads {
     struct read_record {
         char path[384];
         char *body;
-        bool from_redis_possible; /* false: Redis cannot prove it, PostgreSQL answers always */
     } records[READS_MAX];
 };
 
@@ -29,8 +28,6 @@ bool reads_is_from(const struct http_answer *answer, const char *source); /* by 
 
 /* Reads the path until Redis answers it (within a bound), and records it. */
 void reads_record(struct reads *reads, const char *path);
-/* Records whatever answers. */
-void reads_record_any(struct reads *reads, const char *path);
 /* The same for a list and all its pages; returns how many items there were. `path` has at least one
  * parameter. */
 size_t reads_record_pages(struct reads *reads, const char *path);
