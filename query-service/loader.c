@@ -227,11 +227,14 @@ struct loader *loader_create(const struct loader_options *options, char *reason,
     return NULL;
 }
 
-/* In the order of the way: what the model stage passes on still has to find the store stage. */
+/* Stopped in the order of the way, because what the model stage passes on still has to find the store stage;
+ * freed only when both stand still, because each tick shows the length of both. */
 void loader_destroy(struct loader *loader)
 {
     if (!loader)
         return;
+    stage_stop(loader->model_stage);
+    stage_stop(loader->store_stage);
     stage_destroy(loader->model_stage);
     stage_destroy(loader->store_stage);
     destroy_readers(loader);

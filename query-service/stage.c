@@ -141,7 +141,7 @@ void stage_start(struct stage *stage)
     }
 }
 
-void stage_destroy(struct stage *stage)
+void stage_stop(struct stage *stage)
 {
     if (!stage)
         return;
@@ -151,7 +151,15 @@ void stage_destroy(struct stage *stage)
     pthread_mutex_unlock(&stage->lock);
     for (unsigned i = 0; stage->started && i < stage->options.threads; i++)
         pthread_join(stage->threads[i], NULL);
+    stage->started = false;
     CHECK(stage->count == 0);
+}
+
+void stage_destroy(struct stage *stage)
+{
+    if (!stage)
+        return;
+    stage_stop(stage);
     pthread_cond_destroy(&stage->wake);
     pthread_mutex_destroy(&stage->lock);
     mem_free(stage);

@@ -33,8 +33,10 @@ struct stage_options {
 
 struct stage *stage_create(const struct stage_options *options);
 void stage_start(struct stage *stage); /* starts the threads; once, before anything is submitted */
-/* Works off what is queued and parked, then ends the threads. Nobody may submit any more. Accepts NULL. */
-void stage_destroy(struct stage *stage);
+/* Works off what is queued and parked, then ends the threads. Nobody may submit any more. Accepts NULL; twice
+ * is once. */
+void stage_stop(struct stage *stage);
+void stage_destroy(struct stage *stage); /* stops it first; accepts NULL */
 
 /* Queues an item; false when the queue is full, the item is then still the caller's. From any thread. */
 bool stage_submit(struct stage *stage, struct stage_item *item);
