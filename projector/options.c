@@ -10,7 +10,8 @@ enum { EXIT_BAD_USAGE = 64 };
 static const struct config_option store_table[] = {
     {"database-url", CONFIG_STRING, AT(database_url), NULL, 1, 4096, "",
      "event store, postgresql://...; several hosts allowed"},
-    {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 4096, "", "read models, redis://... or unix://..."},
+    {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 4096, "",
+     "read models, redis://..., unix://... or redis+sentinel://..."},
     {.name = NULL},
 };
 
