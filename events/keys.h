@@ -31,6 +31,7 @@ struct model {
 };
 
 void key_live(struct buf *out);
+void key_generations(struct buf *out);
 void key_checkpoint(struct buf *out, struct model model);
 void key_campaign(struct buf *out, struct model model, struct span campaign_id);
 void key_campaigns(struct buf *out, struct model model);

@@ -4,15 +4,17 @@
 
 #include "common/service.h"
 #include "projector/follower.h"
+#include "projector/rebuild.h"
 
-enum command { COMMAND_RUN, COMMAND_STATUS };
+enum command { COMMAND_RUN, COMMAND_STATUS, COMMAND_REBUILD };
 
 struct options {
     struct service_options service; /* first: common tables point into it. Of `run` only */
     const char *database_url, *redis_url;
     const char *bus_url;              /* of `run` only */
     struct follower_options follower; /* of `run` only */
-    bool json;                        /* of `status` only */
+    bool json;                        /* of `status` and `rebuild` */
+    struct rebuild_options rebuild;   /* of `rebuild` only; without what other members say */
 };
 
 /* Reads the command line and the environment; exits on --help and on what it does not understand. */
