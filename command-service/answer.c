@@ -21,12 +21,17 @@ static void log_traced(const struct command *command, const char *outcome)
     buf_deinit(&trace);
 }
 
-void answer_problem(struct command *command, const struct problem *problem, int64_t retry_after_ms)
+void answer_detail(struct command *command, const struct problem_detail *detail)
 {
     struct http_request *request = command->request;
-    log_traced(command, problem->code);
+    log_traced(command, detail->problem->code);
     command->request = NULL;
-    http_problem(request, &(struct problem_detail){.problem = problem, .retry_after_ms = retry_after_ms});
+    http_problem(request, detail);
+}
+
+void answer_problem(struct command *command, const struct problem *problem, int64_t retry_after_ms)
+{
+    answer_detail(command, &(struct problem_detail){.problem = problem, .retry_after_ms = retry_after_ms});
 }
 
 static void add_token(struct http_request *request, struct position at)

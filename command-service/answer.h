@@ -8,5 +8,7 @@
  * NULL. */
 void answer_verdict(struct command *command, const struct verdict *verdict,
                     const uint8_t code_key[CRYPTO_KEY_BYTES]);
+/* Answers with one occurrence of a problem. */
+void answer_detail(struct command *command, const struct problem_detail *detail);
 /* Answers with a problem; retry_after_ms 0 for none. */
 void answer_problem(struct command *command, const struct problem *problem, int64_t retry_after_ms);

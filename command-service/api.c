@@ -4,11 +4,13 @@
 
 #include "command-service/answer.h"
 #include "command-service/api_campaign.h"
+#include "command-service/api_control.h"
 #include "common/clock.h"
 #include "events/problems.h"
 
 enum {
     IDEMPOTENCY_KEY_MAX = 255,
+    KEY_MADE_UP_BYTES = 32,
     BATCH_BODY_MAX = 1024 * 1024,
     HASHED_TEXT_MAX = 64 * 1024 + ISSUE_MANY_MAX * (USER_ID_MAX + 1),
 };
@@ -61,6 +63,11 @@ static void fingerprint(struct command *command)
         buf_append_char(&payload, ' ');
         event_encode(&event, &payload);
     }
+    if (command_is_control(command->kind)) {
+        buf_append_span(&payload, command->name);
+        buf_append_char(&payload, ' '); /* names have none */
+        buf_append_span(&payload, command->value);
+    }
     CHECK(!payload.overflow);
     crypto_hash(NULL, buf_span(&payload), command->fingerprint, sizeof command->fingerprint);
     buf_deinit(&payload);
@@ -72,11 +79,18 @@ static void fingerprint(struct command *command)
 static void name_request(struct command *command, struct span idempotency_key)
 {
     struct span actor = command->actor;
-    struct span target = command->kind == COMMAND_CREATE ? SPAN("") : command->campaign_id;
+    struct span target = command->kind == COMMAND_CREATE     ? SPAN("")
+                         : command_is_control(command->kind) ? command->name
+                                                             : command->campaign_id;
     hash_texts(actor, idempotency_key, command->id.key_hash, sizeof command->id.key_hash);
     hash_texts(span_of(command_name(command->kind)), target, command->id.operation,
                sizeof command->id.operation);
     fingerprint(command);
+    if (command_is_control(command->kind)) {
+        command->campaign_id = CONTROL_STREAM;
+        command->slice = command->request_slice = CONTROL_SLICE;
+        return;
+    }
     if (!command->campaign_id.ptr) {
         struct buf id;
         buf_init(&id, CAMPAIGN_ID_MAX);
@@ -107,16 +121,32 @@ static void refuse_offer(struct command *command, enum inbox_verdict verdict, in
     command_destroy(command);
 }
 
-/* Names the command, stamps it and hands it to its committer. Consumes the command. */
-static void submit(struct api *api, struct command *command)
+/* The request's Idempotency-Key. A PUT does the same each time anyway, so it may come without one, and then
+ * is a request unlike any other. NULL, or what is wrong with it. */
+static const struct problem *read_key(struct command *command, struct span *ret)
+{
+    *ret = http_header(command->request, "Idempotency-Key");
+    if (!ret->ptr && command->kind == COMMAND_SET) {
+        char *made_up = arena_alloc(&command->arena, KEY_MADE_UP_BYTES);
+        crypto_random(made_up, KEY_MADE_UP_BYTES);
+        *ret = (struct span){made_up, KEY_MADE_UP_BYTES};
+        return NULL;
+    }
+    if (!ret->ptr)
+        return &problem_idempotency_key_missing;
+    bool twice = http_header_nth(command->request, "Idempotency-Key", 1).ptr != NULL;
+    return twice || !idempotency_key_read(ret) ? &problem_idempotency_key_invalid : NULL;
+}
+
+void api_submit(struct api *api, struct command *command)
 {
     struct http_request *request = command->request;
-    struct span key = http_header(request, "Idempotency-Key");
+    struct span key;
     int64_t wait_ms;
-    bool twice = http_header_nth(request, "Idempotency-Key", 1).ptr != NULL;
-    if (!key.ptr || twice || !idempotency_key_read(&key)) {
-        answer_problem(command, key.ptr ? &problem_idempotency_key_invalid : &problem_idempotency_key_missing,
-                       0);
+    const struct problem *wrong = read_key(command, &key);
+    if (wrong)
+        answer_problem(command, wrong, 0);
+    if (wrong || !gate_admit(&api->gate, command)) {
         command_destroy(command);
         return;
     }
@@ -132,7 +162,7 @@ static void submit(struct api *api, struct command *command)
         refuse_offer(command, verdict, wait_ms);
 }
 
-static void refuse_body(struct command *command, const struct json_fault *fault)
+void api_refuse(struct command *command, const struct json_fault *fault)
 {
     struct http_request *request = command->request;
     command->request = NULL;
@@ -140,9 +170,7 @@ static void refuse_body(struct command *command, const struct json_fault *fault)
     command_destroy(command);
 }
 
-/* Parses the body into command->doc; an empty body counts as {} where `empty` allows it. */
-enum empty_body { EMPTY_IS_OBJECT, EMPTY_IS_MALFORMED };
-static bool parse_body(struct command *command, enum empty_body empty, struct json_fault *fault)
+bool api_parse_body(struct command *command, enum empty_body empty, struct json_fault *fault)
 {
     struct span body = http_body(command->request);
     if (body.len == 0 && empty == EMPTY_IS_OBJECT)
@@ -166,11 +194,11 @@ static void post_campaign(struct http_request *request, void *context)
 {
     struct command *command = command_create(COMMAND_CREATE, request);
     struct json_fault fault;
-    if (parse_body(command, EMPTY_IS_MALFORMED, &fault) &&
+    if (api_parse_body(command, EMPTY_IS_MALFORMED, &fault) &&
         campaign_body_read(command, json_root(command->doc), &fault))
-        submit(context, command);
+        api_submit(context, command);
     else
-        refuse_body(command, &fault);
+        api_refuse(command, &fault);
 }
 
 static void post_state(struct http_request *request, struct api *api, enum command_kind kind)
@@ -178,11 +206,11 @@ static void post_state(struct http_request *request, struct api *api, enum comma
     struct command *command = command_create(kind, request);
     struct json_object_reader nothing = {.fields = NULL, .count = 0, .at = ""};
     struct json_fault fault;
-    if (path_campaign(command, &fault) && parse_body(command, EMPTY_IS_OBJECT, &fault) &&
+    if (path_campaign(command, &fault) && api_parse_body(command, EMPTY_IS_OBJECT, &fault) &&
         json_read_object(json_root(command->doc), &nothing, command, &fault))
-        submit(api, command);
+        api_submit(api, command);
     else
-        refuse_body(command, &fault);
+        api_refuse(command, &fault);
 }
 
 static void post_pause(struct http_request *request, void *context)
@@ -208,11 +236,11 @@ static void post_release(struct http_request *request, void *context)
     struct json_object_reader reader = {fields, COUNT_OF(fields), ""};
     struct command *command = command_create(COMMAND_RELEASE, request);
     struct json_fault fault;
-    if (path_campaign(command, &fault) && parse_body(command, EMPTY_IS_MALFORMED, &fault) &&
+    if (path_campaign(command, &fault) && api_parse_body(command, EMPTY_IS_MALFORMED, &fault) &&
         json_read_object(json_root(command->doc), &reader, command, &fault))
-        submit(context, command);
+        api_submit(context, command);
     else
-        refuse_body(command, &fault);
+        api_refuse(command, &fault);
 }
 
 static bool read_user(struct command *command, struct json_fault *fault)
@@ -233,11 +261,11 @@ static void post_coupon(struct http_request *request, void *context)
 {
     struct command *command = command_create(COMMAND_ISSUE, request);
     struct json_fault fault;
-    if (path_campaign(command, &fault) && parse_body(command, EMPTY_IS_MALFORMED, &fault) &&
+    if (path_campaign(command, &fault) && api_parse_body(command, EMPTY_IS_MALFORMED, &fault) &&
         read_user(command, &fault))
-        submit(context, command);
+        api_submit(context, command);
     else
-        refuse_body(command, &fault);
+        api_refuse(command, &fault);
 }
 
 static bool read_users(struct command *command, struct json_fault *fault)
@@ -268,11 +296,11 @@ static void post_coupons(struct http_request *request, void *context)
 {
     struct command *command = command_create(COMMAND_ISSUE_MANY, request);
     struct json_fault fault;
-    if (path_campaign(command, &fault) && parse_body(command, EMPTY_IS_MALFORMED, &fault) &&
+    if (path_campaign(command, &fault) && api_parse_body(command, EMPTY_IS_MALFORMED, &fault) &&
         read_users(command, &fault))
-        submit(context, command);
+        api_submit(context, command);
     else
-        refuse_body(command, &fault);
+        api_refuse(command, &fault);
 }
 
 const struct http_route api_routes[] = {
@@ -283,5 +311,9 @@ const struct http_route api_routes[] = {
     {HTTP_POST, "/v1/campaigns/{id}/release", AUTH_ADMIN, 0, post_release},
     {HTTP_POST, "/v1/campaigns/{id}/coupons", AUTH_ISSUE | AUTH_ADMIN, 0, post_coupon},
     {HTTP_POST, "/v1/campaigns/{id}/coupons/batch", AUTH_ISSUE | AUTH_ADMIN, BATCH_BODY_MAX, post_coupons},
+    {HTTP_GET, "/v1/settings", AUTH_ADMIN, 0, api_get_settings},
+    {HTTP_PUT, "/v1/settings/{name}", AUTH_ADMIN, 0, api_put_setting},
+    {HTTP_POST, "/v1/issuers/{key-name}/suspend", AUTH_ADMIN, 0, api_post_suspend},
+    {HTTP_POST, "/v1/issuers/{key-name}/resume", AUTH_ADMIN, 0, api_post_resume_issuer},
 };
 const size_t api_routes_count = COUNT_OF(api_routes);

@@ -17,6 +17,9 @@ enum command_kind {
     COMMAND_RELEASE,
     COMMAND_ISSUE,
     COMMAND_ISSUE_MANY, /* always the only command of its batch */
+    COMMAND_SET,
+    COMMAND_SUSPEND,
+    COMMAND_RESUME_ISSUER,
 };
 
 enum { REQUEST_KEY_BYTES = 16, FINGERPRINT_BYTES = 16, ISSUE_MANY_MAX = 10000 };
@@ -40,6 +43,8 @@ struct command {
     const struct span *user_ids;        /* ISSUE_MANY: who, in order; in the arena */
     size_t users_count;                 /* 1..ISSUE_MANY_MAX */
     int64_t quantity;                   /* RELEASE */
+    struct span name;                   /* SET: of the setting; SUSPEND, RESUME_ISSUER: of the API key */
+    struct span value;                  /* SET: as text; empty: the profile's again */
     struct campaign_created definition; /* CREATE */
     struct span actor;                  /* name of the API key */
     uint8_t trace_bytes[TRACE_BYTES];
@@ -56,6 +61,8 @@ struct command {
 
 /* "issue": in logs and in the hash that names a request, so never changed. */
 const char *command_name(enum command_kind kind);
+/* Whether it is about the service itself (settings, kill switches) instead of a campaign. */
+bool command_is_control(enum command_kind kind);
 struct command *command_create(enum command_kind kind, struct http_request *request);
 void command_destroy(struct command *command); /* accepts NULL; the request must have been answered */
 

@@ -205,6 +205,23 @@ static void count_verdict(const struct command *command, const struct verdict *v
         metric_add(metrics.issued, verdict->results[i].refusal == NULL);
 }
 
+/* A decision about the service itself holds here before anybody hears that it was taken. */
+static void note_control(const struct committer *self, const struct command *command,
+                         const struct verdict *verdict)
+{
+    struct control_row row = {.kind = CONTROL_ISSUER, .name = command->name, .value = SPAN("")};
+    if (!command_is_control(command->kind) || verdict->refusal || verdict->replayed)
+        return;
+    row.position = verdict->token.position;
+    if (command->kind == COMMAND_SUSPEND)
+        row.value = SPAN("suspended");
+    if (command->kind == COMMAND_SET) {
+        row.kind = CONTROL_SETTING;
+        row.value = command->value;
+    }
+    control_note(self->options->control, &row);
+}
+
 /* Everything is durable: the one place where success is answered (I3). */
 static void answer_all(struct committer *self)
 {
@@ -213,6 +230,7 @@ static void answer_all(struct committer *self)
         struct command *command = batch->commands[i];
         count_verdict(command, &batch->verdicts[i]);
         inbox_done(self->inbox, command);
+        note_control(self, command, &batch->verdicts[i]);
         answer_verdict(command, &batch->verdicts[i], self->options->code_key);
     }
     /* Not before: a verdict may borrow from another command of the batch, as a coupon's code prefix from the
@@ -297,8 +315,20 @@ static void look_after_idle_connection(struct committer *self)
                  store_error(self->store));
 }
 
+/* The setting narrows what the option allows. */
+static void bound_queue(struct committer *self)
+{
+    const struct settings *settings = &control_now(self->options->control)->settings;
+    size_t queue_max = self->options->queue_max;
+    int64_t set = settings_get(settings, SETTING_queue_max);
+    if (set > 0 && (size_t)set < queue_max)
+        queue_max = (size_t)set;
+    inbox_set_queue_max(self->inbox, queue_max);
+}
+
 static void turn(struct committer *self)
 {
+    bound_queue(self);
     size_t count_max = self->one_by_one > 0 ? 1 : self->options->batch_max;
     struct command *list = inbox_take(self->inbox, count_max, clock_deadline_us(IDLE_WAIT_MS));
     if (self->one_by_one > 0)

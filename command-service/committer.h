@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "command-service/control.h"
 #include "command-service/inbox.h"
 #include "common/bus.h"
 #include "common/crypto.h"
@@ -15,6 +16,7 @@ struct committer_options {
     const char *database_url;
     uint8_t code_key[CRYPTO_KEY_BYTES];
     struct bus_publisher *bus; /* borrowed; NULL: no hints */
+    struct control *control;   /* borrowed */
     size_t count;              /* 1..SLICE_COUNT */
     size_t batch_max;          /* 1..BATCH_MAX */
     size_t queue_max;          /* per slice */

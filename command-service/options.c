@@ -13,6 +13,8 @@ static const struct config_option table[] = {
      "file with the 64 hex digits that coupon codes are derived with"},
     {"bus-url", CONFIG_STRING, AT(bus_url), "", 0, 1024, "",
      "who is told about new events, nng URLs separated by commas; empty: nobody"},
+    {"disk-path", CONFIG_STRING, AT(disk_path), "", 0, 4096, "",
+     "directory on the event store's disk, to refuse writes before it is full; empty: no guard"},
     {"committers", CONFIG_INT, AT(committers), "4", 1, SLICE_COUNT, "threads",
      "committers, each with one connection and its share of the 16 slices"},
     {"batch-max", CONFIG_INT, AT(batch_max), "512", 1, BATCH_MAX, "commands",
