@@ -8,18 +8,17 @@
 
 enum { HYSTERESIS_POINTS = 1 };
 
-static int64_t used_percent(uint64_t total, uint64_t available)
+static int64_t used_percent(uint64_t used, uint64_t available)
 {
-    if (total == 0)
-        return 0;
-    uint64_t used = available < total ? total - available : 0;
-    return (int64_t)((unsigned __int128)used * 100 / total);
+    __extension__ typedef unsigned __int128 wide; /* or 2^58 blocks would not fit */
+    wide total = (wide)used + available;
+    return total == 0 ? 0 : (int64_t)((wide)used * 100 / total);
 }
 
 int64_t disk_percent(const struct disk_room *room)
 {
-    int64_t blocks = used_percent(room->blocks, room->blocks_available);
-    int64_t inodes = used_percent(room->inodes, room->inodes_available);
+    int64_t blocks = used_percent(room->blocks_used, room->blocks_available);
+    int64_t inodes = used_percent(room->inodes_used, room->inodes_available);
     return blocks > inodes ? blocks : inodes;
 }
 
@@ -29,9 +28,9 @@ bool disk_used_percent(const char *path, int64_t *ret_percent)
     if (statvfs(path, &found) != 0)
         return false;
     *ret_percent = disk_percent(&(struct disk_room){
-        .blocks = found.f_blocks,
+        .blocks_used = found.f_blocks - found.f_bfree,
         .blocks_available = found.f_bavail,
-        .inodes = found.f_files,
+        .inodes_used = found.f_files - found.f_ffree,
         .inodes_available = found.f_favail,
     });
     return true;

@@ -20,11 +20,12 @@ struct disk_thresholds {
     int64_t warn, refuse_new, refuse_writes;
 };
 
-/* How full, in whole percent rounded down, for a process that is not root: the blocks that are kept for root
- * count as used. Inodes count as well where there is a fixed number of them, because running out of either
- * ends the same way. total 0: the file system does not say, which counts as empty. */
+/* How full, in whole percent rounded down: what is used, of what is used or available to a process that is
+ * not root (as df counts, which rounds up). Inodes count as well as blocks, because running out of either
+ * ends the same way. Nothing used and nothing available: the file system does not say, which counts as empty.
+ */
 struct disk_room {
-    uint64_t blocks, blocks_available, inodes, inodes_available;
+    uint64_t blocks_used, blocks_available, inodes_used, inodes_available;
 };
 int64_t disk_percent(const struct disk_room *room);
 

@@ -59,15 +59,9 @@ static void percentages(void **state)
         struct disk_room room;
         int64_t percent;
     } cases[] = {
-        {{0, 0, 0, 0}, 0},
-        {{1000, 1000, 0, 0}, 0},
-        {{1000, 101, 0, 0}, 89},
-        {{1000, 100, 0, 0}, 90},
-        {{1000, 0, 0, 0}, 100},
-        {{1000, 2000, 0, 0}, 0}, /* nonsense from a network file system is not a full disk */
-        {{1000, 900, 1000, 50}, 95},
-        {{1000, 50, 1000, 900}, 95},
-        {{UINT64_MAX, UINT64_MAX / 4, 0, 0}, 75},
+        {{0, 0, 0, 0}, 0},         {{0, 1000, 0, 0}, 0},      {{899, 101, 0, 0}, 89},
+        {{900, 100, 0, 0}, 90},    {{899, 0, 0, 0}, 100}, /* the rest is kept for root */
+        {{100, 900, 950, 50}, 95}, {{950, 50, 100, 900}, 95}, {{UINT64_MAX, UINT64_MAX, 0, 0}, 50},
     };
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++)
