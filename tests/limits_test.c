@@ -462,7 +462,7 @@ static void a_disk_fills_up(void **state)
     expect_disk(campaign, 503, 201);
     fill_disk(88);
     expect_disk(campaign, 201, 201);
-    assert_int_equal(steer_refusals(&first, "disk_create"), 6);
+    assert_int_equal(steer_refusals(&first, "disk_create"), 5);
     assert_int_equal(steer_refusals(&first, "disk_write"), 4);
 }
 
