@@ -41,6 +41,7 @@ struct control {
     enum disk_verdict disk;
     int64_t disk_percent;
     int64_t retry_ms; /* until the next look after a failed one */
+    bool again;       /* the last look was overtaken by a note */
 };
 
 static struct {
@@ -135,12 +136,13 @@ static void look(struct control *control)
 {
     struct control_state state;
     control_state_init(&state);
+    uint64_t begun = control_board_begin(&control->board);
     bool read = read_table(control, &state);
     const struct control_state *held = control_board_read(&control->board);
     look_at_disk(control, read ? &state.settings : &held->settings);
     state.disk = control->disk;
     state.disk_percent = control->disk_percent;
-    control_board_publish(&control->board, &state);
+    control->again = !control_board_publish(&control->board, &state, begun);
     if (read) {
         service_part_set(control->ready, true);
         control->retry_ms = RETRY_MIN_MS;
@@ -158,7 +160,9 @@ static void look(struct control *control)
 /* Until the next look; true when there is none. With jitter, so that many services do not look at once. */
 static bool await_next(struct control *control)
 {
-    int64_t pause_ms = pg_connected(control->pg) ? LOOK_MS : control->retry_ms;
+    int64_t pause_ms = !pg_connected(control->pg) ? control->retry_ms
+                       : control->again           ? RETRY_MIN_MS
+                                                  : LOOK_MS;
     int64_t until_us = clock_deadline_us(pause_ms / 2 + crypto_random_below((uint32_t)pause_ms / 2 + 1));
     struct timespec until = {.tv_sec = until_us / US_PER_S, .tv_nsec = until_us % US_PER_S * 1000};
     pthread_mutex_lock(&control->lock);

@@ -59,6 +59,7 @@ static void changed_locked(struct control_board *board)
 void control_board_init(struct control_board *board)
 {
     CHECK(pthread_mutex_init(&board->lock, NULL) == 0);
+    board->notes = 0;
     control_state_init(&board->state);
     changed_locked(board);
 }
@@ -68,11 +69,20 @@ void control_board_deinit(struct control_board *board)
     pthread_mutex_destroy(&board->lock);
 }
 
-void control_board_publish(struct control_board *board, const struct control_state *reading)
+uint64_t control_board_begin(struct control_board *board)
+{
+    pthread_mutex_lock(&board->lock);
+    uint64_t begun = board->notes;
+    pthread_mutex_unlock(&board->lock);
+    return begun;
+}
+
+bool control_board_publish(struct control_board *board, const struct control_state *reading, uint64_t begun)
 {
     pthread_mutex_lock(&board->lock);
     struct control_state next = board->state;
-    if (reading->known && reading->position >= board->state.position)
+    bool current = board->notes == begun;
+    if (reading->known && current)
         next = *reading;
     next.disk = reading->disk;
     next.disk_percent = reading->disk_percent;
@@ -82,12 +92,14 @@ void control_board_publish(struct control_board *board, const struct control_sta
         changed_locked(board);
     }
     pthread_mutex_unlock(&board->lock);
+    return current;
 }
 
 void control_board_note(struct control_board *board, const struct control_row *row,
                         const struct keyring *keyring)
 {
     pthread_mutex_lock(&board->lock);
+    board->notes++;
     if (row->position > board->state.position && control_state_apply(&board->state, row, keyring))
         changed_locked(board);
     pthread_mutex_unlock(&board->lock);

@@ -15,7 +15,7 @@ enum control_kind { CONTROL_SETTING = 1, CONTROL_ISSUER = 2 };
 
 struct control_state {
     bool known;       /* the table was read at least once; before, nobody knows who is suspended */
-    int64_t position; /* of the last control event this includes */
+    int64_t position; /* of the last control event that is in here */
     struct settings settings;
     uint64_t suspended[AUTH_KEYS_MAX / 64]; /* a bit for each api_key.index */
     enum disk_verdict disk;
@@ -44,15 +44,20 @@ size_t control_suspended_count(const struct control_state *state);
 struct control_board {
     pthread_mutex_t lock;       /* guards state, and writing version */
     _Atomic uint64_t version;   /* unlike any that any board of this process ever had */
+    uint64_t notes;             /* how many were taken over */
     struct control_state state; /* the last that was published */
 };
 
 void control_board_init(struct control_board *board); /* with control_state_init's state */
 void control_board_deinit(struct control_board *board);
-/* Publishes what was read from the table and the disk, unless the board has control events that the reading
- * does not: it began before they were committed. The disk counts in any case. */
-void control_board_publish(struct control_board *board, const struct control_state *reading);
-/* Takes one committed row over at once, without waiting for the next reading. */
+/* A reading of the table begins; hand what this returns to control_board_publish. */
+uint64_t control_board_begin(struct control_board *board);
+/* Publishes what was read from the table (where it is known) and the disk. false: a row was noted since the
+ * reading began, which may not have seen it; only the disk was published, read again. */
+bool control_board_publish(struct control_board *board, const struct control_state *reading,
+                           uint64_t begun) MUST_USE;
+/* Takes one committed row over at once, without waiting for the next reading; not where a reading was there
+ * first. */
 void control_board_note(struct control_board *board, const struct control_row *row,
                         const struct keyring *keyring);
 /* What holds now: the calling thread's copy, which the thread's next call with any board may change. */

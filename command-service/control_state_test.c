@@ -87,7 +87,7 @@ static void what_a_newer_version_wrote_is_passed_over(void **state)
     assert_int_equal(settings_get(&control.settings, SETTING_queue_max), 0);
 }
 
-static void an_older_reading_takes_nothing_back(void **state)
+static void a_note_is_not_taken_back_by_an_older_reading(void **state)
 {
     struct control_board board;
     struct control_state reading;
@@ -97,19 +97,37 @@ static void an_older_reading_takes_nothing_back(void **state)
     control_state_init(&reading);
     reading.known = true;
     reading.position = 19;
-    control_board_publish(&board, &reading);
+    assert_true(control_board_publish(&board, &reading, control_board_begin(&board)));
     assert_true(control_board_read(&board)->known);
+    uint64_t begun = control_board_begin(&board);
     control_board_note(&board, &row, keyring);
     assert_true(suspended(control_board_read(&board), "key-7"));
-    reading.disk = DISK_WARN; /* began before the event of position 20 was committed */
-    control_board_publish(&board, &reading);
+    reading.disk = DISK_WARN; /* counts all the same */
+    assert_false(control_board_publish(&board, &reading, begun));
     assert_true(suspended(control_board_read(&board), "key-7"));
     assert_int_equal(control_board_read(&board)->disk, DISK_WARN);
-    reading.position = 21; /* and this one after somebody else had taken it back */
-    control_board_publish(&board, &reading);
+    control_board_deinit(&board);
+}
+
+/* Whatever was noted, the table has the last word. */
+static void a_newer_reading_wins(void **state)
+{
+    struct control_board board;
+    struct control_state reading;
+    const struct control_row row = {CONTROL_ISSUER, SPAN("key-7"), SPAN("suspended"), 20};
+    const struct control_row beyond = {CONTROL_ISSUER, SPAN("key-8"), SPAN("suspended"), 999};
+    (void)state;
+    control_board_init(&board);
+    control_state_init(&reading);
+    reading.known = true;
+    reading.position = 21;
+    assert_true(control_board_publish(&board, &reading, control_board_begin(&board)));
+    control_board_note(&board, &row, keyring); /* late: somebody took it back since */
     assert_false(suspended(control_board_read(&board), "key-7"));
-    control_board_note(&board, &row, keyring); /* late, and no longer news */
-    assert_false(suspended(control_board_read(&board), "key-7"));
+    control_board_note(&board, &beyond, keyring);
+    assert_true(suspended(control_board_read(&board), "key-8"));
+    assert_true(control_board_publish(&board, &reading, control_board_begin(&board)));
+    assert_false(suspended(control_board_read(&board), "key-8"));
     control_board_deinit(&board);
 }
 
@@ -122,10 +140,10 @@ static void a_failed_look_leaves_what_is_known(void **state)
     control_state_init(&reading);
     reading.known = true;
     assert_true(apply(&reading, CONTROL_SETTING, "profile", "incident", 5));
-    control_board_publish(&board, &reading);
+    assert_true(control_board_publish(&board, &reading, control_board_begin(&board)));
     control_state_init(&reading);
     reading.disk = DISK_REFUSE_WRITES;
-    control_board_publish(&board, &reading);
+    assert_true(control_board_publish(&board, &reading, control_board_begin(&board)));
     assert_true(control_board_read(&board)->known);
     assert_int_equal(control_board_read(&board)->settings.profile, PROFILE_INCIDENT);
     assert_int_equal(control_board_read(&board)->disk, DISK_REFUSE_WRITES);
@@ -187,7 +205,7 @@ static void readers_see_whole_states_in_order(void **state)
         snprintf(number, sizeof number, "%d", n);
         assert_true(apply(&reading, CONTROL_SETTING, "queue_max", number, n));
         assert_true(apply(&reading, CONTROL_SETTING, "rate_limit_per_key", number, n));
-        control_board_publish(&readers.board, &reading);
+        assert_true(control_board_publish(&readers.board, &reading, control_board_begin(&readers.board)));
     }
     for (size_t i = 0; i < COUNT_OF(threads); i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
@@ -201,7 +219,8 @@ int main(void)
         cmocka_unit_test(rows_become_state),
         cmocka_unit_test(issuers_are_suspended_each_for_itself),
         cmocka_unit_test(what_a_newer_version_wrote_is_passed_over),
-        cmocka_unit_test(an_older_reading_takes_nothing_back),
+        cmocka_unit_test(a_note_is_not_taken_back_by_an_older_reading),
+        cmocka_unit_test(a_newer_reading_wins),
         cmocka_unit_test(a_failed_look_leaves_what_is_known),
         cmocka_unit_test(boards_are_not_mixed_up),
         cmocka_unit_test(readers_see_whole_states_in_order),
