@@ -5,24 +5,17 @@
 
 #include "command-service/committer.h"
 #include "command-service/gate.h"
+#include "command-service/requests.h"
 
 struct api {
     struct committers *committers;
+    struct requests *requests;
     struct control *control;
     struct gate gate;
     int64_t request_deadline_ms;
+    int64_t accepted_deadline_ms; /* how long an accepted request may take */
 };
 
 /* Handlers get a struct api as context. */
 extern const struct http_route api_routes[];
 extern const size_t api_routes_count;
-
-/* --- What the files of the API share; a command belongs to one handler until it is handed on --- */
-
-enum empty_body { EMPTY_IS_OBJECT, EMPTY_IS_MALFORMED };
-/* Parses the body into command->doc; an empty body counts as {} where `empty` allows it. */
-bool api_parse_body(struct command *command, enum empty_body empty, struct json_fault *fault) MUST_USE;
-/* Answers with what was wrong and frees the command. */
-void api_refuse(struct command *command, const struct json_fault *fault);
-/* Names the command, stamps it and hands it to its committer, or answers why not. Consumes the command. */
-void api_submit(struct api *api, struct command *command);

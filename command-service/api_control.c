@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Settings and kill switches over HTTP. What they may be set to is said by events/settings.def. */
-#include "command-service/api_control.h"
+#include "command-service/api_internal.h"
 
-#include "command-service/answer.h"
-#include "command-service/api.h"
 #include "events/problems.h"
 
 /* --- Reading --- */
@@ -117,10 +115,10 @@ void api_put_setting(struct http_request *request, void *context)
     struct command *command = command_create(COMMAND_SET, request);
     struct json_fault fault;
     command->name = http_param(request, 0);
-    if (known_setting(command->name, &fault) && api_parse_body(command, EMPTY_IS_MALFORMED, &fault) &&
+    if (known_setting(command->name, &fault) && api_parse(command, EMPTY_IS_MALFORMED, &fault) &&
         json_read_object(json_root(command->doc), &reader, &value, &fault) &&
         read_value(command, value, &fault) && check_value(command, &fault))
-        api_submit(context, command);
+        submit(context, command, KEY_OPTIONAL);
     else
         api_refuse(command, &fault);
 }
@@ -144,14 +142,12 @@ static bool not_own_key(const struct command *command, struct json_fault *fault)
 
 static void post_issuer(struct http_request *request, struct api *api, enum command_kind kind)
 {
-    const struct json_object_reader nothing = {.fields = NULL, .count = 0, .at = ""};
     struct command *command = command_create(kind, request);
     struct json_fault fault;
     command->name = http_param(request, 0);
     if (known_issuer(api, command->name, &fault) && not_own_key(command, &fault) &&
-        api_parse_body(command, EMPTY_IS_OBJECT, &fault) &&
-        json_read_object(json_root(command->doc), &nothing, command, &fault))
-        api_submit(api, command);
+        api_read(command, NULL, 0, EMPTY_IS_OBJECT, &fault))
+        submit(api, command, KEY_REQUIRED);
     else
         api_refuse(command, &fault);
 }

@@ -95,7 +95,7 @@ enum gate_reason gate_judge(struct gate *gate, const struct control_state *state
     if (visit->class == GATE_CONTROL)
         return GATE_OPEN;
     enum gate_reason reason = judge_rates(gate, &state->settings, visit, now_us, ret_limit);
-    if (reason != GATE_OPEN)
+    if (reason != GATE_OPEN || visit->class == GATE_READ)
         return reason;
     if (state->disk >= DISK_REFUSE_WRITES)
         return GATE_DISK_WRITE;
@@ -175,8 +175,10 @@ static void answer_refusal(struct command *command, enum gate_reason reason, con
 
 static enum gate_class class_of(enum command_kind kind)
 {
-    if (command_is_control(kind))
+    if (command_subject(kind) == SUBJECT_CONTROL)
         return GATE_CONTROL;
+    if (kind == COMMAND_LOOKUP)
+        return GATE_READ;
     return kind == COMMAND_CREATE ? GATE_CREATE : GATE_WRITE;
 }
 

@@ -27,6 +27,7 @@ struct gate {
 enum gate_class {
     GATE_CREATE,  /* begins something new */
     GATE_WRITE,   /* goes on with what there is */
+    GATE_READ,    /* asks what became of a request: takes no disk, but a place in every queue */
     GATE_CONTROL, /* settings and kill switches */
 };
 

@@ -106,6 +106,8 @@ static void per_address(void **state)
     assert_int_equal(judge(&visit), GATE_OPEN);
     assert_int_equal(judge(&visit), GATE_OPEN);
     assert_int_equal(judge(&visit), GATE_ADDRESS_RATE);
+    visit.class = GATE_READ;
+    assert_int_equal(judge(&visit), GATE_ADDRESS_RATE);
     visit.address = ADDRESS(away);
     assert_int_equal(judge(&visit), GATE_OPEN);
 }
@@ -154,11 +156,11 @@ static void a_refused_user_uses_up_nothing_of_the_key(void **state)
 
 static void the_disk(void **state)
 {
-    static const enum gate_reason wanted[][3] = {
-        [DISK_OK] = {GATE_OPEN, GATE_OPEN, GATE_OPEN},
-        [DISK_WARN] = {GATE_OPEN, GATE_OPEN, GATE_OPEN},
-        [DISK_REFUSE_NEW] = {GATE_DISK_CREATE, GATE_OPEN, GATE_OPEN},
-        [DISK_REFUSE_WRITES] = {GATE_DISK_WRITE, GATE_DISK_WRITE, GATE_OPEN},
+    static const enum gate_reason wanted[][4] = {
+        [DISK_OK] = {GATE_OPEN, GATE_OPEN, GATE_OPEN, GATE_OPEN},
+        [DISK_WARN] = {GATE_OPEN, GATE_OPEN, GATE_OPEN, GATE_OPEN},
+        [DISK_REFUSE_NEW] = {GATE_DISK_CREATE, GATE_OPEN, GATE_OPEN, GATE_OPEN},
+        [DISK_REFUSE_WRITES] = {GATE_DISK_WRITE, GATE_DISK_WRITE, GATE_OPEN, GATE_OPEN},
     };
     (void)state;
     for (enum disk_verdict disk = DISK_OK; disk <= DISK_REFUSE_WRITES; disk++)

@@ -62,8 +62,10 @@ int main(int argc, char **argv)
     struct control *control = control_setup(&options);
     struct api api = {
         .committers = committers_setup(&options, bus, control),
+        .requests = requests_create((size_t)options.accepted_max),
         .control = control,
         .request_deadline_ms = options.request_deadline_ms,
+        .accepted_deadline_ms = options.accepted_deadline_ms,
     };
     gate_init(&api.gate, control);
     struct http_server *server = service_serve(&options.service, api_routes, api_routes_count, &api);
@@ -75,6 +77,7 @@ int main(int argc, char **argv)
     committers_stop(api.committers);
     http_server_destroy(server); /* until here, kept connections may still bring requests to the inboxes */
     committers_destroy(api.committers);
+    requests_destroy(api.requests);
     gate_deinit(&api.gate);
     control_stop(control);
     bus_publisher_destroy(bus);

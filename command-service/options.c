@@ -23,6 +23,10 @@ static const struct config_option table[] = {
      "most commands waiting per slice; beyond: 503 overloaded"},
     {"request-deadline-ms", CONFIG_INT, AT(request_deadline_ms), "2000", 500, 60000, "ms",
      "longest time from a request's headers to its answer"},
+    {"accepted-deadline-ms", CONFIG_INT, AT(accepted_deadline_ms), "30000", 500, 600000, "ms",
+     "longest time from an accepted request's headers to its outcome"},
+    {"accepted-max", CONFIG_INT, AT(accepted_max), "16384", 16, 1000000, "requests",
+     "accepted requests whose outcome is remembered"},
     {.name = NULL},
 };
 

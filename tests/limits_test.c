@@ -153,7 +153,6 @@ static void campaigns_per_key_and_day(void **state)
     api_expect(&answer, 201, NULL);
     answer = create(1);
     api_expect(&answer, 429, "quota-exceeded");
-    assert_true(http_answer_header(&answer, "Retry-After").ptr != NULL);
     put("campaigns_per_key_per_day", "null");
     answer = create(1);
     api_expect(&answer, 201, NULL);
@@ -210,7 +209,7 @@ static void the_kill_switch_in_two_services(void **state)
     print_message("the other service refused after %lld ms\n",
                   (long long)((clock_mono_us() - asked_us) / US_PER_MS));
     assert_true(issue_gives(&first, "ADMIN_TOKEN", campaign, 409)); /* that key, not the others */
-    assert_int_equal(api_metric(&api, "coupon_issuers_suspended"), 1);
+    WAIT_UNTIL(api_metric(&api, "coupon_issuers_suspended") == 1, BOUND_MS);
     struct json_doc *doc = steer_settings(&second.steer);
     assert_int_equal(json_get_length(doc, "suspended"), 1);
     assert_true(span_is(json_get_text(doc, "suspended.0"), "issue"));
@@ -324,7 +323,7 @@ static void a_profile_is_switched(void **state)
     expect_source("rate_limit_per_user", "profile");
     assert_int_equal(setting("stale_ms"), 5000); /* what was set by itself stays */
     expect_source("stale_ms", "set");
-    assert_int_equal(api_metric(&api, "coupon_settings_profile"), 2);
+    WAIT_UNTIL(api_metric(&api, "coupon_settings_profile") == 2, BOUND_MS);
     put("profile", "null");
     assert_int_equal(setting("rate_limit_per_user"), 1000);
     expect_source("rate_limit_per_user", "default");
