@@ -32,7 +32,7 @@ static struct control *control_setup(const struct options *options)
 }
 
 static struct committers *committers_setup(const struct options *options, struct bus_publisher *bus,
-                                           struct control *control)
+                                           struct control *control, struct watch *watch, struct early *early)
 {
     struct committer_options committer = {
         .database_url = options->database_url,
@@ -41,6 +41,8 @@ static struct committers *committers_setup(const struct options *options, struct
         .count = (size_t)options->committers,
         .batch_max = (size_t)options->batch_max,
         .queue_max = (size_t)options->queue_max,
+        .early = early,
+        .watch = watch,
     };
     char reason[256];
     if (!crypto_key_load(options->code_key_file, committer.code_key, reason, sizeof reason))
@@ -60,8 +62,13 @@ int main(int argc, char **argv)
     service_setup("command-service", 0, &options.service);
     struct bus_publisher *bus = bus_setup(&options);
     struct control *control = control_setup(&options);
+    struct watch *watch = watch_create(&watch_no_halt); /* until the committers know the settings */
+    struct early *early = early_start(&(struct early_options){.database_url = options.database_url,
+                                                              .bytes_max = (size_t)options.early_bytes_max});
     struct api api = {
-        .committers = committers_setup(&options, bus, control),
+        .committers = committers_setup(&options, bus, control, watch, early),
+        .watch = watch,
+        .early = early,
         .requests = requests_create((size_t)options.accepted_max),
         .control = control,
         .request_deadline_ms = options.request_deadline_ms,
@@ -78,6 +85,8 @@ int main(int argc, char **argv)
     http_server_destroy(server); /* until here, kept connections may still bring requests to the inboxes */
     committers_destroy(api.committers);
     requests_destroy(api.requests);
+    early_stop(early);
+    watch_destroy(watch);
     gate_deinit(&api.gate);
     control_stop(control);
     bus_publisher_destroy(bus);
