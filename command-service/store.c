@@ -9,9 +9,11 @@
 #include "events/event_log.h"
 
 static const struct pg_statement statements[SQL_COUNT] = {
+    /* Also whether it accepts writes at all: an idle connection would not notice that it no longer does. */
     [SQL_DURABLE] =
         {"durable",
-         "SELECT current_setting('fsync') = 'on' AND current_setting('synchronous_commit') <> 'off'"},
+         "SELECT current_setting('fsync') = 'on' AND current_setting('synchronous_commit') <> 'off' AND "
+         "current_setting('transaction_read_only') = 'off'"},
     [SQL_BEGIN] = {"begin", "BEGIN ISOLATION LEVEL READ COMMITTED"},
     /* In ascending order, so that two transactions that need two slices cannot deadlock. */
     [SQL_LOCK] = {"lock",
@@ -123,7 +125,8 @@ enum store_status store_check(struct store *store, int64_t deadline_us)
     if (durable)
         return STORE_OK;
     if (status == PG_OK)
-        store->fault = "fsync or synchronous_commit is off, so a commit would not be durable";
+        store->fault =
+            "read-only, or fsync or synchronous_commit is off, so that a commit would not be durable";
     pg_disconnect(store->pg);
     return STORE_LOST;
 }
