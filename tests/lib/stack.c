@@ -198,6 +198,7 @@ static void set_environment(const struct stack *stack)
     setenv("RUN_DIR", stack->directory, 1);
     setenv("PORT_BASE", port_base, 1);
     setenv("BIN_DIR", stack->bin_directory, 1);
+    setenv("DRAIN_GRACE_MS", "0", 0); /* nobody balances the load of a test, unless it says so */
 }
 
 /* Runs tools/stack; shows what it said where it fails. */
