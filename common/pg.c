@@ -348,6 +348,8 @@ static enum pg_status wait_result(struct pg *pg, int64_t deadline_us)
             return lose(pg, "sending");
         short events = unsent ? POLLIN | POLLOUT : POLLIN;
         enum wait wait = wait_socket(pg, events, deadline_us);
+        if (wait == WAIT_DEADLINE && !pg->setting_up)
+            pg_hosts_distrust(&pg->hosts);
         if (wait == WAIT_DEADLINE)
             return time_out(pg, "receiving");
         if (wait == WAIT_BROKEN || !PQconsumeInput(pg->conn))

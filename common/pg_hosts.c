@@ -82,6 +82,11 @@ void pg_hosts_prefer(struct pg_hosts *hosts, size_t attempt)
     hosts->preferred = index_of(hosts, attempt);
 }
 
+void pg_hosts_distrust(struct pg_hosts *hosts)
+{
+    hosts->preferred = (hosts->preferred + 1) % hosts->count;
+}
+
 void pg_parameters_put(struct pg_parameters *parameters, const char *keyword, const char *value)
 {
     if (!value)

@@ -13,7 +13,7 @@ struct pg_host {
 struct pg_hosts {
     struct pg_host *list;
     size_t count;     /* at least 1 */
-    size_t preferred; /* tried first: whoever answered last */
+    size_t preferred; /* tried first: whoever answered last and did not fall silent */
     char *texts[3];   /* what the list points into */
 };
 
@@ -30,6 +30,9 @@ int64_t pg_hosts_deadline_us(const struct pg_hosts *hosts, size_t attempt, int64
                              int64_t deadline_us);
 /* The host of that attempt answered. */
 void pg_hosts_prefer(struct pg_hosts *hosts, size_t attempt);
+/* The preferred host fell silent: the next connect tries it last, because it may take connections and go on
+ * to say nothing. Not during a connect. */
+void pg_hosts_distrust(struct pg_hosts *hosts);
 
 /* Parameters of a connect as libpq takes them: texts are borrowed, both lists end with NULL. */
 enum { PG_PARAMETERS_MAX = 96 };

@@ -79,6 +79,9 @@ static void who_answered_is_first_the_next_time(void **state)
     assert_host(&hosts, 2, "a", NULL, NULL);
     pg_hosts_prefer(&hosts, 2);
     assert_host(&hosts, 0, "a", NULL, NULL);
+    pg_hosts_distrust(&hosts);
+    assert_host(&hosts, 0, "b", NULL, NULL);
+    assert_host(&hosts, 2, "a", NULL, NULL);
     pg_hosts_deinit(&hosts);
 }
 

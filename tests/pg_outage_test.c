@@ -25,12 +25,6 @@ static struct siege *begin(void)
     return siege_begin(stack, &options);
 }
 
-static void end(struct siege *siege)
-{
-    siege_await_issuing(siege);
-    siege_end(siege);
-}
-
 /* The fault lasts so long, whatever else is waited for: that is what the fault is. */
 static void let_pass(int64_t ms)
 {
@@ -46,7 +40,7 @@ static void restarted(void **state)
     let_pass(DOWN_MS);
     stack_restart_servers(stack);
     siege_mark_back(siege, "restarted", cluster_age_us(stack));
-    end(siege);
+    siege_end(siege);
 }
 
 static void crashed(void **state)
@@ -60,7 +54,7 @@ static void crashed(void **state)
     cluster_end(stack, SIGKILL);
     stack_restart_servers(stack);
     siege_mark_back(siege, "postmaster killed and recovered", cluster_age_us(stack));
-    end(siege);
+    siege_end(siege);
 }
 
 static void backends_ended(void **state)
@@ -74,7 +68,7 @@ static void backends_ended(void **state)
         siege_mark_back(siege, "backends terminated", 0);
         siege_await_issuing(siege);
     }
-    end(siege);
+    siege_end(siege);
 }
 
 /* PostgreSQL restarts all of itself when one of its processes is killed. */
@@ -87,7 +81,7 @@ static void one_backend_killed(void **state)
     assert_true(backend > 0);
     assert_int_equal(kill(backend, SIGKILL), 0);
     siege_mark_back(siege, "one backend killed, all restarted", 0);
-    end(siege);
+    siege_end(siege);
 }
 
 static void frozen(void **state)
@@ -98,7 +92,7 @@ static void frozen(void **state)
     let_pass(FROZEN_MS);
     cluster_signal_all(stack, SIGCONT);
     siege_mark_back(siege, "frozen for 10 s", 0);
-    end(siege);
+    siege_end(siege);
 }
 
 static void no_connection_left(void **state)
@@ -109,7 +103,7 @@ static void no_connection_left(void **state)
     let_pass(DOWN_MS);
     cluster_release(crowd);
     siege_mark_back(siege, "no connection left", 0);
-    end(siege);
+    siege_end(siege);
 }
 
 static void read_only(void **state)
@@ -126,7 +120,7 @@ static void read_only(void **state)
     (void)cluster_sql(stack, "ALTER SYSTEM RESET default_transaction_read_only");
     (void)cluster_sql(stack, "SELECT pg_reload_conf()::int");
     siege_mark_back(siege, "read-only", 0);
-    end(siege);
+    siege_end(siege);
 }
 
 static int setup(void **state)

@@ -12,7 +12,7 @@
 #include "tests/lib/wait.h"
 
 enum { STATEMENT_MS = 20000, GONE_MS = 60000, CROWD_MAX = 200, PIDS_MAX = 256, STANDBY_OFFSET = 6 };
-enum { PRIMARY_OFFSET = 3, CANNOT_MOUNT = 3, URL_MAX = 512 };
+enum { PRIMARY_OFFSET = 3, CANNOT_MOUNT = 3, URL_MAX = 512, ERROR_MAX = 256 };
 
 /* --- As superuser --- */
 
@@ -27,16 +27,9 @@ static void read_secret(struct stack *stack, const char *name, char *ret, size_t
     ret[strcspn(ret, "\n")] = '\0';
 }
 
-static struct pg *connect_to(const char *url, const struct pg_statement *statements, size_t count)
-{
-    struct pg *pg = pg_create(&(struct pg_options){
-        .url = url, .application = "test", .statements = statements, .statements_count = count});
-    if (pg_connect(pg, clock_deadline_us(STATEMENT_MS)) != PG_OK)
-        fail_msg("connecting: %s", pg_error(pg));
-    return pg;
-}
-
-static int64_t superuser_sql(struct stack *stack, int offset, const char *sql)
+/* The number in the first row and column; false with the error where it cannot be done. */
+static bool superuser_sql(struct stack *stack, int offset, const char *sql, int64_t *ret,
+                          char error[ERROR_MAX])
 {
     char url[URL_MAX], password[128];
     const struct pg_statement statements[] = {{"misfortune", sql}};
@@ -44,23 +37,41 @@ static int64_t superuser_sql(struct stack *stack, int offset, const char *sql)
     read_secret(stack, "postgres.password", password, sizeof password);
     snprintf(url, sizeof url, "postgresql://postgres:%s@127.0.0.1:%d/postgres", password,
              stack_port_base(stack) + offset);
-    struct pg *pg = connect_to(url, statements, COUNT_OF(statements));
-    if (pg_call(pg, 0, NULL, clock_deadline_us(STATEMENT_MS), &rows) != PG_OK)
-        fail_msg("%s: %s", sql, pg_error(pg));
-    int64_t number = pg_rows_count(rows) ? pg_i64(rows, 0, 0) : 0;
+    struct pg *pg = pg_create(&(struct pg_options){
+        .url = url, .application = "test", .statements = statements, .statements_count = 1});
+    bool done = pg_connect(pg, clock_deadline_us(STATEMENT_MS)) == PG_OK &&
+                pg_call(pg, 0, NULL, clock_deadline_us(STATEMENT_MS), &rows) == PG_OK;
+    *ret = done && pg_rows_count(rows) ? pg_i64(rows, 0, 0) : 0;
+    snprintf(error, ERROR_MAX, "%s", pg_error(pg));
     pg_rows_destroy(rows);
     pg_destroy(pg);
+    return done;
+}
+
+static int64_t must(struct stack *stack, int offset, const char *sql)
+{
+    int64_t number;
+    char error[ERROR_MAX];
+    if (!superuser_sql(stack, offset, sql, &number, error))
+        fail_msg("%s: %s", sql, error);
     return number;
+}
+
+bool cluster_sql_try(struct stack *stack, const char *sql)
+{
+    int64_t number;
+    char error[ERROR_MAX];
+    return superuser_sql(stack, PRIMARY_OFFSET, sql, &number, error);
 }
 
 int64_t cluster_sql(struct stack *stack, const char *sql)
 {
-    return superuser_sql(stack, PRIMARY_OFFSET, sql);
+    return must(stack, PRIMARY_OFFSET, sql);
 }
 
 int64_t cluster_standby_sql(struct stack *stack, const char *sql)
 {
-    return superuser_sql(stack, STANDBY_OFFSET, sql);
+    return must(stack, STANDBY_OFFSET, sql);
 }
 
 int64_t cluster_age_us(struct stack *stack)

@@ -9,6 +9,7 @@
 /* One statement as superuser ("ALTER SYSTEM ..."), on the primary or on the standby; the number in its first
  * row and column, 0 for none. */
 int64_t cluster_sql(struct stack *stack, const char *sql);
+bool cluster_sql_try(struct stack *stack, const char *sql); /* false where it fails, whyever */
 int64_t cluster_standby_sql(struct stack *stack, const char *sql);
 
 /* Signals the postmaster and waits until it and all of its children are gone. SIGINT: fast shutdown, SIGQUIT:

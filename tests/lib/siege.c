@@ -9,6 +9,7 @@
 #include "bench/lib/crowd.h"
 #include "bench/lib/load_call.h"
 #include "bench/lib/log_source.h"
+#include "bench/lib/series.h"
 #include "common/crypto.h"
 #include "common/mem.h"
 #include "tests/lib/json_get.h"
@@ -42,7 +43,7 @@ struct siege {
         pthread_t thread;
     } list[SIEGE_CROWDS_MAX];
     const char *what;
-    int64_t back_us; /* 0: not marked */
+    int64_t back_us, enough_us; /* monotonic */
 };
 
 /* --- The campaign --- */
@@ -196,6 +197,22 @@ static int64_t back_after_ms(const struct siege *siege, const struct history *hi
     return first_us == INT64_MAX ? -1 : (first_us - siege->back_us) / US_PER_MS;
 }
 
+/* The longest time in which nobody was issued anything, while users came. */
+static int64_t longest_gap_ms(const struct siege *siege, const struct history *history)
+{
+    int64_t *times = mem_alloc((history->count + 1) * sizeof *times), gap_us = 0;
+    size_t count = 0;
+    for (size_t i = 0; i < history->count; i++)
+        if (is_fresh_coupon(&history->attempts[i]) && history->attempts[i].done_us < siege->enough_us)
+            times[count++] = history->attempts[i].done_us;
+    series_sort_us(times, count);
+    for (size_t i = 1; i < count; i++)
+        if (times[i] - times[i - 1] > gap_us)
+            gap_us = times[i] - times[i - 1];
+    mem_free(times);
+    return gap_us / US_PER_MS;
+}
+
 static void report(const struct siege *siege, const struct history *history)
 {
     int64_t slowest_us = 0, counts[OUTCOME_COUNT] = {0};
@@ -205,10 +222,11 @@ static void report(const struct siege *siege, const struct history *history)
         if (attempt->status && attempt->done_us - attempt->sent_us > slowest_us)
             slowest_us = attempt->done_us - attempt->sent_us;
     }
-    printf("    %s: issued again %" PRId64 " ms after; %zu requests, %" PRId64 " refused for now, %" PRId64
-           " unknown, %" PRId64 " broken; slowest answer %" PRId64 " ms\n",
-           siege->what, back_after_ms(siege, history), history->count, counts[OUTCOME_LATER],
-           counts[OUTCOME_UNKNOWN], counts[OUTCOME_LOST] + counts[OUTCOME_TIMED_OUT], slowest_us / US_PER_MS);
+    printf("    %s: issued again %" PRId64 " ms after, longest gap %" PRId64 " ms; %zu requests, %" PRId64
+           " refused for now, %" PRId64 " unknown, %" PRId64 " broken; slowest answer %" PRId64 " ms\n",
+           siege->what, back_after_ms(siege, history), longest_gap_ms(siege, history), history->count,
+           counts[OUTCOME_LATER], counts[OUTCOME_UNKNOWN], counts[OUTCOME_LOST] + counts[OUTCOME_TIMED_OUT],
+           slowest_us / US_PER_MS);
     fflush(stdout);
 }
 
@@ -246,6 +264,8 @@ void siege_end(struct siege *siege)
 {
     struct history history;
     uint32_t came = 0, unresolved = 0;
+    siege_await_issuing(siege);
+    siege->enough_us = clock_mono_us();
     atomic_store(&siege->enough, true);
     history_init(&history, SIZE_MAX / 2);
     for (size_t i = 0; i < siege->options.urls_count; i++) {

@@ -25,8 +25,9 @@ struct siege *siege_begin(struct stack *stack, const struct siege_options *optio
 int64_t siege_issued(const struct siege *siege, size_t crowd);
 /* Waits until each crowd's service issues again: a coupon that was asked for after this was called. */
 void siege_await_issuing(struct siege *siege);
-/* Nobody new comes; waits until everybody has a definite answer. Then judges: every answer in time, every
- * refusal a problem that says when to come back, nothing promised lost, nothing double, no gap. Destroys. */
+/* Waits until each service issues again; then nobody new comes, and everybody gets a definite answer. Then
+ * judges: every answer in time, every refusal a problem that says when to come back, nothing promised lost,
+ * nothing double, no gap. Destroys. */
 void siege_end(struct siege *siege);
 
 /* From the test's thread, before siege_end: whatever was gone has been back for `ago_us` by now. siege_end
