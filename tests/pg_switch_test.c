@@ -68,6 +68,7 @@ static void disk_full(void **state)
     instance_destroy(service);
 }
 
+/* The standby comes first in the URL: as long as it only follows it has to be passed over. */
 static void switched_to_a_standby(void **state)
 {
     (void)state;

@@ -221,8 +221,8 @@ void cluster_both_url(struct stack *stack, const char *of, char *ret, size_t siz
     const char *tail;
     int base = stack_port_base(stack);
     split_url(stack, of, &head, &tail);
-    snprintf(ret, size, "%.*s127.0.0.1:%d,127.0.0.1:%d%s", SPAN_ARG(head), base + PRIMARY_OFFSET,
-             base + STANDBY_OFFSET, tail);
+    snprintf(ret, size, "%.*s127.0.0.1:%d,127.0.0.1:%d%s", SPAN_ARG(head), base + STANDBY_OFFSET,
+             base + PRIMARY_OFFSET, tail);
 }
 
 void cluster_standby_url(struct stack *stack, const char *of, char *ret, size_t size)
