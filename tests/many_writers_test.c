@@ -19,7 +19,7 @@ enum { ROUNDS = 20, TRIES_MAX = 200, MOMENT_MS = 300 };
 static struct stack *stack;
 static struct instance *services[SERVICES];
 
-static struct siege *begin(bool may_break)
+static struct siege *begin(bool may_break, int64_t slack_ms)
 {
     const char *urls[SERVICES];
     for (size_t i = 0; i < SERVICES; i++)
@@ -28,7 +28,8 @@ static struct siege *begin(bool may_break)
                                     .urls_count = SERVICES,
                                     .per_second = PER_SECOND,
                                     .connections = CONNECTIONS,
-                                    .may_break = may_break};
+                                    .may_break = may_break,
+                                    .slack_ms = slack_ms};
     return siege_begin(stack, &options);
 }
 
@@ -47,7 +48,7 @@ static void others_go_on(const struct siege *siege, size_t but, int64_t ms)
 static void one_is_killed(void **state)
 {
     (void)state;
-    struct siege *siege = begin(true);
+    struct siege *siege = begin(true, 0);
     for (size_t i = 0; i < SERVICES; i++) {
         instance_kill(services[i]);
         others_go_on(siege, i, MOMENT_MS);
@@ -62,7 +63,7 @@ static void one_is_restarted(void **state)
 {
     (void)state;
     struct siege *siege =
-        begin(true); /* its listener is gone for a while; rolling_restart_test.c is strict */
+        begin(true, 0); /* its listener is gone for a while; rolling_restart_test.c is strict */
     for (size_t i = 0; i < SERVICES; i++) {
         instance_stop(services[i]);
         instance_again(services[i]);
@@ -72,14 +73,10 @@ static void one_is_restarted(void **state)
     siege_end(siege);
 }
 
-/* Whether a transaction of a command service stands still, with its lock on a slice in hand. */
-static bool lock_is_held_idle(void)
-{
-    return store_number(stack,
-                        "SELECT count(*) FROM pg_stat_activity"
-                        " WHERE application_name = 'firstcome command' AND state = 'idle in transaction'"
-                        " AND clock_timestamp() - state_change > interval '100 ms'") > 0;
-}
+/* Transactions of a command service that stand still, with their lock on a slice in hand. */
+#define HOLDERS(how)                                                                              \
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'firstcome command' AND " how \
+    " AND clock_timestamp() - xact_start > interval '100 ms'"
 
 /* Stops the service at a moment when it holds the lock: between loading and committing. */
 static void stop_with_the_lock(const struct instance *service)
@@ -88,7 +85,7 @@ static void stop_with_the_lock(const struct instance *service)
         instance_signal(service, SIGSTOP);
         int64_t until_us = clock_deadline_us(HELD_MS);
         while (clock_mono_us() < until_us)
-            if (lock_is_held_idle())
+            if (store_number(stack, HOLDERS("state = 'idle in transaction'")) > 0)
                 return;
         instance_signal(service, SIGCONT);
     }
@@ -98,7 +95,7 @@ static void stop_with_the_lock(const struct instance *service)
 static void one_stands_still_with_the_lock(void **state)
 {
     (void)state;
-    struct siege *siege = begin(false);
+    struct siege *siege = begin(false, LONG_MS);
     stop_with_the_lock(services[0]);
     int64_t stopped_us = clock_mono_us(), before = siege_issued(siege, 1) + siege_issued(siege, 2);
     WAIT_UNTIL(siege_issued(siege, 1) + siege_issued(siege, 2) > before + 2 * CONNECTIONS, LONG_MS);
@@ -108,6 +105,41 @@ static void one_stands_still_with_the_lock(void **state)
     instance_signal(services[0], SIGCONT);
     siege_mark_back(siege, "one of three stood still for 4 s", 0);
     siege_end(siege);
+}
+
+/* The worst moment to stand still: part of a pipeline has been sent. PostgreSQL waits for the rest, for which
+ * none of its timeouts counts, with the lock in hand. */
+static void one_stands_still_in_the_middle_of_sending(void **state)
+{
+    enum { BEGIN, LOCK, PAD, PAD_BYTES = 64 * 1024 };
+    static const struct pg_statement statements[] = {
+        [BEGIN] = {"begin", "BEGIN"},
+        [LOCK] = {"lock", "SELECT FROM slice FOR UPDATE"},
+        [PAD] = {"pad", "SELECT length($1::bytea)"},
+    };
+    static const char padding[PAD_BYTES];
+    (void)state;
+    struct pg_args args;
+    struct pg *pg = pg_create(&(struct pg_options){.url = stack_env(stack, "COMMAND_DATABASE_URL"),
+                                                   .application = "firstcome command",
+                                                   .statement_timeout_ms = 800,
+                                                   .idle_in_transaction_timeout_ms = 1000,
+                                                   .statements = statements,
+                                                   .statements_count = COUNT_OF(statements)});
+    assert_int_equal(pg_connect(pg, clock_deadline_us(LONG_MS)), PG_OK);
+    struct siege *siege = begin(false, 0);
+    pg_args_init(&args);
+    pg_arg_bytes(&args, (struct span){padding, sizeof padding});
+    pg_send(pg, BEGIN, NULL);
+    pg_send(pg, LOCK, NULL);
+    pg_send(pg, PAD, &args); /* more than libpq keeps back */
+    WAIT_UNTIL(store_number(stack, HOLDERS("state = 'active' AND wait_event = 'ClientRead'")) > 0, LONG_MS);
+    siege_mark_back(siege, "a transaction stood still in the middle of sending", 0);
+    siege_await_issuing(siege);
+    siege_end(siege);
+    assert_int_equal(store_number(stack, HOLDERS("wait_event = 'ClientRead'")), 0);
+    pg_args_deinit(&args);
+    pg_destroy(pg);
 }
 
 /* --- The same request to two services at once --- */
@@ -206,6 +238,7 @@ int main(void)
         cmocka_unit_test(one_is_killed),
         cmocka_unit_test(one_is_restarted),
         cmocka_unit_test(one_stands_still_with_the_lock),
+        cmocka_unit_test(one_stands_still_in_the_middle_of_sending),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -173,7 +173,7 @@ static void check_attempt(const struct siege *siege, const struct history *histo
         fail_msg("a request ended with: %s, status %d %s", outcome_text(outcome), attempt->status,
                  history_problem(history, attempt));
     int64_t took_ms = (attempt->done_us - attempt->sent_us) / US_PER_MS;
-    if (took_ms > DEADLINE_MS + MARGIN_MS)
+    if (took_ms > DEADLINE_MS + MARGIN_MS + siege->options.slack_ms)
         fail_msg("an answer (%d) took %" PRId64 " ms", attempt->status, took_ms);
     if (attempt->status >= 500 && (!attempt->retry_after || attempt->problem == 0))
         fail_msg("a refusal with status %d '%s' does not say when to come back", attempt->status,

@@ -15,6 +15,7 @@ struct siege_options {
     int64_t per_second;       /* users who come to each */
     size_t connections;       /* to each */
     const char *database_url; /* the log is read from here in the end; NULL: the stack's own */
+    int64_t slack_ms;         /* answers may come so much later, because a service stands still */
     bool may_break; /* connections may break and requests get no answer, because a service is killed */
 };
 
