@@ -128,14 +128,27 @@ void instance_signal(const struct instance *instance, int signal_number)
     assert_int_equal(kill(instance->pid, signal_number), 0);
 }
 
+static bool has_ended(struct instance *instance, int *ret_status)
+{
+    pid_t got = waitpid(instance->pid, ret_status, WNOHANG);
+    assert_true(got >= 0);
+    if (got > 0)
+        instance->pid = 0;
+    return got > 0;
+}
+
 static int await_end(struct instance *instance)
 {
     int status = 0;
-    pid_t got = 0;
-    WAIT_UNTIL((got = waitpid(instance->pid, &status, WNOHANG)) != 0, END_MS);
-    assert_int_equal(got, instance->pid);
-    instance->pid = 0;
+    WAIT_UNTIL(has_ended(instance, &status), END_MS);
     return status;
+}
+
+static void check_end(const struct instance *instance, int status)
+{
+    if (status != 0)
+        fail_msg("%s-%s ended with status %#x", instance->options.service, instance->options.name,
+                 (unsigned)status);
 }
 
 void instance_kill(struct instance *instance)
@@ -149,17 +162,24 @@ void instance_stop(struct instance *instance)
     if (instance->pid == 0)
         return;
     instance_signal(instance, SIGTERM);
-    int status = await_end(instance);
-    if (status != 0)
-        fail_msg("%s-%s ended with status %#x", instance->options.service, instance->options.name,
-                 (unsigned)status);
+    check_end(instance, await_end(instance));
+}
+
+static bool has_ended_urged(struct instance *instance, int *ret_status)
+{
+    bool ended = has_ended(instance, ret_status);
+    if (!ended)
+        instance_signal(instance, SIGTERM);
+    return ended;
 }
 
 void instance_destroy(struct instance *instance)
 {
-    if (!instance)
-        return;
-    instance_stop(instance);
+    int status = 0;
+    if (instance && instance->pid != 0)
+        WAIT_UNTIL(has_ended_urged(instance, &status), END_MS);
+    if (instance)
+        check_end(instance, status);
     mem_free(instance);
 }
 

@@ -24,6 +24,7 @@ void instance_again(struct instance *instance);
 void instance_stop(struct instance *instance);
 void instance_kill(struct instance *instance); /* SIGKILL, and waits for the end */
 void instance_signal(const struct instance *instance, int signal_number);
-void instance_destroy(struct instance *instance); /* stops it where it runs; accepts NULL */
+/* Stops it where it runs, with as many signals as it takes: the second cuts its grace short. Accepts NULL. */
+void instance_destroy(struct instance *instance);
 
 const char *instance_url(const struct instance *instance); /* "http://127.0.0.1:<port>" */
