@@ -11,7 +11,15 @@
 #include "tests/lib/instance.h"
 #include "tests/lib/siege.h"
 
-enum { PER_SECOND = 400, CONNECTIONS = 32, LONG_MS = 60000, DISK_MB = 192, FULL_ERRORS = 100, URL_MAX = 512 };
+enum {
+    PER_SECOND = 400,
+    CONNECTIONS = 32,
+    LONG_MS = 60000,
+    DISK_MB = 192,
+    FULL_ERRORS = 100,
+    SILENT_MS = 4000,
+    URL_MAX = 512
+};
 
 static struct stack *stack;
 
@@ -79,7 +87,16 @@ static void switched_to_a_standby(void **state)
     struct instance *service = instance_start(
         stack, &(struct instance_options){
                    .service = "command-service", .name = "switch", .port_offset = 7, .database_url = url});
-    struct siege *siege = begin(service, standby_url);
+    /* Every COMMIT waits for the standby, and nobody may be told anything about it before it answers. */
+    struct siege *siege = begin(service, NULL);
+    cluster_standby_signal_all(stack, SIGSTOP);
+    int64_t until_us = clock_deadline_us(SILENT_MS);
+    WAIT_UNTIL(clock_mono_us() >= until_us, 2 * SILENT_MS);
+    cluster_standby_signal_all(stack, SIGCONT);
+    siege_mark_back(siege, "standby frozen for 4 s", 0);
+    siege_end(siege);
+
+    siege = begin(service, standby_url);
     cluster_signal_all(stack, SIGSTOP);
     cluster_promote(stack);
     siege_mark_back(siege, "switched from a frozen primary to a promoted standby", 0);

@@ -101,11 +101,10 @@ static pid_t parent_of(const char *pid)
 }
 
 /* The postmaster first, then its children. */
-static size_t pids_of(struct stack *stack, pid_t ret[PIDS_MAX])
+static size_t pids_of(pid_t postmaster, pid_t ret[PIDS_MAX])
 {
     uint64_t pid;
     size_t count = 0;
-    pid_t postmaster = stack_pid(stack, "postgresql");
     DIR *processes = opendir("/proc");
     CHECK(processes && postmaster);
     ret[count++] = postmaster;
@@ -117,13 +116,31 @@ static size_t pids_of(struct stack *stack, pid_t ret[PIDS_MAX])
     return count;
 }
 
-void cluster_signal_all(struct stack *stack, int signal_number)
+/* The postmaster first, so that it starts nobody new meanwhile. */
+static void signal_all(pid_t postmaster, int signal_number)
 {
     pid_t pids[PIDS_MAX];
-    size_t count = pids_of(stack, pids);
-    for (size_t i = 0; i < count;
-         i++) /* the postmaster stops first, so that it starts nobody new meanwhile */
+    size_t count = pids_of(postmaster, pids);
+    for (size_t i = 0; i < count; i++)
         (void)kill(pids[i], signal_number);
+}
+
+void cluster_signal_all(struct stack *stack, int signal_number)
+{
+    signal_all(stack_pid(stack, "postgresql"), signal_number);
+}
+
+void cluster_standby_signal_all(struct stack *stack, int signal_number)
+{
+    char path[PATH_MAX], line[32] = "";
+    uint64_t pid = 0;
+    snprintf(path, sizeof path, "%s/standby/data/postmaster.pid", stack_directory(stack));
+    FILE *file = fopen(path, "r");
+    if (!file || !fgets(line, sizeof line, file))
+        fail_msg("cannot read %s", path);
+    fclose(file);
+    assert_true(parse_u64((struct span){line, strcspn(line, "\n")}, INT32_MAX, &pid));
+    signal_all((pid_t)pid, signal_number);
 }
 
 static bool exists(pid_t pid)
@@ -136,7 +153,7 @@ static bool exists(pid_t pid)
 void cluster_end(struct stack *stack, int signal_number)
 {
     pid_t pids[PIDS_MAX];
-    size_t count = pids_of(stack, pids);
+    size_t count = pids_of(stack_pid(stack, "postgresql"), pids);
     stack_signal(stack, "postgresql", signal_number);
     for (size_t i = 0; i < count; i++)
         WAIT_UNTIL(!exists(pids[i]), GONE_MS);

@@ -29,6 +29,7 @@ void cluster_release(struct cluster_crowd *crowd);
 
 /* A streaming standby on port base + 6, synchronous from the moment this returns. */
 void cluster_standby_start(struct stack *stack);
+void cluster_standby_signal_all(struct stack *stack, int signal_number);
 void cluster_promote(struct stack *stack); /* returns when it accepts writes */
 /* URL of a role on both servers, standby first, for DATABASE_URL; `of` is a variable of the env file. */
 void cluster_both_url(struct stack *stack, const char *of, char *ret, size_t size);
