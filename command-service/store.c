@@ -30,7 +30,8 @@ static const struct pg_statement statements[SQL_COUNT] = {
         {"evict",
          "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = current_user "
          "AND application_name = current_setting('application_name') AND pid <> pg_backend_pid() AND "
-         "wait_event = 'ClientRead' AND clock_timestamp() - xact_start > interval '900 ms'"},
+         "wait_event = 'ClientRead' AND clock_timestamp() - state_change > interval '300 ms' AND "
+         "clock_timestamp() - xact_start > interval '900 ms'"},
     [SQL_BEGIN] = {"begin", "BEGIN ISOLATION LEVEL READ COMMITTED"},
     /* In ascending order, so that two transactions that need two slices cannot deadlock. */
     [SQL_LOCK] = {"lock",

@@ -112,10 +112,7 @@ static void read_only(void **state)
     struct siege *siege = begin();
     (void)cluster_sql(stack, "ALTER SYSTEM SET default_transaction_read_only = on");
     (void)cluster_sql(stack, "SELECT pg_reload_conf()::int");
-    /* Noticed by writing, and given up; nobody is let in again. */
-    WAIT_UNTIL(cluster_sql(stack, "SELECT count(*) FROM pg_stat_activity"
-                                  " WHERE application_name = 'firstcome command'") == 0,
-               LONG_MS);
+    WAIT_UNTIL(!instance_ready(service), LONG_MS); /* noticed by writing; and a reader is of no use */
     let_pass(DOWN_MS);
     (void)cluster_sql(stack, "ALTER SYSTEM RESET default_transaction_read_only");
     (void)cluster_sql(stack, "SELECT pg_reload_conf()::int");

@@ -74,11 +74,14 @@ static void spawn(struct instance *instance)
         fail_msg("%s: %s", instance->program, strerror(error));
 }
 
-static bool is_ready(struct http_client *client)
+bool instance_ready(const struct instance *instance)
 {
     struct http_answer answer;
     struct http_call call = {.method = "GET", .path = "/readyz", .timeout_ms = 2000};
-    return http_client_call(client, &call, &answer) == HTTP_ANSWERED && answer.status == 200;
+    struct http_client *client = http_client_create(instance->url);
+    bool ready = http_client_call(client, &call, &answer) == HTTP_ANSWERED && answer.status == 200;
+    http_client_destroy(client);
+    return ready;
 }
 
 void instance_again(struct instance *instance)
@@ -86,14 +89,12 @@ void instance_again(struct instance *instance)
     int status;
     CHECK(instance->pid == 0);
     spawn(instance);
-    struct http_client *client = http_client_create(instance->url);
     int64_t deadline_us = clock_deadline_us(READY_MS);
-    while (!is_ready(client)) {
+    while (!instance_ready(instance)) {
         if (waitpid(instance->pid, &status, WNOHANG) != 0 || clock_remaining_ms(deadline_us) == 0)
             fail_msg("%s-%s does not get ready", instance->options.service, instance->options.name);
         wait_moment();
     }
-    http_client_destroy(client);
 }
 
 struct instance *instance_start(struct stack *stack, const struct instance_options *options)

@@ -4,6 +4,8 @@
  * thread-safe. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "tests/lib/stack.h"
 
 struct instance;
@@ -27,4 +29,5 @@ void instance_signal(const struct instance *instance, int signal_number);
 /* Stops it where it runs, with as many signals as it takes: the second cuts its grace short. Accepts NULL. */
 void instance_destroy(struct instance *instance);
 
+bool instance_ready(const struct instance *instance);      /* whether /readyz says so now */
 const char *instance_url(const struct instance *instance); /* "http://127.0.0.1:<port>" */
