@@ -12,9 +12,28 @@ static const struct {
     int64_t grain_s, grains;
 } windows[WINDOW_COUNT] = {WINDOWS(WINDOW_ROW)};
 
+#define COUNTED_LABEL(name, label) [name] = label,
+static const char *const counted_labels[COUNTED_COUNT] = {COUNTED(COUNTED_LABEL)};
+
 #define WINDOW_FITS(name, label, grain, grains) \
     _Static_assert((grains) + ACTIVITY_SLACK < ACTIVITY_MARKS_MAX, "room for a window's marks");
 WINDOWS(WINDOW_FITS)
+
+bool counted_parse(struct span label, enum counted *ret)
+{
+    for (size_t i = 0; i < COUNTED_COUNT; i++)
+        if (span_is(label, counted_labels[i])) {
+            *ret = (enum counted)i;
+            return true;
+        }
+    return false;
+}
+
+const char *counted_label(enum counted counted)
+{
+    CHECK((size_t)counted < COUNTED_COUNT);
+    return counted_labels[counted];
+}
 
 bool window_parse(struct span label, enum window *ret)
 {

@@ -27,6 +27,16 @@ enum {
     ACTIVITY_KEPT_S = 8 * 86400, /* who was not active for so long is in no window, with slack for clocks */
 };
 
+/* What is counted, ranked and windowed. X(name, label): the label is in keys and in the API. */
+#define COUNTED(X)                \
+    X(COUNTED_ISSUED, "issued")   \
+    X(COUNTED_REDEEMED, "redeemed") /* now; what was restored does not count any more */
+#define COUNTED_ENUM(name, label) name,
+enum counted { COUNTED(COUNTED_ENUM) COUNTED_COUNT };
+
+bool counted_parse(struct span label, enum counted *ret) MUST_USE;
+const char *counted_label(enum counted counted);
+
 bool window_parse(struct span label, enum window *ret) MUST_USE;
 const char *window_label(enum window window);
 int64_t window_grain_s(enum window window); /* 0 for WINDOW_ALL */
