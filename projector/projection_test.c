@@ -707,6 +707,31 @@ static void windows_equal_the_log(void **state)
     log_destroy(log);
 }
 
+/* Whoever was last active so long ago that no window sees it leaves; the ranking of all time keeps it. */
+static void the_long_inactive_leave(void **state)
+{
+    (void)state;
+    static const int64_t days[] = {7, 9};
+    for (size_t i = 0; i < COUNT_OF(days); i++) {
+        struct log *log = mem_zalloc(sizeof *log);
+        size_t active = 0, ranked = 0;
+        log_create(log, 0);
+        log_issue(log, 0);
+        log->now_us += days[i] * US_PER_DAY;
+        log_create(log, 1);
+        log_issue(log, 1);
+        replay(&one, log, &(struct replay){.to = log->count, .size = i ? 1 : log->count, .times = 1});
+        for (size_t cell = 0; cell < one.count; cell++) {
+            active += strcmp(one.cells[cell].key, "fc:1:{3}:a:issued") == 0;
+            ranked += strcmp(one.cells[cell].key, "fc:1:{3}:r:issued") == 0;
+        }
+        assert_int_equal(active, days[i] < 8 ? 2 : 1);
+        assert_int_equal(ranked, 2);
+        log_destroy(log);
+        clear_stores(NULL);
+    }
+}
+
 /* Looks for the only mutation with that key; NULL where there is none. */
 static const struct mutation *mutation_of(const struct projection *projection, const char *key)
 {
@@ -836,6 +861,7 @@ int main(void)
         cmocka_unit_test_teardown(every_coupon_is_found_three_ways, clear_stores),
         cmocka_unit_test_teardown(a_state_without_its_coupon_is_not_written, clear_stores),
         cmocka_unit_test_teardown(windows_equal_the_log, clear_stores),
+        cmocka_unit_test_teardown(the_long_inactive_leave, clear_stores),
         cmocka_unit_test(a_batch_writes_each_key_once),
         cmocka_unit_test(campaigns_that_must_exist_come_first_and_holdings_last),
         cmocka_unit_test(an_event_that_cannot_be_is_refused),
