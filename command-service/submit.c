@@ -144,7 +144,8 @@ static void name_request(struct command *command, struct span idempotency_key)
     struct buf room;
     buf_init(&room, COUPON_ID_MAX);
     command->keyed = true;
-    name_key(command, idempotency_key);
+    if (command->kind != COMMAND_ISSUE) /* it has its name already, from refused_early */
+        name_key(command, idempotency_key);
     hash_texts(span_of(command_name(command->kind)), target_of(command, &room), command->id.operation,
                sizeof command->id.operation);
     buf_deinit(&room);
@@ -185,7 +186,10 @@ static void stamp(const struct api *api, struct command *command)
     command->actor = span_of(http_key(request)->name);
     if (http_trace(request, command->trace_bytes))
         command->trace = (struct span){(const char *)command->trace_bytes, TRACE_BYTES};
-    command->deadline_us = http_received_us(request) + api->request_deadline_ms * US_PER_MS;
+    command->received_us = http_received_us(request);
+    command->deadline_us = command->received_us + api->request_deadline_ms * US_PER_MS;
+    if (command->kind == COMMAND_ISSUE || command->kind == COMMAND_ISSUE_MANY)
+        command->watch = api->watch;
 }
 
 /* One of "Prefer: a; x=1, respond-async" (RFC 7240), in any of its lines. */
@@ -210,7 +214,8 @@ static struct requests *may_accept(struct api *api, struct command *command)
 {
     if (command->kind != COMMAND_ISSUE || !command->keyed || !prefers_async(command->request))
         return NULL;
-    command->accept_above_us = api->issue_sla_ms * US_PER_MS;
+    command->accept_above_us =
+        settings_get(&control_now(api->control)->settings, SETTING_issue_sla_ms) * US_PER_MS;
     command->accepted_deadline_us =
         http_received_us(command->request) + api->accepted_deadline_ms * US_PER_MS;
     return requests_open(api->requests, command->id.key_hash) ? api->requests : NULL;
@@ -248,12 +253,30 @@ static bool take_key(struct command *command, enum key_rule rule, struct span *r
     return false;
 }
 
+/* Before anything is hashed or queued that a crowd at a sold-out campaign would pay for. true: answered and
+ * gone. */
+static bool refused_early(struct api *api, struct command *command, struct span key)
+{
+    name_key(command, key);
+    const struct problem *problem =
+        early_refusal(api->early, command->campaign_id, command->user_id, command->id.key_hash);
+    if (problem)
+        refuse(command, problem);
+    return problem != NULL;
+}
+
 void submit(struct api *api, struct command *command, enum key_rule rule)
 {
     struct span key;
     if (!take_key(command, rule, &key))
         return;
     stamp(api, command);
+    if (!gate_admit(&api->gate, command)) {
+        command_destroy(command);
+        return;
+    }
+    if (command->kind == COMMAND_ISSUE && refused_early(api, command, key))
+        return;
     if (key.ptr)
         name_request(command, key);
     else
@@ -309,6 +332,10 @@ void submit_to_all(struct api *api, struct command *command)
     if (!take_key(command, KEY_REQUIRED, &key))
         return;
     stamp(api, command);
+    if (!gate_admit(&api->gate, command)) {
+        command_destroy(command);
+        return;
+    }
     http_defer(command->request);
     offer_parts(api, command, GATHER_VOID, key);
 }
@@ -321,6 +348,10 @@ void submit_lookup(struct api *api, struct http_request *request, struct span ke
         return;
     }
     stamp(api, command);
+    if (!gate_admit(&api->gate, command)) {
+        command_destroy(command);
+        return;
+    }
     name_key(command, key);
     if (requests_find(api->requests, command->id.key_hash, http_reply_body(request))) {
         command->request = NULL;
