@@ -136,6 +136,7 @@ static void look(struct control *control)
 {
     struct control_state state;
     control_state_init(&state);
+    state.settings = control->options.defaults;
     uint64_t begun = control_board_begin(&control->board);
     bool read = read_table(control, &state);
     const struct control_state *held = control_board_read(&control->board);
@@ -193,6 +194,7 @@ struct control *control_start(const struct control_options *options)
     control->retry_ms = RETRY_MIN_MS;
     control->ready = service_part_create("settings");
     control_board_init(&control->board);
+    control->board.state.settings = options->defaults; /* no thread has read it yet */
     control->pg = pg_create(&(struct pg_options){
         .url = options->database_url,
         .role = "firstcome_command",

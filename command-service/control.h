@@ -13,6 +13,7 @@ struct control_options {
     const char *database_url;
     const char *disk_path;         /* on the event store's file system; "": there is no guard */
     const struct keyring *keyring; /* borrowed */
+    struct settings defaults;      /* before anything is set */
 };
 
 struct control *control_start(const struct control_options *options);

@@ -24,11 +24,18 @@ static struct control *control_setup(const struct options *options)
     service_check_database_url(options->database_url);
     if (*options->disk_path && !disk_used_percent(options->disk_path, &percent))
         service_bad_option("--disk-path", strerror(errno));
-    return control_start(&(struct control_options){
+    struct control_options control = {
         .database_url = options->database_url,
         .disk_path = options->disk_path,
         .keyring = service_keyring(&options->service),
-    });
+    };
+    settings_init(&control.defaults);
+    settings_default(&control.defaults, SETTING_issue_sla_ms, options->issue_sla_ms);
+    settings_default(&control.defaults, SETTING_campaigns_per_key_per_day,
+                     options->campaigns_per_key_per_day);
+    settings_default(&control.defaults, SETTING_campaigns_per_day, options->campaigns_per_day);
+    settings_default(&control.defaults, SETTING_live_coupons_max, options->live_coupons_max);
+    return control_start(&control);
 }
 
 static struct committers *committers_setup(const struct options *options, struct bus_publisher *bus,

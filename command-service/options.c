@@ -29,6 +29,14 @@ static const struct config_option table[] = {
      "accepted requests whose outcome is remembered"},
     {"early-bytes-max", CONFIG_INT, AT(early_bytes_max), "67108864", 0, 4294967296, "bytes",
      "memory for who holds coupons of campaigns that refuse everybody; 0: nothing is refused early"},
+    {"issue-sla-ms", CONFIG_INT, AT(issue_sla_ms), "250", 0, 60000, "ms",
+     "setting issue_sla_ms under profile normal"},
+    {"campaigns-per-key-per-day", CONFIG_INT, AT(campaigns_per_key_per_day), "2000", 0, 1000000, "campaigns",
+     "setting campaigns_per_key_per_day under profile normal"},
+    {"campaigns-per-day", CONFIG_INT, AT(campaigns_per_day), "10000", 0, 1000000, "campaigns",
+     "setting campaigns_per_day under profile normal"},
+    {"live-coupons-max", CONFIG_INT, AT(live_coupons_max), "10000000000", 0, 1000000000000, "coupons",
+     "setting live_coupons_max under profile normal"},
     {.name = NULL},
 };
 

@@ -18,6 +18,15 @@ const char *const profile_names[PROFILE_COUNT] = {
 void settings_init(struct settings *settings)
 {
     memset(settings, 0, sizeof *settings);
+    for (enum setting setting = 0; setting < SETTING_COUNT; setting++)
+        settings->normal[setting] = setting_infos[setting].of_profile[PROFILE_NORMAL];
+}
+
+void settings_default(struct settings *settings, enum setting setting, int64_t value)
+{
+    CHECK(setting < SETTING_COUNT);
+    CHECK(value >= setting_infos[setting].min && value <= setting_infos[setting].max);
+    settings->normal[setting] = value;
 }
 
 bool setting_find(struct span name, enum setting *ret)
@@ -62,8 +71,10 @@ enum settings_fault settings_set(struct settings *settings, struct span name, st
 int64_t settings_get(const struct settings *settings, enum setting setting)
 {
     CHECK(setting < SETTING_COUNT);
-    return settings->is_set[setting] ? settings->values[setting]
-                                     : setting_infos[setting].of_profile[settings->profile];
+    if (settings->is_set[setting])
+        return settings->values[setting];
+    return settings->profile == PROFILE_NORMAL ? settings->normal[setting]
+                                               : setting_infos[setting].of_profile[settings->profile];
 }
 
 enum setting_source settings_source(const struct settings *settings, enum setting setting)

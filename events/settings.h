@@ -34,6 +34,7 @@ struct settings {
     bool profile_set;              /* or normal because nobody said otherwise */
     bool is_set[SETTING_COUNT];    /* by itself, so that the profile does not matter */
     int64_t values[SETTING_COUNT]; /* where is_set */
+    int64_t normal[SETTING_COUNT]; /* under profile normal, where nothing is set */
 };
 
 enum settings_fault {
@@ -51,6 +52,9 @@ extern const char *const profile_names[PROFILE_COUNT];
 
 /* Nothing set, profile normal. */
 void settings_init(struct settings *settings);
+/* Another value under profile normal than the registry's: an option of the service. It must be within the
+ * setting's bounds. */
+void settings_default(struct settings *settings, enum setting setting, int64_t value);
 /* Sets a setting, or the profile, by its name; an absent value takes it back to what the profile says. What
  * is refused changes nothing. */
 enum settings_fault settings_set(struct settings *settings, struct span name, struct span value) MUST_USE;

@@ -134,6 +134,22 @@ static void an_explicit_value_wins_until_it_is_removed(void **state)
     assert_int_equal(settings_source(&settings, s), SOURCE_PROFILE);
 }
 
+static void options_change_what_is_normal(void **state)
+{
+    (void)state;
+    struct settings settings;
+    settings_init(&settings);
+    settings_default(&settings, SETTING_issue_sla_ms, 0);
+    assert_int_equal(settings_get(&settings, SETTING_issue_sla_ms), 0);
+    assert_int_equal(settings_source(&settings, SETTING_issue_sla_ms), SOURCE_DEFAULT);
+    assert_int_equal(settings_set(&settings, SPAN("profile"), SPAN("incident")), SETTINGS_OK);
+    assert_int_equal(settings_get(&settings, SETTING_issue_sla_ms),
+                     setting_infos[SETTING_issue_sla_ms].of_profile[PROFILE_INCIDENT]);
+    assert_int_equal(settings_set(&settings, SPAN("profile"), SPAN("normal")), SETTINGS_OK);
+    assert_int_equal(settings_set(&settings, SPAN("issue_sla_ms"), SPAN("7")), SETTINGS_OK);
+    assert_int_equal(settings_get(&settings, SETTING_issue_sla_ms), 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +159,7 @@ int main(void)
         cmocka_unit_test(what_is_refused_changes_nothing),
         cmocka_unit_test(a_profile_picks_the_column),
         cmocka_unit_test(an_explicit_value_wins_until_it_is_removed),
+        cmocka_unit_test(options_change_what_is_normal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
