@@ -24,11 +24,13 @@ enum {
     CONNECT_MS = 500,
     IDLE_WAIT_MS = 200,
     IDLE_CHECK_MS = 1000,
+    SWEEP_MS = 200, /* how late what is due by itself may be noted; decisions go by the instant anyway */
     NAP_MS = 10,
     BUSY_NAP_MAX_MS = 20,
     BACKOFF_MIN_MS = 20,
     BACKOFF_MAX_MS = 250,  /* the service is back within a second of the database (design §6) */
     UNAVAILABLE_AFTER = 3, /* failed connects before new commands are refused at once */
+    EVICT_AFTER = 3,       /* lock timeouts in a row before looking for who stands still with the lock */
 };
 
 struct committer {
@@ -39,7 +41,10 @@ struct committer {
     struct batch *batch;
     struct committers *all;
     bool counted; /* in all->connected */
-    unsigned failed_connects;
+    unsigned failed_connects, busy_in_a_row;
+    int16_t slices[SLICE_COUNT]; /* its share */
+    size_t slices_count;
+    int64_t sweep_us;  /* when to look next for what is due by itself */
     int64_t heard_us;  /* when the connection was last used */
     size_t one_by_one; /* > 0: so many commands are committed alone, to find the one the store refuses */
 };
@@ -54,7 +59,7 @@ struct committers {
 };
 
 static struct {
-    struct metric *batch_size, *commit_seconds, *issued, *accepted, *refused, *replayed,
+    struct metric *batch_size, *commit_seconds, *issued, *accepted, *refused, *replayed, *swept,
         *store_errors[STORE_BROKEN + 1];
 } metrics;
 
@@ -72,6 +77,9 @@ static void metrics_setup(void)
     metrics.accepted = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"accepted\"");
     metrics.refused = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"refused\"");
     metrics.replayed = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"replayed\"");
+    metrics.swept = metric_counter(
+        "coupon_swept_total",
+        "Tranches, ends, lapsed reservations and halted plans: events that nobody asked for", NULL);
     for (size_t i = STORE_LOST; i <= STORE_BROKEN; i++)
         metrics.store_errors[i] =
             metric_counter("coupon_store_errors_total", "Failed transactions by class", classes[i]);
@@ -192,6 +200,8 @@ static void hint_readers(const struct committer *self, const struct batch *batch
 
 static void count_verdict(const struct command *command, const struct verdict *verdict)
 {
+    if (command->kind >= COMMAND_LOOKUP) /* nobody's commands */
+        return;
     if (verdict->refusal)
         metric_add(metrics.refused, 1);
     else if (verdict->replayed)
@@ -205,6 +215,23 @@ static void count_verdict(const struct command *command, const struct verdict *v
         metric_add(metrics.issued, verdict->results[i].refusal == NULL);
 }
 
+/* A decision about the service itself holds here before anybody hears that it was taken. */
+static void note_control(const struct committer *self, const struct command *command,
+                         const struct verdict *verdict)
+{
+    struct control_row row = {.kind = CONTROL_ISSUER, .name = command->name, .value = SPAN("")};
+    if (command_subject(command->kind) != SUBJECT_CONTROL || verdict->refusal || verdict->replayed)
+        return;
+    row.position = verdict->token.position;
+    if (command->kind == COMMAND_SUSPEND)
+        row.value = SPAN("suspended");
+    if (command->kind == COMMAND_SET) {
+        row.kind = CONTROL_SETTING;
+        row.value = command->value;
+    }
+    control_note(self->options->control, &row);
+}
+
 /* Everything is durable: the one place where success is answered (I3). */
 static void answer_all(struct committer *self)
 {
@@ -213,6 +240,7 @@ static void answer_all(struct committer *self)
         struct command *command = batch->commands[i];
         count_verdict(command, &batch->verdicts[i]);
         inbox_done(self->inbox, command);
+        note_control(self, command, &batch->verdicts[i]);
         answer_verdict(command, &batch->verdicts[i], self->options->code_key);
     }
     /* Not before: a verdict may borrow from another command of the batch, as a coupon's code prefix from the
@@ -229,11 +257,30 @@ static void mark_effects(struct batch *batch)
         batch->commands[i]->commit_was_sent |= !batch->verdicts[i].refusal && !batch->verdicts[i].replayed;
 }
 
+/* Read after the commands were taken, so that they meet what was set before they were sent. */
+static struct creation_limits limits_now(const struct committer *self)
+{
+    const struct settings *settings = &control_now(self->options->control)->settings;
+    return (struct creation_limits){
+        .campaigns_per_key_per_day = settings_get(settings, SETTING_campaigns_per_key_per_day),
+        .campaigns_per_day = settings_get(settings, SETTING_campaigns_per_day),
+        .open_stock = settings_get(settings, SETTING_live_coupons_max),
+    };
+}
+
+static void tell_watch(const struct committer *self)
+{
+    for (size_t i = 0; i < self->batch->campaigns_count; i++)
+        if (self->batch->campaign_list[i]->exists)
+            watch_campaign(self->options->watch, &self->batch->campaign_list[i]->campaign);
+}
+
 /* Load, decide, commit. On STORE_OK everybody was answered; otherwise nobody was. */
 static enum store_status run_batch(struct committer *self, struct command *list)
 {
     struct batch *batch = self->batch;
     int64_t start_us = clock_mono_us(), deadline_us = exchange_deadline_us(list);
+    batch->limits = limits_now(self);
     batch_begin(batch, list);
     enum store_status status = store_load(self->store, batch, deadline_us);
     /* A COMMIT sent with no time left would most likely end as an unknown outcome, which helps nobody. */
@@ -248,7 +295,11 @@ static enum store_status run_batch(struct committer *self, struct command *list)
         metric_observe(metrics.batch_size, batch->count);
         metric_observe_us(metrics.commit_seconds, duration_us);
         inbox_note_batch(self->inbox, duration_us);
+        if (list->kind >= COMMAND_TEND)
+            metric_add(metrics.swept, batch->events_count);
         hint_readers(self, batch);
+        tell_watch(self);
+        early_note_batch(self->options->early, batch);
         answer_all(self);
     }
     if (status == STORE_UNKNOWN)
@@ -263,6 +314,17 @@ static size_t list_length(const struct command *list)
     for (; list; list = list->next)
         length++;
     return length;
+}
+
+/* Somebody else is at it; at once again would only be in the way. Unless it stands still. */
+static void give_way(struct committer *self)
+{
+    int64_t evicted = 0;
+    if (++self->busy_in_a_row >= EVICT_AFTER)
+        evicted = store_evict(self->store, clock_deadline_us(CONNECT_MS));
+    if (evicted > 0)
+        log_warn("STORE-EVICTED", "ended %lld transactions that stood still with a lock", (long long)evicted);
+    nap(1 + crypto_random_below(BUSY_NAP_MAX_MS));
 }
 
 /* Nobody of the list was answered: what becomes of it. */
@@ -281,8 +343,8 @@ static void recover(struct committer *self, struct command *list, enum store_sta
     if (status == STORE_BROKEN)
         self->one_by_one = list_length(list);
     inbox_put_back(self->inbox, list);
-    if (status == STORE_BUSY) /* somebody else is at it; at once again would only be in the way */
-        nap(1 + crypto_random_below(BUSY_NAP_MAX_MS));
+    if (status == STORE_BUSY)
+        give_way(self);
 }
 
 /* A connection that nobody uses breaks unnoticed: readiness would lie, and the next command would pay for it.
@@ -297,8 +359,119 @@ static void look_after_idle_connection(struct committer *self)
                  store_error(self->store));
 }
 
+/* The setting narrows what the option allows. */
+static void bound_queue(struct committer *self)
+{
+    const struct settings *settings = &control_now(self->options->control)->settings;
+    size_t queue_max = self->options->queue_max;
+    int64_t set = settings_get(settings, SETTING_queue_max);
+    if (set > 0 && (size_t)set < queue_max)
+        queue_max = (size_t)set;
+    inbox_set_queue_max(self->inbox, queue_max);
+}
+
+/* --- the sweep: what is due by itself --- */
+
+/* A command of the service's own: nobody waits for it. */
+static struct command *own_command(enum command_kind kind, int16_t slice, struct span campaign_id)
+{
+    struct command *command = command_create(kind, NULL);
+    command->slice = command->request_slice = slice;
+    command->deadline_us = clock_deadline_us(EXCHANGE_MS);
+    command->actor = SPAN("");
+    CHECK(campaign_id.len <= sizeof command->campaign_id_text);
+    memcpy(command->campaign_id_text, campaign_id.ptr, campaign_id.len);
+    command->campaign_id = (struct span){command->campaign_id_text, campaign_id.len};
+    return command;
+}
+
+static void drop(struct command *list)
+{
+    while (list) {
+        struct command *command = list;
+        list = command->next;
+        command_destroy(command);
+    }
+}
+
+/* Consumes the list. What fails is found again by the next sweep, of this or another process: nothing is owed
+ * to anybody. */
+static bool run_own(struct committer *self, struct command *list)
+{
+    enum store_status status = run_batch(self, list);
+    if (status == STORE_OK)
+        return true;
+    metric_add(metrics.store_errors[status], 1);
+    log_warn("SWEEP-ERROR", "what was due could not be noted (class %d): %s", (int)status,
+             store_error(self->store));
+    drop(list);
+    return false;
+}
+
+/* One transaction for what is due in one slice. */
+static void sweep_slice(struct committer *self, int16_t slice, const struct due *due, size_t due_count)
+{
+    struct command *list = NULL, **end = &list;
+    for (size_t i = 0; i < due_count; i++) {
+        if (due[i].slice != slice)
+            continue;
+        struct span id = {due[i].campaign_id, due[i].campaign_id_len};
+        *end = own_command(id.len ? COMMAND_TEND : COMMAND_LAPSE, slice, id);
+        (*end)->coupon_at = (struct position){slice, due[i].position};
+        end = &(*end)->next;
+    }
+    if (list)
+        (void)run_own(self, list);
+}
+
+/* Plans whose last tranche goes badly, in this committer's slices. */
+static void halt_plans(struct committer *self)
+{
+    struct watch_finding finding;
+    const struct settings *settings = &control_now(self->options->control)->settings;
+    const struct watch_limits limits = {
+        .min_calls = settings_get(settings, SETTING_plan_halt_min_calls),
+        .success_permille = 10 * settings_get(settings, SETTING_plan_halt_success_percent),
+        .p95_ms = settings_get(settings, SETTING_plan_halt_p95_ms),
+    };
+    size_t cursor = 0;
+    watch_set_limits(self->options->watch, &limits);
+    while (store_connected(self->store) && watch_find_bad(self->options->watch, &cursor, &finding)) {
+        struct span id = {finding.campaign_id, finding.campaign_id_len};
+        if ((size_t)slice_of(id) % self->options->count != (size_t)self->slices[0])
+            continue;
+        struct command *command = own_command(COMMAND_HALT, slice_of(id), id);
+        command->halted = finding.figures;
+        if (!run_own(self, command))
+            return;
+        log_warn("PLAN-HALTED",
+                 "a release plan goes badly: of %lld calls %lld per mille answered, p95 %lld ms",
+                 (long long)finding.figures.calls, (long long)finding.figures.success_permille,
+                 (long long)finding.figures.p95_ms);
+    }
+}
+
+static void sweep(struct committer *self)
+{
+    struct due due[DUE_MAX];
+    size_t count;
+    if (clock_mono_us() < self->sweep_us)
+        return;
+    self->sweep_us = clock_deadline_us(SWEEP_MS / 2 + crypto_random_below(SWEEP_MS));
+    self->heard_us = clock_mono_us();
+    if (store_find_due(self->store, self->slices, self->slices_count, clock_deadline_us(CONNECT_MS), due,
+                       &count) != STORE_OK) {
+        log_warn("SWEEP-LOOK", "cannot look for what is due: %s", store_error(self->store));
+        return;
+    }
+    for (size_t i = 0; count > 0 && i < self->slices_count && store_connected(self->store); i++)
+        sweep_slice(self, self->slices[i], due, count);
+    halt_plans(self);
+}
+
 static void turn(struct committer *self)
 {
+    bound_queue(self);
     size_t count_max = self->one_by_one > 0 ? 1 : self->options->batch_max;
     struct command *list = inbox_take(self->inbox, count_max, clock_deadline_us(IDLE_WAIT_MS));
     if (self->one_by_one > 0)
@@ -310,6 +483,8 @@ static void turn(struct committer *self)
     }
     self->heard_us = clock_mono_us();
     enum store_status status = run_batch(self, list);
+    if (status != STORE_BUSY)
+        self->busy_in_a_row = 0;
     if (status != STORE_OK)
         recover(self, list, status);
 }
@@ -320,6 +495,8 @@ static void *committer_main(void *context)
     while (!inbox_finished(self->inbox)) {
         fail_expired(self, 0);
         if (connected(self))
+            sweep(self);
+        if (store_connected(self->store))
             turn(self);
     }
     return NULL;
@@ -340,7 +517,9 @@ struct committers *committers_start(const struct committer_options *options)
         self->options = &committers->options;
         self->inbox = inbox_create(options->queue_max, options->batch_max);
         self->store = store_create(options->database_url);
-        self->batch = batch_create();
+        self->batch = batch_create(&(struct creation_limits){0});
+        for (int16_t slice = (int16_t)i; slice < SLICE_COUNT; slice = (int16_t)(slice + (int)options->count))
+            self->slices[self->slices_count++] = slice;
         self->all = committers;
         CHECK(pthread_create(&self->thread, NULL, committer_main, self) == 0);
     }
@@ -350,6 +529,11 @@ struct committers *committers_start(const struct committer_options *options)
 struct inbox *committers_inbox(struct committers *committers, int16_t slice)
 {
     return committers->list[(size_t)slice % committers->options.count].inbox;
+}
+
+const uint8_t *committers_code_key(const struct committers *committers)
+{
+    return committers->options.code_key;
 }
 
 void committers_stop(struct committers *committers)

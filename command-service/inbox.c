@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/map.h"
+#include "common/metrics.h"
 
 struct queue {
     struct command *first, *last;
@@ -22,7 +23,20 @@ struct inbox {
     struct map in_flight; /* request id -> command, from offer to done */
     int64_t batch_us;     /* how long a batch takes, moving average; 0 until known */
     bool available, closed;
+    struct metric *depth_gauge; /* of all inboxes of the process together */
 };
+
+static void depth_add(struct inbox *inbox, size_t count)
+{
+    inbox->depth += count;
+    metric_add(inbox->depth_gauge, count);
+}
+
+static void depth_take(struct inbox *inbox, size_t count)
+{
+    inbox->depth -= count;
+    metric_add(inbox->depth_gauge, -(uint64_t)count);
+}
 
 struct inbox *inbox_create(size_t queue_max, size_t batch_max)
 {
@@ -37,6 +51,7 @@ struct inbox *inbox_create(size_t queue_max, size_t batch_max)
     inbox->queue_max = queue_max;
     inbox->batch_max = batch_max;
     inbox->available = true;
+    inbox->depth_gauge = metric_gauge("coupon_queue_depth", "Commands waiting for their committer", NULL);
     return inbox;
 }
 
@@ -73,9 +88,19 @@ static void note_deadline(struct queue *queue, const struct command *command)
         queue->earliest_us = command->deadline_us;
 }
 
-static enum inbox_verdict admit(const struct inbox *inbox, const struct command *command)
+/* In time for its request, or else in time for who asks later, or not at all. */
+static enum inbox_verdict admit_wait(const struct command *command, bool may_accept, int64_t wait_us)
 {
-    const struct command *twin = map_get(&inbox->in_flight, request_id_span(&command->id));
+    int64_t done_us = clock_mono_us() + wait_us;
+    if (may_accept && wait_us > command->accept_above_us)
+        return done_us > command->accepted_deadline_us ? INBOX_FULL : INBOX_ACCEPTED;
+    return done_us > command->deadline_us ? INBOX_FULL : INBOX_TAKEN;
+}
+
+static enum inbox_verdict admit(const struct inbox *inbox, const struct command *command, bool may_accept)
+{
+    const struct command *twin =
+        command->keyed ? map_get(&inbox->in_flight, request_id_span(&command->id)) : NULL;
     if (inbox->closed)
         return INBOX_CLOSED;
     if (twin)
@@ -85,16 +110,21 @@ static enum inbox_verdict admit(const struct inbox *inbox, const struct command 
         return INBOX_UNAVAILABLE;
     if (inbox->queues[command->slice].count >= inbox->queue_max)
         return INBOX_FULL;
-    return clock_mono_us() + predicted_wait_us(inbox, command->slice) > command->deadline_us ? INBOX_FULL
-                                                                                             : INBOX_TAKEN;
+    return admit_wait(command, may_accept, predicted_wait_us(inbox, command->slice));
 }
 
-enum inbox_verdict inbox_offer(struct inbox *inbox, struct command *command, int64_t *ret_wait_ms)
+enum inbox_verdict inbox_offer(struct inbox *inbox, struct command *command, struct requests *accepts,
+                               int64_t *ret_wait_ms)
 {
     pthread_mutex_lock(&inbox->lock);
-    enum inbox_verdict verdict = admit(inbox, command);
+    enum inbox_verdict verdict = admit(inbox, command, accepts != NULL);
     *ret_wait_ms = predicted_wait_us(inbox, command->slice) / US_PER_MS;
-    if (verdict == INBOX_TAKEN) {
+    if (verdict == INBOX_ACCEPTED) {
+        command->request = NULL; /* before the committer can see it */
+        command->accepted_in = accepts;
+        command->deadline_us = command->accepted_deadline_us;
+    }
+    if (verdict == INBOX_TAKEN || verdict == INBOX_ACCEPTED) {
         struct queue *queue = &inbox->queues[command->slice];
         command->next = NULL;
         note_deadline(queue, command);
@@ -104,9 +134,11 @@ enum inbox_verdict inbox_offer(struct inbox *inbox, struct command *command, int
             queue->first = command;
         queue->last = command;
         queue->count++;
-        map_put(&inbox->in_flight, request_id_span(&command->id), command);
-        if (inbox->depth++ == 0)
+        if (command->keyed)
+            map_put(&inbox->in_flight, request_id_span(&command->id), command);
+        if (inbox->depth == 0)
             pthread_cond_signal(&inbox->came);
+        depth_add(inbox, 1);
     }
     pthread_mutex_unlock(&inbox->lock);
     return verdict;
@@ -133,7 +165,7 @@ static struct command *queue_cut(struct inbox *inbox, struct queue *queue, size_
         queue->last = NULL;
     last->next = NULL;
     queue->count -= count;
-    inbox->depth -= count;
+    depth_take(inbox, count);
     return list;
 }
 
@@ -143,9 +175,9 @@ static size_t batch_length(const struct queue *queue, size_t count_max)
 {
     size_t length = 0;
     const struct command *command = queue->first;
-    if (command && command->kind == COMMAND_ISSUE_MANY)
+    if (command && command_is_solo(command->kind))
         return 1;
-    for (; command && length < count_max && command->kind != COMMAND_ISSUE_MANY; command = command->next)
+    for (; command && length < count_max && !command_is_solo(command->kind); command = command->next)
         length++;
     return length;
 }
@@ -175,7 +207,7 @@ void inbox_put_back(struct inbox *inbox, struct command *list)
         note_deadline(queue, command);
         last = command;
         queue->count++;
-        inbox->depth++;
+        depth_add(inbox, 1);
     }
     last->next = queue->first;
     queue->first = list;
@@ -186,6 +218,8 @@ void inbox_put_back(struct inbox *inbox, struct command *list)
 
 void inbox_done(struct inbox *inbox, const struct command *command)
 {
+    if (!command->keyed)
+        return;
     pthread_mutex_lock(&inbox->lock);
     CHECK(map_remove(&inbox->in_flight, request_id_span(&command->id)) == command);
     pthread_mutex_unlock(&inbox->lock);
@@ -223,7 +257,7 @@ struct command *inbox_take_expired(struct inbox *inbox, int64_t now_us)
         if (before == 0 || queue->earliest_us > now_us)
             continue;
         queue_move_expired(queue, now_us, end);
-        inbox->depth -= before - queue->count;
+        depth_take(inbox, before - queue->count);
         while (*end)
             end = &(*end)->next;
     }
@@ -245,6 +279,13 @@ void inbox_set_available(struct inbox *inbox, bool available)
 {
     pthread_mutex_lock(&inbox->lock);
     inbox->available = available;
+    pthread_mutex_unlock(&inbox->lock);
+}
+
+void inbox_set_queue_max(struct inbox *inbox, size_t queue_max)
+{
+    pthread_mutex_lock(&inbox->lock);
+    inbox->queue_max = queue_max;
     pthread_mutex_unlock(&inbox->lock);
 }
 

@@ -25,8 +25,27 @@ enum store_status store_connect(struct store *store, int64_t deadline_us); /* an
 /* Asks the server whether it is there and flushes commits to disk: on one that does not, an answer after
  * COMMIT would promise what a crash can take back (I3). STORE_LOST: disconnected. */
 enum store_status store_check(struct store *store, int64_t deadline_us);
+/* Ends the transactions of other command services that have stood still for most of a second, with their
+ * locks in hand, and says how many. PostgreSQL does so itself (idle_in_transaction_session_timeout), but not
+ * where a client stopped in the middle of sending a pipeline: no timeout of version 15 counts there. Nothing
+ * is lost: such a transaction is not committed, and its service decides again. Needs the same login role.
+ * Outside a transaction. */
+int64_t store_evict(struct store *store, int64_t deadline_us);
 bool store_connected(const struct store *store);
 const char *store_error(const struct store *store); /* no user data */
+
+/* What is due by itself at this instant in slices of the caller's choice. */
+struct due {
+    int16_t slice;
+    char campaign_id[CAMPAIGN_ID_MAX]; /* TEND it; len 0: `position` is of a coupon to LAPSE */
+    size_t campaign_id_len;
+    int64_t position;
+};
+enum { DUE_MAX = 128 };
+/* Reads without locking: whoever acts on it looks again under the slice lock. At most DUE_MAX; what is left
+ * is found the next time. */
+enum store_status store_find_due(struct store *store, const int16_t *slices, size_t slices_count,
+                                 int64_t deadline_us, struct due ret[DUE_MAX], size_t *ret_count);
 
 /* Begins a transaction, locks the slices, fills the loaded part of the batch. */
 enum store_status store_load(struct store *store, struct batch *batch, int64_t deadline_us);

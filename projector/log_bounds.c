@@ -3,13 +3,15 @@
 #include "projector/log_bounds.h"
 
 #include "common/clock.h"
+#include "events/keys.h"
 #include "projector/feed.h"
 #include "projector/sql.h"
 
 enum {
     DEADLINE_MS = 5000,
-    PAGE = 100000, /* events in one statement: well below its timeout */
-    SETTLED_S = 5, /* PostgreSQL's clock is read under the slice lock, which is held for less */
+    PAGE = 100000,         /* events in one statement: well below its timeout */
+    KEPT_MARGIN_S = 86400, /* for clocks that differ */
+    SETTLED_S = 5,         /* PostgreSQL's clock is read under the slice lock, which is held for less */
 };
 
 bool log_limit_parse(struct span text, struct log_limit *ret)
@@ -116,6 +118,7 @@ static enum log_answer count_page(struct pg *pg, int16_t slice, int64_t after, i
     pg_arg_i16(&args, slice);
     pg_arg_i64(&args, after);
     pg_arg_i64(&args, up_to);
+    pg_arg_time(&args, clock_wall_us() - (KEY_KEPT_S - KEPT_MARGIN_S) * (int64_t)US_PER_S);
     enum pg_status status = pg_call(pg, SQL_COUNT_OF, &args, deadline(), &rows);
     pg_args_deinit(&args);
     if (status != PG_OK)
@@ -123,6 +126,7 @@ static enum log_answer count_page(struct pg *pg, int16_t slice, int64_t after, i
     counts->created += pg_i64(rows, 0, 0);
     counts->deleted += pg_i64(rows, 0, 1);
     counts->issued += pg_i64(rows, 0, 2);
+    counts->kept += pg_i64(rows, 0, 3);
     pg_rows_destroy(rows);
     return LOG_ANSWERED;
 }

@@ -30,6 +30,7 @@ enum log_answer log_limit_positions(struct pg *pg, const struct log_limit *limit
 struct log_counts {
     int64_t created, deleted; /* campaigns */
     int64_t issued;           /* coupons */
+    int64_t kept;             /* of those, so young that no model of them has expired */
 };
 /* Of the events of a slice up to a position. */
 enum log_answer log_count(struct pg *pg, int16_t slice, int64_t up_to, struct log_counts *ret) MUST_USE;

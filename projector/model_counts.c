@@ -59,9 +59,9 @@ static enum redis_status call(struct counting *counting, const struct redis_repl
 static enum redis_status count_coupons(struct counting *counting, int64_t up_to, int64_t *ret)
 {
     enum redis_status status = REDIS_OK;
-    for (int64_t chunk = 0; status == REDIS_OK && chunk <= up_to / KEY_CHUNK; chunk++) {
+    for (int64_t chunk = 0; status == REDIS_OK && chunk <= up_to / COUPON_CHUNK; chunk++) {
         begin(counting, "HLEN");
-        key_coupons(&counting->key, counting->model, chunk * KEY_CHUNK);
+        key_coupons(&counting->key, counting->model, chunk * COUPON_CHUNK);
         add_key(counting);
         send(counting);
         if (counting->sent == PAGE)
@@ -129,7 +129,7 @@ static enum redis_status count_page(struct counting *counting, int64_t from, str
     size_t lengths[CAMPAIGNS_PAGE], count;
     const struct redis_reply *reply;
     begin(counting, "ZRANGE");
-    key_campaigns(&counting->key, counting->model);
+    key_index(&counting->key, counting->model, INDEX_CAMPAIGNS);
     add_key(counting);
     redis_arg_i64(&counting->command, from);
     redis_arg_i64(&counting->command, from + CAMPAIGNS_PAGE - 1);
@@ -182,8 +182,8 @@ enum redis_status model_counts_read(struct redis *redis, struct model model, int
     if (status == REDIS_OK)
         status = count_campaigns(&counting, ret);
     if (status == REDIS_OK)
-        status = count_coupons(&counting, up_to, &ret->coupons);
-    if (status == REDIS_OK && ret->coupons > 0)
+        status = count_coupons(&counting, up_to, &ret->coupon_fields);
+    if (status == REDIS_OK && ret->issued > 0)
         status = count_holdings(&counting, &ret->holdings);
     redis_command_deinit(&counting.command);
     buf_deinit(&counting.key);

@@ -8,12 +8,12 @@
 #include "events/keys.h"
 
 struct model_counts {
-    int64_t position;  /* of the checkpoint */
-    int64_t campaigns; /* in the index */
-    int64_t issued;    /* sum of what the campaigns say */
-    int64_t coupons;   /* records */
-    int64_t holders;   /* entries of lists in order of issue */
-    int64_t holdings;  /* entries in the buckets of users */
+    int64_t position;      /* of the checkpoint */
+    int64_t campaigns;     /* in the index */
+    int64_t issued;        /* sum of what the campaigns say */
+    int64_t coupon_fields; /* of chunks of coupons: two for each, and more for what happened to it */
+    int64_t holders;       /* entries of lists in order of issue */
+    int64_t holdings;      /* entries in the buckets of users */
 };
 
 /* Counts what events up to `up_to` can have left. Pipelined in bounded pages; each exchange by `timeout_ms`.

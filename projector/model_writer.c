@@ -134,7 +134,10 @@ enum redis_status model_writer_keep_live(struct model_writer *writer, int64_t ge
 {
     CHECK(writer->pending_count == 0);
     send_set_live(writer, generation);
-    return receive_live(writer, generation, deadline_us, ret);
+    enum redis_status status = receive_live(writer, generation, deadline_us, ret);
+    if (status == REDIS_OK)
+        writer->live = *ret;
+    return status;
 }
 
 static void send_checkpoint(struct model_writer *writer, struct model model)
@@ -221,8 +224,6 @@ enum redis_status model_writer_load(struct model_writer *writer, int64_t generat
         status = load_script(writer, deadline_us);
     if (status == REDIS_OK && generation == 0)
         status = model_writer_keep_live(writer, writer->live, deadline_us, &ret->generation);
-    if (status == REDIS_OK && generation == 0)
-        writer->live = ret->generation;
     if (status == REDIS_OK)
         status = read_checkpoints(writer, deadline_us, ret);
     return status;

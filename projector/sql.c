@@ -39,7 +39,9 @@ static const struct pg_statement statements[SQL_COUNT] = {
          "SELECT e.recorded_at FROM event e WHERE e.slice = $1::smallint AND e.position = $2::bigint"},
     [SQL_COUNT_OF] = {"count_of",
                       "SELECT count(*) FILTER (WHERE e.type = 1), count(*) FILTER (WHERE e.type = 7),"
-                      " count(*) FILTER (WHERE e.type = 6) FROM event e WHERE e.slice = $1::smallint"
+                      " count(*) FILTER (WHERE e.type = 6),"
+                      " count(*) FILTER (WHERE e.type = 6 AND e.recorded_at > $4::timestamptz)"
+                      " FROM event e WHERE e.slice = $1::smallint"
                       " AND e.position > $2::bigint AND e.position <= $3::bigint"},
 };
 

@@ -36,6 +36,6 @@ void watch_answered(struct watch *watch);
 /* How many answers so far; any time. */
 int64_t watch_answers(struct watch *watch);
 /* Stops and asserts: it was answered every time, with 200, in time; with a number of coupons that was true at
- * a moment at most WATCH_STALE_MS before it asked; and, where not `may_step_back`, never with less than
+ * a moment at most WATCH_STALE_MS before it asked; and, where not `may_step_back`, Redis never with less than
  * before. */
 void watch_stop(struct watch *watch, bool may_step_back);
