@@ -8,6 +8,15 @@
 
 enum { FUZZ_ROUNDS = 100000 };
 
+static void assert_hex(const struct buf *bytes, const char *expected)
+{
+    struct buf hex;
+    buf_init(&hex, 2 * EVENT_DATA_MAX);
+    hex_encode(&hex, bytes->data, bytes->len);
+    assert_string_equal(hex.data, expected);
+    buf_deinit(&hex);
+}
+
 static bool hint_good(struct span bytes, struct hint *ret)
 {
     char *exact = mem_alloc(bytes.len);
@@ -116,8 +125,6 @@ static void hints_are_not_trusted(void **state)
             bytes[i] = (char)random_next(&chance);
         if (hint_good((struct span){bytes, len}, &read))
             assert_true(read.slice >= 0 && read.slice < SLICE_COUNT && read.position >= 0);
-        (void)issue_good((struct span){bytes, len});
-        (void)state_good((struct span){bytes, len});
     }
 }
 

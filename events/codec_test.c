@@ -497,6 +497,20 @@ static void notes_belong_to_their_state(void **state)
     }
 }
 
+static void random_records_are_survived(void **state)
+{
+    (void)state;
+    uint64_t chance = 3;
+    for (size_t round = 0; round < FUZZ_ROUNDS; round++) {
+        char bytes[24] = {(char)(0x90 | (random_next(&chance) & 7)), 1};
+        size_t len = random_next(&chance) % sizeof bytes;
+        for (size_t i = random_next(&chance) % 3; i < len; i++)
+            bytes[i] = (char)random_next(&chance);
+        (void)issue_good((struct span){bytes, len});
+        (void)state_good((struct span){bytes, len});
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -515,6 +529,7 @@ int main(void)
         cmocka_unit_test(state_records_come_back),
         cmocka_unit_test(notes_belong_to_their_state),
         cmocka_unit_test(records_have_bounds),
+        cmocka_unit_test(random_records_are_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
