@@ -192,7 +192,7 @@ struct cluster_crowd *cluster_occupy(struct stack *stack, const char *applicatio
     int64_t deadline_us = clock_deadline_us(GONE_MS);
     while (crowd->count < places) { /* whoever was ended tries to come back, so each place has to be won */
         assert_true(clock_remaining_ms(deadline_us) > 0);
-        (void)cluster_sql(stack, sql);
+        (void)cluster_sql_try(stack, sql); /* while others are being turned away even this may be */
         occupy_rest(crowd, &options);
     }
     return crowd;
