@@ -13,6 +13,7 @@
 enum { CELLS_MAX = 8192, CAMPAIGNS = 6, GOES = 4, EVENTS = 900 };
 
 struct cell {
+    uint64_t hash; /* of key and field: most cells are told apart by it */
     char *key, *field, *value;
     size_t value_len;
 };
@@ -31,10 +32,17 @@ static inline char *copy_text(struct span text)
     return copy;
 }
 
+static inline uint64_t cell_hash(struct span key, struct span field)
+{
+    return 31 * span_hash(key) + span_hash(field);
+}
+
 static inline struct cell *store_find(struct store *store, struct span key, struct span field)
 {
+    uint64_t hash = cell_hash(key, field);
     for (size_t i = 0; i < store->count; i++)
-        if (span_is(key, store->cells[i].key) && span_is(field, store->cells[i].field))
+        if (store->cells[i].hash == hash && span_is(key, store->cells[i].key) &&
+            span_is(field, store->cells[i].field))
             return &store->cells[i];
     return NULL;
 }
@@ -45,7 +53,8 @@ static inline void store_put(struct store *store, struct span key, struct span f
     if (!cell) {
         assert_true(store->count < CELLS_MAX);
         cell = &store->cells[store->count++];
-        *cell = (struct cell){.key = copy_text(key), .field = copy_text(field)};
+        *cell =
+            (struct cell){.hash = cell_hash(key, field), .key = copy_text(key), .field = copy_text(field)};
     }
     mem_free(cell->value);
     cell->value = copy_text(value);
