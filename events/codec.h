@@ -43,14 +43,14 @@ enum codec_status {
  * default. Texts are borrowed from event->data, lists are in `arena`. */
 enum codec_status event_decode(struct event *event, struct arena *arena) MUST_USE;
 
-/* The records of a coupon in the read models: COUPONS in schema/redis_keys.def. Arrays, because they are written a
- * hundred million times and a rebuild can change them. What is text of the coupon's own (user, order, reason) is
- * in fields of its own beside them, as it is; slice and position are in key and field. */
+/* The records of a coupon in the read models: COUPONS in schema/redis_keys.def. Arrays, because they are
+ * written a hundred million times and a rebuild can change them. What is text of the coupon's own (user,
+ * order, reason) is in fields of its own beside them, as it is; slice and position are in key and field. */
 
 /* [campaign, sequence, nth, issued at µs, expires at µs, code prefix] of a decoded CouponIssued. */
 void coupon_issue_encode(const struct event *issued, struct buf *out);
-/* Makes a decoded CouponIssued of it and its user again (without trace and data); texts borrowed. `ret->slice` and
- * `ret->position` are left to the caller. */
+/* Makes a decoded CouponIssued of it and its user again (without trace and data); texts borrowed.
+ * `ret->slice` and `ret->position` are left to the caller. */
 bool coupon_issue_decode(struct span record, struct span user_id, struct event *ret) MUST_USE;
 
 struct coupon;

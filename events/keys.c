@@ -3,8 +3,7 @@
 #include "events/keys.h"
 
 const struct redis_key_description redis_keys[KEY_COUNT] = {
-#define K(name, pattern, type, owner, ttl, bound, content) \
-    {#name, pattern, type, owner, ttl, bound, content},
+#define K(name, pattern, type, owner, ttl, bound, content) {#name, pattern, type, owner, ttl, bound, content},
 #include "schema/redis_keys.def"
 #undef K
 };

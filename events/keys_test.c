@@ -27,8 +27,9 @@ static void builders_are_frozen(void **state)
     key_campaign(&key, model, SPAN("spring"));
     expect_key(&key, "fc:2:{7}:c:spring");
     buf_clear(&key);
-    static const char *const indexes[INDEX_COUNT] = {"fc:2:{7}:cs", "fc:2:{7}:r:issued", "fc:2:{7}:r:redeemed",
-                                                     "fc:2:{7}:a:issued", "fc:2:{7}:a:redeemed"};
+    static const char *const indexes[INDEX_COUNT] = {"fc:2:{7}:cs", "fc:2:{7}:r:issued",
+                                                     "fc:2:{7}:r:redeemed", "fc:2:{7}:a:issued",
+                                                     "fc:2:{7}:a:redeemed"};
     for (enum model_index index = 0; index < INDEX_COUNT; index++) {
         key_index(&key, model, index);
         expect_key(&key, indexes[index]);

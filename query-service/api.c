@@ -238,8 +238,8 @@ static void get_ranking(struct http_request *request, void *context)
     static const char *const known[] = {"by", "window", "tag", "limit", NULL};
     struct read *read = begin(QUERY_RANKING);
     submit(request, context, read,
-           http_query_only(request, known) && take_ranking(request, &read->query) && take_tag(request, &read->query) &&
-               take_limit(request, &read->query));
+           http_query_only(request, known) && take_ranking(request, &read->query) &&
+               take_tag(request, &read->query) && take_limit(request, &read->query));
 }
 
 #define READERS (AUTH_READ | AUTH_ADMIN)

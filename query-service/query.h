@@ -15,7 +15,7 @@
     X(QUERY_HOLDERS, "campaign_coupons")       \
     X(QUERY_USER_IN_CAMPAIGN, "campaign_user") \
     X(QUERY_COUPON, "coupon")                  \
-    X(QUERY_VALIDITY, "coupon_validity")       \
+    X(QUERY_VALIDITY, "validity")              \
     X(QUERY_USER_COUPONS, "user_coupons")      \
     X(QUERY_RANKING, "ranking")
 #define QUERY_KIND_ENUM(name, label) name,
@@ -67,5 +67,6 @@ bool query_takes_coupon(const struct query *query, const struct coupon *coupon);
 /* How many entries a reader looks at for this page: the limit, or QUERY_SCAN_MAX where a filter may drop
  * some. It reads one more where there is one, so that the end of the list is known. */
 size_t query_scan(const struct query *query);
-/* All that tells the answer from others of its kind but limit, cursor and coupon: what a cursor is bound to. */
+/* All that tells the answer from others of its kind but limit, cursor and coupon: what a cursor is bound to.
+ */
 void query_scope(const struct query *query, struct buf *out);

@@ -438,8 +438,8 @@ static int64_t issue_and_weigh(int count, int64_t *ret_redeemed)
     return issued;
 }
 
-/* One campaign, a new user for each coupon: hardly anything to share, and with ids of 36 bytes. So few in a slice
- * cost more than many, because most buckets of users then are keys with one entry. */
+/* One campaign, a new user for each coupon: hardly anything to share, and with ids of 36 bytes. So few in a
+ * slice cost more than many, because most buckets of users then are keys with one entry. */
 static void a_coupon_costs_what_it_may(void **state)
 {
     (void)state;
