@@ -67,6 +67,7 @@ struct span http_header(const struct http_request *request,
 struct span http_header_nth(const struct http_request *request, const char *name, size_t nth);
 struct span http_body(const struct http_request *request);
 struct span http_path(const struct http_request *request);          /* raw, as sent, without query */
+struct span http_target(const struct http_request *request);        /* raw path and query, as sent */
 const struct api_key *http_key(const struct http_request *request); /* NULL on open routes */
 const char *http_request_id(const struct http_request *request);    /* 16 hex digits + NUL */
 /* W3C trace context of the request as 16+8 bytes (trace id, parent span id); false when absent or invalid. */

@@ -108,6 +108,13 @@ static bool take_tokens(struct http_request *request, struct query *query)
     return true;
 }
 
+/* Copies are kept by target. Without padding none that is valid is longer. */
+static bool take_target(struct http_request *request)
+{
+    return http_target(request).len <= CACHE_KEY_MAX ||
+           refuse(request, &problem_invalid_parameter, NULL, "the request target is longer than 2048 bytes");
+}
+
 /* --- handing on --- */
 
 static struct read *begin(enum query_kind kind)
@@ -118,7 +125,7 @@ static struct read *begin(enum query_kind kind)
 /* Consumes the read: `good` says whether the request is still unanswered and worth a read. */
 static void submit(struct http_request *request, struct api *api, struct read *read, bool good)
 {
-    if (!good || !take_tokens(request, &read->query)) {
+    if (!good || !take_target(request) || !take_tokens(request, &read->query)) {
         read_destroy(read);
         return;
     }
@@ -126,9 +133,7 @@ static void submit(struct http_request *request, struct api *api, struct read *r
     read->deadline_us = received_us + api->request_deadline_ms * US_PER_MS;
     read->patience_us = received_us + api->token_wait_ms * US_PER_MS;
     read->request = request;
-    read->done = respond;
-    http_defer(request); /* before another thread can answer it */
-    loader_submit(api->loader, read);
+    serve_read(&api->serve, read);
 }
 
 /* --- handlers --- */

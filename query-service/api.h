@@ -3,10 +3,10 @@
 #pragma once
 
 #include "common/http.h"
-#include "query-service/loader.h"
+#include "query-service/serve.h"
 
 struct api {
-    struct loader *loader;
+    struct serve serve;
     int64_t request_deadline_ms, token_wait_ms;
     uint8_t code_key[CRYPTO_KEY_BYTES];
 };

@@ -62,11 +62,7 @@ static void show(struct loader *loader)
 static void conclude(struct read *read)
 {
     if (read->failure == READ_GOOD)
-        metric_add(query_metrics.reads[read->source], 1);
-    else if (read->failure == READ_OVERLOADED)
-        metric_add(query_metrics.refused_overload, 1);
-    else if (read->failure != READ_INTERNAL)
-        metric_add(query_metrics.refused_unavailable, 1);
+        metric_add(query_metrics.loads[read->source], 1);
     read->done(read);
 }
 
@@ -245,8 +241,17 @@ void loader_destroy(struct loader *loader)
 
 void loader_submit(struct loader *loader, struct read *read)
 {
+    read->began_us = clock_mono_us();
+    read->source = SOURCE_REDIS;
+    read->fallback = FALLBACK_NONE;
+    read->failure = READ_GOOD;
     if (stage_submit(loader->model_stage, &read->item))
         return;
     read->failure = READ_OVERLOADED;
     conclude(read);
+}
+
+bool loader_models_usable(const struct loader *loader)
+{
+    return atomic_load_explicit(&loader->model_usable, memory_order_relaxed);
 }

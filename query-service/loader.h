@@ -22,3 +22,6 @@ void loader_destroy(struct loader *loader);
 
 /* Takes the read over; read->done is called exactly once, from another thread or before this returns. */
 void loader_submit(struct loader *loader, struct read *read);
+
+/* Whether the models answered when they were last asked. */
+bool loader_models_usable(const struct loader *loader);

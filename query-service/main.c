@@ -50,7 +50,17 @@ static void api_setup(struct api *api, const struct options *options)
     respond_setup(&respond_options);
     api->request_deadline_ms = options->request_deadline_ms;
     api->token_wait_ms = options->token_wait_ms;
-    api->loader = loader_setup(options);
+    serve_init(&api->serve,
+               &(struct serve_options){
+                   .cache_bytes = (size_t)options->cache_bytes,
+                   .waiting_max = (size_t)options->waiting_max,
+                   .life = {.fresh_us = options->fresh_s * US_PER_S,
+                            .stale_us = options->stale_while_revalidate_s * US_PER_S,
+                            .error_us = options->stale_if_error_s * US_PER_S,
+                            .negative_us = options->negative_ms * US_PER_MS},
+                   .request_deadline_ms = options->request_deadline_ms,
+               },
+               loader_setup(options));
 }
 
 int main(int argc, char **argv)
@@ -73,8 +83,9 @@ int main(int argc, char **argv)
     service_wait_for_stop();
     if (!http_server_drain(server, clock_deadline_us(options.service.drain_ms)))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
-    loader_destroy(api.loader);
+    loader_destroy(api.serve.loader);
     http_server_destroy(server);
+    serve_deinit(&api.serve);
     log_info("STOPPED", "drained");
     return 0;
 }

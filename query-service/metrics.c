@@ -11,9 +11,13 @@ static void label(char *ret, size_t size, const char *name, const char *value)
 
 static void setup_reads(struct query_metrics *metrics)
 {
-    const char *help = "reads answered, by who answered";
+    const char *help = "reads answered, by where the answer came from";
+    metrics->reads[SOURCE_MEMORY] = metric_counter("coupon_reads_total", help, "source=\"memory\"");
     metrics->reads[SOURCE_REDIS] = metric_counter("coupon_reads_total", help, "source=\"redis\"");
     metrics->reads[SOURCE_POSTGRES] = metric_counter("coupon_reads_total", help, "source=\"postgres\"");
+    help = "answers loaded, by who had them; one load may answer many reads";
+    metrics->loads[SOURCE_REDIS] = metric_counter("coupon_read_loads_total", help, "source=\"redis\"");
+    metrics->loads[SOURCE_POSTGRES] = metric_counter("coupon_read_loads_total", help, "source=\"postgres\"");
     char labels[64];
     for (int i = FALLBACK_NONE + 1; i < FALLBACK_COUNT; i++) {
         label(labels, sizeof labels, "reason", fallback_label((enum fallback)i));
@@ -38,9 +42,33 @@ static void setup_errors(struct query_metrics *metrics)
         metric_counter("coupon_reads_refused_total", help, "reason=\"store_unavailable\"");
 }
 
+static void setup_cache(struct query_metrics *metrics)
+{
+    static const char *const verdicts[] = {
+        [COPY_FRESH] = "hit",       [COPY_EARLY] = "early",     [COPY_STALE] = "stale",
+        [COPY_CHANGED] = "changed", [COPY_EXPIRED] = "expired", [COPY_DEAD] = "miss"};
+    char labels[64];
+    for (size_t i = 0; i < COUNT_OF(verdicts); i++) {
+        label(labels, sizeof labels, "verdict", verdicts[i]);
+        metrics->lookups[i] =
+            metric_counter("coupon_cache_lookups_total", "look-ups in process, by what was there", labels);
+    }
+    metrics->collapsed =
+        metric_counter("coupon_reads_collapsed_total", "reads that waited for another one's load", NULL);
+    metrics->refreshes = metric_counter("coupon_cache_refreshes_total", "loads behind readers' backs", NULL);
+    metrics->kept = metric_counter("coupon_reads_kept_total",
+                                   "reads answered with an old copy because nothing behind answered", NULL);
+    metrics->cache_bytes = metric_gauge("coupon_cache_bytes", "memory of the copies in process", NULL);
+    metrics->cache_entries = metric_gauge("coupon_cache_entries", "copies in process", NULL);
+    metrics->cache_evicted =
+        metric_gauge("coupon_cache_evicted", "copies that were dropped for others since the start", NULL);
+    metrics->waiting = metric_gauge("coupon_reads_waiting", "reads that wait for another one's load", NULL);
+}
+
 void query_metrics_setup(void)
 {
     struct query_metrics *metrics = &query_metrics;
+    setup_cache(metrics);
     setup_reads(metrics);
     setup_errors(metrics);
     metrics->not_modified =

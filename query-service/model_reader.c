@@ -235,6 +235,13 @@ static bool second_round(struct model_reader *reader, struct batch *batch)
     return true;
 }
 
+/* The checkpoints were read before the models, so the answer is not older. */
+static void note_positions(const struct batch *batch, struct read *read)
+{
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        read->stands_on[slice] = batch->state.slices[slice].pos;
+}
+
 static void finish(struct batch *batch, bool answered)
 {
     for (size_t i = 0; i < batch->count; i++) {
@@ -244,6 +251,7 @@ static void finish(struct batch *batch, bool answered)
         if (work->verdict == FALLBACK_NONE && work->steps->finish)
             work->verdict = work->steps->finish(work);
         work->read->fallback = work->verdict;
+        note_positions(batch, work->read);
         if (work->verdict != FALLBACK_NONE)
             answer_reset(&work->read->answer);
     }
