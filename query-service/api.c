@@ -24,6 +24,11 @@ static bool refuse_parameter(struct http_request *request, const char *name, con
     return refuse(request, &problem_invalid_parameter, name, why);
 }
 
+bool api_refuse_parameter(struct http_request *request, const char *name, const char *why)
+{
+    return refuse_parameter(request, name, why);
+}
+
 /* --- parts of a request; each answers it and returns false where they are wrong --- */
 
 static bool take_campaign_id(struct http_request *request, struct span id, struct query *query)
@@ -232,5 +237,7 @@ const struct http_route api_routes[] = {
     {HTTP_GET, "/v1/coupons/{coupon}", READERS, 0, get_coupon},
     {HTTP_GET, "/v1/users/{user}/coupons", READERS, 0, get_user_coupons},
     {HTTP_GET, "/v1/rankings/campaigns", READERS, 0, get_ranking},
+    {HTTP_GET, "/v1/events", READERS, 0, api_get_events},
+    {HTTP_GET, "/v1/status", READERS, 0, api_get_status},
 };
 const size_t api_routes_count = COUNT_OF(api_routes);

@@ -116,12 +116,13 @@ static bool goes_early(const struct copy *copy, const struct copy_moment *moment
 enum copy_verdict copy_judge(const struct copy *copy, const struct copy_moment *moment)
 {
     int64_t now_us = moment->now_us, age_us = now_us - copy->loaded_us;
-    bool overtaken = moment->changed && age_us >= COPY_PACE_US && moment->quick;
+    bool quick = moment->quick && copy->from_models;
+    bool overtaken = moment->changed && age_us >= (quick ? COPY_PACE_US : COPY_DEAR_PACE_US);
     if (now_us >= copy->error_until_us)
         return COPY_DEAD;
     if (now_us >= copy->stale_until_us)
         return COPY_EXPIRED;
-    if (overtaken && age_us >= COPY_VISIBLE_US)
+    if (overtaken && quick && age_us >= COPY_VISIBLE_US)
         return COPY_CHANGED;
     if (overtaken || now_us >= copy->fresh_until_us)
         return COPY_STALE;

@@ -83,13 +83,15 @@ struct copy_moment {
     int64_t now_us;
     double chance; /* evenly distributed in (0, 1] */
     bool changed;  /* a hint says that the log went on */
-    bool quick;    /* a load costs little now: Redis answers */
+    bool quick;    /* Redis answers, so a load costs little */
 };
 
 enum {
-    COPY_PACE_US =
-        50 * 1000, /* hints do not make a copy stale before that age: the bound on what they cost */
-    COPY_VISIBLE_US = 100 * 1000 /* a change that is known is visible by then */
+    /* Hints do not make a copy stale before that age: the bound on the loads they cause. The longer one is
+     * for what PostgreSQL had to answer. */
+    COPY_PACE_US = 50 * 1000,
+    COPY_DEAR_PACE_US = 1000 * 1000,
+    COPY_VISIBLE_US = 100 * 1000, /* a change that is known is visible by then, where loads are quick */
 };
 
 enum copy_verdict copy_judge(const struct copy *copy, const struct copy_moment *moment);

@@ -84,8 +84,13 @@ static void a_change_shortens_its_life(void **state)
     assert_int_equal(at(copy, 10 * S + 100 * MS, true, true), COPY_CHANGED);
     assert_int_equal(at(copy, 40 * S, true, true), COPY_CHANGED);
     assert_int_equal(at(copy, 80 * S, true, true), COPY_EXPIRED);
+    copy->fresh_until_us = 30 * S;
     assert_int_equal(at(copy, 11 * S - 1, true, false), COPY_FRESH);
+    assert_int_equal(at(copy, 11 * S, true, false), COPY_STALE);
     assert_int_equal(at(copy, 40 * S, true, false), COPY_STALE);
+    copy->from_models = false; /* PostgreSQL had to be asked */
+    assert_int_equal(at(copy, 11 * S - 1, true, true), COPY_FRESH);
+    assert_int_equal(at(copy, 29 * S, true, true), COPY_STALE);
     copy_release(copy);
 }
 

@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "query-service/checkpoint.h"
 #include "query-service/metrics.h"
 #include "query-service/model_reader.h"
 #include "query-service/store_reader.h"
@@ -33,6 +34,7 @@ struct loader {
     size_t threads_count;
     struct stage *model_stage, *store_stage;
     atomic_bool model_usable, store_usable;
+    _Atomic int64_t positions[SLICE_COUNT], seen_us; /* as the last probe of Redis found them */
 };
 
 static struct read *read_of(struct stage_item *item)
@@ -114,10 +116,25 @@ static void work_models(void *state, struct stage_item *const *items, size_t cou
     show(thread->loader);
 }
 
+static void note_positions(struct loader *loader, const struct model_state *models)
+{
+    int64_t oldest_us = INT64_MAX;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        const struct checkpoint *checkpoint = &models->slices[slice];
+        atomic_store(&loader->positions[slice], checkpoint->present ? checkpoint->pos : -1);
+        if (checkpoint->seen_us < oldest_us)
+            oldest_us = checkpoint->seen_us;
+    }
+    atomic_store(&loader->seen_us, oldest_us);
+}
+
 static void tick_models(void *state)
 {
     struct loader_thread *thread = state;
-    note(thread->loader, &thread->loader->model_usable, model_reader_probe(thread->model), "Redis");
+    struct model_state models;
+    bool current = model_reader_probe(thread->model, &models);
+    note(thread->loader, &thread->loader->model_usable, current, "Redis");
+    note_positions(thread->loader, &models);
     show(thread->loader);
 }
 
@@ -254,4 +271,21 @@ void loader_submit(struct loader *loader, struct read *read)
 bool loader_models_usable(const struct loader *loader)
 {
     return atomic_load_explicit(&loader->model_usable, memory_order_relaxed);
+}
+
+void loader_facts(struct loader *loader, struct loader_facts *ret)
+{
+    *ret = (struct loader_facts){
+        .redis_usable = atomic_load(&loader->model_usable),
+        .store_usable = atomic_load(&loader->store_usable),
+        .redis_open = breaker_is_open(&loader->redis_breaker),
+        .store_open = breaker_is_open(&loader->store_breaker),
+        .redis_queue = stage_items(loader->model_stage),
+        .store_queue = stage_items(loader->store_stage),
+        .redis_busy = stage_busy(loader->model_stage),
+        .store_busy = stage_busy(loader->store_stage),
+        .seen_us = atomic_load(&loader->seen_us),
+    };
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        ret->positions[slice] = atomic_load(&loader->positions[slice]);
 }

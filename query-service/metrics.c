@@ -62,6 +62,13 @@ static void setup_cache(struct query_metrics *metrics)
     metrics->cache_entries = metric_gauge("coupon_cache_entries", "copies in process", NULL);
     metrics->cache_evicted =
         metric_gauge("coupon_cache_evicted", "copies that were dropped for others since the start", NULL);
+    metrics->followers = metric_gauge("coupon_feed_followers", "requests that wait for events", NULL);
+    metrics->hints = metric_counter("coupon_read_hints_total", "hints of changes that came by the bus", NULL);
+    for (size_t i = 0; i < STATUS_HOT_MAX; i++) {
+        CHECK((size_t)snprintf(labels, sizeof labels, "rank=\"%zu\"", i + 1) < sizeof labels);
+        metrics->hot[i] = metric_gauge("coupon_read_hot_permille",
+                                       "share of the most wanted targets in a thousand reads", labels);
+    }
     metrics->waiting = metric_gauge("coupon_reads_waiting", "reads that wait for another one's load", NULL);
 }
 

@@ -7,6 +7,7 @@
 #include "common/redis.h"
 #include "query-service/copy.h"
 #include "query-service/read.h"
+#include "query-service/status.h"
 
 struct query_metrics {
     struct metric *reads[SOURCE_COUNT];    /* requests answered, by where the answer came from */
@@ -14,6 +15,7 @@ struct query_metrics {
     struct metric *lookups[COPY_DEAD + 1]; /* by what the copies in process were worth */
     struct metric *collapsed, *refreshes, *kept;
     struct metric *cache_bytes, *cache_entries, *cache_evicted, *waiting; /* gauges */
+    struct metric *followers, *hints, *hot[STATUS_HOT_MAX];
     struct metric *fallbacks[FALLBACK_COUNT]; /* reads that went on to PostgreSQL, by reason */
     struct metric *redis_errors[REDIS_STATUS_COUNT];
     struct metric *store_errors; /* lost, late or refused */

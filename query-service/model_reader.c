@@ -288,9 +288,9 @@ void model_reader_run(struct model_reader *reader, struct read *const *reads, si
     metric_observe_us(query_metrics.model_seconds, clock_mono_us() - start_us);
 }
 
-bool model_reader_probe(struct model_reader *reader)
+bool model_reader_probe(struct model_reader *reader, struct model_state *ret)
 {
-    struct model_state state;
+    *ret = (struct model_state){0};
     const unsigned all = (1u << SLICE_COUNT) - 1;
     if (!breaker_allows(reader->options.breaker, clock_mono_us()))
         return false;
@@ -298,10 +298,10 @@ bool model_reader_probe(struct model_reader *reader)
     bool answered = connect_redis(reader);
     for (int attempt = 0; answered && attempt < 2; attempt++) {
         ask_state(reader, all);
-        answered = take_state(reader, all, &state);
-        if (answered && state.generation == reader->generation)
+        answered = take_state(reader, all, ret);
+        if (answered && ret->generation == reader->generation)
             break;
-        reader->generation = answered ? state.generation : 0;
+        reader->generation = answered ? ret->generation : 0;
     }
     if (answered)
         breaker_success(reader->options.breaker);
@@ -311,5 +311,5 @@ bool model_reader_probe(struct model_reader *reader)
         redis_disconnect(reader->pipe.redis);
     struct query anything = {.kind = QUERY_CAMPAIGNS, .now_us = clock_wall_us()};
     return answered &&
-           model_state_judge(&state, &anything, reader->options.age_max_ms * US_PER_MS) == FALLBACK_NONE;
+           model_state_judge(ret, &anything, reader->options.age_max_ms * US_PER_MS) == FALLBACK_NONE;
 }

@@ -12,6 +12,8 @@ static const struct config_option table[] = {
     {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 4096, "", "read models, redis://... or unix://..."},
     {"code-key-file", CONFIG_STRING, AT(code_key_file), NULL, 1, 4096, "",
      "file with the 64 hex digits that coupon codes are derived with"},
+    {"bus-url", CONFIG_STRING, AT(bus_url), "", 0, 1024, "",
+     "where to listen for hints of changes, an nng URL; empty: answers are as old as fresh-s allows"},
     {"model-threads", CONFIG_INT, AT(model_threads), "2", 1, STAGE_THREADS_MAX, "threads",
      "threads that read from Redis, each with one connection"},
     {"store-connections", CONFIG_INT, AT(store_connections), "4", 1, STAGE_THREADS_MAX, "connections",
@@ -40,6 +42,8 @@ static const struct config_option table[] = {
      "memory for answers, 0: none are kept"},
     {"waiting-max", CONFIG_INT, AT(waiting_max), "10000", 1, 1000000, "reads",
      "most reads waiting for another one's load; beyond: 503 overloaded"},
+    {"followers-max", CONFIG_INT, AT(followers_max), "1000", 1, 100000, "requests",
+     "most requests waiting for events at GET /v1/events; beyond: 503 overloaded"},
     {.name = NULL},
 };
 

@@ -18,6 +18,7 @@ void serve_init(struct serve *serve, const struct serve_options *options, struct
     *serve = (struct serve){.options = *options, .loader = loader};
     serve->cache = cache_create(options->cache_bytes, SHARDS);
     serve->flights = flights_create(options->waiting_max);
+    serve->hot = hot_create();
     changes_init(&serve->changes);
 }
 
@@ -25,6 +26,7 @@ void serve_deinit(struct serve *serve)
 {
     flights_destroy(serve->flights);
     cache_destroy(serve->cache);
+    hot_destroy(serve->hot);
 }
 
 /* In (0, 1]. */
@@ -283,6 +285,7 @@ void serve_read(struct serve *serve, struct read *read)
     int64_t now_us = clock_mono_us();
     enum copy_verdict verdict = COPY_DEAD;
     memcpy(read->own, read->query.at_least, sizeof read->own);
+    hot_count(serve->hot, query_kind_label(read->query.kind), read->query.campaign_id);
     struct copy *copy = cache_get(serve->cache, key);
     if (copy && copy_reaches(copy, read->own)) {
         bool near_end = now_us + 16 * copy->cost_us >= copy->fresh_until_us;
@@ -290,7 +293,7 @@ void serve_read(struct serve *serve, struct read *read)
                                        .now_us = now_us,
                                        .chance = near_end ? chance() : 1,
                                        .changed = changes_concern(&serve->changes, copy),
-                                       .quick = copy->from_models && loader_models_usable(serve->loader),
+                                       .quick = loader_models_usable(serve->loader),
                                    });
     }
     count(verdict);

@@ -14,13 +14,13 @@
 #include "query-service/cache.h"
 #include "query-service/changes.h"
 #include "query-service/flights.h"
+#include "query-service/hot.h"
 #include "query-service/loader.h"
 #include "query-service/respond.h"
 
 struct serve_options {
     size_t cache_bytes, waiting_max;
     struct copy_life life;
-    int64_t request_deadline_ms;
 };
 
 struct serve {
@@ -28,6 +28,7 @@ struct serve {
     struct cache *cache;
     struct changes changes;
     struct flights *flights;
+    struct hot *hot;
     struct loader *loader; /* borrowed */
 };
 

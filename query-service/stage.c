@@ -18,6 +18,7 @@ struct stage {
     pthread_cond_t wake;
     struct list queue, parked; /* parked: all wait equally long, so the first is due first */
     size_t queued, count;      /* count: with the parked ones */
+    size_t busy;               /* threads at work */
     bool started, stopping;
     pthread_t threads[STAGE_THREADS_MAX];
     struct worker {
@@ -94,12 +95,18 @@ static bool turn(struct worker *worker)
     pthread_mutex_lock(&stage->lock);
     if (wait_for_work(stage, clock_deadline_us(STAGE_TICK_MS)))
         count = take_batch(stage, items);
+    stage->busy += count > 0;
     bool end = stage->stopping && count == 0 && !stage->parked.first;
     pthread_mutex_unlock(&stage->lock);
     if (count > 0)
         stage->options.work(worker->state, items, count);
     else if (!end)
         stage->options.tick(worker->state);
+    if (count > 0) {
+        pthread_mutex_lock(&stage->lock);
+        stage->busy--;
+        pthread_mutex_unlock(&stage->lock);
+    }
     return !end;
 }
 
@@ -195,4 +202,12 @@ size_t stage_items(struct stage *stage)
     size_t count = stage->count;
     pthread_mutex_unlock(&stage->lock);
     return count;
+}
+
+size_t stage_busy(struct stage *stage)
+{
+    pthread_mutex_lock(&stage->lock);
+    size_t busy = stage->busy;
+    pthread_mutex_unlock(&stage->lock);
+    return busy;
 }

@@ -43,3 +43,4 @@ bool stage_submit(struct stage *stage, struct stage_item *item);
 /* Brings an item that was just worked on back after STAGE_PARK_MS. Only from work(). */
 void stage_park(struct stage *stage, struct stage_item *item);
 size_t stage_items(struct stage *stage); /* queued and parked, for gauges */
+size_t stage_busy(struct stage *stage);  /* threads at work, for gauges */
