@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* empty-handler: a service with nothing in it, which `make bench` compares the real ones with. Same HTTP
  * server, same options, same authentication; POST /inline is answered by the handler, POST /deferred by
- * another thread, as the committers do. Both say 201 with a body as long as a coupon's; GET /inline says 200 with one
- * as long as a campaign's. */
+ * another thread, as the committers do. Both say 201 with a body as long as a coupon's; GET /inline says 200
+ * with one as long as a campaign's. */
 #include <pthread.h>
 
 #include "common/clock.h"
@@ -54,8 +54,8 @@ static void post_inline(struct http_request *request, void *context)
 /* As long a body as a campaign has. */
 static void get_inline(struct http_request *request, void *context)
 {
-    static const char more[] =
-        "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789";
+    static const char more[] = "01234567890123456789012345678901234567890123456789012345678901234567890123456"
+                               "78901234567890123456789";
     (void)context;
     buf_append_text(http_reply_body(request), more);
     buf_append_text(http_reply_body(request), more);

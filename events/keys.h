@@ -39,6 +39,9 @@ void key_holders(struct buf *out, struct model model, struct span campaign_id, i
 void key_users(struct buf *out, struct model model, int64_t bucket);
 void key_users_begun(struct buf *out, struct model model);
 void key_rank_issued(struct buf *out, struct model model);
+/* Of no generation: of the query services, by the hash of what was asked for. */
+void key_shared_answer(struct buf *out, struct span target_hash);
+void key_shared_lease(struct buf *out, struct span target_hash);
 
 /* The member of RANK_ISSUED, and the campaign id in one (absent where it is not one). */
 void rank_member_write(struct buf *out, int64_t reached_at_us, struct span campaign_id);

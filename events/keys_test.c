@@ -39,6 +39,12 @@ static void builders_are_frozen(void **state)
     key_rank_issued(&key, model);
     expect_key(&key, "fc:2:{7}:r:issued");
     buf_clear(&key);
+    key_shared_answer(&key, SPAN("0f"));
+    expect_key(&key, "fcq:a:{0f}");
+    buf_clear(&key);
+    key_shared_lease(&key, SPAN("0f"));
+    expect_key(&key, "fcq:l:{0f}");
+    buf_clear(&key);
     key_coupons(&key, model, 300);
     expect_key(&key, "fc:2:{7}:k:2");
     buf_clear(&key);
@@ -113,6 +119,8 @@ static void registry_matches_the_builders(void **state)
         [KEY_USERS] = "fc:<g>:{<slice>}:u:<bucket>",
         [KEY_USERS_BEGUN] = "fc:<g>:{<slice>}:ub",
         [KEY_RANK_ISSUED] = "fc:<g>:{<slice>}:r:issued",
+        [KEY_SHARED_ANSWER] = "fcq:a:{<target>}",
+        [KEY_SHARED_LEASE] = "fcq:l:{<target>}",
     };
     assert_int_equal(KEY_CHUNK, 128);
     for (size_t i = 0; i < KEY_COUNT; i++) {
@@ -120,10 +128,11 @@ static void registry_matches_the_builders(void **state)
         if (!patterns[i])
             fail_msg("%s is new: add its builder to this test", is->name);
         assert_string_equal(is->pattern, patterns[i]);
-        assert_true(i == KEY_LIVE || strstr(is->pattern, "{<slice>}"));
+        bool shared = strncmp(is->pattern, "fcq:", 4) == 0; /* of the query services */
+        assert_true(i == KEY_LIVE || strstr(is->pattern, shared ? "{<target>}" : "{<slice>}"));
         assert_true(strcmp(is->type, "string") == 0 || strcmp(is->type, "hash") == 0 ||
                     strcmp(is->type, "zset") == 0);
-        assert_string_equal(is->owner, "projector");
+        assert_string_equal(is->owner, shared ? "query-service" : "projector");
         assert_true(is->bound[0] && is->content[0]);
     }
 }

@@ -15,7 +15,8 @@ static struct copy *copy_at(int64_t position, size_t size)
 {
     static const char body[BODY_MAX];
     int64_t positions[SLICE_COUNT] = {position};
-    struct copy_subject subject = {.slices = 1, .bucket = COPY_NO_BUCKET};
+    struct copy_subject subject = {
+        .slices = 1, .bucket = COPY_NO_BUCKET, .campaign_slot = COPY_CAMPAIGN_SLOTS};
     struct copy_source source = {
         .body = {body, size}, .etag = "", .status = 200, .subject = &subject, .stands_on = positions};
     return copy_create(&source, &life, 0.5);

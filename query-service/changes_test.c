@@ -24,13 +24,15 @@ static struct copy *copy_about(struct copy_subject subject)
 
 static struct copy_subject of_campaign(const char *id)
 {
-    return (struct copy_subject){true, span_of(id), COPY_NO_BUCKET, false,
+    return (struct copy_subject){copy_campaign_slot(span_of(id)), COPY_NO_BUCKET, false,
                                  (uint16_t)(1u << slice_of(span_of(id)))};
 }
 
 static struct copy_subject of_user(const char *id)
 {
-    return (struct copy_subject){.bucket = (int32_t)user_place(span_of(id)).bucket, .slices = 0xFFFF};
+    return (struct copy_subject){.campaign_slot = COPY_CAMPAIGN_SLOTS,
+                                 .bucket = (int32_t)user_place(span_of(id)).bucket,
+                                 .slices = 0xFFFF};
 }
 
 static bool concerns(struct copy_subject subject)
@@ -41,7 +43,8 @@ static bool concerns(struct copy_subject subject)
     return concern;
 }
 
-static const struct copy_subject list = {.bucket = COPY_NO_BUCKET, .every = true, .slices = 0xFFFF};
+static const struct copy_subject list = {
+    .campaign_slot = COPY_CAMPAIGN_SLOTS, .bucket = COPY_NO_BUCKET, .every = true, .slices = 0xFFFF};
 
 static void what_is_named_is_concerned(void **state)
 {

@@ -48,8 +48,7 @@ struct copy *copy_create(const struct copy_source *source, const struct copy_lif
     copy->every = subject->every;
     copy->slices = subject->slices;
     copy->bucket = subject->bucket;
-    copy->campaign_slot =
-        subject->has_campaign ? copy_campaign_slot(subject->campaign_id) : (uint16_t)COPY_CAMPAIGN_SLOTS;
+    copy->campaign_slot = subject->campaign_slot;
     copy->positions = at;
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         if (subject->slices >> slice & 1)

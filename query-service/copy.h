@@ -8,7 +8,7 @@
 
 #include "events/ids.h"
 
-enum { COPY_ETAG_MAX = 34, COPY_NO_BUCKET = -1 };
+enum { COPY_ETAG_MAX = 34, COPY_NO_BUCKET = -1, COPY_CAMPAIGN_SLOTS = 4096 };
 
 /* How long copies live, in microseconds. */
 struct copy_life {
@@ -20,11 +20,10 @@ struct copy_life {
 
 /* What a change can be about, so that a hint finds the copies it concerns. */
 struct copy_subject {
-    bool has_campaign;
-    struct span campaign_id;
-    int32_t bucket;  /* of the user (events/keys.h), COPY_NO_BUCKET: of no user */
-    bool every;      /* a list over all campaigns */
-    uint16_t slices; /* bits: the slices it depends on */
+    uint16_t campaign_slot; /* copy_campaign_slot, COPY_CAMPAIGN_SLOTS: of no campaign */
+    int32_t bucket;         /* of the user (events/keys.h), COPY_NO_BUCKET: of no user */
+    bool every;             /* a list over all campaigns */
+    uint16_t slices;        /* bits: the slices it depends on */
 };
 
 struct copy {
@@ -44,7 +43,6 @@ struct copy {
     size_t bytes; /* all of it */
 };
 
-enum { COPY_CAMPAIGN_SLOTS = 4096 };
 uint16_t copy_campaign_slot(struct span campaign_id);
 
 /* What a copy is made of. */

@@ -12,7 +12,8 @@ static const struct copy_life life = {1 * S, 60 * S, 600 * S, 500 * MS};
 static struct copy *make(int status, int64_t cost_us, double jitter, uint16_t slices,
                          const int64_t *positions)
 {
-    struct copy_subject subject = {.slices = slices, .bucket = COPY_NO_BUCKET};
+    struct copy_subject subject = {
+        .slices = slices, .bucket = COPY_NO_BUCKET, .campaign_slot = COPY_CAMPAIGN_SLOTS};
     struct copy_source source = {.body = SPAN("{\"a\":1}"),
                                  .etag = "\"00112233445566778899aabbccddeeff\"",
                                  .status = (uint16_t)status,

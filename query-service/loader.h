@@ -23,6 +23,10 @@ void loader_destroy(struct loader *loader);
 /* Takes the read over; read->done is called exactly once, from another thread or before this returns. */
 void loader_submit(struct loader *loader, struct read *read);
 
+/* Leaves read->shared in Redis for other query services, under read->lease, and destroys the read; nobody is
+ * told how it went. */
+void loader_leave(struct loader *loader, struct read *read);
+
 /* Whether the models answered when they were last asked. */
 bool loader_models_usable(const struct loader *loader);
 

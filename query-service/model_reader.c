@@ -52,6 +52,11 @@ void model_reader_destroy(struct model_reader *reader)
     mem_free(reader);
 }
 
+struct redis *model_reader_redis(struct model_reader *reader)
+{
+    return redis_connected(reader->pipe.redis) ? reader->pipe.redis : NULL;
+}
+
 /* --- failures --- */
 
 static void failed(struct model_reader *reader, enum redis_status status)

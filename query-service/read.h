@@ -23,7 +23,7 @@
 enum fallback { FALLBACKS(FALLBACK_ENUM) FALLBACK_COUNT };
 const char *fallback_label(enum fallback fallback);
 
-enum read_source { SOURCE_REDIS, SOURCE_POSTGRES, SOURCE_MEMORY, SOURCE_COUNT };
+enum read_source { SOURCE_REDIS, SOURCE_POSTGRES, SOURCE_SHARED, SOURCE_MEMORY, SOURCE_COUNT };
 
 enum read_failure {
     READ_GOOD,        /* the answer is there */
@@ -44,13 +44,18 @@ struct read {
     enum read_source source;
     enum fallback fallback;
     enum read_failure failure;
-    int64_t stands_on[SLICE_COUNT];  /* how far the log is in the answer; for the slices of the query */
-    int64_t own[SLICE_COUNT];        /* the request's tokens; query.at_least may ask for more, for others */
-    int64_t began_us;                /* monotonic: when it was submitted to the loader */
-    unsigned flown;                  /* flights it took part in */
-    struct flight *flight;           /* that it leads */
-    void *request;                   /* whose it is, NULL: nobody waits for it; the readers do not look */
-    void *owner;                     /* of `done` */
+    int64_t stands_on[SLICE_COUNT]; /* how far the log is in the answer; for the slices of the query */
+    int64_t own[SLICE_COUNT];       /* the request's tokens; query.at_least may ask for more, for others */
+    int64_t began_us;               /* monotonic: when it was submitted to the loader */
+    unsigned flown;                 /* flights it took part in */
+    struct flight *flight;          /* that it leads */
+    struct span target;             /* what was asked for, as sent; the loader names leases by it */
+    uint64_t lease;                 /* token of this read's lease, 0: none */
+    int64_t share_until_us; /* monotonic: until then worth waiting for another holder; 0: not asked yet */
+    struct buf shared;      /* what another query service left (share.h), or this one is to leave */
+    bool leaves;            /* it is answered, and what it brought is to be left for others */
+    void *request;          /* whose it is, NULL: nobody waits for it; the readers do not look */
+    void *owner;            /* of `done` */
     void (*done)(struct read *read); /* gets ownership; called once, from any thread */
 };
 

@@ -46,6 +46,9 @@ static void add_cache_status(struct http_request *request, const struct copy *co
     case RESPOND_LOADED:
         if (how->source == SOURCE_REDIS)
             snprintf(text, sizeof text, "firstcome-query; hit; detail=redis%s", collapsed);
+        else if (how->source == SOURCE_SHARED)
+            snprintf(text, sizeof text, "firstcome-query; fwd=miss; detail=\"postgres, shared\"%s",
+                     collapsed);
         else
             snprintf(text, sizeof text, "firstcome-query; fwd=%s; detail=\"postgres, %s\"%s",
                      how->fallback == FALLBACK_BEHIND || how->fallback == FALLBACK_OLD ? "stale" : "miss",

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "events/keys.h"
 #include "query-service/metrics.h"
+#include "query-service/share.h"
 
 enum {
     SHARDS = 16,
@@ -58,23 +59,34 @@ static struct copy_subject subject_of(const struct read *read)
 {
     const struct query *query = &read->query;
     bool found = read->answer.outcome == ANSWER_FOUND;
-    struct copy_subject subject = {.slices = (uint16_t)query_slices(query), .bucket = COPY_NO_BUCKET};
+    struct copy_subject subject = {.slices = (uint16_t)query_slices(query),
+                                   .bucket = COPY_NO_BUCKET,
+                                   .campaign_slot = COPY_CAMPAIGN_SLOTS};
     struct span user = query->user_id;
     if (!user.ptr && query->coupon.position > 0 && read->answer.coupons_count > 0)
         user = read->answer.coupons[0].user_id; /* a coupon changes with its holder */
     if (user.ptr)
         subject.bucket = (int32_t)user_place(user).bucket;
     /* Of a user in a campaign nothing changes when others get something, unless it is that there is one. */
-    if (query->campaign_id.ptr && (!user.ptr || !found)) {
-        subject.has_campaign = true;
-        subject.campaign_id = query->campaign_id;
-    }
+    if (query->campaign_id.ptr && (!user.ptr || !found))
+        subject.campaign_slot = copy_campaign_slot(query->campaign_id);
     subject.every = !user.ptr && !query->campaign_id.ptr && query->coupon.position == 0;
     return subject;
 }
 
+/* What another query service loaded: it was looked at when it came. */
+static struct copy *copy_of_shared(const struct serve *serve, const struct read *read)
+{
+    struct share share;
+    bool good = share_decode(buf_span(&read->shared), clock_mono_us(), clock_wall_us(), &share);
+    CHECK(good);
+    return copy_create(&share.source, &serve->options.life, chance());
+}
+
 static struct copy *copy_of(const struct serve *serve, const struct read *read)
 {
+    if (read->source == SOURCE_SHARED)
+        return copy_of_shared(serve, read);
     struct buf body;
     char etag[COPY_ETAG_MAX + 1] = "";
     struct copy_subject subject = subject_of(read);
@@ -134,7 +146,8 @@ static bool conclude(const struct landing *landing, struct read *waiter)
     } else {
         answer_failure(waiter, load->failure);
     }
-    read_destroy(waiter);
+    if (waiter != load)
+        read_destroy(waiter);
     return true;
 }
 
@@ -144,6 +157,7 @@ static void lead(struct serve *serve, struct read *read)
 {
     read->done = landed;
     read->owner = serve;
+    read->target = flights_key(read);
     loader_submit(serve->loader, read);
 }
 
@@ -191,6 +205,19 @@ static void keep(const struct landing *landing, struct span key)
                      clock_mono_us() + RETRY_MIN_US + crypto_random_below(RETRY_SPREAD_US));
 }
 
+/* The load is over. Where it had the lease, others get what it brought. */
+static void let_go(struct serve *serve, struct read *read, const struct copy *copy)
+{
+    bool leaves = read->lease && copy && copy->status == 200 && copy->body.len <= SHARE_BYTES_MAX;
+    if (!leaves) {
+        read_destroy(read);
+        return;
+    }
+    buf_clear(&read->shared);
+    share_encode(copy, clock_mono_us(), clock_wall_us(), &read->shared);
+    loader_leave(serve->loader, read);
+}
+
 /* On a thread of the loader, or where the loader took nothing more, on that of the HTTP server. */
 static void landed(struct read *read)
 {
@@ -218,8 +245,8 @@ static void landed(struct read *read)
     }
     if (read->request)
         (void)conclude(&landing, read); /* the leader's own is never for another flight */
-    else
-        read_destroy(read);
+    read->target = key;
+    let_go(serve, read, landing.copy);
     copy_release(landing.copy);
     copy_release(landing.kept);
     board_again(serve, key, again);

@@ -26,8 +26,7 @@ struct stage_options {
     void *const *state; /* one per thread, handed to work and tick; the states are borrowed */
     /* Works a batch off. Every item is handed on, answered or parked before it returns. */
     void (*work)(void *state, struct stage_item *const *items, size_t count);
-    /* Called by each thread about every STAGE_TICK_MS in which it had nothing to do, and once at the start.
-     */
+    /* Called by each thread about every STAGE_TICK_MS, between batches, and once at the start. */
     void (*tick)(void *state);
 };
 

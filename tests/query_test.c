@@ -447,8 +447,8 @@ static const struct row rows[] = {
     {"/v1/rankings/campaigns?window=1h", 400, "invalid-parameter"},
     {"/v1/rankings/campaigns?cursor=AAAA", 400, "invalid-parameter"},
     {"/v1/rankings/users", 404, "unknown-route"},
-    {"/v1/status", 404, "unknown-route"},
-    {"/v1/events", 404, "unknown-route"},
+    {"/v1/status?x=1", 400, "invalid-parameter"},
+    {"/v1/events", 400, "invalid-parameter"},
     {"/v1/campaigns/", 404, NULL},
 };
 

@@ -30,7 +30,12 @@ void bench_print(const struct bench *bench, const struct figure *figure);
 
 /* A service of the stack's own, on port_base + port_offset. `database` is a scratch database's name or NULL
  * for the product's. Waits until it is ready. */
-enum bench_port { BENCH_PORT_COMMAND = 0, BENCH_PORT_QUERY = 1, BENCH_PORT_EMPTY = 10, BENCH_PORT_SCRATCH = 11 };
+enum bench_port {
+    BENCH_PORT_COMMAND = 0,
+    BENCH_PORT_QUERY = 1,
+    BENCH_PORT_EMPTY = 10,
+    BENCH_PORT_SCRATCH = 11
+};
 pid_t bench_start(const struct bench *bench, const char *program, enum bench_port port, const char *database);
 /* The same without waiting. */
 pid_t bench_spawn(const struct bench *bench, const char *program, enum bench_port port, const char *database);
@@ -59,5 +64,5 @@ void bench_issue(struct bench *bench);
 void bench_refuse(struct bench *bench);
 void bench_append(struct bench *bench);
 void bench_restart(struct bench *bench);
-void bench_read(struct bench *bench);     /* query service and Redis are the stack's */
+void bench_read(struct bench *bench); /* query service and Redis are the stack's */
 void bench_stampede(struct bench *bench);

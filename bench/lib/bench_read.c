@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads: what is in memory, against a handler that does nothing on the same HTTP server and against webdis, which
- * serves the same bytes from Redis; and ten thousand at once for what nobody has yet. */
+/* Reads: what is in memory, against a handler that does nothing on the same HTTP server and against webdis,
+ * which serves the same bytes from Redis; and ten thousand at once for what nobody has yet. */
 #include "bench/lib/bench.h"
 
 #include <inttypes.h>
@@ -26,7 +26,8 @@ static void call(const struct target *target, const char *path, const char *toke
     struct buf request;
     load_call_init(&load, target, BODY_MAX);
     buf_init(&request, TEXT_MAX);
-    load_call_write(target, &(struct load_call_request){.method = "GET", .path = path, .token = span_of(token)},
+    load_call_write(target,
+                    &(struct load_call_request){.method = "GET", .path = path, .token = span_of(token)},
                     &request);
     if (!load_call_send(&load, buf_span(&request), clock_deadline_us(CALL_MS), &response))
         bench_die(path, load.error);
@@ -109,11 +110,12 @@ static pid_t webdis_start(const struct bench *bench, struct target *ret)
     FILE *file = fopen(config, "we");
     if (!file)
         bench_die(config, "cannot be written");
-    fprintf(file,
-            "{\"redis_host\":\"127.0.0.1\",\"redis_port\":%d,\"redis_auth\":\"%s\",\"http_host\":\"127.0.0.1\","
-            "\"http_port\":%d,\"threads\":2,\"daemonize\":false,\"database\":0,\"verbosity\":1,"
-            "\"logfile\":\"%s\"}\n",
-            (int)bench->options.port_base + REDIS_OFFSET, bench->options.redis_password, port, log);
+    fprintf(
+        file,
+        "{\"redis_host\":\"127.0.0.1\",\"redis_port\":%d,\"redis_auth\":\"%s\",\"http_host\":\"127.0.0.1\","
+        "\"http_port\":%d,\"threads\":2,\"daemonize\":false,\"database\":0,\"verbosity\":1,"
+        "\"logfile\":\"%s\"}\n",
+        (int)bench->options.port_base + REDIS_OFFSET, bench->options.redis_password, port, log);
     fclose(file);
     const char *argv[] = {webdis_path, config, NULL}, *environment[] = {NULL};
     pid_t pid = child_start(&(struct child_spec){argv, environment, log});
@@ -140,7 +142,12 @@ static void print_reads(const struct bench *bench, const struct read_runs *runs,
          .series = runs->ours,
          .baseline = "empty handler with as long a body",
          .baseline_series = runs->empty_inline},
-        {.metric = "read", .what = "the same, p99", .unit = "ms", .goal = "", .series = runs->p99, .baseline = ""},
+        {.metric = "read",
+         .what = "the same, p99",
+         .unit = "ms",
+         .goal = "",
+         .series = runs->p99,
+         .baseline = ""},
         {.metric = "read",
          .what = "the same, against webdis",
          .unit = "1/s",
@@ -149,9 +156,11 @@ static void print_reads(const struct bench *bench, const struct read_runs *runs,
          .baseline = "webdis, the same bytes from Redis",
          .baseline_series = runs->others},
     };
-    snprintf(figures[0].note, sizeof figures[0].note, "load thread: ours %.0f %% computing, %.0f %% waiting for a "
-             "processor; empty %.0f %%, %.0f %%", 100 * runs->last.client_busy, 100 * runs->last.client_waited,
-             100 * runs->last_empty.client_busy, 100 * runs->last_empty.client_waited);
+    snprintf(figures[0].note, sizeof figures[0].note,
+             "load thread: ours %.0f %% computing, %.0f %% waiting for a "
+             "processor; empty %.0f %%, %.0f %%",
+             100 * runs->last.client_busy, 100 * runs->last.client_waited, 100 * runs->last_empty.client_busy,
+             100 * runs->last_empty.client_waited);
     bench_print(bench, &figures[0]);
     bench_print(bench, &figures[1]);
     if (has_webdis)
