@@ -24,6 +24,7 @@ enum {
     CONNECT_MS = 500,
     IDLE_WAIT_MS = 200,
     IDLE_CHECK_MS = 1000,
+    SWEEP_MS = 200, /* how late what is due by itself may be noted; decisions go by the instant anyway */
     NAP_MS = 10,
     BUSY_NAP_MAX_MS = 20,
     BACKOFF_MIN_MS = 20,
@@ -40,6 +41,9 @@ struct committer {
     struct committers *all;
     bool counted; /* in all->connected */
     unsigned failed_connects;
+    int16_t slices[SLICE_COUNT]; /* its share */
+    size_t slices_count;
+    int64_t sweep_us;  /* when to look next for what is due by itself */
     int64_t heard_us;  /* when the connection was last used */
     size_t one_by_one; /* > 0: so many commands are committed alone, to find the one the store refuses */
 };
@@ -54,7 +58,7 @@ struct committers {
 };
 
 static struct {
-    struct metric *batch_size, *commit_seconds, *issued, *accepted, *refused, *replayed,
+    struct metric *batch_size, *commit_seconds, *issued, *accepted, *refused, *replayed, *swept,
         *store_errors[STORE_BROKEN + 1];
 } metrics;
 
@@ -72,6 +76,9 @@ static void metrics_setup(void)
     metrics.accepted = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"accepted\"");
     metrics.refused = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"refused\"");
     metrics.replayed = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"replayed\"");
+    metrics.swept = metric_counter(
+        "coupon_swept_total",
+        "Tranches, ends, lapsed reservations and halted plans: events that nobody asked for", NULL);
     for (size_t i = STORE_LOST; i <= STORE_BROKEN; i++)
         metrics.store_errors[i] =
             metric_counter("coupon_store_errors_total", "Failed transactions by class", classes[i]);
@@ -192,6 +199,8 @@ static void hint_readers(const struct committer *self, const struct batch *batch
 
 static void count_verdict(const struct command *command, const struct verdict *verdict)
 {
+    if (command->kind >= COMMAND_LOOKUP) /* nobody's commands */
+        return;
     if (verdict->refusal)
         metric_add(metrics.refused, 1);
     else if (verdict->replayed)
@@ -229,6 +238,13 @@ static void mark_effects(struct batch *batch)
         batch->commands[i]->commit_was_sent |= !batch->verdicts[i].refusal && !batch->verdicts[i].replayed;
 }
 
+static void tell_watch(const struct committer *self)
+{
+    for (size_t i = 0; i < self->batch->campaigns_count; i++)
+        if (self->batch->campaign_list[i]->exists)
+            watch_campaign(self->options->watch, &self->batch->campaign_list[i]->campaign);
+}
+
 /* Load, decide, commit. On STORE_OK everybody was answered; otherwise nobody was. */
 static enum store_status run_batch(struct committer *self, struct command *list)
 {
@@ -248,7 +264,11 @@ static enum store_status run_batch(struct committer *self, struct command *list)
         metric_observe(metrics.batch_size, batch->count);
         metric_observe_us(metrics.commit_seconds, duration_us);
         inbox_note_batch(self->inbox, duration_us);
+        if (list->kind >= COMMAND_TEND)
+            metric_add(metrics.swept, batch->events_count);
         hint_readers(self, batch);
+        tell_watch(self);
+        early_note_batch(self->options->early, batch);
         answer_all(self);
     }
     if (status == STORE_UNKNOWN)
@@ -297,6 +317,98 @@ static void look_after_idle_connection(struct committer *self)
                  store_error(self->store));
 }
 
+/* --- the sweep: what is due by itself --- */
+
+/* A command of the service's own: nobody waits for it. */
+static struct command *own_command(enum command_kind kind, int16_t slice, struct span campaign_id)
+{
+    struct command *command = command_create(kind, NULL);
+    command->slice = command->request_slice = slice;
+    command->deadline_us = clock_deadline_us(EXCHANGE_MS);
+    command->actor = SPAN("");
+    CHECK(campaign_id.len <= sizeof command->campaign_id_text);
+    memcpy(command->campaign_id_text, campaign_id.ptr, campaign_id.len);
+    command->campaign_id = (struct span){command->campaign_id_text, campaign_id.len};
+    return command;
+}
+
+static void drop(struct command *list)
+{
+    while (list) {
+        struct command *command = list;
+        list = command->next;
+        command_destroy(command);
+    }
+}
+
+/* Consumes the list. What fails is found again by the next sweep, of this or another process: nothing is owed
+ * to anybody. */
+static bool run_own(struct committer *self, struct command *list)
+{
+    enum store_status status = run_batch(self, list);
+    if (status == STORE_OK)
+        return true;
+    metric_add(metrics.store_errors[status], 1);
+    log_warn("SWEEP-ERROR", "what was due could not be noted (class %d): %s", (int)status,
+             store_error(self->store));
+    drop(list);
+    return false;
+}
+
+/* One transaction for what is due in one slice. */
+static void sweep_slice(struct committer *self, int16_t slice, const struct due *due, size_t due_count)
+{
+    struct command *list = NULL, **end = &list;
+    for (size_t i = 0; i < due_count; i++) {
+        if (due[i].slice != slice)
+            continue;
+        struct span id = {due[i].campaign_id, due[i].campaign_id_len};
+        *end = own_command(id.len ? COMMAND_TEND : COMMAND_LAPSE, slice, id);
+        (*end)->coupon_at = (struct position){slice, due[i].position};
+        end = &(*end)->next;
+    }
+    if (list)
+        (void)run_own(self, list);
+}
+
+/* Plans whose last tranche goes badly, in this committer's slices. */
+static void halt_plans(struct committer *self)
+{
+    struct watch_finding finding;
+    size_t cursor = 0;
+    while (store_connected(self->store) && watch_find_bad(self->options->watch, &cursor, &finding)) {
+        struct span id = {finding.campaign_id, finding.campaign_id_len};
+        if ((size_t)slice_of(id) % self->options->count != (size_t)self->slices[0])
+            continue;
+        struct command *command = own_command(COMMAND_HALT, slice_of(id), id);
+        command->halted = finding.figures;
+        if (!run_own(self, command))
+            return;
+        log_warn("PLAN-HALTED",
+                 "a release plan goes badly: of %lld calls %lld per mille answered, p95 %lld ms",
+                 (long long)finding.figures.calls, (long long)finding.figures.success_permille,
+                 (long long)finding.figures.p95_ms);
+    }
+}
+
+static void sweep(struct committer *self)
+{
+    struct due due[DUE_MAX];
+    size_t count;
+    if (clock_mono_us() < self->sweep_us)
+        return;
+    self->sweep_us = clock_deadline_us(SWEEP_MS / 2 + crypto_random_below(SWEEP_MS));
+    self->heard_us = clock_mono_us();
+    if (store_find_due(self->store, self->slices, self->slices_count, clock_deadline_us(CONNECT_MS), due,
+                       &count) != STORE_OK) {
+        log_warn("SWEEP-LOOK", "cannot look for what is due: %s", store_error(self->store));
+        return;
+    }
+    for (size_t i = 0; count > 0 && i < self->slices_count && store_connected(self->store); i++)
+        sweep_slice(self, self->slices[i], due, count);
+    halt_plans(self);
+}
+
 static void turn(struct committer *self)
 {
     size_t count_max = self->one_by_one > 0 ? 1 : self->options->batch_max;
@@ -320,6 +432,8 @@ static void *committer_main(void *context)
     while (!inbox_finished(self->inbox)) {
         fail_expired(self, 0);
         if (connected(self))
+            sweep(self);
+        if (store_connected(self->store))
             turn(self);
     }
     return NULL;
@@ -340,7 +454,9 @@ struct committers *committers_start(const struct committer_options *options)
         self->options = &committers->options;
         self->inbox = inbox_create(options->queue_max, options->batch_max);
         self->store = store_create(options->database_url);
-        self->batch = batch_create();
+        self->batch = batch_create(&options->limits);
+        for (int16_t slice = (int16_t)i; slice < SLICE_COUNT; slice = (int16_t)(slice + (int)options->count))
+            self->slices[self->slices_count++] = slice;
         self->all = committers;
         CHECK(pthread_create(&self->thread, NULL, committer_main, self) == 0);
     }
@@ -350,6 +466,11 @@ struct committers *committers_start(const struct committer_options *options)
 struct inbox *committers_inbox(struct committers *committers, int16_t slice)
 {
     return committers->list[(size_t)slice % committers->options.count].inbox;
+}
+
+const uint8_t *committers_code_key(const struct committers *committers)
+{
+    return committers->options.code_key;
 }
 
 void committers_stop(struct committers *committers)

@@ -4,7 +4,10 @@
  */
 #pragma once
 
+#include "command-service/batch.h"
+#include "command-service/early.h"
 #include "command-service/inbox.h"
+#include "command-service/watch.h"
 #include "common/bus.h"
 #include "common/crypto.h"
 #include "common/service.h"
@@ -18,11 +21,16 @@ struct committer_options {
     size_t count;              /* 1..SLICE_COUNT */
     size_t batch_max;          /* 1..BATCH_MAX */
     size_t queue_max;          /* per slice */
+    struct creation_limits limits;
+    struct early *early; /* borrowed: told what was committed */
+    struct watch *watch; /* borrowed: told what plans are under way, asked which go badly */
 };
 
 struct committers *committers_start(const struct committer_options *options);
 /* The inbox that commands of a slice go to. */
 struct inbox *committers_inbox(struct committers *committers, int16_t slice);
+/* What coupon codes are derived with; valid until committers_destroy. */
+const uint8_t *committers_code_key(const struct committers *committers);
 /* Closes the inboxes, finishes what is queued (bounded by the commands' own deadlines), joins the threads.
  * From here on the inboxes refuse what is offered. */
 void committers_stop(struct committers *committers);
