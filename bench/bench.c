@@ -49,8 +49,9 @@ static const struct {
     const char *name;
     void (*measure)(struct bench *bench);
 } metrics[] = {
-    {"issue", bench_issue},     {"writers", bench_writers}, {"refuse", bench_refuse},     {"append", bench_append},
-    {"restart", bench_restart}, {"read", bench_read},       {"stampede", bench_stampede},
+    {"issue", bench_issue},       {"writers", bench_writers}, {"refuse", bench_refuse},
+    {"append", bench_append},     {"restart", bench_restart}, {"read", bench_read},
+    {"stampede", bench_stampede},
 };
 
 static bool is_known(struct span name)

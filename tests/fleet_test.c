@@ -3,11 +3,9 @@
  * lost the lease leaves nothing. */
 #include "tests/lib/wait.h"
 
-#include <limits.h>
-
-#include "bench/lib/child.h"
 #include "common/crypto.h"
 #include "events/keys.h"
+#include "tests/lib/another.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
 
@@ -16,32 +14,8 @@ enum { PORT_OFFSET = 7, BOUND_MS = 30000 };
 #define LOADS "coupon_read_loads_total{source=\"postgres\"}"
 
 static struct stack *stack;
-static struct api_client api, second; /* of the stack's query service, and of another one */
-static pid_t second_pid;
-
-static void start_second(void)
-{
-    char path[PATH_MAX], log[PATH_MAX], port[32], database[512], redis[512], keys[PATH_MAX], code[PATH_MAX],
-        url[64];
-    const char *directory = stack_directory(stack), *bin = getenv("BIN_DIR");
-    assert_non_null(bin); /* stack_start has set it */
-    snprintf(path, sizeof path, "%s/query-service", bin);
-    snprintf(log, sizeof log, "%s/log/query-service-2.log", directory);
-    snprintf(port, sizeof port, "PORT=%d", stack_port_base(stack) + PORT_OFFSET);
-    snprintf(database, sizeof database, "DATABASE_URL=%s", stack_env(stack, "QUERY_DATABASE_URL"));
-    snprintf(redis, sizeof redis, "REDIS_URL=%s", stack_env(stack, "QUERY_REDIS_URL"));
-    snprintf(keys, sizeof keys, "API_KEYS_FILE=%s/secrets/api-keys", directory);
-    snprintf(code, sizeof code, "CODE_KEY_FILE=%s/secrets/code.key", directory);
-    const char *argv[] = {path, NULL};
-    const char *environment[] = {port, database, redis, keys, code, "BUS_URL=", NULL};
-    second_pid = child_start(&(struct child_spec){argv, environment, log});
-    snprintf(url, sizeof url, "http://127.0.0.1:%d", stack_port_base(stack) + PORT_OFFSET);
-    second = (struct api_client){.stack = stack, .query = http_client_create(url)};
-    struct http_answer answer;
-    struct http_call ready = {.method = "GET", .path = "/readyz"};
-    WAIT_UNTIL(http_client_call(second.query, &ready, &answer) == HTTP_ANSWERED && answer.status == 200,
-               BOUND_MS);
-}
+static struct api_client api;
+static struct another second;
 
 static int setup(void **state)
 {
@@ -50,7 +24,7 @@ static int setup(void **state)
     setenv("CACHE_BYTES", "0", 1); /* so that every read is a load */
     stack = stack_start(STACK_ALL);
     api_open(&api, stack);
-    start_second();
+    another_start(&second, stack, PORT_OFFSET, 0);
     stack_signal(stack, "projector", SIGSTOP);
     reads_redis(stack, "FLUSHALL", NULL);
     return 0;
@@ -59,8 +33,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    child_stop(second_pid);
-    http_client_destroy(second.query);
+    another_stop(&second);
     stack_signal(stack, "projector", SIGCONT);
     api_close(&api);
     stack_stop(stack);
@@ -84,12 +57,12 @@ static void what_one_loads_the_other_finds(void **state)
         if (!reads_is_from(&answer, "postgres"))
             fail_msg("%.*s", SPAN_ARG(http_answer_header(&answer, "Cache-Status")));
         WAIT_UNTIL(reads_metric(&api, "coupon_read_shares_total{outcome=\"left\"}") > left, BOUND_MS);
-        int64_t loads = reads_metric(&second, LOADS);
-        answer = api_get(&second, path, NULL);
+        int64_t loads = reads_metric(&second.api, LOADS);
+        answer = api_get(&second.api, path, NULL);
         api_expect(&answer, 200, NULL);
         shared = reads_is_from(&answer, "postgres, shared");
         if (shared)
-            assert_int_equal(reads_metric(&second, LOADS), loads);
+            assert_int_equal(reads_metric(&second.api, LOADS), loads);
     }
     assert_true(shared);
 }
@@ -107,7 +80,7 @@ static void a_token_is_honoured_across_the_fleet(void **state)
         answer = api_issue(&api, id, "kim");
         api_expect(&answer, 201, NULL);
         snprintf(token, sizeof token, "%.*s", SPAN_ARG(http_answer_header(&answer, "Consistency-Token")));
-        answer = api_get(&second, path, token);
+        answer = api_get(&second.api, path, token);
         struct json_doc *doc = json_get_doc(answer.body);
         assert_int_equal(json_get_int(doc, "issued"), 1);
         json_destroy(doc);
