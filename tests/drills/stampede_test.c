@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Incident 2 replayed: four times the reads of before, and in the middle of it Redis loses everything. People must not
- * notice: every read is answered, the share of reads that PostgreSQL does not see is back over 88 % within a minute,
- * and coupons go on being issued. What it took is printed; bounds here are for hangs, not for speed. */
+/* Incident 2 replayed: four times the reads of before, and in the middle of it Redis loses everything. People
+ * must not notice: every read is answered, the share of reads that PostgreSQL does not see is back over 88 %
+ * within a minute, and coupons go on being issued. What it took is printed; bounds here are for hangs, not
+ * for speed. */
 #include "tests/lib/wait.h"
 
 #include <pthread.h>
@@ -106,7 +107,8 @@ static void stream_done(void *context, const struct load_result *result)
         stream->good++;
     } else {
         stream->bad++;
-        stream->bad_status = result->outcome == LOAD_ANSWERED ? result->response.status : -(int)result->outcome;
+        stream->bad_status =
+            result->outcome == LOAD_ANSWERED ? result->response.status : -(int)result->outcome;
     }
     if (stream->latencies_count < LATENCIES_MAX)
         stream->latencies[stream->latencies_count++] = result->done_us - result->intended_us;
@@ -186,11 +188,8 @@ static void write_issue(uint64_t number, struct load_call_request *ret)
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", ids[number % CAMPAIGNS]);
     snprintf(key, sizeof key, "drill-%llu", (unsigned long long)number);
     snprintf(body, sizeof body, "{\"user_id\":\"drill-%llu\"}", (unsigned long long)number);
-    *ret = (struct load_call_request){.method = "POST",
-                                      .path = path,
-                                      .token = ret->token,
-                                      .key = span_of(key),
-                                      .body = span_of(body)};
+    *ret = (struct load_call_request){
+        .method = "POST", .path = path, .token = ret->token, .key = span_of(key), .body = span_of(body)};
 }
 
 /* --- the share that PostgreSQL does not see --- */
