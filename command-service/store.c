@@ -16,9 +16,19 @@
     "c.created_at > $4::timestamptz)"
 
 static const struct pg_statement statements[SQL_COUNT] = {
+    /* Also whether it accepts writes at all: an idle connection would not notice that it no longer does. */
     [SQL_DURABLE] =
         {"durable",
-         "SELECT current_setting('fsync') = 'on' AND current_setting('synchronous_commit') <> 'off'"},
+         "SELECT current_setting('fsync') = 'on' AND current_setting('synchronous_commit') <> 'off' AND "
+         "current_setting('transaction_read_only') = 'off'"},
+    /* Who waits for its client with a transaction open. Nobody who is at work, nor who waits for a standby in
+     * COMMIT: that one's effects would become visible without being safe. */
+    [SQL_EVICT] =
+        {"evict",
+         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = current_user "
+         "AND application_name = current_setting('application_name') AND pid <> pg_backend_pid() AND "
+         "wait_event = 'ClientRead' AND clock_timestamp() - state_change > interval '300 ms' AND "
+         "clock_timestamp() - xact_start > interval '900 ms'"},
     [SQL_BEGIN] = {"begin", "BEGIN ISOLATION LEVEL READ COMMITTED"},
     /* In ascending order, so that two transactions that need two slices cannot deadlock. */
     [SQL_LOCK] = {"lock",
@@ -38,7 +48,7 @@ static const struct pg_statement statements[SQL_COUNT] = {
          "k.slice = $1::smallint AND k.position = w.position LIMIT 1) k ON true"},
     /* The campaigns of coupons, by the coupons, because only their events say which. */
     [SQL_COUPON_CAMPAIGNS] =
-        {"coupon_campaigns",
+        {"campaigns_of_coupons",
          "SELECT " CAMPAIGN_COLUMNS " FROM (SELECT DISTINCT e.campaign_id FROM unnest($2::bigint[]) AS "
          "w(position) CROSS JOIN LATERAL (SELECT e.campaign_id FROM event e WHERE e.slice = $1::smallint AND "
          "e.position = w.position AND e.type = 6 LIMIT 1) e) w CROSS JOIN LATERAL (SELECT * FROM campaign c "
@@ -112,7 +122,7 @@ static const struct pg_statement statements[SQL_COUNT] = {
          "(SELECT c.ctid AS at FROM campaign c WHERE c.slice = $1::smallint AND c.id = w.id LIMIT 1) l) AS n "
          "WHERE c.ctid = n.at"},
     [SQL_COUPON_STATES] =
-        {"coupon_states",
+        {"states_of_coupons",
          "INSERT INTO coupon (slice, position, campaign_id, state, last, changed_at, order_id, order_amount, "
          "discount_amount, reserved_until, reason) SELECT $1::smallint, n.* FROM unnest($2::bigint[], "
          "$3::text[], $4::smallint[], $5::bigint[], $6::timestamptz[], $7::text[], $8::bigint[], "
@@ -190,7 +200,8 @@ enum store_status store_check(struct store *store, int64_t deadline_us)
     if (durable)
         return STORE_OK;
     if (status == PG_OK)
-        store->fault = "fsync or synchronous_commit is off, so a commit would not be durable";
+        store->fault =
+            "read-only, or fsync or synchronous_commit is off, so that a commit would not be durable";
     pg_disconnect(store->pg);
     return STORE_LOST;
 }
@@ -199,6 +210,14 @@ enum store_status store_connect(struct store *store, int64_t deadline_us)
 {
     store->fault = NULL;
     return pg_connect(store->pg, deadline_us) == PG_OK ? store_check(store, deadline_us) : STORE_LOST;
+}
+
+int64_t store_evict(struct store *store, int64_t deadline_us)
+{
+    struct pg_rows *rows = NULL;
+    int64_t count = pg_call(store->pg, SQL_EVICT, NULL, deadline_us, &rows) == PG_OK ? pg_i64(rows, 0, 0) : 0;
+    pg_rows_destroy(rows);
+    return count;
 }
 
 bool store_connected(const struct store *store)

@@ -91,6 +91,14 @@ static inline void kit_trace(struct http_request *request, void *context)
     http_reply_as(request, 200, "text/plain");
 }
 
+static inline void kit_address(struct http_request *request, void *context)
+{
+    struct span address = http_address(request);
+    (void)context;
+    hex_encode(http_reply_body(request), address.ptr, address.len);
+    http_reply_as(request, 200, "text/plain");
+}
+
 static inline void kit_full(struct http_request *request, void *context)
 {
     (void)context;
@@ -107,6 +115,18 @@ static inline void kit_later(struct http_request *request, void *context)
     kit->queue[kit->queue_end++ % KIT_QUEUE_MAX] = request;
     pthread_cond_broadcast(&kit->changed);
     pthread_mutex_unlock(&kit->lock);
+}
+
+/* Keeps its event loop busy as long as kit_hold says, which no real handler may. */
+static inline void kit_block(struct http_request *request, void *context)
+{
+    struct kit *kit = context;
+    atomic_fetch_add(&kit->handled, 1);
+    pthread_mutex_lock(&kit->lock);
+    while (kit->hold)
+        pthread_cond_wait(&kit->changed, &kit->lock);
+    pthread_mutex_unlock(&kit->lock);
+    http_reply(request, 204);
 }
 
 /* Deferred and answered by the same thread, which is allowed too. */
@@ -169,7 +189,9 @@ static const struct http_route kit_routes[] = {
     {HTTP_GET, "/v1/parts/fixed", 0, 0, kit_touch},
     {HTTP_GET, "/v1/only", 0, 0, kit_only},
     {HTTP_GET, "/v1/trace", 0, 0, kit_trace},
+    {HTTP_GET, "/v1/address", 0, 0, kit_address},
     {HTTP_GET, "/v1/full", 0, 0, kit_full},
+    {HTTP_GET, "/v1/block", 0, 0, kit_block},
     {HTTP_POST, "/v1/items", AUTH_ISSUE, KIT_BODY_MAX, kit_echo_body},
     {HTTP_GET, "/v1/items", AUTH_READ | AUTH_ADMIN, 0, kit_touch},
     {HTTP_POST, "/v1/large", AUTH_ISSUE, 0, kit_echo_body},

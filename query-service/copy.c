@@ -14,13 +14,15 @@ uint16_t copy_campaign_slot(struct span campaign_id)
 
 /* --- making --- */
 
-static void set_life(struct copy *copy, const struct copy_life *life, int64_t ended_us, double jitter)
+static void set_life(struct copy *copy, const struct copy_source *source, const struct copy_life *life,
+                     double jitter)
 {
-    bool negative = copy->status != 200;
+    bool negative = source->status != 200, brief = negative || source->brief;
+    int64_t ended_us = source->ended_us;
     int64_t fresh_us = negative ? life->negative_us : life->fresh_us;
     copy->fresh_until_us = ended_us + (int64_t)((double)fresh_us * (0.9 + 0.2 * jitter));
-    copy->stale_until_us = copy->fresh_until_us + (negative ? 0 : life->stale_us);
-    copy->error_until_us = copy->fresh_until_us + (negative ? 0 : life->error_us);
+    copy->stale_until_us = copy->fresh_until_us + (brief ? 0 : life->stale_us);
+    copy->error_until_us = copy->fresh_until_us + (brief ? 0 : life->error_us);
     if (copy->error_until_us < copy->stale_until_us)
         copy->error_until_us = copy->stale_until_us;
 }
@@ -58,7 +60,7 @@ struct copy *copy_create(const struct copy_source *source, const struct copy_lif
         memcpy(body, source->body.ptr, source->body.len);
     copy->body = (struct span){body, source->body.len};
     copy->bytes = bytes;
-    set_life(copy, life, source->ended_us, jitter);
+    set_life(copy, source, life, jitter);
     return copy;
 }
 

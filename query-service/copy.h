@@ -51,6 +51,7 @@ struct copy_source {
     const char *etag;
     uint16_t status;
     bool from_models;
+    bool brief; /* never stale: somebody may be about to act on it */
     const struct copy_subject *subject;
     const int64_t *stands_on; /* SLICE_COUNT positions, those in subject->slices count */
     int64_t began_us, ended_us;

@@ -62,6 +62,26 @@ static void what_is_not_there_is_never_stale(void **state)
     copy_release(copy);
 }
 
+/* Whether a coupon may be used: as old as freshness allows, no older, not even when nothing behind answers.
+ */
+static void what_is_acted_upon_is_never_stale(void **state)
+{
+    (void)state;
+    static const int64_t positions[SLICE_COUNT] = {0};
+    struct copy_subject subject = {.slices = 1, .bucket = 7, .campaign_slot = COPY_CAMPAIGN_SLOTS};
+    struct copy_source source = {.etag = "",
+                                 .status = 200,
+                                 .brief = true,
+                                 .subject = &subject,
+                                 .stands_on = positions,
+                                 .began_us = 10 * S,
+                                 .ended_us = 10 * S};
+    struct copy *copy = copy_create(&source, &life, 0.5);
+    assert_int_equal(at(copy, 11 * S - 1, false, true), COPY_FRESH);
+    assert_int_equal(at(copy, 11 * S, false, true), COPY_DEAD);
+    copy_release(copy);
+}
+
 static void what_is_loaded_together_does_not_expire_together(void **state)
 {
     (void)state;
@@ -142,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_ages),
         cmocka_unit_test(what_is_not_there_is_never_stale),
+        cmocka_unit_test(what_is_acted_upon_is_never_stale),
         cmocka_unit_test(what_is_loaded_together_does_not_expire_together),
         cmocka_unit_test(a_change_shortens_its_life),
         cmocka_unit_test(the_dearer_the_earlier),

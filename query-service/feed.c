@@ -42,8 +42,8 @@ struct feed {
     pthread_cond_t came;
     struct follower *incoming, **incoming_last;
     size_t count; /* incoming and waiting */
-    unsigned woken;
-    bool stopping, stopped;
+    bool woken;
+    bool stopping;
     /* the thread's own */
     struct pg *pg;
     struct pg_args args;
@@ -53,7 +53,7 @@ struct feed {
     /* for anyone */
     _Atomic int64_t heads[SLICE_COUNT];
     _Atomic unsigned wanted; /* slices somebody waits for */
-    atomic_bool usable;
+    atomic_bool usable, retiring;
 };
 
 /* --- answering --- */
@@ -218,9 +218,9 @@ static bool asks_the_same(const struct feed_query *a, const struct feed_query *b
            memcmp(a->campaign_id, b->campaign_id, a->campaign_id_len) == 0;
 }
 
-static bool is_over(const struct follower *follower)
+static bool is_over(const struct feed *feed, const struct follower *follower)
 {
-    return clock_mono_us() >= follower->until_us;
+    return atomic_load(&feed->retiring) || clock_mono_us() >= follower->until_us;
 }
 
 /* Serves the first of the list and all who ask for the same; who got nothing yet goes to `waiting`, further
@@ -240,9 +240,9 @@ static struct follower *serve_alike(struct feed *feed, struct follower *list)
             last = &follower->next;
         } else if (outcome == READ_BROKEN) {
             fail(feed, follower, &problem_internal, "the log has an entry this version does not understand");
-        } else if (outcome == READ_FAILED && is_over(follower)) {
+        } else if (outcome == READ_FAILED && is_over(feed, follower)) {
             fail(feed, follower, &problem_store_unavailable, "the event store did not answer in time");
-        } else if (outcome == READ_PAGE && (page.count > 0 || is_over(follower))) {
+        } else if (outcome == READ_PAGE && (page.count > 0 || is_over(feed, follower))) {
             answer(feed, follower, &page);
         } else {
             feed->hurry |= page.next > follower->query.after;
@@ -267,7 +267,8 @@ static struct follower *take_due(struct feed *feed)
     struct follower *due = NULL, **last = &due, **link = &feed->waiting;
     while (*link) {
         struct follower *follower = *link;
-        if (atomic_load(&feed->heads[follower->query.slice]) <= follower->query.after && !is_over(follower)) {
+        if (atomic_load(&feed->heads[follower->query.slice]) <= follower->query.after &&
+            !is_over(feed, follower)) {
             link = &follower->next;
             continue;
         }
@@ -296,9 +297,9 @@ static struct follower *take_incoming(struct feed *feed, int64_t until_us, bool 
     struct follower *list = feed->incoming;
     feed->incoming = NULL;
     feed->incoming_last = &feed->incoming;
-    *ret_woken = feed->woken != 0;
+    *ret_woken = feed->woken;
     *ret_stop = feed->stopping;
-    feed->woken = 0;
+    feed->woken = false;
     pthread_mutex_unlock(&feed->lock);
     return list;
 }
@@ -306,7 +307,6 @@ static struct follower *take_incoming(struct feed *feed, int64_t until_us, bool 
 static void end(struct feed *feed, struct follower *list)
 {
     pthread_mutex_lock(&feed->lock);
-    feed->stopped = true;
     *feed->incoming_last = list; /* what came until now, too */
     list = feed->incoming;
     feed->incoming = NULL;
@@ -387,22 +387,24 @@ void feed_start(struct feed *feed)
     CHECK(pthread_create(&feed->thread, NULL, run, feed) == 0);
 }
 
-void feed_stop(struct feed *feed)
+void feed_retire(struct feed *feed)
 {
+    atomic_store(&feed->retiring, true);
     pthread_mutex_lock(&feed->lock);
-    bool first = !feed->stopping;
-    feed->stopping = true;
+    feed->woken = true;
     pthread_cond_signal(&feed->came);
     pthread_mutex_unlock(&feed->lock);
-    if (first)
-        CHECK(pthread_join(feed->thread, NULL) == 0);
 }
 
 void feed_destroy(struct feed *feed)
 {
     if (!feed)
         return;
-    feed_stop(feed);
+    pthread_mutex_lock(&feed->lock);
+    feed->stopping = true;
+    pthread_cond_signal(&feed->came);
+    pthread_mutex_unlock(&feed->lock);
+    CHECK(pthread_join(feed->thread, NULL) == 0);
     CHECK(feed->count == 0);
     pg_destroy(feed->pg);
     pg_args_deinit(&feed->args);
@@ -421,7 +423,7 @@ void feed_submit(struct feed *feed, struct http_request *request, const struct f
     follower->until_us = http_received_us(request) + query->wait_s * US_PER_S;
     http_defer(request);
     pthread_mutex_lock(&feed->lock);
-    bool stopped = feed->stopped, taken = !stopped && feed->count < (size_t)feed->options.waiting_max;
+    bool taken = feed->count < (size_t)feed->options.waiting_max;
     if (taken) {
         *feed->incoming_last = follower;
         feed->incoming_last = &follower->next;
@@ -431,8 +433,7 @@ void feed_submit(struct feed *feed, struct http_request *request, const struct f
     pthread_mutex_unlock(&feed->lock);
     if (taken)
         return;
-    refuse(request, stopped ? &problem_shutting_down : &problem_overloaded,
-           stopped ? NULL : "too many followers are waiting for events");
+    refuse(request, &problem_overloaded, "too many followers are waiting for events");
     mem_free(follower);
 }
 
@@ -442,7 +443,7 @@ void feed_wake(struct feed *feed, int16_t slice)
     if (!(atomic_load_explicit(&feed->wanted, memory_order_relaxed) & bit))
         return;
     pthread_mutex_lock(&feed->lock);
-    feed->woken |= bit;
+    feed->woken = true;
     pthread_cond_signal(&feed->came);
     pthread_mutex_unlock(&feed->lock);
 }

@@ -37,9 +37,11 @@ struct feed_options {
 
 struct feed *feed_create(const struct feed_options *options);
 void feed_start(struct feed *feed); /* once, before anything is submitted */
-/* Answers who waits with what there is, and ends the thread; what comes later is refused. */
-void feed_stop(struct feed *feed);
-void feed_destroy(struct feed *feed); /* stops it first; accepts NULL */
+/* From now on nobody waits for news: answers come at once, with what there is. For the time in which a
+ * service that is to end still serves. */
+void feed_retire(struct feed *feed);
+/* Answers who is still there, and ends the thread. Nobody may submit any more. Accepts NULL. */
+void feed_destroy(struct feed *feed);
 
 /* Takes the request over and answers it, at the latest after wait_s and a read. From an HTTP thread. */
 void feed_submit(struct feed *feed, struct http_request *request, const struct feed_query *query);

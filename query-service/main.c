@@ -120,8 +120,7 @@ int main(int argc, char **argv)
     log_info("STARTED", "listening on port %lld", (long long)options.service.port);
 
     service_wait_for_stop();
-    feed_stop(api.feed); /* or who waits for events would hold up the rest */
-    if (!http_server_drain(server, clock_deadline_us(options.service.drain_ms)))
+    if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
     loader_destroy(api.serve.loader);
     http_server_destroy(server);

@@ -63,7 +63,7 @@ static struct copy_subject subject_of(const struct read *read)
                                    .bucket = COPY_NO_BUCKET,
                                    .campaign_slot = COPY_CAMPAIGN_SLOTS};
     struct span user = query->user_id;
-    if (!user.ptr && query->coupon.position > 0 && read->answer.coupons_count > 0)
+    if (query->coupon.position > 0 && read->answer.coupons_count > 0)
         user = read->answer.coupons[0].user_id; /* a coupon changes with its holder */
     if (user.ptr)
         subject.bucket = (int32_t)user_place(user).bucket;
@@ -97,6 +97,7 @@ static struct copy *copy_of(const struct serve *serve, const struct read *read)
             .etag = etag,
             .status = (uint16_t)status,
             .from_models = read->source == SOURCE_REDIS,
+            .brief = read->query.kind == QUERY_VALIDITY,
             .subject = &subject,
             .stands_on = read->stands_on,
             .began_us = read->began_us,
