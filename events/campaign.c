@@ -28,6 +28,34 @@ static void campaign_release(struct campaign *campaign, const struct stock_relea
     campaign->plan_done = release->plan_step;
 }
 
+/* How many of its coupons are reserved and redeemed after an event of one of them. */
+static void campaign_count(struct campaign *campaign, const struct event *event)
+{
+    switch (event->type) {
+    case EVENT_CouponReserved:
+        campaign->reserved += event->coupon_reserved.renewed == 0;
+        break;
+    case EVENT_CouponRedeemed:
+        campaign->reserved -= event->coupon_redeemed.was_reserved;
+        campaign->redeemed++;
+        break;
+    case EVENT_ReservationReleased:
+    case EVENT_ReservationExpired:
+        campaign->reserved--;
+        break;
+    case EVENT_CouponRestored:
+        campaign->redeemed--;
+        break;
+    case EVENT_CouponRevoked:
+        campaign->reserved -= event->coupon_revoked.was_reserved;
+        break;
+    default:
+        UNREACHABLE("other events have their case in campaign_apply, or are not about a campaign");
+    }
+    CHECK(campaign->reserved >= 0 && campaign->redeemed >= 0); /* I6 */
+    CHECK(campaign->reserved + campaign->redeemed <= campaign->issued);
+}
+
 void campaign_apply(struct campaign *campaign, const struct event *event)
 {
     CHECK(event->position > campaign->position);
@@ -43,6 +71,7 @@ void campaign_apply(struct campaign *campaign, const struct event *event)
         break;
     case EVENT_CampaignResumed:
         campaign->state = CAMPAIGN_ACTIVE;
+        campaign->plan_halted = false;
         break;
     case EVENT_CampaignClosed:
         campaign->state = CAMPAIGN_CLOSED;
@@ -52,18 +81,54 @@ void campaign_apply(struct campaign *campaign, const struct event *event)
         campaign->issued++;
         CHECK(campaign->issued <= campaign->released); /* I1 */
         break;
-    case EVENT_TYPE_END:
-        UNREACHABLE("decoding refuses unknown types");
+    case EVENT_CampaignDeleted:
+        CHECK(campaign->issued == 0);
+        campaign->state = CAMPAIGN_DELETED;
+        break;
+    case EVENT_CampaignEnded:
+        campaign->state = CAMPAIGN_ENDED;
+        break;
+    case EVENT_ReleasePlanHalted:
+        campaign->plan_halted = true;
+        break;
+    default:
+        campaign_count(campaign, event);
     }
     campaign->position = event->position;
+}
+
+bool campaign_concerned(const struct event *event)
+{
+    switch (event->type) {
+    case EVENT_IssuerSuspended:
+    case EVENT_IssuerResumed:
+    case EVENT_SettingChanged:
+        return false;
+    default:
+        return true;
+    }
+}
+
+int64_t campaign_due_at_us(const struct campaign *campaign)
+{
+    const struct campaign_created *is = &campaign->definition;
+    bool over = campaign->state != CAMPAIGN_ACTIVE && campaign->state != CAMPAIGN_PAUSED;
+    bool planned = !over && !campaign->plan_halted && campaign->plan_done < (int64_t)is->release_plan.count;
+    int64_t tranche_us = planned ? is->release_plan.items[campaign->plan_done].at_us : 0;
+    int64_t end_us = over ? 0 : is->ends_at_us;
+    if (!tranche_us || !end_us)
+        return tranche_us + end_us;
+    return tranche_us < end_us ? tranche_us : end_us;
 }
 
 const char *campaign_status(const struct campaign *campaign, int64_t now_us)
 {
     const struct campaign_created *is = &campaign->definition;
+    if (campaign->state == CAMPAIGN_DELETED)
+        return "deleted";
     if (campaign->state == CAMPAIGN_CLOSED)
         return "closed";
-    if (is->ends_at_us && now_us >= is->ends_at_us)
+    if (campaign->state == CAMPAIGN_ENDED || (is->ends_at_us && now_us >= is->ends_at_us))
         return "ended";
     if (campaign->state == CAMPAIGN_PAUSED)
         return "paused";
@@ -138,8 +203,13 @@ void campaign_write_json(struct buf *out, const char *key, const struct campaign
     json_put_int(out, "issued", campaign->issued);
     json_put_int(out, "remaining", campaign->released - campaign->issued);
     json_put_int(out, "released", campaign->released);
+    json_put_int(out, "reserved", campaign->reserved);
     json_put_int(out, "redeemed", campaign->redeemed);
     write_definition(out, &campaign->definition);
+    if (campaign->definition.release_plan.count) {
+        json_put_int(out, "plan_done", campaign->plan_done);
+        json_put_bool(out, "plan_halted", campaign->plan_halted);
+    }
     json_put_time(out, "created_at", campaign->created_at_us);
     json_open(out, "position", '{');
     json_put_int(out, "slice", slice_of(campaign->id));

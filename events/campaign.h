@@ -8,7 +8,13 @@
 
 #include "events/codec.h"
 
-enum campaign_state { CAMPAIGN_ACTIVE = 1, CAMPAIGN_PAUSED = 2, CAMPAIGN_CLOSED = 3 };
+enum campaign_state {
+    CAMPAIGN_ACTIVE = 1,
+    CAMPAIGN_PAUSED = 2,
+    CAMPAIGN_CLOSED = 3,
+    CAMPAIGN_ENDED = 4,   /* ends_at has passed and the log says so; by the instant it was over already */
+    CAMPAIGN_DELETED = 5, /* reads as unknown; its id is not used again */
+};
 
 struct campaign {
     struct span id;
@@ -16,8 +22,10 @@ struct campaign {
     int64_t created_at_us;
     int64_t first;    /* position of CampaignCreated */
     int64_t position; /* position of its last event */
-    int64_t released, issued, redeemed;
-    int64_t plan_done; /* tranches of the release plan that were released */
+    int64_t released, issued;
+    int64_t redeemed, reserved; /* of the issued ones, now */
+    int64_t plan_done;          /* tranches of the release plan that were released */
+    bool plan_halted;           /* no further tranche until the campaign is resumed */
     enum campaign_state state;
 };
 
@@ -26,7 +34,15 @@ struct campaign {
  * stock (I1). */
 void campaign_apply(struct campaign *campaign, const struct event *event);
 
-/* What a person would call it at that instant: scheduled, active, sold_out, paused, ended or closed. */
+/* Whether an event is about a campaign at all, and so for campaign_apply. */
+bool campaign_concerned(const struct event *event);
+
+/* The next instant at which something is due by itself: the next tranche of the release plan, or the end. 0:
+ * never. */
+int64_t campaign_due_at_us(const struct campaign *campaign);
+
+/* What a person would call it at that instant: scheduled, active, sold_out, paused, ended, closed or deleted.
+ */
 const char *campaign_status(const struct campaign *campaign, int64_t now_us);
 bool campaign_has_tag(const struct campaign *campaign, struct span tag);
 

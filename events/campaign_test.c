@@ -264,13 +264,15 @@ static void json_is_frozen(void **state)
     campaign.redeemed = 1;
     expect_json(&campaign, START,
                 "{\"id\":\"black-friday\",\"status\":\"active\",\"issued\":1,\"remaining\":9,\"released\":10,"
-                "\"redeemed\":1,\"name\":\"Black \\\"Friday\\\"\",\"discount\":{\"type\":\"percent\","
+                "\"reserved\":0,\"redeemed\":1,\"name\":\"Black \\\"Friday\\\"\","
+                "\"discount\":{\"type\":\"percent\","
                 "\"percent\":50},\"currency\":\"KRW\",\"min_order_amount\":0,\"quantity\":100,"
                 "\"per_user_limit\":1,\"starts_at\":\"1970-01-01T00:00:00.001000Z\","
                 "\"ends_at\":\"1970-01-01T00:00:00.002000Z\",\"tags\":[\"fashion\",\"vip\"],"
                 "\"release_plan\":[{\"at\":\"1970-01-01T00:00:00.001100Z\",\"quantity\":20},"
                 "{\"at\":\"1970-01-01T00:00:00.001200Z\",\"quantity\":30}],"
-                "\"created_at\":\"1970-01-01T00:00:00.000500Z\",\"position\":{\"slice\":9,\"position\":8}}");
+                "\"plan_done\":0,\"plan_halted\":false,\"created_at\":\"1970-01-01T00:00:00.000500Z\","
+                "\"position\":{\"slice\":9,\"position\":8}}");
 }
 
 static void json_of_what_is_optional_is_frozen(void **state)
@@ -292,7 +294,7 @@ static void json_of_what_is_optional_is_frozen(void **state)
     expect_json(
         &campaign, 1,
         "{\"id\":\"black-friday\",\"status\":\"active\",\"issued\":0,\"remaining\":10,\"released\":10,"
-        "\"redeemed\":0,\"name\":\"x\",\"discount\":{\"type\":\"fixed\",\"amount\":3000},"
+        "\"reserved\":0,\"redeemed\":0,\"name\":\"x\",\"discount\":{\"type\":\"fixed\",\"amount\":3000},"
         "\"currency\":\"EUR\",\"min_order_amount\":10000,\"quantity\":10,\"per_user_limit\":2,"
         "\"starts_at\":null,\"ends_at\":null,\"coupon_valid_days\":30,"
         "\"coupon_expires_at\":\"1970-01-01T00:00:05.000000Z\",\"code_prefix\":\"FRI\",\"tags\":[],"
@@ -307,6 +309,113 @@ static void json_of_what_is_optional_is_frozen(void **state)
     buf_deinit(&out);
 }
 
+/* --- what is due, and what becomes of coupons --- */
+
+static void knows_what_is_due_next(void **state)
+{
+    (void)state;
+    static const struct release plan[] = {{100, 1}, {300, 1}};
+    struct campaign campaign = {.state = CAMPAIGN_ACTIVE, .definition = {.release_plan = {plan, 2}}};
+    assert_int_equal(campaign_due_at_us(&campaign), 100);
+    campaign.definition.ends_at_us = 200;
+    campaign.plan_done = 1;
+    assert_int_equal(campaign_due_at_us(&campaign), 200);
+    campaign.definition.ends_at_us = 400;
+    assert_int_equal(campaign_due_at_us(&campaign), 300);
+    campaign.plan_halted = true;
+    assert_int_equal(campaign_due_at_us(&campaign), 400);
+    campaign.state = CAMPAIGN_PAUSED;
+    campaign.plan_halted = false;
+    assert_int_equal(campaign_due_at_us(&campaign), 300);
+    campaign.state = CAMPAIGN_ENDED;
+    assert_int_equal(campaign_due_at_us(&campaign), 0);
+    campaign = (struct campaign){.state = CAMPAIGN_ACTIVE};
+    assert_int_equal(campaign_due_at_us(&campaign), 0);
+}
+
+static void feed(struct campaign *campaign, const struct event *what)
+{
+    struct event event = *what;
+    event.position = campaign->position + 1;
+    campaign_apply(campaign, &event);
+}
+
+static void counts_what_became_of_coupons(void **state)
+{
+    (void)state;
+    struct campaign campaign = {.issued = 3, .released = 3, .position = 9, .state = CAMPAIGN_ACTIVE};
+    struct event reserved = {.type = EVENT_CouponReserved}, redeemed = {.type = EVENT_CouponRedeemed};
+    struct event restored = {.type = EVENT_CouponRestored}, lapsed = {.type = EVENT_ReservationExpired};
+    struct event revoked = {.type = EVENT_CouponRevoked}, freed = {.type = EVENT_ReservationReleased};
+    feed(&campaign, &reserved);
+    reserved.coupon_reserved.renewed = 1;
+    feed(&campaign, &reserved);
+    assert_int_equal(campaign.reserved, 1);
+    redeemed.coupon_redeemed.was_reserved = 1;
+    feed(&campaign, &redeemed);
+    assert_int_equal(campaign.reserved, 0);
+    assert_int_equal(campaign.redeemed, 1);
+    redeemed.coupon_redeemed.was_reserved = 0;
+    feed(&campaign, &redeemed);
+    feed(&campaign, &restored);
+    assert_int_equal(campaign.redeemed, 1);
+    reserved.coupon_reserved.renewed = 0;
+    feed(&campaign, &reserved);
+    feed(&campaign, &lapsed);
+    feed(&campaign, &reserved);
+    feed(&campaign, &freed);
+    assert_int_equal(campaign.reserved, 0);
+    feed(&campaign, &reserved);
+    revoked.coupon_revoked.was_reserved = 1;
+    feed(&campaign, &revoked);
+    assert_int_equal(campaign.reserved, 0);
+    assert_int_equal(campaign.issued, 3); /* the stock does not come back */
+}
+
+static void restore_what_was_not_redeemed(void *unused)
+{
+    (void)unused;
+    struct campaign campaign = {.issued = 3, .released = 3, .position = 9};
+    feed(&campaign, &(struct event){.type = EVENT_CouponRestored});
+}
+
+static void delete_with_coupons(void *unused)
+{
+    (void)unused;
+    struct campaign campaign = {.issued = 1, .released = 3, .position = 9};
+    feed(&campaign, &(struct event){.type = EVENT_CampaignDeleted});
+}
+
+static void about_the_service(void *unused)
+{
+    (void)unused;
+    struct campaign campaign = {.position = 9};
+    feed(&campaign, &(struct event){.type = EVENT_SettingChanged});
+}
+
+static void what_cannot_be_dies(void **state)
+{
+    (void)state;
+    assert_true(dies(restore_what_was_not_redeemed, NULL));
+    assert_true(dies(delete_with_coupons, NULL));
+    assert_true(dies(about_the_service, NULL));
+}
+
+static void a_plan_halts_until_resumed(void **state)
+{
+    (void)state;
+    struct campaign campaign = {.position = 9, .state = CAMPAIGN_ACTIVE};
+    feed(&campaign, &(struct event){.type = EVENT_ReleasePlanHalted});
+    assert_true(campaign.plan_halted);
+    feed(&campaign, &(struct event){.type = EVENT_CampaignResumed});
+    assert_false(campaign.plan_halted);
+    feed(&campaign, &(struct event){.type = EVENT_CampaignEnded});
+    expect_status(&campaign, 0, "ended");
+    campaign.state = CAMPAIGN_ACTIVE;
+    feed(&campaign, &(struct event){.type = EVENT_CampaignDeleted});
+    expect_status(&campaign, 0, "deleted");
+}
+
 int main(void)
 {
     crypto_setup();
@@ -317,6 +426,10 @@ int main(void)
         cmocka_unit_test(impossible_logs_stop_the_program),
         cmocka_unit_test(status_around_start_and_end),
         cmocka_unit_test(status_by_precedence),
+        cmocka_unit_test(knows_what_is_due_next),
+        cmocka_unit_test(counts_what_became_of_coupons),
+        cmocka_unit_test(what_cannot_be_dies),
+        cmocka_unit_test(a_plan_halts_until_resumed),
         cmocka_unit_test(finds_its_tags),
         cmocka_unit_test(json_is_frozen),
         cmocka_unit_test(json_of_what_is_optional_is_frozen),

@@ -45,6 +45,50 @@ enum { EVENT_TEXT_MAX = 64, EVENT_DATA_MAX = 8192 };
 
 #define ACTOR_FIELDS(F) F(1, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked")
 
+#define DUE_FIELDS(F) F(1, INT, due_at_us, INT64_MAX, "when it was over; this event only notes it")
+
+#define RELEASE_PLAN_HALTED_FIELDS(F)                                                                      \
+    F(1, INT, plan_step, RELEASE_PLAN_MAX, "the last tranche that was released, 0 the stock of the start") \
+    F(2, INT, calls, INT64_MAX, "issue requests since then, as one command service saw them")              \
+    F(3, INT, success_permille, 1000, "of them answered, whatever the answer, instead of failed")          \
+    F(4, INT, p95_ms, INT64_MAX, "95 % of them were answered within this many milliseconds")
+
+/* What an order does with a coupon. Each of these events says all there is to know of the coupon's state
+ * after it, so that the state is a function of CouponIssued and the coupon's last event. */
+#define COUPON_RESERVED_FIELDS(F)                                                                     \
+    F(1, TEXT, order_id, ORDER_ID_MAX, "the order that holds it")                                     \
+    F(2, INT, order_amount, MONEY_MAX, "what the order is worth before the discount, in minor units") \
+    F(3, INT, discount_amount, MONEY_MAX, "what the coupon takes off it, in minor units")             \
+    F(4, INT, reserved_until_us, INT64_MAX, "others may have it again from here on")                  \
+    F(5, INT, renewed, 1, "1: it was reserved until now, by the same order or by one whose time is over")
+
+#define COUPON_REDEEMED_FIELDS(F)                                                                     \
+    F(1, TEXT, order_id, ORDER_ID_MAX, "the order that used it")                                      \
+    F(2, INT, order_amount, MONEY_MAX, "what the order is worth before the discount, in minor units") \
+    F(3, INT, discount_amount, MONEY_MAX, "what the coupon took off it, in minor units")              \
+    F(4, INT, was_reserved, 1, "1: it was reserved until now")
+
+#define ORDER_FIELDS(F) F(1, TEXT, order_id, ORDER_ID_MAX, "the order that had it")
+
+#define RESERVATION_EXPIRED_FIELDS(F) \
+    ORDER_FIELDS(F)                   \
+    F(2, INT, due_at_us, INT64_MAX, "when it was over; this event only notes it")
+
+#define COUPON_REVOKED_FIELDS(F)                                        \
+    F(1, TEXT, reason, REVOKE_REASON_MAX, "for people")                 \
+    F(2, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked") \
+    F(3, INT, was_reserved, 1, "1: it was reserved until now")
+
+/* About the service itself, not a campaign: in slice CONTROL_SLICE, with CONTROL_STREAM for a campaign id. */
+#define ISSUER_FIELDS(F)                                                  \
+    F(1, TEXT, issuer, EVENT_TEXT_MAX, "name of the API key it is about") \
+    F(2, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked")
+
+#define SETTING_CHANGED_FIELDS(F)                                           \
+    F(1, TEXT, name, EVENT_TEXT_MAX, "of the setting, events/settings.def") \
+    F(2, TEXT, value, EVENT_TEXT_MAX, "empty: the profile's again")         \
+    F(3, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked")
+
 #define COUPON_ISSUED_FIELDS(F)                                                                  \
     F(1, INT, sequence, QUANTITY_MAX, "place in the campaign, dense from 1")                     \
     F(2, INT, nth, PER_USER_LIMIT_MAX, "the user's how-manyeth coupon of this campaign, from 1") \
@@ -52,13 +96,30 @@ enum { EVENT_TEXT_MAX = 64, EVENT_DATA_MAX = 8192 };
     F(4, TEXT, code_prefix, CODE_PREFIX_MAX, "the campaign's, so that the code is a function of this event")
 
 /* X(id, version, Name, lower_name, UPPER_FIELDS, meaning) */
-#define EVENT_CATALOG(X)                                                                                \
-    X(1, 1, CampaignCreated, campaign_created, CAMPAIGN_CREATED_FIELDS, "a campaign exists")            \
-    X(2, 1, StockReleased, stock_released, STOCK_RELEASED_FIELDS, "more of its quantity may be issued") \
-    X(3, 1, CampaignPaused, campaign_paused, ACTOR_FIELDS, "issuing is refused until resumed")          \
-    X(4, 1, CampaignResumed, campaign_resumed, ACTOR_FIELDS, "issuing goes on")                         \
-    X(5, 1, CampaignClosed, campaign_closed, ACTOR_FIELDS, "issuing has ended for good")                \
-    X(6, 1, CouponIssued, coupon_issued, COUPON_ISSUED_FIELDS, "a user holds a coupon")
+#define EVENT_CATALOG(X)                                                                                     \
+    X(1, 1, CampaignCreated, campaign_created, CAMPAIGN_CREATED_FIELDS, "a campaign exists")                 \
+    X(2, 1, StockReleased, stock_released, STOCK_RELEASED_FIELDS, "more of its quantity may be issued")      \
+    X(3, 1, CampaignPaused, campaign_paused, ACTOR_FIELDS, "issuing is refused until resumed")               \
+    X(4, 1, CampaignResumed, campaign_resumed, ACTOR_FIELDS, "issuing goes on")                              \
+    X(5, 1, CampaignClosed, campaign_closed, ACTOR_FIELDS, "issuing has ended for good")                     \
+    X(6, 1, CouponIssued, coupon_issued, COUPON_ISSUED_FIELDS, "a user holds a coupon")                      \
+    X(7, 1, CampaignDeleted, campaign_deleted, ACTOR_FIELDS,                                                 \
+      "it is gone; nothing was issued, and its id is not used again")                                        \
+    X(8, 1, CampaignEnded, campaign_ended, DUE_FIELDS, "its ends_at has passed")                             \
+    X(9, 1, ReleasePlanHalted, release_plan_halted, RELEASE_PLAN_HALTED_FIELDS,                              \
+      "no further tranche until it is resumed: the last one went badly")                                     \
+    X(10, 1, CouponReserved, coupon_reserved, COUPON_RESERVED_FIELDS, "an order holds a coupon for a while") \
+    X(11, 1, CouponRedeemed, coupon_redeemed, COUPON_REDEEMED_FIELDS, "an order used a coupon")              \
+    X(12, 1, ReservationReleased, reservation_released, ORDER_FIELDS,                                        \
+      "the order gave a reserved coupon back")                                                               \
+    X(13, 1, ReservationExpired, reservation_expired, RESERVATION_EXPIRED_FIELDS,                            \
+      "the order did not use a reserved coupon in time")                                                     \
+    X(14, 1, CouponRestored, coupon_restored, ORDER_FIELDS, "the order gave a used coupon back")             \
+    X(15, 1, CouponRevoked, coupon_revoked, COUPON_REVOKED_FIELDS, "a coupon was taken away for good")       \
+    X(16, 1, IssuerSuspended, issuer_suspended, ISSUER_FIELDS, "an API key may write nothing until resumed") \
+    X(17, 1, IssuerResumed, issuer_resumed, ISSUER_FIELDS, "an API key may write again")                     \
+    X(18, 1, SettingChanged, setting_changed, SETTING_CHANGED_FIELDS,                                        \
+      "a limit, a time or the profile was set")
 
 /* Limits of the contract. */
 #define QUANTITY_MAX INT64_C(100000000)
@@ -69,6 +130,8 @@ enum {
     CODE_PREFIX_MAX = 12,
     RELEASE_PLAN_MAX = 100,
     CAMPAIGN_ID_MAX = 64,
+    ORDER_ID_MAX = 128,
+    REVOKE_REASON_MAX = 200,
     USER_ID_MAX = 128,
 };
 

@@ -9,42 +9,34 @@
 #define FIELD_ROW(field_key, kind_, member, max_, meaning_) \
     {.key = field_key,                                      \
      .kind = FIELD_##kind_,                                 \
-     .offset = offsetof(ROW_STRUCT, member),                \
+     .offset = offsetof(row, member),                       \
      .max = max_,                                           \
      .name = #member,                                       \
      .meaning = meaning_},
 
-#define ROW_STRUCT struct campaign_created
-static const struct event_field campaign_created_fields[] = {CAMPAIGN_CREATED_FIELDS(FIELD_ROW)};
-#undef ROW_STRUCT
-#define ROW_STRUCT struct stock_released
-static const struct event_field stock_released_fields[] = {STOCK_RELEASED_FIELDS(FIELD_ROW)};
-#undef ROW_STRUCT
-#define ROW_STRUCT struct campaign_paused
-static const struct event_field campaign_paused_fields[] = {ACTOR_FIELDS(FIELD_ROW)};
-#undef ROW_STRUCT
-#define ROW_STRUCT struct campaign_resumed
-static const struct event_field campaign_resumed_fields[] = {ACTOR_FIELDS(FIELD_ROW)};
-#undef ROW_STRUCT
-#define ROW_STRUCT struct campaign_closed
-static const struct event_field campaign_closed_fields[] = {ACTOR_FIELDS(FIELD_ROW)};
-#undef ROW_STRUCT
-#define ROW_STRUCT struct coupon_issued
-static const struct event_field coupon_issued_fields[] = {COUPON_ISSUED_FIELDS(FIELD_ROW)};
-#undef ROW_STRUCT
+/* A function for each type, because only inside one can `row` mean another struct each time. */
+#define DESCRIBE(id, version_, Name, lower, FIELDS, meaning_)                          \
+    static const struct event_description *describe_##lower(void)                      \
+    {                                                                                  \
+        typedef struct lower row;                                                      \
+        static const struct event_field fields[] = {FIELDS(FIELD_ROW)};                \
+        static const struct event_description is = {.type = EVENT_##Name,              \
+                                                    .version = version_,               \
+                                                    .name = #Name,                     \
+                                                    .meaning = meaning_,               \
+                                                    .fields = fields,                  \
+                                                    .fields_count = COUNT_OF(fields)}; \
+        return &is;                                                                    \
+    }
+EVENT_CATALOG(DESCRIBE)
 
-#define DESCRIPTION_ROW(id, version_, Name, lower, FIELDS, meaning_) \
-    [id] = {.type = EVENT_##Name,                                    \
-            .version = version_,                                     \
-            .name = #Name,                                           \
-            .meaning = meaning_,                                     \
-            .fields = lower##_fields,                                \
-            .fields_count = COUNT_OF(lower##_fields)},
-static const struct event_description descriptions[EVENT_TYPE_END] = {EVENT_CATALOG(DESCRIPTION_ROW)};
+#define DESCRIPTION(id, version, Name, lower, FIELDS, meaning) [id] = describe_##lower,
+static const struct event_description *(*const descriptions[EVENT_TYPE_END])(void) = {
+    EVENT_CATALOG(DESCRIPTION)};
 
 const struct event_description *event_describe(int type)
 {
-    return type > 0 && type < EVENT_TYPE_END ? &descriptions[type] : NULL;
+    return type > 0 && type < EVENT_TYPE_END ? descriptions[type]() : NULL;
 }
 
 /* All payloads share one union, so its address is any payload's address. */

@@ -76,6 +76,65 @@ struct example {
     struct event event;
 };
 
+/* Of the types that came with what happens to a coupon after it was issued. */
+static void coupon_and_control_examples(struct event *full, struct event *limits)
+{
+    struct span order = SPAN("order-1"), admin = SPAN("admin"), most = letters(ORDER_ID_MAX);
+    switch (full->type) {
+    case EVENT_CampaignDeleted:
+        full->campaign_deleted.actor = admin;
+        limits->campaign_deleted.actor = letters(64);
+        break;
+    case EVENT_CampaignEnded:
+        full->campaign_ended.due_at_us = 1790085600000000;
+        limits->campaign_ended.due_at_us = INT64_MAX;
+        break;
+    case EVENT_ReleasePlanHalted:
+        full->release_plan_halted = (struct release_plan_halted){2, 4000, 949, 2100};
+        limits->release_plan_halted =
+            (struct release_plan_halted){RELEASE_PLAN_MAX, INT64_MAX, 1000, INT64_MAX};
+        break;
+    case EVENT_CouponReserved:
+        full->coupon_reserved = (struct coupon_reserved){order, 50000, 5000, 1790000900000000, 1};
+        limits->coupon_reserved = (struct coupon_reserved){most, MONEY_MAX, MONEY_MAX, INT64_MAX, 1};
+        break;
+    case EVENT_CouponRedeemed:
+        full->coupon_redeemed = (struct coupon_redeemed){order, 50000, 5000, 1};
+        limits->coupon_redeemed = (struct coupon_redeemed){most, MONEY_MAX, MONEY_MAX, 1};
+        break;
+    case EVENT_ReservationReleased:
+        full->reservation_released.order_id = order;
+        limits->reservation_released.order_id = most;
+        break;
+    case EVENT_ReservationExpired:
+        full->reservation_expired = (struct reservation_expired){order, 1790000900000000};
+        limits->reservation_expired = (struct reservation_expired){most, INT64_MAX};
+        break;
+    case EVENT_CouponRestored:
+        full->coupon_restored.order_id = order;
+        limits->coupon_restored.order_id = most;
+        break;
+    case EVENT_CouponRevoked:
+        full->coupon_revoked = (struct coupon_revoked){SPAN("fraud"), admin, 1};
+        limits->coupon_revoked = (struct coupon_revoked){letters(REVOKE_REASON_MAX), letters(64), 1};
+        break;
+    case EVENT_IssuerSuspended:
+        full->issuer_suspended = (struct issuer_suspended){SPAN("generator"), admin};
+        limits->issuer_suspended = (struct issuer_suspended){letters(64), letters(64)};
+        break;
+    case EVENT_IssuerResumed:
+        full->issuer_resumed = (struct issuer_resumed){SPAN("generator"), admin};
+        limits->issuer_resumed = (struct issuer_resumed){letters(64), letters(64)};
+        break;
+    case EVENT_SettingChanged:
+        full->setting_changed = (struct setting_changed){SPAN("profile"), SPAN("spike"), admin};
+        limits->setting_changed = (struct setting_changed){letters(64), letters(64), letters(64)};
+        break;
+    default:
+        fail();
+    }
+}
+
 /* All spans with max length live in static memory. */
 static size_t examples_of(enum event_type type, struct example *ret)
 {
@@ -110,8 +169,8 @@ static size_t examples_of(enum event_type type, struct example *ret)
         limits->coupon_issued =
             (struct coupon_issued){QUANTITY_MAX, PER_USER_LIMIT_MAX, INT64_MAX, letters(12)};
         break;
-    case EVENT_TYPE_END:
-        fail();
+    default:
+        coupon_and_control_examples(full, limits);
     }
     return COUNT_OF(names);
 }

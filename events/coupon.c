@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Coupons from events and as JSON. */
+/* Coupons from events, what they are good for, and as JSON. */
 #include "events/coupon.h"
 
 #include "common/json.h"
+#include "events/problems.h"
 
 struct coupon coupon_from_event(const struct event *event)
 {
@@ -17,13 +18,112 @@ struct coupon coupon_from_event(const struct event *event)
         .issued_at_us = event->recorded_at_us,
         .expires_at_us = event->coupon_issued.expires_at_us,
         .state = COUPON_ISSUED,
+        .last = event->position,
+        .changed_at_us = event->recorded_at_us,
     };
+}
+
+bool coupon_concerned(const struct event *event)
+{
+    return event->type >= EVENT_CouponReserved && event->type <= EVENT_CouponRevoked;
+}
+
+/* Nothing but what the event says: what the former one said is over. */
+static void coupon_become(struct coupon *coupon, enum coupon_state state, struct span order_id)
+{
+    coupon->state = state;
+    coupon->order_id = order_id;
+    coupon->order_amount = coupon->discount_amount = coupon->reserved_until_us = 0;
+    coupon->reason = (struct span){NULL, 0};
+}
+
+void coupon_apply(struct coupon *coupon, const struct event *event)
+{
+    const struct span nobody = {NULL, 0};
+    CHECK(event->position > coupon->last);
+    switch (event->type) {
+    case EVENT_CouponReserved:
+        coupon_become(coupon, COUPON_RESERVED, event->coupon_reserved.order_id);
+        coupon->order_amount = event->coupon_reserved.order_amount;
+        coupon->discount_amount = event->coupon_reserved.discount_amount;
+        coupon->reserved_until_us = event->coupon_reserved.reserved_until_us;
+        break;
+    case EVENT_CouponRedeemed:
+        coupon_become(coupon, COUPON_REDEEMED, event->coupon_redeemed.order_id);
+        coupon->order_amount = event->coupon_redeemed.order_amount;
+        coupon->discount_amount = event->coupon_redeemed.discount_amount;
+        break;
+    case EVENT_ReservationReleased:
+    case EVENT_ReservationExpired:
+    case EVENT_CouponRestored:
+        coupon_become(coupon, COUPON_ISSUED, nobody);
+        break;
+    case EVENT_CouponRevoked:
+        coupon_become(coupon, COUPON_REVOKED, nobody);
+        coupon->reason = event->coupon_revoked.reason;
+        break;
+    default:
+        UNREACHABLE("not an event of a coupon: coupon_concerned() says which are");
+    }
+    coupon->last = event->position;
+    coupon->changed_at_us = event->recorded_at_us;
+}
+
+bool coupon_expired(const struct coupon *coupon, int64_t now_us)
+{
+    return coupon->expires_at_us && now_us >= coupon->expires_at_us;
+}
+
+bool coupon_reserved_at(const struct coupon *coupon, int64_t now_us)
+{
+    return coupon->state == COUPON_RESERVED && (now_us == 0 || now_us < coupon->reserved_until_us);
 }
 
 const char *coupon_status(const struct coupon *coupon, int64_t now_us)
 {
-    return coupon->expires_at_us && now_us >= coupon->expires_at_us ? "expired" : "issued";
+    if (coupon->state == COUPON_REDEEMED)
+        return "redeemed";
+    if (coupon->state == COUPON_REVOKED)
+        return "revoked";
+    if (coupon_expired(coupon, now_us))
+        return "expired";
+    return coupon_reserved_at(coupon, now_us) ? "reserved" : "issued";
 }
+
+/* --- using it --- */
+
+const struct problem *coupon_check(const struct coupon *coupon, const struct campaign_created *campaign,
+                                   const struct coupon_use *use, int64_t now_us)
+{
+    if (use->user_id.ptr && !span_equal(use->user_id, coupon->user_id))
+        return &problem_not_holder;
+    if (coupon->state == COUPON_REVOKED)
+        return &problem_revoked;
+    if (coupon->state == COUPON_REDEEMED)
+        return &problem_already_redeemed;
+    if (coupon_expired(coupon, now_us))
+        return &problem_expired;
+    if (coupon_reserved_at(coupon, now_us) &&
+        !(use->order_id.ptr && span_equal(use->order_id, coupon->order_id)))
+        return &problem_reserved;
+    if (use->order_amount >= 0 && use->order_amount < campaign->min_order_amount)
+        return &problem_below_minimum;
+    return NULL;
+}
+
+int64_t coupon_discount(const struct campaign_created *campaign, int64_t order_amount)
+{
+    CHECK(order_amount >= 0 && order_amount <= MONEY_MAX);
+    int64_t off = campaign->discount_value;
+    if (campaign->discount_type == 0) {
+        off = order_amount * campaign->discount_value / 100; /* at most 1e14 on the way */
+        if (campaign->discount_max && off > campaign->discount_max)
+            off = campaign->discount_max;
+    }
+    return off < order_amount ? off : order_amount;
+}
+
+/* --- JSON --- */
 
 static void put_id(struct buf *out, struct position at)
 {
@@ -43,6 +143,24 @@ static void put_code(struct buf *out, const struct coupon *coupon, const uint8_t
     buf_deinit(&code);
 }
 
+static void put_state(struct buf *out, const struct coupon *coupon, int64_t now_us)
+{
+    bool reserved = coupon_reserved_at(coupon, now_us);
+    if (reserved || coupon->state == COUPON_REDEEMED) {
+        json_put_string(out, "order_id", coupon->order_id);
+        json_put_int(out, "order_amount", coupon->order_amount);
+        json_put_int(out, "discount_amount", coupon->discount_amount);
+    }
+    if (reserved)
+        json_put_time(out, "reserved_until", coupon->reserved_until_us);
+    if (coupon->state == COUPON_REDEEMED)
+        json_put_time(out, "redeemed_at", coupon->changed_at_us);
+    if (coupon->state == COUPON_REVOKED) {
+        json_put_time(out, "revoked_at", coupon->changed_at_us);
+        json_put_string(out, "reason", coupon->reason);
+    }
+}
+
 void coupon_write_json(struct buf *out, const char *key, const struct coupon *coupon,
                        const uint8_t code_key[CRYPTO_KEY_BYTES], int64_t now_us)
 {
@@ -55,6 +173,7 @@ void coupon_write_json(struct buf *out, const char *key, const struct coupon *co
     json_put_string(out, "status", span_of(coupon_status(coupon, now_us)));
     json_put_time(out, "issued_at", coupon->issued_at_us);
     json_put_time(out, "expires_at", coupon->expires_at_us);
+    put_state(out, coupon, now_us);
     json_open(out, "position", '{');
     json_put_int(out, "slice", coupon->at.slice);
     json_put_int(out, "position", coupon->at.position);

@@ -7,6 +7,10 @@
 
 enum { SLICE_COUNT = 16, TRACE_BYTES = 24 };
 
+/* Where the events are that are about no campaign: a stream of their own that no campaign id can name. */
+enum { CONTROL_SLICE = 0 };
+#define CONTROL_STREAM SPAN("~")
+
 struct event {
     int16_t slice;
     int64_t position; /* from 1, gapless within the slice */

@@ -28,6 +28,16 @@
     X(not_started, "not-started", 409, true, "The campaign has not started")                                \
     X(exceeds_quantity, "exceeds-quantity", 409, false, "More would be released than the campaign has")     \
     X(ended, "ended", 410, false, "The campaign has ended")                                                 \
+    X(has_coupons, "has-coupons", 409, false, "Coupons of this campaign were issued")                       \
+    X(not_holder, "not-holder", 403, false, "The coupon belongs to somebody else")                          \
+    X(reserved, "reserved", 409, true, "Another order holds the coupon")                                    \
+    X(already_redeemed, "already-redeemed", 409, false, "The coupon was redeemed")                          \
+    X(not_redeemed, "not-redeemed", 409, false, "The coupon was not redeemed by this order")                \
+    X(expired, "expired", 410, false, "The coupon has expired")                                             \
+    X(revoked, "revoked", 410, false, "The coupon was revoked")                                             \
+    X(below_minimum, "below-minimum", 422, false, "The order is below the campaign's minimum")              \
+    X(invalid_order_id, "invalid-order-id", 400, false, "The order id is not of the allowed form")          \
+    X(quota_exceeded, "quota-exceeded", 429, true, "No more campaigns may be created for now")              \
     X(store_unavailable, "store-unavailable", 503, true, "The event store cannot be reached")               \
     X(outcome_unknown, "outcome-unknown", 504, true,                                                        \
       "The outcome is not known yet; send the same request with the same Idempotency-Key")

@@ -223,8 +223,14 @@ static void add_change(struct projection *projection, const struct event *event)
         add_coupon(projection, event);
         add_holding(projection, change, event);
         break;
-    case EVENT_TYPE_END:
-        UNREACHABLE("decoding refuses unknown types");
+    case EVENT_CampaignDeleted:
+        change->state = CAMPAIGN_DELETED;
+        break;
+    case EVENT_CampaignEnded:
+        change->state = CAMPAIGN_ENDED;
+        break;
+    default: /* nothing in the models tells of these yet */
+        break;
     }
     change->position = event->position;
 }
@@ -246,7 +252,8 @@ bool projection_add(struct projection *projection, const struct event *event)
     CHECK(projection->events == 0 || event->position == projection->last + 1); /* I5 */
     if (!plausible(event))
         return false;
-    add_change(projection, event);
+    if (campaign_concerned(event))
+        add_change(projection, event);
     if (projection->events++ == 0) {
         projection->first = event->position;
         projection->first_at_us = event->recorded_at_us;
