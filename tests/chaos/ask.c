@@ -6,7 +6,7 @@
 #include "common/clock.h"
 #include "common/json.h"
 
-enum { ASKS_PER_CAMPAIGN = 60, CAMPAIGNS_OPEN = 4, TRACE_MARK = 0x43484153 };
+enum { ASKS_PER_CAMPAIGN = 25, CAMPAIGNS_OPEN = 4, TRACE_MARK = 0x43484153 };
 enum draw_purpose { DRAW_CLIENT = 1, DRAW_DEFINITION = 2 };
 
 static const struct user_names user_names = {"chaos-user-"};

@@ -238,10 +238,9 @@ static void on_issued(struct judge *judge, struct model_campaign *campaign,
                      at_us >= definition->starts_at_us,
                  "%lld of slice %d was issued though %.*s was not open", position, event->slice,
                  SPAN_ARG(event->campaign_id));
-    judge_expect(judge, JUDGE_LIMIT,
-                 known && ++campaign->held[user] <= definition->per_user_limit &&
-                     coupon->nth == campaign->held[user],
-                 "user %u has coupon %u of %lld at %lld of slice %d", user, campaign->held[user],
+    uint32_t held = known ? ++campaign->held[user] : UINT32_MAX;
+    judge_expect(judge, JUDGE_LIMIT, held <= definition->per_user_limit && coupon->nth == held,
+                 "user %u has coupon %u of %lld at %lld of slice %d", user, held,
                  (long long)definition->per_user_limit, position, event->slice);
     judge_expect(judge, JUDGE_LIFE,
                  coupon->expires_at_us == expiry(definition, at_us) &&
@@ -332,8 +331,9 @@ static void on_campaign_event(struct judge *judge, struct model_campaign *campai
     else if (event->type >= EVENT_CouponReserved && event->type <= EVENT_CouponRevoked) {
         judge_coupon_event(judge, campaign, event, ask);
         return; /* it has moved the campaign on by itself */
-    } else
+    } else {
         on_state(judge, campaign, &was, &is, event);
+    }
     is.position = event->position;
     campaign->moments = judge_grow(campaign->moments, campaign->moments_count, &campaign->moments_capacity,
                                    sizeof *campaign->moments);
