@@ -175,7 +175,7 @@ static const struct {
     {ASK_CREATE, 6},    {ASK_PAUSE, 12},     {ASK_RESUME, 28},     {ASK_CLOSE, 3},    {ASK_RELEASE, 45},
     {ASK_DELETE, 10},   {ASK_VOID, 3},       {ASK_ISSUE, 440},     {ASK_ISSUE_MANY, 30},
     {ASK_RESERVE, 120}, {ASK_REDEEM, 130},   {ASK_GIVE_BACK, 60},  {ASK_RESTORE, 60}, {ASK_REVOKE, 30},
-    {ASK_SUSPEND, 3},   {ASK_READMIT, 18},   {ASK_SET, 2},
+    {ASK_SUSPEND, 0},   {ASK_READMIT, 0},   {ASK_SET, 0},
 };
 
 static enum ask_kind draw_kind(struct draw *draw)
@@ -250,6 +250,8 @@ static struct ask draw_ask(struct planner *planner)
         .quantity = draw_between(draw, 1, 25),
         .slot = draw_below(draw, CHAOS_SLOTS),
         .holder = draw_percent(draw, 90),
+        .same_order = draw_percent(draw, 65),
+        .offers = draw_percent(draw, 30),
         .order = draw_below(draw, CHAOS_ORDERS),
         .amount = draw_between(draw, 0, 20000),
         .ttl_s = draw_between(draw, 1, 4),
@@ -263,6 +265,7 @@ static struct ask draw_ask(struct planner *planner)
 struct ask planner_next(struct planner *planner)
 {
     struct ask ask = draw_ask(planner), other = planner->last;
+    ask.dry_run = ask.dry_run && ask.kind == ASK_VOID;
     other.number = ask.number;
     other.manner = MANNER_ONCE;
     if (draw_percent(&planner->draw, 8) && other.key == other.number - 1 && tell_otherwise(&other))

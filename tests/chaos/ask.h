@@ -67,6 +67,8 @@ struct ask {
     uint32_t slot;          /* where its coupon comes from, or goes to */
     struct position coupon; /* what was in the slot when it was sent, position 0: nothing */
     bool holder;            /* reserve, redeem: as the coupon's holder, whoever that is; else as `user` */
+    bool same_order;        /* as the order that last used what is in the slot; else as `order` */
+    bool offers;            /* ISSUE: puts its coupon into the slot even where one is in it */
     uint32_t order;
     int64_t amount, ttl_s;
     bool dry_run;

@@ -13,10 +13,11 @@
 
 enum { ATTEMPT_MS = 3000, RETRY_PAUSE_MS = 20, SETTLE_PAUSE_MS = 50, DRAW_SERVICE = 3 };
 
-/* A coupon that somebody was issued, for whoever asks for one next. */
+/* A coupon that somebody was issued, for whoever asks for one next, and the order that last used it. */
 struct slot {
     struct position coupon;
-    uint32_t user;
+    uint32_t user, order;
+    bool used;
 };
 
 struct client {
@@ -55,12 +56,21 @@ static void take_from_slot(struct clients *clients, struct ask *ask)
     ask->coupon = slot.coupon;
     if (ask->holder && slot.coupon.position)
         ask->user = slot.user;
+    if (ask->same_order && slot.used)
+        ask->order = slot.order;
 }
 
-static void put_into_slot(struct clients *clients, const struct ask *ask, struct position coupon)
+/* After something was done: a coupon comes into the slot, or an order used the one in it. */
+static void note_in_slot(struct clients *clients, const struct ask *ask, struct position coupon)
 {
     pthread_mutex_lock(&clients->mutex);
-    clients->slots[ask->slot] = (struct slot){coupon, ask->user};
+    struct slot *slot = &clients->slots[ask->slot];
+    if (ask->kind == ASK_ISSUE && (ask->offers || slot->coupon.position == 0))
+        *slot = (struct slot){.coupon = coupon, .user = ask->user};
+    if (ask->kind == ASK_RESERVE || ask->kind == ASK_REDEEM) {
+        slot->order = ask->order;
+        slot->used = true;
+    }
     pthread_mutex_unlock(&clients->mutex);
 }
 
@@ -86,8 +96,8 @@ static enum told finish(struct client *client, struct attempt *attempt)
     attempt->done_us = clock_mono_us();
     const struct attempt *added = story_add(&client->story, attempt, outcome, &response);
     const struct ask *ask = &client->story.asks[attempt->ask];
-    if (added->told == TOLD_DONE && ask->kind == ASK_ISSUE && added->token.position)
-        put_into_slot(client->clients, ask, added->token);
+    if (added->told == TOLD_DONE && added->token.position)
+        note_in_slot(client->clients, ask, added->token);
     atomic_fetch_add_explicit(&client->clients->counts.told[added->told], 1, memory_order_relaxed);
     return (enum told)added->told;
 }
@@ -140,8 +150,10 @@ static void prepare(struct client *client, struct ask *ask)
         take_from_slot(client->clients, ask);
         return;
     }
+    bool of_order = ask->kind == ASK_GIVE_BACK || ask->kind == ASK_RESTORE;
     ask->coupon = first->coupon; /* the same request but for its payload */
     ask->user = first->user;
+    ask->order = of_order ? first->order + 1 : first->order;
 }
 
 static void *run(void *context)
@@ -227,7 +239,7 @@ static struct standing *standings(const struct story *story)
         const struct attempt *attempt = &story->attempts[i];
         struct standing *of = &list[attempt->ask];
         of->done |= attempt->told == TOLD_DONE;
-        of->doubtful |= attempt->told == TOLD_UNKNOWN;
+        of->doubtful |= story_doubtful(story, attempt);
         of->attempts++;
     }
     return list;

@@ -10,7 +10,7 @@
 #include "common/mem.h"
 #include "tests/chaos/client.h"
 
-enum { PORT_OFFSET = 10, VARIABLE_MAX = 512, VARIABLES = 7, READY_CALL_MS = 1000, READY_PAUSE_MS = 20 };
+enum { PORT_OFFSET = 10, VARIABLE_MAX = 512, VARIABLES = 9, READY_CALL_MS = 1000, READY_PAUSE_MS = 20 };
 
 struct fleet {
     uint32_t services;
@@ -50,6 +50,9 @@ static void set_variables(struct fleet *fleet, const struct stack *stack, uint32
     print(variables[4], VARIABLE_MAX, "BUS_URL=%s", stack_env(stack, "BUS_URL"));
     print(variables[5], VARIABLE_MAX, "API_KEYS_FILE=%s", stack_env(stack, "API_KEYS_FILE"));
     print(variables[6], VARIABLE_MAX, "CODE_KEY_FILE=%s", stack_env(stack, "CODE_KEY_FILE"));
+    /* A long run makes more campaigns than a person would. */
+    print(variables[7], VARIABLE_MAX, "CAMPAIGNS_PER_KEY_PER_DAY=1000000");
+    print(variables[8], VARIABLE_MAX, "CAMPAIGNS_PER_DAY=1000000");
 }
 
 void fleet_begin(struct fleet *fleet, uint32_t service)

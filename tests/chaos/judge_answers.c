@@ -112,7 +112,8 @@ static void check_campaign(struct answer *answer)
     else if (answer->ask->kind == ASK_RESUME)
         need(answer, is->state == MODEL_ACTIVE, "nothing happened, and it was paused");
     else if (answer->ask->kind == ASK_CLOSE)
-        need(answer, is->state == MODEL_CLOSED, "nothing happened, and it was not closed");
+        need(answer, is->state == MODEL_CLOSED || is->state == MODEL_ENDED,
+             "nothing happened, and it was not over");
     else
         need(answer, false, "nothing happened");
 }
@@ -255,10 +256,16 @@ static void check_void(struct answer *answer)
     need(answer, matched >= voided, "matched");
 }
 
+/* Deleting what is deleted is accepted. */
 static void check_delete(struct answer *answer)
 {
-    size_t index = (size_t)(answer->attempt - answer->judge->in.story->attempts);
-    need(answer, answer->judge->effects[index].events == 1, "nothing happened");
+    const struct judge *judge = answer->judge;
+    uint32_t number = answer->ask->campaign;
+    const struct campaign_moment *is = NULL;
+    if (number < judge->campaigns_count)
+        is = campaign_at(&judge->campaigns[number], answer->attempt->token.position);
+    need(answer, is && is->state == MODEL_DELETED && is->position == answer->attempt->token.position,
+         "it is not deleted");
 }
 
 static void check_body(struct answer *answer)

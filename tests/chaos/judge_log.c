@@ -133,7 +133,8 @@ static const struct ask *find_ask(struct judge *judge, const struct event *event
     if (effect->events++ == 0)
         effect->first = (struct position){event->slice, event->position};
     enum told told = (enum told)story->attempts[attempt].told;
-    judge_expect(judge, JUDGE_REFUSED, told != TOLD_REFUSED && told != TOLD_LATER,
+    bool nothing = told == TOLD_REFUSED || told == TOLD_LATER;
+    judge_expect(judge, JUDGE_REFUSED, !nothing || story_doubtful(story, &story->attempts[attempt]),
                  "attempt %u of %s was told '%s', yet it is at %lld of slice %d", origin.attempt,
                  judge_name(judge, ask), story->attempts[attempt].problem, (long long)event->position,
                  event->slice);
@@ -265,7 +266,7 @@ static void on_state(struct judge *judge, struct model_campaign *campaign, const
         is->halted = false;
         break;
     case EVENT_CampaignClosed:
-        may = open || was->state == MODEL_ENDED;
+        may = open;
         is->state = MODEL_CLOSED;
         break;
     case EVENT_CampaignEnded:

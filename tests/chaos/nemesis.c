@@ -11,7 +11,7 @@
 #include "common/pg.h"
 #include "common/redis.h"
 
-enum { GONE_MS = 90000, CONNECT_MS = 2000, POLL_MS = 5, CONNECTIONS_MAX = 100, BACKENDS_MAX = 256 };
+enum { GONE_MS = 90000, FAST_MS = 10000, UP_MS = 10000, CONNECT_MS = 2000, POLL_MS = 5, CONNECTIONS_MAX = 100, BACKENDS_MAX = 256 };
 
 struct lane_thread {
     struct nemesis *nemesis;
@@ -53,15 +53,21 @@ static bool go_on_after(struct nemesis *nemesis, int64_t ms)
 
 /* --- PostgreSQL --- */
 
-static void await_gone(const struct nemesis *nemesis, const char *name)
+static bool gone_within(const struct nemesis *nemesis, const char *name, int64_t ms)
 {
-    const struct timespec pause = {.tv_nsec = POLL_MS * 1000000};
-    int64_t deadline_us = clock_deadline_us(GONE_MS);
+    int64_t deadline_us = clock_deadline_us(ms);
     while (stack_pid(nemesis->stack, name) != 0) {
         if (clock_remaining_ms(deadline_us) == 0)
-            die("a server that was told to end does not");
-        (void)ppoll(NULL, 0, &pause, NULL);
+            return false;
+        (void)poll(NULL, 0, POLL_MS);
     }
+    return true;
+}
+
+static void await_gone(const struct nemesis *nemesis, const char *name)
+{
+    if (!gone_within(nemesis, name, GONE_MS))
+        die("a server that was told to end does not");
 }
 
 static void start_servers(struct nemesis *nemesis)
@@ -87,6 +93,16 @@ static struct pg_rows *ask_store(const struct nemesis *nemesis, const char *sql)
         rows = NULL;
     pg_destroy(pg);
     return rows;
+}
+
+static bool store_up(const struct nemesis *nemesis)
+{
+    struct pg_rows *rows = NULL;
+    int64_t deadline_us = clock_deadline_us(UP_MS);
+    while (!(rows = ask_store(nemesis, "SELECT 1")) && clock_remaining_ms(deadline_us) > 0)
+        (void)poll(NULL, 0, POLL_MS);
+    pg_rows_destroy(rows);
+    return rows != NULL;
 }
 
 /* The backends of the command services, the pick-th of them or all. Returns how many were signalled. */
@@ -137,12 +153,19 @@ static void freeze_store(struct nemesis *nemesis, int64_t hold_ms)
         (void)kill(pids[i], SIGCONT);
 }
 
-static void restart_store(struct nemesis *nemesis, int number, int64_t hold_ms)
+/* PostgreSQL 15 that is told to end while it recovers from a crash may wait for itself for ever, so it is
+ * waited for until it is up; and told to end at once where it does not end all the same. */
+static bool restart_store(struct nemesis *nemesis, int number, int64_t hold_ms)
 {
+    if (!store_up(nemesis))
+        return false;
     stack_signal(nemesis->stack, "postgresql", number);
+    if (!gone_within(nemesis, "postgresql", FAST_MS))
+        stack_signal(nemesis->stack, "postgresql", SIGQUIT);
     await_gone(nemesis, "postgresql");
     (void)go_on_after(nemesis, hold_ms);
     start_servers(nemesis);
+    return true;
 }
 
 /* Takes what connections there are, then those that the services had. */
@@ -269,11 +292,9 @@ static bool carry_out(struct nemesis *nemesis, const struct strike *strike)
 {
     switch (strike->fault) {
     case FAULT_PG_FAST:
-        restart_store(nemesis, SIGINT, strike->hold_ms);
-        return true;
+        return restart_store(nemesis, SIGINT, strike->hold_ms);
     case FAULT_PG_IMMEDIATE:
-        restart_store(nemesis, SIGQUIT, strike->hold_ms);
-        return true;
+        return restart_store(nemesis, SIGQUIT, strike->hold_ms);
     case FAULT_PG_TERMINATE:
         return signal_backends(nemesis, SIGTERM, false, strike->pick) > 0;
     case FAULT_PG_BACKEND_KILL:

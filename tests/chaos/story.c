@@ -148,6 +148,13 @@ uint32_t story_key(const struct story *story, uint32_t ask)
     return ask - (is->number - is->key);
 }
 
+bool story_doubtful(const struct story *story, const struct attempt *attempt)
+{
+    bool in_parts = story->asks[attempt->ask].kind == ASK_VOID && attempt->status != 0;
+    return attempt->told == TOLD_UNKNOWN || attempt->told == TOLD_NONSENSE ||
+           (attempt->told == TOLD_LATER && in_parts);
+}
+
 struct span story_body(const struct story *story, const struct attempt *attempt)
 {
     return (struct span){story->bodies.data + attempt->body_at, attempt->body_len};

@@ -57,4 +57,7 @@ void story_join(struct story *story, const struct story *of_client, uint32_t cli
 uint32_t story_find(const struct story *story, uint32_t client, uint32_t number);
 /* The ask whose Idempotency-Key this one has; itself for most. */
 uint32_t story_key(const struct story *story, uint32_t ask);
+/* Whether the attempt may have had an effect though nobody was told. A void is done slice by slice, so "later"
+ * may be said of a part of it. */
+bool story_doubtful(const struct story *story, const struct attempt *attempt);
 struct span story_body(const struct story *story, const struct attempt *attempt);
