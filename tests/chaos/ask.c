@@ -228,7 +228,7 @@ static bool tell_otherwise(struct ask *ask)
 void planner_init(struct planner *planner, uint64_t seed, uint32_t client)
 {
     *planner = (struct planner){
-        .seed = seed, .client = client, .draw = draw_of(seed, DRAW_CLIENT, client), .last = {.key = UINT32_MAX}};
+        .seed = seed, .client = client, .draw = draw_of(seed, DRAW_CLIENT, client)};
 }
 
 static struct ask draw_ask(struct planner *planner)
@@ -268,7 +268,8 @@ struct ask planner_next(struct planner *planner)
     ask.dry_run = ask.dry_run && ask.kind == ASK_VOID;
     other.number = ask.number;
     other.manner = MANNER_ONCE;
-    if (draw_percent(&planner->draw, 8) && other.key == other.number - 1 && tell_otherwise(&other))
+    bool otherwise = draw_percent(&planner->draw, 8) && ask.number > 0 && other.key == ask.number - 1;
+    if (otherwise && tell_otherwise(&other))
         ask = other;
     planner->last = ask;
     planner->number++;

@@ -145,7 +145,7 @@ static void keep(const struct run *run)
     fprintf(run->out, "logs and history are kept in %s\n", directory);
 }
 
-uint64_t chaos_run(const struct chaos_options *options, FILE *out)
+struct chaos_outcome chaos_run(const struct chaos_options *options, FILE *out)
 {
     struct run run = {.options = options, .out = out};
     fprintf(out, "seed %" PRIu64 ": %u clients, %u command services, %" PRId64 " s of faults\n",
@@ -161,10 +161,13 @@ uint64_t chaos_run(const struct chaos_options *options, FILE *out)
     tally_judgement(&run.judgement, options->seed, out);
     if (run.judgement.violations && options->keep)
         keep(&run);
+    struct chaos_outcome outcome = {run.judgement.violations, run.judgement.checked[JUDGE_LOGGED], 0};
+    for (int fault = 0; fault < FAULT_COUNT; fault++)
+        outcome.faults += nemesis_struck(run.nemesis, (enum fault)fault);
     log_image_deinit(&run.log);
     story_deinit(&run.story);
     clients_destroy(run.clients);
     nemesis_destroy(run.nemesis);
     stack_stop(run.stack);
-    return run.judgement.violations;
+    return outcome;
 }

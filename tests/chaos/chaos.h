@@ -14,6 +14,10 @@ struct chaos_options {
     const char *keep; /* directory for logs and history where something is violated; NULL: not kept */
 };
 
+struct chaos_outcome {
+    uint64_t violations, answers, faults; /* answers: every 2xx that was compared with the log */
+};
+
 /* Blocks; prints progress and the report to `out`. What keeps it from running (no server, no program) ends
- * the process. Returns the number of violations. Once at a time. */
-uint64_t chaos_run(const struct chaos_options *options, FILE *out);
+ * the process. Once at a time. */
+struct chaos_outcome chaos_run(const struct chaos_options *options, FILE *out);

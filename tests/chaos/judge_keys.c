@@ -11,9 +11,10 @@ struct group {
     uint32_t asks[ASKS_PER_KEY_MAX]; /* the first is the key's own */
     size_t asks_count;
     uint32_t effect;      /* the attempt that took effect, UINT32_MAX: none */
-    uint32_t first;       /* the first attempt told done, by time, UINT32_MAX: none */
+    uint32_t first;       /* the first attempt that was told of it, by time, UINT32_MAX: none */
     uint32_t taken_by;    /* the ask whose payload took the key, UINT32_MAX: none did for certain */
     bool unknown;         /* some attempt's outcome was never told */
+    bool emptily;         /* some attempt was told that it was accepted, and that nothing happened */
     bool remembered;      /* its answer is kept: a retry gets it again */
 };
 
@@ -36,30 +37,52 @@ static size_t rows_of(const struct ask *ask)
         for (uint32_t ask = (group)->asks[each], number = 0, attempt;                                   \
              (attempt = judge_attempt((group)->judge, ask, number)) != UINT32_MAX; number++)
 
-static void look(struct group *group)
+/* Accepted, but nothing happened, so nothing was remembered: like a refusal, it may come before the effect. */
+static bool is_empty(const struct group *group, const struct attempt *attempt)
 {
-    const struct story *story = group->judge->in.story;
+    const struct ask *ask = &group->judge->in.story->asks[attempt->ask];
+    if (kept_without_effect(ask))
+        return false;
+    if (group->effect == UINT32_MAX || ask->kind == ASK_ISSUE_MANY)
+        return attempt->token.position == 0 || group->effect == UINT32_MAX;
+    struct position effect = group->judge->effects[group->effect].first;
+    return attempt->token.slice != effect.slice || attempt->token.position != effect.position;
+}
+
+static void find_effect(struct group *group)
+{
     size_t effects = 0;
     EACH_ATTEMPT(group, ask, number, index)
     {
-        const struct attempt *attempt = &story->attempts[index];
-        if (group->judge->effects[index].events) {
-            group->effect = index;
-            group->taken_by = ask;
-            effects++;
-        }
-        group->unknown |= story_doubtful(story, attempt);
-        if (attempt->told == TOLD_DONE &&
-            (group->first == UINT32_MAX || attempt->done_us < story->attempts[group->first].done_us))
-            group->first = index;
+        if (group->judge->effects[index].events == 0)
+            continue;
+        group->effect = index;
+        group->taken_by = ask;
+        effects++;
     }
     /* A void may take effect in one slice by one attempt, in another by another; what is deleted twice is seen
      * as such. */
-    bool in_parts = story->asks[group->asks[0]].kind == ASK_VOID;
+    bool in_parts = group->judge->in.story->asks[group->asks[0]].kind == ASK_VOID;
     judge_expect(group->judge, JUDGE_ONCE, effects <= 1 || in_parts, "%s took effect %zu times",
                  judge_name(group->judge, group->asks[0]), effects);
-    bool done = group->first != UINT32_MAX;
-    if (!effects && done && kept_without_effect(&story->asks[group->asks[0]]))
+}
+
+static void look(struct group *group)
+{
+    const struct story *story = group->judge->in.story;
+    find_effect(group);
+    EACH_ATTEMPT(group, ask, number, index)
+    {
+        const struct attempt *attempt = &story->attempts[index];
+        group->unknown |= story_doubtful(story, attempt);
+        if (attempt->told != TOLD_DONE)
+            continue;
+        if (is_empty(group, attempt))
+            group->emptily = true;
+        else if (group->first == UINT32_MAX || attempt->done_us < story->attempts[group->first].done_us)
+            group->first = index;
+    }
+    if (group->taken_by == UINT32_MAX && group->first != UINT32_MAX)
         group->taken_by = story->attempts[group->first].ask;
     group->remembered = group->taken_by != UINT32_MAX;
 }
@@ -114,7 +137,7 @@ static void check_group(struct group *group, size_t *keys, bool *unknown)
     look(group);
     *keys += group->remembered ? rows_of(&story->asks[group->asks[0]]) : 0;
     if (group->unknown && !group->remembered) {
-        bool settled = group->first != UINT32_MAX;
+        bool settled = group->emptily;
         EACH_ATTEMPT(group, ask, number, index)
         {
             settled |= story->attempts[index].closing && story->attempts[index].told == TOLD_REFUSED;
@@ -128,9 +151,11 @@ static void check_group(struct group *group, size_t *keys, bool *unknown)
     }
     EACH_ATTEMPT(group, ask, number, index)
     {
-        if (story->attempts[index].told == TOLD_DONE && group->remembered)
+        const struct attempt *attempt = &story->attempts[index];
+        bool done = attempt->told == TOLD_DONE;
+        if (done && !is_empty(group, attempt))
             check_done(group, ask, index);
-        else if (story->attempts[index].told == TOLD_REFUSED)
+        else if (done || attempt->told == TOLD_REFUSED)
             check_refused(group, ask, index);
     }
 }

@@ -46,5 +46,5 @@ int main(int argc, char **argv)
         .clients = (uint32_t)options.clients,
         .keep = options.keep,
     };
-    return chaos_run(&run, stdout) ? 1 : 0;
+    return chaos_run(&run, stdout).violations ? 1 : 0;
 }
