@@ -142,8 +142,8 @@ static void draw_stock(struct draw *draw, int64_t base_us, uint32_t campaign, st
         planned += room->plan[i].quantity;
     }
     ret->release_plan = (struct release_list){room->plan, tranches};
-    ret->released = draw_percent(draw, 50) ? ret->quantity - planned
-                                           : draw_between(draw, 0, ret->quantity - planned);
+    ret->released =
+        draw_percent(draw, 50) ? ret->quantity - planned : draw_between(draw, 0, ret->quantity - planned);
     ret->per_user_limit = draw_between(draw, 1, 3);
 }
 
@@ -172,10 +172,10 @@ static const struct {
     enum ask_kind kind;
     uint32_t weight;
 } weights[] = {
-    {ASK_CREATE, 6},    {ASK_PAUSE, 12},     {ASK_RESUME, 28},     {ASK_CLOSE, 3},    {ASK_RELEASE, 45},
-    {ASK_DELETE, 10},   {ASK_VOID, 3},       {ASK_ISSUE, 440},     {ASK_ISSUE_MANY, 30},
-    {ASK_RESERVE, 120}, {ASK_REDEEM, 130},   {ASK_GIVE_BACK, 60},  {ASK_RESTORE, 60}, {ASK_REVOKE, 30},
-    {ASK_SUSPEND, 0},   {ASK_READMIT, 0},   {ASK_SET, 0},
+    {ASK_CREATE, 6},   {ASK_PAUSE, 12},     {ASK_RESUME, 28},  {ASK_CLOSE, 3},       {ASK_RELEASE, 45},
+    {ASK_DELETE, 10},  {ASK_VOID, 3},       {ASK_ISSUE, 440},  {ASK_ISSUE_MANY, 30}, {ASK_RESERVE, 120},
+    {ASK_REDEEM, 130}, {ASK_GIVE_BACK, 60}, {ASK_RESTORE, 60}, {ASK_REVOKE, 30},     {ASK_SUSPEND, 0},
+    {ASK_READMIT, 0},  {ASK_SET, 0},
 };
 
 static enum ask_kind draw_kind(struct draw *draw)
@@ -227,8 +227,7 @@ static bool tell_otherwise(struct ask *ask)
 
 void planner_init(struct planner *planner, uint64_t seed, uint32_t client)
 {
-    *planner = (struct planner){
-        .seed = seed, .client = client, .draw = draw_of(seed, DRAW_CLIENT, client)};
+    *planner = (struct planner){.seed = seed, .client = client, .draw = draw_of(seed, DRAW_CLIENT, client)};
 }
 
 static struct ask draw_ask(struct planner *planner)
@@ -402,10 +401,10 @@ static void put_body(struct buf *out, const struct ask *ask, const struct ask_co
 static void put_path(struct buf *out, const struct ask *ask)
 {
     static const char *const actions[ASK_KIND_COUNT] = {
-        [ASK_PAUSE] = "/pause",     [ASK_RESUME] = "/resume",   [ASK_CLOSE] = "/close",
-        [ASK_RELEASE] = "/release", [ASK_DELETE] = "",          [ASK_ISSUE] = "/coupons",
-        [ASK_RESERVE] = "/reserve", [ASK_REDEEM] = "/redeem",   [ASK_GIVE_BACK] = "/release",
-        [ASK_RESTORE] = "/restore", [ASK_REVOKE] = "/revoke",   [ASK_ISSUE_MANY] = "/coupons/batch",
+        [ASK_PAUSE] = "/pause",     [ASK_RESUME] = "/resume", [ASK_CLOSE] = "/close",
+        [ASK_RELEASE] = "/release", [ASK_DELETE] = "",        [ASK_ISSUE] = "/coupons",
+        [ASK_RESERVE] = "/reserve", [ASK_REDEEM] = "/redeem", [ASK_GIVE_BACK] = "/release",
+        [ASK_RESTORE] = "/restore", [ASK_REVOKE] = "/revoke", [ASK_ISSUE_MANY] = "/coupons/batch",
     };
     if (ask->kind == ASK_CREATE) {
         buf_append_text(out, "/v1/campaigns");

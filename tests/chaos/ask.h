@@ -72,7 +72,7 @@ struct ask {
     uint32_t order;
     int64_t amount, ttl_s;
     bool dry_run;
-    bool by_issuer; /* with the key that may only issue or redeem, not with the admin's */
+    bool by_issuer;              /* with the key that may only issue or redeem, not with the admin's */
     uint32_t patience, pause_ms; /* how often it is sent again without an answer; rest before the next ask */
 };
 

@@ -61,7 +61,8 @@ static void every_kind_and_manner_is_asked_for(void **state)
     assert_true(liars > 0);
 }
 
-/* What another payload is, is the service's business: method and path stay, something in the body does not. */
+/* What another payload is, is the service's business: method and path stay, something in the body does not.
+ */
 static void an_ask_told_otherwise_has_another_payload(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chance that is a function of a seed: splitmix64, one stream for each purpose, so that what one part of a run
- * draws never depends on how much another part drew before. Plain values; one thread at a time each. */
+/* Chance that is a function of a seed: splitmix64, one stream for each purpose, so that what one part of a
+ * run draws never depends on how much another part drew before. Plain values; one thread at a time each. */
 #pragma once
 
 #include <stdbool.h>

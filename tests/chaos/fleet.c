@@ -71,7 +71,8 @@ struct fleet *fleet_start(struct stack *stack, uint32_t services)
     CHECK(services > 0 && services <= CHAOS_SERVICES_MAX);
     struct fleet *fleet = mem_zalloc(sizeof *fleet);
     fleet->services = services;
-    print(fleet->program, sizeof fleet->program, "%s/command-service", getenv("BIN_DIR")); /* set by stack.c */
+    print(fleet->program, sizeof fleet->program, "%s/command-service",
+          getenv("BIN_DIR")); /* set by stack.c */
     for (uint32_t i = 0; i < services; i++) {
         char url[64], reason[128];
         int port = stack_port_base(stack) + PORT_OFFSET + (int)i;

@@ -197,8 +197,7 @@ static bool campaign_row_right(const struct image_campaign *row, const struct ca
 {
     return row->released == is->released && row->issued == is->issued && row->redeemed == is->redeemed &&
            row->reserved == is->reserved && row->status == (int64_t)is->state &&
-           row->plan_done == is->plan_done && row->position == is->position &&
-           row->plan_halted == is->halted;
+           row->plan_done == is->plan_done && row->position == is->position && row->plan_halted == is->halted;
 }
 
 static void judge_campaign_row(struct judge *judge, const struct image_campaign *row)

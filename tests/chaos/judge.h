@@ -62,12 +62,12 @@ struct judgement {
 };
 
 struct judge_input {
-    const struct story *story;   /* joined */
+    const struct story *story; /* joined */
     const struct log_image *log;
     uint64_t seed;
-    int64_t base_us;             /* as the clients had it, for definitions */
-    int64_t wall_offset_us;      /* wall clock minus monotonic clock; database and clients share a machine */
-    const uint8_t *code_key;     /* CRYPTO_KEY_BYTES; NULL: codes are not looked at */
+    int64_t base_us;         /* as the clients had it, for definitions */
+    int64_t wall_offset_us;  /* wall clock minus monotonic clock; database and clients share a machine */
+    const uint8_t *code_key; /* CRYPTO_KEY_BYTES; NULL: codes are not looked at */
 };
 
 void judge(const struct judge_input *input, struct judgement *ret);

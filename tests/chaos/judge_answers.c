@@ -131,7 +131,8 @@ static const char *coupon_state_name(enum model_coupon_state state)
     return names[state];
 }
 
-static void check_code(struct answer *answer, const struct json_value *body, const struct model_coupon *coupon)
+static void check_code(struct answer *answer, const struct json_value *body,
+                       const struct model_coupon *coupon)
 {
     struct buf code;
     if (!answer->judge->in.code_key)
@@ -175,8 +176,7 @@ static void check_coupon_object(struct answer *answer, const struct json_value *
              id.position == coupon->at.position,
          "coupon_id");
     need(answer, user_number_parse(text_of(body, "user_id"), &user) && user == coupon->user, "user_id");
-    need(answer,
-         campaign_name_parse(text_of(body, "campaign_id"), &campaign) && campaign == coupon->campaign,
+    need(answer, campaign_name_parse(text_of(body, "campaign_id"), &campaign) && campaign == coupon->campaign,
          "campaign_id");
     need(answer, number_of(body, "sequence") == coupon->sequence, "sequence");
     need(answer, time_of(body, "issued_at") == coupon->issued_us, "issued_at");
@@ -237,7 +237,8 @@ static void check_use(struct answer *answer)
     need(answer, coupon != NULL, "there is no such coupon");
     if (!coupon)
         return;
-    bool own = own_effect(answer, &effect) && effect.slice == token.slice && effect.position == token.position;
+    bool own =
+        own_effect(answer, &effect) && effect.slice == token.slice && effect.position == token.position;
     if (own) {
         check_coupon_object(answer, answer->body, coupon, token.position);
         return;
@@ -317,8 +318,7 @@ void judge_answers(struct judge *judge)
         if (attempt->told != TOLD_DONE)
             continue;
         struct answer answer = {.judge = judge, .attempt = attempt, .ask = &story->asks[attempt->ask]};
-        struct json_doc *doc =
-            attempt->status == 204 ? NULL : json_parse(story_body(story, attempt), &fault);
+        struct json_doc *doc = attempt->status == 204 ? NULL : json_parse(story_body(story, attempt), &fault);
         answer.body = doc ? json_root(doc) : NULL;
         need(&answer, doc || attempt->status == 204, "no JSON");
         need(&answer, attempt->status == right_status(answer.ask), "status code");

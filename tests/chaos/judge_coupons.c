@@ -96,8 +96,8 @@ static void on_redeemed(struct turn *turn)
 static void on_given_back(struct turn *turn)
 {
     bool expired = turn->event->type == EVENT_ReservationExpired;
-    struct span order_id = expired ? turn->event->reservation_expired.order_id
-                                   : turn->event->reservation_released.order_id;
+    struct span order_id =
+        expired ? turn->event->reservation_expired.order_id : turn->event->reservation_released.order_id;
     uint32_t order;
     turn->is.state = MODEL_ISSUED;
     expect(turn, JUDGE_LIFE,
@@ -115,8 +115,8 @@ static void on_restored(struct turn *turn)
     uint32_t order;
     turn->is.state = MODEL_ISSUED;
     expect(turn, JUDGE_LIFE,
-           turn->was.state == MODEL_REDEEMED &&
-               order_of(turn->event->coupon_restored.order_id, &order) && order == turn->was.order,
+           turn->was.state == MODEL_REDEEMED && order_of(turn->event->coupon_restored.order_id, &order) &&
+               order == turn->was.order,
            "that order had not redeemed it");
 }
 
@@ -175,7 +175,8 @@ void judge_coupon_event(struct judge *judge, struct model_campaign *campaign, co
     if (!judge_expect(judge, JUDGE_LIFE, its, "%s at %lld of slice %d is about no coupon of its campaign",
                       event_describe((int)event->type)->name, (long long)event->position, event->slice))
         return;
-    struct turn turn = {judge, event, ask, campaign, coupon, .was = coupon->moments[coupon->moments_count - 1]};
+    struct turn turn = {judge,    event,  ask,
+                        campaign, coupon, .was = coupon->moments[coupon->moments_count - 1]};
     turn.is = (struct coupon_moment){.position = event->position, .recorded_us = event->recorded_at_us};
     move_coupon(&turn);
     coupon->moments = judge_grow(coupon->moments, coupon->moments_count, &coupon->moments_capacity,

@@ -10,17 +10,17 @@ struct group {
     struct judge *judge;
     uint32_t asks[ASKS_PER_KEY_MAX]; /* the first is the key's own */
     size_t asks_count;
-    uint32_t effect;      /* the attempt that took effect, UINT32_MAX: none */
-    uint32_t first;       /* the first attempt that was told of it, by time, UINT32_MAX: none */
-    uint32_t taken_by;    /* the ask whose payload took the key, UINT32_MAX: none did for certain */
-    bool unknown;         /* some attempt's outcome was never told */
-    bool emptily;         /* some attempt was told that it was accepted, and that nothing happened */
-    bool remembered;      /* its answer is kept: a retry gets it again */
+    uint32_t effect;   /* the attempt that took effect, UINT32_MAX: none */
+    uint32_t first;    /* the first attempt that was told of it, by time, UINT32_MAX: none */
+    uint32_t taken_by; /* the ask whose payload took the key, UINT32_MAX: none did for certain */
+    bool unknown;      /* some attempt's outcome was never told */
+    bool emptily;      /* some attempt was told that it was accepted, and that nothing happened */
+    bool remembered;   /* its answer is kept: a retry gets it again */
 };
 
-/* What has no effect and is answered with 2xx all the same leaves a row, so that pausing twice is one request;
- * but not an issue to many that got nobody anything, nor what changes nothing of a coupon, nor a look at what
- * a void would do. */
+/* What has no effect and is answered with 2xx all the same leaves a row, so that pausing twice is one
+ * request; but not an issue to many that got nobody anything, nor what changes nothing of a coupon, nor a
+ * look at what a void would do. */
 static bool kept_without_effect(const struct ask *ask)
 {
     return ask->kind != ASK_ISSUE_MANY && !ask_kind_has_coupon(ask->kind) && !ask->dry_run;
@@ -32,12 +32,13 @@ static size_t rows_of(const struct ask *ask)
     return ask->kind == ASK_VOID ? SLICE_COUNT : 1;
 }
 
-#define EACH_ATTEMPT(group, ask, number, attempt)                                                       \
-    for (size_t each = 0; each < (group)->asks_count; each++)                                           \
-        for (uint32_t ask = (group)->asks[each], number = 0, attempt;                                   \
+#define EACH_ATTEMPT(group, ask, number, attempt)                     \
+    for (size_t each = 0; each < (group)->asks_count; each++)         \
+        for (uint32_t ask = (group)->asks[each], number = 0, attempt; \
              (attempt = judge_attempt((group)->judge, ask, number)) != UINT32_MAX; number++)
 
-/* Accepted, but nothing happened, so nothing was remembered: like a refusal, it may come before the effect. */
+/* Accepted, but nothing happened, so nothing was remembered: like a refusal, it may come before the effect.
+ */
 static bool is_empty(const struct group *group, const struct attempt *attempt)
 {
     const struct ask *ask = &group->judge->in.story->asks[attempt->ask];
@@ -60,8 +61,8 @@ static void find_effect(struct group *group)
         group->taken_by = ask;
         effects++;
     }
-    /* A void may take effect in one slice by one attempt, in another by another; what is deleted twice is seen
-     * as such. */
+    /* A void may take effect in one slice by one attempt, in another by another; what is deleted twice is
+     * seen as such. */
     bool in_parts = group->judge->in.story->asks[group->asks[0]].kind == ASK_VOID;
     judge_expect(group->judge, JUDGE_ONCE, effects <= 1 || in_parts, "%s took effect %zu times",
                  judge_name(group->judge, group->asks[0]), effects);
@@ -111,6 +112,21 @@ static void check_done(struct group *group, uint32_t ask, uint32_t index)
                      attempt->number, judge_name(judge, ask));
 }
 
+/* Whether a request with another payload was, or may have been, under way at the same time. One whose answer
+ * never came may lie in a stopped service for as long as it likes. */
+static bool other_under_way(const struct group *group, uint32_t ask, const struct attempt *attempt)
+{
+    const struct story *story = group->judge->in.story;
+    EACH_ATTEMPT(group, other_ask, number, index)
+    {
+        const struct attempt *other = &story->attempts[index];
+        if (other_ask != ask && other->sent_us < attempt->done_us &&
+            (other->done_us > attempt->sent_us || other->told == TOLD_UNKNOWN))
+            return true;
+    }
+    return false;
+}
+
 static void check_refused(struct group *group, uint32_t ask, uint32_t index)
 {
     struct judge *judge = group->judge;
@@ -118,8 +134,8 @@ static void check_refused(struct group *group, uint32_t ask, uint32_t index)
     bool reused = strcmp(attempt->problem, "idempotency-key-reused") == 0;
     bool other = group->taken_by != UINT32_MAX && group->taken_by != ask;
     if (reused) { /* the one whose payload counts may be the one that nobody was told of */
-        judge_expect(judge, JUDGE_PAYLOAD, other, "%s was told that its key was used, which it was not",
-                     judge_name(judge, ask));
+        judge_expect(judge, JUDGE_PAYLOAD, other || other_under_way(group, ask, attempt),
+                     "%s was told that its key was used, which it was not", judge_name(judge, ask));
         return;
     }
     if (!group->remembered || group->first == UINT32_MAX)

@@ -18,14 +18,14 @@ static bool made_by_time(const struct event *event)
 static bool kind_makes(const struct ask *ask, enum event_type type)
 {
     static const enum event_type types[ASK_KIND_COUNT] = {
-        [ASK_CREATE] = EVENT_CampaignCreated,        [ASK_PAUSE] = EVENT_CampaignPaused,
-        [ASK_RESUME] = EVENT_CampaignResumed,        [ASK_CLOSE] = EVENT_CampaignClosed,
-        [ASK_RELEASE] = EVENT_StockReleased,         [ASK_DELETE] = EVENT_CampaignDeleted,
-        [ASK_VOID] = EVENT_CampaignDeleted,          [ASK_ISSUE] = EVENT_CouponIssued,
-        [ASK_ISSUE_MANY] = EVENT_CouponIssued,       [ASK_RESERVE] = EVENT_CouponReserved,
-        [ASK_REDEEM] = EVENT_CouponRedeemed,         [ASK_GIVE_BACK] = EVENT_ReservationReleased,
-        [ASK_RESTORE] = EVENT_CouponRestored,        [ASK_REVOKE] = EVENT_CouponRevoked,
-        [ASK_SUSPEND] = EVENT_IssuerSuspended,       [ASK_READMIT] = EVENT_IssuerResumed,
+        [ASK_CREATE] = EVENT_CampaignCreated,  [ASK_PAUSE] = EVENT_CampaignPaused,
+        [ASK_RESUME] = EVENT_CampaignResumed,  [ASK_CLOSE] = EVENT_CampaignClosed,
+        [ASK_RELEASE] = EVENT_StockReleased,   [ASK_DELETE] = EVENT_CampaignDeleted,
+        [ASK_VOID] = EVENT_CampaignDeleted,    [ASK_ISSUE] = EVENT_CouponIssued,
+        [ASK_ISSUE_MANY] = EVENT_CouponIssued, [ASK_RESERVE] = EVENT_CouponReserved,
+        [ASK_REDEEM] = EVENT_CouponRedeemed,   [ASK_GIVE_BACK] = EVENT_ReservationReleased,
+        [ASK_RESTORE] = EVENT_CouponRestored,  [ASK_REVOKE] = EVENT_CouponRevoked,
+        [ASK_SUSPEND] = EVENT_IssuerSuspended, [ASK_READMIT] = EVENT_IssuerResumed,
         [ASK_SET] = EVENT_SettingChanged,
     };
     return types[ask->kind] == type && !(ask->kind == ASK_VOID && ask->dry_run);
@@ -105,8 +105,7 @@ static bool as_asked(const struct judge *judge, const struct ask *ask, const str
         return coupon_id_is(event->coupon_id, ask->coupon) &&
                order_is(event->coupon_restored.order_id, ask->order);
     case EVENT_CouponRevoked:
-        return coupon_id_is(event->coupon_id, ask->coupon) &&
-               span_is(event->coupon_revoked.reason, "chaos");
+        return coupon_id_is(event->coupon_id, ask->coupon) && span_is(event->coupon_revoked.reason, "chaos");
     default:
         return true;
     }
@@ -171,17 +170,15 @@ static void on_released(struct judge *judge, struct model_campaign *campaign,
                      (long long)is->released, (long long)kept, (long long)definition->quantity);
     } else {
         size_t step = (size_t)was->plan_done;
-        bool planned = step < definition->release_plan.count &&
-                       release->plan_step == was->plan_done + 1 && !was->halted &&
-                       definition->release_plan.items[step].quantity == release->quantity &&
+        bool planned = step < definition->release_plan.count && release->plan_step == was->plan_done + 1 &&
+                       !was->halted && definition->release_plan.items[step].quantity == release->quantity &&
                        definition->release_plan.items[step].at_us <= event->recorded_at_us;
         judge_expect(judge, JUDGE_PLAN, planned, "tranche %lld of %.*s was not due",
                      (long long)release->plan_step, SPAN_ARG(event->campaign_id));
         is->plan_done = release->plan_step;
     }
-    judge_expect(judge, JUDGE_STOCK, is->released <= definition->quantity,
-                 "%.*s has %lld released of %lld", SPAN_ARG(event->campaign_id), (long long)is->released,
-                 (long long)definition->quantity);
+    judge_expect(judge, JUDGE_STOCK, is->released <= definition->quantity, "%.*s has %lld released of %lld",
+                 SPAN_ARG(event->campaign_id), (long long)is->released, (long long)definition->quantity);
     judge_expect(judge, JUDGE_STATE, !over(campaign, was, event->recorded_at_us),
                  "stock of %.*s was released after its end", SPAN_ARG(event->campaign_id));
 }
@@ -196,8 +193,8 @@ static int64_t expiry(const struct campaign_created *is, int64_t issued_us)
 static void add_coupon(struct judge *judge, struct model_campaign *campaign, const struct event *event,
                        uint32_t user)
 {
-    judge->coupons = judge_grow(judge->coupons, judge->coupons_count, &judge->coupons_capacity,
-                                sizeof *judge->coupons);
+    judge->coupons =
+        judge_grow(judge->coupons, judge->coupons_count, &judge->coupons_capacity, sizeof *judge->coupons);
     uint32_t number = (uint32_t)(campaign - judge->campaigns);
     struct model_coupon *coupon = &judge->coupons[judge->coupons_count];
     *coupon = (struct model_coupon){
@@ -217,9 +214,8 @@ static void add_coupon(struct judge *judge, struct model_campaign *campaign, con
     campaign->coupons[campaign->coupons_count++] = judge->coupons_count++;
 }
 
-static void on_issued(struct judge *judge, struct model_campaign *campaign,
-                      const struct campaign_moment *was, struct campaign_moment *is,
-                      const struct event *event)
+static void on_issued(struct judge *judge, struct model_campaign *campaign, const struct campaign_moment *was,
+                      struct campaign_moment *is, const struct event *event)
 {
     const struct campaign_created *definition = &campaign->definition;
     const struct coupon_issued *coupon = &event->coupon_issued;
@@ -302,8 +298,7 @@ static void on_created(struct judge *judge, struct model_campaign *campaign, str
 static bool alive(struct judge *judge, const struct campaign_moment *was, const struct event *event)
 {
     bool there = was && was->state != MODEL_DELETED;
-    judge_expect(judge, JUDGE_DELETED,
-                 there && (event->type != EVENT_CampaignDeleted || was->issued == 0),
+    judge_expect(judge, JUDGE_DELETED, there && (event->type != EVENT_CampaignDeleted || was->issued == 0),
                  "%s at %lld of slice %d: %s", event_describe((int)event->type)->name,
                  (long long)event->position, event->slice,
                  there ? "it has coupons"
@@ -351,8 +346,8 @@ static void on_event(struct judge *judge, const struct event *event)
                      event->slice);
         return;
     }
-    bool ours = campaign_name_parse(event->campaign_id, &number) &&
-                slice_of(event->campaign_id) == event->slice;
+    bool ours =
+        campaign_name_parse(event->campaign_id, &number) && slice_of(event->campaign_id) == event->slice;
     if (judge_expect(judge, JUDGE_ASKED, ours, "%lld of slice %d is about a campaign of nobody",
                      (long long)event->position, event->slice))
         on_campaign_event(judge, &judge->campaigns[number], event, ask);
@@ -392,8 +387,8 @@ static void check_slice(struct judge *judge, int16_t number)
     int64_t before_us = 0;
     for (size_t i = 0; i < slice->events_count; i++) {
         const struct event *event = &slice->events[i];
-        judge_expect(judge, JUDGE_GAPLESS, event->position == (int64_t)i + 1,
-                     "%lld of slice %d follows %zu", (long long)event->position, number, i);
+        judge_expect(judge, JUDGE_GAPLESS, event->position == (int64_t)i + 1, "%lld of slice %d follows %zu",
+                     (long long)event->position, number, i);
         judge_expect(judge, JUDGE_CLOCK, event->recorded_at_us >= before_us,
                      "%lld of slice %d is earlier than the one before", (long long)event->position, number);
         before_us = event->recorded_at_us;

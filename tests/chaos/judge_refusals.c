@@ -5,8 +5,8 @@
 
 #include "common/clock.h"
 
-/* A service may refuse for 100 ms by what it knows; it may have been told a little later than it happened, and
- * this machine may be busy. */
+/* A service may refuse for 100 ms by what it knows; it may have been told a little later than it happened,
+ * and this machine may be busy. */
 enum { KNOWN_SLACK_US = 400 * US_PER_MS, CLOCK_SLACK_US = 50 * US_PER_MS };
 
 struct refusal {
@@ -68,8 +68,7 @@ static bool right_then(const struct refusal *refusal, const struct model_campaig
     if (strcmp(code, "campaign-exists") == 0)
         return true;
     if (strcmp(code, "exceeds-quantity") == 0)
-        return refusal->ask->quantity >
-               definition->quantity - is->released - still_planned(campaign, is);
+        return refusal->ask->quantity > definition->quantity - is->released - still_planned(campaign, is);
     if (strcmp(code, "has-coupons") == 0)
         return is->issued > 0;
     return false;
@@ -84,7 +83,8 @@ static bool campaign_refusal_right(const struct refusal *refusal, const struct m
 {
     const char *code = refusal->attempt->problem;
     bool unknown = strcmp(code, "unknown-campaign") == 0;
-    bool exists = strcmp(code, "campaign-exists") == 0; /* an id is never used again, not even of the deleted */
+    bool exists =
+        strcmp(code, "campaign-exists") == 0; /* an id is never used again, not even of the deleted */
     const struct campaign_moment *first = campaign_at(campaign, refusal->window.low);
     if (no_campaign_then(first) ? unknown || (exists && first) : right_then(refusal, campaign, first))
         return true;

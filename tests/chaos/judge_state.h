@@ -63,13 +63,14 @@ struct judge {
     uint32_t campaigns_count;
     struct model_coupon *coupons; /* in order of slice and position */
     size_t coupons_count, coupons_capacity;
-    size_t *attempts_from;   /* per ask: where its attempts begin in `attempts` */
-    uint32_t *attempts;      /* indices of attempts, by ask and number */
-    struct effect *effects;  /* per attempt */
+    size_t *attempts_from;  /* per ask: where its attempts begin in `attempts` */
+    uint32_t *attempts;     /* indices of attempts, by ask and number */
+    struct effect *effects; /* per attempt */
     struct marks answered[SLICE_COUNT], asked[SLICE_COUNT];
 };
 
-/* Counts one more thing looked at under that rule, and a violation where it does not hold. Returns `holds`. */
+/* Counts one more thing looked at under that rule, and a violation where it does not hold. Returns `holds`.
+ */
 bool judge_expect(struct judge *judge, enum judge_rule rule, bool holds, const char *format, ...)
     PRINTF_LIKE(4, 5);
 /* For a text of a violation; valid until the next call but three. One thread. */

@@ -11,7 +11,17 @@
 enum { CREATE, ISSUE_0, LIAR, ISSUE_1, PAUSE, WHILE_PAUSED, RESUME, RESERVE, REDEEM, AGAIN, RESTORE, REVOKE };
 enum { RELEASE = REVOKE + 1, CLOSE, AFTER_CLOSE, DELETE, ASKS };
 enum { AMOUNT = 9000, ORDER = 7 };
-enum { L_CREATED, L_ISSUED_0, L_ISSUED_1, L_PAUSED, L_RESUMED, L_RESERVED, L_REDEEMED, L_RESTORED, L_REVOKED };
+enum {
+    L_CREATED,
+    L_ISSUED_0,
+    L_ISSUED_1,
+    L_PAUSED,
+    L_RESUMED,
+    L_RESERVED,
+    L_REDEEMED,
+    L_RESTORED,
+    L_REVOKED
+};
 enum { L_RELEASED = L_REVOKED + 1, L_CLOSED };
 enum { S_REPEAT = 2 }; /* attempt 0 is ask 0's, 1 ask 1's, 2 ask 1's again, then one for each ask */
 
@@ -25,9 +35,8 @@ static int64_t discount(void)
 static const char *use_json(const char *more)
 {
     static char text[512];
-    snprintf(text, sizeof text,
-             ",\"order_id\":\"order-%d\",\"order_amount\":%d,\"discount_amount\":%lld%s", ORDER, AMOUNT,
-             (long long)discount(), more);
+    snprintf(text, sizeof text, ",\"order_id\":\"order-%d\",\"order_amount\":%d,\"discount_amount\":%lld%s",
+             ORDER, AMOUNT, (long long)discount(), more);
     return text;
 }
 

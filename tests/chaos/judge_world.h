@@ -194,7 +194,8 @@ static inline struct span user_text(struct arena *arena, uint32_t user)
 static inline struct span trace_of(struct arena *arena, const struct world *world, const struct line *line)
 {
     struct target target = {.authority = "x"};
-    struct ask_context context = {.seed = WORLD_SEED, .admin_token = "a", .issue_token = "a", .redeem_token = "a"};
+    struct ask_context context = {
+        .seed = WORLD_SEED, .admin_token = "a", .issue_token = "a", .redeem_token = "a"};
     struct buf request;
     if (line->ask == NOBODY_ASKED)
         return (struct span){NULL, 0};
@@ -262,8 +263,8 @@ static inline struct event make_event(struct arena *arena, const struct world *w
     event.campaign_id = keep_text(arena, &id);
     event.trace = trace_of(arena, world, line);
     if (has_coupon) {
-        event.coupon_id = coupon_text(arena, line->type == EVENT_CouponIssued ? here(world, line->position)
-                                                                              : line->coupon);
+        event.coupon_id =
+            coupon_text(arena, line->type == EVENT_CouponIssued ? here(world, line->position) : line->coupon);
         event.user_id = user_text(arena, line->user);
     }
     fill_payload(arena, world, line, &event);
@@ -316,7 +317,8 @@ static inline void make_story(const struct world *world, struct story *story)
         struct http_response response = {.status = said->status,
                                          .body = buf_span(&body),
                                          .replayed = said->replayed,
-                                         .token = said->token.position ? buf_span(&token) : (struct span){NULL, 0}};
+                                         .token = said->token.position ? buf_span(&token)
+                                                                       : (struct span){NULL, 0}};
         story_add(&own, &attempt, said->status ? WIRE_ANSWERED : WIRE_LOST, &response);
         buf_deinit(&body), buf_deinit(&token);
     }

@@ -10,8 +10,9 @@ enum statement { READ_SLICES, READ_BATCHES, READ_EVENTS, READ_CAMPAIGNS, READ_CO
 
 static const struct pg_statement statements[] = {
     [READ_SLICES] = {"slices", "SELECT slice, head, chain FROM slice ORDER BY slice"},
-    [READ_BATCHES] = {"batches", "SELECT first, last, chain, recorded_at FROM batch WHERE slice = $1::smallint"
-                                 " AND first > $2::bigint ORDER BY first LIMIT $3::bigint"},
+    [READ_BATCHES] = {"batches",
+                      "SELECT first, last, chain, recorded_at FROM batch WHERE slice = $1::smallint"
+                      " AND first > $2::bigint ORDER BY first LIMIT $3::bigint"},
     [READ_EVENTS] = {"events", LOG_READ_SQL},
     [READ_CAMPAIGNS] = {"campaigns", "SELECT id, released, issued, redeemed, reserved, status, plan_done,"
                                      " position, plan_halted FROM campaign ORDER BY slice, id"},
@@ -38,8 +39,7 @@ static const struct pg_rows *query(struct reader *reader, enum statement stateme
 {
     struct log_image *image = reader->image;
     struct pg_rows *rows = NULL;
-    const struct pg_args *args =
-        statement == READ_BATCHES || statement == READ_EVENTS ? &reader->args : NULL;
+    const struct pg_args *args = statement == READ_BATCHES || statement == READ_EVENTS ? &reader->args : NULL;
     if (pg_call(reader->pg, statement, args, clock_deadline_us(STATEMENT_MS), &rows) != PG_OK) {
         reader->wrong = pg_error(reader->pg);
         return NULL;

@@ -13,9 +13,11 @@ struct options {
 
 #define AT(member) offsetof(struct options, member)
 static const struct config_option table[] = {
-    {"seed", CONFIG_INT, AT(seed), "0", 0, INT64_MAX, "", "of clients and faults; 0: a new one, which is printed"},
+    {"seed", CONFIG_INT, AT(seed), "0", 0, INT64_MAX, "",
+     "of clients and faults; 0: a new one, which is printed"},
     {"seconds", CONFIG_INT, AT(seconds), "60", 1, 86400, "s", "of asking under faults"},
-    {"services", CONFIG_INT, AT(services), "3", 1, CHAOS_SERVICES_MAX, "services", "command services on one database"},
+    {"services", CONFIG_INT, AT(services), "3", 1, CHAOS_SERVICES_MAX, "services",
+     "command services on one database"},
     {"clients", CONFIG_INT, AT(clients), "12", 1, CHAOS_CLIENTS_MAX, "clients", "threads that ask"},
     {"keep", CONFIG_STRING, AT(keep), ".run-chaos", 1, 1024, "",
      "where logs and history go when something is violated: <keep>-<seed>"},

@@ -11,7 +11,15 @@
 #include "common/pg.h"
 #include "common/redis.h"
 
-enum { GONE_MS = 90000, FAST_MS = 10000, UP_MS = 10000, CONNECT_MS = 2000, POLL_MS = 5, CONNECTIONS_MAX = 100, BACKENDS_MAX = 256 };
+enum {
+    GONE_MS = 90000,
+    FAST_MS = 10000,
+    UP_MS = 10000,
+    CONNECT_MS = 2000,
+    POLL_MS = 5,
+    CONNECTIONS_MAX = 100,
+    BACKENDS_MAX = 256
+};
 
 struct lane_thread {
     struct nemesis *nemesis;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Does to a stack what the schedule says: one thread for each lane. A fault that cannot be carried out because
- * another lane is in the way (a database that is just starting) is counted as missed. */
+/* Does to a stack what the schedule says: one thread for each lane. A fault that cannot be carried out
+ * because another lane is in the way (a database that is just starting) is counted as missed. */
 #pragma once
 
 #include "tests/chaos/fleet.h"

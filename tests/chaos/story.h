@@ -8,10 +8,10 @@
 
 /* As Jepsen has it: it happened, it did not, or nobody knows. */
 enum told {
-    TOLD_DONE,    /* 2xx */
-    TOLD_REFUSED, /* decided against: 403, 404, 409, 410, 422 */
-    TOLD_LATER,   /* not decided: 409 in-flight, 429, 503, or not even sent. This attempt did nothing */
-    TOLD_UNKNOWN, /* any other 5xx, connection lost, no answer in time */
+    TOLD_DONE,     /* 2xx */
+    TOLD_REFUSED,  /* decided against: 403, 404, 409, 410, 422 */
+    TOLD_LATER,    /* not decided: 409 in-flight, 429, 503, or not even sent. This attempt did nothing */
+    TOLD_UNKNOWN,  /* any other 5xx, connection lost, no answer in time */
     TOLD_NONSENSE, /* an answer that no rule of the API explains */
     TOLD_COUNT,
 };
@@ -24,13 +24,13 @@ struct attempt {
     uint32_t number; /* of this ask, from 0 */
     uint8_t service;
     uint8_t told;
-    bool replayed;                    /* Idempotency-Replayed */
-    bool closing;                     /* asked again after all was healed */
-    uint16_t status;                  /* 0: no answer */
-    char problem[PROBLEM_CODE_MAX];   /* code of the problem document, "" without one */
-    struct position token;            /* Consistency-Token, position 0: none */
-    int64_t sent_us, done_us;         /* monotonic; unknown: when the client gave up */
-    size_t body_at, body_len;         /* 2xx: in story.bodies */
+    bool replayed;                  /* Idempotency-Replayed */
+    bool closing;                   /* asked again after all was healed */
+    uint16_t status;                /* 0: no answer */
+    char problem[PROBLEM_CODE_MAX]; /* code of the problem document, "" without one */
+    struct position token;          /* Consistency-Token, position 0: none */
+    int64_t sent_us, done_us;       /* monotonic; unknown: when the client gave up */
+    size_t body_at, body_len;       /* 2xx: in story.bodies */
 };
 
 struct story {
@@ -57,7 +57,7 @@ void story_join(struct story *story, const struct story *of_client, uint32_t cli
 uint32_t story_find(const struct story *story, uint32_t client, uint32_t number);
 /* The ask whose Idempotency-Key this one has; itself for most. */
 uint32_t story_key(const struct story *story, uint32_t ask);
-/* Whether the attempt may have had an effect though nobody was told. A void is done slice by slice, so "later"
- * may be said of a part of it. */
+/* Whether the attempt may have had an effect though nobody was told. A void is done slice by slice, so
+ * "later" may be said of a part of it. */
 bool story_doubtful(const struct story *story, const struct attempt *attempt);
 struct span story_body(const struct story *story, const struct attempt *attempt);

@@ -63,9 +63,9 @@ void tally_history(const struct story *story, FILE *out)
                 " order %u amount %" PRId64 " service %u: sent %" PRId64 " done %" PRId64
                 " %s %u %s%s%s token %d.%" PRId64 "\n",
                 ask->client, ask->number, ask->key, attempt->number, ask_kind_name(ask->kind), ask->campaign,
-                ask->user, ask->coupon.slice, ask->coupon.position, ask->order, ask->amount,
-                attempt->service, attempt->sent_us, attempt->done_us, told_text((enum told)attempt->told),
-                attempt->status, attempt->problem, attempt->replayed ? " replayed" : "",
-                attempt->closing ? " closing" : "", attempt->token.slice, attempt->token.position);
+                ask->user, ask->coupon.slice, ask->coupon.position, ask->order, ask->amount, attempt->service,
+                attempt->sent_us, attempt->done_us, told_text((enum told)attempt->told), attempt->status,
+                attempt->problem, attempt->replayed ? " replayed" : "", attempt->closing ? " closing" : "",
+                attempt->token.slice, attempt->token.position);
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A few seconds of chaos with fixed seeds; `make chaos` does it for as long as one likes. Sanitized builds are
- * slower, so they get less of it. */
+/* A few seconds of chaos with fixed seeds; `make chaos` does it for as long as one likes. Sanitized builds
+ * are slower, so they get less of it. */
 #include "tests/chaos/chaos.h"
 
 #include <setjmp.h>
