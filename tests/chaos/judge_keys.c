@@ -127,6 +127,14 @@ static bool other_under_way(const struct group *group, uint32_t ask, const struc
     return false;
 }
 
+/* A service that knows that a campaign refuses everybody says so without looking for the key. To somebody who
+ * comes with a used key and another payload that is as true as 422, and promises as little. */
+static bool refuses_everybody(const struct attempt *attempt)
+{
+    return strcmp(attempt->problem, "sold-out") == 0 || strcmp(attempt->problem, "paused") == 0 ||
+           strcmp(attempt->problem, "ended") == 0 || strcmp(attempt->problem, "not-started") == 0;
+}
+
 static void check_refused(struct group *group, uint32_t ask, uint32_t index)
 {
     struct judge *judge = group->judge;
@@ -139,6 +147,8 @@ static void check_refused(struct group *group, uint32_t ask, uint32_t index)
         return;
     }
     if (!group->remembered || group->first == UINT32_MAX)
+        return;
+    if (other && judge->in.story->asks[ask].kind == ASK_ISSUE && refuses_everybody(attempt))
         return;
     const struct attempt *first = &judge->in.story->attempts[group->first];
     judge_expect(judge, JUDGE_REFUSED, attempt->sent_us <= first->done_us,
