@@ -104,6 +104,40 @@ static void put_trace(struct buf *out, const struct ask *ask, uint32_t attempt)
     buf_append_text(out, "-01\r\n");
 }
 
+/* --- Keys and settings --- */
+
+const char *issuer_name(enum issuer issuer)
+{
+    return issuer == ISSUER_ISSUE ? "issue" : issuer == ISSUER_REDEEM ? "redeem" : "admin";
+}
+
+enum issuer ask_issuer(const struct ask *ask)
+{
+    if (ask->by_issuer && (ask->kind == ASK_ISSUE || ask->kind == ASK_ISSUE_MANY))
+        return ISSUER_ISSUE;
+    if (ask->by_issuer && (ask->kind == ASK_RESERVE || ask->kind == ASK_REDEEM))
+        return ISSUER_REDEEM;
+    return ISSUER_NONE;
+}
+
+enum issuer ask_issuer_concerned(const struct ask *ask)
+{
+    return ask->user % 2 ? ISSUER_ISSUE : ISSUER_REDEEM;
+}
+
+struct span ask_setting_name(const struct ask *ask)
+{
+    return ask->user % 2 ? SPAN("profile") : SPAN("fresh_ms");
+}
+
+void ask_setting_value_write(struct buf *out, const struct ask *ask)
+{
+    if (ask->user % 2)
+        buf_append_text(out, "normal");
+    else
+        buf_append_i64(out, 1000 + ask->quantity);
+}
+
 /* --- Definitions --- */
 
 static void draw_discount(struct draw *draw, struct campaign_created *ret)
@@ -174,8 +208,8 @@ static const struct {
 } weights[] = {
     {ASK_CREATE, 6},   {ASK_PAUSE, 12},     {ASK_RESUME, 28},  {ASK_CLOSE, 3},       {ASK_RELEASE, 45},
     {ASK_DELETE, 10},  {ASK_VOID, 3},       {ASK_ISSUE, 440},  {ASK_ISSUE_MANY, 30}, {ASK_RESERVE, 120},
-    {ASK_REDEEM, 130}, {ASK_GIVE_BACK, 60}, {ASK_RESTORE, 60}, {ASK_REVOKE, 30},     {ASK_SUSPEND, 0},
-    {ASK_READMIT, 0},  {ASK_SET, 0},
+    {ASK_REDEEM, 130}, {ASK_GIVE_BACK, 60}, {ASK_RESTORE, 60}, {ASK_REVOKE, 30},     {ASK_SUSPEND, 2},
+    {ASK_READMIT, 5},  {ASK_SET, 3},
 };
 
 static enum ask_kind draw_kind(struct draw *draw)
@@ -374,6 +408,19 @@ static void put_void(struct buf *out, const struct ask *ask, const struct ask_co
     json_put_bool(out, "dry_run", ask->dry_run);
 }
 
+static void put_setting(struct buf *out, const struct ask *ask)
+{
+    struct buf value;
+    int64_t number;
+    buf_init(&value, 64);
+    ask_setting_value_write(&value, ask);
+    if (parse_i64(buf_span(&value), 0, INT64_MAX, &number))
+        json_put_int(out, "value", number);
+    else
+        json_put_string(out, "value", buf_span(&value));
+    buf_deinit(&value);
+}
+
 static void put_body(struct buf *out, const struct ask *ask, const struct ask_context *context)
 {
     json_open(out, NULL, '{');
@@ -394,7 +441,7 @@ static void put_body(struct buf *out, const struct ask *ask, const struct ask_co
     else if (ask->kind == ASK_REVOKE)
         json_put_string(out, "reason", SPAN("chaos"));
     else if (ask->kind == ASK_SET)
-        json_put_string(out, "value", SPAN("normal"));
+        put_setting(out, ask);
     json_close(out, '}');
 }
 
@@ -412,10 +459,11 @@ static void put_path(struct buf *out, const struct ask *ask)
         buf_append_text(out, "/v1/campaigns/void");
     } else if (ask->kind == ASK_SUSPEND || ask->kind == ASK_READMIT) {
         buf_append_text(out, "/v1/issuers/");
-        buf_append_text(out, ask->user % 2 ? "issue" : "redeem");
+        buf_append_text(out, issuer_name(ask_issuer_concerned(ask)));
         buf_append_text(out, ask->kind == ASK_SUSPEND ? "/suspend" : "/resume");
     } else if (ask->kind == ASK_SET) {
-        buf_append_text(out, "/v1/settings/profile");
+        buf_append_text(out, "/v1/settings/");
+        buf_append_span(out, ask_setting_name(ask));
     } else {
         buf_append_text(out, ask_kind_has_coupon(ask->kind) ? "/v1/coupons/" : "/v1/campaigns/");
         if (ask_kind_has_coupon(ask->kind))
@@ -428,11 +476,10 @@ static void put_path(struct buf *out, const struct ask *ask)
 
 static const char *token_of(const struct ask *ask, const struct ask_context *context)
 {
-    if (ask->by_issuer && (ask->kind == ASK_ISSUE || ask->kind == ASK_ISSUE_MANY))
-        return context->issue_token;
-    if (ask->by_issuer && (ask->kind == ASK_RESERVE || ask->kind == ASK_REDEEM))
-        return context->redeem_token;
-    return context->admin_token;
+    enum issuer issuer = ask_issuer(ask);
+    return issuer == ISSUER_ISSUE    ? context->issue_token
+           : issuer == ISSUER_REDEEM ? context->redeem_token
+                                     : context->admin_token;
 }
 
 void ask_write(const struct ask *ask, uint32_t attempt, const struct ask_context *context,

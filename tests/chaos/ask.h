@@ -72,9 +72,20 @@ struct ask {
     uint32_t order;
     int64_t amount, ttl_s;
     bool dry_run;
-    bool by_issuer;              /* with the key that may only issue or redeem, not with the admin's */
+    bool by_issuer; /* where it can be: with the key that may only issue or redeem, not with the admin's */
     uint32_t patience, pause_ms; /* how often it is sent again without an answer; rest before the next ask */
 };
+
+/* The API keys that are suspended and resumed now and then, and which of them an ask is made with (or is
+ * about); ISSUER_NONE: the admin's. */
+enum issuer { ISSUER_ISSUE, ISSUER_REDEEM, ISSUER_COUNT, ISSUER_NONE = ISSUER_COUNT };
+const char *issuer_name(enum issuer issuer);
+enum issuer ask_issuer(const struct ask *ask);           /* whose key it is sent with */
+enum issuer ask_issuer_concerned(const struct ask *ask); /* SUSPEND, READMIT: which it is about */
+
+/* A setting that is in nobody's way, by ask: SET. */
+struct span ask_setting_name(const struct ask *ask);
+void ask_setting_value_write(struct buf *out, const struct ask *ask); /* as in the log */
 
 /* A campaign as the number of its definition makes it: a function of the seed, its number and the variant.
  * Texts are borrowed from `room`; instants are `base_us` (the wall clock at the start of the run) and some

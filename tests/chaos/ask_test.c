@@ -54,7 +54,7 @@ static void every_kind_and_manner_is_asked_for(void **state)
         manners[ask.manner]++;
         liars += ask.key != i;
     }
-    for (size_t i = 0; i < ASK_SUSPEND; i++)
+    for (size_t i = 0; i < ASK_KIND_COUNT; i++)
         assert_true(kinds[i] > 0);
     for (size_t i = 0; i < COUNT_OF(manners); i++)
         assert_true(manners[i] > 0);

@@ -191,6 +191,46 @@ static void judge_order(struct judge *judge)
     }
 }
 
+/* --- Issuers --- */
+
+bool judge_suspended(const struct judge *judge, enum issuer issuer, int64_t from_us, int64_t until_us,
+                     bool always)
+{
+    const struct model_issuer *model = &judge->issuers[issuer];
+    bool before = false, ever = false, never = false;
+    for (size_t i = 0; i < model->moments_count && model->moments[i].recorded_us <= until_us; i++) {
+        bool suspended = model->moments[i].suspended;
+        if (model->moments[i].recorded_us <= from_us) {
+            before = suspended;
+            continue;
+        }
+        ever |= suspended;
+        never |= !suspended;
+    }
+    return always ? before && !never : before || ever;
+}
+
+/* A service looks a few times a second whether a key is suspended; the design gives it one second, and this
+ * machine is busy. */
+static void judge_issuers(struct judge *judge)
+{
+    enum { WITHIN_US = 1000000, SLACK_US = 500000 };
+    const struct story *story = judge->in.story;
+    for (size_t i = 0; i < story->attempts_count; i++) {
+        const struct attempt *attempt = &story->attempts[i];
+        enum issuer issuer = ask_issuer(&story->asks[attempt->ask]);
+        struct position first = judge->effects[i].first;
+        if (first.position == 0 || issuer == ISSUER_NONE)
+            continue;
+        const struct event *event = &judge->in.log->slices[first.slice].events[first.position - 1];
+        int64_t from_us = attempt->sent_us + judge->in.wall_offset_us - WITHIN_US - SLACK_US;
+        judge_expect(judge, JUDGE_SUSPENDED,
+                     !judge_suspended(judge, issuer, from_us, event->recorded_at_us, true),
+                     "attempt %u of %s (service %u) took effect while its key was suspended", attempt->number,
+                     judge_name(judge, attempt->ask), attempt->service);
+    }
+}
+
 /* --- Rows --- */
 
 static bool campaign_row_right(const struct image_campaign *row, const struct campaign_moment *is)
@@ -283,6 +323,8 @@ static void judge_deinit(struct judge *judge)
     }
     for (size_t i = 0; i < judge->coupons_count; i++)
         mem_free(judge->coupons[i].moments);
+    for (size_t i = 0; i < ISSUER_COUNT; i++)
+        mem_free(judge->issuers[i].moments);
     for (size_t slice = 0; slice < SLICE_COUNT; slice++) {
         mem_free(judge->answered[slice].list);
         mem_free(judge->asked[slice].list);
@@ -303,6 +345,7 @@ void judge(const struct judge_input *input, struct judgement *ret)
     judge_log(&judge);
     judge_marks(&judge);
     judge_order(&judge);
+    judge_issuers(&judge);
     judge_keys(&judge);
     judge_answers(&judge);
     judge_refusals(&judge);

@@ -27,6 +27,7 @@
     X(PAYLOAD, "I4", "another payload under a used key is refused as such, and only that", "attempts")      \
     X(REFUSED, "I4", "what was refused left nothing, and what had taken effect is not refused", "refusals") \
     X(REMEMBERED, "I4", "as many idempotency rows as keys that took effect", "keys")                        \
+    X(SUSPENDED, "I10", "a suspended key writes nothing, from a second on", "effects")                      \
     X(GAPLESS, "I5", "positions are gapless, and batches cover them exactly", "events")                     \
     X(SEQUENCE, "I5", "sequences are dense from 1 in log order", "coupons")                                 \
     X(CLOCK, "I5", "recorded times never run backwards", "events")                                          \

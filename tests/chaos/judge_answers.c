@@ -271,6 +271,17 @@ static void check_delete(struct answer *answer)
          "it is not deleted");
 }
 
+/* Suspending, resuming and setting always leave an event, which is the audit. */
+static void check_control(struct answer *answer)
+{
+    size_t index = (size_t)(answer->attempt - answer->judge->in.story->attempts);
+    struct position effect = answer->judge->effects[index].first, token = answer->attempt->token;
+    if (ask_kind_keyed(answer->ask->kind))
+        (void)own_effect(answer, &effect);
+    need(answer, token.position && effect.slice == token.slice && effect.position == token.position,
+         "not its own effect");
+}
+
 static void check_body(struct answer *answer)
 {
     switch (answer->ask->kind) {
@@ -296,7 +307,8 @@ static void check_body(struct answer *answer)
     case ASK_SUSPEND:
     case ASK_READMIT:
     case ASK_SET:
-        break; /* accepted with or without an event; that their events were asked for is checked there */
+        check_control(answer);
+        break;
     default:
         check_use(answer);
     }

@@ -68,7 +68,7 @@ static inline void make_asks(void)
         [CREATE] = {.kind = ASK_CREATE},
         [ISSUE_0] = {.kind = ASK_ISSUE, .user = 0},
         [LIAR] = {.kind = ASK_ISSUE, .user = 1, .key = ISSUE_0},
-        [ISSUE_1] = {.kind = ASK_ISSUE, .user = 1},
+        [ISSUE_1] = {.kind = ASK_ISSUE, .user = 1, .by_issuer = true},
         [PAUSE] = {.kind = ASK_PAUSE},
         [WHILE_PAUSED] = {.kind = ASK_ISSUE, .user = 2},
         [RESUME] = {.kind = ASK_RESUME},
@@ -138,7 +138,7 @@ static inline void make_said(void)
 
 static inline void make_rows(void)
 {
-    world.row = (struct image_campaign){.id = SPAN("chaos-0"),
+    world.row = (struct image_campaign){.id = span_of(world.id),
                                         .released = world.definition.released + 1,
                                         .issued = 2,
                                         .status = CAMPAIGN_CLOSED,

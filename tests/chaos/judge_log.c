@@ -70,6 +70,16 @@ static bool coupon_id_is(struct span id, struct position at)
     return coupon_id_parse(id, &is) && is.slice == at.slice && is.position == at.position;
 }
 
+static bool same_setting(const struct ask *ask, const struct setting_changed *is)
+{
+    struct buf value;
+    buf_init(&value, EVENT_TEXT_MAX);
+    ask_setting_value_write(&value, ask);
+    bool same = span_equal(is->name, ask_setting_name(ask)) && span_equal(is->value, buf_span(&value));
+    buf_deinit(&value);
+    return same;
+}
+
 /* Whether the event says what the ask said, member by member. */
 static bool as_asked(const struct judge *judge, const struct ask *ask, const struct event *event)
 {
@@ -106,8 +116,14 @@ static bool as_asked(const struct judge *judge, const struct ask *ask, const str
                order_is(event->coupon_restored.order_id, ask->order);
     case EVENT_CouponRevoked:
         return coupon_id_is(event->coupon_id, ask->coupon) && span_is(event->coupon_revoked.reason, "chaos");
+    case EVENT_IssuerSuspended:
+        return span_is(event->issuer_suspended.issuer, issuer_name(ask_issuer_concerned(ask)));
+    case EVENT_IssuerResumed:
+        return span_is(event->issuer_resumed.issuer, issuer_name(ask_issuer_concerned(ask)));
+    case EVENT_SettingChanged:
+        return same_setting(ask, &event->setting_changed);
     default:
-        return true;
+        return false; /* nobody can ask for it */
     }
 }
 
@@ -336,11 +352,27 @@ static void on_campaign_event(struct judge *judge, struct model_campaign *campai
     campaign->moments[campaign->moments_count++] = is;
 }
 
+static void on_issuer(struct judge *judge, const struct event *event)
+{
+    bool suspended = event->type == EVENT_IssuerSuspended;
+    struct span name = suspended ? event->issuer_suspended.issuer : event->issuer_resumed.issuer;
+    for (int i = 0; i < ISSUER_COUNT; i++) {
+        struct model_issuer *issuer = &judge->issuers[i];
+        if (!span_is(name, issuer_name((enum issuer)i)))
+            continue;
+        issuer->moments = judge_grow(issuer->moments, issuer->moments_count, &issuer->moments_capacity,
+                                     sizeof *issuer->moments);
+        issuer->moments[issuer->moments_count++] = (struct issuer_moment){event->recorded_at_us, suspended};
+    }
+}
+
 static void on_event(struct judge *judge, const struct event *event)
 {
     uint32_t number;
     const struct ask *ask = made_by_time(event) ? NULL : find_ask(judge, event);
     if (event->type >= EVENT_IssuerSuspended) {
+        if (event->type != EVENT_SettingChanged)
+            on_issuer(judge, event);
         judge_expect(judge, JUDGE_STATE, event->slice == 0 && span_is(event->campaign_id, "~"),
                      "an event about the service is at %lld of slice %d", (long long)event->position,
                      event->slice);

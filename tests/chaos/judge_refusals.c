@@ -7,7 +7,11 @@
 
 /* A service may refuse for 100 ms by what it knows; it may have been told a little later than it happened,
  * and this machine may be busy. */
-enum { KNOWN_SLACK_US = 400 * US_PER_MS, CLOCK_SLACK_US = 50 * US_PER_MS };
+enum {
+    KNOWN_SLACK_US = 400 * US_PER_MS,
+    CLOCK_SLACK_US = 50 * US_PER_MS,
+    SUSPENDED_SLACK_US = 1500 * US_PER_MS
+};
 
 struct refusal {
     const struct judge *judge;
@@ -142,17 +146,27 @@ static bool coupon_refusal_right(const struct refusal *refusal, const struct mod
 
 /* --- All --- */
 
-/* About the key or the caller, not about what is asked. */
+/* Looked at with everything else that was sent under that key. */
 static bool decided_elsewhere(const struct attempt *attempt)
 {
-    return strcmp(attempt->problem, "idempotency-key-reused") == 0 ||
-           strcmp(attempt->problem, "issuer-suspended") == 0;
+    return strcmp(attempt->problem, "idempotency-key-reused") == 0;
+}
+
+/* A service may learn a second late that a key may write again. */
+static bool suspended_then(const struct refusal *refusal)
+{
+    enum issuer issuer = ask_issuer(refusal->ask);
+    return issuer != ISSUER_NONE &&
+           judge_suspended(refusal->judge, issuer, refusal->from_us - SUSPENDED_SLACK_US, refusal->until_us,
+                           false);
 }
 
 static bool right(struct refusal *refusal)
 {
     const struct judge *judge = refusal->judge;
     const struct attempt *attempt = refusal->attempt;
+    if (strcmp(attempt->problem, "issuer-suspended") == 0)
+        return suspended_then(refusal);
     if (ask_kind_has_coupon(refusal->ask->kind)) {
         refusal->window = judge_window(judge, attempt, refusal->ask->coupon.slice, 0);
         return coupon_refusal_right(refusal, judge_coupon(judge, refusal->ask->coupon));

@@ -41,6 +41,16 @@ struct model_coupon {
     size_t moments_count, moments_capacity;
 };
 
+/* A key was suspended or resumed. */
+struct issuer_moment {
+    int64_t recorded_us;
+    bool suspended;
+};
+struct model_issuer {
+    struct issuer_moment *moments;
+    size_t moments_count, moments_capacity;
+};
+
 /* The events that an attempt left. */
 struct effect {
     size_t events;
@@ -63,6 +73,7 @@ struct judge {
     uint32_t campaigns_count;
     struct model_coupon *coupons; /* in order of slice and position */
     size_t coupons_count, coupons_capacity;
+    struct model_issuer issuers[ISSUER_COUNT];
     size_t *attempts_from;  /* per ask: where its attempts begin in `attempts` */
     uint32_t *attempts;     /* indices of attempts, by ask and number */
     struct effect *effects; /* per attempt */
@@ -91,6 +102,10 @@ struct window {
 };
 struct window judge_window(const struct judge *judge, const struct attempt *attempt, int16_t slice,
                            int64_t slack_us);
+
+/* Whether a key was suspended at some moment between two instants (or, `always`, at every moment). */
+bool judge_suspended(const struct judge *judge, enum issuer issuer, int64_t from_us, int64_t until_us,
+                     bool always);
 
 /* The parts, in the order they are called. */
 void judge_log(struct judge *judge);   /* folds every slice, fills models and effects */

@@ -240,6 +240,32 @@ static void a_refused_key_that_is_remembered(void **state)
     expect_violation(JUDGE_REMEMBERED);
 }
 
+/* --- I10 --- */
+
+static void a_suspended_key_that_writes(void **state)
+{
+    (void)state;
+    struct line issued = world.lines[L_ISSUED_1];
+    uint32_t suspend = add_ask(&world, (struct ask){.kind = ASK_SUSPEND, .user = 1})->number;
+    uint32_t issue = add_ask(&world, (struct ask){.kind = ASK_ISSUE, .user = 3, .by_issuer = true})->number;
+    add_line(&world, (struct line){.type = EVENT_IssuerSuspended, .ask = suspend});
+    done(suspend, 200, 12);
+    world.now_us += 3 * US_PER_S;
+    done(issue, 201, 13);
+    issued.ask = issue, issued.user = 3;
+    add_line(&world, issued)->time_us += 3 * US_PER_S;
+    expect_violation(JUDGE_SUSPENDED);
+}
+
+static void refused_for_a_suspension_that_never_was(void **state)
+{
+    (void)state;
+    said_of(WHILE_PAUSED)->status = 403;
+    said_of(WHILE_PAUSED)->problem = "issuer-suspended";
+    world.asks[WHILE_PAUSED].by_issuer = true;
+    expect_violation(JUDGE_JUSTIFIED);
+}
+
 /* --- I5, I12 --- */
 
 static void a_gap(void **state)
@@ -342,6 +368,8 @@ int main(void)
         BENT(later_and_yet_in_the_log),
         BENT(refused_after_it_took_effect),
         BENT(a_refused_key_that_is_remembered),
+        BENT(a_suspended_key_that_writes),
+        BENT(refused_for_a_suspension_that_never_was),
         BENT(a_gap),
         BENT(a_head_beyond_the_log),
         BENT(a_sequence_that_skips),

@@ -40,7 +40,8 @@ struct world {
     struct campaign_created definition;
     struct definition_room room;
     uint32_t campaign, variant;
-    struct position slice; /* .slice is the campaign's */
+    char id[CAMPAIGN_ID_MAX + 1]; /* of the campaign */
+    struct position slice;        /* .slice is the campaign's */
     struct ask asks[SAID_MAX];
     size_t asks_count;
     struct line lines[LINES_MAX];
@@ -63,19 +64,30 @@ static inline bool plain(const struct campaign_created *is)
            is->min_order_amount > 0;
 }
 
+/* A campaign of slice 0, so that what happens to the service itself is in the same log. */
+static inline void choose_campaign(struct world *world)
+{
+    struct buf id;
+    buf_init(&id, CAMPAIGN_ID_MAX);
+    campaign_name_write(&id, world->campaign);
+    while (slice_of(buf_span(&id)) != CONTROL_SLICE) {
+        buf_clear(&id);
+        campaign_name_write(&id, ++world->campaign);
+    }
+    world->slice.slice = CONTROL_SLICE;
+    memcpy(world->id, id.data, id.len + 1);
+    buf_deinit(&id);
+}
+
 static inline void choose_definition(struct world *world)
 {
+    choose_campaign(world);
     for (world->variant = 0;; world->variant++) {
         world->definition =
             ask_definition(WORLD_SEED, world->campaign, world->variant, WORLD_BASE_US, &world->room);
         if (plain(&world->definition))
             break;
     }
-    struct buf id;
-    buf_init(&id, CAMPAIGN_ID_MAX);
-    campaign_name_write(&id, world->campaign);
-    world->slice.slice = slice_of(buf_span(&id));
-    buf_deinit(&id);
     world->definition.created_by = SPAN("admin");
 }
 
@@ -244,6 +256,9 @@ static inline void fill_payload(struct arena *arena, const struct world *world, 
         event->coupon_revoked =
             (struct coupon_revoked){SPAN("chaos"), SPAN("admin"), .was_reserved = line->flag};
         break;
+    case EVENT_IssuerSuspended:
+        event->issuer_suspended = (struct issuer_suspended){SPAN("issue"), SPAN("admin")};
+        break;
     default:
         break; /* nothing but an actor, which is not looked at */
     }
@@ -259,7 +274,7 @@ static inline struct event make_event(struct arena *arena, const struct world *w
                           .version = 1,
                           .recorded_at_us = line->time_us};
     buf_init(&data, EVENT_DATA_MAX), buf_init(&id, CAMPAIGN_ID_MAX);
-    campaign_name_write(&id, world->campaign);
+    buf_append_text(&id, line->type >= EVENT_IssuerSuspended ? "~" : world->id);
     event.campaign_id = keep_text(arena, &id);
     event.trace = trace_of(arena, world, line);
     if (has_coupon) {
