@@ -245,6 +245,12 @@ static struct standing *standings(const struct story *story)
     return list;
 }
 
+/* The last answer says no more than that the key it came with is suspended. */
+static bool suspended(const struct story *story)
+{
+    return strcmp(story->attempts[story->attempts_count - 1].problem, "issuer-suspended") == 0;
+}
+
 /* Until a definite answer. A refusal settles it too: everything is healed and what was under way is over. */
 static bool settle_one(struct client *client, uint32_t ask, uint32_t *number, int64_t deadline_us)
 {
@@ -252,7 +258,7 @@ static bool settle_one(struct client *client, uint32_t ask, uint32_t *number, in
     for (uint32_t service = ask % services;; service++) {
         struct attempt attempt = begin(client, ask, (*number)++, service % services);
         attempt.closing = true;
-        if (definite(finish(client, &attempt)))
+        if (definite(finish(client, &attempt)) && !suspended(&client->story))
             return true;
         if (clock_remaining_ms(deadline_us) == 0)
             return false;
@@ -271,9 +277,22 @@ static size_t settle(struct client *client, int64_t deadline_us)
     return unknown;
 }
 
+/* Nobody is told anything under a suspended key, so both keys are resumed first. */
+static void readmit(struct client *client, int64_t deadline_us)
+{
+    for (uint32_t user = 0; user < ISSUER_COUNT;
+         user++) { /* the even one is of one key, the odd of the other */
+        uint32_t number = (uint32_t)client->story.asks_count, attempts = 0;
+        struct ask ask = {.kind = ASK_READMIT, .client = client->number, .number = number, .key = number};
+        ask.user = user;
+        (void)settle_one(client, story_ask(&client->story, &ask), &attempts, deadline_us);
+    }
+}
+
 size_t clients_settle(struct clients *clients, int64_t deadline_us, struct story *ret)
 {
     size_t unknown = 0;
+    readmit(&clients->clients[0], deadline_us);
     for (uint32_t i = 0; i < clients->options.clients; i++) {
         unknown += settle(&clients->clients[i], deadline_us);
         story_join(ret, &clients->clients[i].story, i);

@@ -146,6 +146,8 @@ static void check_refused(struct group *group, uint32_t ask, uint32_t index)
                      "%s was told that its key was used, which it was not", judge_name(judge, ask));
         return;
     }
+    if (strcmp(attempt->problem, "issuer-suspended") == 0)
+        return; /* about who asks: a suspended key is told nothing, not even what it was told before */
     if (!group->remembered || group->first == UINT32_MAX)
         return;
     if (other && judge->in.story->asks[ask].kind == ASK_ISSUE && refuses_everybody(attempt))
