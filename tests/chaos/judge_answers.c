@@ -271,11 +271,12 @@ static void check_delete(struct answer *answer)
          "it is not deleted");
 }
 
-/* Suspending, resuming and setting always leave an event, which is the audit. */
+/* Suspending, resuming and setting always leave an event, which is the audit. A setting comes without a key,
+ * so that a service which lost the outcome of its COMMIT sets it again and answers with the second event. */
 static void check_control(struct answer *answer)
 {
     size_t index = (size_t)(answer->attempt - answer->judge->in.story->attempts);
-    struct position effect = answer->judge->effects[index].first, token = answer->attempt->token;
+    struct position effect = answer->judge->effects[index].last, token = answer->attempt->token;
     if (ask_kind_keyed(answer->ask->kind))
         (void)own_effect(answer, &effect);
     need(answer, token.position && effect.slice == token.slice && effect.position == token.position,

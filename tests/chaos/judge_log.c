@@ -147,6 +147,7 @@ static const struct ask *find_ask(struct judge *judge, const struct event *event
     struct effect *effect = &judge->effects[attempt];
     if (effect->events++ == 0)
         effect->first = (struct position){event->slice, event->position};
+    effect->last = (struct position){event->slice, event->position};
     enum told told = (enum told)story->attempts[attempt].told;
     bool nothing = told == TOLD_REFUSED || told == TOLD_LATER;
     judge_expect(judge, JUDGE_REFUSED, !nothing || story_doubtful(story, &story->attempts[attempt]),

@@ -54,7 +54,7 @@ struct model_issuer {
 /* The events that an attempt left. */
 struct effect {
     size_t events;
-    struct position first; /* position 0: none */
+    struct position first, last; /* position 0: none */
 };
 
 /* Something acknowledged at `at_us` in this slice, or asked then and in the log at `position`. */
