@@ -19,12 +19,14 @@ void applier_init(struct applier *applier, struct model_writer *writer,
     CHECK(options->window >= 1 && options->window <= MODEL_PENDING_MAX);
     projection_init(&applier->projection);
     arena_init(&applier->decoded, DECODED_BYTES_MAX);
+    announcer_init(&applier->announcer, options->bus);
 }
 
 void applier_deinit(struct applier *applier)
 {
     projection_deinit(&applier->projection);
     arena_deinit(&applier->decoded);
+    announcer_deinit(&applier->announcer);
 }
 
 void applier_forget(struct applier *applier)
@@ -111,6 +113,10 @@ static void receive_one(struct applier *applier)
 {
     struct model_outcome outcome;
     enum redis_status status = model_writer_receive(applier->writer, deadline(), &outcome);
+    if (status == REDIS_LOST)
+        announcer_forget(&applier->announcer);
+    else
+        announcer_settled(&applier->announcer, status == REDIS_OK && outcome.result == MODEL_APPLIED);
     if (status != REDIS_OK) {
         if (applier->loaded) /* the first to fail says why; those behind it fail with it */
             fail(applier, status);
@@ -167,6 +173,7 @@ static void restart_slice(struct applier *applier, int16_t slice)
         .seen_us = clock_wall_us(),
     };
     model_writer_send(applier->writer, &write);
+    announcer_sent_nothing(&applier->announcer);
     progress_load(progress, 0, 0);
     metric_add(applier->metrics->restarts, 1);
 }
@@ -259,8 +266,10 @@ static bool add_row(struct applier *applier, struct progress *progress, const st
     enum codec_status status = event_log_row(rows, row, 0, &applier->decoded, &event);
     int64_t next = progress->position + 1 + (int64_t)projection->events;
     bool fits = event.position == next;
-    if (fits && status == CODEC_OK && projection_add(projection, &event))
+    if (fits && status == CODEC_OK && projection_add(projection, &event)) {
+        announcer_add(&applier->announcer, &event);
         return true;
+    }
     if (projection->events > 0)
         return false; /* send what is good; it is looked at again as the first of the next batch */
     if (!fits)
@@ -278,6 +287,7 @@ static int make_batch(struct applier *applier, int16_t slice, const struct pg_ro
     struct projection *projection = &applier->projection;
     arena_reset(&applier->decoded);
     projection_begin(projection, (struct model){applier->generation, slice});
+    announcer_begin(&applier->announcer);
     while (row < pg_rows_count(rows) && projection->events < applier->options.batch_events &&
            projection->bytes < BATCH_BYTES_MAX && add_row(applier, &applier->slices[slice], rows, row))
         row++;
@@ -301,6 +311,7 @@ static void send_batch(struct applier *applier, int16_t slice)
         .mutations = &projection->mutations,
     };
     model_writer_send(applier->writer, &write);
+    announcer_sent(&applier->announcer, slice, projection->last);
 }
 
 size_t applier_rows(struct applier *applier, int16_t slice, const struct pg_rows *rows)
@@ -336,6 +347,7 @@ static void refresh_slice(struct applier *applier, int16_t slice)
         .seen_us = applier->seen_us,
     };
     model_writer_send(applier->writer, &write);
+    announcer_sent_nothing(&applier->announcer);
 }
 
 /* Readers find what this writes, or in a hand-over what it wrote before. */

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "common/pg.h"
+#include "projector/announcer.h"
 #include "projector/backoff.h"
 #include "projector/generations.h"
 #include "projector/handover.h"
@@ -16,8 +17,9 @@ enum { REDIS_DEADLINE_MS = 1000 };
 
 struct applier_options {
     size_t batch_events;
-    size_t window;      /* batches in Redis's hands at once, of all slices together */
-    int64_t generation; /* 0: the live one, whichever that is */
+    size_t window;             /* batches in Redis's hands at once, of all slices together */
+    int64_t generation;        /* 0: the live one, whichever that is */
+    struct bus_publisher *bus; /* borrowed; NULL: nobody is told what changed */
 };
 
 struct applier {
@@ -33,6 +35,7 @@ struct applier {
     int64_t generation, epoch;
     int64_t found_epoch; /* the highest in the checkpoints that were loaded */
     struct handover handover;
+    struct announcer announcer;
     int64_t fenced_by;      /* an epoch above ours was found; 0: none */
     int64_t store_ahead_us; /* PostgreSQL's clock minus ours: recorded_at is of the former */
     int64_t seen_us;        /* wall clock before the heads were asked for */

@@ -32,7 +32,7 @@ void follower_init(struct follower *follower, const struct follower_means *means
     };
     feed_init(&follower->feed, means->pg);
     applier_init(&follower->applier, means->writer, means->metrics,
-                 &(struct applier_options){.batch_events = (size_t)options->batch_events, .window = 2});
+                 &(struct applier_options){.batch_events = (size_t)options->batch_events, .window = 2, .bus = means->bus});
 }
 
 void follower_deinit(struct follower *follower)

@@ -36,6 +36,7 @@ struct follower_means {
     struct model_writer *writer;
     struct hints *hints;
     const struct projector_metrics *metrics;
+    struct bus_publisher *bus; /* whom it tells what changed; NULL: nobody */
 };
 
 void follower_init(struct follower *follower, const struct follower_means *means,

@@ -55,6 +55,9 @@ service_environment() {
     role=$(service_role "$1")
     printf '%s\n' "$(service_marker "$1")" "PORT_BASE=$PORT_BASE" "DATABASE_URL=$(database_url "$role")" \
         "BUS_URL=$(service_bus_url "$1")" "API_KEYS_FILE=$SECRETS_DIR/api-keys" "CODE_KEY_FILE=$SECRETS_DIR/code.key"
+    if [[ $role == projector ]]; then
+        printf 'BUS_PUBLISH_URL=%s\n' "$(query_bus_url)"
+    fi
     if [[ $role == command ]]; then
         printf 'DISK_PATH=%s\n' "${DISK_PATH-$PG_DATA}" # the disk that PostgreSQL must not run out of
     else
