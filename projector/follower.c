@@ -7,7 +7,7 @@
 
 enum {
     STORE_DEADLINE_MS = 1000,
-    ELECT_MS = 500,   /* between attempts to take the lead */
+    ELECT_MS = 250,   /* between attempts to take the lead */
     REFRESH_MS = 200, /* between looks after the checkpoints */
 };
 

@@ -9,7 +9,7 @@ enum { STATEMENT_TIMEOUT_MS = 1000 };
 /* A leader that hangs (a stopped process, a frozen machine) must not lead for ever: its session says
  * something at least every second, and PostgreSQL ends it, and with it the lock, after this long a silence.
  */
-#define LEADER_SILENCE_MS "1500"
+#define LEADER_SILENCE_MS "1200"
 
 static const struct pg_statement statements[SQL_COUNT] = {
     [SQL_LOCK] = {"lock", "SELECT pg_try_advisory_lock($1::bigint),"
