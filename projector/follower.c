@@ -32,7 +32,8 @@ void follower_init(struct follower *follower, const struct follower_means *means
     };
     feed_init(&follower->feed, means->pg);
     applier_init(&follower->applier, means->writer, means->metrics,
-                 &(struct applier_options){.batch_events = (size_t)options->batch_events, .window = 2, .bus = means->bus});
+                 &(struct applier_options){
+                     .batch_events = (size_t)options->batch_events, .window = 2, .bus = means->bus});
 }
 
 void follower_deinit(struct follower *follower)
@@ -228,6 +229,14 @@ static void load_models(struct follower *follower)
         follower->refresh_at_us = 0;
 }
 
+static enum pg_status prewarm_if_leading(struct follower *follower)
+{
+    if (!follower->leader.leads)
+        return PG_OK;
+    return prewarm_turn(&follower->prewarm, follower->pg, &follower->applier, follower->store_now_us,
+                        deadline());
+}
+
 static enum round turn(struct follower *follower)
 {
     enum round came_to = ROUND_IDLE;
@@ -236,7 +245,7 @@ static enum round turn(struct follower *follower)
     if (follower->leader.leads)
         load_models(follower);
     if (pg_connected(follower->pg)) {
-        if (run_round(follower, &came_to) == PG_OK)
+        if (run_round(follower, &came_to) == PG_OK && prewarm_if_leading(follower) == PG_OK)
             store_is_back(follower);
         else
             lose_store(follower);

@@ -140,6 +140,11 @@ int main(int argc, char **argv)
         return command_run(&options);
     case COMMAND_STATUS:
         return command_status(&options);
+    case COMMAND_PREWARM:
+        return prewarm_run(&(struct prewarm_options){.database_url = options.database_url,
+                                                     .redis_url = options.redis_url,
+                                                     .bus_publish_url = options.bus_publish_url,
+                                                     .campaign = options.prewarm_campaign});
     case COMMAND_REBUILD:
         return rebuild_run(&options.rebuild);
     }

@@ -52,10 +52,19 @@ static const struct config_option rebuild_table[] = {
     {.name = NULL},
 };
 
+static const struct config_option prewarm_table[] = {
+    {"campaign", CONFIG_STRING, AT(prewarm_campaign), "", 0, 64, "",
+     "prewarm: this campaign; default all that open within five minutes"},
+    {"bus-publish-url", CONFIG_STRING, AT(bus_publish_url), "", 0, 1024, "",
+     "prewarm: query services that are told, nng URLs separated by commas; empty: only looks"},
+    {.name = NULL},
+};
+
 static const struct config_option *const all_tables[] = {
     store_table, run_table, status_table, rebuild_table, service_option_table, NULL};
 static const struct config_option *const run_tables[] = {store_table, run_table, service_option_table, NULL};
 static const struct config_option *const status_tables[] = {store_table, status_table, NULL};
+static const struct config_option *const prewarm_tables[] = {store_table, prewarm_table, NULL};
 static const struct config_option *const rebuild_tables[] = {store_table, rebuild_table, NULL};
 
 #define REBUILD_USAGE \
@@ -68,14 +77,17 @@ static const struct config_option *const rebuild_tables[] = {store_table, rebuil
     }
 
 static const struct config_program any_program =
-    PROGRAM("run | status [--json] | " REBUILD_USAGE, all_tables);
+    PROGRAM("run | status [--json] | prewarm [--campaign ID] | " REBUILD_USAGE, all_tables);
 static const struct config_program programs[] = {
     [COMMAND_RUN] = PROGRAM("run", run_tables),
     [COMMAND_STATUS] = PROGRAM("status [--json]", status_tables),
     [COMMAND_REBUILD] = PROGRAM(REBUILD_USAGE, rebuild_tables),
+    [COMMAND_PREWARM] = PROGRAM("prewarm [--campaign ID]", prewarm_tables),
 };
-static const char *const command_names[] = {
-    [COMMAND_RUN] = "run", [COMMAND_STATUS] = "status", [COMMAND_REBUILD] = "rebuild"};
+static const char *const command_names[] = {[COMMAND_RUN] = "run",
+                                            [COMMAND_STATUS] = "status",
+                                            [COMMAND_REBUILD] = "rebuild",
+                                            [COMMAND_PREWARM] = "prewarm"};
 
 /* The command is looked for before the flags are understood, because it decides which there are. */
 static const struct config_program *find_program(int argc, char **argv, enum command *ret)

@@ -6,13 +6,14 @@
 #include "projector/follower.h"
 #include "projector/rebuild.h"
 
-enum command { COMMAND_RUN, COMMAND_STATUS, COMMAND_REBUILD };
+enum command { COMMAND_RUN, COMMAND_STATUS, COMMAND_REBUILD, COMMAND_PREWARM };
 
 struct options {
     struct service_options service; /* first: common tables point into it. Of `run` only */
     const char *database_url, *redis_url;
     const char *bus_url;              /* of `run` only */
-    const char *bus_publish_url;      /* of `run` only */
+    const char *bus_publish_url;      /* of `run` and `prewarm` */
+    const char *prewarm_campaign;     /* of `prewarm` only */
     struct follower_options follower; /* of `run` only */
     bool json;                        /* of `status` and `rebuild` */
     struct rebuild_options rebuild;   /* of `rebuild` only; without what other members say */

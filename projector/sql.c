@@ -37,6 +37,9 @@ static const struct pg_statement statements[SQL_COUNT] = {
     [SQL_TIME_OF] =
         {"time_of",
          "SELECT e.recorded_at FROM event e WHERE e.slice = $1::smallint AND e.position = $2::bigint"},
+    [SQL_CAMPAIGNS] = {"campaigns", "SELECT c.slice, c.id, c.version, c.definition FROM campaign c"
+                                    " WHERE (c.slice, c.id) > ($1::smallint, $2::text) AND c.status IN (1, 2)"
+                                    " ORDER BY c.slice, c.id LIMIT $3::bigint"},
     [SQL_COUNT_OF] = {"count_of",
                       "SELECT count(*) FILTER (WHERE e.type = 1), count(*) FILTER (WHERE e.type = 7),"
                       " count(*) FILTER (WHERE e.type = 6),"

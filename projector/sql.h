@@ -12,9 +12,11 @@ enum sql {
     SQL_READ,  /* events/event_log.h */
     SQL_LEASE, /* $1 lock key -> epoch of the lease, whether somebody holds the lock */
     SQL_AT,    /* events/event_log.h: how far the log went at an instant */
-    SQL_TIME_OF,  /* $1 slice, $2 position -> recorded_at, or no row */
-    SQL_COUNT_OF, /* $1 slice, $2 after, $3 up to, $4 time -> campaigns created, deleted, coupons issued,
-                     those after $4 */
+    SQL_TIME_OF,   /* $1 slice, $2 position -> recorded_at, or no row */
+    SQL_CAMPAIGNS, /* $1 slice, $2 after which id, $3 how many -> slice, id, version, definition of campaigns
+                      that are not over */
+    SQL_COUNT_OF,  /* $1 slice, $2 after, $3 up to, $4 time -> campaigns created, deleted, coupons issued,
+                      those after $4 */
     SQL_COUNT,
 };
 

@@ -234,6 +234,31 @@ static void a_look_at_the_past(void **state)
     assert_nothing_left_over();
 }
 
+/* By the command, and by whoever leads. */
+static void what_opens_soon_is_announced(void **state)
+{
+    (void)state;
+    char more[96], soon[96];
+    struct buf text, at;
+    buf_init(&text, OUTPUT_MAX);
+    buf_init(&at, 64);
+    time_format(&at, clock_wall_us() + 200 * (int64_t)US_PER_S);
+    snprintf(more, sizeof more, ",\"starts_at\":\"%s\"", at.data);
+    snprintf(soon, sizeof soon, "%s", api_campaign(&api, 10, more));
+    WAIT_UNTIL(models_current(&models), LONG_MS);
+    assert_int_equal(PROJECTOR_RUN(stack, &text, "prewarm"), 0);
+    assert_non_null(strstr(text.data, soon));
+    assert_null(strstr(text.data, campaign)); /* is open */
+    buf_clear(&text);
+    assert_int_equal(PROJECTOR_RUN(stack, &text, "prewarm", "--campaign", "unheard-of"), 1);
+    assert_non_null(strstr(text.data, "is not in the models"));
+    stack_service(stack, "projector", "stop");
+    stack_service(stack, "projector", "start"); /* looks at once */
+    WAIT_UNTIL(projector_metric(stack, "coupon_projector_prewarmed_total") >= 1, LONG_MS);
+    buf_deinit(&at);
+    buf_deinit(&text);
+}
+
 static void bad_command_lines_are_refused(void **state)
 {
     (void)state;
@@ -275,6 +300,7 @@ int main(void)
         cmocka_unit_test(redis_is_emptied_meanwhile),
         cmocka_unit_test(what_is_broken_is_made_anew),
         cmocka_unit_test(a_look_at_the_past),
+        cmocka_unit_test(what_opens_soon_is_announced),
         cmocka_unit_test(bad_command_lines_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

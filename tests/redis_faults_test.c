@@ -9,7 +9,6 @@
 
 #include "common/crypto.h"
 #include "events/keys.h"
-#include "tests/lib/http_client.h"
 #include "tests/lib/models.h"
 #include "tests/lib/projector.h"
 #include "tests/lib/wait.h"
@@ -55,20 +54,7 @@ static void redis_kill(void)
 
 static int64_t metric(const char *name)
 {
-    struct http_answer answer;
-    char projector[64];
-    int64_t value = -1;
-    snprintf(projector, sizeof projector, "http://127.0.0.1:%d", stack_port_base(stack) + 2);
-    struct http_client *client = http_client_create(projector);
-    struct http_call call = {.method = "GET", .path = "/metrics"};
-    if (http_client_call(client, &call, &answer) == HTTP_ANSWERED)
-        for (struct span rest = answer.body; rest.ptr && rest.len > 0;) {
-            struct span value_text = span_cut(&rest, '\n'), found = span_cut(&value_text, ' ');
-            if (span_is(found, name) && !parse_i64(value_text, INT64_MIN, INT64_MAX, &value))
-                value = -1;
-        }
-    http_client_destroy(client);
-    return value;
+    return projector_metric(stack, name);
 }
 
 /* Goes on issuing until the projector has met this class once more. */

@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "tests/lib/http_client.h"
+
 extern char **environ;
 
 static void set_environment(const struct stack *stack)
@@ -56,4 +58,22 @@ int projector_run(struct stack *stack, const char *const *arguments, struct buf 
         buf_append(ret, chunk, len);
     fclose(output);
     return WEXITSTATUS(status);
+}
+
+int64_t projector_metric(struct stack *stack, const char *name)
+{
+    struct http_answer answer;
+    char base[64];
+    int64_t value = -1;
+    snprintf(base, sizeof base, "http://127.0.0.1:%d", stack_port_base(stack) + 2);
+    struct http_client *client = http_client_create(base);
+    struct http_call call = {.method = "GET", .path = "/metrics"};
+    if (http_client_call(client, &call, &answer) == HTTP_ANSWERED)
+        for (struct span rest = answer.body; rest.ptr && rest.len > 0;) {
+            struct span value_text = span_cut(&rest, '\n'), found = span_cut(&value_text, ' ');
+            if (span_is(found, name) && !parse_i64(value_text, INT64_MIN, INT64_MAX, &value))
+                value = -1;
+        }
+    http_client_destroy(client);
+    return value;
 }
