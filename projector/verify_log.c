@@ -49,7 +49,7 @@ static void begin_pass(struct verify_log *log)
         verify_table_clear(tables[i]);
     log->position = log->recorded_at_us = 0;
     log->batch = (struct verify_batch){0};
-    log->batches_over = log->uncovered = log->chain_open = false;
+    log->batches_over = log->uncovered = log->chain_open = log->quota_done = false;
     log->totals->passes++;
 }
 
@@ -282,6 +282,31 @@ static void follow(struct verify_log *log, const struct event *event)
         verify_coupon_event(log, event);
 }
 
+/* Where the slice stood when the quotas were read. A pass that was split off later has nothing to add: its
+ * half was counted before. */
+static void count_open_stock(struct verify_log *log)
+{
+    int64_t stock = 0;
+    size_t at = 0;
+    log->quota_done = true;
+    if (log->part.told >= log->quota->heads[log->slice] && !log->whole)
+        return;
+    for (const struct verify_campaign *record; (record = verify_table_next(&log->campaigns, &at));)
+        if (record->campaign.state == CAMPAIGN_ACTIVE || record->campaign.state == CAMPAIGN_PAUSED)
+            stock += record->campaign.definition.quantity;
+    verify_quota_open(log->quota, stock);
+}
+
+static void count_quota(struct verify_log *log, const struct event *event)
+{
+    if (!log->quota)
+        return;
+    if (!log->quota_done && event->position > log->quota->heads[log->slice])
+        count_open_stock(log);
+    if (log->whole && event->type == EVENT_CampaignCreated)
+        verify_quota_created(log->quota, event);
+}
+
 void verify_log_event(struct verify_log *log, const struct event *event, enum codec_status status,
                       int64_t nth)
 {
@@ -297,8 +322,10 @@ void verify_log_event(struct verify_log *log, const struct event *event, enum co
     }
     log->position = event->position;
     log->recorded_at_us = event->recorded_at_us;
-    if (readable && event->campaign_id.len > 0)
-        follow(log, event);
+    if (!readable || event->campaign_id.len == 0)
+        return;
+    count_quota(log, event);
+    follow(log, event);
 }
 
 /* --- the end --- */
@@ -322,6 +349,8 @@ void verify_log_end(struct verify_log *log, const struct verify_head *head)
     size_t at = 0;
     for (struct verify_campaign *record; (record = verify_table_next(&log->campaigns, &at));)
         verify_campaign_end_run(record);
+    if (log->quota && !log->quota_done)
+        count_open_stock(log);
     if (!log->whole)
         return;
     end_batch(log);

@@ -12,6 +12,7 @@
 
 #include "events/coupon.h"
 #include "events/event_log.h"
+#include "projector/verify_quota.h"
 #include "projector/verify_report.h"
 #include "projector/verify_table.h"
 
@@ -85,6 +86,8 @@ enum { CONTROL_SETTING = 1, CONTROL_ISSUER = 2 }; /* column kind of table contro
 struct verify_log {
     struct verify_report *report; /* borrowed */
     struct verify_totals *totals; /* borrowed */
+    struct verify_quota *quota;   /* borrowed; NULL: not counted */
+    bool quota_done;              /* the pass is past the head that the quotas are of */
     int16_t slice;
     bool whole; /* the first pass of the slice, in which the rules about every event are checked */
     struct verify_memory memory;
@@ -99,7 +102,8 @@ struct verify_log {
     struct buf scratch;
 };
 
-/* `memory` in bytes bounds what is remembered at one time; at least 16 MiB. */
+/* `memory` in bytes bounds what is remembered at one time; at least 1 MiB. `log->quota` may be set before
+ * the first slice. */
 void verify_log_init(struct verify_log *log, struct verify_report *report, struct verify_totals *totals,
                      size_t memory);
 void verify_log_deinit(struct verify_log *log);
