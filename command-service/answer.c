@@ -3,6 +3,8 @@
  * what never got that far. */
 #include "command-service/answer.h"
 
+#include "command-service/gather.h"
+#include "command-service/requests.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "events/problems.h"
@@ -17,16 +19,85 @@ static void log_traced(const struct command *command, const char *outcome)
     buf_init(&trace, 2 * TRACE_BYTES);
     hex_encode(&trace, command->trace.ptr, command->trace.len);
     log_info("COMMAND", "trace %.32s span %.16s request %s: %s %s", trace.data, trace.data + 32,
-             http_request_id(command->request), command_name(command->kind), outcome);
+             command->request ? http_request_id(command->request) : "-", command_name(command->kind),
+             outcome);
     buf_deinit(&trace);
+}
+
+/* --- accepted requests --- */
+
+static void finish_accepted(struct command *command, const struct request_outcome *outcome)
+{
+    requests_finish(command->accepted_in, command->id.key_hash, outcome);
+    command->accepted_in = NULL;
+}
+
+static void finish_with_problem(struct command *command, const struct problem_detail *detail)
+{
+    struct buf body;
+    buf_init(&body, REQUEST_OUTCOME_MAX);
+    problem_write(&body, detail);
+    bool unknown = detail->problem == &problem_outcome_unknown;
+    finish_accepted(command, &(struct request_outcome){.state = unknown ? REQUEST_UNKNOWN : REQUEST_DONE,
+                                                       .http_status = detail->problem->status,
+                                                       .answer = buf_span(&body)});
+    buf_deinit(&body);
+}
+
+static void finish_with_verdict(struct command *command, const struct verdict *verdict,
+                                const uint8_t *code_key)
+{
+    struct buf body;
+    buf_init(&body, REQUEST_OUTCOME_MAX);
+    answer_render(&body, command, verdict, code_key);
+    finish_accepted(command, &(struct request_outcome){.state = REQUEST_DONE,
+                                                       .http_status = verdict->status,
+                                                       .answer = buf_span(&body)});
+    buf_deinit(&body);
+}
+
+/* "/v1/requests/" and the key as one segment of a path. */
+void answer_accepted(struct http_request *request, struct span idempotency_key)
+{
+    struct buf location;
+    buf_init(&location, 32 + 3 * IDEMPOTENCY_KEY_MAX);
+    buf_append_text(&location, "/v1/requests/");
+    for (size_t i = 0; i < idempotency_key.len; i++) {
+        char c = idempotency_key.ptr[i];
+        bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
+                     c == '_' || c == '.' || c == '~';
+        if (plain)
+            buf_append_char(&location, c);
+        else
+            buf_printf(&location, "%%%02X", (unsigned char)c);
+    }
+    http_add_header(request, "Location", buf_span(&location));
+    http_add_header(request, "Preference-Applied", SPAN("respond-async"));
+    buf_deinit(&location);
+    request_outcome_write(http_reply_body(request), &(struct request_outcome){.state = REQUEST_PENDING});
+    http_reply(request, 202);
+}
+
+/* --- answers --- */
+
+static void tell_problem(struct command *command, const struct problem_detail *detail)
+{
+    struct http_request *request = command->request;
+    struct gather *gather = command->gather;
+    log_traced(command, detail->problem->code);
+    command->request = NULL;
+    command->gather = NULL;
+    if (command->accepted_in)
+        finish_with_problem(command, detail);
+    else if (gather)
+        gather_problem(gather, detail->problem, detail->retry_after_ms);
+    else if (request)
+        http_problem(request, detail);
 }
 
 void answer_problem(struct command *command, const struct problem *problem, int64_t retry_after_ms)
 {
-    struct http_request *request = command->request;
-    log_traced(command, problem->code);
-    command->request = NULL;
-    http_problem(request, &(struct problem_detail){.problem = problem, .retry_after_ms = retry_after_ms});
+    tell_problem(command, &(struct problem_detail){.problem = problem, .retry_after_ms = retry_after_ms});
 }
 
 static void add_token(struct http_request *request, struct position at)
@@ -79,32 +150,48 @@ static void write_results(struct buf *out, const struct issue_result *results, s
     json_close(out, '}');
 }
 
-void answer_verdict(struct command *command, const struct verdict *verdict,
-                    const uint8_t code_key[CRYPTO_KEY_BYTES])
+void answer_render(struct buf *out, const struct command *command, const struct verdict *verdict,
+                   const uint8_t code_key[CRYPTO_KEY_BYTES])
 {
-    struct http_request *request = command->request;
-    struct buf *body = http_reply_body(request);
-    log_traced(command, verdict->refusal    ? verdict->refusal->code
-                        : verdict->replayed ? "replayed"
-                                            : "accepted");
-    command->request = NULL;
-    if (verdict->refusal) {
-        http_problem(request,
-                     &(struct problem_detail){.problem = verdict->refusal, .extension = verdict->held_ids});
-        return;
-    }
+    CHECK(!verdict->refusal);
+    if (verdict->results)
+        write_results(out, verdict->results, command->users_count, code_key);
+    else if (verdict->body.ptr)
+        buf_append_span(out, verdict->body);
+    else
+        coupon_write_json(out, NULL, &verdict->coupon, code_key,
+                          0); /* 0: as it was then, so a retry gets the same bytes whenever it comes (I4) */
+}
+
+static void reply(struct http_request *request, const struct command *command, const struct verdict *verdict,
+                  const uint8_t *code_key)
+{
     add_token(request, verdict->token);
     if (verdict->replayed)
         http_add_header(request, "Idempotency-Replayed", SPAN("true"));
     if (command->kind == COMMAND_CREATE)
         add_location(request, command->campaign_id);
-    if (verdict->results)
-        write_results(body, verdict->results, command->users_count, code_key);
-    else if (verdict->body.ptr)
-        buf_append_span(body, verdict->body);
-    else
-        coupon_write_json(body, NULL, &verdict->coupon, code_key,
-                          0); /* 0: as it was when issued, so a retry gets the
-                                 same bytes whenever it comes (I4) */
+    answer_render(http_reply_body(request), command, verdict, code_key);
     http_reply(request, verdict->status);
+}
+
+void answer_verdict(struct command *command, const struct verdict *verdict,
+                    const uint8_t code_key[CRYPTO_KEY_BYTES])
+{
+    struct http_request *request = command->request;
+    struct gather *gather = command->gather;
+    if (verdict->refusal && !gather) {
+        tell_problem(command,
+                     &(struct problem_detail){.problem = verdict->refusal, .extension = verdict->held_ids});
+        return;
+    }
+    log_traced(command, verdict->replayed ? "replayed" : "accepted");
+    command->request = NULL;
+    command->gather = NULL;
+    if (command->accepted_in)
+        finish_with_verdict(command, verdict, code_key);
+    else if (gather)
+        gather_verdict(gather, command, verdict);
+    else if (request)
+        reply(request, command, verdict, code_key);
 }

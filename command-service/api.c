@@ -1,138 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Routes of the write API: parse, validate, name the request, queue. */
-#include "command-service/api.h"
+/* Routes of the write API: parse, validate, submit. Coupons have a file of their own, api_coupon.c. */
+#include "command-service/api_internal.h"
 
 #include "command-service/answer.h"
 #include "command-service/api_campaign.h"
-#include "common/clock.h"
 #include "events/problems.h"
 
-enum {
-    IDEMPOTENCY_KEY_MAX = 255,
-    BATCH_BODY_MAX = 1024 * 1024,
-    HASHED_TEXT_MAX = 64 * 1024 + ISSUE_MANY_MAX * (USER_ID_MAX + 1),
-};
+enum { BATCH_BODY_MAX = 1024 * 1024 };
 
-/* --- naming the request (I4) --- */
+/* --- parsing --- */
 
-/* A visible-ASCII key, with or without the quotes that draft-ietf-httpapi-idempotency-key-header writes. */
-static bool idempotency_key_read(struct span *key)
-{
-    if (key->len >= 2 && key->ptr[0] == '"' && key->ptr[key->len - 1] == '"')
-        *key = (struct span){key->ptr + 1, key->len - 2};
-    if (key->len < 1 || key->len > IDEMPOTENCY_KEY_MAX)
-        return false;
-    for (size_t i = 0; i < key->len; i++)
-        if (key->ptr[i] < 0x21 || key->ptr[i] > 0x7E)
-            return false;
-    return true;
-}
-
-/* Hash of texts, each followed by a NUL that none of them contains. */
-static void hash_texts(struct span first, struct span second, uint8_t *ret, size_t ret_len)
-{
-    struct buf text;
-    buf_init(&text, HASHED_TEXT_MAX);
-    buf_append_span(&text, first);
-    buf_append_char(&text, '\0');
-    buf_append_span(&text, second);
-    CHECK(!text.overflow);
-    crypto_hash(NULL, buf_span(&text), ret, ret_len);
-    buf_deinit(&text);
-}
-
-/* What the payload means, not how it was spelled: a retry with other white space is the same request. */
-static void fingerprint(struct command *command)
-{
-    struct buf payload;
-    buf_init(&payload, HASHED_TEXT_MAX);
-    buf_append_i64(&payload, command->kind);
-    buf_append_char(&payload, ' ');
-    buf_append_i64(&payload, command->quantity);
-    buf_append_char(&payload, ' ');
-    buf_append_span(&payload, command->user_id);
-    for (size_t i = 0; i < command->users_count; i++) {
-        buf_append_char(&payload, '\0'); /* user ids have none */
-        buf_append_span(&payload, command->user_ids[i]);
-    }
-    if (command->kind == COMMAND_CREATE) {
-        struct event event = {.type = EVENT_CampaignCreated, .campaign_created = command->definition};
-        buf_append_span(&payload, command->campaign_id);
-        buf_append_char(&payload, ' ');
-        event_encode(&event, &payload);
-    }
-    CHECK(!payload.overflow);
-    crypto_hash(NULL, buf_span(&payload), command->fingerprint, sizeof command->fingerprint);
-    buf_deinit(&payload);
-}
-
-/* A campaign without an id gets one that is a function of the request, so that a retry means the same
- * campaign. Its idempotency row lives in a slice of the key's, because the id in the payload may differ
- * between two requests with the same key and both must find the one row. */
-static void name_request(struct command *command, struct span idempotency_key)
-{
-    struct span actor = command->actor;
-    struct span target = command->kind == COMMAND_CREATE ? SPAN("") : command->campaign_id;
-    hash_texts(actor, idempotency_key, command->id.key_hash, sizeof command->id.key_hash);
-    hash_texts(span_of(command_name(command->kind)), target, command->id.operation,
-               sizeof command->id.operation);
-    fingerprint(command);
-    if (!command->campaign_id.ptr) {
-        struct buf id;
-        buf_init(&id, CAMPAIGN_ID_MAX);
-        campaign_id_generate(&id, actor, idempotency_key);
-        memcpy(command->campaign_id_text, id.data, id.len);
-        command->campaign_id = (struct span){command->campaign_id_text, id.len};
-        buf_deinit(&id);
-    }
-    command->slice = slice_of(command->campaign_id);
-    command->request_slice =
-        command->kind == COMMAND_CREATE ? command->id.key_hash[0] & (SLICE_COUNT - 1) : command->slice;
-}
-
-/* --- queueing --- */
-
-static void refuse_offer(struct command *command, enum inbox_verdict verdict, int64_t wait_ms)
-{
-    static const struct problem *const problems[] = {
-        [INBOX_IN_FLIGHT] = &problem_in_flight,  [INBOX_REUSED] = &problem_idempotency_key_reused,
-        [INBOX_FULL] = &problem_overloaded,      [INBOX_UNAVAILABLE] = &problem_store_unavailable,
-        [INBOX_CLOSED] = &problem_shutting_down,
-    };
-    /* Spread over the predicted drain, so that those refused now do not come back all at once. */
-    int64_t spread_ms = wait_ms > 1000 ? wait_ms : 1000;
-    int64_t retry_after_ms = 500 + crypto_random_below((uint32_t)(spread_ms < 30000 ? spread_ms : 30000));
-    bool retryable = problems[verdict]->retryable;
-    answer_problem(command, problems[verdict], retryable ? retry_after_ms : 0);
-    command_destroy(command);
-}
-
-/* Names the command, stamps it and hands it to its committer. Consumes the command. */
-static void submit(struct api *api, struct command *command)
-{
-    struct http_request *request = command->request;
-    struct span key = http_header(request, "Idempotency-Key");
-    int64_t wait_ms;
-    bool twice = http_header_nth(request, "Idempotency-Key", 1).ptr != NULL;
-    if (!key.ptr || twice || !idempotency_key_read(&key)) {
-        answer_problem(command, key.ptr ? &problem_idempotency_key_invalid : &problem_idempotency_key_missing,
-                       0);
-        command_destroy(command);
-        return;
-    }
-    command->actor = span_of(http_key(request)->name);
-    if (http_trace(request, command->trace_bytes))
-        command->trace = (struct span){(const char *)command->trace_bytes, TRACE_BYTES};
-    command->deadline_us = http_received_us(request) + api->request_deadline_ms * US_PER_MS;
-    name_request(command, key);
-    http_defer(request); /* before the committer can see it */
-    enum inbox_verdict verdict =
-        inbox_offer(committers_inbox(api->committers, command->slice), command, &wait_ms);
-    if (verdict != INBOX_TAKEN)
-        refuse_offer(command, verdict, wait_ms);
-}
-
-static void refuse_body(struct command *command, const struct json_fault *fault)
+void api_refuse(struct command *command, const struct json_fault *fault)
 {
     struct http_request *request = command->request;
     command->request = NULL;
@@ -140,15 +18,21 @@ static void refuse_body(struct command *command, const struct json_fault *fault)
     command_destroy(command);
 }
 
-/* Parses the body into command->doc; an empty body counts as {} where `empty` allows it. */
-enum empty_body { EMPTY_IS_OBJECT, EMPTY_IS_MALFORMED };
-static bool parse_body(struct command *command, enum empty_body empty, struct json_fault *fault)
+bool api_parse(struct command *command, enum empty_body empty, struct json_fault *fault)
 {
     struct span body = http_body(command->request);
     if (body.len == 0 && empty == EMPTY_IS_OBJECT)
         body = SPAN("{}");
     command->doc = json_parse(body, fault);
     return command->doc != NULL;
+}
+
+bool api_read(struct command *command, const struct json_field *fields, size_t count, enum empty_body empty,
+              struct json_fault *fault)
+{
+    struct json_object_reader reader = {fields, count, ""};
+    return api_parse(command, empty, fault) &&
+           json_read_object(json_root(command->doc), &reader, command, fault);
 }
 
 /* The campaign in the path. */
@@ -166,23 +50,21 @@ static void post_campaign(struct http_request *request, void *context)
 {
     struct command *command = command_create(COMMAND_CREATE, request);
     struct json_fault fault;
-    if (parse_body(command, EMPTY_IS_MALFORMED, &fault) &&
+    if (api_parse(command, EMPTY_IS_MALFORMED, &fault) &&
         campaign_body_read(command, json_root(command->doc), &fault))
-        submit(context, command);
+        submit(context, command, KEY_REQUIRED);
     else
-        refuse_body(command, &fault);
+        api_refuse(command, &fault);
 }
 
 static void post_state(struct http_request *request, struct api *api, enum command_kind kind)
 {
     struct command *command = command_create(kind, request);
-    struct json_object_reader nothing = {.fields = NULL, .count = 0, .at = ""};
     struct json_fault fault;
-    if (path_campaign(command, &fault) && parse_body(command, EMPTY_IS_OBJECT, &fault) &&
-        json_read_object(json_root(command->doc), &nothing, command, &fault))
-        submit(api, command);
+    if (path_campaign(command, &fault) && api_read(command, NULL, 0, EMPTY_IS_OBJECT, &fault))
+        submit(api, command, KEY_REQUIRED);
     else
-        refuse_body(command, &fault);
+        api_refuse(command, &fault);
 }
 
 static void post_pause(struct http_request *request, void *context)
@@ -205,24 +87,17 @@ static void post_release(struct http_request *request, void *context)
     static const struct json_field fields[] = {
         {"quantity", JSON_INTEGER, JSON_REQUIRED, offsetof(struct command, quantity), 1, QUANTITY_MAX},
     };
-    struct json_object_reader reader = {fields, COUNT_OF(fields), ""};
     struct command *command = command_create(COMMAND_RELEASE, request);
     struct json_fault fault;
-    if (path_campaign(command, &fault) && parse_body(command, EMPTY_IS_MALFORMED, &fault) &&
-        json_read_object(json_root(command->doc), &reader, command, &fault))
-        submit(context, command);
+    if (path_campaign(command, &fault) &&
+        api_read(command, fields, COUNT_OF(fields), EMPTY_IS_MALFORMED, &fault))
+        submit(context, command, KEY_REQUIRED);
     else
-        refuse_body(command, &fault);
+        api_refuse(command, &fault);
 }
 
-static bool read_user(struct command *command, struct json_fault *fault)
+bool api_check_user(const struct command *command, struct json_fault *fault)
 {
-    static const struct json_field fields[] = {
-        {"user_id", JSON_STRING, JSON_REQUIRED, offsetof(struct command, user_id), 0, HTTP_BODY_DEFAULT_MAX},
-    };
-    struct json_object_reader reader = {fields, COUNT_OF(fields), ""};
-    if (!json_read_object(json_root(command->doc), &reader, command, fault))
-        return false;
     if (user_id_valid(command->user_id))
         return true;
     return json_fail(fault, &problem_invalid_user_id, "user_id",
@@ -231,13 +106,17 @@ static bool read_user(struct command *command, struct json_fault *fault)
 
 static void post_coupon(struct http_request *request, void *context)
 {
+    static const struct json_field fields[] = {
+        {"user_id", JSON_STRING, JSON_REQUIRED, offsetof(struct command, user_id), 0, HTTP_BODY_DEFAULT_MAX},
+    };
     struct command *command = command_create(COMMAND_ISSUE, request);
     struct json_fault fault;
-    if (path_campaign(command, &fault) && parse_body(command, EMPTY_IS_MALFORMED, &fault) &&
-        read_user(command, &fault))
-        submit(context, command);
+    if (path_campaign(command, &fault) &&
+        api_read(command, fields, COUNT_OF(fields), EMPTY_IS_MALFORMED, &fault) &&
+        api_check_user(command, &fault))
+        submit(context, command, KEY_REQUIRED);
     else
-        refuse_body(command, &fault);
+        api_refuse(command, &fault);
 }
 
 static bool read_users(struct command *command, struct json_fault *fault)
@@ -268,11 +147,54 @@ static void post_coupons(struct http_request *request, void *context)
 {
     struct command *command = command_create(COMMAND_ISSUE_MANY, request);
     struct json_fault fault;
-    if (path_campaign(command, &fault) && parse_body(command, EMPTY_IS_MALFORMED, &fault) &&
+    if (path_campaign(command, &fault) && api_parse(command, EMPTY_IS_MALFORMED, &fault) &&
         read_users(command, &fault))
-        submit(context, command);
+        submit(context, command, KEY_REQUIRED);
     else
-        refuse_body(command, &fault);
+        api_refuse(command, &fault);
+}
+
+static void delete_campaign(struct http_request *request, void *context)
+{
+    struct command *command = command_create(COMMAND_DELETE, request);
+    struct json_fault fault;
+    if (path_campaign(command, &fault) && api_read(command, NULL, 0, EMPTY_IS_OBJECT, &fault))
+        submit(context, command, KEY_OPTIONAL);
+    else
+        api_refuse(command, &fault);
+}
+
+/* What would void everything is more likely a mistake than meant. */
+static bool check_filter(const struct void_filter *filter, struct json_fault *fault)
+{
+    if (filter->dry_run || filter->created_by.ptr || filter->created_before_us || filter->created_after_us)
+        return true;
+    return json_fail(fault, &problem_missing_field, "created_by",
+                     "give created_by, created_before or created_after, or dry_run");
+}
+
+static void post_void(struct http_request *request, void *context)
+{
+#define AT(member) offsetof(struct command, filter.member)
+    static const struct json_field fields[] = {
+        {"created_by", JSON_STRING, JSON_OPTIONAL, AT(created_by), 1, EVENT_TEXT_MAX},
+        {"created_before", JSON_TIME, JSON_OPTIONAL, AT(created_before_us), 0, 0},
+        {"created_after", JSON_TIME, JSON_OPTIONAL, AT(created_after_us), 0, 0},
+        {"dry_run", JSON_BOOLEAN, JSON_OPTIONAL, AT(dry_run), 0, 0},
+    };
+#undef AT
+    struct command *command = command_create(COMMAND_VOID, request);
+    struct json_fault fault;
+    if (api_read(command, fields, COUNT_OF(fields), EMPTY_IS_OBJECT, &fault) &&
+        check_filter(&command->filter, &fault))
+        submit_to_all(context, command);
+    else
+        api_refuse(command, &fault);
+}
+
+static void get_request(struct http_request *request, void *context)
+{
+    submit_lookup(context, request, http_param(request, 0));
 }
 
 const struct http_route api_routes[] = {
@@ -281,7 +203,15 @@ const struct http_route api_routes[] = {
     {HTTP_POST, "/v1/campaigns/{id}/resume", AUTH_ADMIN, 0, post_resume},
     {HTTP_POST, "/v1/campaigns/{id}/close", AUTH_ADMIN, 0, post_close},
     {HTTP_POST, "/v1/campaigns/{id}/release", AUTH_ADMIN, 0, post_release},
+    {HTTP_POST, "/v1/campaigns/void", AUTH_ADMIN, 0, post_void},
+    {HTTP_DELETE, "/v1/campaigns/{id}", AUTH_ADMIN, 0, delete_campaign},
     {HTTP_POST, "/v1/campaigns/{id}/coupons", AUTH_ISSUE | AUTH_ADMIN, 0, post_coupon},
     {HTTP_POST, "/v1/campaigns/{id}/coupons/batch", AUTH_ISSUE | AUTH_ADMIN, BATCH_BODY_MAX, post_coupons},
+    {HTTP_POST, "/v1/coupons/{id}/reserve", AUTH_REDEEM | AUTH_ADMIN, 0, api_post_reserve},
+    {HTTP_POST, "/v1/coupons/{id}/redeem", AUTH_REDEEM | AUTH_ADMIN, 0, api_post_redeem},
+    {HTTP_POST, "/v1/coupons/{id}/release", AUTH_REDEEM | AUTH_ADMIN, 0, api_post_free},
+    {HTTP_POST, "/v1/coupons/{id}/restore", AUTH_REDEEM | AUTH_ADMIN, 0, api_post_restore},
+    {HTTP_POST, "/v1/coupons/{id}/revoke", AUTH_ADMIN, 0, api_post_revoke},
+    {HTTP_GET, "/v1/requests/{key}", AUTH_ISSUE | AUTH_REDEEM | AUTH_ADMIN, 0, get_request},
 };
 const size_t api_routes_count = COUNT_OF(api_routes);

@@ -254,7 +254,7 @@ static void replays_a_coupon(void **state)
     struct request_record *record = record_for(0);
     record->status = 201;
     record->position = 17;
-    record->issued = (struct event){.slice = batch->slice,
+    record->effect = (struct event){.slice = batch->slice,
                                     .position = 17,
                                     .type = EVENT_CouponIssued,
                                     .campaign_id = SPAN("spring"),

@@ -29,7 +29,7 @@ static inline void find_names(void)
 static inline int setup(void **state)
 {
     (void)state;
-    batch = batch_create();
+    batch = batch_create(&(struct creation_limits){1000, 1000, 1000000});
     first = last = NULL;
     requests = 0;
     return 0;
@@ -55,6 +55,7 @@ static inline struct command *ask(enum command_kind kind, size_t name)
     command->campaign_id = span_of(names[name]);
     command->slice = command->request_slice = slice_of(command->campaign_id);
     command->actor = SPAN("admin");
+    command->keyed = true;
     requests++;
     memcpy(command->id.key_hash, &requests, sizeof requests);
     *(last ? &last->next : &first) = command;

@@ -5,16 +5,30 @@
 enum { COMMAND_ARENA_MAX = 64 * 1024 + ISSUE_MANY_MAX * sizeof(struct span) };
 _Static_assert(sizeof(struct request_id) == REQUEST_KEY_BYTES + 8, "compared as bytes, so no padding");
 
-static const char *const kind_names[] = {
-    [COMMAND_CREATE] = "create",         [COMMAND_PAUSE] = "pause",     [COMMAND_RESUME] = "resume",
-    [COMMAND_CLOSE] = "close",           [COMMAND_RELEASE] = "release", [COMMAND_ISSUE] = "issue",
-    [COMMAND_ISSUE_MANY] = "issue many",
+static const struct {
+    const char *name;
+    enum command_subject subject;
+} kinds[COMMAND_KINDS] = {
+#define COMMAND_ROW(KIND, name, subject) [COMMAND_##KIND] = {name, SUBJECT_##subject},
+    COMMANDS(COMMAND_ROW)
+#undef COMMAND_ROW
 };
 
 const char *command_name(enum command_kind kind)
 {
-    CHECK(kind < COUNT_OF(kind_names));
-    return kind_names[kind];
+    CHECK(kind < COMMAND_KINDS);
+    return kinds[kind].name;
+}
+
+enum command_subject command_subject(enum command_kind kind)
+{
+    CHECK(kind < COMMAND_KINDS);
+    return kinds[kind].subject;
+}
+
+bool command_is_solo(enum command_kind kind)
+{
+    return command_subject(kind) == SUBJECT_HOLDERS || command_subject(kind) == SUBJECT_SLICE;
 }
 
 struct command *command_create(enum command_kind kind, struct http_request *request)
@@ -30,7 +44,7 @@ void command_destroy(struct command *command)
 {
     if (!command)
         return;
-    CHECK(!command->request);
+    CHECK(!command->request && !command->gather && !command->accepted_in);
     json_destroy(command->doc);
     arena_deinit(&command->arena);
     mem_free(command);

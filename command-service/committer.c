@@ -24,6 +24,7 @@ enum {
     CONNECT_MS = 500,
     IDLE_WAIT_MS = 200,
     IDLE_CHECK_MS = 1000,
+    SWEEP_MS = 200, /* how late what is due by itself may be noted; decisions go by the instant anyway */
     NAP_MS = 10,
     BUSY_NAP_MAX_MS = 20,
     BACKOFF_MIN_MS = 20,
@@ -40,6 +41,9 @@ struct committer {
     struct committers *all;
     bool counted; /* in all->connected */
     unsigned failed_connects;
+    int16_t slices[SLICE_COUNT]; /* its share */
+    size_t slices_count;
+    int64_t sweep_us;  /* when to look next for what is due by itself */
     int64_t heard_us;  /* when the connection was last used */
     size_t one_by_one; /* > 0: so many commands are committed alone, to find the one the store refuses */
 };
@@ -54,7 +58,7 @@ struct committers {
 };
 
 static struct {
-    struct metric *batch_size, *commit_seconds, *issued, *accepted, *refused, *replayed,
+    struct metric *batch_size, *commit_seconds, *issued, *accepted, *refused, *replayed, *swept,
         *store_errors[STORE_BROKEN + 1];
 } metrics;
 
@@ -72,6 +76,8 @@ static void metrics_setup(void)
     metrics.accepted = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"accepted\"");
     metrics.refused = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"refused\"");
     metrics.replayed = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"replayed\"");
+    metrics.swept =
+        metric_counter("coupon_swept_total", "Tranches, ends and reservations noted by the sweep", NULL);
     for (size_t i = STORE_LOST; i <= STORE_BROKEN; i++)
         metrics.store_errors[i] =
             metric_counter("coupon_store_errors_total", "Failed transactions by class", classes[i]);
@@ -192,6 +198,8 @@ static void hint_readers(const struct committer *self, const struct batch *batch
 
 static void count_verdict(const struct command *command, const struct verdict *verdict)
 {
+    if (command->kind >= COMMAND_LOOKUP) /* nobody's commands */
+        return;
     if (verdict->refusal)
         metric_add(metrics.refused, 1);
     else if (verdict->replayed)
@@ -248,6 +256,8 @@ static enum store_status run_batch(struct committer *self, struct command *list)
         metric_observe(metrics.batch_size, batch->count);
         metric_observe_us(metrics.commit_seconds, duration_us);
         inbox_note_batch(self->inbox, duration_us);
+        if (list->kind == COMMAND_TEND || list->kind == COMMAND_LAPSE)
+            metric_add(metrics.swept, batch->events_count);
         hint_readers(self, batch);
         answer_all(self);
     }
@@ -297,6 +307,68 @@ static void look_after_idle_connection(struct committer *self)
                  store_error(self->store));
 }
 
+/* --- the sweep: what is due by itself --- */
+
+static struct command *sweep_command(const struct due *due)
+{
+    struct command *command = command_create(due->campaign_id_len ? COMMAND_TEND : COMMAND_LAPSE, NULL);
+    command->slice = command->request_slice = due->slice;
+    command->deadline_us = clock_deadline_us(EXCHANGE_MS);
+    command->actor = SPAN("");
+    command->coupon_at = (struct position){due->slice, due->position};
+    memcpy(command->campaign_id_text, due->campaign_id, due->campaign_id_len);
+    command->campaign_id = (struct span){command->campaign_id_text, due->campaign_id_len};
+    return command;
+}
+
+static void drop(struct command *list)
+{
+    while (list) {
+        struct command *command = list;
+        list = command->next;
+        command_destroy(command);
+    }
+}
+
+/* One transaction for what is due in one slice. What fails is found again by the next sweep, of this or
+ * another process: nothing is owed to anybody. */
+static void sweep_slice(struct committer *self, int16_t slice, const struct due *due, size_t due_count)
+{
+    struct command *list = NULL, **end = &list;
+    for (size_t i = 0; i < due_count; i++) {
+        if (due[i].slice != slice)
+            continue;
+        *end = sweep_command(&due[i]);
+        end = &(*end)->next;
+    }
+    if (!list)
+        return;
+    enum store_status status = run_batch(self, list);
+    if (status == STORE_OK)
+        return;
+    metric_add(metrics.store_errors[status], 1);
+    log_warn("SWEEP-ERROR", "what was due could not be noted (class %d): %s", (int)status,
+             store_error(self->store));
+    drop(list);
+}
+
+static void sweep(struct committer *self)
+{
+    struct due due[DUE_MAX];
+    size_t count;
+    if (clock_mono_us() < self->sweep_us)
+        return;
+    self->sweep_us = clock_deadline_us(SWEEP_MS / 2 + crypto_random_below(SWEEP_MS));
+    self->heard_us = clock_mono_us();
+    if (store_find_due(self->store, self->slices, self->slices_count, clock_deadline_us(CONNECT_MS), due,
+                       &count) != STORE_OK) {
+        log_warn("SWEEP-LOOK", "cannot look for what is due: %s", store_error(self->store));
+        return;
+    }
+    for (size_t i = 0; count > 0 && i < self->slices_count && store_connected(self->store); i++)
+        sweep_slice(self, self->slices[i], due, count);
+}
+
 static void turn(struct committer *self)
 {
     size_t count_max = self->one_by_one > 0 ? 1 : self->options->batch_max;
@@ -320,6 +392,8 @@ static void *committer_main(void *context)
     while (!inbox_finished(self->inbox)) {
         fail_expired(self, 0);
         if (connected(self))
+            sweep(self);
+        if (store_connected(self->store))
             turn(self);
     }
     return NULL;
@@ -340,7 +414,9 @@ struct committers *committers_start(const struct committer_options *options)
         self->options = &committers->options;
         self->inbox = inbox_create(options->queue_max, options->batch_max);
         self->store = store_create(options->database_url);
-        self->batch = batch_create();
+        self->batch = batch_create(&options->limits);
+        for (int16_t slice = (int16_t)i; slice < SLICE_COUNT; slice = (int16_t)(slice + (int)options->count))
+            self->slices[self->slices_count++] = slice;
         self->all = committers;
         CHECK(pthread_create(&self->thread, NULL, committer_main, self) == 0);
     }
@@ -350,6 +426,11 @@ struct committers *committers_start(const struct committer_options *options)
 struct inbox *committers_inbox(struct committers *committers, int16_t slice)
 {
     return committers->list[(size_t)slice % committers->options.count].inbox;
+}
+
+const uint8_t *committers_code_key(const struct committers *committers)
+{
+    return committers->options.code_key;
 }
 
 void committers_stop(struct committers *committers)

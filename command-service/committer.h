@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "command-service/batch.h"
 #include "command-service/inbox.h"
 #include "common/bus.h"
 #include "common/crypto.h"
@@ -18,11 +19,14 @@ struct committer_options {
     size_t count;              /* 1..SLICE_COUNT */
     size_t batch_max;          /* 1..BATCH_MAX */
     size_t queue_max;          /* per slice */
+    struct creation_limits limits;
 };
 
 struct committers *committers_start(const struct committer_options *options);
 /* The inbox that commands of a slice go to. */
 struct inbox *committers_inbox(struct committers *committers, int16_t slice);
+/* What coupon codes are derived with; valid until committers_destroy. */
+const uint8_t *committers_code_key(const struct committers *committers);
 /* Closes the inboxes, finishes what is queued (bounded by the commands' own deadlines), joins the threads.
  * From here on the inboxes refuse what is offered. */
 void committers_stop(struct committers *committers);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rules of issuing. */
+/* The rules of campaigns and of issuing. */
 #include "command-service/decide.h"
 
 #include "common/clock.h"
@@ -17,7 +17,8 @@ static int64_t plan_still_to_come(const struct campaign *campaign)
 static bool has_ended(const struct campaign *campaign, int64_t now_us)
 {
     const struct campaign_created *is = &campaign->definition;
-    return campaign->state == CAMPAIGN_CLOSED || (is->ends_at_us && now_us >= is->ends_at_us);
+    bool open = campaign->state == CAMPAIGN_ACTIVE || campaign->state == CAMPAIGN_PAUSED;
+    return !open || (is->ends_at_us && now_us >= is->ends_at_us);
 }
 
 /* A coupon issued now would not be valid for a moment. */
@@ -34,7 +35,7 @@ static int64_t expiry(const struct campaign_created *is, int64_t now_us)
     return is->coupon_valid_days ? now_us + is->coupon_valid_days * US_PER_DAY : 0;
 }
 
-static void accept(struct decision *ret, enum event_type type, const struct command *command)
+void decision_accept(struct decision *ret, enum event_type type, const struct command *command)
 {
     ret->has_event = true;
     ret->event = (struct event){
@@ -45,8 +46,8 @@ static void accept(struct decision *ret, enum event_type type, const struct comm
     };
 }
 
-static const struct problem *refuse_issue(const struct campaign *campaign, const struct holding *held,
-                                          int64_t now_us)
+const struct problem *decide_issue_refusal(const struct campaign *campaign, const struct holding *held,
+                                           int64_t now_us)
 {
     if (has_ended(campaign, now_us) || born_expired(campaign, now_us))
         return &problem_ended;
@@ -61,13 +62,15 @@ static const struct problem *refuse_issue(const struct campaign *campaign, const
     return NULL;
 }
 
-static void decide_issue(const struct command *command, const struct campaign *campaign,
-                         const struct holding *held, int64_t now_us, struct decision *ret)
+static void decide_issue(const struct command *command, const struct subject *subject, int64_t now_us,
+                         struct decision *ret)
 {
-    ret->refusal = refuse_issue(campaign, held, now_us);
+    const struct campaign *campaign = subject->campaign;
+    const struct holding *held = subject->held;
+    ret->refusal = decide_issue_refusal(campaign, held, now_us);
     if (ret->refusal)
         return;
-    accept(ret, EVENT_CouponIssued, command);
+    decision_accept(ret, EVENT_CouponIssued, command);
     ret->event.user_id = command->user_id;
     ret->event.coupon_issued = (struct coupon_issued){
         .sequence = campaign->issued + 1, /* I5: dense */
@@ -77,9 +80,10 @@ static void decide_issue(const struct command *command, const struct campaign *c
     };
 }
 
-static void decide_release(const struct command *command, const struct campaign *campaign, int64_t now_us,
+static void decide_release(const struct command *command, const struct subject *subject, int64_t now_us,
                            struct decision *ret)
 {
+    const struct campaign *campaign = subject->campaign;
     int64_t room = campaign->definition.quantity - campaign->released - plan_still_to_come(campaign);
     if (has_ended(campaign, now_us))
         ret->refusal = &problem_ended;
@@ -87,78 +91,183 @@ static void decide_release(const struct command *command, const struct campaign 
         ret->refusal = &problem_exceeds_quantity;
     if (ret->refusal)
         return;
-    accept(ret, EVENT_StockReleased, command);
+    decision_accept(ret, EVENT_StockReleased, command);
     ret->event.stock_released =
         (struct stock_released){.quantity = command->quantity, .actor = command->actor};
 }
 
 /* Pausing what is paused, resuming what runs and closing what is closed are accepted without an event: in an
- * incident, two people press the same button. */
-static void decide_state(const struct command *command, const struct campaign *campaign, struct decision *ret)
+ * incident, two people press the same button. Resuming also lets a halted release plan go on. */
+static void decide_state(const struct command *command, const struct subject *subject, int64_t now_us,
+                         struct decision *ret)
 {
+    const struct campaign *campaign = subject->campaign;
+    (void)now_us;
     if (command->kind == COMMAND_CLOSE) {
-        if (campaign->state == CAMPAIGN_CLOSED)
+        if (campaign->state == CAMPAIGN_CLOSED || campaign->state == CAMPAIGN_ENDED)
             return;
-        accept(ret, EVENT_CampaignClosed, command);
+        decision_accept(ret, EVENT_CampaignClosed, command);
         ret->event.campaign_closed.actor = command->actor;
         return;
     }
-    if (campaign->state == CAMPAIGN_CLOSED) {
+    if (campaign->state == CAMPAIGN_CLOSED || campaign->state == CAMPAIGN_ENDED) {
         ret->refusal = &problem_ended;
         return;
     }
     if (command->kind == COMMAND_PAUSE && campaign->state == CAMPAIGN_ACTIVE) {
-        accept(ret, EVENT_CampaignPaused, command);
+        decision_accept(ret, EVENT_CampaignPaused, command);
         ret->event.campaign_paused.actor = command->actor;
-    } else if (command->kind == COMMAND_RESUME && campaign->state == CAMPAIGN_PAUSED) {
-        accept(ret, EVENT_CampaignResumed, command);
+    } else if (command->kind == COMMAND_RESUME &&
+               (campaign->state == CAMPAIGN_PAUSED || campaign->plan_halted)) {
+        decision_accept(ret, EVENT_CampaignResumed, command);
         ret->event.campaign_resumed.actor = command->actor;
     }
 }
 
-static void decide_create(const struct command *command, const struct campaign *campaign,
+static const struct problem *refuse_create(const struct command *command, const struct subject *subject)
+{
+    const struct creation *so_far = subject->creation;
+    if (subject->campaign) /* a deleted one too: an id names one campaign for ever */
+        return &problem_campaign_exists;
+    if (so_far->by_key >= so_far->by_key_max || so_far->by_all >= so_far->by_all_max)
+        return &problem_quota_exceeded;
+    if (so_far->stock + command->definition.quantity > so_far->stock_max)
+        return &problem_quota_exceeded;
+    return NULL;
+}
+
+static void decide_create(const struct command *command, const struct subject *subject, int64_t now_us,
                           struct decision *ret)
 {
-    if (campaign) {
-        ret->refusal = &problem_campaign_exists;
+    (void)now_us;
+    ret->refusal = refuse_create(command, subject);
+    if (ret->refusal)
         return;
-    }
-    accept(ret, EVENT_CampaignCreated, command);
+    decision_accept(ret, EVENT_CampaignCreated, command);
     ret->event.campaign_created = command->definition;
     ret->event.campaign_created.created_by = command->actor;
 }
 
-void decide(const struct command *command, const struct campaign *campaign, const struct holding *held,
-            int64_t now_us, struct decision *ret)
+/* Deleting what is deleted is accepted: DELETE can be repeated. */
+static void decide_delete(const struct command *command, const struct subject *subject, int64_t now_us,
+                          struct decision *ret)
 {
-    *ret = (struct decision){0};
-    if (command->kind == COMMAND_CREATE) {
-        decide_create(command, campaign, ret);
+    (void)now_us;
+    if (subject->campaign->issued > 0)
+        ret->refusal = &problem_has_coupons;
+    if (ret->refusal || subject->campaign->state == CAMPAIGN_DELETED)
         return;
-    }
-    if (!campaign) {
-        ret->refusal = &problem_unknown_campaign;
+    decision_accept(ret, EVENT_CampaignDeleted, command);
+    ret->event.campaign_deleted.actor = command->actor;
+}
+
+/* The tranches go on being released until somebody has looked, so only while there are any. The figures are
+ * of the last tranche: when another was released meanwhile, they are not about what would come next. */
+static void decide_halt(const struct command *command, const struct subject *subject, int64_t now_us,
+                        struct decision *ret)
+{
+    const struct campaign *campaign = subject->campaign;
+    bool more = campaign->plan_done < (int64_t)campaign->definition.release_plan.count;
+    if (!more || campaign->plan_halted || has_ended(campaign, now_us) ||
+        command->halted.plan_step != campaign->plan_done)
         return;
+    decision_accept(ret, EVENT_ReleasePlanHalted, command);
+    ret->event.release_plan_halted = command->halted;
+}
+
+/* What is due was done before, as for every command. */
+static void decide_tend(const struct command *command, const struct subject *subject, int64_t now_us,
+                        struct decision *ret)
+{
+    (void)command, (void)subject, (void)now_us, (void)ret;
+}
+
+static void decide_control(const struct command *command, const struct subject *subject, int64_t now_us,
+                           struct decision *ret)
+{
+    static const enum event_type types[COMMAND_KINDS] = {
+        [COMMAND_SUSPEND] = EVENT_IssuerSuspended,
+        [COMMAND_RESUME_ISSUER] = EVENT_IssuerResumed,
+        [COMMAND_SET] = EVENT_SettingChanged,
+    };
+    (void)subject, (void)now_us;
+    decision_accept(ret, types[command->kind], command);
+    ret->event.campaign_id = CONTROL_STREAM;
+    if (command->kind == COMMAND_SET)
+        ret->event.setting_changed = (struct setting_changed){command->name, command->value, command->actor};
+    else /* both have the same fields */
+        ret->event.issuer_suspended = (struct issuer_suspended){command->name, command->actor};
+}
+
+typedef void decider(const struct command *command, const struct subject *subject, int64_t now_us,
+                     struct decision *ret);
+
+static decider *const deciders[COMMAND_KINDS] = {
+    [COMMAND_CREATE] = decide_create,   [COMMAND_PAUSE] = decide_state,
+    [COMMAND_RESUME] = decide_state,    [COMMAND_CLOSE] = decide_state,
+    [COMMAND_RELEASE] = decide_release, [COMMAND_DELETE] = decide_delete,
+    [COMMAND_ISSUE] = decide_issue,     [COMMAND_VOID] = decide_delete,
+    [COMMAND_RESERVE] = decide_coupon,  [COMMAND_REDEEM] = decide_coupon,
+    [COMMAND_FREE] = decide_coupon,     [COMMAND_RESTORE] = decide_coupon,
+    [COMMAND_REVOKE] = decide_coupon,   [COMMAND_LAPSE] = decide_coupon,
+    [COMMAND_SUSPEND] = decide_control, [COMMAND_RESUME_ISSUER] = decide_control,
+    [COMMAND_SET] = decide_control,     [COMMAND_TEND] = decide_tend,
+    [COMMAND_HALT] = decide_halt,
+};
+
+/* The refusals that come from the subject not being there. */
+static const struct problem *refuse_absent(const struct command *command, const struct subject *subject)
+{
+    const struct campaign *campaign = subject->campaign;
+    switch (command_subject(command->kind)) {
+    case SUBJECT_COUPON:
+        return subject->coupon ? NULL : &problem_unknown_coupon;
+    case SUBJECT_CONTROL:
+        return NULL;
+    default:
+        if (command->kind == COMMAND_CREATE)
+            return NULL;
+        bool gone = campaign && campaign->state == CAMPAIGN_DELETED && command->kind != COMMAND_DELETE;
+        return campaign && !gone ? NULL : &problem_unknown_campaign;
     }
-    if (command->kind == COMMAND_ISSUE)
-        decide_issue(command, campaign, held, now_us, ret);
-    else if (command->kind == COMMAND_RELEASE)
-        decide_release(command, campaign, now_us, ret);
-    else
-        decide_state(command, campaign, ret);
+}
+
+void decide(const struct command *command, const struct subject *subject, int64_t now_us,
+            struct decision *ret)
+{
+    *ret = (struct decision){.refusal = refuse_absent(command, subject)};
+    CHECK(deciders[command->kind]);
+    if (!ret->refusal)
+        deciders[command->kind](command, subject, now_us, ret);
 }
 
 bool decide_due_release(const struct campaign *campaign, int64_t now_us, struct event *ret)
 {
     const struct release_list *plan = &campaign->definition.release_plan;
     size_t next = (size_t)campaign->plan_done;
-    if (next >= plan->count || plan->items[next].at_us > now_us || has_ended(campaign, now_us))
+    if (campaign->plan_halted || next >= plan->count || plan->items[next].at_us > now_us ||
+        has_ended(campaign, now_us))
         return false;
     *ret = (struct event){
         .type = EVENT_StockReleased,
         .version = event_describe(EVENT_StockReleased)->version,
         .campaign_id = campaign->id,
         .stock_released = {.quantity = plan->items[next].quantity, .plan_step = (int64_t)next + 1},
+    };
+    return true;
+}
+
+bool decide_due_end(const struct campaign *campaign, int64_t now_us, struct event *ret)
+{
+    int64_t ends_at_us = campaign->definition.ends_at_us;
+    bool open = campaign->state == CAMPAIGN_ACTIVE || campaign->state == CAMPAIGN_PAUSED;
+    if (!open || !ends_at_us || now_us < ends_at_us)
+        return false;
+    *ret = (struct event){
+        .type = EVENT_CampaignEnded,
+        .version = event_describe(EVENT_CampaignEnded)->version,
+        .campaign_id = campaign->id,
+        .campaign_ended = {.due_at_us = ends_at_us},
     };
     return true;
 }

@@ -9,6 +9,15 @@
 
 enum { START = 1000, END = 2000, TRANCHE_AT = 1500 };
 
+/* As the batch would, where nothing was created yet that day. */
+static void decide_on(const struct command *command, const struct campaign *campaign,
+                      const struct holding *held, int64_t now_us, struct decision *ret)
+{
+    const struct creation plenty = {.by_key_max = 1, .by_all_max = 1, .stock_max = QUANTITY_MAX};
+    struct subject subject = {.campaign = campaign, .held = held, .creation = &plenty};
+    decide(command, &subject, now_us, ret);
+}
+
 /* --- the state space --- */
 
 static const enum campaign_state states[] = {CAMPAIGN_ACTIVE, CAMPAIGN_PAUSED, CAMPAIGN_CLOSED};
@@ -136,7 +145,7 @@ static void check_issue(const struct situation *situation)
         expected = &problem_paused;
     if (over(situation))
         expected = &problem_ended;
-    decide(&command, is, &situation->held, situation->now_us, &decision);
+    decide_on(&command, is, &situation->held, situation->now_us, &decision);
     expect_refusal(situation, &decision, expected);
     if (decision.refusal)
         return;
@@ -164,15 +173,15 @@ static void expiry_of_coupons(void **state)
         .definition = {.quantity = 10, .per_user_limit = 1, .code_prefix = SPAN("FRI")}};
     struct holding held = {0};
     struct decision decision;
-    decide(&command, &campaign, &held, 5000, &decision);
+    decide_on(&command, &campaign, &held, 5000, &decision);
     assert_int_equal(decision.event.coupon_issued.expires_at_us, 0);
     assert_span(decision.event.coupon_issued.code_prefix, "FRI");
     campaign.definition.coupon_valid_days = 36500;
-    decide(&command, &campaign, &held, 5000, &decision);
+    decide_on(&command, &campaign, &held, 5000, &decision);
     assert_true(decision.event.coupon_issued.expires_at_us == 5000 + 36500 * US_PER_DAY);
     campaign.definition.coupon_valid_days = 0;
     campaign.definition.coupon_expires_at_us = 7000;
-    decide(&command, &campaign, &held, 5000, &decision);
+    decide_on(&command, &campaign, &held, 5000, &decision);
     assert_int_equal(decision.event.coupon_issued.expires_at_us, 7000);
 }
 
@@ -188,9 +197,9 @@ static void none_is_born_expired(void **state)
     struct decision decision;
     campaign.definition =
         (struct campaign_created){.quantity = 1, .per_user_limit = 1, .coupon_expires_at_us = 1000};
-    decide(&command, &campaign, &held, 999, &decision);
+    decide_on(&command, &campaign, &held, 999, &decision);
     assert_null(decision.refusal);
-    decide(&command, &campaign, &held, 1000, &decision);
+    decide_on(&command, &campaign, &held, 1000, &decision);
     assert_ptr_equal(decision.refusal, &problem_ended);
 }
 
@@ -206,7 +215,7 @@ static void check_release(const struct situation *situation)
                                          : is->released + quantity + planned > is->definition.quantity
                                              ? &problem_exceeds_quantity
                                              : NULL;
-        decide(&command, is, NULL, situation->now_us, &decision);
+        decide_on(&command, is, NULL, situation->now_us, &decision);
         expect_refusal(situation, &decision, expected);
         if (decision.refusal)
             continue;
@@ -271,7 +280,7 @@ static void check_state(const struct situation *situation)
         struct command command = command_of(kind);
         struct decision decision;
         bool refused = is->state == CAMPAIGN_CLOSED && kind != COMMAND_CLOSE, changed = false;
-        decide(&command, is, NULL, situation->now_us, &decision);
+        decide_on(&command, is, NULL, situation->now_us, &decision);
         expect_refusal(situation, &decision, refused ? &problem_ended : NULL);
         for (size_t i = 0; i < COUNT_OF(changes); i++) {
             if (changes[i].kind != kind || changes[i].from != is->state)
@@ -300,9 +309,9 @@ static void creating(void **state)
     struct command command = command_of(COMMAND_CREATE);
     struct decision decision;
     command.definition = (struct campaign_created){.name = SPAN("n"), .quantity = 5, .released = 5};
-    decide(&command, &existing, NULL, 1, &decision);
+    decide_on(&command, &existing, NULL, 1, &decision);
     assert_ptr_equal(decision.refusal, &problem_campaign_exists);
-    decide(&command, NULL, NULL, 1, &decision);
+    decide_on(&command, NULL, NULL, 1, &decision);
     assert_null(decision.refusal);
     struct situation nothing = {.now_us = 1};
     struct campaign after = applied(&nothing, &decision, EVENT_CampaignCreated);
@@ -319,7 +328,7 @@ static void nothing_can_be_done_with_what_is_unknown(void **state)
     for (enum command_kind kind = COMMAND_PAUSE; kind <= COMMAND_ISSUE; kind++) {
         struct command command = command_of(kind);
         struct decision decision;
-        decide(&command, NULL, &held, 1, &decision);
+        decide_on(&command, NULL, &held, 1, &decision);
         assert_ptr_equal(decision.refusal, &problem_unknown_campaign);
         assert_false(decision.has_event);
     }
@@ -380,7 +389,7 @@ static void step(struct history *history, uint64_t *chance)
     history->now_us += (int64_t)(random_next(chance) % 20);
     while (decide_due_release(&history->campaign, history->now_us, &due))
         append(history, &due);
-    decide(&command, &history->campaign, &history->held[user], history->now_us, &decision);
+    decide_on(&command, &history->campaign, &history->held[user], history->now_us, &decision);
     if (!decision.has_event)
         return;
     assert_null(decision.refusal);

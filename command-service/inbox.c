@@ -73,9 +73,19 @@ static void note_deadline(struct queue *queue, const struct command *command)
         queue->earliest_us = command->deadline_us;
 }
 
-static enum inbox_verdict admit(const struct inbox *inbox, const struct command *command)
+/* In time for its request, or else in time for who asks later, or not at all. */
+static enum inbox_verdict admit_wait(const struct command *command, bool may_accept, int64_t wait_us)
 {
-    const struct command *twin = map_get(&inbox->in_flight, request_id_span(&command->id));
+    int64_t done_us = clock_mono_us() + wait_us;
+    if (may_accept && wait_us > command->accept_above_us)
+        return done_us > command->accepted_deadline_us ? INBOX_FULL : INBOX_ACCEPTED;
+    return done_us > command->deadline_us ? INBOX_FULL : INBOX_TAKEN;
+}
+
+static enum inbox_verdict admit(const struct inbox *inbox, const struct command *command, bool may_accept)
+{
+    const struct command *twin =
+        command->keyed ? map_get(&inbox->in_flight, request_id_span(&command->id)) : NULL;
     if (inbox->closed)
         return INBOX_CLOSED;
     if (twin)
@@ -85,16 +95,21 @@ static enum inbox_verdict admit(const struct inbox *inbox, const struct command 
         return INBOX_UNAVAILABLE;
     if (inbox->queues[command->slice].count >= inbox->queue_max)
         return INBOX_FULL;
-    return clock_mono_us() + predicted_wait_us(inbox, command->slice) > command->deadline_us ? INBOX_FULL
-                                                                                             : INBOX_TAKEN;
+    return admit_wait(command, may_accept, predicted_wait_us(inbox, command->slice));
 }
 
-enum inbox_verdict inbox_offer(struct inbox *inbox, struct command *command, int64_t *ret_wait_ms)
+enum inbox_verdict inbox_offer(struct inbox *inbox, struct command *command, struct requests *accepts,
+                               int64_t *ret_wait_ms)
 {
     pthread_mutex_lock(&inbox->lock);
-    enum inbox_verdict verdict = admit(inbox, command);
+    enum inbox_verdict verdict = admit(inbox, command, accepts != NULL);
     *ret_wait_ms = predicted_wait_us(inbox, command->slice) / US_PER_MS;
-    if (verdict == INBOX_TAKEN) {
+    if (verdict == INBOX_ACCEPTED) {
+        command->request = NULL; /* before the committer can see it */
+        command->accepted_in = accepts;
+        command->deadline_us = command->accepted_deadline_us;
+    }
+    if (verdict == INBOX_TAKEN || verdict == INBOX_ACCEPTED) {
         struct queue *queue = &inbox->queues[command->slice];
         command->next = NULL;
         note_deadline(queue, command);
@@ -104,7 +119,8 @@ enum inbox_verdict inbox_offer(struct inbox *inbox, struct command *command, int
             queue->first = command;
         queue->last = command;
         queue->count++;
-        map_put(&inbox->in_flight, request_id_span(&command->id), command);
+        if (command->keyed)
+            map_put(&inbox->in_flight, request_id_span(&command->id), command);
         if (inbox->depth++ == 0)
             pthread_cond_signal(&inbox->came);
     }
@@ -143,9 +159,9 @@ static size_t batch_length(const struct queue *queue, size_t count_max)
 {
     size_t length = 0;
     const struct command *command = queue->first;
-    if (command && command->kind == COMMAND_ISSUE_MANY)
+    if (command && command_is_solo(command->kind))
         return 1;
-    for (; command && length < count_max && command->kind != COMMAND_ISSUE_MANY; command = command->next)
+    for (; command && length < count_max && !command_is_solo(command->kind); command = command->next)
         length++;
     return length;
 }
@@ -186,6 +202,8 @@ void inbox_put_back(struct inbox *inbox, struct command *list)
 
 void inbox_done(struct inbox *inbox, const struct command *command)
 {
+    if (!command->keyed)
+        return;
     pthread_mutex_lock(&inbox->lock);
     CHECK(map_remove(&inbox->in_flight, request_id_span(&command->id)) == command);
     pthread_mutex_unlock(&inbox->lock);

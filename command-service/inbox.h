@@ -10,6 +10,7 @@ struct inbox;
 
 enum inbox_verdict {
     INBOX_TAKEN,       /* the inbox owns the command now */
+    INBOX_ACCEPTED,    /* so it does, but its request is the caller's again, to be answered 202 */
     INBOX_IN_FLIGHT,   /* the same request is being processed */
     INBOX_REUSED,      /* a request with the same key but another payload is being processed */
     INBOX_FULL,        /* the slice's queue is full, or the predicted wait is beyond the command's deadline */
@@ -22,8 +23,11 @@ enum inbox_verdict {
 struct inbox *inbox_create(size_t queue_max, size_t batch_max);
 void inbox_destroy(struct inbox *inbox); /* must be empty; accepts NULL */
 
-/* ret_wait_ms: how long the queue is predicted to need, for Retry-After (INBOX_FULL). */
-enum inbox_verdict inbox_offer(struct inbox *inbox, struct command *command, int64_t *ret_wait_ms);
+/* ret_wait_ms: how long the queue is predicted to need, for Retry-After (INBOX_FULL). `accepts`: where a
+ * command that may be accepted instead of answered is to be finished (pending there already); NULL where it
+ * may not. */
+enum inbox_verdict inbox_offer(struct inbox *inbox, struct command *command, struct requests *accepts,
+                               int64_t *ret_wait_ms);
 
 /* A list (linked by next, in FIFO order) of at most `count_max` commands of ONE slice; slices take turns.
  * Waits until `wait_until_us` for the first one; NULL when none came. The caller owns them until

@@ -15,6 +15,7 @@ enum { QUEUE_MAX = 4, BATCH = 100, FAR_MS = 60000 };
 static struct command *command_new(int16_t slice, uint32_t number)
 {
     struct command *command = command_create(COMMAND_ISSUE, NULL);
+    command->keyed = true;
     command->slice = slice;
     command->quantity = number; /* the test's mark */
     memcpy(command->id.key_hash, &number, sizeof number);
@@ -26,7 +27,7 @@ static struct command *command_new(int16_t slice, uint32_t number)
 static enum inbox_verdict offer(struct inbox *inbox, struct command *command)
 {
     int64_t wait_ms = -1;
-    enum inbox_verdict verdict = inbox_offer(inbox, command, &wait_ms);
+    enum inbox_verdict verdict = inbox_offer(inbox, command, NULL, &wait_ms);
     assert_true(wait_ms >= 0);
     return verdict;
 }
@@ -304,7 +305,7 @@ static int64_t predicted_ms(struct inbox *inbox, int16_t slice)
     int64_t wait_ms = -1;
     struct command *command = command_new(slice, 1000000);
     command->deadline_us = 0; /* refused where anything is queued */
-    assert_int_equal(inbox_offer(inbox, command, &wait_ms), INBOX_FULL);
+    assert_int_equal(inbox_offer(inbox, command, NULL, &wait_ms), INBOX_FULL);
     command_destroy(command);
     return wait_ms;
 }
@@ -373,7 +374,7 @@ static void *offer_many(void *context)
     for (uint32_t i = 0; i < EACH; i++) {
         struct command *command = command_new((int16_t)(i % THREAD_SLICES), self->index * EACH + i + 1);
         int64_t wait_ms;
-        while (inbox_offer(self->inbox, command, &wait_ms) == INBOX_FULL) {
+        while (inbox_offer(self->inbox, command, NULL, &wait_ms) == INBOX_FULL) {
             const struct timespec pause = {.tv_nsec = 100 * 1000};
             (void)ppoll(NULL, 0, &pause, NULL); /* the taker makes room */
         }

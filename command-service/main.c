@@ -24,6 +24,9 @@ static struct committers *committers_setup(const struct options *options, struct
         .count = (size_t)options->committers,
         .batch_max = (size_t)options->batch_max,
         .queue_max = (size_t)options->queue_max,
+        .limits = {.campaigns_per_key_per_day = options->campaigns_per_key_per_day,
+                   .campaigns_per_day = options->campaigns_per_day,
+                   .open_stock = options->live_coupons_max},
     };
     char reason[256];
     service_check_database_url(options->database_url);
@@ -45,7 +48,10 @@ int main(int argc, char **argv)
     struct bus_publisher *bus = bus_setup(&options);
     struct api api = {
         .committers = committers_setup(&options, bus),
+        .requests = requests_create((size_t)options.accepted_max),
         .request_deadline_ms = options.request_deadline_ms,
+        .issue_sla_ms = options.issue_sla_ms,
+        .accepted_deadline_ms = options.accepted_deadline_ms,
     };
     struct http_server *server = service_serve(&options.service, api_routes, api_routes_count, &api);
     log_info("STARTED", "listening on port %lld", (long long)options.service.port);
@@ -56,6 +62,7 @@ int main(int argc, char **argv)
     committers_stop(api.committers);
     http_server_destroy(server); /* until here, kept connections may still bring requests to the inboxes */
     committers_destroy(api.committers);
+    requests_destroy(api.requests);
     bus_publisher_destroy(bus);
     log_info("STOPPED", "drained");
     return 0;

@@ -21,6 +21,18 @@ static const struct config_option table[] = {
      "most commands waiting per slice; beyond: 503 overloaded"},
     {"request-deadline-ms", CONFIG_INT, AT(request_deadline_ms), "2000", 500, 60000, "ms",
      "longest time from a request's headers to its answer"},
+    {"issue-sla-ms", CONFIG_INT, AT(issue_sla_ms), "250", 0, 60000, "ms",
+     "with Prefer: respond-async, an issue that would wait longer is answered 202"},
+    {"accepted-deadline-ms", CONFIG_INT, AT(accepted_deadline_ms), "30000", 500, 600000, "ms",
+     "longest time from an accepted request's headers to its outcome"},
+    {"accepted-max", CONFIG_INT, AT(accepted_max), "16384", 16, 1000000, "requests",
+     "accepted requests whose outcome is remembered"},
+    {"campaigns-per-key-per-day", CONFIG_INT, AT(campaigns_per_key_per_day), "2000", 0, 100000000,
+     "campaigns", "most campaigns that one API key may create in a UTC day; beyond: 429 quota-exceeded"},
+    {"campaigns-per-day", CONFIG_INT, AT(campaigns_per_day), "10000", 0, 100000000, "campaigns",
+     "most campaigns that all may create in a UTC day; beyond: 429 quota-exceeded"},
+    {"live-coupons-max", CONFIG_INT, AT(live_coupons_max), "10000000000", 0, 1000000000000000, "coupons",
+     "most that all open campaigns together may have for quantity; beyond: 429 quota-exceeded"},
     {.name = NULL},
 };
 

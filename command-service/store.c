@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The SQL of the write side, and which round trips it travels in.
+/* The SQL of the write side. Which round trips it travels in: store_load.c and store_append.c.
  *
  * READ COMMITTED on purpose: each statement takes its snapshot after the lock was granted, so it sees
  * everything the former holder of the lock committed. Probes are LATERAL ... LIMIT 1 over unnested arrays,
@@ -7,6 +7,16 @@
 #include "command-service/store_internal.h"
 
 #include "events/event_log.h"
+
+#define CAMPAIGN_COLUMNS                                                                                  \
+    "c.id, c.created_at, c.version, c.definition, c.released, c.issued, c.status, c.plan_done, c.first, " \
+    "c.position, c.redeemed, c.reserved, c.plan_halted, c.due_at"
+
+/* $1 slice, $2 created by, $3 before, $4 after; 5 is CAMPAIGN_DELETED. */
+#define VOID_CONDITION                                                                                \
+    "c.slice = $1::smallint AND c.status <> 5 AND ($2::text IS NULL OR c.created_by = $2::text) AND " \
+    "($3::timestamptz IS NULL OR c.created_at < $3::timestamptz) AND ($4::timestamptz IS NULL OR "    \
+    "c.created_at > $4::timestamptz)"
 
 static const struct pg_statement statements[SQL_COUNT] = {
     [SQL_DURABLE] =
@@ -19,17 +29,48 @@ static const struct pg_statement statements[SQL_COUNT] = {
                   "ORDER BY slice FOR UPDATE"},
     /* A statement of its own: evaluated after the lock was granted. */
     [SQL_NOW] = {"now", "SELECT clock_timestamp()"},
-    [SQL_CAMPAIGNS] =
-        {"campaigns",
-         "SELECT w.nr, c.created_at, c.version, c.definition, c.released, c.issued, c.status, c.plan_done, "
-         "c.first, c.position FROM unnest($2::text[]) WITH ORDINALITY AS w(id, nr) CROSS JOIN LATERAL "
-         "(SELECT * FROM campaign c WHERE c.slice = $1::smallint AND c.id = w.id LIMIT 1) c"},
+    [SQL_CAMPAIGNS] = {"campaigns",
+                       "SELECT " CAMPAIGN_COLUMNS " FROM unnest($2::text[]) AS w(id) CROSS JOIN LATERAL "
+                       "(SELECT * FROM campaign c WHERE c.slice = $1::smallint AND c.id = w.id LIMIT 1) c"},
+    [SQL_COUPONS] =
+        {"coupons",
+         "SELECT w.nr, " LOG_COLUMNS ", k.state, k.last, k.changed_at, k.order_id, k.order_amount, "
+         "k.discount_amount, k.reserved_until, k.reason FROM unnest($2::bigint[]) WITH ORDINALITY AS "
+         "w(position, nr) CROSS JOIN LATERAL (SELECT * FROM event e WHERE e.slice = $1::smallint AND "
+         "e.position = w.position AND e.type = 6 LIMIT 1) e LEFT JOIN LATERAL (SELECT * FROM coupon k WHERE "
+         "k.slice = $1::smallint AND k.position = w.position LIMIT 1) k ON true"},
+    /* The campaigns of coupons, by the coupons, because only their events say which. */
+    [SQL_COUPON_CAMPAIGNS] =
+        {"coupon_campaigns",
+         "SELECT " CAMPAIGN_COLUMNS " FROM (SELECT DISTINCT e.campaign_id FROM unnest($2::bigint[]) AS "
+         "w(position) CROSS JOIN LATERAL (SELECT e.campaign_id FROM event e WHERE e.slice = $1::smallint AND "
+         "e.position = w.position AND e.type = 6 LIMIT 1) e) w CROSS JOIN LATERAL (SELECT * FROM campaign c "
+         "WHERE c.slice = $1::smallint AND c.id = w.campaign_id LIMIT 1) c"},
+    [SQL_VOID_FOUND] =
+        {"void_found",
+         "SELECT count(*), count(*) FILTER (WHERE c.issued = 0) FROM campaign c WHERE " VOID_CONDITION},
+    [SQL_VOIDABLE] = {"voidable", "SELECT " CAMPAIGN_COLUMNS " FROM campaign c WHERE " VOID_CONDITION
+                                  " AND c.issued = 0 ORDER BY c.slice, c.id LIMIT $5::bigint"},
+    /* Makes the rows that are not there yet, and locks all, in the order they are given in. */
+    [SQL_QUOTAS] =
+        {"quotas",
+         "INSERT INTO creation_quota AS q (slice, scope, day, used) SELECT 0, w.scope, CASE w.scope WHEN '#' "
+         "THEN 'epoch'::date ELSE (clock_timestamp() AT TIME ZONE 'UTC')::date END, 0 FROM "
+         "unnest($1::text[]) AS w(scope) ON CONFLICT (slice, scope, day) DO UPDATE SET used = q.used "
+         "RETURNING q.scope, q.day::text, q.used"},
     [SQL_REQUESTS] =
         {"requests",
          "SELECT w.nr, i.fingerprint, i.status, i.position, i.answer FROM "
          "unnest($1::smallint[], $2::uuid[], $3::bigint[]) WITH ORDINALITY AS w(slice, key_hash, operation, "
          "nr) CROSS JOIN LATERAL (SELECT * FROM idempotency i WHERE i.slice = w.slice AND i.key_hash = "
          "w.key_hash AND i.operation = w.operation LIMIT 1) i"},
+    /* For who knows the key but not what it was used for. */
+    [SQL_LOOKUPS] =
+        {"lookups",
+         "SELECT w.nr, i.fingerprint, i.status, i.position, i.answer FROM unnest($2::uuid[]) WITH ORDINALITY "
+         "AS w(key_hash, nr) CROSS JOIN LATERAL (SELECT * FROM idempotency i WHERE i.slice = $1::smallint "
+         "AND "
+         "i.key_hash = w.key_hash ORDER BY i.recorded_at DESC LIMIT 1) i"},
     [SQL_HOLDINGS] =
         {"holdings",
          "SELECT w.nr, e.nth, e.position FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS "
@@ -57,20 +98,49 @@ static const struct pg_statement statements[SQL_COUNT] = {
     [SQL_NEW_CAMPAIGNS] =
         {"new_campaigns",
          "INSERT INTO campaign (slice, id, created_at, created_by, version, definition, quantity, "
-         "released, issued, status, plan_done, first, position) SELECT $1::smallint, n.id, "
-         "$2::timestamptz, n.b, n.v, n.d, n.q, n.r, n.i, n.s, n.pl, n.f, n.p FROM unnest($3::text[], "
+         "released, issued, status, plan_done, first, position, due_at) SELECT $1::smallint, n.id, "
+         "$2::timestamptz, n.b, n.v, n.d, n.q, n.r, n.i, n.s, n.pl, n.f, n.p, n.due FROM unnest($3::text[], "
          "$4::text[], $5::smallint[], $6::bytea[], $7::bigint[], $8::bigint[], $9::bigint[], "
-         "$10::smallint[], $11::smallint[], $12::bigint[], $13::bigint[]) AS n(id, b, v, d, q, r, i, "
-         "s, pl, f, p)"},
+         "$10::smallint[], $11::smallint[], $12::bigint[], $13::bigint[], $14::timestamptz[]) AS n(id, b, v, "
+         "d, q, r, i, s, pl, f, p, due)"},
     /* By ctid, which cannot change under the slice lock: joined by id, the planner reads all of the slice's
      * campaigns to update one. */
     [SQL_CHANGED_CAMPAIGNS] =
         {"changed_campaigns",
          "UPDATE campaign c SET released = n.r, issued = n.i, status = n.s, plan_done = n.pl, "
-         "position = n.p FROM (SELECT l.at, w.* FROM unnest($2::text[], $3::bigint[], $4::bigint[], "
-         "$5::smallint[], $6::smallint[], $7::bigint[]) AS w(id, r, i, s, pl, p) CROSS JOIN LATERAL "
+         "position = n.p, redeemed = n.rd, reserved = n.rs, plan_halted = n.h <> 0, due_at = n.due FROM "
+         "(SELECT l.at, w.* FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::smallint[], "
+         "$6::smallint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::smallint[], $11::timestamptz[]) AS "
+         "w(id, r, i, s, pl, p, rd, rs, h, due) CROSS JOIN LATERAL "
          "(SELECT c.ctid AS at FROM campaign c WHERE c.slice = $1::smallint AND c.id = w.id LIMIT 1) l) AS n "
          "WHERE c.ctid = n.at"},
+    [SQL_COUPON_STATES] =
+        {"coupon_states",
+         "INSERT INTO coupon (slice, position, campaign_id, state, last, changed_at, order_id, order_amount, "
+         "discount_amount, reserved_until, reason) SELECT $1::smallint, n.* FROM unnest($2::bigint[], "
+         "$3::text[], $4::smallint[], $5::bigint[], $6::timestamptz[], $7::text[], $8::bigint[], "
+         "$9::bigint[], $10::timestamptz[], $11::text[]) AS n ON CONFLICT (slice, position) DO UPDATE SET "
+         "state = excluded.state, last = excluded.last, changed_at = excluded.changed_at, order_id = "
+         "excluded.order_id, order_amount = excluded.order_amount, discount_amount = "
+         "excluded.discount_amount, reserved_until = excluded.reserved_until, reason = excluded.reason"},
+    [SQL_CONTROL] =
+        {"control",
+         "INSERT INTO control (slice, kind, name, value, position) SELECT $1::smallint, n.* FROM "
+         "unnest($2::smallint[], $3::text[], $4::text[], $5::bigint[]) AS n ON CONFLICT (slice, kind, name) "
+         "DO UPDATE SET value = excluded.value, position = excluded.position"},
+    [SQL_QUOTAS_USED] =
+        {"quotas_used",
+         "UPDATE creation_quota q SET used = n.used FROM unnest($1::text[], $2::text[], $3::bigint[]) AS "
+         "n(scope, day, used) WHERE q.slice = 0 AND q.scope = n.scope AND q.day = n.day::date"},
+    /* What the sweep has to do: campaigns, then reservations. */
+    [SQL_DUE] =
+        {"due",
+         "SELECT s.slice, d.id, 0::bigint FROM unnest($1::smallint[]) AS s(slice) CROSS JOIN LATERAL (SELECT "
+         "c.id FROM campaign c WHERE c.slice = s.slice AND c.due_at <= statement_timestamp() ORDER BY "
+         "c.due_at LIMIT $2::bigint) d UNION ALL SELECT s.slice, '', d.position FROM unnest($1::smallint[]) "
+         "AS s(slice) CROSS JOIN LATERAL (SELECT k.position FROM coupon k WHERE k.slice = s.slice AND "
+         "k.state = 2 AND k.reserved_until <= statement_timestamp() ORDER BY k.reserved_until LIMIT "
+         "$2::bigint) d"},
     [SQL_RUNS] =
         {"runs",
          "INSERT INTO issue_run (slice, campaign_id, first_sequence, first_position, last_position) "
@@ -161,8 +231,7 @@ static enum store_status classify(const char *sqlstate)
     return STORE_BROKEN;
 }
 
-/* Ends the transaction without effect; `status` is why. */
-static enum store_status abandon(struct store *store, enum store_status status, int64_t deadline_us)
+enum store_status store_end(struct store *store, enum store_status status, int64_t deadline_us)
 {
     struct pg_rows *rows = NULL;
     enum pg_status ended = pg_call(store->pg, SQL_ROLLBACK, NULL, deadline_us, &rows);
@@ -172,7 +241,7 @@ static enum store_status abandon(struct store *store, enum store_status status, 
 
 enum store_status store_rolled_back(struct store *store, int64_t deadline_us)
 {
-    return abandon(store, classify(pg_sqlstate(store->pg)), deadline_us);
+    return store_end(store, classify(pg_sqlstate(store->pg)), deadline_us);
 }
 
 enum pg_status store_receive(struct store *store, size_t count, struct pg_rows **ret, int64_t deadline_us)
@@ -188,256 +257,35 @@ enum pg_status store_receive(struct store *store, size_t count, struct pg_rows *
     return worst;
 }
 
-static void send_lock(struct store *store, const struct batch *batch)
+static void take_due(const struct pg_rows *rows, struct due ret[DUE_MAX], size_t *ret_count)
 {
-    bool wanted[SLICE_COUNT] = {false};
-    wanted[batch->slice] = true;
-    for (size_t i = 0; i < batch->count; i++)
-        wanted[batch->commands[i]->request_slice] = true;
-    pg_args_reset(&store->args);
-    pg_array_begin(&store->args, PG_INT2);
-    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        if (wanted[slice])
-            pg_array_i16(&store->args, slice);
-    pg_array_end(&store->args);
-    pg_send(store->pg, SQL_LOCK, &store->args);
-}
-
-static void send_campaigns(struct store *store, const struct batch *batch)
-{
-    pg_args_reset(&store->args);
-    pg_arg_i16(&store->args, batch->slice);
-    pg_array_begin(&store->args, PG_TEXT);
-    for (size_t i = 0; i < batch->campaigns_count; i++)
-        pg_array_bytes(&store->args, batch->campaign_list[i]->campaign.id);
-    pg_array_end(&store->args);
-    pg_send(store->pg, SQL_CAMPAIGNS, &store->args);
-}
-
-int64_t store_operation(const struct request_id *id)
-{
-    uint64_t number = 0;
-    for (size_t i = 0; i < sizeof id->operation; i++)
-        number = number << 8 | id->operation[i];
-    return (int64_t)number;
-}
-
-struct span store_key_hash(const struct request_id *id)
-{
-    return (struct span){(const char *)id->key_hash, sizeof id->key_hash};
-}
-
-static void send_requests(struct store *store, const struct batch *batch)
-{
-    struct pg_args *args = &store->args;
-    pg_args_reset(args);
-    pg_array_begin(args, PG_INT2);
-    for (size_t i = 0; i < batch->count; i++)
-        pg_array_i16(args, batch->commands[i]->request_slice);
-    pg_array_end(args);
-    pg_array_begin(args, PG_UUID);
-    for (size_t i = 0; i < batch->count; i++)
-        pg_array_bytes(args, store_key_hash(&batch->commands[i]->id));
-    pg_array_end(args);
-    pg_array_begin(args, PG_INT8);
-    for (size_t i = 0; i < batch->count; i++)
-        pg_array_i64(args, store_operation(&batch->commands[i]->id));
-    pg_array_end(args);
-    pg_send(store->pg, SQL_REQUESTS, args);
-}
-
-static void send_holdings(struct store *store, const struct batch *batch)
-{
-    struct pg_args *args = &store->args;
-    pg_args_reset(args);
-    pg_arg_i16(args, batch->slice);
-    pg_array_begin(args, PG_TEXT);
-    for (size_t i = 0; i < batch->holdings_count; i++)
-        pg_array_bytes(args, batch->holding_campaigns[i]);
-    pg_array_end(args);
-    pg_array_begin(args, PG_TEXT);
-    for (size_t i = 0; i < batch->holdings_count; i++)
-        pg_array_bytes(args, batch->holding_users[i]);
-    pg_array_end(args);
-    pg_send(store->pg, SQL_HOLDINGS, args);
-}
-
-static bool take_slice(struct batch *batch, const struct pg_rows *locked, const struct pg_rows *now)
-{
-    for (int row = 0; row < pg_rows_count(locked); row++) {
-        if (pg_i64(locked, row, 0) != batch->slice)
-            continue;
-        struct span chain = pg_bytes(locked, row, 2);
-        int64_t last_us = pg_time(locked, row, 3), clock_us = pg_time(now, 0, 0);
-        CHECK(chain.len == sizeof batch->chain);
-        memcpy(batch->chain, chain.ptr, chain.len);
-        batch->head = pg_i64(locked, row, 1);
-        batch->now_us = clock_us > last_us ? clock_us : last_us; /* never backwards within a slice */
-        return true;
+    int count = pg_rows_count(rows) < DUE_MAX ? pg_rows_count(rows) : DUE_MAX;
+    for (int row = 0; row < count; row++) {
+        struct span id = pg_bytes(rows, row, 1);
+        CHECK(id.len <= CAMPAIGN_ID_MAX);
+        ret[row] = (struct due){.slice = (int16_t)pg_i64(rows, row, 0), .position = pg_i64(rows, row, 2)};
+        memcpy(ret[row].campaign_id, id.ptr, id.len);
+        ret[row].campaign_id_len = id.len;
     }
-    return false;
+    *ret_count = (size_t)count;
 }
 
-static bool take_campaigns(struct batch *batch, const struct pg_rows *rows)
-{
-    for (int row = 0; row < pg_rows_count(rows); row++) {
-        struct loaded_campaign *loaded = batch->campaign_list[pg_i64(rows, row, 0) - 1];
-        struct event created = {
-            .type = EVENT_CampaignCreated,
-            .version = (int16_t)pg_i64(rows, row, 2),
-            .data = pg_bytes(rows, row, 3),
-        };
-        if (event_decode(&created, &batch->arena) != CODEC_OK)
-            return false;
-        struct campaign *campaign = &loaded->campaign;
-        loaded->exists = true;
-        campaign->definition = created.campaign_created;
-        campaign->created_at_us = pg_time(rows, row, 1);
-        campaign->released = pg_i64(rows, row, 4);
-        campaign->issued = pg_i64(rows, row, 5);
-        campaign->state = (enum campaign_state)pg_i64(rows, row, 6);
-        campaign->plan_done = pg_i64(rows, row, 7);
-        campaign->first = pg_i64(rows, row, 8);
-        campaign->position = pg_i64(rows, row, 9);
-    }
-    return true;
-}
-
-static void take_requests(struct batch *batch, const struct pg_rows *rows)
-{
-    for (int row = 0; row < pg_rows_count(rows); row++) {
-        struct request_record *record = arena_alloc(&batch->arena, sizeof *record);
-        struct span fingerprint = pg_bytes(rows, row, 1);
-        CHECK(record && fingerprint.len == FINGERPRINT_BYTES);
-        memcpy(record->fingerprint, fingerprint.ptr, fingerprint.len);
-        record->status = (int)pg_i64(rows, row, 2);
-        record->position = pg_is_null(rows, row, 3) ? 0 : pg_i64(rows, row, 3);
-        record->answer = pg_bytes(rows, row, 4);
-        batch->records[pg_i64(rows, row, 0) - 1] = record;
-    }
-}
-
-static void take_holdings(struct batch *batch, const struct pg_rows *rows)
-{
-    for (int row = 0; row < pg_rows_count(rows); row++) {
-        struct holding *held = batch->holding_list[pg_i64(rows, row, 0) - 1];
-        held->positions[held->count++] = pg_i64(rows, row, 2);
-    }
-}
-
-/* The CouponIssued events at the positions that the open array argument names; `nr` in a row counts them
- * from 1. */
-static enum store_status fetch_issued(struct store *store, struct batch *batch, size_t count,
-                                      int64_t deadline_us, const struct pg_rows **ret)
+enum store_status store_find_due(struct store *store, const int16_t *slices, size_t slices_count,
+                                 int64_t deadline_us, struct due ret[DUE_MAX], size_t *ret_count)
 {
     struct pg_rows *rows = NULL;
-    enum pg_status status = pg_call(store->pg, SQL_ISSUED, &store->args, deadline_us, &rows);
-    if (status == PG_REFUSED)
-        return store_rolled_back(store, deadline_us);
-    if (status != PG_OK)
-        return STORE_LOST;
-    batch->results[batch->results_count++] = rows;
-    *ret = rows;
-    return (size_t)pg_rows_count(rows) == count ? STORE_OK : abandon(store, STORE_BROKEN, deadline_us);
-}
-
-/* A replay that is rendered from its event, where the first answer was not kept. */
-static bool needs_event(const struct batch *batch, size_t index)
-{
-    return batch->records[index] && !batch->records[index]->answer.ptr;
-}
-
-/* Replays of issued coupons are rendered from their event: a second round trip, only when there are any. */
-static enum store_status load_issued(struct store *store, struct batch *batch, int64_t deadline_us)
-{
-    size_t asked[BATCH_MAX], count = 0;
-    const struct pg_rows *rows;
     pg_args_reset(&store->args);
-    pg_arg_i16(&store->args, batch->slice);
-    pg_array_begin(&store->args, PG_INT8);
-    for (size_t i = 0; i < batch->count; i++) {
-        if (!needs_event(batch, i))
-            continue;
-        pg_array_i64(&store->args, batch->records[i]->position);
-        asked[count++] = i;
-    }
+    pg_array_begin(&store->args, PG_INT2);
+    for (size_t i = 0; i < slices_count; i++)
+        pg_array_i16(&store->args, slices[i]);
     pg_array_end(&store->args);
-    enum store_status status = count ? fetch_issued(store, batch, count, deadline_us, &rows) : STORE_OK;
-    if (status != STORE_OK || count == 0)
-        return status;
-    for (int row = 0; row < pg_rows_count(rows); row++) {
-        struct request_record *record = batch->records[asked[pg_i64(rows, row, 0) - 1]];
-        if (event_log_row(rows, row, 1, &batch->arena, &record->issued) != CODEC_OK)
-            return abandon(store, STORE_BROKEN, deadline_us);
-    }
-    return STORE_OK;
-}
-
-/* The same for one command for many users. */
-static enum store_status load_issued_many(struct store *store, struct batch *batch, int64_t deadline_us)
-{
-    const size_t users = batch->commands[0]->users_count;
-    struct issue_result *results = batch_outcome_read(batch), *asked[ISSUE_MANY_MAX];
-    const struct pg_rows *rows;
-    size_t count = 0;
-    if (!results)
-        return abandon(store, STORE_BROKEN, deadline_us);
-    pg_args_reset(&store->args);
-    pg_arg_i16(&store->args, batch->slice);
-    pg_array_begin(&store->args, PG_INT8);
-    for (size_t i = 0; i < users; i++) {
-        if (results[i].refusal)
-            continue;
-        pg_array_i64(&store->args, results[i].coupon.at.position);
-        asked[count++] = &results[i];
-    }
-    pg_array_end(&store->args);
-    enum store_status status = fetch_issued(store, batch, count, deadline_us, &rows);
-    for (int row = 0; status == STORE_OK && row < pg_rows_count(rows); row++) {
-        struct event issued;
-        if (event_log_row(rows, row, 1, &batch->arena, &issued) != CODEC_OK)
-            return abandon(store, STORE_BROKEN, deadline_us);
-        asked[pg_i64(rows, row, 0) - 1]->coupon = coupon_from_event(&issued);
-    }
-    batch->records[0]->results = results;
-    return status;
-}
-
-/* Another payload under the same key is refused and needs nothing; only the same one is answered again. */
-static bool replays_many(const struct batch *batch)
-{
-    const struct command *command = batch->commands[0];
-    return command->kind == COMMAND_ISSUE_MANY && batch->records[0] &&
-           memcmp(batch->records[0]->fingerprint, command->fingerprint, FINGERPRINT_BYTES) == 0;
-}
-
-enum store_status store_abandon(struct store *store, int64_t deadline_us)
-{
-    return abandon(store, STORE_BUSY, deadline_us);
-}
-
-enum store_status store_load(struct store *store, struct batch *batch, int64_t deadline_us)
-{
-    enum { BEGUN, LOCKED, NOW, CAMPAIGNS, REQUESTS, HOLDINGS, ROUND };
-    struct pg_rows *rows[ROUND] = {NULL};
-    pg_send(store->pg, SQL_BEGIN, NULL);
-    send_lock(store, batch);
-    pg_send(store->pg, SQL_NOW, NULL);
-    send_campaigns(store, batch);
-    send_requests(store, batch);
-    send_holdings(store, batch);
-    pg_sync(store->pg);
-    enum pg_status status = store_receive(store, ROUND, rows, deadline_us);
-    for (size_t i = 0; i < ROUND; i++)
-        batch->results[batch->results_count++] = rows[i];
-    if (status == PG_REFUSED)
-        return store_rolled_back(store, deadline_us);
-    if (status != PG_OK)
-        return STORE_LOST;
-    if (!take_slice(batch, rows[LOCKED], rows[NOW]) || !take_campaigns(batch, rows[CAMPAIGNS]))
-        return abandon(store, STORE_BROKEN, deadline_us);
-    take_requests(batch, rows[REQUESTS]);
-    take_holdings(batch, rows[HOLDINGS]);
-    return replays_many(batch) ? load_issued_many(store, batch, deadline_us)
-                               : load_issued(store, batch, deadline_us);
+    pg_arg_i64(&store->args, DUE_MAX / SLICE_COUNT);
+    *ret_count = 0;
+    enum pg_status status = pg_call(store->pg, SQL_DUE, &store->args, deadline_us, &rows);
+    if (status == PG_OK)
+        take_due(rows, ret, ret_count);
+    pg_rows_destroy(rows);
+    if (status == PG_REFUSED) /* no transaction was open: there is nothing to end */
+        return classify(pg_sqlstate(store->pg));
+    return status == PG_OK ? STORE_OK : STORE_LOST;
 }

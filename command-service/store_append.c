@@ -42,6 +42,14 @@ static void send_events(struct store *store, const struct batch *batch)
     pg_send(store->pg, SQL_APPEND, args);
 }
 
+static void push_time_or_null(struct pg_args *args, int64_t wall_us)
+{
+    if (wall_us)
+        pg_array_time(args, wall_us);
+    else
+        pg_array_bytes(args, (struct span){NULL, 0});
+}
+
 /* One array argument over the idempotency rows to be written. */
 #define WRITE_ARRAY(element, push, value)                           \
     do {                                                            \
@@ -111,6 +119,7 @@ static void send_new_campaigns(struct store *store, const struct batch *batch)
     CAMPAIGN_ARRAY(loaded->is_new, PG_INT2, pg_array_i16, (int16_t)campaign->plan_done);
     CAMPAIGN_ARRAY(loaded->is_new, PG_INT8, pg_array_i64, campaign->first);
     CAMPAIGN_ARRAY(loaded->is_new, PG_INT8, pg_array_i64, campaign->position);
+    CAMPAIGN_ARRAY(loaded->is_new, PG_TIMESTAMPTZ, push_time_or_null, campaign_due_at_us(campaign));
     pg_send(store->pg, SQL_NEW_CAMPAIGNS, args);
 }
 
@@ -125,6 +134,11 @@ static void send_changed_campaigns(struct store *store, const struct batch *batc
     CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT2, pg_array_i16, (int16_t)campaign->state);
     CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT2, pg_array_i16, (int16_t)campaign->plan_done);
     CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT8, pg_array_i64, campaign->position);
+    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT8, pg_array_i64, campaign->redeemed);
+    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT8, pg_array_i64, campaign->reserved);
+    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT2, pg_array_i16, campaign->plan_halted);
+    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_TIMESTAMPTZ, push_time_or_null,
+                   campaign_due_at_us(campaign));
     pg_send(store->pg, SQL_CHANGED_CAMPAIGNS, args);
 }
 
@@ -138,6 +152,123 @@ static void send_runs(struct store *store, const struct batch *batch)
     CAMPAIGN_ARRAY(loaded->run_first_sequence, PG_INT8, pg_array_i64, loaded->run_first_position);
     CAMPAIGN_ARRAY(loaded->run_first_sequence, PG_INT8, pg_array_i64, loaded->run_last_position);
     pg_send(store->pg, SQL_RUNS, args);
+}
+
+/* One array argument over the coupons that changed. */
+#define COUPON_ARRAY(element, push, value)                                \
+    do {                                                                  \
+        pg_array_begin(args, element);                                    \
+        for (size_t i = 0; i < batch->coupons_count; i++) {               \
+            const struct coupon *coupon = &batch->coupon_list[i]->coupon; \
+            if (batch->coupon_list[i]->changed)                           \
+                push(args, value);                                        \
+        }                                                                 \
+        pg_array_end(args);                                               \
+    } while (0)
+
+static void send_coupon_states(struct store *store, const struct batch *batch)
+{
+    struct pg_args *args = &store->args;
+    pg_args_reset(args);
+    pg_arg_i16(args, batch->slice);
+    COUPON_ARRAY(PG_INT8, pg_array_i64, coupon->at.position);
+    COUPON_ARRAY(PG_TEXT, pg_array_bytes, coupon->campaign_id);
+    COUPON_ARRAY(PG_INT2, pg_array_i16, (int16_t)coupon->state);
+    COUPON_ARRAY(PG_INT8, pg_array_i64, coupon->last);
+    COUPON_ARRAY(PG_TIMESTAMPTZ, pg_array_time, coupon->changed_at_us);
+    COUPON_ARRAY(PG_TEXT, pg_array_bytes, coupon->order_id);
+    COUPON_ARRAY(PG_INT8, pg_array_i64, coupon->order_amount);
+    COUPON_ARRAY(PG_INT8, pg_array_i64, coupon->discount_amount);
+    COUPON_ARRAY(PG_TIMESTAMPTZ, push_time_or_null, coupon->reserved_until_us);
+    COUPON_ARRAY(PG_TEXT, pg_array_bytes, coupon->reason);
+    pg_send(store->pg, SQL_COUPON_STATES, args);
+}
+
+/* What the last event of each name says: `control` has one row for a name. */
+struct control_row {
+    int16_t kind; /* as in table control */
+    struct span name, value;
+    int64_t position;
+};
+
+static bool control_row_of(const struct event *event, struct control_row *ret)
+{
+    enum { KIND_SETTING = 1, KIND_ISSUER = 2 };
+    switch (event->type) {
+    case EVENT_SettingChanged:
+        *ret = (struct control_row){KIND_SETTING, event->setting_changed.name, event->setting_changed.value,
+                                    event->position};
+        return true;
+    case EVENT_IssuerSuspended:
+        *ret = (struct control_row){KIND_ISSUER, event->issuer_suspended.issuer, SPAN("suspended"),
+                                    event->position};
+        return true;
+    case EVENT_IssuerResumed:
+        *ret = (struct control_row){KIND_ISSUER, event->issuer_resumed.issuer, SPAN(""), event->position};
+        return true;
+    default:
+        return false;
+    }
+}
+
+static size_t control_rows(const struct batch *batch, struct control_row ret[BATCH_MAX])
+{
+    struct control_row row;
+    size_t count = 0;
+    for (size_t i = 0; i < batch->events_count; i++) {
+        size_t at = 0;
+        if (!control_row_of(&batch->events[i], &row))
+            continue;
+        while (at < count && !(ret[at].kind == row.kind && span_equal(ret[at].name, row.name)))
+            at++;
+        CHECK(at < BATCH_MAX); /* each is a command's */
+        ret[at] = row;
+        count += at == count;
+    }
+    return count;
+}
+
+static void send_control(struct store *store, const struct control_row *rows, size_t count)
+{
+    struct pg_args *args = &store->args;
+    pg_args_reset(args);
+    pg_arg_i16(args, CONTROL_SLICE);
+    pg_array_begin(args, PG_INT2);
+    for (size_t i = 0; i < count; i++)
+        pg_array_i16(args, rows[i].kind);
+    pg_array_end(args);
+    pg_array_begin(args, PG_TEXT);
+    for (size_t i = 0; i < count; i++)
+        pg_array_bytes(args, rows[i].name);
+    pg_array_end(args);
+    pg_array_begin(args, PG_TEXT);
+    for (size_t i = 0; i < count; i++)
+        pg_array_bytes(args, rows[i].value.ptr ? rows[i].value : SPAN(""));
+    pg_array_end(args);
+    pg_array_begin(args, PG_INT8);
+    for (size_t i = 0; i < count; i++)
+        pg_array_i64(args, rows[i].position);
+    pg_array_end(args);
+    pg_send(store->pg, SQL_CONTROL, args);
+}
+
+static void send_quotas_used(struct store *store, const struct batch *batch)
+{
+    struct pg_args *args = &store->args;
+    pg_args_reset(args);
+    pg_array_begin(args, PG_TEXT);
+    for (size_t i = 0; i < batch->quotas_count; i++)
+        pg_array_bytes(args, batch->quotas[i].scope);
+    pg_array_end(args);
+    pg_array_begin(args, PG_TEXT);
+    for (size_t i = 0; i < batch->quotas_count; i++)
+        pg_array_bytes(args, batch->quotas[i].day);
+    pg_array_end(args);
+    pg_array_begin(args, PG_INT8);
+    for (size_t i = 0; i < batch->quotas_count; i++)
+        pg_array_i64(args, batch->quotas[i].used);
+    pg_array_end(args);
+    pg_send(store->pg, SQL_QUOTAS_USED, args);
 }
 
 static void send_batch_and_head(struct store *store, struct batch *batch)
@@ -163,39 +294,65 @@ static void send_batch_and_head(struct store *store, struct batch *batch)
     pg_send(store->pg, SQL_HEAD, &store->args);
 }
 
+/* Which of the tables a batch writes to. */
 struct kinds {
-    bool new_campaigns, changed_campaigns, runs;
+    bool requests, new_campaigns, changed_campaigns, runs, coupons, quotas;
 };
 
 static struct kinds kinds_of(const struct batch *batch)
 {
-    struct kinds kinds = {false, false, false};
+    struct kinds kinds = {false};
+    for (size_t i = 0; i < batch->count; i++)
+        kinds.requests |= batch->writes[i] != NULL;
     for (size_t i = 0; i < batch->campaigns_count; i++) {
         const struct loaded_campaign *loaded = batch->campaign_list[i];
         kinds.new_campaigns |= loaded->is_new;
         kinds.changed_campaigns |= loaded->changed && !loaded->is_new;
         kinds.runs |= loaded->run_first_sequence > 0;
     }
+    for (size_t i = 0; i < batch->coupons_count; i++)
+        kinds.coupons |= batch->coupon_list[i]->changed;
+    for (size_t i = 0; i < batch->quotas_count; i++)
+        kinds.quotas |= batch->quotas[i].changed;
     return kinds;
+}
+
+/* The state rows. Returns how many results that will give. */
+static size_t send_states(struct store *store, const struct batch *batch, const struct kinds *kinds)
+{
+    struct control_row controls[BATCH_MAX];
+    size_t controls_count = batch->slice == CONTROL_SLICE ? control_rows(batch, controls) : 0;
+    if (kinds->new_campaigns)
+        send_new_campaigns(store, batch);
+    if (kinds->changed_campaigns)
+        send_changed_campaigns(store, batch);
+    if (kinds->runs)
+        send_runs(store, batch);
+    if (kinds->coupons)
+        send_coupon_states(store, batch);
+    if (controls_count)
+        send_control(store, controls, controls_count);
+    if (kinds->quotas)
+        send_quotas_used(store, batch);
+    return (size_t)kinds->new_campaigns + kinds->changed_campaigns + kinds->runs + kinds->coupons +
+           (controls_count > 0) + kinds->quotas;
 }
 
 /* Queues everything the batch writes; returns how many results that will give. */
 static size_t send_writes(struct store *store, struct batch *batch)
 {
     struct kinds kinds = kinds_of(batch);
-    size_t sent = 1;
-    send_requests_done(store, batch);
+    size_t sent = 0;
+    if (kinds.requests) {
+        send_requests_done(store, batch);
+        sent++;
+    }
+    sent += send_states(store, batch, &kinds);
     if (batch->events_count == 0)
         return sent;
     send_events(store, batch);
-    if (kinds.new_campaigns)
-        send_new_campaigns(store, batch);
-    if (kinds.changed_campaigns)
-        send_changed_campaigns(store, batch);
-    if (kinds.runs)
-        send_runs(store, batch);
     send_batch_and_head(store, batch);
-    return sent + 3 + kinds.new_campaigns + kinds.changed_campaigns + kinds.runs;
+    return sent + 3;
 }
 
 enum store_status store_commit(struct store *store, struct batch *batch, int64_t deadline_us)

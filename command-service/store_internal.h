@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the two halves of the store share: store.c locks and loads, store_append.c writes and commits. For
- * nobody else. */
+/* What the parts of the store share: store.c has the statements and the connection, store_load.c locks and
+ * loads, store_append.c writes and commits. For nobody else. */
 #pragma once
 
 #include "command-service/store.h"
@@ -11,13 +11,23 @@ enum statement {
     SQL_LOCK,
     SQL_NOW,
     SQL_CAMPAIGNS,
+    SQL_COUPONS,
+    SQL_COUPON_CAMPAIGNS,
+    SQL_VOID_FOUND,
+    SQL_VOIDABLE,
+    SQL_QUOTAS,
     SQL_REQUESTS,
+    SQL_LOOKUPS,
     SQL_HOLDINGS,
     SQL_ISSUED,
     SQL_APPEND,
     SQL_REMEMBER,
     SQL_NEW_CAMPAIGNS,
     SQL_CHANGED_CAMPAIGNS,
+    SQL_COUPON_STATES,
+    SQL_CONTROL,
+    SQL_QUOTAS_USED,
+    SQL_DUE,
     SQL_RUNS,
     SQL_BATCH,
     SQL_HEAD,
@@ -32,6 +42,8 @@ struct store {
     const char *fault; /* what is wrong with a server that can be reached; NULL for nothing */
 };
 
+/* Ends the transaction without effect; `status` is why, and is returned unless the connection is lost. */
+enum store_status store_end(struct store *store, enum store_status status, int64_t deadline_us);
 /* Ends a transaction that a refused statement aborted, and says what the refusal means for the batch. */
 enum store_status store_rolled_back(struct store *store, int64_t deadline_us);
 /* Receives `count` results of a round into `ret` (NULL where a statement was refused). */

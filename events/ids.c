@@ -48,6 +48,12 @@ bool user_id_valid(struct span id)
     return id.len >= 1 && id.len <= USER_ID_MAX && utf8_valid(id) && !text_has_control(id);
 }
 
+bool order_id_valid(struct span id)
+{
+    _Static_assert((int)ORDER_ID_MAX == (int)USER_ID_MAX, "one rule for both");
+    return user_id_valid(id);
+}
+
 bool code_prefix_valid(struct span prefix)
 {
     if (prefix.len < 1 || prefix.len > CODE_PREFIX_MAX)

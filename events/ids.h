@@ -20,6 +20,7 @@ enum { COUPON_ID_MAX = 24, COUPON_CODE_MAX = CODE_PREFIX_MAX + 1 + 29, CONSISTEN
 
 bool campaign_id_valid(struct span id);     /* [a-z0-9][a-z0-9-]{0,63} */
 bool user_id_valid(struct span id);         /* 1..128 bytes UTF-8 without control characters */
+bool order_id_valid(struct span id);        /* the same as a user id */
 bool code_prefix_valid(struct span prefix); /* [A-Z0-9]{1,12} */
 bool tag_valid(struct span tag);            /* [a-z0-9][a-z0-9-]{0,31} */
 
