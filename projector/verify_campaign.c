@@ -260,7 +260,7 @@ static void dispatch(struct hearing *hearing)
         change_state(hearing, paused || (runs && is->plan_halted), "resumed, but nothing held it up");
         break;
     case EVENT_CampaignClosed:
-        change_state(hearing, is->state != CAMPAIGN_CLOSED, "closed, but it was closed already");
+        change_state(hearing, paused || runs, "closed, but it was over already");
         break;
     case EVENT_CampaignDeleted:
         deleted(hearing);

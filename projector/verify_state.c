@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { REQUEST_CREATED = 201 };
+enum { REQUEST_CREATED = 201, REQUEST_DONE = 200 };
 
 static bool mine(const struct verify_log *log, struct verify_name name)
 {
@@ -191,6 +191,15 @@ void verify_control_row(struct verify_log *log, const struct verify_control_row 
 
 /* --- idempotency --- */
 
+/* An answer about a coupon is rendered from the event that was the effect. */
+static bool can_be_effect(const struct verify_request_row *row)
+{
+    struct event event = {.type = (enum event_type)row->event_type};
+    if (row->status == REQUEST_CREATED)
+        return row->event_type == EVENT_CouponIssued;
+    return row->status == REQUEST_DONE && coupon_concerned(&event);
+}
+
 void verify_request_row(struct verify_log *log, const struct verify_request_row *row)
 {
     if (!log->whole)
@@ -199,8 +208,8 @@ void verify_request_row(struct verify_log *log, const struct verify_request_row 
     log->totals->rows++;
     if (row->event_type == 0)
         fault = "an idempotency row names a position where no event is";
-    else if (row->event_type != EVENT_CouponIssued || row->status != REQUEST_CREATED)
-        fault = "an idempotency row without an answer of its own names an event that is no issued coupon";
+    else if (!can_be_effect(row))
+        fault = "an idempotency row without an answer of its own names an event that is not of its kind";
     else if (row->event_recorded_at_us != row->recorded_at_us)
         fault = "an idempotency row was recorded at another time than its event";
     if (fault)

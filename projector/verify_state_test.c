@@ -230,6 +230,10 @@ static void request_rows(void **state)
                                       .event_recorded_at_us = 5};
     (void)state;
     verify_request_row(&world.log, &good);
+    struct verify_request_row redeemed = good;
+    redeemed.status = 200;
+    redeemed.event_type = EVENT_CouponRedeemed;
+    verify_request_row(&world.log, &redeemed);
     world_expect_clean(&world);
     struct verify_request_row bad[] = {good, good, good, good};
     bad[0].event_type = 0;
