@@ -85,7 +85,8 @@ bool shadow_has(const struct shadow *shadow, struct span name)
 
 const struct shadow_key *shadow_get(const struct shadow *shadow, struct span name)
 {
-    return map_get(&shadow->by_name, name);
+    const struct shadow_key *key = map_get(&shadow->by_name, name);
+    return key && key->type == SHADOW_ZSET && key->members.count == 0 ? NULL : key; /* Redis has no empty ones */
 }
 
 static struct shadow_key *make_key(struct shadow *shadow, struct span name, enum shadow_type type)

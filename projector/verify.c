@@ -3,14 +3,16 @@
 #include "projector/verify.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "projector/verify_source.h"
+#include "projector/verify_models.h"
 
 enum {
     EXIT_CLEAN = 0,
     EXIT_DIFFERENT = 1,
+    EXIT_BAD_USAGE = 64,
     EXIT_UNAVAILABLE = 69,
     EXIT_CANNOT_WRITE = 74,
     EXIT_FORBIDDEN = 77,
@@ -22,6 +24,7 @@ struct verify {
     struct verify_report report;
     struct verify_totals totals;
     struct verify_source *source;
+    struct verify_models *models; /* NULL: only the log */
     struct verify_log log;
     struct verify_quota quota;
     int64_t heads[SLICE_COUNT];
@@ -131,7 +134,68 @@ static bool verify_the_log(struct verify *verify)
     return good;
 }
 
+/* --- the models --- */
+
+static void draw_models(void *context, int64_t keys)
+{
+    struct verify *verify = context;
+    int64_t now_us = clock_mono_us();
+    if (!verify->terminal || now_us - verify->drawn_us < REDRAW_US)
+        return;
+    verify->drawn_us = now_us;
+    fprintf(stderr, "\rverify: models, slice %d  %lld keys  %lld keys in all  %lld differences\033[K",
+            verify->log.slice, (long long)keys, (long long)verify->totals.keys,
+            (long long)verify->report.differences);
+    fflush(stderr);
+}
+
+static bool looked_at_models(struct verify *verify, enum verify_models_look look)
+{
+    char what[200];
+    if (look == MODELS_LOOKED)
+        return true;
+    if (look == MODELS_STORE)
+        return looked(verify, VERIFY_UNAVAILABLE);
+    snprintf(what, sizeof what, "redis: %.180s", verify_models_error(verify->models));
+    trouble(verify, EXIT_UNAVAILABLE, what);
+    return look == MODELS_UNSETTLED; /* another slice may be there */
+}
+
+static void verify_the_models(struct verify *verify)
+{
+    struct verify_models_means means = {
+        .source = verify->source,
+        .report = &verify->report,
+        .totals = &verify->totals,
+        .tick = draw_models,
+        .context = verify,
+    };
+    bool good = true;
+    for (int16_t slice = 0; slice < SLICE_COUNT && good && !verify->write_failed; slice++) {
+        verify->log.slice = slice;
+        if (wanted(verify, slice))
+            good = looked_at_models(
+                verify, verify_models_slice(verify->models, &means, slice, verify->heads[slice]));
+    }
+}
+
 /* --- all of it --- */
+
+/* NULL where the models are not asked for; a URL that cannot be used ends the program. */
+static struct verify_models *models_setup(const struct verify_options *options)
+{
+    char reason[256] = "is needed without --log";
+    struct verify_models *models = NULL;
+    if (options->log_only)
+        return NULL;
+    if (*options->redis_url)
+        models = verify_models_create(options->redis_url, (size_t)options->memory_mb * 1024 * 1024, reason,
+                                      sizeof reason);
+    if (models)
+        return models;
+    fprintf(stderr, "projector: --redis-url: %s\n", reason);
+    exit(EXIT_BAD_USAGE);
+}
 
 static int exit_code_of(const struct verify *verify)
 {
@@ -147,12 +211,18 @@ int verify_run(const struct verify_options *options)
         .report = {.json = options->json, .limit = options->limit, .write = write_line},
         .terminal = isatty(STDERR_FILENO) == 1,
         .started_us = clock_mono_us(),
+        .models = models_setup(options),
         .source = verify_source_create(options->database_url),
     };
     verify.report.context = &verify;
-    (void)verify_the_log(&verify);
+    bool good = verify_the_log(&verify);
     verify.totals.log_us = clock_mono_us() - verify.started_us;
+    if (good && verify.models)
+        verify_the_models(&verify);
+    if (verify.models)
+        verify.totals.models_us = clock_mono_us() - verify.started_us - verify.totals.log_us;
     verify_summary(&verify.report, &verify.totals, verify.trouble[0] ? verify.trouble : NULL);
     verify_source_destroy(verify.source);
+    verify_models_destroy(verify.models);
     return exit_code_of(&verify);
 }

@@ -76,6 +76,7 @@ struct verify_source {
     struct pg *pg;
     struct pg_args args;
     struct arena arena;
+    int16_t slice; /* being read */
     struct verify_log *log;
     struct verify_quota *quota;
     /* the page of events being judged, and the next one where it had to be received early */
@@ -160,7 +161,7 @@ static int64_t last_position(const struct pg_rows *rows)
 
 static void ask_events(struct verify_source *source, int64_t after)
 {
-    event_log_read_args(&source->args, source->log->slice, after, EVENTS_PER_PAGE);
+    event_log_read_args(&source->args, source->slice, after, EVENTS_PER_PAGE);
     pg_send(source->pg, EVENTS, &source->args);
     pg_sync(source->pg);
     source->asked = true;
@@ -197,7 +198,7 @@ static enum verify_look load_batches(struct verify_source *source)
     source->batch_row = 0;
     if (look != VERIFY_LOOKED)
         return look;
-    event_log_read_args(&source->args, source->log->slice, after, BATCHES_PER_PAGE);
+    event_log_read_args(&source->args, source->slice, after, BATCHES_PER_PAGE);
     return call(source, BATCHES, &source->args, &source->batches);
 }
 
@@ -379,7 +380,7 @@ static enum verify_look feed_state(struct verify_source *source)
     enum verify_look look = VERIFY_LOOKED;
     for (size_t i = 0; i < COUNT_OF(tables) && look == VERIFY_LOOKED; i++)
         if (tables[i].cursor != REQUESTS || source->log->whole)
-            look = feed_table(source, tables[i].cursor, source->log->slice, tables[i].feed);
+            look = feed_table(source, tables[i].cursor, source->slice, tables[i].feed);
     if (look == VERIFY_LOOKED)
         verify_state_end(source->log);
     return look;
@@ -390,7 +391,7 @@ static enum verify_look feed_state(struct verify_source *source)
 static enum verify_look read_head(struct verify_source *source, struct verify_head *ret)
 {
     struct pg_rows *rows = NULL;
-    arg_slice(source, source->log->slice);
+    arg_slice(source, source->slice);
     enum verify_look look = call(source, HEAD, &source->args, &rows);
     *ret = (struct verify_head){0}; /* a row that is gone is as wrong as one that says so */
     if (look == VERIFY_LOOKED && pg_rows_count(rows) == 1) {
@@ -417,17 +418,58 @@ static enum verify_look in_snapshot(struct verify_source *source, verify_tick *t
     return look == VERIFY_LOOKED ? call(source, COMMIT, NULL, NULL) : look;
 }
 
-enum verify_look verify_source_pass(struct verify_source *source, struct verify_log *log, verify_tick *tick,
-                                    void *context)
+static void begin_reading(struct verify_source *source, int16_t slice)
 {
-    source->log = log;
+    source->slice = slice;
     source->asked = false;
-    enum verify_look look = in_snapshot(source, tick, context);
+}
+
+static void end_reading(struct verify_source *source)
+{
     pg_rows_destroy(source->events);
     pg_rows_destroy(source->next);
     pg_rows_destroy(source->batches);
     source->events = source->next = source->batches = NULL;
     source->batch_row = 0;
+}
+
+enum verify_look verify_source_pass(struct verify_source *source, struct verify_log *log, verify_tick *tick,
+                                    void *context)
+{
+    source->log = log;
+    begin_reading(source, log->slice);
+    enum verify_look look = in_snapshot(source, tick, context);
+    end_reading(source);
+    return look;
+}
+
+/* --- a range of the log --- */
+
+/* Returns whether the range goes on after this page. */
+static bool give_page(struct verify_source *source, int64_t to, verify_reader *reader, void *context)
+{
+    int count = pg_rows_count(source->events);
+    bool more = true;
+    for (int row = 0; row < count && more; row++) {
+        struct event event;
+        enum codec_status status = event_log_row(source->events, row, 0, &source->arena, &event);
+        more = event.position <= to && reader(context, &event, status);
+    }
+    return reader(context, NULL, CODEC_OK) && more && count > 0 && last_position(source->events) < to;
+}
+
+enum verify_look verify_source_read(struct verify_source *source, const struct verify_range *range,
+                                    verify_reader *reader, void *context)
+{
+    begin_reading(source, range->slice);
+    enum verify_look look = VERIFY_LOOKED;
+    ask_events(source, range->after);
+    do {
+        look = turn_page(source);
+    } while (look == VERIFY_LOOKED && give_page(source, range->to, reader, context) && source->asked);
+    if (look == VERIFY_LOOKED) /* a page too far may be on its way */
+        look = receive_next(source);
+    end_reading(source);
     return look;
 }
 

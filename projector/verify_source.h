@@ -29,3 +29,15 @@ enum verify_look verify_source_heads(struct verify_source *source, int64_t heads
 /* One pass over the slice that verify_log_begin or verify_log_again has begun, up to verify_state_end. */
 enum verify_look verify_source_pass(struct verify_source *source, struct verify_log *log, verify_tick *tick,
                                     void *context) MUST_USE;
+
+/* Events after a position up to another one. */
+struct verify_range {
+    int16_t slice;
+    int64_t after, to;
+};
+/* Called with each event in order, and at the end of each page with NULL: after that call, what was given
+ * before is gone. Returns whether it wants more. */
+typedef bool verify_reader(void *context, const struct event *event, enum codec_status status);
+/* Reads a range of the log, outside any snapshot: what is committed does not change. */
+enum verify_look verify_source_read(struct verify_source *source, const struct verify_range *range,
+                                    verify_reader *reader, void *context) MUST_USE;
