@@ -5,6 +5,8 @@
 
 #include "command-service/gather.h"
 #include "command-service/requests.h"
+#include "command-service/watch.h"
+#include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "events/problems.h"
@@ -22,6 +24,14 @@ static void log_traced(const struct command *command, const char *outcome)
              command->request ? http_request_id(command->request) : "-", command_name(command->kind),
              outcome);
     buf_deinit(&trace);
+}
+
+/* A refusal is an answer too; what the watch wants to know is whether the service kept up. */
+static void tell_watch(const struct command *command, int status)
+{
+    if (command->watch)
+        watch_note(command->watch, command->campaign_id, status >= 500,
+                   clock_mono_us() - command->received_us);
 }
 
 /* --- accepted requests --- */
@@ -85,6 +95,7 @@ static void tell_problem(struct command *command, const struct problem_detail *d
     struct http_request *request = command->request;
     struct gather *gather = command->gather;
     log_traced(command, detail->problem->code);
+    tell_watch(command, detail->problem->status);
     command->request = NULL;
     command->gather = NULL;
     if (command->accepted_in)
@@ -186,6 +197,7 @@ void answer_verdict(struct command *command, const struct verdict *verdict,
         return;
     }
     log_traced(command, verdict->replayed ? "replayed" : "accepted");
+    tell_watch(command, verdict->status);
     command->request = NULL;
     command->gather = NULL;
     if (command->accepted_in)

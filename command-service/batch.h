@@ -11,7 +11,8 @@
 #include "events/coupon.h"
 
 enum { BATCH_MAX = 1024, BATCH_RESULTS_MAX = 16, QUOTA_SCOPE_MAX = 4 + EVENT_TEXT_MAX };
-_Static_assert((int)VOID_MAX <= (int)BATCH_MAX, "what is voided at once is loaded like campaigns of commands");
+_Static_assert((int)VOID_MAX <= (int)BATCH_MAX,
+               "what is voided at once is loaded like campaigns of commands");
 
 struct loaded_campaign {
     struct campaign campaign;

@@ -15,7 +15,8 @@ static struct loaded_quota *quota_of(struct batch *batch, struct span scope)
     UNREACHABLE("batch_begin asked for what its commands count against");
 }
 
-/* Never below nothing: a count that is off is for `projector verify` to tell, not a reason to stop issuing. */
+/* Never below nothing: a count that is off is for `projector verify` to tell, not a reason to stop issuing.
+ */
 static void quota_move(struct loaded_quota *quota, int64_t by)
 {
     quota->used = quota->used + by > 0 ? quota->used + by : 0;

@@ -107,6 +107,9 @@ struct command {
     bool
         commit_was_sent; /* an earlier attempt may have taken effect: its outcome must be read, not guessed */
 
+    int64_t received_us; /* monotonic */
+    struct watch *watch; /* ISSUE, ISSUE_MANY: who is told how it went; NULL for nobody */
+
     /* Who is told, exactly once: one of these, or nobody (the service's own commands). */
     struct http_request *request;
     struct gather *gather;        /* it is one of several that are answered together */

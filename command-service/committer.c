@@ -76,8 +76,9 @@ static void metrics_setup(void)
     metrics.accepted = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"accepted\"");
     metrics.refused = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"refused\"");
     metrics.replayed = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"replayed\"");
-    metrics.swept =
-        metric_counter("coupon_swept_total", "Tranches, ends and reservations noted by the sweep", NULL);
+    metrics.swept = metric_counter(
+        "coupon_swept_total",
+        "Tranches, ends, lapsed reservations and halted plans: events that nobody asked for", NULL);
     for (size_t i = STORE_LOST; i <= STORE_BROKEN; i++)
         metrics.store_errors[i] =
             metric_counter("coupon_store_errors_total", "Failed transactions by class", classes[i]);
@@ -237,6 +238,13 @@ static void mark_effects(struct batch *batch)
         batch->commands[i]->commit_was_sent |= !batch->verdicts[i].refusal && !batch->verdicts[i].replayed;
 }
 
+static void tell_watch(const struct committer *self)
+{
+    for (size_t i = 0; i < self->batch->campaigns_count; i++)
+        if (self->batch->campaign_list[i]->exists)
+            watch_campaign(self->options->watch, &self->batch->campaign_list[i]->campaign);
+}
+
 /* Load, decide, commit. On STORE_OK everybody was answered; otherwise nobody was. */
 static enum store_status run_batch(struct committer *self, struct command *list)
 {
@@ -256,9 +264,10 @@ static enum store_status run_batch(struct committer *self, struct command *list)
         metric_observe(metrics.batch_size, batch->count);
         metric_observe_us(metrics.commit_seconds, duration_us);
         inbox_note_batch(self->inbox, duration_us);
-        if (list->kind == COMMAND_TEND || list->kind == COMMAND_LAPSE)
+        if (list->kind >= COMMAND_TEND)
             metric_add(metrics.swept, batch->events_count);
         hint_readers(self, batch);
+        tell_watch(self);
         answer_all(self);
     }
     if (status == STORE_UNKNOWN)
@@ -309,15 +318,16 @@ static void look_after_idle_connection(struct committer *self)
 
 /* --- the sweep: what is due by itself --- */
 
-static struct command *sweep_command(const struct due *due)
+/* A command of the service's own: nobody waits for it. */
+static struct command *own_command(enum command_kind kind, int16_t slice, struct span campaign_id)
 {
-    struct command *command = command_create(due->campaign_id_len ? COMMAND_TEND : COMMAND_LAPSE, NULL);
-    command->slice = command->request_slice = due->slice;
+    struct command *command = command_create(kind, NULL);
+    command->slice = command->request_slice = slice;
     command->deadline_us = clock_deadline_us(EXCHANGE_MS);
     command->actor = SPAN("");
-    command->coupon_at = (struct position){due->slice, due->position};
-    memcpy(command->campaign_id_text, due->campaign_id, due->campaign_id_len);
-    command->campaign_id = (struct span){command->campaign_id_text, due->campaign_id_len};
+    CHECK(campaign_id.len <= sizeof command->campaign_id_text);
+    memcpy(command->campaign_id_text, campaign_id.ptr, campaign_id.len);
+    command->campaign_id = (struct span){command->campaign_id_text, campaign_id.len};
     return command;
 }
 
@@ -330,26 +340,54 @@ static void drop(struct command *list)
     }
 }
 
-/* One transaction for what is due in one slice. What fails is found again by the next sweep, of this or
- * another process: nothing is owed to anybody. */
+/* Consumes the list. What fails is found again by the next sweep, of this or another process: nothing is owed
+ * to anybody. */
+static bool run_own(struct committer *self, struct command *list)
+{
+    enum store_status status = run_batch(self, list);
+    if (status == STORE_OK)
+        return true;
+    metric_add(metrics.store_errors[status], 1);
+    log_warn("SWEEP-ERROR", "what was due could not be noted (class %d): %s", (int)status,
+             store_error(self->store));
+    drop(list);
+    return false;
+}
+
+/* One transaction for what is due in one slice. */
 static void sweep_slice(struct committer *self, int16_t slice, const struct due *due, size_t due_count)
 {
     struct command *list = NULL, **end = &list;
     for (size_t i = 0; i < due_count; i++) {
         if (due[i].slice != slice)
             continue;
-        *end = sweep_command(&due[i]);
+        struct span id = {due[i].campaign_id, due[i].campaign_id_len};
+        *end = own_command(id.len ? COMMAND_TEND : COMMAND_LAPSE, slice, id);
+        (*end)->coupon_at = (struct position){slice, due[i].position};
         end = &(*end)->next;
     }
-    if (!list)
-        return;
-    enum store_status status = run_batch(self, list);
-    if (status == STORE_OK)
-        return;
-    metric_add(metrics.store_errors[status], 1);
-    log_warn("SWEEP-ERROR", "what was due could not be noted (class %d): %s", (int)status,
-             store_error(self->store));
-    drop(list);
+    if (list)
+        (void)run_own(self, list);
+}
+
+/* Plans whose last tranche goes badly, in this committer's slices. */
+static void halt_plans(struct committer *self)
+{
+    struct watch_finding finding;
+    size_t cursor = 0;
+    while (store_connected(self->store) && watch_find_bad(self->options->watch, &cursor, &finding)) {
+        struct span id = {finding.campaign_id, finding.campaign_id_len};
+        if ((size_t)slice_of(id) % self->options->count != (size_t)self->slices[0])
+            continue;
+        struct command *command = own_command(COMMAND_HALT, slice_of(id), id);
+        command->halted = finding.figures;
+        if (!run_own(self, command))
+            return;
+        log_warn("PLAN-HALTED",
+                 "a release plan goes badly: of %lld calls %lld per mille answered, p95 %lld ms",
+                 (long long)finding.figures.calls, (long long)finding.figures.success_permille,
+                 (long long)finding.figures.p95_ms);
+    }
 }
 
 static void sweep(struct committer *self)
@@ -367,6 +405,7 @@ static void sweep(struct committer *self)
     }
     for (size_t i = 0; count > 0 && i < self->slices_count && store_connected(self->store); i++)
         sweep_slice(self, self->slices[i], due, count);
+    halt_plans(self);
 }
 
 static void turn(struct committer *self)

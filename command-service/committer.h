@@ -6,6 +6,7 @@
 
 #include "command-service/batch.h"
 #include "command-service/inbox.h"
+#include "command-service/watch.h"
 #include "common/bus.h"
 #include "common/crypto.h"
 #include "common/service.h"
@@ -20,6 +21,7 @@ struct committer_options {
     size_t batch_max;          /* 1..BATCH_MAX */
     size_t queue_max;          /* per slice */
     struct creation_limits limits;
+    struct watch *watch; /* borrowed: told what plans are under way, asked which go badly */
 };
 
 struct committers *committers_start(const struct committer_options *options);

@@ -5,6 +5,9 @@
 #include "common/clock.h"
 #include "common/log.h"
 
+/* Incident 4: success below 95 %, or p95 above 2 s. */
+static const struct watch_limits plan_limits = {.min_calls = 20, .success_permille = 950, .p95_ms = 2000};
+
 static struct bus_publisher *bus_setup(const struct options *options)
 {
     char reason[256];
@@ -16,7 +19,8 @@ static struct bus_publisher *bus_setup(const struct options *options)
     return bus;
 }
 
-static struct committers *committers_setup(const struct options *options, struct bus_publisher *bus)
+static struct committers *committers_setup(const struct options *options, struct bus_publisher *bus,
+                                           struct watch *watch)
 {
     struct committer_options committer = {
         .database_url = options->database_url,
@@ -24,6 +28,7 @@ static struct committers *committers_setup(const struct options *options, struct
         .count = (size_t)options->committers,
         .batch_max = (size_t)options->batch_max,
         .queue_max = (size_t)options->queue_max,
+        .watch = watch,
         .limits = {.campaigns_per_key_per_day = options->campaigns_per_key_per_day,
                    .campaigns_per_day = options->campaigns_per_day,
                    .open_stock = options->live_coupons_max},
@@ -46,8 +51,10 @@ int main(int argc, char **argv)
 
     service_setup("command-service", 0, &options.service);
     struct bus_publisher *bus = bus_setup(&options);
+    struct watch *watch = watch_create(&plan_limits);
     struct api api = {
-        .committers = committers_setup(&options, bus),
+        .committers = committers_setup(&options, bus, watch),
+        .watch = watch,
         .requests = requests_create((size_t)options.accepted_max),
         .request_deadline_ms = options.request_deadline_ms,
         .issue_sla_ms = options.issue_sla_ms,
@@ -63,6 +70,7 @@ int main(int argc, char **argv)
     http_server_destroy(server); /* until here, kept connections may still bring requests to the inboxes */
     committers_destroy(api.committers);
     requests_destroy(api.requests);
+    watch_destroy(watch);
     bus_publisher_destroy(bus);
     log_info("STOPPED", "drained");
     return 0;

@@ -185,7 +185,10 @@ static void stamp(const struct api *api, struct command *command)
     command->actor = span_of(http_key(request)->name);
     if (http_trace(request, command->trace_bytes))
         command->trace = (struct span){(const char *)command->trace_bytes, TRACE_BYTES};
-    command->deadline_us = http_received_us(request) + api->request_deadline_ms * US_PER_MS;
+    command->received_us = http_received_us(request);
+    command->deadline_us = command->received_us + api->request_deadline_ms * US_PER_MS;
+    if (command->kind == COMMAND_ISSUE || command->kind == COMMAND_ISSUE_MANY)
+        command->watch = api->watch;
 }
 
 /* One of "Prefer: a; x=1, respond-async" (RFC 7240), in any of its lines. */
