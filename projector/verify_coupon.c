@@ -24,13 +24,13 @@ static void expect(struct coupon_hearing *hearing, bool holds, const char *text)
     hearing->life->told |= !holds;
 }
 
-static void issued(struct verify_log *log, const struct event *event)
+static void issued(struct verify_log *log, const struct event *event, struct verify_name holder)
 {
     struct verify_coupon *coupon = verify_log_remember(
         log, &log->coupons, verify_name_of_number(event->position), event->position);
     if (!coupon)
         return;
-    coupon->holder = verify_name_of(event->campaign_id, event->user_id).part;
+    coupon->holder = holder.part;
     coupon->expires_at_us = event->coupon_issued.expires_at_us;
 }
 
@@ -119,11 +119,11 @@ static void apply(struct verify_coupon_life *life, const struct event *event)
     life->last = event->position;
 }
 
-void verify_coupon_event(struct verify_log *log, const struct event *event)
+void verify_coupon_event(struct verify_log *log, const struct event *event, struct verify_name holder)
 {
     struct position at;
     if (event->type == EVENT_CouponIssued) {
-        issued(log, event);
+        issued(log, event, holder);
         return;
     }
     if (!coupon_id_parse(event->coupon_id, &at))
@@ -138,7 +138,7 @@ void verify_coupon_event(struct verify_log *log, const struct event *event)
     struct coupon_hearing hearing = {log, life, coupon, event};
     expect(&hearing, coupon != NULL, "something happens to a coupon that was not issued");
     if (coupon) {
-        expect(&hearing, coupon->holder == verify_name_of(event->campaign_id, event->user_id).part,
+        expect(&hearing, coupon->holder == holder.part,
                "the event names another holder or campaign than its coupon has");
         check(&hearing);
     }

@@ -49,6 +49,7 @@ static void begin_pass(struct verify_log *log)
         verify_table_clear(tables[i]);
     log->position = log->recorded_at_us = 0;
     log->batch = (struct verify_batch){0};
+    log->campaign_id_len = 0;
     log->batches_over = log->uncovered = log->chain_open = log->quota_done = false;
     log->totals->passes++;
 }
@@ -187,6 +188,22 @@ static void check_place(struct verify_log *log, const struct event *event)
 
 /* --- bytes and envelope --- */
 
+/* What follows from the campaign's id alone, once for all events of it in a row. */
+static void note_campaign(struct verify_log *log, struct span id)
+{
+    if (log->campaign_id_len > 0 && span_equal(id, (struct span){log->campaign_id, log->campaign_id_len}))
+        return;
+    bool valid = campaign_id_valid(id);
+    log->campaign_id_len = id.len <= sizeof log->campaign_id ? id.len : 0;
+    if (log->campaign_id_len)
+        memcpy(log->campaign_id, id.ptr, id.len);
+    log->campaign_name = verify_name_of(id, (struct span){0});
+    if (!valid)
+        log->campaign_fault = "campaign_id is not one";
+    else
+        log->campaign_fault = slice_of(id) == log->slice ? NULL : "the campaign lives in another slice";
+}
+
 static bool check_bytes(struct verify_log *log, const struct event *event, enum codec_status status)
 {
     if (status == CODEC_UNKNOWN_TYPE)
@@ -231,9 +248,7 @@ static const char *fault_of_stream(const struct verify_log *log, const struct ev
         return log->slice == CONTROL_SLICE && span_equal(event->campaign_id, CONTROL_STREAM)
                    ? NULL
                    : "an event of the control stream in another stream";
-    if (!campaign_id_valid(event->campaign_id))
-        return "campaign_id is not one";
-    return slice_of(event->campaign_id) == log->slice ? NULL : "the campaign lives in another slice";
+    return log->campaign_fault;
 }
 
 static const char *fault_of_envelope(struct verify_log *log, const struct event *event, int64_t nth)
@@ -252,10 +267,9 @@ static const char *fault_of_envelope(struct verify_log *log, const struct event 
 
 /* --- events --- */
 
-static void follow_holding(struct verify_log *log, const struct event *event)
+static void follow_holding(struct verify_log *log, const struct event *event, struct verify_name holder)
 {
-    struct verify_name name = verify_name_of(event->campaign_id, event->user_id);
-    struct verify_holding *holding = verify_log_remember(log, &log->holdings, name, event->position);
+    struct verify_holding *holding = verify_log_remember(log, &log->holdings, holder, event->position);
     if (!holding)
         return;
     if (event->coupon_issued.nth != holding->count + 1)
@@ -270,16 +284,17 @@ static void follow(struct verify_log *log, const struct event *event)
         verify_control_event(log, event);
         return;
     }
-    struct verify_name name = verify_name_of(event->campaign_id, (struct span){0});
-    struct verify_campaign *campaign = verify_log_remember(log, &log->campaigns, name, event->position);
+    struct verify_campaign *campaign =
+        verify_log_remember(log, &log->campaigns, log->campaign_name, event->position);
     if (campaign)
         verify_campaign_event(log, campaign, event);
-    if (!event->user_id.ptr)
-        return; /* told as a fault of the envelope where there must be one */
-    if (event->type == EVENT_CouponIssued)
-        follow_holding(log, event);
-    if (event->type == EVENT_CouponIssued || coupon_concerned(event))
-        verify_coupon_event(log, event);
+    bool issued = event->type == EVENT_CouponIssued;
+    if (!event->user_id.ptr || (!issued && !coupon_concerned(event)))
+        return; /* no user, but one is needed: told as a fault of the envelope */
+    struct verify_name holder = verify_name_of(event->campaign_id, event->user_id);
+    if (issued)
+        follow_holding(log, event, holder);
+    verify_coupon_event(log, event, holder);
 }
 
 /* Where the slice stood when the quotas were read. A pass that was split off later has nothing to add: its
@@ -311,6 +326,7 @@ void verify_log_event(struct verify_log *log, const struct event *event, enum co
                       int64_t nth)
 {
     bool readable = status == CODEC_OK;
+    note_campaign(log, event->campaign_id);
     if (log->whole) {
         check_place(log, event);
         check_batch(log, event);

@@ -100,6 +100,11 @@ struct verify_log {
     bool batches_over, uncovered, chain_open;
     struct log_chain chain;
     struct buf scratch;
+    /* the campaign of the last event: hot campaigns come in long rows */
+    char campaign_id[CAMPAIGN_ID_MAX];
+    size_t campaign_id_len;
+    struct verify_name campaign_name;
+    const char *campaign_fault;
 };
 
 /* `memory` in bytes bounds what is remembered at one time; at least 1 MiB. `log->quota` may be set before
@@ -131,7 +136,8 @@ void verify_log_differ(struct verify_log *log, enum verify_rule rule, const stru
 void *verify_log_remember(struct verify_log *log, struct verify_table *table, struct verify_name name,
                           int64_t position);
 void verify_campaign_event(struct verify_log *log, struct verify_campaign *record, const struct event *event);
-void verify_coupon_event(struct verify_log *log, const struct event *event); /* CouponIssued and 10 to 15 */
+/* CouponIssued and 10 to 15. `holder` is the name of campaign and user. */
+void verify_coupon_event(struct verify_log *log, const struct event *event, struct verify_name holder);
 void verify_control_event(struct verify_log *log, const struct event *event);
 struct verify_name verify_control_name(int64_t kind, struct span name);
 /* The hash of one row of issue_run. */
