@@ -4,6 +4,7 @@
 #pragma once
 
 #include "command-service/committer.h"
+#include "command-service/early.h"
 #include "command-service/requests.h"
 #include "command-service/watch.h"
 
@@ -11,6 +12,7 @@ struct api {
     struct committers *committers;
     struct requests *requests;
     struct watch *watch;
+    struct early *early;
     int64_t request_deadline_ms;
     int64_t issue_sla_ms;         /* predicted waits above it are accepted where the client prefers that */
     int64_t accepted_deadline_ms; /* how long an accepted request may take */

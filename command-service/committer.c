@@ -268,6 +268,7 @@ static enum store_status run_batch(struct committer *self, struct command *list)
             metric_add(metrics.swept, batch->events_count);
         hint_readers(self, batch);
         tell_watch(self);
+        early_note_batch(self->options->early, batch);
         answer_all(self);
     }
     if (status == STORE_UNKNOWN)

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "command-service/batch.h"
+#include "command-service/early.h"
 #include "command-service/inbox.h"
 #include "command-service/watch.h"
 #include "common/bus.h"
@@ -21,6 +22,7 @@ struct committer_options {
     size_t batch_max;          /* 1..BATCH_MAX */
     size_t queue_max;          /* per slice */
     struct creation_limits limits;
+    struct early *early; /* borrowed: told what was committed */
     struct watch *watch; /* borrowed: told what plans are under way, asked which go badly */
 };
 

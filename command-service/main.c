@@ -20,7 +20,7 @@ static struct bus_publisher *bus_setup(const struct options *options)
 }
 
 static struct committers *committers_setup(const struct options *options, struct bus_publisher *bus,
-                                           struct watch *watch)
+                                           struct watch *watch, struct early *early)
 {
     struct committer_options committer = {
         .database_url = options->database_url,
@@ -28,6 +28,7 @@ static struct committers *committers_setup(const struct options *options, struct
         .count = (size_t)options->committers,
         .batch_max = (size_t)options->batch_max,
         .queue_max = (size_t)options->queue_max,
+        .early = early,
         .watch = watch,
         .limits = {.campaigns_per_key_per_day = options->campaigns_per_key_per_day,
                    .campaigns_per_day = options->campaigns_per_day,
@@ -52,9 +53,12 @@ int main(int argc, char **argv)
     service_setup("command-service", 0, &options.service);
     struct bus_publisher *bus = bus_setup(&options);
     struct watch *watch = watch_create(&plan_limits);
+    struct early *early = early_start(&(struct early_options){.database_url = options.database_url,
+                                                              .bytes_max = (size_t)options.early_bytes_max});
     struct api api = {
-        .committers = committers_setup(&options, bus, watch),
+        .committers = committers_setup(&options, bus, watch, early),
         .watch = watch,
+        .early = early,
         .requests = requests_create((size_t)options.accepted_max),
         .request_deadline_ms = options.request_deadline_ms,
         .issue_sla_ms = options.issue_sla_ms,
@@ -70,6 +74,7 @@ int main(int argc, char **argv)
     http_server_destroy(server); /* until here, kept connections may still bring requests to the inboxes */
     committers_destroy(api.committers);
     requests_destroy(api.requests);
+    early_stop(early);
     watch_destroy(watch);
     bus_publisher_destroy(bus);
     log_info("STOPPED", "drained");

@@ -27,6 +27,8 @@ static const struct config_option table[] = {
      "longest time from an accepted request's headers to its outcome"},
     {"accepted-max", CONFIG_INT, AT(accepted_max), "16384", 16, 1000000, "requests",
      "accepted requests whose outcome is remembered"},
+    {"early-bytes-max", CONFIG_INT, AT(early_bytes_max), "67108864", 0, 4294967296, "bytes",
+     "memory for who holds coupons of campaigns that refuse everybody; 0: nothing is refused early"},
     {"campaigns-per-key-per-day", CONFIG_INT, AT(campaigns_per_key_per_day), "2000", 0, 100000000,
      "campaigns", "most campaigns that one API key may create in a UTC day; beyond: 429 quota-exceeded"},
     {"campaigns-per-day", CONFIG_INT, AT(campaigns_per_day), "10000", 0, 100000000, "campaigns",

@@ -6,11 +6,8 @@
  * because a plan for "= ANY" turns into a sequential scan on a database that was never analysed. */
 #include "command-service/store_internal.h"
 
+#include "command-service/campaign_row.h"
 #include "events/event_log.h"
-
-#define CAMPAIGN_COLUMNS                                                                                  \
-    "c.id, c.created_at, c.version, c.definition, c.released, c.issued, c.status, c.plan_done, c.first, " \
-    "c.position, c.redeemed, c.reserved, c.plan_halted, c.due_at"
 
 /* $1 slice, $2 created by, $3 before, $4 after; 5 is CAMPAIGN_DELETED. */
 #define VOID_CONDITION                                                                                \

@@ -4,6 +4,7 @@
  * a batch of issues costs the same whatever else the service can do. */
 #include "command-service/store_internal.h"
 
+#include "command-service/campaign_row.h"
 #include "events/event_log.h"
 
 /* --- sending --- */
@@ -160,28 +161,15 @@ static bool take_slice(struct batch *batch, const struct pg_rows *locked, const 
 
 static bool take_campaign(struct batch *batch, const struct pg_rows *rows, int row)
 {
-    struct loaded_campaign *loaded = batch_campaign(batch, pg_bytes(rows, row, 0));
-    struct event created = {
-        .type = EVENT_CampaignCreated,
-        .version = (int16_t)pg_i64(rows, row, 2),
-        .data = pg_bytes(rows, row, 3),
-    };
-    if (!loaded || event_decode(&created, &batch->arena) != CODEC_OK)
+    struct loaded_campaign *loaded = batch_campaign(batch, pg_bytes(rows, row, CAMPAIGN_COLUMN_ID));
+    if (!loaded)
         return false;
-    struct campaign *campaign = &loaded->campaign;
+    struct span id = loaded->campaign.id; /* the command's, which the list is kept by */
+    if (!campaign_row_read(rows, row, &batch->arena, &loaded->campaign))
+        return false;
+    loaded->campaign.id = id;
     loaded->exists = true;
-    campaign->definition = created.campaign_created;
-    campaign->created_at_us = pg_time(rows, row, 1);
-    campaign->released = pg_i64(rows, row, 4);
-    campaign->issued = pg_i64(rows, row, 5);
-    campaign->state = (enum campaign_state)pg_i64(rows, row, 6);
-    campaign->plan_done = pg_i64(rows, row, 7);
-    campaign->first = pg_i64(rows, row, 8);
-    campaign->position = pg_i64(rows, row, 9);
-    campaign->redeemed = pg_i64(rows, row, 10);
-    campaign->reserved = pg_i64(rows, row, 11);
-    campaign->plan_halted = pg_i64(rows, row, 12) != 0;
-    loaded->due_at_us = pg_time(rows, row, 13);
+    loaded->due_at_us = pg_time(rows, row, CAMPAIGN_COLUMN_DUE_AT);
     return true;
 }
 

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Refusing early must not be noticed by anybody who has something to lose: holders, those who send a request
+ * again, and those for whom there is stock again. A crowd at a sold-out campaign makes the service follow it;
+ * then each of them comes. */
+#include "tests/lib/api.h"
+#include "tests/lib/wait.h"
+
+enum { CROWD = 32, WAIT_MS = 20000 };
+
+static struct stack *stack;
+static struct api_client api;
+static struct http_client *crowd[CROWD];
+
+static int64_t early_refusals(void)
+{
+    return api_metric(&api, "coupon_early_refusals_total");
+}
+
+static void send_issue(struct http_client *client, const char *campaign, const char *user)
+{
+    struct buf text;
+    char body[64];
+    buf_init(&text, 4096);
+    snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
+    buf_printf(&text,
+               "POST /v1/campaigns/%s/coupons HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer %s\r\n"
+               "Idempotency-Key: %s\r\nContent-Length: %zu\r\n\r\n%s",
+               campaign, stack_env(stack, "ISSUE_TOKEN"), api_fresh_key(), strlen(body), body);
+    assert_int_equal(http_client_send(client, buf_span(&text), WAIT_MS), HTTP_ANSWERED);
+    buf_deinit(&text);
+}
+
+/* One wave of users who hold nothing; all must get this problem. true when some were refused early. */
+static bool wave(const char *campaign, int status, const char *code)
+{
+    static unsigned number;
+    int64_t before = early_refusals();
+    char user[32];
+    for (size_t i = 0; i < CROWD; i++) {
+        snprintf(user, sizeof user, "crowd-%u", number++);
+        send_issue(crowd[i], campaign, user);
+    }
+    for (size_t i = 0; i < CROWD; i++) {
+        struct http_answer answer;
+        assert_int_equal(http_client_read(crowd[i], WAIT_MS, &answer), HTTP_ANSWERED);
+        api_expect(&answer, status, code);
+    }
+    return early_refusals() > before;
+}
+
+static char kept_body[4096];
+
+static void keep_body(const struct http_answer *answer)
+{
+    snprintf(kept_body, sizeof kept_body, "%.*s", SPAN_ARG(answer->body));
+}
+
+static void post_issue(const char *campaign, const char *user, const char *key, struct http_answer *ret)
+{
+    char path[128], body[64];
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
+    snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
+    *ret = api_post(&api, path, body, key);
+}
+
+static void holders_and_retries_are_answered_properly(void **state)
+{
+    (void)state;
+    char campaign[80];
+    struct http_answer answer;
+    snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 2, ""));
+    post_issue(campaign, "ann", "key-of-ann", &answer);
+    assert_int_equal(answer.status, 201);
+    keep_body(&answer);
+    post_issue(campaign, "bob", NULL, &answer);
+    assert_int_equal(answer.status, 201);
+    WAIT_UNTIL(wave(campaign, 409, "sold-out"), WAIT_MS);
+    for (size_t round = 0; round < 20; round++) { /* while the crowd is being refused early */
+        wave(campaign, 409, "sold-out");
+        post_issue(campaign, "ann", "key-of-ann", &answer);
+        assert_int_equal(answer.status, 201);
+        assert_true(span_is(answer.body, kept_body)); /* I4 */
+        post_issue(campaign, "bob", NULL, &answer);
+        api_expect(&answer, 409, "already-issued");
+        post_issue(campaign, "carol", "key-of-ann", &answer);
+        api_expect(&answer, 422, "idempotency-key-reused");
+    }
+}
+
+static void stock_and_resuming_are_noticed_at_once(void **state)
+{
+    (void)state;
+    char campaign[80], path[128], user[32];
+    struct http_answer answer;
+    snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 50, ",\"released\":1"));
+    post_issue(campaign, "first", NULL, &answer);
+    assert_int_equal(answer.status, 201);
+    WAIT_UNTIL(wave(campaign, 409, "sold-out"), WAIT_MS);
+    for (int round = 0; round < 20; round++) {
+        wave(campaign, 409, "sold-out");
+        snprintf(path, sizeof path, "/v1/campaigns/%s/release", campaign);
+        answer = api_post(&api, path, "{\"quantity\":1}", NULL);
+        assert_int_equal(answer.status, 200);
+        snprintf(user, sizeof user, "lucky-%d", round);
+        post_issue(campaign, user, NULL, &answer); /* this process knows: it released */
+        assert_int_equal(answer.status, 201);
+        post_issue(campaign, user, NULL, &answer);
+        api_expect(&answer, 409, "already-issued"); /* and follows who holds */
+    }
+    snprintf(path, sizeof path, "/v1/campaigns/%s/pause", campaign);
+    answer = api_post(&api, path, "", NULL);
+    assert_int_equal(answer.status, 200);
+    WAIT_UNTIL(wave(campaign, 409, "paused"), WAIT_MS);
+    snprintf(path, sizeof path, "/v1/campaigns/%s/resume", campaign);
+    answer = api_post(&api, path, "", NULL);
+    assert_int_equal(answer.status, 200);
+    wave(campaign, 409, "sold-out");
+}
+
+/* What is known comes from PostgreSQL and runs out: without it nobody is told "sold out". */
+static void nothing_is_known_without_the_store(void **state)
+{
+    (void)state;
+    char campaign[80];
+    struct http_answer answer;
+    snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1, ""));
+    post_issue(campaign, "ann", NULL, &answer);
+    WAIT_UNTIL(wave(campaign, 409, "sold-out"), WAIT_MS);
+    stack_signal(stack, "postgresql", SIGQUIT);
+    WAIT_UNTIL((post_issue(campaign, "nobody", NULL, &answer), answer.status == 503), WAIT_MS);
+    int64_t refusals = early_refusals();
+    post_issue(campaign, "nobody", NULL, &answer);
+    assert_int_equal(answer.status, 503);
+    assert_int_equal(early_refusals(), refusals);
+    WAIT_UNTIL(stack_pid(stack, "postgresql") == 0, WAIT_MS);
+    stack_restart_servers(stack);
+    WAIT_UNTIL((post_issue(campaign, "nobody", NULL, &answer), answer.status == 409), WAIT_MS);
+    WAIT_UNTIL(wave(campaign, 409, "sold-out"), WAIT_MS);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    setenv("REQUEST_DEADLINE_MS", "4000", 1); /* nobody is refused for the machine being busy */
+    stack = stack_start(STACK_SERVERS);
+    stack_service(stack, "command-service", "start");
+    api_open(&api, stack);
+    for (size_t i = 0; i < CROWD; i++)
+        crowd[i] = http_client_create(stack_env(stack, "COMMAND_URL"));
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < CROWD; i++)
+        http_client_destroy(crowd[i]);
+    api_close(&api);
+    stack_stop(stack);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(holders_and_retries_are_answered_properly),
+        cmocka_unit_test(stock_and_resuming_are_noticed_at_once),
+        cmocka_unit_test(nothing_is_known_without_the_store),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
