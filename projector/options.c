@@ -58,8 +58,8 @@ static const struct config_option verify_json_table[] = {
     {.name = NULL},
 };
 
-static const struct config_option *const all_tables[] = {store_table,  run_table,            status_table,
-                                                         verify_table, service_option_table, NULL};
+static const struct config_option *const all_tables[] = {
+    store_table, run_table, status_table, verify_table, service_option_table, NULL};
 static const struct config_option *const verify_tables[] = {verify_store_table, verify_table,
                                                             verify_json_table, NULL};
 static const struct config_option *const run_tables[] = {store_table, run_table, service_option_table, NULL};
@@ -71,11 +71,13 @@ static const struct config_option *const status_tables[] = {store_table, status_
         .usage = (of_usage), .tables = (of_tables)                                             \
     }
 
-static const struct config_program any_program = PROGRAM("run | status [--json] | verify [--log] [--json]", all_tables);
+static const struct config_program any_program =
+    PROGRAM("run | status [--json] | verify [--log] [--json]", all_tables);
 static const struct config_program programs[] = {
     [COMMAND_RUN] = PROGRAM("run", run_tables),
     [COMMAND_STATUS] = PROGRAM("status [--json]", status_tables),
-    [COMMAND_VERIFY] = PROGRAM("verify [--log] [--json] [--slice N] [--limit N] [--memory-mb N]", verify_tables),
+    [COMMAND_VERIFY] =
+        PROGRAM("verify [--log] [--json] [--slice N] [--limit N] [--memory-mb N]", verify_tables),
 };
 static const char *const command_names[] = {
     [COMMAND_RUN] = "run", [COMMAND_STATUS] = "status", [COMMAND_VERIFY] = "verify"};

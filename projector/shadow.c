@@ -2,7 +2,6 @@
 /* Mutations done to a table. */
 #include "projector/shadow.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/mem.h"
@@ -86,7 +85,8 @@ bool shadow_has(const struct shadow *shadow, struct span name)
 const struct shadow_key *shadow_get(const struct shadow *shadow, struct span name)
 {
     const struct shadow_key *key = map_get(&shadow->by_name, name);
-    return key && key->type == SHADOW_ZSET && key->members.count == 0 ? NULL : key; /* Redis has no empty ones */
+    return key && key->type == SHADOW_ZSET && key->members.count == 0 ? NULL
+                                                                      : key; /* Redis has no empty ones */
 }
 
 static struct shadow_key *make_key(struct shadow *shadow, struct span name, enum shadow_type type)
@@ -217,6 +217,13 @@ static void set_field(struct shadow *shadow, struct shadow_key *key, struct span
 
 /* --- sorted sets --- */
 
+static int64_t number_of(struct span text)
+{
+    int64_t number;
+    CHECK(parse_i64(text, INT64_MIN, INT64_MAX, &number));
+    return number;
+}
+
 static void remove_member(struct shadow *shadow, struct shadow_key *key, struct span member)
 {
     struct shadow_member *former = map_remove(&key->members, member);
@@ -228,10 +235,6 @@ static void remove_member(struct shadow *shadow, struct shadow_key *key, struct 
 static void add_member(struct shadow *shadow, struct shadow_key *key, struct span score, struct span bytes)
 {
     struct shadow_member *member = map_get(&key->members, bytes);
-    char text[64];
-    CHECK(score.len < sizeof text);
-    memcpy(text, score.ptr, score.len);
-    text[score.len] = '\0';
     if (!member) {
         member = mem_alloc(sizeof *member + bytes.len);
         *member = (struct shadow_member){.since = shadow->position, .len = bytes.len};
@@ -239,7 +242,7 @@ static void add_member(struct shadow *shadow, struct shadow_key *key, struct spa
         map_put(&key->members, (struct span){member->bytes, member->len}, member);
         shadow->bytes += MEMBER_OVERHEAD + bytes.len;
     }
-    member->score = strtod(text, NULL);
+    member->score = number_of(score);
 }
 
 /* --- kinds of mutation --- */
@@ -256,13 +259,6 @@ static void do_zadd(struct shadow *shadow, const struct mutation *mutation)
     struct shadow_key *key = key_of(shadow, mutation->key, SHADOW_ZSET);
     for (size_t i = 0; key && i + 1 < mutation->args_count; i += 2)
         add_member(shadow, key, mutation->args[i], mutation->args[i + 1]);
-}
-
-static int64_t number_of(struct span text)
-{
-    int64_t number;
-    CHECK(parse_i64(text, INT64_MIN, INT64_MAX, &number));
-    return number;
 }
 
 static void add_to_field(struct shadow *shadow, struct shadow_key *key, struct span field, int64_t number)

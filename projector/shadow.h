@@ -14,7 +14,7 @@
 enum shadow_type { SHADOW_HASH, SHADOW_ZSET, SHADOW_STRING };
 
 struct shadow_member {
-    double score;
+    int64_t score;
     int64_t since; /* position of the shadow when it was added */
     bool looked_at;
     size_t len;
@@ -51,7 +51,8 @@ void shadow_begin(struct shadow *shadow, struct model model);
 bool shadow_again(struct shadow *shadow) MUST_USE;
 
 /* Adds the next event of the slice in position order; borrowed until shadow_apply. false, and nothing added:
- * no version of the command service writes such an event. At most PROJECTION_EVENTS_MAX until shadow_apply. */
+ * no version of the command service writes such an event. At most PROJECTION_EVENTS_MAX until shadow_apply.
+ */
 bool shadow_add(struct shadow *shadow, const struct event *event) MUST_USE;
 /* Folds what was added in. */
 void shadow_apply(struct shadow *shadow);

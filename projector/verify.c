@@ -77,7 +77,8 @@ static void draw_progress(void *context, int64_t events)
     verify->drawn_us = now_us;
     double rate = (double)done * US_PER_S / (double)(now_us - verify->started_us + 1);
     int64_t left = verify->to_read > done ? verify->to_read - done : 0;
-    fprintf(stderr, "\rverify: log, slice %d  %lld of %lld events  %.0f/s  ETA %.0f s  %lld differences\033[K",
+    fprintf(stderr,
+            "\rverify: log, slice %d  %lld of %lld events  %.0f/s  ETA %.0f s  %lld differences\033[K",
             verify->log.slice, (long long)done, (long long)verify->to_read, rate,
             rate > 0 ? (double)left / rate : 0, (long long)verify->report.differences);
     fflush(stderr);
@@ -174,8 +175,8 @@ static void verify_the_models(struct verify *verify)
     for (int16_t slice = 0; slice < SLICE_COUNT && good && !verify->write_failed; slice++) {
         verify->log.slice = slice;
         if (wanted(verify, slice))
-            good = looked_at_models(
-                verify, verify_models_slice(verify->models, &means, slice, verify->heads[slice]));
+            good = looked_at_models(verify,
+                                    verify_models_slice(verify->models, &means, slice, verify->heads[slice]));
     }
 }
 

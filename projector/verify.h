@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `projector verify`: the log against itself, the state rows against the log, the read models against the
- * fold. Only reads. Differences and a summary go to standard output, progress to standard error where that is
- * a terminal. */
+/* The command `projector verify`: the log against itself, the state rows against the log, the read models
+ * against the fold. Only reads. Differences and a summary go to standard output, progress to standard error
+ * where that is a terminal. */
 #pragma once
 
 #include <stdbool.h>

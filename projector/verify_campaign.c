@@ -89,7 +89,8 @@ static void created(struct hearing *hearing)
         memcpy(record->code_prefix, is->code_prefix.ptr, is->code_prefix.len);
     verify_hash_text(event->data, record->definition_hash);
     struct campaign_created *kept = &record->campaign.definition;
-    record->campaign.id = kept->name = kept->currency = kept->code_prefix = kept->created_by = (struct span){0};
+    record->campaign.id = kept->name = kept->currency = kept->code_prefix = kept->created_by =
+        (struct span){0};
     kept->tags = (struct text_list){0};
     kept->release_plan = (struct release_list){0};
 }
@@ -100,13 +101,13 @@ static void released(struct hearing *hearing)
 {
     struct campaign *campaign = &hearing->record->campaign;
     const struct stock_released *release = &hearing->event->stock_released;
-    bool fits = expect(hearing, VERIFY_STOCK,
-                       campaign->released + release->quantity <= campaign->definition.quantity,
-                       "more is released than there is");
+    bool fits =
+        expect(hearing, VERIFY_STOCK, campaign->released + release->quantity <= campaign->definition.quantity,
+               "more is released than there is");
     bool next = expect(hearing, VERIFY_LIFE,
-                       release->plan_step == 0 || (release->plan_step == campaign->plan_done + 1 &&
-                                                   release->plan_step <= hearing->record->plan_count &&
-                                                   !campaign->plan_halted),
+                       release->plan_step == 0 ||
+                           (release->plan_step == campaign->plan_done + 1 &&
+                            release->plan_step <= hearing->record->plan_count && !campaign->plan_halted),
                        "a tranche that is not the next of the release plan, or while that is halted");
     if (fits && next) {
         campaign_apply(campaign, hearing->event);
@@ -151,7 +152,8 @@ static void issued(struct hearing *hearing)
            "the user has more coupons than per_user_limit");
     expect(hearing, VERIFY_LIFE, open_for_issue(campaign, event->recorded_at_us),
            "a coupon is issued while the campaign is not open for it");
-    expect(hearing, VERIFY_LIFE, coupon->expires_at_us == expiry(&campaign->definition, event->recorded_at_us),
+    expect(hearing, VERIFY_LIFE,
+           coupon->expires_at_us == expiry(&campaign->definition, event->recorded_at_us),
            "the coupon expires at another time than the definition says");
     expect(hearing, VERIFY_LIFE, span_equal(coupon->code_prefix, prefix),
            "the code prefix is not the definition's");

@@ -26,8 +26,8 @@ static void expect(struct coupon_hearing *hearing, bool holds, const char *text)
 
 static void issued(struct verify_log *log, const struct event *event, struct verify_name holder)
 {
-    struct verify_coupon *coupon = verify_log_remember(
-        log, &log->coupons, verify_name_of_number(event->position), event->position);
+    struct verify_coupon *coupon =
+        verify_log_remember(log, &log->coupons, verify_name_of_number(event->position), event->position);
     if (!coupon)
         return;
     coupon->holder = holder.part;
@@ -52,7 +52,8 @@ static bool free_for(const struct coupon_hearing *hearing, struct span order_id)
 static void check_use(struct coupon_hearing *hearing, struct span order_id, bool was_reserved)
 {
     const struct verify_coupon *coupon = hearing->coupon;
-    expect(hearing, free_for(hearing, order_id), "it is used while another order has it, or after it was used or revoked");
+    expect(hearing, free_for(hearing, order_id),
+           "it is used while another order has it, or after it was used or revoked");
     expect(hearing, !coupon->expires_at_us || hearing->event->recorded_at_us < coupon->expires_at_us,
            "it is used after it expired");
     expect(hearing, was_reserved == (hearing->life->state == COUPON_RESERVED),

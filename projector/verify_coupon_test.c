@@ -87,7 +87,7 @@ static void every_way_through_a_life(void **state)
     redeem(other_order, 0);           /* 12 */
     restore(other_order);             /* 13 */
     reserve(order, NEVER_S, 0);       /* 14 */
-    take_away(1);                        /* 15 */
+    take_away(1);                     /* 15 */
     play();
     world_expect_clean(&world);
 }

@@ -111,8 +111,9 @@ void verify_log_differ(struct verify_log *log, enum verify_rule rule, const stru
     verify_differ(log->report, rule, &place, "%s", text);
 }
 
-#define DIFFER_AT(log, rule, at, ...) \
-    verify_differ((log)->report, rule, &(struct verify_place){.slice = (log)->slice, .position = (at)}, __VA_ARGS__)
+#define DIFFER_AT(log, rule, at, ...)                                                                   \
+    verify_differ((log)->report, rule, &(struct verify_place){.slice = (log)->slice, .position = (at)}, \
+                  __VA_ARGS__)
 
 /* --- batches and chain --- */
 
@@ -146,8 +147,8 @@ void verify_log_batch(struct verify_log *log, const struct verify_batch *batch)
         end_batch(log);
         memcpy(before, log->batch.chain, sizeof before);
         if (batch->first != log->batch.last + 1)
-            DIFFER_AT(log, VERIFY_BATCHES, batch->first, "a batch begins here, but the one before it ends at %lld",
-                      (long long)log->batch.last);
+            DIFFER_AT(log, VERIFY_BATCHES, batch->first,
+                      "a batch begins here, but the one before it ends at %lld", (long long)log->batch.last);
         log_chain_begin(&log->chain, before);
         log->chain_open = true;
         log->totals->batches++;
@@ -262,7 +263,8 @@ static const char *fault_of_envelope(struct verify_log *log, const struct event 
         return fault_of_coupon(log, event, nth);
     if (nth)
         return "column nth is set, but it is no CouponIssued";
-    return event->user_id.ptr || event->coupon_id.ptr ? "names a user or a coupon, but is about neither" : NULL;
+    return event->user_id.ptr || event->coupon_id.ptr ? "names a user or a coupon, but is about neither"
+                                                      : NULL;
 }
 
 /* --- events --- */
@@ -352,8 +354,8 @@ static void check_head(struct verify_log *log, const struct verify_head *head)
         DIFFER_AT(log, VERIFY_SLICE_ROW, head->position, "the head is here, but the last event at %lld",
                   (long long)log->position);
     if (log->batch.last != log->position)
-        DIFFER_AT(log, VERIFY_BATCHES, log->batch.last, "the last batch ends here, but the last event is at %lld",
-                  (long long)log->position);
+        DIFFER_AT(log, VERIFY_BATCHES, log->batch.last,
+                  "the last batch ends here, but the last event is at %lld", (long long)log->position);
     if (memcmp(log->batch.chain, head->chain, sizeof head->chain) != 0)
         DIFFER_AT(log, VERIFY_CHAIN, head->position, "the slice's hash is not that of its last batch");
     if (log->recorded_at_us != head->recorded_at_us)

@@ -27,7 +27,8 @@ struct verify_head {
     uint8_t chain[32];
 };
 
-/* The rows of issue_run of a campaign: how many, and a sum over their hashes that does not depend on order. */
+/* The rows of issue_run of a campaign: how many, and a sum over their hashes that does not depend on order.
+ */
 struct verify_runs {
     uint64_t sum, count;
 };
@@ -121,7 +122,7 @@ bool verify_log_again(struct verify_log *log) MUST_USE;
 /* Whether a batch row is wanted before the event of that position can be judged. */
 bool verify_log_wants_batch(const struct verify_log *log, int64_t position);
 void verify_log_batch(struct verify_log *log, const struct verify_batch *batch); /* in order of `first` */
-void verify_log_no_batch(struct verify_log *log);                                /* there was no further one */
+void verify_log_no_batch(struct verify_log *log); /* there was no further one */
 /* `nth` is the column of that name, 0 for NULL. `status` is what decoding said. */
 void verify_log_event(struct verify_log *log, const struct event *event, enum codec_status status,
                       int64_t nth);

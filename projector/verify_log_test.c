@@ -158,7 +158,8 @@ static void a_deleted_batch_leaves_events_uncovered(void **state)
     memmove(&world.batches[1], &world.batches[2], (world.batches_count - 2) * sizeof world.batches[0]);
     world.batches_count--;
     world_play(&world);
-    assert_int_equal(world.report.by_rule[VERIFY_BATCHES], 2); /* the events, and the batch that follows none */
+    assert_int_equal(world.report.by_rule[VERIFY_BATCHES],
+                     2); /* the events, and the batch that follows none */
     assert_int_equal(world.report.by_rule[VERIFY_CHAIN], 1);
 }
 
@@ -342,7 +343,8 @@ static void an_expiry_that_the_definition_does_not_give(void **state)
     event_at(1)->campaign_created.coupon_valid_days = 1;
     for (int64_t position = 2; position <= 5; position++)
         if (event_at(position)->type == EVENT_CouponIssued)
-            event_at(position)->coupon_issued.expires_at_us = event_at(position == 2 ? 3 : position)->recorded_at_us + US_PER_DAY;
+            event_at(position)->coupon_issued.expires_at_us =
+                event_at(position == 2 ? 3 : position)->recorded_at_us + US_PER_DAY;
     seal_and_play();
     world_expect_clean(&world);
     tear_down(NULL), set_up(NULL);
@@ -428,7 +430,8 @@ static void with_little_memory_the_same_is_found_in_more_passes(void **state)
     } while (verify_log_again(&world.log));
     assert_true(passes > 2);
     assert_int_equal(world.totals.events, USERS + 1);
-    assert_int_equal(world.report.by_rule[VERIFY_LIMIT], 2); /* users 1 and 2 come again as if for the first time */
+    assert_int_equal(world.report.by_rule[VERIFY_LIMIT],
+                     2); /* users 1 and 2 come again as if for the first time */
     assert_int_equal(world.report.by_rule[VERIFY_SEQUENCE], 0);
     assert_int_equal(world.report.by_rule[VERIFY_STOCK], 0);
 }

@@ -31,8 +31,7 @@ void verify_quota_deinit(struct verify_quota *quota)
 static struct quota_count *count_of(struct verify_quota *quota, struct span scope, int64_t day)
 {
     struct verify_name name = verify_name_of((struct span){(const char *)&day, sizeof day}, scope);
-    struct quota_count *count =
-        scope.len <= QUOTA_SCOPE_MAX ? verify_table_add(&quota->counts, name) : NULL;
+    struct quota_count *count = scope.len <= QUOTA_SCOPE_MAX ? verify_table_add(&quota->counts, name) : NULL;
     if (!count) {
         quota->overflow = true;
         return NULL;
@@ -85,8 +84,9 @@ bool verify_quota_end(struct verify_quota *quota, struct verify_report *report)
     for (const struct quota_count *count; (count = verify_table_next(&quota->counts, &at));) {
         struct verify_place place = {.slice = -1, .key = {count->scope, count->scope_len}};
         if (count->used != count->counted)
-            verify_differ(report, VERIFY_QUOTA_ROW, &place, "day %lld after 1970-01-01: %lld used, the log says %lld",
-                          (long long)count->day, (long long)count->used, (long long)count->counted);
+            verify_differ(report, VERIFY_QUOTA_ROW, &place,
+                          "day %lld after 1970-01-01: %lld used, the log says %lld", (long long)count->day,
+                          (long long)count->used, (long long)count->counted);
     }
     return true;
 }

@@ -46,26 +46,26 @@ static const struct pg_statement statements[SQL_COUNT] = {
     [EVENTS] = {"events", "SELECT " LOG_COLUMNS
                           ", e.nth FROM event e WHERE e.slice = $1::smallint AND e.position > $2::bigint "
                           "ORDER BY e.slice, e.position LIMIT $3::bigint"},
-    [BATCHES] = {"batches", "SELECT first, last, recorded_at, chain FROM batch WHERE slice = $1::smallint AND "
-                            "first > $2::bigint ORDER BY slice, first LIMIT $3::bigint"},
-    [CAMPAIGNS] =
-        {"campaigns", CURSOR("id, created_by, definition, created_at, version, quantity, released, issued, "
-                             "redeemed, reserved, status, plan_done, first, position, plan_halted, due_at, "
-                             "coalesce(due_at = 'epoch', false) FROM campaign WHERE slice = $1::smallint")},
-    [COUPONS] =
-        {"coupons", CURSOR("c.position, c.state, c.last, c.changed_at, c.order_amount, c.discount_amount, "
-                           "c.reserved_until, c.campaign_id, c.order_id, c.reason, " LOG_COLUMNS
-                           " FROM coupon c LEFT JOIN LATERAL (SELECT * FROM event e WHERE e.slice = c.slice "
-                           "AND e.position = c.last LIMIT 1) e ON true WHERE c.slice = $1::smallint")},
+    [BATCHES] = {"batches",
+                 "SELECT first, last, recorded_at, chain FROM batch WHERE slice = $1::smallint AND "
+                 "first > $2::bigint ORDER BY slice, first LIMIT $3::bigint"},
+    [CAMPAIGNS] = {"campaigns",
+                   CURSOR("id, created_by, definition, created_at, version, quantity, released, issued, "
+                          "redeemed, reserved, status, plan_done, first, position, plan_halted, due_at, "
+                          "coalesce(due_at = 'epoch', false) FROM campaign WHERE slice = $1::smallint")},
+    [COUPONS] = {"coupons",
+                 CURSOR("c.position, c.state, c.last, c.changed_at, c.order_amount, c.discount_amount, "
+                        "c.reserved_until, c.campaign_id, c.order_id, c.reason, " LOG_COLUMNS
+                        " FROM coupon c LEFT JOIN LATERAL (SELECT * FROM event e WHERE e.slice = c.slice "
+                        "AND e.position = c.last LIMIT 1) e ON true WHERE c.slice = $1::smallint")},
     [RUNS] = {"runs", CURSOR("campaign_id, first_sequence, first_position, last_position FROM issue_run "
                              "WHERE slice = $1::smallint")},
-    [CONTROLS] = {"controls",
-                  CURSOR("kind, position, name, value FROM control WHERE slice = $1::smallint")},
-    [REQUESTS] =
-        {"requests", CURSOR("i.position, i.status, i.recorded_at, e.type, e.recorded_at FROM "
-                            "idempotency_effect i LEFT JOIN LATERAL (SELECT e.type, e.recorded_at FROM event "
-                            "e WHERE e.slice = i.slice AND e.position = i.position LIMIT 1) e ON true WHERE "
-                            "i.slice = $1::smallint AND i.rendered")},
+    [CONTROLS] = {"controls", CURSOR("kind, position, name, value FROM control WHERE slice = $1::smallint")},
+    [REQUESTS] = {"requests",
+                  CURSOR("i.position, i.status, i.recorded_at, e.type, e.recorded_at FROM "
+                         "idempotency_effect i LEFT JOIN LATERAL (SELECT e.type, e.recorded_at FROM event "
+                         "e WHERE e.slice = i.slice AND e.position = i.position LIMIT 1) e ON true WHERE "
+                         "i.slice = $1::smallint AND i.rendered")},
     [QUOTAS] = {"quotas", CURSOR("scope, day - date '1970-01-01', used FROM creation_quota WHERE slice = "
                                  "$1::smallint")},
     [FETCH] = {"fetch", "FETCH " ROWS_PER_PAGE " FROM page"},
@@ -143,8 +143,7 @@ static enum verify_look call(struct verify_source *source, enum sql statement, c
                              struct pg_rows **ret)
 {
     struct pg_rows *rows = NULL;
-    enum verify_look look =
-        look_of(pg_call(source->pg, statement, args, clock_deadline_us(CALL_MS), &rows));
+    enum verify_look look = look_of(pg_call(source->pg, statement, args, clock_deadline_us(CALL_MS), &rows));
     if (ret && look == VERIFY_LOOKED)
         *ret = rows;
     else
@@ -238,9 +237,8 @@ static enum verify_look feed_event(struct verify_source *source, int row)
     struct event event;
     enum verify_look look = VERIFY_LOOKED;
     enum codec_status status = event_log_row(source->events, row, 0, &source->arena, &event);
-    int64_t nth = pg_is_null(source->events, row, LOG_COLUMN_COUNT)
-                      ? 0
-                      : pg_i64(source->events, row, LOG_COLUMN_COUNT);
+    int64_t nth =
+        pg_is_null(source->events, row, LOG_COLUMN_COUNT) ? 0 : pg_i64(source->events, row, LOG_COLUMN_COUNT);
     while (look == VERIFY_LOOKED && verify_log_wants_batch(source->log, event.position))
         look = feed_batch(source);
     if (look == VERIFY_LOOKED)

@@ -150,9 +150,9 @@ static void a_campaign_without_a_row(void **state)
 
 static void every_column_of_a_coupon_counts(void **state)
 {
-    int64_t *const columns[] = {&coupon_row.state,         &coupon_row.last,         &coupon_row.changed_at_us,
-                                &coupon_row.order_amount,  &coupon_row.discount_amount,
-                                &coupon_row.reserved_until_us};
+    int64_t *const columns[] = {&coupon_row.state,           &coupon_row.last,
+                                &coupon_row.changed_at_us,   &coupon_row.order_amount,
+                                &coupon_row.discount_amount, &coupon_row.reserved_until_us};
     struct span *const texts[] = {&coupon_row.campaign_id, &coupon_row.order_id, &coupon_row.reason};
     (void)state;
     for (size_t i = 0; i < COUNT_OF(columns) + COUNT_OF(texts); i++) {

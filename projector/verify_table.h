@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What verify remembers of the things it follows through the log: records of one size under 128-bit names, in
- * tables that share one bound on memory. When the bound is reached nothing is lost: the part of the names that
- * is followed is halved, what is no longer in it is forgotten, and the other half is followed in a later pass
- * over the log. So any log can be verified in any memory, at the price of time. Not thread-safe. */
+ * tables that share one bound on memory. When the bound is reached nothing is lost: the part of the names
+ * that is followed is halved, what is no longer in it is forgotten, and the other half is followed in a later
+ * pass over the log. So any log can be verified in any memory, at the price of time. Not thread-safe. */
 #pragma once
 
 #include <stdbool.h>
@@ -42,7 +42,7 @@ struct verify_table {
 
 void verify_table_init(struct verify_table *table, struct verify_memory *memory, size_t record_size);
 void verify_table_deinit(struct verify_table *table);
-void verify_table_clear(struct verify_table *table); /* gives its memory back */
+void verify_table_clear(struct verify_table *table);                               /* gives its memory back */
 void *verify_table_get(const struct verify_table *table, struct verify_name name); /* NULL: absent */
 /* The record of that name, zeroed but for the name where it is new. NULL when there is no memory for it. A
  * record moves when another is added. */

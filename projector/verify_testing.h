@@ -179,7 +179,8 @@ static inline void world_play(struct world *world)
 static inline void world_expect(const struct world *world, enum verify_rule rule)
 {
     if (world->report.differences != 1 || world->report.by_rule[rule] != 1)
-        fail_msg("not one of %s:\n%.*s", verify_rule_describe(rule)->label, SPAN_ARG(buf_span(&world->output)));
+        fail_msg("not one of %s:\n%.*s", verify_rule_describe(rule)->label,
+                 SPAN_ARG(buf_span(&world->output)));
     if (strstr(world->output.data, "user-") || strstr(world->output.data, "order-"))
         fail_msg("names somebody: %s", world->output.data);
 }

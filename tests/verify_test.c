@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `projector verify` on a real stack: clean after traffic of every kind and while it goes on; and when somebody
- * with all rights edits history, a state row or a read model, it says which and exits 1. */
-#include <limits.h>
+/* The command projector verify on a real stack: clean after traffic of every kind and while it goes on; and when
+ * somebody with all rights edits history, a state row or a read model, it says which and exits 1. */
 #include <pthread.h>
 #include <spawn.h>
 #include <stdatomic.h>
@@ -132,10 +131,11 @@ static void issue_together(int count)
 static void make_traffic(void)
 {
     snprintf(hot, sizeof hot, "%s",
-             api_campaign(&api, 5000, ",\"released\":1000,\"per_user_limit\":2,\"min_order_amount\":100,"
-                                      "\"release_plan\":[{\"at\":\"2020-01-01T00:00:00Z\",\"quantity\":500},"
-                                      "{\"at\":\"2999-01-01T00:00:00Z\",\"quantity\":500}],"
-                                      "\"ends_at\":\"2999-06-01T00:00:00Z\",\"tags\":[\"a\"]"));
+             api_campaign(&api, 5000,
+                          ",\"released\":1000,\"per_user_limit\":2,\"min_order_amount\":100,"
+                          "\"release_plan\":[{\"at\":\"2020-01-01T00:00:00Z\",\"quantity\":500},"
+                          "{\"at\":\"2999-01-01T00:00:00Z\",\"quantity\":500}],"
+                          "\"ends_at\":\"2999-06-01T00:00:00Z\",\"tags\":[\"a\"]"));
     slice = slice_of(span_of(hot));
     issue_one_by_one(0, 10); /* the first finds the tranche of 2020 due: positions 1 created, 2 released */
     issue_one_by_one(0, 5);  /* their second */
@@ -143,14 +143,16 @@ static void make_traffic(void)
     post_campaign("resume", "");
     post_campaign("release", "{\"quantity\":7}");
     issue_together(600);
-    post_coupon(3, "reserve",
-                "{\"user_id\":\"holder-0\",\"order_id\":\"order-1\",\"order_amount\":1000,\"ttl_seconds\":600}");
+    post_coupon(
+        3, "reserve",
+        "{\"user_id\":\"holder-0\",\"order_id\":\"order-1\",\"order_amount\":1000,\"ttl_seconds\":600}");
     post_coupon(3, "redeem", "{\"user_id\":\"holder-0\",\"order_id\":\"order-1\",\"order_amount\":1000}");
     post_coupon(3, "restore", "{\"order_id\":\"order-1\"}");
     post_coupon(4, "redeem", "{\"user_id\":\"holder-1\",\"order_id\":\"order-2\",\"order_amount\":999}");
     post_coupon(5, "revoke", "{\"reason\":\"fraud\"}");
-    post_coupon(6, "reserve",
-                "{\"user_id\":\"holder-3\",\"order_id\":\"order-3\",\"order_amount\":1000,\"ttl_seconds\":600}");
+    post_coupon(
+        6, "reserve",
+        "{\"user_id\":\"holder-3\",\"order_id\":\"order-3\",\"order_amount\":1000,\"ttl_seconds\":600}");
     snprintf(coupon_id, sizeof coupon_id, "c%d-4", slice);
     for (int i = 0; i < 20; i++)
         (void)api_campaign(&api, 10, i % 2 ? "" : ",\"tags\":[\"b\"]");
@@ -249,8 +251,8 @@ static void tamper(const char *sql)
              stack_port_base(stack) + 3);
     const struct pg_statement statements[] = {{"off", "SET session_replication_role = replica"},
                                               {"do", text}};
-    struct pg *pg = pg_create(
-        &(struct pg_options){.url = url, .application = "test", .statements = statements, .statements_count = 2});
+    struct pg *pg = pg_create(&(struct pg_options){
+        .url = url, .application = "test", .statements = statements, .statements_count = 2});
     for (size_t i = 0; i < 2; i++) {
         if ((i == 0 && pg_connect(pg, clock_deadline_us(LONG_MS)) != PG_OK) ||
             pg_call(pg, i, NULL, clock_deadline_us(LONG_MS), &rows) != PG_OK)
@@ -266,54 +268,79 @@ struct edit {
     const char *steps[STEPS_MAX], *undo[STEPS_MAX]; /* no undo: doing it again undoes it */
 };
 
-#define AT(table, condition)   " " table " WHERE slice = $S AND " condition
-#define FLIP(column)           column " = set_byte(" column ", 0, get_byte(" column ", 0) # 1)"
-#define TAKE_AWAY(table, what) "CREATE TABLE saved AS SELECT * FROM" AT(table, what), "DELETE FROM" AT(table, what)
-#define GIVE_BACK(table)       "INSERT INTO " table " SELECT * FROM saved", "DROP TABLE saved"
+#define AT(table, condition) " " table " WHERE slice = $S AND " condition
+#define FLIP(column)         column " = set_byte(" column ", 0, get_byte(" column ", 0) # 1)"
+#define TAKE_AWAY(table, what) \
+    "CREATE TABLE saved AS SELECT * FROM" AT(table, what), "DELETE FROM" AT(table, what)
+#define GIVE_BACK(table) "INSERT INTO " table " SELECT * FROM saved", "DROP TABLE saved"
 #define ADD(table, column, number, condition) \
     "UPDATE " table " SET " column " = " column " + " number " WHERE slice = $S AND " condition
 
 static const struct edit edits[] = {
-    {"a byte of an event", "chain",
+    {"a byte of an event",
+     "chain",
      {"UPDATE event SET data = set_byte(data, length(data) - 1, get_byte(data, length(data) - 1) # 1)"
       " WHERE slice = $S AND position = 8"},
      {NULL}},
-    {"the user of an event", "chain",
+    {"the user of an event",
+     "chain",
      {"UPDATE event SET user_id = reverse(user_id) WHERE slice = $S AND position = 9"},
      {NULL}},
-    {"the user of an event breaks the order of who holds what", "limit",
+    {"the user of an event breaks the order of who holds what",
+     "limit",
      {"UPDATE event SET user_id = 'nobody' WHERE slice = $S AND position = 15"},
      {"UPDATE event SET user_id = 'holder-2' WHERE slice = $S AND position = 15"}},
     {"a deleted event", "positions", {TAKE_AWAY("event", "position = 10")}, {GIVE_BACK("event")}},
-    {"two events swapped", "envelope",
+    {"two events swapped",
+     "envelope",
      {"UPDATE event SET position = 1000001 WHERE slice = $S AND position = 6",
       "UPDATE event SET position = 6 WHERE slice = $S AND position = 7",
       "UPDATE event SET position = 7 WHERE slice = $S AND position = 1000001"},
      {NULL}},
-    {"a time moved", "clock", {ADD("event", "recorded_at", "interval '-1 hour'", "position = 11")},
+    {"a time moved",
+     "clock",
+     {ADD("event", "recorded_at", "interval '-1 hour'", "position = 11")},
      {ADD("event", "recorded_at", "interval '1 hour'", "position = 11")}},
-    {"the column nth", "envelope", {ADD("event", "nth", "50", "position = 8")},
+    {"the column nth",
+     "envelope",
+     {ADD("event", "nth", "50", "position = 8")},
      {ADD("event", "nth", "-50", "position = 8")}},
-    {"the hash of a batch", "chain", {"UPDATE batch SET " FLIP("chain") " WHERE slice = $S AND first = 5"}, {NULL}},
+    {"the hash of a batch",
+     "chain",
+     {"UPDATE batch SET " FLIP("chain") " WHERE slice = $S AND first = 5"},
+     {NULL}},
     {"a batch taken away", "batches", {TAKE_AWAY("batch", "first = 5")}, {GIVE_BACK("batch")}},
     {"the hash of the slice", "chain", {"UPDATE slice SET " FLIP("chain") " WHERE slice = $S"}, {NULL}},
     {"the head", "slice-row", {ADD("slice", "head", "1", "true")}, {ADD("slice", "head", "-1", "true")}},
-    {"a count of a campaign", "campaign-row", {ADD("campaign", "issued", "-1", "issued > 500")},
+    {"a count of a campaign",
+     "campaign-row",
+     {ADD("campaign", "issued", "-1", "issued > 500")},
      {ADD("campaign", "issued", "1", "issued > 500")}},
-    {"when a campaign is due", "campaign-row", {ADD("campaign", "due_at", "interval '1 day'", "issued > 500")},
+    {"when a campaign is due",
+     "campaign-row",
+     {ADD("campaign", "due_at", "interval '1 day'", "issued > 500")},
      {ADD("campaign", "due_at", "interval '-1 day'", "issued > 500")}},
-    {"a definition", "campaign-row", {"UPDATE campaign SET " FLIP("definition") " WHERE slice = $S AND issued > 500"},
+    {"a definition",
+     "campaign-row",
+     {"UPDATE campaign SET " FLIP("definition") " WHERE slice = $S AND issued > 500"},
      {NULL}},
-    {"a campaign taken away", "campaign-row", {TAKE_AWAY("campaign", "issued > 500")}, {GIVE_BACK("campaign")}},
-    {"a discount", "coupon-row", {ADD("coupon", "discount_amount", "1", "position = 4")},
+    {"a campaign taken away",
+     "campaign-row",
+     {TAKE_AWAY("campaign", "issued > 500")},
+     {GIVE_BACK("campaign")}},
+    {"a discount",
+     "coupon-row",
+     {ADD("coupon", "discount_amount", "1", "position = 4")},
      {ADD("coupon", "discount_amount", "-1", "position = 4")}},
     {"a coupon row taken away", "coupon-row", {TAKE_AWAY("coupon", "position = 5")}, {GIVE_BACK("coupon")}},
     {"a run taken away", "run-row", {TAKE_AWAY("issue_run", "first_sequence = 3")}, {GIVE_BACK("issue_run")}},
-    {"an answer that names another coupon's time", "request-row",
+    {"an answer that names another coupon's time",
+     "request-row",
      {ADD("idempotency", "position", "1", "answer IS NULL AND position = 8")},
-     {ADD("idempotency", "position", "-1", "answer IS NULL AND position = 9 AND recorded_at = (SELECT "
-                                           "recorded_at FROM event WHERE slice = idempotency.slice AND "
-                                           "position = 8)")}},
+     {ADD("idempotency", "position", "-1",
+          "answer IS NULL AND position = 9 AND recorded_at = (SELECT "
+          "recorded_at FROM event WHERE slice = idempotency.slice AND "
+          "position = 8)")}},
 };
 
 static void every_edit_is_told(void **state)
