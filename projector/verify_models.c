@@ -146,7 +146,6 @@ static struct instant read_instant(struct verify_models *models)
 }
 
 /* What is sent until look_end is read at one instant, that of the checkpoint. */
- */
 void look_begin(struct verify_models *models)
 {
     look_command(models, "MULTI");
