@@ -15,7 +15,7 @@
 
 #define AT(member) offsetof(struct bench_options, member)
 static const struct config_option table[] = {
-    {"only", CONFIG_STRING, AT(only), "issue,refuse,append,restart", 1, 256, "",
+    {"only", CONFIG_STRING, AT(only), "issue,writers,refuse,append,restart", 1, 256, "",
      "what to measure, separated by commas"},
     {"json", CONFIG_FLAG, AT(json), "false", 0, 0, "", "one JSON document a line"},
     {"rounds", CONFIG_INT, AT(rounds), "3", 1, SERIES_MAX, "rounds", "of ours and baseline, in turns"},
@@ -47,10 +47,8 @@ static const struct {
     const char *name;
     void (*measure)(struct bench *bench);
 } metrics[] = {
-    {"issue", bench_issue},
-    {"refuse", bench_refuse},
-    {"append", bench_append},
-    {"restart", bench_restart},
+    {"issue", bench_issue},   {"writers", bench_writers}, {"refuse", bench_refuse},
+    {"append", bench_append}, {"restart", bench_restart},
 };
 
 static bool is_known(struct span name)
@@ -65,7 +63,7 @@ static void check_names(const char *only)
 {
     for (struct span rest = span_of(only); rest.ptr && rest.len > 0;)
         if (!is_known(span_cut(&rest, ',')))
-            bench_die(only, "only: there are issue, refuse, append and restart");
+            bench_die(only, "only: there is no such measurement; see --help");
 }
 
 static bool is_wanted(const char *only, const char *name)

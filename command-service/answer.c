@@ -90,7 +90,7 @@ void answer_accepted(struct http_request *request, struct span idempotency_key)
 
 /* --- answers --- */
 
-static void tell_problem(struct command *command, const struct problem_detail *detail)
+void answer_detail(struct command *command, const struct problem_detail *detail)
 {
     struct http_request *request = command->request;
     struct gather *gather = command->gather;
@@ -108,7 +108,7 @@ static void tell_problem(struct command *command, const struct problem_detail *d
 
 void answer_problem(struct command *command, const struct problem *problem, int64_t retry_after_ms)
 {
-    tell_problem(command, &(struct problem_detail){.problem = problem, .retry_after_ms = retry_after_ms});
+    answer_detail(command, &(struct problem_detail){.problem = problem, .retry_after_ms = retry_after_ms});
 }
 
 static void add_token(struct http_request *request, struct position at)
@@ -192,8 +192,8 @@ void answer_verdict(struct command *command, const struct verdict *verdict,
     struct http_request *request = command->request;
     struct gather *gather = command->gather;
     if (verdict->refusal && !gather) {
-        tell_problem(command,
-                     &(struct problem_detail){.problem = verdict->refusal, .extension = verdict->held_ids});
+        answer_detail(command,
+                      &(struct problem_detail){.problem = verdict->refusal, .extension = verdict->held_ids});
         return;
     }
     log_traced(command, verdict->replayed ? "replayed" : "accepted");

@@ -9,6 +9,8 @@
 /* With a verdict that is durable (or a refusal). */
 void answer_verdict(struct command *command, const struct verdict *verdict,
                     const uint8_t code_key[CRYPTO_KEY_BYTES]);
+/* With one occurrence of a problem. */
+void answer_detail(struct command *command, const struct problem_detail *detail);
 /* With a problem; retry_after_ms 0 for none. */
 void answer_problem(struct command *command, const struct problem *problem, int64_t retry_after_ms);
 /* That it is accepted and what becomes of it will be known: for an inbox, which then owns the rest of the

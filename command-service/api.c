@@ -212,6 +212,10 @@ const struct http_route api_routes[] = {
     {HTTP_POST, "/v1/coupons/{id}/release", AUTH_REDEEM | AUTH_ADMIN, 0, api_post_free},
     {HTTP_POST, "/v1/coupons/{id}/restore", AUTH_REDEEM | AUTH_ADMIN, 0, api_post_restore},
     {HTTP_POST, "/v1/coupons/{id}/revoke", AUTH_ADMIN, 0, api_post_revoke},
+    {HTTP_GET, "/v1/settings", AUTH_ADMIN, 0, api_get_settings},
+    {HTTP_PUT, "/v1/settings/{name}", AUTH_ADMIN, 0, api_put_setting},
+    {HTTP_POST, "/v1/issuers/{key-name}/suspend", AUTH_ADMIN, 0, api_post_suspend},
+    {HTTP_POST, "/v1/issuers/{key-name}/resume", AUTH_ADMIN, 0, api_post_resume_issuer},
     {HTTP_GET, "/v1/requests/{key}", AUTH_ISSUE | AUTH_REDEEM | AUTH_ADMIN, 0, get_request},
 };
 const size_t api_routes_count = COUNT_OF(api_routes);

@@ -5,16 +5,18 @@
 
 #include "command-service/committer.h"
 #include "command-service/early.h"
+#include "command-service/gate.h"
 #include "command-service/requests.h"
 #include "command-service/watch.h"
 
 struct api {
     struct committers *committers;
     struct requests *requests;
+    struct control *control;
+    struct gate gate;
     struct watch *watch;
     struct early *early;
     int64_t request_deadline_ms;
-    int64_t issue_sla_ms;         /* predicted waits above it are accepted where the client prefers that */
     int64_t accepted_deadline_ms; /* how long an accepted request may take */
 };
 

@@ -214,6 +214,23 @@ static void count_verdict(const struct command *command, const struct verdict *v
         metric_add(metrics.issued, verdict->results[i].refusal == NULL);
 }
 
+/* A decision about the service itself holds here before anybody hears that it was taken. */
+static void note_control(const struct committer *self, const struct command *command,
+                         const struct verdict *verdict)
+{
+    struct control_row row = {.kind = CONTROL_ISSUER, .name = command->name, .value = SPAN("")};
+    if (command_subject(command->kind) != SUBJECT_CONTROL || verdict->refusal || verdict->replayed)
+        return;
+    row.position = verdict->token.position;
+    if (command->kind == COMMAND_SUSPEND)
+        row.value = SPAN("suspended");
+    if (command->kind == COMMAND_SET) {
+        row.kind = CONTROL_SETTING;
+        row.value = command->value;
+    }
+    control_note(self->options->control, &row);
+}
+
 /* Everything is durable: the one place where success is answered (I3). */
 static void answer_all(struct committer *self)
 {
@@ -222,6 +239,7 @@ static void answer_all(struct committer *self)
         struct command *command = batch->commands[i];
         count_verdict(command, &batch->verdicts[i]);
         inbox_done(self->inbox, command);
+        note_control(self, command, &batch->verdicts[i]);
         answer_verdict(command, &batch->verdicts[i], self->options->code_key);
     }
     /* Not before: a verdict may borrow from another command of the batch, as a coupon's code prefix from the
@@ -238,6 +256,17 @@ static void mark_effects(struct batch *batch)
         batch->commands[i]->commit_was_sent |= !batch->verdicts[i].refusal && !batch->verdicts[i].replayed;
 }
 
+/* Read after the commands were taken, so that they meet what was set before they were sent. */
+static struct creation_limits limits_now(const struct committer *self)
+{
+    const struct settings *settings = &control_now(self->options->control)->settings;
+    return (struct creation_limits){
+        .campaigns_per_key_per_day = settings_get(settings, SETTING_campaigns_per_key_per_day),
+        .campaigns_per_day = settings_get(settings, SETTING_campaigns_per_day),
+        .open_stock = settings_get(settings, SETTING_live_coupons_max),
+    };
+}
+
 static void tell_watch(const struct committer *self)
 {
     for (size_t i = 0; i < self->batch->campaigns_count; i++)
@@ -250,6 +279,7 @@ static enum store_status run_batch(struct committer *self, struct command *list)
 {
     struct batch *batch = self->batch;
     int64_t start_us = clock_mono_us(), deadline_us = exchange_deadline_us(list);
+    batch->limits = limits_now(self);
     batch_begin(batch, list);
     enum store_status status = store_load(self->store, batch, deadline_us);
     /* A COMMIT sent with no time left would most likely end as an unknown outcome, which helps nobody. */
@@ -317,6 +347,17 @@ static void look_after_idle_connection(struct committer *self)
                  store_error(self->store));
 }
 
+/* The setting narrows what the option allows. */
+static void bound_queue(struct committer *self)
+{
+    const struct settings *settings = &control_now(self->options->control)->settings;
+    size_t queue_max = self->options->queue_max;
+    int64_t set = settings_get(settings, SETTING_queue_max);
+    if (set > 0 && (size_t)set < queue_max)
+        queue_max = (size_t)set;
+    inbox_set_queue_max(self->inbox, queue_max);
+}
+
 /* --- the sweep: what is due by itself --- */
 
 /* A command of the service's own: nobody waits for it. */
@@ -375,7 +416,14 @@ static void sweep_slice(struct committer *self, int16_t slice, const struct due 
 static void halt_plans(struct committer *self)
 {
     struct watch_finding finding;
+    const struct settings *settings = &control_now(self->options->control)->settings;
+    const struct watch_limits limits = {
+        .min_calls = settings_get(settings, SETTING_plan_halt_min_calls),
+        .success_permille = 10 * settings_get(settings, SETTING_plan_halt_success_percent),
+        .p95_ms = settings_get(settings, SETTING_plan_halt_p95_ms),
+    };
     size_t cursor = 0;
+    watch_set_limits(self->options->watch, &limits);
     while (store_connected(self->store) && watch_find_bad(self->options->watch, &cursor, &finding)) {
         struct span id = {finding.campaign_id, finding.campaign_id_len};
         if ((size_t)slice_of(id) % self->options->count != (size_t)self->slices[0])
@@ -411,6 +459,7 @@ static void sweep(struct committer *self)
 
 static void turn(struct committer *self)
 {
+    bound_queue(self);
     size_t count_max = self->one_by_one > 0 ? 1 : self->options->batch_max;
     struct command *list = inbox_take(self->inbox, count_max, clock_deadline_us(IDLE_WAIT_MS));
     if (self->one_by_one > 0)
@@ -454,7 +503,7 @@ struct committers *committers_start(const struct committer_options *options)
         self->options = &committers->options;
         self->inbox = inbox_create(options->queue_max, options->batch_max);
         self->store = store_create(options->database_url);
-        self->batch = batch_create(&options->limits);
+        self->batch = batch_create(&(struct creation_limits){0});
         for (int16_t slice = (int16_t)i; slice < SLICE_COUNT; slice = (int16_t)(slice + (int)options->count))
             self->slices[self->slices_count++] = slice;
         self->all = committers;

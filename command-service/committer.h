@@ -5,6 +5,7 @@
 #pragma once
 
 #include "command-service/batch.h"
+#include "command-service/control.h"
 #include "command-service/early.h"
 #include "command-service/inbox.h"
 #include "command-service/watch.h"
@@ -18,12 +19,12 @@ struct committer_options {
     const char *database_url;
     uint8_t code_key[CRYPTO_KEY_BYTES];
     struct bus_publisher *bus; /* borrowed; NULL: no hints */
+    struct control *control;   /* borrowed: quotas and the bound of queues */
     size_t count;              /* 1..SLICE_COUNT */
     size_t batch_max;          /* 1..BATCH_MAX */
     size_t queue_max;          /* per slice */
-    struct creation_limits limits;
-    struct early *early; /* borrowed: told what was committed */
-    struct watch *watch; /* borrowed: told what plans are under way, asked which go badly */
+    struct early *early;       /* borrowed: told what was committed */
+    struct watch *watch;       /* borrowed: told what plans are under way, asked which go badly */
 };
 
 struct committers *committers_start(const struct committer_options *options);

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/map.h"
+#include "common/metrics.h"
 
 struct queue {
     struct command *first, *last;
@@ -22,7 +23,20 @@ struct inbox {
     struct map in_flight; /* request id -> command, from offer to done */
     int64_t batch_us;     /* how long a batch takes, moving average; 0 until known */
     bool available, closed;
+    struct metric *depth_gauge; /* of all inboxes of the process together */
 };
+
+static void depth_add(struct inbox *inbox, size_t count)
+{
+    inbox->depth += count;
+    metric_add(inbox->depth_gauge, count);
+}
+
+static void depth_take(struct inbox *inbox, size_t count)
+{
+    inbox->depth -= count;
+    metric_add(inbox->depth_gauge, -(uint64_t)count);
+}
 
 struct inbox *inbox_create(size_t queue_max, size_t batch_max)
 {
@@ -37,6 +51,7 @@ struct inbox *inbox_create(size_t queue_max, size_t batch_max)
     inbox->queue_max = queue_max;
     inbox->batch_max = batch_max;
     inbox->available = true;
+    inbox->depth_gauge = metric_gauge("coupon_queue_depth", "Commands waiting for their committer", NULL);
     return inbox;
 }
 
@@ -121,8 +136,9 @@ enum inbox_verdict inbox_offer(struct inbox *inbox, struct command *command, str
         queue->count++;
         if (command->keyed)
             map_put(&inbox->in_flight, request_id_span(&command->id), command);
-        if (inbox->depth++ == 0)
+        if (inbox->depth == 0)
             pthread_cond_signal(&inbox->came);
+        depth_add(inbox, 1);
     }
     pthread_mutex_unlock(&inbox->lock);
     return verdict;
@@ -149,7 +165,7 @@ static struct command *queue_cut(struct inbox *inbox, struct queue *queue, size_
         queue->last = NULL;
     last->next = NULL;
     queue->count -= count;
-    inbox->depth -= count;
+    depth_take(inbox, count);
     return list;
 }
 
@@ -191,7 +207,7 @@ void inbox_put_back(struct inbox *inbox, struct command *list)
         note_deadline(queue, command);
         last = command;
         queue->count++;
-        inbox->depth++;
+        depth_add(inbox, 1);
     }
     last->next = queue->first;
     queue->first = list;
@@ -241,7 +257,7 @@ struct command *inbox_take_expired(struct inbox *inbox, int64_t now_us)
         if (before == 0 || queue->earliest_us > now_us)
             continue;
         queue_move_expired(queue, now_us, end);
-        inbox->depth -= before - queue->count;
+        depth_take(inbox, before - queue->count);
         while (*end)
             end = &(*end)->next;
     }
@@ -263,6 +279,13 @@ void inbox_set_available(struct inbox *inbox, bool available)
 {
     pthread_mutex_lock(&inbox->lock);
     inbox->available = available;
+    pthread_mutex_unlock(&inbox->lock);
+}
+
+void inbox_set_queue_max(struct inbox *inbox, size_t queue_max)
+{
+    pthread_mutex_lock(&inbox->lock);
+    inbox->queue_max = queue_max;
     pthread_mutex_unlock(&inbox->lock);
 }
 

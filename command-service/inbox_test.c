@@ -164,6 +164,24 @@ static void queues_are_bounded_per_slice(void **state)
     finish_all(inbox);
 }
 
+static void the_bound_may_change(void **state)
+{
+    (void)state;
+    struct inbox *inbox = inbox_create(QUEUE_MAX, BATCH);
+    given(inbox, 1, 1);
+    given(inbox, 1, 2);
+    inbox_set_queue_max(inbox, 1); /* below what is there, which stays */
+    refused(inbox, command_new(1, 3), INBOX_FULL);
+    struct command *list = take(inbox, 2);
+    EXPECT_LIST(list, 1, 2);
+    given(inbox, 1, 3); /* at the new bound, and one above it */
+    refused(inbox, command_new(1, 4), INBOX_FULL);
+    inbox_set_queue_max(inbox, 2);
+    given(inbox, 1, 4);
+    finish(inbox, list);
+    finish_all(inbox);
+}
+
 static void one_request_is_in_flight_once(void **state)
 {
     (void)state;
@@ -497,6 +515,7 @@ int main(void)
         cmocka_unit_test(slices_take_turns),
         cmocka_unit_test(many_users_travel_alone),
         cmocka_unit_test(queues_are_bounded_per_slice),
+        cmocka_unit_test(the_bound_may_change),
         cmocka_unit_test(one_request_is_in_flight_once),
         cmocka_unit_test(what_is_put_back_comes_first),
         cmocka_unit_test(takes_the_expired_wherever_they_stand),

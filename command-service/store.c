@@ -38,7 +38,7 @@ static const struct pg_statement statements[SQL_COUNT] = {
          "k.slice = $1::smallint AND k.position = w.position LIMIT 1) k ON true"},
     /* The campaigns of coupons, by the coupons, because only their events say which. */
     [SQL_COUPON_CAMPAIGNS] =
-        {"coupon_campaigns",
+        {"campaigns_of_coupons",
          "SELECT " CAMPAIGN_COLUMNS " FROM (SELECT DISTINCT e.campaign_id FROM unnest($2::bigint[]) AS "
          "w(position) CROSS JOIN LATERAL (SELECT e.campaign_id FROM event e WHERE e.slice = $1::smallint AND "
          "e.position = w.position AND e.type = 6 LIMIT 1) e) w CROSS JOIN LATERAL (SELECT * FROM campaign c "
@@ -112,7 +112,7 @@ static const struct pg_statement statements[SQL_COUNT] = {
          "(SELECT c.ctid AS at FROM campaign c WHERE c.slice = $1::smallint AND c.id = w.id LIMIT 1) l) AS n "
          "WHERE c.ctid = n.at"},
     [SQL_COUPON_STATES] =
-        {"coupon_states",
+        {"states_of_coupons",
          "INSERT INTO coupon (slice, position, campaign_id, state, last, changed_at, order_id, order_amount, "
          "discount_amount, reserved_until, reason) SELECT $1::smallint, n.* FROM unnest($2::bigint[], "
          "$3::text[], $4::smallint[], $5::bigint[], $6::timestamptz[], $7::text[], $8::bigint[], "

@@ -214,7 +214,8 @@ static struct requests *may_accept(struct api *api, struct command *command)
 {
     if (command->kind != COMMAND_ISSUE || !command->keyed || !prefers_async(command->request))
         return NULL;
-    command->accept_above_us = api->issue_sla_ms * US_PER_MS;
+    command->accept_above_us =
+        settings_get(&control_now(api->control)->settings, SETTING_issue_sla_ms) * US_PER_MS;
     command->accepted_deadline_us =
         http_received_us(command->request) + api->accepted_deadline_ms * US_PER_MS;
     return requests_open(api->requests, command->id.key_hash) ? api->requests : NULL;
@@ -270,6 +271,10 @@ void submit(struct api *api, struct command *command, enum key_rule rule)
     if (!take_key(command, rule, &key))
         return;
     stamp(api, command);
+    if (!gate_admit(&api->gate, command)) {
+        command_destroy(command);
+        return;
+    }
     if (command->kind == COMMAND_ISSUE && refused_early(api, command, key))
         return;
     if (key.ptr)
@@ -327,6 +332,10 @@ void submit_to_all(struct api *api, struct command *command)
     if (!take_key(command, KEY_REQUIRED, &key))
         return;
     stamp(api, command);
+    if (!gate_admit(&api->gate, command)) {
+        command_destroy(command);
+        return;
+    }
     http_defer(command->request);
     offer_parts(api, command, GATHER_VOID, key);
 }
@@ -339,6 +348,10 @@ void submit_lookup(struct api *api, struct http_request *request, struct span ke
         return;
     }
     stamp(api, command);
+    if (!gate_admit(&api->gate, command)) {
+        command_destroy(command);
+        return;
+    }
     name_key(command, key);
     if (requests_find(api->requests, command->id.key_hash, http_reply_body(request))) {
         command->request = NULL;

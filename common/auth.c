@@ -174,3 +174,22 @@ const struct api_key *keyring_find(const struct keyring *keyring, struct span to
             found = &keyring->keys[i];
     return found;
 }
+
+const struct api_key *keyring_named(const struct keyring *keyring, struct span name)
+{
+    for (size_t i = 0; i < keyring->count; i++)
+        if (span_is(name, keyring->keys[i].name))
+            return &keyring->keys[i];
+    return NULL;
+}
+
+size_t keyring_count(const struct keyring *keyring)
+{
+    return keyring->count;
+}
+
+const struct api_key *keyring_at(const struct keyring *keyring, size_t index)
+{
+    CHECK(index < keyring->count);
+    return &keyring->keys[index];
+}

@@ -26,3 +26,8 @@ struct keyring *keyring_load(const char *path, char *reason, size_t reason_size)
 void keyring_destroy(struct keyring *keyring); /* accepts NULL */
 /* The key a token belongs to, or NULL. Time does not depend on how much of a hash matches. */
 const struct api_key *keyring_find(const struct keyring *keyring, struct span token);
+/* The key of a name, or NULL. */
+const struct api_key *keyring_named(const struct keyring *keyring, struct span name);
+/* The key at an index below keyring_count(). */
+size_t keyring_count(const struct keyring *keyring);
+const struct api_key *keyring_at(const struct keyring *keyring, size_t index);

@@ -49,6 +49,12 @@ static void keys_are_found_by_token(void **state)
                                           SPAN("alpha\0"), SPAN(ALPHA),  {NULL, 0}};
     for (size_t i = 0; i < COUNT_OF(unknown); i++)
         assert_null(keyring_find(keyring, unknown[i]));
+    assert_ptr_equal(keyring_named(keyring, SPAN("one")), one);
+    assert_ptr_equal(keyring_named(keyring, SPAN("two-2")), two);
+    assert_null(keyring_named(keyring, SPAN("two")));
+    assert_null(keyring_named(keyring, SPAN("")));
+    assert_int_equal(keyring_count(keyring), 2);
+    assert_ptr_equal(keyring_at(keyring, 1), two);
     keyring_destroy(keyring);
     keyring_destroy(NULL);
 }

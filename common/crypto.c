@@ -8,6 +8,7 @@
 #include <sodium/core.h>
 #include <sodium/crypto_generichash.h>
 #include <sodium/crypto_hash_sha256.h>
+#include <sodium/crypto_shorthash.h>
 #include <sodium/randombytes.h>
 #include <sodium/utils.h>
 #include <stdalign.h>
@@ -18,6 +19,8 @@ _Static_assert(alignof(crypto_generichash_state) <= STATE_ALIGNMENT, "the state 
 _Static_assert(sizeof(struct crypto_hasher) >= sizeof(crypto_generichash_state) + STATE_ALIGNMENT - 1,
                "the state must fit wherever it begins");
 _Static_assert(crypto_generichash_KEYBYTES == CRYPTO_KEY_BYTES, "one key length");
+_Static_assert(crypto_shorthash_KEYBYTES == CRYPTO_SHORT_KEY_BYTES, "the length of its key");
+_Static_assert(crypto_shorthash_BYTES == sizeof(uint64_t), "one word");
 
 void crypto_setup(void)
 {
@@ -54,6 +57,13 @@ void crypto_hash(const uint8_t *key, struct span data, uint8_t *ret, size_t ret_
 {
     CHECK(ret_len >= 1 && ret_len <= 64);
     CHECK(crypto_generichash(ret, ret_len, bytes_of(data), data.len, key, key ? CRYPTO_KEY_BYTES : 0) == 0);
+}
+
+uint64_t crypto_short_hash(const uint8_t key[CRYPTO_SHORT_KEY_BYTES], struct span data)
+{
+    uint64_t hash;
+    CHECK(crypto_shorthash((unsigned char *)&hash, bytes_of(data), data.len, key) == 0);
+    return hash;
 }
 
 static crypto_generichash_state *state_of(struct crypto_hasher *hasher)

@@ -9,7 +9,7 @@
 
 #include "common/bytes.h"
 
-enum { CRYPTO_HASH_BYTES = 32, CRYPTO_KEY_BYTES = 32 };
+enum { CRYPTO_HASH_BYTES = 32, CRYPTO_KEY_BYTES = 32, CRYPTO_SHORT_KEY_BYTES = 16 };
 
 void crypto_setup(void); /* once, before threads start; aborts where there is no randomness */
 void crypto_random(void *ret, size_t len);
@@ -22,7 +22,11 @@ void crypto_sha256(struct span data, uint8_t ret[32]);
 __attribute__((visibility("hidden"))) void crypto_hash(const uint8_t *key, struct span data, uint8_t *ret,
                                                        size_t ret_len);
 
-/* The same, in pieces; 32 bytes of output, unkeyed. Not to be copied. The library wants its state aligned to
+/* SipHash-2-4: for tables in memory whose keys come from outside, so that nobody without the key can make
+ * names that collide. */
+uint64_t crypto_short_hash(const uint8_t key[CRYPTO_SHORT_KEY_BYTES], struct span data);
+
+/* BLAKE2b in pieces; 32 bytes of output, unkeyed. Not to be copied. The library wants its state aligned to
  * 64, which is found inside `room`: a local variable that is itself so aligned is laid out wrongly by gcc
  * 12's address sanitizer. */
 struct crypto_hasher {

@@ -67,6 +67,21 @@ static void blake2b_in_pieces(void **state)
     }
 }
 
+/* Two of the vectors that its authors published. */
+static void siphash(void **state)
+{
+    static const uint8_t empty[] = {0x31, 0x0e, 0x0e, 0xdd, 0x47, 0xdb, 0x6f, 0x72};
+    static const uint8_t fifteen[] = {0xe5, 0x45, 0xbe, 0x49, 0x61, 0xca, 0x29, 0xa1};
+    uint8_t key[CRYPTO_SHORT_KEY_BYTES];
+    (void)state;
+    for (uint8_t i = 0; i < sizeof key; i++)
+        key[i] = i;
+    uint64_t hash = crypto_short_hash(key, (struct span){NULL, 0});
+    assert_memory_equal(&hash, empty, sizeof hash);
+    hash = crypto_short_hash(key, (struct span){(const char *)key, 15});
+    assert_memory_equal(&hash, fifteen, sizeof hash);
+}
+
 static void random_bytes(void **state)
 {
     (void)state;
@@ -146,6 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha256),       cmocka_unit_test(blake2b),  cmocka_unit_test(blake2b_in_pieces),
         cmocka_unit_test(random_bytes), cmocka_unit_test(equality), cmocka_unit_test(key_files),
+        cmocka_unit_test(siphash),
     };
     crypto_setup();
     crypto_setup(); /* twice does no harm */

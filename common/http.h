@@ -68,7 +68,10 @@ struct span http_header_nth(const struct http_request *request, const char *name
 struct span http_body(const struct http_request *request);
 struct span http_path(const struct http_request *request);          /* raw, as sent, without query */
 const struct api_key *http_key(const struct http_request *request); /* NULL on open routes */
-const char *http_request_id(const struct http_request *request);    /* 16 hex digits + NUL */
+/* Of the client's end of the connection: 16 bytes in network order, an IPv4 address as ::ffff:a.b.c.d. Behind
+ * a proxy it is the proxy's. */
+struct span http_address(const struct http_request *request);
+const char *http_request_id(const struct http_request *request); /* 16 hex digits + NUL */
 /* W3C trace context of the request as 16+8 bytes (trace id, parent span id); false when absent or invalid. */
 bool http_trace(const struct http_request *request, uint8_t ret[24]);
 int64_t http_received_us(const struct http_request *request); /* monotonic, when the headers were complete */

@@ -86,6 +86,14 @@ void http_door_enter(struct http_server *server, struct http_conn *conn, const s
     pthread_mutex_unlock(&door->lock);
 }
 
+struct span http_address(const struct http_request *request)
+{
+    /* Handlers only ever see the request of a connection, which is a part of it. */
+    const struct http_conn *conn =
+        (const struct http_conn *)((const char *)request - offsetof(struct http_conn, request));
+    return (struct span){(const char *)&conn->address, sizeof conn->address};
+}
+
 static void connection_gone_locked(struct http_server *server, const struct in6_addr *key)
 {
     address_give_locked(&server->door, key);

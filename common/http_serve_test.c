@@ -215,6 +215,12 @@ static void trace_context_is_strict(void **state)
     }
 }
 
+static void the_client_has_an_address(void **state)
+{
+    (void)state;
+    kit_expect(kit, LINE("GET", "/v1/address") "\r\n", 200, "00000000000000000000ffff7f000001");
+}
+
 /* --- Several requests on one connection --- */
 
 static void pipelined_requests_are_answered_in_order(void **state)
@@ -315,6 +321,7 @@ int main(void)
         cmocka_unit_test(problems_carry_what_the_handler_said),
         cmocka_unit_test(head_is_get_without_the_body),
         cmocka_unit_test(trace_context_is_strict),
+        cmocka_unit_test(the_client_has_an_address),
         cmocka_unit_test(pipelined_requests_are_answered_in_order),
         cmocka_unit_test(a_request_may_come_byte_by_byte),
         cmocka_unit_test(both_families_are_served),

@@ -91,6 +91,14 @@ static inline void kit_trace(struct http_request *request, void *context)
     http_reply_as(request, 200, "text/plain");
 }
 
+static inline void kit_address(struct http_request *request, void *context)
+{
+    struct span address = http_address(request);
+    (void)context;
+    hex_encode(http_reply_body(request), address.ptr, address.len);
+    http_reply_as(request, 200, "text/plain");
+}
+
 static inline void kit_full(struct http_request *request, void *context)
 {
     (void)context;
@@ -169,6 +177,7 @@ static const struct http_route kit_routes[] = {
     {HTTP_GET, "/v1/parts/fixed", 0, 0, kit_touch},
     {HTTP_GET, "/v1/only", 0, 0, kit_only},
     {HTTP_GET, "/v1/trace", 0, 0, kit_trace},
+    {HTTP_GET, "/v1/address", 0, 0, kit_address},
     {HTTP_GET, "/v1/full", 0, 0, kit_full},
     {HTTP_POST, "/v1/items", AUTH_ISSUE, KIT_BODY_MAX, kit_echo_body},
     {HTTP_GET, "/v1/items", AUTH_READ | AUTH_ADMIN, 0, kit_touch},

@@ -244,6 +244,9 @@ static bool read_field(const json_t *node, const struct place *place, void *ret)
         return read_object(node, place, to);
     case JSON_ARRAY:
         return read_array(node, place, to);
+    case JSON_ANY:
+        *(const struct json_value **)to = value_of(node);
+        return true;
     }
     UNREACHABLE("every kind is above");
 }
@@ -285,7 +288,7 @@ bool json_read_object(const struct json_value *value, const struct json_object_r
         const struct json_field *field = find_field(reader, json_object_iter_key(i));
         if (!field)
             return fail_unknown(json_object_iter_key(i), reader->at, fault);
-        if (is_type(node, JSON_NULL))
+        if (is_type(node, JSON_NULL) && field->kind != JSON_ANY)
             continue;
         if (!read_field(node, &(struct place){reader->at, field, fault}, ret))
             return false;
@@ -350,6 +353,11 @@ bool json_as_bool(const struct json_value *value, bool *ret)
         return false;
     *ret = json_typeof(node) == JSON_TRUE;
     return true;
+}
+
+bool json_as_null(const struct json_value *value)
+{
+    return is_type(node_of(value), JSON_NULL);
 }
 
 /* --- Writing --- */

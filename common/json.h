@@ -13,7 +13,7 @@
 struct json_doc;   /* a parsed document; owns all its values and texts */
 struct json_value; /* borrowed from its document */
 
-enum json_kind { JSON_STRING, JSON_INTEGER, JSON_TIME, JSON_BOOLEAN, JSON_OBJECT, JSON_ARRAY };
+enum json_kind { JSON_STRING, JSON_INTEGER, JSON_TIME, JSON_BOOLEAN, JSON_OBJECT, JSON_ARRAY, JSON_ANY };
 enum json_presence { JSON_OPTIONAL, JSON_REQUIRED };
 
 /* One field a body may have. What it is stored as, at `offset` in the caller's struct:
@@ -23,6 +23,7 @@ enum json_presence { JSON_OPTIONAL, JSON_REQUIRED };
  *   JSON_BOOLEAN bool
  *   JSON_OBJECT  const struct json_value *
  *   JSON_ARRAY   const struct json_value *; min/max bound its length
+ *   JSON_ANY     const struct json_value *, of whatever type; here null is a value, too
  * An absent optional field, and one that is null, leaves the struct as it was: put defaults there first. */
 struct json_field {
     const char *name;
@@ -68,6 +69,7 @@ const struct json_value *json_member(const struct json_value *object, const char
 bool json_as_text(const struct json_value *value, struct span *ret);
 bool json_as_int(const struct json_value *value, int64_t *ret);
 bool json_as_bool(const struct json_value *value, bool *ret);
+bool json_as_null(const struct json_value *value); /* there, and null */
 
 /* Sets a fault by hand, for rules that a table cannot say; always returns false. */
 bool json_fail(struct json_fault *fault, const struct problem *problem, const char *path, const char *format,

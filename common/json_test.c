@@ -92,6 +92,30 @@ static void null_is_absent(void **state)
     expect("{}", "missing-field", "name");
 }
 
+static void any_value_may_be_null(void **state)
+{
+    static const struct json_field fields[] = {{"value", JSON_ANY, JSON_REQUIRED, 0, 0, 0}};
+    const struct json_object_reader reader = {fields, COUNT_OF(fields), ""};
+    const struct json_value *value = NULL;
+    struct json_fault fault;
+    int64_t number;
+    struct span text;
+    (void)state;
+    struct json_doc *doc = json_parse(SPAN("{\"value\":null}"), &fault);
+    assert_true(json_read_object(json_root(doc), &reader, &value, &fault));
+    assert_true(json_as_null(value) && !json_as_int(value, &number) && !json_as_text(value, &text));
+    json_destroy(doc);
+    doc = json_parse(SPAN("{\"value\":5}"), &fault);
+    assert_true(json_read_object(json_root(doc), &reader, &value, &fault));
+    assert_true(json_as_int(value, &number) && number == 5 && !json_as_null(value));
+    json_destroy(doc);
+    assert_false(json_as_null(NULL));
+    doc = json_parse(SPAN("{}"), &fault);
+    assert_false(json_read_object(json_root(doc), &reader, &value, &fault));
+    assert_string_equal(fault.detail.problem->code, "missing-field");
+    json_destroy(doc);
+}
+
 static void names_the_field_at_fault(void **state)
 {
     (void)state;
@@ -407,6 +431,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_every_kind),
         cmocka_unit_test(null_is_absent),
+        cmocka_unit_test(any_value_may_be_null),
         cmocka_unit_test(names_the_field_at_fault),
         cmocka_unit_test(names_unknown_fields_only_if_harmless),
         cmocka_unit_test(paths_go_down),

@@ -205,14 +205,21 @@ static const struct http_route *routes_join(const struct http_route *routes, siz
     return joined;
 }
 
-struct http_server *service_serve(const struct service_options *options, const struct http_route *routes,
-                                  size_t routes_count, void *context)
+const struct keyring *service_keyring(const struct service_options *options)
 {
     static struct keyring *keyring;
     char reason[512];
-    keyring = keyring_load(options->api_keys_file, reason, sizeof reason);
+    if (!keyring)
+        keyring = keyring_load(options->api_keys_file, reason, sizeof reason);
     if (!keyring)
         service_bad_option("--api-keys-file", reason);
+    return keyring;
+}
+
+struct http_server *service_serve(const struct service_options *options, const struct http_route *routes,
+                                  size_t routes_count, void *context)
+{
+    char reason[512];
     struct http_options http = {
         .bind_address = options->bind_address,
         .port = (uint16_t)options->port,
@@ -221,7 +228,7 @@ struct http_server *service_serve(const struct service_options *options, const s
         .connections_per_address_max = (unsigned)options->connections_per_address_max,
         .idle_timeout_s = (unsigned)options->idle_timeout_s,
         .header_bytes_max = HEADER_BYTES_MAX,
-        .keyring = keyring,
+        .keyring = service_keyring(options),
         .routes = routes_join(routes, routes_count),
         .routes_count = routes_count + COUNT_OF(own_routes),
         .context = context,

@@ -27,6 +27,9 @@ bool service_ready(void);
 /* Blocks signals in every thread started afterwards, sets up logging and crypto. Call first in main, after
  * config_parse. port == 0 in options means port_base + port_offset, which this resolves in place. */
 void service_setup(const char *name, uint16_t port_offset, struct service_options *options);
+/* The keys of --api-keys-file, read at the first call; they live as long as the process. Ends the process
+ * with a log line where the file is of no use. Call from main's thread. */
+const struct keyring *service_keyring(const struct service_options *options);
 /* Starts the HTTP server with the given routes plus /livez, /readyz, /metrics (open, no key). Exits the
  * process with a log line when it cannot (bad key file, port taken). */
 struct http_server *service_serve(const struct service_options *options, const struct http_route *routes,

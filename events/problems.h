@@ -37,6 +37,11 @@
     X(revoked, "revoked", 410, false, "The coupon was revoked")                                             \
     X(below_minimum, "below-minimum", 422, false, "The order is below the campaign's minimum")              \
     X(invalid_order_id, "invalid-order-id", 400, false, "The order id is not of the allowed form")          \
+    X(rate_limited, "rate-limited", 429, true, "There are too many requests")                               \
+    X(issuer_suspended, "issuer-suspended", 403, false, "This API key is suspended")                        \
+    X(own_key, "own-key", 409, false, "A key cannot suspend itself")                                        \
+    X(unknown_issuer, "unknown-issuer", 404, false, "There is no API key of this name")                     \
+    X(unknown_setting, "unknown-setting", 404, false, "There is no such setting")                           \
     X(quota_exceeded, "quota-exceeded", 429, true, "No more campaigns may be created for now")              \
     X(store_unavailable, "store-unavailable", 503, true, "The event store cannot be reached")               \
     X(outcome_unknown, "outcome-unknown", 504, true,                                                        \

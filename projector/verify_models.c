@@ -272,35 +272,32 @@ static void look_once(struct verify_models *models, const struct instant *instan
         compare_strangers(models);
 }
 
-static bool find_models(struct verify_models *models, int16_t slice, struct instant *ret)
+/* Where the models of the slice stand. Generation 0: there are none. */
+static struct instant find_models(struct verify_models *models, int16_t slice)
 {
     models->model = (struct model){read_generation(models), slice};
-    if (models->failed != MODELS_LOOKED)
-        return false;
-    if (models->model.generation == 0) {
-        fail(models, MODELS_UNSETTLED, "there are no read models");
-        return false;
-    }
-    *ret = read_instant(models);
-    models->life = ret->life;
-    return models->failed == MODELS_LOOKED;
+    struct instant instant = {0};
+    if (models->failed == MODELS_LOOKED && models->model.generation > 0)
+        instant = read_instant(models);
+    models->life = instant.life;
+    return instant;
 }
 
 /* While a slice is being replayed, keys may be there that the checkpoint has not come to again. */
 static bool await_models(struct verify_models *models, int16_t slice, struct instant *ret)
 {
     int64_t until_us = clock_deadline_us(SETTLE_MS);
-    while (find_models(models, slice, ret)) {
-        bool there = ret->position > 0 || models->head == 0;
-        if (there && !ret->behind)
-            return true;
+    for (;;) {
+        *ret = find_models(models, slice);
+        bool there = models->model.generation > 0 && (ret->position > 0 || models->head == 0);
+        if (models->failed != MODELS_LOOKED || (there && !ret->behind))
+            return models->failed == MODELS_LOOKED;
         if (clock_remaining_ms(until_us) == 0) {
             fail(models, MODELS_UNSETTLED, "models of a slice are not there or do not catch up");
             return false;
         }
         (void)poll(NULL, 0, SETTLE_POLL_MS);
     }
-    return false;
 }
 
 static void attempt(struct verify_models *models, int16_t slice)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command projector verify on a real stack: clean after traffic of every kind and while it goes on; and when
- * somebody with all rights edits history, a state row or a read model, it says which and exits 1. */
+/* The command projector verify on a real stack: clean after traffic of every kind and while it goes on; and
+ * when somebody with all rights edits history, a state row or a read model, it says which and exits 1. */
+#include <limits.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <stdatomic.h>
@@ -22,7 +23,6 @@ static struct api_client api;
 static struct buf output; /* of the last run of verify */
 static char hot[64];      /* the campaign with the most in it */
 static int16_t slice;     /* where it lives */
-static char coupon_id[COUPON_ID_MAX + 1];
 
 /* --- running verify --- */
 
@@ -153,7 +153,8 @@ static void make_traffic(void)
     post_coupon(
         6, "reserve",
         "{\"user_id\":\"holder-3\",\"order_id\":\"order-3\",\"order_amount\":1000,\"ttl_seconds\":600}");
-    snprintf(coupon_id, sizeof coupon_id, "c%d-4", slice);
+    post("/v1/issuers/redeem/suspend", "", 200);
+    post("/v1/issuers/redeem/resume", "", 200);
     for (int i = 0; i < 20; i++)
         (void)api_campaign(&api, 10, i % 2 ? "" : ",\"tags\":[\"b\"]");
 }
@@ -364,9 +365,9 @@ static void every_edit_is_told(void **state)
 static void settings_and_quotas_are_told(void **state)
 {
     (void)state;
-    tamper("INSERT INTO control VALUES (0, 2, 'generator', 'suspended', 1)");
-    expect_rule(VERIFY("--json", "--log"), "a kill switch that no event threw", "control-row");
-    tamper("DELETE FROM control WHERE name = 'generator'");
+    tamper("UPDATE control SET value = 'suspended' WHERE name = 'redeem'");
+    expect_rule(VERIFY("--json", "--log"), "a kill switch", "control-row");
+    tamper("UPDATE control SET value = '' WHERE name = 'redeem'");
     tamper("UPDATE creation_quota SET used = used - 1 WHERE scope = '*'");
     expect_rule(VERIFY("--json", "--log"), "a quota", "quota-row");
     tamper("UPDATE creation_quota SET used = used + 1 WHERE scope = '*'");

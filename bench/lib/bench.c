@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -165,14 +166,32 @@ const char *bench_campaign(struct bench *bench, const struct target *target, int
     return id;
 }
 
-void bench_flow(struct bench *bench, const struct bench_flow *flow, struct flow_result *ret)
-{
+struct running_flow {
+    pthread_t thread;
     char path[128];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", flow->campaign ? flow->campaign : "");
-    struct flow_options options = {
+    struct flow_options options;
+    struct flow_result *result;
+    bool started; /* epoll was there */
+};
+
+static void *flow_main(void *context)
+{
+    struct running_flow *self = context;
+    self->started = flow_run(&self->options, self->result);
+    return NULL;
+}
+
+/* Far enough apart that no user or key of one flow is one of another's. */
+static const uint64_t numbers_apart = 500000000;
+
+static void flow_begin(const struct bench *bench, const struct bench_flow *flow, size_t index,
+                       struct running_flow *ret)
+{
+    snprintf(ret->path, sizeof ret->path, "/v1/campaigns/%s/coupons", flow->campaign ? flow->campaign : "");
+    ret->options = (struct flow_options){
         .target = flow->target,
         .request = {.method = "POST",
-                    .path = flow->campaign ? path : flow->path,
+                    .path = flow->campaign ? ret->path : flow->path,
                     .token = span_of(bench->options.issue_token),
                     .key = SPAN("bench-key-" FLOW_NUMBER),
                     .body = SPAN("{\"user_id\":\"bench-" FLOW_NUMBER "\"}")},
@@ -180,16 +199,40 @@ void bench_flow(struct bench *bench, const struct bench_flow *flow, struct flow_
         .connections = flow->connections,
         .warm_ms = WARM_MS,
         .measure_ms = bench->options.sample_ms,
-        .first_number = bench->number,
+        .first_number = bench->number + index * numbers_apart,
     };
-    if (!flow_run(&options, ret))
+    CHECK(pthread_create(&ret->thread, NULL, flow_main, ret) == 0);
+}
+
+static void flow_end(struct running_flow *flow)
+{
+    const struct flow_result *result = flow->result;
+    CHECK(pthread_join(flow->thread, NULL) == 0);
+    if (!flow->started)
         bench_die("the load", "epoll is not available");
-    bench->number = ret->next_number;
-    if (ret->odd || ret->failed)
+    if (result->odd || result->failed)
         bench_say("%s: %" PRIu64 " unexpected answers (for instance %d), %" PRIu64 " without an answer",
-                  options.request.path, ret->odd, ret->odd_status, ret->failed);
-    if (ret->wanted == 0)
-        bench_die(options.request.path, "nothing could be measured, see above");
+                  flow->options.request.path, result->odd, result->odd_status, result->failed);
+    if (result->wanted == 0)
+        bench_die(flow->options.request.path, "nothing could be measured, see above");
+}
+
+void bench_flows(struct bench *bench, const struct bench_flow *flows, size_t count, struct flow_result *ret)
+{
+    struct running_flow running[BENCH_FLOWS_MAX];
+    CHECK(count >= 1 && count <= BENCH_FLOWS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        running[i] = (struct running_flow){.result = &ret[i]};
+        flow_begin(bench, &flows[i], i, &running[i]);
+    }
+    for (size_t i = 0; i < count; i++)
+        flow_end(&running[i]);
+    bench->number = ret[count - 1].next_number;
+}
+
+void bench_flow(struct bench *bench, const struct bench_flow *flow, struct flow_result *ret)
+{
+    bench_flows(bench, flow, 1, ret);
 }
 
 int bench_issue_once(const struct bench *bench, const struct target *target, const char *campaign,

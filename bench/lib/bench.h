@@ -30,7 +30,12 @@ void bench_print(const struct bench *bench, const struct figure *figure);
 
 /* A service of the stack's own, on port_base + port_offset. `database` is a scratch database's name or NULL
  * for the product's. Waits until it is ready. */
-enum bench_port { BENCH_PORT_COMMAND = 0, BENCH_PORT_EMPTY = 10, BENCH_PORT_SCRATCH = 11 };
+enum bench_port {
+    BENCH_PORT_COMMAND = 0,
+    BENCH_PORT_EMPTY = 10,
+    BENCH_PORT_SCRATCH = 11,
+    BENCH_PORT_SECOND = 12
+};
 pid_t bench_start(const struct bench *bench, const char *program, enum bench_port port, const char *database);
 /* The same without waiting. */
 pid_t bench_spawn(const struct bench *bench, const char *program, enum bench_port port, const char *database);
@@ -48,12 +53,16 @@ struct bench_flow {
     int wanted_status;
 };
 void bench_flow(struct bench *bench, const struct bench_flow *flow, struct flow_result *ret);
+/* Several at once, each from a thread of its own. */
+enum { BENCH_FLOWS_MAX = 4 };
+void bench_flows(struct bench *bench, const struct bench_flow *flows, size_t count, struct flow_result *ret);
 /* Sends one issue and waits; its HTTP status, 0 for no answer. */
 int bench_issue_once(const struct bench *bench, const struct target *target, const char *campaign,
                      uint64_t number);
 
 /* The measurements. */
 void bench_issue(struct bench *bench);
+void bench_writers(struct bench *bench);
 void bench_refuse(struct bench *bench);
 void bench_append(struct bench *bench);
 void bench_restart(struct bench *bench);

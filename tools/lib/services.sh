@@ -42,7 +42,9 @@ service_environment() {
     role=$(service_role "$1")
     printf '%s\n' "$(service_marker "$1")" "PORT_BASE=$PORT_BASE" "DATABASE_URL=$(database_url "$role")" \
         "BUS_URL=$(bus_url)" "API_KEYS_FILE=$SECRETS_DIR/api-keys" "CODE_KEY_FILE=$SECRETS_DIR/code.key"
-    if [[ $role != command ]]; then
+    if [[ $role == command ]]; then
+        printf 'DISK_PATH=%s\n' "${DISK_PATH-$PG_DATA}" # the disk that PostgreSQL must not run out of
+    else
         printf 'REDIS_URL=%s\n' "$(redis_url "$role")"
     fi
 }

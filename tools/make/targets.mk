@@ -43,7 +43,7 @@ storm: $(B)/bin/storm ## replay incident 4 on the running stack: USERS= QUANTITY
 	@. '$(abspath $(RUN_DIR))/env'; USERS='$(USERS)' QUANTITY='$(QUANTITY)' CONNECTIONS='$(CONNECTIONS)' $(B)/bin/storm
 
 # Figures are of the release build. BIG=1 loads ten million events before it measures appends again.
-bench: ## measure the numbers of the design: ONLY=issue,refuse,append,restart JSON=1 BIG=1 ROUNDS=
+bench: ## measure the numbers of the design: ONLY=issue,writers,refuse,append,restart JSON=1 BIG=1 ROUNDS=
 	@tools/install run
 	@$(MAKE) BUILD=release all
 	@BIN_DIR='$(CURDIR)/build/release/bin' PRELOAD="$${PRELOAD:-$(if $(BIG),10000000,1000000)}" \

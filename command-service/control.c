@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The thread that keeps the control state current. It never writes. */
+#include "command-service/control.h"
+
+#include <errno.h>
+
+#include "common/clock.h"
+#include "common/crypto.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/metrics.h"
+#include "common/pg.h"
+#include "common/service.h"
+#include "events/event.h"
+
+enum {
+    LOOK_MS = 250, /* and a look takes far less, so that what is decided holds everywhere within a second */
+    READ_MS = 500,
+    CONNECT_MS = 500,
+    RETRY_MIN_MS = 20,
+};
+
+enum { SQL_CONTROL, SQL_COUNT };
+
+static const struct pg_statement statements[SQL_COUNT] = {
+    /* As many rows as there are settings and keys that were ever suspended. */
+    [SQL_CONTROL] = {"control", "SELECT kind, name, value, position FROM control WHERE slice = $1::smallint"},
+};
+
+struct control {
+    struct control_options options;
+    struct control_board board;
+    struct service_part *ready; /* when the table was read once */
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards stop */
+    pthread_cond_t changed;
+    bool stop;
+    /* The rest is the thread's alone. */
+    struct pg *pg;
+    struct pg_args args;
+    enum disk_verdict disk;
+    int64_t disk_percent;
+    int64_t retry_ms; /* until the next look after a failed one */
+    bool again;       /* the last look was overtaken by a note */
+};
+
+static struct {
+    struct metric *errors, *suspended, *profile, *disk_percent, *disk_verdict;
+} metrics;
+
+static void metrics_setup(void)
+{
+    metrics.errors = metric_counter("coupon_control_errors_total",
+                                    "Looks at settings and kill switches that failed", NULL);
+    metrics.suspended = metric_gauge("coupon_issuers_suspended", "API keys that may write nothing", NULL);
+    metrics.profile = metric_gauge("coupon_settings_profile",
+                                   "Profile of the settings: 0 normal, 1 spike, 2 incident", NULL);
+    metrics.disk_percent =
+        metric_gauge("coupon_disk_used_percent", "How full the event store's file system is", NULL);
+    metrics.disk_verdict =
+        metric_gauge("coupon_disk_verdict", "0 fine, 1 warn, 2 no new campaigns, 3 no writes", NULL);
+}
+
+/* --- Looking --- */
+
+static bool connected(struct control *control)
+{
+    if (pg_connected(control->pg))
+        return true;
+    if (pg_connect(control->pg, clock_deadline_us(CONNECT_MS)) == PG_OK)
+        return true;
+    log_warn("CONTROL-CONNECT", "cannot read settings and kill switches: %s", pg_error(control->pg));
+    return false;
+}
+
+static void apply_rows(struct control *control, const struct pg_rows *rows, struct control_state *ret)
+{
+    for (int i = 0; i < pg_rows_count(rows); i++) {
+        const struct control_row row = {
+            .kind = pg_i64(rows, i, 0),
+            .name = pg_bytes(rows, i, 1),
+            .value = pg_bytes(rows, i, 2),
+            .position = pg_i64(rows, i, 3),
+        };
+        if (!control_state_apply(ret, &row, control->options.keyring))
+            log_warn("CONTROL-UNKNOWN",
+                     "table control has kind %lld '%.*s' with a value that this version "
+                     "does not know; the profile's holds",
+                     (long long)row.kind, SPAN_ARG(row.name));
+    }
+}
+
+/* false: nothing new is known. */
+static bool read_table(struct control *control, struct control_state *ret)
+{
+    struct pg_rows *rows = NULL;
+    if (!connected(control))
+        return false;
+    pg_args_reset(&control->args);
+    pg_arg_i16(&control->args, CONTROL_SLICE);
+    if (pg_call(control->pg, SQL_CONTROL, &control->args, clock_deadline_us(READ_MS), &rows) != PG_OK) {
+        log_warn("CONTROL-READ", "cannot read settings and kill switches: %s", pg_error(control->pg));
+        return false;
+    }
+    apply_rows(control, rows, ret);
+    pg_rows_destroy(rows);
+    ret->known = true;
+    return true;
+}
+
+/* The thresholds are the ones that hold now. */
+static void look_at_disk(struct control *control, const struct settings *settings)
+{
+    const struct disk_thresholds thresholds = {
+        .warn = settings_get(settings, SETTING_disk_warn_percent),
+        .refuse_new = settings_get(settings, SETTING_disk_refuse_campaigns_percent),
+        .refuse_writes = settings_get(settings, SETTING_disk_refuse_writes_percent),
+    };
+    enum disk_verdict former = control->disk;
+    if (!*control->options.disk_path)
+        return;
+    if (!disk_used_percent(control->options.disk_path, &control->disk_percent)) {
+        log_warn("DISK-UNKNOWN", "cannot ask how full the disk is: %s", strerror(errno));
+        return; /* the last verdict holds */
+    }
+    control->disk = disk_judge(control->disk_percent, &thresholds, former);
+    if (control->disk > former)
+        log_warn("DISK-FULL", "the event store's disk is %lld %% full: verdict %d",
+                 (long long)control->disk_percent, (int)control->disk);
+    else if (control->disk < former)
+        log_info("DISK-ROOM", "the event store's disk is %lld %% full: verdict %d",
+                 (long long)control->disk_percent, (int)control->disk);
+}
+
+static void look(struct control *control)
+{
+    struct control_state state;
+    control_state_init(&state);
+    state.settings = control->options.defaults;
+    uint64_t begun = control_board_begin(&control->board);
+    bool read = read_table(control, &state);
+    const struct control_state *held = control_board_read(&control->board);
+    look_at_disk(control, read ? &state.settings : &held->settings);
+    state.disk = control->disk;
+    state.disk_percent = control->disk_percent;
+    control->again = !control_board_publish(&control->board, &state, begun);
+    if (read) {
+        service_part_set(control->ready, true);
+        control->retry_ms = RETRY_MIN_MS;
+    } else {
+        metric_add(metrics.errors, 1);
+        control->retry_ms = 2 * control->retry_ms < LOOK_MS ? 2 * control->retry_ms : LOOK_MS;
+    }
+    held = control_board_read(&control->board);
+    metric_set(metrics.suspended, (int64_t)control_suspended_count(held));
+    metric_set(metrics.profile, held->settings.profile);
+    metric_set(metrics.disk_percent, held->disk_percent);
+    metric_set(metrics.disk_verdict, held->disk);
+}
+
+/* Until the next look; true when there is none. With jitter, so that many services do not look at once. */
+static bool await_next(struct control *control)
+{
+    int64_t pause_ms = !pg_connected(control->pg) ? control->retry_ms
+                       : control->again           ? RETRY_MIN_MS
+                                                  : LOOK_MS;
+    int64_t until_us = clock_deadline_us(pause_ms / 2 + crypto_random_below((uint32_t)pause_ms / 2 + 1));
+    struct timespec until = {.tv_sec = until_us / US_PER_S, .tv_nsec = until_us % US_PER_S * 1000};
+    pthread_mutex_lock(&control->lock);
+    while (!control->stop && pthread_cond_timedwait(&control->changed, &control->lock, &until) == 0)
+        ;
+    bool stop = control->stop;
+    pthread_mutex_unlock(&control->lock);
+    return stop;
+}
+
+static void *control_main(void *context)
+{
+    struct control *control = context;
+    do
+        look(control);
+    while (!await_next(control));
+    return NULL;
+}
+
+/* --- Life, and what others ask --- */
+
+struct control *control_start(const struct control_options *options)
+{
+    struct control *control = mem_zalloc(sizeof *control);
+    pthread_condattr_t attributes;
+    metrics_setup();
+    control->options = *options;
+    control->retry_ms = RETRY_MIN_MS;
+    control->ready = service_part_create("settings");
+    control_board_init(&control->board);
+    control->board.state.settings = options->defaults; /* no thread has read it yet */
+    control->pg = pg_create(&(struct pg_options){
+        .url = options->database_url,
+        .role = "firstcome_command",
+        .application = "firstcome control",
+        .statement_timeout_ms = 400,
+        .lock_timeout_ms = 300,
+        .idle_in_transaction_timeout_ms = 1000,
+        .read_write = true, /* a standby would say tomorrow what holds today */
+        .statements = statements,
+        .statements_count = SQL_COUNT,
+    });
+    pg_args_init(&control->args);
+    CHECK(pthread_mutex_init(&control->lock, NULL) == 0);
+    CHECK(pthread_condattr_init(&attributes) == 0);
+    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
+    CHECK(pthread_cond_init(&control->changed, &attributes) == 0);
+    pthread_condattr_destroy(&attributes);
+    CHECK(pthread_create(&control->thread, NULL, control_main, control) == 0);
+    return control;
+}
+
+void control_stop(struct control *control)
+{
+    pthread_mutex_lock(&control->lock);
+    control->stop = true;
+    pthread_cond_signal(&control->changed);
+    pthread_mutex_unlock(&control->lock);
+    CHECK(pthread_join(control->thread, NULL) == 0);
+    pg_destroy(control->pg);
+    pg_args_deinit(&control->args);
+    pthread_cond_destroy(&control->changed);
+    pthread_mutex_destroy(&control->lock);
+    control_board_deinit(&control->board);
+    mem_free(control);
+}
+
+const struct control_state *control_now(struct control *control)
+{
+    return control_board_read(&control->board);
+}
+
+void control_note(struct control *control, const struct control_row *row)
+{
+    control_board_note(&control->board, row, control->options.keyring);
+}
+
+const struct keyring *control_keyring(const struct control *control)
+{
+    return control->options.keyring;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Settings, kill switches and the disk guard of a running command service: one thread that looks four times a
+ * second at table control and at the disk, and publishes what it saw. So whatever is decided in any command
+ * service holds in all of them within a second. With PostgreSQL away the last state holds; before the first
+ * look nothing is known, and nothing is let through. */
+#pragma once
+
+#include "command-service/control_state.h"
+
+struct control;
+
+struct control_options {
+    const char *database_url;
+    const char *disk_path;         /* on the event store's file system; "": there is no guard */
+    const struct keyring *keyring; /* borrowed */
+    struct settings defaults;      /* before anything is set */
+};
+
+struct control *control_start(const struct control_options *options);
+/* Joins the thread and frees. Nobody may be reading any more. */
+void control_stop(struct control *control);
+
+/* What holds now: the calling thread's own copy, valid until its next call. Any thread; costs one atomic read
+ * while nothing changes. */
+const struct control_state *control_now(struct control *control);
+/* A control event that this process has just committed: holds here from now on, so that who is answered can
+ * rely on it. Any thread. */
+void control_note(struct control *control, const struct control_row *row);
+const struct keyring *control_keyring(const struct control *control);
