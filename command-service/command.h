@@ -101,8 +101,8 @@ struct command {
     uint8_t trace_bytes[TRACE_BYTES];
     struct span trace;   /* trace_bytes, or absent */
     int64_t deadline_us; /* monotonic; past it nothing new is begun for it */
-    /* ISSUE with "Prefer: respond-async": where the wait is predicted to be longer, it is accepted instead
-     * (0: never), and has until accepted_deadline_us. */
+    /* ISSUE with "Prefer: respond-async": where the wait is predicted to be longer, it is accepted instead,
+     * and has until accepted_deadline_us. */
     int64_t accept_above_us, accepted_deadline_us;
     bool
         commit_was_sent; /* an earlier attempt may have taken effect: its outcome must be read, not guessed */
@@ -117,7 +117,7 @@ struct command {
 
     struct json_doc *doc; /* what the texts above point into */
     struct arena arena;
-    char campaign_id_text[CAMPAIGN_ID_MAX]; /* for a generated id */
+    char campaign_id_text[CAMPAIGN_ID_MAX]; /* for an id that is generated, or outlives its request */
 };
 
 const char *command_name(enum command_kind kind);

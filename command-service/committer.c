@@ -30,6 +30,7 @@ enum {
     BACKOFF_MIN_MS = 20,
     BACKOFF_MAX_MS = 250,  /* the service is back within a second of the database (design §6) */
     UNAVAILABLE_AFTER = 3, /* failed connects before new commands are refused at once */
+    EVICT_AFTER = 3,       /* lock timeouts in a row before looking for who stands still with the lock */
 };
 
 struct committer {
@@ -40,7 +41,7 @@ struct committer {
     struct batch *batch;
     struct committers *all;
     bool counted; /* in all->connected */
-    unsigned failed_connects;
+    unsigned failed_connects, busy_in_a_row;
     int16_t slices[SLICE_COUNT]; /* its share */
     size_t slices_count;
     int64_t sweep_us;  /* when to look next for what is due by itself */
@@ -315,6 +316,17 @@ static size_t list_length(const struct command *list)
     return length;
 }
 
+/* Somebody else is at it; at once again would only be in the way. Unless it stands still. */
+static void give_way(struct committer *self)
+{
+    int64_t evicted = 0;
+    if (++self->busy_in_a_row >= EVICT_AFTER)
+        evicted = store_evict(self->store, clock_deadline_us(CONNECT_MS));
+    if (evicted > 0)
+        log_warn("STORE-EVICTED", "ended %lld transactions that stood still with a lock", (long long)evicted);
+    nap(1 + crypto_random_below(BUSY_NAP_MAX_MS));
+}
+
 /* Nobody of the list was answered: what becomes of it. */
 static void recover(struct committer *self, struct command *list, enum store_status status)
 {
@@ -331,8 +343,8 @@ static void recover(struct committer *self, struct command *list, enum store_sta
     if (status == STORE_BROKEN)
         self->one_by_one = list_length(list);
     inbox_put_back(self->inbox, list);
-    if (status == STORE_BUSY) /* somebody else is at it; at once again would only be in the way */
-        nap(1 + crypto_random_below(BUSY_NAP_MAX_MS));
+    if (status == STORE_BUSY)
+        give_way(self);
 }
 
 /* A connection that nobody uses breaks unnoticed: readiness would lie, and the next command would pay for it.
@@ -471,6 +483,8 @@ static void turn(struct committer *self)
     }
     self->heard_us = clock_mono_us();
     enum store_status status = run_batch(self, list);
+    if (status != STORE_BUSY)
+        self->busy_in_a_row = 0;
     if (status != STORE_OK)
         recover(self, list, status);
 }

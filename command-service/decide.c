@@ -96,21 +96,22 @@ static void decide_release(const struct command *command, const struct subject *
         (struct stock_released){.quantity = command->quantity, .actor = command->actor};
 }
 
-/* Pausing what is paused, resuming what runs and closing what is closed are accepted without an event: in an
- * incident, two people press the same button. Resuming also lets a halted release plan go on. */
+/* Pausing what is paused, resuming what runs and closing what is over are accepted without an event: in an
+ * incident, two people press the same button. Resuming also lets a halted release plan go on. That a campaign
+ * is over goes by the instant, so that it does not matter whether the sweep has noted it yet. */
 static void decide_state(const struct command *command, const struct subject *subject, int64_t now_us,
                          struct decision *ret)
 {
     const struct campaign *campaign = subject->campaign;
-    (void)now_us;
+    bool over = has_ended(campaign, now_us);
     if (command->kind == COMMAND_CLOSE) {
-        if (campaign->state == CAMPAIGN_CLOSED || campaign->state == CAMPAIGN_ENDED)
+        if (over)
             return;
         decision_accept(ret, EVENT_CampaignClosed, command);
         ret->event.campaign_closed.actor = command->actor;
         return;
     }
-    if (campaign->state == CAMPAIGN_CLOSED || campaign->state == CAMPAIGN_ENDED) {
+    if (over) {
         ret->refusal = &problem_ended;
         return;
     }

@@ -20,7 +20,8 @@ static void decide_on(const struct command *command, const struct campaign *camp
 
 /* --- the state space --- */
 
-static const enum campaign_state states[] = {CAMPAIGN_ACTIVE, CAMPAIGN_PAUSED, CAMPAIGN_CLOSED};
+static const enum campaign_state states[] = {CAMPAIGN_ACTIVE, CAMPAIGN_PAUSED, CAMPAIGN_CLOSED,
+                                             CAMPAIGN_ENDED};
 static const int64_t instants[] = {1, START - 1, START, START + 1, TRANCHE_AT, END - 1, END, END + 1};
 static const struct release tranches[] = {{TRANCHE_AT, 1}, {TRANCHE_AT + 100, 1}};
 
@@ -56,6 +57,7 @@ static bool situation_make(size_t *index, struct situation *ret)
     campaign->issued = pick(index, 4);
     campaign->definition.release_plan = (struct release_list){tranches, (size_t)pick(index, 3)};
     campaign->plan_done = pick(index, 3);
+    campaign->plan_halted = pick(index, 2);
     int64_t planned = (int64_t)campaign->definition.release_plan.count - campaign->plan_done;
     return planned >= 0 && campaign->issued <= campaign->released &&
            campaign->released + planned <= campaign->definition.quantity &&
@@ -65,7 +67,7 @@ static bool situation_make(size_t *index, struct situation *ret)
 /* Runs the check in every situation. */
 static void in_every_situation(situation_check *check)
 {
-    enum { SPACE = 3 * 8 * 2 * 2 * 2 * 4 * 3 * 4 * 4 * 3 * 3 };
+    enum { SPACE = 4 * 8 * 2 * 2 * 2 * 4 * 3 * 4 * 4 * 3 * 3 * 2 };
     size_t checked = 0;
     for (size_t index = 0; index < SPACE; index++) {
         struct situation situation;
@@ -123,7 +125,7 @@ static struct campaign applied(const struct situation *situation, const struct d
 static bool over(const struct situation *situation)
 {
     const struct campaign *is = &situation->campaign;
-    return is->state == CAMPAIGN_CLOSED ||
+    return is->state == CAMPAIGN_CLOSED || is->state == CAMPAIGN_ENDED ||
            (is->definition.ends_at_us && situation->now_us >= is->definition.ends_at_us);
 }
 
@@ -239,7 +241,7 @@ static void check_due_release(const struct situation *situation)
     struct campaign after = *is;
     struct event event;
     size_t next = (size_t)is->plan_done;
-    bool due = !over(situation) && next < is->definition.release_plan.count &&
+    bool due = !over(situation) && !is->plan_halted && next < is->definition.release_plan.count &&
                tranches[next].at_us <= situation->now_us;
     assert_int_equal(decide_due_release(is, situation->now_us, &event), due);
     if (!due)
@@ -269,24 +271,29 @@ static void check_state(const struct situation *situation)
         enum command_kind kind;
         enum campaign_state from, to;
         enum event_type type;
+        bool halted; /* only where the release plan is */
     } changes[] = {
-        {COMMAND_PAUSE, CAMPAIGN_ACTIVE, CAMPAIGN_PAUSED, EVENT_CampaignPaused},
-        {COMMAND_RESUME, CAMPAIGN_PAUSED, CAMPAIGN_ACTIVE, EVENT_CampaignResumed},
-        {COMMAND_CLOSE, CAMPAIGN_ACTIVE, CAMPAIGN_CLOSED, EVENT_CampaignClosed},
-        {COMMAND_CLOSE, CAMPAIGN_PAUSED, CAMPAIGN_CLOSED, EVENT_CampaignClosed},
+        {COMMAND_PAUSE, CAMPAIGN_ACTIVE, CAMPAIGN_PAUSED, EVENT_CampaignPaused, false},
+        {COMMAND_RESUME, CAMPAIGN_PAUSED, CAMPAIGN_ACTIVE, EVENT_CampaignResumed, false},
+        {COMMAND_RESUME, CAMPAIGN_ACTIVE, CAMPAIGN_ACTIVE, EVENT_CampaignResumed, true},
+        {COMMAND_CLOSE, CAMPAIGN_ACTIVE, CAMPAIGN_CLOSED, EVENT_CampaignClosed, false},
+        {COMMAND_CLOSE, CAMPAIGN_PAUSED, CAMPAIGN_CLOSED, EVENT_CampaignClosed, false},
     };
     const struct campaign *is = &situation->campaign;
     for (enum command_kind kind = COMMAND_PAUSE; kind <= COMMAND_CLOSE; kind++) {
         struct command command = command_of(kind);
         struct decision decision;
-        bool refused = is->state == CAMPAIGN_CLOSED && kind != COMMAND_CLOSE, changed = false;
+        bool changed = false;
         decide_on(&command, is, NULL, situation->now_us, &decision);
-        expect_refusal(situation, &decision, refused ? &problem_ended : NULL);
-        for (size_t i = 0; i < COUNT_OF(changes); i++) {
-            if (changes[i].kind != kind || changes[i].from != is->state)
+        expect_refusal(situation, &decision,
+                       over(situation) && kind != COMMAND_CLOSE ? &problem_ended : NULL);
+        for (size_t i = 0; i < COUNT_OF(changes) && !over(situation); i++) {
+            if (changes[i].kind != kind || changes[i].from != is->state ||
+                (changes[i].halted && !is->plan_halted))
                 continue;
             struct campaign after = applied(situation, &decision, changes[i].type);
             assert_int_equal(after.state, changes[i].to);
+            assert_int_equal(after.plan_halted, kind != COMMAND_RESUME && is->plan_halted);
             assert_span(decision.event.campaign_paused.actor, "admin"); /* the same place in all three */
             changed = true;
         }
@@ -298,6 +305,93 @@ static void pausing_resuming_closing(void **state)
 {
     (void)state;
     in_every_situation(check_state);
+}
+
+/* --- the end, and halting --- */
+
+static void check_end(const struct situation *situation)
+{
+    const struct campaign *is = &situation->campaign;
+    struct campaign after = *is;
+    struct event event;
+    bool open = is->state == CAMPAIGN_ACTIVE || is->state == CAMPAIGN_PAUSED;
+    bool due = open && is->definition.ends_at_us && situation->now_us >= END;
+    assert_int_equal(decide_due_end(is, situation->now_us, &event), due);
+    if (due) {
+        assert_int_equal(event.type, EVENT_CampaignEnded);
+        assert_int_equal(event.campaign_ended.due_at_us, END);
+        assert_span(event.campaign_id, "spring");
+        event.position = is->position + 1;
+        campaign_apply(&after, &event);
+        assert_int_equal(after.state, CAMPAIGN_ENDED);
+        assert_false(decide_due_end(&after, situation->now_us, &event)); /* once */
+        assert_int_equal(campaign_due_at_us(&after), 0);
+    }
+    struct command tend = command_of(COMMAND_TEND); /* what is due was done before it */
+    struct decision decision;
+    decide_on(&tend, is, NULL, situation->now_us, &decision);
+    expect_refusal(situation, &decision, NULL);
+    assert_false(decision.has_event);
+}
+
+static void ending(void **state)
+{
+    (void)state;
+    in_every_situation(check_end);
+}
+
+static void check_halt(const struct situation *situation)
+{
+    const struct campaign *is = &situation->campaign;
+    for (int64_t step = 0; step <= 3; step++) {
+        struct command command = command_of(COMMAND_HALT);
+        struct decision decision;
+        struct event due;
+        command.halted = (struct release_plan_halted){step, 40, 900, 2500};
+        bool more = is->plan_done < (int64_t)is->definition.release_plan.count;
+        bool expected = more && !over(situation) && !is->plan_halted && step == is->plan_done;
+        decide_on(&command, is, NULL, situation->now_us, &decision);
+        expect_refusal(situation, &decision, NULL);
+        assert_int_equal(decision.has_event, expected);
+        if (!expected)
+            continue;
+        struct campaign after = applied(situation, &decision, EVENT_ReleasePlanHalted);
+        assert_memory_equal(&decision.event.release_plan_halted, &command.halted, sizeof command.halted);
+        assert_true(after.plan_halted && after.state == is->state && after.released == is->released);
+        assert_false(decide_due_release(&after, INT64_MAX, &due)); /* not even when long due */
+    }
+}
+
+static void halting(void **state)
+{
+    (void)state;
+    in_every_situation(check_halt);
+}
+
+/* --- deleting --- */
+
+static void check_delete(const struct situation *situation)
+{
+    static const enum command_kind both[] = {COMMAND_DELETE, COMMAND_VOID};
+    for (size_t i = 0; i < COUNT_OF(both); i++) {
+        struct command command = command_of(both[i]);
+        struct decision decision;
+        bool issued = situation->campaign.issued > 0;
+        decide_on(&command, &situation->campaign, NULL, situation->now_us, &decision);
+        expect_refusal(situation, &decision, issued ? &problem_has_coupons : NULL);
+        if (issued)
+            continue;
+        struct campaign after = applied(situation, &decision, EVENT_CampaignDeleted);
+        assert_span(decision.event.campaign_deleted.actor, "admin");
+        assert_int_equal(after.state, CAMPAIGN_DELETED);
+        assert_int_equal(campaign_due_at_us(&after), 0);
+    }
+}
+
+static void deleting(void **state)
+{
+    (void)state;
+    in_every_situation(check_delete);
 }
 
 /* --- creating, and what does not exist --- */
@@ -447,6 +541,9 @@ int main(void)
         cmocka_unit_test(releasing),
         cmocka_unit_test(the_release_plan),
         cmocka_unit_test(pausing_resuming_closing),
+        cmocka_unit_test(ending),
+        cmocka_unit_test(halting),
+        cmocka_unit_test(deleting),
         cmocka_unit_test(creating),
         cmocka_unit_test(nothing_can_be_done_with_what_is_unknown),
         cmocka_unit_test(random_histories_keep_the_invariants),

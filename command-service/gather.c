@@ -96,6 +96,7 @@ static void note_found(struct gather *gather, const struct command *part, const 
     request_outcome_write(&gather->found, &(struct request_outcome){.state = REQUEST_DONE,
                                                                     .http_status = verdict->status,
                                                                     .answer = buf_span(&text)});
+    CHECK(!text.overflow && !gather->found.overflow);
     buf_deinit(&text);
 }
 

@@ -4,7 +4,6 @@
 
 #include "command-service/api.h"
 #include "command-service/options.h"
-#include "common/clock.h"
 #include "common/log.h"
 
 static struct bus_publisher *bus_setup(const struct options *options)
@@ -86,10 +85,10 @@ int main(int argc, char **argv)
     log_info("STARTED", "listening on port %lld", (long long)options.service.port);
 
     service_wait_for_stop();
-    if (!http_server_drain(server, clock_deadline_us(options.service.drain_ms)))
+    if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
     committers_stop(api.committers);
-    http_server_destroy(server); /* until here, kept connections may still bring requests to the inboxes */
+    http_server_destroy(server); /* after a drain cut short, connections bring requests until here */
     committers_destroy(api.committers);
     requests_destroy(api.requests);
     early_stop(early);

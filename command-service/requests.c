@@ -7,7 +7,7 @@
 #include "common/map.h"
 
 struct entry {
-    struct entry *next; /* in order of finishing */
+    struct entry *next, *previous; /* in order of finishing */
     uint8_t key_hash[REQUEST_KEY_BYTES];
     struct request_outcome outcome; /* answer: owned, on the heap */
 };
@@ -58,12 +58,18 @@ static void entry_free(struct requests *requests, struct entry *entry)
     mem_free(entry);
 }
 
-static void forget_oldest(struct requests *requests)
+static void append_done(struct requests *requests, struct entry *entry)
 {
-    struct entry *entry = requests->oldest;
-    requests->oldest = entry->next;
-    if (!requests->oldest)
-        requests->newest = NULL;
+    entry->previous = requests->newest;
+    *(entry->previous ? &entry->previous->next : &requests->oldest) = entry;
+    requests->newest = entry;
+}
+
+/* At once, wherever it stands: how many are remembered must not slow down who retries. */
+static void forget_done(struct requests *requests, struct entry *entry)
+{
+    *(entry->previous ? &entry->previous->next : &requests->oldest) = entry->next;
+    *(entry->next ? &entry->next->previous : &requests->newest) = entry->previous;
     entry_free(requests, entry);
 }
 
@@ -72,22 +78,11 @@ void requests_destroy(struct requests *requests)
     if (!requests)
         return;
     while (requests->oldest)
-        forget_oldest(requests);
+        forget_done(requests, requests->oldest);
     CHECK(requests->by_key.count == 0); /* whoever was accepted was told */
     map_deinit(&requests->by_key);
     pthread_mutex_destroy(&requests->lock);
     mem_free(requests);
-}
-
-/* Takes a finished one out of the order of forgetting. */
-static void unlink_done(struct requests *requests, const struct entry *entry)
-{
-    struct entry *before = NULL;
-    for (struct entry *at = requests->oldest; at != entry; at = at->next)
-        before = at;
-    *(before ? &before->next : &requests->oldest) = entry->next;
-    if (requests->newest == entry)
-        requests->newest = before;
 }
 
 bool requests_open(struct requests *requests, const uint8_t key_hash[REQUEST_KEY_BYTES])
@@ -95,12 +90,10 @@ bool requests_open(struct requests *requests, const uint8_t key_hash[REQUEST_KEY
     pthread_mutex_lock(&requests->lock);
     struct entry *entry = map_get(&requests->by_key, key_of(key_hash));
     bool pending = entry && entry->outcome.state == REQUEST_PENDING;
-    if (entry && !pending) { /* the same key again, after it was done: the new attempt is what is asked for */
-        unlink_done(requests, entry);
-        entry_free(requests, entry);
-    }
+    if (entry && !pending) /* the same key again, after it was done: the new attempt is what is asked for */
+        forget_done(requests, entry);
     if (!pending && requests->by_key.count == requests->count_max && requests->oldest)
-        forget_oldest(requests);
+        forget_done(requests, requests->oldest);
     bool opened = !pending && requests->by_key.count < requests->count_max;
     if (opened) {
         entry = mem_zalloc(sizeof *entry);
@@ -133,8 +126,7 @@ void requests_finish(struct requests *requests, const uint8_t key_hash[REQUEST_K
     CHECK(entry && entry->outcome.state == REQUEST_PENDING);
     entry->outcome = *outcome;
     entry->outcome.answer = (struct span){answer, answer ? outcome->answer.len : 0};
-    *(requests->newest ? &requests->newest->next : &requests->oldest) = entry;
-    requests->newest = entry;
+    append_done(requests, entry);
     pthread_mutex_unlock(&requests->lock);
 }
 

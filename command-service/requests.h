@@ -7,14 +7,14 @@
 
 #include "command-service/command.h"
 
-enum { REQUEST_OUTCOME_MAX = 8 * 1024 };
+enum { REQUEST_OUTCOME_MAX = 64 * 1024 }; /* the largest campaign, whose plan alone may have 6 KB */
 
 enum request_state { REQUEST_UNKNOWN, REQUEST_PENDING, REQUEST_DONE };
 
 struct request_outcome {
     enum request_state state;
     int http_status;    /* DONE: what a synchronous answer would have been */
-    struct span answer; /* its body: JSON */
+    struct span answer; /* its body: JSON; empty where only a retry can put it together: "answer":null */
 };
 /* The body of GET /v1/requests/{key}. */
 void request_outcome_write(struct buf *out, const struct request_outcome *outcome);

@@ -16,9 +16,19 @@
     "c.created_at > $4::timestamptz)"
 
 static const struct pg_statement statements[SQL_COUNT] = {
+    /* Also whether it accepts writes at all: an idle connection would not notice that it no longer does. */
     [SQL_DURABLE] =
         {"durable",
-         "SELECT current_setting('fsync') = 'on' AND current_setting('synchronous_commit') <> 'off'"},
+         "SELECT current_setting('fsync') = 'on' AND current_setting('synchronous_commit') <> 'off' AND "
+         "current_setting('transaction_read_only') = 'off'"},
+    /* Who waits for its client with a transaction open. Nobody who is at work, nor who waits for a standby in
+     * COMMIT: that one's effects would become visible without being safe. */
+    [SQL_EVICT] =
+        {"evict",
+         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = current_user "
+         "AND application_name = current_setting('application_name') AND pid <> pg_backend_pid() AND "
+         "wait_event = 'ClientRead' AND clock_timestamp() - state_change > interval '300 ms' AND "
+         "clock_timestamp() - xact_start > interval '900 ms'"},
     [SQL_BEGIN] = {"begin", "BEGIN ISOLATION LEVEL READ COMMITTED"},
     /* In ascending order, so that two transactions that need two slices cannot deadlock. */
     [SQL_LOCK] = {"lock",
@@ -190,7 +200,8 @@ enum store_status store_check(struct store *store, int64_t deadline_us)
     if (durable)
         return STORE_OK;
     if (status == PG_OK)
-        store->fault = "fsync or synchronous_commit is off, so a commit would not be durable";
+        store->fault =
+            "read-only, or fsync or synchronous_commit is off, so that a commit would not be durable";
     pg_disconnect(store->pg);
     return STORE_LOST;
 }
@@ -199,6 +210,14 @@ enum store_status store_connect(struct store *store, int64_t deadline_us)
 {
     store->fault = NULL;
     return pg_connect(store->pg, deadline_us) == PG_OK ? store_check(store, deadline_us) : STORE_LOST;
+}
+
+int64_t store_evict(struct store *store, int64_t deadline_us)
+{
+    struct pg_rows *rows = NULL;
+    int64_t count = pg_call(store->pg, SQL_EVICT, NULL, deadline_us, &rows) == PG_OK ? pg_i64(rows, 0, 0) : 0;
+    pg_rows_destroy(rows);
+    return count;
 }
 
 bool store_connected(const struct store *store)

@@ -25,6 +25,12 @@ enum store_status store_connect(struct store *store, int64_t deadline_us); /* an
 /* Asks the server whether it is there and flushes commits to disk: on one that does not, an answer after
  * COMMIT would promise what a crash can take back (I3). STORE_LOST: disconnected. */
 enum store_status store_check(struct store *store, int64_t deadline_us);
+/* Ends the transactions of other command services that have stood still for most of a second, with their
+ * locks in hand, and says how many. PostgreSQL does so itself (idle_in_transaction_session_timeout), but not
+ * where a client stopped in the middle of sending a pipeline: no timeout of version 15 counts there. Nothing
+ * is lost: such a transaction is not committed, and its service decides again. Needs the same login role.
+ * Outside a transaction. */
+int64_t store_evict(struct store *store, int64_t deadline_us);
 bool store_connected(const struct store *store);
 const char *store_error(const struct store *store); /* no user data */
 

@@ -7,6 +7,7 @@
 
 enum statement {
     SQL_DURABLE,
+    SQL_EVICT,
     SQL_BEGIN,
     SQL_LOCK,
     SQL_NOW,

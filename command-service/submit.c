@@ -14,17 +14,23 @@ enum { HASHED_TEXT_MAX = 64 * 1024 + ISSUE_MANY_MAX * (USER_ID_MAX + 1) };
 
 /* --- naming the request (I4) --- */
 
-/* A visible-ASCII key, with or without the quotes that draft-ietf-httpapi-idempotency-key-header writes. */
+static bool key_valid(struct span key)
+{
+    if (key.len < 1 || key.len > IDEMPOTENCY_KEY_MAX)
+        return false;
+    for (size_t i = 0; i < key.len; i++)
+        if (key.ptr[i] < 0x21 || key.ptr[i] > 0x7E)
+            return false;
+    return true;
+}
+
+/* The header's value may be in the quotes that draft-ietf-httpapi-idempotency-key-header writes. They are not
+ * part of the key, so in the path of its location they are not. */
 static bool key_read(struct span *key)
 {
     if (key->len >= 2 && key->ptr[0] == '"' && key->ptr[key->len - 1] == '"')
         *key = (struct span){key->ptr + 1, key->len - 2};
-    if (key->len < 1 || key->len > IDEMPOTENCY_KEY_MAX)
-        return false;
-    for (size_t i = 0; i < key->len; i++)
-        if (key->ptr[i] < 0x21 || key->ptr[i] > 0x7E)
-            return false;
-    return true;
+    return key_valid(*key);
 }
 
 /* Hash of texts, each followed by a NUL that none of them contains. */
@@ -218,6 +224,9 @@ static struct requests *may_accept(struct api *api, struct command *command)
         settings_get(&control_now(api->control)->settings, SETTING_issue_sla_ms) * US_PER_MS;
     command->accepted_deadline_us =
         http_received_us(command->request) + api->accepted_deadline_ms * US_PER_MS;
+    /* The path is the request's, which is gone once 202 is answered; the command goes on living. */
+    memcpy(command->campaign_id_text, command->campaign_id.ptr, command->campaign_id.len);
+    command->campaign_id.ptr = command->campaign_id_text;
     return requests_open(api->requests, command->id.key_hash) ? api->requests : NULL;
 }
 
@@ -343,7 +352,7 @@ void submit_to_all(struct api *api, struct command *command)
 void submit_lookup(struct api *api, struct http_request *request, struct span key)
 {
     struct command *command = command_create(COMMAND_LOOKUP, request);
-    if (!key_read(&key)) {
+    if (!key_valid(key)) {
         refuse(command, &problem_idempotency_key_invalid);
         return;
     }

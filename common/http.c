@@ -401,6 +401,8 @@ static void *loop_run(void *argument)
         take_newcomers(loop);
         take_answered(loop);
         MHD_run(loop->daemon);
+        if (atomic_load_explicit(&loop->server->hanging_up, memory_order_relaxed))
+            http_door_hang_up(loop);
         loop_wait(loop);
     }
     return NULL;
@@ -442,6 +444,13 @@ bool http_loop_start(struct http_server *server, struct http_loop *loop)
     CHECK(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
     pthread_setname_np(loop->thread, "http-loop");
     return true;
+}
+
+void http_loops_hang_up(struct http_server *server)
+{
+    atomic_store(&server->hanging_up, true);
+    for (unsigned i = 0; i < server->loops_count; i++)
+        loop_wake(&server->loops[i]);
 }
 
 void http_loop_stop(struct http_loop *loop)

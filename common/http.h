@@ -48,8 +48,13 @@ struct http_options {
 
 /* Starts listening. NULL on failure with the reason in `reason`. */
 struct http_server *http_server_create(const struct http_options *options, char *reason, size_t reason_size);
-/* Stops accepting, tells keep-alive clients to close, waits until every request is answered or the deadline
- * passed. Deferred requests must still be answered by their owners. Returns false when some were left. */
+/* From now on every answer says "Connection: close"; new connections are still accepted and served. For the
+ * time in which clients and load balancers learn that they have to go elsewhere. */
+void http_server_retire(struct http_server *server);
+/* Retires, stops accepting, waits until every request is answered and every connection closed, or the
+ * deadline passed. A connection without a request is closed once a moment went by in which one could have
+ * come; what has come by then is answered, never cut. Deferred requests must still be answered by their
+ * owners. Returns false when some were left. May be called again. */
 bool http_server_drain(struct http_server *server, int64_t deadline_mono_us);
 void http_server_destroy(
     struct http_server *server); /* accepts NULL; every request must have been answered */

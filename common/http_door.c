@@ -97,8 +97,9 @@ struct span http_address(const struct http_request *request)
 static void connection_gone_locked(struct http_server *server, const struct in6_addr *key)
 {
     address_give_locked(&server->door, key);
-    atomic_fetch_sub(&server->door.connections, 1);
     metric_add(server->connections_gauge, (uint64_t)-1);
+    if (atomic_fetch_sub(&server->door.connections, 1) == 1 && atomic_load(&server->draining))
+        pthread_cond_broadcast(&server->door.changed);
 }
 
 void http_door_leave(struct http_server *server, struct http_conn *conn)
@@ -121,6 +122,18 @@ void http_door_forget(struct http_server *server, const struct sockaddr *address
     pthread_mutex_lock(&server->door.lock);
     connection_gone_locked(server, &key);
     pthread_mutex_unlock(&server->door.lock);
+}
+
+/* Only the receiving side is shut: the loop then reads what has arrived, answers it, and sees the end only
+ * after that. A whole close would reset the connection under a request that is already here. */
+void http_door_hang_up(struct http_loop *loop)
+{
+    struct http_door *door = &loop->server->door;
+    pthread_mutex_lock(&door->lock);
+    for (struct http_conn *conn = door->conns; conn; conn = conn->next)
+        if (conn->request.loop == loop && conn->request.phase == HTTP_PHASE_IDLE)
+            shutdown(conn->fd, SHUT_RD);
+    pthread_mutex_unlock(&door->lock);
 }
 
 /* Ends connections whose current request is overdue. Their loop sees the end of the stream and cleans up; it

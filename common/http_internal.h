@@ -240,7 +240,8 @@ struct http_server {
     bool head_exact; /* the library leaves heads in place, see http_screen.c */
     /* How long each part of a request may take in total; the idle timeout is the library's. */
     _Atomic int64_t head_ms, body_ms, send_ms, linger_ms; /* atomic, because tests shorten them */
-    atomic_bool draining;
+    atomic_bool draining;                                 /* every answer closes its connection */
+    atomic_bool hanging_up;                               /* connections without a request are closed */
     _Atomic int64_t in_flight;
     struct metric *in_flight_gauge, *connections_gauge, *refused[HTTP_REASON_COUNT];
 };
@@ -252,11 +253,15 @@ void http_door_stop(struct http_server *server);  /* ends its thread */
 void http_door_deinit(struct http_server *server);
 void http_door_enter(struct http_server *server, struct http_conn *conn, const struct sockaddr *address);
 void http_door_leave(struct http_server *server, struct http_conn *conn);
+/* Ends the connections of a loop that have no request; called by its thread. What has arrived on them by now
+ * is still read and answered. */
+void http_door_hang_up(struct http_loop *loop);
 
 /* Counts a connection out that never got to http_door_enter. */
 void http_door_forget(struct http_server *server, const struct sockaddr *address);
 
 bool http_loop_start(struct http_server *server, struct http_loop *loop); /* false: errno says why */
 void http_loop_stop(struct http_loop *loop);                              /* every request is answered */
+void http_loops_hang_up(struct http_server *server); /* has every loop call http_door_hang_up from now on */
 /* Gives an accepted socket to the event loop that has the fewest. */
 void http_loop_add(struct http_server *server, int fd, const struct sockaddr *address, socklen_t len);

@@ -304,11 +304,8 @@ static void draining_answers_what_is_in_flight(void **state)
         kit_read_end(talks[i]);
         kit_close(talks[i]);
     }
-    assert_true(kit_send(idle, SPAN(KIT_TOUCH))); /* a connection that was open is still served, and closed */
-    kit_read(idle, 2, false);
-    assert_int_equal(idle->replies[1], 200);
-    assert_true(span_is(kit_header(idle, "Connection"), "close"));
-    kit_read_end(idle);
+    kit_read_end(idle); /* one that had nothing to say is closed without a word */
+    assert_int_equal(idle->count, 1);
     kit_close(idle);
 
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(kit->server->door.port)};
@@ -316,6 +313,66 @@ static void draining_answers_what_is_in_flight(void **state)
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), -1);
     close(fd);
+}
+
+/* While clients find out that they have to go elsewhere: whoever comes is served, once. */
+static void a_retired_server_serves_on(void **state)
+{
+    (void)state;
+    struct kit_talk *kept = kit_open(kit);
+    assert_true(kit_send(kept, SPAN(KIT_TOUCH)));
+    kit_read(kept, 1, false);
+    assert_null(kit_header(kept, "Connection").ptr);
+    http_server_retire(kit->server);
+    struct kit_talk *talks[] = {kept, kit_open(kit)};
+    for (size_t i = 0; i < COUNT_OF(talks); i++) {
+        assert_true(kit_send(talks[i], SPAN(KIT_TOUCH)));
+        kit_read(talks[i], talks[i]->count + 1, false);
+        assert_int_equal(talks[i]->replies[talks[i]->count - 1], 200);
+        assert_true(span_is(kit_header(talks[i], "Connection"), "close"));
+        kit_read_end(talks[i]);
+        kit_close(talks[i]);
+    }
+}
+
+static void *drain(void *argument)
+{
+    *(bool *)argument = http_server_drain(kit->server, clock_deadline_us(KIT_WAIT_MS));
+    return NULL;
+}
+
+/* The only loop is kept busy while requests arrive on a kept connection and on one that was just made, and
+ * while the drain decides to end what is idle. */
+static void what_arrived_before_the_end_is_answered(void **state)
+{
+    (void)state;
+    bool drained = false;
+    pthread_t thread;
+    kit_stop(kit);
+    kit = kit_start((struct http_options){.threads = 1});
+    struct kit_talk *busy = kit_open(kit), *kept = kit_open(kit), *fresh;
+    assert_true(kit_send(kept, SPAN(KIT_TOUCH)));
+    kit_read(kept, 1, false);
+    kit_hold(kit, true);
+    assert_true(kit_send(busy, SPAN("GET /v1/block HTTP/1.1\r\n" KIT_HOST "\r\n")));
+    while (atomic_load(&kit->handled) == 0)
+        poll(NULL, 0, 1);
+    fresh = kit_open(kit);
+    assert_int_equal(pthread_create(&thread, NULL, drain, &drained), 0);
+    while (!atomic_load(&kit->server->hanging_up))
+        poll(NULL, 0, 1);
+    post_later(kept, 1);
+    post_later(fresh, 2);
+    kit_hold(kit, false);
+    check_later(kept, 1);
+    check_later(fresh, 2);
+    pthread_join(thread, NULL);
+    assert_true(drained);
+    assert_int_equal(atomic_load(&kit->server->door.connections), 0);
+    kit_read_end(kept);
+    kit_close(fresh);
+    kit_close(kept);
+    kit_close(busy);
 }
 
 static void a_port_can_be_used_again_at_once(void **state)
@@ -358,6 +415,8 @@ int main(void)
         WITH_KIT(silent_connections_are_closed),
         WITH_KIT(clients_that_do_not_read_are_cut),
         WITH_KIT(draining_answers_what_is_in_flight),
+        WITH_KIT(a_retired_server_serves_on),
+        WITH_KIT(what_arrived_before_the_end_is_answered),
         WITH_KIT(a_port_can_be_used_again_at_once),
         WITH_KIT(ending_closes_what_is_open),
     };

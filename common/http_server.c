@@ -8,6 +8,10 @@
 /* How long the parts of a request may take in total, however steadily they trickle in. */
 enum { HEAD_MS = 10000, BODY_MS = 30000, SEND_MS = 60000, LINGER_MS = 5000 };
 
+/* How long a drain waits for the first request of whoever connected as the door closed, and for the next one
+ * of whoever keeps a connection. */
+enum { LAST_REQUEST_MS = 100 };
+
 static void server_measure(struct http_server *server)
 {
     static const char *const labels[] = {
@@ -79,18 +83,35 @@ struct http_server *http_server_create(const struct http_options *options, char 
     return server;
 }
 
-bool http_server_drain(struct http_server *server, int64_t deadline_mono_us)
+void http_server_retire(struct http_server *server)
+{
+    atomic_store(&server->draining, true);
+}
+
+static bool is_empty(const struct http_server *server)
+{
+    return atomic_load(&server->in_flight) == 0 && atomic_load(&server->door.connections) == 0;
+}
+
+static void await_empty(struct http_server *server, int64_t deadline_us)
 {
     struct http_door *door = &server->door;
-    atomic_store(&server->draining, true);
-    http_door_close(server);
-    struct timespec deadline = {.tv_sec = deadline_mono_us / US_PER_S,
-                                .tv_nsec = deadline_mono_us % US_PER_S * 1000};
-    pthread_mutex_lock(&door->lock);
+    struct timespec deadline = {.tv_sec = deadline_us / US_PER_S, .tv_nsec = deadline_us % US_PER_S * 1000};
     int waited = 0;
-    while (atomic_load(&server->in_flight) > 0 && waited == 0)
+    pthread_mutex_lock(&door->lock);
+    while (!is_empty(server) && waited == 0)
         waited = pthread_cond_clockwait(&door->changed, &door->lock, CLOCK_MONOTONIC, &deadline);
     pthread_mutex_unlock(&door->lock);
+}
+
+bool http_server_drain(struct http_server *server, int64_t deadline_mono_us)
+{
+    int64_t last_request_us = clock_deadline_us(LAST_REQUEST_MS);
+    http_server_retire(server);
+    http_door_close(server);
+    await_empty(server, last_request_us < deadline_mono_us ? last_request_us : deadline_mono_us);
+    http_loops_hang_up(server);
+    await_empty(server, deadline_mono_us);
     return atomic_load(&server->in_flight) == 0;
 }
 

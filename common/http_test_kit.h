@@ -117,6 +117,18 @@ static inline void kit_later(struct http_request *request, void *context)
     pthread_mutex_unlock(&kit->lock);
 }
 
+/* Keeps its event loop busy as long as kit_hold says, which no real handler may. */
+static inline void kit_block(struct http_request *request, void *context)
+{
+    struct kit *kit = context;
+    atomic_fetch_add(&kit->handled, 1);
+    pthread_mutex_lock(&kit->lock);
+    while (kit->hold)
+        pthread_cond_wait(&kit->changed, &kit->lock);
+    pthread_mutex_unlock(&kit->lock);
+    http_reply(request, 204);
+}
+
 /* Deferred and answered by the same thread, which is allowed too. */
 static inline void kit_both(struct http_request *request, void *context)
 {
@@ -179,6 +191,7 @@ static const struct http_route kit_routes[] = {
     {HTTP_GET, "/v1/trace", 0, 0, kit_trace},
     {HTTP_GET, "/v1/address", 0, 0, kit_address},
     {HTTP_GET, "/v1/full", 0, 0, kit_full},
+    {HTTP_GET, "/v1/block", 0, 0, kit_block},
     {HTTP_POST, "/v1/items", AUTH_ISSUE, KIT_BODY_MAX, kit_echo_body},
     {HTTP_GET, "/v1/items", AUTH_READ | AUTH_ADMIN, 0, kit_touch},
     {HTTP_POST, "/v1/large", AUTH_ISSUE, 0, kit_echo_body},

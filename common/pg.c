@@ -5,29 +5,26 @@
  * where that matters. */
 #include "common/pg.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <libpq-fe.h>
 #include <poll.h>
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "common/pg_hosts.h"
+#include "common/pg_session.h"
 #include "common/pg_wire.h"
 
 enum { ERROR_MAX = 256, SQLSTATE_LEN = 5, BINARY = 1 };
-
-/* How soon the server notices that a client it works for is gone, and lets go of its locks. */
-#define CLIENT_CHECK_MS "500"
-/* Both ends give up on a peer that does not answer for about 15 s, so that a dead host holds no session lock.
- */
-#define PEER_TIMEOUT_MS "15000"
 
 /* Opened by the first pg_send after a round ended, closed by pg_sync, over when every result was received. */
 enum round { ROUND_NONE, ROUND_OPEN, ROUND_SYNCED };
 
 struct pg {
     struct pg_options options; /* texts are copies, statements are borrowed */
-    PGconn *conn;              /* NULL: not connected */
+    PQconninfoOption *parts;   /* of the URL; NULL: it cannot be read */
+    struct pg_hosts hosts;
+    PGconn *conn; /* NULL: not connected */
     enum round round;
     size_t awaited;        /* results of the round not received yet */
     bool rollback_awaited; /* a ROLLBACK of our own is in flight ahead of the round */
@@ -55,14 +52,35 @@ bool pg_url_check(const char *url, char *reason, size_t reason_size)
     return parts != NULL;
 }
 
+static const char *part_of(const struct pg *pg, const char *keyword)
+{
+    const PQconninfoOption *part = pg->parts;
+    while (part && part->keyword && strcmp(part->keyword, keyword) != 0)
+        part++;
+    return part && part->keyword ? part->val : NULL;
+}
+
+/* Hosts are connected to one by one, each with its share of the deadline; libpq would let the first use all
+ * of it. Only "prefer-standby" is left to libpq: it goes through the list twice. */
+static void find_hosts(struct pg *pg)
+{
+    const char *wanted = part_of(pg, "target_session_attrs");
+    if (!pg->options.read_write && wanted && strcmp(wanted, "prefer-standby") == 0)
+        pg_hosts_init(&pg->hosts, NULL, NULL, NULL);
+    else
+        pg_hosts_init(&pg->hosts, part_of(pg, "host"), part_of(pg, "hostaddr"), part_of(pg, "port"));
+}
+
 struct pg *pg_create(const struct pg_options *options)
 {
     CHECK(options->url != NULL);
     struct pg *pg = mem_zalloc(sizeof *pg);
     pg->options = *options;
-    pg->options.url = copy_text(options->url);
+    pg->options.url = NULL; /* its parts are all that is needed */
     pg->options.role = copy_text(options->role);
     pg->options.application = copy_text(options->application);
+    pg->parts = PQconninfoParse(options->url, NULL);
+    find_hosts(pg);
     return pg;
 }
 
@@ -71,7 +89,8 @@ void pg_destroy(struct pg *pg)
     if (!pg)
         return;
     pg_disconnect(pg);
-    mem_free((char *)pg->options.url);
+    PQconninfoFree(pg->parts);
+    pg_hosts_deinit(&pg->hosts);
     mem_free((char *)pg->options.role);
     mem_free((char *)pg->options.application);
     mem_free(pg);
@@ -152,25 +171,24 @@ static void ignore_notice(void *context, const PGresult *notice)
     (void)notice;
 }
 
-/* Parameters before dbname are defaults that the URL may override, those after it are not. Without GSS
- * because looking for tickets reads files and environment that have nothing to do with us. */
-static PGconn *start_connecting(const struct pg_options *options)
+/* Of two values for one parameter libpq takes the later: those before the URL's are defaults, those after it
+ * stand. Without GSS because looking for tickets reads files and environment that have nothing to do with us.
+ */
+static PGconn *start_connecting(const struct pg *pg, const struct pg_host *host)
 {
-    const char *const keywords[] = {"gssencmode",
-                                    "keepalives_idle",
-                                    "keepalives_interval",
-                                    "keepalives_count",
-                                    "tcp_user_timeout",
-                                    "dbname",
-                                    "client_encoding",
-                                    "application_name",
-                                    options->read_write ? "target_session_attrs" : NULL,
-                                    NULL};
-    const char *const values[] = {
-        "disable",       "5",          "5",    "2",
-        PEER_TIMEOUT_MS, options->url, "UTF8", options->application ? options->application : "",
-        "read-write",    NULL};
-    return PQconnectStartParams(keywords, values, 1);
+    struct pg_parameters all = {.count = 0};
+    pg_parameters_put(&all, "gssencmode", "disable");
+    pg_parameters_put(&all, "keepalives_idle", "5");
+    pg_parameters_put(&all, "keepalives_interval", "5");
+    pg_parameters_put(&all, "keepalives_count", "2");
+    pg_parameters_put(&all, "tcp_user_timeout", PG_PEER_TIMEOUT_MS);
+    for (const PQconninfoOption *part = pg->parts; part->keyword; part++)
+        pg_parameters_put(&all, part->keyword,
+                          pg_hosts_parameter(&pg->hosts, host, part->keyword, part->val));
+    pg_parameters_put(&all, "client_encoding", "UTF8");
+    pg_parameters_put(&all, "application_name", pg->options.application ? pg->options.application : "");
+    pg_parameters_put(&all, "target_session_attrs", pg->options.read_write ? "read-write" : NULL);
+    return PQconnectStartParams(all.keywords, all.values, 0);
 }
 
 static enum pg_status finish_connecting(struct pg *pg, int64_t deadline_us)
@@ -188,23 +206,6 @@ static enum pg_status finish_connecting(struct pg *pg, int64_t deadline_us)
     return PG_OK;
 }
 
-/* One statement with the values as parameters, so that nothing is ever quoted. The role comes last: it may
- * not have the right to set the others. jit is off and plans are generic because every statement is small and
- * known; on a fresh cluster the planner's guesses would have it compile them. Sequential scans are off where
- * an index can do: a plan is kept while its tables grow, and one made when a table had a single page
- * (autovacuum's ANALYZE has all plans made again) would read all of a million rows for each probe a minute
- * later. */
-static const char settings_sql[] =
-    "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false),"
-    " set_config('idle_in_transaction_session_timeout', $3, false),"
-    " set_config('client_connection_check_interval', '" CLIENT_CHECK_MS "', false),"
-    " set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '5', false),"
-    " set_config('tcp_keepalives_count', '2', false),"
-    " set_config('tcp_user_timeout', '" PEER_TIMEOUT_MS "', false),"
-    " set_config('plan_cache_mode', 'force_generic_plan', false), set_config('jit', 'off', false),"
-    " set_config('enable_seqscan', 'off', false),"
-    " set_config('timezone', 'UTC', false), set_config('role', $4, false)";
-
 static bool send_settings(struct pg *pg)
 {
     char timeouts[3][24];
@@ -213,7 +214,8 @@ static bool send_settings(struct pg *pg)
     snprintf(timeouts[1], sizeof timeouts[1], "%lld", (long long)options->lock_timeout_ms);
     snprintf(timeouts[2], sizeof timeouts[2], "%lld", (long long)options->idle_in_transaction_timeout_ms);
     const char *values[] = {timeouts[0], timeouts[1], timeouts[2], options->role}; /* NULL: as it was */
-    return PQsendQueryParams(pg->conn, settings_sql, COUNT_OF(values), NULL, values, NULL, NULL, BINARY) == 1;
+    return PQsendQueryParams(pg->conn, pg_session_sql, COUNT_OF(values), NULL, values, NULL, NULL, BINARY) ==
+           1;
 }
 
 static enum pg_status receive_result(struct pg *pg, int64_t deadline_us, PGresult **ret) MUST_USE;
@@ -271,17 +273,31 @@ static enum pg_status set_up_session(struct pg *pg, int64_t deadline_us)
     return status;
 }
 
-enum pg_status pg_connect(struct pg *pg, int64_t deadline_us)
+static enum pg_status connect_to(struct pg *pg, const struct pg_host *host, int64_t deadline_us)
 {
-    pg_disconnect(pg);
     pg->error[0] = pg->sqlstate[0] = '\0';
-    pg->conn = start_connecting(&pg->options);
+    pg->conn = start_connecting(pg, host);
     CHECK(pg->conn != NULL); /* NULL only when out of memory */
     if (PQstatus(pg->conn) == CONNECTION_BAD)
         return lose(pg, "connecting");
     PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
     enum pg_status status = finish_connecting(pg, deadline_us);
     return status == PG_OK ? set_up_session(pg, deadline_us) : status;
+}
+
+enum pg_status pg_connect(struct pg *pg, int64_t deadline_us)
+{
+    enum pg_status status = PG_LOST;
+    pg_disconnect(pg);
+    if (!pg->parts)
+        set_error(pg, "connecting", "the URL cannot be read");
+    for (size_t i = 0; pg->parts && i < pg->hosts.count && status != PG_OK; i++) {
+        int64_t until_us = pg_hosts_deadline_us(&pg->hosts, i, clock_mono_us(), deadline_us);
+        status = connect_to(pg, pg_hosts_nth(&pg->hosts, i), until_us);
+        if (status == PG_OK)
+            pg_hosts_prefer(&pg->hosts, i);
+    }
+    return status;
 }
 
 static bool send_prepared(struct pg *pg, const char *name, const struct pg_args *args)
@@ -332,6 +348,8 @@ static enum pg_status wait_result(struct pg *pg, int64_t deadline_us)
             return lose(pg, "sending");
         short events = unsent ? POLLIN | POLLOUT : POLLIN;
         enum wait wait = wait_socket(pg, events, deadline_us);
+        if (wait == WAIT_DEADLINE && !pg->setting_up)
+            pg_hosts_distrust(&pg->hosts);
         if (wait == WAIT_DEADLINE)
             return time_out(pg, "receiving");
         if (wait == WAIT_BROKEN || !PQconsumeInput(pg->conn))
@@ -344,16 +362,6 @@ static const char *error_field(const PGresult *result, int field)
 {
     const char *text = PQresultErrorField(result, field);
     return text ? text : "";
-}
-
-/* Errors after which a connection is of no use: the server ends it (FATAL), is going down, or has become a
- * standby under us (25006: read only). */
-static bool is_fatal(const PGresult *result, const char *sqlstate)
-{
-    const char *severity = error_field(result, PG_DIAG_SEVERITY_NONLOCALIZED);
-    return strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0 ||
-           strncmp(sqlstate, "08", 2) == 0 || strncmp(sqlstate, "57P", 3) == 0 ||
-           strcmp(sqlstate, "25006") == 0 || sqlstate[0] == '\0';
 }
 
 /* Says what was refused without saying any value: DETAIL and HINT quote rows, and so do the primary messages
@@ -377,7 +385,7 @@ static enum pg_status classify_error(struct pg *pg, const PGresult *result)
         describe(pg, result, sqlstate);
     else
         set_error(pg, "receiving", PQresultErrorMessage(result));
-    if (is_fatal(result, sqlstate)) {
+    if (pg_error_ends_connection(error_field(result, PG_DIAG_SEVERITY_NONLOCALIZED), sqlstate)) {
         pg->sqlstate[0] = '\0';
         pg_disconnect(pg);
         return PG_LOST;
@@ -565,24 +573,7 @@ int64_t pg_i64(const struct pg_rows *rows, int row, int column)
 {
     check_cell(rows, row, column);
     const char *value = PQgetvalue(result_of(rows), row, column);
-    uint64_t wire = 0;
-    switch (PQgetlength(result_of(rows), row, column)) {
-    case 0:
-        return 0; /* NULL */
-    case 1:
-        return value[0];
-    case 2:
-        memcpy(&wire, value, 2);
-        return (int16_t)be16toh((uint16_t)wire);
-    case 4:
-        memcpy(&wire, value, 4);
-        return (int32_t)be32toh((uint32_t)wire);
-    case 8:
-        memcpy(&wire, value, 8);
-        return (int64_t)be64toh(wire);
-    default:
-        UNREACHABLE("the column is not a number: the statement lacks a cast");
-    }
+    return pg_number_from_wire(value, PQgetlength(result_of(rows), row, column));
 }
 
 int64_t pg_time(const struct pg_rows *rows, int row, int column)

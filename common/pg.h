@@ -42,8 +42,10 @@ struct pg_options {
 bool pg_url_check(const char *url, char *reason, size_t reason_size) MUST_USE;
 struct pg *pg_create(const struct pg_options *options); /* does not connect */
 void pg_destroy(struct pg *pg);                         /* accepts NULL */
-/* Closes a former connection first. Host names are resolved without a deadline (libpq cannot otherwise);
- * several hosts share the one deadline, so a first host that swallows packets leaves nothing for the next. */
+/* Closes a former connection first. Of several hosts the one that answered last is tried first, then the
+ * others in turn; each may use an equal share of the time that is left, so one that swallows packets costs no
+ * more than that. With read_write a server that does not accept writes is passed over. The error is the last
+ * host's. Host names are resolved without a deadline (libpq cannot otherwise). */
 enum pg_status pg_connect(struct pg *pg, int64_t deadline_us) MUST_USE;
 void pg_disconnect(struct pg *pg);
 bool pg_connected(const struct pg *pg);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Arguments of a statement in PostgreSQL's binary format: big-endian numbers, times as microseconds since
- * 2000, one-dimensional arrays. Pure: knows the wire format, not libpq. */
+/* PostgreSQL's binary format: big-endian numbers, times as microseconds since 2000, arguments of a statement
+ * with one-dimensional arrays; and its error codes. Pure: knows the protocol, not libpq. */
 #include <endian.h>
 
 #include "common/pg.h"
@@ -33,6 +33,35 @@ int64_t pg_time_from_wire(int64_t pg_us)
     if (pg_us == INT64_MIN || pg_us > INT64_MAX - PG_EPOCH_US)
         return pg_us == INT64_MIN ? INT64_MIN : INT64_MAX;
     return pg_us + PG_EPOCH_US;
+}
+
+int64_t pg_number_from_wire(const char *value, int length)
+{
+    uint64_t wire = 0;
+    switch (length) {
+    case 0:
+        return 0;
+    case 1:
+        return value[0];
+    case 2:
+        memcpy(&wire, value, 2);
+        return (int16_t)be16toh((uint16_t)wire);
+    case 4:
+        memcpy(&wire, value, 4);
+        return (int32_t)be32toh((uint32_t)wire);
+    case 8:
+        memcpy(&wire, value, 8);
+        return (int64_t)be64toh(wire);
+    default:
+        UNREACHABLE("the column is not a number: the statement lacks a cast");
+    }
+}
+
+bool pg_error_ends_connection(const char *severity, const char *sqlstate)
+{
+    return strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0 ||
+           strncmp(sqlstate, "08", 2) == 0 || strncmp(sqlstate, "57P", 3) == 0 ||
+           strcmp(sqlstate, "25006") == 0 || sqlstate[0] == '\0';
 }
 
 void pg_args_init(struct pg_args *args)

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "common/clock.h"
 #include "common/crypto.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -37,8 +38,10 @@ const struct config_option service_option_table[] = {
      "connections", "of one client address; lower it where clients, not one proxy or test, connect directly"},
     {"idle-timeout-s", CONFIG_INT, OPTION(idle_timeout_s), "60", 1, 3600, "s",
      "silence after which a connection is closed"},
+    {"drain-grace-ms", CONFIG_INT, OPTION(drain_grace_ms), "1000", 0, 600000, "ms",
+     "how long to serve on after SIGTERM while /readyz says no; longer than load balancers need to notice"},
     {"drain-ms", CONFIG_INT, OPTION(drain_ms), "5000", 0, 600000, "ms",
-     "how long requests in flight may take after SIGTERM"},
+     "how long requests in flight may take after that"},
     {"api-keys-file", CONFIG_STRING, OPTION(api_keys_file), NULL, 1, 4096, "",
      "lines of <name> <scope,scope> <sha256 of the token in hex>"},
     {"log-level", CONFIG_STRING, OPTION(log_level), "info", 4, 5, "", "debug, info, warn or error"},
@@ -248,4 +251,24 @@ void service_wait_for_stop(void)
     CHECK(sigwait(&wanted, &signal_number) == 0);
     atomic_store(&stopping, true);
     log_info("STOPPING", "signal %d", signal_number);
+}
+
+/* The signals stay blocked, so that a second one ends the wait and not the process. */
+static void wait_grace(int64_t duration_ms)
+{
+    sigset_t wanted;
+    int64_t until_us = clock_deadline_us(duration_ms), left_us;
+    signals_wanted(&wanted);
+    while ((left_us = until_us - clock_mono_us()) > 0) {
+        struct timespec left = {.tv_sec = left_us / US_PER_S, .tv_nsec = left_us % US_PER_S * 1000};
+        if (sigtimedwait(&wanted, NULL, &left) > 0)
+            return;
+    }
+}
+
+bool service_drain(const struct service_options *options, struct http_server *server)
+{
+    http_server_retire(server);
+    wait_grace(options->drain_grace_ms);
+    return http_server_drain(server, clock_deadline_us(options->drain_ms));
 }

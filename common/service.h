@@ -13,7 +13,7 @@
 struct service_options {
     const char *bind_address;
     int64_t port_base, port, http_threads, connections_max, connections_per_address_max, idle_timeout_s;
-    int64_t drain_ms;
+    int64_t drain_grace_ms, drain_ms;
     const char *api_keys_file, *log_level;
 };
 extern const struct config_option service_option_table[];
@@ -42,3 +42,7 @@ void service_check_database_url(const char *url);
 /* Blocks until SIGTERM or SIGINT; readiness then turns false. */
 void service_wait_for_stop(void);
 bool service_stopping(void);
+/* After service_wait_for_stop, for a service that clients use: serves on for drain_grace_ms while /readyz
+ * says no and every answer closes its connection, so that everybody has moved on when the door closes (a
+ * second signal ends this at once); then drains. false when requests were left unanswered after drain_ms. */
+bool service_drain(const struct service_options *options, struct http_server *server) MUST_USE;

@@ -43,13 +43,21 @@ enum codec_status {
  * default. Texts are borrowed from event->data, lists are in `arena`. */
 enum codec_status event_decode(struct event *event, struct arena *arena) MUST_USE;
 
-/* The coupon record of the read models: what schema/redis_keys.def calls COUPONS. An array, because it is
- * written a hundred million times and a rebuild can change it: [campaign, user, sequence, nth, issued at µs,
- * expires at µs, code prefix]. The slice and position are in the key and field. */
-void coupon_record_encode(const struct event *issued, struct buf *out); /* a decoded CouponIssued */
-/* Makes a decoded CouponIssued of it again (without trace and data); texts borrowed from `record`.
- * `ret->slice` and `ret->position` are left to the caller. */
-bool coupon_record_decode(struct span record, struct event *ret) MUST_USE;
+/* The records of a coupon in the read models: COUPONS in schema/redis_keys.def. Arrays, because they are written a
+ * hundred million times and a rebuild can change them. What is text of the coupon's own (user, order, reason) is
+ * in fields of its own beside them, as it is; slice and position are in key and field. */
+
+/* [campaign, sequence, nth, issued at µs, expires at µs, code prefix] of a decoded CouponIssued. */
+void coupon_issue_encode(const struct event *issued, struct buf *out);
+/* Makes a decoded CouponIssued of it and its user again (without trace and data); texts borrowed. `ret->slice` and
+ * `ret->position` are left to the caller. */
+bool coupon_issue_decode(struct span record, struct span user_id, struct event *ret) MUST_USE;
+
+struct coupon;
+/* [state, order amount, discount amount, reserved until µs, changed at µs, position of the last event]. */
+void coupon_state_encode(const struct coupon *coupon, struct buf *out);
+/* Puts that state, with its note (coupon_note(), borrowed), into a coupon that was only issued. */
+bool coupon_state_decode(struct span record, struct span note, struct coupon *ret) MUST_USE;
 
 /* "look now": a slice has events up to this position. */
 struct hint {

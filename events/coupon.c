@@ -69,6 +69,23 @@ void coupon_apply(struct coupon *coupon, const struct event *event)
     coupon->changed_at_us = event->recorded_at_us;
 }
 
+struct span coupon_note(const struct coupon *coupon)
+{
+    return coupon->state == COUPON_REVOKED ? coupon->reason : coupon->order_id;
+}
+
+bool coupon_take_note(struct coupon *coupon, struct span note)
+{
+    const struct span absent = {NULL, 0};
+    bool ordered = coupon->state == COUPON_RESERVED || coupon->state == COUPON_REDEEMED;
+    note = note.len ? note : absent;
+    coupon->order_id = ordered ? note : absent;
+    coupon->reason = coupon->state == COUPON_REVOKED ? note : absent;
+    if (coupon->state == COUPON_REVOKED)
+        return note.len <= REVOKE_REASON_MAX;
+    return ordered ? note.len >= 1 && note.len <= ORDER_ID_MAX : !note.ptr;
+}
+
 bool coupon_expired(const struct coupon *coupon, int64_t now_us)
 {
     return coupon->expires_at_us && now_us >= coupon->expires_at_us;

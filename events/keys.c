@@ -3,7 +3,8 @@
 #include "events/keys.h"
 
 const struct redis_key_description redis_keys[KEY_COUNT] = {
-#define K(name, pattern, type, owner, bound, content) {#name, pattern, type, owner, bound, content},
+#define K(name, pattern, type, owner, ttl, bound, content) \
+    {#name, pattern, type, owner, ttl, bound, content},
 #include "schema/redis_keys.def"
 #undef K
 };
@@ -36,17 +37,17 @@ void key_campaign(struct buf *out, struct model model, struct span campaign_id)
     buf_append_span(out, campaign_id);
 }
 
-void key_campaigns(struct buf *out, struct model model)
-{
-    key_begin(out, model);
-    buf_append_text(out, "cs");
-}
-
 void key_coupons(struct buf *out, struct model model, int64_t position)
 {
     key_begin(out, model);
-    buf_append_text(out, "k:");
-    buf_append_i64(out, position / KEY_CHUNK);
+    buf_append_text(out, "p:");
+    buf_append_i64(out, position / COUPON_CHUNK);
+}
+
+int64_t key_coupon_field(int64_t position, enum coupon_field field)
+{
+    CHECK(position >= 1 && field < COUPON_FIELDS);
+    return position % COUPON_CHUNK * COUPON_FIELDS + (int64_t)field;
 }
 
 void key_holders(struct buf *out, struct model model, struct span campaign_id, int64_t sequence)
@@ -73,10 +74,43 @@ void key_users_begun(struct buf *out, struct model model)
     buf_append_text(out, "ub");
 }
 
-void key_rank_issued(struct buf *out, struct model model)
+void key_ranking(struct buf *out, struct model model, enum counted counted)
 {
     key_begin(out, model);
-    buf_append_text(out, "r:issued");
+    buf_append_text(out, "r:");
+    buf_append_text(out, counted_label(counted));
+}
+
+void key_active(struct buf *out, struct model model, enum counted counted)
+{
+    key_begin(out, model);
+    buf_append_text(out, "a:");
+    buf_append_text(out, counted_label(counted));
+}
+
+void key_index(struct buf *out, struct model model, enum model_index index)
+{
+    switch (index) {
+    case INDEX_CAMPAIGNS:
+        key_begin(out, model);
+        buf_append_text(out, "cs");
+        return;
+    case INDEX_RANKING_ISSUED:
+        key_ranking(out, model, COUNTED_ISSUED);
+        return;
+    case INDEX_RANKING_REDEEMED:
+        key_ranking(out, model, COUNTED_REDEEMED);
+        return;
+    case INDEX_ACTIVE_ISSUED:
+        key_active(out, model, COUNTED_ISSUED);
+        return;
+    case INDEX_ACTIVE_REDEEMED:
+        key_active(out, model, COUNTED_REDEEMED);
+        return;
+    case INDEX_COUNT:
+        break;
+    }
+    UNREACHABLE("every index has a case");
 }
 
 enum { RANK_TIME_CHARS = 16 };

@@ -3,21 +3,37 @@
  * key at the end of `out`. Pure. */
 #pragma once
 
+#include "events/activity.h"
 #include "events/ids.h"
 
 enum redis_key {
-#define K(name, pattern, type, owner, bound, content) KEY_##name,
+#define K(name, pattern, type, owner, ttl, bound, content) KEY_##name,
 #include "schema/redis_keys.def"
 #undef K
     KEY_COUNT
 };
 
 struct redis_key_description {
-    const char *name, *pattern, *type, *owner, *bound, *content;
+    const char *name, *pattern, *type, *owner, *ttl, *bound, *content;
 };
 extern const struct redis_key_description redis_keys[KEY_COUNT];
 
-enum { KEY_CHUNK = 128, KEY_TEXT_MAX = 256 }; /* 128: where Redis keeps a small hash as one listpack */
+/* A hash of at most 128 fields whose values have at most 64 bytes is what Redis, as it comes, keeps as one compact
+ * piece of memory. So coupons take several short fields each instead of one long one, and have their own chunk.
+ */
+enum { KEY_CHUNK = 128, KEY_TEXT_MAX = 256 };
+enum coupon_field {
+    COUPON_FIELD_USER,  /* the user id as it is */
+    COUPON_FIELD_ISSUE, /* coupon_issue_encode() */
+    COUPON_FIELD_STATE, /* coupon_state_encode(); not there until something happens to it after issue */
+    COUPON_FIELD_NOTE,  /* order id or reason as it is, comes and goes with the state */
+    COUPON_FIELDS,
+    COUPON_CHUNK = KEY_CHUNK / COUPON_FIELDS,
+};
+
+/* Chunks of coupons and of holders are kept this long after the last coupon in them was issued; after that they
+ * are not known here any more, and PostgreSQL answers. By the log's time, so a rebuild keeps the same. */
+enum { KEY_KEPT_S = 90 * 86400 };
 
 /* Users share buckets, because a key of its own costs each of them more than what it says. A reader gets all
  * of a bucket: with this many, a slice with a million coupons has 61 of 20 bytes in each. More would be keys
@@ -33,14 +49,28 @@ struct model {
 void key_live(struct buf *out);
 void key_checkpoint(struct buf *out, struct model model);
 void key_campaign(struct buf *out, struct model model, struct span campaign_id);
-void key_campaigns(struct buf *out, struct model model);
 void key_coupons(struct buf *out, struct model model, int64_t position);
+int64_t key_coupon_field(int64_t position, enum coupon_field field); /* its name in that hash: a number */
 void key_holders(struct buf *out, struct model model, struct span campaign_id, int64_t sequence);
 void key_users(struct buf *out, struct model model, int64_t bucket);
 void key_users_begun(struct buf *out, struct model model);
-void key_rank_issued(struct buf *out, struct model model);
+void key_ranking(struct buf *out, struct model model, enum counted counted);
+void key_active(struct buf *out, struct model model, enum counted counted);
 
-/* The member of RANK_ISSUED, and the campaign id in one (absent where it is not one). */
+/* The sorted sets of a slice, which appear with their first member. The checkpoint says of each, in this order,
+ * whether it has one (a text of '0' and '1'): so one that is not there was either lost or never begun, and
+ * both projector and readers can tell. */
+enum model_index {
+    INDEX_CAMPAIGNS,
+    INDEX_RANKING_ISSUED,
+    INDEX_RANKING_REDEEMED,
+    INDEX_ACTIVE_ISSUED,
+    INDEX_ACTIVE_REDEEMED,
+    INDEX_COUNT,
+};
+void key_index(struct buf *out, struct model model, enum model_index index);
+
+/* The member of RANKING, and the campaign id in one (absent where it is not one). */
 void rank_member_write(struct buf *out, int64_t reached_at_us, struct span campaign_id);
 struct span rank_member_campaign(struct span member, int64_t *ret_reached_at_us);
 

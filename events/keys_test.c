@@ -27,34 +27,38 @@ static void builders_are_frozen(void **state)
     key_campaign(&key, model, SPAN("spring"));
     expect_key(&key, "fc:2:{7}:c:spring");
     buf_clear(&key);
-    key_campaigns(&key, model);
-    expect_key(&key, "fc:2:{7}:cs");
-    buf_clear(&key);
+    static const char *const indexes[INDEX_COUNT] = {"fc:2:{7}:cs", "fc:2:{7}:r:issued", "fc:2:{7}:r:redeemed",
+                                                     "fc:2:{7}:a:issued", "fc:2:{7}:a:redeemed"};
+    for (enum model_index index = 0; index < INDEX_COUNT; index++) {
+        key_index(&key, model, index);
+        expect_key(&key, indexes[index]);
+        buf_clear(&key);
+    }
     key_users(&key, model, 16383);
     expect_key(&key, "fc:2:{7}:u:16383");
     buf_clear(&key);
     key_users_begun(&key, model);
     expect_key(&key, "fc:2:{7}:ub");
     buf_clear(&key);
-    key_rank_issued(&key, model);
-    expect_key(&key, "fc:2:{7}:r:issued");
+    key_ranking(&key, model, COUNTED_REDEEMED);
+    expect_key(&key, "fc:2:{7}:r:redeemed");
+    buf_clear(&key);
+    key_active(&key, model, COUNTED_ISSUED);
+    expect_key(&key, "fc:2:{7}:a:issued");
     buf_clear(&key);
     key_coupons(&key, model, 300);
-    expect_key(&key, "fc:2:{7}:k:2");
+    expect_key(&key, "fc:2:{7}:p:9");
     buf_clear(&key);
     key_holders(&key, model, SPAN("spring"), 129);
     expect_key(&key, "fc:2:{7}:h:spring:1");
     buf_deinit(&key);
 }
 
-static void expect_chunks(int64_t number, const char *coupons, const char *holders)
+static void expect_chunk_of_holders(int64_t sequence, const char *holders)
 {
     struct buf key;
     buf_init(&key, KEY_TEXT_MAX);
-    key_coupons(&key, model, number);
-    expect_key(&key, coupons);
-    buf_clear(&key);
-    key_holders(&key, model, SPAN("s"), number);
+    key_holders(&key, model, SPAN("s"), sequence);
     expect_key(&key, holders);
     buf_deinit(&key);
 }
@@ -63,12 +67,39 @@ static void expect_chunks(int64_t number, const char *coupons, const char *holde
 static void chunks_begin_where_they_should(void **state)
 {
     (void)state;
-    expect_chunks(1, "fc:2:{7}:k:0", "fc:2:{7}:h:s:0");
-    expect_chunks(127, "fc:2:{7}:k:0", "fc:2:{7}:h:s:0");
-    expect_chunks(128, "fc:2:{7}:k:1", "fc:2:{7}:h:s:0");
-    expect_chunks(129, "fc:2:{7}:k:1", "fc:2:{7}:h:s:1");
-    expect_chunks(256, "fc:2:{7}:k:2", "fc:2:{7}:h:s:1");
-    expect_chunks(257, "fc:2:{7}:k:2", "fc:2:{7}:h:s:2");
+    expect_chunk_of_holders(1, "fc:2:{7}:h:s:0");
+    expect_chunk_of_holders(128, "fc:2:{7}:h:s:0");
+    expect_chunk_of_holders(129, "fc:2:{7}:h:s:1");
+    expect_chunk_of_holders(256, "fc:2:{7}:h:s:1");
+    expect_chunk_of_holders(257, "fc:2:{7}:h:s:2");
+}
+
+/* No two coupons of a chunk share a field, and all fields together are as many as Redis keeps small. */
+static void coupons_have_fields_of_their_own(void **state)
+{
+    (void)state;
+    struct buf key, first;
+    bool taken[KEY_CHUNK] = {false};
+    buf_init(&key, KEY_TEXT_MAX);
+    buf_init(&first, KEY_TEXT_MAX);
+    key_coupons(&first, model, 5 * COUPON_CHUNK);
+    for (int64_t position = 5 * COUPON_CHUNK; position < 6 * COUPON_CHUNK; position++) {
+        buf_clear(&key);
+        key_coupons(&key, model, position);
+        assert_string_equal(key.data, first.data);
+        for (enum coupon_field field = 0; field < COUPON_FIELDS; field++) {
+            int64_t name = key_coupon_field(position, field);
+            assert_in_range(name, 0, KEY_CHUNK - 1);
+            assert_false(taken[name]);
+            taken[name] = true;
+        }
+    }
+    buf_clear(&key);
+    key_coupons(&key, model, 6 * COUPON_CHUNK);
+    assert_string_not_equal(key.data, first.data);
+    assert_int_equal(key_coupon_field(33, COUPON_FIELD_STATE), 4 + 2);
+    buf_deinit(&key);
+    buf_deinit(&first);
 }
 
 static void holders_of_none(void *unused)
@@ -108,13 +139,15 @@ static void registry_matches_the_builders(void **state)
         [KEY_CHECKPOINT] = "fc:<g>:{<slice>}:cp",
         [KEY_CAMPAIGN] = "fc:<g>:{<slice>}:c:<campaign>",
         [KEY_CAMPAIGNS] = "fc:<g>:{<slice>}:cs",
-        [KEY_COUPONS] = "fc:<g>:{<slice>}:k:<position / 128>",
+        [KEY_COUPONS] = "fc:<g>:{<slice>}:p:<position / 32>",
         [KEY_HOLDERS] = "fc:<g>:{<slice>}:h:<campaign>:<(sequence - 1) / 128>",
         [KEY_USERS] = "fc:<g>:{<slice>}:u:<bucket>",
         [KEY_USERS_BEGUN] = "fc:<g>:{<slice>}:ub",
-        [KEY_RANK_ISSUED] = "fc:<g>:{<slice>}:r:issued",
+        [KEY_RANKING] = "fc:<g>:{<slice>}:r:<issued or redeemed>",
+        [KEY_ACTIVE] = "fc:<g>:{<slice>}:a:<issued or redeemed>",
     };
     assert_int_equal(KEY_CHUNK, 128);
+    assert_int_equal(COUPON_CHUNK, 32);
     for (size_t i = 0; i < KEY_COUNT; i++) {
         const struct redis_key_description *is = &redis_keys[i];
         if (!patterns[i])
@@ -124,7 +157,7 @@ static void registry_matches_the_builders(void **state)
         assert_true(strcmp(is->type, "string") == 0 || strcmp(is->type, "hash") == 0 ||
                     strcmp(is->type, "zset") == 0);
         assert_string_equal(is->owner, "projector");
-        assert_true(is->bound[0] && is->content[0]);
+        assert_true(is->ttl[0] && is->bound[0] && is->content[0]);
     }
 }
 
@@ -282,6 +315,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(builders_are_frozen),
         cmocka_unit_test(chunks_begin_where_they_should),
+        cmocka_unit_test(coupons_have_fields_of_their_own),
         cmocka_unit_test(sequences_begin_at_one),
         cmocka_unit_test(long_ids_fit),
         cmocka_unit_test(registry_matches_the_builders),

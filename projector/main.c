@@ -105,7 +105,7 @@ static int command_run(struct options *options)
     CHECK(pthread_create(&thread, NULL, follow, &follower) == 0);
     log_info("STARTED", "health and metrics on port %lld", (long long)options->service.port);
 
-    service_wait_for_stop();
+    service_wait_for_stop(); /* no grace (service_drain): nobody's request depends on this process */
     hints_wake(&hints);
     join(thread, options);
     (void)http_server_drain(server, clock_deadline_us(US_PER_S / US_PER_MS));

@@ -7,34 +7,63 @@
  * twice; and the checkpoint comes last. */
 #include "projector/model_script.h"
 
+/* The same windows as events/activity.h, which says what marks are. */
+#define WINDOW_TABLE(name, label, grain, grains) "{" #grain "," #grains "},"
+_Static_assert(ACTIVITY_SLACK == 2 && WINDOW_MARKED == 3 && INDEX_COUNT == 5, "written out in the script");
+
 const char model_script[] =
     "#!lua\n"
-    /* KEYS: checkpoint, index of campaigns, ranking, buckets begun, campaigns that must exist, what else the
+    /* KEYS: checkpoint, buckets begun, the INDEX_COUNT sorted sets, campaigns that must exist, what else the
      * operations name, buckets of the holdings. ARGV: epoch, expected position, next position, at, behind,
      * seen, number of campaigns that must exist, number of holdings, number of buckets; then operations:
      * number of arguments, name, index of its key, arguments; then of each holding its bucket and its bytes.
      */
-    "local call, pcall, byte = redis.call, redis.pcall, string.byte\n"
-    "local found = call('HMGET', KEYS[1], 'epoch', 'pos', 'ranked', 'life')\n"
-    "local pos, life = found[2] or '0', found[4] or '0'\n"
+    "local call, pcall, byte, sub = redis.call, redis.pcall, string.byte, string.sub\n"
+    "local number, pack = struct.unpack, struct.pack\n"
+    "local windows = {" WINDOWS(WINDOW_TABLE) "}\n"
+    /* activity_mark() and activity_write(). The count is `base` before the batch. */
+    "local function marked(record, count, base, first, last)\n"
+    "  local at, lists = 8, {}\n"
+    "  for w = 1, 3 do\n"
+    "    local size = 8 * byte(record, 4 + w)\n"
+    "    lists[w] = sub(record, at, at + size - 1)\n"
+    "    at = at + size\n"
+    "  end\n"
+    "  for i = first, last, 2 do\n"
+    "    for w = 1, 3 do\n"
+    "      local list, grain, old = lists[w], math.floor(ARGV[i] / windows[w][1]), 1\n"
+    "      if list == '' or number('>I4', list, #list - 7) < grain then\n"
+    "        while old < #list and number('>I4', list, old) < grain - windows[w][2] - 2 do old = old + 8 end\n"
+    "        lists[w] = sub(list, old) .. pack('>I4I4', grain, base + ARGV[i + 1])\n"
+    "      end\n"
+    "    end\n"
+    "  end\n"
+    "  return pack('>I4BBB', count, #lists[1] / 8, #lists[2] / 8, #lists[3] / 8) .. table.concat(lists)\n"
+    "end\n"
+    "local found = call('HMGET', KEYS[1], 'epoch', 'pos', 'has', 'life')\n"
+    "local pos, has, life = found[2] or '0', found[3] or '', found[4] or '0'\n"
     "local holdings = tonumber(ARGV[8])\n"
     "local last_key, last_arg = #KEYS - holdings, #ARGV - 2 * holdings\n"
     "if found[1] and tonumber(found[1]) > tonumber(ARGV[1]) then return {'fenced', found[1]} end\n"
     "if pos ~= ARGV[2] then return {'moved', pos} end\n"
-    /* Past its first event a slice has a campaign, and an event after a campaign's first finds the campaign.
-     * What is not there has vanished; adding to it would make a key that looks whole and is not (I7). */
+    /* Past its first event a slice has what its checkpoint says it has, and an event after a campaign's first
+     * finds the campaign. What is not there has vanished; adding to it would make a key that looks whole and is
+     * not (I7). */
     "if pos ~= '0' and ARGV[3] ~= '0' then\n"
-    "  if call('EXISTS', KEYS[2], KEYS[4]) < 2 then return {'hole', pos} end\n"
-    "  if found[3] == '1' and call('EXISTS', KEYS[3]) == 0 then return {'hole', pos} end\n"
+    "  local must = {KEYS[2]}\n"
+    "  for i = 1, 5 do\n"
+    "    if byte(has, i) == 49 then must[#must + 1] = KEYS[2 + i] end\n"
+    "  end\n"
+    "  if #has ~= 5 or call('EXISTS', unpack(must)) < #must then return {'hole', pos} end\n"
     "end\n"
-    "for i = 5, 4 + tonumber(ARGV[7]) do\n"
+    "for i = 8, 7 + tonumber(ARGV[7]) do\n"
     "  if call('HEXISTS', KEYS[i], 'd') == 0 then return {'hole', pos} end\n"
     "end\n"
     /* The same of each bucket that is said to have begun. So one that is there is whole. */
     "local begun = ''\n"
     "if pos ~= '0' and holdings > 0 then\n"
     "  local there, count = {}, 0\n"
-    "  begun = pcall('GET', KEYS[4])\n"
+    "  begun = pcall('GET', KEYS[2])\n"
     "  if type(begun) ~= 'string' or #begun ~= ARGV[9] + 1 then return {'hole', pos} end\n"
     "  for i = 1, holdings do\n"
     "    if byte(begun, ARGV[last_arg + 2 * i - 1] + 1) == 49 then\n"
@@ -47,8 +76,8 @@ const char model_script[] =
     "if pos == '0' and ARGV[3] ~= '0' then\n"
     "  local time = call('TIME')\n"
     "  life = time[1] .. string.format('%06d', time[2])\n"
-    "  call('UNLINK', KEYS[4])\n"
-    "  call('SETRANGE', KEYS[4], ARGV[9], '1')\n"
+    "  call('UNLINK', KEYS[2])\n"
+    "  call('SETRANGE', KEYS[2], ARGV[9], '1')\n"
     "end\n"
     "local i = 10\n"
     "while i <= last_arg do\n"
@@ -56,14 +85,29 @@ const char model_script[] =
     "  local last = first + tonumber(ARGV[i]) - 1\n"
     "  if op == 'CAMPAIGN' then\n"
     "    if tonumber(call('HGET', key, 'pos')) < tonumber(ARGV[first]) then\n"
-    "      if ARGV[first + 1] ~= '0' then call('HINCRBY', key, 'released', ARGV[first + 1]) end\n"
-    "      call('HSET', key, 'pos', ARGV[first], unpack(ARGV, first + 2, last))\n"
+    "      for n, field in ipairs({'released', 'redeemed', 'reserved'}) do\n"
+    "        if ARGV[first + n] ~= '0' then call('HINCRBY', key, field, ARGV[first + n]) end\n"
+    "      end\n"
+    "      call('HSET', key, 'pos', ARGV[first], unpack(ARGV, first + 4, last))\n"
     "    end\n"
     "  elseif op == 'RANK' then\n"
-    "    local ranking, former = KEYS[tonumber(ARGV[first])], call('HGET', key, 'rank')\n"
-    "    if former then call('ZREM', ranking, former) end\n"
-    "    call('ZADD', ranking, ARGV[first + 1], ARGV[first + 2])\n"
-    "    call('HSET', key, 'rank', ARGV[first + 2])\n"
+    "    local ranking, active = KEYS[tonumber(ARGV[first])], KEYS[tonumber(ARGV[first + 1])]\n"
+    "    local counted, id, member = ARGV[first + 2], ARGV[first + 3], ARGV[first + 4]\n"
+    "    local had = call('HMGET', key, counted, 'r:' .. counted, 'a:' .. counted)\n"
+    "    local count = tonumber(had[1])\n"
+    "    local record = marked(had[3] or string.rep('\\0', 7), count, count - ARGV[first + 6], first + 7, last)\n"
+    "    if had[2] then call('ZREM', ranking, had[2]) end\n"
+    "    if had[3] then call('ZREM', active, had[3] .. id) end\n"
+    "    if count > 0 then call('ZADD', ranking, count, member) end\n"
+    "    call('ZADD', active, ARGV[first + 5], record .. id)\n"
+    "    call('HSET', key, 'r:' .. counted, member, 'a:' .. counted, record)\n"
+    "  elseif op == 'ROW' then\n"
+    "    call('HSET', key, unpack(ARGV, first + 1, last))\n"
+    "    call('EXPIREAT', key, ARGV[first])\n"
+    "  elseif op == 'STATE' then\n"
+    "    if call('HEXISTS', key, ARGV[first]) == 1 then\n"
+    "      call('HSET', key, unpack(ARGV, first + 1, last))\n"
+    "    end\n"
     "  else\n"
     "    call(op, key, unpack(ARGV, first, last))\n"
     "  end\n"
@@ -81,51 +125,69 @@ const char model_script[] =
     "    end\n"
     "  else\n"
     "    call('SET', key, bytes)\n"
-    "    call('SETRANGE', KEYS[4], bucket, '1')\n"
+    "    call('SETRANGE', KEYS[2], bucket, '1')\n"
     "    first[bucket] = true\n"
     "  end\n"
     "end\n"
+    "has = ''\n"
+    "for i = 3, 7 do has = has .. call('EXISTS', KEYS[i]) end\n"
     "call('HSET', KEYS[1], 'epoch', ARGV[1], 'pos', ARGV[3], 'at', ARGV[4], 'behind', ARGV[5],\n"
-    "  'seen', ARGV[6], 'ranked', call('EXISTS', KEYS[3]), 'life', life)\n"
+    "  'seen', ARGV[6], 'has', has, 'life', life)\n"
     "return {'applied', ARGV[3]}\n";
 
 static const char *const op_names[] = {
-    [MUTATION_CAMPAIGN] = "CAMPAIGN", [MUTATION_RANK] = "RANK",     [MUTATION_HSET] = "HSET",
-    [MUTATION_ZADD] = "ZADD",         [MUTATION_UNLINK] = "UNLINK",
+    [MUTATION_CAMPAIGN] = "CAMPAIGN",
+    [MUTATION_RANK] = "RANK",
+    [MUTATION_HSET] = "HSET",
+    [MUTATION_ROW] = "ROW",
+    [MUTATION_STATE] = "STATE",
+    [MUTATION_ZADD] = "ZADD",
+    [MUTATION_ZREM] = "ZREM",
+    [MUTATION_ZREMRANGEBYSCORE] = "ZREMRANGEBYSCORE",
+    [MUTATION_UNLINK] = "UNLINK",
 };
 
-enum { FIXED_KEYS = 4, OP_ARGS_MAX = 2 * PROJECTION_EVENTS_MAX + 2 }; /* Lua's unpack takes some 8000 */
+/* Lua's unpack takes some 8000. */
+enum { FIXED_KEYS = 2 + INDEX_COUNT, OP_ARGS_MAX = 2 * PROJECTION_EVENTS_MAX + RANK_MARKS + 1 };
 
 static size_t keys_of(const struct mutation *mutation)
 {
-    return mutation->second_key.ptr ? 2 : 1;
+    size_t count = 1;
+    while (count < MUTATION_KEYS_MAX && mutation->more_keys[count - 1].ptr)
+        count++;
+    return count;
+}
+
+/* Those that every call names. */
+static void add_fixed_keys(struct redis_command *command, struct model model)
+{
+    struct buf key;
+    buf_init(&key, KEY_TEXT_MAX);
+    key_checkpoint(&key, model);
+    redis_arg(command, buf_span(&key));
+    buf_clear(&key);
+    key_users_begun(&key, model);
+    redis_arg(command, buf_span(&key));
+    for (enum model_index index = 0; index < INDEX_COUNT; index++) {
+        buf_clear(&key);
+        key_index(&key, model, index);
+        redis_arg(command, buf_span(&key));
+    }
+    buf_deinit(&key);
 }
 
 static void add_keys(struct redis_command *command, const struct model_write *write)
 {
-    struct buf key;
     size_t count = FIXED_KEYS;
     const struct mutation *first = write->mutations ? write->mutations->first : NULL;
     for (const struct mutation *at = first; at; at = at->next)
         count += keys_of(at);
     redis_arg_i64(command, (int64_t)count);
-    buf_init(&key, KEY_TEXT_MAX);
-    key_checkpoint(&key, write->model);
-    redis_arg(command, buf_span(&key));
-    buf_clear(&key);
-    key_campaigns(&key, write->model);
-    redis_arg(command, buf_span(&key));
-    buf_clear(&key);
-    key_rank_issued(&key, write->model);
-    redis_arg(command, buf_span(&key));
-    buf_clear(&key);
-    key_users_begun(&key, write->model);
-    redis_arg(command, buf_span(&key));
-    buf_deinit(&key);
+    add_fixed_keys(command, write->model);
     for (const struct mutation *at = first; at; at = at->next) {
         redis_arg(command, at->key);
-        if (at->second_key.ptr)
-            redis_arg(command, at->second_key);
+        for (size_t i = 1; i < keys_of(at); i++)
+            redis_arg(command, at->more_keys[i - 1]);
     }
 }
 
@@ -147,12 +209,15 @@ static void add_op(struct redis_command *command, const struct mutation *mutatio
         redis_arg(command, mutation->args[1]);
         return;
     }
-    size_t extra = keys_of(mutation) - 1;
-    redis_arg_i64(command, (int64_t)(mutation->args_count + extra));
+    size_t more_keys = keys_of(mutation) - 1;
+    bool expires = mutation->kind == MUTATION_ROW;
+    redis_arg_i64(command, (int64_t)(mutation->args_count + more_keys + expires));
     redis_arg_text(command, op_names[mutation->kind]);
     redis_arg_i64(command, (int64_t)key);
-    if (extra)
-        redis_arg_i64(command, (int64_t)key + 1);
+    for (size_t i = 1; i <= more_keys; i++)
+        redis_arg_i64(command, (int64_t)(key + i));
+    if (expires)
+        redis_arg_i64(command, mutation->expires_at_s);
     for (size_t i = 0; i < mutation->args_count; i++)
         redis_arg(command, mutation->args[i]);
 }

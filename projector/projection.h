@@ -13,23 +13,42 @@
 #include "events/keys.h"
 
 enum mutation_kind {
-    MUTATION_CAMPAIGN, /* key: a CAMPAIGN that exists. args: position, stock released in addition, then field,
-                          value, ... Does nothing unless position is above the field pos, which it sets. */
-    MUTATION_RANK,   /* key: a CAMPAIGN that exists; second_key: a ranking. args: score, member. Replaces the
-                        member that the campaign's field rank names, and that field. */
+    MUTATION_CAMPAIGN, /* key: a CAMPAIGN that exists. args: position, what released, redeemed and reserved grow by,
+                          then field, value, ... Does nothing unless position is above the field pos, which it sets. */
+    MUTATION_RANK,   /* keys: a CAMPAIGN, after what this batch does to it; a RANKING; the ACTIVE of the same. args:
+                        struct rank_arg. Replaces the campaign's members in both. */
     MUTATION_HSET,   /* key: a hash. args: field, value, ... */
+    MUTATION_ROW,    /* key: a chunk of COUPONS or HOLDERS. args: as HSET; then it lives until expires_at_s. */
+    MUTATION_STATE,  /* key: a chunk of COUPONS. args: the user field of a coupon, then field, value, ... Does
+                        nothing where that coupon is not there: a state without a coupon says nothing. */
     MUTATION_ZADD,   /* key: a sorted set. args: score, member, ... */
-    MUTATION_UNLINK, /* key. No args */
-    MUTATION_HOLD,   /* key: a bucket of USERS. args: bucket, struct holding as bytes. Added at the end of the
-                        bucket; or where it has not begun since the replay did, instead of what is there. */
+    MUTATION_ZREM,   /* key: a sorted set. args: member, ... */
+    MUTATION_ZREMRANGEBYSCORE, /* key: a sorted set. args: min, max as Redis has them */
+    MUTATION_UNLINK,           /* key. No args */
+    MUTATION_HOLD, /* key: a bucket of USERS. args: bucket, struct holding as bytes. Added at the end of the
+                      bucket; or where it has not begun since the replay did, instead of what is there. */
 };
+
+/* The arguments of MUTATION_RANK; then, for each grain of WINDOW_HOUR in which the count changed, the second of
+ * the first change and how much the batch had changed it by before that. */
+enum rank_arg {
+    RANK_COUNTED, /* label */
+    RANK_CAMPAIGN,
+    RANK_MEMBER,  /* of RANKING */
+    RANK_REACHED, /* µs of the last change */
+    RANK_CHANGE,  /* how much the batch changes the count by */
+    RANK_MARKS,
+};
+
+enum { MUTATION_KEYS_MAX = 3 };
 
 struct mutation {
     struct mutation *next;
     enum mutation_kind kind;
-    struct span key, second_key;
+    struct span key, more_keys[MUTATION_KEYS_MAX - 1];
     struct span *args;
     size_t args_count, args_capacity;
+    int64_t expires_at_s; /* MUTATION_ROW */
 };
 
 struct mutation_list {
@@ -44,9 +63,10 @@ struct projection {
     struct arena arena;
     struct buf scratch;
     struct map by_campaign; /* id -> struct campaign_change */
-    struct map by_key;      /* key -> struct mutation of coupons and holders */
+    struct map by_key;      /* key -> struct mutation of coupons and holders: MUTATION_ROW */
     struct campaign_change *campaigns, **campaigns_end;
     struct mutation_list rows;       /* the mutations of by_key */
+    struct mutation_list states;     /* MUTATION_STATEs */
     struct mutation_list holdings;   /* MUTATION_HOLDs, one per coupon */
     struct mutation_list mutations;  /* the result: MUTATION_CAMPAIGNs first, MUTATION_HOLDs last */
     size_t events, bytes;            /* added since projection_begin; bytes of their texts and data */

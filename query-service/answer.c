@@ -52,8 +52,8 @@ static void *grow(struct answer *answer, const void *items, size_t size, size_t 
 
 static bool campaign_is_sound(const struct campaign *is)
 {
-    return is->state >= CAMPAIGN_ACTIVE && is->state <= CAMPAIGN_CLOSED && is->issued >= 0 &&
-           is->issued <= is->released && is->released <= is->definition.quantity && is->first > 0 &&
+    return is->state >= CAMPAIGN_ACTIVE && is->state <= CAMPAIGN_ENDED && is->redeemed >= 0 &&
+           is->reserved >= 0 && is->redeemed + is->reserved <= is->issued && is->issued <= is->released && is->released <= is->definition.quantity && is->first > 0 &&
            is->position >= is->first && is->created_at_us >= 0 && campaign_id_valid(is->id);
 }
 
@@ -79,15 +79,17 @@ bool answer_add_campaign(struct answer *answer, const struct campaign *campaign,
     return true;
 }
 
-void answer_add_coupon(struct answer *answer, const struct event *issued)
+void answer_add_coupon(struct answer *answer, const struct coupon *coupon)
 {
     if (answer->coupons_count == answer->coupons_capacity)
         answer->coupons = grow(answer, answer->coupons, sizeof *answer->coupons, &answer->coupons_capacity);
-    struct coupon coupon = coupon_from_event(issued);
-    coupon.campaign_id = answer_text(answer, coupon.campaign_id);
-    coupon.user_id = answer_text(answer, coupon.user_id);
-    coupon.code_prefix = answer_text(answer, coupon.code_prefix);
-    answer->coupons[answer->coupons_count++] = coupon;
+    struct coupon *is = &answer->coupons[answer->coupons_count++];
+    *is = *coupon;
+    is->campaign_id = answer_text(answer, coupon->campaign_id);
+    is->user_id = answer_text(answer, coupon->user_id);
+    is->code_prefix = answer_text(answer, coupon->code_prefix);
+    is->order_id = answer_text(answer, coupon->order_id);
+    is->reason = answer_text(answer, coupon->reason);
 }
 
 /* Cutting a page out of a scan. `last` is the entry the next page begins after. */

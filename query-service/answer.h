@@ -15,14 +15,15 @@ enum {
     ANSWER_BYTES_MAX = 16 * 1024 * 1024,
 };
 
-/* Which members are filled depends on the query: campaigns for campaign lists and rankings (`issued` is the
- * count, ordered by rank), coupons for the lists of coupons and for a user in a campaign (in order of nth).
- */
+/* Which members are filled depends on the query: campaigns for campaign lists and rankings (with their counts, in
+ * order of rank), coupons for the lists of coupons and for a user in a campaign (in order of nth), one of each
+ * for the validity of a coupon. */
 struct answer {
     enum answer_outcome outcome;
     struct arena arena; /* owns every text below */
     struct campaign *campaigns;
     struct coupon *coupons;
+    int64_t *counts; /* rankings: of each campaign */
     size_t campaigns_count, coupons_count, campaigns_capacity, coupons_capacity;
     struct cursor next; /* CURSOR_NONE: this is the last page */
 };
@@ -37,8 +38,8 @@ struct span answer_text(struct answer *answer, struct span text); /* a copy; abs
  * false where those are not what any version of this program writes, or the rest contradicts them. */
 bool answer_add_campaign(struct answer *answer, const struct campaign *campaign,
                          struct span definition) MUST_USE;
-/* Appends the coupon of a decoded CouponIssued; its texts are copied. */
-void answer_add_coupon(struct answer *answer, const struct event *issued);
+/* Appends a coupon; its texts are copied. */
+void answer_add_coupon(struct answer *answer, const struct coupon *coupon);
 
 /* Takes what was read in list order (up to query_scan and one more) and leaves the page: what the filters
  * take, at most `limit`, and `next` where there is more. With filters a page may be short, or empty, and

@@ -42,7 +42,8 @@ static void add_coupon(struct answer *answer, int64_t sequence)
         .user_id = SPAN("u"),
         .recorded_at_us = 1000 + sequence,
         .coupon_issued = {.sequence = sequence, .nth = 1, .expires_at_us = sequence % 2 ? 5 : 0}};
-    answer_add_coupon(answer, &issued);
+    struct coupon coupon = coupon_from_event(&issued);
+    answer_add_coupon(answer, &coupon);
 }
 
 static void the_last_page_has_no_next(void **state)

@@ -175,16 +175,41 @@ static void get_user_in_campaign(struct http_request *request, void *context)
 
 /* What is neither an id nor a code of ours is answered like an id nobody has: it tells nothing about codes.
  */
+static bool take_coupon(struct http_request *request, const struct api *api, struct query *query)
+{
+    struct span name = http_param(request, 0);
+    return coupon_code_parse(name, api->code_key, &query->coupon) || coupon_id_parse(name, &query->coupon) ||
+           refuse(request, &problem_unknown_coupon, NULL, NULL);
+}
+
 static void get_coupon(struct http_request *request, void *context)
 {
-    const struct api *api = context;
-    struct span name = http_param(request, 0);
     struct read *read = begin(QUERY_COUPON);
-    struct position *at = &read->query.coupon;
-    bool good = http_query_only(request, no_parameters) &&
-                (coupon_code_parse(name, api->code_key, at) || coupon_id_parse(name, at) ||
-                 refuse(request, &problem_unknown_coupon, NULL, NULL));
-    submit(request, context, read, good);
+    submit(request, context, read,
+           http_query_only(request, no_parameters) && take_coupon(request, context, &read->query));
+}
+
+static bool take_order_amount(struct http_request *request, struct query *query)
+{
+    struct span text = http_query(request, "order_amount");
+    return !text.ptr || parse_i64(text, 0, MONEY_MAX, &query->order_amount) ||
+           refuse_parameter(request, "order_amount", "an amount is in minor units, from 0 to 1000000000000");
+}
+
+static bool take_holder(struct http_request *request, struct query *query)
+{
+    struct span user = http_query(request, "user_id");
+    return !user.ptr || take_user_id(request, user, query);
+}
+
+static void get_validity(struct http_request *request, void *context)
+{
+    static const char *const known[] = {"user_id", "order_amount", NULL};
+    struct read *read = begin(QUERY_VALIDITY);
+    struct query *query = &read->query;
+    submit(request, context, read,
+           http_query_only(request, known) && take_holder(request, query) &&
+               take_order_amount(request, query) && take_coupon(request, context, query));
 }
 
 static void get_user_coupons(struct http_request *request, void *context)
@@ -198,13 +223,13 @@ static void get_user_coupons(struct http_request *request, void *context)
                take_cursor(request, CURSOR_COUPONS, query));
 }
 
-static bool take_ranking(struct http_request *request)
+static bool take_ranking(struct http_request *request, struct query *query)
 {
     struct span by = http_query(request, "by"), window = http_query(request, "window");
-    if (by.ptr && !span_is(by, "issued"))
-        return refuse_parameter(request, "by", "supported: issued");
-    if (window.ptr && !span_is(window, "all"))
-        return refuse_parameter(request, "window", "supported: all");
+    if (by.ptr && !counted_parse(by, &query->by))
+        return refuse_parameter(request, "by", "by is issued or redeemed");
+    if (window.ptr && !window_parse(window, &query->window))
+        return refuse_parameter(request, "window", "window is 1h, 24h, 7d or all");
     return true;
 }
 
@@ -213,7 +238,7 @@ static void get_ranking(struct http_request *request, void *context)
     static const char *const known[] = {"by", "window", "tag", "limit", NULL};
     struct read *read = begin(QUERY_RANKING);
     submit(request, context, read,
-           http_query_only(request, known) && take_ranking(request) && take_tag(request, &read->query) &&
+           http_query_only(request, known) && take_ranking(request, &read->query) && take_tag(request, &read->query) &&
                take_limit(request, &read->query));
 }
 
@@ -225,6 +250,7 @@ const struct http_route api_routes[] = {
     {HTTP_GET, "/v1/campaigns/{id}/coupons", READERS, 0, get_holders},
     {HTTP_GET, "/v1/campaigns/{id}/users/{user}", READERS, 0, get_user_in_campaign},
     {HTTP_GET, "/v1/coupons/{coupon}", READERS, 0, get_coupon},
+    {HTTP_GET, "/v1/coupons/{coupon}/validity", READERS, 0, get_validity},
     {HTTP_GET, "/v1/users/{user}/coupons", READERS, 0, get_user_coupons},
     {HTTP_GET, "/v1/rankings/campaigns", READERS, 0, get_ranking},
 };

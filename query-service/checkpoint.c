@@ -13,9 +13,21 @@ void checkpoint_command(struct redis_command *command, struct model model)
     redis_arg_text(command, "pos");
     redis_arg_text(command, "behind");
     redis_arg_text(command, "seen");
-    redis_arg_text(command, "ranked");
+    redis_arg_text(command, "has");
     redis_arg_text(command, "life");
     buf_deinit(&key);
+}
+
+static bool parse_has(struct span text, bool ret[INDEX_COUNT])
+{
+    if (text.len != INDEX_COUNT)
+        return false;
+    for (size_t i = 0; i < INDEX_COUNT; i++) {
+        if (text.ptr[i] != '0' && text.ptr[i] != '1')
+            return false;
+        ret[i] = text.ptr[i] == '1';
+    }
+    return true;
 }
 
 struct checkpoint checkpoint_from_reply(const struct redis_reply *reply)
@@ -27,10 +39,9 @@ struct checkpoint checkpoint_from_reply(const struct redis_reply *reply)
     checkpoint.present = parse_i64(redis_text(redis_at(reply, 0)), 0, INT64_MAX, &checkpoint.pos) &&
                          parse_i64(redis_text(redis_at(reply, 1)), 0, 1, &behind) &&
                          parse_i64(redis_text(redis_at(reply, 2)), 0, INT64_MAX, &checkpoint.seen_us) &&
+                         parse_has(redis_text(redis_at(reply, 3)), checkpoint.has) &&
                          parse_i64(redis_text(redis_at(reply, 4)), 0, INT64_MAX, &checkpoint.life);
     checkpoint.behind = checkpoint.present && behind != 0;
-    checkpoint.unranked =
-        checkpoint.present && (checkpoint.pos == 0 || span_is(redis_text(redis_at(reply, 3)), "0"));
     return checkpoint;
 }
 

@@ -13,7 +13,7 @@ struct checkpoint {
     bool behind;     /* the projector is catching up */
     int64_t seen_us; /* its wall clock when it last compared pos with the log */
     int64_t life;    /* another one: the slice was started anew in between */
-    bool unranked;   /* says that no campaign of the slice has a coupon, so there is no ranking */
+    bool has[INDEX_COUNT]; /* which sorted sets of the slice have a member, and so must be there */
 };
 
 /* The state of all models at one moment: what the first commands of every pipeline ask for. */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The query service: what is set up in which order, and torn down in reverse. */
-#include "common/clock.h"
 #include "common/log.h"
 #include "query-service/api.h"
 #include "query-service/metrics.h"
@@ -71,7 +70,7 @@ int main(int argc, char **argv)
     log_info("STARTED", "listening on port %lld", (long long)options.service.port);
 
     service_wait_for_stop();
-    if (!http_server_drain(server, clock_deadline_us(options.service.drain_ms)))
+    if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
     loader_destroy(api.loader);
     http_server_destroy(server);

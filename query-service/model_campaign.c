@@ -31,8 +31,8 @@ void pipe_send(struct model_pipe *pipe, struct model_work *work)
 
 /* --- a campaign --- */
 
-static const char *const campaign_fields[] = {"d",        "t",      "first", "pos",
-                                              "released", "issued", "plan",  "state"};
+static const char *const campaign_fields[] = {"d",        "t",        "first", "pos",    "released", "issued",
+                                              "redeemed", "reserved", "plan",  "halted", "state"};
 
 void model_ask_campaign(struct model_work *work, struct model_pipe *pipe, struct span id)
 {
@@ -46,10 +46,11 @@ void model_ask_campaign(struct model_work *work, struct model_pipe *pipe, struct
 enum fallback model_take_campaign(struct model_work *work, struct span id, const struct redis_reply *reply)
 {
     struct campaign campaign = {.id = id};
-    int64_t state;
-    int64_t *const numbers[] = {
-        &campaign.created_at_us, &campaign.first, &campaign.position, &campaign.released, &campaign.issued,
-        &campaign.plan_done,     &state};
+    int64_t state, halted;
+    int64_t *const numbers[] = {&campaign.created_at_us, &campaign.first,    &campaign.position,
+                                &campaign.released,      &campaign.issued,   &campaign.redeemed,
+                                &campaign.reserved,      &campaign.plan_done, &halted,
+                                &state};
     if (redis_length(reply) != COUNT_OF(campaign_fields))
         return FALLBACK_CORRUPT;
     for (size_t i = 0; i < COUNT_OF(campaign_fields); i++)
@@ -58,8 +59,9 @@ enum fallback model_take_campaign(struct model_work *work, struct span id, const
     for (size_t i = 0; i < COUNT_OF(numbers); i++)
         if (!parse_i64(redis_text(redis_at(reply, i + 1)), 0, INT64_MAX, numbers[i]))
             return FALLBACK_CORRUPT;
-    if (state < CAMPAIGN_ACTIVE || state > CAMPAIGN_CLOSED)
+    if (state < CAMPAIGN_ACTIVE || state > CAMPAIGN_ENDED || halted > 1)
         return FALLBACK_CORRUPT;
+    campaign.plan_halted = halted != 0;
     campaign.state = (enum campaign_state)state;
     bool sound = answer_add_campaign(&work->read->answer, &campaign, redis_text(redis_at(reply, 0)));
     return sound ? FALLBACK_NONE : FALLBACK_CORRUPT;
@@ -80,24 +82,48 @@ const struct model_steps model_campaign = {.ask = ask_campaign, .take = take_cam
 
 /* --- coupons by position --- */
 
-enum fallback model_take_coupon(struct model_work *work, struct position at, const struct redis_reply *reply)
+/* The projector writes a coupon's user and issue together, in a hash that is then there until all of it goes, and its
+ * state only where those are. So a coupon that is there without a state was only issued (I7). */
+enum fallback model_take_coupon_at(struct model_work *work, struct position at,
+                                   const struct redis_reply *reply, size_t first)
 {
+    struct span fields[COUPON_FIELDS];
     struct event issued;
-    if (redis_kind(reply) == REDIS_NIL)
+    for (size_t i = 0; i < COUPON_FIELDS; i++)
+        fields[i] = redis_text(redis_at(reply, first + i));
+    if (!fields[COUPON_FIELD_USER].ptr && !fields[COUPON_FIELD_ISSUE].ptr)
         return FALLBACK_ABSENT;
-    if (!redis_text(reply).ptr || !coupon_record_decode(redis_text(reply), &issued) ||
+    if (!coupon_issue_decode(fields[COUPON_FIELD_ISSUE], fields[COUPON_FIELD_USER], &issued) ||
         slice_of(issued.campaign_id) != at.slice || issued.coupon_issued.sequence < 1)
         return FALLBACK_CORRUPT;
     issued.slice = at.slice;
     issued.position = at.position;
-    answer_add_coupon(&work->read->answer, &issued);
+    struct coupon coupon = coupon_from_event(&issued);
+    struct span state = fields[COUPON_FIELD_STATE], note = fields[COUPON_FIELD_NOTE];
+    if (!state.ptr != !note.ptr || (state.ptr && !coupon_state_decode(state, note, &coupon)))
+        return FALLBACK_CORRUPT;
+    answer_add_coupon(&work->read->answer, &coupon);
     return FALLBACK_NONE;
+}
+
+enum fallback model_take_coupon(struct model_work *work, struct position at, const struct redis_reply *reply)
+{
+    if (redis_length(reply) != COUPON_FIELDS)
+        return FALLBACK_CORRUPT;
+    return model_take_coupon_at(work, at, reply, 0);
+}
+
+void model_arg_coupon(struct model_pipe *pipe, int64_t position)
+{
+    for (enum coupon_field field = 0; field < COUPON_FIELDS; field++)
+        redis_arg_i64(&pipe->command, key_coupon_field(position, field));
 }
 
 void model_ask_coupon(struct model_work *work, struct model_pipe *pipe, struct position at)
 {
     key_coupons(pipe_key(pipe), model_of(work, at.slice), at.position);
-    redis_arg_i64(pipe_command(pipe, "HGET"), at.position);
+    pipe_command(pipe, "HMGET");
+    model_arg_coupon(pipe, at.position);
     pipe_send(pipe, work);
 }
 
@@ -114,12 +140,31 @@ static enum fallback take_coupon(struct model_work *work, size_t index, const st
 
 const struct model_steps model_coupon = {.ask = ask_coupon, .take = take_coupon};
 
+/* --- whether a coupon is good: the coupon, then its campaign --- */
+
+static void ask_coupons_campaign(struct model_work *work, struct model_pipe *pipe)
+{
+    model_ask_campaign(work, pipe, work->read->answer.coupons[0].campaign_id);
+}
+
+static enum fallback take_coupons_campaign(struct model_work *work, size_t index,
+                                           const struct redis_reply *reply)
+{
+    CHECK(index == 0);
+    return model_take_campaign(work, work->read->answer.coupons[0].campaign_id, reply);
+}
+
+const struct model_steps model_validity = {.ask = ask_coupon,
+                                           .take = take_coupon,
+                                           .ask_more = ask_coupons_campaign,
+                                           .take_more = take_coupons_campaign};
+
 /* How many positions from `first` on are in the same key of COUPONS. */
 static size_t chunk_run(const struct model_work *work, size_t first)
 {
     size_t end = first;
     while (end < work->positions_count &&
-           work->positions[end] / KEY_CHUNK == work->positions[first] / KEY_CHUNK)
+           work->positions[end] / COUPON_CHUNK == work->positions[first] / COUPON_CHUNK)
         end++;
     return end - first;
 }
@@ -130,9 +175,9 @@ static void ask_positions(struct model_work *work, struct model_pipe *pipe)
     for (size_t first = 0; first < work->positions_count;) {
         size_t end = first + chunk_run(work, first);
         key_coupons(pipe_key(pipe), model_of(work, slice), work->positions[first]);
-        struct redis_command *command = pipe_command(pipe, "HMGET");
+        pipe_command(pipe, "HMGET");
         for (; first < end; first++)
-            redis_arg_i64(command, work->positions[first]);
+            model_arg_coupon(pipe, work->positions[first]);
         pipe_send(pipe, work);
     }
 }
@@ -142,11 +187,11 @@ static enum fallback take_positions(struct model_work *work, size_t index, const
     (void)index;
     int16_t slice = slice_of(work->read->query.campaign_id);
     size_t count = chunk_run(work, work->positions_taken);
-    if (redis_length(reply) != count)
+    if (redis_length(reply) != count * COUPON_FIELDS)
         return FALLBACK_CORRUPT;
     for (size_t i = 0; i < count; i++) {
         struct position at = {slice, work->positions[work->positions_taken++]};
-        enum fallback verdict = model_take_coupon(work, at, redis_at(reply, i));
+        enum fallback verdict = model_take_coupon_at(work, at, reply, i * COUPON_FIELDS);
         if (verdict != FALLBACK_NONE)
             return verdict;
     }

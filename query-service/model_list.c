@@ -1,28 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Steps for reads over all slices: the list of campaigns and the ranking. Each slice has a sorted set; the
+/* Steps for reads over all slices: the list of campaigns and the rankings. Each slice has a sorted set; the
  * first round reads a window of each, the second the campaigns of what the merged windows show.
  *
- * What proves a set complete: a slice whose log is empty has no campaign; past its first event it has one,
- * and the projector does not go on where that set vanished, so a set that is there is whole. For the ranking
- * the checkpoint says whether there is one, and the projector does not go on without it either. */
+ * What proves a set complete: the checkpoint says which sets have a member, and the projector does not go on
+ * where one of those vanished; so a set that is there is whole, and one that need not be there is empty. */
 #include "query-service/model_step.h"
 
 enum {
     TIES_MAX = 64,       /* campaigns created in the same microsecond as a cursor's that are stepped over */
     RANK_SCAN_MAX = 128, /* of each slice, where a tag picks */
+    ACTIVE_MAX = 2048,   /* campaigns of a slice that were active in a ranking's stretch of time */
 };
+
+static bool counts_activity(const struct query *query)
+{
+    return query->kind == QUERY_RANKING && query->window != WINDOW_ALL;
+}
 
 static size_t window_of(const struct query *query)
 {
+    if (counts_activity(query))
+        return ACTIVE_MAX;
     if (query->kind == QUERY_RANKING)
         return query->tag.ptr ? RANK_SCAN_MAX : (size_t)query->limit;
     return query_scan(query) + 1 + (query->after.kind == CURSOR_NONE ? 0 : TIES_MAX);
 }
 
-static void begin_lists(struct model_work *work)
+static enum model_index index_of(const struct query *query)
 {
-    size_t count = SLICE_COUNT * window_of(&work->read->query);
-    work->listed = answer_alloc(&work->read->answer, count * sizeof *work->listed);
+    if (query->kind == QUERY_CAMPAIGNS)
+        return INDEX_CAMPAIGNS;
+    if (query->window == WINDOW_ALL)
+        return query->by == COUNTED_ISSUED ? INDEX_RANKING_ISSUED : INDEX_RANKING_REDEEMED;
+    return query->by == COUNTED_ISSUED ? INDEX_ACTIVE_ISSUED : INDEX_ACTIVE_REDEEMED;
+}
+
+/* Room for that many more. */
+static void reserve(struct model_work *work, size_t more)
+{
+    size_t needed = work->listed_count + more;
+    if (needed <= work->listed_capacity)
+        return;
+    size_t capacity = needed > 2 * work->listed_capacity ? needed : 2 * work->listed_capacity;
+    struct listed *longer = answer_alloc(&work->read->answer, capacity * sizeof *longer);
+    if (work->listed_count)
+        memcpy(longer, work->listed, work->listed_count * sizeof *longer);
+    work->listed = longer;
+    work->listed_capacity = capacity;
 }
 
 /* --- the order of each list --- */
@@ -52,45 +76,70 @@ static int (*order_of(const struct query *query))(const void *, const void *)
 
 /* --- first round: a window of each slice --- */
 
-static void ask_campaigns(struct model_work *work, struct model_pipe *pipe)
+static struct redis_command *begin_window(struct model_work *work, struct model_pipe *pipe, int16_t slice,
+                                          const char *verb)
+{
+    key_index(pipe_key(pipe), model_of(work, slice), index_of(&work->read->query));
+    return pipe_command(pipe, verb);
+}
+
+/* Scores from `max` down to `min`. */
+static void ask_scores(struct model_work *work, struct model_pipe *pipe, int16_t slice, const char *max,
+                       int64_t min)
+{
+    struct redis_command *command = begin_window(work, pipe, slice, "ZREVRANGEBYSCORE");
+    redis_arg_text(command, max);
+    redis_arg_i64(command, min);
+    redis_arg_text(command, "WITHSCORES");
+    redis_arg_text(command, "LIMIT");
+    redis_arg_i64(command, 0);
+    redis_arg_i64(command, (int64_t)window_of(&work->read->query));
+    pipe_send(pipe, work);
+}
+
+static void ask_highest(struct model_work *work, struct model_pipe *pipe, int16_t slice)
+{
+    struct redis_command *command = begin_window(work, pipe, slice, "ZREVRANGE");
+    redis_arg_i64(command, 0);
+    redis_arg_i64(command, (int64_t)window_of(&work->read->query) - 1);
+    redis_arg_text(command, "WITHSCORES");
+    pipe_send(pipe, work);
+}
+
+/* Of each slice a window of its set, and whether the set is there at all. */
+static void ask_windows(struct model_work *work, struct model_pipe *pipe)
 {
     const struct query *query = &work->read->query;
+    char max[24] = "+inf";
+    int64_t since_us = counts_activity(query) ? window_since_us(query->window, query->now_us) : 0;
+    if (query->after.kind != CURSOR_NONE)
+        snprintf(max, sizeof max, "%lld", (long long)query->after.time_us);
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
-        key_campaigns(pipe_key(pipe), model_of(work, slice));
-        struct redis_command *command = pipe_command(pipe, "ZREVRANGEBYSCORE");
-        if (query->after.kind == CURSOR_NONE)
-            redis_arg_text(command, "+inf");
+        if (query->kind == QUERY_RANKING && !counts_activity(query))
+            ask_highest(work, pipe, slice);
         else
-            redis_arg_i64(command, query->after.time_us);
-        redis_arg_text(command, "-inf");
-        redis_arg_text(command, "WITHSCORES");
-        redis_arg_text(command, "LIMIT");
-        redis_arg_i64(command, 0);
-        redis_arg_i64(command, (int64_t)window_of(query));
-        pipe_send(pipe, work);
-        key_campaigns(pipe_key(pipe), model_of(work, slice));
-        pipe_command(pipe, "EXISTS");
+            ask_scores(work, pipe, slice, max, since_us);
+        begin_window(work, pipe, slice, "EXISTS");
         pipe_send(pipe, work);
     }
-    begin_lists(work);
 }
 
-static void ask_ranking(struct model_work *work, struct model_pipe *pipe)
+/* Members of ACTIVE say how many and, as their score, since when. */
+static bool read_activity(const struct query *query, struct span member, struct listed *ret)
 {
-    const struct query *query = &work->read->query;
-    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
-        key_rank_issued(pipe_key(pipe), model_of(work, slice));
-        struct redis_command *command = pipe_command(pipe, "ZREVRANGE");
-        redis_arg_i64(command, 0);
-        redis_arg_i64(command, (int64_t)window_of(query) - 1);
-        redis_arg_text(command, "WITHSCORES");
-        pipe_send(pipe, work);
-    }
-    begin_lists(work);
+    struct activity activity;
+    if (!activity_read(member, &activity, &ret->id) || !campaign_id_valid(ret->id))
+        return false;
+    ret->reached_at_us = ret->score;
+    ret->score = activity_in(&activity, query->window, query->now_us);
+    return true;
 }
 
+/* The score is there already. */
 static bool read_member(const struct query *query, struct span member, struct listed *ret)
 {
+    if (counts_activity(query))
+        return read_activity(query, member, ret);
     ret->id = query->kind == QUERY_RANKING ? rank_member_campaign(member, &ret->reached_at_us) : member;
     return campaign_id_valid(ret->id);
 }
@@ -108,44 +157,52 @@ static void note_full(struct model_work *work, const struct listed *last)
     work->windows_full = true;
 }
 
-static enum fallback take_window(struct model_work *work, const struct redis_reply *reply)
+/* Not one of the list: on a page before, or nothing left of its count. */
+static bool is_left_out(const struct query *query, const struct listed *listed)
+{
+    return is_before_page(query, listed) || (counts_activity(query) && listed->score <= 0);
+}
+
+static enum fallback take_entries(struct model_work *work, const struct redis_reply *reply)
 {
     const struct query *query = &work->read->query;
-    size_t entries = redis_length(reply) / 2, window = window_of(query), before = work->listed_count;
     struct listed listed = {0};
-    if (entries > window)
-        return FALLBACK_CORRUPT;
-    for (size_t i = 0; i < entries; i++) {
-        if (!read_member(query, redis_text(redis_at(reply, 2 * i)), &listed) ||
-            !parse_i64(redis_text(redis_at(reply, 2 * i + 1)), 0, INT64_MAX, &listed.score))
+    reserve(work, redis_length(reply) / 2);
+    for (size_t i = 0; i + 1 < redis_length(reply); i += 2) {
+        if (!parse_i64(redis_text(redis_at(reply, i + 1)), 0, INT64_MAX, &listed.score) ||
+            !read_member(query, redis_text(redis_at(reply, i)), &listed))
             return FALLBACK_CORRUPT;
-        if (is_before_page(query, &listed))
+        if (is_left_out(query, &listed))
             continue;
         listed.id = answer_text(&work->read->answer, listed.id);
         work->listed[work->listed_count++] = listed;
     }
-    if (entries == window && work->listed_count == before)
-        return FALLBACK_UNPROVEN; /* more ties with the cursor than the window holds */
-    if (entries == window)
-        note_full(work, &work->listed[work->listed_count - 1]);
     return FALLBACK_NONE;
 }
 
-static enum fallback take_campaigns_window(struct model_work *work, size_t index,
-                                           const struct redis_reply *reply)
+static enum fallback take_window(struct model_work *work, const struct redis_reply *reply)
+{
+    const struct query *query = &work->read->query;
+    size_t entries = redis_length(reply) / 2, window = window_of(query), before = work->listed_count;
+    if (entries > window)
+        return FALLBACK_CORRUPT;
+    if (entries == window && counts_activity(query))
+        return FALLBACK_UNPROVEN; /* in order of time, so whoever has most may be beyond */
+    enum fallback verdict = take_entries(work, reply);
+    if (verdict != FALLBACK_NONE || entries < window)
+        return verdict;
+    if (work->listed_count == before)
+        return FALLBACK_UNPROVEN; /* more ties with the cursor than the window holds */
+    note_full(work, &work->listed[work->listed_count - 1]);
+    return FALLBACK_NONE;
+}
+
+static enum fallback take_windows(struct model_work *work, size_t index, const struct redis_reply *reply)
 {
     if (index % 2 == 0)
         return take_window(work, reply);
-    bool empty_log = work->state->slices[index / 2].pos == 0;
-    return redis_integer(reply) == 1 || empty_log ? FALLBACK_NONE : FALLBACK_ABSENT;
-}
-
-static enum fallback take_ranking_window(struct model_work *work, size_t index,
-                                         const struct redis_reply *reply)
-{
-    if (redis_length(reply) == 0)
-        return work->state->slices[index].unranked ? FALLBACK_NONE : FALLBACK_ABSENT;
-    return take_window(work, reply);
+    bool has = work->state->slices[index / 2].has[index_of(&work->read->query)];
+    return has && redis_integer(reply) == 0 ? FALLBACK_ABSENT : FALLBACK_NONE;
 }
 
 /* --- second round: the campaigns --- */
@@ -198,11 +255,12 @@ static enum fallback finish_ranking(struct model_work *work)
     struct answer *answer = &work->read->answer;
     const struct query *query = &work->read->query;
     size_t kept = 0;
+    answer->counts = answer_alloc(answer, (size_t)query->limit * sizeof *answer->counts);
     for (size_t i = 0; i < answer->campaigns_count && kept < (size_t)query->limit; i++) {
-        struct campaign campaign = answer->campaigns[i];
-        campaign.issued = work->listed[i].score;
-        if (query_takes_campaign(query, &campaign))
-            answer->campaigns[kept++] = campaign;
+        if (!query_takes_campaign(query, &answer->campaigns[i]))
+            continue;
+        answer->counts[kept] = work->listed[i].score;
+        answer->campaigns[kept++] = answer->campaigns[i];
     }
     answer->campaigns_count = kept;
     if (kept < (size_t)query->limit && work->windows_full)
@@ -210,7 +268,6 @@ static enum fallback finish_ranking(struct model_work *work)
     return FALLBACK_NONE;
 }
 
-const struct model_steps model_campaigns = {ask_campaigns, take_campaigns_window, ask_listed, take_listed,
+const struct model_steps model_campaigns = {ask_windows, take_windows, ask_listed, take_listed,
                                             finish_campaigns};
-const struct model_steps model_ranking = {ask_ranking, take_ranking_window, ask_listed, take_listed,
-                                          finish_ranking};
+const struct model_steps model_ranking = {ask_windows, take_windows, ask_listed, take_listed, finish_ranking};

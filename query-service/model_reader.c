@@ -25,7 +25,7 @@ static const struct model_steps *const steps_of[QUERY_KIND_COUNT] = {
     [QUERY_CAMPAIGNS] = &model_campaigns, [QUERY_CAMPAIGN] = &model_campaign,
     [QUERY_HOLDERS] = &model_holders,     [QUERY_USER_IN_CAMPAIGN] = &model_user_in_campaign,
     [QUERY_COUPON] = &model_coupon,       [QUERY_RANKING] = &model_ranking,
-    [QUERY_USER_COUPONS] = &model_user,
+    [QUERY_USER_COUPONS] = &model_user,   [QUERY_VALIDITY] = &model_validity,
 };
 
 struct model_reader *model_reader_create(const struct model_reader_options *options, char *reason,

@@ -28,7 +28,7 @@ struct model_work {
     int64_t *positions;              /* of coupons, ascending */
     size_t positions_count, positions_taken;
     struct listed *listed;
-    size_t listed_count;
+    size_t listed_count, listed_capacity;
     bool windows_full;      /* some slice has more than was asked for */
     struct listed frontier; /* the first of the ends of those windows, in list order */
     bool bucket_begun;      /* the one whose reply comes next */
@@ -56,7 +56,7 @@ struct model_steps {
     enum fallback (*finish)(struct model_work *work);
 };
 
-extern const struct model_steps model_campaign, model_coupon, model_holders;
+extern const struct model_steps model_campaign, model_coupon, model_validity, model_holders;
 extern const struct model_steps model_user, model_user_in_campaign;
 extern const struct model_steps model_campaigns, model_ranking;
 
@@ -76,3 +76,7 @@ enum fallback model_take_whether_known(struct model_work *work, const struct red
 /* A coupon by its place; added to the answer. */
 void model_ask_coupon(struct model_work *work, struct model_pipe *pipe, struct position at);
 enum fallback model_take_coupon(struct model_work *work, struct position at, const struct redis_reply *reply);
+/* The same for one of several in a chunk: its fields are in the reply from `first` on. */
+void model_arg_coupon(struct model_pipe *pipe, int64_t position);
+enum fallback model_take_coupon_at(struct model_work *work, struct position at,
+                                   const struct redis_reply *reply, size_t first);

@@ -12,7 +12,12 @@ const char *query_kind_label(enum query_kind kind)
 
 void query_init(struct query *query, enum query_kind kind, int64_t now_us)
 {
-    *query = (struct query){.kind = kind, .limit = QUERY_LIMIT_DEFAULT, .now_us = now_us};
+    *query = (struct query){.kind = kind,
+                            .limit = QUERY_LIMIT_DEFAULT,
+                            .order_amount = -1,
+                            .by = COUNTED_ISSUED,
+                            .window = WINDOW_ALL,
+                            .now_us = now_us};
 }
 
 struct span query_keep(struct query *query, struct span text)
@@ -39,6 +44,7 @@ unsigned query_slices(const struct query *query)
     case QUERY_USER_IN_CAMPAIGN:
         return 1u << slice_of(query->campaign_id);
     case QUERY_COUPON:
+    case QUERY_VALIDITY:
         return 1u << query->coupon.slice;
     case QUERY_CAMPAIGNS:
     case QUERY_USER_COUPONS:
@@ -113,4 +119,10 @@ void query_scope(const struct query *query, struct buf *out)
     put_text(out, query->user_id);
     put_text(out, query->status);
     put_text(out, query->tag);
+    if (query->kind == QUERY_RANKING) {
+        put_text(out, span_of(counted_label(query->by)));
+        put_text(out, span_of(window_label(query->window)));
+    } else if (query->kind == QUERY_VALIDITY) {
+        buf_append_i64(out, query->order_amount);
+    }
 }

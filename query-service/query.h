@@ -3,6 +3,7 @@
  * nor where the answer comes from. Pure. */
 #pragma once
 
+#include "events/activity.h"
 #include "events/campaign.h"
 #include "events/coupon.h"
 #include "query-service/cursor.h"
@@ -14,6 +15,7 @@
     X(QUERY_HOLDERS, "campaign_coupons")       \
     X(QUERY_USER_IN_CAMPAIGN, "campaign_user") \
     X(QUERY_COUPON, "coupon")                  \
+    X(QUERY_VALIDITY, "coupon_validity")       \
     X(QUERY_USER_COUPONS, "user_coupons")      \
     X(QUERY_RANKING, "ranking")
 #define QUERY_KIND_ENUM(name, label) name,
@@ -33,7 +35,10 @@ struct query {
     enum query_kind kind;
     struct span campaign_id, user_id;
     struct span status, tag;       /* filters; absent: none */
-    struct position coupon;        /* QUERY_COUPON */
+    struct position coupon;        /* QUERY_COUPON, QUERY_VALIDITY */
+    int64_t order_amount;          /* QUERY_VALIDITY: minor units, -1 where the order is not known */
+    enum counted by;               /* QUERY_RANKING */
+    enum window window;            /* QUERY_RANKING */
     int64_t limit;                 /* lists: items of a page, 1..QUERY_LIMIT_MAX */
     struct cursor after;           /* lists: where the page before ended; CURSOR_NONE: the first page */
     int64_t at_least[SLICE_COUNT]; /* consistency tokens: answer from nothing older (I9); 0: none */
@@ -62,5 +67,5 @@ bool query_takes_coupon(const struct query *query, const struct coupon *coupon);
 /* How many entries a reader looks at for this page: the limit, or QUERY_SCAN_MAX where a filter may drop
  * some. It reads one more where there is one, so that the end of the list is known. */
 size_t query_scan(const struct query *query);
-/* What a cursor of this list is bound to. */
+/* All that tells the answer from others of its kind but limit, cursor and coupon: what a cursor is bound to. */
 void query_scope(const struct query *query, struct buf *out);

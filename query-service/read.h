@@ -29,6 +29,7 @@ enum read_failure {
     READ_GOOD,        /* the answer is there */
     READ_OVERLOADED,  /* a queue was full */
     READ_UNAVAILABLE, /* nobody could answer in time */
+    READ_TOO_MUCH,    /* more than the store may be asked to look at for one answer */
     READ_NOT_REACHED, /* the store itself is not at the consistency token */
     READ_INTERNAL,    /* the store has something this program does not understand */
 };

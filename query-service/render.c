@@ -67,7 +67,34 @@ static void render_user_in_campaign(struct buf *out, const struct query *query, 
     json_close(out, '}');
 }
 
-static void render_ranking(struct buf *out, const struct answer *answer)
+/* Without an order its discount is only known where it does not depend on the order. */
+static void put_discount(struct buf *out, const struct query *query, const struct campaign_created *campaign)
+{
+    if (query->order_amount >= 0)
+        json_put_int(out, "discount_amount", coupon_discount(campaign, query->order_amount));
+    else if (campaign->discount_type == 0)
+        json_put_null(out, "discount_amount");
+    else
+        json_put_int(out, "discount_amount", campaign->discount_value);
+}
+
+static void render_validity(struct buf *out, const struct query *query, const struct answer *answer)
+{
+    const struct campaign_created *campaign = &answer->campaigns[0].definition;
+    struct coupon_use use = {.user_id = query->user_id, .order_amount = query->order_amount};
+    const struct problem *problem = coupon_check(&answer->coupons[0], campaign, &use, query->now_us);
+    json_open(out, NULL, '{');
+    json_put_bool(out, "valid", !problem);
+    if (problem)
+        json_put_string(out, "reason", span_of(problem->code));
+    if (problem)
+        json_put_int(out, "discount_amount", 0);
+    else
+        put_discount(out, query, campaign);
+    json_close(out, '}');
+}
+
+static void render_ranking(struct buf *out, const struct query *query, const struct answer *answer)
 {
     json_open(out, NULL, '{');
     json_open(out, "items", '[');
@@ -76,10 +103,11 @@ static void render_ranking(struct buf *out, const struct answer *answer)
         json_put_int(out, "rank", (int64_t)i + 1);
         json_put_string(out, "campaign_id", answer->campaigns[i].id);
         json_put_string(out, "name", answer->campaigns[i].definition.name);
-        json_put_int(out, "count", answer->campaigns[i].issued);
+        json_put_int(out, "count", answer->counts[i]);
         json_close(out, '}');
     }
     json_close(out, ']');
+    json_put_time(out, "since", window_since_us(query->window, query->now_us));
     json_close(out, '}');
 }
 
@@ -106,8 +134,12 @@ void render_answer(struct buf *out, const struct query *query, const struct answ
         CHECK(answer->coupons_count == 1);
         coupon_write_json(out, NULL, &answer->coupons[0], code_key, query->now_us);
         return;
+    case QUERY_VALIDITY:
+        CHECK(answer->coupons_count == 1 && answer->campaigns_count == 1);
+        render_validity(out, query, answer);
+        return;
     case QUERY_RANKING:
-        render_ranking(out, answer);
+        render_ranking(out, query, answer);
         return;
     case QUERY_KIND_COUNT:
         break;

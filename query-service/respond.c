@@ -60,6 +60,10 @@ static void respond_failure(struct http_request *request, enum read_failure fail
         fail(request, &problem_store_unavailable,
              "the event store this service reads has not reached the Consistency-Token");
         return;
+    case READ_TOO_MUCH:
+        fail(request, &problem_store_unavailable,
+             "the read models do not have this answer now, and it is too much to count from the event store");
+        return;
     case READ_INTERNAL:
         fail(request, &problem_internal, "the event store has an entry this version does not understand");
         return;

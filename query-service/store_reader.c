@@ -21,8 +21,12 @@ static const struct pg_statement statements[STORE_STATEMENT_COUNT] = {
     [STORE_HOLDERS] = {"holders", STORE_HOLDERS_SQL},
     [STORE_USER_IN_CAMPAIGN] = {"user_in_campaign", STORE_USER_IN_CAMPAIGN_SQL},
     [STORE_COUPON] = {"coupon", STORE_COUPON_SQL},
+    [STORE_COUPON_CAMPAIGN] = {"coupon_campaign", STORE_COUPON_CAMPAIGN_SQL},
     [STORE_USER_COUPONS] = {"user_coupons", STORE_USER_COUPONS_SQL},
-    [STORE_RANKING] = {"ranking", STORE_RANKING_SQL},
+    [STORE_RANKING_ISSUED] = {"ranking_issued", STORE_RANKING_ISSUED_SQL},
+    [STORE_RANKING_REDEEMED] = {"ranking_redeemed", STORE_RANKING_REDEEMED_SQL},
+    [STORE_ACTIVE_ISSUED] = {"active_issued", STORE_ACTIVE_ISSUED_SQL},
+    [STORE_ACTIVE_REDEEMED] = {"active_redeemed", STORE_ACTIVE_REDEEMED_SQL},
 };
 
 struct store_reader *store_reader_create(const struct store_reader_options *options)
@@ -74,7 +78,13 @@ static void ask_ranking(struct store_reader *reader, const struct query *query)
         pg_arg_bytes(&reader->args, tag_bytes(&encoded, query->tag));
     else
         pg_arg_null(&reader->args);
-    pg_send(reader->pg, STORE_RANKING, &reader->args);
+    if (query->window == WINDOW_ALL) {
+        pg_send(reader->pg, STORE_RANKING_ISSUED + query->by, &reader->args);
+    } else {
+        pg_arg_time(&reader->args, window_since_us(query->window, query->now_us));
+        pg_arg_i64(&reader->args, STORE_ACTIVE_MAX);
+        pg_send(reader->pg, STORE_ACTIVE_ISSUED + query->by, &reader->args);
+    }
     buf_deinit(&encoded);
 }
 
@@ -131,30 +141,57 @@ static void ask_coupon(struct store_reader *reader, const struct query *query)
     pg_arg_i16(&reader->args, query->coupon.slice);
     pg_arg_i64(&reader->args, query->coupon.position);
     pg_send(reader->pg, STORE_COUPON, &reader->args);
+    if (query->kind == QUERY_VALIDITY)
+        pg_send(reader->pg, STORE_COUPON_CAMPAIGN, &reader->args);
 }
 
 /* --- rows as answers; false where they are not what the command service writes --- */
 
+static bool take_campaign(const struct pg_rows *rows, int row, struct answer *answer)
+{
+    int64_t state = pg_i64(rows, row, 11);
+    struct campaign campaign = {
+        .id = pg_bytes(rows, row, 0),
+        .created_at_us = pg_time(rows, row, 2),
+        .first = pg_i64(rows, row, 3),
+        .position = pg_i64(rows, row, 4),
+        .released = pg_i64(rows, row, 5),
+        .issued = pg_i64(rows, row, 6),
+        .redeemed = pg_i64(rows, row, 7),
+        .reserved = pg_i64(rows, row, 8),
+        .plan_done = pg_i64(rows, row, 9),
+        .plan_halted = pg_i64(rows, row, 10) != 0,
+    };
+    if (state < CAMPAIGN_ACTIVE || state > CAMPAIGN_ENDED)
+        return false;
+    campaign.state = (enum campaign_state)state;
+    return answer_add_campaign(answer, &campaign, pg_bytes(rows, row, 1));
+}
+
 static bool take_campaigns(const struct pg_rows *rows, struct answer *answer)
 {
-    for (int row = 0; row < pg_rows_count(rows); row++) {
-        int64_t state = pg_i64(rows, row, 8);
-        struct campaign campaign = {
-            .id = pg_bytes(rows, row, 0),
-            .created_at_us = pg_time(rows, row, 2),
-            .first = pg_i64(rows, row, 3),
-            .position = pg_i64(rows, row, 4),
-            .released = pg_i64(rows, row, 5),
-            .issued = pg_i64(rows, row, 6),
-            .plan_done = pg_i64(rows, row, 7),
-        };
-        if (state < CAMPAIGN_ACTIVE || state > CAMPAIGN_CLOSED)
+    for (int row = 0; row < pg_rows_count(rows); row++)
+        if (!take_campaign(rows, row, answer))
             return false;
-        campaign.state = (enum campaign_state)state;
-        if (!answer_add_campaign(answer, &campaign, pg_bytes(rows, row, 1)))
-            return false;
-    }
     return true;
+}
+
+/* What the columns after the event say happened since. */
+static bool take_state(const struct pg_rows *rows, int row, struct coupon *coupon)
+{
+    enum { STATE = LOG_COLUMN_COUNT, LAST, CHANGED_AT, NOTE, ORDER_AMOUNT, DISCOUNT, RESERVED_UNTIL };
+    if (pg_is_null(rows, row, STATE))
+        return true;
+    int64_t state = pg_i64(rows, row, STATE);
+    if (state < COUPON_ISSUED || state > COUPON_REVOKED)
+        return false;
+    coupon->state = (enum coupon_state)state;
+    coupon->last = pg_i64(rows, row, LAST);
+    coupon->changed_at_us = pg_time(rows, row, CHANGED_AT);
+    coupon->order_amount = pg_i64(rows, row, ORDER_AMOUNT);
+    coupon->discount_amount = pg_i64(rows, row, DISCOUNT);
+    coupon->reserved_until_us = pg_time(rows, row, RESERVED_UNTIL);
+    return coupon_take_note(coupon, pg_bytes(rows, row, NOTE));
 }
 
 static bool take_coupons(const struct pg_rows *rows, struct answer *answer)
@@ -163,7 +200,10 @@ static bool take_coupons(const struct pg_rows *rows, struct answer *answer)
         struct event event;
         if (event_log_row(rows, row, 0, &answer->arena, &event) != CODEC_OK)
             return false;
-        answer_add_coupon(answer, &event);
+        struct coupon coupon = coupon_from_event(&event);
+        if (!take_state(rows, row, &coupon))
+            return false;
+        answer_add_coupon(answer, &coupon);
     }
     return true;
 }
@@ -177,18 +217,38 @@ static bool take_coupon(const struct pg_rows *rows, struct answer *answer)
     return !is_coupon || take_coupons(rows, answer);
 }
 
-/* Tags were looked for in bytes; here they are looked at. */
-static bool take_ranking(const struct pg_rows *rows, const struct query *query, struct answer *answer)
+/* Two statements are two snapshots; a campaign with coupons never goes away. */
+static bool take_coupons_campaign(const struct pg_rows *rows, struct answer *answer)
 {
-    size_t kept = 0;
-    if (!take_campaigns(rows, answer))
-        return false;
-    for (size_t i = 0; i < answer->campaigns_count && kept < (size_t)query->limit; i++)
-        if (query_takes_campaign(query, &answer->campaigns[i]))
-            answer->campaigns[kept++] = answer->campaigns[i];
-    bool complete = kept == (size_t)query->limit || answer->campaigns_count < ANSWER_ITEMS_MAX;
-    answer->campaigns_count = kept;
-    return complete;
+    if (answer->outcome != ANSWER_FOUND)
+        return true;
+    return pg_rows_count(rows) == 1 && take_campaigns(rows, answer);
+}
+
+/* Tags were looked for in bytes; here they are looked at. */
+static bool take_ranking(const struct pg_rows *rows, struct read *read)
+{
+    enum { COUNT = CAMPAIGN_COLUMN_COUNT, REACHED, LOOKED_AT };
+    struct answer *answer = &read->answer;
+    const struct query *query = &read->query;
+    int count = pg_rows_count(rows);
+    bool beyond = count > 0 && pg_i64(rows, 0, LOOKED_AT) > STORE_ACTIVE_MAX;
+    answer->counts = answer_alloc(answer, (size_t)query->limit * sizeof *answer->counts);
+    for (int row = 0; row < count && answer->campaigns_count < (size_t)query->limit; row++) {
+        if (pg_is_null(rows, row, 0))
+            continue; /* says how many were looked at, and that none is ranked */
+        if (!take_campaign(rows, row, answer))
+            return false;
+        if (query_takes_campaign(query, &answer->campaigns[answer->campaigns_count - 1]))
+            answer->counts[answer->campaigns_count - 1] = pg_i64(rows, row, COUNT);
+        else
+            answer->campaigns_count--;
+    }
+    if (query->tag.ptr && count == ANSWER_ITEMS_MAX && answer->campaigns_count < (size_t)query->limit)
+        beyond = true; /* too many whose bytes look like the tag */
+    if (beyond)
+        read->failure = READ_TOO_MUCH;
+    return true;
 }
 
 /* The campaign is only looked up to tell "unknown" from "none". */
@@ -219,6 +279,9 @@ static size_t ask(struct store_reader *reader, const struct query *query)
     case QUERY_COUPON:
         ask_coupon(reader, query);
         return 1;
+    case QUERY_VALIDITY:
+        ask_coupon(reader, query);
+        return 2;
     case QUERY_USER_COUPONS:
         ask_user_coupons(reader, query);
         return 1;
@@ -244,10 +307,12 @@ static bool take(const struct pg_rows *rows, size_t index, struct read *read)
         return index == 0 ? take_existence(rows, answer) : take_coupons(rows, answer);
     case QUERY_COUPON:
         return take_coupon(rows, answer);
+    case QUERY_VALIDITY:
+        return index == 0 ? take_coupon(rows, answer) : take_coupons_campaign(rows, answer);
     case QUERY_USER_COUPONS:
         return take_coupons(rows, answer);
     case QUERY_RANKING:
-        return take_ranking(rows, &read->query, answer);
+        return take_ranking(rows, read);
     case QUERY_KIND_COUNT:
         break;
     }

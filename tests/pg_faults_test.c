@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* common/pg when a real PostgreSQL is slow, stopped, killed, read-only or not there: no wait outlasts its
  * deadline, and the next connection works. */
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "common/clock.h"
 #include "common/mem.h"
 #include "tests/lib/pg_kit.h"
@@ -201,18 +205,76 @@ static void connecting_fails_with_a_reason(void **state)
     assert_connect_fails(&options, "count_nothing");
 }
 
+/* The stack's own URL with another server before its own. */
+static void url_behind(int port, char *ret, size_t size)
+{
+    const char *start = stack_env(pg_kit_stack, "DATABASE_URL"), *own = strchr(start, '@');
+    snprintf(ret, size, "%.*s@127.0.0.1:%d,%s", (int)(own - start), start, port, own + 1);
+}
+
 static void next_host_is_tried(void **state)
 {
     (void)state;
     char url[512];
-    const char *own = strchr(stack_env(pg_kit_stack, "DATABASE_URL"), '@');
-    const char *start = stack_env(pg_kit_stack, "DATABASE_URL");
-    snprintf(url, sizeof url, "%.*s@127.0.0.1:1,%s", (int)(own - start), start, own + 1);
+    url_behind(1, url, sizeof url);
     struct pg_options options = pg_kit_options_of(url);
     options.read_write = true;
     struct pg *pg = pg_kit_connect_with(&options);
     pg_kit_assert_usable(pg);
     pg_destroy(pg);
+}
+
+/* A listening socket that nobody accepts from: connecting works, and then there is silence. */
+static int open_silence(int *ret_port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(fd, 0), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    *ret_port = ntohs(address.sin_port);
+    return fd;
+}
+
+/* Fills the queue of a listening socket, so that the kernel drops whatever else wants to connect. */
+static void fill_queue(int port, int fds[], size_t count)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    address.sin_port = htons((uint16_t)port);
+    for (size_t i = 0; i < count; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        assert_true(fds[i] >= 0);
+        (void)connect(fds[i], (struct sockaddr *)&address, sizeof address);
+    }
+}
+
+static void silent_host_costs_only_its_share(void **state)
+{
+    enum { CROWD = 4, HALF_MS = LONG_MS / 2 };
+    (void)state;
+    char url[512];
+    int port, fds[CROWD], silence = open_silence(&port);
+    url_behind(port, url, sizeof url);
+    struct pg_options options = pg_kit_options_of(url);
+    options.read_write = true;
+    for (int full = 0; full <= 1; full++) {
+        if (full)
+            fill_queue(port, fds, CROWD);
+        struct pg *pg = pg_create(&options);
+        int64_t start_us = clock_mono_us();
+        assert_int_equal(pg_connect(pg, clock_deadline_us(LATE_MS)), PG_OK);
+        assert_true(clock_mono_us() - start_us >= LATE_MS / 2 * US_PER_MS);
+        pg_kit_assert_usable(pg);
+        start_us = clock_mono_us(); /* who answered last comes first: the other is not even asked */
+        assert_int_equal(pg_connect(pg, clock_deadline_us(LONG_MS)), PG_OK);
+        assert_true(clock_mono_us() - start_us < HALF_MS * US_PER_MS);
+        pg_destroy(pg);
+    }
+    for (size_t i = 0; i < CROWD; i++)
+        close(fds[i]);
+    close(silence);
 }
 
 static void not_connected_is_lost(void **state)
@@ -257,6 +319,7 @@ int main(void)
         cmocka_unit_test(read_only_server_is_lost),
         cmocka_unit_test(connecting_fails_with_a_reason),
         cmocka_unit_test(next_host_is_tried),
+        cmocka_unit_test(silent_host_costs_only_its_share),
         cmocka_unit_test(not_connected_is_lost),
         cmocka_unit_test(restarted_server_is_found_again),
     };

@@ -130,6 +130,11 @@ static void record_all(struct reads *reads)
     reads_record(reads, "/v1/rankings/campaigns");
     reads_record(reads, "/v1/rankings/campaigns?by=issued&window=all&limit=3");
     reads_record(reads, "/v1/rankings/campaigns?tag=odd&limit=100");
+    reads_record(reads, "/v1/rankings/campaigns?by=issued&window=1h&limit=100");
+    reads_record(reads, "/v1/rankings/campaigns?by=issued&window=24h&limit=3");
+    reads_record(reads, "/v1/rankings/campaigns?by=issued&window=7d&tag=odd&limit=100");
+    reads_record(reads, "/v1/rankings/campaigns?by=redeemed&window=1h");
+    reads_record(reads, "/v1/rankings/campaigns?by=redeemed");
     coupon_names("holder-42", id, code, sizeof id);
     snprintf(path, sizeof path, "/v1/coupons/%s", id);
     reads_record(reads, path);
@@ -442,8 +447,20 @@ static const struct row rows[] = {
     {"/v1/coupons/00000-00001-00000-00000-00000", 404, "unknown-coupon"},
     {"/v1/coupons/" LONG_128, 404, "unknown-coupon"},
     {"/v1/coupons/x?limit=1", 400, "invalid-parameter"},
-    {"/v1/rankings/campaigns?by=redeemed", 400, "invalid-parameter"},
-    {"/v1/rankings/campaigns?window=1h", 400, "invalid-parameter"},
+    {"/v1/rankings/campaigns?by=reserved", 400, "invalid-parameter"},
+    {"/v1/rankings/campaigns?by=", 400, "invalid-parameter"},
+    {"/v1/rankings/campaigns?window=2h", 400, "invalid-parameter"},
+    {"/v1/rankings/campaigns?window=ALL", 400, "invalid-parameter"},
+    {"/v1/rankings/campaigns?by=redeemed&window=7d", 200, NULL},
+    {"/v1/coupons/c0-0/validity", 404, "unknown-coupon"},
+    {"/v1/coupons/c0-999999999999/validity", 404, "unknown-coupon"},
+    {"/v1/coupons/c0-1/validity?order_amount=-1", 400, "invalid-parameter"},
+    {"/v1/coupons/c0-1/validity?order_amount=1000000000001", 400, "invalid-parameter"},
+    {"/v1/coupons/c0-1/validity?order_amount=1.5", 400, "invalid-parameter"},
+    {"/v1/coupons/c0-1/validity?user_id=", 400, "invalid-user-id"},
+    {"/v1/coupons/c0-1/validity?user_id=%00", 400, NULL},
+    {"/v1/coupons/c0-1/validity?limit=1", 400, "invalid-parameter"},
+    {"/v1/campaigns?status=deleted", 400, "invalid-parameter"},
     {"/v1/rankings/campaigns?cursor=AAAA", 400, "invalid-parameter"},
     {"/v1/rankings/users", 404, "unknown-route"},
     {"/v1/status", 404, "unknown-route"},

@@ -34,6 +34,7 @@ struct crowd {
     uint32_t people_count, fresh; /* people below `fresh` have asked */
     struct appointment *heap;
     size_t heap_count;
+    int64_t start_us;
     int64_t twin_of; /* who has to be sent a second time right now, NO_USER */
     uint32_t under_way, unresolved;
     uint64_t seed;
@@ -136,15 +137,25 @@ static enum load_next wait_until(struct load_job *ret, int64_t due_us)
     return LOAD_WAIT;
 }
 
+/* When the next fresh user comes: 0 for at once, INT64_MAX for never. */
+static int64_t fresh_due_us(const struct crowd *crowd)
+{
+    const struct crowd_options *is = &crowd->options;
+    if (crowd->fresh == crowd->people_count || (is->enough && atomic_load(is->enough)))
+        return INT64_MAX;
+    return is->per_second ? crowd->start_us + crowd->fresh * US_PER_S / is->per_second : 0;
+}
+
 static enum load_next send_fresh(struct crowd *crowd, size_t idle, struct load_job *ret, struct buf *request)
 {
+    int64_t due_us = fresh_due_us(crowd);
     uint32_t person = crowd->fresh;
     if (crowd->people[person].twin && idle < 2) /* both go out together, or there is no race between them */
         return wait_until(ret, INT64_MAX);
     crowd->fresh++;
     if (crowd->people[person].twin)
         crowd->twin_of = person;
-    return send_to(crowd, (struct appointment){.person = person}, ret, request);
+    return send_to(crowd, (struct appointment){due_us, person}, ret, request);
 }
 
 static enum load_next next(void *context, size_t idle, struct load_job *ret, struct buf *request)
@@ -160,11 +171,12 @@ static enum load_next next(void *context, size_t idle, struct load_job *ret, str
         return LOAD_END;
     if (crowd->heap_count && crowd->heap[0].due_us <= now_us)
         return send_to(crowd, heap_pop(crowd), ret, request);
-    if (crowd->fresh < crowd->people_count)
+    int64_t due_us = fresh_due_us(crowd);
+    if (due_us <= now_us)
         return send_fresh(crowd, idle, ret, request);
-    if (crowd->heap_count)
-        return wait_until(ret, crowd->heap[0].due_us);
-    return crowd->under_way ? wait_until(ret, INT64_MAX) : LOAD_END;
+    if (crowd->heap_count && crowd->heap[0].due_us < due_us)
+        due_us = crowd->heap[0].due_us;
+    return due_us < INT64_MAX || crowd->under_way ? wait_until(ret, due_us) : LOAD_END;
 }
 
 /* --- What became of it --- */
@@ -280,6 +292,7 @@ bool crowd_run(struct crowd *crowd)
     struct load *load = load_create(&options, &driver);
     if (!load)
         return false;
+    crowd->start_us = clock_mono_us();
     load_run(load, is->deadline_us + (is->timeout_ms + GRACE_MS) * US_PER_MS);
     crowd->stats = *load_stats(load);
     load_destroy(load);
@@ -294,6 +307,11 @@ const struct history *crowd_history(const struct crowd *crowd)
 const struct load_stats *crowd_stats(const struct crowd *crowd)
 {
     return &crowd->stats;
+}
+
+uint32_t crowd_came(const struct crowd *crowd)
+{
+    return crowd->fresh;
 }
 
 uint32_t crowd_unresolved(const struct crowd *crowd)

@@ -19,7 +19,10 @@ struct crowd_options {
     int64_t retry_percent; /* of users who send the same once more after they were answered */
     int64_t twin_percent;  /* of users who send the same twice at once */
     bool resend;           /* whoever has no definite answer sends the same again, with back-off */
-    int64_t deadline_us;   /* monotonic: nobody begins anything after it */
+    int64_t per_second;    /* users who come, evenly; 0: as fast as connections are free */
+    const atomic_bool
+        *enough;         /* borrowed; once it is true nobody new comes, who came goes on. NULL: everybody */
+    int64_t deadline_us; /* monotonic: nobody begins anything after it */
     size_t connections;
     int64_t timeout_ms;
     size_t bodies_max; /* bytes of 201 bodies kept */
@@ -38,4 +41,6 @@ bool crowd_run(struct crowd *crowd) MUST_USE;
 /* After crowd_run. */
 const struct history *crowd_history(const struct crowd *crowd);
 const struct load_stats *crowd_stats(const struct crowd *crowd);
-uint32_t crowd_unresolved(const struct crowd *crowd); /* users who never got a definite answer */
+uint32_t crowd_came(const struct crowd *crowd); /* users who asked at all */
+uint32_t
+crowd_unresolved(const struct crowd *crowd); /* users who never got a definite answer, or never came */

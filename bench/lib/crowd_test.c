@@ -177,6 +177,38 @@ static void every_user_asks_once(void **state)
     crowd_destroy(run.crowd);
 }
 
+static void users_come_at_the_wanted_rate(void **state)
+{
+    enum { PER_SECOND = 200 };
+    struct service *service = *state;
+    struct run run;
+    run_init(&run, service);
+    run.options.per_second = PER_SECOND;
+    int64_t start_us = clock_mono_us();
+    run_crowd(&run);
+    expect_asked(service, 1);
+    const struct history *history = crowd_history(run.crowd);
+    for (size_t i = 0; i < history->count; i++) {
+        const struct attempt *attempt = &history->attempts[i];
+        assert_true(attempt->sent_us >= start_us + attempt->user * US_PER_S / PER_SECOND);
+    }
+    crowd_destroy(run.crowd);
+}
+
+static void nobody_comes_when_it_is_enough(void **state)
+{
+    struct service *service = *state;
+    struct run run;
+    atomic_bool enough = true;
+    run_init(&run, service);
+    run.options.enough = &enough;
+    run_crowd(&run);
+    expect_asked(service, 0);
+    assert_int_equal(crowd_came(run.crowd), 0);
+    assert_int_equal(crowd_unresolved(run.crowd), USERS);
+    crowd_destroy(run.crowd);
+}
+
 static void some_ask_again_with_the_same_key(void **state)
 {
     struct service *service = *state;
@@ -387,12 +419,20 @@ static void problem_codes_have_a_bound(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SERVICE(every_user_asks_once),       WITH_SERVICE(some_ask_again_with_the_same_key),
-        WITH_SERVICE(twins_ask_at_the_same_time), WITH_SERVICE(who_has_no_definite_answer_asks_again),
-        WITH_SERVICE(unless_told_not_to),         WITH_SERVICE(or_it_would_be_in_vain),
-        WITH_SERVICE(or_until_the_deadline),      WITH_SERVICE(crowds_share_the_users),
-        cmocka_unit_test(bodies_survive_a_merge), cmocka_unit_test(too_many_bodies_are_noticed),
-        cmocka_unit_test(answers_are_classified), cmocka_unit_test(problem_codes_have_a_bound),
+        WITH_SERVICE(every_user_asks_once),
+        WITH_SERVICE(some_ask_again_with_the_same_key),
+        WITH_SERVICE(twins_ask_at_the_same_time),
+        WITH_SERVICE(who_has_no_definite_answer_asks_again),
+        WITH_SERVICE(unless_told_not_to),
+        WITH_SERVICE(or_it_would_be_in_vain),
+        WITH_SERVICE(or_until_the_deadline),
+        WITH_SERVICE(crowds_share_the_users),
+        WITH_SERVICE(users_come_at_the_wanted_rate),
+        WITH_SERVICE(nobody_comes_when_it_is_enough),
+        cmocka_unit_test(bodies_survive_a_merge),
+        cmocka_unit_test(too_many_bodies_are_noticed),
+        cmocka_unit_test(answers_are_classified),
+        cmocka_unit_test(problem_codes_have_a_bound),
     };
     crypto_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -172,6 +172,7 @@ static void record_answer(struct history *history, struct attempt *attempt,
 {
     attempt->status = (uint16_t)response->status;
     attempt->replayed = response->replayed;
+    attempt->retry_after = response->retry_after_s > 0;
     if (response->status >= 400)
         attempt->problem = intern(history, find_code(response->body));
     attempt->outcome = (uint8_t)outcome_of_status(response->status, history_problem(history, attempt));

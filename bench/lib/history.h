@@ -49,6 +49,7 @@ struct attempt {
     uint8_t outcome;
     uint8_t problem; /* index for history_problem, 0 where there is none */
     bool replayed;
+    bool retry_after; /* the answer says when to try again */
 };
 
 enum { HISTORY_PROBLEMS_MAX = 64, HISTORY_CODE_MAX = 48 };

@@ -35,9 +35,15 @@ const char *api_fresh_key(void)
     return key;
 }
 
-struct http_answer api_post(struct api_client *api, const char *path, const char *body, const char *key)
+struct http_answer api_call(struct api_client *api, const struct http_call *call)
 {
     struct http_answer answer;
+    assert_int_equal(http_client_call(api->command, call, &answer), HTTP_ANSWERED);
+    return answer;
+}
+
+struct http_answer api_post(struct api_client *api, const char *path, const char *body, const char *key)
+{
     struct http_call call = {
         .method = "POST",
         .path = path,
@@ -45,8 +51,7 @@ struct http_answer api_post(struct api_client *api, const char *path, const char
         .key = key ? key : api_fresh_key(),
         .body = body,
     };
-    assert_int_equal(http_client_call(api->command, &call, &answer), HTTP_ANSWERED);
-    return answer;
+    return api_call(api, &call);
 }
 
 struct http_answer api_get(struct api_client *api, const char *path, const char *consistency_token)

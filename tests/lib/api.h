@@ -15,6 +15,8 @@ struct api_client {
 void api_open(struct api_client *api, struct stack *stack);
 void api_close(struct api_client *api);
 
+/* Any call of the command service. */
+struct http_answer api_call(struct api_client *api, const struct http_call *call);
 /* POSTs to the command service with the admin token. key NULL: a fresh Idempotency-Key. */
 struct http_answer api_post(struct api_client *api, const char *path, const char *body, const char *key);
 /* GETs from the query service with the read token. token NULL: no Consistency-Token. */

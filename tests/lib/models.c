@@ -16,7 +16,7 @@
 
 enum { PATIENCE_MS = 20000, CAMPAIGN_QUANTITY = 1000000 };
 
-enum { SQL_APPEND, SQL_HEADS, SQL_COUNT };
+enum { SQL_APPEND, SQL_REDEEM, SQL_HEADS, SQL_COUNT };
 
 /* One statement, so one transaction; positions are handed out under the slice's row lock. */
 static const struct pg_statement statements[SQL_COUNT] = {
@@ -29,6 +29,16 @@ static const struct pg_statement statements[SQL_COUNT] = {
          " SELECT $1::smallint, s.before + e.n, $2::smallint, 1, $3::text, e.user_id,"
          "   CASE WHEN e.user_id IS NULL THEN NULL ELSE 1 END, s.recorded_at, e.data"
          " FROM s, unnest($4::bytea[], $5::text[]) WITH ORDINALITY AS e(data, user_id, n)"},
+    [SQL_REDEEM] =
+        {"redeem", "WITH c AS (SELECT position, campaign_id, user_id, row_number() OVER (ORDER BY position) AS n"
+                   "   FROM event WHERE slice = $1::smallint AND campaign_id = $2::text AND type = 6),"
+                   " s AS (UPDATE slice SET head = head + (SELECT count(*) FROM c),"
+                   "   recorded_at = greatest(recorded_at, clock_timestamp()) WHERE slice = $1::smallint"
+                   "   RETURNING head - (SELECT count(*) FROM c) AS before, recorded_at)"
+                   " INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id,"
+                   "   recorded_at, data)"
+                   " SELECT $1::smallint, s.before + c.n, 11, 1, c.campaign_id, c.user_id,"
+                   "   'c' || $1 || '-' || c.position, s.recorded_at, $3::bytea FROM s, c"},
     [SQL_HEADS] = {"heads", "SELECT head FROM slice ORDER BY slice"},
 };
 
@@ -132,7 +142,7 @@ static void make_issued(const struct models *models, size_t campaign, int i, str
 {
     int64_t sequence = models->campaigns[campaign].issued + 1 + i;
     ret->coupon_issued = (struct coupon_issued){.sequence = sequence, .nth = 1};
-    buf_printf(user, "user-%lld", (long long)sequence);
+    buf_printf(user, "%s%lld", models->users ? models->users : "user-", (long long)sequence);
 }
 
 static int64_t released_quantity;
@@ -166,6 +176,25 @@ void models_issue(struct models *models, size_t campaign, int count)
     append(models, campaign, EVENT_CouponIssued,
            &(struct append){.type = EVENT_CouponIssued, .count = count, .make = make_issued});
     models->campaigns[campaign].issued += count;
+}
+
+void models_redeem(struct models *models, size_t campaign)
+{
+    struct event event = {.type = EVENT_CouponRedeemed,
+                          .coupon_redeemed = {.order_id = SPAN("6f1c2d3e-4b5a-4978-8a9b-0c1d2e3f4a5b"),
+                                              .order_amount = 123456,
+                                              .discount_amount = 12345}};
+    struct pg_args args;
+    struct buf data;
+    buf_init(&data, EVENT_DATA_MAX);
+    event_encode(&event, &data);
+    pg_args_init(&args);
+    pg_arg_i16(&args, models_slice(models, campaign));
+    pg_arg_bytes(&args, span_of(models->campaigns[campaign].id));
+    pg_arg_bytes(&args, buf_span(&data));
+    pg_rows_destroy(call_store(models, SQL_REDEEM, &args));
+    pg_args_deinit(&args);
+    buf_deinit(&data);
 }
 
 void models_release(struct models *models, size_t campaign, int64_t quantity)
@@ -309,7 +338,7 @@ static void send_read(struct models *models, const char *key)
     const char *rest = strstr(key, "}:");
     if (!rest || strncmp(rest, "}:u", 3) == 0)
         send_words(models, (const char *[]){"GET", key, NULL});
-    else if (strcmp(rest, "}:cs") == 0 || strncmp(rest, "}:r:", 4) == 0)
+    else if (strcmp(rest, "}:cs") == 0 || strncmp(rest, "}:r:", 4) == 0 || strncmp(rest, "}:a:", 4) == 0)
         send_words(models, (const char *[]){"ZRANGE", key, "0", "-1", "WITHSCORES", NULL});
     else
         send_words(models, (const char *[]){"HGETALL", key, NULL});
@@ -320,6 +349,15 @@ static bool compared(const char *key, struct span field)
     size_t len = strlen(key);
     bool checkpoint = len > 3 && strcmp(key + len - 3, ":cp") == 0;
     return !checkpoint || !(span_is(field, "epoch") || span_is(field, "seen") || span_is(field, "life"));
+}
+
+/* Some members are bytes, which are no line. */
+static void put_field(struct buf *out, struct span field)
+{
+    if (text_has_control(field) || !utf8_valid(field))
+        hex_encode(out, field.ptr, field.len);
+    else
+        buf_append_span(out, field);
 }
 
 static void add_content(struct lines *lines, const char *key, const struct redis_reply *reply)
@@ -335,7 +373,9 @@ static void add_content(struct lines *lines, const char *key, const struct redis
         struct span field = redis_text(redis_at(reply, i)), value = redis_text(redis_at(reply, i + 1));
         if (!compared(key, field))
             continue;
-        buf_printf(&text, "%s %.*s = ", key, SPAN_ARG(field));
+        buf_printf(&text, "%s ", key);
+        put_field(&text, field);
+        buf_append_text(&text, " = ");
         hex_encode(&text, value.ptr, value.len);
         add_line(lines, &text);
     }

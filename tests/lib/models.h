@@ -20,6 +20,7 @@ struct models {
         int64_t issued;
     } campaigns[MODELS_CAMPAIGNS_MAX];
     size_t campaigns_count;
+    const char *users; /* what the ids of users begin with; NULL: "user-" */
 };
 
 void models_open(struct models *models, struct stack *stack);
@@ -27,8 +28,10 @@ void models_close(struct models *models);
 
 /* Appends a CampaignCreated to the slice of a fresh id; returns which campaign it is, from 0. */
 size_t models_create(struct models *models);
-/* Appends `count` CouponIssued, to users user-<sequence>, in one transaction. */
+/* Appends `count` CouponIssued, to users user-<sequence> (or `users`), in one transaction. */
 void models_issue(struct models *models, size_t campaign, int count);
+/* Appends a CouponRedeemed for each of its coupons, with a long order id, in one transaction. */
+void models_redeem(struct models *models, size_t campaign);
 void models_release(struct models *models, size_t campaign, int64_t quantity);
 void models_close_campaign(struct models *models, size_t campaign);
 /* Appends an event of a type no program knows. */

@@ -31,7 +31,7 @@ void reads_record(struct reads *reads, const char *path);
 /* The same for a list and all its pages; returns how many items there were. `path` has at least one
  * parameter. */
 size_t reads_record_pages(struct reads *reads, const char *path);
-/* Every recorded path answers 200 with the same body, each within bound_ms; source NULL: by anyone. Returns
+/* Every recorded path answers 200 with the same body (but for "since", which time alone moves), each within bound_ms; source NULL: by anyone. Returns
  * the longest time in ms. */
 int64_t reads_compare(struct reads *reads, const char *source, int64_t bound_ms);
 

@@ -199,6 +199,7 @@ static void set_environment(const struct stack *stack)
     setenv("PORT_BASE", port_base, 1);
     setenv("BIN_DIR", stack->bin_directory, 1);
     setenv("DISK_PATH", "", 0); /* how full this machine's disk is decides no test that does not ask for it */
+    setenv("DRAIN_GRACE_MS", "0", 0); /* nobody balances the load of a test, unless it says so */
 }
 
 /* Runs tools/stack; shows what it said where it fails. */
@@ -282,6 +283,10 @@ static const char cleaner_script[] =
     "done\n"
     "status=0\n"
     "said=$(PG_STOP_SECONDS=5 tools/stack down 2>&1) || { printf '%s\\n' \"$said\" >&2; status=1; }\n"
+    "if [ -d \"$RUN_DIR/secrets\" ]; then tests/lib/cluster standby-stop; tests/lib/cluster unmount; fi\n"
+    "for p in /proc/[0-9]*; do\n" /* what the test program started itself */
+    "    case $(readlink \"$p/cwd\" 2>/dev/null)/ in \"$RUN_DIR\"/*) kill -KILL \"${p#/proc/}\" ;; esac\n"
+    "done\n"
     "if grep -lE 'Sanitizer:|runtime error:|: (CHECK\\(|unreachable: )' \"$RUN_DIR\"/log/*.log; then\n"
     "    grep -hE -A 60 'Sanitizer:|runtime error:|: (CHECK\\(|unreachable: )' \"$RUN_DIR\"/log/*.log | head "
     "-n 300\n"
@@ -368,6 +373,20 @@ const char *stack_directory(const struct stack *stack)
 void stack_service(struct stack *stack, const char *service, const char *action)
 {
     run_tool(stack, (const char *[]){"service", service, action, NULL}, START_MS);
+}
+
+int stack_tool(struct stack *stack, const char *const *argv)
+{
+    set_environment(stack);
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    pid_t pid = spawn(stack, argv, null, STDERR_FILENO);
+    int status = await_child(pid, START_MS);
+    close(null);
+    if (status == -1) {
+        kill(-pid, SIGKILL);
+        die("%s did not end in time", argv[0]);
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 void stack_restart_servers(struct stack *stack)

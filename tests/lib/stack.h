@@ -30,6 +30,9 @@ const char *stack_directory(const struct stack *stack);
 
 /* action: "start", "stop" (SIGTERM and wait) or "kill" (SIGKILL and wait), as tools/stack has them. */
 void stack_service(struct stack *stack, const char *service, const char *action);
+/* Runs another program of the project (argv[0] from its root, ended by NULL) with the stack's RUN_DIR and
+ * PORT_BASE, and waits for it. Its exit status, -1 when a signal ended it; what it says goes to stderr. */
+int stack_tool(struct stack *stack, const char *const *argv);
 /* Starts PostgreSQL and Redis again where they do not run. */
 void stack_restart_servers(struct stack *stack);
 

@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Issues that are accepted and answered later ("Prefer: respond-async"): a 202 never means issued, who asks
+ * later is told what a retry would be told, and a crash is told honestly. The test makes queues by holding
+ * the lock of a slice; one command is a batch, so that whoever comes while one waits waits behind it. */
+#include "tests/lib/wait.h"
+
+#include "tests/lib/api.h"
+#include "tests/lib/store.h"
+
+enum { FILLERS = 3, BOUND_MS = 20000 };
+
+static struct stack *stack;
+static struct api_client api;
+
+/* --- holding every slice --- */
+
+enum { HOLD_BEGIN, HOLD_LOCK, HOLD_END, HOLD_STATEMENTS };
+
+static struct pg *holder;
+
+static void hold_run(size_t statement)
+{
+    struct pg_rows *rows = NULL;
+    if (pg_call(holder, statement, NULL, clock_deadline_us(BOUND_MS), &rows) != PG_OK)
+        fail_msg("%s", pg_error(holder));
+    pg_rows_destroy(rows);
+}
+
+static void hold_slices(void)
+{
+    static const struct pg_statement statements[HOLD_STATEMENTS] = {
+        {"begin", "BEGIN"},
+        {"lock", "SELECT 1 FROM slice ORDER BY slice FOR UPDATE"},
+        {"end", "ROLLBACK"},
+    };
+    holder = pg_create(&(struct pg_options){
+        .url = stack_env(stack, "DATABASE_URL"),
+        .application = "test",
+        .statements = statements,
+        .statements_count = COUNT_OF(statements),
+    });
+    assert_int_equal(pg_connect(holder, clock_deadline_us(BOUND_MS)), PG_OK);
+    hold_run(HOLD_BEGIN);
+    hold_run(HOLD_LOCK);
+}
+
+static void let_go(void)
+{
+    hold_run(HOLD_END);
+    pg_destroy(holder);
+    holder = NULL;
+}
+
+/* --- calls --- */
+
+static const char *const prefer[] = {"Prefer: respond-async", NULL};
+
+static struct http_answer issue(const char *campaign, const char *user, const char *key,
+                                const char *const *headers)
+{
+    char path[128], body[256];
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
+    snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
+    return api_call(&api, &(struct http_call){.method = "POST",
+                                              .path = path,
+                                              .token = stack_env(stack, "ISSUE_TOKEN"),
+                                              .key = key,
+                                              .headers = headers,
+                                              .body = body,
+                                              .timeout_ms = BOUND_MS});
+}
+
+static struct http_answer ask_with(const char *token, const char *path)
+{
+    return api_call(&api,
+                    &(struct http_call){.method = "GET", .path = path, .token = stack_env(stack, token)});
+}
+
+/* What GET of a location says now: "pending", "done" or "unknown". */
+static const char *state_for(const char *token, const char *location)
+{
+    static char state[16];
+    struct http_answer answer = ask_with(token, location);
+    api_expect(&answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    struct span text = json_get_text(doc, "status");
+    snprintf(state, sizeof state, "%.*s", SPAN_ARG(text));
+    json_destroy(doc);
+    return state;
+}
+
+static const char *state_of(const char *location)
+{
+    return state_for("ISSUE_TOKEN", location);
+}
+
+static bool is_state(const char *location, const char *state)
+{
+    return strcmp(state_of(location), state) == 0;
+}
+
+/* Requests that wait in front, each on a connection of its own. */
+struct queue {
+    struct http_client *clients[FILLERS];
+};
+
+/* A POST whose answer is read later. */
+static struct http_client *send_post(const char *path, const char *key, const char *const *headers,
+                                     const char *body)
+{
+    struct http_client *client = http_client_create(stack_env(stack, "COMMAND_URL"));
+    struct buf bytes;
+    buf_init(&bytes, 4096);
+    buf_printf(&bytes, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nIdempotency-Key: %s\r\n",
+               path, stack_env(stack, "ADMIN_TOKEN"), key);
+    for (; headers && *headers; headers++)
+        buf_printf(&bytes, "%s\r\n", *headers);
+    buf_printf(&bytes, "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
+    assert_int_equal(http_client_send(client, buf_span(&bytes), BOUND_MS), HTTP_ANSWERED);
+    buf_deinit(&bytes);
+    return client;
+}
+
+static void expect_later(struct http_client *client, int status)
+{
+    struct http_answer answer;
+    assert_int_equal(http_client_read(client, BOUND_MS, &answer), HTTP_ANSWERED);
+    api_expect(&answer, status, NULL);
+    http_client_destroy(client);
+}
+
+/* Requests that are being worked on, without the one that asks. */
+static bool in_flight(size_t count)
+{
+    return api_metric(&api, "coupon_http_in_flight") >= 1 + (int64_t)count;
+}
+
+static struct queue fill(const char *campaign)
+{
+    struct queue queue;
+    char path[128], key[128], body[64];
+    hold_slices();
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
+    for (int i = 0; i < FILLERS; i++) {
+        snprintf(key, sizeof key, "filler-%s-%d", campaign, i);
+        snprintf(body, sizeof body, "{\"user_id\":\"filler-%d\"}", i);
+        queue.clients[i] = send_post(path, key, NULL, body);
+    }
+    WAIT_UNTIL(in_flight(FILLERS), BOUND_MS);
+    return queue;
+}
+
+/* Lets the queue go on; each filler gets its coupon. */
+static void drain(struct queue *queue)
+{
+    let_go();
+    for (int i = 0; i < FILLERS; i++)
+        expect_later(queue->clients[i], 201);
+}
+
+static struct span header(const struct http_answer *answer, const char *name)
+{
+    return http_answer_header(answer, name);
+}
+
+/* Issues to `user` and expects 202; writes the location. */
+static void accept(const char *campaign, const char *user, const char *key, char location[1024])
+{
+    struct http_answer answer = issue(campaign, user, key, prefer);
+    api_expect(&answer, 202, NULL);
+    assert_true(span_is(header(&answer, "Preference-Applied"), "respond-async"));
+    assert_null(header(&answer, "Consistency-Token").ptr); /* nothing was promised */
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_true(span_is(json_get_text(doc, "status"), "pending"));
+    json_destroy(doc);
+    snprintf(location, 1024, "%.*s", SPAN_ARG(header(&answer, "Location")));
+}
+
+static int64_t coupons_of(const char *campaign, const char *user)
+{
+    char sql[256];
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM event WHERE type = 6 AND campaign_id = '%s' AND user_id = '%s'", campaign,
+             user);
+    return store_number(stack, sql);
+}
+
+/* GET says what a retry of the POST gives, byte for byte. */
+static void expect_as_a_retry(const char *location, const char *campaign, const char *user, const char *key)
+{
+    char wrapped[4096], expected[4096];
+    struct http_answer answer = ask_with("ISSUE_TOKEN", location);
+    snprintf(wrapped, sizeof wrapped, "%.*s", SPAN_ARG(answer.body));
+    answer = issue(campaign, user, key, NULL);
+    api_expect(&answer, 201, NULL);
+    assert_true(span_is(header(&answer, "Idempotency-Replayed"), "true"));
+    snprintf(expected, sizeof expected, "{\"status\":\"done\",\"http_status\":201,\"answer\":%.*s}",
+             SPAN_ARG(answer.body));
+    assert_string_equal(wrapped, expected);
+}
+
+static void new_campaign(char id[64], int quantity, const char *more)
+{
+    snprintf(id, 64, "%s", api_campaign(&api, quantity, more));
+}
+
+/* --- tests --- */
+
+static void accepted_then_done(void **state)
+{
+    (void)state;
+    char id[64], other[64], location[1024], expected[256];
+    new_campaign(other, 10, "");
+    new_campaign(id, 10, "");
+    const char *key = "accepted-1";
+    struct queue queue = fill(id);
+    accept(id, "ann", key, location);
+    snprintf(expected, sizeof expected, "/v1/requests/%s", key);
+    assert_string_equal(location, expected);
+    assert_true(is_state(location, "pending"));
+    assert_int_equal(coupons_of(id, "ann"), 0); /* a 202 never means issued */
+    struct http_answer answer = issue(id, "ann", key, prefer);
+    api_expect(&answer, 409, "in-flight");
+    answer = issue(id, "bob", key, prefer);
+    api_expect(&answer, 422, "idempotency-key-reused");
+    /* The connection is used for another path: what was accepted must not depend on it any more. */
+    answer = issue(other, "bob", "", prefer);
+    api_expect(&answer, 400, NULL);
+    drain(&queue);
+    WAIT_UNTIL(is_state(location, "done"), BOUND_MS);
+    assert_int_equal(coupons_of(id, "ann"), 1);
+    assert_int_equal(coupons_of(other, "ann"), 0);
+    expect_as_a_retry(location, id, "ann", key);
+    expect_as_a_retry(location, id, "ann", key); /* now from the idempotency row, the retry took the entry */
+}
+
+static void never_without_the_preference(void **state)
+{
+    (void)state;
+    static const char *const without[] = {"Prefer: respond-sync", "Prefer: wait=10, x-respond-async",
+                                          "Prefer: respond-async2; respond-async=1"};
+    char id[64], path[128], key[64], body[64];
+    struct http_client *clients[COUNT_OF(without)];
+    new_campaign(id, 10, "");
+    struct queue queue = fill(id);
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
+    for (size_t i = 0; i < COUNT_OF(without); i++) {
+        snprintf(key, sizeof key, "sync-%zu", i);
+        snprintf(body, sizeof body, "{\"user_id\":\"sync-%zu\"}", i);
+        clients[i] = send_post(path, key, (const char *const[]){without[i], NULL}, body);
+    }
+    snprintf(path, sizeof path, "/v1/campaigns/%s/resume", id);
+    struct http_client *no_issue = send_post(path, "sync-resume", prefer, "{}");
+    WAIT_UNTIL(in_flight(FILLERS + COUNT_OF(without) + 1), BOUND_MS);
+    drain(&queue);
+    for (size_t i = 0; i < COUNT_OF(without); i++)
+        expect_later(clients[i], 201);
+    expect_later(no_issue, 200);
+    struct http_answer answer = issue(id, "ann", "at-once", prefer); /* nor where nobody waits */
+    api_expect(&answer, 201, NULL);
+}
+
+/* RFC 7240: a list, in one line or several, names in any case, with parameters. */
+static void the_preference_is_found_in_a_list(void **state)
+{
+    (void)state;
+    static const char *const lists[][3] = {
+        {"Prefer: wait=10, respond-async", NULL},
+        {"prefer: handling=lenient", "PREFER: Respond-Async", NULL},
+        {"Prefer: \t respond-async ; x=1 , wait=3", NULL},
+    };
+    char id[64], key[64], location[COUNT_OF(lists)][64];
+    new_campaign(id, 10, ",\"per_user_limit\":10");
+    struct queue queue = fill(id);
+    for (size_t i = 0; i < COUNT_OF(lists); i++) {
+        snprintf(key, sizeof key, "list-%zu", i);
+        struct http_answer answer = issue(id, "ann", key, lists[i]);
+        api_expect(&answer, 202, NULL);
+        snprintf(location[i], sizeof location[i], "%.*s", SPAN_ARG(header(&answer, "Location")));
+    }
+    drain(&queue);
+    for (size_t i = 0; i < COUNT_OF(lists); i++)
+        WAIT_UNTIL(is_state(location[i], "done"), BOUND_MS);
+    assert_int_equal(coupons_of(id, "ann"), COUNT_OF(lists));
+}
+
+static void a_refusal_is_an_outcome(void **state)
+{
+    (void)state;
+    char id[64], location[1024];
+    new_campaign(id, FILLERS, "");
+    struct queue queue = fill(id);
+    accept(id, "late", "refused", location); /* the fillers take all there is */
+    drain(&queue);
+    WAIT_UNTIL(is_state(location, "done"), BOUND_MS);
+    struct http_answer answer = ask_with("ISSUE_TOKEN", location);
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_int_equal(json_get_int(doc, "http_status"), 409);
+    assert_true(span_is(json_get_text(doc, "answer.code"), "sold-out"));
+    assert_int_equal(json_get_int(doc, "answer.status"), 409);
+    json_destroy(doc);
+    assert_string_equal(state_for("ADMIN_TOKEN", location), "unknown"); /* of another API key's requests */
+}
+
+/* Whatever a key may be made of comes back as one segment of the location's path. */
+static void any_key_has_a_location(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"a/b/../c", "50%25&x=1?y#z", "\"quoted\"", "\"\"twice\"\"",
+                                       "~!@$^*()_+{}|[];':,.<>`=\\-"};
+    char id[64], location[COUNT_OF(keys)][1024], all[256], user[16];
+    new_campaign(id, 10, "");
+    memset(all, 'k', sizeof all - 1);
+    all[sizeof all - 1] = '\0';
+    struct queue queue = fill(id);
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        snprintf(user, sizeof user, "u%zu", i);
+        accept(id, user, keys[i], location[i]);
+    }
+    char longest[1024];
+    accept(id, "longest", all, longest);
+    drain(&queue);
+    WAIT_UNTIL(is_state(longest, "done"), BOUND_MS);
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        snprintf(user, sizeof user, "u%zu", i);
+        if (!is_state(location[i], "done"))
+            fail_msg("%s at %s: %s", keys[i], location[i], state_of(location[i]));
+        expect_as_a_retry(location[i], id, user, keys[i]);
+    }
+}
+
+/* After a crash, "pending" would be a promise that nobody keeps. */
+static void a_crash_is_told_honestly(void **state)
+{
+    (void)state;
+    char id[64], lost[1024], done[1024];
+    new_campaign(id, 20, "");
+    struct queue queue = fill(id);
+    accept(id, "done", "before-the-crash", done);
+    drain(&queue);
+    WAIT_UNTIL(is_state(done, "done"), BOUND_MS);
+    char other[64];
+    new_campaign(other, 20, "");
+    queue = fill(other);
+    accept(other, "lost", "lost-in-the-crash", lost);
+    stack_service(stack, "command-service", "kill");
+    for (int i = 0; i < FILLERS; i++)
+        http_client_destroy(queue.clients[i]);
+    let_go();
+    stack_service(stack, "command-service", "start");
+    http_client_close(api.command);
+    assert_true(is_state(done, "done")); /* its row says so */
+    expect_as_a_retry(done, id, "done", "before-the-crash");
+    assert_true(is_state(lost, "unknown"));
+    assert_int_equal(coupons_of(other, "lost"), 0);
+    struct http_answer answer = issue(other, "lost", "lost-in-the-crash", prefer);
+    api_expect(&answer, 201, NULL);
+    assert_null(header(&answer, "Idempotency-Replayed").ptr);
+    assert_true(is_state(lost, "done"));
+    expect_as_a_retry(lost, other, "lost", "lost-in-the-crash");
+    assert_int_equal(coupons_of(other, "lost"), 1);
+}
+
+static void expect_done(const char *key, int status, struct span answer_expected)
+{
+    char location[64];
+    struct buf expected;
+    snprintf(location, sizeof location, "/v1/requests/%s", key);
+    buf_init(&expected, 64 * 1024);
+    buf_printf(&expected, "{\"status\":\"done\",\"http_status\":%d,\"answer\":%.*s}", status,
+               SPAN_ARG(answer_expected));
+    struct http_answer answer = ask_with("ADMIN_TOKEN", location);
+    api_expect(&answer, 200, NULL);
+    if (!span_equal(answer.body, buf_span(&expected)))
+        fail_msg("%s: %.*s, not %s", key, SPAN_ARG(answer.body), expected.data);
+    buf_deinit(&expected);
+}
+
+/* GET tells of every request that had a key, whatever it was, what a retry would be told. */
+static void every_kind_of_request_can_be_asked_for(void **state)
+{
+    (void)state;
+    char id[64], path[128];
+    struct buf kept;
+    static const struct {
+        const char *verb, *key, *body;
+        bool whole; /* of the others only a retry can put the answer together */
+    } calls[] = {
+        {"/pause", "kind-pause", "{}", true},
+        {"/resume", "kind-resume", "{}", true},
+        {"/coupons", "kind-issue", "{\"user_id\":\"ann\"}", true},
+        {"/coupons/batch", "kind-batch", "{\"user_ids\":[\"bob\",\"ann\",\"cyd\"]}", false},
+        {"/close", "kind-close", "{}", true},
+    };
+    new_campaign(id, 20, "");
+    for (size_t i = 0; i < COUNT_OF(calls); i++) {
+        snprintf(path, sizeof path, "/v1/campaigns/%s%s", id, calls[i].verb);
+        struct http_answer answer = api_post(&api, path, calls[i].body, calls[i].key);
+        assert_true(answer.status == 200 || answer.status == 201);
+        int status = answer.status;
+        buf_init(&kept, 64 * 1024);
+        buf_append_span(&kept, answer.body);
+        expect_done(calls[i].key, status, calls[i].whole ? buf_span(&kept) : SPAN("null"));
+        buf_deinit(&kept);
+    }
+    struct http_answer answer =
+        api_post(&api, "/v1/campaigns/void", "{\"created_before\":\"2020-01-01T00:00:00Z\"}", "kind-void");
+    api_expect(&answer, 200, NULL);
+    expect_done("kind-void", 200, SPAN("null"));
+    snprintf(path, sizeof path, "/v1/campaigns/%s", api_campaign(&api, 1, ""));
+    answer = api_call(&api, &(struct http_call){.method = "DELETE",
+                                                .path = path,
+                                                .token = stack_env(stack, "ADMIN_TOKEN"),
+                                                .key = "kind-delete"});
+    api_expect(&answer, 204, NULL);
+    expect_done("kind-delete", 204, SPAN("null"));
+}
+
+static void the_largest_answer_can_be_asked_for(void **state)
+{
+    (void)state;
+    struct buf body, kept;
+    buf_init(&body, 64 * 1024);
+    buf_init(&kept, 64 * 1024);
+    buf_append_text(&body, "{\"id\":\"largest\",\"name\":\"");
+    for (int i = 0; i < 100; i++)
+        buf_append_text(&body, "\\\"");
+    buf_append_text(&body, "\",\"discount\":{\"type\":\"percent\",\"percent\":10},\"currency\":\"KRW\","
+                           "\"quantity\":100000000,\"released\":1,\"release_plan\":[");
+    for (int i = 0; i < 100; i++)
+        buf_printf(&body, "%s{\"at\":\"2099-01-01T00:00:%02d.%06dZ\",\"quantity\":999999}", i ? "," : "",
+                   i / 2, i % 2 + 1);
+    buf_append_text(&body, "],\"tags\":[");
+    for (int i = 0; i < 16; i++)
+        buf_printf(&body, "%s\"%02d%s\"", i ? "," : "", i, "-as-long-as-a-tag-may-be-herex");
+    buf_append_text(&body, "]}");
+    struct http_answer answer = api_post(&api, "/v1/campaigns", body.data, "kind-largest");
+    api_expect(&answer, 201, NULL);
+    buf_append_span(&kept, answer.body);
+    expect_done("kind-largest", 201, buf_span(&kept));
+    buf_deinit(&body);
+    buf_deinit(&kept);
+}
+
+static void asking_needs_a_scope_and_a_key(void **state)
+{
+    (void)state;
+    struct http_answer answer = ask_with("READ_TOKEN", "/v1/requests/k");
+    assert_int_equal(answer.status, 403);
+    answer = api_call(&api, &(struct http_call){.method = "GET", .path = "/v1/requests/k"});
+    assert_int_equal(answer.status, 401);
+    answer = ask_with("ISSUE_TOKEN", "/v1/requests/with%20space");
+    api_expect(&answer, 400, "idempotency-key-invalid");
+    assert_true(is_state("/v1/requests/never-heard-of", "unknown"));
+}
+
+static int start(void **state)
+{
+    (void)state;
+    setenv("ISSUE_SLA_MS", "0", 1);
+    setenv("COMMITTERS", "1", 1);
+    setenv("BATCH_MAX", "1", 1);
+    setenv("HTTP_THREADS", "1", 1); /* what was sent first is read first */
+    setenv("REQUEST_DEADLINE_MS", "60000", 1);
+    setenv("ACCEPTED_DEADLINE_MS", "60000", 1);
+    stack = stack_start(STACK_SERVERS);
+    stack_service(stack, "command-service", "start");
+    api_open(&api, stack);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    api_close(&api);
+    stack_stop(stack);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(accepted_then_done),
+        cmocka_unit_test(never_without_the_preference),
+        cmocka_unit_test(the_preference_is_found_in_a_list),
+        cmocka_unit_test(a_refusal_is_an_outcome),
+        cmocka_unit_test(any_key_has_a_location),
+        cmocka_unit_test(a_crash_is_told_honestly),
+        cmocka_unit_test(every_kind_of_request_can_be_asked_for),
+        cmocka_unit_test(the_largest_answer_can_be_asked_for),
+        cmocka_unit_test(asking_needs_a_scope_and_a_key),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* More processes of a service than the one that tools/stack starts: children of the test program, on ports
+ * and with options of their own, beside the same servers. What goes wrong here fails the test. Not
+ * thread-safe. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "tests/lib/stack.h"
+
+struct instance;
+
+struct instance_options {
+    const char *service;            /* "command-service" */
+    const char *name;               /* one word; the log is log/<service>-<name>.log */
+    int port_offset;                /* from the stack's port base: 6 to 19 */
+    const char *database_url;       /* NULL: as the stack's own has it */
+    const char *const *environment; /* more options, "NAME=value", ended by NULL; NULL: none */
+};
+
+/* Texts are borrowed until the instance ends. Waits until it is ready. */
+struct instance *instance_start(struct stack *stack, const struct instance_options *options);
+/* Starts it again after instance_stop or instance_kill and waits until it is ready. */
+void instance_again(struct instance *instance);
+/* SIGTERM; waits for the end, which must be a good one. Nothing when it does not run. */
+void instance_stop(struct instance *instance);
+void instance_kill(struct instance *instance); /* SIGKILL, and waits for the end */
+void instance_signal(const struct instance *instance, int signal_number);
+/* Stops it where it runs, with as many signals as it takes: the second cuts its grace short. Accepts NULL. */
+void instance_destroy(struct instance *instance);
+
+bool instance_ready(const struct instance *instance);      /* whether /readyz says so now */
+const char *instance_url(const struct instance *instance); /* "http://127.0.0.1:<port>" */

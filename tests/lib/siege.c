@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Threads with crowds of bench/lib, and its checker at the end. */
+#include "tests/lib/siege.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+
+#include "bench/lib/checker.h"
+#include "bench/lib/crowd.h"
+#include "bench/lib/load_call.h"
+#include "bench/lib/log_source.h"
+#include "bench/lib/series.h"
+#include "common/crypto.h"
+#include "common/mem.h"
+#include "tests/lib/json_get.h"
+#include "tests/lib/wait.h"
+
+enum {
+    USERS = 400000, /* more than can come in the time of a test */
+    QUANTITY = USERS,
+    LASTS_MS = 240000,  /* nobody asks any more after this, whatever happens */
+    WAIT_MS = 60000,    /* for what should take a second */
+    CLIENT_MS = 20000,  /* an answer that comes later than this counts as none */
+    DEADLINE_MS = 2000, /* of the service (I11) */
+    MARGIN_MS = 4000,   /* for a machine that is busy with other tests, and for sanitizers */
+    BACK_MS = 20000,    /* the goal is 1000; the same goes for this */
+    RETRY_PERCENT = 5,
+    TWIN_PERCENT = 5,
+    BODIES_MAX = 512 * 1024 * 1024,
+};
+
+struct siege {
+    struct stack *stack;
+    struct siege_options options;
+    char campaign_id[CAMPAIGN_ID_MAX + 1], key_prefix[64];
+    struct user_names names;
+    struct position created_at;
+    atomic_bool enough;
+    struct besieged {
+        struct target target;
+        struct crowd_counts counts;
+        struct crowd *crowd;
+        pthread_t thread;
+    } list[SIEGE_CROWDS_MAX];
+    const char *what;
+    int64_t back_us, enough_us; /* monotonic */
+};
+
+/* --- The campaign --- */
+
+static void create_campaign(struct siege *siege)
+{
+    char body[256];
+    struct load_call call;
+    struct http_response response = {0};
+    struct buf request;
+    int64_t deadline_us = clock_deadline_us(WAIT_MS);
+    snprintf(body, sizeof body,
+             "{\"id\":\"%s\",\"name\":\"siege\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
+             "\"currency\":\"EUR\",\"quantity\":%d}",
+             siege->campaign_id, QUANTITY);
+    load_call_init(&call, &siege->list[0].target, 64 * 1024);
+    buf_init(&request, LOAD_REQUEST_MAX);
+    load_call_write(&siege->list[0].target,
+                    &(struct load_call_request){.method = "POST",
+                                                .path = "/v1/campaigns",
+                                                .token = span_of(stack_env(siege->stack, "ADMIN_TOKEN")),
+                                                .key = span_of(siege->campaign_id),
+                                                .body = span_of(body)},
+                    &request);
+    while (!load_call_send(&call, buf_span(&request), deadline_us, &response) || response.status == 503) {
+        assert_true(clock_remaining_ms(deadline_us) > 0);
+        wait_moment();
+    }
+    assert_int_equal(response.status, 201);
+    struct json_doc *created = json_get_doc(response.body);
+    siege->created_at.slice = (int16_t)json_get_int(created, "position.slice");
+    siege->created_at.position = json_get_int(created, "position.position");
+    json_destroy(created);
+    buf_deinit(&request);
+    load_call_deinit(&call);
+}
+
+/* --- Beginning --- */
+
+static void *run_crowd(void *crowd)
+{
+    CHECK(crowd_run(crowd));
+    return NULL;
+}
+
+static void begin_crowd(struct siege *siege, size_t index)
+{
+    struct besieged *one = &siege->list[index];
+    struct crowd_options options = {
+        .target = &one->target,
+        .token = stack_env(siege->stack, "ISSUE_TOKEN"),
+        .campaign_id = span_of(siege->campaign_id),
+        .names = &siege->names,
+        .key_prefix = siege->key_prefix,
+        .first = (uint32_t)index,
+        .step = (uint32_t)siege->options.urls_count,
+        .users = USERS,
+        .retry_percent = RETRY_PERCENT,
+        .twin_percent = TWIN_PERCENT,
+        .resend = true,
+        .per_second = siege->options.per_second,
+        .enough = &siege->enough,
+        .deadline_us = clock_deadline_us(LASTS_MS),
+        .connections = siege->options.connections,
+        .timeout_ms = CLIENT_MS,
+        .bodies_max = BODIES_MAX,
+    };
+    one->crowd = crowd_create(&options, &one->counts);
+    assert_int_equal(pthread_create(&one->thread, NULL, run_crowd, one->crowd), 0);
+}
+
+struct siege *siege_begin(struct stack *stack, const struct siege_options *options)
+{
+    char reason[160];
+    uint64_t chance;
+    struct siege *siege = mem_zalloc(sizeof *siege);
+    siege->stack = stack;
+    siege->options = *options;
+    CHECK(options->urls_count >= 1 && options->urls_count <= SIEGE_CROWDS_MAX);
+    crypto_random(&chance, sizeof chance);
+    snprintf(siege->campaign_id, sizeof siege->campaign_id, "siege-%016" PRIx64, chance);
+    snprintf(siege->names.prefix, sizeof siege->names.prefix, "u-%016" PRIx64 "-", chance);
+    snprintf(siege->key_prefix, sizeof siege->key_prefix, "k-%016" PRIx64 "-", chance);
+    for (size_t i = 0; i < options->urls_count; i++)
+        if (!target_init(&siege->list[i].target, options->urls[i], reason, sizeof reason))
+            fail_msg("%s: %s", options->urls[i], reason);
+    create_campaign(siege);
+    for (size_t i = 0; i < options->urls_count; i++)
+        begin_crowd(siege, i);
+    siege_await_issuing(siege);
+    return siege;
+}
+
+/* --- Meanwhile --- */
+
+int64_t siege_issued(const struct siege *siege, size_t crowd)
+{
+    return atomic_load(&siege->list[crowd].counts.issued);
+}
+
+/* As many as may be under way now, and one more. */
+void siege_await_issuing(struct siege *siege)
+{
+    int64_t before[SIEGE_CROWDS_MAX];
+    for (size_t i = 0; i < siege->options.urls_count; i++)
+        before[i] = siege_issued(siege, i);
+    for (size_t i = 0; i < siege->options.urls_count; i++)
+        WAIT_UNTIL(siege_issued(siege, i) > before[i] + (int64_t)siege->options.connections, WAIT_MS);
+}
+
+void siege_mark_back(struct siege *siege, const char *what, int64_t ago_us)
+{
+    siege->what = what;
+    siege->back_us = clock_mono_us() - ago_us;
+}
+
+/* --- Judgement --- */
+
+static void check_attempt(const struct siege *siege, const struct history *history,
+                          const struct attempt *attempt)
+{
+    enum outcome outcome = (enum outcome)attempt->outcome;
+    bool broke = outcome == OUTCOME_LOST || outcome == OUTCOME_TIMED_OUT;
+    if (broke && siege->options.may_break)
+        return;
+    if (broke || outcome == OUTCOME_MALFORMED || outcome == OUTCOME_UNEXPECTED || attempt->status == 500)
+        fail_msg("a request ended with: %s, status %d %s", outcome_text(outcome), attempt->status,
+                 history_problem(history, attempt));
+    int64_t took_ms = (attempt->done_us - attempt->sent_us) / US_PER_MS;
+    if (took_ms > DEADLINE_MS + MARGIN_MS + siege->options.slack_ms)
+        fail_msg("an answer (%d) took %" PRId64 " ms", attempt->status, took_ms);
+    if (attempt->status >= 500 && (!attempt->retry_after || attempt->problem == 0))
+        fail_msg("a refusal with status %d '%s' does not say when to come back", attempt->status,
+                 history_problem(history, attempt));
+}
+
+static bool is_fresh_coupon(const struct attempt *attempt)
+{
+    return attempt->outcome == OUTCOME_ISSUED && !attempt->replayed;
+}
+
+/* When the first coupon was issued after the mark, from its request on; -1 for none. */
+static int64_t back_after_ms(const struct siege *siege, const struct history *history)
+{
+    int64_t first_us = INT64_MAX;
+    for (size_t i = 0; i < history->count; i++) {
+        const struct attempt *attempt = &history->attempts[i];
+        if (is_fresh_coupon(attempt) && attempt->done_us >= siege->back_us && attempt->done_us < first_us)
+            first_us = attempt->done_us;
+    }
+    return first_us == INT64_MAX ? -1 : (first_us - siege->back_us) / US_PER_MS;
+}
+
+/* The longest time in which nobody was issued anything, while users came. */
+static int64_t longest_gap_ms(const struct siege *siege, const struct history *history)
+{
+    int64_t *times = mem_alloc((history->count + 1) * sizeof *times), gap_us = 0;
+    size_t count = 0;
+    for (size_t i = 0; i < history->count; i++)
+        if (is_fresh_coupon(&history->attempts[i]) && history->attempts[i].done_us < siege->enough_us)
+            times[count++] = history->attempts[i].done_us;
+    series_sort_us(times, count);
+    for (size_t i = 1; i < count; i++)
+        if (times[i] - times[i - 1] > gap_us)
+            gap_us = times[i] - times[i - 1];
+    mem_free(times);
+    return gap_us / US_PER_MS;
+}
+
+static void report(const struct siege *siege, const struct history *history)
+{
+    int64_t slowest_us = 0, counts[OUTCOME_COUNT] = {0};
+    for (size_t i = 0; i < history->count; i++) {
+        const struct attempt *attempt = &history->attempts[i];
+        counts[attempt->outcome]++;
+        if (attempt->status && attempt->done_us - attempt->sent_us > slowest_us)
+            slowest_us = attempt->done_us - attempt->sent_us;
+    }
+    printf("    %s: issued again %" PRId64 " ms after, longest gap %" PRId64 " ms; %zu requests, %" PRId64
+           " refused for now, %" PRId64 " unknown, %" PRId64 " broken; slowest answer %" PRId64 " ms\n",
+           siege->what, back_after_ms(siege, history), longest_gap_ms(siege, history), history->count,
+           counts[OUTCOME_LATER], counts[OUTCOME_UNKNOWN], counts[OUTCOME_LOST] + counts[OUTCOME_TIMED_OUT],
+           slowest_us / US_PER_MS);
+    fflush(stdout);
+}
+
+/* COUNT of the checker wants to know how many there should be: everybody who came, as there is enough. */
+static void judge(const struct siege *siege, const struct history *history, uint32_t came)
+{
+    char reason[256];
+    struct checked_campaign campaign = {
+        .id = span_of(siege->campaign_id),
+        .created_at = siege->created_at.position,
+        .quantity = QUANTITY,
+        .released = QUANTITY,
+        .per_user_limit = 1,
+        .users = USERS,
+        .keys = USERS,
+        .demand = came,
+        .names = &siege->names,
+    };
+    const char *own = stack_env(siege->stack, "DATABASE_URL");
+    struct log_range range = {siege->options.database_url ? siege->options.database_url : own,
+                              siege->created_at.slice, siege->created_at.position};
+    struct checker *checker = checker_create(&campaign);
+    if (!log_source_feed(&range, checker, reason, sizeof reason))
+        fail_msg("reading the log: %s", reason);
+    checker_history(checker, history);
+    const struct verdict *verdict = checker_verdict(checker);
+    if (verdict->violations)
+        fail_msg("%" PRIu64 " violations, the first: %s %s", verdict->violations,
+                 rule_describe(verdict->first[0].rule)->invariant, verdict->first[0].text);
+    assert_true(verdict->checked[RULE_ANSWER] > 0 && verdict->checked[RULE_SEQUENCE] >= came);
+    checker_destroy(checker);
+}
+
+void siege_end(struct siege *siege)
+{
+    struct history history;
+    uint32_t came = 0, unresolved = 0;
+    siege_await_issuing(siege);
+    siege->enough_us = clock_mono_us();
+    atomic_store(&siege->enough, true);
+    history_init(&history, SIZE_MAX / 2);
+    for (size_t i = 0; i < siege->options.urls_count; i++) {
+        struct crowd *crowd = siege->list[i].crowd;
+        uint32_t people = (USERS - (uint32_t)i + (uint32_t)siege->options.urls_count - 1) /
+                          (uint32_t)siege->options.urls_count;
+        assert_int_equal(pthread_join(siege->list[i].thread, NULL), 0);
+        history_merge(&history, crowd_history(crowd));
+        came += crowd_came(crowd);
+        unresolved += crowd_unresolved(crowd) - (people - crowd_came(crowd));
+        crowd_destroy(crowd);
+    }
+    report(siege, &history);
+    assert_false(history.bodies.overflow);
+    assert_int_equal(unresolved, 0);
+    for (size_t i = 0; i < history.count; i++)
+        check_attempt(siege, &history, &history.attempts[i]);
+    assert_in_range(back_after_ms(siege, &history), 0, BACK_MS);
+    judge(siege, &history, came);
+    history_deinit(&history);
+    mem_free(siege);
+}
