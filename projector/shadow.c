@@ -4,9 +4,11 @@
 
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/mem.h"
 
 enum {
+    SCRATCH_MAX = ACTIVITY_BYTES_MAX + CAMPAIGN_ID_MAX + KEY_TEXT_MAX,
     KEYS_FIRST = 1024,
     PART_BITS_MAX = 24, /* a part that small has hardly a key, and what stays is what it is */
     KEY_OVERHEAD = sizeof(struct shadow_key) + 2 * sizeof(struct map_entry) + sizeof(void *) + 64,
@@ -87,6 +89,11 @@ const struct shadow_key *shadow_get(const struct shadow *shadow, struct span nam
     const struct shadow_key *key = map_get(&shadow->by_name, name);
     return key && key->type == SHADOW_ZSET && key->members.count == 0 ? NULL
                                                                       : key; /* Redis has no empty ones */
+}
+
+bool shadow_is_over(const struct shadow *shadow, const struct shadow_key *key)
+{
+    return key->expires_at_s && key->expires_at_s <= shadow->now_s;
 }
 
 static struct shadow_key *make_key(struct shadow *shadow, struct span name, enum shadow_type type)
@@ -247,11 +254,36 @@ static void add_member(struct shadow *shadow, struct shadow_key *key, struct spa
 
 /* --- kinds of mutation --- */
 
-static void do_hset(struct shadow *shadow, struct span name, const struct span *args, size_t count)
+static void set_fields(struct shadow *shadow, struct shadow_key *key, const struct span *args, size_t count)
 {
-    struct shadow_key *key = key_of(shadow, name, SHADOW_HASH);
-    for (size_t i = 0; key && i + 1 < count; i += 2)
+    for (size_t i = 0; i + 1 < count; i += 2)
         set_field(shadow, key, args[i], args[i + 1]);
+}
+
+static void do_hset(struct shadow *shadow, const struct mutation *mutation)
+{
+    struct shadow_key *key = key_of(shadow, mutation->key, SHADOW_HASH);
+    if (key)
+        set_fields(shadow, key, mutation->args, mutation->args_count);
+}
+
+/* Whether Redis had dropped the chunk before this depends on when the projector did what is done here, which
+ * the log does not say. */
+static void do_row(struct shadow *shadow, const struct mutation *mutation)
+{
+    struct shadow_key *key = key_of(shadow, mutation->key, SHADOW_HASH);
+    if (!key)
+        return;
+    key->may_lack |= shadow_is_over(shadow, key);
+    set_fields(shadow, key, mutation->args, mutation->args_count);
+    key->expires_at_s = mutation->expires_at_s;
+}
+
+static void do_state(struct shadow *shadow, const struct mutation *mutation)
+{
+    struct shadow_key *key = map_get(&shadow->by_name, mutation->key);
+    if (key && shadow_field(key, mutation->args[0]).ptr)
+        set_fields(shadow, key, mutation->args + 1, mutation->args_count - 1);
 }
 
 static void do_zadd(struct shadow *shadow, const struct mutation *mutation)
@@ -261,36 +293,112 @@ static void do_zadd(struct shadow *shadow, const struct mutation *mutation)
         add_member(shadow, key, mutation->args[i], mutation->args[i + 1]);
 }
 
-static void add_to_field(struct shadow *shadow, struct shadow_key *key, struct span field, int64_t number)
+static void do_zrem(struct shadow *shadow, const struct mutation *mutation)
+{
+    struct shadow_key *key = map_get(&shadow->by_name, mutation->key);
+    for (size_t i = 0; key && i < mutation->args_count; i++)
+        remove_member(shadow, key, mutation->args[i]);
+}
+
+/* Only as the projection says it: from the beginning to below a number. Removing an entry may move a later
+ * one into its place, which is then looked at. */
+static void do_trim(struct shadow *shadow, const struct mutation *mutation)
+{
+    struct shadow_key *key = map_get(&shadow->by_name, mutation->key);
+    struct span to = mutation->args[1];
+    CHECK(span_is(mutation->args[0], "-inf") && to.len > 1 && to.ptr[0] == '(');
+    int64_t below = number_of((struct span){to.ptr + 1, to.len - 1});
+    for (size_t i = 0; key && i < key->members.capacity;) {
+        const struct map_entry *entry = &key->members.entries[i];
+        const struct shadow_member *member = entry->key.ptr ? entry->value : NULL;
+        if (member && member->score < below)
+            remove_member(shadow, key, entry->key);
+        else
+            i++;
+    }
+}
+
+static void add_to_field(struct shadow *shadow, struct shadow_key *key, struct span field, struct span number)
 {
     struct span before = shadow_field(key, field);
     char text[24];
-    int len = snprintf(text, sizeof text, "%lld", (long long)(number + (before.ptr ? number_of(before) : 0)));
-    set_field(shadow, key, field, (struct span){text, (size_t)len});
+    int len = snprintf(text, sizeof text, "%lld",
+                       (long long)(number_of(number) + (before.ptr ? number_of(before) : 0)));
+    if (number_of(number) != 0)
+        set_field(shadow, key, field, (struct span){text, (size_t)len});
 }
 
 static void do_campaign(struct shadow *shadow, const struct mutation *mutation)
 {
+    static const char *const sums[] = {"released", "redeemed", "reserved"};
     struct shadow_key *key = key_of(shadow, mutation->key, SHADOW_HASH);
     struct span pos = shadow_field(key, SPAN("pos"));
     CHECK(pos.ptr != NULL); /* an event after a campaign's first finds the campaign */
     if (number_of(pos) >= number_of(mutation->args[0]))
         return;
-    if (number_of(mutation->args[1]) != 0)
-        add_to_field(shadow, key, SPAN("released"), number_of(mutation->args[1]));
+    for (size_t i = 0; i < COUNT_OF(sums); i++)
+        add_to_field(shadow, key, span_of(sums[i]), mutation->args[1 + i]);
     set_field(shadow, key, SPAN("pos"), mutation->args[0]);
-    do_hset(shadow, mutation->key, mutation->args + 2, mutation->args_count - 2);
+    set_fields(shadow, key, mutation->args + 1 + COUNT_OF(sums), mutation->args_count - 1 - COUNT_OF(sums));
+}
+
+/* The name of one of the campaign's fields about what is counted. */
+static struct span counted_field(char room[24], const char *prefix, const struct mutation *mutation)
+{
+    int len = snprintf(room, 24, "%s%.*s", prefix, SPAN_ARG(mutation->args[RANK_COUNTED]));
+    return (struct span){room, (size_t)len};
+}
+
+static void do_ranking(struct shadow *shadow, const struct mutation *mutation, struct shadow_key *campaign,
+                       struct span count)
+{
+    char room[24];
+    struct shadow_key *ranking = key_of(shadow, mutation->more_keys[0], SHADOW_ZSET);
+    struct span field = counted_field(room, "r:", mutation), former = shadow_field(campaign, field);
+    if (former.ptr)
+        remove_member(shadow, ranking, former);
+    if (number_of(count) > 0)
+        add_member(shadow, ranking, count, mutation->args[RANK_MEMBER]);
+    set_field(shadow, campaign, field, mutation->args[RANK_MEMBER]);
+}
+
+/* The campaign's record moves on, and with it its member of ACTIVE, which begins with the record. */
+static void do_active(struct shadow *shadow, const struct mutation *mutation, struct shadow_key *campaign,
+                      int64_t count)
+{
+    char room[24];
+    struct activity activity = {0};
+    struct buf *scratch = &shadow->scratch;
+    struct span rest, field = counted_field(room, "a:", mutation), former = shadow_field(campaign, field);
+    struct shadow_key *active = key_of(shadow, mutation->more_keys[1], SHADOW_ZSET);
+    if (former.ptr) {
+        CHECK(activity_read(former, &activity, &rest));
+        buf_clear(scratch);
+        buf_append_span(scratch, former);
+        buf_append_span(scratch, mutation->args[RANK_CAMPAIGN]);
+        remove_member(shadow, active, buf_span(scratch));
+    }
+    int64_t before = count - number_of(mutation->args[RANK_CHANGE]);
+    for (size_t i = RANK_MARKS; i + 1 < mutation->args_count; i += 2)
+        activity_mark(&activity, number_of(mutation->args[i]) * US_PER_S,
+                      before + number_of(mutation->args[i + 1]));
+    activity.count = count;
+    buf_clear(scratch);
+    activity_write(scratch, &activity);
+    set_field(shadow, campaign, field, buf_span(scratch));
+    buf_append_span(scratch, mutation->args[RANK_CAMPAIGN]);
+    CHECK(!scratch->overflow);
+    add_member(shadow, active, mutation->args[RANK_REACHED], buf_span(scratch));
 }
 
 static void do_rank(struct shadow *shadow, const struct mutation *mutation)
 {
+    char text[24];
     struct shadow_key *campaign = key_of(shadow, mutation->key, SHADOW_HASH);
-    struct shadow_key *ranking = key_of(shadow, mutation->second_key, SHADOW_ZSET);
-    struct span former = shadow_field(campaign, SPAN("rank"));
-    if (former.ptr)
-        remove_member(shadow, ranking, former);
-    add_member(shadow, ranking, mutation->args[0], mutation->args[1]);
-    set_field(shadow, campaign, SPAN("rank"), mutation->args[1]);
+    int64_t count = number_of(shadow_field(campaign, mutation->args[RANK_COUNTED]));
+    int len = snprintf(text, sizeof text, "%lld", (long long)count);
+    do_ranking(shadow, mutation, campaign, (struct span){text, (size_t)len});
+    do_active(shadow, mutation, campaign, count);
 }
 
 /* The string that says which buckets have begun; made before the first event. */
@@ -318,28 +426,39 @@ static void do_hold(struct shadow *shadow, const struct mutation *mutation)
         append(shadow, key, mutation->args[1]);
 }
 
-static void do_mutation(struct shadow *shadow, const struct mutation *mutation)
+typedef void doer(struct shadow *shadow, const struct mutation *mutation);
+
+static void do_unlink(struct shadow *shadow, const struct mutation *mutation)
 {
-    switch (mutation->kind) {
+    unlink_key(shadow, mutation->key);
+}
+
+/* No default: a new kind of mutation does not compile until it is here too. */
+static doer *doer_of(enum mutation_kind kind)
+{
+    switch (kind) {
     case MUTATION_CAMPAIGN:
-        do_campaign(shadow, mutation);
-        break;
+        return do_campaign;
     case MUTATION_RANK:
-        do_rank(shadow, mutation);
-        break;
+        return do_rank;
     case MUTATION_HSET:
-        do_hset(shadow, mutation->key, mutation->args, mutation->args_count);
-        break;
+        return do_hset;
+    case MUTATION_ROW:
+        return do_row;
+    case MUTATION_STATE:
+        return do_state;
     case MUTATION_ZADD:
-        do_zadd(shadow, mutation);
-        break;
+        return do_zadd;
+    case MUTATION_ZREM:
+        return do_zrem;
+    case MUTATION_ZREMRANGEBYSCORE:
+        return do_trim;
     case MUTATION_UNLINK:
-        unlink_key(shadow, mutation->key);
-        break;
+        return do_unlink;
     case MUTATION_HOLD:
-        do_hold(shadow, mutation);
-        break;
+        return do_hold;
     }
+    UNREACHABLE("every kind is named above");
 }
 
 /* --- the life of a shadow --- */
@@ -349,7 +468,7 @@ void shadow_init(struct shadow *shadow, size_t bytes_max)
     *shadow = (struct shadow){.bytes_max = bytes_max};
     map_init(&shadow->by_name);
     projection_init(&shadow->projection);
-    buf_init(&shadow->scratch, KEY_TEXT_MAX);
+    buf_init(&shadow->scratch, SCRATCH_MAX);
 }
 
 void shadow_deinit(struct shadow *shadow)
@@ -418,7 +537,7 @@ void shadow_apply(struct shadow *shadow)
         (void)begun_key(shadow);
     shadow->position = projection->last;
     for (const struct mutation *at = projection->mutations.first; at; at = at->next)
-        do_mutation(shadow, at);
+        doer_of(at->kind)(shadow, at);
     projection_begin(projection, shadow->model);
     while (shadow->bytes > shadow->bytes_max && has_bulk(shadow) && shadow->part.bits < PART_BITS_MAX)
         forget_half(shadow);

@@ -25,13 +25,16 @@ struct shadow_key {
     struct span name; /* owned */
     enum shadow_type type;
     bool bulk;
-    char *bytes; /* SHADOW_STRING: its value. SHADOW_HASH: the fields, see shadow_field */
+    int64_t expires_at_s; /* wall clock; 0: never */
+    bool may_lack;        /* it was over once before it was written again: what it had then may be gone */
+    char *bytes;          /* SHADOW_STRING: its value. SHADOW_HASH: the fields, see shadow_field */
     size_t len, capacity;
     struct map members; /* SHADOW_ZSET: member -> struct shadow_member */
 };
 
 struct shadow {
     struct model model;
+    int64_t now_s;    /* wall clock, kept by the owner: what is over by then may be gone */
     int64_t position; /* events up to here are folded in */
     struct map by_name;
     struct shadow_key **keys; /* in order of creation; NULL: forgotten or unlinked */
@@ -60,6 +63,9 @@ void shadow_apply(struct shadow *shadow);
 /* NULL: no event makes such a key. Whether the part has it says shadow_has. */
 const struct shadow_key *shadow_get(const struct shadow *shadow, struct span name);
 bool shadow_has(const struct shadow *shadow, struct span name);
+
+/* Its time is over: Redis may have it no more. */
+bool shadow_is_over(const struct shadow *shadow, const struct shadow_key *key);
 
 /* A field of a SHADOW_HASH, absent where it has none; and how many there are. */
 struct span shadow_field(const struct shadow_key *key, struct span field);

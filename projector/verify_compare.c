@@ -5,6 +5,7 @@
 enum {
     MEMBERS_PER_LOOK = 256, /* of one sorted set */
     FIELD_SHOWN_MAX = 32,
+    NEVER_EXPIRES = -1, /* as EXPIRETIME says it */
 };
 
 /* --- comparing hashes and strings --- */
@@ -29,7 +30,7 @@ static void compare_hash(struct verify_models *models, const struct shadow_key *
                     field.ptr);
         return;
     }
-    if (found != shadow_fields(key))
+    if (found != shadow_fields(key) && !key->may_lack)
         look_differ(models, key->name, "%zu of %zu fields are missing", shadow_fields(key) - found,
                     shadow_fields(key));
 }
@@ -42,25 +43,42 @@ static void compare_string(struct verify_models *models, const struct shadow_key
         look_differ(models, key->name, "%zu bytes, not these %zu", found.len, expected.len);
 }
 
+static void compare_expiry(struct verify_models *models, const struct shadow_key *key,
+                           const struct redis_reply *reply)
+{
+    int64_t expected = key->expires_at_s ? key->expires_at_s : NEVER_EXPIRES, found = redis_integer(reply);
+    if (found != expected)
+        look_differ(models, key->name, "it expires at %lld, not %lld (-1: never)", (long long)found,
+                    (long long)expected);
+}
+
 static void compare_key(struct verify_models *models, const struct shadow_key *key,
-                        const struct redis_reply *reply)
+                        const struct redis_reply *reply, const struct redis_reply *expiry)
 {
     bool hash = key->type == SHADOW_HASH;
     enum redis_kind kind = redis_kind(reply);
     bool absent = hash ? kind == REDIS_ARRAY && redis_length(reply) == 0 : kind == REDIS_NIL;
+    size_t before = models->found_count;
     models->keys++;
     models->means->totals->keys++;
+    if (absent && shadow_is_over(&models->shadow, key))
+        return;
     if (absent)
         look_differ(models, key->name, "it is missing");
     else if (kind != (hash ? REDIS_ARRAY : REDIS_STRING))
         look_differ(models, key->name, "it is of another type");
     else
         (hash ? compare_hash : compare_string)(models, key, reply);
+    if (models->found_count == before) /* one difference for a key */
+        compare_expiry(models, key, expiry);
 }
 
 static void send_read(struct verify_models *models, const struct shadow_key *key)
 {
     look_command(models, key->type == SHADOW_HASH ? "HGETALL" : "GET");
+    redis_arg(&models->command, key->name);
+    look_send(models);
+    look_command(models, "EXPIRETIME");
     redis_arg(&models->command, key->name);
     look_send(models);
 }
@@ -70,11 +88,11 @@ static void look_at_keys(struct verify_models *models, const struct key_name *na
     look_begin(models);
     for (size_t i = 0; i < count; i++)
         send_read(models, shadow_get(&models->shadow, key_name_text(&names[i])));
-    const struct redis_reply *reply = look_end(models, count);
+    const struct redis_reply *reply = look_end(models, 2 * count);
     for (size_t i = 0; reply && i < count; i++) {
         const struct shadow_key *key = shadow_get(&models->shadow, key_name_text(&names[i]));
         if (key) /* folding on may have forgotten it, for another pass */
-            compare_key(models, key, redis_at(reply, i + 1));
+            compare_key(models, key, redis_at(reply, 2 * i + 1), redis_at(reply, 2 * i + 2));
     }
     look_tell(models);
 }
