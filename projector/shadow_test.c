@@ -5,14 +5,15 @@
 
 #include "common/testing.h"
 #include "events/codec.h"
+#include "events/ids.h"
 
-enum { CAMPAIGNS = 3, EVENTS = 4000, MUCH = 64 * 1024 * 1024, LITTLE = 256 * 1024 };
+enum { CAMPAIGNS = 3, EVENTS = 4000, USED = 600, BACK = 1500, MUCH = 64 * 1024 * 1024, LITTLE = 256 * 1024 };
 
 static const struct model model = {.generation = 1, .slice = 3};
 
 struct log {
     struct event events[EVENTS];
-    struct buf data[EVENTS], users[EVENTS];
+    struct buf data[EVENTS], users[EVENTS], coupons[EVENTS];
 };
 static struct log history;
 
@@ -30,7 +31,19 @@ static void add(size_t at, struct event event)
     history.events[at] = event;
 }
 
-/* Three campaigns, then their coupons in turns. */
+/* The coupon that was issued BACK events before is redeemed, or given back by the order that has it. */
+static void add_use(size_t at)
+{
+    size_t issued = at - BACK;
+    struct event event = {.type = EVENT_CouponRedeemed, .user_id = history.events[issued].user_id};
+    buf_init(&history.coupons[at], COUPON_ID_MAX);
+    coupon_id_write(&history.coupons[at], (struct position){model.slice, (int64_t)issued + 1});
+    event.coupon_id = buf_span(&history.coupons[at]);
+    event.coupon_redeemed = (struct coupon_redeemed){SPAN("order-1"), 1000, 100, 0};
+    add(at, event);
+}
+
+/* Three campaigns, then their coupons in turns; the last USED events use coupons. */
 static int make_history(void **state)
 {
     (void)state;
@@ -41,13 +54,16 @@ static int make_history(void **state)
                                                    .quantity = EVENTS,
                                                    .released = EVENTS,
                                                    .per_user_limit = 1}});
-    for (size_t i = CAMPAIGNS; i < EVENTS; i++) {
+    _Static_assert(BACK % CAMPAIGNS == 0 && BACK > USED, "an issued coupon of the same campaign");
+    for (size_t i = CAMPAIGNS; i < EVENTS - USED; i++) {
         buf_init(&history.users[i], USER_ID_MAX);
         buf_printf(&history.users[i], "user-%zu", i);
         add(i, (struct event){.type = EVENT_CouponIssued,
                               .user_id = buf_span(&history.users[i]),
                               .coupon_issued = {.sequence = (int64_t)(i / CAMPAIGNS), .nth = 1}});
     }
+    for (size_t i = EVENTS - USED; i < EVENTS; i++)
+        add_use(i);
     return 0;
 }
 
@@ -56,8 +72,8 @@ static int drop_history(void **state)
     (void)state;
     for (size_t i = 0; i < EVENTS; i++) {
         buf_deinit(&history.data[i]);
-        if (i >= CAMPAIGNS)
-            buf_deinit(&history.users[i]);
+        buf_deinit(&history.users[i]);
+        buf_deinit(&history.coupons[i]);
     }
     return 0;
 }
@@ -164,6 +180,33 @@ static void little_memory_makes_parts(void **state)
     shadow_deinit(&whole);
 }
 
+/* Chunks that were over when more came into them may lack what they had; the others may not. */
+static void what_is_over_may_be_gone(void **state)
+{
+    static const int64_t instants[] = {0, INT64_MAX};
+    struct shadow shadow;
+    (void)state;
+    shadow_init(&shadow, MUCH);
+    for (size_t i = 0; i < COUNT_OF(instants); i++) {
+        size_t over = 0, lacking = 0, expiring = 0;
+        shadow.now_s = instants[i];
+        shadow_begin(&shadow, model);
+        fold(&shadow, 100);
+        for (size_t at = 0; at < shadow.keys_count; at++) {
+            const struct shadow_key *key = shadow.keys[at];
+            if (!key)
+                continue;
+            expiring += key->expires_at_s != 0;
+            over += shadow_is_over(&shadow, key);
+            lacking += key->may_lack;
+        }
+        assert_true(expiring > 100);
+        assert_int_equal(over, instants[i] ? expiring : 0);
+        assert_int_equal(lacking > 0, instants[i] > 0);
+    }
+    shadow_deinit(&shadow);
+}
+
 static void what_no_program_writes_is_refused(void **state)
 {
     struct shadow shadow;
@@ -182,6 +225,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_batches_make_the_same),
         cmocka_unit_test(little_memory_makes_parts),
+        cmocka_unit_test(what_is_over_may_be_gone),
         cmocka_unit_test(what_no_program_writes_is_refused),
     };
     return cmocka_run_group_tests(tests, make_history, drop_history);

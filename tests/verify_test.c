@@ -155,6 +155,9 @@ static void make_traffic(void)
         "{\"user_id\":\"holder-3\",\"order_id\":\"order-3\",\"order_amount\":1000,\"ttl_seconds\":600}");
     post("/v1/issuers/redeem/suspend", "", 200);
     post("/v1/issuers/redeem/resume", "", 200);
+    (void)api_campaign(&api, 10, "");
+    post("/v1/campaigns/void", "{\"created_by\":\"admin\"}",
+         200); /* that one: in the other something was issued */
     for (int i = 0; i < 20; i++)
         (void)api_campaign(&api, 10, i % 2 ? "" : ",\"tags\":[\"b\"]");
 }
