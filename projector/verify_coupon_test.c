@@ -201,6 +201,11 @@ static void wrong_about_having_been_reserved(void **state)
     redeem(order, 0);
     play();
     world_expect(&world, VERIFY_COUPON);
+    tear_down(NULL), set_up(NULL);
+    reserve(order, NEVER_S, 0);
+    take_away(0);
+    play();
+    world_expect(&world, VERIFY_COUPON);
 }
 
 static void more_given_back_than_used(void **state)

@@ -217,7 +217,32 @@ static void a_changed_nth_column(void **state)
     world_expect(&world, VERIFY_ENVELOPE);
 }
 
+static void a_column_nth_where_no_coupon_is_issued(void **state)
+{
+    (void)state;
+    world_seal(&world);
+    world.lines[5].nth = 1;
+    world_play(&world);
+    world_expect(&world, VERIFY_ENVELOPE);
+}
+
 /* --- wrong programs --- */
+
+static void a_trace_of_another_length(void **state)
+{
+    (void)state;
+    event_at(6)->trace = SPAN("short");
+    seal_and_play();
+    world_expect(&world, VERIFY_ENVELOPE);
+}
+
+static void a_user_where_none_is_concerned(void **state)
+{
+    (void)state;
+    event_at(6)->user_id = alice;
+    seal_and_play();
+    world_expect(&world, VERIFY_ENVELOPE);
+}
 
 static void time_runs_backwards(void **state)
 {
@@ -363,9 +388,43 @@ static void an_event_after_the_deletion(void **state)
     world_expect_clean(&world);
     world.count = 2;
     world.batches_count = 0;
-    world_add(&world, EVENT_CampaignPaused);
+    world_add(&world, EVENT_CampaignDeleted);
     seal_and_play();
-    assert_int_equal(world.report.by_rule[VERIFY_LIFE], 1);
+    world_expect(&world, VERIFY_LIFE);
+}
+
+static void deleted_with_coupons(void **state)
+{
+    (void)state;
+    world.count = 5;
+    world_add(&world, EVENT_CampaignDeleted);
+    seal_and_play();
+    world_expect(&world, VERIFY_LIFE);
+}
+
+static void stock_released_after_the_close(void **state)
+{
+    (void)state;
+    world_add(&world, EVENT_StockReleased);
+    seal_and_play();
+    world_expect(&world, VERIFY_LIFE);
+}
+
+static void created_with_more_released_than_there_is(void **state)
+{
+    (void)state;
+    world.count = 1;
+    event_at(1)->campaign_created.released = 11;
+    seal_and_play();
+    world_expect(&world, VERIFY_STOCK);
+}
+
+static void a_code_prefix_of_another_campaign(void **state)
+{
+    (void)state;
+    event_at(3)->coupon_issued.code_prefix = SPAN("OTHER");
+    seal_and_play();
+    world_expect(&world, VERIFY_LIFE);
 }
 
 static void a_tranche_out_of_order_or_while_halted(void **state)
@@ -456,6 +515,9 @@ int main(void)
         TEST(data_that_nobody_writes),
         TEST(the_same_payload_in_other_bytes),
         TEST(a_changed_nth_column),
+        TEST(a_column_nth_where_no_coupon_is_issued),
+        TEST(a_trace_of_another_length),
+        TEST(a_user_where_none_is_concerned),
         TEST(time_runs_backwards),
         TEST(one_time_for_a_whole_batch),
         TEST(a_campaign_of_another_slice),
@@ -471,6 +533,10 @@ int main(void)
         TEST(issued_before_the_start_or_after_the_end),
         TEST(an_expiry_that_the_definition_does_not_give),
         TEST(an_event_after_the_deletion),
+        TEST(deleted_with_coupons),
+        TEST(stock_released_after_the_close),
+        TEST(created_with_more_released_than_there_is),
+        TEST(a_code_prefix_of_another_campaign),
         TEST(a_tranche_out_of_order_or_while_halted),
         TEST(with_little_memory_the_same_is_found_in_more_passes),
     };
