@@ -7,6 +7,7 @@
 #include "command-service/requests.h"
 #include "command-service/watch.h"
 #include "common/clock.h"
+#include "common/crypto.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "events/problems.h"
@@ -186,14 +187,26 @@ static void reply(struct http_request *request, const struct command *command, c
     http_reply(request, verdict->status);
 }
 
+/* The quotas of a day begin anew at midnight UTC; spread, so that not everybody is back in its first second.
+ */
+static int64_t refusal_retry_ms(const struct problem *refusal)
+{
+    enum { SPREAD_MS = 60000 };
+    if (refusal != &problem_quota_exceeded)
+        return 0;
+    int64_t left_us = US_PER_DAY - clock_wall_us() % US_PER_DAY;
+    return left_us / US_PER_MS + crypto_random_below(SPREAD_MS);
+}
+
 void answer_verdict(struct command *command, const struct verdict *verdict,
                     const uint8_t code_key[CRYPTO_KEY_BYTES])
 {
     struct http_request *request = command->request;
     struct gather *gather = command->gather;
     if (verdict->refusal && !gather) {
-        answer_detail(command,
-                      &(struct problem_detail){.problem = verdict->refusal, .extension = verdict->held_ids});
+        answer_detail(command, &(struct problem_detail){.problem = verdict->refusal,
+                                                        .retry_after_ms = refusal_retry_ms(verdict->refusal),
+                                                        .extension = verdict->held_ids});
         return;
     }
     log_traced(command, verdict->replayed ? "replayed" : "accepted");

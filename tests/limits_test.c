@@ -153,6 +153,8 @@ static void campaigns_per_key_and_day(void **state)
     api_expect(&answer, 201, NULL);
     answer = create(1);
     api_expect(&answer, 429, "quota-exceeded");
+    int64_t retry_after = 0;
+    assert_true(parse_i64(http_answer_header(&answer, "Retry-After"), 1, 86400 + 60, &retry_after));
     put("campaigns_per_key_per_day", "null");
     answer = create(1);
     api_expect(&answer, 201, NULL);
