@@ -120,17 +120,14 @@ static bool verify_the_log(struct verify *verify)
 {
     struct verify_quota *quota = verify->options->slice < 0 ? &verify->quota : NULL;
     size_t memory = (size_t)verify->options->memory_mb * 1024 * 1024;
-    bool good = looked(verify, verify_source_connect(verify->source)) &&
-                looked(verify, verify_source_heads(verify->source, verify->heads, quota));
-    if (!good)
-        return false;
     verify_log_init(&verify->log, &verify->report, &verify->totals, memory);
     verify->log.quota = quota;
-    good = verify_slices(verify);
+    bool good = looked(verify, verify_source_connect(verify->source)) &&
+                looked(verify, verify_source_heads(verify->source, verify->heads, quota)) &&
+                verify_slices(verify);
     if (good && quota && !verify_quota_end(quota, &verify->report))
         trouble(verify, EXIT_UNAVAILABLE, "too many keys and days to verify creation_quota");
-    if (quota)
-        verify_quota_deinit(quota);
+    verify_quota_deinit(&verify->quota);
     verify_log_deinit(&verify->log);
     return good;
 }

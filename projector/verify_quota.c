@@ -24,7 +24,8 @@ void verify_quota_init(struct verify_quota *quota, const int64_t heads[SLICE_COU
 
 void verify_quota_deinit(struct verify_quota *quota)
 {
-    verify_table_deinit(&quota->counts);
+    if (quota->counts.memory)
+        verify_table_deinit(&quota->counts);
 }
 
 /* NULL: there is no memory for another. */

@@ -23,7 +23,7 @@ struct verify_quota {
 };
 
 void verify_quota_init(struct verify_quota *quota, const int64_t heads[SLICE_COUNT]);
-void verify_quota_deinit(struct verify_quota *quota);
+void verify_quota_deinit(struct verify_quota *quota); /* accepts one that is all zero */
 void verify_quota_row(struct verify_quota *quota, const struct verify_quota_row *row);
 /* Once for every CampaignCreated of the log. */
 void verify_quota_created(struct verify_quota *quota, const struct event *created);
