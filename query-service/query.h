@@ -57,7 +57,6 @@ void query_require(struct query *query, struct position token);
 unsigned query_slices(const struct query *query);
 /* The highest position that a token asks for in one slice; 0 where that slice does not matter. */
 int64_t query_at_least(const struct query *query, int16_t slice);
-bool query_has_token(const struct query *query);
 
 bool query_campaign_status_known(struct span status);
 bool query_coupon_status_known(struct span status);
