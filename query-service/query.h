@@ -15,7 +15,7 @@
     X(QUERY_HOLDERS, "campaign_coupons")       \
     X(QUERY_USER_IN_CAMPAIGN, "campaign_user") \
     X(QUERY_COUPON, "coupon")                  \
-    X(QUERY_VALIDITY, "coupon_validity")       \
+    X(QUERY_VALIDITY, "validity")              \
     X(QUERY_USER_COUPONS, "user_coupons")      \
     X(QUERY_RANKING, "ranking")
 #define QUERY_KIND_ENUM(name, label) name,
