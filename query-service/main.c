@@ -69,8 +69,10 @@ static void on_hint(struct span message, void *context)
     struct hint hint;
     if (!hint_decode(message, &hint))
         return;
+    int64_t head = feed_head(api->feed, hint.slice);
+    if (!changes_note(&api->serve.changes, &hint, head, clock_mono_us()))
+        return;
     metric_add(query_metrics.hints, 1);
-    changes_note(&api->serve.changes, &hint, clock_mono_us());
     feed_wake(api->feed, hint.slice);
 }
 
