@@ -14,7 +14,7 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { SECONDS = 4, CLIENTS = 4, SERVICES = 2 };
 #else
-enum { SECONDS = 6, CLIENTS = 10, SERVICES = 3 };
+enum { SECONDS = 5, CLIENTS = 10, SERVICES = 3 };
 #endif
 
 static void run(uint64_t seed)
