@@ -104,27 +104,9 @@ struct queue {
     struct http_client *clients[FILLERS];
 };
 
-/* A POST whose answer is read later. */
-static struct http_client *send_post(const char *path, const char *key, const char *const *headers,
-                                     const char *body)
-{
-    struct http_client *client = http_client_create(stack_env(stack, "COMMAND_URL"));
-    struct buf bytes;
-    buf_init(&bytes, 4096);
-    buf_printf(&bytes, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nIdempotency-Key: %s\r\n",
-               path, stack_env(stack, "ADMIN_TOKEN"), key);
-    for (; headers && *headers; headers++)
-        buf_printf(&bytes, "%s\r\n", *headers);
-    buf_printf(&bytes, "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
-    assert_int_equal(http_client_send(client, buf_span(&bytes), BOUND_MS), HTTP_ANSWERED);
-    buf_deinit(&bytes);
-    return client;
-}
-
 static void expect_later(struct http_client *client, int status)
 {
-    struct http_answer answer;
-    assert_int_equal(http_client_read(client, BOUND_MS, &answer), HTTP_ANSWERED);
+    struct http_answer answer = api_post_end(client);
     api_expect(&answer, status, NULL);
     http_client_destroy(client);
 }
@@ -144,7 +126,7 @@ static struct queue fill(const char *campaign)
     for (int i = 0; i < FILLERS; i++) {
         snprintf(key, sizeof key, "filler-%s-%d", campaign, i);
         snprintf(body, sizeof body, "{\"user_id\":\"filler-%d\"}", i);
-        queue.clients[i] = send_post(path, key, NULL, body);
+        queue.clients[i] = api_post_begin(&api, path, body, key, NULL);
     }
     WAIT_UNTIL(in_flight(FILLERS), BOUND_MS);
     return queue;
@@ -247,10 +229,10 @@ static void never_without_the_preference(void **state)
     for (size_t i = 0; i < COUNT_OF(without); i++) {
         snprintf(key, sizeof key, "sync-%zu", i);
         snprintf(body, sizeof body, "{\"user_id\":\"sync-%zu\"}", i);
-        clients[i] = send_post(path, key, (const char *const[]){without[i], NULL}, body);
+        clients[i] = api_post_begin(&api, path, body, key, (const char *const[]){without[i], NULL});
     }
     snprintf(path, sizeof path, "/v1/campaigns/%s/resume", id);
-    struct http_client *no_issue = send_post(path, "sync-resume", prefer, "{}");
+    struct http_client *no_issue = api_post_begin(&api, path, "{}", "sync-resume", prefer);
     WAIT_UNTIL(in_flight(FILLERS + COUNT_OF(without) + 1), BOUND_MS);
     drain(&queue);
     for (size_t i = 0; i < COUNT_OF(without); i++)

@@ -5,6 +5,7 @@
 
 #include "common/crypto.h"
 #include "common/mem.h"
+#include "events/catalog.h"
 #include "tests/lib/api.h"
 #include "tests/lib/store.h"
 
@@ -14,6 +15,8 @@ static struct api_client api;
 #define CREATE_WITH(rest) \
     "{\"name\":\"n\",\"discount\":{\"type\":\"percent\",\"percent\":10},\"currency\":\"KRW\"," rest "}"
 #define DISCOUNT(discount) "{\"name\":\"n\",\"currency\":\"KRW\",\"quantity\":5,\"discount\":" discount "}"
+
+#define COUPON_USE "\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":1"
 
 struct row {
     const char *path, *body;
@@ -133,6 +136,69 @@ static const struct row bodies[] = {
     {"/v1/campaigns/nobody/coupons/batch", "{\"user_ids\":[\"u\",7]}", 400, "wrong-type", "user_ids[1]"},
     {"/v1/campaigns/nobody/coupons/batch", "{\"user_ids\":[\"u\",\"\"]}", 400, "invalid-user-id", "user_ids"},
     {"/v1/campaigns/nobody/coupons/batch", "{}", 400, "missing-field", "user_ids"},
+    {"/v1/coupons/c0-999999/redeem", "", 400, "malformed-json", NULL},
+    {"/v1/coupons/c0-999999/redeem", "{" COUPON_USE, 400, "malformed-json", NULL},
+    {"/v1/coupons/c0-999999/redeem", "[]", 400, "wrong-type", NULL},
+    {"/v1/coupons/c0-999999/redeem", "{" COUPON_USE ",\"order_id\":\"o2\"}", 400, "malformed-json", NULL},
+    {"/v1/coupons/c0-999999/redeem", "{" COUPON_USE ",\"ttl_seconds\":5}", 400, "unknown-field",
+     "ttl_seconds"},
+    {"/v1/coupons/c0-999999/redeem", "{\"order_id\":\"o1\",\"order_amount\":1}", 400, "missing-field",
+     "user_id"},
+    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_amount\":1}", 400, "missing-field",
+     "order_id"},
+    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_id\":\"o1\"}", 400, "missing-field",
+     "order_amount"},
+    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":7,\"order_id\":\"o1\",\"order_amount\":1}", 400,
+     "wrong-type", "user_id"},
+    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_id\":7,\"order_amount\":1}", 400,
+     "wrong-type", "order_id"},
+    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":\"1\"}", 400,
+     "wrong-type", "order_amount"},
+    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":1.5}", 400,
+     "wrong-type", "order_amount"},
+    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":-1}", 400,
+     "out-of-range", "order_amount"},
+    {"/v1/coupons/c0-999999/redeem",
+     "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":1000000000001}", 400, "out-of-range",
+     "order_amount"},
+    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"\",\"order_id\":\"o1\",\"order_amount\":1}", 400,
+     "invalid-user-id", "user_id"},
+    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_id\":\"\",\"order_amount\":1}", 400,
+     "invalid-order-id", "order_id"},
+    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_id\":\"a\\u0001\",\"order_amount\":1}",
+     400, "invalid-order-id", "order_id"},
+    {"/v1/coupons/c0-999999/reserve", "{" COUPON_USE "}", 400, "missing-field", "ttl_seconds"},
+    {"/v1/coupons/c0-999999/reserve", "{" COUPON_USE ",\"ttl_seconds\":0}", 400, "out-of-range",
+     "ttl_seconds"},
+    {"/v1/coupons/c0-999999/reserve", "{" COUPON_USE ",\"ttl_seconds\":604801}", 400, "out-of-range",
+     "ttl_seconds"},
+    {"/v1/coupons/c0-999999/reserve", "{" COUPON_USE ",\"ttl_seconds\":null}", 400, "missing-field",
+     "ttl_seconds"},
+    {"/v1/coupons/c0-999999/reserve",
+     "{" COUPON_USE ",\"ttl_seconds\":1"
+     ",\"why\":1}",
+     400, "unknown-field", "why"},
+    {"/v1/coupons/c0-999999/release", "{}", 400, "missing-field", "order_id"},
+    {"/v1/coupons/c0-999999/release", "{\"order_id\":\"\"}", 400, "invalid-order-id", "order_id"},
+    {"/v1/coupons/c0-999999/release", "{\"order_id\":\"o1\",\"user_id\":\"ann\"}", 400, "unknown-field",
+     "user_id"},
+    {"/v1/coupons/c0-999999/restore", "", 400, "malformed-json", NULL},
+    {"/v1/coupons/c0-999999/restore", "{\"order_id\":[]}", 400, "wrong-type", "order_id"},
+    {"/v1/coupons/c0-999999/revoke", "{}", 400, "missing-field", "reason"},
+    {"/v1/coupons/c0-999999/revoke", "{\"reason\":\"\"}", 400, "out-of-range", "reason"},
+    {"/v1/coupons/c0-999999/revoke", "{\"reason\":\"a\\nb\"}", 400, "invalid-value", "reason"},
+    {"/v1/coupons/c0-999999/reserve", "{" COUPON_USE ",\"ttl_seconds\":1}", 404, "unknown-coupon", NULL},
+    {"/v1/coupons/c0-999999/redeem", "{" COUPON_USE "}", 404, "unknown-coupon", NULL},
+    {"/v1/coupons/c0-999999/release", "{\"order_id\":\"o1\"}", 404, "unknown-coupon", NULL},
+    {"/v1/coupons/c0-999999/restore", "{\"order_id\":\"o1\"}", 404, "unknown-coupon", NULL},
+    {"/v1/coupons/c0-999999/revoke", "{\"reason\":\"r\"}", 404, "unknown-coupon", NULL},
+    {"/v1/campaigns/void", "{}", 400, "missing-field", "created_by"},
+    {"/v1/campaigns/void", "{\"dry_run\":false}", 400, "missing-field", "created_by"},
+    {"/v1/campaigns/void", "{\"dry_run\":1}", 400, "wrong-type", "dry_run"},
+    {"/v1/campaigns/void", "{\"created_by\":\"\"}", 400, "out-of-range", "created_by"},
+    {"/v1/campaigns/void", "{\"created_before\":\"yesterday\"}", 400, NULL, "created_before"},
+    {"/v1/campaigns/void", "{\"created_after\":7}", 400, "wrong-type", "created_after"},
+    {"/v1/campaigns/void", "{\"before\":1,\"dry_run\":true}", 400, "unknown-field", "before"},
     {"/v1/nothing/here", "{}", 404, "unknown-route", NULL},
     {"/v1/campaigns/", "{}", 404, "unknown-route", NULL},
     {"/", "{}", 404, "unknown-route", NULL},
@@ -171,6 +237,25 @@ static void bad_bodies_are_named(void **state)
     assert_int_equal(log_size(), before);
 }
 
+/* At the limit and one above it. */
+static void texts_of_coupon_calls_are_bounded(void **state)
+{
+    (void)state;
+    char text[REVOKE_REASON_MAX + 2], body[512];
+    for (size_t above = 0; above <= 1; above++) {
+        memset(text, 'o', sizeof text);
+        text[ORDER_ID_MAX + above] = '\0';
+        snprintf(body, sizeof body, "{\"order_id\":\"%s\"}", text);
+        struct http_answer answer = api_post(&api, "/v1/coupons/c0-999999/release", body, NULL);
+        api_expect(&answer, above ? 400 : 404, above ? "invalid-order-id" : "unknown-coupon");
+        memset(text, 'r', sizeof text);
+        text[REVOKE_REASON_MAX + above] = '\0';
+        snprintf(body, sizeof body, "{\"reason\":\"%s\"}", text);
+        answer = api_post(&api, "/v1/coupons/c0-999999/revoke", body, NULL);
+        api_expect(&answer, above ? 400 : 404, above ? "out-of-range" : "unknown-coupon");
+    }
+}
+
 static struct http_answer post_with(const char *token, const char *key, const char *path, const char *body)
 {
     struct http_answer answer;
@@ -200,6 +285,30 @@ static void keys_and_scopes_are_checked(void **state)
         {"/v1/campaigns/x/resume", "ISSUE_TOKEN", 403, "forbidden"},
         {"/v1/campaigns/x/close", "ISSUE_TOKEN", 403, "forbidden"},
         {"/v1/campaigns/x/release", "ISSUE_TOKEN", 403, "forbidden"},
+        {"/v1/coupons/c0-9/reserve", "READ_TOKEN", 403, "forbidden"},
+        {"/v1/coupons/c0-9/reserve", "ISSUE_TOKEN", 403, "forbidden"},
+        {"/v1/coupons/c0-9/reserve", "REDEEM_TOKEN", 400, "missing-field"},
+        {"/v1/coupons/c0-9/reserve", "", 401, "unauthenticated"},
+        {"/v1/coupons/c0-9/redeem", "READ_TOKEN", 403, "forbidden"},
+        {"/v1/coupons/c0-9/redeem", "ISSUE_TOKEN", 403, "forbidden"},
+        {"/v1/coupons/c0-9/redeem", "REDEEM_TOKEN", 400, "missing-field"},
+        {"/v1/coupons/c0-9/redeem", "", 401, "unauthenticated"},
+        {"/v1/coupons/c0-9/release", "READ_TOKEN", 403, "forbidden"},
+        {"/v1/coupons/c0-9/release", "ISSUE_TOKEN", 403, "forbidden"},
+        {"/v1/coupons/c0-9/release", "REDEEM_TOKEN", 400, "unknown-field"},
+        {"/v1/coupons/c0-9/release", "", 401, "unauthenticated"},
+        {"/v1/coupons/c0-9/restore", "READ_TOKEN", 403, "forbidden"},
+        {"/v1/coupons/c0-9/restore", "ISSUE_TOKEN", 403, "forbidden"},
+        {"/v1/coupons/c0-9/restore", "REDEEM_TOKEN", 400, "unknown-field"},
+        {"/v1/coupons/c0-9/restore", "", 401, "unauthenticated"},
+        {"/v1/coupons/c0-9/revoke", "READ_TOKEN", 403, "forbidden"},
+        {"/v1/coupons/c0-9/revoke", "ISSUE_TOKEN", 403, "forbidden"},
+        {"/v1/coupons/c0-9/revoke", "", 401, "unauthenticated"},
+        {"/v1/coupons/c0-9/revoke", "REDEEM_TOKEN", 403, "forbidden"},
+        {"/v1/coupons/c0-9/revoke", "ADMIN_TOKEN", 400, "unknown-field"},
+        {"/v1/campaigns/void", "READ_TOKEN", 403, "forbidden"},
+        {"/v1/campaigns/void", "ISSUE_TOKEN", 403, "forbidden"},
+        {"/v1/campaigns/void", "REDEEM_TOKEN", 403, "forbidden"},
     };
     int64_t before = log_size();
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -344,6 +453,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_bodies_are_named),
+        cmocka_unit_test(texts_of_coupon_calls_are_bounded),
         cmocka_unit_test(keys_and_scopes_are_checked),
         cmocka_unit_test(idempotency_keys_are_checked),
         cmocka_unit_test(two_idempotency_keys_are_refused),

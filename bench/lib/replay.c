@@ -35,8 +35,10 @@ const struct pg_statement replay_statements[STATEMENTS] = {
     [NOW] = {"now", "SELECT clock_timestamp()"},
     [CAMPAIGNS] =
         {"campaigns",
-         "SELECT w.nr, c.created_at, c.version, c.definition, c.released, c.issued, c.status, c.plan_done, "
-         "c.first, c.position FROM unnest($2::text[]) WITH ORDINALITY AS w(id, nr) CROSS JOIN LATERAL "
+         "SELECT c.id, c.created_at, c.version, c.definition, c.released, c.issued, c.status, c.plan_done, "
+         "c.first, c.position, c.redeemed, c.reserved, c.plan_halted, c.due_at FROM unnest($2::text[]) AS "
+         "w(id) "
+         "CROSS JOIN LATERAL "
          "(SELECT * FROM campaign c WHERE c.slice = $1::smallint AND c.id = w.id LIMIT 1) c"},
     [REQUESTS] =
         {"requests",
@@ -66,8 +68,10 @@ const struct pg_statement replay_statements[STATEMENTS] = {
     [CHANGED_CAMPAIGNS] =
         {"changed_campaigns",
          "UPDATE campaign c SET released = n.r, issued = n.i, status = n.s, plan_done = n.pl, "
-         "position = n.p FROM (SELECT l.at, w.* FROM unnest($2::text[], $3::bigint[], $4::bigint[], "
-         "$5::smallint[], $6::smallint[], $7::bigint[]) AS w(id, r, i, s, pl, p) CROSS JOIN LATERAL "
+         "position = n.p, redeemed = n.rd, reserved = n.rs, plan_halted = n.h <> 0, due_at = n.due FROM "
+         "(SELECT l.at, w.* FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::smallint[], "
+         "$6::smallint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::smallint[], $11::timestamptz[]) AS "
+         "w(id, r, i, s, pl, p, rd, rs, h, due) CROSS JOIN LATERAL "
          "(SELECT c.ctid AS at FROM campaign c WHERE c.slice = $1::smallint AND c.id = w.id LIMIT 1) l) AS n "
          "WHERE c.ctid = n.at"},
     [RUNS] = {"runs",
@@ -296,6 +300,10 @@ static void send_campaign_and_run(struct replay *replay)
     ONE(PG_INT2, pg_array_i16, 1);
     ONE(PG_INT2, pg_array_i16, 0);
     ONE(PG_INT8, pg_array_i64, replay->head);
+    ONE(PG_INT8, pg_array_i64, 0);
+    ONE(PG_INT8, pg_array_i64, 0);
+    ONE(PG_INT2, pg_array_i16, 0);
+    ONE(PG_TIMESTAMPTZ, pg_array_bytes, ((struct span){NULL, 0}));
     pg_send(replay->pg, CHANGED_CAMPAIGNS, args);
     pg_args_reset(args);
     pg_arg_i16(args, replay->options->slice);

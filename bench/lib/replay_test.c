@@ -11,7 +11,7 @@
 enum { SOURCE_MAX = 1024 * 1024 };
 
 /* The source, found from where this program lies: <root>/build/<kind>/bin/test/... */
-static FILE *open_source(void)
+static FILE *open_source(const char *name)
 {
     char path[4096];
     ssize_t len = readlink("/proc/self/exe", path, sizeof path - 1);
@@ -20,19 +20,52 @@ static FILE *open_source(void)
     char *build = strstr(path, "/build/");
     size_t room = build ? sizeof path - (size_t)(build - path) : 0;
     assert_non_null(build);
-    assert_true((size_t)snprintf(build, room, "/command-service/store.c") < room);
+    assert_true((size_t)snprintf(build, room, "/command-service/%s", name) < room);
     return fopen(path, "re");
 }
 
-static void read_source(struct buf *ret)
+static void read_source(const char *name, struct buf *ret)
 {
     char chunk[4096];
-    FILE *file = open_source();
+    FILE *file = open_source(name);
     assert_non_null(file);
     for (size_t len; (len = fread(chunk, 1, sizeof chunk, file)) > 0;)
         buf_append(ret, chunk, len);
     fclose(file);
     assert_false(ret->overflow);
+}
+
+/* The literals that a macro of one line, or of lines joined by backslashes, stands for. */
+static struct span macro_text(const struct buf *header, const char *name)
+{
+    const char *at = strstr(header->data, name), *end;
+    assert_non_null(at);
+    for (end = strchr(at, '\n'); end && end[-1] == '\\'; end = strchr(end + 1, '\n'))
+        ;
+    assert_non_null(end);
+    at += strlen(name);
+    return (struct span){at, (size_t)(end - at)};
+}
+
+/* store.c with CAMPAIGN_COLUMNS written out. */
+static void read_statements(struct buf *ret)
+{
+    static const char macro[] = "CAMPAIGN_COLUMNS";
+    struct buf source, header;
+    buf_init(&source, SOURCE_MAX);
+    buf_init(&header, SOURCE_MAX);
+    read_source("store.c", &source);
+    read_source("campaign_row.h", &header);
+    struct span text = macro_text(&header, macro);
+    const char *at = source.data, *found;
+    while ((found = strstr(at, macro))) {
+        buf_append(ret, at, (size_t)(found - at));
+        buf_append_span(ret, text);
+        at = found + strlen(macro);
+    }
+    buf_append_text(ret, at);
+    buf_deinit(&header);
+    buf_deinit(&source);
 }
 
 /* Past the quote; the end where there is none. */
@@ -44,7 +77,7 @@ static const char *past_quote(const char *at, const char *end)
 
 static bool only_space(const char *from, const char *to)
 {
-    while (from < to && strchr(" \n\t", *from))
+    while (from < to && strchr(" \n\t\\", *from))
         from++;
     return from == to;
 }
@@ -70,7 +103,7 @@ static void statements_are_those_of_the_service(void **state)
     (void)state;
     buf_init(&source, SOURCE_MAX);
     buf_init(&literals, SOURCE_MAX);
-    read_source(&source);
+    read_statements(&source);
     join_literals(buf_span(&source), &literals);
     for (size_t i = 0; i < replay_statements_count; i++) {
         char line[4096];

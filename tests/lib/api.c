@@ -54,6 +54,30 @@ struct http_answer api_post(struct api_client *api, const char *path, const char
     return api_call(api, &call);
 }
 
+struct http_client *api_post_begin(struct api_client *api, const char *path, const char *body,
+                                   const char *key, const char *const *headers)
+{
+    struct http_client *client = http_client_create(stack_env(api->stack, "COMMAND_URL"));
+    struct buf bytes;
+    buf_init(&bytes, 16 * 1024);
+    buf_printf(&bytes, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n", path,
+               stack_env(api->stack, "ADMIN_TOKEN"));
+    buf_printf(&bytes, "Idempotency-Key: %s\r\n", key);
+    for (; headers && *headers; headers++)
+        buf_printf(&bytes, "%s\r\n", *headers);
+    buf_printf(&bytes, "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
+    assert_int_equal(http_client_send(client, buf_span(&bytes), 10000), HTTP_ANSWERED);
+    buf_deinit(&bytes);
+    return client;
+}
+
+struct http_answer api_post_end(struct http_client *client)
+{
+    struct http_answer answer;
+    assert_int_equal(http_client_read(client, 60000, &answer), HTTP_ANSWERED);
+    return answer;
+}
+
 struct http_answer api_get(struct api_client *api, const char *path, const char *consistency_token)
 {
     char header[64];

@@ -19,6 +19,12 @@ void api_close(struct api_client *api);
 struct http_answer api_call(struct api_client *api, const struct http_call *call);
 /* POSTs to the command service with the admin token. key NULL: a fresh Idempotency-Key. */
 struct http_answer api_post(struct api_client *api, const char *path, const char *body, const char *key);
+/* A POST with the admin token whose answer is read later, over a connection of its own. headers: more lines,
+ * ended by NULL; NULL for none. */
+struct http_client *api_post_begin(struct api_client *api, const char *path, const char *body,
+                                   const char *key, const char *const *headers);
+/* Reads that answer; valid until the caller destroys the client. */
+struct http_answer api_post_end(struct http_client *client);
 /* GETs from the query service with the read token. token NULL: no Consistency-Token. */
 struct http_answer api_get(struct api_client *api, const char *path, const char *consistency_token);
 

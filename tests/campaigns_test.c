@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Campaigns that vanish, end or open by themselves, and how many there may be: deleting, voiding in bulk also
+ * while issues race it, what the sweep notes without anybody asking, and quotas at the limit and one above.
+ */
+#include "tests/lib/wait.h"
+
+#include "tests/lib/api.h"
+#include "tests/lib/store.h"
+
+enum { BOUND_MS = 20000 };
+
+static struct stack *stack;
+static struct api_client api;
+
+static int64_t number(const char *format, ...) PRINTF_LIKE(1, 2);
+
+static int64_t number(const char *format, ...)
+{
+    char sql[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(sql, sizeof sql, format, args);
+    va_end(args);
+    return store_number(stack, sql);
+}
+
+static int64_t events_of(const char *campaign, int type)
+{
+    return number("SELECT count(*) FROM event WHERE type = %d AND campaign_id = '%s'", type, campaign);
+}
+
+static int64_t state_of(const char *campaign)
+{
+    return number("SELECT status FROM campaign WHERE id = '%s'", campaign);
+}
+
+/* All open campaigns together, as they are and as they are counted. */
+static void expect_stock_is_counted(void)
+{
+    assert_int_equal(
+        number("SELECT used FROM creation_quota WHERE scope = '#'"),
+        number("SELECT coalesce(sum(quantity), 0)::bigint FROM campaign WHERE status IN (1, 2)"));
+}
+
+static void new_campaign(char id[64], int quantity, const char *more)
+{
+    snprintf(id, 64, "%s", api_campaign(&api, quantity, more));
+}
+
+static struct http_answer create(const char *id, int64_t quantity)
+{
+    char body[512];
+    snprintf(
+        body, sizeof body,
+        "{\"id\":\"%s\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},\"currency\":\"KRW\","
+        "\"quantity\":%lld}",
+        id, (long long)quantity);
+    return api_post(&api, "/v1/campaigns", body, NULL);
+}
+
+static struct http_answer act(const char *campaign, const char *verb)
+{
+    char path[128];
+    snprintf(path, sizeof path, "/v1/campaigns/%s/%s", campaign, verb);
+    return api_post(&api, path, "{}", NULL);
+}
+
+static struct http_answer delete_with(const char *campaign, const char *key)
+{
+    char path[128];
+    snprintf(path, sizeof path, "/v1/campaigns/%s", campaign);
+    return api_call(
+        &api, &(struct http_call){
+                  .method = "DELETE", .path = path, .token = stack_env(stack, "ADMIN_TOKEN"), .key = key});
+}
+
+static void expect_delete(const char *campaign, int status, const char *code)
+{
+    struct http_answer answer = delete_with(campaign, NULL);
+    api_expect(&answer, status, code);
+}
+
+/* A moment as the API takes it, from now. */
+static const char *in_ms(int64_t ms)
+{
+    static char text[64];
+    struct buf out;
+    buf_init(&out, sizeof text);
+    time_format(&out, clock_wall_us() + ms * US_PER_MS);
+    snprintf(text, sizeof text, "%s", out.data);
+    buf_deinit(&out);
+    return text;
+}
+
+/* --- deleting --- */
+
+static void what_is_deleted_is_gone_for_ever(void **state)
+{
+    (void)state;
+    static const char *const verbs[] = {"pause", "resume", "close"};
+    char id[64];
+    new_campaign(id, 3, "");
+    struct http_answer answer = delete_with(id, "delete-once");
+    api_expect(&answer, 204, NULL);
+    assert_int_equal(answer.body.len, 0);
+    assert_true(span_starts(http_answer_header(&answer, "Consistency-Token"), SPAN("v1.")));
+    answer = delete_with(id, "delete-once");
+    api_expect(&answer, 204, NULL);
+    assert_true(span_is(http_answer_header(&answer, "Idempotency-Replayed"), "true"));
+    expect_delete(id, 204, NULL);
+    answer = delete_with(id, "delete-again");
+    api_expect(&answer, 204, NULL);
+    assert_int_equal(events_of(id, 7), 1);
+    assert_int_equal(state_of(id), 5);
+    answer = api_issue(&api, id, "ann");
+    api_expect(&answer, 404, "unknown-campaign");
+    for (size_t i = 0; i < COUNT_OF(verbs); i++) {
+        answer = act(id, verbs[i]);
+        api_expect(&answer, 404, "unknown-campaign");
+    }
+    answer = create(id, 3);
+    api_expect(&answer, 409, "campaign-exists");
+    expect_delete("never-heard-of", 404, "unknown-campaign");
+    expect_stock_is_counted();
+}
+
+static void what_was_issued_of_stays(void **state)
+{
+    (void)state;
+    char id[64];
+    new_campaign(id, 3, "");
+    struct http_answer answer = api_issue(&api, id, "ann");
+    api_expect(&answer, 201, NULL);
+    expect_delete(id, 409, "has-coupons");
+    answer = act(id, "close");
+    api_expect(&answer, 200, NULL);
+    expect_delete(id, 409, "has-coupons");
+    assert_int_equal(events_of(id, 7), 0);
+    new_campaign(id, 3, "");
+    answer = act(id, "close");
+    expect_delete(id, 204, NULL); /* nothing was issued of it */
+    expect_stock_is_counted();
+}
+
+static void who_may_delete(void **state)
+{
+    (void)state;
+    static const char *const tokens[] = {"READ_TOKEN", "ISSUE_TOKEN", "REDEEM_TOKEN"};
+    char id[64], path[128];
+    new_campaign(id, 1, "");
+    snprintf(path, sizeof path, "/v1/campaigns/%s", id);
+    for (size_t i = 0; i < COUNT_OF(tokens); i++) {
+        struct http_answer answer = api_call(
+            &api,
+            &(struct http_call){.method = "DELETE", .path = path, .token = stack_env(stack, tokens[i])});
+        api_expect(&answer, 403, "forbidden");
+    }
+    assert_int_equal(state_of(id), 1);
+}
+
+/* --- voiding --- */
+
+static struct http_answer void_with(const char *body, const char *key)
+{
+    return api_post(&api, "/v1/campaigns/void", body, key);
+}
+
+static void expect_counts(const struct http_answer *answer, int64_t matched, int64_t voidable, int64_t voided)
+{
+    api_expect(answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer->body);
+    if (json_get_int(doc, "matched") != matched || json_get_int(doc, "voidable") != voidable ||
+        json_get_int(doc, "voided") != voided)
+        fail_msg("%.*s, not %lld %lld %lld", SPAN_ARG(answer->body), (long long)matched, (long long)voidable,
+                 (long long)voided);
+    json_destroy(doc);
+}
+
+/* As the store wrote it, so that a filter can stand right before and after it. */
+static const char *created_at(const char *campaign)
+{
+    static char text[64];
+    struct buf out;
+    buf_init(&out, sizeof text);
+    time_format(
+        &out,
+        number("SELECT (extract(epoch FROM created_at) * 1000000)::bigint FROM campaign WHERE id = '%s'",
+               campaign));
+    snprintf(text, sizeof text, "%s", out.data);
+    buf_deinit(&out);
+    return text;
+}
+
+static void voids_what_fits_all_that_is_given(void **state)
+{
+    (void)state;
+    char ids[4][64], body[512], from[64], to[64], kept[256];
+    for (size_t i = 0; i < COUNT_OF(ids); i++)
+        new_campaign(ids[i], 3, "");
+    struct http_answer answer = api_issue(&api, ids[1], "ann");
+    api_expect(&answer, 201, NULL);
+    snprintf(from, sizeof from, "%s", created_at(ids[0]));
+    snprintf(to, sizeof to, "%s", created_at(ids[3]));
+    /* Both ends are exclusive, so of four the two in the middle fit; of one of them something was issued. */
+    snprintf(body, sizeof body, "{\"created_after\":\"%s\",\"created_before\":\"%s\",\"dry_run\":true}", from,
+             to);
+    answer = void_with(body, NULL);
+    expect_counts(&answer, 2, 1, 0);
+    snprintf(body, sizeof body,
+             "{\"created_after\":\"%s\",\"created_before\":\"%s\",\"created_by\":\"nobody\"}", from, to);
+    answer = void_with(body, NULL);
+    expect_counts(&answer, 0, 0, 0);
+    for (size_t i = 0; i < COUNT_OF(ids); i++)
+        assert_int_equal(state_of(ids[i]), 1);
+    snprintf(body, sizeof body,
+             "{\"created_after\":\"%s\",\"created_before\":\"%s\",\"created_by\":\"admin\"}", from, to);
+    answer = void_with(body, "void-once");
+    expect_counts(&answer, 2, 1, 1);
+    assert_null(http_answer_header(&answer, "Idempotency-Replayed").ptr);
+    snprintf(kept, sizeof kept, "%.*s", SPAN_ARG(answer.body));
+    answer = void_with(body, "void-once");
+    assert_true(span_is(answer.body, kept));
+    assert_true(span_is(http_answer_header(&answer, "Idempotency-Replayed"), "true"));
+    answer = void_with("{\"created_by\":\"admin\"}", "void-once");
+    api_expect(&answer, 422, "idempotency-key-reused");
+    answer = void_with(body, NULL); /* what is gone does not fit any more */
+    expect_counts(&answer, 1, 0, 0);
+    for (size_t i = 0; i < COUNT_OF(ids); i++)
+        assert_int_equal(state_of(ids[i]), i == 2 ? 5 : 1);
+    assert_int_equal(events_of(ids[2], 7), 1);
+    answer = api_issue(&api, ids[2], "ann");
+    api_expect(&answer, 404, "unknown-campaign");
+    expect_stock_is_counted();
+}
+
+/* A campaign is either voided or has the coupon: never both, never neither. */
+static void a_void_races_issues(void **state)
+{
+    (void)state;
+    enum { CAMPAIGNS = 24 };
+    char ids[CAMPAIGNS][64], path[128], body[256], key[64], before[64];
+    struct http_client *clients[CAMPAIGNS], *voider = NULL;
+    new_campaign(ids[0], 1, "");
+    snprintf(before, sizeof before, "%s", created_at(ids[0]));
+    for (size_t i = 0; i < CAMPAIGNS; i++)
+        new_campaign(ids[i], 1, "");
+    snprintf(body, sizeof body, "{\"created_after\":\"%s\"}", before);
+    for (size_t i = 0; i < CAMPAIGNS; i++) {
+        if (i == CAMPAIGNS / 2)
+            voider = api_post_begin(&api, "/v1/campaigns/void", body, "void-race", NULL);
+        snprintf(key, sizeof key, "void-race-%zu", i);
+        snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", ids[i]);
+        clients[i] = api_post_begin(&api, path, "{\"user_id\":\"ann\"}", key, NULL);
+    }
+    int64_t issued = 0, voided = 0;
+    for (size_t i = 0; i < CAMPAIGNS; i++) {
+        struct http_answer answer = api_post_end(clients[i]);
+        bool has = answer.status == 201;
+        if (!has)
+            api_expect(&answer, 404, "unknown-campaign");
+        http_client_destroy(clients[i]);
+        issued += has;
+    }
+    struct http_answer answer = api_post_end(voider);
+    api_expect(&answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    voided = json_get_int(doc, "voided");
+    json_destroy(doc);
+    http_client_destroy(voider);
+    assert_int_equal(issued + voided, CAMPAIGNS);
+    for (size_t i = 0; i < CAMPAIGNS; i++)
+        assert_int_equal(events_of(ids[i], 6) + events_of(ids[i], 7), 1);
+    expect_stock_is_counted();
+}
+
+/* Incident 1 in small: one call takes back what a script created, two thousand at once. */
+static void two_thousand_are_voided(void **state)
+{
+    (void)state;
+    enum { CAMPAIGNS = 2000, CONNECTIONS = 50 };
+    char body[512], key[64], before[64];
+    new_campaign(key, 1, "");
+    snprintf(before, sizeof before, "%s", created_at(key));
+    for (int done = 0; done < CAMPAIGNS; done += CONNECTIONS) {
+        struct http_client *clients[CONNECTIONS];
+        for (int i = 0; i < CONNECTIONS; i++) {
+            snprintf(key, sizeof key, "script-%d", done + i);
+            snprintf(
+                body, sizeof body,
+                "{\"id\":\"%s\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},\"currency\":"
+                "\"KRW\",\"quantity\":2}",
+                key);
+            clients[i] = api_post_begin(&api, "/v1/campaigns", body, key, NULL);
+        }
+        for (int i = 0; i < CONNECTIONS; i++) {
+            struct http_answer answer = api_post_end(clients[i]);
+            api_expect(&answer, 201, NULL);
+            http_client_destroy(clients[i]);
+        }
+    }
+    snprintf(body, sizeof body, "{\"created_after\":\"%s\"}", before);
+    struct http_answer answer = void_with(body, NULL);
+    expect_counts(&answer, CAMPAIGNS, CAMPAIGNS, CAMPAIGNS);
+    assert_int_equal(number("SELECT count(*) FROM campaign WHERE id LIKE 'script-%%' AND status = 5"),
+                     CAMPAIGNS);
+    assert_int_equal(number("SELECT count(*) FROM event WHERE campaign_id LIKE 'script-%%' AND type = 7"),
+                     CAMPAIGNS);
+    expect_stock_is_counted();
+}
+
+/* --- what is due by itself --- */
+
+static void an_end_is_noted(void **state)
+{
+    (void)state;
+    char id[64], more[128];
+    snprintf(more, sizeof more, ",\"ends_at\":\"%s\"", in_ms(1500));
+    new_campaign(id, 5, more);
+    int64_t due_us =
+        number("SELECT (extract(epoch FROM due_at) * 1000000)::bigint FROM campaign WHERE id = '%s'", id);
+    assert_int_equal(events_of(id, 8), 0);
+    WAIT_UNTIL(clock_wall_us() >= due_us, BOUND_MS);
+    struct http_answer answer = api_issue(&api, id, "ann");
+    api_expect(&answer, 410, "ended"); /* by the instant, noted or not */
+    answer = act(id, "pause");
+    api_expect(&answer, 410, "ended");
+    WAIT_UNTIL(events_of(id, 8) == 1, BOUND_MS);
+    assert_int_equal(state_of(id), 4);
+    assert_int_equal(number("SELECT count(*) FROM campaign WHERE id = '%s' AND due_at IS NULL", id), 1);
+    answer = act(id, "close"); /* it is over already */
+    api_expect(&answer, 200, NULL);
+    assert_int_equal(state_of(id), 4);
+    expect_stock_is_counted();
+}
+
+static void a_release_plan_is_carried_out_without_anybody(void **state)
+{
+    (void)state;
+    char id[64], more[256];
+    int len = snprintf(more, sizeof more, ",\"released\":1,\"release_plan\":[{\"at\":\"%s\",\"quantity\":2},",
+                       in_ms(800));
+    snprintf(more + len, sizeof more - (size_t)len, "{\"at\":\"%s\",\"quantity\":3}]", in_ms(1600));
+    new_campaign(id, 6, more);
+    assert_int_equal(number("SELECT released FROM campaign WHERE id = '%s'", id), 1);
+    WAIT_UNTIL(number("SELECT released FROM campaign WHERE id = '%s'", id) == 6, BOUND_MS);
+    assert_int_equal(events_of(id, 2), 2);
+    /* Neither before its time. */
+    assert_int_equal(
+        number("SELECT count(*) FROM event e JOIN campaign c ON c.id = e.campaign_id WHERE e.type = 2 "
+               "AND e.campaign_id = '%s' AND e.recorded_at < c.created_at + interval '300 ms'",
+               id),
+        0);
+    assert_int_equal(number("SELECT count(*) FROM campaign WHERE id = '%s' AND due_at IS NULL", id), 1);
+}
+
+/* --- quotas --- */
+
+#define PLENTY "1000000"
+
+/* The command service again, with this one limit. */
+static void limit_to(const char *option, int64_t most)
+{
+    static const char *const options[] = {"CAMPAIGNS_PER_KEY_PER_DAY", "CAMPAIGNS_PER_DAY",
+                                          "LIVE_COUPONS_MAX"};
+    char value[32];
+    for (size_t i = 0; i < COUNT_OF(options); i++)
+        setenv(options[i], PLENTY, 1);
+    snprintf(value, sizeof value, "%lld", (long long)most);
+    setenv(option, value, 1);
+    stack_service(stack, "command-service", "stop");
+    stack_service(stack, "command-service", "start");
+    http_client_close(api.command);
+}
+
+static int64_t used_today(const char *scope)
+{
+    return number("SELECT used FROM creation_quota WHERE scope = '%s' ORDER BY day DESC LIMIT 1", scope);
+}
+
+static void campaigns_per_key_and_day_are_bounded(void **state)
+{
+    (void)state;
+    char id[64];
+    limit_to("CAMPAIGNS_PER_KEY_PER_DAY", used_today("key:admin") + 2);
+    new_campaign(id, 1, "");
+    expect_delete(id, 204, NULL); /* gives nothing back: it was created today */
+    new_campaign(id, 1, "");
+    struct http_answer answer = create("one-too-many", 1);
+    api_expect(&answer, 429, "quota-exceeded");
+    assert_int_equal(state_of("one-too-many"), 0);
+    answer = create(id, 1); /* what is wrong with it anyway is said first */
+    api_expect(&answer, 409, "campaign-exists");
+}
+
+static void campaigns_per_day_are_bounded(void **state)
+{
+    (void)state;
+    char id[64];
+    limit_to("CAMPAIGNS_PER_DAY", used_today("*") + 1);
+    new_campaign(id, 1, "");
+    struct http_answer answer = create("one-too-many-of-all", 1);
+    api_expect(&answer, 429, "quota-exceeded");
+}
+
+static void live_coupons_are_bounded(void **state)
+{
+    (void)state;
+    char ids[3][64], more[128];
+    int64_t used = used_today("#");
+    limit_to("LIVE_COUPONS_MAX", used + 30);
+    for (size_t i = 0; i < 2; i++)
+        new_campaign(ids[i], 10, "");
+    struct http_answer answer = create("too-large", 11);
+    api_expect(&answer, 429, "quota-exceeded");
+    snprintf(more, sizeof more, ",\"ends_at\":\"%s\"", in_ms(3000));
+    new_campaign(ids[2], 10, more); /* up to the limit */
+    answer = create("too-large", 1);
+    api_expect(&answer, 429, "quota-exceeded");
+    answer = act(ids[0], "close"); /* gives its ten back */
+    api_expect(&answer, 200, NULL);
+    answer = create("ten-by-close", 10);
+    api_expect(&answer, 201, NULL);
+    answer = create("too-large", 1);
+    api_expect(&answer, 429, "quota-exceeded");
+    expect_delete(ids[1], 204, NULL);
+    answer = create("ten-by-delete", 10);
+    api_expect(&answer, 201, NULL);
+    WAIT_UNTIL(events_of(ids[2], 8) == 1, BOUND_MS);
+    answer = create("ten-by-end", 10);
+    api_expect(&answer, 201, NULL);
+    answer = create("too-large", 1);
+    api_expect(&answer, 429, "quota-exceeded");
+    assert_int_equal(used_today("#"), used + 30);
+    expect_stock_is_counted();
+}
+
+static int start(void **state)
+{
+    (void)state;
+    setenv("CAMPAIGNS_PER_KEY_PER_DAY", PLENTY, 1);
+    stack = stack_start(STACK_SERVERS);
+    stack_service(stack, "command-service", "start");
+    api_open(&api, stack);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    api_close(&api);
+    stack_stop(stack);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_deleted_is_gone_for_ever),
+        cmocka_unit_test(what_was_issued_of_stays),
+        cmocka_unit_test(who_may_delete),
+        cmocka_unit_test(voids_what_fits_all_that_is_given),
+        cmocka_unit_test(a_void_races_issues),
+        cmocka_unit_test(an_end_is_noted),
+        cmocka_unit_test(a_release_plan_is_carried_out_without_anybody),
+        cmocka_unit_test(two_thousand_are_voided),
+        cmocka_unit_test(live_coupons_are_bounded),
+        cmocka_unit_test(campaigns_per_key_and_day_are_bounded),
+        cmocka_unit_test(campaigns_per_day_are_bounded),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
