@@ -395,18 +395,16 @@ static void accepts_who_would_wait_longer(void **state)
     const int64_t wait_us = 2 * 100 * US_PER_MS; /* the batch under way, and the one that is queued */
     struct inbox *inbox = inbox_create(BATCH, 10);
     inbox_note_batch(inbox, 100 * US_PER_MS);
-    struct command *first = command_new(1, 1);
-    assert_int_equal(offer_to_accept(inbox, first, 0), INBOX_TAKEN); /* nobody is before it: no wait at all */
+    assert_int_equal(offer_to_accept(inbox, command_new(1, 1), 0), INBOX_TAKEN); /* nobody is before it */
     struct command *below = command_new(1, 2), *at = command_new(1, 3), *above = command_new(1, 4);
     struct http_request *request = (struct http_request *)&(char){0};
     below->request = at->request = above->request = request;
     assert_int_equal(offer_to_accept(inbox, below, wait_us + 1), INBOX_TAKEN);
     assert_int_equal(offer_to_accept(inbox, at, wait_us), INBOX_TAKEN); /* "longer than", not "as long as" */
     assert_int_equal(offer_to_accept(inbox, above, wait_us - 1), INBOX_ACCEPTED);
-    assert_ptr_equal(below->request, request);
-    assert_null(below->accepted_in);
-    assert_null(above->request); /* the caller's again */
-    assert_ptr_equal(above->accepted_in, some_register);
+    assert_true(below->request == request && !below->accepted_in);
+    assert_true(!above->request &&
+                above->accepted_in == some_register); /* the request is the caller's again */
     assert_true(above->deadline_us == above->accepted_deadline_us);
     assert_true(below->deadline_us < below->accepted_deadline_us);
     refused(inbox, command_new(1, 4), INBOX_IN_FLIGHT); /* also while it is only accepted */
