@@ -15,7 +15,7 @@
 
 #define AT(member) offsetof(struct bench_options, member)
 static const struct config_option table[] = {
-    {"only", CONFIG_STRING, AT(only), "issue,writers,refuse,append,restart", 1, 256, "",
+    {"only", CONFIG_STRING, AT(only), "issue,writers,refuse,append,restart,read,stampede", 1, 256, "",
      "what to measure, separated by commas"},
     {"json", CONFIG_FLAG, AT(json), "false", 0, 0, "", "one JSON document a line"},
     {"rounds", CONFIG_INT, AT(rounds), "3", 1, SERIES_MAX, "rounds", "of ours and baseline, in turns"},
@@ -33,6 +33,8 @@ static const struct config_option table[] = {
     {"database-url", CONFIG_STRING, AT(database_url), NULL, 1, 2048, "", "as owner"},
     {"command-database-url", CONFIG_STRING, AT(command_database_url), NULL, 1, 2048, "", "as the service"},
     {"superuser-url", CONFIG_STRING, AT(superuser_url), NULL, 1, 2048, "", "who may create databases"},
+    {"redis-password", CONFIG_STRING, AT(redis_password), NULL, 1, 256, "", "its password"},
+    {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 2048, "", "as its administrator"},
     {.name = NULL},
 };
 static const struct config_option *const tables[] = {table, NULL};
@@ -47,8 +49,9 @@ static const struct {
     const char *name;
     void (*measure)(struct bench *bench);
 } metrics[] = {
-    {"issue", bench_issue},   {"writers", bench_writers}, {"refuse", bench_refuse},
-    {"append", bench_append}, {"restart", bench_restart},
+    {"issue", bench_issue},       {"writers", bench_writers}, {"refuse", bench_refuse},
+    {"append", bench_append},     {"restart", bench_restart}, {"read", bench_read},
+    {"stampede", bench_stampede},
 };
 
 static bool is_known(struct span name)

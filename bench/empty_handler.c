@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* empty-handler: a service with nothing in it, which `make bench` compares the real ones with. Same HTTP
  * server, same options, same authentication; POST /inline is answered by the handler, POST /deferred by
- * another thread, as the committers do. Both say 201 with a body as long as a coupon's. */
+ * another thread, as the committers do. Both say 201 with a body as long as a coupon's; GET /inline says 200
+ * with one as long as a campaign's. */
 #include <pthread.h>
 
 #include "common/clock.h"
@@ -32,7 +33,7 @@ struct desk {
     bool closed;
 };
 
-static void answer(struct http_request *request)
+static void answer(struct http_request *request, int status)
 {
     static const char body[] = "{\"coupon_id\":\"c07-00000000\",\"code\":\"XXXXX-XXXXX-XXXXX-XXXXX-XXXXX\","
                                "\"campaign_id\":\"bench-00000000\","
@@ -41,13 +42,24 @@ static void answer(struct http_request *request)
                                "\"position\":{\"slice\":7,\"position\":100000}}";
     http_add_header(request, "Consistency-Token", SPAN("7.100000"));
     buf_append_text(http_reply_body(request), body);
-    http_reply(request, 201);
+    http_reply(request, status);
 }
 
 static void post_inline(struct http_request *request, void *context)
 {
     (void)context;
-    answer(request);
+    answer(request, 201);
+}
+
+/* As long a body as a campaign has. */
+static void get_inline(struct http_request *request, void *context)
+{
+    static const char more[] = "01234567890123456789012345678901234567890123456789012345678901234567890123456"
+                               "78901234567890123456789";
+    (void)context;
+    buf_append_text(http_reply_body(request), more);
+    buf_append_text(http_reply_body(request), more);
+    answer(request, 200);
 }
 
 static void post_deferred(struct http_request *request, void *context)
@@ -81,7 +93,7 @@ static void *desk_main(void *context)
         while (list) {
             struct waiting *waiting = list;
             list = waiting->next;
-            answer(waiting->request);
+            answer(waiting->request, 201);
             mem_free(waiting);
         }
     return NULL;
@@ -89,6 +101,7 @@ static void *desk_main(void *context)
 
 static const struct http_route routes[] = {
     {.method = HTTP_POST, .pattern = "/inline", .scopes = AUTH_ISSUE, .handler = post_inline},
+    {.method = HTTP_GET, .pattern = "/inline", .scopes = AUTH_ADMIN, .handler = get_inline},
     {.method = HTTP_POST, .pattern = "/deferred", .scopes = AUTH_ISSUE, .handler = post_deferred},
 };
 

@@ -193,7 +193,7 @@ static void hint_readers(const struct committer *self, const struct batch *batch
     if (!self->options->bus || batch->events_count == 0)
         return;
     buf_init(&message, BUS_MESSAGE_MAX);
-    hint_encode(&(struct hint){batch->slice, batch->head}, &message);
+    hint_encode(&(struct hint){.slice = batch->slice, .position = batch->head}, &message);
     bus_publish(self->options->bus, buf_span(&message));
     buf_deinit(&message);
 }

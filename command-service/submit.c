@@ -316,6 +316,9 @@ static struct command *part_of(const struct command *whole, int16_t slice, struc
     part->filter = whole->filter;
     part->filter.created_by = keep(part, whole->filter.created_by);
     part->actor = whole->actor;
+    memcpy(part->trace_bytes, whole->trace_bytes, sizeof part->trace_bytes);
+    if (whole->trace.ptr)
+        part->trace = (struct span){(const char *)part->trace_bytes, TRACE_BYTES};
     part->deadline_us = whole->deadline_us;
     return part;
 }

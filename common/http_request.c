@@ -178,6 +178,14 @@ struct span http_path(const struct http_request *request)
     return request->path;
 }
 
+/* Path and query lie behind each other in the request's text, with the '?' in between. */
+struct span http_target(const struct http_request *request)
+{
+    struct span query = request->query_text;
+    const char *end = query.ptr ? query.ptr + query.len : request->path.ptr + request->path.len;
+    return (struct span){request->path.ptr, (size_t)(end - request->path.ptr)};
+}
+
 const struct api_key *http_key(const struct http_request *request)
 {
     return request->key;

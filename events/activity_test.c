@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Windows: where they begin, that marks count what a list of all changes counts, in bounded bytes, and that bytes
- * come back or are refused. */
+/* Windows: where they begin, that marks count what a list of all changes counts, in bounded bytes, and that
+ * bytes come back or are refused. */
 #include "events/activity.h"
 
 #include "common/clock.h"
@@ -60,7 +60,8 @@ static int64_t sum_since(const struct change *changes, size_t count, int64_t sin
     return sum;
 }
 
-/* Months of changes, now seconds, now days apart, up and down: asked at every one of them and some time after. */
+/* Months of changes, now seconds, now days apart, up and down: asked at every one of them and some time
+ * after. */
 static void marks_count_what_a_list_counts(void **state)
 {
     (void)state;
@@ -114,9 +115,10 @@ static void activity_comes_back(void **state)
     buf_init(&hex, 2 * ACTIVITY_BYTES_MAX);
     activity_write(&bytes, &activity);
     hex_encode(&hex, bytes.data, bytes.len);
-    assert_string_equal(hex.data, "01020304020101"                         /* count; marks of hour, day, week */
-                                  "005b8d8000000007005b8d8100000008"       /* grain, before */
-                                  "0007a12000000007" "0001458500000007"); /* in Redis are such bytes */
+    assert_string_equal(hex.data, "01020304020101"                   /* count; marks of hour, day, week */
+                                  "005b8d8000000007005b8d8100000008" /* grain, before */
+                                  "0007a12000000007"
+                                  "0001458500000007"); /* in Redis are such bytes */
     buf_append_text(&bytes, "spring");
     assert_true(activity_read(buf_span(&bytes), &read, &rest));
     assert_span(rest, "spring");
@@ -139,8 +141,9 @@ static void foreign_bytes_are_refused(void **state)
     struct span rest;
     assert_false(activity_read((struct span){NULL, 0}, &read, &rest));
     assert_true(activity_read(SPAN("\0\0\0\1\0\0\0x"), &read, &rest));
-    assert_false(activity_read(SPAN("\0\0\0\1\1\0\0\0\0\0\0\0\0"), &read, &rest));             /* cut */
-    assert_false(activity_read(SPAN("\0\0\0\1\2\0\0\0\0\0\2aaaa\0\0\0\2aaaa"), &read, &rest)); /* not ascending */
+    assert_false(activity_read(SPAN("\0\0\0\1\1\0\0\0\0\0\0\0\0"), &read, &rest)); /* cut */
+    assert_false(
+        activity_read(SPAN("\0\0\0\1\2\0\0\0\0\0\2aaaa\0\0\0\2aaaa"), &read, &rest)); /* not ascending */
     char many[4 + 3 + 8 * 255] = {0};
     many[4] = (char)255;
     assert_false(activity_read((struct span){many, sizeof many}, &read, &rest));

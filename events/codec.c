@@ -5,6 +5,7 @@
 #include <msgpack.h>
 
 #include "events/coupon.h"
+#include "events/keys.h"
 
 /* --- the catalogue as data --- */
 
@@ -397,35 +398,134 @@ bool coupon_state_decode(struct span record, struct span note, struct coupon *re
 
 /* --- hints --- */
 
-enum { HINT_SLICE = 1, HINT_POSITION = 2 };
+enum hint_key {
+    HINT_SLICE = 1,
+    HINT_POSITION = 2,
+    HINT_CAMPAIGNS = 3,
+    HINT_USERS = 4,
+    HINT_RANKINGS = 5,
+    HINT_EVERYTHING = 6,
+    HINT_OPENING = 7,
+};
+
+static void pack_hint_lists(msgpack_packer *packer, const struct hint *hint)
+{
+    CHECK(hint->campaigns_count <= HINT_CAMPAIGNS_MAX && hint->users_count <= HINT_USERS_MAX);
+    if (hint->campaigns_count > 0) {
+        msgpack_pack_int(packer, HINT_CAMPAIGNS);
+        msgpack_pack_array(packer, hint->campaigns_count);
+        for (size_t i = 0; i < hint->campaigns_count; i++)
+            pack_text(packer, hint->campaigns[i], CAMPAIGN_ID_MAX);
+    }
+    if (hint->users_count > 0) {
+        msgpack_pack_int(packer, HINT_USERS);
+        msgpack_pack_array(packer, hint->users_count);
+        for (size_t i = 0; i < hint->users_count; i++)
+            msgpack_pack_int(packer, hint->users[i]);
+    }
+}
+
+static void pack_flag(msgpack_packer *packer, enum hint_key key, bool set)
+{
+    if (!set)
+        return;
+    msgpack_pack_int(packer, (int)key);
+    msgpack_pack_int(packer, 1);
+}
 
 void hint_encode(const struct hint *hint, struct buf *out)
 {
+    size_t start = out->len;
+    size_t fields = 2u + (hint->campaigns_count > 0) + (hint->users_count > 0) + hint->rankings +
+                    hint->everything + hint->opening;
     msgpack_packer packer;
     msgpack_packer_init(&packer, out, append_to_buf);
-    msgpack_pack_map(&packer, 2);
+    msgpack_pack_map(&packer, fields);
     msgpack_pack_int(&packer, HINT_SLICE);
     msgpack_pack_int(&packer, hint->slice);
     msgpack_pack_int(&packer, HINT_POSITION);
     msgpack_pack_int64(&packer, hint->position);
+    pack_hint_lists(&packer, hint);
+    pack_flag(&packer, HINT_RANKINGS, hint->rankings);
+    pack_flag(&packer, HINT_EVERYTHING, hint->everything);
+    pack_flag(&packer, HINT_OPENING, hint->opening);
+    CHECK(!out->overflow && out->len - start <= HINT_BYTES_MAX);
+}
+
+static bool read_hint_campaigns(const msgpack_object *list, struct hint *ret)
+{
+    if (list->type != MSGPACK_OBJECT_ARRAY || list->via.array.size > HINT_CAMPAIGNS_MAX)
+        return false;
+    ret->campaigns_count = list->via.array.size;
+    for (size_t i = 0; i < ret->campaigns_count; i++)
+        if (!read_text(&list->via.array.ptr[i], CAMPAIGN_ID_MAX, &ret->campaigns[i]) ||
+            !campaign_id_valid(ret->campaigns[i]))
+            return false;
+    return true;
+}
+
+static bool read_hint_users(const msgpack_object *list, struct hint *ret)
+{
+    int64_t bucket;
+    if (list->type != MSGPACK_OBJECT_ARRAY || list->via.array.size > HINT_USERS_MAX)
+        return false;
+    ret->users_count = list->via.array.size;
+    for (size_t i = 0; i < ret->users_count; i++) {
+        if (!read_int(&list->via.array.ptr[i], USER_BUCKETS - 1, &bucket))
+            return false;
+        ret->users[i] = (int16_t)bucket;
+    }
+    return true;
+}
+
+static bool read_flag(const msgpack_object *object, bool *ret)
+{
+    int64_t value;
+    if (!read_int(object, 1, &value))
+        return false;
+    *ret = value != 0;
+    return true;
+}
+
+static bool read_hint_field(uint64_t key, const msgpack_object *value, int64_t *ret_slice, struct hint *ret)
+{
+    switch (key) {
+    case HINT_SLICE:
+        return read_int(value, SLICE_COUNT - 1, ret_slice);
+    case HINT_POSITION:
+        return read_int(value, INT64_MAX, &ret->position);
+    case HINT_CAMPAIGNS:
+        return read_hint_campaigns(value, ret);
+    case HINT_USERS:
+        return read_hint_users(value, ret);
+    case HINT_RANKINGS:
+        return read_flag(value, &ret->rankings);
+    case HINT_EVERYTHING:
+        return read_flag(value, &ret->everything);
+    case HINT_OPENING:
+        return read_flag(value, &ret->opening);
+    default:
+        return true; /* a key from the future */
+    }
 }
 
 static bool read_hint(const msgpack_object *root, struct hint *ret)
 {
-    int64_t slice = -1, position = -1;
+    int64_t slice = -1;
+    struct hint hint = {.position = -1};
     if (root->type != MSGPACK_OBJECT_MAP)
         return false;
     for (uint32_t i = 0; i < root->via.map.size; i++) {
         const msgpack_object_kv *entry = &root->via.map.ptr[i];
-        if (entry->key.type != MSGPACK_OBJECT_POSITIVE_INTEGER)
-            return false;
-        if (entry->key.via.u64 == HINT_SLICE && !read_int(&entry->val, SLICE_COUNT - 1, &slice))
-            return false;
-        if (entry->key.via.u64 == HINT_POSITION && !read_int(&entry->val, INT64_MAX, &position))
+        if (entry->key.type != MSGPACK_OBJECT_POSITIVE_INTEGER ||
+            !read_hint_field(entry->key.via.u64, &entry->val, &slice, &hint))
             return false;
     }
-    *ret = (struct hint){(int16_t)slice, position};
-    return slice >= 0 && position >= 0;
+    if (slice < 0 || hint.position < 0)
+        return false;
+    *ret = hint;
+    ret->slice = (int16_t)slice;
+    return true;
 }
 
 bool hint_decode(struct span message, struct hint *ret)

@@ -43,14 +43,14 @@ enum codec_status {
  * default. Texts are borrowed from event->data, lists are in `arena`. */
 enum codec_status event_decode(struct event *event, struct arena *arena) MUST_USE;
 
-/* The records of a coupon in the read models: COUPONS in schema/redis_keys.def. Arrays, because they are written a
- * hundred million times and a rebuild can change them. What is text of the coupon's own (user, order, reason) is
- * in fields of its own beside them, as it is; slice and position are in key and field. */
+/* The records of a coupon in the read models: COUPONS in schema/redis_keys.def. Arrays, because they are
+ * written a hundred million times and a rebuild can change them. What is text of the coupon's own (user,
+ * order, reason) is in fields of its own beside them, as it is; slice and position are in key and field. */
 
 /* [campaign, sequence, nth, issued at µs, expires at µs, code prefix] of a decoded CouponIssued. */
 void coupon_issue_encode(const struct event *issued, struct buf *out);
-/* Makes a decoded CouponIssued of it and its user again (without trace and data); texts borrowed. `ret->slice` and
- * `ret->position` are left to the caller. */
+/* Makes a decoded CouponIssued of it and its user again (without trace and data); texts borrowed.
+ * `ret->slice` and `ret->position` are left to the caller. */
 bool coupon_issue_decode(struct span record, struct span user_id, struct event *ret) MUST_USE;
 
 struct coupon;
@@ -59,10 +59,24 @@ void coupon_state_encode(const struct coupon *coupon, struct buf *out);
 /* Puts that state, with its note (coupon_note(), borrowed), into a coupon that was only issued. */
 bool coupon_state_decode(struct span record, struct span note, struct coupon *ret) MUST_USE;
 
-/* "look now": a slice has events up to this position. */
+/* A message of the bus: "look now". The command service says that the log of a slice reaches `position`; the
+ * projector says that the models do, and what that changed, so that who keeps copies can drop them. Best
+ * effort: a hint may be lost, doubled or invented, so it may only ever cost a look, never decide an answer.
+ *
+ * A map with the rules of evolution of events/catalog.h. Bounded so that every hint fits one message of the
+ * bus: what changed more than fits is told by several hints, or by `everything`. */
+enum { HINT_CAMPAIGNS_MAX = 6, HINT_USERS_MAX = 180, HINT_BYTES_MAX = 1024 };
+
 struct hint {
     int16_t slice;
     int64_t position;
+    struct span campaigns[HINT_CAMPAIGNS_MAX]; /* ids; borrowed from the message */
+    size_t campaigns_count;
+    int16_t users[HINT_USERS_MAX]; /* buckets of events/keys.h: nobody's id is on the bus */
+    size_t users_count;
+    bool rankings;   /* some ranking of the slice changed */
+    bool everything; /* more changed than is named: whatever is known of the slice may have */
+    bool opening;    /* the campaigns named open within minutes: worth having before somebody asks */
 };
-void hint_encode(const struct hint *hint, struct buf *out);
+void hint_encode(const struct hint *hint, struct buf *out); /* at most HINT_BYTES_MAX bytes */
 bool hint_decode(struct span message, struct hint *ret) MUST_USE;

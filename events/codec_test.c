@@ -3,9 +3,10 @@
  * wrote. */
 #include "events/codec.h"
 
-#include "events/coupon.h"
-
+#include "common/bus.h"
 #include "events/codec_testing.h"
+#include "events/coupon.h"
+#include "events/keys.h"
 
 enum { FUZZ_ROUNDS = 100000 };
 
@@ -483,9 +484,10 @@ static void notes_belong_to_their_state(void **state)
 {
     (void)state;
     char text[REVOKE_REASON_MAX + 1] = {0};
-    static const size_t max[] = {
-        [COUPON_ISSUED] = 0, [COUPON_RESERVED] = ORDER_ID_MAX, [COUPON_REDEEMED] = ORDER_ID_MAX,
-        [COUPON_REVOKED] = REVOKE_REASON_MAX};
+    static const size_t max[] = {[COUPON_ISSUED] = 0,
+                                 [COUPON_RESERVED] = ORDER_ID_MAX,
+                                 [COUPON_REDEEMED] = ORDER_ID_MAX,
+                                 [COUPON_REVOKED] = REVOKE_REASON_MAX};
     for (enum coupon_state is = COUPON_ISSUED; is <= COUPON_REVOKED; is++) {
         struct coupon coupon = coupon_in(is);
         bool needs = is == COUPON_RESERVED || is == COUPON_REDEEMED;
@@ -511,7 +513,7 @@ static bool hint_good(struct span bytes, struct hint *ret)
 static void hints_come_back(void **state)
 {
     (void)state;
-    struct hint hint = {15, INT64_C(1) << 40}, read;
+    struct hint hint = {.slice = 15, .position = INT64_C(1) << 40}, read;
     struct buf bytes;
     buf_init(&bytes, EVENT_DATA_MAX);
     hint_encode(&hint, &bytes);
@@ -521,6 +523,49 @@ static void hints_come_back(void **state)
     assert_true(read.position == hint.position);
     for (size_t len = 0; len < bytes.len; len++)
         assert_false(hint_good((struct span){bytes.data, len}, &read));
+    buf_deinit(&bytes);
+}
+
+/* Each list and flag on its own, and the largest hint there can be, which must fit a message of the bus. */
+static void hints_say_what_changed(void **state)
+{
+    (void)state;
+    char id[CAMPAIGN_ID_MAX];
+    struct hint hint = {
+        .slice = 3, .position = INT64_MAX, .rankings = true, .everything = true, .opening = true};
+    struct hint read;
+    struct buf bytes;
+    memset(id, 'x', sizeof id);
+    for (; hint.campaigns_count < HINT_CAMPAIGNS_MAX; hint.campaigns_count++)
+        hint.campaigns[hint.campaigns_count] = (struct span){id, sizeof id};
+    for (; hint.users_count < HINT_USERS_MAX; hint.users_count++)
+        hint.users[hint.users_count] = (int16_t)(USER_BUCKETS - 1 - (int)hint.users_count);
+    buf_init(&bytes, HINT_BYTES_MAX);
+    hint_encode(&hint, &bytes);
+    assert_false(bytes.overflow);
+    assert_true(bytes.len <= BUS_MESSAGE_MAX);
+    assert_true(hint_decode(buf_span(&bytes), &read));
+    assert_true(read.position == INT64_MAX && read.slice == 3);
+    assert_int_equal(read.campaigns_count, HINT_CAMPAIGNS_MAX);
+    assert_true(span_equal(read.campaigns[HINT_CAMPAIGNS_MAX - 1], (struct span){id, sizeof id}));
+    assert_int_equal(read.users_count, HINT_USERS_MAX);
+    assert_memory_equal(read.users, hint.users, sizeof hint.users);
+    assert_true(read.rankings && read.everything && read.opening);
+    buf_clear(&bytes);
+    hint_encode(&(struct hint){.slice = 1,
+                               .position = 2,
+                               .campaigns = {SPAN("c")},
+                               .campaigns_count = 1,
+                               .users = {300},
+                               .users_count = 1,
+                               .rankings = true},
+                &bytes);
+    assert_hex(&bytes, "850101020203"
+                       "91a163"
+                       "0491cd012c"
+                       "0501");
+    assert_true(hint_decode(buf_span(&bytes), &read));
+    assert_true(read.rankings && !read.everything && !read.opening);
     buf_deinit(&bytes);
 }
 
@@ -543,12 +588,17 @@ static void hints_are_not_trusted(void **state)
         {"\x82\x01\x05\x02\x05\x00", 6},
         {"\xDF\xFF\xFF\xFF\xFF", 5},
         {"\x81\x01\xDD\xFF\xFF\xFF\xFF", 7},
+        {"\x83\x01\x05\x02\x06\x03\xA1x", 8},                                    /* no list */
+        {"\x83\x01\x05\x02\x06\x03\x91\xA1X", 9},                                /* no campaign id */
+        {"\x83\x01\x05\x02\x06\x03\x97\xA1x\xA1x\xA1x\xA1x\xA1x\xA1x\xA1x", 21}, /* one too many */
+        {"\x83\x01\x05\x02\x06\x04\x91\xCD\x40\x00", 10},                        /* bucket 16384 */
+        {"\x83\x01\x05\x02\x06\x05\x02", 7},
     };
     struct hint read;
     for (size_t i = 0; i < COUNT_OF(bad); i++)
         if (hint_good(bad[i], &read))
             fail_msg("bad hint %zu is taken", i);
-    assert_true(hint_good(SPAN("\x83\x01\x05\x02\x06\x03\xA1x"), &read)); /* a key from the future */
+    assert_true(hint_good(SPAN("\x83\x01\x05\x02\x06\x1F\xA1x"), &read)); /* a key from the future */
     assert_int_equal(read.position, 6);
     uint64_t chance = 3;
     for (size_t round = 0; round < FUZZ_ROUNDS; round++) {
@@ -582,6 +632,7 @@ int main(void)
         cmocka_unit_test(notes_belong_to_their_state),
         cmocka_unit_test(records_have_bounds),
         cmocka_unit_test(hints_come_back),
+        cmocka_unit_test(hints_say_what_changed),
         cmocka_unit_test(hints_are_not_trusted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,8 +37,8 @@ void coupon_apply(struct coupon *coupon, const struct event *event);
 
 /* The text that belongs to its state: order id or reason; absent where there is none. */
 struct span coupon_note(const struct coupon *coupon);
-/* Puts it back, borrowed, where the state is there already; empty means absent. False where this state cannot have
- * this note. */
+/* Puts it back, borrowed, where the state is there already; empty means absent. False where this state cannot
+ * have this note. */
 bool coupon_take_note(struct coupon *coupon, struct span note) MUST_USE;
 
 /* issued, reserved, redeemed, revoked or expired at that instant; by the log alone where now_us is 0. */

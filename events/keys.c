@@ -3,8 +3,7 @@
 #include "events/keys.h"
 
 const struct redis_key_description redis_keys[KEY_COUNT] = {
-#define K(name, pattern, type, owner, ttl, bound, content) \
-    {#name, pattern, type, owner, ttl, bound, content},
+#define K(name, pattern, type, owner, ttl, bound, content) {#name, pattern, type, owner, ttl, bound, content},
 #include "schema/redis_keys.def"
 #undef K
 };
@@ -66,6 +65,20 @@ void key_users(struct buf *out, struct model model, int64_t bucket)
     key_begin(out, model);
     buf_append_text(out, "u:");
     buf_append_i64(out, bucket);
+}
+
+void key_shared_answer(struct buf *out, struct span target_hash)
+{
+    buf_append_text(out, "fcq:a:{");
+    buf_append_span(out, target_hash);
+    buf_append_char(out, '}');
+}
+
+void key_shared_lease(struct buf *out, struct span target_hash)
+{
+    buf_append_text(out, "fcq:l:{");
+    buf_append_span(out, target_hash);
+    buf_append_char(out, '}');
 }
 
 void key_users_begun(struct buf *out, struct model model)

@@ -18,8 +18,9 @@ struct redis_key_description {
 };
 extern const struct redis_key_description redis_keys[KEY_COUNT];
 
-/* A hash of at most 128 fields whose values have at most 64 bytes is what Redis, as it comes, keeps as one compact
- * piece of memory. So coupons take several short fields each instead of one long one, and have their own chunk.
+/* A hash of at most 128 fields whose values have at most 64 bytes is what Redis, as it comes, keeps as one
+ * compact piece of memory. So coupons take several short fields each instead of one long one, and have their
+ * own chunk.
  */
 enum { KEY_CHUNK = 128, KEY_TEXT_MAX = 256 };
 enum coupon_field {
@@ -31,8 +32,9 @@ enum coupon_field {
     COUPON_CHUNK = KEY_CHUNK / COUPON_FIELDS,
 };
 
-/* Chunks of coupons and of holders are kept this long after the last coupon in them was issued; after that they
- * are not known here any more, and PostgreSQL answers. By the log's time, so a rebuild keeps the same. */
+/* Chunks of coupons and of holders are kept this long after the last coupon in them was issued; after that
+ * they are not known here any more, and PostgreSQL answers. By the log's time, so a rebuild keeps the same.
+ */
 enum { KEY_KEPT_S = 90 * 86400 };
 
 /* Users share buckets, because a key of its own costs each of them more than what it says. A reader gets all
@@ -56,10 +58,13 @@ void key_users(struct buf *out, struct model model, int64_t bucket);
 void key_users_begun(struct buf *out, struct model model);
 void key_ranking(struct buf *out, struct model model, enum counted counted);
 void key_active(struct buf *out, struct model model, enum counted counted);
+/* Of no generation: of the query services, by the hash of what was asked for. */
+void key_shared_answer(struct buf *out, struct span target_hash);
+void key_shared_lease(struct buf *out, struct span target_hash);
 
-/* The sorted sets of a slice, which appear with their first member. The checkpoint says of each, in this order,
- * whether it has one (a text of '0' and '1'): so one that is not there was either lost or never begun, and
- * both projector and readers can tell. */
+/* The sorted sets of a slice, which appear with their first member. The checkpoint says of each, in this
+ * order, whether it has one (a text of '0' and '1'): so one that is not there was either lost or never begun,
+ * and both projector and readers can tell. */
 enum model_index {
     INDEX_CAMPAIGNS,
     INDEX_RANKING_ISSUED,

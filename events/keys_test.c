@@ -27,8 +27,9 @@ static void builders_are_frozen(void **state)
     key_campaign(&key, model, SPAN("spring"));
     expect_key(&key, "fc:2:{7}:c:spring");
     buf_clear(&key);
-    static const char *const indexes[INDEX_COUNT] = {"fc:2:{7}:cs", "fc:2:{7}:r:issued", "fc:2:{7}:r:redeemed",
-                                                     "fc:2:{7}:a:issued", "fc:2:{7}:a:redeemed"};
+    static const char *const indexes[INDEX_COUNT] = {"fc:2:{7}:cs", "fc:2:{7}:r:issued",
+                                                     "fc:2:{7}:r:redeemed", "fc:2:{7}:a:issued",
+                                                     "fc:2:{7}:a:redeemed"};
     for (enum model_index index = 0; index < INDEX_COUNT; index++) {
         key_index(&key, model, index);
         expect_key(&key, indexes[index]);
@@ -45,6 +46,12 @@ static void builders_are_frozen(void **state)
     buf_clear(&key);
     key_active(&key, model, COUNTED_ISSUED);
     expect_key(&key, "fc:2:{7}:a:issued");
+    buf_clear(&key);
+    key_shared_answer(&key, SPAN("0f"));
+    expect_key(&key, "fcq:a:{0f}");
+    buf_clear(&key);
+    key_shared_lease(&key, SPAN("0f"));
+    expect_key(&key, "fcq:l:{0f}");
     buf_clear(&key);
     key_coupons(&key, model, 300);
     expect_key(&key, "fc:2:{7}:p:9");
@@ -145,6 +152,8 @@ static void registry_matches_the_builders(void **state)
         [KEY_USERS_BEGUN] = "fc:<g>:{<slice>}:ub",
         [KEY_RANKING] = "fc:<g>:{<slice>}:r:<issued or redeemed>",
         [KEY_ACTIVE] = "fc:<g>:{<slice>}:a:<issued or redeemed>",
+        [KEY_SHARED_ANSWER] = "fcq:a:{<target>}",
+        [KEY_SHARED_LEASE] = "fcq:l:{<target>}",
     };
     assert_int_equal(KEY_CHUNK, 128);
     assert_int_equal(COUPON_CHUNK, 32);
@@ -153,10 +162,11 @@ static void registry_matches_the_builders(void **state)
         if (!patterns[i])
             fail_msg("%s is new: add its builder to this test", is->name);
         assert_string_equal(is->pattern, patterns[i]);
-        assert_true(i == KEY_LIVE || strstr(is->pattern, "{<slice>}"));
+        bool shared = strncmp(is->pattern, "fcq:", 4) == 0; /* of the query services */
+        assert_true(i == KEY_LIVE || strstr(is->pattern, shared ? "{<target>}" : "{<slice>}"));
         assert_true(strcmp(is->type, "string") == 0 || strcmp(is->type, "hash") == 0 ||
                     strcmp(is->type, "zset") == 0);
-        assert_string_equal(is->owner, "projector");
+        assert_string_equal(is->owner, shared ? "query-service" : "projector");
         assert_true(is->ttl[0] && is->bound[0] && is->content[0]);
     }
 }

@@ -127,6 +127,8 @@ int main(int argc, char **argv)
         return command_run(&options);
     case COMMAND_STATUS:
         return command_status(&options);
+    case COMMAND_VERIFY:
+        return verify_run(&options.verify);
     }
     UNREACHABLE("every command is named above");
 }

@@ -8,7 +8,8 @@
 #include "projector/model_script.h"
 
 /* The same windows as events/activity.h, which says what marks are. */
-#define WINDOW_TABLE(name, label, grain, grains) "{" #grain "," #grains "},"
+#define WINDOW_ROW(name, label, grain, grains) "{" #grain "," #grains "},"
+#define WINDOW_ROWS                            WINDOWS(WINDOW_ROW)
 _Static_assert(ACTIVITY_SLACK == 2 && WINDOW_MARKED == 3 && INDEX_COUNT == 5, "written out in the script");
 
 const char model_script[] =
@@ -20,7 +21,7 @@ const char model_script[] =
      */
     "local call, pcall, byte, sub = redis.call, redis.pcall, string.byte, string.sub\n"
     "local number, pack = struct.unpack, struct.pack\n"
-    "local windows = {" WINDOWS(WINDOW_TABLE) "}\n"
+    "local windows = {" WINDOW_ROWS "}\n"
     /* activity_mark() and activity_write(). The count is `base` before the batch. */
     "local function marked(record, count, base, first, last)\n"
     "  local at, lists = 8, {}\n"
@@ -33,12 +34,14 @@ const char model_script[] =
     "    for w = 1, 3 do\n"
     "      local list, grain, old = lists[w], math.floor(ARGV[i] / windows[w][1]), 1\n"
     "      if list == '' or number('>I4', list, #list - 7) < grain then\n"
-    "        while old < #list and number('>I4', list, old) < grain - windows[w][2] - 2 do old = old + 8 end\n"
+    "        local keep = grain - windows[w][2] - 2\n"
+    "        while old < #list and number('>I4', list, old) < keep do old = old + 8 end\n"
     "        lists[w] = sub(list, old) .. pack('>I4I4', grain, base + ARGV[i + 1])\n"
     "      end\n"
     "    end\n"
     "  end\n"
-    "  return pack('>I4BBB', count, #lists[1] / 8, #lists[2] / 8, #lists[3] / 8) .. table.concat(lists)\n"
+    "  local sizes = pack('BBB', #lists[1] / 8, #lists[2] / 8, #lists[3] / 8)\n"
+    "  return pack('>I4', count) .. sizes .. table.concat(lists)\n"
     "end\n"
     "local found = call('HMGET', KEYS[1], 'epoch', 'pos', 'has', 'life')\n"
     "local pos, has, life = found[2] or '0', found[3] or '', found[4] or '0'\n"
@@ -47,8 +50,8 @@ const char model_script[] =
     "if found[1] and tonumber(found[1]) > tonumber(ARGV[1]) then return {'fenced', found[1]} end\n"
     "if pos ~= ARGV[2] then return {'moved', pos} end\n"
     /* Past its first event a slice has what its checkpoint says it has, and an event after a campaign's first
-     * finds the campaign. What is not there has vanished; adding to it would make a key that looks whole and is
-     * not (I7). */
+     * finds the campaign. What is not there has vanished; adding to it would make a key that looks whole and
+     * is not (I7). */
     "if pos ~= '0' and ARGV[3] ~= '0' then\n"
     "  local must = {KEYS[2]}\n"
     "  for i = 1, 5 do\n"
@@ -95,7 +98,8 @@ const char model_script[] =
     "    local counted, id, member = ARGV[first + 2], ARGV[first + 3], ARGV[first + 4]\n"
     "    local had = call('HMGET', key, counted, 'r:' .. counted, 'a:' .. counted)\n"
     "    local count = tonumber(had[1])\n"
-    "    local record = marked(had[3] or string.rep('\\0', 7), count, count - ARGV[first + 6], first + 7, last)\n"
+    "    local record, base = had[3] or string.rep('\\0', 7), count - ARGV[first + 6]\n"
+    "    record = marked(record, count, base, first + 7, last)\n"
     "    if had[2] then call('ZREM', ranking, had[2]) end\n"
     "    if had[3] then call('ZREM', active, had[3] .. id) end\n"
     "    if count > 0 then call('ZADD', ranking, count, member) end\n"
@@ -136,14 +140,10 @@ const char model_script[] =
     "return {'applied', ARGV[3]}\n";
 
 static const char *const op_names[] = {
-    [MUTATION_CAMPAIGN] = "CAMPAIGN",
-    [MUTATION_RANK] = "RANK",
-    [MUTATION_HSET] = "HSET",
-    [MUTATION_ROW] = "ROW",
-    [MUTATION_STATE] = "STATE",
-    [MUTATION_ZADD] = "ZADD",
-    [MUTATION_ZREM] = "ZREM",
-    [MUTATION_ZREMRANGEBYSCORE] = "ZREMRANGEBYSCORE",
+    [MUTATION_CAMPAIGN] = "CAMPAIGN", [MUTATION_RANK] = "RANK",
+    [MUTATION_HSET] = "HSET",         [MUTATION_ROW] = "ROW",
+    [MUTATION_STATE] = "STATE",       [MUTATION_ZADD] = "ZADD",
+    [MUTATION_ZREM] = "ZREM",         [MUTATION_ZREMRANGEBYSCORE] = "ZREMRANGEBYSCORE",
     [MUTATION_UNLINK] = "UNLINK",
 };
 

@@ -4,8 +4,9 @@
 
 #include "common/service.h"
 #include "projector/follower.h"
+#include "projector/verify.h"
 
-enum command { COMMAND_RUN, COMMAND_STATUS };
+enum command { COMMAND_RUN, COMMAND_STATUS, COMMAND_VERIFY };
 
 struct options {
     struct service_options service; /* first: common tables point into it. Of `run` only */
@@ -13,6 +14,7 @@ struct options {
     const char *bus_url;              /* of `run` only */
     struct follower_options follower; /* of `run` only */
     bool json;                        /* of `status` only */
+    struct verify_options verify;     /* of `verify` only */
 };
 
 /* Reads the command line and the environment; exits on --help and on what it does not understand. */

@@ -153,9 +153,9 @@ static struct campaign_change *change_of(struct projection *projection, struct s
     return change;
 }
 
-/* The chunk whose key is in the scratch buffer: the one this batch writes to already, or a new one. What is issued
- * last decides how long it is kept; what happens to a coupon later does not, so that a rebuild, which may come to
- * that later than the chunk's end, keeps the same. */
+/* The chunk whose key is in the scratch buffer: the one this batch writes to already, or a new one. What is
+ * issued last decides how long it is kept; what happens to a coupon later does not, so that a rebuild, which
+ * may come to that later than the chunk's end, keeps the same. */
 static struct mutation *row_of(struct projection *projection, const struct event *issued)
 {
     struct mutation *row = map_get(&projection->by_key, buf_span(&projection->scratch));
@@ -416,8 +416,7 @@ static void end_created(struct projection *projection, const struct campaign_cha
 /* A campaign that comes takes the place of what a former replay left; one that goes leaves nothing. */
 static void end_unlinked(struct projection *projection, const struct campaign_change *change)
 {
-    append(&projection->mutations,
-           make(projection, MUTATION_UNLINK, campaign_key(projection, change->id)));
+    append(&projection->mutations, make(projection, MUTATION_UNLINK, campaign_key(projection, change->id)));
 }
 
 static struct span index_key(struct projection *projection, enum model_index index)
@@ -469,8 +468,8 @@ static void end_rank(struct projection *projection, const struct campaign_change
     append(&projection->mutations, to);
 }
 
-/* Whoever was last active so long before the last change that no window sees it leaves. Only by the time of what
- * was counted, so that it does not matter how the log was cut into batches. */
+/* Whoever was last active so long before the last change that no window sees it leaves. Only by the time of
+ * what was counted, so that it does not matter how the log was cut into batches. */
 static void end_trim(struct projection *projection, enum counted counted, int64_t last_at_us)
 {
     int64_t until_us = last_at_us - ACTIVITY_KEPT_S * (int64_t)US_PER_S;

@@ -13,24 +13,25 @@
 #include "events/keys.h"
 
 enum mutation_kind {
-    MUTATION_CAMPAIGN, /* key: a CAMPAIGN that exists. args: position, what released, redeemed and reserved grow by,
-                          then field, value, ... Does nothing unless position is above the field pos, which it sets. */
-    MUTATION_RANK,   /* keys: a CAMPAIGN, after what this batch does to it; a RANKING; the ACTIVE of the same. args:
-                        struct rank_arg. Replaces the campaign's members in both. */
-    MUTATION_HSET,   /* key: a hash. args: field, value, ... */
-    MUTATION_ROW,    /* key: a chunk of COUPONS or HOLDERS. args: as HSET; then it lives until expires_at_s. */
-    MUTATION_STATE,  /* key: a chunk of COUPONS. args: the user field of a coupon, then field, value, ... Does
-                        nothing where that coupon is not there: a state without a coupon says nothing. */
-    MUTATION_ZADD,   /* key: a sorted set. args: score, member, ... */
-    MUTATION_ZREM,   /* key: a sorted set. args: member, ... */
+    MUTATION_CAMPAIGN, /* key: a CAMPAIGN that exists. args: position, what released, redeemed and reserved
+                          grow by, then field, value, ... Does nothing unless position is above the field pos,
+                          which it sets. */
+    MUTATION_RANK,  /* keys: a CAMPAIGN, after what this batch does to it; a RANKING; the ACTIVE of the same.
+                       args:  struct rank_arg. Replaces the campaign's members in both. */
+    MUTATION_HSET,  /* key: a hash. args: field, value, ... */
+    MUTATION_ROW,   /* key: a chunk of COUPONS or HOLDERS. args: as HSET; then it lives until expires_at_s. */
+    MUTATION_STATE, /* key: a chunk of COUPONS. args: the user field of a coupon, then field, value, ... Does
+                       nothing where that coupon is not there: a state without a coupon says nothing. */
+    MUTATION_ZADD,  /* key: a sorted set. args: score, member, ... */
+    MUTATION_ZREM,  /* key: a sorted set. args: member, ... */
     MUTATION_ZREMRANGEBYSCORE, /* key: a sorted set. args: min, max as Redis has them */
     MUTATION_UNLINK,           /* key. No args */
     MUTATION_HOLD, /* key: a bucket of USERS. args: bucket, struct holding as bytes. Added at the end of the
                       bucket; or where it has not begun since the replay did, instead of what is there. */
 };
 
-/* The arguments of MUTATION_RANK; then, for each grain of WINDOW_HOUR in which the count changed, the second of
- * the first change and how much the batch had changed it by before that. */
+/* The arguments of MUTATION_RANK; then, for each grain of WINDOW_HOUR in which the count changed, the second
+ * of the first change and how much the batch had changed it by before that. */
 enum rank_arg {
     RANK_COUNTED, /* label */
     RANK_CAMPAIGN,

@@ -53,8 +53,9 @@ static void *grow(struct answer *answer, const void *items, size_t size, size_t 
 static bool campaign_is_sound(const struct campaign *is)
 {
     return is->state >= CAMPAIGN_ACTIVE && is->state <= CAMPAIGN_ENDED && is->redeemed >= 0 &&
-           is->reserved >= 0 && is->redeemed + is->reserved <= is->issued && is->issued <= is->released && is->released <= is->definition.quantity && is->first > 0 &&
-           is->position >= is->first && is->created_at_us >= 0 && campaign_id_valid(is->id);
+           is->reserved >= 0 && is->redeemed + is->reserved <= is->issued && is->issued <= is->released &&
+           is->released <= is->definition.quantity && is->first > 0 && is->position >= is->first &&
+           is->created_at_us >= 0 && campaign_id_valid(is->id);
 }
 
 bool answer_add_campaign(struct answer *answer, const struct campaign *campaign, struct span definition)

@@ -15,9 +15,9 @@ enum {
     ANSWER_BYTES_MAX = 16 * 1024 * 1024,
 };
 
-/* Which members are filled depends on the query: campaigns for campaign lists and rankings (with their counts, in
- * order of rank), coupons for the lists of coupons and for a user in a campaign (in order of nth), one of each
- * for the validity of a coupon. */
+/* Which members are filled depends on the query: campaigns for campaign lists and rankings (with their
+ * counts, in order of rank), coupons for the lists of coupons and for a user in a campaign (in order of nth),
+ * one of each for the validity of a coupon. */
 struct answer {
     enum answer_outcome outcome;
     struct arena arena; /* owns every text below */

@@ -24,6 +24,11 @@ static bool refuse_parameter(struct http_request *request, const char *name, con
     return refuse(request, &problem_invalid_parameter, name, why);
 }
 
+bool api_refuse_parameter(struct http_request *request, const char *name, const char *why)
+{
+    return refuse_parameter(request, name, why);
+}
+
 /* --- parts of a request; each answers it and returns false where they are wrong --- */
 
 static bool take_campaign_id(struct http_request *request, struct span id, struct query *query)
@@ -108,6 +113,13 @@ static bool take_tokens(struct http_request *request, struct query *query)
     return true;
 }
 
+/* Copies are kept by target. Without padding none that is valid is longer. */
+static bool take_target(struct http_request *request)
+{
+    return http_target(request).len <= CACHE_KEY_MAX ||
+           refuse(request, &problem_invalid_parameter, NULL, "the request target is longer than 2048 bytes");
+}
+
 /* --- handing on --- */
 
 static struct read *begin(enum query_kind kind)
@@ -118,7 +130,7 @@ static struct read *begin(enum query_kind kind)
 /* Consumes the read: `good` says whether the request is still unanswered and worth a read. */
 static void submit(struct http_request *request, struct api *api, struct read *read, bool good)
 {
-    if (!good || !take_tokens(request, &read->query)) {
+    if (!good || !take_target(request) || !take_tokens(request, &read->query)) {
         read_destroy(read);
         return;
     }
@@ -126,9 +138,7 @@ static void submit(struct http_request *request, struct api *api, struct read *r
     read->deadline_us = received_us + api->request_deadline_ms * US_PER_MS;
     read->patience_us = received_us + api->token_wait_ms * US_PER_MS;
     read->request = request;
-    read->done = respond;
-    http_defer(request); /* before another thread can answer it */
-    loader_submit(api->loader, read);
+    serve_read(&api->serve, read);
 }
 
 /* --- handlers --- */
@@ -238,8 +248,8 @@ static void get_ranking(struct http_request *request, void *context)
     static const char *const known[] = {"by", "window", "tag", "limit", NULL};
     struct read *read = begin(QUERY_RANKING);
     submit(request, context, read,
-           http_query_only(request, known) && take_ranking(request, &read->query) && take_tag(request, &read->query) &&
-               take_limit(request, &read->query));
+           http_query_only(request, known) && take_ranking(request, &read->query) &&
+               take_tag(request, &read->query) && take_limit(request, &read->query));
 }
 
 #define READERS (AUTH_READ | AUTH_ADMIN)
@@ -253,5 +263,7 @@ const struct http_route api_routes[] = {
     {HTTP_GET, "/v1/coupons/{coupon}/validity", READERS, 0, get_validity},
     {HTTP_GET, "/v1/users/{user}/coupons", READERS, 0, get_user_coupons},
     {HTTP_GET, "/v1/rankings/campaigns", READERS, 0, get_ranking},
+    {HTTP_GET, "/v1/events", READERS, 0, api_get_events},
+    {HTTP_GET, "/v1/status", READERS, 0, api_get_status},
 };
 const size_t api_routes_count = COUNT_OF(api_routes);

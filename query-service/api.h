@@ -3,14 +3,25 @@
 #pragma once
 
 #include "common/http.h"
-#include "query-service/loader.h"
+#include "query-service/feed.h"
+#include "query-service/serve.h"
 
 struct api {
-    struct loader *loader;
+    struct serve serve;
+    struct feed *feed;
     int64_t request_deadline_ms, token_wait_ms;
+    int64_t queue_max, model_threads, store_connections, followers_max, model_age_max_ms; /* as set */
     uint8_t code_key[CRYPTO_KEY_BYTES];
 };
 
 /* Handlers get a struct api as context. */
 extern const struct http_route api_routes[];
 extern const size_t api_routes_count;
+
+/* In files of their own. */
+void api_get_events(struct http_request *request, void *context);
+void api_get_status(struct http_request *request, void *context);
+/* Answers a request with 400 invalid-parameter; always false, so that a parser can say `return ...`. */
+bool api_refuse_parameter(struct http_request *request, const char *name, const char *why);
+/* For gauges: about twice a second, from one thread. */
+void api_tick(void *api);

@@ -9,10 +9,10 @@
 
 struct checkpoint {
     bool present;
-    int64_t pos;     /* events up to here are folded in */
-    bool behind;     /* the projector is catching up */
-    int64_t seen_us; /* its wall clock when it last compared pos with the log */
-    int64_t life;    /* another one: the slice was started anew in between */
+    int64_t pos;           /* events up to here are folded in */
+    bool behind;           /* the projector is catching up */
+    int64_t seen_us;       /* its wall clock when it last compared pos with the log */
+    int64_t life;          /* another one: the slice was started anew in between */
     bool has[INDEX_COUNT]; /* which sorted sets of the slice have a member, and so must be there */
 };
 

@@ -15,8 +15,10 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "query-service/checkpoint.h"
 #include "query-service/metrics.h"
 #include "query-service/model_reader.h"
+#include "query-service/share.h"
 #include "query-service/store_reader.h"
 
 /* What a thread of a stage owns. */
@@ -24,6 +26,7 @@ struct loader_thread {
     struct loader *loader;
     struct model_reader *model; /* threads of the model stage */
     struct store_reader *store; /* threads of the store stage */
+    struct redis_command command;
 };
 
 struct loader {
@@ -33,6 +36,7 @@ struct loader {
     size_t threads_count;
     struct stage *model_stage, *store_stage;
     atomic_bool model_usable, store_usable;
+    _Atomic int64_t positions[SLICE_COUNT], seen_us; /* as the last probe of Redis found them */
 };
 
 static struct read *read_of(struct stage_item *item)
@@ -62,11 +66,7 @@ static void show(struct loader *loader)
 static void conclude(struct read *read)
 {
     if (read->failure == READ_GOOD)
-        metric_add(query_metrics.reads[read->source], 1);
-    else if (read->failure == READ_OVERLOADED)
-        metric_add(query_metrics.refused_overload, 1);
-    else if (read->failure != READ_INTERNAL)
-        metric_add(query_metrics.refused_unavailable, 1);
+        metric_add(query_metrics.loads[read->source], 1);
     read->done(read);
 }
 
@@ -82,13 +82,113 @@ static void submit_to_store(struct loader *loader, struct read *read)
 
 /* --- the model stage --- */
 
+/* --- other query services (share.h) --- */
+
+static bool waits_for_token(const struct read *read)
+{
+    return read->fallback == FALLBACK_BEHIND && clock_mono_us() < read->patience_us;
+}
+
+static bool may_share(const struct read *read)
+{
+    return !waits_for_token(read) && share_concerns(read->query.kind) && read->fallback != FALLBACK_NONE &&
+           read->fallback != FALLBACK_ERROR && read->fallback != FALLBACK_OPEN;
+}
+
+static void take_shared(struct read *read, const struct redis_reply *reply)
+{
+    struct share share;
+    struct span text = share_answer(reply);
+    if (!text.ptr || !share_decode(text, clock_mono_us(), clock_wall_us(), &share) ||
+        !share_usable(&share, read->query.at_least))
+        return;
+    buf_append_span(&read->shared, text);
+}
+
+/* Looks whether somebody left the answer, and bids for the lease, for all that need it in one exchange. What
+ * fails here is as if there were nobody else. */
+static void ask_others(struct loader_thread *thread, struct read *const *reads, size_t count)
+{
+    struct redis *redis = model_reader_redis(thread->model);
+    int64_t deadline_us = clock_deadline_us(thread->loader->options.redis_timeout_ms);
+    for (size_t i = 0; redis && i < count; i++) {
+        if (!may_share(reads[i]))
+            continue;
+        crypto_random(&reads[i]->lease, sizeof reads[i]->lease);
+        reads[i]->lease |= 1;
+        share_send_ask(redis, &thread->command, reads[i]->target, reads[i]->lease);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct redis_reply *reply;
+        struct read *read = reads[i];
+        if (!read->lease)
+            continue;
+        enum redis_status status = redis ? redis_receive(redis, deadline_us, &reply) : REDIS_LOST;
+        if (status == REDIS_OK)
+            take_shared(read, reply);
+        if (status != REDIS_LOST)
+            status = redis_receive(redis, deadline_us, &reply);
+        bool held = status == REDIS_OK && !share_leased(reply);
+        if (status != REDIS_OK || held)
+            read->lease = 0;
+        if (held && read->share_until_us == 0)
+            read->share_until_us = clock_deadline_us(SHARE_WAIT_MS);
+        else if (!held)
+            read->share_until_us = 1; /* over: nobody to wait for */
+        if (status == REDIS_LOST)
+            redis = NULL;
+    }
+}
+
+/* Leaves what was loaded. */
+static void leave(struct loader_thread *thread, struct read *const *reads, size_t count)
+{
+    struct redis *redis = model_reader_redis(thread->model);
+    int64_t deadline_us = clock_deadline_us(thread->loader->options.redis_timeout_ms);
+    for (size_t i = 0; redis && i < count; i++)
+        share_send_answer(redis, &thread->command, reads[i]->target, reads[i]->lease,
+                          buf_span(&reads[i]->shared));
+    for (size_t i = 0; i < count; i++) {
+        const struct redis_reply *reply;
+        enum redis_status status = redis ? redis_receive(redis, deadline_us, &reply) : REDIS_LOST;
+        if (status == REDIS_LOST)
+            redis = NULL;
+        else if (status == REDIS_OK)
+            metric_add(redis_integer(reply) ? query_metrics.left : query_metrics.left_late, 1);
+        mem_free((void *)(uintptr_t)reads[i]->target.ptr);
+        read_destroy(reads[i]);
+    }
+}
+
+void loader_leave(struct loader *loader, struct read *read)
+{
+    struct span target = read->target;
+    char *copy = mem_alloc(target.len);
+    memcpy(copy, target.ptr, target.len);
+    read->target.ptr = copy;
+    read->leaves = true;
+    if (stage_submit(loader->model_stage, &read->item))
+        return;
+    mem_free(copy);
+    read_destroy(read);
+}
+
+/* --- the ways on --- */
+
 static void route(struct loader *loader, struct read *read)
 {
+    int64_t now_us = clock_mono_us();
     if (read->fallback == FALLBACK_NONE) {
         read->source = SOURCE_REDIS;
         conclude(read);
-    } else if (read->fallback == FALLBACK_BEHIND && clock_mono_us() < read->patience_us) {
+    } else if (read->shared.len > 0) {
+        read->source = SOURCE_SHARED;
+        conclude(read);
+    } else if (waits_for_token(read)) {
         metric_add(query_metrics.token_waits, 1);
+        stage_park(loader->model_stage, &read->item);
+    } else if (!read->lease && now_us < read->share_until_us) {
+        metric_add(query_metrics.lease_waits, 1);
         stage_park(loader->model_stage, &read->item);
     } else {
         submit_to_store(loader, read);
@@ -107,21 +207,44 @@ static void note_model(struct loader *loader, const struct read *read)
 static void work_models(void *state, struct stage_item *const *items, size_t count)
 {
     struct loader_thread *thread = state;
-    struct read *reads[STAGE_BATCH_MAX] = {0};
-    for (size_t i = 0; i < count; i++)
-        reads[i] = read_of(items[i]);
-    model_reader_run(thread->model, reads, count);
+    struct read *reads[STAGE_BATCH_MAX] = {0}, *leaving[STAGE_BATCH_MAX] = {0};
+    size_t reads_count = 0, leaving_count = 0;
     for (size_t i = 0; i < count; i++) {
+        struct read *read = read_of(items[i]);
+        if (read->leaves)
+            leaving[leaving_count++] = read;
+        else
+            reads[reads_count++] = read;
+    }
+    if (reads_count)
+        model_reader_run(thread->model, reads, reads_count);
+    ask_others(thread, reads, reads_count);
+    for (size_t i = 0; i < reads_count; i++) {
         note_model(thread->loader, reads[i]);
         route(thread->loader, reads[i]);
     }
+    leave(thread, leaving, leaving_count);
     show(thread->loader);
+}
+static void note_positions(struct loader *loader, const struct model_state *models)
+{
+    int64_t oldest_us = INT64_MAX;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        const struct checkpoint *checkpoint = &models->slices[slice];
+        atomic_store(&loader->positions[slice], checkpoint->present ? checkpoint->pos : -1);
+        if (checkpoint->seen_us < oldest_us)
+            oldest_us = checkpoint->seen_us;
+    }
+    atomic_store(&loader->seen_us, oldest_us);
 }
 
 static void tick_models(void *state)
 {
     struct loader_thread *thread = state;
-    note(thread->loader, &thread->loader->model_usable, model_reader_probe(thread->model), "Redis");
+    struct model_state models;
+    bool current = model_reader_probe(thread->model, &models);
+    note(thread->loader, &thread->loader->model_usable, current, "Redis");
+    note_positions(thread->loader, &models);
     show(thread->loader);
 }
 
@@ -167,19 +290,23 @@ static bool create_readers(struct loader *loader, char *reason, size_t reason_si
         .url = is->database_url, .timeout_ms = is->store_timeout_ms, .breaker = &loader->store_breaker};
     for (int64_t i = 0; i < is->model_threads; i++) {
         struct loader_thread *thread = &loader->threads[loader->threads_count++];
-        *thread = (struct loader_thread){loader, model_reader_create(&model, reason, reason_size), NULL};
+        *thread = (struct loader_thread){.loader = loader,
+                                         .model = model_reader_create(&model, reason, reason_size)};
+        redis_command_init(&thread->command);
         if (!thread->model)
             return false;
     }
     for (int64_t i = 0; i < is->store_connections; i++)
         loader->threads[loader->threads_count++] =
-            (struct loader_thread){loader, NULL, store_reader_create(&store)};
+            (struct loader_thread){.loader = loader, .store = store_reader_create(&store)};
     return true;
 }
 
 static void destroy_readers(struct loader *loader)
 {
     for (size_t i = 0; i < loader->threads_count; i++) {
+        if (loader->threads[i].model)
+            redis_command_deinit(&loader->threads[i].command);
         model_reader_destroy(loader->threads[i].model);
         store_reader_destroy(loader->threads[i].store);
     }
@@ -245,8 +372,34 @@ void loader_destroy(struct loader *loader)
 
 void loader_submit(struct loader *loader, struct read *read)
 {
+    read->began_us = clock_mono_us();
+    read->source = SOURCE_REDIS;
+    read->fallback = FALLBACK_NONE;
+    read->failure = READ_GOOD;
     if (stage_submit(loader->model_stage, &read->item))
         return;
     read->failure = READ_OVERLOADED;
     conclude(read);
+}
+
+bool loader_models_usable(const struct loader *loader)
+{
+    return atomic_load_explicit(&loader->model_usable, memory_order_relaxed);
+}
+
+void loader_facts(struct loader *loader, struct loader_facts *ret)
+{
+    *ret = (struct loader_facts){
+        .redis_usable = atomic_load(&loader->model_usable),
+        .store_usable = atomic_load(&loader->store_usable),
+        .redis_open = breaker_is_open(&loader->redis_breaker),
+        .store_open = breaker_is_open(&loader->store_breaker),
+        .redis_queue = stage_items(loader->model_stage),
+        .store_queue = stage_items(loader->store_stage),
+        .redis_busy = stage_busy(loader->model_stage),
+        .store_busy = stage_busy(loader->store_stage),
+        .seen_us = atomic_load(&loader->seen_us),
+    };
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        ret->positions[slice] = atomic_load(&loader->positions[slice]);
 }

@@ -22,3 +22,19 @@ void loader_destroy(struct loader *loader);
 
 /* Takes the read over; read->done is called exactly once, from another thread or before this returns. */
 void loader_submit(struct loader *loader, struct read *read);
+
+/* Leaves read->shared in Redis for other query services, under read->lease, and destroys the read; nobody is
+ * told how it went. */
+void loader_leave(struct loader *loader, struct read *read);
+
+/* Whether the models answered when they were last asked. */
+bool loader_models_usable(const struct loader *loader);
+
+/* What is going on, for gauges and for people. Any thread. */
+struct loader_facts {
+    bool redis_usable, store_usable, redis_open, store_open;
+    size_t redis_queue, store_queue, redis_busy, store_busy;
+    int64_t positions[SLICE_COUNT]; /* of the models, -1: not known */
+    int64_t seen_us; /* wall clock: when the projector last compared the oldest of them, 0: not known */
+};
+void loader_facts(struct loader *loader, struct loader_facts *ret);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The query service: what is set up in which order, and torn down in reverse. */
+#include "common/bus.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "query-service/api.h"
 #include "query-service/metrics.h"
@@ -49,7 +51,53 @@ static void api_setup(struct api *api, const struct options *options)
     respond_setup(&respond_options);
     api->request_deadline_ms = options->request_deadline_ms;
     api->token_wait_ms = options->token_wait_ms;
-    api->loader = loader_setup(options);
+    serve_init(&api->serve,
+               &(struct serve_options){
+                   .cache_bytes = (size_t)options->cache_bytes,
+                   .waiting_max = (size_t)options->waiting_max,
+                   .life = {.fresh_us = options->fresh_s * US_PER_S,
+                            .stale_us = options->stale_while_revalidate_s * US_PER_S,
+                            .error_us = options->stale_if_error_s * US_PER_S,
+                            .negative_us = options->negative_ms * US_PER_MS},
+               },
+               loader_setup(options));
+}
+
+static void on_hint(struct span message, void *context)
+{
+    struct api *api = context;
+    struct hint hint;
+    if (!hint_decode(message, &hint))
+        return;
+    metric_add(query_metrics.hints, 1);
+    changes_note(&api->serve.changes, &hint, clock_mono_us());
+    feed_wake(api->feed, hint.slice);
+}
+
+static void feed_setup(struct api *api, const struct options *options)
+{
+    api->queue_max = options->queue_max;
+    api->model_threads = options->model_threads;
+    api->store_connections = options->store_connections;
+    api->followers_max = options->followers_max;
+    api->model_age_max_ms = options->model_age_max_ms;
+    api->feed = feed_create(&(struct feed_options){.database_url = options->database_url,
+                                                   .timeout_ms = options->store_timeout_ms,
+                                                   .waiting_max = options->followers_max,
+                                                   .tick = api_tick,
+                                                   .context = api});
+    feed_start(api->feed);
+}
+
+static struct bus_subscriber *bus_setup(struct api *api, const struct options *options)
+{
+    char reason[256];
+    if (!*options->bus_url)
+        return NULL;
+    struct bus_subscriber *bus = bus_subscriber_create(options->bus_url, on_hint, api, reason, sizeof reason);
+    if (!bus)
+        service_bad_option("--bus-url", reason);
+    return bus;
 }
 
 int main(int argc, char **argv)
@@ -66,14 +114,19 @@ int main(int argc, char **argv)
     sources = service_part_create("sources");
     struct api api = {0};
     api_setup(&api, &options);
+    feed_setup(&api, &options);
+    struct bus_subscriber *bus = bus_setup(&api, &options);
     struct http_server *server = service_serve(&options.service, api_routes, api_routes_count, &api);
     log_info("STARTED", "listening on port %lld", (long long)options.service.port);
 
     service_wait_for_stop();
     if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
-    loader_destroy(api.loader);
+    loader_destroy(api.serve.loader);
     http_server_destroy(server);
+    bus_subscriber_destroy(bus);
+    feed_destroy(api.feed);
+    serve_deinit(&api.serve);
     log_info("STOPPED", "drained");
     return 0;
 }

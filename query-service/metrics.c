@@ -11,9 +11,15 @@ static void label(char *ret, size_t size, const char *name, const char *value)
 
 static void setup_reads(struct query_metrics *metrics)
 {
-    const char *help = "reads answered, by who answered";
+    const char *help = "reads answered, by where the answer came from";
+    metrics->reads[SOURCE_MEMORY] = metric_counter("coupon_reads_total", help, "source=\"memory\"");
     metrics->reads[SOURCE_REDIS] = metric_counter("coupon_reads_total", help, "source=\"redis\"");
+    metrics->reads[SOURCE_SHARED] = metric_counter("coupon_reads_total", help, "source=\"shared\"");
     metrics->reads[SOURCE_POSTGRES] = metric_counter("coupon_reads_total", help, "source=\"postgres\"");
+    help = "answers loaded, by who had them; one load may answer many reads";
+    metrics->loads[SOURCE_REDIS] = metric_counter("coupon_read_loads_total", help, "source=\"redis\"");
+    metrics->loads[SOURCE_SHARED] = metric_counter("coupon_read_loads_total", help, "source=\"shared\"");
+    metrics->loads[SOURCE_POSTGRES] = metric_counter("coupon_read_loads_total", help, "source=\"postgres\"");
     char labels[64];
     for (int i = FALLBACK_NONE + 1; i < FALLBACK_COUNT; i++) {
         label(labels, sizeof labels, "reason", fallback_label((enum fallback)i));
@@ -38,9 +44,45 @@ static void setup_errors(struct query_metrics *metrics)
         metric_counter("coupon_reads_refused_total", help, "reason=\"store_unavailable\"");
 }
 
+static void setup_cache(struct query_metrics *metrics)
+{
+    static const char *const verdicts[] = {
+        [COPY_FRESH] = "hit",       [COPY_EARLY] = "early",     [COPY_STALE] = "stale",
+        [COPY_CHANGED] = "changed", [COPY_EXPIRED] = "expired", [COPY_DEAD] = "miss"};
+    char labels[64];
+    for (size_t i = 0; i < COUNT_OF(verdicts); i++) {
+        label(labels, sizeof labels, "verdict", verdicts[i]);
+        metrics->lookups[i] =
+            metric_counter("coupon_cache_lookups_total", "look-ups in process, by what was there", labels);
+    }
+    metrics->collapsed =
+        metric_counter("coupon_reads_collapsed_total", "reads that waited for another one's load", NULL);
+    metrics->refreshes = metric_counter("coupon_cache_refreshes_total", "loads behind readers' backs", NULL);
+    metrics->kept = metric_counter("coupon_reads_kept_total",
+                                   "reads answered with an old copy because nothing behind answered", NULL);
+    metrics->lease_waits = metric_counter("coupon_read_lease_waits_total",
+                                          "times a load waited a moment for another query service's", NULL);
+    const char *help = "answers left in Redis for other query services, by what became of them";
+    metrics->left = metric_counter("coupon_read_shares_total", help, "outcome=\"left\"");
+    metrics->left_late = metric_counter("coupon_read_shares_total", help, "outcome=\"late\"");
+    metrics->cache_bytes = metric_gauge("coupon_cache_bytes", "memory of the copies in process", NULL);
+    metrics->cache_entries = metric_gauge("coupon_cache_entries", "copies in process", NULL);
+    metrics->cache_evicted =
+        metric_gauge("coupon_cache_evicted", "copies that were dropped for others since the start", NULL);
+    metrics->followers = metric_gauge("coupon_feed_followers", "requests that wait for events", NULL);
+    metrics->hints = metric_counter("coupon_read_hints_total", "hints of changes that came by the bus", NULL);
+    for (size_t i = 0; i < STATUS_HOT_MAX; i++) {
+        CHECK((size_t)snprintf(labels, sizeof labels, "rank=\"%zu\"", i + 1) < sizeof labels);
+        metrics->hot[i] = metric_gauge("coupon_read_hot_permille",
+                                       "share of the most wanted targets in a thousand reads", labels);
+    }
+    metrics->waiting = metric_gauge("coupon_reads_waiting", "reads that wait for another one's load", NULL);
+}
+
 void query_metrics_setup(void)
 {
     struct query_metrics *metrics = &query_metrics;
+    setup_cache(metrics);
     setup_reads(metrics);
     setup_errors(metrics);
     metrics->not_modified =

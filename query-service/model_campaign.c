@@ -47,9 +47,15 @@ enum fallback model_take_campaign(struct model_work *work, struct span id, const
 {
     struct campaign campaign = {.id = id};
     int64_t state, halted;
-    int64_t *const numbers[] = {&campaign.created_at_us, &campaign.first,    &campaign.position,
-                                &campaign.released,      &campaign.issued,   &campaign.redeemed,
-                                &campaign.reserved,      &campaign.plan_done, &halted,
+    int64_t *const numbers[] = {&campaign.created_at_us,
+                                &campaign.first,
+                                &campaign.position,
+                                &campaign.released,
+                                &campaign.issued,
+                                &campaign.redeemed,
+                                &campaign.reserved,
+                                &campaign.plan_done,
+                                &halted,
                                 &state};
     if (redis_length(reply) != COUNT_OF(campaign_fields))
         return FALLBACK_CORRUPT;
@@ -82,8 +88,8 @@ const struct model_steps model_campaign = {.ask = ask_campaign, .take = take_cam
 
 /* --- coupons by position --- */
 
-/* The projector writes a coupon's user and issue together, in a hash that is then there until all of it goes, and its
- * state only where those are. So a coupon that is there without a state was only issued (I7). */
+/* The projector writes a coupon's user and issue together, in a hash that is then there until all of it goes,
+ * and its state only where those are. So a coupon that is there without a state was only issued (I7). */
 enum fallback model_take_coupon_at(struct model_work *work, struct position at,
                                    const struct redis_reply *reply, size_t first)
 {

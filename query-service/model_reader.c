@@ -52,6 +52,11 @@ void model_reader_destroy(struct model_reader *reader)
     mem_free(reader);
 }
 
+struct redis *model_reader_redis(struct model_reader *reader)
+{
+    return redis_connected(reader->pipe.redis) ? reader->pipe.redis : NULL;
+}
+
 /* --- failures --- */
 
 static void failed(struct model_reader *reader, enum redis_status status)
@@ -235,6 +240,13 @@ static bool second_round(struct model_reader *reader, struct batch *batch)
     return true;
 }
 
+/* The checkpoints were read before the models, so the answer is not older. */
+static void note_positions(const struct batch *batch, struct read *read)
+{
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        read->stands_on[slice] = batch->state.slices[slice].pos;
+}
+
 static void finish(struct batch *batch, bool answered)
 {
     for (size_t i = 0; i < batch->count; i++) {
@@ -244,6 +256,7 @@ static void finish(struct batch *batch, bool answered)
         if (work->verdict == FALLBACK_NONE && work->steps->finish)
             work->verdict = work->steps->finish(work);
         work->read->fallback = work->verdict;
+        note_positions(batch, work->read);
         if (work->verdict != FALLBACK_NONE)
             answer_reset(&work->read->answer);
     }
@@ -280,9 +293,9 @@ void model_reader_run(struct model_reader *reader, struct read *const *reads, si
     metric_observe_us(query_metrics.model_seconds, clock_mono_us() - start_us);
 }
 
-bool model_reader_probe(struct model_reader *reader)
+bool model_reader_probe(struct model_reader *reader, struct model_state *ret)
 {
-    struct model_state state;
+    *ret = (struct model_state){0};
     const unsigned all = (1u << SLICE_COUNT) - 1;
     if (!breaker_allows(reader->options.breaker, clock_mono_us()))
         return false;
@@ -290,10 +303,10 @@ bool model_reader_probe(struct model_reader *reader)
     bool answered = connect_redis(reader);
     for (int attempt = 0; answered && attempt < 2; attempt++) {
         ask_state(reader, all);
-        answered = take_state(reader, all, &state);
-        if (answered && state.generation == reader->generation)
+        answered = take_state(reader, all, ret);
+        if (answered && ret->generation == reader->generation)
             break;
-        reader->generation = answered ? state.generation : 0;
+        reader->generation = answered ? ret->generation : 0;
     }
     if (answered)
         breaker_success(reader->options.breaker);
@@ -303,5 +316,5 @@ bool model_reader_probe(struct model_reader *reader)
         redis_disconnect(reader->pipe.redis);
     struct query anything = {.kind = QUERY_CAMPAIGNS, .now_us = clock_wall_us()};
     return answered &&
-           model_state_judge(&state, &anything, reader->options.age_max_ms * US_PER_MS) == FALLBACK_NONE;
+           model_state_judge(ret, &anything, reader->options.age_max_ms * US_PER_MS) == FALLBACK_NONE;
 }

@@ -4,6 +4,7 @@
  * complete; for everything else it says why not. One thread uses a reader. */
 #pragma once
 
+#include "common/redis.h"
 #include "query-service/breaker.h"
 #include "query-service/read.h"
 
@@ -25,5 +26,10 @@ void model_reader_destroy(struct model_reader *reader); /* accepts NULL */
  * there, or the reason and the answer is empty. */
 void model_reader_run(struct model_reader *reader, struct read *const *reads, size_t count);
 
-/* Whether all models are current right now; for readiness. Asks Redis. */
-bool model_reader_probe(struct model_reader *reader);
+/* Its connection, for more commands by the same thread; NULL where there is none right now. */
+struct redis *model_reader_redis(struct model_reader *reader);
+
+/* Whether all models are current right now; for readiness. Asks Redis. *ret is how far they are, generation 0
+ * where Redis did not say. */
+struct model_state;
+bool model_reader_probe(struct model_reader *reader, struct model_state *ret);

@@ -61,14 +61,6 @@ int64_t query_at_least(const struct query *query, int16_t slice)
     return query_slices(query) >> slice & 1 ? query->at_least[slice] : 0;
 }
 
-bool query_has_token(const struct query *query)
-{
-    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        if (query_at_least(query, slice) > 0)
-            return true;
-    return false;
-}
-
 static bool among(struct span text, const char *const *texts)
 {
     for (; *texts; texts++)

@@ -15,7 +15,7 @@
     X(QUERY_HOLDERS, "campaign_coupons")       \
     X(QUERY_USER_IN_CAMPAIGN, "campaign_user") \
     X(QUERY_COUPON, "coupon")                  \
-    X(QUERY_VALIDITY, "coupon_validity")       \
+    X(QUERY_VALIDITY, "validity")              \
     X(QUERY_USER_COUPONS, "user_coupons")      \
     X(QUERY_RANKING, "ranking")
 #define QUERY_KIND_ENUM(name, label) name,
@@ -57,7 +57,6 @@ void query_require(struct query *query, struct position token);
 unsigned query_slices(const struct query *query);
 /* The highest position that a token asks for in one slice; 0 where that slice does not matter. */
 int64_t query_at_least(const struct query *query, int16_t slice);
-bool query_has_token(const struct query *query);
 
 bool query_campaign_status_known(struct span status);
 bool query_coupon_status_known(struct span status);
@@ -67,5 +66,6 @@ bool query_takes_coupon(const struct query *query, const struct coupon *coupon);
 /* How many entries a reader looks at for this page: the limit, or QUERY_SCAN_MAX where a filter may drop
  * some. It reads one more where there is one, so that the end of the list is known. */
 size_t query_scan(const struct query *query);
-/* All that tells the answer from others of its kind but limit, cursor and coupon: what a cursor is bound to. */
+/* All that tells the answer from others of its kind but limit, cursor and coupon: what a cursor is bound to.
+ */
 void query_scope(const struct query *query, struct buf *out);

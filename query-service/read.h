@@ -23,16 +23,18 @@
 enum fallback { FALLBACKS(FALLBACK_ENUM) FALLBACK_COUNT };
 const char *fallback_label(enum fallback fallback);
 
-enum read_source { SOURCE_REDIS, SOURCE_POSTGRES, SOURCE_COUNT };
+enum read_source { SOURCE_REDIS, SOURCE_POSTGRES, SOURCE_SHARED, SOURCE_MEMORY, SOURCE_COUNT };
 
 enum read_failure {
     READ_GOOD,        /* the answer is there */
     READ_OVERLOADED,  /* a queue was full */
     READ_UNAVAILABLE, /* nobody could answer in time */
     READ_TOO_MUCH,    /* more than the store may be asked to look at for one answer */
-    READ_NOT_REACHED, /* the store itself is not at the consistency token */
+    READ_NOT_REACHED, /* the log that can be read is not at the consistency token */
     READ_INTERNAL,    /* the store has something this program does not understand */
 };
+
+struct flight;
 
 struct read {
     struct stage_item item; /* first, so that a stage's item is the read */
@@ -43,7 +45,18 @@ struct read {
     enum read_source source;
     enum fallback fallback;
     enum read_failure failure;
-    void *request;                   /* whose it is; the readers do not look */
+    int64_t stands_on[SLICE_COUNT]; /* how far the log is in the answer; for the slices of the query */
+    int64_t own[SLICE_COUNT];       /* the request's tokens; query.at_least may ask for more, for others */
+    int64_t began_us;               /* monotonic: when it was submitted to the loader */
+    unsigned flown;                 /* flights it took part in */
+    struct flight *flight;          /* that it leads */
+    struct span target;             /* what was asked for, as sent; the loader names leases by it */
+    uint64_t lease;                 /* token of this read's lease, 0: none */
+    int64_t share_until_us; /* monotonic: until then worth waiting for another holder; 0: not asked yet */
+    struct buf shared;      /* what another query service left (share.h), or this one is to leave */
+    bool leaves;            /* it is answered, and what it brought is to be left for others */
+    void *request;          /* whose it is, NULL: nobody waits for it; the readers do not look */
+    void *owner;            /* of `done` */
     void (*done)(struct read *read); /* gets ownership; called once, from any thread */
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a read to its HTTP answer. */
+/* From what was found, or kept, to an HTTP answer. */
 #include "query-service/respond.h"
 
 #include "common/clock.h"
@@ -7,7 +7,7 @@
 #include "query-service/metrics.h"
 #include "query-service/render.h"
 
-enum { HEADER_MAX = 128, RETRY_MIN_MS = 500, RETRY_SPREAD_MS = 2500 };
+enum { HEADER_MAX = 160, BODY_MAX = 16 << 20, RETRY_MIN_MS = 500, RETRY_SPREAD_MS = 2500 };
 
 static struct {
     struct respond_options options;
@@ -23,17 +23,38 @@ void respond_setup(const struct respond_options *options)
              (long long)options->stale_if_error_s);
 }
 
-/* RFC 9211: this service is the cache in front of the log. The detail says who answered, and why not Redis.
- */
-static void add_cache_status(struct http_request *request, const struct read *read)
+/* RFC 9211: this service is the cache in front of the log. A hit is of a copy in process or of Redis; the
+ * detail says which, and why not. `ttl` is the freshness left, negative where it is past. */
+static void add_cache_status(struct http_request *request, const struct copy *copy,
+                             const struct respond_how *how)
 {
     char text[HEADER_MAX];
-    if (read->source == SOURCE_REDIS)
-        snprintf(text, sizeof text, "firstcome-query; hit; detail=redis");
-    else
-        snprintf(text, sizeof text, "firstcome-query; fwd=%s; detail=\"postgres, %s\"",
-                 read->fallback == FALLBACK_BEHIND || read->fallback == FALLBACK_OLD ? "stale" : "miss",
-                 fallback_label(read->fallback));
+    const char *collapsed = how->collapsed ? "; collapsed" : "";
+    long long ttl = (copy->fresh_until_us - how->now_us) / US_PER_S;
+    switch (how->kind) {
+    case RESPOND_HIT:
+        snprintf(text, sizeof text, "firstcome-query; hit; ttl=%lld; detail=memory", ttl);
+        break;
+    case RESPOND_STALE:
+        snprintf(text, sizeof text, "firstcome-query; hit; ttl=%lld; detail=\"memory, revalidating\"", ttl);
+        break;
+    case RESPOND_KEPT:
+        snprintf(text, sizeof text,
+                 "firstcome-query; fwd=stale; fwd-status=503; ttl=%lld; detail=\"memory, stale-if-error\"",
+                 ttl);
+        break;
+    case RESPOND_LOADED:
+        if (how->source == SOURCE_REDIS)
+            snprintf(text, sizeof text, "firstcome-query; hit; detail=redis%s", collapsed);
+        else if (how->source == SOURCE_SHARED)
+            snprintf(text, sizeof text, "firstcome-query; fwd=miss; detail=\"postgres, shared\"%s",
+                     collapsed);
+        else
+            snprintf(text, sizeof text, "firstcome-query; fwd=%s; detail=\"postgres, %s\"%s",
+                     how->fallback == FALLBACK_BEHIND || how->fallback == FALLBACK_OLD ? "stale" : "miss",
+                     fallback_label(how->fallback), collapsed);
+        break;
+    }
     http_add_header(request, "Cache-Status", span_of(text));
 }
 
@@ -46,7 +67,7 @@ static void fail(struct http_request *request, const struct problem *problem, co
     http_problem(request, &occurrence);
 }
 
-static void respond_failure(struct http_request *request, enum read_failure failure)
+void respond_failure(struct http_request *request, enum read_failure failure)
 {
     switch (failure) {
     case READ_OVERLOADED:
@@ -73,46 +94,77 @@ static void respond_failure(struct http_request *request, enum read_failure fail
     UNREACHABLE("a good read is no failure");
 }
 
-static void respond_body(struct http_request *request, const struct read *read)
+/* --- rendering --- */
+
+static const struct problem *problem_of(enum answer_outcome outcome)
 {
-    char tag_text[ETAG_MAX + 1];
-    struct buf *body = http_reply_body(request), tag;
-    render_answer(body, &read->query, &read->answer, setup.options.code_key);
-    buf_init(&tag, ETAG_MAX);
-    render_etag(&tag, buf_span(body));
-    CHECK(!tag.overflow);
-    memcpy(tag_text, tag.data, tag.len + 1);
-    buf_deinit(&tag);
-    http_add_header(request, "ETag", span_of(tag_text));
-    http_add_header(request, "Cache-Control", span_of(setup.cache_control));
-    http_add_header(request, "Age", SPAN("0"));
-    if (!etag_matches(http_header(request, "If-None-Match"), span_of(tag_text))) {
-        http_reply(request, 200);
-        return;
+    switch (outcome) {
+    case ANSWER_NO_CAMPAIGN:
+        return &problem_unknown_campaign;
+    case ANSWER_NO_COUPON:
+        return &problem_unknown_coupon;
+    case ANSWER_FOUND:
+        break;
     }
-    buf_clear(body);
-    metric_add(query_metrics.not_modified, 1);
-    http_reply(request, 304);
+    UNREACHABLE("what was found is no problem");
 }
 
-void respond(struct read *read)
+int respond_render(const struct read *read, struct buf *body, char *ret_etag)
 {
-    struct http_request *request = read->request;
-    if (read->failure != READ_GOOD) {
-        respond_failure(request, read->failure);
-    } else {
-        add_cache_status(request, read);
-        switch (read->answer.outcome) {
-        case ANSWER_FOUND:
-            respond_body(request, read);
-            break;
-        case ANSWER_NO_CAMPAIGN:
-            fail(request, &problem_unknown_campaign, NULL);
-            break;
-        case ANSWER_NO_COUPON:
-            fail(request, &problem_unknown_coupon, NULL);
-            break;
-        }
+    struct buf tag;
+    buf_init(body, BODY_MAX);
+    if (read->answer.outcome != ANSWER_FOUND) {
+        const struct problem *problem = problem_of(read->answer.outcome);
+        problem_write(body, &(struct problem_detail){.problem = problem});
+        ret_etag[0] = '\0';
+        return problem->status;
     }
-    read_destroy(read);
+    render_answer(body, &read->query, &read->answer, setup.options.code_key);
+    CHECK(!body->overflow); /* the size of answers is bounded far below */
+    buf_init(&tag, ETAG_MAX);
+    render_etag(&tag, buf_span(body));
+    CHECK(!tag.overflow && tag.len <= COPY_ETAG_MAX);
+    memcpy(ret_etag, tag.data, tag.len + 1);
+    buf_deinit(&tag);
+    return 200;
+}
+
+/* --- answering --- */
+
+static void add_age(struct http_request *request, const struct copy *copy, int64_t now_us)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)copy_age_s(copy, now_us));
+    http_add_header(request, "Age", span_of(text));
+}
+
+/* If-None-Match is a list, and a list may come in several lines. */
+static bool has_it(const struct http_request *request, struct span etag)
+{
+    struct span line;
+    for (size_t nth = 0; (line = http_header_nth(request, "If-None-Match", nth)).ptr; nth++)
+        if (etag_matches(line, etag))
+            return true;
+    return false;
+}
+
+void respond_copy(struct http_request *request, const struct copy *copy, const struct respond_how *how)
+{
+    add_cache_status(request, copy, how);
+    add_age(request, copy, how->now_us);
+    if (copy->status != 200) {
+        http_add_header(request, "Cache-Control", SPAN("no-store"));
+        buf_append_span(http_reply_body(request), copy->body);
+        http_reply_as(request, copy->status, "application/problem+json");
+        return;
+    }
+    http_add_header(request, "ETag", span_of(copy->etag));
+    http_add_header(request, "Cache-Control", span_of(setup.cache_control));
+    if (has_it(request, span_of(copy->etag))) {
+        metric_add(query_metrics.not_modified, 1);
+        http_reply(request, 304);
+        return;
+    }
+    buf_append_span(http_reply_body(request), copy->body);
+    http_reply(request, 200);
 }

@@ -18,11 +18,13 @@ struct stage {
     pthread_cond_t wake;
     struct list queue, parked; /* parked: all wait equally long, so the first is due first */
     size_t queued, count;      /* count: with the parked ones */
+    size_t busy;               /* threads at work */
     bool started, stopping;
     pthread_t threads[STAGE_THREADS_MAX];
     struct worker {
         struct stage *stage;
         void *state;
+        int64_t tick_us; /* its own: when it is to tick */
     } workers[STAGE_THREADS_MAX];
 };
 
@@ -92,14 +94,22 @@ static bool turn(struct worker *worker)
     struct stage_item *items[STAGE_BATCH_MAX];
     size_t count = 0;
     pthread_mutex_lock(&stage->lock);
-    if (wait_for_work(stage, clock_deadline_us(STAGE_TICK_MS)))
+    if (wait_for_work(stage, worker->tick_us))
         count = take_batch(stage, items);
+    stage->busy += count > 0;
     bool end = stage->stopping && count == 0 && !stage->parked.first;
     pthread_mutex_unlock(&stage->lock);
     if (count > 0)
         stage->options.work(worker->state, items, count);
-    else if (!end)
+    if (!end && clock_mono_us() >= worker->tick_us) {
         stage->options.tick(worker->state);
+        worker->tick_us = clock_deadline_us(STAGE_TICK_MS);
+    }
+    if (count > 0) {
+        pthread_mutex_lock(&stage->lock);
+        stage->busy--;
+        pthread_mutex_unlock(&stage->lock);
+    }
     return !end;
 }
 
@@ -108,6 +118,7 @@ static void *run(void *context)
     struct worker *worker = context;
     pthread_setname_np(pthread_self(), worker->stage->options.name);
     worker->stage->options.tick(worker->state);
+    worker->tick_us = clock_deadline_us(STAGE_TICK_MS);
     while (turn(worker))
         continue;
     return NULL;
@@ -127,7 +138,7 @@ struct stage *stage_create(const struct stage_options *options)
     CHECK(pthread_mutex_init(&stage->lock, NULL) == 0);
     pthread_condattr_destroy(&monotonic);
     for (unsigned i = 0; i < options->threads; i++)
-        stage->workers[i] = (struct worker){stage, options->state[i]};
+        stage->workers[i] = (struct worker){stage, options->state[i], 0};
     return stage;
 }
 
@@ -195,4 +206,12 @@ size_t stage_items(struct stage *stage)
     size_t count = stage->count;
     pthread_mutex_unlock(&stage->lock);
     return count;
+}
+
+size_t stage_busy(struct stage *stage)
+{
+    pthread_mutex_lock(&stage->lock);
+    size_t busy = stage->busy;
+    pthread_mutex_unlock(&stage->lock);
+    return busy;
 }

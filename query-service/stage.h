@@ -26,8 +26,7 @@ struct stage_options {
     void *const *state; /* one per thread, handed to work and tick; the states are borrowed */
     /* Works a batch off. Every item is handed on, answered or parked before it returns. */
     void (*work)(void *state, struct stage_item *const *items, size_t count);
-    /* Called by each thread about every STAGE_TICK_MS in which it had nothing to do, and once at the start.
-     */
+    /* Called by each thread about every STAGE_TICK_MS, between batches, and once at the start. */
     void (*tick)(void *state);
 };
 
@@ -43,3 +42,4 @@ bool stage_submit(struct stage *stage, struct stage_item *item);
 /* Brings an item that was just worked on back after STAGE_PARK_MS. Only from work(). */
 void stage_park(struct stage *stage, struct stage_item *item);
 size_t stage_items(struct stage *stage); /* queued and parked, for gauges */
+size_t stage_busy(struct stage *stage);  /* threads at work, for gauges */

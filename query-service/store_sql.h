@@ -22,15 +22,15 @@ enum store_statement {
 };
 
 /* Column order is that of take_campaign(). */
-#define CAMPAIGN_COLUMNS                                                                                  \
+#define CAMPAIGN_COLUMNS                                                                                    \
     "c.id, c.definition, c.created_at, c.first, c.position, c.released, c.issued, c.redeemed, c.reserved, " \
     "c.plan_done, c.plan_halted, c.status"
 enum { CAMPAIGN_COLUMN_COUNT = 12 };
 
-/* Of an event e that issued a coupon, and what happened to that since: none of the latter where nothing did. Order
- * is that of take_coupon_row(). */
-#define COUPON_COLUMNS                                                                                       \
-    LOG_COLUMNS ", s.state, s.last, s.changed_at, coalesce(s.order_id, s.reason), s.order_amount, "          \
+/* Of an event e that issued a coupon, and what happened to that since: none of the latter where nothing did.
+ * Order is that of take_coupon_row(). */
+#define COUPON_COLUMNS                                                                              \
+    LOG_COLUMNS ", s.state, s.last, s.changed_at, coalesce(s.order_id, s.reason), s.order_amount, " \
                 "s.discount_amount, s.reserved_until"
 #define COUPON_STATE " LEFT JOIN coupon s ON s.slice = e.slice AND s.position = e.position"
 
@@ -39,7 +39,7 @@ enum { CAMPAIGN_COLUMN_COUNT = 12 };
 
 #define STORE_HEADS_SQL "SELECT slice, head FROM slice"
 
-#define STORE_CAMPAIGN_SQL \
+#define STORE_CAMPAIGN_SQL                                                                         \
     "SELECT " CAMPAIGN_COLUMNS " FROM campaign c WHERE c.slice = $1::smallint AND c.id = $2::text" \
     " AND" NOT_DELETED
 
@@ -70,18 +70,18 @@ enum { CAMPAIGN_COLUMN_COUNT = 12 };
     " WHERE e.sequence > $3::bigint ORDER BY e.sequence LIMIT $4::bigint"
 
 /* Off event_held. */
-#define STORE_USER_IN_CAMPAIGN_SQL                                                              \
-    "SELECT " COUPON_COLUMNS " FROM event e" COUPON_STATE                                       \
-    " WHERE e.slice = $1::smallint AND e.user_id = $2::text"                                    \
+#define STORE_USER_IN_CAMPAIGN_SQL                           \
+    "SELECT " COUPON_COLUMNS " FROM event e" COUPON_STATE    \
+    " WHERE e.slice = $1::smallint AND e.user_id = $2::text" \
     " AND e.campaign_id = $3::text AND e.type = 6 ORDER BY e.nth"
 
 /* Whatever event is there; the reader looks whether it is a coupon's. */
-#define STORE_COUPON_SQL                                   \
-    "SELECT " COUPON_COLUMNS " FROM event e" COUPON_STATE  \
+#define STORE_COUPON_SQL                                  \
+    "SELECT " COUPON_COLUMNS " FROM event e" COUPON_STATE \
     " WHERE e.slice = $1::smallint AND e.position = $2::bigint"
 
 /* Its campaign, whatever the event is. */
-#define STORE_COUPON_CAMPAIGN_SQL                                                                       \
+#define STORE_COUPON_CAMPAIGN_SQL                                                                            \
     "SELECT " CAMPAIGN_COLUMNS " FROM event e JOIN campaign c ON c.slice = e.slice AND c.id = e.campaign_id" \
     " WHERE e.slice = $1::smallint AND e.position = $2::bigint AND" NOT_DELETED
 
@@ -96,68 +96,71 @@ enum { CAMPAIGN_COLUMN_COUNT = 12 };
     " ORDER BY e.recorded_at DESC, e.slice DESC, e.position DESC LIMIT $5::bigint"
 
 /* --- rankings ---
- * $1 how many, $2 bytes that the definition must contain (a tag; NULL: any). After the campaign come its count,
- * when it got there, and how many campaigns had to be looked at; one row without a campaign where none is ranked.
- * Those with as many as the last are all looked at, because when each got there decides between them. Goes through
- * all campaigns; there is no index on the counts, which would cost every commit more than this fallback is worth. */
+ * $1 how many, $2 bytes that the definition must contain (a tag; NULL: any). After the campaign come its
+ * count, when it got there, and how many campaigns had to be looked at; one row without a campaign where none
+ * is ranked. Those with as many as the last are all looked at, because when each got there decides between
+ * them. Goes through all campaigns; there is no index on the counts, which would cost every commit more than
+ * this fallback is worth. */
 enum { STORE_ACTIVE_MAX = 2000 }; /* campaigns whose events are counted for one answer */
 
 #define HAS_TAG " ($2::bytea IS NULL OR position($2::bytea IN c.definition) > 0)"
 
 /* Of campaign c: the last coupon of its last run; or its last redeeming or restoring, off event_redeemed. */
-#define ISSUED_LAST                                                                           \
-    " CROSS JOIN LATERAL (SELECT r.last_position FROM issue_run r WHERE r.slice = c.slice"    \
-    " AND r.campaign_id = c.id ORDER BY r.first_sequence DESC LIMIT 1) AS run"                \
-    " CROSS JOIN LATERAL (SELECT e.recorded_at FROM event e WHERE e.slice = c.slice"          \
+#define ISSUED_LAST                                                                        \
+    " CROSS JOIN LATERAL (SELECT r.last_position FROM issue_run r WHERE r.slice = c.slice" \
+    " AND r.campaign_id = c.id ORDER BY r.first_sequence DESC LIMIT 1) AS run"             \
+    " CROSS JOIN LATERAL (SELECT e.recorded_at FROM event e WHERE e.slice = c.slice"       \
     " AND e.position = run.last_position LIMIT 1) AS reached"
-#define REDEEMED_LAST                                                                            \
-    " CROSS JOIN LATERAL (SELECT e.recorded_at FROM event e WHERE e.slice = c.slice"             \
+#define REDEEMED_LAST                                                                \
+    " CROSS JOIN LATERAL (SELECT e.recorded_at FROM event e WHERE e.slice = c.slice" \
     " AND e.campaign_id = c.id AND e.type IN (11, 14) ORDER BY e.position DESC LIMIT 1) AS reached"
 
-#define RANKING_SQL(counted, LAST)                                                                \
-    "SELECT " CAMPAIGN_COLUMNS ", c." counted ", reached.recorded_at, 0::bigint FROM ("           \
-    "SELECT * FROM campaign c WHERE c." counted " > 0 AND" HAS_TAG                                \
-    " ORDER BY c." counted " DESC FETCH FIRST ($1::bigint) ROWS WITH TIES) AS c" LAST             \
-    " ORDER BY c." counted " DESC, reached.recorded_at, c.id COLLATE \"C\" DESC LIMIT $1::bigint"
+#define RANKING_SQL(counted, LAST)                                                        \
+    "SELECT " CAMPAIGN_COLUMNS ", c." counted ", reached.recorded_at, 0::bigint FROM ("   \
+    "SELECT * FROM campaign c WHERE c." counted " > 0 AND" HAS_TAG " ORDER BY c." counted \
+    " DESC FETCH FIRST ($1::bigint) ROWS WITH TIES) AS c" LAST " ORDER BY c." counted     \
+    " DESC, reached.recorded_at, c.id COLLATE \"C\" DESC LIMIT $1::bigint"
 #define STORE_RANKING_ISSUED_SQL   RANKING_SQL("issued", ISSUED_LAST)
 #define STORE_RANKING_REDEEMED_SQL RANKING_SQL("redeemed", REDEEMED_LAST)
 
-/* $3 since when, $4 STORE_ACTIVE_MAX. Where a slice's log was at that time is found by halving, some thirty probes
- * of the primary key, because time does not run backwards in a slice; the same in a campaign's runs, which never
- * lie on both sides because a commit has one time. So the cost is that of the campaigns that did something since,
- * whatever was issued; and of the redemptions since, which are counted one by one. */
-#define ACTIVE_CAMPAIGNS                                                                             \
-    "WITH RECURSIVE halving (slice, low, high) AS ("                                                          \
-    "SELECT h.slice, 0::bigint, h.head + 1 FROM slice h UNION ALL "                                           \
-    "SELECT h.slice, CASE WHEN e.recorded_at < $3::timestamptz THEN h.middle ELSE h.low END,"                 \
-    " CASE WHEN e.recorded_at < $3::timestamptz THEN h.high ELSE h.middle END"                                \
-    " FROM (SELECT *, (low + high) / 2 AS middle FROM halving WHERE high - low > 1) AS h"                     \
-    " CROSS JOIN LATERAL (SELECT o.recorded_at FROM event o WHERE o.slice = h.slice"                          \
-    " AND o.position = h.middle LIMIT 1) AS e),"                                                              \
-    " active AS MATERIALIZED (SELECT c.*, h.high AS since FROM halving h JOIN campaign c ON c.slice = h.slice" \
-    " AND c.position >= h.high AND c.issued > 0 AND" HAS_TAG                           \
+/* $3 since when, $4 STORE_ACTIVE_MAX. Where a slice's log was at that time is found by halving, some thirty
+ * probes of the primary key, because time does not run backwards in a slice; the same in a campaign's runs,
+ * which never lie on both sides because a commit has one time. So the cost is that of the campaigns that did
+ * something since, whatever was issued; and of the redemptions since, which are counted one by one. */
+#define ACTIVE_CAMPAIGNS                                                                                \
+    "WITH RECURSIVE halving (slice, low, high) AS ("                                                    \
+    "SELECT h.slice, 0::bigint, h.head + 1 FROM slice h UNION ALL "                                     \
+    "SELECT h.slice, CASE WHEN e.recorded_at < $3::timestamptz THEN h.middle ELSE h.low END,"           \
+    " CASE WHEN e.recorded_at < $3::timestamptz THEN h.high ELSE h.middle END"                          \
+    " FROM (SELECT *, (low + high) / 2 AS middle FROM halving WHERE high - low > 1) AS h"               \
+    " CROSS JOIN LATERAL (SELECT o.recorded_at FROM event o WHERE o.slice = h.slice"                    \
+    " AND o.position = h.middle LIMIT 1) AS e),"                                                        \
+    " active AS MATERIALIZED (SELECT c.*, h.high AS since FROM halving h JOIN campaign c ON c.slice = " \
+    "h.slice"                                                                                           \
+    " AND c.position >= h.high AND c.issued > 0 AND" HAS_TAG                                            \
     " WHERE h.high - h.low = 1 LIMIT $4::bigint + 1),"
 
-#define ACTIVE_RANKED                                                                                          \
-    " SELECT " CAMPAIGN_COLUMNS ", c.counted, c.reached, looked.at FROM (SELECT count(*) AS at FROM active)"   \
-    " AS looked LEFT JOIN (SELECT * FROM counted c WHERE c.counted > 0 ORDER BY c.counted DESC, c.reached,"    \
-    " c.id COLLATE \"C\" DESC LIMIT $1::bigint) AS c ON true"                                                  \
+#define ACTIVE_RANKED                                                                                        \
+    " SELECT " CAMPAIGN_COLUMNS ", c.counted, c.reached, looked.at FROM (SELECT count(*) AS at FROM active)" \
+    " AS looked LEFT JOIN (SELECT * FROM counted c WHERE c.counted > 0 ORDER BY c.counted DESC, c.reached,"  \
+    " c.id COLLATE \"C\" DESC LIMIT $1::bigint) AS c ON true"                                                \
     " ORDER BY c.counted DESC, c.reached, c.id COLLATE \"C\" DESC"
 
-#define STORE_ACTIVE_ISSUED_SQL                                                                             \
-    ACTIVE_CAMPAIGNS                                                                              \
-    " counted AS (SELECT c.*, c.issued - before.low AS counted, reached.recorded_at AS reached FROM active c" \
-    " CROSS JOIN LATERAL (WITH RECURSIVE run (low, high) AS (SELECT 0::bigint, c.issued + 1 UNION ALL "     \
-    "SELECT CASE WHEN r.first_position < c.since THEN run.middle ELSE run.low END,"                         \
-    " CASE WHEN r.first_position < c.since THEN run.high ELSE r.first_sequence END"                         \
-    " FROM (SELECT *, (low + high) / 2 AS middle FROM run WHERE high - low > 1) AS run"                     \
-    " CROSS JOIN LATERAL (SELECT i.first_sequence, i.first_position FROM issue_run i"                       \
-    " WHERE i.slice = c.slice AND i.campaign_id = c.id AND i.first_sequence <= run.middle"                  \
-    " ORDER BY i.first_sequence DESC LIMIT 1) AS r)"                                                        \
+#define STORE_ACTIVE_ISSUED_SQL                                                                              \
+    ACTIVE_CAMPAIGNS                                                                                         \
+    " counted AS (SELECT c.*, c.issued - before.low AS counted, reached.recorded_at AS reached FROM active " \
+    "c"                                                                                                      \
+    " CROSS JOIN LATERAL (WITH RECURSIVE run (low, high) AS (SELECT 0::bigint, c.issued + 1 UNION ALL "      \
+    "SELECT CASE WHEN r.first_position < c.since THEN run.middle ELSE run.low END,"                          \
+    " CASE WHEN r.first_position < c.since THEN run.high ELSE r.first_sequence END"                          \
+    " FROM (SELECT *, (low + high) / 2 AS middle FROM run WHERE high - low > 1) AS run"                      \
+    " CROSS JOIN LATERAL (SELECT i.first_sequence, i.first_position FROM issue_run i"                        \
+    " WHERE i.slice = c.slice AND i.campaign_id = c.id AND i.first_sequence <= run.middle"                   \
+    " ORDER BY i.first_sequence DESC LIMIT 1) AS r)"                                                         \
     " SELECT run.low FROM run WHERE run.high - run.low = 1) AS before" ISSUED_LAST ")" ACTIVE_RANKED
 
 #define STORE_ACTIVE_REDEEMED_SQL                                                                          \
-    ACTIVE_CAMPAIGNS                                                                           \
+    ACTIVE_CAMPAIGNS                                                                                       \
     " counted AS (SELECT c.*, r.counted, r.reached FROM active c CROSS JOIN LATERAL ("                     \
     "SELECT sum(CASE e.type WHEN 11 THEN 1 ELSE -1 END)::bigint AS counted, max(e.recorded_at) AS reached" \
     " FROM event e WHERE e.slice = c.slice AND e.campaign_id = c.id AND e.type IN (11, 14)"                \

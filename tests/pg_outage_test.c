@@ -13,7 +13,6 @@
 
 enum { PER_SECOND = 400, CONNECTIONS = 32, FROZEN_MS = 10000, DOWN_MS = 1500, LONG_MS = 60000 };
 
-static const char *const application = "firstcome command";
 static struct stack *stack;
 static struct instance *service;
 
@@ -99,7 +98,7 @@ static void no_connection_left(void **state)
 {
     (void)state;
     struct siege *siege = begin();
-    struct cluster_crowd *crowd = cluster_occupy(stack, application);
+    struct cluster_crowd *crowd = cluster_occupy(stack);
     let_pass(DOWN_MS);
     cluster_release(crowd);
     siege_mark_back(siege, "no connection left", 0);

@@ -65,12 +65,13 @@ static int setup(void **state)
 {
     (void)state;
     crypto_setup();
+    setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     stack = stack_start(STACK_ALL);
     api_open(&api, stack);
     create("f-none"); /* a slice with events, and nothing issued anywhere: Redis can tell that, too */
     reads_init(&reads, &api);
     reads_record(&reads, "/v1/rankings/campaigns");
-    assert_string_equal(reads.records[0].body, "{\"items\":[]}");
+    assert_string_equal(reads.records[0].body, "{\"items\":[],\"since\":null}");
     reads_deinit(&reads);
     fill();
     reads_init(&reads, &api);
@@ -151,7 +152,7 @@ static void missing_keys_are_noticed(void **state)
     int slice = slice_of(SPAN("f-0"));
     snprintf(key[0], sizeof key[0], "fc:1:{%d}:c:f-0", slice);
     snprintf(key[1], sizeof key[1], "fc:1:{%d}:h:f-0:0", slice);
-    snprintf(key[2], sizeof key[2], "fc:1:{%d}:k:0", slice);
+    snprintf(key[2], sizeof key[2], "fc:1:{%d}:p:0", slice);
     bucket_key(key[3], sizeof key[3], "f-0", "twice");
     snprintf(key[4], sizeof key[4], "fc:1:{%d}:cs", slice);
     snprintf(key[5], sizeof key[5], "fc:1:{%d}:r:issued", slice);
@@ -174,13 +175,17 @@ static void broken_keys_are_noticed(void **state)
     char campaign[64], coupons[64], holders[64], user[64], set[64];
     int slice = slice_of(SPAN("f-0"));
     snprintf(campaign, sizeof campaign, "fc:1:{%d}:c:f-0", slice);
-    snprintf(coupons, sizeof coupons, "fc:1:{%d}:k:0", slice);
+    snprintf(coupons, sizeof coupons, "fc:1:{%d}:p:0", slice);
     snprintf(holders, sizeof holders, "fc:1:{%d}:h:f-0:0", slice);
     bucket_key(user, sizeof user, "f-0", "twice");
     snprintf(set, sizeof set, "fc:1:{%d}:cs", slice);
     stack_signal(stack, "projector", SIGSTOP);
+    reads_redis(stack, "HSET", coupons, "10", "no state", NULL); /* of position 2, without a note */
+    reads_compare(&reads, NULL, FAST_MS);
+    reads_redis(stack, "HSET", coupons, "11", "a note", NULL);
+    reads_compare(&reads, NULL, FAST_MS);
     reads_redis(stack, "HSET", campaign, "d", "\xc1", NULL);
-    reads_redis(stack, "HSET", coupons, "2", "not a record", NULL);
+    reads_redis(stack, "HSET", coupons, "9", "not a record", NULL);
     reads_redis(stack, "HSET", holders, "1", "99", NULL);
     reads_redis(stack, "APPEND", user, "half a holding", NULL);
     reads_redis(stack, "ZADD", set, "5", "Not An Id", NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rankings over windows, and models that come to their end: a log that goes back months, read from Redis and from
- * PostgreSQL. Both say what the log says, and what the script keeps in Redis is what the fold makes. */
+/* Rankings over windows, and models that come to their end: a log that goes back months, read from Redis and
+ * from PostgreSQL. Both say what the log says, and what the script keeps in Redis is what the fold makes. */
 #include "tests/lib/wait.h"
 
 #include "common/crypto.h"
@@ -10,7 +10,14 @@
 #include "tests/lib/past.h"
 #include "tests/lib/reads.h"
 
-enum { ANSWER_MS = 2000, LONG_MS = 60000, CAMPAIGNS = 8, STEPS = 240, ANCIENT = 3 * COUPON_CHUNK, PATH_BYTES = 1024 };
+enum {
+    ANSWER_MS = 2000,
+    LONG_MS = 60000,
+    CAMPAIGNS = 8,
+    STEPS = 240,
+    ANCIENT = 3 * COUPON_CHUNK,
+    PATH_BYTES = 1024
+};
 
 #define MINUTE (60 * (int64_t)US_PER_S)
 #define HOUR   (60 * MINUTE)
@@ -56,12 +63,12 @@ static void step(size_t index, int64_t at_us)
     }
 }
 
-/* Months ago slowly, then ever faster until now; the last campaign fell silent long ago. Nothing within a minute
- * of now, so that the clock's difference to PostgreSQL's does not matter. */
+/* Months ago slowly, then ever faster until now; the last campaign fell silent long ago. Nothing within a
+ * minute of now, so that the clock's difference to PostgreSQL's does not matter. */
 static void make_past(void)
 {
-    static const int64_t ages[] = {99 * DAY, 9 * DAY, 7 * DAY, 2 * DAY, 25 * HOUR, 22 * HOUR, 3 * HOUR, HOUR,
-                                   20 * MINUTE, MINUTE};
+    static const int64_t ages[] = {99 * DAY,  9 * DAY,  7 * DAY, 2 * DAY,     25 * HOUR,
+                                   22 * HOUR, 3 * HOUR, HOUR,    20 * MINUTE, MINUTE};
     int64_t now_us = clock_wall_us();
     for (size_t i = 0; i < CAMPAIGNS; i++) {
         char id[16];
@@ -303,7 +310,8 @@ static void old_coupons_are_postgres(void **state)
             bool is_young = coupon->issued_at_us > clock_wall_us() - 80 * DAY;
             snprintf(key, sizeof key, "fc:1:{%d}:p:%lld", coupon->at.slice,
                      (long long)(coupon->at.position / COUPON_CHUNK));
-            snprintf(path, sizeof path, "/v1/coupons/c%d-%lld", coupon->at.slice, (long long)coupon->at.position);
+            snprintf(path, sizeof path, "/v1/coupons/c%d-%lld", coupon->at.slice,
+                     (long long)coupon->at.position);
             struct http_answer answer = api_get(&api, path, NULL);
             api_expect(&answer, 200, NULL);
             struct json_doc *doc = json_get_doc(answer.body);
@@ -313,7 +321,8 @@ static void old_coupons_are_postgres(void **state)
             if (is_young)
                 assert_true(reads_is_from(&answer, "redis"));
             if (is_young)
-                assert_true(expires_at(key) * US_PER_S >= coupon->issued_at_us / US_PER_S * US_PER_S + 90 * DAY);
+                assert_true(expires_at(key) * US_PER_S >=
+                            coupon->issued_at_us / US_PER_S * US_PER_S + 90 * DAY);
             old += is_old && reads_is_from(&answer, "postgres");
             if (reads_is_from(&answer, "postgres")) /* nor did its redemption begin the chunk anew */
                 assert_int_equal(redis_integer(MODELS_CALL(&models, "EXISTS", key)), 0);

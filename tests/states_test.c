@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What happens after a coupon was issued, as the read API tells it: states, validity, counts, rankings by
- * redeemed, campaigns that vanish. Redis and PostgreSQL say the same bytes, and the write API's answer is what is
- * read afterwards. */
+ * redeemed, campaigns that vanish. Redis and PostgreSQL say the same bytes, and the write API's answer is
+ * what is read afterwards. */
 #include "tests/lib/wait.h"
 
 #include "common/crypto.h"
@@ -25,7 +25,8 @@ static void create(const char *id, const char *more)
 {
     char body[512];
     snprintf(body, sizeof body,
-             "{\"id\":\"%s\",\"name\":\"%s\",\"discount\":{\"type\":\"percent\",\"percent\":10},\"currency\":\"KRW\","
+             "{\"id\":\"%s\",\"name\":\"%s\",\"discount\":{\"type\":\"percent\",\"percent\":10},\"currency\":"
+             "\"KRW\","
              "\"quantity\":1000,\"per_user_limit\":50,\"min_order_amount\":1000%s}",
              id, id, more);
     struct http_answer answer = api_post(&api, "/v1/campaigns", body, NULL);
@@ -210,9 +211,12 @@ static void coupons_say_what_happened_to_them(void **state)
     static const struct {
         const char *status, *order_id, *time;
     } rows[LIVES] = {
-        [UNTOUCHED] = {"issued", NULL, NULL},         [RESERVED] = {"reserved", "order-1", "reserved_until"},
-        [REDEEMED] = {"redeemed", "order-2", "redeemed_at"}, [RESTORED] = {"issued", NULL, NULL},
-        [REVOKED] = {"revoked", NULL, "revoked_at"},  [GIVEN_BACK] = {"issued", NULL, NULL},
+        [UNTOUCHED] = {"issued", NULL, NULL},
+        [RESERVED] = {"reserved", "order-1", "reserved_until"},
+        [REDEEMED] = {"redeemed", "order-2", "redeemed_at"},
+        [RESTORED] = {"issued", NULL, NULL},
+        [REVOKED] = {"revoked", NULL, "revoked_at"},
+        [GIVEN_BACK] = {"issued", NULL, NULL},
         [TAKEN_RESERVED] = {"revoked", NULL, "revoked_at"},
     };
     for (size_t i = 0; i < LIVES; i++) {
@@ -314,10 +318,8 @@ static void delete_campaign(const char *id)
     char path[PATH_BYTES];
     struct http_answer answer;
     snprintf(path, sizeof path, "/v1/campaigns/%s", id);
-    struct http_call call = {.method = "DELETE",
-                             .path = path,
-                             .token = stack_env(stack, "ADMIN_TOKEN"),
-                             .key = api_fresh_key()};
+    struct http_call call = {
+        .method = "DELETE", .path = path, .token = stack_env(stack, "ADMIN_TOKEN"), .key = api_fresh_key()};
     assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
     assert_int_equal(answer.status, 204);
 }

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "bench/lib/child.h"
 #include "bench/lib/scratch.h"
@@ -95,6 +96,27 @@ static bool is_ready(const struct target *target)
     buf_deinit(&request);
     load_call_deinit(&call);
     return ready;
+}
+
+static bool is_listening(const struct target *target)
+{
+    int fd = target_connect(target);
+    struct pollfd writable = {.fd = fd, .events = POLLOUT};
+    if (fd < 0)
+        return false;
+    bool up = poll(&writable, 1, CALL_MS) == 1 && !(writable.revents & (POLLERR | POLLHUP));
+    close(fd);
+    return up;
+}
+
+void bench_await_listener(const struct target *target, const char *who)
+{
+    int64_t deadline_us = clock_deadline_us(READY_MS);
+    while (!is_listening(target)) {
+        if (clock_remaining_ms(deadline_us) == 0)
+            bench_die(who, "does not listen; see its log (KEEP=1 keeps it)");
+        (void)poll(NULL, 0, 10);
+    }
 }
 
 pid_t bench_start(const struct bench *bench, const char *program, enum bench_port port, const char *database)

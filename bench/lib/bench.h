@@ -14,7 +14,7 @@ struct bench_options {
     int64_t rounds, sample_ms, preload, append_events, restarts;
     int64_t port_base;
     const char *bin_dir, *run_dir, *admin_token, *issue_token;
-    const char *database_url, *command_database_url, *superuser_url;
+    const char *database_url, *command_database_url, *superuser_url, *redis_url, *redis_password;
 };
 
 struct bench {
@@ -32,6 +32,7 @@ void bench_print(const struct bench *bench, const struct figure *figure);
  * for the product's. Waits until it is ready. */
 enum bench_port {
     BENCH_PORT_COMMAND = 0,
+    BENCH_PORT_QUERY = 1,
     BENCH_PORT_EMPTY = 10,
     BENCH_PORT_SCRATCH = 11,
     BENCH_PORT_SECOND = 12
@@ -39,6 +40,8 @@ enum bench_port {
 pid_t bench_start(const struct bench *bench, const char *program, enum bench_port port, const char *database);
 /* The same without waiting. */
 pid_t bench_spawn(const struct bench *bench, const char *program, enum bench_port port, const char *database);
+/* Waits until somebody accepts connections there; `who` for the message where nobody does. */
+void bench_await_listener(const struct target *target, const char *who);
 void bench_target(const struct bench *bench, enum bench_port port, struct target *ret);
 
 /* A new campaign of one coupon per user; `slice` -1 for any. Its id is valid until the next call. */
@@ -66,3 +69,5 @@ void bench_writers(struct bench *bench);
 void bench_refuse(struct bench *bench);
 void bench_append(struct bench *bench);
 void bench_restart(struct bench *bench);
+void bench_read(struct bench *bench); /* query service and Redis are the stack's */
+void bench_stampede(struct bench *bench);

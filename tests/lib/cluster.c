@@ -179,20 +179,19 @@ static void occupy_rest(struct cluster_crowd *crowd, const struct pg_options *op
     }
 }
 
-struct cluster_crowd *cluster_occupy(struct stack *stack, const char *application)
+struct cluster_crowd *cluster_occupy(struct stack *stack)
 {
-    char sql[256];
+    static const char end_others[] = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                                     " WHERE backend_type = 'client backend' AND application_name <> 'crowd'"
+                                     " AND pid <> pg_backend_pid()";
     struct cluster_crowd *crowd = mem_zalloc(sizeof *crowd);
     struct pg_options options = {.url = stack_env(stack, "DATABASE_URL"), .application = "crowd"};
-    snprintf(sql, sizeof sql,
-             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '%s'",
-             application);
     size_t places = (size_t)cluster_sql(stack, "SELECT current_setting('max_connections')::int -"
                                                " current_setting('superuser_reserved_connections')::int");
     int64_t deadline_us = clock_deadline_us(GONE_MS);
     while (crowd->count < places) { /* whoever was ended tries to come back, so each place has to be won */
         assert_true(clock_remaining_ms(deadline_us) > 0);
-        (void)cluster_sql(stack, sql);
+        (void)cluster_sql_try(stack, end_others); /* while others are being turned away even this may be */
         occupy_rest(crowd, &options);
     }
     return crowd;

@@ -21,10 +21,10 @@ int64_t cluster_age_us(struct stack *stack);
 /* SIGSTOP or SIGCONT to the postmaster and all of its children. */
 void cluster_signal_all(struct stack *stack, int signal_number);
 
-/* Takes every connection that is not reserved for superusers, after ending those of this application, so that
- * nobody can come in. */
+/* Ends every session and takes every connection that is not reserved for superusers, so that nobody can come
+ * in. */
 struct cluster_crowd;
-struct cluster_crowd *cluster_occupy(struct stack *stack, const char *application);
+struct cluster_crowd *cluster_occupy(struct stack *stack);
 void cluster_release(struct cluster_crowd *crowd);
 
 /* A streaming standby on port base + 6, synchronous from the moment this returns. */

@@ -30,15 +30,16 @@ static const struct pg_statement statements[SQL_COUNT] = {
          "   CASE WHEN e.user_id IS NULL THEN NULL ELSE 1 END, s.recorded_at, e.data"
          " FROM s, unnest($4::bytea[], $5::text[]) WITH ORDINALITY AS e(data, user_id, n)"},
     [SQL_REDEEM] =
-        {"redeem", "WITH c AS (SELECT position, campaign_id, user_id, row_number() OVER (ORDER BY position) AS n"
-                   "   FROM event WHERE slice = $1::smallint AND campaign_id = $2::text AND type = 6),"
-                   " s AS (UPDATE slice SET head = head + (SELECT count(*) FROM c),"
-                   "   recorded_at = greatest(recorded_at, clock_timestamp()) WHERE slice = $1::smallint"
-                   "   RETURNING head - (SELECT count(*) FROM c) AS before, recorded_at)"
-                   " INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id,"
-                   "   recorded_at, data)"
-                   " SELECT $1::smallint, s.before + c.n, 11, 1, c.campaign_id, c.user_id,"
-                   "   'c' || $1 || '-' || c.position, s.recorded_at, $3::bytea FROM s, c"},
+        {"redeem",
+         "WITH c AS (SELECT position, campaign_id, user_id, row_number() OVER (ORDER BY position) AS n"
+         "   FROM event WHERE slice = $1::smallint AND campaign_id = $2::text AND type = 6),"
+         " s AS (UPDATE slice SET head = head + (SELECT count(*) FROM c),"
+         "   recorded_at = greatest(recorded_at, clock_timestamp()) WHERE slice = $1::smallint"
+         "   RETURNING head - (SELECT count(*) FROM c) AS before, recorded_at)"
+         " INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id,"
+         "   recorded_at, data)"
+         " SELECT $1::smallint, s.before + c.n, 11, 1, c.campaign_id, c.user_id,"
+         "   'c' || $1 || '-' || c.position, s.recorded_at, $3::bytea FROM s, c"},
     [SQL_HEADS] = {"heads", "SELECT head FROM slice ORDER BY slice"},
 };
 

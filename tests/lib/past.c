@@ -19,26 +19,28 @@ enum { SQL_BEGIN, SQL_COMMIT, SQL_EVENT, SQL_CAMPAIGN, SQL_COUPON, SQL_RUN, SQL_
 static const struct pg_statement statements[SQL_COUNT] = {
     [SQL_BEGIN] = {"begin", "BEGIN"},
     [SQL_COMMIT] = {"commit", "COMMIT"},
-    [SQL_EVENT] = {"event", "WITH s AS (UPDATE slice SET head = head + 1, recorded_at = $7::timestamptz"
-                            " WHERE slice = $1::smallint AND recorded_at <= $7::timestamptz RETURNING head)"
-                            " INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id,"
-                            " nth, recorded_at, data) SELECT $1::smallint, s.head, $2::smallint, 1, $3::text,"
-                            " $4::text, $5::text, $6::smallint, $7::timestamptz, $8::bytea FROM s"
-                            " RETURNING position"},
-    [SQL_CAMPAIGN] = {"campaign",
-                      "INSERT INTO campaign (slice, id, created_at, created_by, version, definition, quantity,"
-                      " released, issued, status, plan_done, first, position, redeemed)"
-                      " VALUES ($1::smallint, $2::text, $3::timestamptz, 'past', 1, $4::bytea, $5::bigint,"
-                      " $5::bigint, $6::bigint, 1, 0, $7::bigint, $8::bigint, $9::bigint)"
-                      " ON CONFLICT (slice, id) DO UPDATE SET issued = excluded.issued,"
-                      " position = excluded.position, redeemed = excluded.redeemed"},
-    [SQL_COUPON] = {"coupon", "INSERT INTO coupon (slice, position, campaign_id, state, last, changed_at,"
-                              " order_id, order_amount, discount_amount) VALUES ($1::smallint, $2::bigint,"
-                              " $3::text, $4::smallint, $5::bigint, $6::timestamptz, $7::text, $8::bigint,"
-                              " $9::bigint) ON CONFLICT (slice, position) DO UPDATE SET state = excluded.state,"
-                              " last = excluded.last, changed_at = excluded.changed_at,"
-                              " order_id = excluded.order_id, order_amount = excluded.order_amount,"
-                              " discount_amount = excluded.discount_amount"},
+    [SQL_EVENT] = {"event",
+                   "WITH s AS (UPDATE slice SET head = head + 1, recorded_at = $7::timestamptz"
+                   " WHERE slice = $1::smallint AND recorded_at <= $7::timestamptz RETURNING head)"
+                   " INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id,"
+                   " nth, recorded_at, data) SELECT $1::smallint, s.head, $2::smallint, 1, $3::text,"
+                   " $4::text, $5::text, $6::smallint, $7::timestamptz, $8::bytea FROM s"
+                   " RETURNING position"},
+    [SQL_CAMPAIGN] =
+        {"campaign", "INSERT INTO campaign (slice, id, created_at, created_by, version, definition, quantity,"
+                     " released, issued, status, plan_done, first, position, redeemed)"
+                     " VALUES ($1::smallint, $2::text, $3::timestamptz, 'past', 1, $4::bytea, $5::bigint,"
+                     " $5::bigint, $6::bigint, 1, 0, $7::bigint, $8::bigint, $9::bigint)"
+                     " ON CONFLICT (slice, id) DO UPDATE SET issued = excluded.issued,"
+                     " position = excluded.position, redeemed = excluded.redeemed"},
+    [SQL_COUPON] = {"coupon",
+                    "INSERT INTO coupon (slice, position, campaign_id, state, last, changed_at,"
+                    " order_id, order_amount, discount_amount) VALUES ($1::smallint, $2::bigint,"
+                    " $3::text, $4::smallint, $5::bigint, $6::timestamptz, $7::text, $8::bigint,"
+                    " $9::bigint) ON CONFLICT (slice, position) DO UPDATE SET state = excluded.state,"
+                    " last = excluded.last, changed_at = excluded.changed_at,"
+                    " order_id = excluded.order_id, order_amount = excluded.order_amount,"
+                    " discount_amount = excluded.discount_amount"},
     [SQL_RUN] = {"run", "INSERT INTO issue_run VALUES ($1::smallint, $2::text, $3::bigint, $4::bigint,"
                         " $4::bigint)"},
 };
@@ -175,8 +177,8 @@ struct coupon *past_issue(struct past *past, struct past_campaign *campaign, int
     return coupon;
 }
 
-static void change(struct past *past, struct past_campaign *campaign, struct coupon *coupon, struct event *event,
-                   int64_t at_us)
+static void change(struct past *past, struct past_campaign *campaign, struct coupon *coupon,
+                   struct event *event, int64_t at_us)
 {
     struct buf id;
     char user[32];
@@ -202,8 +204,9 @@ static void change(struct past *past, struct past_campaign *campaign, struct cou
 
 void past_redeem(struct past *past, struct past_campaign *campaign, struct coupon *coupon, int64_t at_us)
 {
-    struct event event = {.type = EVENT_CouponRedeemed,
-                          .coupon_redeemed = {.order_id = SPAN("order"), .order_amount = 100, .discount_amount = 10}};
+    struct event event = {
+        .type = EVENT_CouponRedeemed,
+        .coupon_redeemed = {.order_id = SPAN("order"), .order_amount = 100, .discount_amount = 10}};
     change(past, campaign, coupon, &event, at_us);
     count(campaign, COUNTED_REDEEMED, 1, at_us);
 }

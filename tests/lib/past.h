@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A past for tests: events written straight into the log with times of the test's choosing, together with the rows
- * that the command service would have written in the same transaction (campaign, coupon, issue_run), which are
- * derived by the same folds. For what takes days: windows, and models that come to their end. A batch has no
- * hash chain. Whatever fails here fails the test. One thread at a time; nobody else may write to the slices. */
+/* A past for tests: events written straight into the log with times of the test's choosing, together with the
+ * rows that the command service would have written in the same transaction (campaign, coupon, issue_run),
+ * which are derived by the same folds. For what takes days: windows, and models that come to their end. A
+ * batch has no hash chain. Whatever fails here fails the test. One thread at a time; nobody else may write to
+ * the slices. */
 #pragma once
 
 #include "common/pg.h"
@@ -33,7 +34,8 @@ void past_open(struct past *past, struct stack *stack);
 void past_commit(struct past *past); /* nobody sees anything before; once, at the end */
 void past_close(struct past *past);
 
-/* A campaign with a stock of 500, in any slice; tag "" for none. Times within a slice may not run backwards. */
+/* A campaign with a stock of 500, in any slice; tag "" for none. Times within a slice may not run backwards.
+ */
 struct past_campaign *past_create(struct past *past, const char *id, const char *tag, int64_t at_us);
 /* A coupon to user "past-<sequence>", one commit. */
 struct coupon *past_issue(struct past *past, struct past_campaign *campaign, int64_t at_us);

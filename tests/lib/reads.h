@@ -31,9 +31,14 @@ void reads_record(struct reads *reads, const char *path);
 /* The same for a list and all its pages; returns how many items there were. `path` has at least one
  * parameter. */
 size_t reads_record_pages(struct reads *reads, const char *path);
-/* Every recorded path answers 200 with the same body (but for "since", which time alone moves), each within bound_ms; source NULL: by anyone. Returns
- * the longest time in ms. */
+/* Every recorded path answers 200 with the same body (but for "since", which time alone moves), each within
+ * bound_ms; source NULL: by anyone. Returns the longest time in ms. */
 int64_t reads_compare(struct reads *reads, const char *source, int64_t bound_ms);
+
+/* A metric of the query service, by its name and labels as /metrics writes them; it must be there. */
+int64_t reads_metric(struct api_client *api, const char *name);
+/* Stops the query service and starts it again, with the options that are in the environment now. */
+void reads_restart_service(struct api_client *api);
 
 /* One command to the stack's Redis as its administrator; it must succeed. Ends with NULL. Returns what an
  * integer reply says. */

@@ -21,6 +21,19 @@ bus_url() {
     printf 'tcp://127.0.0.1:%d' $((PORT_BASE + 5))
 }
 
+query_bus_url() {
+    printf 'tcp://127.0.0.1:%d' $((PORT_BASE + 6))
+}
+
+# Where a service listens for hints, or whom it tells.
+service_bus_url() {
+    case $1 in
+        command-service) echo "$(bus_url),$(query_bus_url)" ;;
+        query-service) query_bus_url ;;
+        projector) bus_url ;;
+    esac
+}
+
 # The role a service has in PostgreSQL.
 service_role() {
     echo "${1%-service}"
@@ -41,7 +54,7 @@ service_environment() {
     local role
     role=$(service_role "$1")
     printf '%s\n' "$(service_marker "$1")" "PORT_BASE=$PORT_BASE" "DATABASE_URL=$(database_url "$role")" \
-        "BUS_URL=$(bus_url)" "API_KEYS_FILE=$SECRETS_DIR/api-keys" "CODE_KEY_FILE=$SECRETS_DIR/code.key"
+        "BUS_URL=$(service_bus_url "$1")" "API_KEYS_FILE=$SECRETS_DIR/api-keys" "CODE_KEY_FILE=$SECRETS_DIR/code.key"
     if [[ $role == command ]]; then
         printf 'DISK_PATH=%s\n' "${DISK_PATH-$PG_DATA}" # the disk that PostgreSQL must not run out of
     else

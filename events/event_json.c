@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* JSON of events, driven by the catalogue. */
+#include "events/event_json.h"
+
+#include "common/json.h"
+
+enum { KEY_MAX = 64 };
+
+/* The name in JSON, and whether the field is an instant. */
+static bool key_of(const struct event_field *field, char ret[KEY_MAX])
+{
+    static const char ending[] = "_us";
+    size_t len = strlen(field->name), cut = sizeof ending - 1;
+    CHECK(len < KEY_MAX);
+    memcpy(ret, field->name, len + 1);
+    bool is_time = field->kind == FIELD_INT && len > cut && strcmp(field->name + len - cut, ending) == 0;
+    if (is_time)
+        ret[len - cut] = '\0';
+    return is_time;
+}
+
+static void put_texts(struct buf *out, const char *key, const struct text_list *list)
+{
+    json_open(out, key, '[');
+    for (size_t i = 0; i < list->count; i++)
+        json_put_string(out, NULL, list->items[i]);
+    json_close(out, ']');
+}
+
+static void put_releases(struct buf *out, const char *key, const struct release_list *list)
+{
+    json_open(out, key, '[');
+    for (size_t i = 0; i < list->count; i++) {
+        json_open(out, NULL, '{');
+        json_put_time(out, "at", list->items[i].at_us);
+        json_put_int(out, "quantity", list->items[i].quantity);
+        json_close(out, '}');
+    }
+    json_close(out, ']');
+}
+
+static void put_field(struct buf *out, const struct event_field *field, const char *payload)
+{
+    char key[KEY_MAX];
+    const void *at = payload + field->offset;
+    bool is_time = key_of(field, key);
+    switch (field->kind) {
+    case FIELD_INT:
+        if (is_time)
+            json_put_time(out, key, *(const int64_t *)at);
+        else
+            json_put_int(out, key, *(const int64_t *)at);
+        return;
+    case FIELD_TEXT: {
+        struct span text = *(const struct span *)at;
+        json_put_string(out, key, text.ptr ? text : SPAN(""));
+        return;
+    }
+    case FIELD_TEXTS:
+        put_texts(out, key, at);
+        return;
+    case FIELD_RELEASES:
+        put_releases(out, key, at);
+        return;
+    }
+    UNREACHABLE("every kind has a case");
+}
+
+static void put_trace(struct buf *out, struct span trace)
+{
+    struct buf hex;
+    if (trace.len != TRACE_BYTES)
+        return;
+    buf_init(&hex, 64);
+    hex_encode(&hex, trace.ptr, 16);
+    json_put_string(out, "trace_id", buf_span(&hex));
+    buf_deinit(&hex);
+}
+
+void event_write_json(struct buf *out, const struct event *event, bool decoded, int64_t type_id)
+{
+    const struct event_description *is = decoded ? event_describe((int)event->type) : NULL;
+    json_open(out, NULL, '{');
+    json_put_int(out, "slice", event->slice);
+    json_put_int(out, "position", event->position);
+    json_put_string(out, "type", is ? span_of(is->name) : (struct span){NULL, 0});
+    json_put_int(out, "type_id", type_id);
+    json_put_int(out, "version", event->version);
+    json_put_time(out, "recorded_at", event->recorded_at_us);
+    json_put_string(out, "campaign_id", event->campaign_id);
+    json_put_string(out, "user_id", event->user_id);
+    json_put_string(out, "coupon_id", event->coupon_id);
+    put_trace(out, event->trace);
+    if (is) {
+        json_open(out, "data", '{');
+        for (size_t i = 0; i < is->fields_count; i++)
+            put_field(out, &is->fields[i], (const char *)&event->campaign_created);
+        json_close(out, '}');
+    }
+    json_close(out, '}');
+}
+
+bool event_type_parse(struct span name, enum event_type *ret)
+{
+    for (int type = 1; type < EVENT_TYPE_END; type++)
+        if (span_is(name, event_describe(type)->name)) {
+            *ret = (enum event_type)type;
+            return true;
+        }
+    return false;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The order of things. */
+#include "tests/chaos/chaos.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+#include "bench/lib/child.h"
+#include "common/clock.h"
+#include "tests/chaos/client.h"
+#include "tests/chaos/nemesis.h"
+#include "tests/chaos/tally.h"
+
+enum { READY_MS = 120000, SETTLE_MS = 60000, LOOK_MS = 250, PROGRESS_MS = 3000, COPY_MS = 30000 };
+
+struct run {
+    const struct chaos_options *options;
+    FILE *out;
+    struct stack *stack;
+    struct fleet *fleet;
+    struct clients *clients;
+    struct nemesis *nemesis;
+    struct judge_input input;
+    uint8_t code_key[CRYPTO_KEY_BYTES];
+    struct story story;
+    struct log_image log;
+    struct judgement judgement;
+};
+
+static _Noreturn void die(const char *what, const char *why)
+{
+    fprintf(stderr, "chaos: %s: %s\n", what, why);
+    exit(2);
+}
+
+static void start(struct run *run)
+{
+    char reason[256];
+    const struct chaos_options *options = run->options;
+    run->stack = stack_start(STACK_SERVERS);
+    stack_service(run->stack, "projector", "start"); /* first: it listens on the bus */
+    run->fleet = fleet_start(run->stack, options->services);
+    if (!fleet_await_ready(run->fleet, clock_deadline_us(READY_MS)))
+        die("the command services", "not ready in time");
+    if (!crypto_key_load(stack_env(run->stack, "CODE_KEY_FILE"), run->code_key, reason, sizeof reason))
+        die("the key of the codes", reason);
+    run->input = (struct judge_input){
+        .story = &run->story,
+        .log = &run->log,
+        .seed = options->seed,
+        .base_us = clock_wall_us(),
+        .wall_offset_us = clock_wall_us() - clock_mono_us(),
+        .code_key = run->code_key,
+    };
+    run->clients = clients_start(&(struct clients_options){
+        .context = {.seed = options->seed,
+                    .base_us = run->input.base_us,
+                    .admin_token = stack_env(run->stack, "ADMIN_TOKEN"),
+                    .issue_token = stack_env(run->stack, "ISSUE_TOKEN"),
+                    .redeem_token = stack_env(run->stack, "REDEEM_TOKEN")},
+        .clients = options->clients,
+        .services = options->services,
+        .targets = fleet_targets(run->fleet),
+    });
+    run->nemesis = nemesis_start(run->stack, run->fleet, options->seed, options->services);
+}
+
+static void show_progress(const struct run *run, int64_t started_us)
+{
+    const struct client_counts *counts = clients_counts(run->clients);
+    fprintf(run->out, "%5" PRId64 " s  %" PRId64 " asks", (clock_mono_us() - started_us) / US_PER_S,
+            atomic_load(&counts->asks));
+    for (int i = 0; i < TOLD_COUNT; i++)
+        fprintf(run->out, ", %s %" PRId64, told_text((enum told)i), atomic_load(&counts->told[i]));
+    for (int i = 0; i < LANE_COUNT; i++)
+        fprintf(run->out, " | %s", nemesis_now(run->nemesis, (enum lane)i));
+    fprintf(run->out, "\n");
+    fflush(run->out);
+}
+
+static void watch(const struct run *run)
+{
+    int64_t started_us = clock_mono_us(), shown_us = started_us;
+    int64_t deadline_us = clock_deadline_us(run->options->seconds * 1000);
+    while (clock_remaining_ms(deadline_us) > 0) {
+        (void)poll(NULL, 0, LOOK_MS);
+        if (clock_mono_us() - shown_us < PROGRESS_MS * US_PER_MS)
+            continue;
+        shown_us = clock_mono_us();
+        show_progress(run, started_us);
+    }
+}
+
+/* The services end before the log is read, so that nothing is still to come. */
+static void settle(struct run *run)
+{
+    char reason[256];
+    nemesis_stop(run->nemesis);
+    if (!fleet_await_ready(run->fleet, clock_deadline_us(READY_MS)))
+        fprintf(run->out, "not every command service is ready again\n");
+    clients_stop(run->clients);
+    size_t unknown = clients_settle(run->clients, clock_deadline_us(SETTLE_MS), &run->story);
+    fprintf(run->out, "healed; %zu asks are unknown still\n", unknown);
+    fleet_stop(run->fleet);
+    run->fleet = NULL;
+    if (!log_image_read(&run->log, stack_env(run->stack, "DATABASE_URL"), reason, sizeof reason))
+        die("the log cannot be read", reason);
+}
+
+/* --- Keeping --- */
+
+static void copy(const struct run *run, const char *from, const char *to)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/%s", stack_directory(run->stack), from) >= PATH_MAX)
+        return;
+    pid_t pid = child_start(&(struct child_spec){.argv = (const char *[]){"/bin/cp", "-r", path, to, NULL},
+                                                 .environment = (const char *[]){NULL},
+                                                 .output_path = "/dev/null"});
+    if (child_wait(pid, COPY_MS) != 0)
+        fprintf(run->out, "%s could not be kept\n", path);
+}
+
+static void keep(const struct run *run)
+{
+    char directory[PATH_MAX], path[PATH_MAX + 16];
+    if (snprintf(directory, sizeof directory, "%s-%" PRIu64, run->options->keep, run->options->seed) >=
+        PATH_MAX)
+        return;
+    if (mkdir(directory, 0700) != 0 && errno != EEXIST) {
+        fprintf(run->out, "%s: %s\n", directory, strerror(errno));
+        return;
+    }
+    copy(run, "log", directory);
+    copy(run, "pg/log", directory);
+    snprintf(path, sizeof path, "%s/history", directory);
+    FILE *file = fopen(path, "we");
+    if (file) {
+        tally_history(&run->story, file);
+        fclose(file);
+    }
+    fprintf(run->out, "logs and history are kept in %s\n", directory);
+}
+
+struct chaos_outcome chaos_run(const struct chaos_options *options, FILE *out)
+{
+    struct run run = {.options = options, .out = out};
+    fprintf(out, "seed %" PRIu64 ": %u clients, %u command services, %" PRId64 " s of faults\n",
+            options->seed, options->clients, options->services, options->seconds);
+    fflush(out);
+    story_init(&run.story);
+    start(&run);
+    watch(&run);
+    settle(&run);
+    judge(&run.input, &run.judgement);
+    tally_story(&run.story, out);
+    tally_faults(run.nemesis, out);
+    tally_judgement(&run.judgement, options->seed, out);
+    if (run.judgement.violations && options->keep)
+        keep(&run);
+    struct chaos_outcome outcome = {run.judgement.violations, run.judgement.checked[JUDGE_LOGGED], 0};
+    for (int fault = 0; fault < FAULT_COUNT; fault++)
+        outcome.faults += nemesis_struck(run.nemesis, (enum fault)fault);
+    log_image_deinit(&run.log);
+    story_deinit(&run.story);
+    clients_destroy(run.clients);
+    nemesis_destroy(run.nemesis);
+    stack_stop(run.stack);
+    return outcome;
+}

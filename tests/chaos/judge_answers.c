@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* I3: every 2xx against the log. What it says of a campaign or a coupon must be what the log says at the
+ * position that it names, and the effect must be the asker's own. */
+#include "tests/chaos/judge_state.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+
+struct answer {
+    struct judge *judge;
+    const struct attempt *attempt;
+    const struct ask *ask;
+    const struct json_value *body;
+    const char *wrong; /* what does not fit, NULL: nothing so far */
+};
+
+static void need(struct answer *answer, bool holds, const char *wrong)
+{
+    if (!holds && !answer->wrong)
+        answer->wrong = wrong;
+}
+
+static int64_t number_of(const struct json_value *object, const char *name)
+{
+    int64_t value;
+    return json_as_int(json_member(object, name), &value) ? value : -1;
+}
+
+static struct span text_of(const struct json_value *object, const char *name)
+{
+    struct span text;
+    return json_as_text(json_member(object, name), &text) ? text : (struct span){NULL, 0};
+}
+
+/* 0: null or not there. */
+static int64_t time_of(const struct json_value *object, const char *name)
+{
+    int64_t at_us;
+    return time_parse(text_of(object, name), &at_us) ? at_us : 0;
+}
+
+/* Whether the event at the token was made under this attempt's key, with its payload. */
+static bool own_effect(const struct answer *answer, struct position *ret)
+{
+    const struct judge *judge = answer->judge;
+    for (uint32_t number = 0, index;
+         (index = judge_attempt(judge, answer->attempt->ask, number)) != UINT32_MAX; number++)
+        if (judge->effects[index].events) {
+            *ret = judge->effects[index].first;
+            return true;
+        }
+    return false;
+}
+
+static size_t own_events(const struct answer *answer)
+{
+    size_t events = 0;
+    for (uint32_t number = 0, index;
+         (index = judge_attempt(answer->judge, answer->attempt->ask, number)) != UINT32_MAX; number++)
+        events += answer->judge->effects[index].events;
+    return events;
+}
+
+/* --- Campaigns --- */
+
+static const char *state_name(enum model_campaign_state state)
+{
+    return state == MODEL_PAUSED ? "paused" : state == MODEL_CLOSED ? "closed" : NULL;
+}
+
+static void check_campaign_state(struct answer *answer, const struct model_campaign *campaign,
+                                 const struct campaign_moment *is)
+{
+    const struct json_value *body = answer->body;
+    need(answer, number_of(body, "quantity") == campaign->definition.quantity, "quantity");
+    need(answer, number_of(body, "per_user_limit") == campaign->definition.per_user_limit, "per_user_limit");
+    need(answer, number_of(body, "issued") == is->issued, "issued");
+    need(answer, number_of(body, "released") == is->released, "released");
+    need(answer, number_of(body, "remaining") == is->released - is->issued, "remaining");
+    need(answer, number_of(body, "redeemed") == is->redeemed, "redeemed");
+    const char *state = state_name(is->state);
+    struct span status = text_of(body, "status");
+    bool said = state ? span_is(status, state) || span_is(status, "ended")
+                      : !span_is(status, "paused") && !span_is(status, "closed");
+    need(answer, said, "status");
+}
+
+static void check_campaign(struct answer *answer)
+{
+    const struct judge *judge = answer->judge;
+    const struct json_value *position = json_member(answer->body, "position");
+    uint32_t number;
+    struct position effect = {0}, token = answer->attempt->token;
+    bool ours = campaign_name_parse(text_of(answer->body, "id"), &number) && number == answer->ask->campaign;
+    need(answer, ours && number < judge->campaigns_count, "id");
+    need(answer,
+         number_of(position, "slice") == token.slice && number_of(position, "position") == token.position &&
+             token.position > 0,
+         "position");
+    if (answer->wrong)
+        return;
+    const struct model_campaign *campaign = &judge->campaigns[number];
+    const struct campaign_moment *is = campaign_at(campaign, token.position);
+    need(answer, is && is->position == token.position, "the campaign has no event at that position");
+    if (answer->wrong)
+        return;
+    check_campaign_state(answer, campaign, is);
+    if (own_effect(answer, &effect))
+        need(answer, effect.slice == token.slice && effect.position == token.position, "not its own effect");
+    else if (answer->ask->kind == ASK_PAUSE)
+        need(answer, is->state == MODEL_PAUSED, "nothing happened, and it was not paused");
+    else if (answer->ask->kind == ASK_RESUME)
+        need(answer, is->state == MODEL_ACTIVE, "nothing happened, and it was paused");
+    else if (answer->ask->kind == ASK_CLOSE)
+        need(answer, is->state == MODEL_CLOSED || is->state == MODEL_ENDED,
+             "nothing happened, and it was not over");
+    else
+        need(answer, false, "nothing happened");
+}
+
+/* --- Coupons --- */
+
+static const char *coupon_state_name(enum model_coupon_state state)
+{
+    static const char *const names[] = {
+        [MODEL_ISSUED] = "issued",
+        [MODEL_RESERVED] = "reserved",
+        [MODEL_REDEEMED] = "redeemed",
+        [MODEL_REVOKED] = "revoked",
+    };
+    return names[state];
+}
+
+static void check_code(struct answer *answer, const struct json_value *body,
+                       const struct model_coupon *coupon)
+{
+    struct buf code;
+    if (!answer->judge->in.code_key)
+        return;
+    buf_init(&code, COUPON_CODE_MAX);
+    coupon_code_write(&code, answer->judge->in.code_key, coupon->at, coupon->code_prefix);
+    need(answer, span_equal(text_of(body, "code"), buf_span(&code)), "code");
+    buf_deinit(&code);
+}
+
+static void check_coupon_state(struct answer *answer, const struct json_value *body,
+                               const struct coupon_moment *is)
+{
+    uint32_t order = UINT32_MAX;
+    bool has_order = is->state == MODEL_RESERVED || is->state == MODEL_REDEEMED;
+    need(answer, span_is(text_of(body, "status"), coupon_state_name(is->state)), "status");
+    need(answer, (json_member(body, "order_id") != NULL) == has_order, "order_id");
+    if (has_order) {
+        need(answer, order_name_parse(text_of(body, "order_id"), &order) && order == is->order, "order_id");
+        need(answer, number_of(body, "order_amount") == is->amount, "order_amount");
+        need(answer, number_of(body, "discount_amount") == is->discount, "discount_amount");
+    }
+    need(answer, time_of(body, "reserved_until") == is->until_us, "reserved_until");
+    int64_t redeemed_us = is->state == MODEL_REDEEMED ? is->recorded_us : 0;
+    need(answer, time_of(body, "redeemed_at") == redeemed_us, "redeemed_at");
+}
+
+/* The coupon object, as it was after the event at `at` (of the coupon's slice). */
+static void check_coupon_object(struct answer *answer, const struct json_value *body,
+                                const struct model_coupon *coupon, int64_t at)
+{
+    struct position id;
+    uint32_t user, campaign;
+    const struct coupon_moment *is = NULL;
+    for (size_t i = 0; i < coupon->moments_count; i++)
+        if (coupon->moments[i].position == at)
+            is = &coupon->moments[i];
+    need(answer, is != NULL, "nothing happened to the coupon at that position");
+    need(answer,
+         coupon_id_parse(text_of(body, "coupon_id"), &id) && id.slice == coupon->at.slice &&
+             id.position == coupon->at.position,
+         "coupon_id");
+    need(answer, user_number_parse(text_of(body, "user_id"), &user) && user == coupon->user, "user_id");
+    need(answer, campaign_name_parse(text_of(body, "campaign_id"), &campaign) && campaign == coupon->campaign,
+         "campaign_id");
+    need(answer, number_of(body, "sequence") == coupon->sequence, "sequence");
+    need(answer, time_of(body, "issued_at") == coupon->issued_us, "issued_at");
+    need(answer, time_of(body, "expires_at") == coupon->expires_us, "expires_at");
+    check_code(answer, body, coupon);
+    if (is)
+        check_coupon_state(answer, body, is);
+}
+
+static void check_issue(struct answer *answer)
+{
+    struct position effect = {0}, token = answer->attempt->token;
+    const struct model_coupon *coupon = judge_coupon(answer->judge, token);
+    need(answer, coupon != NULL, "there is no coupon at its position");
+    need(answer,
+         own_effect(answer, &effect) && effect.slice == token.slice && effect.position == token.position,
+         "not its own effect");
+    if (coupon)
+        check_coupon_object(answer, answer->body, coupon, token.position);
+}
+
+static void check_result(struct answer *answer, const struct json_value *result, uint32_t expected,
+                         int64_t *issued)
+{
+    struct position at;
+    uint32_t user;
+    need(answer, user_number_parse(text_of(result, "user_id"), &user) && user == expected, "user_id");
+    if (span_is(text_of(result, "status"), "refused"))
+        return;
+    const struct model_coupon *coupon =
+        coupon_id_parse(text_of(result, "coupon_id"), &at) ? judge_coupon(answer->judge, at) : NULL;
+    need(answer, coupon != NULL, "a coupon that is not in the log");
+    if (coupon)
+        check_coupon_object(answer, result, coupon, coupon->at.position);
+    (*issued)++;
+}
+
+static void check_many(struct answer *answer)
+{
+    const struct ask *ask = answer->ask;
+    const struct json_value *results = json_member(answer->body, "results");
+    int64_t issued = 0;
+    need(answer, results && json_array_length(results) == ask->users, "as many results as users");
+    for (uint32_t i = 0; i < ask->users && !answer->wrong; i++)
+        check_result(answer, json_array_at(results, i), (ask->user + i) % CHAOS_USERS, &issued);
+    need(answer, number_of(answer->body, "issued") == issued, "issued");
+    need(answer, number_of(answer->body, "refused") == (int64_t)ask->users - issued, "refused");
+    bool empty = answer->attempt->token.position == 0; /* decided before another attempt took effect */
+    need(answer, empty ? issued == 0 : (int64_t)own_events(answer) == issued, "as many coupons in the log");
+}
+
+/* Giving back what the order does not hold (another one's time may be over), and revoking what is revoked, is
+ * accepted and changes nothing. */
+static void check_use(struct answer *answer)
+{
+    struct position effect = {0}, token = answer->attempt->token;
+    const struct model_coupon *coupon = judge_coupon(answer->judge, answer->ask->coupon);
+    need(answer, coupon != NULL, "there is no such coupon");
+    if (!coupon)
+        return;
+    bool own =
+        own_effect(answer, &effect) && effect.slice == token.slice && effect.position == token.position;
+    if (own) {
+        check_coupon_object(answer, answer->body, coupon, token.position);
+        return;
+    }
+    struct span status = text_of(answer->body, "status");
+    need(answer,
+         (answer->ask->kind == ASK_GIVE_BACK && (span_is(status, "issued") || span_is(status, "reserved"))) ||
+             (answer->ask->kind == ASK_REVOKE && span_is(status, "revoked")),
+         "nothing happened");
+}
+
+/* --- The rest --- */
+
+static void check_void(struct answer *answer)
+{
+    int64_t voided = number_of(answer->body, "voided"), matched = number_of(answer->body, "matched");
+    need(answer, voided == (int64_t)own_events(answer), "as many deleted in the log");
+    need(answer, matched >= voided, "matched");
+}
+
+/* Deleting what is deleted is accepted. */
+static void check_delete(struct answer *answer)
+{
+    const struct judge *judge = answer->judge;
+    uint32_t number = answer->ask->campaign;
+    const struct campaign_moment *is = NULL;
+    if (number < judge->campaigns_count)
+        is = campaign_at(&judge->campaigns[number], answer->attempt->token.position);
+    need(answer, is && is->state == MODEL_DELETED && is->position == answer->attempt->token.position,
+         "it is not deleted");
+}
+
+/* Suspending, resuming and setting always leave an event, which is the audit. A setting comes without a key,
+ * so that a service which lost the outcome of its COMMIT sets it again and answers with the second event. */
+static void check_control(struct answer *answer)
+{
+    size_t index = (size_t)(answer->attempt - answer->judge->in.story->attempts);
+    struct position effect = answer->judge->effects[index].last, token = answer->attempt->token;
+    if (ask_kind_keyed(answer->ask->kind))
+        (void)own_effect(answer, &effect);
+    need(answer, token.position && effect.slice == token.slice && effect.position == token.position,
+         "not its own effect");
+}
+
+static void check_body(struct answer *answer)
+{
+    switch (answer->ask->kind) {
+    case ASK_CREATE:
+    case ASK_PAUSE:
+    case ASK_RESUME:
+    case ASK_CLOSE:
+    case ASK_RELEASE:
+        check_campaign(answer);
+        break;
+    case ASK_ISSUE:
+        check_issue(answer);
+        break;
+    case ASK_ISSUE_MANY:
+        check_many(answer);
+        break;
+    case ASK_VOID:
+        check_void(answer);
+        break;
+    case ASK_DELETE:
+        check_delete(answer);
+        break;
+    case ASK_SUSPEND:
+    case ASK_READMIT:
+    case ASK_SET:
+        check_control(answer);
+        break;
+    default:
+        check_use(answer);
+    }
+}
+
+static int right_status(const struct ask *ask)
+{
+    return ask->kind == ASK_CREATE || ask->kind == ASK_ISSUE ? 201 : ask->kind == ASK_DELETE ? 204 : 200;
+}
+
+void judge_answers(struct judge *judge)
+{
+    const struct story *story = judge->in.story;
+    for (size_t i = 0; i < story->attempts_count; i++) {
+        const struct attempt *attempt = &story->attempts[i];
+        struct json_fault fault;
+        judge_expect(judge, JUDGE_SENSE, attempt->told != TOLD_NONSENSE, "%s got status %u '%s'",
+                     judge_name(judge, attempt->ask), attempt->status, attempt->problem);
+        if (attempt->told != TOLD_DONE)
+            continue;
+        struct answer answer = {.judge = judge, .attempt = attempt, .ask = &story->asks[attempt->ask]};
+        struct json_doc *doc = attempt->status == 204 ? NULL : json_parse(story_body(story, attempt), &fault);
+        answer.body = doc ? json_root(doc) : NULL;
+        need(&answer, doc || attempt->status == 204, "no JSON");
+        need(&answer, attempt->status == right_status(answer.ask), "status code");
+        if (!answer.wrong)
+            check_body(&answer);
+        judge_expect(judge, JUDGE_LOGGED, !answer.wrong, "attempt %u of %s (slice %d, %lld): %s",
+                     attempt->number, judge_name(judge, attempt->ask), attempt->token.slice,
+                     (long long)attempt->token.position, answer.wrong ? answer.wrong : "");
+        json_destroy(doc);
+    }
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every refusal must have been right at some moment between what had been answered before it was asked and
+ * what was asked after it was answered: otherwise somebody was turned away who was next. */
+#include "tests/chaos/judge_state.h"
+
+#include "common/clock.h"
+
+/* A service may refuse for 100 ms by what it knows; it may have been told a little later than it happened,
+ * and this machine may be busy. */
+enum {
+    KNOWN_SLACK_US = 400 * US_PER_MS,
+    CLOCK_SLACK_US = 50 * US_PER_MS,
+    SUSPENDED_SLACK_US = 1500 * US_PER_MS
+};
+
+struct refusal {
+    const struct judge *judge;
+    const struct attempt *attempt;
+    const struct ask *ask;
+    int64_t from_us, until_us; /* wall clock: when it was decided */
+    struct window window;
+};
+
+/* --- Campaigns --- */
+
+static bool ended_at(const struct refusal *refusal, const struct model_campaign *campaign,
+                     const struct campaign_moment *is)
+{
+    const struct campaign_created *definition = &campaign->definition;
+    return is->state == MODEL_CLOSED || is->state == MODEL_ENDED ||
+           (definition->ends_at_us && refusal->until_us >= definition->ends_at_us) ||
+           (definition->coupon_expires_at_us && refusal->until_us >= definition->coupon_expires_at_us);
+}
+
+/* How many coupons the user had by that position. */
+static int64_t held_at(const struct judge *judge, const struct model_campaign *campaign, uint32_t user,
+                       int64_t position)
+{
+    int64_t held = 0;
+    for (size_t i = 0; i < campaign->coupons_count; i++) {
+        const struct model_coupon *coupon = &judge->coupons[campaign->coupons[i]];
+        held += coupon->user == user && coupon->at.position <= position;
+    }
+    return held;
+}
+
+static int64_t still_planned(const struct model_campaign *campaign, const struct campaign_moment *is)
+{
+    int64_t sum = 0;
+    for (size_t i = (size_t)is->plan_done; i < campaign->definition.release_plan.count; i++)
+        sum += campaign->definition.release_plan.items[i].quantity;
+    return sum;
+}
+
+/* One moment of a campaign that is there. */
+static bool right_then(const struct refusal *refusal, const struct model_campaign *campaign,
+                       const struct campaign_moment *is)
+{
+    const struct campaign_created *definition = &campaign->definition;
+    const char *code = refusal->attempt->problem;
+    if (strcmp(code, "sold-out") == 0)
+        return is->issued >= is->released;
+    if (strcmp(code, "paused") == 0)
+        return is->state == MODEL_PAUSED;
+    if (strcmp(code, "ended") == 0)
+        return ended_at(refusal, campaign, is);
+    if (strcmp(code, "not-started") == 0)
+        return refusal->from_us < definition->starts_at_us;
+    if (strcmp(code, "already-issued") == 0)
+        return held_at(refusal->judge, campaign, refusal->ask->user, refusal->window.high) >=
+               definition->per_user_limit;
+    if (strcmp(code, "campaign-exists") == 0)
+        return true;
+    if (strcmp(code, "exceeds-quantity") == 0)
+        return refusal->ask->quantity > definition->quantity - is->released - still_planned(campaign, is);
+    if (strcmp(code, "has-coupons") == 0)
+        return is->issued > 0;
+    return false;
+}
+
+static bool no_campaign_then(const struct campaign_moment *is)
+{
+    return !is || is->state == MODEL_DELETED;
+}
+
+static bool campaign_refusal_right(const struct refusal *refusal, const struct model_campaign *campaign)
+{
+    const char *code = refusal->attempt->problem;
+    bool unknown = strcmp(code, "unknown-campaign") == 0;
+    bool exists =
+        strcmp(code, "campaign-exists") == 0; /* an id is never used again, not even of the deleted */
+    const struct campaign_moment *first = campaign_at(campaign, refusal->window.low);
+    if (no_campaign_then(first) ? unknown || (exists && first) : right_then(refusal, campaign, first))
+        return true;
+    size_t next = first ? (size_t)(first - campaign->moments) + 1 : 0;
+    for (; next < campaign->moments_count; next++) {
+        const struct campaign_moment *is = &campaign->moments[next];
+        if (is->position > refusal->window.high)
+            return false;
+        if (no_campaign_then(is) ? unknown || exists : right_then(refusal, campaign, is))
+            return true;
+    }
+    return false;
+}
+
+/* --- Coupons --- */
+
+static bool coupon_right_then(const struct refusal *refusal, const struct model_coupon *coupon,
+                              const struct coupon_moment *is)
+{
+    const char *code = refusal->attempt->problem;
+    const struct ask *ask = refusal->ask;
+    bool held = is->state == MODEL_RESERVED && refusal->from_us < is->until_us;
+    if (strcmp(code, "reserved") == 0)
+        return held && is->order != ask->order;
+    if (strcmp(code, "already-redeemed") == 0)
+        return is->state == MODEL_REDEEMED;
+    if (strcmp(code, "not-redeemed") == 0)
+        return is->state != MODEL_REDEEMED || is->order != ask->order;
+    if (strcmp(code, "revoked") == 0)
+        return is->state == MODEL_REVOKED;
+    if (strcmp(code, "expired") == 0)
+        return coupon->expires_us && refusal->until_us >= coupon->expires_us;
+    if (strcmp(code, "below-minimum") == 0)
+        return ask->amount < refusal->judge->campaigns[coupon->campaign].definition.min_order_amount;
+    if (strcmp(code, "not-holder") == 0)
+        return ask->user != coupon->user;
+    return false;
+}
+
+static bool coupon_refusal_right(const struct refusal *refusal, const struct model_coupon *coupon)
+{
+    if (strcmp(refusal->attempt->problem, "unknown-coupon") == 0)
+        return !coupon || coupon->at.position > refusal->window.low;
+    if (!coupon)
+        return false;
+    for (size_t i = 0; i < coupon->moments_count; i++) {
+        bool held_in_window =
+            coupon->moments[i].position <= refusal->window.high &&
+            (i + 1 == coupon->moments_count || coupon->moments[i + 1].position > refusal->window.low);
+        if (held_in_window && coupon_right_then(refusal, coupon, &coupon->moments[i]))
+            return true;
+    }
+    return false;
+}
+
+/* --- All --- */
+
+/* Looked at with everything else that was sent under that key. */
+static bool decided_elsewhere(const struct attempt *attempt)
+{
+    return strcmp(attempt->problem, "idempotency-key-reused") == 0;
+}
+
+/* A service may learn a second late that a key may write again. */
+static bool suspended_then(const struct refusal *refusal)
+{
+    enum issuer issuer = ask_issuer(refusal->ask);
+    return issuer != ISSUER_NONE &&
+           judge_suspended(refusal->judge, issuer, refusal->from_us - SUSPENDED_SLACK_US, refusal->until_us,
+                           false);
+}
+
+static bool right(struct refusal *refusal)
+{
+    const struct judge *judge = refusal->judge;
+    const struct attempt *attempt = refusal->attempt;
+    if (strcmp(attempt->problem, "issuer-suspended") == 0)
+        return suspended_then(refusal);
+    if (ask_kind_has_coupon(refusal->ask->kind)) {
+        refusal->window = judge_window(judge, attempt, refusal->ask->coupon.slice, 0);
+        return coupon_refusal_right(refusal, judge_coupon(judge, refusal->ask->coupon));
+    }
+    const struct model_campaign never = {0};
+    const struct model_campaign *campaign = &never;
+    struct buf id;
+    buf_init(&id, CAMPAIGN_ID_MAX);
+    campaign_name_write(&id, refusal->ask->campaign);
+    refusal->window = judge_window(judge, attempt, slice_of(buf_span(&id)), KNOWN_SLACK_US);
+    buf_deinit(&id);
+    if (refusal->ask->campaign < judge->campaigns_count)
+        campaign = &judge->campaigns[refusal->ask->campaign];
+    return campaign_refusal_right(refusal, campaign);
+}
+
+void judge_refusals(struct judge *judge)
+{
+    const struct story *story = judge->in.story;
+    for (size_t i = 0; i < story->attempts_count; i++) {
+        const struct attempt *attempt = &story->attempts[i];
+        if (attempt->told != TOLD_REFUSED || decided_elsewhere(attempt))
+            continue;
+        struct refusal refusal = {
+            .judge = judge,
+            .attempt = attempt,
+            .ask = &story->asks[attempt->ask],
+            .from_us = attempt->sent_us + judge->in.wall_offset_us - CLOCK_SLACK_US,
+            .until_us = attempt->done_us + judge->in.wall_offset_us + CLOCK_SLACK_US,
+        };
+        judge_expect(judge, JUDGE_JUSTIFIED, right(&refusal), "attempt %u of %s was told '%s' (user %u)",
+                     attempt->number, judge_name(judge, attempt->ask), attempt->problem, refusal.ask->user);
+    }
+}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Striking and healing. */
+#include "tests/chaos/nemesis.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "common/clock.h"
+#include "common/mem.h"
+#include "common/pg.h"
+#include "common/redis.h"
+
+enum {
+    GONE_MS = 90000,
+    FAST_MS = 10000,
+    UP_MS = 10000,
+    CONNECT_MS = 2000,
+    POLL_MS = 5,
+    CONNECTIONS_MAX = 100,
+    BACKENDS_MAX = 256
+};
+
+struct lane_thread {
+    struct nemesis *nemesis;
+    pthread_t thread;
+    struct schedule schedule;
+    _Atomic(const char *) now;
+};
+
+struct nemesis {
+    struct stack *stack;
+    struct fleet *fleet;
+    struct lane_thread lanes[LANE_COUNT];
+    pthread_mutex_t starting; /* one program at a time: it gets this process's environment */
+    pthread_mutex_t mutex;    /* of what follows */
+    pthread_cond_t stopped;
+    bool stopping;
+    uint64_t struck[FAULT_COUNT], missed; /* struck: each of one lane only; missed: of LANE_STORE only */
+};
+
+static _Noreturn void die(const char *what)
+{
+    fprintf(stderr, "chaos: %s\n", what);
+    exit(2);
+}
+
+/* Sleeps, unless the run is over. Returns whether it goes on. */
+static bool go_on_after(struct nemesis *nemesis, int64_t ms)
+{
+    struct timespec until;
+    int64_t until_us = clock_deadline_us(ms);
+    until = (struct timespec){until_us / US_PER_S, until_us % US_PER_S * 1000};
+    pthread_mutex_lock(&nemesis->mutex);
+    while (!nemesis->stopping && clock_remaining_ms(until_us) > 0)
+        pthread_cond_timedwait(&nemesis->stopped, &nemesis->mutex, &until);
+    bool stopping = nemesis->stopping;
+    pthread_mutex_unlock(&nemesis->mutex);
+    return !stopping;
+}
+
+/* --- PostgreSQL --- */
+
+static bool gone_within(const struct nemesis *nemesis, const char *name, int64_t ms)
+{
+    int64_t deadline_us = clock_deadline_us(ms);
+    while (stack_pid(nemesis->stack, name) != 0) {
+        if (clock_remaining_ms(deadline_us) == 0)
+            return false;
+        (void)poll(NULL, 0, POLL_MS);
+    }
+    return true;
+}
+
+static void await_gone(const struct nemesis *nemesis, const char *name)
+{
+    if (!gone_within(nemesis, name, GONE_MS))
+        die("a server that was told to end does not");
+}
+
+static void start_servers(struct nemesis *nemesis)
+{
+    pthread_mutex_lock(&nemesis->starting);
+    stack_restart_servers(nemesis->stack);
+    pthread_mutex_unlock(&nemesis->starting);
+}
+
+/* One statement as the owner of the database, whatever the default of new transactions is. NULL: it cannot be
+ * reached. */
+static struct pg_rows *ask_store(const struct nemesis *nemesis, const char *sql)
+{
+    char url[1024];
+    const struct pg_statement statements[] = {{"query", sql}};
+    struct pg_rows *rows = NULL;
+    snprintf(url, sizeof url, "%s?options=-cdefault_transaction_read_only%%3Doff",
+             stack_env(nemesis->stack, "DATABASE_URL"));
+    struct pg *pg =
+        pg_create(&(struct pg_options){.url = url, .statements = statements, .statements_count = 1});
+    if (pg_connect(pg, clock_deadline_us(CONNECT_MS)) != PG_OK ||
+        pg_call(pg, 0, NULL, clock_deadline_us(CONNECT_MS), &rows) != PG_OK)
+        rows = NULL;
+    pg_destroy(pg);
+    return rows;
+}
+
+static bool store_up(const struct nemesis *nemesis)
+{
+    struct pg_rows *rows = NULL;
+    int64_t deadline_us = clock_deadline_us(UP_MS);
+    while (!(rows = ask_store(nemesis, "SELECT 1")) && clock_remaining_ms(deadline_us) > 0)
+        (void)poll(NULL, 0, POLL_MS);
+    pg_rows_destroy(rows);
+    return rows != NULL;
+}
+
+/* The backends of the command services, the pick-th of them or all. Returns how many were signalled. */
+static size_t signal_backends(const struct nemesis *nemesis, int number, bool all, uint32_t pick)
+{
+    size_t signalled = 0;
+    struct pg_rows *rows = ask_store(
+        nemesis, "SELECT pid FROM pg_stat_activity WHERE application_name = 'firstcome command' ORDER BY 1");
+    int count = rows ? pg_rows_count(rows) : 0;
+    for (int i = 0; i < count; i++)
+        if (all || (uint32_t)i == pick % (uint32_t)count)
+            signalled += kill((pid_t)pg_i64(rows, i, 0), number) == 0; /* it may have gone meanwhile */
+    pg_rows_destroy(rows);
+    return signalled;
+}
+
+/* The postmaster and everything it started. */
+static size_t list_processes(const struct nemesis *nemesis, pid_t *ret)
+{
+    char path[64], text[BACKENDS_MAX * 12];
+    size_t count = 0;
+    uint64_t pid;
+    ret[count++] = stack_pid(nemesis->stack, "postgresql");
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)ret[0], (int)ret[0]);
+    FILE *file = fopen(path, "re");
+    size_t len = file ? fread(text, 1, sizeof text, file) : 0;
+    if (file)
+        fclose(file);
+    for (struct span rest = {text, len}; rest.ptr && rest.len && count < BACKENDS_MAX;)
+        if (parse_u64(span_cut(&rest, ' '), INT32_MAX, &pid))
+            ret[count++] = (pid_t)pid;
+    return count;
+}
+
+/* The postmaster first, so that it starts nothing more meanwhile. */
+static void freeze_store(struct nemesis *nemesis, int64_t hold_ms)
+{
+    pid_t pids[BACKENDS_MAX];
+    size_t count;
+    pid_t postmaster = stack_pid(nemesis->stack, "postgresql");
+    if (postmaster == 0 || kill(postmaster, SIGSTOP) != 0)
+        die("PostgreSQL is not there to be frozen");
+    count = list_processes(nemesis, pids);
+    for (size_t i = 1; i < count; i++)
+        (void)kill(pids[i], SIGSTOP);
+    (void)go_on_after(nemesis, hold_ms);
+    for (size_t i = count; i-- > 0;)
+        (void)kill(pids[i], SIGCONT);
+}
+
+/* PostgreSQL 15 that is told to end while it recovers from a crash may wait for itself for ever, so it is
+ * waited for until it is up; and told to end at once where it does not end all the same. */
+static bool restart_store(struct nemesis *nemesis, int number, int64_t hold_ms)
+{
+    if (!store_up(nemesis))
+        return false;
+    stack_signal(nemesis->stack, "postgresql", number);
+    if (!gone_within(nemesis, "postgresql", FAST_MS))
+        stack_signal(nemesis->stack, "postgresql", SIGQUIT);
+    await_gone(nemesis, "postgresql");
+    (void)go_on_after(nemesis, hold_ms);
+    start_servers(nemesis);
+    return true;
+}
+
+/* Takes what connections there are, then those that the services had. */
+static bool exhaust_connections(struct nemesis *nemesis, int64_t hold_ms)
+{
+    struct pg *taken[CONNECTIONS_MAX];
+    size_t count = 0;
+    bool cut = false;
+    for (int round = 0; round < 2; round++) {
+        for (bool more = true; more && count < CONNECTIONS_MAX;) {
+            taken[count] =
+                pg_create(&(struct pg_options){.url = stack_env(nemesis->stack, "COMMAND_DATABASE_URL")});
+            more = pg_connect(taken[count], clock_deadline_us(CONNECT_MS)) == PG_OK;
+            count++;
+        }
+        /* The owner cannot get in any more, so one of those is given back for the look at who is there. */
+        if (round == 0 && count > 2) {
+            pg_destroy(taken[--count]);
+            pg_destroy(taken[--count]);
+            cut = signal_backends(nemesis, SIGTERM, true, 0) > 0;
+        }
+    }
+    (void)go_on_after(nemesis, hold_ms);
+    while (count)
+        pg_destroy(taken[--count]);
+    return cut;
+}
+
+static bool set_read_only(const struct nemesis *nemesis, bool on)
+{
+    struct pg_rows *rows =
+        ask_store(nemesis, on ? "ALTER DATABASE firstcome SET default_transaction_read_only = on"
+                              : "ALTER DATABASE firstcome RESET default_transaction_read_only");
+    bool done = rows != NULL;
+    pg_rows_destroy(rows);
+    return done;
+}
+
+/* Sessions keep what they began with, so they are cut both times. */
+static bool make_read_only(struct nemesis *nemesis, int64_t hold_ms)
+{
+    if (!set_read_only(nemesis, true))
+        return false;
+    bool cut = signal_backends(nemesis, SIGTERM, true, 0) > 0;
+    (void)go_on_after(nemesis, hold_ms);
+    int64_t deadline_us = clock_deadline_us(GONE_MS);
+    while (!set_read_only(nemesis, false))
+        if (clock_remaining_ms(deadline_us) == 0)
+            die("the database cannot be made writable again");
+    (void)signal_backends(nemesis, SIGTERM, true, 0);
+    return cut;
+}
+
+/* --- Redis, projector --- */
+
+static bool flush_redis(const struct nemesis *nemesis)
+{
+    char reason[256];
+    const struct redis_reply *reply;
+    struct redis_command command;
+    struct redis *redis = redis_create(stack_env(nemesis->stack, "REDIS_URL"), reason, sizeof reason);
+    redis_command_init(&command);
+    redis_arg_text(&command, "FLUSHALL");
+    bool flushed = redis && redis_connect(redis, clock_deadline_us(CONNECT_MS)) == REDIS_OK &&
+                   redis_call(redis, &command, clock_deadline_us(CONNECT_MS), &reply) == REDIS_OK;
+    redis_command_deinit(&command);
+    redis_destroy(redis);
+    return flushed;
+}
+
+static void kill_redis(struct nemesis *nemesis, int64_t hold_ms)
+{
+    stack_signal(nemesis->stack, "redis", SIGKILL);
+    await_gone(nemesis, "redis");
+    (void)go_on_after(nemesis, hold_ms);
+    start_servers(nemesis);
+}
+
+static void freeze_redis(struct nemesis *nemesis, int64_t hold_ms)
+{
+    stack_signal(nemesis->stack, "redis", SIGSTOP);
+    (void)go_on_after(nemesis, hold_ms);
+    stack_signal(nemesis->stack, "redis", SIGCONT);
+}
+
+static void kill_projector(struct nemesis *nemesis, int64_t hold_ms)
+{
+    stack_signal(nemesis->stack, "projector", SIGKILL);
+    (void)go_on_after(nemesis, hold_ms);
+    pthread_mutex_lock(&nemesis->starting);
+    stack_service(nemesis->stack, "projector", "start");
+    pthread_mutex_unlock(&nemesis->starting);
+}
+
+/* --- Command services --- */
+
+static void begin_service(struct nemesis *nemesis, uint32_t service)
+{
+    pthread_mutex_lock(&nemesis->starting);
+    fleet_begin(nemesis->fleet, service);
+    pthread_mutex_unlock(&nemesis->starting);
+}
+
+static void strike_service(struct nemesis *nemesis, const struct strike *strike)
+{
+    if (strike->fault == FAULT_SERVICE_FREEZE) {
+        fleet_freeze(nemesis->fleet, strike->service);
+        (void)go_on_after(nemesis, strike->hold_ms);
+        fleet_thaw(nemesis->fleet, strike->service);
+        return;
+    }
+    if (strike->fault == FAULT_SERVICE_KILL)
+        fleet_kill(nemesis->fleet, strike->service);
+    else
+        fleet_end(nemesis->fleet, strike->service);
+    (void)go_on_after(nemesis, strike->hold_ms);
+    begin_service(nemesis, strike->service);
+}
+
+/* --- Lanes --- */
+
+/* false: it could not be done now. */
+static bool carry_out(struct nemesis *nemesis, const struct strike *strike)
+{
+    switch (strike->fault) {
+    case FAULT_PG_FAST:
+        return restart_store(nemesis, SIGINT, strike->hold_ms);
+    case FAULT_PG_IMMEDIATE:
+        return restart_store(nemesis, SIGQUIT, strike->hold_ms);
+    case FAULT_PG_TERMINATE:
+        return signal_backends(nemesis, SIGTERM, false, strike->pick) > 0;
+    case FAULT_PG_BACKEND_KILL:
+        return signal_backends(nemesis, SIGKILL, false, strike->pick) > 0;
+    case FAULT_PG_FREEZE:
+        freeze_store(nemesis, strike->hold_ms);
+        return true;
+    case FAULT_PG_CONNECTIONS:
+        return exhaust_connections(nemesis, strike->hold_ms);
+    case FAULT_PG_READ_ONLY:
+        return make_read_only(nemesis, strike->hold_ms);
+    case FAULT_REDIS_FLUSH:
+        return flush_redis(nemesis);
+    case FAULT_REDIS_KILL:
+        kill_redis(nemesis, strike->hold_ms);
+        return true;
+    case FAULT_REDIS_FREEZE:
+        freeze_redis(nemesis, strike->hold_ms);
+        return true;
+    case FAULT_PROJECTOR_KILL:
+        kill_projector(nemesis, strike->hold_ms);
+        return true;
+    default:
+        strike_service(nemesis, strike);
+        return true;
+    }
+}
+
+static void *run(void *context)
+{
+    struct lane_thread *lane = context;
+    struct nemesis *nemesis = lane->nemesis;
+    for (;;) {
+        struct strike strike = schedule_next(&lane->schedule);
+        if (!go_on_after(nemesis, strike.gap_ms))
+            return NULL;
+        atomic_store(&lane->now, fault_text(strike.fault));
+        if (carry_out(nemesis, &strike))
+            nemesis->struck[strike.fault]++;
+        else
+            nemesis->missed++;
+        atomic_store(&lane->now, "");
+    }
+}
+
+struct nemesis *nemesis_start(struct stack *stack, struct fleet *fleet, uint64_t seed, uint32_t services)
+{
+    struct nemesis *nemesis = mem_zalloc(sizeof *nemesis);
+    pthread_condattr_t attributes;
+    nemesis->stack = stack;
+    nemesis->fleet = fleet;
+    CHECK(pthread_mutex_init(&nemesis->starting, NULL) == 0);
+    CHECK(pthread_mutex_init(&nemesis->mutex, NULL) == 0);
+    CHECK(pthread_condattr_init(&attributes) == 0);
+    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
+    CHECK(pthread_cond_init(&nemesis->stopped, &attributes) == 0);
+    pthread_condattr_destroy(&attributes);
+    for (int i = 0; i < LANE_COUNT; i++) {
+        struct lane_thread *lane = &nemesis->lanes[i];
+        lane->nemesis = nemesis;
+        atomic_init(&lane->now, "");
+        schedule_init(&lane->schedule, seed, (enum lane)i, services);
+        CHECK(pthread_create(&lane->thread, NULL, run, lane) == 0);
+    }
+    return nemesis;
+}
+
+const char *nemesis_now(const struct nemesis *nemesis, enum lane lane)
+{
+    return atomic_load(&nemesis->lanes[lane].now);
+}
+
+void nemesis_stop(struct nemesis *nemesis)
+{
+    pthread_mutex_lock(&nemesis->mutex);
+    nemesis->stopping = true;
+    pthread_cond_broadcast(&nemesis->stopped);
+    pthread_mutex_unlock(&nemesis->mutex);
+    for (int i = 0; i < LANE_COUNT; i++)
+        CHECK(pthread_join(nemesis->lanes[i].thread, NULL) == 0);
+}
+
+uint64_t nemesis_struck(const struct nemesis *nemesis, enum fault fault)
+{
+    return nemesis->struck[fault];
+}
+
+uint64_t nemesis_missed(const struct nemesis *nemesis)
+{
+    return nemesis->missed;
+}
+
+void nemesis_destroy(struct nemesis *nemesis)
+{
+    pthread_cond_destroy(&nemesis->stopped);
+    pthread_mutex_destroy(&nemesis->mutex);
+    pthread_mutex_destroy(&nemesis->starting);
+    mem_free(nemesis);
+}

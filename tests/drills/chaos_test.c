@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A few seconds of chaos with fixed seeds; `make chaos` does it for as long as one likes. Sanitized builds
+ * are slower, so they get less of it. */
+#include "tests/chaos/chaos.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "common/crypto.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SECONDS = 4, CLIENTS = 4, SERVICES = 2 };
+#else
+enum { SECONDS = 6, CLIENTS = 10, SERVICES = 3 };
+#endif
+
+static void run(uint64_t seed)
+{
+    struct chaos_options options = {
+        .seed = seed, .seconds = SECONDS, .services = SERVICES, .clients = CLIENTS};
+    struct chaos_outcome outcome = chaos_run(&options, stdout);
+    assert_int_equal(outcome.violations, 0);
+    assert_true(outcome.answers > 0 && outcome.faults > 0); /* else it proved nothing */
+}
+
+static void every_promise_is_kept_while_services_die(void **state)
+{
+    (void)state;
+    run(20);
+}
+
+static void every_promise_is_kept_while_the_store_fails(void **state)
+{
+    (void)state;
+    run(4);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_promise_is_kept_while_services_die),
+        cmocka_unit_test(every_promise_is_kept_while_the_store_fails),
+    };
+    crypto_setup();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

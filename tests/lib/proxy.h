@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between a service and its Redis: passes on, passes on late, or answers every command with an error of the
+ * test's choice. One thread of its own; the calls are for one other. */
+#pragma once
+
+#include <stdint.h>
+
+struct proxy;
+
+/* Listens on 127.0.0.1 and connects to another port there. What fails ends the test. */
+struct proxy *proxy_start(int listen_port, int target_port);
+void proxy_stop(struct proxy *proxy); /* accepts NULL */
+
+/* From now on what comes from Redis arrives so much later; 0: at once. */
+void proxy_delay(struct proxy *proxy, int64_t delay_ms);
+/* From now on every command is answered with this error ("-LOADING ..."), a literal; NULL: passed on.
+ * Connections there are are closed. */
+void proxy_refuse(struct proxy *proxy, const char *error);

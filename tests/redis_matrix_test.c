@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every read against everything that can be wrong with Redis: no 5xx and no untrue answer, from the levels
+ * behind the copies in process. The query service under test has a proxy between itself and Redis. */
+#include "tests/lib/wait.h"
+
+#include "common/crypto.h"
+#include "common/redis.h"
+#include "events/ids.h"
+#include "tests/lib/another.h"
+#include "tests/lib/proxy.h"
+#include "tests/lib/reads.h"
+#include "tests/lib/store.h"
+
+enum { PORT_OFFSET = 7, PROXY_OFFSET = 8, REDIS_OFFSET = 4, ROUNDS = 3, ANSWER_MS = 2000 };
+
+static struct stack *stack;
+static struct api_client api;
+static struct another another;
+static struct proxy *proxy;
+static struct reads reads;
+
+static void issue(const char *campaign, const char *user)
+{
+    struct http_answer answer = api_issue(&api, campaign, user);
+    api_expect(&answer, 201, NULL);
+}
+
+/* One campaign per slice with a coupon in each, and one with two pages of holders. */
+static void fill(void)
+{
+    unsigned filled = 0;
+    for (int i = 0; filled != (1u << SLICE_COUNT) - 1; i++) {
+        char id[32], body[256];
+        snprintf(id, sizeof id, "m-%d", i);
+        if (filled & 1u << slice_of(span_of(id)))
+            continue;
+        filled |= 1u << slice_of(span_of(id));
+        snprintf(
+            body, sizeof body,
+            "{\"id\":\"%s\",\"name\":\"%s\",\"discount\":{\"type\":\"fixed\",\"amount\":10},\"currency\":"
+            "\"KRW\",\"quantity\":100,\"per_user_limit\":2,\"tags\":[\"some\"]}",
+            id, id);
+        struct http_answer answer = api_post(&api, "/v1/campaigns", body, NULL);
+        api_expect(&answer, 201, NULL);
+        issue(id, "everywhere");
+    }
+    for (int i = 1; i <= 25; i++) {
+        char user[32];
+        snprintf(user, sizeof user, "holder-%d", i);
+        issue("m-0", user);
+    }
+}
+
+static void record(void)
+{
+    char path[128];
+    reads_init(&reads, &another.api);
+    reads_record_pages(&reads, "/v1/campaigns?limit=7");
+    reads_record_pages(&reads, "/v1/campaigns?tag=some&status=active");
+    reads_record(&reads, "/v1/campaigns/m-0");
+    reads_record_pages(&reads, "/v1/campaigns/m-0/coupons?limit=20");
+    reads_record(&reads, "/v1/campaigns/m-0/users/everywhere");
+    reads_record(&reads, "/v1/campaigns/m-0/users/nobody");
+    reads_record_pages(&reads, "/v1/users/everywhere/coupons?limit=9");
+    reads_record(&reads, "/v1/users/nobody/coupons");
+    reads_record(&reads, "/v1/rankings/campaigns?limit=5");
+    snprintf(path, sizeof path, "/v1/coupons/c%d-2", slice_of(SPAN("m-0")));
+    reads_record(&reads, path);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    crypto_setup();
+    setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
+    stack = stack_start(STACK_ALL);
+    api_open(&api, stack);
+    proxy = proxy_start(stack_port_base(stack) + PROXY_OFFSET, stack_port_base(stack) + REDIS_OFFSET);
+    another_start(&another, stack, PORT_OFFSET, stack_port_base(stack) + PROXY_OFFSET);
+    fill();
+    record();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    reads_deinit(&reads);
+    another_stop(&another);
+    proxy_stop(proxy);
+    api_close(&api);
+    stack_stop(stack);
+    return 0;
+}
+
+/* Everything as it was, nothing that does not exist, the feed, and no more of PostgreSQL than its share. */
+static void all_is_true(const char *condition)
+{
+    static const char *const missing[] = {"/v1/campaigns/never-made", "/v1/campaigns/never-made/coupons",
+                                          "/v1/coupons/c3-90000"};
+    int64_t longest_ms = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        int64_t ms = reads_compare(&reads, NULL, ANSWER_MS);
+        longest_ms = ms > longest_ms ? ms : longest_ms;
+        for (size_t i = 0; i < COUNT_OF(missing); i++) {
+            struct http_answer answer = api_get(&another.api, missing[i], NULL);
+            api_expect(&answer, 404, i < 2 ? "unknown-campaign" : "unknown-coupon");
+        }
+        struct http_answer answer = api_get(&another.api, "/v1/events?slice=1&limit=1", NULL);
+        api_expect(&answer, 200, NULL);
+    }
+    assert_in_range(store_number(stack, "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
+                                        "'firstcome query'"),
+                    1, 10); /* of two query services */
+    print_message("%s: the slowest of %zu reads took %lld ms\n", condition, ROUNDS * reads.count,
+                  (long long)longest_ms);
+}
+
+static void everything_is_as_before(void)
+{
+    reads_await_redis(&another.api);
+    reads_compare(&reads, NULL, ANSWER_MS);
+}
+
+static void healthy(void **state)
+{
+    (void)state;
+    all_is_true("healthy");
+    reads_compare(&reads, "redis", ANSWER_MS);
+}
+
+static void down(void **state)
+{
+    (void)state;
+    stack_signal(stack, "redis", SIGKILL);
+    all_is_true("down");
+    stack_restart_servers(stack);
+    everything_is_as_before();
+}
+
+static void frozen(void **state)
+{
+    (void)state;
+    stack_signal(stack, "redis", SIGSTOP);
+    all_is_true("frozen");
+    stack_signal(stack, "redis", SIGCONT);
+    everything_is_as_before();
+}
+
+static void late(void **state)
+{
+    (void)state;
+    struct http_answer answer;
+    proxy_delay(proxy, 100);
+    all_is_true("100 ms late");
+    answer = api_get(&another.api, "/v1/campaigns/m-0", NULL);
+    assert_false(reads_is_from(&answer, "redis")); /* it may take 50 ms */
+    proxy_delay(proxy, 0);
+    everything_is_as_before();
+}
+
+static void full(void **state)
+{
+    (void)state;
+    reads_redis(stack, "CONFIG", "SET", "maxmemory", "1", NULL);
+    all_is_true("full");
+    reads_redis(stack, "CONFIG", "SET", "maxmemory", "512mb", NULL);
+    everything_is_as_before();
+}
+
+static void make_replica(struct redis *redis, const char *host, const char *port)
+{
+    struct redis_command command;
+    const struct redis_reply *reply;
+    redis_command_init(&command);
+    redis_arg_text(&command, "REPLICAOF");
+    redis_arg_text(&command, host);
+    redis_arg_text(&command, port);
+    if (redis_call(redis, &command, clock_deadline_us(ANSWER_MS), &reply) != REDIS_OK)
+        fail_msg("Redis: %s", redis_error(redis));
+    redis_command_deinit(&command);
+}
+
+/* One connection from before: to a replica none is made. */
+static void a_replica(void **state)
+{
+    (void)state;
+    char reason[128];
+    struct redis *redis = redis_create(stack_env(stack, "REDIS_URL"), reason, sizeof reason);
+    assert_non_null(redis);
+    assert_int_equal(redis_connect(redis, clock_deadline_us(ANSWER_MS)), REDIS_OK);
+    make_replica(redis, "127.0.0.1", "1");
+    all_is_true("a replica");
+    make_replica(redis, "NO", "ONE");
+    redis_destroy(redis);
+    everything_is_as_before();
+}
+
+static void refusing(void **state)
+{
+    (void)state;
+    static const char *const errors[] = {
+        "-LOADING Redis is loading the dataset in memory",
+        "-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+        "-READONLY You can't write against a read only replica.",
+        "-OOM command not allowed when used memory > 'maxmemory'.",
+        "-NOAUTH Authentication required.",
+        "-BUSY Redis is busy running a script.",
+        "-ERR something else",
+    };
+    for (size_t i = 0; i < COUNT_OF(errors); i++) {
+        proxy_refuse(proxy, errors[i]);
+        all_is_true(errors[i]);
+        proxy_refuse(proxy, NULL);
+        everything_is_as_before();
+    }
+}
+
+static void emptied(void **state)
+{
+    (void)state;
+    stack_signal(stack, "projector", SIGSTOP);
+    reads_redis(stack, "FLUSHALL", NULL);
+    all_is_true("emptied");
+    stack_signal(stack, "projector", SIGCONT);
+    all_is_true("being filled again");
+    everything_is_as_before();
+}
+
+/* Each half in turn, while the projector may repair or may not. */
+static void half_gone(void **state)
+{
+    (void)state;
+    static const char script[] = "for i,k in ipairs(redis.call('KEYS','fc:*')) do "
+                                 "if i%2==tonumber(ARGV[1]) then redis.call('DEL',k) end end return 1";
+    for (int half = 0; half < 4; half++) {
+        if (half < 2)
+            stack_signal(stack, "projector", SIGSTOP);
+        reads_redis(stack, "EVAL", script, "0", half % 2 ? "1" : "0", NULL);
+        all_is_true(half < 2 ? "half gone, nobody repairs" : "half gone");
+        if (half < 2)
+            stack_signal(stack, "projector", SIGCONT);
+        reads_redis(stack, "FLUSHALL", NULL); /* what nothing builds on would not be repaired now */
+        everything_is_as_before();
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(healthy),  cmocka_unit_test(down),    cmocka_unit_test(frozen),
+        cmocka_unit_test(late),     cmocka_unit_test(full),    cmocka_unit_test(a_replica),
+        cmocka_unit_test(refusing), cmocka_unit_test(emptied), cmocka_unit_test(half_gone),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
