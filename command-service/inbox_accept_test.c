@@ -113,12 +113,41 @@ static void bounds_hold_for_who_may_be_accepted(void **state)
     finish_all(inbox, 1);
 }
 
+/* A process that is told to end is not kept by those for whom nobody waits: with the store gone it would be
+ * for all the time they were given. */
+static void closing_hurries_who_was_accepted(void **state)
+{
+    (void)state;
+    struct inbox *inbox = inbox_create(BATCH, 1);
+    inbox_note_batch(inbox, US_PER_MS);
+    given(inbox, 1, 1); /* somebody waits for this one */
+    struct command *taken = command_new(2, 2), *queued = command_new(1, 3);
+    assert_int_equal(offer_to_accept(inbox, taken, 0), INBOX_ACCEPTED);
+    assert_int_equal(offer_to_accept(inbox, queued, 0), INBOX_ACCEPTED);
+    struct command *first = inbox_take(inbox, 1, 0), *second = inbox_take(inbox, 1, 0);
+    assert_true(second == taken);
+    inbox_put_back(inbox, first);
+    inbox_close(inbox);
+    assert_null(inbox_take_expired(inbox, clock_mono_us())); /* they have a moment */
+    inbox_put_back(inbox, second);
+    struct command *list = inbox_take_expired(inbox, clock_deadline_us(FAR_MS / 2));
+    assert_true(list == queued && list->next == taken && !taken->next);
+    for (struct command *next; list; list = next) {
+        next = list->next;
+        list->accepted_in = NULL;
+        inbox_done(inbox, list);
+        command_destroy(list);
+    }
+    finish_all(inbox, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts_who_would_wait_longer),
         cmocka_unit_test(accepts_nobody_who_would_be_too_late),
         cmocka_unit_test(bounds_hold_for_who_may_be_accepted),
+        cmocka_unit_test(closing_hurries_who_was_accepted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
