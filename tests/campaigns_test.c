@@ -4,6 +4,7 @@
  */
 #include "tests/lib/wait.h"
 
+#include "events/ids.h"
 #include "tests/lib/api.h"
 #include "tests/lib/store.h"
 
@@ -230,6 +231,36 @@ static void voids_what_fits_all_that_is_given(void **state)
     assert_int_equal(events_of(ids[2], 7), 1);
     answer = api_issue(&api, ids[2], "ann");
     api_expect(&answer, 404, "unknown-campaign");
+    expect_stock_is_counted();
+}
+
+/* Where one slice cannot be written the whole is answered with that, and the same key then does the rest. */
+static void a_void_that_failed_in_part_is_finished_by_its_key(void **state)
+{
+    (void)state;
+    enum { CAMPAIGNS = 30 };
+    char ids[CAMPAIGNS][64], body[128], sql[128], before[64];
+    new_campaign(ids[0], 1, "");
+    snprintf(before, sizeof before, "%s", created_at(ids[0]));
+    for (size_t i = 0; i < CAMPAIGNS; i++)
+        new_campaign(ids[i], 1, "");
+    int64_t held = number("SELECT slice FROM campaign WHERE id = '%s'", ids[0]);
+    snprintf(sql, sizeof sql, "SELECT 1 FROM slice WHERE slice = %lld FOR UPDATE", (long long)held);
+    snprintf(body, sizeof body, "{\"created_after\":\"%s\"}", before);
+    struct pg *holder = store_hold(stack, sql);
+    struct http_answer answer = void_with(body, "void-in-parts");
+    api_expect(&answer, 503, "overloaded"); /* never "done" */
+    store_let_go(holder);
+    assert_int_equal(events_of(ids[0], 7), 0);
+    int64_t first =
+        number("SELECT count(*) FROM idempotency WHERE position(convert_to('\"voided\"', 'UTF8') in answer) "
+               "> 0 AND recorded_at > (SELECT created_at FROM campaign WHERE id = '%s')",
+               ids[CAMPAIGNS - 1]);
+    assert_true(first > 0 && first < SLICE_COUNT); /* some slices were done */
+    answer = void_with(body, "void-in-parts");
+    expect_counts(&answer, CAMPAIGNS, CAMPAIGNS, CAMPAIGNS);
+    for (size_t i = 0; i < CAMPAIGNS; i++)
+        assert_int_equal(events_of(ids[i], 7), 1); /* each once */
     expect_stock_is_counted();
 }
 
@@ -460,6 +491,7 @@ int main(void)
         cmocka_unit_test(who_may_delete),
         cmocka_unit_test(voids_what_fits_all_that_is_given),
         cmocka_unit_test(a_void_races_issues),
+        cmocka_unit_test(a_void_that_failed_in_part_is_finished_by_its_key),
         cmocka_unit_test(an_end_is_noted),
         cmocka_unit_test(a_release_plan_is_carried_out_without_anybody),
         cmocka_unit_test(two_thousand_are_voided),
