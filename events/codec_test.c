@@ -5,44 +5,9 @@
 
 #include "common/bus.h"
 #include "events/codec_testing.h"
-#include "events/coupon.h"
 #include "events/keys.h"
 
 enum { FUZZ_ROUNDS = 100000 };
-
-/* --- MessagePack by hand: what is tested must not be checked with itself --- */
-
-static void put_bytes(struct buf *out, unsigned first, uint64_t value, unsigned width)
-{
-    buf_append_char(out, (char)first);
-    for (unsigned i = width; i > 0; i--)
-        buf_append_char(out, (char)(value >> (8 * (i - 1))));
-}
-
-static void put_uint(struct buf *out, uint64_t value)
-{
-    if (value < 128)
-        put_bytes(out, (unsigned)value, 0, 0);
-    else
-        put_bytes(out, 0xCF, value, 8);
-}
-
-static void put_text(struct buf *out, size_t len)
-{
-    put_bytes(out, 0xDB, len, 4);
-    for (size_t i = 0; i < len; i++)
-        buf_append_char(out, 'x');
-}
-
-static void put_map(struct buf *out, size_t count)
-{
-    put_bytes(out, 0xDF, count, 4);
-}
-
-static void put_array(struct buf *out, size_t count)
-{
-    put_bytes(out, 0xDD, count, 4);
-}
 
 #define EXPECT(type, literal, expected) expect_bytes(type, SPAN(literal), expected, #literal)
 
@@ -311,193 +276,6 @@ static void random_bytes_are_survived(void **state)
     }
 }
 
-/* --- coupon records --- */
-
-static struct event issued_event(void)
-{
-    return (struct event){
-        .slice = 3,
-        .position = 1234,
-        .type = EVENT_CouponIssued,
-        .version = 1,
-        .campaign_id = SPAN("black-friday"),
-        .user_id = SPAN("u-1"),
-        .recorded_at_us = 1790000000123456,
-        .coupon_issued = {77, 1, 1795000000000000, SPAN("FRI")},
-    };
-}
-
-static void assert_hex(const struct buf *bytes, const char *golden)
-{
-    struct buf hex;
-    buf_init(&hex, 2 * EVENT_DATA_MAX);
-    hex_encode(&hex, bytes->data, bytes->len);
-    assert_string_equal(hex.data, golden);
-    buf_deinit(&hex);
-}
-
-/* On a copy without anything behind it, so that a sanitizer sees reads past the end. */
-static bool issue_good(struct span bytes)
-{
-    struct event event;
-    char *exact = mem_alloc(bytes.len);
-    if (bytes.len)
-        memcpy(exact, bytes.ptr, bytes.len);
-    bool good = coupon_issue_decode((struct span){exact, bytes.len}, SPAN("u"), &event);
-    mem_free(exact);
-    return good;
-}
-
-static bool state_good(struct span bytes)
-{
-    struct coupon coupon = {0};
-    char *exact = mem_alloc(bytes.len);
-    if (bytes.len)
-        memcpy(exact, bytes.ptr, bytes.len);
-    bool good = coupon_state_decode((struct span){exact, bytes.len}, SPAN(""), &coupon);
-    mem_free(exact);
-    return good;
-}
-
-static void issue_records_come_back(void **state)
-{
-    (void)state;
-    struct event event = issued_event(), read;
-    struct buf bytes;
-    buf_init(&bytes, EVENT_DATA_MAX);
-    coupon_issue_encode(&event, &bytes);
-    assert_hex(&bytes, "96ac626c61636b2d6672696461794d01cf00065bfeda27c240cf0006608b015f3000a3465249");
-    assert_true(coupon_issue_decode(buf_span(&bytes), event.user_id, &read));
-    assert_int_equal(read.type, EVENT_CouponIssued);
-    assert_int_equal(read.version, 1);
-    assert_true(span_equal(read.campaign_id, event.campaign_id));
-    assert_true(span_equal(read.user_id, event.user_id));
-    assert_true(read.recorded_at_us == event.recorded_at_us);
-    assert_payload_equal(&read, &event);
-    assert_null(read.trace.ptr);
-    assert_null(read.data.ptr);
-    char user[USER_ID_MAX + 1] = {0};
-    assert_true(coupon_issue_decode(buf_span(&bytes), (struct span){user, USER_ID_MAX}, &read));
-    assert_false(coupon_issue_decode(buf_span(&bytes), (struct span){user, USER_ID_MAX + 1}, &read));
-    assert_false(coupon_issue_decode(buf_span(&bytes), SPAN(""), &read));
-    assert_false(coupon_issue_decode(buf_span(&bytes), (struct span){NULL, 0}, &read));
-    for (size_t len = 0; len < bytes.len; len++)
-        assert_false(issue_good((struct span){bytes.data, len}));
-    buf_append_char(&bytes, 0);
-    assert_false(issue_good(buf_span(&bytes)));
-    buf_deinit(&bytes);
-}
-
-/* A record of six whose field number `at` is as big as `size` says; the others are small. */
-static void put_record(struct buf *out, const char *texts, size_t at, uint64_t size)
-{
-    buf_clear(out);
-    buf_append_char(out, (char)0x96);
-    for (size_t i = 0; i < 6; i++) {
-        uint64_t value = i == at ? size : 1;
-        if (texts[i] == 't')
-            put_text(out, value);
-        else
-            put_uint(out, value);
-    }
-}
-
-static void records_have_bounds(void **state)
-{
-    (void)state;
-    static const uint64_t issue[] = {CAMPAIGN_ID_MAX, QUANTITY_MAX, PER_USER_LIMIT_MAX,
-                                     INT64_MAX,       INT64_MAX,    CODE_PREFIX_MAX};
-    static const uint64_t states[] = {COUPON_ISSUED, MONEY_MAX, MONEY_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
-    struct buf bytes;
-    buf_init(&bytes, EVENT_DATA_MAX);
-    for (size_t at = 0; at < 6; at++) {
-        put_record(&bytes, "tiiiit", at, issue[at]);
-        assert_true(issue_good(buf_span(&bytes)));
-        put_record(&bytes, "tiiiit", at, issue[at] + 1);
-        assert_false(issue_good(buf_span(&bytes)));
-        put_record(&bytes, "iiiiii", at, states[at]);
-        assert_true(state_good(buf_span(&bytes)));
-        put_record(&bytes, "iiiiii", at, states[at] + (at == 0 ? COUPON_REVOKED : 1));
-        assert_false(state_good(buf_span(&bytes)));
-    }
-    put_record(&bytes, "iiiiii", 0, 0);
-    assert_false(state_good(buf_span(&bytes)));
-    assert_false(issue_good(SPAN("\x90")));
-    assert_false(issue_good(SPAN("\x95\xA1x\x01\x01\x01\x01")));
-    assert_false(issue_good(SPAN("\x97\xA1x\x01\x01\x01\x01\xA0\x01")));
-    assert_true(issue_good(SPAN("\x96\xA1x\x01\x01\x01\x01\xA0")));
-    assert_false(issue_good(SPAN("\x96\x01\x01\x01\x01\x01\xA0")));
-    assert_false(issue_good(SPAN("\x96\xA1x\x01\x01\x01\xFF\xA0")));
-    assert_false(issue_good(SPAN("\xDD\xFF\xFF\xFF\xFF")));
-    assert_false(issue_good(SPAN("\x80")));
-    assert_false(state_good(SPAN("\x95\x01\x01\x01\x01\x01")));
-    buf_deinit(&bytes);
-}
-
-static struct coupon coupon_in(enum coupon_state state)
-{
-    struct event event = issued_event();
-    struct coupon coupon = coupon_from_event(&event);
-    coupon.state = state;
-    coupon.last = 1235;
-    coupon.changed_at_us = 1790000000222222;
-    if (state == COUPON_RESERVED || state == COUPON_REDEEMED)
-        coupon.order_id = SPAN("order-1"), coupon.order_amount = 20000, coupon.discount_amount = 2000;
-    if (state == COUPON_RESERVED)
-        coupon.reserved_until_us = 1790000000333333;
-    if (state == COUPON_REVOKED)
-        coupon.reason = SPAN("fraud");
-    return coupon;
-}
-
-static void state_records_come_back(void **state)
-{
-    (void)state;
-    static const char *const golden[] = {
-        [COUPON_ISSUED] = "9601000000cf00065bfeda29440ecd04d3",
-        [COUPON_RESERVED] = "9602cd4e20cd07d0cf00065bfeda2af615cf00065bfeda29440ecd04d3",
-        [COUPON_REDEEMED] = "9603cd4e20cd07d000cf00065bfeda29440ecd04d3",
-        [COUPON_REVOKED] = "9604000000cf00065bfeda29440ecd04d3",
-    };
-    for (enum coupon_state is = COUPON_ISSUED; is <= COUPON_REVOKED; is++) {
-        struct coupon coupon = coupon_in(is), read = coupon_in(COUPON_ISSUED);
-        struct buf bytes;
-        buf_init(&bytes, EVENT_DATA_MAX);
-        coupon_state_encode(&coupon, &bytes);
-        assert_hex(&bytes, golden[is]);
-        assert_true(coupon_state_decode(buf_span(&bytes), coupon_note(&coupon), &read));
-        assert_int_equal(read.state, is);
-        assert_int_equal(read.last, coupon.last);
-        assert_true(read.changed_at_us == coupon.changed_at_us);
-        assert_true(read.reserved_until_us == coupon.reserved_until_us);
-        assert_int_equal(read.order_amount, coupon.order_amount);
-        assert_int_equal(read.discount_amount, coupon.discount_amount);
-        assert_true(span_equal(read.order_id, coupon.order_id) && span_equal(read.reason, coupon.reason));
-        assert_true(!read.order_id.ptr == !coupon.order_id.ptr && !read.reason.ptr == !coupon.reason.ptr);
-        read.at.position = read.last; /* nothing happens to a coupon before it was issued */
-        assert_false(coupon_state_decode(buf_span(&bytes), coupon_note(&coupon), &read));
-        buf_deinit(&bytes);
-    }
-}
-
-static void notes_belong_to_their_state(void **state)
-{
-    (void)state;
-    char text[REVOKE_REASON_MAX + 1] = {0};
-    static const size_t max[] = {[COUPON_ISSUED] = 0,
-                                 [COUPON_RESERVED] = ORDER_ID_MAX,
-                                 [COUPON_REDEEMED] = ORDER_ID_MAX,
-                                 [COUPON_REVOKED] = REVOKE_REASON_MAX};
-    for (enum coupon_state is = COUPON_ISSUED; is <= COUPON_REVOKED; is++) {
-        struct coupon coupon = coupon_in(is);
-        bool needs = is == COUPON_RESERVED || is == COUPON_REDEEMED;
-        assert_true(coupon_take_note(&coupon, (struct span){text, max[is]}));
-        assert_false(coupon_take_note(&coupon, (struct span){text, max[is] + 1}));
-        assert_int_equal(coupon_take_note(&coupon, SPAN("")), !needs);
-        assert_int_equal(coupon_take_note(&coupon, (struct span){NULL, 0}), !needs);
-    }
-}
-
 /* --- hints --- */
 
 static bool hint_good(struct span bytes, struct hint *ret)
@@ -608,8 +386,6 @@ static void hints_are_not_trusted(void **state)
             bytes[i] = (char)random_next(&chance);
         if (hint_good((struct span){bytes, len}, &read))
             assert_true(read.slice >= 0 && read.slice < SLICE_COUNT && read.position >= 0);
-        (void)issue_good((struct span){bytes, len});
-        (void)state_good((struct span){bytes, len});
     }
 }
 
@@ -627,10 +403,6 @@ int main(void)
         cmocka_unit_test(claimed_lengths_are_not_believed),
         cmocka_unit_test(the_future_is_unknown_not_corrupt),
         cmocka_unit_test(random_bytes_are_survived),
-        cmocka_unit_test(issue_records_come_back),
-        cmocka_unit_test(state_records_come_back),
-        cmocka_unit_test(notes_belong_to_their_state),
-        cmocka_unit_test(records_have_bounds),
         cmocka_unit_test(hints_come_back),
         cmocka_unit_test(hints_say_what_changed),
         cmocka_unit_test(hints_are_not_trusted),
