@@ -45,7 +45,7 @@ struct committer {
     int16_t slices[SLICE_COUNT]; /* its share */
     size_t slices_count;
     int64_t sweep_us;  /* when to look next for what is due by itself */
-    int64_t heard_us;  /* when the connection was last used for a command; the sweep only reads */
+    int64_t heard_us;  /* when the connection was last used to write, or asked whether it could be */
     size_t one_by_one; /* > 0: so many commands are committed alone, to find the one the store refuses */
 };
 

@@ -210,7 +210,7 @@ int verify_run(const struct verify_options *options)
         .terminal = isatty(STDERR_FILENO) == 1,
         .started_us = clock_mono_us(),
         .models = models_setup(options),
-        .source = verify_source_create(options->database_url),
+        .source = verify_source_create(options->database_url, !options->log_only),
     };
     verify.report.context = &verify;
     bool good = verify_the_log(&verify);

@@ -10,7 +10,7 @@
 enum {
     REDIS_MS = 5000,
     ATTEMPTS = 5,      /* of a slice whose replay or generation changed meanwhile */
-    SETTLE_MS = 30000, /* how long to wait for models that are catching up */
+    SETTLE_MS = 30000, /* how long to wait for a catching up to go on */
     SETTLE_POLL_MS = 100,
     CLOCKS_DIFFER_S = 60, /* between this machine and Redis */
 };
@@ -285,15 +285,19 @@ static struct instant find_models(struct verify_models *models, int16_t slice)
     return instant;
 }
 
-/* While a slice is being replayed, keys may be there that the checkpoint has not come to again. */
+/* While a slice is being replayed, keys may be there that the checkpoint has not come to again. A replay
+ * takes as long as the log is, so what is waited for is that it goes on. */
 static bool await_models(struct verify_models *models, int16_t slice, struct instant *ret)
 {
-    int64_t until_us = clock_deadline_us(SETTLE_MS);
+    int64_t until_us = 0, position = -1;
     for (;;) {
         *ret = find_models(models, slice);
         bool there = models->model.generation > 0 && (ret->position > 0 || models->head == 0);
         if (models->failed != MODELS_LOOKED || (there && !ret->behind))
             return models->failed == MODELS_LOOKED;
+        if (ret->position > position || until_us == 0)
+            until_us = clock_deadline_us(SETTLE_MS);
+        position = ret->position;
         if (clock_remaining_ms(until_us) == 0) {
             fail(models, MODELS_UNSETTLED, "models of a slice are not there or do not catch up");
             return false;

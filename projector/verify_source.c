@@ -86,7 +86,7 @@ struct verify_source {
     int batch_row;
 };
 
-struct verify_source *verify_source_create(const char *database_url)
+struct verify_source *verify_source_create(const char *database_url, bool primary)
 {
     struct verify_source *source = mem_zalloc(sizeof *source);
     source->pg = pg_create(&(struct pg_options){
@@ -96,6 +96,7 @@ struct verify_source *verify_source_create(const char *database_url)
         .statement_timeout_ms = CALL_MS,
         .lock_timeout_ms = CALL_MS,
         .idle_in_transaction_timeout_ms = CALL_MS,
+        .read_write = primary,
         .statements = statements,
         .statements_count = SQL_COUNT,
     });

@@ -14,7 +14,9 @@ enum verify_look {
     VERIFY_FORBIDDEN,   /* it refused: a right or a table is missing */
 };
 
-struct verify_source *verify_source_create(const char *database_url);
+/* `primary`: insist on a server that accepts writes. Its log reaches as far as any checkpoint does; a
+ * standby's may not, but for the log alone one will do. */
+struct verify_source *verify_source_create(const char *database_url, bool primary);
 void verify_source_destroy(struct verify_source *source); /* accepts NULL */
 enum verify_look verify_source_connect(struct verify_source *source) MUST_USE;
 const char *verify_source_error(const struct verify_source *source); /* one line, of the last failure */

@@ -120,6 +120,7 @@ int main(int argc, char **argv)
     log_info("STARTED", "listening on port %lld", (long long)options.service.port);
 
     service_wait_for_stop();
+    feed_retire(api.feed); /* who waits for news is answered now, not after longer than the drain takes */
     if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
     loader_destroy(api.serve.loader);
