@@ -174,7 +174,7 @@ static struct command *ask_void(bool dry_run)
     return command;
 }
 
-static char void_ids[VOID_MAX][16];
+static char void_ids[VOID_MAX][24];
 
 /* As the store does for those that nothing was issued of. */
 static void load_voidable(size_t count, int64_t matched, int64_t voidable)

@@ -45,7 +45,7 @@ struct committer {
     int16_t slices[SLICE_COUNT]; /* its share */
     size_t slices_count;
     int64_t sweep_us;  /* when to look next for what is due by itself */
-    int64_t heard_us;  /* when the connection was last used */
+    int64_t heard_us;  /* when the connection was last used to write, or asked whether it could be */
     size_t one_by_one; /* > 0: so many commands are committed alone, to find the one the store refuses */
 };
 
@@ -458,7 +458,6 @@ static void sweep(struct committer *self)
     if (clock_mono_us() < self->sweep_us)
         return;
     self->sweep_us = clock_deadline_us(SWEEP_MS / 2 + crypto_random_below(SWEEP_MS));
-    self->heard_us = clock_mono_us();
     if (store_find_due(self->store, self->slices, self->slices_count, clock_deadline_us(CONNECT_MS), due,
                        &count) != STORE_OK) {
         log_warn("SWEEP-LOOK", "cannot look for what is due: %s", store_error(self->store));

@@ -23,6 +23,7 @@ struct inbox {
     struct map in_flight; /* request id -> command, from offer to done */
     int64_t batch_us;     /* how long a batch takes, moving average; 0 until known */
     bool available, closed;
+    int64_t closing_us;         /* once closed: until when who was accepted may still be served */
     struct metric *depth_gauge; /* of all inboxes of the process together */
 };
 
@@ -80,6 +81,16 @@ static int64_t predicted_wait_us(const struct inbox *inbox, int16_t slice)
         batches += queued < turns ? queued : turns;
     }
     return (int64_t)(1 + batches) * inbox->batch_us;
+}
+
+enum { CLOSING_MS = 2000 };
+
+/* Nobody waits for who was accepted, and what is not known of it after the process says so honestly. So it
+ * does not keep a process that is told to end for its whole deadline when the store is gone. */
+static void hurry(const struct inbox *inbox, struct command *command)
+{
+    if (inbox->closed && command->accepted_in && command->deadline_us > inbox->closing_us)
+        command->deadline_us = inbox->closing_us;
 }
 
 static void note_deadline(struct queue *queue, const struct command *command)
@@ -204,6 +215,7 @@ void inbox_put_back(struct inbox *inbox, struct command *list)
     struct queue *queue = &inbox->queues[list->slice];
     struct command *last = list;
     for (struct command *command = list; command; command = command->next) {
+        hurry(inbox, command);
         note_deadline(queue, command);
         last = command;
         queue->count++;
@@ -293,6 +305,12 @@ void inbox_close(struct inbox *inbox)
 {
     pthread_mutex_lock(&inbox->lock);
     inbox->closed = true;
+    inbox->closing_us = clock_deadline_us(CLOSING_MS);
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        for (struct command *command = inbox->queues[slice].first; command; command = command->next) {
+            hurry(inbox, command);
+            note_deadline(&inbox->queues[slice], command);
+        }
     pthread_cond_broadcast(&inbox->came);
     pthread_mutex_unlock(&inbox->lock);
 }

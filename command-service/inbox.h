@@ -45,7 +45,7 @@ void inbox_note_batch(struct inbox *inbox, int64_t duration_us);
 void inbox_set_available(struct inbox *inbox, bool available);
 /* Another bound on the commands waiting per slice; what waits already stays. */
 void inbox_set_queue_max(struct inbox *inbox, size_t queue_max);
-/* No more offers; inbox_take returns at once when empty. */
+/* No more offers; inbox_take returns at once when empty. Who was accepted has 2 s left. */
 void inbox_close(struct inbox *inbox);
 bool inbox_finished(struct inbox *inbox); /* closed and nothing queued */
 size_t inbox_depth(struct inbox *inbox);

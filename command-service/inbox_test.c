@@ -376,86 +376,6 @@ static void an_empty_inbox_takes(void **state)
     finish_all(inbox);
 }
 
-/* --- accepting --- */
-
-/* Stands for the register: the inbox only hands it on. */
-static struct requests *const some_register = (struct requests *)&(char){0};
-
-static enum inbox_verdict offer_to_accept(struct inbox *inbox, struct command *command, int64_t above_us)
-{
-    int64_t wait_ms;
-    command->accept_above_us = above_us;
-    command->accepted_deadline_us = clock_deadline_us(2 * FAR_MS);
-    return inbox_offer(inbox, command, some_register, &wait_ms);
-}
-
-static void accepts_who_would_wait_longer(void **state)
-{
-    (void)state;
-    const int64_t wait_us = 2 * 100 * US_PER_MS; /* the batch under way, and the one that is queued */
-    struct inbox *inbox = inbox_create(BATCH, 10);
-    inbox_note_batch(inbox, 100 * US_PER_MS);
-    struct command *first = command_new(1, 1);
-    assert_int_equal(offer_to_accept(inbox, first, 0), INBOX_TAKEN); /* nobody is before it: no wait at all */
-    struct command *below = command_new(1, 2), *at = command_new(1, 3), *above = command_new(1, 4);
-    struct http_request *request = (struct http_request *)&(char){0};
-    below->request = at->request = above->request = request;
-    assert_int_equal(offer_to_accept(inbox, below, wait_us + 1), INBOX_TAKEN);
-    assert_int_equal(offer_to_accept(inbox, at, wait_us), INBOX_TAKEN); /* "longer than", not "as long as" */
-    assert_int_equal(offer_to_accept(inbox, above, wait_us - 1), INBOX_ACCEPTED);
-    assert_ptr_equal(below->request, request);
-    assert_null(below->accepted_in);
-    assert_null(above->request); /* the caller's again */
-    assert_ptr_equal(above->accepted_in, some_register);
-    assert_true(above->deadline_us == above->accepted_deadline_us);
-    assert_true(below->deadline_us < below->accepted_deadline_us);
-    refused(inbox, command_new(1, 4), INBOX_IN_FLIGHT); /* also while it is only accepted */
-    struct command *list = take(inbox, BATCH);
-    EXPECT_LIST(list, 1, 2, 3, 4);
-    below->request = at->request = NULL;
-    above->accepted_in = NULL;
-    finish(inbox, list);
-    finish_all(inbox);
-}
-
-/* What can be answered neither in time nor in the time of those who ask later is refused. */
-static void accepts_nobody_who_would_be_too_late(void **state)
-{
-    (void)state;
-    struct inbox *inbox = inbox_create(BATCH, 10);
-    int64_t wait_ms;
-    given(inbox, 1, 1);
-    inbox_note_batch(inbox, 20 * (int64_t)US_PER_S); /* 40 s are predicted */
-    struct command *late = command_new(1, 2), *in_time = command_new(1, 3);
-    late->deadline_us = in_time->deadline_us = clock_deadline_us(2000);
-    late->accepted_deadline_us = clock_deadline_us(39000);
-    in_time->accepted_deadline_us = clock_deadline_us(60000);
-    assert_int_equal(inbox_offer(inbox, late, some_register, &wait_ms), INBOX_FULL);
-    assert_int_equal(wait_ms, 40000);
-    assert_null(late->accepted_in);
-    command_destroy(late);
-    assert_int_equal(inbox_offer(inbox, in_time, some_register, &wait_ms), INBOX_ACCEPTED);
-    in_time->accepted_in = NULL;
-    finish_all(inbox);
-}
-
-/* The preference opens no door that is closed to others. */
-static void bounds_hold_for_who_may_be_accepted(void **state)
-{
-    (void)state;
-    struct inbox *inbox = inbox_create(1, 10);
-    inbox_note_batch(inbox, US_PER_MS);
-    given(inbox, 1, 1);
-    struct command *command = command_new(1, 2);
-    assert_int_equal(offer_to_accept(inbox, command, 0), INBOX_FULL);
-    inbox_set_available(inbox, false);
-    assert_int_equal(offer_to_accept(inbox, command, 0), INBOX_UNAVAILABLE);
-    inbox_close(inbox);
-    assert_int_equal(offer_to_accept(inbox, command, 0), INBOX_CLOSED);
-    command_destroy(command);
-    finish_all(inbox);
-}
-
 /* --- threads --- */
 
 enum { OFFERERS = 4, EACH = 5000, THREAD_SLICES = 3 };
@@ -605,9 +525,6 @@ int main(void)
         cmocka_unit_test(predicts_in_batches),
         cmocka_unit_test(refuses_who_would_wait_too_long),
         cmocka_unit_test(an_empty_inbox_takes),
-        cmocka_unit_test(accepts_who_would_wait_longer),
-        cmocka_unit_test(accepts_nobody_who_would_be_too_late),
-        cmocka_unit_test(bounds_hold_for_who_may_be_accepted),
         cmocka_unit_test(nothing_is_lost_between_threads),
         cmocka_unit_test(each_command_wakes_the_taker),
         cmocka_unit_test(closing_wakes_the_taker),

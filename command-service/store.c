@@ -295,7 +295,7 @@ enum store_status store_find_due(struct store *store, const int16_t *slices, siz
     for (size_t i = 0; i < slices_count; i++)
         pg_array_i16(&store->args, slices[i]);
     pg_array_end(&store->args);
-    pg_arg_i64(&store->args, DUE_MAX / SLICE_COUNT);
+    pg_arg_i64(&store->args, (int64_t)(DUE_MAX / (2 * slices_count)));
     *ret_count = 0;
     enum pg_status status = pg_call(store->pg, SQL_DUE, &store->args, deadline_us, &rows);
     if (status == PG_OK)

@@ -41,9 +41,9 @@ struct due {
     size_t campaign_id_len;
     int64_t position;
 };
-enum { DUE_MAX = 128 };
+enum { DUE_MAX = BATCH_MAX }; /* all of it may be of one slice, and so of one batch */
 /* Reads without locking: whoever acts on it looks again under the slice lock. At most DUE_MAX; what is left
- * is found the next time. */
+ * is found the next time. Campaigns and reservations have half of it each, in equal shares for each slice. */
 enum store_status store_find_due(struct store *store, const int16_t *slices, size_t slices_count,
                                  int64_t deadline_us, struct due ret[DUE_MAX], size_t *ret_count);
 

@@ -147,6 +147,8 @@ int main(int argc, char **argv)
                                                      .campaign = options.prewarm_campaign});
     case COMMAND_REBUILD:
         return rebuild_run(&options.rebuild);
+    case COMMAND_VERIFY:
+        return verify_run(&options.verify);
     }
     UNREACHABLE("every command is named above");
 }

@@ -60,8 +60,37 @@ static const struct config_option prewarm_table[] = {
     {.name = NULL},
 };
 
+/* Its own names for the stores: without the models there is nothing to ask Redis. */
+static const struct config_option verify_store_table[] = {
+    {"database-url", CONFIG_STRING, AT(verify.database_url), NULL, 1, 4096, "",
+     "event store, postgresql://...; only read, several hosts allowed"},
+    {"redis-url", CONFIG_STRING, AT(verify.redis_url), "", 0, 4096, "",
+     "read models, redis://... or unix://...; not needed with --log"},
+    {.name = NULL},
+};
+
+static const struct config_option verify_table[] = {
+    {"log", CONFIG_FLAG, AT(verify.log_only), NULL, 0, 0, "",
+     "verify: only the log and the state rows, not the models in Redis"},
+    {"slice", CONFIG_INT, AT(verify.slice), "-1", -1, SLICE_COUNT - 1, "",
+     "verify: only this slice, without the creation quotas, which are of all; -1: all"},
+    {"limit", CONFIG_INT, AT(verify.limit), "100", 0, 1000000000, "differences",
+     "verify: most differences written out; the others are counted"},
+    {"memory-mb", CONFIG_INT, AT(verify.memory_mb), "256", 1, 1000000, "MiB",
+     "verify: memory for what is remembered of a slice; with less it reads the log more than once"},
+    {.name = NULL},
+};
+/* `verify` has --json too, but elsewhere than `status`. */
+static const struct config_option verify_json_table[] = {
+    {"json", CONFIG_FLAG, AT(verify.json), NULL, 0, 0, "",
+     "verify: one JSON object per difference and one for the summary, a line each"},
+    {.name = NULL},
+};
+
 static const struct config_option *const all_tables[] = {
-    store_table, run_table, status_table, rebuild_table, service_option_table, NULL};
+    store_table, run_table, status_table, rebuild_table, verify_table, service_option_table, NULL};
+static const struct config_option *const verify_tables[] = {verify_store_table, verify_table,
+                                                            verify_json_table, NULL};
 static const struct config_option *const run_tables[] = {store_table, run_table, service_option_table, NULL};
 static const struct config_option *const status_tables[] = {store_table, status_table, NULL};
 static const struct config_option *const prewarm_tables[] = {store_table, prewarm_table, NULL};
@@ -76,16 +105,19 @@ static const struct config_option *const rebuild_tables[] = {store_table, rebuil
         .usage = (of_usage), .tables = (of_tables)                                             \
     }
 
-static const struct config_program any_program =
-    PROGRAM("run | status [--json] | prewarm [--campaign ID] | " REBUILD_USAGE, all_tables);
+static const struct config_program any_program = PROGRAM(
+    "run | status [--json] | verify [--log] [--json] | prewarm [--campaign ID] | " REBUILD_USAGE, all_tables);
 static const struct config_program programs[] = {
     [COMMAND_RUN] = PROGRAM("run", run_tables),
     [COMMAND_STATUS] = PROGRAM("status [--json]", status_tables),
+    [COMMAND_VERIFY] =
+        PROGRAM("verify [--log] [--json] [--slice N] [--limit N] [--memory-mb N]", verify_tables),
     [COMMAND_REBUILD] = PROGRAM(REBUILD_USAGE, rebuild_tables),
     [COMMAND_PREWARM] = PROGRAM("prewarm [--campaign ID]", prewarm_tables),
 };
 static const char *const command_names[] = {[COMMAND_RUN] = "run",
                                             [COMMAND_STATUS] = "status",
+                                            [COMMAND_VERIFY] = "verify",
                                             [COMMAND_REBUILD] = "rebuild",
                                             [COMMAND_PREWARM] = "prewarm"};
 

@@ -5,8 +5,9 @@
 #include "common/service.h"
 #include "projector/follower.h"
 #include "projector/rebuild.h"
+#include "projector/verify.h"
 
-enum command { COMMAND_RUN, COMMAND_STATUS, COMMAND_REBUILD, COMMAND_PREWARM };
+enum command { COMMAND_RUN, COMMAND_STATUS, COMMAND_VERIFY, COMMAND_REBUILD, COMMAND_PREWARM };
 
 struct options {
     struct service_options service; /* first: common tables point into it. Of `run` only */
@@ -17,6 +18,7 @@ struct options {
     struct follower_options follower; /* of `run` only */
     bool json;                        /* of `status` and `rebuild` */
     struct rebuild_options rebuild;   /* of `rebuild` only; without what other members say */
+    struct verify_options verify;     /* of `verify` only */
 };
 
 /* Reads the command line and the environment; exits on --help and on what it does not understand. */

@@ -21,13 +21,15 @@ static int64_t load(const _Atomic int64_t *value)
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
-void changes_note(struct changes *changes, const struct hint *hint, int64_t now_us)
+bool changes_note(struct changes *changes, const struct hint *hint, int64_t head, int64_t now_us)
 {
+    if (head >= 0 && hint->position - head > CHANGES_AHEAD_MAX)
+        return false;
     bool named = hint->campaigns_count || hint->users_count || hint->rankings;
     raise_to(&changes->heads[hint->slice], hint->position);
     if (hint->everything || !named) {
         raise_to(&changes->marks[hint->slice], hint->position);
-        return;
+        return true;
     }
     for (size_t i = 0; i < hint->campaigns_count; i++)
         raise_to(&changes->campaigns[copy_campaign_slot(hint->campaigns[i])], now_us);
@@ -36,6 +38,7 @@ void changes_note(struct changes *changes, const struct hint *hint, int64_t now_
             raise_to(&changes->buckets[hint->users[i]], now_us);
     if (hint->campaigns_count || hint->rankings)
         raise_to(&changes->lists, now_us);
+    return true;
 }
 
 static bool is_behind_marks(const struct changes *changes, const struct copy *copy)

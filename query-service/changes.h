@@ -20,7 +20,11 @@ struct changes {
 };
 
 void changes_init(struct changes *changes);
-void changes_note(struct changes *changes, const struct hint *hint, int64_t now_us);
+/* `head`: of the hint's slice, as it was read from the log within the last second or so, -1: not known. A
+ * hint from further beyond it than any log grows in that time is not believed: it is of another database, or
+ * invented, and would make every copy of the slice look overtaken for good. False for such a hint. */
+enum { CHANGES_AHEAD_MAX = 1000000 };
+bool changes_note(struct changes *changes, const struct hint *hint, int64_t head, int64_t now_us);
 /* Whether something that the copy is about changed after it was loaded. */
 bool changes_concern(const struct changes *changes, const struct copy *copy);
 int64_t changes_head(const struct changes *changes, int16_t slice); /* 0: no hint yet */

@@ -55,7 +55,7 @@ static void what_is_named_is_concerned(void **state)
     hint.users[0] = (int16_t)user_place(SPAN("kim")).bucket;
     hint.users_count = 1;
     assert_false(concerns(of_campaign("summer")));
-    changes_note(&changes, &hint, 2000);
+    assert_true(changes_note(&changes, &hint, -1, 2000));
     assert_true(concerns(of_campaign("summer")));
     assert_false(concerns(of_campaign("winter")));
     assert_true(concerns(of_user("kim")));
@@ -69,11 +69,11 @@ static void what_was_loaded_later_is_not(void **state)
     (void)state;
     changes_init(&changes);
     struct hint hint = {.slice = 1, .position = 500, .campaigns = {SPAN("summer")}, .campaigns_count = 1};
-    changes_note(&changes, &hint, 999); /* copies here are loaded from 1000 on */
+    assert_true(changes_note(&changes, &hint, -1, 999)); /* copies here are loaded from 1000 on */
     assert_false(concerns(of_campaign("summer")));
-    changes_note(&changes, &hint, 1000); /* in the same moment: rather once too often */
+    assert_true(changes_note(&changes, &hint, -1, 1000)); /* in the same moment: rather once too often */
     assert_true(concerns(of_campaign("summer")));
-    changes_note(&changes, &hint, 500); /* an instant never goes back */
+    assert_true(changes_note(&changes, &hint, -1, 500)); /* an instant never goes back */
     assert_true(concerns(of_campaign("summer")));
 }
 
@@ -83,18 +83,34 @@ static void without_names_positions_tell(void **state)
     (void)state;
     int16_t slice = slice_of(SPAN("summer"));
     changes_init(&changes);
-    changes_note(&changes, &(struct hint){.slice = slice, .position = 100}, 2000);
+    assert_true(changes_note(&changes, &(struct hint){.slice = slice, .position = 100}, -1, 2000));
     assert_false(concerns(of_campaign("summer")));
-    changes_note(&changes, &(struct hint){.slice = slice, .position = 101}, 2000);
+    assert_true(changes_note(&changes, &(struct hint){.slice = slice, .position = 101}, -1, 2000));
     assert_true(concerns(of_campaign("summer")));
     assert_true(concerns(list));
     assert_true(concerns(of_user("kim")));
     changes_init(&changes);
-    changes_note(&changes, &(struct hint){.slice = (int16_t)((slice + 1) % SLICE_COUNT), .position = 101},
-                 2000);
+    struct hint other = {.slice = (int16_t)((slice + 1) % SLICE_COUNT), .position = 101};
+    assert_true(changes_note(&changes, &other, -1, 2000));
     assert_false(concerns(of_campaign("summer")));
     struct hint more = {.slice = slice, .position = 102, .everything = true, .rankings = true};
-    changes_note(&changes, &more, 2000);
+    assert_true(changes_note(&changes, &more, -1, 2000));
+    assert_true(concerns(of_campaign("summer")));
+}
+
+/* A hint of another database, or of nobody's: it must not overtake every copy for good. */
+static void the_incredible_is_not_believed(void **state)
+{
+    (void)state;
+    int16_t slice = slice_of(SPAN("summer"));
+    changes_init(&changes);
+    struct hint hint = {.slice = slice, .position = INT64_MAX};
+    assert_false(changes_note(&changes, &hint, 100, 2000));
+    hint.position = 101 + CHANGES_AHEAD_MAX;
+    assert_false(changes_note(&changes, &hint, 100, 2000));
+    assert_false(concerns(of_campaign("summer")));
+    hint.position--;
+    assert_true(changes_note(&changes, &hint, 100, 2000));
     assert_true(concerns(of_campaign("summer")));
 }
 
@@ -104,6 +120,7 @@ int main(void)
         cmocka_unit_test(what_is_named_is_concerned),
         cmocka_unit_test(what_was_loaded_later_is_not),
         cmocka_unit_test(without_names_positions_tell),
+        cmocka_unit_test(the_incredible_is_not_believed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,8 +69,10 @@ static void on_hint(struct span message, void *context)
     struct hint hint;
     if (!hint_decode(message, &hint))
         return;
+    int64_t head = feed_head(api->feed, hint.slice);
+    if (!changes_note(&api->serve.changes, &hint, head, clock_mono_us()))
+        return;
     metric_add(query_metrics.hints, 1);
-    changes_note(&api->serve.changes, &hint, clock_mono_us());
     feed_wake(api->feed, hint.slice);
 }
 
@@ -120,6 +122,7 @@ int main(int argc, char **argv)
     log_info("STARTED", "listening on port %lld", (long long)options.service.port);
 
     service_wait_for_stop();
+    feed_retire(api.feed); /* who waits for news is answered now, not after longer than the drain takes */
     if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
     loader_destroy(api.serve.loader);

@@ -11,45 +11,7 @@ enum { FILLERS = 3, BOUND_MS = 20000 };
 
 static struct stack *stack;
 static struct api_client api;
-
-/* --- holding every slice --- */
-
-enum { HOLD_BEGIN, HOLD_LOCK, HOLD_END, HOLD_STATEMENTS };
-
-static struct pg *holder;
-
-static void hold_run(size_t statement)
-{
-    struct pg_rows *rows = NULL;
-    if (pg_call(holder, statement, NULL, clock_deadline_us(BOUND_MS), &rows) != PG_OK)
-        fail_msg("%s", pg_error(holder));
-    pg_rows_destroy(rows);
-}
-
-static void hold_slices(void)
-{
-    static const struct pg_statement statements[HOLD_STATEMENTS] = {
-        {"begin", "BEGIN"},
-        {"lock", "SELECT 1 FROM slice ORDER BY slice FOR UPDATE"},
-        {"end", "ROLLBACK"},
-    };
-    holder = pg_create(&(struct pg_options){
-        .url = stack_env(stack, "DATABASE_URL"),
-        .application = "test",
-        .statements = statements,
-        .statements_count = COUNT_OF(statements),
-    });
-    assert_int_equal(pg_connect(holder, clock_deadline_us(BOUND_MS)), PG_OK);
-    hold_run(HOLD_BEGIN);
-    hold_run(HOLD_LOCK);
-}
-
-static void let_go(void)
-{
-    hold_run(HOLD_END);
-    pg_destroy(holder);
-    holder = NULL;
-}
+static struct pg *holder; /* of all slices */
 
 /* --- calls --- */
 
@@ -121,7 +83,7 @@ static struct queue fill(const char *campaign)
 {
     struct queue queue;
     char path[128], key[128], body[64];
-    hold_slices();
+    holder = store_hold(stack, "SELECT 1 FROM slice ORDER BY slice FOR UPDATE");
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
     for (int i = 0; i < FILLERS; i++) {
         snprintf(key, sizeof key, "filler-%s-%d", campaign, i);
@@ -135,7 +97,7 @@ static struct queue fill(const char *campaign)
 /* Lets the queue go on; each filler gets its coupon. */
 static void drain(struct queue *queue)
 {
-    let_go();
+    store_let_go(holder);
     for (int i = 0; i < FILLERS; i++)
         expect_later(queue->clients[i], 201);
 }
@@ -328,7 +290,7 @@ static void a_crash_is_told_honestly(void **state)
     stack_service(stack, "command-service", "kill");
     for (int i = 0; i < FILLERS; i++)
         http_client_destroy(queue.clients[i]);
-    let_go();
+    store_let_go(holder);
     stack_service(stack, "command-service", "start");
     http_client_close(api.command);
     assert_true(is_state(done, "done")); /* its row says so */

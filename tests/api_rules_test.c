@@ -5,6 +5,7 @@
 
 #include "common/crypto.h"
 #include "tests/lib/api.h"
+#include "tests/lib/cluster.h"
 #include "tests/lib/store.h"
 
 static struct stack *stack;
@@ -472,6 +473,18 @@ static void a_store_that_does_not_flush_is_refused(void **state)
     WAIT_UNTIL(ready(), 10000);
 }
 
+/* While nobody asks anything: the sweep that looks around meanwhile is no proof of it. */
+static void a_store_that_stops_flushing_is_noticed(void **state)
+{
+    (void)state;
+    (void)cluster_sql(stack, "ALTER SYSTEM SET fsync = off");
+    (void)cluster_sql(stack, "SELECT pg_reload_conf()::int");
+    WAIT_UNTIL(!ready(), 20000);
+    (void)cluster_sql(stack, "ALTER SYSTEM RESET fsync");
+    (void)cluster_sql(stack, "SELECT pg_reload_conf()::int");
+    WAIT_UNTIL(ready(), 20000);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -508,6 +521,7 @@ int main(void)
         cmocka_unit_test(a_frozen_store_is_refused_in_time_and_recovers),
         cmocka_unit_test(a_crashed_store_is_refused_in_time_and_recovers),
         cmocka_unit_test(a_store_that_does_not_flush_is_refused),
+        cmocka_unit_test(a_store_that_stops_flushing_is_noticed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -38,6 +38,7 @@ static int setup(void **state)
     (void)state;
     crypto_setup();
     set_lives("3600", "3600", "3600");
+    setenv("DRAIN_GRACE_MS", "0", 1); /* it is restarted often */
     setenv("CONNECTIONS_MAX", "12000", 1);
     setenv("CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
     stack = stack_start(STACK_ALL);

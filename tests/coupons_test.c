@@ -420,6 +420,27 @@ static void a_reservation_lapses_by_the_instant_and_is_noted(void **state)
     expect_act(noted.id, "redeem", "o2", 200, NULL);
 }
 
+/* A crowd that leaves its baskets at once is noted in a few transactions, not in eights. */
+static void many_lapses_are_noted_together(void **state)
+{
+    (void)state;
+    enum { CROWD = 60 };
+    char campaign[64], sql[256];
+    snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, CROWD, MANY));
+    for (int i = 0; i < CROWD; i++) {
+        struct held held = hold_of(campaign);
+        expect_act(held.id, "reserve", "o1", 200, NULL);
+    }
+    snprintf(sql, sizeof sql, "UPDATE coupon SET reserved_until = clock_timestamp() WHERE campaign_id = '%s'",
+             campaign);
+    store_run_as(stack, "DATABASE_URL", sql); /* at one instant */
+    WAIT_UNTIL(number("SELECT reserved FROM campaign WHERE id = '%s'", campaign) == 0, BOUND_MS);
+    assert_int_equal(number("SELECT count(*) FROM event WHERE type = 13 AND campaign_id = '%s'", campaign),
+                     CROWD);
+    assert_true(number("SELECT count(DISTINCT recorded_at) FROM event WHERE type = 13 AND campaign_id = '%s'",
+                       campaign) <= 3);
+}
+
 /* Made first and looked at last, so that nobody waits for its time. */
 static struct {
     struct held issued, redeemed, reserved;
@@ -563,6 +584,7 @@ int main(void)
         cmocka_unit_test(two_orders_race_for_a_coupon),
         cmocka_unit_test(fifty_redeem_one_coupon),
         cmocka_unit_test(a_reservation_lapses_by_the_instant_and_is_noted),
+        cmocka_unit_test(many_lapses_are_noted_together),
         cmocka_unit_test(discounts_are_whole_minor_units),
         cmocka_unit_test(a_coupon_expires_by_the_instant),
         cmocka_unit_test(state_rows_equal_the_log),

@@ -105,18 +105,34 @@ static void no_connection_left(void **state)
     siege_end(siege);
 }
 
+static void set_read_only(bool on)
+{
+    (void)cluster_sql(stack, on ? "ALTER SYSTEM SET default_transaction_read_only = on"
+                                : "ALTER SYSTEM RESET default_transaction_read_only");
+    (void)cluster_sql(stack, "SELECT pg_reload_conf()::int");
+}
+
 static void read_only(void **state)
 {
     (void)state;
     struct siege *siege = begin();
-    (void)cluster_sql(stack, "ALTER SYSTEM SET default_transaction_read_only = on");
-    (void)cluster_sql(stack, "SELECT pg_reload_conf()::int");
+    set_read_only(true);
     WAIT_UNTIL(!instance_ready(service), LONG_MS); /* noticed by writing; and a reader is of no use */
     let_pass(DOWN_MS);
-    (void)cluster_sql(stack, "ALTER SYSTEM RESET default_transaction_read_only");
-    (void)cluster_sql(stack, "SELECT pg_reload_conf()::int");
+    set_read_only(false);
     siege_mark_back(siege, "read-only", 0);
     siege_end(siege);
+}
+
+/* Nobody asks for anything, so nobody would be refused: /readyz has to know all the same. */
+static void read_only_is_noticed_by_the_idle(void **state)
+{
+    (void)state;
+    WAIT_UNTIL(instance_ready(service), LONG_MS);
+    set_read_only(true);
+    WAIT_UNTIL(!instance_ready(service), LONG_MS);
+    set_read_only(false);
+    WAIT_UNTIL(instance_ready(service), LONG_MS);
 }
 
 static int setup(void **state)
@@ -140,9 +156,10 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(restarted),          cmocka_unit_test(crashed), cmocka_unit_test(backends_ended),
-        cmocka_unit_test(one_backend_killed), cmocka_unit_test(frozen),  cmocka_unit_test(no_connection_left),
-        cmocka_unit_test(read_only),
+        cmocka_unit_test(restarted),      cmocka_unit_test(crashed),
+        cmocka_unit_test(backends_ended), cmocka_unit_test(one_backend_killed),
+        cmocka_unit_test(frozen),         cmocka_unit_test(no_connection_left),
+        cmocka_unit_test(read_only),      cmocka_unit_test(read_only_is_noticed_by_the_idle),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

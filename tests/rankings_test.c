@@ -9,6 +9,7 @@
 #include "tests/lib/models.h"
 #include "tests/lib/past.h"
 #include "tests/lib/reads.h"
+#include "tests/lib/store.h"
 
 enum {
     ANSWER_MS = 2000,
@@ -100,6 +101,7 @@ static int set_up(void **state)
 {
     (void)state;
     crypto_setup();
+    setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     stack = stack_start(STACK_ALL);
     api_open(&api, stack);
     models_open(&models, stack);
@@ -331,6 +333,63 @@ static void old_coupons_are_postgres(void **state)
     assert_true(old >= ANCIENT - 2 * COUPON_CHUNK && young > 50); /* an end of the run may share its chunk */
 }
 
+/* --- more than may be looked at --- */
+
+/* As many active campaigns in a slice as a reader gets at most: whoever has most may be beyond, so Redis is
+ * not believed. */
+static void too_many_for_redis_is_postgres(void **state)
+{
+    (void)state;
+    char key[64], now[24], grain[24];
+    await_current();
+    stack_signal(stack, "projector", SIGSTOP);
+    snprintf(key, sizeof key, "fc:1:{%d}:a:issued", slice_of(span_of(past.campaigns[0].id)));
+    int64_t now_us = clock_wall_us();
+    snprintf(now, sizeof now, "%lld", (long long)now_us);
+    snprintf(grain, sizeof grain, "%lld", (long long)(now_us / US_PER_S / window_grain_s(WINDOW_HOUR)));
+    MODELS_CALL(&models, "EVAL",
+                "for i = 1, 2048 do"
+                "  local record = struct.pack('>I4BBBI4I4', i, 1, 0, 0, ARGV[2], i - 1)"
+                "  redis.call('ZADD', KEYS[1], ARGV[1], record .. ARGV[3])"
+                "end",
+                "1", key, now, grain, past.campaigns[0].id);
+    (void)check(&(struct ranking){COUNTED_ISSUED, WINDOW_HOUR, ""}, "postgres");
+    (void)check(&(struct ranking){COUNTED_REDEEMED, WINDOW_HOUR, ""}, "redis");
+    MODELS_CALL(&models, "FLUSHALL");
+    stack_signal(stack, "projector", SIGCONT);
+    await_current();
+}
+
+static void too_many_for_postgres_is_refused(void **state)
+{
+    (void)state;
+    static const char *const insert = "INSERT INTO campaign (slice, id, created_at, created_by, version, "
+                                      "definition, quantity, released, issued,"
+                                      " status, plan_done, first, position) SELECT 0, 'crowd-' || n, now(), "
+                                      "'test', 1, '', 1, 1, 1, 1, 0, 1,"
+                                      " 1000000000 FROM generate_series(1, %d) AS n";
+    char sql[512];
+    stack_signal(stack, "projector", SIGSTOP);
+    MODELS_CALL(&models, "FLUSHALL");
+    snprintf(sql, sizeof sql, insert, 2000 - CAMPAIGNS);
+    store_run_as(stack, "DATABASE_URL", sql);
+    (void)check(&(struct ranking){COUNTED_ISSUED, WINDOW_WEEK, ""}, "postgres");
+    store_run_as(stack, "DATABASE_URL", "DELETE FROM campaign WHERE id LIKE 'crowd-%'");
+    snprintf(sql, sizeof sql, insert, 2001);
+    store_run_as(stack, "DATABASE_URL", sql);
+    static const char *const refused[] = {"/v1/rankings/campaigns?window=7d",
+                                          "/v1/rankings/campaigns?window=1h&by=redeemed"};
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
+        struct http_answer answer = api_get(&api, refused[i], NULL);
+        api_expect(&answer, 503, "store-unavailable");
+        assert_true(http_answer_header(&answer, "Retry-After").ptr != NULL);
+    }
+    store_run_as(stack, "DATABASE_URL", "DELETE FROM campaign WHERE id LIKE 'crowd-%'");
+    check_all("postgres");
+    stack_signal(stack, "projector", SIGCONT);
+    await_current();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +397,8 @@ int main(void)
         cmocka_unit_test(the_script_makes_what_the_fold_makes),
         cmocka_unit_test(old_coupons_are_postgres),
         cmocka_unit_test(a_lost_set_is_noticed),
+        cmocka_unit_test(too_many_for_redis_is_postgres),
+        cmocka_unit_test(too_many_for_postgres_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -120,6 +120,11 @@ static void readers_notice_nothing(void **state)
     assert_true(models_generation(&models) > before);
     issue(2);
     WAIT_UNTIL(models_current(&models), LONG_MS);
+    struct buf said;
+    buf_init(&said, OUTPUT_MAX);
+    if (PROJECTOR_RUN(stack, &said, "verify") != 0)
+        fail_msg("%s", said.data);
+    buf_deinit(&said);
     int64_t answers = watch_answers(&watch);
     WAIT_UNTIL(watch_answers(&watch) > answers + 10, LONG_MS);
     watch_stop(&watch, false);

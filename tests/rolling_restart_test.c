@@ -214,6 +214,42 @@ static void query_services_are_replaced_unnoticed(void **state)
     run(&fleet, "query-service", 1);
 }
 
+static int64_t in_flight(const struct instance *service)
+{
+    struct api_client api = {.stack = stack, .command = http_client_create(instance_url(service))};
+    int64_t count = api_metric(&api, "coupon_http_in_flight");
+    api_close(&api);
+    return count;
+}
+
+/* A long poll lasts longer than a drain; whoever waits is answered when the service is to end. */
+static void a_long_poll_is_answered_at_the_end(void **state)
+{
+    (void)state;
+    struct buf request;
+    struct http_answer answer;
+    struct instance *service = instance_start(
+        stack, &(struct instance_options){.service = "query-service", .name = "poll", .port_offset = 7});
+    struct http_client *client = http_client_create(instance_url(service));
+    buf_init(&request, 1024);
+    buf_printf(&request,
+               "GET /v1/events?slice=3&after=%" PRId64 "&wait=20 HTTP/1.1\r\nHost: test\r\n"
+               "Authorization: Bearer %s\r\n\r\n",
+               store_number(stack, "SELECT head FROM slice WHERE slice = 3"),
+               stack_env(stack, "ADMIN_TOKEN"));
+    assert_int_equal(http_client_send(client, buf_span(&request), LONG_MS), HTTP_ANSWERED);
+    assert_int_equal(http_client_read(client, 300, &answer), HTTP_LATE); /* it does wait */
+    http_client_close(client);
+    assert_int_equal(http_client_send(client, buf_span(&request), LONG_MS), HTTP_ANSWERED);
+    WAIT_UNTIL(in_flight(service) >= 3, LONG_MS); /* both of them, and the one that asks */
+    instance_stop(service);
+    assert_int_equal(http_client_read(client, LONG_MS, &answer), HTTP_ANSWERED);
+    assert_int_equal(answer.status, 200);
+    http_client_destroy(client);
+    buf_deinit(&request);
+    instance_destroy(service);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -234,6 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(command_services_are_replaced_unnoticed),
         cmocka_unit_test(query_services_are_replaced_unnoticed),
+        cmocka_unit_test(a_long_poll_is_answered_at_the_end),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -112,6 +112,7 @@ static int set_up(void **state)
 {
     (void)state;
     crypto_setup();
+    setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     stack = stack_start(STACK_ALL);
     api_open(&api, stack);
     models_open(&models, stack);

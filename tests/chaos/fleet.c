@@ -148,6 +148,8 @@ void fleet_stop(struct fleet *fleet)
     if (!fleet)
         return;
     for (uint32_t i = 0; i < fleet->services; i++)
+        signal_service(fleet, i, SIGTERM); /* so that they drain at the same time */
+    for (uint32_t i = 0; i < fleet->services; i++)
         fleet_end(fleet, i);
     mem_free(fleet);
 }

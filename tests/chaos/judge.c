@@ -210,17 +210,50 @@ bool judge_suspended(const struct judge *judge, enum issuer issuer, int64_t from
     return always ? before && !never : before || ever;
 }
 
+static int by_instant(const void *a, const void *b)
+{
+    int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
+    return (left > right) - (left < right);
+}
+
+static void list_commits(struct judge *judge)
+{
+    const struct image_slice *slices = judge->in.log->slices;
+    size_t count = 0;
+    for (size_t slice = 0; slice < SLICE_COUNT; slice++)
+        count += slices[slice].events_count;
+    judge->commits_us = mem_alloc((count + 1) * sizeof *judge->commits_us);
+    for (size_t slice = 0; slice < SLICE_COUNT; slice++)
+        for (size_t i = 0; i < slices[slice].events_count; i++)
+            judge->commits_us[judge->commits_count++] = slices[slice].events[i].recorded_at_us;
+    qsort(judge->commits_us, judge->commits_count, sizeof *judge->commits_us, by_instant);
+}
+
+int64_t judge_last_commit_us(const struct judge *judge, int64_t before_us)
+{
+    size_t low = 0, high = judge->commits_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (judge->commits_us[middle] < before_us)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low ? judge->commits_us[low - 1] : 0;
+}
+
 /* A service looks a few times a second whether a key is suspended; the design gives it one second, and this
- * machine is busy. */
+ * machine is busy. One that took longer for its answer had been stopped, and knew no better. */
 static void judge_issuers(struct judge *judge)
 {
-    enum { WITHIN_US = 1000000, SLACK_US = 500000 };
+    enum { WITHIN_US = 1000000, SLACK_US = 500000, STOPPED_US = 1000000 };
     const struct story *story = judge->in.story;
     for (size_t i = 0; i < story->attempts_count; i++) {
         const struct attempt *attempt = &story->attempts[i];
         enum issuer issuer = ask_issuer(&story->asks[attempt->ask]);
         struct position first = judge->effects[i].first;
-        if (first.position == 0 || issuer == ISSUER_NONE)
+        bool stopped = attempt->done_us - attempt->sent_us > STOPPED_US;
+        if (first.position == 0 || issuer == ISSUER_NONE || stopped)
             continue;
         const struct event *event = &judge->in.log->slices[first.slice].events[first.position - 1];
         int64_t from_us = attempt->sent_us + judge->in.wall_offset_us - WITHIN_US - SLACK_US;
@@ -330,6 +363,7 @@ static void judge_deinit(struct judge *judge)
         mem_free(judge->asked[slice].list);
     }
     mem_free(judge->campaigns);
+    mem_free(judge->commits_us);
     mem_free(judge->coupons);
     mem_free(judge->attempts_from);
     mem_free(judge->attempts);
@@ -342,6 +376,7 @@ void judge(const struct judge_input *input, struct judgement *ret)
     *ret = (struct judgement){0};
     sort_attempts(&judge);
     count_campaigns(&judge);
+    list_commits(&judge);
     judge_log(&judge);
     judge_marks(&judge);
     judge_order(&judge);

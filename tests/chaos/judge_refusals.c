@@ -7,11 +7,7 @@
 
 /* A service may refuse for 100 ms by what it knows; it may have been told a little later than it happened,
  * and this machine may be busy. */
-enum {
-    KNOWN_SLACK_US = 400 * US_PER_MS,
-    CLOCK_SLACK_US = 50 * US_PER_MS,
-    SUSPENDED_SLACK_US = 1500 * US_PER_MS
-};
+enum { KNOWN_SLACK_US = 400 * US_PER_MS, CLOCK_SLACK_US = 50 * US_PER_MS, STOPPED_SLACK_US = 15 * US_PER_S };
 
 struct refusal {
     const struct judge *judge;
@@ -152,13 +148,14 @@ static bool decided_elsewhere(const struct attempt *attempt)
     return strcmp(attempt->problem, "idempotency-key-reused") == 0;
 }
 
-/* A service may learn a second late that a key may write again. */
+/* What a service knows of a key holds until it hears something else; it cannot while the store is down, nor
+ * while it is stopped itself, which is for as long as schedule.c says. */
 static bool suspended_then(const struct refusal *refusal)
 {
     enum issuer issuer = ask_issuer(refusal->ask);
+    int64_t heard_us = judge_last_commit_us(refusal->judge, refusal->from_us) - STOPPED_SLACK_US;
     return issuer != ISSUER_NONE &&
-           judge_suspended(refusal->judge, issuer, refusal->from_us - SUSPENDED_SLACK_US, refusal->until_us,
-                           false);
+           judge_suspended(refusal->judge, issuer, heard_us, refusal->until_us, false);
 }
 
 static bool right(struct refusal *refusal)

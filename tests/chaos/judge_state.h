@@ -74,6 +74,8 @@ struct judge {
     struct model_coupon *coupons; /* in order of slice and position */
     size_t coupons_count, coupons_capacity;
     struct model_issuer issuers[ISSUER_COUNT];
+    int64_t *commits_us; /* when each event of any slice was recorded, in order */
+    size_t commits_count;
     size_t *attempts_from;  /* per ask: where its attempts begin in `attempts` */
     uint32_t *attempts;     /* indices of attempts, by ask and number */
     struct effect *effects; /* per attempt */
@@ -106,6 +108,9 @@ struct window judge_window(const struct judge *judge, const struct attempt *atte
 /* Whether a key was suspended at some moment between two instants (or, `always`, at every moment). */
 bool judge_suspended(const struct judge *judge, enum issuer issuer, int64_t from_us, int64_t until_us,
                      bool always);
+
+/* When something was last committed before an instant; 0: nothing was. */
+int64_t judge_last_commit_us(const struct judge *judge, int64_t before_us);
 
 /* The parts, in the order they are called. */
 void judge_log(struct judge *judge);   /* folds every slice, fills models and effects */

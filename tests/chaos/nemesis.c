@@ -113,12 +113,14 @@ static bool store_up(const struct nemesis *nemesis)
     return rows != NULL;
 }
 
-/* The backends of the command services, the pick-th of them or all. Returns how many were signalled. */
+/* The backends of the command services, whatever they are for; not those of connections that were only taken.
+ * The pick-th of them or all. Returns how many were signalled. */
 static size_t signal_backends(const struct nemesis *nemesis, int number, bool all, uint32_t pick)
 {
     size_t signalled = 0;
-    struct pg_rows *rows = ask_store(
-        nemesis, "SELECT pid FROM pg_stat_activity WHERE application_name = 'firstcome command' ORDER BY 1");
+    struct pg_rows *rows =
+        ask_store(nemesis, "SELECT pid FROM pg_stat_activity WHERE usename = 'firstcome_command'"
+                           " AND application_name LIKE 'firstcome %' ORDER BY 1");
     int count = rows ? pg_rows_count(rows) : 0;
     for (int i = 0; i < count; i++)
         if (all || (uint32_t)i == pick % (uint32_t)count)

@@ -114,7 +114,8 @@ struct instance *instance_start(struct stack *stack, const struct instance_optio
     const char *own = stack_env(stack, command ? "COMMAND_DATABASE_URL" : "QUERY_DATABASE_URL");
     add_line(instance, "PORT", port);
     add_line(instance, "DATABASE_URL", options->database_url ? options->database_url : own);
-    add_line(instance, "BUS_URL", stack_env(stack, "BUS_URL"));
+    /* A query service listens there, and two cannot on one address; it does without hints. */
+    add_line(instance, "BUS_URL", command ? stack_env(stack, "BUS_URL") : "");
     add_line(instance, "API_KEYS_FILE", stack_env(stack, "API_KEYS_FILE"));
     add_line(instance, "CODE_KEY_FILE", stack_env(stack, "CODE_KEY_FILE"));
     if (!command)

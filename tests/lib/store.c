@@ -50,3 +50,30 @@ size_t store_signal_backends(struct stack *stack, const char *application, int s
     pg_rows_destroy(rows);
     return count;
 }
+
+enum { HOLD_BEGIN, HOLD_LOCK, HOLD_STATEMENTS };
+
+struct pg *store_hold(struct stack *stack, const char *sql)
+{
+    const struct pg_statement statements[HOLD_STATEMENTS] = {{"begin", "BEGIN"}, {"lock", sql}};
+    struct pg *holder = pg_create(&(struct pg_options){
+        .url = stack_env(stack, "DATABASE_URL"),
+        .application = "test holder",
+        .statements = statements, /* prepared once: it connects only here */
+        .statements_count = COUNT_OF(statements),
+    });
+    bool held = pg_connect(holder, clock_deadline_us(10000)) == PG_OK;
+    for (size_t i = 0; held && i < COUNT_OF(statements); i++) {
+        struct pg_rows *rows = NULL;
+        held = pg_call(holder, i, NULL, clock_deadline_us(10000), &rows) == PG_OK;
+        pg_rows_destroy(rows);
+    }
+    if (!held)
+        fail_msg("%s: %s", sql, pg_error(holder));
+    return holder;
+}
+
+void store_let_go(struct pg *holder)
+{
+    pg_destroy(holder); /* who disconnects rolls back */
+}

@@ -13,3 +13,6 @@ void store_run_as(struct stack *stack, const char *url_variable, const char *sql
 /* Signals every backend that the service of this application name has ("firstcome command"); returns how
  * many. */
 size_t store_signal_backends(struct stack *stack, const char *application, int signal_number);
+/* Holds what a statement locks ("SELECT 1 FROM slice FOR UPDATE") until store_let_go. */
+struct pg *store_hold(struct stack *stack, const char *sql);
+void store_let_go(struct pg *holder); /* accepts NULL */

@@ -84,7 +84,9 @@ service_start() {
     fi
     require_port "$(service_port "$service")" "$service"
     if [[ $service == projector ]]; then
-        require_port $((PORT_BASE + 5)) 'the bus'
+        require_port $((PORT_BASE + 5)) "the projector's bus"
+    elif [[ $service == query-service ]]; then
+        require_port $((PORT_BASE + 6)) "the query service's bus"
     fi
     trim_log "$RUN_DIR/log/$service.log"
     (

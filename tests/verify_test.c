@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command projector verify on a real stack: clean after traffic of every kind and while it goes on; and
+ * when somebody with all rights edits history, a state row or a read model, it says which and exits 1. */
+#include <limits.h>
+#include <pthread.h>
+#include <spawn.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+
+#include "events/ids.h"
+#include "tests/lib/api.h"
+#include "tests/lib/models.h"
+#include "tests/lib/store.h"
+#include "tests/lib/wait.h"
+
+extern char **environ;
+
+enum { LONG_MS = 60000, OUTPUT_MAX = 1024 * 1024, STEPS_MAX = 4, HEAD_START = 20 };
+
+static struct stack *stack;
+static struct models models;
+static struct api_client api;
+static struct buf output; /* of the last run of verify */
+static char hot[64];      /* the campaign with the most in it */
+static int16_t slice;     /* where it lives */
+
+/* --- running verify --- */
+
+static pid_t spawn_verify(const char *const *arguments, FILE *to)
+{
+    pid_t pid;
+    char program[PATH_MAX];
+    const char *argv[16] = {"projector", "verify"};
+    posix_spawn_file_actions_t actions;
+    for (size_t i = 0; arguments[i]; i++) {
+        assert_true(i + 3 < COUNT_OF(argv));
+        argv[i + 2] = arguments[i];
+    }
+    snprintf(program, sizeof program, "%s/projector", getenv("BIN_DIR"));
+    setenv("DATABASE_URL", stack_env(stack, "PROJECTOR_DATABASE_URL"), 1);
+    setenv("REDIS_URL", stack_env(stack, "PROJECTOR_REDIS_URL"), 1);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, fileno(to), STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, fileno(to), STDERR_FILENO);
+    assert_int_equal(posix_spawn(&pid, program, &actions, NULL, (char *const *)argv, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    return pid;
+}
+
+/* Returns the exit status; what it wrote is in `output`, and never names a user or an order (I10). */
+static int verify_with(const char *const *arguments)
+{
+    char chunk[4096];
+    int status;
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    pid_t pid = spawn_verify(arguments, file);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    rewind(file);
+    buf_clear(&output);
+    for (size_t len; (len = fread(chunk, 1, sizeof chunk, file)) > 0;)
+        buf_append(&output, chunk, len);
+    fclose(file);
+    if (strstr(output.data, "holder-") || strstr(output.data, "order-"))
+        fail_msg("verify names somebody:\n%s", output.data);
+    return WEXITSTATUS(status);
+}
+#define VERIFY(...) verify_with((const char *const[]){__VA_ARGS__, NULL})
+
+static void expect_clean(int status)
+{
+    if (status != 0 || !strstr(output.data, "\"differences\":0,"))
+        fail_msg("exit %d:\n%s", status, output.data);
+}
+
+static void expect_rule(int status, const char *what, const char *rule)
+{
+    char text[64];
+    snprintf(text, sizeof text, "\"rule\":\"%s\"", rule);
+    if (status != 1 || !strstr(output.data, text))
+        fail_msg("%s: exit %d, not one of %s:\n%s", what, status, rule, output.data);
+}
+
+/* --- traffic of every kind --- */
+
+static void post(const char *path, const char *body, int status)
+{
+    struct http_answer answer = api_post(&api, path, body, NULL);
+    if (answer.status != status)
+        fail_msg("%s: %d, not %d: %.*s", path, answer.status, status, SPAN_ARG(answer.body));
+}
+
+static void post_campaign(const char *action, const char *body)
+{
+    char path[128];
+    snprintf(path, sizeof path, "/v1/campaigns/%s/%s", hot, action);
+    post(path, body, 200);
+}
+
+static void post_coupon(int64_t position, const char *action, const char *body)
+{
+    char path[128];
+    snprintf(path, sizeof path, "/v1/coupons/c%d-%lld/%s", slice, (long long)position, action);
+    post(path, body, 200);
+}
+
+static void issue_one_by_one(int from, int count)
+{
+    char user[32];
+    for (int i = from; i < from + count; i++) {
+        snprintf(user, sizeof user, "holder-%d", i);
+        api_expect((struct http_answer[]){api_issue(&api, hot, user)}, 201, "");
+    }
+}
+
+static void issue_together(int count)
+{
+    struct buf body;
+    buf_init(&body, 1 << 20);
+    buf_append_text(&body, "{\"user_ids\":[");
+    for (int i = 0; i < count; i++)
+        buf_printf(&body, "%s\"holder-b%d\"", i ? "," : "", i);
+    buf_append_text(&body, "]}");
+    char path[128];
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", hot);
+    post(path, body.data, 200);
+    buf_deinit(&body);
+}
+
+static void make_traffic(void)
+{
+    snprintf(hot, sizeof hot, "%s",
+             api_campaign(&api, 5000,
+                          ",\"released\":1000,\"per_user_limit\":2,\"min_order_amount\":100,"
+                          "\"release_plan\":[{\"at\":\"2020-01-01T00:00:00Z\",\"quantity\":500},"
+                          "{\"at\":\"2999-01-01T00:00:00Z\",\"quantity\":500}],"
+                          "\"ends_at\":\"2999-06-01T00:00:00Z\",\"tags\":[\"a\"]"));
+    slice = slice_of(span_of(hot));
+    issue_one_by_one(0, 10); /* the first finds the tranche of 2020 due: positions 1 created, 2 released */
+    issue_one_by_one(0, 5);  /* their second */
+    post_campaign("pause", "");
+    post_campaign("resume", "");
+    post_campaign("release", "{\"quantity\":7}");
+    issue_together(600);
+    post_coupon(
+        3, "reserve",
+        "{\"user_id\":\"holder-0\",\"order_id\":\"order-1\",\"order_amount\":1000,\"ttl_seconds\":600}");
+    post_coupon(3, "redeem", "{\"user_id\":\"holder-0\",\"order_id\":\"order-1\",\"order_amount\":1000}");
+    post_coupon(3, "restore", "{\"order_id\":\"order-1\"}");
+    post_coupon(4, "redeem", "{\"user_id\":\"holder-1\",\"order_id\":\"order-2\",\"order_amount\":999}");
+    post_coupon(5, "revoke", "{\"reason\":\"fraud\"}");
+    post_coupon(
+        6, "reserve",
+        "{\"user_id\":\"holder-3\",\"order_id\":\"order-3\",\"order_amount\":1000,\"ttl_seconds\":600}");
+    post("/v1/issuers/redeem/suspend", "", 200);
+    post("/v1/issuers/redeem/resume", "", 200);
+    (void)api_campaign(&api, 10, "");
+    post("/v1/campaigns/void", "{\"created_by\":\"admin\"}",
+         200); /* that one: in the other something was issued */
+    for (int i = 0; i < 20; i++)
+        (void)api_campaign(&api, 10, i % 2 ? "" : ",\"tags\":[\"b\"]");
+}
+
+static void everything_is_clean_after_traffic(void **state)
+{
+    (void)state;
+    WAIT_UNTIL(models_current(&models), LONG_MS);
+    expect_clean(VERIFY("--json"));
+    assert_null(strstr(output.data, "\"keys\":0,"));
+    expect_clean(VERIFY("--json", "--log"));
+    assert_non_null(strstr(output.data, "\"keys\":0,"));
+    expect_clean(VERIFY("--json", "--memory-mb", "1")); /* enough here; less would be more passes */
+    assert_int_equal(VERIFY("--log"), 0);
+    assert_non_null(strstr(output.data, "\nno differences\n"));
+}
+
+/* --- while it goes on --- */
+
+static atomic_bool stop_issuing;
+
+static void *issue_meanwhile(void *counter)
+{
+    struct api_client client;
+    char user[32];
+    api_open(&client, stack);
+    for (int i = 0; !atomic_load(&stop_issuing); i++) {
+        snprintf(user, sizeof user, "holder-m%d", i % 700);
+        (void)api_issue(&client, hot, user); /* until there are none, then refused */
+        atomic_fetch_add((atomic_int *)counter, 1);
+    }
+    api_close(&client);
+    return NULL;
+}
+
+static void it_is_clean_while_others_write(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    atomic_int issued = 0;
+    atomic_store(&stop_issuing, false);
+    assert_int_equal(pthread_create(&thread, NULL, issue_meanwhile, &issued), 0);
+    WAIT_UNTIL(atomic_load(&issued) > HEAD_START, LONG_MS);
+    int before = atomic_load(&issued), statuses[2];
+    struct buf texts[2];
+    for (int i = 0; i < 2; i++) {
+        buf_init(&texts[i], OUTPUT_MAX);
+        statuses[i] = VERIFY("--json");
+        buf_append_span(&texts[i], buf_span(&output));
+    }
+    int after = atomic_load(&issued);
+    atomic_store(&stop_issuing, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(after > before);
+    for (int i = 0; i < 2; i++) {
+        if (statuses[i] != 0)
+            fail_msg("exit %d:\n%s", statuses[i], texts[i].data);
+        buf_deinit(&texts[i]);
+    }
+}
+
+static void it_waits_for_models_that_are_being_replayed(void **state)
+{
+    (void)state;
+    MODELS_CALL(&models, "FLUSHALL");
+    expect_clean(VERIFY("--json"));
+    assert_null(strstr(output.data, "\"keys\":0,"));
+}
+
+/* --- editing history --- */
+
+static void read_secret(char *ret, size_t size)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/secrets/postgres.password", stack_directory(stack));
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(ret, (int)size, file));
+    ret[strcspn(ret, "\n")] = '\0';
+    fclose(file);
+}
+
+/* As superuser, with triggers off: what grants and triggers are there to prevent. $S is the slice. */
+static void tamper(const char *sql)
+{
+    char url[256], password[128], text[1024];
+    struct pg_rows *rows = NULL;
+    const char *hole = strstr(sql, "$S");
+    if (hole)
+        snprintf(text, sizeof text, "%.*s%d%s", (int)(hole - sql), sql, slice, hole + 2);
+    else
+        snprintf(text, sizeof text, "%s", sql);
+    read_secret(password, sizeof password);
+    snprintf(url, sizeof url, "postgresql://postgres:%s@127.0.0.1:%d/firstcome", password,
+             stack_port_base(stack) + 3);
+    const struct pg_statement statements[] = {{"off", "SET session_replication_role = replica"},
+                                              {"do", text}};
+    struct pg *pg = pg_create(&(struct pg_options){
+        .url = url, .application = "test", .statements = statements, .statements_count = 2});
+    for (size_t i = 0; i < 2; i++) {
+        if ((i == 0 && pg_connect(pg, clock_deadline_us(LONG_MS)) != PG_OK) ||
+            pg_call(pg, i, NULL, clock_deadline_us(LONG_MS), &rows) != PG_OK)
+            fail_msg("%s: %s", text, pg_error(pg));
+        pg_rows_destroy(rows);
+        rows = NULL;
+    }
+    pg_destroy(pg);
+}
+
+struct edit {
+    const char *what, *rule;
+    const char *steps[STEPS_MAX], *undo[STEPS_MAX]; /* no undo: doing it again undoes it */
+};
+
+#define AT(table, condition) " " table " WHERE slice = $S AND " condition
+#define FLIP(column)         column " = set_byte(" column ", 0, get_byte(" column ", 0) # 1)"
+#define TAKE_AWAY(table, what) \
+    "CREATE TABLE saved AS SELECT * FROM" AT(table, what), "DELETE FROM" AT(table, what)
+#define GIVE_BACK(table) "INSERT INTO " table " SELECT * FROM saved", "DROP TABLE saved"
+#define ADD(table, column, number, condition) \
+    "UPDATE " table " SET " column " = " column " + " number " WHERE slice = $S AND " condition
+
+static const struct edit edits[] = {
+    {"a byte of an event",
+     "chain",
+     {"UPDATE event SET data = set_byte(data, length(data) - 1, get_byte(data, length(data) - 1) # 1)"
+      " WHERE slice = $S AND position = 8"},
+     {NULL}},
+    {"the user of an event",
+     "chain",
+     {"UPDATE event SET user_id = reverse(user_id) WHERE slice = $S AND position = 9"},
+     {NULL}},
+    {"the user of an event breaks the order of who holds what",
+     "limit",
+     {"UPDATE event SET user_id = 'nobody' WHERE slice = $S AND position = 15"},
+     {"UPDATE event SET user_id = 'holder-2' WHERE slice = $S AND position = 15"}},
+    {"a deleted event", "positions", {TAKE_AWAY("event", "position = 10")}, {GIVE_BACK("event")}},
+    {"two events swapped",
+     "envelope",
+     {"UPDATE event SET position = 1000001 WHERE slice = $S AND position = 6",
+      "UPDATE event SET position = 6 WHERE slice = $S AND position = 7",
+      "UPDATE event SET position = 7 WHERE slice = $S AND position = 1000001"},
+     {NULL}},
+    {"a time moved",
+     "clock",
+     {ADD("event", "recorded_at", "interval '-1 hour'", "position = 11")},
+     {ADD("event", "recorded_at", "interval '1 hour'", "position = 11")}},
+    {"the column nth",
+     "envelope",
+     {ADD("event", "nth", "50", "position = 8")},
+     {ADD("event", "nth", "-50", "position = 8")}},
+    {"the hash of a batch",
+     "chain",
+     {"UPDATE batch SET " FLIP("chain") " WHERE slice = $S AND first = 5"},
+     {NULL}},
+    {"a batch taken away", "batches", {TAKE_AWAY("batch", "first = 5")}, {GIVE_BACK("batch")}},
+    {"the hash of the slice", "chain", {"UPDATE slice SET " FLIP("chain") " WHERE slice = $S"}, {NULL}},
+    {"the head", "slice-row", {ADD("slice", "head", "1", "true")}, {ADD("slice", "head", "-1", "true")}},
+    {"a count of a campaign",
+     "campaign-row",
+     {ADD("campaign", "issued", "-1", "issued > 500")},
+     {ADD("campaign", "issued", "1", "issued > 500")}},
+    {"when a campaign is due",
+     "campaign-row",
+     {ADD("campaign", "due_at", "interval '1 day'", "issued > 500")},
+     {ADD("campaign", "due_at", "interval '-1 day'", "issued > 500")}},
+    {"a definition",
+     "campaign-row",
+     {"UPDATE campaign SET " FLIP("definition") " WHERE slice = $S AND issued > 500"},
+     {NULL}},
+    {"a campaign taken away",
+     "campaign-row",
+     {TAKE_AWAY("campaign", "issued > 500")},
+     {GIVE_BACK("campaign")}},
+    {"a discount",
+     "coupon-row",
+     {ADD("coupon", "discount_amount", "1", "position = 4")},
+     {ADD("coupon", "discount_amount", "-1", "position = 4")}},
+    {"a coupon row taken away", "coupon-row", {TAKE_AWAY("coupon", "position = 5")}, {GIVE_BACK("coupon")}},
+    {"a run taken away", "run-row", {TAKE_AWAY("issue_run", "first_sequence = 3")}, {GIVE_BACK("issue_run")}},
+    {"an answer that names another coupon's time",
+     "request-row",
+     {ADD("idempotency", "position", "1", "answer IS NULL AND position = 8")},
+     {ADD("idempotency", "position", "-1",
+          "answer IS NULL AND position = 9 AND recorded_at = (SELECT "
+          "recorded_at FROM event WHERE slice = idempotency.slice AND "
+          "position = 8)")}},
+};
+
+static void every_edit_is_told(void **state)
+{
+    char number[8];
+    (void)state;
+    snprintf(number, sizeof number, "%d", slice);
+    for (size_t i = 0; i < COUNT_OF(edits); i++) {
+        const struct edit *edit = &edits[i];
+        for (size_t step = 0; step < STEPS_MAX && edit->steps[step]; step++)
+            tamper(edit->steps[step]);
+        expect_rule(VERIFY("--json", "--log", "--slice", number), edit->what, edit->rule);
+        const char *const *undo = edit->undo[0] ? edit->undo : edit->steps;
+        for (size_t step = 0; step < STEPS_MAX && undo[step]; step++)
+            tamper(undo[step]);
+    }
+    expect_clean(VERIFY("--json", "--log"));
+}
+
+/* What is not of one campaign's slice. */
+static void settings_and_quotas_are_told(void **state)
+{
+    (void)state;
+    tamper("UPDATE control SET value = 'suspended' WHERE name = 'redeem'");
+    expect_rule(VERIFY("--json", "--log"), "a kill switch", "control-row");
+    tamper("UPDATE control SET value = '' WHERE name = 'redeem'");
+    tamper("UPDATE creation_quota SET used = used - 1 WHERE scope = '*'");
+    expect_rule(VERIFY("--json", "--log"), "a quota", "quota-row");
+    tamper("UPDATE creation_quota SET used = used + 1 WHERE scope = '*'");
+    expect_clean(VERIFY("--json", "--log"));
+}
+
+/* --- editing models --- */
+
+/* The key of the hot campaign's slice that begins so; any of them. */
+static const char *key_like(const char *pattern)
+{
+    static char key[256];
+    char match[256];
+    snprintf(match, sizeof match, "fc:1:{%d}:%s", slice, pattern);
+    const struct redis_reply *reply = MODELS_CALL(&models, "KEYS", match);
+    if (redis_length(reply) == 0)
+        fail_msg("no key is like %s", match);
+    struct span found = redis_text(redis_at(reply, 0));
+    snprintf(key, sizeof key, "%.*s", SPAN_ARG(found));
+    return key;
+}
+
+static void expect_key_told(const char *key)
+{
+    char text[320];
+    snprintf(text, sizeof text, "\"key\":\"%.200s\"", key);
+    if (!strstr(output.data, text))
+        fail_msg("%s is not told:\n%s", key, output.data);
+}
+
+static void every_edit_of_a_model_is_told(void **state)
+{
+    char keys[6][256], number[8];
+    (void)state;
+    WAIT_UNTIL(models_current(&models), LONG_MS);
+    snprintf(number, sizeof number, "%d", slice);
+    snprintf(keys[0], sizeof keys[0], "fc:1:{%d}:c:%s", slice, hot);
+    MODELS_CALL(&models, "HINCRBY", keys[0], "issued", "1");
+    snprintf(keys[1], sizeof keys[1], "%s", key_like("h:*"));
+    MODELS_CALL(&models, "DEL", keys[1]);
+    snprintf(keys[2], sizeof keys[2], "%s", key_like("cs"));
+    MODELS_CALL(&models, "ZADD", keys[2], "7", "nobody");
+    snprintf(keys[3], sizeof keys[3], "%s", key_like("u:*"));
+    MODELS_CALL(&models, "APPEND", keys[3], "x");
+    snprintf(keys[4], sizeof keys[4], "fc:1:{%d}:c:stranger", slice);
+    MODELS_CALL(&models, "HSET", keys[4], "d", "x");
+    snprintf(keys[5], sizeof keys[5], "%s", key_like("ub"));
+    MODELS_CALL(&models, "SET", keys[5], "x");
+    expect_rule(VERIFY("--json", "--slice", number), "models", "model");
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
+        expect_key_told(keys[i]);
+    if (!strstr(output.data, "\"model\":6}"))
+        fail_msg("other keys as well:\n%s", output.data);
+    assert_int_equal(VERIFY("--json", "--slice", number, "--limit", "2"), 1);
+    assert_non_null(strstr(output.data, "\"differences\":6,")); /* counted beyond the limit */
+    MODELS_CALL(&models, "FLUSHALL");
+    expect_clean(VERIFY("--json"));
+}
+
+/* --- not able to look --- */
+
+static void what_cannot_be_looked_at_is_no_difference(void **state)
+{
+    (void)state;
+    assert_int_equal(VERIFY("--slice", "16"), 64);
+    assert_int_equal(VERIFY("--redis-url", "nonsense"), 64);
+    assert_int_equal(VERIFY("--redis-url", ""), 64);
+    assert_int_equal(VERIFY("--log", "--database-url", "postgresql://nobody@127.0.0.1:1/none"), 69);
+    assert_int_equal(VERIFY("--json", "--redis-url", "redis://127.0.0.1:1"), 69);
+    assert_non_null(strstr(output.data, "\"complete\":false"));
+    store_run_as(stack, "DATABASE_URL", "REVOKE SELECT ON idempotency_effect FROM firstcome_projector");
+    assert_int_equal(VERIFY("--log"), 77);
+    store_run_as(stack, "DATABASE_URL", "GRANT SELECT ON idempotency_effect TO firstcome_projector");
+    expect_clean(VERIFY("--json", "--log"));
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    stack = stack_start(STACK_ALL);
+    buf_init(&output, OUTPUT_MAX);
+    models_open(&models, stack);
+    api_open(&api, stack);
+    make_traffic();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    api_close(&api);
+    models_close(&models);
+    buf_deinit(&output);
+    stack_stop(stack);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(everything_is_clean_after_traffic),
+        cmocka_unit_test(it_is_clean_while_others_write),
+        cmocka_unit_test(it_waits_for_models_that_are_being_replayed),
+        cmocka_unit_test(every_edit_is_told),
+        cmocka_unit_test(settings_and_quotas_are_told),
+        cmocka_unit_test(every_edit_of_a_model_is_told),
+        cmocka_unit_test(what_cannot_be_looked_at_is_no_difference),
+    };
+    crypto_setup();
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
