@@ -116,7 +116,7 @@ static void told_when_applied_and_only_then(void **state)
 static void long_lists_take_several_messages_and_very_long_ones_are_everything(void **state)
 {
     (void)state;
-    char name[16];
+    char name[24];
     atomic_store(&got.count, 0);
     announcer_begin(&announcer);
     for (int i = 0; i < 2 * HINT_CAMPAIGNS_MAX + 1; i++) {

@@ -38,7 +38,7 @@ static void the_earliest_comes_first(void **state)
 static void the_latest_do_not_fit(void **state)
 {
     (void)state;
-    char id[16];
+    char id[24];
     struct opening_campaign next;
     opening.count = 0;
     for (int i = 2 * OPENING_MAX; i > 0; i--) {
