@@ -95,3 +95,12 @@ static inline bool survives(enum event_type type, struct span bytes)
     arena_deinit(&arena);
     return status == CODEC_OK;
 }
+
+static inline void assert_hex(const struct buf *bytes, const char *golden)
+{
+    struct buf hex;
+    buf_init(&hex, 2 * EVENT_DATA_MAX);
+    hex_encode(&hex, bytes->data, bytes->len);
+    assert_string_equal(hex.data, golden);
+    buf_deinit(&hex);
+}
