@@ -3,45 +3,11 @@
  * wrote. */
 #include "events/codec.h"
 
+#include "common/bus.h"
 #include "events/codec_testing.h"
-#include "events/coupon.h"
 #include "events/keys.h"
 
 enum { FUZZ_ROUNDS = 100000 };
-
-/* --- MessagePack by hand: what is tested must not be checked with itself --- */
-
-static void put_bytes(struct buf *out, unsigned first, uint64_t value, unsigned width)
-{
-    buf_append_char(out, (char)first);
-    for (unsigned i = width; i > 0; i--)
-        buf_append_char(out, (char)(value >> (8 * (i - 1))));
-}
-
-static void put_uint(struct buf *out, uint64_t value)
-{
-    if (value < 128)
-        put_bytes(out, (unsigned)value, 0, 0);
-    else
-        put_bytes(out, 0xCF, value, 8);
-}
-
-static void put_text(struct buf *out, size_t len)
-{
-    put_bytes(out, 0xDB, len, 4);
-    for (size_t i = 0; i < len; i++)
-        buf_append_char(out, 'x');
-}
-
-static void put_map(struct buf *out, size_t count)
-{
-    put_bytes(out, 0xDF, count, 4);
-}
-
-static void put_array(struct buf *out, size_t count)
-{
-    put_bytes(out, 0xDD, count, 4);
-}
 
 #define EXPECT(type, literal, expected) expect_bytes(type, SPAN(literal), expected, #literal)
 
@@ -310,195 +276,116 @@ static void random_bytes_are_survived(void **state)
     }
 }
 
-/* --- coupon records --- */
+/* --- hints --- */
 
-static struct event issued_event(void)
+static bool hint_good(struct span bytes, struct hint *ret)
 {
-    return (struct event){
-        .slice = 3,
-        .position = 1234,
-        .type = EVENT_CouponIssued,
-        .version = 1,
-        .campaign_id = SPAN("black-friday"),
-        .user_id = SPAN("u-1"),
-        .recorded_at_us = 1790000000123456,
-        .coupon_issued = {77, 1, 1795000000000000, SPAN("FRI")},
-    };
-}
-
-/* On a copy without anything behind it, so that a sanitizer sees reads past the end. */
-static bool issue_good(struct span bytes)
-{
-    struct event event;
     char *exact = mem_alloc(bytes.len);
     if (bytes.len)
         memcpy(exact, bytes.ptr, bytes.len);
-    bool good = coupon_issue_decode((struct span){exact, bytes.len}, SPAN("u"), &event);
+    bool good = hint_decode((struct span){exact, bytes.len}, ret);
     mem_free(exact);
     return good;
 }
 
-static bool state_good(struct span bytes)
-{
-    struct coupon coupon = {0};
-    char *exact = mem_alloc(bytes.len);
-    if (bytes.len)
-        memcpy(exact, bytes.ptr, bytes.len);
-    bool good = coupon_state_decode((struct span){exact, bytes.len}, SPAN(""), &coupon);
-    mem_free(exact);
-    return good;
-}
-
-static void issue_records_come_back(void **state)
+static void hints_come_back(void **state)
 {
     (void)state;
-    struct event event = issued_event(), read;
+    struct hint hint = {.slice = 15, .position = INT64_C(1) << 40}, read;
     struct buf bytes;
     buf_init(&bytes, EVENT_DATA_MAX);
-    coupon_issue_encode(&event, &bytes);
-    assert_hex(&bytes, "96ac626c61636b2d6672696461794d01cf00065bfeda27c240cf0006608b015f3000a3465249");
-    assert_true(coupon_issue_decode(buf_span(&bytes), event.user_id, &read));
-    assert_int_equal(read.type, EVENT_CouponIssued);
-    assert_int_equal(read.version, 1);
-    assert_true(span_equal(read.campaign_id, event.campaign_id));
-    assert_true(span_equal(read.user_id, event.user_id));
-    assert_true(read.recorded_at_us == event.recorded_at_us);
-    assert_payload_equal(&read, &event);
-    assert_null(read.trace.ptr);
-    assert_null(read.data.ptr);
-    char user[USER_ID_MAX + 1] = {0};
-    assert_true(coupon_issue_decode(buf_span(&bytes), (struct span){user, USER_ID_MAX}, &read));
-    assert_false(coupon_issue_decode(buf_span(&bytes), (struct span){user, USER_ID_MAX + 1}, &read));
-    assert_false(coupon_issue_decode(buf_span(&bytes), SPAN(""), &read));
-    assert_false(coupon_issue_decode(buf_span(&bytes), (struct span){NULL, 0}, &read));
+    hint_encode(&hint, &bytes);
+    assert_hex(&bytes, "82010f02cf0000010000000000");
+    assert_true(hint_good(buf_span(&bytes), &read));
+    assert_int_equal(read.slice, 15);
+    assert_true(read.position == hint.position);
     for (size_t len = 0; len < bytes.len; len++)
-        assert_false(issue_good((struct span){bytes.data, len}));
-    buf_append_char(&bytes, 0);
-    assert_false(issue_good(buf_span(&bytes)));
+        assert_false(hint_good((struct span){bytes.data, len}, &read));
     buf_deinit(&bytes);
 }
 
-/* A record of six whose field number `at` is as big as `size` says; the others are small. */
-static void put_record(struct buf *out, const char *texts, size_t at, uint64_t size)
-{
-    buf_clear(out);
-    buf_append_char(out, (char)0x96);
-    for (size_t i = 0; i < 6; i++) {
-        uint64_t value = i == at ? size : 1;
-        if (texts[i] == 't')
-            put_text(out, value);
-        else
-            put_uint(out, value);
-    }
-}
-
-static void records_have_bounds(void **state)
+/* Each list and flag on its own, and the largest hint there can be, which must fit a message of the bus. */
+static void hints_say_what_changed(void **state)
 {
     (void)state;
-    static const uint64_t issue[] = {CAMPAIGN_ID_MAX, QUANTITY_MAX, PER_USER_LIMIT_MAX,
-                                     INT64_MAX,       INT64_MAX,    CODE_PREFIX_MAX};
-    static const uint64_t states[] = {COUPON_ISSUED, MONEY_MAX, MONEY_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
+    char id[CAMPAIGN_ID_MAX];
+    struct hint hint = {
+        .slice = 3, .position = INT64_MAX, .rankings = true, .everything = true, .opening = true};
+    struct hint read;
     struct buf bytes;
-    buf_init(&bytes, EVENT_DATA_MAX);
-    for (size_t at = 0; at < 6; at++) {
-        put_record(&bytes, "tiiiit", at, issue[at]);
-        assert_true(issue_good(buf_span(&bytes)));
-        put_record(&bytes, "tiiiit", at, issue[at] + 1);
-        assert_false(issue_good(buf_span(&bytes)));
-        put_record(&bytes, "iiiiii", at, states[at]);
-        assert_true(state_good(buf_span(&bytes)));
-        put_record(&bytes, "iiiiii", at, states[at] + (at == 0 ? COUPON_REVOKED : 1));
-        assert_false(state_good(buf_span(&bytes)));
-    }
-    put_record(&bytes, "iiiiii", 0, 0);
-    assert_false(state_good(buf_span(&bytes)));
-    assert_false(issue_good(SPAN("\x90")));
-    assert_false(issue_good(SPAN("\x95\xA1x\x01\x01\x01\x01")));
-    assert_false(issue_good(SPAN("\x97\xA1x\x01\x01\x01\x01\xA0\x01")));
-    assert_true(issue_good(SPAN("\x96\xA1x\x01\x01\x01\x01\xA0")));
-    assert_false(issue_good(SPAN("\x96\x01\x01\x01\x01\x01\xA0")));
-    assert_false(issue_good(SPAN("\x96\xA1x\x01\x01\x01\xFF\xA0")));
-    assert_false(issue_good(SPAN("\xDD\xFF\xFF\xFF\xFF")));
-    assert_false(issue_good(SPAN("\x80")));
-    assert_false(state_good(SPAN("\x95\x01\x01\x01\x01\x01")));
+    memset(id, 'x', sizeof id);
+    for (; hint.campaigns_count < HINT_CAMPAIGNS_MAX; hint.campaigns_count++)
+        hint.campaigns[hint.campaigns_count] = (struct span){id, sizeof id};
+    for (; hint.users_count < HINT_USERS_MAX; hint.users_count++)
+        hint.users[hint.users_count] = (int16_t)(USER_BUCKETS - 1 - (int)hint.users_count);
+    buf_init(&bytes, HINT_BYTES_MAX);
+    hint_encode(&hint, &bytes);
+    assert_false(bytes.overflow);
+    assert_true(bytes.len <= BUS_MESSAGE_MAX);
+    assert_true(hint_decode(buf_span(&bytes), &read));
+    assert_true(read.position == INT64_MAX && read.slice == 3);
+    assert_int_equal(read.campaigns_count, HINT_CAMPAIGNS_MAX);
+    assert_true(span_equal(read.campaigns[HINT_CAMPAIGNS_MAX - 1], (struct span){id, sizeof id}));
+    assert_int_equal(read.users_count, HINT_USERS_MAX);
+    assert_memory_equal(read.users, hint.users, sizeof hint.users);
+    assert_true(read.rankings && read.everything && read.opening);
+    buf_clear(&bytes);
+    hint_encode(&(struct hint){.slice = 1,
+                               .position = 2,
+                               .campaigns = {SPAN("c")},
+                               .campaigns_count = 1,
+                               .users = {300},
+                               .users_count = 1,
+                               .rankings = true},
+                &bytes);
+    assert_hex(&bytes, "850101020203"
+                       "91a163"
+                       "0491cd012c"
+                       "0501");
+    assert_true(hint_decode(buf_span(&bytes), &read));
+    assert_true(read.rankings && !read.everything && !read.opening);
     buf_deinit(&bytes);
 }
 
-static struct coupon coupon_in(enum coupon_state state)
-{
-    struct event event = issued_event();
-    struct coupon coupon = coupon_from_event(&event);
-    coupon.state = state;
-    coupon.last = 1235;
-    coupon.changed_at_us = 1790000000222222;
-    if (state == COUPON_RESERVED || state == COUPON_REDEEMED)
-        coupon.order_id = SPAN("order-1"), coupon.order_amount = 20000, coupon.discount_amount = 2000;
-    if (state == COUPON_RESERVED)
-        coupon.reserved_until_us = 1790000000333333;
-    if (state == COUPON_REVOKED)
-        coupon.reason = SPAN("fraud");
-    return coupon;
-}
-
-static void state_records_come_back(void **state)
+/* The bus is open to whoever reaches the port, so a hint is the least trusted of all. */
+static void hints_are_not_trusted(void **state)
 {
     (void)state;
-    static const char *const golden[] = {
-        [COUPON_ISSUED] = "9601000000cf00065bfeda29440ecd04d3",
-        [COUPON_RESERVED] = "9602cd4e20cd07d0cf00065bfeda2af615cf00065bfeda29440ecd04d3",
-        [COUPON_REDEEMED] = "9603cd4e20cd07d000cf00065bfeda29440ecd04d3",
-        [COUPON_REVOKED] = "9604000000cf00065bfeda29440ecd04d3",
+    static const struct span bad[] = {
+        {"", 0},
+        {"\x80", 1},
+        {"\x81\x01\x05", 3},
+        {"\x81\x02\x05", 3},
+        {"\x82\x01\x10\x02\x05", 5},
+        {"\x82\x01\xFF\x02\x05", 5},
+        {"\x82\x01\x05\x02\xFF", 5},
+        {"\x82\x01\x05\x02\xCF\x80\0\0\0\0\0\0\0", 13},
+        {"\x82\x01\x05\x02\xA1x", 6},
+        {"\x82\xA1\x01\x05\x02\x05", 6},
+        {"\x92\x05\x05", 3},
+        {"\x82\x01\x05\x02\x05\x00", 6},
+        {"\xDF\xFF\xFF\xFF\xFF", 5},
+        {"\x81\x01\xDD\xFF\xFF\xFF\xFF", 7},
+        {"\x83\x01\x05\x02\x06\x03\xA1x", 8},                                    /* no list */
+        {"\x83\x01\x05\x02\x06\x03\x91\xA1X", 9},                                /* no campaign id */
+        {"\x83\x01\x05\x02\x06\x03\x97\xA1x\xA1x\xA1x\xA1x\xA1x\xA1x\xA1x", 21}, /* one too many */
+        {"\x83\x01\x05\x02\x06\x04\x91\xCD\x40\x00", 10},                        /* bucket 16384 */
+        {"\x83\x01\x05\x02\x06\x05\x02", 7},
     };
-    for (enum coupon_state is = COUPON_ISSUED; is <= COUPON_REVOKED; is++) {
-        struct coupon coupon = coupon_in(is), read = coupon_in(COUPON_ISSUED);
-        struct buf bytes;
-        buf_init(&bytes, EVENT_DATA_MAX);
-        coupon_state_encode(&coupon, &bytes);
-        assert_hex(&bytes, golden[is]);
-        assert_true(coupon_state_decode(buf_span(&bytes), coupon_note(&coupon), &read));
-        assert_int_equal(read.state, is);
-        assert_int_equal(read.last, coupon.last);
-        assert_true(read.changed_at_us == coupon.changed_at_us);
-        assert_true(read.reserved_until_us == coupon.reserved_until_us);
-        assert_int_equal(read.order_amount, coupon.order_amount);
-        assert_int_equal(read.discount_amount, coupon.discount_amount);
-        assert_true(span_equal(read.order_id, coupon.order_id) && span_equal(read.reason, coupon.reason));
-        assert_true(!read.order_id.ptr == !coupon.order_id.ptr && !read.reason.ptr == !coupon.reason.ptr);
-        read.at.position = read.last; /* nothing happens to a coupon before it was issued */
-        assert_false(coupon_state_decode(buf_span(&bytes), coupon_note(&coupon), &read));
-        buf_deinit(&bytes);
-    }
-}
-
-static void notes_belong_to_their_state(void **state)
-{
-    (void)state;
-    char text[REVOKE_REASON_MAX + 1] = {0};
-    static const size_t max[] = {[COUPON_ISSUED] = 0,
-                                 [COUPON_RESERVED] = ORDER_ID_MAX,
-                                 [COUPON_REDEEMED] = ORDER_ID_MAX,
-                                 [COUPON_REVOKED] = REVOKE_REASON_MAX};
-    for (enum coupon_state is = COUPON_ISSUED; is <= COUPON_REVOKED; is++) {
-        struct coupon coupon = coupon_in(is);
-        bool needs = is == COUPON_RESERVED || is == COUPON_REDEEMED;
-        assert_true(coupon_take_note(&coupon, (struct span){text, max[is]}));
-        assert_false(coupon_take_note(&coupon, (struct span){text, max[is] + 1}));
-        assert_int_equal(coupon_take_note(&coupon, SPAN("")), !needs);
-        assert_int_equal(coupon_take_note(&coupon, (struct span){NULL, 0}), !needs);
-    }
-}
-
-static void random_records_are_survived(void **state)
-{
-    (void)state;
+    struct hint read;
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        if (hint_good(bad[i], &read))
+            fail_msg("bad hint %zu is taken", i);
+    assert_true(hint_good(SPAN("\x83\x01\x05\x02\x06\x1F\xA1x"), &read)); /* a key from the future */
+    assert_int_equal(read.position, 6);
     uint64_t chance = 3;
     for (size_t round = 0; round < FUZZ_ROUNDS; round++) {
         char bytes[24] = {(char)(0x80 | (random_next(&chance) & 3)), 1};
         size_t len = random_next(&chance) % sizeof bytes;
         for (size_t i = random_next(&chance) % 3; i < len; i++)
             bytes[i] = (char)random_next(&chance);
-        (void)issue_good((struct span){bytes, len});
-        (void)state_good((struct span){bytes, len});
+        if (hint_good((struct span){bytes, len}, &read))
+            assert_true(read.slice >= 0 && read.slice < SLICE_COUNT && read.position >= 0);
     }
 }
 
@@ -516,11 +403,9 @@ int main(void)
         cmocka_unit_test(claimed_lengths_are_not_believed),
         cmocka_unit_test(the_future_is_unknown_not_corrupt),
         cmocka_unit_test(random_bytes_are_survived),
-        cmocka_unit_test(issue_records_come_back),
-        cmocka_unit_test(state_records_come_back),
-        cmocka_unit_test(notes_belong_to_their_state),
-        cmocka_unit_test(records_have_bounds),
-        cmocka_unit_test(random_records_are_survived),
+        cmocka_unit_test(hints_come_back),
+        cmocka_unit_test(hints_say_what_changed),
+        cmocka_unit_test(hints_are_not_trusted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
