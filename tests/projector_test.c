@@ -2,21 +2,17 @@
 /* The projector against a real PostgreSQL and a real Redis: whatever happens to any of the three, the models
  * end equal to a fresh fold of the log (I7, I8). Each test breaks something, waits until the projector says
  * that it is current again, and compares every key with what a replay into an empty Redis makes. */
-#include <limits.h>
-#include <spawn.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "events/keys.h"
 #include "tests/lib/http_client.h"
 #include "tests/lib/json_get.h"
 #include "tests/lib/models.h"
+#include "tests/lib/projector.h"
 #include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 
-extern char **environ;
-
-enum { LONG_MS = 60000, DUMP_MAX = 64 * 1024 * 1024, OUTPUT_MAX = 256 * 1024, SECOND_PORT = 7 };
+enum { LONG_MS = 60000, OUTPUT_MAX = 256 * 1024, SECOND_PORT = 7 };
 
 static struct stack *stack;
 static struct models models;
@@ -33,21 +29,9 @@ static void flush_all(void)
     MODELS_CALL(&models, "FLUSHALL");
 }
 
-/* The models equal what a replay of the whole log makes of an empty Redis. */
 static void assert_models_equal_the_log(void)
 {
-    struct buf found, fresh;
-    buf_init(&found, DUMP_MAX);
-    buf_init(&fresh, DUMP_MAX);
-    await_current();
-    models_dump(&models, &found);
-    flush_all();
-    await_current();
-    models_dump(&models, &fresh);
-    assert_true(fresh.len > 0);
-    assert_string_equal(found.data, fresh.data);
-    buf_deinit(&found);
-    buf_deinit(&fresh);
+    models_assert_equal_the_log(&models);
 }
 
 /* A value of /metrics of a projector, by the whole name with labels; -1 where there is none. */
@@ -97,29 +81,6 @@ static void issue_many(size_t campaign, int batches, int each)
         models_issue(&models, campaign, each);
 }
 
-/* Starts the program as a user would, with the stack's environment; *ret_output is where it writes. */
-static pid_t spawn_projector(const char *const *arguments, FILE *output)
-{
-    pid_t pid;
-    posix_spawn_file_actions_t actions;
-    const char *argv[12] = {"projector"};
-    for (size_t i = 0; arguments[i]; i++) {
-        assert_true(i + 2 < COUNT_OF(argv));
-        argv[i + 1] = arguments[i];
-    }
-    char program[PATH_MAX];
-    snprintf(program, sizeof program, "%s/projector", getenv("BIN_DIR"));
-    setenv("DATABASE_URL", stack_env(stack, "PROJECTOR_DATABASE_URL"), 1);
-    setenv("REDIS_URL", stack_env(stack, "PROJECTOR_REDIS_URL"), 1);
-    setenv("API_KEYS_FILE", stack_env(stack, "API_KEYS_FILE"), 1);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, fileno(output), STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, fileno(output), STDERR_FILENO);
-    assert_int_equal(posix_spawn(&pid, program, &actions, NULL, (char *const *)argv, environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-    return pid;
-}
-
 struct second {
     pid_t pid;
     int port;
@@ -134,7 +95,7 @@ static struct second second_start(void)
     assert_non_null(second.output);
     snprintf(port_text, sizeof port_text, "%d", second.port);
     const char *const arguments[] = {"run", "--port", port_text, "--bus-url", "", NULL};
-    second.pid = spawn_projector(arguments, second.output);
+    second.pid = projector_spawn(stack, arguments, second.output);
     WAIT_UNTIL(ready_status_at(second.port) == 200, LONG_MS);
     assert_int_equal(metric_at(second.port, "coupon_projector_leader"), 0);
     return second;
@@ -151,21 +112,9 @@ static void second_stop(struct second *second)
     fclose(second->output);
 }
 
-/* Runs `projector status ...`; returns its exit status and what it wrote. */
 static int run_status(const char *const *arguments, struct buf *ret)
 {
-    char chunk[4096];
-    int status;
-    FILE *output = tmpfile();
-    assert_non_null(output);
-    pid_t pid = spawn_projector(arguments, output);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    rewind(output);
-    for (size_t len; (len = fread(chunk, 1, sizeof chunk, output)) > 0;)
-        buf_append(ret, chunk, len);
-    fclose(output);
-    return WEXITSTATUS(status);
+    return projector_run(stack, arguments, ret);
 }
 
 /* --- following --- */
