@@ -5,6 +5,7 @@
 #include "command-service/store_internal.h"
 
 #include "command-service/campaign_row.h"
+#include "common/clock.h"
 #include "events/event_log.h"
 
 /* --- sending --- */
@@ -418,6 +419,21 @@ static void send_subjects(struct store *store, const struct batch *batch, struct
     }
 }
 
+/* The day of the quotas came from a later look at the clock than the time of the events: at midnight they may
+ * differ, and a campaign would be counted on the wrong day for good. Then the batch is done again. */
+static bool quotas_are_of_today(const struct batch *batch)
+{
+    bool same = true;
+    struct buf now;
+    buf_init(&now, 64);
+    time_format(&now, batch->now_us);
+    for (size_t i = 0; i < batch->quotas_count; i++) /* "2026-11-25" is what both begin with */
+        same = same && (span_equal(batch->quotas[i].scope, QUOTA_OPEN_STOCK) ||
+                        span_starts(buf_span(&now), batch->quotas[i].day));
+    buf_deinit(&now);
+    return same;
+}
+
 static enum store_status take_round(struct store *store, struct batch *batch, const struct round *round,
                                     int64_t deadline_us)
 {
@@ -433,7 +449,9 @@ static enum store_status take_round(struct store *store, struct batch *batch, co
     bool good = take_slice(batch, rows[LOCKED], rows[NOW]);
     for (size_t i = 0; good && i < round->count; i++)
         good = round->takers[i](batch, rows[HEADER + i]);
-    return good ? STORE_OK : store_end(store, STORE_BROKEN, deadline_us);
+    if (!good)
+        return store_end(store, STORE_BROKEN, deadline_us);
+    return quotas_are_of_today(batch) ? STORE_OK : store_end(store, STORE_BUSY, deadline_us);
 }
 
 enum store_status store_load(struct store *store, struct batch *batch, int64_t deadline_us)

@@ -48,6 +48,7 @@ struct copy *copy_create(const struct copy_source *source, const struct copy_lif
     copy->status = source->status;
     copy->from_models = source->from_models;
     copy->every = subject->every;
+    copy->brief = source->brief;
     copy->slices = subject->slices;
     copy->bucket = subject->bucket;
     copy->campaign_slot = subject->campaign_slot;

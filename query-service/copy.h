@@ -33,7 +33,7 @@ struct copy {
     int64_t cost_us;          /* how long the load took */
     int64_t fresh_until_us, stale_until_us, error_until_us;
     uint16_t status; /* of HTTP */
-    bool from_models, every;
+    bool from_models, every, brief;
     uint16_t slices;
     uint16_t campaign_slot; /* COPY_CAMPAIGN_SLOTS: of none */
     int32_t bucket;

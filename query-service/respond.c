@@ -11,7 +11,7 @@ enum { HEADER_MAX = 160, BODY_MAX = 16 << 20, RETRY_MIN_MS = 500, RETRY_SPREAD_M
 
 static struct {
     struct respond_options options;
-    char cache_control[HEADER_MAX];
+    char cache_control[HEADER_MAX], brief_control[HEADER_MAX];
 } setup; /* written once, before threads start */
 
 void respond_setup(const struct respond_options *options)
@@ -21,6 +21,8 @@ void respond_setup(const struct respond_options *options)
              "private, max-age=%lld, stale-while-revalidate=%lld, stale-if-error=%lld",
              (long long)options->fresh_s, (long long)options->stale_while_revalidate_s,
              (long long)options->stale_if_error_s);
+    snprintf(setup.brief_control, sizeof setup.brief_control, "private, max-age=%lld, must-revalidate",
+             (long long)options->fresh_s);
 }
 
 /* RFC 9211: this service is the cache in front of the log. A hit is of a copy in process or of Redis; the
@@ -159,7 +161,8 @@ void respond_copy(struct http_request *request, const struct copy *copy, const s
         return;
     }
     http_add_header(request, "ETag", span_of(copy->etag));
-    http_add_header(request, "Cache-Control", span_of(setup.cache_control));
+    http_add_header(request, "Cache-Control",
+                    span_of(copy->brief ? setup.brief_control : setup.cache_control));
     if (has_it(request, span_of(copy->etag))) {
         metric_add(query_metrics.not_modified, 1);
         http_reply(request, 304);

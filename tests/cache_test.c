@@ -122,6 +122,26 @@ static void the_second_read_is_from_memory(void **state)
     api_expect(&answer, 200, NULL);
 }
 
+/* Somebody is about to act on it: no cache on the way may give it stale either. */
+static void validity_is_never_stale(void **state)
+{
+    (void)state;
+    char path[128];
+    struct http_answer answer = api_issue(&api, api_campaign(&api, 10, ""), "kim");
+    api_expect(&answer, 201, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    snprintf(path, sizeof path, "/v1/coupons/%.*s/validity?user_id=kim",
+             SPAN_ARG(json_get_text(doc, "coupon_id")));
+    json_destroy(doc);
+    answer = reads_get(&api, path);
+    api_expect(&answer, 200, NULL);
+    assert_true(
+        span_is(http_answer_header(&answer, "Cache-Control"), "private, max-age=3600, must-revalidate"));
+    doc = json_get_doc(answer.body);
+    assert_true(json_get_bool(doc, "valid"));
+    json_destroy(doc);
+}
+
 /* Who may not read gets nothing from memory either. */
 static void a_copy_is_for_readers_only(void **state)
 {
@@ -409,6 +429,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_second_read_is_from_memory),
+        cmocka_unit_test(validity_is_never_stale),
         cmocka_unit_test(a_copy_is_for_readers_only),
         cmocka_unit_test(a_hint_shows_a_change),
         cmocka_unit_test(without_a_hint_time_does),

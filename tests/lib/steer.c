@@ -109,7 +109,7 @@ struct second second_start(struct stack *stack, const char *path)
     snprintf(environment[3], sizeof environment[3], "FIRSTCOME_PROCESS=command-service@%s",
              stack_directory(stack));
     snprintf(program, sizeof program, "%s/command-service", getenv("BIN_DIR"));
-    snprintf(port, sizeof port, "%d", stack_port_base(stack) + 6);
+    snprintf(port, sizeof port, "%d", stack_port_base(stack) + 12);
     snprintf(log, sizeof log, "%s/log/second.log", stack_directory(stack));
     snprintf(url, sizeof url, "http://127.0.0.1:%s", port);
     const char *const argv[] = {program, "--port", port, NULL};
