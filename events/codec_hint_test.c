@@ -8,15 +8,6 @@
 
 enum { FUZZ_ROUNDS = 100000 };
 
-static void assert_hex(const struct buf *bytes, const char *expected)
-{
-    struct buf hex;
-    buf_init(&hex, 2 * EVENT_DATA_MAX);
-    hex_encode(&hex, bytes->data, bytes->len);
-    assert_string_equal(hex.data, expected);
-    buf_deinit(&hex);
-}
-
 static bool hint_good(struct span bytes, struct hint *ret)
 {
     char *exact = mem_alloc(bytes.len);
