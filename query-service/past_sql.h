@@ -70,11 +70,11 @@
 
 #define PAST_RANKING_ISSUED_SQL                                                                              \
     PAST_ACTIVE                                                                                              \
-    " counted AS (SELECT c.*, then.low - before.low AS counted, reached.recorded_at AS reached FROM active " \
+    " counted AS (SELECT c.*, upto.low - before.low AS counted, reached.recorded_at AS reached FROM active " \
     "c" ISSUED_BEFORE("before", "c.since") ISSUED_BEFORE(                                                    \
-        "then", "c.until + 1") " CROSS JOIN LATERAL (SELECT r.last_position FROM issue_run r WHERE r.slice " \
+        "upto", "c.until + 1") " CROSS JOIN LATERAL (SELECT r.last_position FROM issue_run r WHERE r.slice " \
                                "= c.slice"                                                                   \
-                               " AND r.campaign_id = c.id AND r.first_sequence <= then.low ORDER BY "        \
+                               " AND r.campaign_id = c.id AND r.first_sequence <= upto.low ORDER BY "        \
                                "r.first_sequence DESC LIMIT 1)"                                              \
                                " AS run CROSS JOIN LATERAL (SELECT e.recorded_at FROM event e WHERE "        \
                                "e.slice = c.slice"                                                           \
