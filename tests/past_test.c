@@ -74,6 +74,7 @@ static int set_up(void **state)
     crypto_setup();
     setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     setenv("PAST_EVENTS_MAX", "100", 1);
+    setenv("REQUEST_DEADLINE_MS", "10000", 1); /* a slice's lock is held for two lock timeouts */
     stack = stack_start(STACK_ALL);
     api_open(&api, stack);
     past_open(&past, stack);
@@ -525,6 +526,70 @@ static void a_crowd_costs_its_commits(void **state)
     mem_free(paused.body);
 }
 
+static int64_t count_until(const char *id, enum event_type type, int64_t position)
+{
+    char sql[PATH_BYTES];
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM event WHERE slice = %d AND campaign_id = '%s' AND type = %d"
+             " AND position <= %lld",
+             slice_of(span_of(id)), id, type, (long long)position);
+    return store_number(stack, sql);
+}
+
+/* Posts that wait for the slice's lock, which the test holds, become one commit. */
+static void commit_together(const char *id, struct http_client *clients[], size_t count)
+{
+    static const char *const busy = "coupon_store_errors_total{class=\"busy\"}";
+    char path[PATH_BYTES], body[64], sql[PATH_BYTES];
+    snprintf(sql, sizeof sql, "SELECT 1 FROM slice WHERE slice = %d FOR UPDATE", slice_of(span_of(id)));
+    struct pg *holder = store_hold(stack, sql);
+    for (size_t i = 0; i < count; i++) {
+        bool release = i % 4 == 3;
+        snprintf(path, sizeof path, "/v1/campaigns/%s/%s", i % 2 == 0 || release ? id : neighbour,
+                 release ? "release" : "coupons");
+        snprintf(body, sizeof body, release ? "{\"quantity\":1}" : "{\"user_id\":\"mixed-%zu\"}", i);
+        clients[i] = api_post_begin(&api, path, body, api_fresh_key(), NULL);
+    }
+    int64_t before = api_metric(&api, busy);
+    WAIT_UNTIL(api_metric(&api, busy) > before, 10000);
+    store_let_go(holder);
+}
+
+/* A commit with coupons of two campaigns, and stock released between them: no run is without holes. */
+static void a_mixed_commit_is_looked_into(void **state)
+{
+    (void)state;
+    enum { POSTS = 16 };
+    char id[40] = "";
+    struct http_client *clients[POSTS];
+    for (int i = 0; !id[0] || slice_of(span_of(id)) != slice_of(span_of(neighbour)); i++)
+        snprintf(id, sizeof id, "mixed-%d", i);
+    create(id, ",\"released\":100");
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "/v1/campaigns/%s", id);
+    struct memory created = recall(path);
+    commit_together(id, clients, POSTS);
+    for (size_t i = 0; i < POSTS; i++) {
+        struct http_answer answer = api_post_end(clients[i]);
+        api_expect(&answer, i % 4 == 3 ? 200 : 201, NULL);
+        http_client_destroy(clients[i]);
+    }
+    steer(id, "pause", "{}");
+    struct memory last = recall(path);
+    assert_int_equal(last.position, created.position + POSTS + 1);
+    for (int64_t position = created.position; position <= last.position; position++) {
+        struct http_answer answer = get_at_position(id, position);
+        api_expect(&answer, 200, NULL);
+        struct json_doc *doc = json_get_doc(answer.body);
+        assert_int_equal(json_get_int(doc, "issued"), count_until(id, EVENT_CouponIssued, position));
+        assert_int_equal(json_get_int(doc, "released"), 100 + count_until(id, EVENT_StockReleased, position));
+        json_destroy(doc);
+    }
+    assert_int_equal(count_until(id, EVENT_CouponIssued, last.position), POSTS / 2);
+    mem_free(created.body);
+    mem_free(last.body);
+}
+
 /* Pausing and resuming: each an event to read. The bound is exact, and the present is not bounded. */
 static void too_far_is_refused(void **state)
 {
@@ -582,11 +647,17 @@ static void nonsense_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rankings_are_the_logs_then),  cmocka_unit_test(too_many_campaigns_are_refused),
-        cmocka_unit_test(campaigns_are_the_logs_then), cmocka_unit_test(what_was_is_what_was_answered),
-        cmocka_unit_test(it_needs_no_redis),           cmocka_unit_test(its_status_is_that_of_the_moment),
-        cmocka_unit_test(what_is_deleted_was_there),   cmocka_unit_test(a_crowd_costs_its_commits),
-        cmocka_unit_test(too_far_is_refused),          cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(rankings_are_the_logs_then),
+        cmocka_unit_test(too_many_campaigns_are_refused),
+        cmocka_unit_test(campaigns_are_the_logs_then),
+        cmocka_unit_test(what_was_is_what_was_answered),
+        cmocka_unit_test(it_needs_no_redis),
+        cmocka_unit_test(its_status_is_that_of_the_moment),
+        cmocka_unit_test(what_is_deleted_was_there),
+        cmocka_unit_test(a_crowd_costs_its_commits),
+        cmocka_unit_test(a_mixed_commit_is_looked_into),
+        cmocka_unit_test(too_far_is_refused),
+        cmocka_unit_test(nonsense_is_refused),
     };
     int failed = cmocka_run_group_tests(tests, set_up, tear_down);
     for (size_t i = 0; i < memories_count; i++)
