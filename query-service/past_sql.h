@@ -23,7 +23,8 @@
  *
  * No index knows where a campaign's other events are, but its runs say where they are not: between the ends
  * of a run that has as many coupons as positions. What is left are the stretches between such runs; they are
- * added up before one event of them is read. So a hot campaign's past costs its runs, not its coupons. Only
+ * added up before one event of them is read. So a hot campaign's past costs its runs, not its coupons; and
+ * where there are no more than $5 events of the slice in between, they are simply read in one go. Only
  * the coupons of the last run are counted, because $3 may be in the middle of it: at most one commit's. */
 #define PAST_EVENTS_SQL                                                                                     \
     "WITH last AS MATERIALIZED (SELECT at.low AS sequence FROM campaign c" ISSUED_BEFORE(                   \
@@ -51,15 +52,21 @@
                           " THEN run.last_position + 1 ELSE run.first_position END AS low,"                 \
                           " coalesce(lead(run.first_position) OVER o - 1, $3::bigint) AS high"              \
                           " FROM run CROSS JOIN issued WINDOW o AS (ORDER BY run.first_sequence)),"         \
-                          " cost AS MATERIALIZED (SELECT (sum(high - low + 1) + count(*))::bigint AS cost " \
-                          "FROM stretch)"                                                                   \
+                          " cost AS MATERIALIZED (SELECT least($3::bigint - $4::bigint, (sum(high - low + " \
+                          "1) + count(*))::bigint)"                                                         \
+                          " AS cost FROM stretch),"                                                         \
+                          " wanted AS MATERIALIZED (SELECT $4::bigint + 1 AS low, $3::bigint AS high"       \
+                          " WHERE $3::bigint - $4::bigint <= $5::bigint UNION ALL SELECT s.low, s.high "    \
+                          "FROM stretch s"                                                                  \
+                          " CROSS JOIN cost WHERE $3::bigint - $4::bigint > $5::bigint AND cost.cost <= "   \
+                          "$5::bigint"                                                                      \
+                          " AND s.low <= s.high)"                                                           \
                           " SELECT " LOG_COLUMNS                                                            \
                           ", cost.cost, issued.issued, issued.last FROM cost CROSS JOIN issued LEFT JOIN"   \
-                          " LATERAL (SELECT o.* FROM stretch s CROSS JOIN LATERAL (SELECT v.* FROM event v" \
-                          " WHERE v.slice = $1::smallint AND v.position BETWEEN s.low"                      \
-                          " AND CASE WHEN cost.cost <= $5::bigint THEN s.high ELSE 0 END"                   \
+                          " (SELECT o.* FROM wanted w CROSS JOIN LATERAL (SELECT v.* FROM event v"          \
+                          " WHERE v.slice = $1::smallint AND v.position BETWEEN w.low AND w.high"           \
                           " AND v.position > $4::bigint AND v.type + 0 <> 6 AND v.campaign_id = $2::text"   \
-                          " ORDER BY v.position) AS o) AS e ON true ORDER BY e.position"
+                          " OFFSET 0) AS o) AS e ON true ORDER BY e.position"
 
 /* As the rankings of a window, with the instant for now: $5 where each slice was then, by slice; $6 how many
  * redemptions may be counted. After LOOKED_AT comes how many were. */
