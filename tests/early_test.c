@@ -16,20 +16,6 @@ static int64_t early_refusals(void)
     return api_metric(&api, "coupon_early_refusals_total");
 }
 
-static void send_issue(struct http_client *client, const char *campaign, const char *user)
-{
-    struct buf text;
-    char body[64];
-    buf_init(&text, 4096);
-    snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
-    buf_printf(&text,
-               "POST /v1/campaigns/%s/coupons HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer %s\r\n"
-               "Idempotency-Key: %s\r\nContent-Length: %zu\r\n\r\n%s",
-               campaign, stack_env(stack, "ISSUE_TOKEN"), api_fresh_key(), strlen(body), body);
-    assert_int_equal(http_client_send(client, buf_span(&text), WAIT_MS), HTTP_ANSWERED);
-    buf_deinit(&text);
-}
-
 /* One wave of users who hold nothing; all must get this problem. true when some were refused early. */
 static bool wave(const char *campaign, int status, const char *code)
 {
@@ -38,7 +24,7 @@ static bool wave(const char *campaign, int status, const char *code)
     char user[32];
     for (size_t i = 0; i < CROWD; i++) {
         snprintf(user, sizeof user, "crowd-%u", number++);
-        send_issue(crowd[i], campaign, user);
+        api_issue_begin(&api, crowd[i], campaign, user, api_fresh_key());
     }
     for (size_t i = 0; i < CROWD; i++) {
         struct http_answer answer;

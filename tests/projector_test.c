@@ -2,21 +2,15 @@
 /* The projector against a real PostgreSQL and a real Redis: whatever happens to any of the three, the models
  * end equal to a fresh fold of the log (I7, I8). Each test breaks something, waits until the projector says
  * that it is current again, and compares every key with what a replay into an empty Redis makes. */
-#include <limits.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "events/keys.h"
 #include "tests/lib/http_client.h"
+#include "tests/lib/instance.h"
 #include "tests/lib/json_get.h"
 #include "tests/lib/models.h"
 #include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 
-extern char **environ;
-
-enum { LONG_MS = 60000, DUMP_MAX = 64 * 1024 * 1024, OUTPUT_MAX = 256 * 1024, SECOND_PORT = 7 };
+enum { LONG_MS = 60000, DUMP_MAX = 64 * 1024 * 1024, OUTPUT_MAX = 256 * 1024, SECOND_OFFSET = 7 };
 
 static struct stack *stack;
 static struct models models;
@@ -51,12 +45,10 @@ static void assert_models_equal_the_log(void)
 }
 
 /* A value of /metrics of a projector, by the whole name with labels; -1 where there is none. */
-static int64_t metric_at(int port, const char *name)
+static int64_t metric_at(const char *url, const char *name)
 {
     struct http_answer answer;
-    char url[64];
     int64_t value = -1;
-    snprintf(url, sizeof url, "http://127.0.0.1:%d", port);
     struct http_client *client = http_client_create(url);
     struct http_call call = {.method = "GET", .path = "/metrics"};
     if (http_client_call(client, &call, &answer) == HTTP_ANSWERED)
@@ -71,24 +63,17 @@ static int64_t metric_at(int port, const char *name)
 
 static int64_t metric(const char *name)
 {
-    return metric_at(stack_port_base(stack) + 2, name);
-}
-
-static int ready_status_at(int port)
-{
-    struct http_answer answer = {0};
-    char url[64];
-    snprintf(url, sizeof url, "http://127.0.0.1:%d", port);
-    struct http_client *client = http_client_create(url);
-    struct http_call call = {.method = "GET", .path = "/readyz"};
-    enum http_outcome outcome = http_client_call(client, &call, &answer);
-    http_client_destroy(client);
-    return outcome == HTTP_ANSWERED ? answer.status : 0;
+    return metric_at(stack_env(stack, "PROJECTOR_URL"), name);
 }
 
 static int ready_status(void)
 {
-    return ready_status_at(stack_port_base(stack) + 2);
+    struct http_answer answer = {0};
+    struct http_client *client = http_client_create(stack_env(stack, "PROJECTOR_URL"));
+    struct http_call call = {.method = "GET", .path = "/readyz"};
+    enum http_outcome outcome = http_client_call(client, &call, &answer);
+    http_client_destroy(client);
+    return outcome == HTTP_ANSWERED ? answer.status : 0;
 }
 
 static void issue_many(size_t campaign, int batches, int each)
@@ -97,75 +82,28 @@ static void issue_many(size_t campaign, int batches, int each)
         models_issue(&models, campaign, each);
 }
 
-/* Starts the program as a user would, with the stack's environment; *ret_output is where it writes. */
-static pid_t spawn_projector(const char *const *arguments, FILE *output)
-{
-    pid_t pid;
-    posix_spawn_file_actions_t actions;
-    const char *argv[12] = {"projector"};
-    for (size_t i = 0; arguments[i]; i++) {
-        assert_true(i + 2 < COUNT_OF(argv));
-        argv[i + 1] = arguments[i];
-    }
-    char program[PATH_MAX];
-    snprintf(program, sizeof program, "%s/projector", getenv("BIN_DIR"));
-    setenv("DATABASE_URL", stack_env(stack, "PROJECTOR_DATABASE_URL"), 1);
-    setenv("REDIS_URL", stack_env(stack, "PROJECTOR_REDIS_URL"), 1);
-    setenv("API_KEYS_FILE", stack_env(stack, "API_KEYS_FILE"), 1);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, fileno(output), STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, fileno(output), STDERR_FILENO);
-    assert_int_equal(posix_spawn(&pid, program, &actions, NULL, (char *const *)argv, environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-    return pid;
-}
-
-struct second {
-    pid_t pid;
-    int port;
-    FILE *output;
-};
-
 /* A second projector beside the stack's, standing by. */
-static struct second second_start(void)
+static struct instance *second_start(void)
 {
-    char port_text[16];
-    struct second second = {.port = stack_port_base(stack) + SECOND_PORT, .output = tmpfile()};
-    assert_non_null(second.output);
-    snprintf(port_text, sizeof port_text, "%d", second.port);
-    const char *const arguments[] = {"run", "--port", port_text, "--bus-url", "", NULL};
-    second.pid = spawn_projector(arguments, second.output);
-    WAIT_UNTIL(ready_status_at(second.port) == 200, LONG_MS);
-    assert_int_equal(metric_at(second.port, "coupon_projector_leader"), 0);
+    struct instance *second = instance_start(
+        stack,
+        &(struct instance_options){.service = "projector", .name = "second", .port_offset = SECOND_OFFSET});
+    assert_int_equal(metric_at(instance_url(second), "coupon_projector_leader"), 0);
     return second;
 }
 
 /* It ends on SIGTERM, and the stack's own leads again. */
-static void second_stop(struct second *second)
+static void second_stop(struct instance *second)
 {
-    int status;
-    assert_int_equal(kill(second->pid, SIGTERM), 0);
-    assert_int_equal(waitpid(second->pid, &status, 0), second->pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    instance_stop(second);
     WAIT_UNTIL(metric("coupon_projector_leader") == 1, LONG_MS);
-    fclose(second->output);
+    instance_destroy(second);
 }
 
-/* Runs `projector status ...`; returns its exit status and what it wrote. */
-static int run_status(const char *const *arguments, struct buf *ret)
+/* Runs `projector ...`; returns its exit status and what it wrote. */
+static int run_projector(const char *const *arguments, struct buf *ret)
 {
-    char chunk[4096];
-    int status;
-    FILE *output = tmpfile();
-    assert_non_null(output);
-    pid_t pid = spawn_projector(arguments, output);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    rewind(output);
-    for (size_t len; (len = fread(chunk, 1, sizeof chunk, output)) > 0;)
-        buf_append(ret, chunk, len);
-    fclose(output);
-    return WEXITSTATUS(status);
+    return instance_run(stack, "projector", arguments, ret);
 }
 
 /* --- following --- */
@@ -360,18 +298,18 @@ static void a_second_one_stands_by_and_takes_over(void **state)
 {
     (void)state;
     size_t campaign = models_create(&models);
-    struct second second = second_start();
+    struct instance *second = second_start();
     assert_int_equal(metric("coupon_projector_leader"), 1);
     issue_many(campaign, 20, 200);
     await_first_batches(campaign);
     stack_service(stack, "projector", "kill");
     issue_many(campaign, 20, 200);
-    WAIT_UNTIL(metric_at(second.port, "coupon_projector_leader") == 1, LONG_MS);
+    WAIT_UNTIL(metric_at(instance_url(second), "coupon_projector_leader") == 1, LONG_MS);
     await_current();
     stack_service(stack, "projector", "start"); /* now this one stands by */
     assert_int_equal(metric("coupon_projector_leader"), 0);
     assert_models_equal_the_log();
-    second_stop(&second);
+    second_stop(second);
     assert_models_equal_the_log();
 }
 
@@ -380,16 +318,16 @@ static void a_stopped_leader_loses_the_lead(void **state)
     (void)state;
     size_t campaign = models_create(&models);
     await_current();
-    struct second second = second_start();
+    struct instance *second = second_start();
     stack_signal(stack, "projector", SIGSTOP);
     issue_many(campaign, 5, 200);
-    WAIT_UNTIL(metric_at(second.port, "coupon_projector_leader") == 1, LONG_MS);
+    WAIT_UNTIL(metric_at(instance_url(second), "coupon_projector_leader") == 1, LONG_MS);
     await_current();
     stack_signal(stack, "projector", SIGCONT);
     issue_many(campaign, 5, 200);
     WAIT_UNTIL(metric("coupon_projector_leader") == 0, LONG_MS);
     assert_models_equal_the_log();
-    second_stop(&second);
+    second_stop(second);
 }
 
 static void a_higher_epoch_is_respected_and_then_overtaken(void **state)
@@ -448,7 +386,7 @@ static void status_tells_where_things_are(void **state)
     models_issue(&models, campaign, 10);
     await_current();
     buf_init(&text, OUTPUT_MAX);
-    assert_int_equal(run_status((const char *[]){"status", "--json", NULL}, &text), 0);
+    assert_int_equal(run_projector((const char *[]){"status", "--json", NULL}, &text), 0);
     struct json_doc *doc = json_get_doc(buf_span(&text));
     snprintf(path, sizeof path, "slices.%d.checkpoint", slice);
     assert_int_equal(json_get_int(doc, path), models_checkpoint(&models, slice, "pos"));
@@ -459,7 +397,7 @@ static void status_tells_where_things_are(void **state)
     assert_true(span_is(json_get_text(doc, "redis.state"), "ok"));
     json_destroy(doc);
     buf_clear(&text);
-    assert_int_equal(run_status((const char *[]){"status", NULL}, &text), 0);
+    assert_int_equal(run_projector((const char *[]){"status", NULL}, &text), 0);
     assert_non_null(strstr(text.data, "leader      yes"));
     buf_deinit(&text);
 }
@@ -473,7 +411,7 @@ static void status_without_redis_and_without_a_leader(void **state)
     stack_service(stack, "projector", "stop");
     stack_signal(stack, "redis", SIGSTOP);
     int64_t began_us = clock_mono_us();
-    assert_int_equal(run_status((const char *[]){"status", "--json", NULL}, &text), 1);
+    assert_int_equal(run_projector((const char *[]){"status", "--json", NULL}, &text), 1);
     assert_true(clock_mono_us() - began_us < 10 * US_PER_S);
     stack_signal(stack, "redis", SIGCONT);
     struct json_doc *doc = json_get_doc(buf_span(&text));
@@ -492,12 +430,12 @@ static void bad_command_lines_are_refused(void **state)
     (void)state;
     struct buf text;
     buf_init(&text, OUTPUT_MAX);
-    assert_int_equal(run_status((const char *[]){"rum", NULL}, &text), 64);
-    assert_int_equal(run_status((const char *[]){"status", "--poll-ms", "5", NULL}, &text), 64);
-    assert_int_equal(run_status((const char *[]){"run", "--poll-ms", "0", NULL}, &text), 64);
-    assert_int_equal(run_status((const char *[]){"run", "twice", NULL}, &text), 64);
+    assert_int_equal(run_projector((const char *[]){"rum", NULL}, &text), 64);
+    assert_int_equal(run_projector((const char *[]){"status", "--poll-ms", "5", NULL}, &text), 64);
+    assert_int_equal(run_projector((const char *[]){"run", "--poll-ms", "0", NULL}, &text), 64);
+    assert_int_equal(run_projector((const char *[]){"run", "twice", NULL}, &text), 64);
     buf_clear(&text);
-    assert_int_equal(run_status((const char *[]){"--help", NULL}, &text), 0);
+    assert_int_equal(run_projector((const char *[]){"--help", NULL}, &text), 0);
     assert_non_null(strstr(text.data, "run | status"));
     buf_deinit(&text);
 }

@@ -58,17 +58,28 @@ struct http_client *api_post_begin(struct api_client *api, const char *path, con
                                    const char *key, const char *const *headers)
 {
     struct http_client *client = http_client_create(stack_env(api->stack, "COMMAND_URL"));
-    struct buf bytes;
-    buf_init(&bytes, 16 * 1024);
-    buf_printf(&bytes, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n", path,
-               stack_env(api->stack, "ADMIN_TOKEN"));
-    buf_printf(&bytes, "Idempotency-Key: %s\r\n", key);
-    for (; headers && *headers; headers++)
-        buf_printf(&bytes, "%s\r\n", *headers);
-    buf_printf(&bytes, "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
-    assert_int_equal(http_client_send(client, buf_span(&bytes), 10000), HTTP_ANSWERED);
-    buf_deinit(&bytes);
+    struct http_call call = {.method = "POST",
+                             .path = path,
+                             .token = stack_env(api->stack, "ADMIN_TOKEN"),
+                             .key = key,
+                             .headers = headers,
+                             .body = body};
+    assert_int_equal(http_client_begin(client, &call), HTTP_ANSWERED);
     return client;
+}
+
+void api_issue_begin(struct api_client *api, struct http_client *client, const char *campaign,
+                     const char *user, const char *key)
+{
+    char path[128], body[256];
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
+    snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
+    struct http_call call = {.method = "POST",
+                             .path = path,
+                             .token = stack_env(api->stack, "ISSUE_TOKEN"),
+                             .key = key,
+                             .body = body};
+    assert_int_equal(http_client_begin(client, &call), HTTP_ANSWERED);
 }
 
 struct http_answer api_post_end(struct http_client *client)

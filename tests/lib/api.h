@@ -23,7 +23,10 @@ struct http_answer api_post(struct api_client *api, const char *path, const char
  * ended by NULL; NULL for none. */
 struct http_client *api_post_begin(struct api_client *api, const char *path, const char *body,
                                    const char *key, const char *const *headers);
-/* Reads that answer; valid until the caller destroys the client. */
+/* Issues with the issuer's token over a connection of the caller's, which reads the answer. */
+void api_issue_begin(struct api_client *api, struct http_client *client, const char *campaign,
+                     const char *user, const char *key);
+/* Reads the answer to api_post_begin; valid until the caller destroys the client. */
 struct http_answer api_post_end(struct http_client *client);
 /* GETs from the query service with the read token. token NULL: no Consistency-Token. */
 struct http_answer api_get(struct api_client *api, const char *path, const char *consistency_token);
