@@ -474,18 +474,8 @@ static void a_store_that_stops_flushing_is_noticed(void **state)
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
+    stack = api_setup(state, &api, STACK_ALL);
     return 0;
 }
 
@@ -510,5 +500,5 @@ int main(void)
         cmocka_unit_test(a_store_that_does_not_flush_is_refused),
         cmocka_unit_test(a_store_that_stops_flushing_is_noticed),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, api_teardown);
 }

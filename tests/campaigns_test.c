@@ -467,19 +467,8 @@ static void live_coupons_are_bounded(void **state)
 
 static int start(void **state)
 {
-    (void)state;
     setenv("CAMPAIGNS_PER_KEY_PER_DAY", PLENTY, 1);
-    stack = stack_start(STACK_SERVERS);
-    stack_service(stack, "command-service", "start");
-    api_open(&api, stack);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
+    stack = api_setup(state, &api, STACK_COMMAND);
     return 0;
 }
 
@@ -499,5 +488,5 @@ int main(void)
         cmocka_unit_test(campaigns_per_key_and_day_are_bounded),
         cmocka_unit_test(campaigns_per_day_are_bounded),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, api_teardown);
 }

@@ -557,19 +557,8 @@ static void state_rows_equal_the_log(void **state)
 
 static int start(void **state)
 {
-    (void)state;
-    stack = stack_start(STACK_SERVERS);
-    stack_service(stack, "command-service", "start");
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_COMMAND);
     make_expiring();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
     return 0;
 }
 
@@ -589,5 +578,5 @@ int main(void)
         cmocka_unit_test(a_coupon_expires_by_the_instant),
         cmocka_unit_test(state_rows_equal_the_log),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, api_teardown);
 }

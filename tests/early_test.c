@@ -126,11 +126,8 @@ static void nothing_is_known_without_the_store(void **state)
 
 static int start(void **state)
 {
-    (void)state;
     setenv("REQUEST_DEADLINE_MS", "4000", 1); /* nobody is refused for the machine being busy */
-    stack = stack_start(STACK_SERVERS);
-    stack_service(stack, "command-service", "start");
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_COMMAND);
     for (size_t i = 0; i < CROWD; i++)
         crowd[i] = http_client_create(stack_env(stack, "COMMAND_URL"));
     return 0;
@@ -138,12 +135,9 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < CROWD; i++)
         http_client_destroy(crowd[i]);
-    api_close(&api);
-    stack_stop(stack);
-    return 0;
+    return api_teardown(state);
 }
 
 int main(void)

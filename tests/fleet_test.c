@@ -20,11 +20,9 @@ static struct api_client second_api;
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
     setenv("CACHE_BYTES", "0", 1); /* so that every read is a load */
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_ALL);
     second = instance_start(
         stack,
         &(struct instance_options){.service = "query-service", .name = "second", .port_offset = PORT_OFFSET});
@@ -36,13 +34,10 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     api_close(&second_api);
     instance_destroy(second);
     stack_signal(stack, "projector", SIGCONT);
-    api_close(&api);
-    stack_stop(stack);
-    return 0;
+    return api_teardown(state);
 }
 
 /* What one loaded the other finds. A moment too late on a busy machine, and it has to load for itself: so

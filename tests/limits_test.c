@@ -504,25 +504,21 @@ static void make_disk(void)
 
 static int setup(void **state)
 {
-    (void)state;
     make_disk();
     setenv("DISK_PATH", disk, 1);
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_ALL);
     first = (struct steer){stack, api.command};
     return 0;
 }
 
 static int teardown(void **state)
 {
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
+    int ended = api_teardown(state);
     if (*disk) {
         (void)umount2(disk, MNT_DETACH);
         (void)rmdir(disk);
     }
-    return 0;
+    return ended;
 }
 
 int main(void)

@@ -17,11 +17,6 @@ static struct models models;
 
 /* --- helpers --- */
 
-static void await_current(void)
-{
-    WAIT_UNTIL(models_current(&models), LONG_MS);
-}
-
 static void flush_all(void)
 {
     MODELS_CALL(&models, "FLUSHALL");
@@ -33,10 +28,10 @@ static void assert_models_equal_the_log(void)
     struct buf found, fresh;
     buf_init(&found, DUMP_MAX);
     buf_init(&fresh, DUMP_MAX);
-    await_current();
+    models_await_current(&models);
     models_dump(&models, &found);
     flush_all();
-    await_current();
+    models_await_current(&models);
     models_dump(&models, &fresh);
     assert_true(fresh.len > 0);
     assert_string_equal(found.data, fresh.data);
@@ -116,7 +111,7 @@ static void what_is_in_the_log_is_in_the_models(void **state)
     issue_many(campaign, 3, 100);
     models_release(&models, campaign, 7);
     models_close_campaign(&models, campaign);
-    await_current();
+    models_await_current(&models);
     assert_int_equal(models_checkpoint(&models, slice, "pos"), 303);
     char key[96];
     snprintf(key, sizeof key, "fc:1:{%d}:c:%s", slice, models.campaigns[campaign].id);
@@ -148,7 +143,7 @@ static void flushall_while_idle(void **state)
 {
     (void)state;
     models_issue(&models, models_create(&models), 700);
-    await_current();
+    models_await_current(&models);
     flush_all();
     assert_models_equal_the_log();
 }
@@ -173,7 +168,7 @@ static void await_first_batches(size_t campaign)
 
 static void a_vanished_key_is_made_again(const char *key, size_t campaign)
 {
-    await_current();
+    models_await_current(&models);
     int64_t holes = metric("coupon_projector_refused_total{reason=\"hole\"}");
     assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", key)), 1);
     models_issue(&models, campaign, 5); /* what touches the hole finds it */
@@ -202,7 +197,7 @@ static void a_vanished_checkpoint_is_replayed(void **state)
     char key[32];
     size_t campaign = models_create(&models);
     models_issue(&models, campaign, 600);
-    await_current();
+    models_await_current(&models);
     int64_t moved = metric("coupon_projector_refused_total{reason=\"moved\"}");
     snprintf(key, sizeof key, "fc:1:{%d}:cp", models_slice(&models, campaign));
     MODELS_CALL(&models, "DEL", key);
@@ -213,10 +208,10 @@ static void a_vanished_checkpoint_is_replayed(void **state)
 static void a_vanished_generation_is_named_again(void **state)
 {
     (void)state;
-    await_current();
+    models_await_current(&models);
     MODELS_CALL(&models, "DEL", "fc:live");
     WAIT_UNTIL(span_is(redis_text(MODELS_CALL(&models, "GET", "fc:live")), "1"), LONG_MS);
-    await_current();
+    models_await_current(&models);
 }
 
 static void the_script_is_forgotten(void **state)
@@ -238,7 +233,7 @@ static void redis_stops_and_goes_on(void **state)
 {
     (void)state;
     size_t campaign = models_create(&models);
-    await_current();
+    models_await_current(&models);
     int64_t errors = metric("coupon_projector_redis_errors_total{class=\"io\"}");
     stack_signal(stack, "redis", SIGSTOP);
     issue_many(campaign, 10, 100);
@@ -267,7 +262,7 @@ static void redis_is_full(void **state)
 {
     (void)state;
     size_t campaign = models_create(&models);
-    await_current();
+    models_await_current(&models);
     int64_t before = models_checkpoint(&models, models_slice(&models, campaign), "pos");
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "1"); /* byte: no write at all fits */
     issue_many(campaign, 5, 300);
@@ -305,7 +300,7 @@ static void a_second_one_stands_by_and_takes_over(void **state)
     stack_service(stack, "projector", "kill");
     issue_many(campaign, 20, 200);
     WAIT_UNTIL(metric_at(instance_url(second), "coupon_projector_leader") == 1, LONG_MS);
-    await_current();
+    models_await_current(&models);
     stack_service(stack, "projector", "start"); /* now this one stands by */
     assert_int_equal(metric("coupon_projector_leader"), 0);
     assert_models_equal_the_log();
@@ -317,12 +312,12 @@ static void a_stopped_leader_loses_the_lead(void **state)
 {
     (void)state;
     size_t campaign = models_create(&models);
-    await_current();
+    models_await_current(&models);
     struct instance *second = second_start();
     stack_signal(stack, "projector", SIGSTOP);
     issue_many(campaign, 5, 200);
     WAIT_UNTIL(metric_at(instance_url(second), "coupon_projector_leader") == 1, LONG_MS);
-    await_current();
+    models_await_current(&models);
     stack_signal(stack, "projector", SIGCONT);
     issue_many(campaign, 5, 200);
     WAIT_UNTIL(metric("coupon_projector_leader") == 0, LONG_MS);
@@ -335,7 +330,7 @@ static void a_higher_epoch_is_respected_and_then_overtaken(void **state)
     (void)state;
     size_t campaign = models_create(&models);
     char key[32];
-    await_current();
+    models_await_current(&models);
     snprintf(key, sizeof key, "fc:1:{%d}:cp", models_slice(&models, campaign));
     MODELS_CALL(&models, "HSET", key, "epoch", "5000");
     WAIT_UNTIL(metric("coupon_projector_refused_total{reason=\"fenced\"}") > 0, LONG_MS);
@@ -384,7 +379,7 @@ static void status_tells_where_things_are(void **state)
     int16_t slice = models_slice(&models, campaign);
     char path[48];
     models_issue(&models, campaign, 10);
-    await_current();
+    models_await_current(&models);
     buf_init(&text, OUTPUT_MAX);
     assert_int_equal(run_projector((const char *[]){"status", "--json", NULL}, &text), 0);
     struct json_doc *doc = json_get_doc(buf_span(&text));
@@ -407,7 +402,7 @@ static void status_without_redis_and_without_a_leader(void **state)
     (void)state;
     struct buf text;
     buf_init(&text, OUTPUT_MAX);
-    await_current();
+    models_await_current(&models);
     stack_service(stack, "projector", "stop");
     stack_signal(stack, "redis", SIGSTOP);
     int64_t began_us = clock_mono_us();
@@ -422,7 +417,7 @@ static void status_without_redis_and_without_a_leader(void **state)
     json_destroy(doc);
     buf_deinit(&text);
     stack_service(stack, "projector", "start");
-    await_current();
+    models_await_current(&models);
 }
 
 static void bad_command_lines_are_refused(void **state)
@@ -448,7 +443,7 @@ static void a_checkpoint_beyond_the_log_is_not_followed(void **state)
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
     char key[32];
-    await_current();
+    models_await_current(&models);
     snprintf(key, sizeof key, "fc:1:{%d}:cp", slice);
     MODELS_CALL(&models, "HSET", key, "pos", "100000000");
     WAIT_UNTIL(models_checkpoint(&models, slice, "behind") == 1, LONG_MS);
@@ -467,7 +462,7 @@ static void an_unknown_event_stops_its_slice_only(void **state)
     while (models_slice(&models, sound) == models_slice(&models, sick))
         sound = models_create(&models);
     models_issue(&models, sick, 50);
-    await_current();
+    models_await_current(&models);
     int64_t last = models_checkpoint(&models, models_slice(&models, sick), "pos");
     models_poison(&models, sick);
     models_issue(&models, sick, 50);

@@ -20,12 +20,6 @@ static struct api_client through; /* its API */
 static struct proxy *proxy;
 static struct reads reads;
 
-static void issue(const char *campaign, const char *user)
-{
-    struct http_answer answer = api_issue(&api, campaign, user);
-    api_expect(&answer, 201, NULL);
-}
-
 /* One campaign per slice with a coupon in each, and one with two pages of holders. */
 static void fill(void)
 {
@@ -43,12 +37,12 @@ static void fill(void)
             id, id);
         struct http_answer answer = api_post(&api, "/v1/campaigns", body, NULL);
         api_expect(&answer, 201, NULL);
-        issue(id, "everywhere");
+        api_give(&api, id, "everywhere");
     }
     for (int i = 1; i <= 25; i++) {
         char user[32];
         snprintf(user, sizeof user, "holder-%d", i);
-        issue("m-0", user);
+        api_give(&api, "m-0", user);
     }
 }
 
@@ -87,11 +81,9 @@ static void start_behind_proxy(void)
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
     setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_ALL);
     start_behind_proxy();
     fill();
     record();
@@ -100,14 +92,11 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     reads_deinit(&reads);
     api_close(&through);
     instance_destroy(behind_proxy);
     proxy_stop(proxy);
-    api_close(&api);
-    stack_stop(stack);
-    return 0;
+    return api_teardown(state);
 }
 
 /* Everything as it was, nothing that does not exist, the feed, and no more of PostgreSQL than its share. */

@@ -11,6 +11,7 @@
 enum { CALL_MS = 10000 };
 
 static struct stack *stack;
+static struct api_client api;
 
 /* Reads the answer and checks its status and that a text is in it. */
 static void expect_answer(struct http_client *client, int status, const char *part)
@@ -24,52 +25,40 @@ static void expect_answer(struct http_client *client, int status, const char *pa
 }
 
 /* Times a transaction of the service gave up waiting for a lock. */
-static int64_t gave_up(struct api_client *api)
+static int64_t gave_up(void)
 {
-    return api_metric(api, "coupon_store_errors_total{class=\"busy\"}");
+    return api_metric(&api, "coupon_store_errors_total{class=\"busy\"}");
 }
 
 static void campaign_and_coupon_in_one_batch(void **state)
 {
     (void)state;
-    struct api_client api;
     char lock[96];
     snprintf(lock, sizeof lock, "SELECT 1 FROM slice WHERE slice = %d FOR UPDATE",
              slice_of(SPAN("doorbuster")));
-    api_open(&api, stack);
     struct pg *holder = store_hold(stack, lock);
-    int64_t before = gave_up(&api);
+    int64_t before = gave_up();
     struct http_client *creator = api_post_begin(
         &api, "/v1/campaigns",
         "{\"id\":\"doorbuster\",\"name\":\"Doorbuster\",\"discount\":{\"type\":\"fixed\",\"amount\":500},"
         "\"currency\":\"EUR\",\"quantity\":1,\"code_prefix\":\"DOORBUSTER\"}",
         api_fresh_key(), NULL);
-    WAIT_UNTIL(gave_up(&api) > before, CALL_MS); /* the creation is queued and will be tried again, */
-    before = gave_up(&api);
+    WAIT_UNTIL(gave_up() > before, CALL_MS); /* the creation is queued and will be tried again, */
+    before = gave_up();
     struct http_client *buyer = api_post_begin(&api, "/v1/campaigns/doorbuster/coupons",
                                                "{\"user_id\":\"first-in-line\"}", api_fresh_key(), NULL);
-    WAIT_UNTIL(gave_up(&api) > before, CALL_MS); /* now with the coupon behind it */
+    WAIT_UNTIL(gave_up() > before, CALL_MS); /* now with the coupon behind it */
     store_let_go(holder);
     expect_answer(creator, 201, "\"code_prefix\":\"DOORBUSTER\"");
     expect_answer(buyer, 201, "\"code\":\"DOORBUSTER-");
     http_client_destroy(creator);
     http_client_destroy(buyer);
-    api_close(&api);
 }
 
 static int start(void **state)
 {
-    (void)state;
     setenv("REQUEST_DEADLINE_MS", "10000", 1); /* the lock is held for two lock timeouts */
-    stack = stack_start(STACK_SERVERS);
-    stack_service(stack, "command-service", "start");
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    stack_stop(stack);
+    stack = api_setup(state, &api, STACK_COMMAND);
     return 0;
 }
 
@@ -78,5 +67,5 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(campaign_and_coupon_in_one_batch),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, api_teardown);
 }

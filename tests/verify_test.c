@@ -135,7 +135,7 @@ static void make_traffic(void)
 static void everything_is_clean_after_traffic(void **state)
 {
     (void)state;
-    WAIT_UNTIL(models_current(&models), LONG_MS);
+    models_await_current(&models);
     expect_clean(VERIFY("--json"));
     assert_null(strstr(output.data, "\"keys\":0,"));
     expect_clean(VERIFY("--json", "--log"));
@@ -375,7 +375,7 @@ static void every_edit_of_a_model_is_told(void **state)
 {
     char keys[6][256], number[8];
     (void)state;
-    WAIT_UNTIL(models_current(&models), LONG_MS);
+    models_await_current(&models);
     snprintf(number, sizeof number, "%d", slice);
     snprintf(keys[0], sizeof keys[0], "fc:1:{%d}:c:%s", slice, hot);
     MODELS_CALL(&models, "HINCRBY", keys[0], "issued", "1");
@@ -419,23 +419,18 @@ static void what_cannot_be_looked_at_is_no_difference(void **state)
 
 static int set_up(void **state)
 {
-    (void)state;
-    stack = stack_start(STACK_ALL);
+    stack = api_setup(state, &api, STACK_ALL);
     buf_init(&output, OUTPUT_MAX);
     models_open(&models, stack);
-    api_open(&api, stack);
     make_traffic();
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
-    api_close(&api);
     models_close(&models);
     buf_deinit(&output);
-    stack_stop(stack);
-    return 0;
+    return api_teardown(state);
 }
 
 int main(void)

@@ -27,6 +27,24 @@ void api_close(struct api_client *api)
     *api = (struct api_client){0};
 }
 
+struct stack *api_setup(void **state, struct api_client *api, enum stack_parts parts)
+{
+    api_open(api, stack_start(parts));
+    *state = api;
+    return api->stack;
+}
+
+int api_teardown(void **state)
+{
+    struct api_client *api = *state;
+    if (!api)
+        return 0; /* the setup failed early */
+    struct stack *stack = api->stack;
+    api_close(api);
+    stack_stop(stack);
+    return 0;
+}
+
 const char *api_fresh_key(void)
 {
     static char key[64];
@@ -124,6 +142,12 @@ struct http_answer api_issue(struct api_client *api, const char *campaign, const
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
     snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
     return api_post(api, path, body, NULL);
+}
+
+void api_give(struct api_client *api, const char *campaign, const char *user)
+{
+    struct http_answer answer = api_issue(api, campaign, user);
+    api_expect(&answer, 201, NULL);
 }
 
 int64_t api_metric(struct api_client *api, const char *name)

@@ -14,6 +14,10 @@ struct api_client {
 
 void api_open(struct api_client *api, struct stack *stack);
 void api_close(struct api_client *api);
+/* Fixtures of a group of tests: a stack, and a client of it that becomes cmocka's state of the group; and the
+ * end of both. */
+struct stack *api_setup(void **state, struct api_client *api, enum stack_parts parts);
+int api_teardown(void **state);
 
 /* Any call of the command service. */
 struct http_answer api_call(struct api_client *api, const struct http_call *call);
@@ -36,6 +40,7 @@ struct http_answer api_get(struct api_client *api, const char *path, const char 
 const char *api_campaign(struct api_client *api, int quantity, const char *more);
 /* Issues to a user with a fresh key. */
 struct http_answer api_issue(struct api_client *api, const char *campaign, const char *user);
+void api_give(struct api_client *api, const char *campaign, const char *user); /* who must get it: 201 */
 
 /* A metric of the command service, by its name and labels as /metrics writes them; -1 where it is not there.
  */

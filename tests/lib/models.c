@@ -2,19 +2,14 @@
 /* Writing logs and reading models for tests. */
 #include "tests/lib/models.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "common/clock.h"
 #include "common/mem.h"
 #include "events/codec.h"
 #include "events/keys.h"
+#include "tests/lib/wait.h"
 
-enum { PATIENCE_MS = 20000, CAMPAIGN_QUANTITY = 1000000 };
+enum { PATIENCE_MS = 20000, CURRENT_MS = 60000, CAMPAIGN_QUANTITY = 1000000 };
 
 enum { SQL_APPEND, SQL_REDEEM, SQL_HEADS, SQL_COUNT };
 
@@ -256,7 +251,7 @@ int64_t models_checkpoint(struct models *models, int16_t slice, const char *fiel
     return value;
 }
 
-bool models_current(struct models *models)
+static bool is_current(struct models *models)
 {
     bool current = true;
     struct pg_rows *rows = call_store(models, SQL_HEADS, NULL);
@@ -265,6 +260,11 @@ bool models_current(struct models *models)
                   models_checkpoint(models, slice, "behind") == 0;
     pg_rows_destroy(rows);
     return current;
+}
+
+void models_await_current(struct models *models)
+{
+    WAIT_UNTIL(is_current(models), CURRENT_MS);
 }
 
 /* --- dumping --- */

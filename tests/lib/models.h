@@ -44,7 +44,7 @@ const struct redis_reply *models_call(struct models *models, const char *const *
 /* A field of a slice's checkpoint as a number, -1 where there is none. */
 int64_t models_checkpoint(struct models *models, int16_t slice, const char *field);
 
-/* Every checkpoint of generation 1 is at its head and says so. */
-bool models_current(struct models *models);
+/* Waits until every checkpoint of generation 1 is at its head and says so. */
+void models_await_current(struct models *models);
 /* Every key of the service, sorted, with its content, also sorted; without who wrote it and when. */
 void models_dump(struct models *models, struct buf *out);

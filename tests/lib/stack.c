@@ -349,6 +349,8 @@ struct stack *stack_start(enum stack_parts parts)
     read_env(stack);
     if (parts == STACK_ALL)
         start_services(stack);
+    else if (parts == STACK_COMMAND)
+        stack_service(stack, "command-service", "start");
     return stack;
 }
 

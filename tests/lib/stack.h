@@ -11,7 +11,8 @@
 
 enum stack_parts {
     STACK_SERVERS, /* PostgreSQL and Redis, migrated */
-    STACK_ALL,     /* the services as well, ready, without the sample campaign */
+    STACK_COMMAND, /* a command service as well, ready */
+    STACK_ALL,     /* all three services, ready, without the sample campaign */
 };
 
 struct stack;
