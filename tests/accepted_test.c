@@ -122,11 +122,9 @@ static void accept(const char *campaign, const char *user, const char *key, char
 
 static int64_t coupons_of(const char *campaign, const char *user)
 {
-    char sql[256];
-    snprintf(sql, sizeof sql,
-             "SELECT count(*) FROM event WHERE type = 6 AND campaign_id = '%s' AND user_id = '%s'", campaign,
-             user);
-    return store_number(stack, sql);
+    return store_numberf(
+        stack, "SELECT count(*) FROM event WHERE type = 6 AND campaign_id = '%s' AND user_id = '%s'",
+        campaign, user);
 }
 
 /* GET says what a retry of the POST gives, byte for byte. */

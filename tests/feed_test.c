@@ -42,9 +42,7 @@ static struct json_doc *events(const char *more)
 
 static int64_t head(void)
 {
-    char sql[96];
-    snprintf(sql, sizeof sql, "SELECT head FROM slice WHERE slice = %d", slice);
-    return store_number(stack, sql);
+    return store_numberf(stack, "SELECT head FROM slice WHERE slice = %d", slice);
 }
 
 /* --- walking --- */

@@ -356,10 +356,8 @@ static void a_profile_is_switched(void **state)
 
 static int64_t control_events(int type)
 {
-    char sql[160];
-    snprintf(sql, sizeof sql,
-             "SELECT count(*) FROM event WHERE slice = 0 AND campaign_id = '~' AND type = %d", type);
-    return store_number(stack, sql);
+    return store_numberf(
+        stack, "SELECT count(*) FROM event WHERE slice = 0 AND campaign_id = '~' AND type = %d", type);
 }
 
 static void every_change_is_an_event(void **state)

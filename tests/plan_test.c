@@ -32,10 +32,8 @@ static void issue_many(const char *campaign)
 static int64_t times_halted(const char *campaign)
 {
     enum { PLAN_HALTED = 9 };
-    char sql[256];
-    snprintf(sql, sizeof sql, "SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = %d", campaign,
-             PLAN_HALTED);
-    return store_number(stack, sql);
+    return store_numberf(stack, "SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = %d", campaign,
+                         PLAN_HALTED);
 }
 
 static void expect_plan(const char *campaign, const char *verb, const char *part)

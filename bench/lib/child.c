@@ -69,7 +69,7 @@ pid_t child_start(const struct child_spec *spec)
     posix_spawn_file_actions_destroy(&actions);
     mem_free(environment);
     if (error) {
-        fprintf(stderr, "bench: %s: %s\n", spec->argv[0], strerror(error));
+        fprintf(stderr, "cannot start %s: %s\n", spec->argv[0], strerror(error));
         exit(2);
     }
     return pid;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Programs that a benchmark starts itself, because it has to know to the microsecond when they ended and
- * began: the services it kills, the servers it compares them with. Failing to start one ends the process. */
+/* Programs that a benchmark or a test starts itself, because it has to know to the microsecond when they
+ * ended and began: the services it kills, the servers it compares them with. Failing to start one ends the
+ * process. */
 #pragma once
 
 #include <stdint.h>

@@ -323,6 +323,12 @@ void stack_stop(struct stack *stack)
         die("the stack did not end cleanly, see above");
 }
 
+int stack_teardown(void **state)
+{
+    stack_stop(*state);
+    return 0;
+}
+
 /* --- Starting and using --- */
 
 static void start_services(struct stack *stack)
