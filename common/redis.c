@@ -14,7 +14,7 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
-#include "common/redis_url.h"
+#include "common/redis_sentinel.h"
 
 #undef REDIS_OK /* hiredis defines it as 0; here it is the enumerator */
 enum { HIREDIS_OK = 0 };
@@ -30,8 +30,9 @@ enum {
 };
 
 struct redis {
-    struct redis_url url;
-    redisContext *context; /* NULL: not connected */
+    struct redis_url url;              /* url.server is filled in by the sentinels where there are some */
+    struct redis_sentinels *sentinels; /* NULL: none */
+    redisContext *context;             /* NULL: not connected */
     struct buf output;
     size_t written; /* of output */
     size_t awaited; /* replies to what was sent and not received */
@@ -58,8 +59,15 @@ struct redis *redis_create(const char *url, char *reason, size_t reason_size)
         snprintf(reason, reason_size, "%s", why);
         return NULL;
     }
+    return redis_create_parsed(&parsed);
+}
+
+struct redis *redis_create_parsed(const struct redis_url *url)
+{
     struct redis *redis = mem_zalloc(sizeof *redis);
-    redis->url = parsed;
+    redis->url = *url;
+    if (url->sentinels_count > 0)
+        redis->sentinels = redis_sentinels_create(url);
     buf_init(&redis->output, OUTPUT_MAX);
     return redis;
 }
@@ -69,6 +77,7 @@ void redis_destroy(struct redis *redis)
     if (!redis)
         return;
     redis_disconnect(redis);
+    redis_sentinels_destroy(redis->sentinels);
     buf_deinit(&redis->output);
     mem_free(redis);
 }
@@ -422,8 +431,8 @@ static void bound_replies(struct redis *redis)
 static enum redis_status open_socket(struct redis *redis, int64_t deadline_us)
 {
     const struct redis_url *url = &redis->url;
-    redis->context =
-        url->path[0] ? redisConnectUnixNonBlock(url->path) : redisConnectNonBlock(url->host, url->port);
+    redis->context = url->path[0] ? redisConnectUnixNonBlock(url->path)
+                                  : redisConnectNonBlock(url->server.host, url->server.port);
     CHECK(redis->context != NULL); /* NULL only when out of memory */
     if (redis->context->err)
         return lose(redis, "connecting", redis->context->errstr);
@@ -464,7 +473,29 @@ static void send_greeting(struct redis *redis)
         snprintf(database, sizeof database, "%lld", (long long)url->database);
         send_texts(redis, (const char *[]){"SELECT", database, NULL});
     }
-    send_texts(redis, (const char *[]){"ROLE", NULL});
+}
+
+/* Until everything sent is answered; the last reply. What is refused disconnects. */
+static enum redis_status receive_all(struct redis *redis, int64_t deadline_us, const struct redis_reply **ret)
+{
+    enum redis_status status = REDIS_OK;
+    while (status == REDIS_OK && redis->awaited > 0)
+        status = redis_receive(redis, deadline_us, ret);
+    if (status != REDIS_OK)
+        redis_disconnect(redis);
+    return status;
+}
+
+enum redis_status redis_connect_to_any(struct redis *redis, int64_t deadline_us)
+{
+    const struct redis_reply *reply;
+    redis_disconnect(redis);
+    redis->error[0] = '\0';
+    enum redis_status status = open_socket(redis, deadline_us);
+    if (status != REDIS_OK)
+        return status;
+    send_greeting(redis);
+    return receive_all(redis, deadline_us, &reply);
 }
 
 static enum redis_status check_role(struct redis *redis, const struct redis_reply *role)
@@ -472,23 +503,34 @@ static enum redis_status check_role(struct redis *redis, const struct redis_repl
     if (redis_length(role) > 0 && span_is(redis_text(redis_at(role, 0)), "master"))
         return REDIS_OK;
     snprintf(redis->error, sizeof redis->error, "READONLY connected to a server that is not the primary");
+    redis_disconnect(redis);
     return REDIS_READONLY;
 }
 
-enum redis_status redis_connect(struct redis *redis, int64_t deadline_us)
+static enum redis_status connect_to_primary(struct redis *redis, int64_t deadline_us)
 {
-    redis_disconnect(redis);
+    const struct redis_reply *role = NULL;
     redis->error[0] = '\0';
     enum redis_status status = open_socket(redis, deadline_us);
     if (status != REDIS_OK)
         return status;
     send_greeting(redis);
-    const struct redis_reply *reply = NULL;
-    while (status == REDIS_OK && redis->awaited > 0)
-        status = redis_receive(redis, deadline_us, &reply);
-    if (status == REDIS_OK)
-        status = check_role(redis, reply);
-    if (status != REDIS_OK)
-        redis_disconnect(redis);
+    send_texts(redis, (const char *[]){"ROLE", NULL}); /* with the greeting: one round trip */
+    status = receive_all(redis, deadline_us, &role);
+    return status == REDIS_OK ? check_role(redis, role) : status;
+}
+
+enum redis_status redis_connect(struct redis *redis, int64_t deadline_us)
+{
+    redis_disconnect(redis);
+    if (redis->sentinels) {
+        enum redis_status asked = redis_sentinels_ask(redis->sentinels, deadline_us, &redis->url.server,
+                                                      redis->error, sizeof redis->error);
+        if (asked != REDIS_OK)
+            return asked;
+    }
+    enum redis_status status = connect_to_primary(redis, deadline_us);
+    if (redis->sentinels && (status == REDIS_LOST || status == REDIS_READONLY))
+        redis_sentinels_doubt(redis->sentinels);
     return status;
 }

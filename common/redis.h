@@ -29,12 +29,13 @@ const char *redis_status_label(enum redis_status status);
 struct redis;
 struct redis_reply; /* opaque; borrowed from the connection until the next redis_receive/redis_free_reply */
 
-/* url: redis://[user:password@]host:port[/db] or unix:///path[?db=n&user=u&password=p]. NULL with reason when
- * it does not parse. Does not connect. */
+/* url: redis://[user:password@]host:port[/db], unix:///path[?db=n&user=u&password=p], or
+ * redis+sentinel://[user:password@]host:port,.../name[/db], as redis_url.h says in full. NULL with reason
+ * when it does not parse. Does not connect. */
 struct redis *redis_create(const char *url, char *reason, size_t reason_size);
 void redis_destroy(struct redis *redis); /* accepts NULL */
 /* Connects, authenticates, selects the database and insists that ROLE says master (REDIS_READONLY otherwise).
- */
+ * With sentinels it asks them first, each time anew: whoever was the primary may be one no more. */
 enum redis_status redis_connect(struct redis *redis, int64_t deadline_us) MUST_USE;
 void redis_disconnect(struct redis *redis);
 bool redis_connected(const struct redis *redis);

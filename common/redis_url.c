@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Parsing of redis:// and unix:// URLs. */
+/* Parsing of redis://, unix:// and redis+sentinel:// URLs. */
 #include "common/redis_url.h"
 
-enum { DEFAULT_PORT = 6379 };
+enum { SERVER_PORT = 6379, SENTINEL_PORT = 26379 };
 
 static bool fail(const char **ret_reason, const char *reason)
 {
@@ -53,16 +53,17 @@ static bool parse_credentials(struct span text, struct redis_url *url, const cha
     return true;
 }
 
-static bool parse_port(struct span text, struct redis_url *url, const char **ret_reason)
+static bool parse_port(struct span text, uint16_t absent, uint16_t *ret, const char **ret_reason)
 {
-    uint64_t port = DEFAULT_PORT;
+    uint64_t port = absent;
     if (text.ptr && (!parse_u64(text, UINT16_MAX, &port) || port == 0))
         return fail(ret_reason, "the port is not a number from 1 to 65535");
-    url->port = (uint16_t)port;
+    *ret = (uint16_t)port;
     return true;
 }
 
-static bool parse_host(struct span text, struct redis_url *url, const char **ret_reason)
+static bool parse_endpoint(struct span text, uint16_t default_port, struct redis_endpoint *ret,
+                           const char **ret_reason)
 {
     struct span host, port = text;
     if (text.len && text.ptr[0] == '[') {
@@ -74,9 +75,9 @@ static bool parse_host(struct span text, struct redis_url *url, const char **ret
     } else {
         host = span_cut(&port, ':');
     }
-    if (host.len == 0 || !percent_decode(host, url->host, sizeof url->host))
+    if (host.len == 0 || !percent_decode(host, ret->host, sizeof ret->host))
         return fail(ret_reason, "the host is empty, too long or badly percent-encoded");
-    return parse_port(port, url, ret_reason);
+    return parse_port(port, default_port, &ret->port, ret_reason);
 }
 
 static bool parse_database(struct span text, struct redis_url *url, const char **ret_reason)
@@ -88,20 +89,71 @@ static bool parse_database(struct span text, struct redis_url *url, const char *
     return true;
 }
 
+/* Takes [[user]:password@] off the front; a password may hold an '@' that nobody encoded. */
+static bool cut_credentials(struct span *rest, struct redis_url *url, const char **ret_reason)
+{
+    size_t at = after_last(*rest, '@');
+    if (at == 0)
+        return true;
+    struct span credentials = {rest->ptr, at - 1};
+    *rest = (struct span){rest->ptr + at, rest->len - at};
+    return parse_credentials(credentials, url, ret_reason);
+}
+
 static bool parse_tcp(struct span rest, struct redis_url *url, const char **ret_reason)
 {
-    struct span credentials = {0};
-    size_t at = after_last(rest, '@'); /* a password may hold an '@' that nobody encoded */
-    if (at > 0) {
-        credentials = (struct span){rest.ptr, at - 1};
-        rest = (struct span){rest.ptr + at, rest.len - at};
-    }
+    if (!cut_credentials(&rest, url, ret_reason))
+        return false;
     if (rest.len && memchr(rest.ptr, '?', rest.len))
         return fail(ret_reason, "redis:// takes no parameters after '?'");
     struct span database = rest;
     struct span authority = span_cut(&database, '/');
-    return parse_credentials(credentials, url, ret_reason) && parse_host(authority, url, ret_reason) &&
+    return parse_endpoint(authority, SERVER_PORT, &url->server, ret_reason) &&
            parse_database(database, url, ret_reason);
+}
+
+static bool parse_sentinel_parameter(struct span parameter, struct redis_url *url, const char **ret_reason)
+{
+    struct span value = parameter;
+    struct span name = span_cut(&value, '=');
+    bool user = span_is(name, "sentinel_user");
+    if (!value.ptr || !(user || span_is(name, "sentinel_password")))
+        return fail(ret_reason, "only sentinel_user and sentinel_password may follow '?'");
+    return percent_decode(value, user ? url->sentinel_user : url->sentinel_password, REDIS_URL_TEXT_MAX) ||
+           fail(ret_reason, "user or password of the sentinels is too long or badly percent-encoded");
+}
+
+static bool parse_sentinels(struct span list, struct redis_url *url, const char **ret_reason)
+{
+    while (list.ptr) {
+        if (url->sentinels_count == REDIS_SENTINELS_MAX)
+            return fail(ret_reason, "more than 8 sentinels");
+        struct redis_endpoint *sentinel = &url->sentinels[url->sentinels_count++];
+        if (!parse_endpoint(span_cut(&list, ','), SENTINEL_PORT, sentinel, ret_reason))
+            return false;
+    }
+    return true;
+}
+
+static bool parse_sentinel(struct span rest, struct redis_url *url, const char **ret_reason)
+{
+    struct span parameters = rest;
+    rest = span_cut(&parameters, '?');
+    if (!cut_credentials(&rest, url, ret_reason))
+        return false;
+    struct span name = rest;
+    struct span list = span_cut(&name, '/');
+    struct span database = name;
+    name = span_cut(&database, '/');
+    if (name.len == 0 || !percent_decode(name, url->primary, sizeof url->primary))
+        return fail(ret_reason, "there is no name of the primary after the sentinels, or a bad one");
+    if (!parse_sentinels(list, url, ret_reason) || !parse_database(database, url, ret_reason))
+        return false;
+    while (parameters.ptr && parameters.len > 0)
+        if (!parse_sentinel_parameter(span_cut(&parameters, '&'), url, ret_reason))
+            return false;
+    return !url->sentinel_user[0] || url->sentinel_password[0] ||
+           fail(ret_reason, "a user of the sentinels without a password");
 }
 
 static bool parse_parameter(struct span parameter, struct redis_url *url, const char **ret_reason)
@@ -145,5 +197,7 @@ bool redis_url_parse(struct span text, struct redis_url *ret, const char **ret_r
         return parse_tcp((struct span){text.ptr + 8, text.len - 8}, ret, ret_reason);
     if (span_starts(text, SPAN("unix://")))
         return parse_unix((struct span){text.ptr + 7, text.len - 7}, ret, ret_reason);
-    return fail(ret_reason, "the URL starts neither with redis:// nor with unix://");
+    if (span_starts(text, SPAN("redis+sentinel://")))
+        return parse_sentinel((struct span){text.ptr + 17, text.len - 17}, ret, ret_reason);
+    return fail(ret_reason, "the URL starts with none of redis://, unix:// and redis+sentinel://");
 }

@@ -14,8 +14,8 @@ static void full_url(void **state)
     const char *reason;
     struct redis_url url;
     assert_true(redis_url_parse(SPAN("redis://us%65r:p%40ss:w@rd@cache.example:7000/12"), &url, &reason));
-    assert_string_equal(url.host, "cache.example");
-    assert_int_equal(url.port, 7000);
+    assert_string_equal(url.server.host, "cache.example");
+    assert_int_equal(url.server.port, 7000);
     assert_int_equal(url.database, 12);
     assert_string_equal(url.user, "user");
     assert_string_equal(url.password, "p@ss:w@rd");
@@ -28,13 +28,13 @@ static void defaults(void **state)
     const char *reason;
     struct redis_url url;
     assert_true(redis_url_parse(SPAN("redis://:secret@[::1]"), &url, &reason));
-    assert_string_equal(url.host, "::1");
-    assert_int_equal(url.port, 6379);
+    assert_string_equal(url.server.host, "::1");
+    assert_int_equal(url.server.port, 6379);
     assert_int_equal(url.database, 0);
     assert_string_equal(url.user, "");
     assert_string_equal(url.password, "secret");
     assert_true(redis_url_parse(SPAN("redis://[fe80::1]:1/"), &url, &reason));
-    assert_int_equal(url.port, 1);
+    assert_int_equal(url.server.port, 1);
     assert_true(redis_url_parse(SPAN("redis://localhost"), &url, &reason));
     assert_string_equal(url.password, "");
 }
@@ -47,11 +47,38 @@ static void unix_url(void **state)
     assert_true(
         redis_url_parse(SPAN("unix:///run/my%20redis/s?db=3&user=u%26&password=a%3Db"), &url, &reason));
     assert_string_equal(url.path, "/run/my redis/s");
-    assert_string_equal(url.host, "");
+    assert_string_equal(url.server.host, "");
     assert_int_equal(url.database, 3);
     assert_string_equal(url.user, "u&");
     assert_string_equal(url.password, "a=b");
     assert_true(redis_url_parse(SPAN("unix:///s"), &url, &reason));
+}
+
+static void sentinel_url(void **state)
+{
+    (void)state;
+    const char *reason;
+    struct redis_url url;
+    assert_true(redis_url_parse(SPAN("redis+sentinel://u:p@ss@one:1,[::2],three:3/my%2Fname/4"
+                                     "?sentinel_user=su&sentinel_password=s%26p"),
+                                &url, &reason));
+    assert_int_equal(url.sentinels_count, 3);
+    assert_string_equal(url.sentinels[0].host, "one");
+    assert_int_equal(url.sentinels[0].port, 1);
+    assert_string_equal(url.sentinels[1].host, "::2");
+    assert_int_equal(url.sentinels[1].port, 26379);
+    assert_int_equal(url.sentinels[2].port, 3);
+    assert_string_equal(url.primary, "my/name");
+    assert_int_equal(url.database, 4);
+    assert_string_equal(url.user, "u");
+    assert_string_equal(url.password, "p@ss");
+    assert_string_equal(url.sentinel_user, "su");
+    assert_string_equal(url.sentinel_password, "s&p");
+    assert_string_equal(url.server.host, "");
+    assert_true(
+        redis_url_parse(SPAN("redis+sentinel://a,b,c,d,e,f,g,h/n?sentinel_password=p"), &url, &reason));
+    assert_int_equal(url.sentinels_count, REDIS_SENTINELS_MAX);
+    assert_string_equal(url.user, "");
 }
 
 static void refused(void **state)
@@ -79,6 +106,19 @@ static void refused(void **state)
         "redis://host/secret",
         "redis://host?db=1",
         "redis://ho\nst",
+        "redis+sentinel://",
+        "redis+sentinel://host",
+        "redis+sentinel://host/",
+        "redis+sentinel:///name",
+        "redis+sentinel://a,/name",
+        "redis+sentinel://a,,b/name",
+        "redis+sentinel://a:0/name",
+        "redis+sentinel://a,b,c,d,e,f,g,h,i/name",
+        "redis+sentinel://a/name/secret",
+        "redis+sentinel://secret@a/name",
+        "redis+sentinel://a/name?sentinel_user=u",
+        "redis+sentinel://a/name?sentinel_password=secret%zz",
+        "redis+sentinel://a/name?db=1",
         "unix://",
         "unix:///",
         "unix://relative",
@@ -103,10 +143,8 @@ static void refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(full_url),
-        cmocka_unit_test(defaults),
-        cmocka_unit_test(unix_url),
-        cmocka_unit_test(refused),
+        cmocka_unit_test(full_url),     cmocka_unit_test(defaults), cmocka_unit_test(unix_url),
+        cmocka_unit_test(sentinel_url), cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,6 +16,21 @@
     "ORDER BY e.slice, e.position LIMIT $3::bigint"
 enum { LOG_COLUMN_COUNT = 10 };
 
+/* How far the log of every slice went at an instant. $1 the instant -> slice, position of the last event
+ * recorded by then (0: none), in order of slices. Times never run backwards and positions have no gaps, so
+ * this halves the range thirty-odd times by primary key and needs no index over times. */
+#define LOG_AT_SQL                                                                              \
+    "WITH RECURSIVE halving AS ("                                                               \
+    " SELECT s.slice, 0::bigint AS low, s.head AS high FROM slice s"                            \
+    " UNION ALL"                                                                                \
+    " SELECT h.slice, CASE WHEN e.recorded_at <= $1::timestamptz THEN m.middle ELSE h.low END," \
+    "   CASE WHEN e.recorded_at <= $1::timestamptz THEN h.high ELSE m.middle - 1 END"           \
+    " FROM halving h CROSS JOIN LATERAL (SELECT (h.low + h.high + 1) / 2 AS middle) m"          \
+    " CROSS JOIN LATERAL (SELECT r.recorded_at FROM event r"                                    \
+    "   WHERE r.slice = h.slice AND r.position = m.middle LIMIT 1) e"                           \
+    " WHERE h.low < h.high)"                                                                    \
+    "SELECT slice, low FROM halving WHERE low = high ORDER BY slice"
+
 void event_log_read_args(struct pg_args *args, int16_t slice, int64_t after, int64_t limit);
 
 /* Row `row` of a result whose columns from `column` on are LOG_COLUMNS, decoded. Borrows from rows and arena.

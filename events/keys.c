@@ -23,6 +23,11 @@ void key_live(struct buf *out)
     buf_append_text(out, "fc:live");
 }
 
+void key_generations(struct buf *out)
+{
+    buf_append_text(out, "fc:generations");
+}
+
 void key_checkpoint(struct buf *out, struct model model)
 {
     key_begin(out, model);

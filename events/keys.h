@@ -49,6 +49,7 @@ struct model {
 };
 
 void key_live(struct buf *out);
+void key_generations(struct buf *out);
 void key_checkpoint(struct buf *out, struct model model);
 void key_campaign(struct buf *out, struct model model, struct span campaign_id);
 void key_coupons(struct buf *out, struct model model, int64_t position);

@@ -143,6 +143,7 @@ static void registry_matches_the_builders(void **state)
     (void)state;
     static const char *const patterns[KEY_COUNT] = {
         [KEY_LIVE] = "fc:live",
+        [KEY_GENERATIONS] = "fc:generations",
         [KEY_CHECKPOINT] = "fc:<g>:{<slice>}:cp",
         [KEY_CAMPAIGN] = "fc:<g>:{<slice>}:c:<campaign>",
         [KEY_CAMPAIGNS] = "fc:<g>:{<slice>}:cs",
@@ -163,7 +164,8 @@ static void registry_matches_the_builders(void **state)
             fail_msg("%s is new: add its builder to this test", is->name);
         assert_string_equal(is->pattern, patterns[i]);
         bool shared = strncmp(is->pattern, "fcq:", 4) == 0; /* of the query services */
-        assert_true(i == KEY_LIVE || strstr(is->pattern, shared ? "{<target>}" : "{<slice>}"));
+        assert_true(i == KEY_LIVE || i == KEY_GENERATIONS ||
+                    strstr(is->pattern, shared ? "{<target>}" : "{<slice>}"));
         assert_true(strcmp(is->type, "string") == 0 || strcmp(is->type, "hash") == 0 ||
                     strcmp(is->type, "zset") == 0);
         assert_string_equal(is->owner, shared ? "query-service" : "projector");

@@ -9,22 +9,24 @@
 enum {
     BATCH_BYTES_MAX = 512 * 1024,         /* of event data in one script: bounds how long Redis is busy */
     DECODED_BYTES_MAX = 64 * 1024 * 1024, /* lists of one batch, bounded by the line above */
-    WINDOW = 2,                           /* one batch in Redis's hands while the next one is being made */
 };
 
 void applier_init(struct applier *applier, struct model_writer *writer,
-                  const struct projector_metrics *metrics, size_t batch_events)
+                  const struct projector_metrics *metrics, const struct applier_options *options)
 {
-    *applier = (struct applier){.writer = writer, .metrics = metrics, .batch_events = batch_events};
-    CHECK(batch_events >= 1 && batch_events <= PROJECTION_EVENTS_MAX);
+    *applier = (struct applier){.writer = writer, .metrics = metrics, .options = *options};
+    CHECK(options->batch_events >= 1 && options->batch_events <= PROJECTION_EVENTS_MAX);
+    CHECK(options->window >= 1 && options->window <= MODEL_PENDING_MAX);
     projection_init(&applier->projection);
     arena_init(&applier->decoded, DECODED_BYTES_MAX);
+    announcer_init(&applier->announcer, options->bus);
 }
 
 void applier_deinit(struct applier *applier)
 {
     projection_deinit(&applier->projection);
     arena_deinit(&applier->decoded);
+    announcer_deinit(&applier->announcer);
 }
 
 void applier_forget(struct applier *applier)
@@ -66,6 +68,21 @@ static void fail(struct applier *applier, enum redis_status status)
     backoff_fail(&applier->backoff, clock_mono_us());
 }
 
+static void mark_restart(struct applier *applier, struct model model)
+{
+    if (applier->restart_in != model.generation)
+        applier->restart = 0;
+    applier->restart_in = model.generation;
+    applier->restart |= 1U << model.slice;
+    applier->loaded = false;
+}
+
+void applier_restart(struct applier *applier, int16_t slice)
+{
+    applier_settle(applier);
+    mark_restart(applier, (struct model){applier->generation, slice});
+}
+
 static void refused(struct applier *applier, const struct model_outcome *outcome)
 {
     applier->loaded = false;
@@ -81,7 +98,7 @@ static void refused(struct applier *applier, const struct model_outcome *outcome
                  outcome->model.slice, (long long)outcome->value, (long long)outcome->expected);
         break;
     case MODEL_HOLE:
-        applier->restart |= 1U << outcome->model.slice;
+        mark_restart(applier, outcome->model);
         log_warn("MODEL-HOLE", "slice %d: a key vanished; the slice is replayed from its start",
                  outcome->model.slice);
         break;
@@ -96,6 +113,10 @@ static void receive_one(struct applier *applier)
 {
     struct model_outcome outcome;
     enum redis_status status = model_writer_receive(applier->writer, deadline(), &outcome);
+    if (status == REDIS_LOST)
+        announcer_forget(&applier->announcer);
+    else
+        announcer_settled(&applier->announcer, status == REDIS_OK && outcome.result == MODEL_APPLIED);
     if (status != REDIS_OK) {
         if (applier->loaded) /* the first to fail says why; those behind it fail with it */
             fail(applier, status);
@@ -133,9 +154,12 @@ static void take_checkpoints(struct applier *applier, const struct checkpoints *
 {
     applier->generation = checkpoints->generation;
     applier->beyond = 0;
-    for (int slice = 0; slice < SLICE_COUNT; slice++)
-        progress_load(&applier->slices[slice], checkpoints->slices[slice].position,
-                      checkpoints->slices[slice].at_us);
+    applier->found_epoch = 0;
+    for (int slice = 0; slice < SLICE_COUNT; slice++) {
+        const struct checkpoint *found = &checkpoints->slices[slice];
+        progress_load(&applier->slices[slice], found->position, found->at_us);
+        applier->found_epoch = found->epoch > applier->found_epoch ? found->epoch : applier->found_epoch;
+    }
 }
 
 static void restart_slice(struct applier *applier, int16_t slice)
@@ -149,6 +173,7 @@ static void restart_slice(struct applier *applier, int16_t slice)
         .seen_us = clock_wall_us(),
     };
     model_writer_send(applier->writer, &write);
+    announcer_sent_nothing(&applier->announcer);
     progress_load(progress, 0, 0);
     metric_add(applier->metrics->restarts, 1);
 }
@@ -156,7 +181,7 @@ static void restart_slice(struct applier *applier, int16_t slice)
 static void restart_slices(struct applier *applier)
 {
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        if (applier->restart & 1U << slice)
+        if (applier->restart_in == applier->generation && applier->restart & 1U << slice)
             restart_slice(applier, slice);
     applier->restart = 0;
     applier_settle(applier);
@@ -169,13 +194,15 @@ bool applier_load(struct applier *applier, int64_t epoch)
         return true;
     if (!backoff_over(&applier->backoff, clock_mono_us()))
         return false;
-    enum redis_status status = model_writer_load(applier->writer, deadline(), &checkpoints);
+    enum redis_status status =
+        model_writer_load(applier->writer, applier->options.generation, deadline(), &checkpoints);
     if (status != REDIS_OK) {
         fail(applier, status);
         return false;
     }
     take_checkpoints(applier, &checkpoints);
-    applier->epoch = epoch;
+    handover_forget(&applier->handover);
+    applier->epoch = epoch ? epoch : applier->found_epoch;
     applier->fenced_by = 0;
     applier->loaded = true;
     restart_slices(applier);
@@ -239,8 +266,10 @@ static bool add_row(struct applier *applier, struct progress *progress, const st
     enum codec_status status = event_log_row(rows, row, 0, &applier->decoded, &event);
     int64_t next = progress->position + 1 + (int64_t)projection->events;
     bool fits = event.position == next;
-    if (fits && status == CODEC_OK && projection_add(projection, &event))
+    if (fits && status == CODEC_OK && projection_add(projection, &event)) {
+        announcer_add(&applier->announcer, &event);
         return true;
+    }
     if (projection->events > 0)
         return false; /* send what is good; it is looked at again as the first of the next batch */
     if (!fits)
@@ -258,7 +287,8 @@ static int make_batch(struct applier *applier, int16_t slice, const struct pg_ro
     struct projection *projection = &applier->projection;
     arena_reset(&applier->decoded);
     projection_begin(projection, (struct model){applier->generation, slice});
-    while (row < pg_rows_count(rows) && projection->events < applier->batch_events &&
+    announcer_begin(&applier->announcer);
+    while (row < pg_rows_count(rows) && projection->events < applier->options.batch_events &&
            projection->bytes < BATCH_BYTES_MAX && add_row(applier, &applier->slices[slice], rows, row))
         row++;
     projection_end(projection);
@@ -281,6 +311,7 @@ static void send_batch(struct applier *applier, int16_t slice)
         .mutations = &projection->mutations,
     };
     model_writer_send(applier->writer, &write);
+    announcer_sent(&applier->announcer, slice, projection->last);
 }
 
 size_t applier_rows(struct applier *applier, int16_t slice, const struct pg_rows *rows)
@@ -296,7 +327,7 @@ size_t applier_rows(struct applier *applier, int16_t slice, const struct pg_rows
             break; /* stuck */
         sent += applier->projection.events;
         send_batch(applier, slice);
-        settle_down_to(applier, WINDOW - 1);
+        settle_down_to(applier, applier->options.window - 1);
     }
     return sent;
 }
@@ -316,16 +347,17 @@ static void refresh_slice(struct applier *applier, int16_t slice)
         .seen_us = applier->seen_us,
     };
     model_writer_send(applier->writer, &write);
+    announcer_sent_nothing(&applier->announcer);
 }
 
+/* Readers find what this writes, or in a hand-over what it wrote before. */
 static void check_live(struct applier *applier)
 {
-    int64_t live;
-    enum redis_status status =
-        model_writer_keep_live(applier->writer, applier->generation, deadline(), &live);
+    int64_t live, expected = handover_live(&applier->handover, applier->generation);
+    enum redis_status status = model_writer_keep_live(applier->writer, expected, deadline(), &live);
     if (status != REDIS_OK)
         fail(applier, status);
-    else if (live != applier->generation)
+    else if (live != expected)
         applier->loaded = false;
 }
 
@@ -335,10 +367,89 @@ void applier_refresh(struct applier *applier)
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
         refresh_slice(applier, slice);
     applier_settle(applier);
-    if (applier->loaded)
+    if (applier->loaded && applier->options.generation == 0)
         check_live(applier);
     if (applier->loaded)
         recover(applier); /* writes were accepted, not only reads: that is what was in question */
+}
+
+/* --- handing over to another generation --- */
+
+static void begin_handover(struct applier *applier, int64_t next)
+{
+    struct checkpoints checkpoints;
+    enum redis_status status = model_writer_load(applier->writer, next, deadline(), &checkpoints);
+    if (status != REDIS_OK) {
+        fail(applier, status);
+        return;
+    }
+    int64_t shown[SLICE_COUNT];
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        shown[slice] = applier->slices[slice].confirmed;
+    handover_begin(&applier->handover, applier->generation, shown, clock_mono_us());
+    take_checkpoints(applier, &checkpoints);
+    applier_refresh(
+        applier); /* slices where nothing happens have nothing else to say that they are current */
+    log_info("HANDOVER", "going on in generation %lld, readers follow when it shows what %lld does",
+             (long long)next, (long long)applier->handover.former);
+}
+
+static bool shows_as_much(const struct applier *applier)
+{
+    for (int slice = 0; slice < SLICE_COUNT; slice++) {
+        const struct progress *progress = &applier->slices[slice];
+        if (progress->behind || progress->confirmed < applier->handover.shown[slice])
+            return false;
+    }
+    return true;
+}
+
+static void end_handover(struct applier *applier)
+{
+    int64_t live;
+    enum redis_status status =
+        generations_switch(model_writer_redis(applier->writer), applier->handover.former, applier->generation,
+                           deadline(), &live);
+    if (status != REDIS_OK) {
+        fail(applier, status);
+    } else if (live != applier->generation) {
+        applier->loaded = false;
+    } else {
+        log_info("GENERATION", "readers use generation %lld now", (long long)live);
+        handover_forget(&applier->handover);
+    }
+}
+
+static void look_for_ready(struct applier *applier)
+{
+    struct generations generations;
+    enum redis_status status =
+        generations_read(model_writer_redis(applier->writer), deadline(), &generations);
+    if (status != REDIS_OK) {
+        fail(applier, status);
+        return;
+    }
+    const struct generation *ready = generations_in_state(&generations, GENERATION_READY);
+    if (ready && ready->number != applier->generation && applier_current(applier))
+        begin_handover(applier, ready->number);
+}
+
+void applier_hand_over(struct applier *applier)
+{
+    struct handover *handover = &applier->handover;
+    int64_t now_us = clock_mono_us();
+    if (!applier->loaded)
+        return;
+    if (handover->former == 0) {
+        if (handover_may_begin(handover, now_us))
+            look_for_ready(applier);
+    } else if (shows_as_much(applier)) {
+        end_handover(applier);
+    } else if (handover_too_long(handover, now_us)) {
+        log_warn("HANDOVER-LATE", "generation %lld did not catch up in time; back to the live one",
+                 (long long)applier->generation);
+        applier->loaded = false; /* reads again what is live, and goes on there */
+    }
 }
 
 bool applier_stuck(const struct applier *applier)

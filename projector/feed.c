@@ -26,14 +26,29 @@ static void ask_heads(struct feed *feed, const int64_t positions[SLICE_COUNT])
     pg_send(feed->pg, SQL_HEADS, &feed->args);
 }
 
-void feed_ask(struct feed *feed, const int64_t positions[SLICE_COUNT], unsigned wanted)
+/* How many rows to ask for: the log has no gaps, so a limit by position is one by count. */
+static int64_t rows_of(int64_t position, const int64_t *limit, int page)
+{
+    CHECK(!limit || *limit > position);
+    return limit && *limit - position < page ? *limit - position : page;
+}
+
+int feed_page(unsigned wanted)
+{
+    int slices = __builtin_popcount(wanted);
+    int page = FEED_ROUND_ROWS / (slices ? slices : 1);
+    return page > FEED_ROWS_MAX ? FEED_ROWS_MAX : page < FEED_ROWS_MIN ? FEED_ROWS_MIN : page;
+}
+
+void feed_ask(struct feed *feed, const int64_t positions[SLICE_COUNT], unsigned wanted, const int64_t *limits)
 {
     /* The heads first: the events are then read by a later snapshot and reach at least up to them. */
     ask_heads(feed, positions);
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         if (!(wanted & 1U << slice))
             continue;
-        event_log_read_args(&feed->args, slice, positions[slice], FEED_ROWS_MAX);
+        event_log_read_args(&feed->args, slice, positions[slice],
+                            rows_of(positions[slice], limits ? &limits[slice] : NULL, feed_page(wanted)));
         pg_send(feed->pg, SQL_READ, &feed->args);
     }
     pg_sync(feed->pg);

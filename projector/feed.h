@@ -6,7 +6,9 @@
 #include "common/pg.h"
 #include "events/event.h"
 
-enum { FEED_ROWS_MAX = 2000 }; /* events per slice and round: bounds memory */
+/* Events per slice, and of all slices together (but a few of each): bounds memory, and how long whoever asks
+ * is busy with them before it says something to PostgreSQL again, which takes a silent leader for dead. */
+enum { FEED_ROWS_MAX = 2000, FEED_ROUND_ROWS = 6000, FEED_ROWS_MIN = 300 };
 
 struct feed_head {
     int64_t head;       /* position of the slice's last event */
@@ -28,8 +30,12 @@ struct feed {
 void feed_init(struct feed *feed, struct pg *pg);
 void feed_deinit(struct feed *feed);
 
-/* Asks for the heads, and for events after positions[slice] of every slice whose bit is set in `wanted`. */
-void feed_ask(struct feed *feed, const int64_t positions[SLICE_COUNT], unsigned wanted);
+/* How many events of each slice a round asks for at most. */
+int feed_page(unsigned wanted);
+/* Asks for the heads, and for events after positions[slice] of every slice whose bit is set in `wanted`; with
+ * `limits` (NULL: none), for none after limits[slice], which must be above the position. */
+void feed_ask(struct feed *feed, const int64_t positions[SLICE_COUNT], unsigned wanted,
+              const int64_t *limits);
 
 /* The answers, in this order: the heads, then one result per wanted slice, ascending; columns as in
  * events/event_log.h, owned by the caller. Anything but PG_OK ends the round and the connection with it. */

@@ -7,7 +7,7 @@
 
 enum {
     STORE_DEADLINE_MS = 1000,
-    ELECT_MS = 500,   /* between attempts to take the lead */
+    ELECT_MS = 250,   /* between attempts to take the lead */
     REFRESH_MS = 200, /* between looks after the checkpoints */
 };
 
@@ -31,7 +31,9 @@ void follower_init(struct follower *follower, const struct follower_means *means
         .models_part = service_part_create("models"),
     };
     feed_init(&follower->feed, means->pg);
-    applier_init(&follower->applier, means->writer, means->metrics, (size_t)options->batch_events);
+    applier_init(&follower->applier, means->writer, means->metrics,
+                 &(struct applier_options){
+                     .batch_events = (size_t)options->batch_events, .window = 2, .bus = means->bus});
 }
 
 void follower_deinit(struct follower *follower)
@@ -110,11 +112,12 @@ static unsigned slices_wanted(const struct follower *follower, unsigned hinted)
     return applier->loaded ? wanted : 0;
 }
 
-static enum round apply_rows(struct follower *follower, int16_t slice, const struct pg_rows *rows)
+static enum round apply_rows(struct follower *follower, int16_t slice, unsigned wanted,
+                             const struct pg_rows *rows)
 {
     if (!follower->applier.loaded || applier_rows(&follower->applier, slice, rows) == 0)
         return ROUND_IDLE;
-    return pg_rows_count(rows) == FEED_ROWS_MAX ? ROUND_BACKLOG : ROUND_APPLIED;
+    return pg_rows_count(rows) == feed_page(wanted) ? ROUND_BACKLOG : ROUND_APPLIED;
 }
 
 /* Before anything is applied: after a loss the first thing readers learn is that the models are behind. */
@@ -146,7 +149,7 @@ static enum pg_status receive_rows(struct follower *follower, unsigned wanted, e
         enum pg_status status = feed_receive_rows(&follower->feed, deadline(), &rows);
         if (status != PG_OK)
             return status;
-        enum round came_to = apply_rows(follower, slice, rows);
+        enum round came_to = apply_rows(follower, slice, wanted, rows);
         *ret = came_to > *ret ? came_to : *ret;
         pg_rows_destroy(rows);
     }
@@ -160,13 +163,14 @@ static enum pg_status run_round(struct follower *follower, enum round *ret)
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         positions[slice] = follower->applier.slices[slice].position;
     int64_t seen_us = clock_wall_us();
-    feed_ask(&follower->feed, positions, wanted);
+    feed_ask(&follower->feed, positions, wanted, NULL);
     enum pg_status status = receive_heads(follower, seen_us);
     if (status != PG_OK)
         return status;
     refresh_if_due(follower);
     status = receive_rows(follower, wanted, ret);
     applier_settle(&follower->applier);
+    applier_hand_over(&follower->applier);
     if (slices_wanted(follower, 0) & ~wanted)
         *ret = ROUND_BACKLOG; /* events no hint told of: the heads just did */
     return status;
@@ -225,6 +229,14 @@ static void load_models(struct follower *follower)
         follower->refresh_at_us = 0;
 }
 
+static enum pg_status prewarm_if_leading(struct follower *follower)
+{
+    if (!follower->leader.leads)
+        return PG_OK;
+    return prewarm_turn(&follower->prewarm, follower->pg, &follower->applier, follower->store_now_us,
+                        deadline());
+}
+
 static enum round turn(struct follower *follower)
 {
     enum round came_to = ROUND_IDLE;
@@ -233,7 +245,7 @@ static enum round turn(struct follower *follower)
     if (follower->leader.leads)
         load_models(follower);
     if (pg_connected(follower->pg)) {
-        if (run_round(follower, &came_to) == PG_OK)
+        if (run_round(follower, &came_to) == PG_OK && prewarm_if_leading(follower) == PG_OK)
             store_is_back(follower);
         else
             lose_store(follower);

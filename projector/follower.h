@@ -7,6 +7,7 @@
 #include "projector/applier.h"
 #include "projector/hints.h"
 #include "projector/leader.h"
+#include "projector/prewarm.h"
 
 struct follower_options {
     int64_t poll_ms; /* between looks at the log when no hint comes */
@@ -22,6 +23,7 @@ struct follower {
     struct feed feed;
     struct leader leader;
     struct applier applier;
+    struct prewarm prewarm;
     struct backoff store_backoff;
     bool store_trouble_logged;
     int64_t elect_at_us, refresh_at_us; /* monotonic */
@@ -36,6 +38,7 @@ struct follower_means {
     struct model_writer *writer;
     struct hints *hints;
     const struct projector_metrics *metrics;
+    struct bus_publisher *bus; /* whom it tells what changed; NULL: nobody */
 };
 
 void follower_init(struct follower *follower, const struct follower_means *means,

@@ -65,6 +65,17 @@ static struct bus_subscriber *bus_setup(const struct options *options, struct hi
     return bus;
 }
 
+static struct bus_publisher *publisher_setup(const struct options *options)
+{
+    char reason[256];
+    if (!*options->bus_publish_url)
+        return NULL;
+    struct bus_publisher *bus = bus_publisher_create(options->bus_publish_url, reason, sizeof reason);
+    if (!bus)
+        service_bad_option("--bus-publish-url", reason);
+    return bus;
+}
+
 static void *follow(void *follower)
 {
     follower_run(follower);
@@ -98,6 +109,7 @@ static int command_run(struct options *options)
         .writer = models_setup(options),
         .hints = &hints,
         .metrics = &metrics,
+        .bus = publisher_setup(options),
     };
     follower_init(&follower, &means, &options->follower);
     struct bus_subscriber *bus = bus_setup(options, &hints);
@@ -111,6 +123,7 @@ static int command_run(struct options *options)
     (void)http_server_drain(server, clock_deadline_us(US_PER_S / US_PER_MS));
     http_server_destroy(server);
     bus_subscriber_destroy(bus);
+    bus_publisher_destroy(means.bus);
     follower_deinit(&follower);
     model_writer_destroy(means.writer);
     pg_destroy(means.pg);
@@ -127,6 +140,13 @@ int main(int argc, char **argv)
         return command_run(&options);
     case COMMAND_STATUS:
         return command_status(&options);
+    case COMMAND_PREWARM:
+        return prewarm_run(&(struct prewarm_options){.database_url = options.database_url,
+                                                     .redis_url = options.redis_url,
+                                                     .bus_publish_url = options.bus_publish_url,
+                                                     .campaign = options.prewarm_campaign});
+    case COMMAND_REBUILD:
+        return rebuild_run(&options.rebuild);
     case COMMAND_VERIFY:
         return verify_run(&options.verify);
     }

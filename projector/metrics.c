@@ -27,6 +27,8 @@ void projector_metrics_setup(struct projector_metrics *metrics)
         .batches = metric_counter("coupon_projector_batches_total", "Batches applied to the models", NULL),
         .restarts = metric_counter("coupon_projector_restarts_total",
                                    "Slices replayed from their start because a key had vanished", NULL),
+        .prewarmed = metric_counter("coupon_projector_prewarmed_total",
+                                    "Times a campaign that opens soon was announced", NULL),
         .apply_age =
             metric_histogram_seconds("coupon_projector_apply_age_seconds",
                                      "Age of a batch's oldest event when it was in the models", NULL),

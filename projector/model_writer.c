@@ -12,6 +12,7 @@ struct model_writer {
     char sha[SHA_LEN];
     struct model_outcome pending[MODEL_PENDING_MAX]; /* ring: the writes on their way */
     size_t pending_first, pending_count;
+    int64_t live; /* the generation that was live last: where Redis was emptied, it is that again */
     char error[160];
 };
 
@@ -22,6 +23,7 @@ struct model_writer *model_writer_create(const char *url, char *reason, size_t r
         return NULL;
     struct model_writer *writer = mem_zalloc(sizeof *writer);
     writer->redis = redis;
+    writer->live = FIRST_GENERATION;
     redis_command_init(&writer->command);
     return writer;
 }
@@ -38,6 +40,12 @@ void model_writer_destroy(struct model_writer *writer)
 const char *model_writer_error(const struct model_writer *writer)
 {
     return writer->error;
+}
+
+struct redis *model_writer_redis(struct model_writer *writer)
+{
+    CHECK(writer->pending_count == 0);
+    return writer->redis;
 }
 
 size_t model_writer_pending(const struct model_writer *writer)
@@ -126,7 +134,10 @@ enum redis_status model_writer_keep_live(struct model_writer *writer, int64_t ge
 {
     CHECK(writer->pending_count == 0);
     send_set_live(writer, generation);
-    return receive_live(writer, generation, deadline_us, ret);
+    enum redis_status status = receive_live(writer, generation, deadline_us, ret);
+    if (status == REDIS_OK)
+        writer->live = *ret;
+    return status;
 }
 
 static void send_checkpoint(struct model_writer *writer, struct model model)
@@ -204,13 +215,15 @@ static enum redis_status load_script(struct model_writer *writer, int64_t deadli
     return REDIS_OK;
 }
 
-enum redis_status model_writer_load(struct model_writer *writer, int64_t deadline_us, struct checkpoints *ret)
+enum redis_status model_writer_load(struct model_writer *writer, int64_t generation, int64_t deadline_us,
+                                    struct checkpoints *ret)
 {
     enum redis_status status = connect_if_needed(writer, deadline_us);
+    ret->generation = generation;
     if (status == REDIS_OK)
         status = load_script(writer, deadline_us);
-    if (status == REDIS_OK)
-        status = model_writer_keep_live(writer, FIRST_GENERATION, deadline_us, &ret->generation);
+    if (status == REDIS_OK && generation == 0)
+        status = model_writer_keep_live(writer, writer->live, deadline_us, &ret->generation);
     if (status == REDIS_OK)
         status = read_checkpoints(writer, deadline_us, ret);
     return status;

@@ -17,7 +17,7 @@ struct checkpoint {
 };
 
 struct checkpoints {
-    int64_t generation; /* the live one */
+    int64_t generation; /* of these models */
     struct checkpoint slices[SLICE_COUNT];
 };
 
@@ -39,9 +39,9 @@ struct model_outcome {
 struct model_writer *model_writer_create(const char *url, char *reason, size_t reason_size);
 void model_writer_destroy(struct model_writer *writer); /* accepts NULL */
 
-/* Connects where it is not connected, loads the script, makes generation 1 live where none is, and reads the
- * checkpoints. Nothing may be pending. */
-enum redis_status model_writer_load(struct model_writer *writer, int64_t deadline_us,
+/* Connects where it is not connected, loads the script and reads the checkpoints of a generation. Generation
+ * 0 is the live one, and generation 1 is made that where none is. Nothing may be pending. */
+enum redis_status model_writer_load(struct model_writer *writer, int64_t generation, int64_t deadline_us,
                                     struct checkpoints *ret) MUST_USE;
 /* Only reads, without the right to write: for status. */
 enum redis_status model_writer_peek(struct model_writer *writer, int64_t deadline_us,
@@ -58,5 +58,8 @@ enum redis_status model_writer_receive(struct model_writer *writer, int64_t dead
  * live. Nothing may be pending. */
 enum redis_status model_writer_keep_live(struct model_writer *writer, int64_t generation, int64_t deadline_us,
                                          int64_t *ret) MUST_USE;
+
+/* For what else is to be said on the same connection; connected after a load, and nothing may be pending. */
+struct redis *model_writer_redis(struct model_writer *writer);
 
 const char *model_writer_error(const struct model_writer *writer); /* of the last failure, one line */

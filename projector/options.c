@@ -3,6 +3,8 @@
  * need. */
 #include "projector/options.h"
 
+#include "projector/generations.h"
+
 #define AT(member) offsetof(struct options, member)
 
 enum { EXIT_BAD_USAGE = 64 };
@@ -10,13 +12,16 @@ enum { EXIT_BAD_USAGE = 64 };
 static const struct config_option store_table[] = {
     {"database-url", CONFIG_STRING, AT(database_url), NULL, 1, 4096, "",
      "event store, postgresql://...; several hosts allowed"},
-    {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 4096, "", "read models, redis://... or unix://..."},
+    {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 4096, "",
+     "read models, redis://..., unix://... or redis+sentinel://..."},
     {.name = NULL},
 };
 
 static const struct config_option run_table[] = {
     {"bus-url", CONFIG_STRING, AT(bus_url), "", 0, 255, "",
      "run: where to listen for hints of new events, an nng URL; empty: only poll"},
+    {"bus-publish-url", CONFIG_STRING, AT(bus_publish_url), "", 0, 1024, "",
+     "run: query services that are told what changed in the models, nng URLs separated by commas"},
     {"poll-ms", CONFIG_INT, AT(follower.poll_ms), "50", 1, 200, "ms",
      "run: time between looks at the log when no hint comes"},
     {"pace-ms", CONFIG_INT, AT(follower.pace_ms), "5", 0, 1000, "ms",
@@ -28,6 +33,30 @@ static const struct config_option run_table[] = {
 
 static const struct config_option status_table[] = {
     {"json", CONFIG_FLAG, AT(json), NULL, 0, 0, "", "status: one JSON document instead of a table"},
+    {.name = NULL},
+};
+
+static const struct config_option rebuild_table[] = {
+    {"json", CONFIG_FLAG, AT(json), NULL, 0, 0, "", "rebuild: JSON lines, on a terminal too"},
+    {"campaign", CONFIG_STRING, AT(rebuild.campaign), "", 0, 64, "",
+     "rebuild: the models of this campaign's slice only, in the live generation"},
+    {"to-time", CONFIG_STRING, AT(rebuild.to_time), "", 0, GENERATION_LIMIT_MAX, "",
+     "rebuild: a look at the past, up to this time (RFC 3339)"},
+    {"to-position", CONFIG_STRING, AT(rebuild.to_position), "", 0, GENERATION_LIMIT_MAX, "",
+     "rebuild: a look at the past, up to this event (slice:position)"},
+    {"generation", CONFIG_STRING, AT(rebuild.generation), "", 0, GENERATION_NAME_MAX, "",
+     "rebuild: name of the generation that is made; default rebuild, or past"},
+    {"drop", CONFIG_FLAG, AT(rebuild.drop), NULL, 0, 0, "", "rebuild: drops the generation of that name"},
+    {"batch-events", CONFIG_INT, AT(rebuild.batch_events), "500", 1, PROJECTION_EVENTS_MAX, "events",
+     "rebuild: most events in one script, which Redis runs without serving anybody else"},
+    {.name = NULL},
+};
+
+static const struct config_option prewarm_table[] = {
+    {"campaign", CONFIG_STRING, AT(prewarm_campaign), "", 0, 64, "",
+     "prewarm: this campaign; default all that open within five minutes"},
+    {"bus-publish-url", CONFIG_STRING, AT(bus_publish_url), "", 0, 1024, "",
+     "prewarm: query services that are told, nng URLs separated by commas; empty: only looks"},
     {.name = NULL},
 };
 
@@ -59,11 +88,16 @@ static const struct config_option verify_json_table[] = {
 };
 
 static const struct config_option *const all_tables[] = {
-    store_table, run_table, status_table, verify_table, service_option_table, NULL};
+    store_table, run_table, status_table, rebuild_table, verify_table, service_option_table, NULL};
 static const struct config_option *const verify_tables[] = {verify_store_table, verify_table,
                                                             verify_json_table, NULL};
 static const struct config_option *const run_tables[] = {store_table, run_table, service_option_table, NULL};
 static const struct config_option *const status_tables[] = {store_table, status_table, NULL};
+static const struct config_option *const prewarm_tables[] = {store_table, prewarm_table, NULL};
+static const struct config_option *const rebuild_tables[] = {store_table, rebuild_table, NULL};
+
+#define REBUILD_USAGE \
+    "rebuild [--campaign ID] [--to-time T | --to-position S:P] [--generation NAME] [--drop] [--json]"
 
 #define PROGRAM(of_usage, of_tables)                                                           \
     {                                                                                          \
@@ -71,16 +105,21 @@ static const struct config_option *const status_tables[] = {store_table, status_
         .usage = (of_usage), .tables = (of_tables)                                             \
     }
 
-static const struct config_program any_program =
-    PROGRAM("run | status [--json] | verify [--log] [--json]", all_tables);
+static const struct config_program any_program = PROGRAM(
+    "run | status [--json] | verify [--log] [--json] | prewarm [--campaign ID] | " REBUILD_USAGE, all_tables);
 static const struct config_program programs[] = {
     [COMMAND_RUN] = PROGRAM("run", run_tables),
     [COMMAND_STATUS] = PROGRAM("status [--json]", status_tables),
     [COMMAND_VERIFY] =
         PROGRAM("verify [--log] [--json] [--slice N] [--limit N] [--memory-mb N]", verify_tables),
+    [COMMAND_REBUILD] = PROGRAM(REBUILD_USAGE, rebuild_tables),
+    [COMMAND_PREWARM] = PROGRAM("prewarm [--campaign ID]", prewarm_tables),
 };
-static const char *const command_names[] = {
-    [COMMAND_RUN] = "run", [COMMAND_STATUS] = "status", [COMMAND_VERIFY] = "verify"};
+static const char *const command_names[] = {[COMMAND_RUN] = "run",
+                                            [COMMAND_STATUS] = "status",
+                                            [COMMAND_VERIFY] = "verify",
+                                            [COMMAND_REBUILD] = "rebuild",
+                                            [COMMAND_PREWARM] = "prewarm"};
 
 /* The command is looked for before the flags are understood, because it decides which there are. */
 static const struct config_program *find_program(int argc, char **argv, enum command *ret)
@@ -100,6 +139,16 @@ static _Noreturn void usage_error(const char *what)
     exit(EXIT_BAD_USAGE);
 }
 
+static void complete_rebuild(struct options *options)
+{
+    options->rebuild.database_url = options->database_url;
+    options->rebuild.redis_url = options->redis_url;
+    options->rebuild.json = options->json;
+    const char *fault = rebuild_options_fault(&options->rebuild);
+    if (fault)
+        usage_error(fault);
+}
+
 enum command options_parse(int argc, char **argv, struct options *ret)
 {
     enum command command = COMMAND_RUN;
@@ -111,5 +160,7 @@ enum command options_parse(int argc, char **argv, struct options *ret)
     config_parse(program ? program : &any_program, &argc, argv, ret);
     if (argc != 2)
         usage_error("there is one command, and it takes no arguments");
+    if (command == COMMAND_REBUILD)
+        complete_rebuild(ret);
     return command;
 }

@@ -9,11 +9,12 @@ enum { STATEMENT_TIMEOUT_MS = 1000 };
 /* A leader that hangs (a stopped process, a frozen machine) must not lead for ever: its session says
  * something at least every second, and PostgreSQL ends it, and with it the lock, after this long a silence.
  */
-#define LEADER_SILENCE_MS "1500"
+#define LEADER_SILENCE_MS "1200"
 
 static const struct pg_statement statements[SQL_COUNT] = {
     [SQL_LOCK] = {"lock", "SELECT pg_try_advisory_lock($1::bigint),"
                           " set_config('idle_session_timeout', '" LEADER_SILENCE_MS "', false)"},
+    [SQL_LOCK_PLAIN] = {"lock_plain", "SELECT pg_try_advisory_lock($1::bigint)"},
     [SQL_BUMP] = {"bump", "UPDATE lease SET epoch = greatest(epoch, $1::bigint) + 1 WHERE name = 'projector'"
                           " RETURNING epoch"},
     /* The time of the oldest event not yet applied is looked up by primary key and only where there is one;
@@ -32,6 +33,19 @@ static const struct pg_statement statements[SQL_COUNT] = {
                   "   AND k.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())"
                   "   AND (k.classid::bigint << 32 | k.objid::bigint) = $1::bigint)"
                   " FROM lease l WHERE l.name = 'projector'"},
+    [SQL_AT] = {"at", LOG_AT_SQL},
+    [SQL_TIME_OF] =
+        {"time_of",
+         "SELECT e.recorded_at FROM event e WHERE e.slice = $1::smallint AND e.position = $2::bigint"},
+    [SQL_CAMPAIGNS] = {"campaigns", "SELECT c.slice, c.id, c.version, c.definition FROM campaign c"
+                                    " WHERE (c.slice, c.id) > ($1::smallint, $2::text) AND c.status IN (1, 2)"
+                                    " ORDER BY c.slice, c.id LIMIT $3::bigint"},
+    [SQL_COUNT_OF] = {"count_of",
+                      "SELECT count(*) FILTER (WHERE e.type = 1), count(*) FILTER (WHERE e.type = 7),"
+                      " count(*) FILTER (WHERE e.type = 6),"
+                      " count(*) FILTER (WHERE e.type = 6 AND e.recorded_at > $4::timestamptz)"
+                      " FROM event e WHERE e.slice = $1::smallint"
+                      " AND e.position > $2::bigint AND e.position <= $3::bigint"},
 };
 
 struct pg *sql_create(const char *url)

@@ -28,7 +28,7 @@ static enum pg_status read_heads(struct status *status, struct pg *pg, int64_t d
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         positions[slice] = status->checkpoints.slices[slice].position;
     feed_init(&feed, pg);
-    feed_ask(&feed, positions, 0);
+    feed_ask(&feed, positions, 0, NULL);
     enum pg_status result = feed_receive_heads(&feed, deadline_us, &status->heads);
     feed_deinit(&feed);
     return result;

@@ -9,7 +9,8 @@
 static const struct config_option table[] = {
     {"database-url", CONFIG_STRING, AT(database_url), NULL, 1, 4096, "",
      "event store, postgresql://...; several hosts allowed, a replica will do"},
-    {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 4096, "", "read models, redis://... or unix://..."},
+    {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 4096, "",
+     "read models, redis://..., unix://... or redis+sentinel://..."},
     {"code-key-file", CONFIG_STRING, AT(code_key_file), NULL, 1, 4096, "",
      "file with the 64 hex digits that coupon codes are derived with"},
     {"bus-url", CONFIG_STRING, AT(bus_url), "", 0, 1024, "",

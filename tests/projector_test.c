@@ -7,10 +7,11 @@
 #include "tests/lib/instance.h"
 #include "tests/lib/json_get.h"
 #include "tests/lib/models.h"
+#include "tests/lib/projector.h"
 #include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 
-enum { LONG_MS = 60000, DUMP_MAX = 64 * 1024 * 1024, OUTPUT_MAX = 256 * 1024, SECOND_OFFSET = 7 };
+enum { LONG_MS = 60000, OUTPUT_MAX = 256 * 1024, SECOND_OFFSET = 7 };
 
 static struct stack *stack;
 static struct models models;
@@ -22,43 +23,14 @@ static void flush_all(void)
     MODELS_CALL(&models, "FLUSHALL");
 }
 
-/* The models equal what a replay of the whole log makes of an empty Redis. */
 static void assert_models_equal_the_log(void)
 {
-    struct buf found, fresh;
-    buf_init(&found, DUMP_MAX);
-    buf_init(&fresh, DUMP_MAX);
-    models_await_current(&models);
-    models_dump(&models, &found);
-    flush_all();
-    models_await_current(&models);
-    models_dump(&models, &fresh);
-    assert_true(fresh.len > 0);
-    assert_string_equal(found.data, fresh.data);
-    buf_deinit(&found);
-    buf_deinit(&fresh);
-}
-
-/* A value of /metrics of a projector, by the whole name with labels; -1 where there is none. */
-static int64_t metric_at(const char *url, const char *name)
-{
-    struct http_answer answer;
-    int64_t value = -1;
-    struct http_client *client = http_client_create(url);
-    struct http_call call = {.method = "GET", .path = "/metrics"};
-    if (http_client_call(client, &call, &answer) == HTTP_ANSWERED)
-        for (struct span rest = answer.body; rest.ptr && rest.len > 0;) {
-            struct span value_text = span_cut(&rest, '\n'), found = span_cut(&value_text, ' ');
-            if (span_is(found, name) && !parse_i64(value_text, INT64_MIN, INT64_MAX, &value))
-                value = -1;
-        }
-    http_client_destroy(client);
-    return value;
+    models_assert_equal_the_log(&models);
 }
 
 static int64_t metric(const char *name)
 {
-    return metric_at(stack_env(stack, "PROJECTOR_URL"), name);
+    return projector_metric(stack, name);
 }
 
 static int ready_status(void)
@@ -83,7 +55,7 @@ static struct instance *second_start(void)
     struct instance *second = instance_start(
         stack,
         &(struct instance_options){.service = "projector", .name = "second", .port_offset = SECOND_OFFSET});
-    assert_int_equal(metric_at(instance_url(second), "coupon_projector_leader"), 0);
+    assert_int_equal(projector_metric_at(instance_url(second), "coupon_projector_leader"), 0);
     return second;
 }
 
@@ -95,10 +67,9 @@ static void second_stop(struct instance *second)
     instance_destroy(second);
 }
 
-/* Runs `projector ...`; returns its exit status and what it wrote. */
-static int run_projector(const char *const *arguments, struct buf *ret)
+static int run_status(const char *const *arguments, struct buf *ret)
 {
-    return instance_run(stack, "projector", arguments, ret);
+    return projector_run(stack, arguments, ret);
 }
 
 /* --- following --- */
@@ -299,7 +270,7 @@ static void a_second_one_stands_by_and_takes_over(void **state)
     await_first_batches(campaign);
     stack_service(stack, "projector", "kill");
     issue_many(campaign, 20, 200);
-    WAIT_UNTIL(metric_at(instance_url(second), "coupon_projector_leader") == 1, LONG_MS);
+    WAIT_UNTIL(projector_metric_at(instance_url(second), "coupon_projector_leader") == 1, LONG_MS);
     models_await_current(&models);
     stack_service(stack, "projector", "start"); /* now this one stands by */
     assert_int_equal(metric("coupon_projector_leader"), 0);
@@ -316,7 +287,7 @@ static void a_stopped_leader_loses_the_lead(void **state)
     struct instance *second = second_start();
     stack_signal(stack, "projector", SIGSTOP);
     issue_many(campaign, 5, 200);
-    WAIT_UNTIL(metric_at(instance_url(second), "coupon_projector_leader") == 1, LONG_MS);
+    WAIT_UNTIL(projector_metric_at(instance_url(second), "coupon_projector_leader") == 1, LONG_MS);
     models_await_current(&models);
     stack_signal(stack, "projector", SIGCONT);
     issue_many(campaign, 5, 200);
@@ -381,7 +352,7 @@ static void status_tells_where_things_are(void **state)
     models_issue(&models, campaign, 10);
     models_await_current(&models);
     buf_init(&text, OUTPUT_MAX);
-    assert_int_equal(run_projector((const char *[]){"status", "--json", NULL}, &text), 0);
+    assert_int_equal(run_status((const char *[]){"status", "--json", NULL}, &text), 0);
     struct json_doc *doc = json_get_doc(buf_span(&text));
     snprintf(path, sizeof path, "slices.%d.checkpoint", slice);
     assert_int_equal(json_get_int(doc, path), models_checkpoint(&models, slice, "pos"));
@@ -392,7 +363,7 @@ static void status_tells_where_things_are(void **state)
     assert_true(span_is(json_get_text(doc, "redis.state"), "ok"));
     json_destroy(doc);
     buf_clear(&text);
-    assert_int_equal(run_projector((const char *[]){"status", NULL}, &text), 0);
+    assert_int_equal(run_status((const char *[]){"status", NULL}, &text), 0);
     assert_non_null(strstr(text.data, "leader      yes"));
     buf_deinit(&text);
 }
@@ -406,7 +377,7 @@ static void status_without_redis_and_without_a_leader(void **state)
     stack_service(stack, "projector", "stop");
     stack_signal(stack, "redis", SIGSTOP);
     int64_t began_us = clock_mono_us();
-    assert_int_equal(run_projector((const char *[]){"status", "--json", NULL}, &text), 1);
+    assert_int_equal(run_status((const char *[]){"status", "--json", NULL}, &text), 1);
     assert_true(clock_mono_us() - began_us < 10 * US_PER_S);
     stack_signal(stack, "redis", SIGCONT);
     struct json_doc *doc = json_get_doc(buf_span(&text));
@@ -425,12 +396,12 @@ static void bad_command_lines_are_refused(void **state)
     (void)state;
     struct buf text;
     buf_init(&text, OUTPUT_MAX);
-    assert_int_equal(run_projector((const char *[]){"rum", NULL}, &text), 64);
-    assert_int_equal(run_projector((const char *[]){"status", "--poll-ms", "5", NULL}, &text), 64);
-    assert_int_equal(run_projector((const char *[]){"run", "--poll-ms", "0", NULL}, &text), 64);
-    assert_int_equal(run_projector((const char *[]){"run", "twice", NULL}, &text), 64);
+    assert_int_equal(run_status((const char *[]){"rum", NULL}, &text), 64);
+    assert_int_equal(run_status((const char *[]){"status", "--poll-ms", "5", NULL}, &text), 64);
+    assert_int_equal(run_status((const char *[]){"run", "--poll-ms", "0", NULL}, &text), 64);
+    assert_int_equal(run_status((const char *[]){"run", "twice", NULL}, &text), 64);
     buf_clear(&text);
-    assert_int_equal(run_projector((const char *[]){"--help", NULL}, &text), 0);
+    assert_int_equal(run_status((const char *[]){"--help", NULL}, &text), 0);
     assert_non_null(strstr(text.data, "run | status"));
     buf_deinit(&text);
 }

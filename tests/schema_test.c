@@ -342,6 +342,23 @@ static void expect_only_index_scans(struct api_client *api, const char *campaign
         fail_msg("%lld rows were read for %lld coupons", (long long)rows, (long long)issued);
 }
 
+/* In a slice that the tests above left nothing in: their rows would be in the way of real ones. */
+static void create_elsewhere(struct api_client *api, char id[CAMPAIGN_ID_MAX + 1])
+{
+    enum { TOUCHED_SLICE = 3 };
+    char body[512];
+    int number = 0;
+    do
+        snprintf(id, CAMPAIGN_ID_MAX + 1, "hot-%d", ++number);
+    while (slice_of(span_of(id)) == TOUCHED_SLICE);
+    snprintf(body, sizeof body,
+             "{\"id\":\"%s\",\"name\":\"Hot\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
+             "\"currency\":\"KRW\",\"quantity\":100000}",
+             id);
+    struct http_answer answer = api_post(api, "/v1/campaigns", body, NULL);
+    api_expect(&answer, 201, NULL);
+}
+
 static void hot_statements_use_indexes(void **state)
 {
     (void)state;
@@ -349,7 +366,7 @@ static void hot_statements_use_indexes(void **state)
     char campaign[CAMPAIGN_ID_MAX + 1];
     stack_service(stack, "command-service", "start");
     api_open(&api, stack);
-    snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 100000, ""));
+    create_elsewhere(&api, campaign);
     expect_only_index_scans(&api, campaign); /* never analysed, nearly empty */
     expect(OWNER, "ANALYZE slice, campaign, idempotency, event", DONE);
     expect_only_index_scans(&api, campaign); /* plans are made again, and tables have a page or two */

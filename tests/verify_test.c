@@ -6,8 +6,9 @@
 #include <stdatomic.h>
 
 #include "events/ids.h"
-#include "tests/lib/instance.h"
+#include "tests/lib/api.h"
 #include "tests/lib/models.h"
+#include "tests/lib/projector.h"
 #include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 
@@ -31,7 +32,7 @@ static int verify_with(const char *const *arguments)
         all[i + 1] = arguments[i];
     }
     buf_clear(&output);
-    int status = instance_run(stack, "projector", all, &output);
+    int status = projector_run(stack, all, &output);
     if (strstr(output.data, "holder-") || strstr(output.data, "order-"))
         fail_msg("verify names somebody:\n%s", output.data);
     return status;

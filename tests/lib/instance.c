@@ -4,22 +4,12 @@
 #include "tests/lib/instance.h"
 
 #include <limits.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "bench/lib/child.h"
 #include "common/mem.h"
 #include "tests/lib/wait.h"
 
-enum {
-    READY_MS = 60000,
-    END_MS = 60000,
-    URGE_MS = 5,
-    RUN_MS = 240000,
-    ADDED_MAX = 24,
-    ARGUMENTS_MAX = 16,
-    INSTANCE_LINE_MAX = 1024
-};
+enum { READY_MS = 60000, END_MS = 60000, URGE_MS = 5, ADDED_MAX = 24, INSTANCE_LINE_MAX = 1024 };
 
 /* Which values of the stack's env file a service of a kind gets. */
 struct kind {
@@ -52,14 +42,10 @@ static void add_line(struct instance *instance, const char *name, const char *va
 }
 
 /* Its own options first: of two lines for one name, getenv() finds the first. */
-static void spawn(struct instance *instance, const char *const *arguments)
+static void spawn(struct instance *instance)
 {
-    const char *environment[ADDED_MAX + 1], *argv[ARGUMENTS_MAX + 2] = {instance->program};
+    const char *environment[ADDED_MAX + 1], *argv[] = {instance->program, instance->kind->argument, NULL};
     size_t count = 0;
-    for (size_t i = 0; arguments[i]; i++) {
-        CHECK(i < ARGUMENTS_MAX);
-        argv[i + 1] = arguments[i];
-    }
     for (const char *const *line = instance->options.environment; line && *line; line++) {
         CHECK(count + instance->lines_count < ADDED_MAX);
         environment[count++] = *line;
@@ -87,7 +73,7 @@ bool instance_ready(const struct instance *instance)
 void instance_again(struct instance *instance)
 {
     CHECK(instance->pid == 0);
-    spawn(instance, (const char *[]){instance->kind->argument, NULL});
+    spawn(instance);
     int64_t deadline_us = clock_deadline_us(READY_MS);
     while (!instance_ready(instance)) {
         if (child_wait(instance->pid, 0) != -1 || clock_remaining_ms(deadline_us) == 0)
@@ -105,6 +91,15 @@ static const struct kind *kind_of(const char *service)
     return NULL;
 }
 
+static const char *redis_of(const struct stack *stack, const struct kind *kind,
+                            const struct instance_options *options)
+{
+    const char *services = getenv("SERVICES_REDIS_URL"); /* as tools/stack does */
+    if (options->redis_url)
+        return options->redis_url;
+    return services ? services : stack_env(stack, kind->redis);
+}
+
 /* One that does not run yet. */
 static struct instance *create(struct stack *stack, const struct instance_options *options)
 {
@@ -120,8 +115,7 @@ static struct instance *create(struct stack *stack, const struct instance_option
     add_line(instance, "DATABASE_URL",
              options->database_url ? options->database_url : stack_env(stack, kind->database));
     if (kind->redis)
-        add_line(instance, "REDIS_URL",
-                 options->redis_url ? options->redis_url : stack_env(stack, kind->redis));
+        add_line(instance, "REDIS_URL", redis_of(stack, kind, options));
     /* The stack's own listen there, and two cannot on one address; one more does without hints. */
     add_line(instance, "BUS_URL", kind->hints ? stack_env(stack, "BUS_URL") : "");
     add_line(instance, "API_KEYS_FILE", stack_env(stack, "API_KEYS_FILE"));
@@ -207,27 +201,4 @@ void instance_open_api(const struct instance *instance, struct api_client *ret)
     struct http_client **its = commands ? &ret->command : &ret->query;
     http_client_destroy(*its);
     *its = http_client_create(instance->url);
-}
-
-static void append_file(const char *path, struct buf *ret)
-{
-    char chunk[4096];
-    FILE *file = fopen(path, "re");
-    assert_non_null(file);
-    for (size_t len; (len = fread(chunk, 1, sizeof chunk, file)) > 0;)
-        buf_append(ret, chunk, len);
-    fclose(file);
-}
-
-int instance_run(struct stack *stack, const char *service, const char *const *arguments, struct buf *ret)
-{
-    int status;
-    struct instance *instance = create(stack, &(struct instance_options){.service = service, .name = "run"});
-    (void)unlink(instance->log); /* of the run before */
-    spawn(instance, arguments);
-    assert_true(await_end(instance, RUN_MS, &status));
-    assert_true(WIFEXITED(status));
-    append_file(instance->log, ret);
-    mem_free(instance);
-    return WEXITSTATUS(status);
 }

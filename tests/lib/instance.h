@@ -36,7 +36,3 @@ bool instance_ready(const struct instance *instance);      /* whether its ready_
 const char *instance_url(const struct instance *instance); /* "http://127.0.0.1:<port>" */
 /* Calls for a service of its kind go to it, the others to the stack's. The caller closes `ret`. */
 void instance_open_api(const struct instance *instance, struct api_client *ret);
-
-/* Runs the program of a service as an instance of it would be told to, but with these arguments (ended by
- * NULL), until it ends by itself. Appends what it says to `ret`; returns its exit status. */
-int instance_run(struct stack *stack, const char *service, const char *const *arguments, struct buf *ret);

@@ -41,10 +41,16 @@ int16_t models_slice(const struct models *models, size_t campaign);
 /* Sends a command to Redis, connecting again where that is needed; the reply lives until the next call. */
 const struct redis_reply *models_call(struct models *models, const char *const *words);
 #define MODELS_CALL(models, ...) models_call((models), (const char *[]){__VA_ARGS__, NULL})
-/* A field of a slice's checkpoint as a number, -1 where there is none. */
+int64_t models_generation(struct models *models); /* the live one, 0 where there is none */
+/* A field of a slice's checkpoint in the live generation as a number, -1 where there is none. */
 int64_t models_checkpoint(struct models *models, int16_t slice, const char *field);
 
-/* Waits until every checkpoint of generation 1 is at its head and says so. */
-void models_await_current(struct models *models);
-/* Every key of the service, sorted, with its content, also sorted; without who wrote it and when. */
+/* Every checkpoint of the live generation is at its head and says so. */
+bool models_current(struct models *models);
+void models_await_current(struct models *models); /* within a minute */
+/* Waits until the models are current and compares every key with what a replay of the whole log makes of an
+ * emptied Redis. Leaves that replay. */
+void models_assert_equal_the_log(struct models *models);
+/* Every key of the service, sorted, with its content, also sorted; without generation, who wrote it and when.
+ */
 void models_dump(struct models *models, struct buf *out);

@@ -49,16 +49,19 @@ service_pids() {
 }
 
 # What a service is told, on top of the caller's environment (which may set options of its own): its own role
-# and rights, never the owner's, and none of the API tokens.
+# and rights, never the owner's, and none of the API tokens. SERVICES_REDIS_URL leads them to another Redis.
 service_environment() {
     local role
     role=$(service_role "$1")
     printf '%s\n' "$(service_marker "$1")" "PORT_BASE=$PORT_BASE" "DATABASE_URL=$(database_url "$role")" \
         "BUS_URL=$(service_bus_url "$1")" "API_KEYS_FILE=$SECRETS_DIR/api-keys" "CODE_KEY_FILE=$SECRETS_DIR/code.key"
+    if [[ $role == projector ]]; then
+        printf 'BUS_PUBLISH_URL=%s\n' "$(query_bus_url)"
+    fi
     if [[ $role == command ]]; then
         printf 'DISK_PATH=%s\n' "${DISK_PATH-$PG_DATA}" # the disk that PostgreSQL must not run out of
     else
-        printf 'REDIS_URL=%s\n' "$(redis_url "$role")"
+        printf 'REDIS_URL=%s\n' "${SERVICES_REDIS_URL:-$(redis_url "$role")}"
     fi
 }
 

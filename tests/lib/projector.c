@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Spawning and collecting. */
+#include "tests/lib/projector.h"
+
+#include <limits.h>
+#include <setjmp.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/lib/http_client.h"
+
+extern char **environ;
+
+static void set_environment(const struct stack *stack)
+{
+    const char *redis = getenv("SERVICES_REDIS_URL"); /* as tools/stack does */
+    setenv("DATABASE_URL", stack_env(stack, "PROJECTOR_DATABASE_URL"), 1);
+    setenv("REDIS_URL", redis ? redis : stack_env(stack, "PROJECTOR_REDIS_URL"), 1);
+    setenv("API_KEYS_FILE", stack_env(stack, "API_KEYS_FILE"), 1);
+}
+
+pid_t projector_spawn(struct stack *stack, const char *const *arguments, FILE *output)
+{
+    pid_t pid;
+    posix_spawn_file_actions_t actions;
+    const char *argv[18] = {"projector"};
+    char program[PATH_MAX];
+    for (size_t i = 0; arguments[i]; i++) {
+        assert_true(i + 2 < COUNT_OF(argv));
+        argv[i + 1] = arguments[i];
+    }
+    snprintf(program, sizeof program, "%s/projector", getenv("BIN_DIR"));
+    set_environment(stack);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, fileno(output), STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, fileno(output), STDERR_FILENO);
+    assert_int_equal(posix_spawn(&pid, program, &actions, NULL, (char *const *)argv, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    return pid;
+}
+
+int projector_run(struct stack *stack, const char *const *arguments, struct buf *ret)
+{
+    char chunk[4096];
+    int status;
+    FILE *output = tmpfile();
+    assert_non_null(output);
+    pid_t pid = projector_spawn(stack, arguments, output);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    rewind(output);
+    for (size_t len; (len = fread(chunk, 1, sizeof chunk, output)) > 0;)
+        buf_append(ret, chunk, len);
+    fclose(output);
+    return WEXITSTATUS(status);
+}
+
+int64_t projector_metric_at(const char *url, const char *name)
+{
+    struct http_answer answer;
+    int64_t value = -1;
+    struct http_client *client = http_client_create(url);
+    struct http_call call = {.method = "GET", .path = "/metrics"};
+    if (http_client_call(client, &call, &answer) == HTTP_ANSWERED)
+        for (struct span rest = answer.body; rest.ptr && rest.len > 0;) {
+            struct span value_text = span_cut(&rest, '\n'), found = span_cut(&value_text, ' ');
+            if (span_is(found, name) && !parse_i64(value_text, INT64_MIN, INT64_MAX, &value))
+                value = -1;
+        }
+    http_client_destroy(client);
+    return value;
+}
+
+int64_t projector_metric(struct stack *stack, const char *name)
+{
+    return projector_metric_at(stack_env(stack, "PROJECTOR_URL"), name);
+}
