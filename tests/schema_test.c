@@ -289,20 +289,17 @@ static void starters_at_once_apply_each_migration_once(void **state)
 /* A column of pg_stat_user_tables over the tables that every command looks into. */
 static int64_t statistic(const char *column, int16_t slice)
 {
-    char sql[256];
-    snprintf(sql, sizeof sql,
-             "SELECT coalesce(sum(%s), 0)::bigint FROM pg_stat_user_tables WHERE schemaname = 'public' AND "
-             "relname IN " HOT_TABLES,
-             column, slice);
-    return store_number(stack, sql);
+    return store_numberf(
+        stack,
+        "SELECT coalesce(sum(%s), 0)::bigint FROM pg_stat_user_tables WHERE schemaname = 'public' AND "
+        "relname IN " HOT_TABLES,
+        column, slice);
 }
 
 static int64_t rows_added(int16_t slice)
 {
-    char sql[256];
-    snprintf(sql, sizeof sql, "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'event_s%02d'",
-             slice);
-    return store_number(stack, sql);
+    return store_numberf(stack, "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'event_s%02d'",
+                         slice);
 }
 
 static void issue_some(struct api_client *api, const char *campaign, const char *prefix, int count)
@@ -388,15 +385,7 @@ static void hot_statements_use_indexes(void **state)
 
 static int start(void **state)
 {
-    (void)state;
-    stack = stack_start(STACK_SERVERS);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    stack_stop(stack);
+    *state = stack = stack_start(STACK_SERVERS);
     return 0;
 }
 
@@ -411,5 +400,5 @@ int main(void)
         cmocka_unit_test(starters_at_once_apply_each_migration_once),
         cmocka_unit_test(hot_statements_use_indexes),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, stack_teardown);
 }
