@@ -6,7 +6,7 @@
 #include "common/crypto.h"
 #include "common/redis.h"
 #include "events/ids.h"
-#include "tests/lib/another.h"
+#include "tests/lib/instance.h"
 #include "tests/lib/proxy.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
@@ -15,15 +15,10 @@ enum { PORT_OFFSET = 7, PROXY_OFFSET = 8, REDIS_OFFSET = 4, ROUNDS = 3, ANSWER_M
 
 static struct stack *stack;
 static struct api_client api;
-static struct another another;
+static struct instance *behind_proxy;
+static struct api_client through; /* its API */
 static struct proxy *proxy;
 static struct reads reads;
-
-static void issue(const char *campaign, const char *user)
-{
-    struct http_answer answer = api_issue(&api, campaign, user);
-    api_expect(&answer, 201, NULL);
-}
 
 /* One campaign per slice with a coupon in each, and one with two pages of holders. */
 static void fill(void)
@@ -42,19 +37,19 @@ static void fill(void)
             id, id);
         struct http_answer answer = api_post(&api, "/v1/campaigns", body, NULL);
         api_expect(&answer, 201, NULL);
-        issue(id, "everywhere");
+        api_give(&api, id, "everywhere");
     }
     for (int i = 1; i <= 25; i++) {
         char user[32];
         snprintf(user, sizeof user, "holder-%d", i);
-        issue("m-0", user);
+        api_give(&api, "m-0", user);
     }
 }
 
 static void record(void)
 {
     char path[128];
-    reads_init(&reads, &another.api);
+    reads_init(&reads, &through);
     reads_record_pages(&reads, "/v1/campaigns?limit=7");
     reads_record_pages(&reads, "/v1/campaigns?tag=some&status=active");
     reads_record(&reads, "/v1/campaigns/m-0");
@@ -68,15 +63,28 @@ static void record(void)
     reads_record(&reads, path);
 }
 
+/* The URL of the stack's Redis ends in ":<port>"; the proxy has another one. */
+static void start_behind_proxy(void)
+{
+    static char redis_url[1024];
+    const char *url = stack_env(stack, "QUERY_REDIS_URL"), *colon = strrchr(url, ':');
+    int proxy_port = stack_port_base(stack) + PROXY_OFFSET;
+    assert_non_null(colon);
+    proxy = proxy_start(proxy_port, stack_port_base(stack) + REDIS_OFFSET);
+    snprintf(redis_url, sizeof redis_url, "%.*s:%d", (int)(colon - url), url, proxy_port);
+    behind_proxy = instance_start(stack, &(struct instance_options){.service = "query-service",
+                                                                    .name = "proxied",
+                                                                    .port_offset = PORT_OFFSET,
+                                                                    .redis_url = redis_url});
+    instance_open_api(behind_proxy, &through);
+}
+
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
     setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
-    proxy = proxy_start(stack_port_base(stack) + PROXY_OFFSET, stack_port_base(stack) + REDIS_OFFSET);
-    another_start(&another, stack, PORT_OFFSET, stack_port_base(stack) + PROXY_OFFSET);
+    stack = api_setup(state, &api, STACK_ALL);
+    start_behind_proxy();
     fill();
     record();
     return 0;
@@ -84,13 +92,11 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     reads_deinit(&reads);
-    another_stop(&another);
+    api_close(&through);
+    instance_destroy(behind_proxy);
     proxy_stop(proxy);
-    api_close(&api);
-    stack_stop(stack);
-    return 0;
+    return api_teardown(state);
 }
 
 /* Everything as it was, nothing that does not exist, the feed, and no more of PostgreSQL than its share. */
@@ -103,10 +109,10 @@ static void all_is_true(const char *condition)
         int64_t ms = reads_compare(&reads, NULL, ANSWER_MS);
         longest_ms = ms > longest_ms ? ms : longest_ms;
         for (size_t i = 0; i < COUNT_OF(missing); i++) {
-            struct http_answer answer = api_get(&another.api, missing[i], NULL);
+            struct http_answer answer = api_get(&through, missing[i], NULL);
             api_expect(&answer, 404, i < 2 ? "unknown-campaign" : "unknown-coupon");
         }
-        struct http_answer answer = api_get(&another.api, "/v1/events?slice=1&limit=1", NULL);
+        struct http_answer answer = api_get(&through, "/v1/events?slice=1&limit=1", NULL);
         api_expect(&answer, 200, NULL);
     }
     assert_in_range(store_number(stack, "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
@@ -118,7 +124,7 @@ static void all_is_true(const char *condition)
 
 static void everything_is_as_before(void)
 {
-    reads_await_redis(&another.api);
+    reads_await_redis(&through);
     reads_compare(&reads, NULL, ANSWER_MS);
 }
 
@@ -153,7 +159,7 @@ static void late(void **state)
     struct http_answer answer;
     proxy_delay(proxy, 100);
     all_is_true("100 ms late");
-    answer = api_get(&another.api, "/v1/campaigns/m-0", NULL);
+    answer = api_get(&through, "/v1/campaigns/m-0", NULL);
     assert_false(reads_is_from(&answer, "redis")); /* it may take 50 ms */
     proxy_delay(proxy, 0);
     everything_is_as_before();
