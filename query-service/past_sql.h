@@ -26,47 +26,43 @@
  * added up before one event of them is read. So a hot campaign's past costs its runs, not its coupons; and
  * where there are no more than $5 events of the slice in between, they are simply read in one go. Only
  * the coupons of the last run are counted, because $3 may be in the middle of it: at most one commit's. */
-#define PAST_EVENTS_SQL                                                                                     \
-    "WITH last AS MATERIALIZED (SELECT at.low AS sequence FROM campaign c" ISSUED_BEFORE(                   \
-        "at",                                                                                               \
-        "$3::bigint + 1") " WHERE c.slice = $1::smallint AND c.id = $2::text),"                             \
-                          " run AS MATERIALIZED (SELECT 0::bigint AS first_sequence, $4::bigint AS "        \
-                          "first_position,"                                                                 \
-                          " $4::bigint AS last_position UNION ALL (SELECT r.first_sequence, "               \
-                          "r.first_position,"                                                               \
-                          " least(r.last_position, $3::bigint)"                                             \
-                          " FROM issue_run r WHERE r.slice = $1::smallint AND r.campaign_id = $2::text"     \
-                          " AND r.first_sequence <= (SELECT sequence FROM last) ORDER BY r.first_sequence " \
-                          "LIMIT $5::bigint)),"                                                             \
-                          " issued AS MATERIALIZED (SELECT greatest(r.first_sequence - 1, 0) + i.count AS " \
-                          "issued, i.last FROM"                                                             \
-                          " (SELECT * FROM run ORDER BY first_sequence DESC LIMIT 1) AS r CROSS JOIN "      \
-                          "LATERAL ("                                                                       \
-                          "SELECT count(*), coalesce(max(o.position), 0) AS last FROM event o WHERE "       \
-                          "o.slice = $1::smallint"                                                          \
-                          " AND o.position BETWEEN r.first_position AND r.last_position"                    \
-                          " AND o.type + 0 = 6 AND o.campaign_id = $2::text) AS i),"                        \
-                          " stretch AS MATERIALIZED (SELECT CASE WHEN coalesce(lead(run.first_sequence) "   \
-                          "OVER o, issued.issued + 1)"                                                      \
-                          " - run.first_sequence = run.last_position - run.first_position + 1"              \
-                          " THEN run.last_position + 1 ELSE run.first_position END AS low,"                 \
-                          " coalesce(lead(run.first_position) OVER o - 1, $3::bigint) AS high"              \
-                          " FROM run CROSS JOIN issued WINDOW o AS (ORDER BY run.first_sequence)),"         \
-                          " cost AS MATERIALIZED (SELECT least($3::bigint - $4::bigint, (sum(high - low + " \
-                          "1) + count(*))::bigint)"                                                         \
-                          " AS cost FROM stretch),"                                                         \
-                          " wanted AS MATERIALIZED (SELECT $4::bigint + 1 AS low, $3::bigint AS high"       \
-                          " WHERE $3::bigint - $4::bigint <= $5::bigint UNION ALL SELECT s.low, s.high "    \
-                          "FROM stretch s"                                                                  \
-                          " CROSS JOIN cost WHERE $3::bigint - $4::bigint > $5::bigint AND cost.cost <= "   \
-                          "$5::bigint"                                                                      \
-                          " AND s.low <= s.high)"                                                           \
-                          " SELECT " LOG_COLUMNS                                                            \
-                          ", cost.cost, issued.issued, issued.last FROM cost CROSS JOIN issued LEFT JOIN"   \
-                          " (SELECT o.* FROM wanted w CROSS JOIN LATERAL (SELECT v.* FROM event v"          \
-                          " WHERE v.slice = $1::smallint AND v.position BETWEEN w.low AND w.high"           \
-                          " AND v.position > $4::bigint AND v.type + 0 <> 6 AND v.campaign_id = $2::text"   \
-                          " OFFSET 0) AS o) AS e ON true ORDER BY e.position"
+#define PAST_ISSUED ISSUED_BEFORE("at", "$3::bigint + 1")
+
+#define PAST_RUNS                                                                                        \
+    "WITH last AS MATERIALIZED (SELECT at.low AS sequence FROM campaign c" PAST_ISSUED                   \
+    " WHERE c.slice = $1::smallint AND c.id = $2::text),"                                                \
+    " run AS MATERIALIZED (SELECT 0::bigint AS first_sequence, $4::bigint AS first_position,"            \
+    " $4::bigint AS last_position UNION ALL (SELECT r.first_sequence, r.first_position,"                 \
+    " least(r.last_position, $3::bigint) FROM issue_run r"                                               \
+    " WHERE r.slice = $1::smallint AND r.campaign_id = $2::text"                                         \
+    " AND r.first_sequence <= (SELECT sequence FROM last) ORDER BY r.first_sequence LIMIT $5::bigint))," \
+    " issued AS MATERIALIZED (SELECT greatest(r.first_sequence - 1, 0) + i.count AS issued, i.last FROM" \
+    " (SELECT * FROM run ORDER BY first_sequence DESC LIMIT 1) AS r CROSS JOIN LATERAL ("                \
+    "SELECT count(*), coalesce(max(o.position), 0) AS last FROM event o WHERE o.slice = $1::smallint"    \
+    " AND o.position BETWEEN r.first_position AND r.last_position"                                       \
+    " AND o.type + 0 = 6 AND o.campaign_id = $2::text) AS i),"
+
+#define PAST_STRETCHES                                                                                      \
+    " stretch AS MATERIALIZED (SELECT CASE WHEN coalesce(lead(run.first_sequence) OVER o, issued.issued + " \
+    "1)"                                                                                                    \
+    " - run.first_sequence = run.last_position - run.first_position + 1"                                    \
+    " THEN run.last_position + 1 ELSE run.first_position END AS low,"                                       \
+    " coalesce(lead(run.first_position) OVER o - 1, $3::bigint) AS high"                                    \
+    " FROM run CROSS JOIN issued WINDOW o AS (ORDER BY run.first_sequence)),"                               \
+    " cost AS MATERIALIZED (SELECT least($3::bigint - $4::bigint,"                                          \
+    " (sum(high - low + 1) + count(*))::bigint) AS cost FROM stretch),"                                     \
+    " wanted AS MATERIALIZED (SELECT $4::bigint + 1 AS low, $3::bigint AS high"                             \
+    " WHERE $3::bigint - $4::bigint <= $5::bigint UNION ALL SELECT s.low, s.high FROM stretch s"            \
+    " CROSS JOIN cost WHERE $3::bigint - $4::bigint > $5::bigint AND cost.cost <= $5::bigint"               \
+    " AND s.low <= s.high)"
+
+#define PAST_EVENTS_SQL                                                                                      \
+    PAST_RUNS PAST_STRETCHES " SELECT " LOG_COLUMNS                                                          \
+                             ", cost.cost, issued.issued, issued.last FROM cost CROSS JOIN issued LEFT JOIN" \
+                             " (SELECT o.* FROM wanted w CROSS JOIN LATERAL (SELECT v.* FROM event v"        \
+                             " WHERE v.slice = $1::smallint AND v.position BETWEEN w.low AND w.high"         \
+                             " AND v.position > $4::bigint AND v.type + 0 <> 6 AND v.campaign_id = $2::text" \
+                             " OFFSET 0) AS o) AS e ON true ORDER BY e.position"
 
 /* As the rankings of a window, with the instant for now: $5 where each slice was then, by slice; $6 how many
  * redemptions may be counted. After LOOKED_AT comes how many were. */

@@ -8,8 +8,10 @@ struct moment {
     struct event created;    /* of a campaign that did something since; type 0: nothing has to be folded */
 };
 
-/* Times are never the same on both sides of a moment that has an event behind it, and commit order is the
- * order of positions: what is before that event is all there will ever be. */
+/* Settled: the log has a later event. Commit order is the order of positions and times do not run backwards,
+ * so nothing can come any more that was before it. The heads were read earlier than the moment was looked
+ * for, so a moment before its head has such an event. Without one a commit may be under way that took its
+ * time before the moment. */
 static void take_where(const struct pg_rows *rows, struct read *read, struct moment *moment)
 {
     struct query *query = &read->query;

@@ -475,12 +475,6 @@ static void what_is_deleted_was_there(void **state)
              (long long)memory.position + 1);
     answer = api_get(&api, path, NULL);
     api_expect(&answer, 404, "unknown-campaign");
-    snprintf(path, sizeof path, "/v1/campaigns/gone?as_of=%d:%lld", slice_of(span_of("gone")),
-             (long long)memory.position - 1);
-    if (memory.position > 1) {
-        answer = api_get(&api, path, NULL);
-        api_expect(&answer, 404, "unknown-campaign");
-    }
     mem_free(memory.body);
 }
 
