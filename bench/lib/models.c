@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A log, a Redis, a rebuild. */
+#include "bench/lib/models.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "bench/lib/child.h"
+#include "bench/lib/progress.h"
+#include "bench/lib/replay.h"
+#include "bench/lib/scratch.h"
+#include "common/clock.h"
+#include "events/codec.h"
+
+enum { CALL_MS = 60000, LONG_MS = 600000, WATCH_MS = 10, SQL_MAX = 4096, FILE_MAX = 64 * 1024 };
+
+/* --- the log --- */
+
+static void name_campaigns(struct models *models)
+{
+    for (int named = 0, suffix = 0; named < SLICE_COUNT; suffix++) {
+        char id[CAMPAIGN_ID_MAX + 1];
+        snprintf(id, sizeof id, "bench-models-%d", suffix);
+        char *is = models->campaigns[slice_of(span_of(id))];
+        if (*is)
+            continue;
+        memcpy(is, id, sizeof id);
+        named++;
+    }
+}
+
+static void set_head(const struct models *models, int slice, int64_t head)
+{
+    char sql[SQL_MAX];
+    snprintf(sql, sizeof sql,
+             "UPDATE slice SET head = %" PRId64 ", recorded_at = clock_timestamp() WHERE slice = %d", head,
+             slice);
+    (void)scratch_number(models->owner_url, sql, CALL_MS);
+}
+
+static void write_log(const struct models *models)
+{
+    struct progress progress;
+    progress_begin(&progress, "log");
+    for (int16_t slice = 0; slice < models->slices; slice++) {
+        struct replay_result result;
+        scratch_created(models->owner_url, models->campaigns[slice], slice);
+        replay_run(&(struct replay_options){.url = models->command_url,
+                                            .campaign_id = models->campaigns[slice],
+                                            .slice = slice,
+                                            .first_user = slice * models->each,
+                                            .events = models->each,
+                                            .per_batch = MODELS_BATCH,
+                                            .plain = true,
+                                            .plain_from = 1},
+                   &result);
+        set_head(models, slice, 1 + models->each);
+        progress_update(&progress, (slice + 1) * models->each, models_coupons(models), "events");
+    }
+    progress_end(&progress, models_coupons(models), models_coupons(models), "events");
+}
+
+void models_init(struct models *models, const struct bench *bench, int64_t coupons, int slices)
+{
+    const struct bench_options *is = &bench->options;
+    int64_t batches = (coupons + slices * MODELS_BATCH - 1) / (slices * MODELS_BATCH);
+    *models = (struct models){.bench = bench, .each = batches * MODELS_BATCH, .slices = slices};
+    scratch_url(is->database_url, "bench_log", models->owner_url, sizeof models->owner_url);
+    scratch_url(is->command_database_url, "bench_log", models->command_url, sizeof models->command_url);
+    scratch_url(is->projector_database_url, "bench_log", models->projector_url, sizeof models->projector_url);
+    snprintf(models->redis_url, sizeof models->redis_url, "redis://127.0.0.1:%d/0",
+             (int)is->port_base + BENCH_PORT_REDIS);
+    name_campaigns(models);
+    scratch_create(is->superuser_url, "bench_log", "bench_template");
+    write_log(models);
+    (void)scratch_number(is->superuser_url, "CHECKPOINT", LONG_MS);
+    models->postmaster = (pid_t)scratch_number(
+        is->superuser_url, "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int", CALL_MS);
+}
+
+int64_t models_coupons(const struct models *models)
+{
+    return models->slices * models->each;
+}
+
+/* The bytes of a redemption around its order id, which is the only thing that differs between them. */
+static void write_redemption(char *before, char *after, size_t size)
+{
+    static const char order[] = "00000000-0000-0000-0000-000000000000";
+    struct event event = {.type = EVENT_CouponRedeemed};
+    struct buf data, hex;
+    event.coupon_redeemed.order_id = span_of(order);
+    event.coupon_redeemed.order_amount = 10000;
+    event.coupon_redeemed.discount_amount = 1000;
+    buf_init(&data, EVENT_DATA_MAX);
+    buf_init(&hex, size);
+    event_encode(&event, &data);
+    const char *at = memmem(data.data, data.len, order, sizeof order - 1);
+    CHECK(!data.overflow && at);
+    size_t prefix = (size_t)(at - data.data), rest = prefix + sizeof order - 1;
+    hex_encode(&hex, data.data, prefix);
+    snprintf(before, size, "%.*s", (int)hex.len, hex.data);
+    buf_clear(&hex);
+    hex_encode(&hex, data.data + rest, data.len - rest);
+    snprintf(after, size, "%.*s", (int)hex.len, hex.data);
+    buf_deinit(&hex);
+    buf_deinit(&data);
+}
+
+void models_redeem(struct models *models)
+{
+    char sql[SQL_MAX], before[SQL_MAX / 8], after[SQL_MAX / 8];
+    write_redemption(before, after, sizeof before);
+    snprintf(sql, sizeof sql,
+             "INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id, "
+             "recorded_at, data) SELECT slice, position + %" PRId64 ", %d, %d, campaign_id, user_id, "
+             "coupon_id, clock_timestamp(), '\\x%s'::bytea || convert_to(gen_random_uuid()::text, 'UTF8') || "
+             "'\\x%s'::bytea FROM event WHERE type = %d ORDER BY slice, position",
+             models->each, EVENT_CouponRedeemed, event_describe(EVENT_CouponRedeemed)->version, before, after,
+             EVENT_CouponIssued);
+    (void)scratch_number(models->owner_url, sql, LONG_MS);
+    for (int slice = 0; slice < models->slices; slice++)
+        set_head(models, slice, 1 + 2 * models->each);
+}
+
+/* --- Redis --- */
+
+static void redis_stop(struct models *models)
+{
+    redis_destroy(models->client);
+    child_stop(models->redis);
+    models->client = NULL;
+    models->redis = 0;
+}
+
+void models_deinit(struct models *models)
+{
+    redis_stop(models);
+}
+
+void models_redis(struct models *models)
+{
+    char port[16], log[MODELS_URL_BYTES], files[32], reason[128];
+    const struct bench_options *is = &models->bench->options;
+    struct target target;
+    redis_stop(models);
+    snprintf(port, sizeof port, "%d", (int)is->port_base + BENCH_PORT_REDIS);
+    snprintf(log, sizeof log, "%s/log/bench-redis.log", is->run_dir);
+    snprintf(files, sizeof files, "bench-aof-%u", models->starts++);
+    const char *argv[] = {"/usr/bin/redis-server", "--bind", "127.0.0.1", "--port", port, "--dir",
+                          is->run_dir, "--save", "", "--appendonly", "yes", "--appendfsync", "everysec",
+                          "--appenddirname", files, NULL};
+    const char *environment[] = {NULL};
+    models->redis = child_start(&(struct child_spec){argv, environment, log});
+    bench_target(models->bench, BENCH_PORT_REDIS, &target);
+    bench_await_listener(&target, "redis-server");
+    models->client = redis_create(models->redis_url, reason, sizeof reason);
+    if (!models->client)
+        bench_die("redis-server", reason);
+    if (redis_connect(models->client, clock_deadline_us(CALL_MS)) != REDIS_OK)
+        bench_die("redis-server", redis_error(models->client));
+}
+
+static const struct redis_reply *call(struct models *models, const char *name, const char *argument)
+{
+    struct redis_command command;
+    const struct redis_reply *reply;
+    redis_command_init(&command);
+    redis_arg_text(&command, name);
+    if (argument)
+        redis_arg_text(&command, argument);
+    if (redis_call(models->client, &command, clock_deadline_us(CALL_MS), &reply) != REDIS_OK)
+        bench_die(name, redis_error(models->client));
+    redis_command_deinit(&command);
+    return reply;
+}
+
+void models_empty(struct models *models)
+{
+    (void)call(models, "FLUSHALL", NULL);
+}
+
+int64_t models_redis_info(struct models *models, const char *name)
+{
+    struct span rest = redis_text(call(models, "INFO", "memory"));
+    while (rest.ptr && rest.len > 0) {
+        struct span line = span_cut(&rest, '\n');
+        struct span label = span_cut(&line, ':');
+        int64_t value;
+        if (line.ptr && span_is(label, name) && parse_i64(span_cut(&line, '\r'), 0, INT64_MAX, &value))
+            return value;
+    }
+    bench_die(name, "Redis does not say it");
+}
+
+/* --- processes --- */
+
+/* A file of /proc; `at` stays empty where the process has gone. */
+static void read_proc(pid_t pid, const char *name, char *at, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+    FILE *file = fopen(path, "re");
+    at[0] = '\0';
+    if (!file)
+        return;
+    at[fread(at, 1, size - 1, file)] = '\0';
+    fclose(file);
+}
+
+double models_cpu_s(pid_t pid, bool children)
+{
+    enum { FIRST = 11, OWN = 2, ALL = 4 }; /* fields behind the name: utime, stime, cutime, cstime */
+    char text[1024];
+    int64_t ticks = 0;
+    read_proc(pid, "stat", text, sizeof text);
+    const char *name_end = strrchr(text, ')');
+    if (!name_end)
+        bench_die("/proc", "a process that is measured has gone");
+    struct span rest = span_of(name_end + 2);
+    for (int field = 0; field < FIRST + (children ? ALL : OWN); field++) {
+        int64_t value = 0;
+        struct span word = span_cut(&rest, ' ');
+        if (field >= FIRST && parse_i64(word, 0, INT64_MAX, &value))
+            ticks += value;
+    }
+    return (double)ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
+void models_settle(void)
+{
+    (void)poll(NULL, 0, 10 * WATCH_MS);
+}
+
+static double peak_mib(pid_t pid, double before)
+{
+    char text[8192];
+    read_proc(pid, "status", text, sizeof text);
+    const char *found = strstr(text, "VmHWM:");
+    return found ? (double)strtoll(found + strlen("VmHWM:"), NULL, 10) / 1024 : before;
+}
+
+static double waited_cpu_s(void)
+{
+    struct rusage usage;
+    CHECK(getrusage(RUSAGE_CHILDREN, &usage) == 0);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / US_PER_S;
+}
+
+/* --- a rebuild --- */
+
+/* The last line about the build says its rate over all of it. */
+static double build_rate(const char *path)
+{
+    static const char phase[] = "\"phase\":\"build\"", rate[] = "\"events_per_second\":";
+    static char text[FILE_MAX];
+    const char *at = text, *last = NULL;
+    FILE *file = fopen(path, "re");
+    if (!file)
+        bench_die(path, "cannot be read");
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    while ((at = strstr(at, phase)) != NULL)
+        last = at++;
+    const char *found = last ? strstr(last, rate) : NULL;
+    return found ? (double)strtoll(found + strlen(rate), NULL, 10) : 0;
+}
+
+static pid_t spawn_rebuild(const struct models *models, const char *output)
+{
+    char path[MODELS_URL_BYTES], database[MODELS_URL_BYTES + 16], redis[128];
+    snprintf(path, sizeof path, "%s/projector", models->bench->options.bin_dir);
+    snprintf(database, sizeof database, "DATABASE_URL=%s", models->projector_url);
+    snprintf(redis, sizeof redis, "REDIS_URL=%s", models->redis_url);
+    const char *argv[] = {path, "rebuild", "--json", NULL}, *environment[] = {database, redis, NULL};
+    (void)unlink(output);
+    return child_start(&(struct child_spec){argv, environment, output});
+}
+
+void models_rebuild(struct models *models, struct models_rebuild *ret)
+{
+    char output[MODELS_URL_BYTES];
+    int status;
+    snprintf(output, sizeof output, "%s/log/bench-rebuild.log", models->bench->options.run_dir);
+    double waited_s = waited_cpu_s();
+    double redis_s = models_cpu_s(models->redis, false), postgres_s = models_cpu_s(models->postmaster, true);
+    int64_t start_us = clock_mono_us();
+    *ret = (struct models_rebuild){0};
+    pid_t pid = spawn_rebuild(models, output);
+    do
+        ret->projector_peak_mib = peak_mib(pid, ret->projector_peak_mib);
+    while ((status = child_wait(pid, WATCH_MS)) == -1);
+    ret->wall_s = (double)(clock_mono_us() - start_us) / US_PER_S;
+    if (status != 0)
+        bench_die("projector rebuild", "failed; see log/bench-rebuild.log (KEEP=1 keeps it)");
+    ret->build_per_second = build_rate(output);
+    ret->projector_cpu_s = waited_cpu_s() - waited_s;
+    ret->redis_cpu_s = models_cpu_s(models->redis, false) - redis_s;
+    models_settle();
+    ret->postgres_cpu_s = models_cpu_s(models->postmaster, true) - postgres_s;
+    ret->redis_peak_mib = (double)models_redis_info(models, "used_memory_peak") / (1024 * 1024);
+}
