@@ -142,6 +142,23 @@ void models_deinit(struct models *models)
     redis_stop(models);
 }
 
+static const struct redis_reply *call(struct models *models, const char *name, const char *argument,
+                                      const char *value)
+{
+    struct redis_command command;
+    const struct redis_reply *reply;
+    redis_command_init(&command);
+    redis_arg_text(&command, name);
+    if (argument)
+        redis_arg_text(&command, argument);
+    if (value)
+        redis_arg_text(&command, value);
+    if (redis_call(models->client, &command, clock_deadline_us(CALL_MS), &reply) != REDIS_OK)
+        bench_die(name, redis_error(models->client));
+    redis_command_deinit(&command);
+    return reply;
+}
+
 void models_redis(struct models *models)
 {
     char port[16], log[MODELS_URL_BYTES], files[32], reason[128];
@@ -163,30 +180,18 @@ void models_redis(struct models *models)
         bench_die("redis-server", reason);
     if (redis_connect(models->client, clock_deadline_us(CALL_MS)) != REDIS_OK)
         bench_die("redis-server", redis_error(models->client));
-}
-
-static const struct redis_reply *call(struct models *models, const char *name, const char *argument)
-{
-    struct redis_command command;
-    const struct redis_reply *reply;
-    redis_command_init(&command);
-    redis_arg_text(&command, name);
-    if (argument)
-        redis_arg_text(&command, argument);
-    if (redis_call(models->client, &command, clock_deadline_us(CALL_MS), &reply) != REDIS_OK)
-        bench_die(name, redis_error(models->client));
-    redis_command_deinit(&command);
-    return reply;
+    /* As a projector leaves it that has seen nothing yet: a rebuild replaces a generation that is live. */
+    (void)call(models, "SET", "fc:live", "1");
 }
 
 void models_empty(struct models *models)
 {
-    (void)call(models, "FLUSHALL", NULL);
+    (void)call(models, "FLUSHALL", NULL, NULL);
 }
 
 int64_t models_redis_info(struct models *models, const char *name)
 {
-    struct span rest = redis_text(call(models, "INFO", "memory"));
+    struct span rest = redis_text(call(models, "INFO", "memory", NULL));
     while (rest.ptr && rest.len > 0) {
         struct span line = span_cut(&rest, '\n');
         struct span label = span_cut(&line, ':');
