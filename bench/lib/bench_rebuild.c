@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `projector rebuild` of a whole log. Compared with the two things it cannot do without, each alone: reading
  * the log out of PostgreSQL, and putting the same keys and fields into Redis with plain commands. */
-#include "bench/lib/models.h"
+#include "bench/lib/bench_store.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 enum { PAGE = 1000, COMMANDS_AHEAD = 1000, STORE_MS = 60000 };
 
 struct rebuild_runs {
-    struct models models;
+    struct bench_store store;
     struct series build, whole, projector_mib, redis_mib, projector_s, redis_s, postgres_s;
     struct series read, read_s, plain, plain_s;
 };
@@ -43,26 +43,26 @@ static int64_t read_round(struct pg *pg, struct pg_args *args, int slices, int64
 static void read_log(struct rebuild_runs *runs)
 {
     static const struct pg_statement statements[] = {{"read", LOG_READ_SQL}};
-    struct models *models = &runs->models;
+    struct bench_store *store = &runs->store;
     struct pg_args args;
     int64_t after = 0, count = 0, got;
-    struct pg *pg = pg_create(&(struct pg_options){.url = models->projector_url,
+    struct pg *pg = pg_create(&(struct pg_options){.url = store->projector_url,
                                                    .role = "firstcome_projector",
                                                    .application = "bench rebuild",
                                                    .statements = statements,
                                                    .statements_count = COUNT_OF(statements)});
-    double cpu_s = models_cpu_s(models->postmaster, true);
+    double cpu_s = bench_store_cpu_s(store->postmaster, true);
     if (pg_connect(pg, clock_deadline_us(STORE_MS)) != PG_OK)
         bench_die("reading the log", pg_error(pg));
     pg_args_init(&args);
     int64_t start_us = clock_mono_us();
-    for (; (got = read_round(pg, &args, models->slices, after)) > 0; after += PAGE)
+    for (; (got = read_round(pg, &args, store->slices, after)) > 0; after += PAGE)
         count += got;
     series_add(&runs->read, (double)count * US_PER_S / (double)(clock_mono_us() - start_us));
     pg_args_deinit(&args);
     pg_destroy(pg);
-    models_settle();
-    series_add(&runs->read_s, models_cpu_s(models->postmaster, true) - cpu_s);
+    bench_store_settle();
+    series_add(&runs->read_s, bench_store_cpu_s(store->postmaster, true) - cpu_s);
 }
 
 /* --- Redis alone --- */
@@ -129,16 +129,16 @@ static void plain_coupon(struct plain *plain, struct model model, const struct e
     plain_send(plain, &plain->hold);
 }
 
-static void plain_slice(struct plain *plain, const struct models *models, int16_t slice)
+static void plain_slice(struct plain *plain, const struct bench_store *store, int16_t slice)
 {
     char user[33];
     struct event event = {.slice = slice,
                           .type = EVENT_CouponIssued,
-                          .campaign_id = span_of(models->campaigns[slice]),
+                          .campaign_id = span_of(store->campaigns[slice]),
                           .recorded_at_us = clock_wall_us()};
     event.coupon_issued.nth = 1;
     event.coupon_issued.code_prefix = SPAN("");
-    for (int64_t sequence = 1; sequence <= models->each; sequence++) {
+    for (int64_t sequence = 1; sequence <= store->each; sequence++) {
         event.position = 1 + sequence;
         event.coupon_issued.sequence = sequence;
         snprintf(user, sizeof user, "%032" PRId64, plain->number++);
@@ -155,20 +155,20 @@ static void plain_slice(struct plain *plain, const struct models *models, int16_
 
 static void write_plain(struct rebuild_runs *runs)
 {
-    struct models *models = &runs->models;
-    struct plain plain = {.redis = models->client};
+    struct bench_store *store = &runs->store;
+    struct plain plain = {.redis = store->client};
     redis_command_init(&plain.coupons);
     redis_command_init(&plain.holders);
     redis_command_init(&plain.hold);
     buf_init(&plain.scratch, KEY_TEXT_MAX);
-    double cpu_s = models_cpu_s(models->redis, false);
+    double cpu_s = bench_store_cpu_s(store->redis, false);
     int64_t start_us = clock_mono_us();
-    for (int16_t slice = 0; slice < models->slices; slice++)
-        plain_slice(&plain, models, slice);
+    for (int16_t slice = 0; slice < store->slices; slice++)
+        plain_slice(&plain, store, slice);
     plain_drain(&plain);
     series_add(&runs->plain,
-               (double)models_coupons(models) * US_PER_S / (double)(clock_mono_us() - start_us));
-    series_add(&runs->plain_s, models_cpu_s(models->redis, false) - cpu_s);
+               (double)bench_store_coupons(store) * US_PER_S / (double)(clock_mono_us() - start_us));
+    series_add(&runs->plain_s, bench_store_cpu_s(store->redis, false) - cpu_s);
     buf_deinit(&plain.scratch);
     redis_command_deinit(&plain.coupons);
     redis_command_deinit(&plain.holders);
@@ -179,17 +179,17 @@ static void write_plain(struct rebuild_runs *runs)
 
 static void rebuild_round(struct rebuild_runs *runs)
 {
-    struct models_rebuild result;
-    models_redis(&runs->models);
-    models_rebuild(&runs->models, &result);
+    struct bench_store_rebuild result;
+    bench_store_redis(&runs->store);
+    bench_store_rebuild(&runs->store, &result);
     series_add(&runs->build, result.build_per_second);
-    series_add(&runs->whole, (double)models_coupons(&runs->models) / result.wall_s);
+    series_add(&runs->whole, (double)bench_store_coupons(&runs->store) / result.wall_s);
     series_add(&runs->projector_mib, result.projector_peak_mib);
     series_add(&runs->redis_mib, result.redis_peak_mib);
     series_add(&runs->projector_s, result.projector_cpu_s);
     series_add(&runs->redis_s, result.redis_cpu_s);
     series_add(&runs->postgres_s, result.postgres_cpu_s);
-    models_empty(&runs->models);
+    bench_store_empty(&runs->store);
     read_log(runs);
     write_plain(runs);
 }
@@ -210,7 +210,7 @@ static void print_rebuild(const struct bench *bench, const struct rebuild_runs *
     static const char plain[] = "Redis alone: the same fields by plain pipelined commands";
     char what[128];
     snprintf(what, sizeof what, "rebuild of %" PRId64 " coupons in 16 slices, build phase (goal >= 250000)",
-             models_coupons(&runs->models));
+             bench_store_coupons(&runs->store));
     print(bench, what, "1/s", &runs->build, alone, &runs->read);
     print(bench, "the same", "1/s", &runs->build, plain, &runs->plain);
     print(bench, "the whole run: build, check, catch up, switch, a second of grace, drop", "1/s",
@@ -226,13 +226,13 @@ static void print_rebuild(const struct bench *bench, const struct rebuild_runs *
 void bench_rebuild(struct bench *bench)
 {
     static struct rebuild_runs runs;
-    models_init(&runs.models, bench, bench->options.rebuild_events, SLICE_COUNT);
+    bench_store_init(&runs.store, bench, bench->options.rebuild_events, SLICE_COUNT);
     read_log(&runs); /* the first reader of new rows marks them; that is not what reading costs */
     runs.read.count = runs.read_s.count = 0;
     for (int64_t round = 0; round < bench->options.rounds; round++) {
         bench_say("rebuild, round %" PRId64 " of %" PRId64, round + 1, bench->options.rounds);
         rebuild_round(&runs);
     }
-    models_deinit(&runs.models);
+    bench_store_deinit(&runs.store);
     print_rebuild(bench, &runs);
 }

@@ -9,11 +9,11 @@
 #include "common/redis.h"
 #include "events/ids.h"
 
-enum { MODELS_URL_BYTES = 4096, MODELS_BATCH = 1024 };
+enum { STORE_URL_BYTES = 4096, STORE_BATCH = 1024 };
 
-struct models {
+struct bench_store {
     const struct bench *bench;
-    char owner_url[MODELS_URL_BYTES], command_url[MODELS_URL_BYTES], projector_url[MODELS_URL_BYTES];
+    char owner_url[STORE_URL_BYTES], command_url[STORE_URL_BYTES], projector_url[STORE_URL_BYTES];
     char redis_url[64];
     char campaigns[SLICE_COUNT][CAMPAIGN_ID_MAX + 1]; /* one of each slice */
     int64_t each;                                     /* coupons in each of the first `slices` of them */
@@ -24,26 +24,26 @@ struct models {
 };
 
 /* A log of at least `coupons` coupons in whole batches, in `slices` campaigns of a slice each. */
-void models_init(struct models *models, const struct bench *bench, int64_t coupons, int slices);
-void models_deinit(struct models *models);
-int64_t models_coupons(const struct models *models);
+void bench_store_init(struct bench_store *store, const struct bench *bench, int64_t coupons, int slices);
+void bench_store_deinit(struct bench_store *store);
+int64_t bench_store_coupons(const struct bench_store *store);
 /* Appends a redemption of each of the coupons, with an order id of 36 bytes. Once. */
-void models_redeem(struct models *models);
+void bench_store_redeem(struct bench_store *store);
 
 /* An empty Redis, configured as the stack's but for its limit of memory. Stops the one before. */
-void models_redis(struct models *models);
-void models_empty(struct models *models); /* FLUSHALL */
-int64_t models_redis_info(struct models *models, const char *name);
+void bench_store_redis(struct bench_store *store);
+void bench_store_empty(struct bench_store *store); /* FLUSHALL */
+int64_t bench_store_redis_info(struct bench_store *store, const char *name);
 
 /* User and system time of a process so far; with that of the children it has waited for, where wanted: those
  * are PostgreSQL's backends once their clients have gone. */
-double models_cpu_s(pid_t pid, bool children);
+double bench_store_cpu_s(pid_t pid, bool children);
 /* A moment for the backends of clients that have gone to be waited for. */
-void models_settle(void);
+void bench_store_settle(void);
 
-struct models_rebuild {
+struct bench_store_rebuild {
     double wall_s, build_per_second; /* of the whole run; of the build phase, as it says itself */
     double projector_cpu_s, redis_cpu_s, postgres_cpu_s;
     double projector_peak_mib, redis_peak_mib; /* VmHWM; used_memory_peak */
 };
-void models_rebuild(struct models *models, struct models_rebuild *ret);
+void bench_store_rebuild(struct bench_store *store, struct bench_store_rebuild *ret);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A log, a Redis, a rebuild. */
-#include "bench/lib/models.h"
+#include "bench/lib/bench_store.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -20,12 +20,12 @@ enum { CALL_MS = 60000, LONG_MS = 600000, WATCH_MS = 10, SQL_MAX = 4096, FILE_MA
 
 /* --- the log --- */
 
-static void name_campaigns(struct models *models)
+static void name_campaigns(struct bench_store *store)
 {
     for (int named = 0, suffix = 0; named < SLICE_COUNT; suffix++) {
         char id[CAMPAIGN_ID_MAX + 1];
         snprintf(id, sizeof id, "bench-models-%d", suffix);
-        char *is = models->campaigns[slice_of(span_of(id))];
+        char *is = store->campaigns[slice_of(span_of(id))];
         if (*is)
             continue;
         memcpy(is, id, sizeof id);
@@ -33,58 +33,58 @@ static void name_campaigns(struct models *models)
     }
 }
 
-static void set_head(const struct models *models, int slice, int64_t head)
+static void set_head(const struct bench_store *store, int slice, int64_t head)
 {
     char sql[SQL_MAX];
     snprintf(sql, sizeof sql,
              "UPDATE slice SET head = %" PRId64 ", recorded_at = clock_timestamp() WHERE slice = %d", head,
              slice);
-    (void)scratch_number(models->owner_url, sql, CALL_MS);
+    (void)scratch_number(store->owner_url, sql, CALL_MS);
 }
 
-static void write_log(const struct models *models)
+static void write_log(const struct bench_store *store)
 {
     struct progress progress;
     progress_begin(&progress, "log");
-    for (int16_t slice = 0; slice < models->slices; slice++) {
+    for (int16_t slice = 0; slice < store->slices; slice++) {
         struct replay_result result;
-        scratch_created(models->owner_url, models->campaigns[slice], slice);
-        replay_run(&(struct replay_options){.url = models->command_url,
-                                            .campaign_id = models->campaigns[slice],
+        scratch_created(store->owner_url, store->campaigns[slice], slice);
+        replay_run(&(struct replay_options){.url = store->command_url,
+                                            .campaign_id = store->campaigns[slice],
                                             .slice = slice,
-                                            .first_user = slice * models->each,
-                                            .events = models->each,
-                                            .per_batch = MODELS_BATCH,
+                                            .first_user = slice * store->each,
+                                            .events = store->each,
+                                            .per_batch = STORE_BATCH,
                                             .plain = true,
                                             .plain_from = 1},
                    &result);
-        set_head(models, slice, 1 + models->each);
-        progress_update(&progress, (slice + 1) * models->each, models_coupons(models), "events");
+        set_head(store, slice, 1 + store->each);
+        progress_update(&progress, (slice + 1) * store->each, bench_store_coupons(store), "events");
     }
-    progress_end(&progress, models_coupons(models), models_coupons(models), "events");
+    progress_end(&progress, bench_store_coupons(store), bench_store_coupons(store), "events");
 }
 
-void models_init(struct models *models, const struct bench *bench, int64_t coupons, int slices)
+void bench_store_init(struct bench_store *store, const struct bench *bench, int64_t coupons, int slices)
 {
     const struct bench_options *is = &bench->options;
-    int64_t batches = (coupons + slices * MODELS_BATCH - 1) / (slices * MODELS_BATCH);
-    *models = (struct models){.bench = bench, .each = batches * MODELS_BATCH, .slices = slices};
-    scratch_url(is->database_url, "bench_log", models->owner_url, sizeof models->owner_url);
-    scratch_url(is->command_database_url, "bench_log", models->command_url, sizeof models->command_url);
-    scratch_url(is->projector_database_url, "bench_log", models->projector_url, sizeof models->projector_url);
-    snprintf(models->redis_url, sizeof models->redis_url, "redis://127.0.0.1:%d/0",
+    int64_t batches = (coupons + slices * STORE_BATCH - 1) / (slices * STORE_BATCH);
+    *store = (struct bench_store){.bench = bench, .each = batches * STORE_BATCH, .slices = slices};
+    scratch_url(is->database_url, "bench_log", store->owner_url, sizeof store->owner_url);
+    scratch_url(is->command_database_url, "bench_log", store->command_url, sizeof store->command_url);
+    scratch_url(is->projector_database_url, "bench_log", store->projector_url, sizeof store->projector_url);
+    snprintf(store->redis_url, sizeof store->redis_url, "redis://127.0.0.1:%d/0",
              (int)is->port_base + BENCH_PORT_REDIS);
-    name_campaigns(models);
+    name_campaigns(store);
     scratch_create(is->superuser_url, "bench_log", "bench_template");
-    write_log(models);
+    write_log(store);
     (void)scratch_number(is->superuser_url, "CHECKPOINT", LONG_MS);
-    models->postmaster = (pid_t)scratch_number(
+    store->postmaster = (pid_t)scratch_number(
         is->superuser_url, "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int", CALL_MS);
 }
 
-int64_t models_coupons(const struct models *models)
+int64_t bench_store_coupons(const struct bench_store *store)
 {
-    return models->slices * models->each;
+    return store->slices * store->each;
 }
 
 /* The bytes of a redemption around its order id, which is the only thing that differs between them. */
@@ -111,7 +111,7 @@ static void write_redemption(char *before, char *after, size_t size)
     buf_deinit(&data);
 }
 
-void models_redeem(struct models *models)
+void bench_store_redeem(struct bench_store *store)
 {
     char sql[SQL_MAX], before[SQL_MAX / 8], after[SQL_MAX / 8];
     write_redemption(before, after, sizeof before);
@@ -120,29 +120,29 @@ void models_redeem(struct models *models)
              "recorded_at, data) SELECT slice, position + %" PRId64 ", %d, %d, campaign_id, user_id, "
              "coupon_id, clock_timestamp(), '\\x%s'::bytea || convert_to(gen_random_uuid()::text, 'UTF8') || "
              "'\\x%s'::bytea FROM event WHERE type = %d ORDER BY slice, position",
-             models->each, EVENT_CouponRedeemed, event_describe(EVENT_CouponRedeemed)->version, before, after,
+             store->each, EVENT_CouponRedeemed, event_describe(EVENT_CouponRedeemed)->version, before, after,
              EVENT_CouponIssued);
-    (void)scratch_number(models->owner_url, sql, LONG_MS);
-    for (int slice = 0; slice < models->slices; slice++)
-        set_head(models, slice, 1 + 2 * models->each);
+    (void)scratch_number(store->owner_url, sql, LONG_MS);
+    for (int slice = 0; slice < store->slices; slice++)
+        set_head(store, slice, 1 + 2 * store->each);
 }
 
 /* --- Redis --- */
 
-static void redis_stop(struct models *models)
+static void redis_stop(struct bench_store *store)
 {
-    redis_destroy(models->client);
-    child_stop(models->redis);
-    models->client = NULL;
-    models->redis = 0;
+    redis_destroy(store->client);
+    child_stop(store->redis);
+    store->client = NULL;
+    store->redis = 0;
 }
 
-void models_deinit(struct models *models)
+void bench_store_deinit(struct bench_store *store)
 {
-    redis_stop(models);
+    redis_stop(store);
 }
 
-static const struct redis_reply *call(struct models *models, const char *name, const char *argument,
+static const struct redis_reply *call(struct bench_store *store, const char *name, const char *argument,
                                       const char *value)
 {
     struct redis_command command;
@@ -153,45 +153,45 @@ static const struct redis_reply *call(struct models *models, const char *name, c
         redis_arg_text(&command, argument);
     if (value)
         redis_arg_text(&command, value);
-    if (redis_call(models->client, &command, clock_deadline_us(CALL_MS), &reply) != REDIS_OK)
-        bench_die(name, redis_error(models->client));
+    if (redis_call(store->client, &command, clock_deadline_us(CALL_MS), &reply) != REDIS_OK)
+        bench_die(name, redis_error(store->client));
     redis_command_deinit(&command);
     return reply;
 }
 
-void models_redis(struct models *models)
+void bench_store_redis(struct bench_store *store)
 {
-    char port[16], log[MODELS_URL_BYTES], files[32], reason[128];
-    const struct bench_options *is = &models->bench->options;
+    char port[16], log[STORE_URL_BYTES], files[32], reason[128];
+    const struct bench_options *is = &store->bench->options;
     struct target target;
-    redis_stop(models);
+    redis_stop(store);
     snprintf(port, sizeof port, "%d", (int)is->port_base + BENCH_PORT_REDIS);
     snprintf(log, sizeof log, "%s/log/bench-redis.log", is->run_dir);
-    snprintf(files, sizeof files, "bench-aof-%u", models->starts++);
+    snprintf(files, sizeof files, "bench-aof-%u", store->starts++);
     const char *argv[] = {"/usr/bin/redis-server", "--bind", "127.0.0.1", "--port", port, "--dir",
                           is->run_dir, "--save", "", "--appendonly", "yes", "--appendfsync", "everysec",
                           "--appenddirname", files, NULL};
     const char *environment[] = {NULL};
-    models->redis = child_start(&(struct child_spec){argv, environment, log});
-    bench_target(models->bench, BENCH_PORT_REDIS, &target);
+    store->redis = child_start(&(struct child_spec){argv, environment, log});
+    bench_target(store->bench, BENCH_PORT_REDIS, &target);
     bench_await_listener(&target, "redis-server");
-    models->client = redis_create(models->redis_url, reason, sizeof reason);
-    if (!models->client)
+    store->client = redis_create(store->redis_url, reason, sizeof reason);
+    if (!store->client)
         bench_die("redis-server", reason);
-    if (redis_connect(models->client, clock_deadline_us(CALL_MS)) != REDIS_OK)
-        bench_die("redis-server", redis_error(models->client));
+    if (redis_connect(store->client, clock_deadline_us(CALL_MS)) != REDIS_OK)
+        bench_die("redis-server", redis_error(store->client));
     /* As a projector leaves it that has seen nothing yet: a rebuild replaces a generation that is live. */
-    (void)call(models, "SET", "fc:live", "1");
+    (void)call(store, "SET", "fc:live", "1");
 }
 
-void models_empty(struct models *models)
+void bench_store_empty(struct bench_store *store)
 {
-    (void)call(models, "FLUSHALL", NULL, NULL);
+    (void)call(store, "FLUSHALL", NULL, NULL);
 }
 
-int64_t models_redis_info(struct models *models, const char *name)
+int64_t bench_store_redis_info(struct bench_store *store, const char *name)
 {
-    struct span rest = redis_text(call(models, "INFO", "memory", NULL));
+    struct span rest = redis_text(call(store, "INFO", "memory", NULL));
     while (rest.ptr && rest.len > 0) {
         struct span line = span_cut(&rest, '\n');
         struct span label = span_cut(&line, ':');
@@ -217,7 +217,7 @@ static void read_proc(pid_t pid, const char *name, char *at, size_t size)
     fclose(file);
 }
 
-double models_cpu_s(pid_t pid, bool children)
+double bench_store_cpu_s(pid_t pid, bool children)
 {
     enum { FIRST = 11, OWN = 2, ALL = 4 }; /* fields behind the name: utime, stime, cutime, cstime */
     char text[1024];
@@ -236,7 +236,7 @@ double models_cpu_s(pid_t pid, bool children)
     return (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
-void models_settle(void)
+void bench_store_settle(void)
 {
     (void)poll(NULL, 0, 10 * WATCH_MS);
 }
@@ -276,27 +276,27 @@ static double build_rate(const char *path)
     return found ? (double)strtoll(found + strlen(rate), NULL, 10) : 0;
 }
 
-static pid_t spawn_rebuild(const struct models *models, const char *output)
+static pid_t spawn_rebuild(const struct bench_store *store, const char *output)
 {
-    char path[MODELS_URL_BYTES], database[MODELS_URL_BYTES + 16], redis[128];
-    snprintf(path, sizeof path, "%s/projector", models->bench->options.bin_dir);
-    snprintf(database, sizeof database, "DATABASE_URL=%s", models->projector_url);
-    snprintf(redis, sizeof redis, "REDIS_URL=%s", models->redis_url);
+    char path[STORE_URL_BYTES], database[STORE_URL_BYTES + 16], redis[128];
+    snprintf(path, sizeof path, "%s/projector", store->bench->options.bin_dir);
+    snprintf(database, sizeof database, "DATABASE_URL=%s", store->projector_url);
+    snprintf(redis, sizeof redis, "REDIS_URL=%s", store->redis_url);
     const char *argv[] = {path, "rebuild", "--json", NULL}, *environment[] = {database, redis, NULL};
     (void)unlink(output);
     return child_start(&(struct child_spec){argv, environment, output});
 }
 
-void models_rebuild(struct models *models, struct models_rebuild *ret)
+void bench_store_rebuild(struct bench_store *store, struct bench_store_rebuild *ret)
 {
-    char output[MODELS_URL_BYTES];
+    char output[STORE_URL_BYTES];
     int status;
-    snprintf(output, sizeof output, "%s/log/bench-rebuild.log", models->bench->options.run_dir);
+    snprintf(output, sizeof output, "%s/log/bench-rebuild.log", store->bench->options.run_dir);
     double waited_s = waited_cpu_s();
-    double redis_s = models_cpu_s(models->redis, false), postgres_s = models_cpu_s(models->postmaster, true);
+    double redis_s = bench_store_cpu_s(store->redis, false), postgres_s = bench_store_cpu_s(store->postmaster, true);
     int64_t start_us = clock_mono_us();
-    *ret = (struct models_rebuild){0};
-    pid_t pid = spawn_rebuild(models, output);
+    *ret = (struct bench_store_rebuild){0};
+    pid_t pid = spawn_rebuild(store, output);
     do
         ret->projector_peak_mib = peak_mib(pid, ret->projector_peak_mib);
     while ((status = child_wait(pid, WATCH_MS)) == -1);
@@ -305,8 +305,8 @@ void models_rebuild(struct models *models, struct models_rebuild *ret)
         bench_die("projector rebuild", "failed; see log/bench-rebuild.log (KEEP=1 keeps it)");
     ret->build_per_second = build_rate(output);
     ret->projector_cpu_s = waited_cpu_s() - waited_s;
-    ret->redis_cpu_s = models_cpu_s(models->redis, false) - redis_s;
-    models_settle();
-    ret->postgres_cpu_s = models_cpu_s(models->postmaster, true) - postgres_s;
-    ret->redis_peak_mib = (double)models_redis_info(models, "used_memory_peak") / (1024 * 1024);
+    ret->redis_cpu_s = bench_store_cpu_s(store->redis, false) - redis_s;
+    bench_store_settle();
+    ret->postgres_cpu_s = bench_store_cpu_s(store->postmaster, true) - postgres_s;
+    ret->redis_peak_mib = (double)bench_store_redis_info(store, "used_memory_peak") / (1024 * 1024);
 }
