@@ -396,16 +396,18 @@ void feed_retire(struct feed *feed)
     pthread_mutex_unlock(&feed->lock);
 }
 
-void feed_destroy(struct feed *feed)
+void feed_stop(struct feed *feed)
 {
-    if (!feed)
-        return;
     pthread_mutex_lock(&feed->lock);
     feed->stopping = true;
     pthread_cond_signal(&feed->came);
     pthread_mutex_unlock(&feed->lock);
     CHECK(pthread_join(feed->thread, NULL) == 0);
     CHECK(feed->count == 0);
+}
+
+void feed_destroy(struct feed *feed)
+{
     pg_destroy(feed->pg);
     pg_args_deinit(&feed->args);
     pthread_cond_destroy(&feed->came);
@@ -423,7 +425,7 @@ void feed_submit(struct feed *feed, struct http_request *request, const struct f
     follower->until_us = http_received_us(request) + query->wait_s * US_PER_S;
     http_defer(request);
     pthread_mutex_lock(&feed->lock);
-    bool taken = feed->count < (size_t)feed->options.waiting_max;
+    bool taken = !feed->stopping && feed->count < (size_t)feed->options.waiting_max;
     if (taken) {
         *feed->incoming_last = follower;
         feed->incoming_last = &follower->next;
@@ -433,7 +435,7 @@ void feed_submit(struct feed *feed, struct http_request *request, const struct f
     pthread_mutex_unlock(&feed->lock);
     if (taken)
         return;
-    refuse(request, &problem_overloaded, "too many followers are waiting for events");
+    refuse(request, &problem_overloaded, "too many followers are waiting for events, or the service ends");
     mem_free(follower);
 }
 

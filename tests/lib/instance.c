@@ -164,6 +164,11 @@ void instance_stop(struct instance *instance)
     if (instance->pid == 0)
         return;
     instance_signal(instance, SIGTERM);
+    instance_await(instance);
+}
+
+void instance_await(struct instance *instance)
+{
     check_end(instance, await_end(instance));
 }
 
@@ -188,4 +193,9 @@ void instance_destroy(struct instance *instance)
 const char *instance_url(const struct instance *instance)
 {
     return instance->url;
+}
+
+pid_t instance_pid(const struct instance *instance)
+{
+    return instance->pid;
 }
