@@ -24,6 +24,7 @@ struct feed_query {
     enum event_type type; /* EVENT_TYPE_END: any */
     char campaign_id[CAMPAIGN_ID_MAX + 1];
     size_t campaign_id_len; /* 0: any */
+    bool control; /* who asks may see the control stream's events, others only that there are some */
 };
 
 struct feed;
