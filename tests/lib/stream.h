@@ -35,7 +35,7 @@ void stream_stop(struct stream *stream);
 
 /* So many answers until now; latencies from one mark to the next are a phase. */
 size_t stream_mark(const struct stream *stream);
-/* After stream_stop: what at least per_mille thousandths of the answers between two marks did not exceed. */
+/* What at least per_mille thousandths of the answers between two marks did not exceed. */
 int64_t stream_percentile_us(const struct stream *stream, size_t from, size_t to, unsigned per_mille);
-/* After stream_stop: prints the percentiles of a phase. */
+/* Prints the percentiles of a phase that is over. */
 void stream_print(const struct stream *stream, const char *phase, size_t from, size_t to);
