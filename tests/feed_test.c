@@ -18,27 +18,16 @@ static int slice;
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
     setenv("FOLLOWERS_MAX", "300", 1);
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_ALL);
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000, ",\"code_prefix\":\"FEED\""));
     slice = slice_of(span_of(campaign));
     for (int i = 1; i <= COUPONS; i++) {
         char user[32];
         snprintf(user, sizeof user, "fan-%d", i);
-        struct http_answer answer = api_issue(&api, campaign, user);
-        api_expect(&answer, 201, NULL);
+        api_give(&api, campaign, user);
     }
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
     return 0;
 }
 
@@ -53,9 +42,7 @@ static struct json_doc *events(const char *more)
 
 static int64_t head(void)
 {
-    char sql[96];
-    snprintf(sql, sizeof sql, "SELECT head FROM slice WHERE slice = %d", slice);
-    return store_number(stack, sql);
+    return store_numberf(stack, "SELECT head FROM slice WHERE slice = %d", slice);
 }
 
 /* --- walking --- */
@@ -256,8 +243,7 @@ static int64_t followers(void)
 
 static void issue_one(const char *user)
 {
-    struct http_answer answer = api_issue(&api, campaign, user);
-    api_expect(&answer, 201, NULL);
+    api_give(&api, campaign, user);
 }
 
 /* As many as may wait do; one more is refused; the reads of others go on; then news comes, for all of them.
@@ -406,5 +392,5 @@ int main(void)
         cmocka_unit_test(postgres_may_go_and_come_back),
         cmocka_unit_test(a_stop_answers_who_waits),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, api_teardown);
 }

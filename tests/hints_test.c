@@ -9,7 +9,7 @@
 #include "bench/lib/series.h"
 #include "common/crypto.h"
 #include "events/ids.h"
-#include "tests/lib/another.h"
+#include "tests/lib/instance.h"
 #include "tests/lib/reads.h"
 
 enum { PORT_OFFSET = 7, ROUNDS = 40, SHOWS_MS = 20000 };
@@ -31,11 +31,9 @@ static void create(const char *id)
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
     setenv("FRESH_S", "3600", 1);
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_ALL);
     snprintf(changing, sizeof changing, "changing");
     for (int i = 0; i == 0 || slice_of(span_of(quiet)) != slice_of(span_of(changing)); i++)
         snprintf(quiet, sizeof quiet, "quiet-%d", i);
@@ -43,14 +41,6 @@ static int setup(void **state)
     create(quiet);
     /* The bus connects some time after the service has started. */
     WAIT_UNTIL((api_campaign(&api, 1, ""), reads_metric(&api, "coupon_read_hints_total") > 0), SHOWS_MS);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
     return 0;
 }
 
@@ -66,12 +56,6 @@ static int64_t issued_in(const struct http_answer *answer)
 static void write_path(char ret[128], const char *campaign, const char *more)
 {
     snprintf(ret, 128, "/v1/campaigns/%s%s", campaign, more);
-}
-
-static void issue(const char *user)
-{
-    struct http_answer answer = api_issue(&api, changing, user);
-    api_expect(&answer, 201, NULL);
 }
 
 /* Reads without a pause until the campaign shows so many coupons; how long that took. */
@@ -109,7 +93,7 @@ static void a_change_shows_soon_and_only_where_it_is(void **state)
     for (int round = 0; round < ROUNDS; round++) {
         char user[32];
         snprintf(user, sizeof user, "fan-%d", round);
-        issue(user);
+        api_give(&api, changing, user);
         times_us[round] = shows_after_us(&api, path, round + 1);
         for (size_t i = 0; i < COUNT_OF(others); i++) {
             answer = api_get(&api, others[i], NULL);
@@ -131,18 +115,23 @@ static void a_change_shows_soon_and_only_where_it_is(void **state)
 static void a_lost_hint_costs_the_freshness_limit(void **state)
 {
     (void)state;
-    struct another deaf;
+    static const char *const environment[] = {"FRESH_S=1", "BUS_URL=", NULL};
     char path[128];
-    setenv("FRESH_S", "1", 1);
-    another_start(&deaf, stack, PORT_OFFSET, 0);
+    struct api_client deaf;
+    struct instance *instance = instance_start(stack, &(struct instance_options){.service = "query-service",
+                                                                                 .name = "deaf",
+                                                                                 .port_offset = PORT_OFFSET,
+                                                                                 .environment = environment});
+    instance_open_api(instance, &deaf);
     write_path(path, changing, "");
-    struct http_answer answer = reads_get(&deaf.api, path);
+    struct http_answer answer = reads_get(&deaf, path);
     int64_t before = issued_in(&answer);
-    issue("unheard");
-    int64_t took_us = shows_after_us(&deaf.api, path, before + 1);
+    api_give(&api, changing, "unheard");
+    int64_t took_us = shows_after_us(&deaf, path, before + 1);
     print_message("without a bus it shows after %.1f ms (freshness: 1000 ms)\n", (double)took_us / US_PER_MS);
-    assert_int_equal(reads_metric(&deaf.api, "coupon_read_hints_total"), 0);
-    another_stop(&deaf);
+    assert_int_equal(reads_metric(&deaf, "coupon_read_hints_total"), 0);
+    api_close(&deaf);
+    instance_destroy(instance);
 }
 
 int main(void)
@@ -151,5 +140,5 @@ int main(void)
         cmocka_unit_test(a_change_shows_soon_and_only_where_it_is),
         cmocka_unit_test(a_lost_hint_costs_the_freshness_limit),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, api_teardown);
 }

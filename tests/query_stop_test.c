@@ -37,13 +37,11 @@ static char redis_url[512], token[64];
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_ALL);
     proxy = proxy_start(stack_port_base(stack) + PROXY_OFFSET, stack_port_base(stack) + REDIS_OFFSET);
     const char *url = stack_env(stack, "QUERY_REDIS_URL"), *colon = strrchr(url, ':');
-    snprintf(redis_url, sizeof redis_url, "REDIS_URL=%.*s:%d", (int)(colon - url), url,
+    snprintf(redis_url, sizeof redis_url, "%.*s:%d", (int)(colon - url), url,
              stack_port_base(stack) + PROXY_OFFSET);
     struct http_answer answer = api_issue(&api, api_campaign(&api, 10, ""), "kim");
     api_expect(&answer, 201, NULL);
@@ -56,11 +54,9 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     proxy_stop(proxy);
-    api_close(&api);
-    stack_stop(stack);
-    return 0;
+    stack_signal(stack, "projector", SIGCONT);
+    return api_teardown(state);
 }
 
 /* --- readers that do not stop asking --- */
@@ -143,13 +139,13 @@ static void readers_stop(struct readers *readers, const char *name)
 static struct instance *start(const char *name, const char *drain_ms)
 {
     static const char *environment[8]; /* borrowed by the instance, and there is one at a time */
-    const char *const is[] = {redis_url, "CACHE_BYTES=0", "STORE_CONNECTIONS=1", "DRAIN_GRACE_MS=0",
-                              drain_ms};
+    const char *const is[] = {"CACHE_BYTES=0", "STORE_CONNECTIONS=1", "DRAIN_GRACE_MS=0", drain_ms};
     memset(environment, 0, sizeof environment);
     memcpy(environment, is, sizeof is);
     return instance_start(stack, &(struct instance_options){.service = "query-service",
                                                             .name = name,
                                                             .port_offset = PORT_OFFSET,
+                                                            .redis_url = redis_url,
                                                             .environment = environment});
 }
 

@@ -34,27 +34,16 @@ static char ids[CAMPAIGNS][64];
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_ALL);
     for (int i = 0; i < CAMPAIGNS; i++) {
         snprintf(ids[i], sizeof ids[i], "%s", api_campaign(&api, 100000, ""));
         for (int user = 0; user < 3; user++) {
             char name[32];
             snprintf(name, sizeof name, "user-%d", user);
-            struct http_answer answer = api_issue(&api, ids[i], name);
-            api_expect(&answer, 201, NULL);
+            api_give(&api, ids[i], name);
         }
     }
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
     return 0;
 }
 
@@ -218,5 +207,5 @@ static void redis_loses_everything_in_the_rush(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(redis_loses_everything_in_the_rush)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, api_teardown);
 }
