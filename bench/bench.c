@@ -15,8 +15,8 @@
 
 #define AT(member) offsetof(struct bench_options, member)
 static const struct config_option table[] = {
-    {"only", CONFIG_STRING, AT(only), "issue,writers,refuse,append,restart,read,stampede", 1, 256, "",
-     "what to measure, separated by commas"},
+    {"only", CONFIG_STRING, AT(only), "issue,writers,refuse,append,restart,read,stampede,lag,rebuild,memory", 1,
+     256, "", "what to measure, separated by commas"},
     {"json", CONFIG_FLAG, AT(json), "false", 0, 0, "", "one JSON document a line"},
     {"rounds", CONFIG_INT, AT(rounds), "3", 1, SERIES_MAX, "rounds", "of ours and baseline, in turns"},
     {"sample-ms", CONFIG_INT, AT(sample_ms), "3000", 100, 600000, "ms", "of each measurement over HTTP"},
@@ -24,6 +24,10 @@ static const struct config_option table[] = {
      "in the slice before appends are measured again"},
     {"append-events", CONFIG_INT, AT(append_events), "100000", 1000, 10000000, "events",
      "appended in each measurement without HTTP"},
+    {"rebuild-events", CONFIG_INT, AT(rebuild_events), "1000000", 16384, 100000000, "events",
+     "in the log that is replayed"},
+    {"memory-coupons", CONFIG_INT, AT(memory_coupons), "200000", 1000, 10000000, "coupons",
+     "whose models are weighed"},
     {"restarts", CONFIG_INT, AT(restarts), "5", 1, SERIES_MAX, "times", "to kill and restart"},
     {"port-base", CONFIG_INT, AT(port_base), NULL, 1, 65000, "", "of the stack"},
     {"bin-dir", CONFIG_STRING, AT(bin_dir), NULL, 1, 4000, "", "where the programs are"},
@@ -32,6 +36,8 @@ static const struct config_option table[] = {
     {"issue-token", CONFIG_STRING, AT(issue_token), NULL, 1, 256, "", "key that may issue coupons"},
     {"database-url", CONFIG_STRING, AT(database_url), NULL, 1, 2048, "", "as owner"},
     {"command-database-url", CONFIG_STRING, AT(command_database_url), NULL, 1, 2048, "", "as the service"},
+    {"projector-database-url", CONFIG_STRING, AT(projector_database_url), NULL, 1, 2048, "",
+     "as the projector"},
     {"superuser-url", CONFIG_STRING, AT(superuser_url), NULL, 1, 2048, "", "who may create databases"},
     {"redis-password", CONFIG_STRING, AT(redis_password), NULL, 1, 256, "", "its password"},
     {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 2048, "", "as its administrator"},
@@ -51,7 +57,8 @@ static const struct {
 } metrics[] = {
     {"issue", bench_issue},       {"writers", bench_writers}, {"refuse", bench_refuse},
     {"append", bench_append},     {"restart", bench_restart}, {"read", bench_read},
-    {"stampede", bench_stampede},
+    {"stampede", bench_stampede}, {"lag", bench_lag},         {"rebuild", bench_rebuild},
+    {"memory", bench_memory},
 };
 
 static bool is_known(struct span name)

@@ -174,8 +174,8 @@ enum redis_status generations_remove(struct redis *redis, int64_t number, int64_
 enum redis_status generations_switch(struct redis *redis, int64_t from, int64_t to, int64_t deadline_us,
                                      int64_t *ret)
 {
-    static const char script[] = "local live = redis.call('GET', KEYS[1])\n"
-                                 "if live ~= ARGV[1] then return live or '0' end\n"
+    static const char script[] = "local live = redis.call('GET', KEYS[1]) or '0'\n"
+                                 "if live ~= ARGV[1] then return live end\n"
                                  "redis.call('SET', KEYS[1], ARGV[2])\n"
                                  "return ARGV[2]\n";
     struct call call;

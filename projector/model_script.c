@@ -10,6 +10,9 @@
 /* The same windows as events/activity.h, which says what marks are. */
 #define WINDOW_ROW(name, label, grain, grains) "{" #grain "," #grains "},"
 #define WINDOW_ROWS                            WINDOWS(WINDOW_ROW)
+#define HOLDING_SIZE                           "22" /* as the script sees one */
+enum { BUCKET_BYTES = 2 };
+_Static_assert(BUCKET_BYTES + HOLDING_BYTES == 22 && USER_BUCKETS <= 65536, "written out in the script");
 _Static_assert(ACTIVITY_SLACK == 2 && WINDOW_MARKED == 3 && INDEX_COUNT == 5, "written out in the script");
 
 const char model_script[] =
@@ -17,8 +20,8 @@ const char model_script[] =
     /* KEYS: checkpoint, buckets begun, the INDEX_COUNT sorted sets, campaigns that must exist, what else the
      * operations name, buckets of the holdings. ARGV: epoch, expected position, next position, at, behind,
      * seen, number of campaigns that must exist, number of holdings, number of buckets; then operations:
-     * number of arguments, name, index of its key, arguments; then of each holding its bucket and its bytes.
-     */
+     * number of arguments, name, index of its key, arguments; last the holdings in one: of each its bucket
+     * (2 bytes, big-endian) and its bytes. */
     "local call, pcall, byte, sub = redis.call, redis.pcall, string.byte, string.sub\n"
     "local number, pack = struct.unpack, struct.pack\n"
     "local windows = {" WINDOW_ROWS "}\n"
@@ -46,7 +49,7 @@ const char model_script[] =
     "local found = call('HMGET', KEYS[1], 'epoch', 'pos', 'has', 'life')\n"
     "local pos, has, life = found[2] or '0', found[3] or '', found[4] or '0'\n"
     "local holdings = tonumber(ARGV[8])\n"
-    "local last_key, last_arg = #KEYS - holdings, #ARGV - 2 * holdings\n"
+    "local last_key, last_arg, packed, size = #KEYS - holdings, #ARGV - 1, ARGV[#ARGV], " HOLDING_SIZE "\n"
     "if found[1] and tonumber(found[1]) > tonumber(ARGV[1]) then return {'fenced', found[1]} end\n"
     "if pos ~= ARGV[2] then return {'moved', pos} end\n"
     /* Past its first event a slice has what its checkpoint says it has, and an event after a campaign's first
@@ -63,13 +66,17 @@ const char model_script[] =
     "  if call('HEXISTS', KEYS[i], 'd') == 0 then return {'hole', pos} end\n"
     "end\n"
     /* The same of each bucket that is said to have begun. So one that is there is whole. */
-    "local begun = ''\n"
+    "local begun, buckets = '', {}\n"
+    "for i = 1, holdings do\n"
+    "  local high, low = byte(packed, size * i - size + 1, size * i - size + 2)\n"
+    "  buckets[i] = 256 * high + low\n"
+    "end\n"
     "if pos ~= '0' and holdings > 0 then\n"
     "  local there, count = {}, 0\n"
     "  begun = pcall('GET', KEYS[2])\n"
     "  if type(begun) ~= 'string' or #begun ~= ARGV[9] + 1 then return {'hole', pos} end\n"
     "  for i = 1, holdings do\n"
-    "    if byte(begun, ARGV[last_arg + 2 * i - 1] + 1) == 49 then\n"
+    "    if byte(begun, buckets[i] + 1) == 49 then\n"
     "      count = count + 1\n"
     "      there[count] = KEYS[last_key + i]\n"
     "    end\n"
@@ -118,20 +125,31 @@ const char model_script[] =
     "  i = last + 1\n"
     "end\n"
     /* What adds up comes when nothing else can fail but a bucket that is no string; then the slice starts
-     * anew. The first of a bucket replaces what an earlier life may have left. */
-    "local first = {}\n"
+     * anew. Buckets that begin replace what an earlier life may have left, all with one command, because each
+     * command costs more than what it writes. They are written before `ub` says so: a bucket that it names
+     * is there. */
+    "local fresh, begins, values = {}, {}, {}\n"
     "for i = 1, holdings do\n"
-    "  local key, bucket, bytes = KEYS[last_key + i], ARGV[last_arg + 2 * i - 1], ARGV[last_arg + 2 * i]\n"
-    "  if first[bucket] or byte(begun, bucket + 1) == 49 then\n"
+    "  local key, bucket, bytes = KEYS[last_key + i], buckets[i], sub(packed, size * i - size + 3, size * i)\n"
+    "  local at = fresh[bucket]\n"
+    "  if at then\n"
+    "    values[at] = values[at] .. bytes\n"
+    "  elseif byte(begun, bucket + 1) == 49 then\n"
     "    if type(pcall('APPEND', key, bytes)) ~= 'number' then\n"
     "      call('HSET', KEYS[1], 'pos', '0', 'behind', '1')\n"
     "      return {'hole', '0'}\n"
     "    end\n"
     "  else\n"
-    "    call('SET', key, bytes)\n"
-    "    call('SETRANGE', KEYS[2], bucket, '1')\n"
-    "    first[bucket] = true\n"
+    "    local n = #values\n"
+    "    values[n + 1], values[n + 2] = key, bytes\n"
+    "    n = #begins\n"
+    "    begins[n + 1], begins[n + 2], begins[n + 3], begins[n + 4] = 'SET', 'u8', '#' .. bucket, '49'\n"
+    "    fresh[bucket] = #values\n"
     "  end\n"
+    "end\n"
+    "if #values > 0 then\n"
+    "  call('MSET', unpack(values))\n"
+    "  call('BITFIELD', KEYS[2], unpack(begins))\n"
     "end\n"
     "has = ''\n"
     "for i = 3, 7 do has = has .. call('EXISTS', KEYS[i]) end\n"
@@ -203,12 +221,8 @@ static int64_t count_kind(const struct mutation *at, enum mutation_kind kind)
 static void add_op(struct redis_command *command, const struct mutation *mutation, size_t key)
 {
     CHECK(mutation->args_count <= OP_ARGS_MAX);
-    if (mutation->kind == MUTATION_HOLD) { /* by far the most, and all alike: nothing but what differs */
-        CHECK(mutation->args_count == 2);
-        redis_arg(command, mutation->args[0]);
-        redis_arg(command, mutation->args[1]);
-        return;
-    }
+    if (mutation->kind == MUTATION_HOLD)
+        return; /* by far the most, and all alike: add_holdings() */
     size_t more_keys = keys_of(mutation) - 1;
     bool expires = mutation->kind == MUTATION_ROW;
     redis_arg_i64(command, (int64_t)(mutation->args_count + more_keys + expires));
@@ -220,6 +234,27 @@ static void add_op(struct redis_command *command, const struct mutation *mutatio
         redis_arg_i64(command, mutation->expires_at_s);
     for (size_t i = 0; i < mutation->args_count; i++)
         redis_arg(command, mutation->args[i]);
+}
+
+/* All of them in one argument, because each argument costs Redis more than these bytes: it is parsed, kept,
+ * and made a string of Lua's. */
+static void add_holdings(struct redis_command *command, const struct mutation *at)
+{
+    struct buf packed;
+    buf_init(&packed, PROJECTION_EVENTS_MAX * (BUCKET_BYTES + HOLDING_BYTES));
+    for (; at; at = at->next) {
+        int64_t bucket;
+        if (at->kind != MUTATION_HOLD)
+            continue;
+        CHECK(at->args_count == 2 && at->args[1].len == HOLDING_BYTES);
+        CHECK(parse_i64(at->args[0], 0, USER_BUCKETS - 1, &bucket));
+        buf_append_char(&packed, (char)(bucket >> 8));
+        buf_append_char(&packed, (char)(bucket & 0xff));
+        buf_append_span(&packed, at->args[1]);
+    }
+    CHECK(!packed.overflow);
+    redis_arg(command, packed.len ? buf_span(&packed) : SPAN(""));
+    buf_deinit(&packed);
 }
 
 void model_script_command(struct redis_command *command, struct span sha, const struct model_write *write)
@@ -244,4 +279,5 @@ void model_script_command(struct redis_command *command, struct span sha, const 
         add_op(command, at, key);
         key += keys_of(at);
     }
+    add_holdings(command, first);
 }

@@ -286,8 +286,10 @@ static bool create_readers(struct loader *loader, char *reason, size_t reason_si
                                          .timeout_ms = is->redis_timeout_ms,
                                          .age_max_ms = is->model_age_max_ms,
                                          .breaker = &loader->redis_breaker};
-    struct store_reader_options store = {
-        .url = is->database_url, .timeout_ms = is->store_timeout_ms, .breaker = &loader->store_breaker};
+    struct store_reader_options store = {.url = is->database_url,
+                                         .timeout_ms = is->store_timeout_ms,
+                                         .past_events_max = is->past_events_max,
+                                         .breaker = &loader->store_breaker};
     for (int64_t i = 0; i < is->model_threads; i++) {
         struct loader_thread *thread = &loader->threads[loader->threads_count++];
         *thread = (struct loader_thread){.loader = loader,
@@ -383,6 +385,11 @@ void loader_submit(struct loader *loader, struct read *read)
     read->source = SOURCE_REDIS;
     read->fallback = FALLBACK_NONE;
     read->failure = READ_GOOD;
+    if (read->query.past.kind != PAST_NONE) {
+        read->fallback = FALLBACK_PAST;
+        submit_to_store(loader, read);
+        return;
+    }
     if (stage_submit(loader->model_stage, &read->item))
         return;
     read->failure = READ_OVERLOADED;

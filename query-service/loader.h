@@ -11,7 +11,7 @@ struct loader;
 struct loader_options {
     const char *database_url, *redis_url;
     int64_t model_threads, store_connections, queue_max;
-    int64_t redis_timeout_ms, store_timeout_ms, model_age_max_ms;
+    int64_t redis_timeout_ms, store_timeout_ms, model_age_max_ms, past_events_max;
     void (*ready)(bool ready); /* called from any thread when either dependency comes or goes */
 };
 

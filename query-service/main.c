@@ -29,6 +29,7 @@ static struct loader *loader_setup(const struct options *options)
             .redis_timeout_ms = options->redis_timeout_ms,
             .store_timeout_ms = options->store_timeout_ms,
             .model_age_max_ms = options->model_age_max_ms,
+            .past_events_max = options->past_events_max,
             .ready = sources_ready,
         },
         reason, sizeof reason);
@@ -46,6 +47,7 @@ static void api_setup(struct api *api, const struct options *options)
         .fresh_s = options->fresh_s,
         .stale_while_revalidate_s = options->stale_while_revalidate_s,
         .stale_if_error_s = options->stale_if_error_s,
+        .past_events_max = options->past_events_max,
     };
     memcpy(respond_options.code_key, api->code_key, sizeof api->code_key);
     respond_setup(&respond_options);

@@ -187,6 +187,19 @@ static void redis_is_emptied_meanwhile(void **state)
     assert_nothing_left_over();
 }
 
+/* Nothing says which generation is live, and nobody leads who would. */
+static void into_an_empty_redis_without_a_leader(void **state)
+{
+    (void)state;
+    stack_service(stack, "projector", "kill");
+    MODELS_CALL(&models, "FLUSHALL");
+    REBUILD(0, "readers use the new generation now", "--json");
+    assert_int_equal(models_generation(&models), 1);
+    assert_true(models_current(&models));
+    stack_service(stack, "projector", "start");
+    assert_nothing_left_over();
+}
+
 static void what_is_broken_is_made_anew(void **state)
 {
     (void)state;
@@ -302,6 +315,7 @@ int main(void)
         cmocka_unit_test(killed_at_any_instant_it_is_gone_on_with),
         cmocka_unit_test(without_a_projector_it_leads_itself),
         cmocka_unit_test(redis_is_emptied_meanwhile),
+        cmocka_unit_test(into_an_empty_redis_without_a_leader),
         cmocka_unit_test(what_is_broken_is_made_anew),
         cmocka_unit_test(a_look_at_the_past),
         cmocka_unit_test(what_opens_soon_is_announced),

@@ -12,9 +12,11 @@ struct bench_options {
     const char *only;
     bool json;
     int64_t rounds, sample_ms, preload, append_events, restarts;
+    int64_t rebuild_events, memory_coupons;
     int64_t port_base;
     const char *bin_dir, *run_dir, *admin_token, *issue_token;
-    const char *database_url, *command_database_url, *superuser_url, *redis_url, *redis_password;
+    const char *database_url, *command_database_url, *projector_database_url, *superuser_url;
+    const char *redis_url, *redis_password;
 };
 
 struct bench {
@@ -35,7 +37,8 @@ enum bench_port {
     BENCH_PORT_QUERY = 1,
     BENCH_PORT_EMPTY = 10,
     BENCH_PORT_SCRATCH = 11,
-    BENCH_PORT_SECOND = 12
+    BENCH_PORT_SECOND = 12,
+    BENCH_PORT_REDIS = 13
 };
 pid_t bench_start(const struct bench *bench, const char *program, enum bench_port port, const char *database);
 /* The same without waiting. */
@@ -71,3 +74,6 @@ void bench_append(struct bench *bench);
 void bench_restart(struct bench *bench);
 void bench_read(struct bench *bench); /* query service and Redis are the stack's */
 void bench_stampede(struct bench *bench);
+void bench_lag(struct bench *bench); /* projector and Redis are the stack's */
+void bench_rebuild(struct bench *bench);
+void bench_memory(struct bench *bench);

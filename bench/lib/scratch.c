@@ -107,6 +107,21 @@ static void preload_campaign(const struct scratch_preload *preload)
     (void)scratch_number(preload->url, sql, CALL_MS);
 }
 
+void scratch_created(const char *url, const char *campaign_id, int16_t slice)
+{
+    char sql[SQL_MAX];
+    struct buf definition;
+    buf_init(&definition, SQL_MAX);
+    write_definition(campaign_id, &definition);
+    snprintf(sql, sizeof sql,
+             "INSERT INTO event (slice, position, type, version, campaign_id, recorded_at, data) "
+             "VALUES (%d, 1, %d, %d, '%s', clock_timestamp(), '\\x%s')",
+             slice, EVENT_CampaignCreated, event_describe(EVENT_CampaignCreated)->version, campaign_id,
+             definition.data);
+    buf_deinit(&definition);
+    (void)scratch_number(url, sql, CALL_MS);
+}
+
 void scratch_preload(const struct scratch_preload *preload)
 {
     struct progress progress;

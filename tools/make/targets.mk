@@ -48,10 +48,11 @@ chaos: $(SERVICE_BINS) $(CHAOS_BIN) ## clients, faults and a judge over all they
 		$(if $(SERVICES),SERVICES='$(SERVICES)') $(if $(CLIENTS),CLIENTS='$(CLIENTS)') $(CHAOS_BIN)
 
 # Figures are of the release build. BIG=1 loads ten million events before it measures appends again.
-bench: ## measure the numbers of the design: ONLY=issue,writers,refuse,append,restart JSON=1 BIG=1 ROUNDS=
+bench: ## measure the numbers of the design: ONLY=issue,lag,rebuild,... JSON=1 BIG=1 ROUNDS=
 	@tools/install run
 	@$(MAKE) BUILD=release all
 	@BIN_DIR='$(CURDIR)/build/release/bin' PRELOAD="$${PRELOAD:-$(if $(BIG),10000000,1000000)}" \
+		REBUILD_EVENTS="$${REBUILD_EVENTS:-$(if $(BIG),10000000,1000000)}" \
 		$(if $(ONLY),ONLY='$(ONLY)') $(if $(JSON),JSON=true) $(if $(ROUNDS),ROUNDS='$(ROUNDS)') bench/run
 
 # Everything is built before the first test runs: a test that waits on a deadline must not share the machine
