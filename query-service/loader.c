@@ -356,14 +356,21 @@ struct loader *loader_create(const struct loader_options *options, char *reason,
     return NULL;
 }
 
-/* Stopped in the order of the way, because what the model stage passes on still has to find the store stage;
- * freed only when both stand still, because each tick shows the length of both. */
+/* In the order of the way, because what the model stage passes on still has to find the store stage. What
+ * goes the other way meanwhile (an answer to be left for others, a read with a token that flies again) is
+ * refused. */
+void loader_stop(struct loader *loader)
+{
+    stage_stop(loader->model_stage);
+    stage_stop(loader->store_stage);
+}
+
+/* Freed only when both stand still, because each tick shows the length of both. */
 void loader_destroy(struct loader *loader)
 {
     if (!loader)
         return;
-    stage_stop(loader->model_stage);
-    stage_stop(loader->store_stage);
+    loader_stop(loader);
     stage_destroy(loader->model_stage);
     stage_destroy(loader->store_stage);
     destroy_readers(loader);

@@ -17,7 +17,10 @@ struct loader_options {
 
 /* NULL with the reason when the Redis URL does not parse. Starts the threads; they connect by themselves. */
 struct loader *loader_create(const struct loader_options *options, char *reason, size_t reason_size);
-/* Concludes what was submitted, then ends. Nobody may submit any more. Accepts NULL. */
+/* Concludes what was submitted and ends the threads. What is submitted from now on is concluded at once, as
+ * READ_OVERLOADED; so others may still submit, until loader_destroy. Twice is once. */
+void loader_stop(struct loader *loader);
+/* Stops first. Nobody may submit any more. Accepts NULL. */
 void loader_destroy(struct loader *loader);
 
 /* Takes the read over; read->done is called exactly once, from another thread or before this returns. */

@@ -127,10 +127,12 @@ int main(int argc, char **argv)
     feed_retire(api.feed); /* who waits for news is answered now, not after longer than the drain takes */
     if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
-    loader_destroy(api.serve.loader);
-    http_server_destroy(server);
+    loader_stop(api.serve.loader);
+    feed_stop(api.feed);
+    http_server_destroy(server); /* after a drain cut short, connections bring requests until here */
     bus_subscriber_destroy(bus);
     feed_destroy(api.feed);
+    loader_destroy(api.serve.loader);
     serve_deinit(&api.serve);
     log_info("STOPPED", "drained");
     return 0;

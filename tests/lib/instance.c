@@ -167,10 +167,15 @@ void instance_kill(struct instance *instance)
 
 void instance_stop(struct instance *instance)
 {
-    int status;
     if (instance->pid == 0)
         return;
     instance_signal(instance, SIGTERM);
+    instance_await(instance);
+}
+
+void instance_await(struct instance *instance)
+{
+    int status;
     assert_true(await_end(instance, END_MS, &status));
     check_end(instance, status);
 }
@@ -192,6 +197,11 @@ void instance_destroy(struct instance *instance)
 const char *instance_url(const struct instance *instance)
 {
     return instance->url;
+}
+
+pid_t instance_pid(const struct instance *instance)
+{
+    return instance->pid;
 }
 
 void instance_open_api(const struct instance *instance, struct api_client *ret)

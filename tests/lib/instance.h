@@ -27,6 +27,8 @@ struct instance *instance_start(struct stack *stack, const struct instance_optio
 void instance_again(struct instance *instance);
 /* SIGTERM; waits for the end, which must be a good one. Nothing when it does not run. */
 void instance_stop(struct instance *instance);
+/* Waits for the end after a signal of the test's own; it must be a good one. */
+void instance_await(struct instance *instance);
 void instance_kill(struct instance *instance); /* SIGKILL, and waits for the end */
 void instance_signal(const struct instance *instance, int signal_number);
 /* Stops it where it runs, with as many signals as it takes: the second cuts its grace short. Accepts NULL. */
@@ -34,5 +36,6 @@ void instance_destroy(struct instance *instance);
 
 bool instance_ready(const struct instance *instance);      /* whether its ready_path says so now */
 const char *instance_url(const struct instance *instance); /* "http://127.0.0.1:<port>" */
+pid_t instance_pid(const struct instance *instance);       /* 0: it does not run */
 /* Calls for a service of its kind go to it, the others to the stack's. The caller closes `ret`. */
 void instance_open_api(const struct instance *instance, struct api_client *ret);
