@@ -161,13 +161,14 @@ static const struct redis_reply *call(struct bench_store *store, const char *nam
 
 void bench_store_redis(struct bench_store *store)
 {
+    static unsigned starts; /* each has files of its own */
     char port[16], log[STORE_URL_BYTES], files[32], reason[128];
     const struct bench_options *is = &store->bench->options;
     struct target target;
     redis_stop(store);
     snprintf(port, sizeof port, "%d", (int)is->port_base + BENCH_PORT_REDIS);
     snprintf(log, sizeof log, "%s/log/bench-redis.log", is->run_dir);
-    snprintf(files, sizeof files, "bench-aof-%u", store->starts++);
+    snprintf(files, sizeof files, "bench-aof-%u", ++starts);
     const char *argv[] = {"/usr/bin/redis-server", "--bind", "127.0.0.1", "--port", port, "--dir",
                           is->run_dir, "--save", "", "--appendonly", "yes", "--appendfsync", "everysec",
                           "--appenddirname", files, NULL};
