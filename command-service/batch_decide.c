@@ -288,11 +288,15 @@ static void answer_accepted(struct batch *batch, size_t index, const struct targ
         answer_coupon(&coupon, 201, verdict);
         break;
     }
-    case SUBJECT_COUPON:
-        answer_coupon(&target->coupon->coupon, 200, verdict);
+    case SUBJECT_COUPON: {
+        struct coupon coupon = target->coupon->coupon;
+        if (!event) /* nothing to say it by the log for: as it is now */
+            coupon = coupon_at(&coupon, batch->now_us);
+        answer_coupon(&coupon, 200, verdict);
         if (!event)
             return;
         break;
+    }
     case SUBJECT_CONTROL:
         answer_control(batch, command, event, verdict);
         break;

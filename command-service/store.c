@@ -34,6 +34,9 @@ static const struct pg_statement statements[SQL_COUNT] = {
     [SQL_LOCK] = {"lock",
                   "SELECT slice, head, chain, recorded_at FROM slice WHERE slice = ANY ($1::smallint[]) "
                   "ORDER BY slice FOR UPDATE"},
+    /* For who only asks what became of a request: nobody has to wait for that. */
+    [SQL_LOOK] = {"look",
+                  "SELECT slice, head, chain, recorded_at FROM slice WHERE slice = ANY ($1::smallint[])"},
     /* A statement of its own: evaluated after the lock was granted. */
     [SQL_NOW] = {"now", "SELECT clock_timestamp()"},
     [SQL_CAMPAIGNS] = {"campaigns",

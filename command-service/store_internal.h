@@ -10,6 +10,7 @@ enum statement {
     SQL_EVICT,
     SQL_BEGIN,
     SQL_LOCK,
+    SQL_LOOK,
     SQL_NOW,
     SQL_CAMPAIGNS,
     SQL_COUPONS,

@@ -10,6 +10,14 @@
 
 /* --- sending --- */
 
+static bool only_lookups(const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        if (command_subject(batch->commands[i]->kind) != SUBJECT_REQUEST)
+            return false;
+    return true;
+}
+
 static void send_lock(struct store *store, const struct batch *batch)
 {
     bool wanted[SLICE_COUNT] = {false};
@@ -22,7 +30,7 @@ static void send_lock(struct store *store, const struct batch *batch)
         if (wanted[slice])
             pg_array_i16(&store->args, slice);
     pg_array_end(&store->args);
-    pg_send(store->pg, SQL_LOCK, &store->args);
+    pg_send(store->pg, only_lookups(batch) ? SQL_LOOK : SQL_LOCK, &store->args);
 }
 
 static void send_campaigns(struct store *store, const struct batch *batch)

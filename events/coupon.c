@@ -96,6 +96,14 @@ bool coupon_reserved_at(const struct coupon *coupon, int64_t now_us)
     return coupon->state == COUPON_RESERVED && (now_us == 0 || now_us < coupon->reserved_until_us);
 }
 
+struct coupon coupon_at(const struct coupon *coupon, int64_t now_us)
+{
+    struct coupon at = *coupon;
+    if (at.state == COUPON_RESERVED && !coupon_reserved_at(coupon, now_us))
+        coupon_become(&at, COUPON_ISSUED, (struct span){NULL, 0});
+    return at;
+}
+
 const char *coupon_status(const struct coupon *coupon, int64_t now_us)
 {
     if (coupon->state == COUPON_REDEEMED)

@@ -41,6 +41,9 @@ struct span coupon_note(const struct coupon *coupon);
  * have this note. */
 bool coupon_take_note(struct coupon *coupon, struct span note) MUST_USE;
 
+/* The coupon as it is at that instant: a reservation whose time is over is none, whether or not the log says
+ * so yet. */
+struct coupon coupon_at(const struct coupon *coupon, int64_t now_us);
 /* issued, reserved, redeemed, revoked or expired at that instant; by the log alone where now_us is 0. */
 const char *coupon_status(const struct coupon *coupon, int64_t now_us);
 bool coupon_expired(const struct coupon *coupon, int64_t now_us);

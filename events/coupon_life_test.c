@@ -108,6 +108,20 @@ static void status_is_of_an_instant(void **state)
     assert_string_equal(coupon_status(&revoked, EXPIRES), "revoked");
 }
 
+static void a_lapsed_reservation_is_none(void **state)
+{
+    (void)state;
+    struct coupon reserved = after(EVENT_CouponReserved);
+    struct coupon before = coupon_at(&reserved, UNTIL - 1), over = coupon_at(&reserved, UNTIL);
+    assert_memory_equal(&before, &reserved, sizeof before);
+    assert_int_equal(over.state, COUPON_ISSUED);
+    assert_null(over.order_id.ptr);
+    assert_int_equal(over.reserved_until_us, 0);
+    assert_int_equal(over.last, reserved.last);
+    struct coupon redeemed = after(EVENT_CouponRedeemed), same = coupon_at(&redeemed, EXPIRES);
+    assert_memory_equal(&same, &redeemed, sizeof same);
+}
+
 /* --- using it --- */
 
 static const struct campaign_created spring = {.discount_value = 10, .min_order_amount = 100};
@@ -209,9 +223,13 @@ int main(void)
 {
     crypto_setup();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_event_says_all),         cmocka_unit_test(folds_to_its_state),
-        cmocka_unit_test(is_folded_in_order),          cmocka_unit_test(status_is_of_an_instant),
-        cmocka_unit_test(may_be_used_or_not),          cmocka_unit_test(discounts_are_whole_and_bounded),
+        cmocka_unit_test(each_event_says_all),
+        cmocka_unit_test(folds_to_its_state),
+        cmocka_unit_test(is_folded_in_order),
+        cmocka_unit_test(status_is_of_an_instant),
+        cmocka_unit_test(a_lapsed_reservation_is_none),
+        cmocka_unit_test(may_be_used_or_not),
+        cmocka_unit_test(discounts_are_whole_and_bounded),
         cmocka_unit_test(json_says_what_became_of_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,15 +77,27 @@ static void put_trace(struct buf *out, struct span trace)
     buf_deinit(&hex);
 }
 
-void event_write_json(struct buf *out, const struct event *event, bool decoded, int64_t type_id)
+static void open_event(struct buf *out, const struct event *event, const struct event_description *is,
+                       int64_t type_id)
 {
-    const struct event_description *is = decoded ? event_describe((int)event->type) : NULL;
     json_open(out, NULL, '{');
     json_put_int(out, "slice", event->slice);
     json_put_int(out, "position", event->position);
     json_put_string(out, "type", is ? span_of(is->name) : (struct span){NULL, 0});
     json_put_int(out, "type_id", type_id);
     json_put_int(out, "version", event->version);
+}
+
+void event_write_json_bare(struct buf *out, const struct event *event, bool decoded, int64_t type_id)
+{
+    open_event(out, event, decoded ? event_describe((int)event->type) : NULL, type_id);
+    json_close(out, '}');
+}
+
+void event_write_json(struct buf *out, const struct event *event, bool decoded, int64_t type_id)
+{
+    const struct event_description *is = decoded ? event_describe((int)event->type) : NULL;
+    open_event(out, event, is, type_id);
     json_put_time(out, "recorded_at", event->recorded_at_us);
     json_put_string(out, "campaign_id", event->campaign_id);
     json_put_string(out, "user_id", event->user_id);

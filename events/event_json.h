@@ -9,5 +9,8 @@
 /* `decoded`: what event_log_row said. Of a type this build does not know, "type" is null and "data" absent,
  * so that a follower sees that there is something at this position. */
 void event_write_json(struct buf *out, const struct event *event, bool decoded, int64_t type_id);
+/* Only slice, position, type, type_id and version: for who may know that there is one, and not what it says.
+ * They are how every event begins. */
+void event_write_json_bare(struct buf *out, const struct event *event, bool decoded, int64_t type_id);
 /* The type of that name in the catalogue; false where there is none. */
 bool event_type_parse(struct span name, enum event_type *ret) MUST_USE;

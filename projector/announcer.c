@@ -107,9 +107,9 @@ void announcer_sent(struct announcer *announcer, int16_t slice, int64_t position
     if (announcer->everything) {
         hint.everything = true;
         encode(to, &hint);
-    } else {
+    } else if (announcer->campaigns_count > 0) {
         encode_lists(announcer, to, &hint);
-    }
+    } /* else there was only the control stream; a hint without names would be about all of the slice */
 }
 
 void announcer_sent_nothing(struct announcer *announcer)

@@ -81,6 +81,26 @@ static bool take_status(struct http_request *request, struct query *query)
     return true;
 }
 
+/* After the id. `now_us` becomes the instant that is asked for. */
+static bool take_as_of(struct http_request *request, struct query *query)
+{
+    struct span text = http_query(request, "as_of");
+    struct past *past = &query->past;
+    if (!text.ptr)
+        return true;
+    if (!past_parse(text, past))
+        return refuse_parameter(request, "as_of", "as_of is an RFC 3339 time, or <slice>:<position>");
+    if (past->kind == PAST_POSITION && query->kind == QUERY_RANKING)
+        return refuse_parameter(request, "as_of", "a ranking is over all slices: ask for a time");
+    if (past->kind == PAST_POSITION && past->at.slice != slice_of(query->campaign_id))
+        return refuse_parameter(request, "as_of", "this campaign's events are in another slice");
+    if (past->kind == PAST_INSTANT && past->at_us > query->now_us)
+        return refuse_parameter(request, "as_of", "this is in the future");
+    if (past->kind == PAST_INSTANT)
+        query->now_us = past->at_us;
+    return true;
+}
+
 /* After ids and filters: a cursor is bound to them. */
 static bool take_cursor(struct http_request *request, enum cursor_kind kind, struct query *query)
 {
@@ -157,10 +177,12 @@ static void get_campaigns(struct http_request *request, void *context)
 
 static void get_campaign(struct http_request *request, void *context)
 {
+    static const char *const known[] = {"as_of", NULL};
     struct read *read = begin(QUERY_CAMPAIGN);
     submit(request, context, read,
-           http_query_only(request, no_parameters) &&
-               take_campaign_id(request, http_param(request, 0), &read->query));
+           http_query_only(request, known) &&
+               take_campaign_id(request, http_param(request, 0), &read->query) &&
+               take_as_of(request, &read->query));
 }
 
 static void get_holders(struct http_request *request, void *context)
@@ -245,11 +267,12 @@ static bool take_ranking(struct http_request *request, struct query *query)
 
 static void get_ranking(struct http_request *request, void *context)
 {
-    static const char *const known[] = {"by", "window", "tag", "limit", NULL};
+    static const char *const known[] = {"by", "window", "tag", "limit", "as_of", NULL};
     struct read *read = begin(QUERY_RANKING);
     submit(request, context, read,
            http_query_only(request, known) && take_ranking(request, &read->query) &&
-               take_tag(request, &read->query) && take_limit(request, &read->query));
+               take_tag(request, &read->query) && take_limit(request, &read->query) &&
+               take_as_of(request, &read->query));
 }
 
 #define READERS (AUTH_READ | AUTH_ADMIN)

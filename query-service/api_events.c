@@ -44,7 +44,9 @@ void api_get_events(struct http_request *request, void *context)
 {
     static const char *const known[] = {"slice", "after", "limit", "wait", "campaign", "type", NULL};
     struct api *api = context;
-    struct feed_query query = {.limit = FEED_LIMIT_DEFAULT, .type = EVENT_TYPE_END};
+    struct feed_query query = {.limit = FEED_LIMIT_DEFAULT,
+                               .type = EVENT_TYPE_END,
+                               .control = http_key(request)->scopes & AUTH_ADMIN};
     bool good = http_query_only(request, known) && take_slice(request, &query) &&
                 take_number(request, "after", INT64_MAX, &query.after) &&
                 take_number(request, "limit", FEED_LIMIT_MAX, &query.limit) &&

@@ -20,6 +20,8 @@ static void set_life(struct copy *copy, const struct copy_source *source, const 
     bool negative = source->status != 200, brief = negative || source->brief;
     int64_t ended_us = source->ended_us;
     int64_t fresh_us = negative ? life->negative_us : life->fresh_us;
+    if (copy->settled)
+        fresh_us = COPY_SETTLED_S * US_PER_S;
     copy->fresh_until_us = ended_us + (int64_t)((double)fresh_us * (0.9 + 0.2 * jitter));
     copy->stale_until_us = copy->fresh_until_us + (brief ? 0 : life->stale_us);
     copy->error_until_us = copy->fresh_until_us + (brief ? 0 : life->error_us);
@@ -49,6 +51,7 @@ struct copy *copy_create(const struct copy_source *source, const struct copy_lif
     copy->from_models = source->from_models;
     copy->every = subject->every;
     copy->brief = source->brief;
+    copy->settled = source->settled && source->status == 200;
     copy->slices = subject->slices;
     copy->bucket = subject->bucket;
     copy->campaign_slot = subject->campaign_slot;
@@ -119,7 +122,8 @@ enum copy_verdict copy_judge(const struct copy *copy, const struct copy_moment *
 {
     int64_t now_us = moment->now_us, age_us = now_us - copy->loaded_us;
     bool quick = moment->quick && copy->from_models;
-    bool overtaken = moment->changed && age_us >= (quick ? COPY_PACE_US : COPY_DEAR_PACE_US);
+    bool overtaken =
+        moment->changed && !copy->settled && age_us >= (quick ? COPY_PACE_US : COPY_DEAR_PACE_US);
     if (now_us >= copy->error_until_us)
         return COPY_DEAD;
     if (now_us >= copy->stale_until_us)

@@ -9,6 +9,7 @@
 #include "events/ids.h"
 
 enum { COPY_ETAG_MAX = 34, COPY_NO_BUCKET = -1, COPY_CAMPAIGN_SLOTS = 4096 };
+#define COPY_SETTLED_S INT64_C(86400) /* how long what cannot change any more is fresh */
 
 /* How long copies live, in microseconds. */
 struct copy_life {
@@ -33,7 +34,7 @@ struct copy {
     int64_t cost_us;          /* how long the load took */
     int64_t fresh_until_us, stale_until_us, error_until_us;
     uint16_t status; /* of HTTP */
-    bool from_models, every, brief;
+    bool from_models, every, brief, settled;
     uint16_t slices;
     uint16_t campaign_slot; /* COPY_CAMPAIGN_SLOTS: of none */
     int32_t bucket;
@@ -51,7 +52,8 @@ struct copy_source {
     const char *etag;
     uint16_t status;
     bool from_models;
-    bool brief; /* never stale: somebody may be about to act on it */
+    bool brief;   /* never stale: somebody may be about to act on it */
+    bool settled; /* of the past: no event that comes can change it */
     const struct copy_subject *subject;
     const int64_t *stands_on; /* SLICE_COUNT positions, those in subject->slices count */
     int64_t began_us, ended_us;

@@ -53,6 +53,30 @@ static void it_ages(void **state)
     copy_release(copy);
 }
 
+/* Of the past: hints say nothing about it, and it does not age with the present. */
+static void what_is_settled_stays(void **state)
+{
+    (void)state;
+    struct copy_subject subject = {
+        .slices = 1 << 3, .bucket = COPY_NO_BUCKET, .campaign_slot = COPY_CAMPAIGN_SLOTS};
+    static const int64_t positions[SLICE_COUNT] = {[3] = 7};
+    struct copy_source source = {.etag = "",
+                                 .status = 200,
+                                 .settled = true,
+                                 .subject = &subject,
+                                 .stands_on = positions,
+                                 .ended_us = 10 * S};
+    struct copy *copy = copy_create(&source, &life, 0.5);
+    assert_int_equal(at(copy, 10 * S + COPY_SETTLED_S * S - 1, true, true), COPY_FRESH);
+    assert_int_equal(at(copy, 10 * S + COPY_SETTLED_S * S, true, true), COPY_STALE);
+    copy_release(copy);
+    source.status = 404;
+    copy = copy_create(&source, &life, 0.5);
+    assert_false(copy->settled);
+    assert_int_equal(at(copy, 11 * S, false, true), COPY_DEAD);
+    copy_release(copy);
+}
+
 static void what_is_not_there_is_never_stale(void **state)
 {
     (void)state;
@@ -161,6 +185,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_ages),
+        cmocka_unit_test(what_is_settled_stays),
         cmocka_unit_test(what_is_not_there_is_never_stale),
         cmocka_unit_test(what_is_acted_upon_is_never_stale),
         cmocka_unit_test(what_is_loaded_together_does_not_expire_together),

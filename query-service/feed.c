@@ -164,6 +164,17 @@ static bool takes(const struct feed_query *query, const struct event *event, int
            span_equal(event->campaign_id, (struct span){query->campaign_id, query->campaign_id_len});
 }
 
+/* Settings and suspended issuers are for administrators. Others see that something is at this position: for
+ * them, too, positions have no gap. */
+static void write_item(struct buf *items, const struct feed_query *query, const struct event *event,
+                       bool decoded, int64_t type_id)
+{
+    if (query->control || !span_equal(event->campaign_id, CONTROL_STREAM))
+        event_write_json(items, event, decoded, type_id);
+    else
+        event_write_json_bare(items, event, decoded, type_id);
+}
+
 /* False where the log has something no version of this program wrote. */
 static bool take_rows(const struct pg_rows *rows, const struct feed_query *query, struct page *page)
 {
@@ -179,7 +190,7 @@ static bool take_rows(const struct pg_rows *rows, const struct feed_query *query
         if (good && takes(query, &event, type_id)) {
             if (page->count == (size_t)query->limit)
                 break;
-            event_write_json(&page->items, &event, status == CODEC_OK, type_id);
+            write_item(&page->items, query, &event, status == CODEC_OK, type_id);
             page->count++;
         }
         page->next = event.position;
@@ -214,7 +225,7 @@ static enum outcome read_page(struct feed *feed, const struct feed_query *query,
 static bool asks_the_same(const struct feed_query *a, const struct feed_query *b)
 {
     return a->slice == b->slice && a->after == b->after && a->limit == b->limit && a->type == b->type &&
-           a->campaign_id_len == b->campaign_id_len &&
+           a->campaign_id_len == b->campaign_id_len && a->control == b->control &&
            memcmp(a->campaign_id, b->campaign_id, a->campaign_id_len) == 0;
 }
 
@@ -396,16 +407,18 @@ void feed_retire(struct feed *feed)
     pthread_mutex_unlock(&feed->lock);
 }
 
-void feed_destroy(struct feed *feed)
+void feed_stop(struct feed *feed)
 {
-    if (!feed)
-        return;
     pthread_mutex_lock(&feed->lock);
     feed->stopping = true;
     pthread_cond_signal(&feed->came);
     pthread_mutex_unlock(&feed->lock);
     CHECK(pthread_join(feed->thread, NULL) == 0);
     CHECK(feed->count == 0);
+}
+
+void feed_destroy(struct feed *feed)
+{
     pg_destroy(feed->pg);
     pg_args_deinit(&feed->args);
     pthread_cond_destroy(&feed->came);
@@ -423,7 +436,7 @@ void feed_submit(struct feed *feed, struct http_request *request, const struct f
     follower->until_us = http_received_us(request) + query->wait_s * US_PER_S;
     http_defer(request);
     pthread_mutex_lock(&feed->lock);
-    bool taken = feed->count < (size_t)feed->options.waiting_max;
+    bool taken = !feed->stopping && feed->count < (size_t)feed->options.waiting_max;
     if (taken) {
         *feed->incoming_last = follower;
         feed->incoming_last = &follower->next;
@@ -433,7 +446,7 @@ void feed_submit(struct feed *feed, struct http_request *request, const struct f
     pthread_mutex_unlock(&feed->lock);
     if (taken)
         return;
-    refuse(request, &problem_overloaded, "too many followers are waiting for events");
+    refuse(request, &problem_overloaded, "too many followers are waiting for events, or the service ends");
     mem_free(follower);
 }
 

@@ -24,6 +24,7 @@ struct feed_query {
     enum event_type type; /* EVENT_TYPE_END: any */
     char campaign_id[CAMPAIGN_ID_MAX + 1];
     size_t campaign_id_len; /* 0: any */
+    bool control; /* who asks may see the control stream's events, others only that there are some */
 };
 
 struct feed;
@@ -40,8 +41,9 @@ void feed_start(struct feed *feed); /* once, before anything is submitted */
 /* From now on nobody waits for news: answers come at once, with what there is. For the time in which a
  * service that is to end still serves. */
 void feed_retire(struct feed *feed);
-/* Answers who is still there, and ends the thread. Nobody may submit any more. Accepts NULL. */
-void feed_destroy(struct feed *feed);
+/* Answers who is still there, and ends the thread; who comes after that is refused. Once. */
+void feed_stop(struct feed *feed);
+void feed_destroy(struct feed *feed); /* after feed_stop; nobody may submit any more */
 
 /* Takes the request over and answers it, at the latest after wait_s and a read. From an HTTP thread. */
 void feed_submit(struct feed *feed, struct http_request *request, const struct feed_query *query);

@@ -286,8 +286,10 @@ static bool create_readers(struct loader *loader, char *reason, size_t reason_si
                                          .timeout_ms = is->redis_timeout_ms,
                                          .age_max_ms = is->model_age_max_ms,
                                          .breaker = &loader->redis_breaker};
-    struct store_reader_options store = {
-        .url = is->database_url, .timeout_ms = is->store_timeout_ms, .breaker = &loader->store_breaker};
+    struct store_reader_options store = {.url = is->database_url,
+                                         .timeout_ms = is->store_timeout_ms,
+                                         .past_events_max = is->past_events_max,
+                                         .breaker = &loader->store_breaker};
     for (int64_t i = 0; i < is->model_threads; i++) {
         struct loader_thread *thread = &loader->threads[loader->threads_count++];
         *thread = (struct loader_thread){.loader = loader,
@@ -354,14 +356,21 @@ struct loader *loader_create(const struct loader_options *options, char *reason,
     return NULL;
 }
 
-/* Stopped in the order of the way, because what the model stage passes on still has to find the store stage;
- * freed only when both stand still, because each tick shows the length of both. */
+/* In the order of the way, because what the model stage passes on still has to find the store stage. What
+ * goes the other way meanwhile (an answer to be left for others, a read with a token that flies again) is
+ * refused. */
+void loader_stop(struct loader *loader)
+{
+    stage_stop(loader->model_stage);
+    stage_stop(loader->store_stage);
+}
+
+/* Freed only when both stand still, because each tick shows the length of both. */
 void loader_destroy(struct loader *loader)
 {
     if (!loader)
         return;
-    stage_stop(loader->model_stage);
-    stage_stop(loader->store_stage);
+    loader_stop(loader);
     stage_destroy(loader->model_stage);
     stage_destroy(loader->store_stage);
     destroy_readers(loader);
@@ -376,6 +385,11 @@ void loader_submit(struct loader *loader, struct read *read)
     read->source = SOURCE_REDIS;
     read->fallback = FALLBACK_NONE;
     read->failure = READ_GOOD;
+    if (read->query.past.kind != PAST_NONE) {
+        read->fallback = FALLBACK_PAST;
+        submit_to_store(loader, read);
+        return;
+    }
     if (stage_submit(loader->model_stage, &read->item))
         return;
     read->failure = READ_OVERLOADED;

@@ -11,13 +11,16 @@ struct loader;
 struct loader_options {
     const char *database_url, *redis_url;
     int64_t model_threads, store_connections, queue_max;
-    int64_t redis_timeout_ms, store_timeout_ms, model_age_max_ms;
+    int64_t redis_timeout_ms, store_timeout_ms, model_age_max_ms, past_events_max;
     void (*ready)(bool ready); /* called from any thread when either dependency comes or goes */
 };
 
 /* NULL with the reason when the Redis URL does not parse. Starts the threads; they connect by themselves. */
 struct loader *loader_create(const struct loader_options *options, char *reason, size_t reason_size);
-/* Concludes what was submitted, then ends. Nobody may submit any more. Accepts NULL. */
+/* Concludes what was submitted and ends the threads. What is submitted from now on is concluded at once, as
+ * READ_OVERLOADED; so others may still submit, until loader_destroy. Twice is once. */
+void loader_stop(struct loader *loader);
+/* Stops first. Nobody may submit any more. Accepts NULL. */
 void loader_destroy(struct loader *loader);
 
 /* Takes the read over; read->done is called exactly once, from another thread or before this returns. */

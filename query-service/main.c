@@ -29,6 +29,7 @@ static struct loader *loader_setup(const struct options *options)
             .redis_timeout_ms = options->redis_timeout_ms,
             .store_timeout_ms = options->store_timeout_ms,
             .model_age_max_ms = options->model_age_max_ms,
+            .past_events_max = options->past_events_max,
             .ready = sources_ready,
         },
         reason, sizeof reason);
@@ -46,6 +47,7 @@ static void api_setup(struct api *api, const struct options *options)
         .fresh_s = options->fresh_s,
         .stale_while_revalidate_s = options->stale_while_revalidate_s,
         .stale_if_error_s = options->stale_if_error_s,
+        .past_events_max = options->past_events_max,
     };
     memcpy(respond_options.code_key, api->code_key, sizeof api->code_key);
     respond_setup(&respond_options);
@@ -125,10 +127,12 @@ int main(int argc, char **argv)
     feed_retire(api.feed); /* who waits for news is answered now, not after longer than the drain takes */
     if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
-    loader_destroy(api.serve.loader);
-    http_server_destroy(server);
+    loader_stop(api.serve.loader);
+    feed_stop(api.feed);
+    http_server_destroy(server); /* after a drain cut short, connections bring requests until here */
     bus_subscriber_destroy(bus);
     feed_destroy(api.feed);
+    loader_destroy(api.serve.loader);
     serve_deinit(&api.serve);
     log_info("STOPPED", "drained");
     return 0;

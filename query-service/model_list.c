@@ -215,7 +215,8 @@ static void merge(struct model_work *work)
     int (*order)(const void *, const void *) = order_of(query);
     size_t most =
         query->kind == QUERY_RANKING && !query->tag.ptr ? (size_t)query->limit : query_scan(query) + 1;
-    qsort(work->listed, work->listed_count, sizeof *work->listed, order);
+    if (work->listed_count > 1) /* of none, there need not be a list */
+        qsort(work->listed, work->listed_count, sizeof *work->listed, order);
     size_t count = work->listed_count < most ? work->listed_count : most;
     while (work->windows_full && count > 0 && order(&work->listed[count - 1], &work->frontier) > 0)
         count--;

@@ -45,6 +45,8 @@ static const struct config_option table[] = {
      "most reads waiting for another one's load; beyond: 503 overloaded"},
     {"followers-max", CONFIG_INT, AT(followers_max), "1000", 1, 100000, "requests",
      "most requests waiting for events at GET /v1/events; beyond: 503 overloaded"},
+    {"past-events-max", CONFIG_INT, AT(past_events_max), "100000", 1, 10000000, "events",
+     "most events looked at for one answer with as_of; beyond: 422 past-too-far"},
     {.name = NULL},
 };
 

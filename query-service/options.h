@@ -10,7 +10,7 @@ struct options {
     int64_t model_threads, store_connections, queue_max;
     int64_t request_deadline_ms, redis_timeout_ms, store_timeout_ms, token_wait_ms, model_age_max_ms;
     int64_t fresh_s, stale_while_revalidate_s, stale_if_error_s, negative_ms, cache_bytes, waiting_max,
-        followers_max;
+        followers_max, past_events_max;
 };
 
 extern const struct config_program options_program;

@@ -7,6 +7,7 @@
 #include "events/campaign.h"
 #include "events/coupon.h"
 #include "query-service/cursor.h"
+#include "query-service/past.h"
 
 /* X(name, label): the label is what metrics show. */
 #define QUERY_KINDS(X)                         \
@@ -42,7 +43,8 @@ struct query {
     int64_t limit;                 /* lists: items of a page, 1..QUERY_LIMIT_MAX */
     struct cursor after;           /* lists: where the page before ended; CURSOR_NONE: the first page */
     int64_t at_least[SLICE_COUNT]; /* consistency tokens: answer from nothing older (I9); 0: none */
-    int64_t now_us;                /* wall clock: decides status and expiry */
+    struct past past;              /* QUERY_CAMPAIGN, QUERY_RANKING: as of when; PAST_NONE: now */
+    int64_t now_us;                /* wall clock, or the instant in the past: decides status and expiry */
     size_t texts_len;
     char texts[QUERY_TEXT_MAX];
 };
@@ -66,6 +68,7 @@ bool query_takes_coupon(const struct query *query, const struct coupon *coupon);
 /* How many entries a reader looks at for this page: the limit, or QUERY_SCAN_MAX where a filter may drop
  * some. It reads one more where there is one, so that the end of the list is known. */
 size_t query_scan(const struct query *query);
-/* All that tells the answer from others of its kind but limit, cursor and coupon: what a cursor is bound to.
+/* All that tells the answer from others of its kind but limit, cursor, coupon and past: what a cursor is
+ * bound to.
  */
 void query_scope(const struct query *query, struct buf *out);

@@ -18,7 +18,8 @@
     X(FALLBACK_CORRUPT, "corrupt")         /* a value is not what the projector writes */                 \
     X(FALLBACK_MOVED, "moved")             /* flushed or switched to another generation while reading */  \
     X(FALLBACK_ERROR, "error")             /* Redis answered with an error, late or not at all */         \
-    X(FALLBACK_OPEN, "breaker_open")
+    X(FALLBACK_OPEN, "breaker_open")                                                                      \
+    X(FALLBACK_PAST, "as_of") /* not asked: the models only know the present */
 #define FALLBACK_ENUM(name, label) name,
 enum fallback { FALLBACKS(FALLBACK_ENUM) FALLBACK_COUNT };
 const char *fallback_label(enum fallback fallback);
@@ -26,12 +27,15 @@ const char *fallback_label(enum fallback fallback);
 enum read_source { SOURCE_REDIS, SOURCE_POSTGRES, SOURCE_SHARED, SOURCE_MEMORY, SOURCE_COUNT };
 
 enum read_failure {
-    READ_GOOD,        /* the answer is there */
-    READ_OVERLOADED,  /* a queue was full */
-    READ_UNAVAILABLE, /* nobody could answer in time */
-    READ_TOO_MUCH,    /* more than the store may be asked to look at for one answer */
-    READ_NOT_REACHED, /* the log that can be read is not at the consistency token */
-    READ_INTERNAL,    /* the store has something this program does not understand */
+    READ_GOOD,          /* the answer is there */
+    READ_OVERLOADED,    /* a queue was full */
+    READ_UNAVAILABLE,   /* nobody could answer in time */
+    READ_TOO_MUCH,      /* more than the store may be asked to look at for one answer */
+    READ_FAR_EVENTS,    /* of the past: more events than may be read for one answer */
+    READ_FAR_CAMPAIGNS, /* of the past: more campaigns than may be looked at */
+    READ_AHEAD,         /* a position that is not in the log yet */
+    READ_NOT_REACHED,   /* the log that can be read is not at the consistency token */
+    READ_INTERNAL,      /* the store has something this program does not understand */
 };
 
 struct flight;
@@ -45,6 +49,7 @@ struct read {
     enum read_source source;
     enum fallback fallback;
     enum read_failure failure;
+    bool settled;                   /* of the past, and nothing that comes can change it */
     int64_t stands_on[SLICE_COUNT]; /* how far the log is in the answer; for the slices of the query */
     int64_t own[SLICE_COUNT];       /* the request's tokens; query.at_least may ask for more, for others */
     int64_t began_us;               /* monotonic: when it was submitted to the loader */

@@ -6,12 +6,14 @@
 #include "events/problems.h"
 #include "query-service/metrics.h"
 #include "query-service/render.h"
+#include "query-service/store_sql.h"
 
 enum { HEADER_MAX = 160, BODY_MAX = 16 << 20, RETRY_MIN_MS = 500, RETRY_SPREAD_MS = 2500 };
 
 static struct {
     struct respond_options options;
-    char cache_control[HEADER_MAX], brief_control[HEADER_MAX];
+    char cache_control[HEADER_MAX], brief_control[HEADER_MAX], settled_control[HEADER_MAX];
+    char far_events[HEADER_MAX], far_campaigns[HEADER_MAX];
 } setup; /* written once, before threads start */
 
 void respond_setup(const struct respond_options *options)
@@ -23,6 +25,14 @@ void respond_setup(const struct respond_options *options)
              (long long)options->stale_if_error_s);
     snprintf(setup.brief_control, sizeof setup.brief_control, "private, max-age=%lld, must-revalidate",
              (long long)options->fresh_s);
+    snprintf(setup.settled_control, sizeof setup.settled_control, "private, max-age=%lld, immutable",
+             (long long)COPY_SETTLED_S);
+    snprintf(setup.far_events, sizeof setup.far_events,
+             "more than %lld events would have to be looked at; ask for a later moment",
+             (long long)options->past_events_max);
+    snprintf(setup.far_campaigns, sizeof setup.far_campaigns,
+             "more than %d campaigns would have to be looked at; ask for a shorter window or for a tag",
+             STORE_ACTIVE_MAX);
 }
 
 /* RFC 9211: this service is the cache in front of the log. A hit is of a copy in process or of Redis; the
@@ -69,6 +79,14 @@ static void fail(struct http_request *request, const struct problem *problem, co
     http_problem(request, &occurrence);
 }
 
+static void refuse_ahead(struct http_request *request)
+{
+    http_add_header(request, "Cache-Control", SPAN("no-store"));
+    http_problem(request, &(struct problem_detail){.problem = &problem_invalid_parameter,
+                                                   .detail = "the log has not reached this position",
+                                                   .field = SPAN("as_of")});
+}
+
 void respond_failure(struct http_request *request, enum read_failure failure)
 {
     switch (failure) {
@@ -86,6 +104,15 @@ void respond_failure(struct http_request *request, enum read_failure failure)
     case READ_TOO_MUCH:
         fail(request, &problem_store_unavailable,
              "the read models do not have this answer now, and it is too much to count from the event store");
+        return;
+    case READ_FAR_EVENTS:
+        fail(request, &problem_past_too_far, setup.far_events);
+        return;
+    case READ_FAR_CAMPAIGNS:
+        fail(request, &problem_past_too_far, setup.far_campaigns);
+        return;
+    case READ_AHEAD:
+        refuse_ahead(request);
         return;
     case READ_INTERNAL:
         fail(request, &problem_internal, "the event store has an entry this version does not understand");
@@ -162,7 +189,9 @@ void respond_copy(struct http_request *request, const struct copy *copy, const s
     }
     http_add_header(request, "ETag", span_of(copy->etag));
     http_add_header(request, "Cache-Control",
-                    span_of(copy->brief ? setup.brief_control : setup.cache_control));
+                    span_of(copy->settled ? setup.settled_control
+                            : copy->brief ? setup.brief_control
+                                          : setup.cache_control));
     if (has_it(request, span_of(copy->etag))) {
         metric_add(query_metrics.not_modified, 1);
         http_reply(request, 304);

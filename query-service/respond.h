@@ -8,6 +8,7 @@
 
 struct respond_options {
     int64_t fresh_s, stale_while_revalidate_s, stale_if_error_s;
+    int64_t past_events_max; /* told to whoever asks for more */
     uint8_t code_key[CRYPTO_KEY_BYTES];
 };
 

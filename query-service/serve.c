@@ -41,9 +41,10 @@ static double chance(void)
 
 static void answer_failure(struct read *read, enum read_failure failure)
 {
+    bool asked_wrong = failure == READ_FAR_EVENTS || failure == READ_FAR_CAMPAIGNS || failure == READ_AHEAD;
     metric_add(failure == READ_OVERLOADED ? query_metrics.refused_overload
                                           : query_metrics.refused_unavailable,
-               failure != READ_INTERNAL);
+               failure != READ_INTERNAL && !asked_wrong);
     respond_failure(read->request, failure);
 }
 
@@ -98,6 +99,7 @@ static struct copy *copy_of(const struct serve *serve, const struct read *read)
             .status = (uint16_t)status,
             .from_models = read->source == SOURCE_REDIS,
             .brief = read->query.kind == QUERY_VALIDITY,
+            .settled = read->settled,
             .subject = &subject,
             .stands_on = read->stands_on,
             .began_us = read->began_us,

@@ -179,7 +179,7 @@ void stage_destroy(struct stage *stage)
 bool stage_submit(struct stage *stage, struct stage_item *item)
 {
     pthread_mutex_lock(&stage->lock);
-    bool room = stage->count < stage->options.items_max;
+    bool room = !stage->stopping && stage->count < stage->options.items_max;
     if (room) {
         list_put(&stage->queue, item);
         stage->queued++;

@@ -32,12 +32,13 @@ struct stage_options {
 
 struct stage *stage_create(const struct stage_options *options);
 void stage_start(struct stage *stage); /* starts the threads; once, before anything is submitted */
-/* Works off what is queued and parked, then ends the threads. Nobody may submit any more. Accepts NULL; twice
- * is once. */
+/* Refuses what is submitted from now on, works off what is queued and parked, then ends the threads: until
+ * stage_destroy others may still try. Accepts NULL; twice is once. */
 void stage_stop(struct stage *stage);
 void stage_destroy(struct stage *stage); /* stops it first; accepts NULL */
 
-/* Queues an item; false when the queue is full, the item is then still the caller's. From any thread. */
+/* Queues an item; false when the queue is full or the stage stops, the item is then still the caller's. From
+ * any thread. */
 bool stage_submit(struct stage *stage, struct stage_item *item);
 /* Brings an item that was just worked on back after STAGE_PARK_MS. Only from work(). */
 void stage_park(struct stage *stage, struct stage_item *item);

@@ -2,6 +2,7 @@
 /* The queue is bounded, everything submitted is worked on once, parked items come back later. */
 #include "query-service/stage.h"
 
+#include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -121,12 +122,47 @@ static void parked_items_come_back_after_the_delay(void **state)
     }
 }
 
+static atomic_bool is_over;
+
+static void *stop_it(void *context)
+{
+    (void)context;
+    stage_stop(stage);
+    atomic_store(&is_over, true);
+    return NULL;
+}
+
+/* Others may not know yet that it is to end: they keep what they have. */
+static void a_stopping_stage_refuses_and_finishes(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    int taken = 1;
+    sem_init(&gate, 0, 0);
+    atomic_store(&is_over, false);
+    start(1, ITEMS, work_behind_gate);
+    assert_true(stage_submit(stage, &jobs[0].item));
+    assert_int_equal(pthread_create(&thread, NULL, stop_it, NULL), 0);
+    while (taken < ITEMS && stage_submit(stage, &jobs[taken].item))
+        taken++;
+    assert_false(atomic_load(&is_over)); /* it waits for what it took */
+    for (int i = 0; i < ITEMS; i++)
+        sem_post(&gate);
+    pthread_join(thread, NULL);
+    for (int i = 0; i < ITEMS; i++)
+        assert_int_equal(atomic_load(&jobs[i].worked), i < taken);
+    assert_false(stage_submit(stage, &jobs[taken % ITEMS].item)); /* nor afterwards */
+    stage_destroy(stage);
+    sem_destroy(&gate);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_is_worked_on_once),
         cmocka_unit_test(a_full_queue_refuses),
         cmocka_unit_test(parked_items_come_back_after_the_delay),
+        cmocka_unit_test(a_stopping_stage_refuses_and_finishes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

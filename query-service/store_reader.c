@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One round trip per read: the statements of store_sql.h, their rows as an answer. */
-#include "query-service/store_reader.h"
+#include "query-service/store_internal.h"
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "query-service/metrics.h"
-#include "query-service/store_sql.h"
-
-struct store_reader {
-    struct store_reader_options options;
-    struct pg *pg;
-    struct pg_args args;
-};
+#include "query-service/past_sql.h"
 
 static const struct pg_statement statements[STORE_STATEMENT_COUNT] = {
     [STORE_HEADS] = {"heads", STORE_HEADS_SQL},
@@ -27,6 +21,12 @@ static const struct pg_statement statements[STORE_STATEMENT_COUNT] = {
     [STORE_RANKING_REDEEMED] = {"ranking_redeemed", STORE_RANKING_REDEEMED_SQL},
     [STORE_ACTIVE_ISSUED] = {"active_issued", STORE_ACTIVE_ISSUED_SQL},
     [STORE_ACTIVE_REDEEMED] = {"active_redeemed", STORE_ACTIVE_REDEEMED_SQL},
+    [STORE_PAST_AT] = {"past_at", PAST_AT_SQL},
+    [STORE_PAST_INSTANT] = {"past_instant", PAST_INSTANT_SQL},
+    [STORE_PAST_CAMPAIGN] = {"past_campaign", PAST_CAMPAIGN_SQL},
+    [STORE_PAST_EVENTS] = {"past_events", PAST_EVENTS_SQL},
+    [STORE_PAST_RANKING_ISSUED] = {"past_ranking_issued", PAST_RANKING_ISSUED_SQL},
+    [STORE_PAST_RANKING_REDEEMED] = {"past_ranking_redeemed", PAST_RANKING_REDEEMED_SQL},
 };
 
 struct store_reader *store_reader_create(const struct store_reader_options *options)
@@ -69,7 +69,7 @@ static struct span tag_bytes(struct buf *out, struct span tag)
     return (struct span){out->data + BEFORE, out->len - BEFORE};
 }
 
-static void ask_ranking(struct store_reader *reader, const struct query *query)
+void store_ranking_args(struct store_reader *reader, const struct query *query)
 {
     struct buf encoded;
     buf_init(&encoded, EVENT_DATA_MAX);
@@ -78,22 +78,37 @@ static void ask_ranking(struct store_reader *reader, const struct query *query)
         pg_arg_bytes(&reader->args, tag_bytes(&encoded, query->tag));
     else
         pg_arg_null(&reader->args);
+    buf_deinit(&encoded);
+}
+
+void store_window_args(struct store_reader *reader, const struct query *query)
+{
+    pg_arg_time(&reader->args, window_since_us(query->window, query->now_us));
+    pg_arg_i64(&reader->args, STORE_ACTIVE_MAX);
+}
+
+static void ask_ranking(struct store_reader *reader, const struct query *query)
+{
+    store_ranking_args(reader, query);
     if (query->window == WINDOW_ALL) {
         pg_send(reader->pg, STORE_RANKING_ISSUED + query->by, &reader->args);
     } else {
-        pg_arg_time(&reader->args, window_since_us(query->window, query->now_us));
-        pg_arg_i64(&reader->args, STORE_ACTIVE_MAX);
+        store_window_args(reader, query);
         pg_send(reader->pg, STORE_ACTIVE_ISSUED + query->by, &reader->args);
     }
-    buf_deinit(&encoded);
+}
+
+void store_ask_campaign_by(struct store_reader *reader, const struct query *query, size_t statement)
+{
+    pg_arg_i16(&reader->args, slice_of(query->campaign_id));
+    pg_arg_bytes(&reader->args, query->campaign_id);
+    pg_send(reader->pg, statement, &reader->args);
+    pg_args_reset(&reader->args);
 }
 
 static void ask_campaign(struct store_reader *reader, const struct query *query)
 {
-    pg_arg_i16(&reader->args, slice_of(query->campaign_id));
-    pg_arg_bytes(&reader->args, query->campaign_id);
-    pg_send(reader->pg, STORE_CAMPAIGN, &reader->args);
-    pg_args_reset(&reader->args);
+    store_ask_campaign_by(reader, query, STORE_CAMPAIGN);
 }
 
 static void ask_campaigns(struct store_reader *reader, const struct query *query)
@@ -147,7 +162,7 @@ static void ask_coupon(struct store_reader *reader, const struct query *query)
 
 /* --- rows as answers; false where they are not what the command service writes --- */
 
-static bool take_campaign(const struct pg_rows *rows, int row, struct answer *answer)
+bool store_take_campaign(const struct pg_rows *rows, int row, struct answer *answer)
 {
     int64_t state = pg_i64(rows, row, 11);
     struct campaign campaign = {
@@ -171,7 +186,7 @@ static bool take_campaign(const struct pg_rows *rows, int row, struct answer *an
 static bool take_campaigns(const struct pg_rows *rows, struct answer *answer)
 {
     for (int row = 0; row < pg_rows_count(rows); row++)
-        if (!take_campaign(rows, row, answer))
+        if (!store_take_campaign(rows, row, answer))
             return false;
     return true;
 }
@@ -226,7 +241,7 @@ static bool take_coupons_campaign(const struct pg_rows *rows, struct answer *ans
 }
 
 /* Tags were looked for in bytes; here they are looked at. */
-static bool take_ranking(const struct pg_rows *rows, struct read *read)
+bool store_take_ranking(const struct pg_rows *rows, struct read *read)
 {
     enum { COUNT = CAMPAIGN_COLUMN_COUNT, REACHED, LOOKED_AT };
     struct answer *answer = &read->answer;
@@ -237,7 +252,7 @@ static bool take_ranking(const struct pg_rows *rows, struct read *read)
     for (int row = 0; row < count && answer->campaigns_count < (size_t)query->limit; row++) {
         if (pg_is_null(rows, row, 0))
             continue; /* says how many were looked at, and that none is ranked */
-        if (!take_campaign(rows, row, answer))
+        if (!store_take_campaign(rows, row, answer))
             return false;
         if (query_takes_campaign(query, &answer->campaigns[answer->campaigns_count - 1]))
             answer->counts[answer->campaigns_count - 1] = pg_i64(rows, row, COUNT);
@@ -312,7 +327,7 @@ static bool take(const struct pg_rows *rows, size_t index, struct read *read)
     case QUERY_USER_COUPONS:
         return take_coupons(rows, answer);
     case QUERY_RANKING:
-        return take_ranking(rows, read);
+        return store_take_ranking(rows, read);
     case QUERY_KIND_COUNT:
         break;
     }
@@ -329,7 +344,7 @@ static void cut(struct read *read)
 
 /* The heads are read before the rest, so the rest is not older. On a replica, or after a restore, the log may
  * end before what the client has already seen (I9): whoever gets the answer compares. */
-static void take_heads(const struct pg_rows *heads, struct read *read)
+void store_take_heads(const struct pg_rows *heads, struct read *read)
 {
     for (int row = 0; row < pg_rows_count(heads); row++) {
         int64_t slice = pg_i64(heads, row, 0);
@@ -338,13 +353,35 @@ static void take_heads(const struct pg_rows *heads, struct read *read)
     }
 }
 
-static enum pg_status receive_heads(struct store_reader *reader, struct read *read, int64_t deadline_us)
+/* The next result of the round, NULL where there is none. After a refusal the others come back refused too,
+ * and have to be fetched all the same. */
+struct pg_rows *store_receive(struct store_reader *reader, int64_t deadline_us, enum pg_status *status)
 {
-    struct pg_rows *rows;
-    enum pg_status status = pg_receive(reader->pg, deadline_us, &rows);
-    if (status == PG_OK)
-        take_heads(rows, read);
-    pg_rows_destroy(rows);
+    struct pg_rows *rows = NULL;
+    if (*status != PG_OK && *status != PG_REFUSED)
+        return NULL;
+    enum pg_status here = pg_receive(reader->pg, deadline_us, &rows);
+    if (*status == PG_OK || here != PG_REFUSED)
+        *status = here;
+    return rows;
+}
+
+static enum pg_status present_round(struct store_reader *reader, struct read *read, int64_t deadline_us)
+{
+    enum pg_status status = PG_OK;
+    pg_send(reader->pg, STORE_HEADS, NULL);
+    size_t count = ask(reader, &read->query);
+    pg_sync(reader->pg);
+    struct pg_rows *heads = store_receive(reader, deadline_us, &status);
+    if (heads)
+        store_take_heads(heads, read);
+    pg_rows_destroy(heads);
+    for (size_t i = 0; i < count; i++) {
+        struct pg_rows *rows = store_receive(reader, deadline_us, &status);
+        if (rows && read->failure == READ_GOOD && !take(rows, i, read))
+            read->failure = READ_INTERNAL;
+        pg_rows_destroy(rows);
+    }
     return status;
 }
 
@@ -353,20 +390,8 @@ static enum pg_status round_trip(struct store_reader *reader, struct read *read,
     answer_reset(&read->answer);
     read->failure = READ_GOOD;
     memset(read->stands_on, 0, sizeof read->stands_on);
-    pg_send(reader->pg, STORE_HEADS, NULL);
-    size_t count = ask(reader, &read->query);
-    pg_sync(reader->pg);
-    enum pg_status status = receive_heads(reader, read, deadline_us);
-    for (size_t i = 0; i < count && (status == PG_OK || status == PG_REFUSED); i++) {
-        struct pg_rows *rows;
-        enum pg_status here = pg_receive(reader->pg, deadline_us, &rows);
-        if (here == PG_OK && read->failure == READ_GOOD && !take(rows, i, read))
-            read->failure = READ_INTERNAL;
-        if (status == PG_OK || here != PG_REFUSED)
-            status = here;
-        pg_rows_destroy(rows);
-    }
-    return status;
+    return read->query.past.kind == PAST_NONE ? present_round(reader, read, deadline_us)
+                                              : store_past_rounds(reader, read, deadline_us);
 }
 
 static enum pg_status attempt(struct store_reader *reader, struct read *read, int64_t deadline_us)

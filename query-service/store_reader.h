@@ -12,6 +12,7 @@ struct store_reader;
 struct store_reader_options {
     const char *url;
     int64_t timeout_ms;      /* of one read, connecting included */
+    int64_t past_events_max; /* looked at for one answer of the past */
     struct breaker *breaker; /* shared by all readers; borrowed */
 };
 

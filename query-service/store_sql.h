@@ -18,6 +18,12 @@ enum store_statement {
     STORE_RANKING_REDEEMED,
     STORE_ACTIVE_ISSUED,
     STORE_ACTIVE_REDEEMED,
+    STORE_PAST_AT, /* past_sql.h */
+    STORE_PAST_INSTANT,
+    STORE_PAST_CAMPAIGN,
+    STORE_PAST_EVENTS,
+    STORE_PAST_RANKING_ISSUED, /* by enum counted: */
+    STORE_PAST_RANKING_REDEEMED,
     STORE_STATEMENT_COUNT,
 };
 
@@ -127,41 +133,45 @@ enum { STORE_ACTIVE_MAX = 2000 }; /* campaigns whose events are counted for one 
  * probes of the primary key, because time does not run backwards in a slice; the same in a campaign's runs,
  * which never lie on both sides because a commit has one time. So the cost is that of the campaigns that did
  * something since, whatever was issued; and of the redemptions since, which are counted one by one. */
-#define ACTIVE_CAMPAIGNS                                                                                \
-    "WITH RECURSIVE halving (slice, low, high) AS ("                                                    \
-    "SELECT h.slice, 0::bigint, h.head + 1 FROM slice h UNION ALL "                                     \
-    "SELECT h.slice, CASE WHEN e.recorded_at < $3::timestamptz THEN h.middle ELSE h.low END,"           \
-    " CASE WHEN e.recorded_at < $3::timestamptz THEN h.high ELSE h.middle END"                          \
-    " FROM (SELECT *, (low + high) / 2 AS middle FROM halving WHERE high - low > 1) AS h"               \
-    " CROSS JOIN LATERAL (SELECT o.recorded_at FROM event o WHERE o.slice = h.slice"                    \
-    " AND o.position = h.middle LIMIT 1) AS e),"                                                        \
-    " active AS MATERIALIZED (SELECT c.*, h.high AS since FROM halving h JOIN campaign c ON c.slice = " \
-    "h.slice"                                                                                           \
-    " AND c.position >= h.high AND c.issued > 0 AND" HAS_TAG                                            \
+#define ACTIVE_CAMPAIGNS(COLUMNS, JOIN)                                                                  \
+    "WITH RECURSIVE halving (slice, low, high) AS ("                                                     \
+    "SELECT h.slice, 0::bigint, h.head + 1 FROM slice h UNION ALL "                                      \
+    "SELECT h.slice, CASE WHEN e.recorded_at < $3::timestamptz THEN h.middle ELSE h.low END,"            \
+    " CASE WHEN e.recorded_at < $3::timestamptz THEN h.high ELSE h.middle END"                           \
+    " FROM (SELECT *, (low + high) / 2 AS middle FROM halving WHERE high - low > 1) AS h"                \
+    " CROSS JOIN LATERAL (SELECT o.recorded_at FROM event o WHERE o.slice = h.slice"                     \
+    " AND o.position = h.middle LIMIT 1) AS e),"                                                         \
+    " active AS MATERIALIZED (SELECT c.*, h.high AS since" COLUMNS " FROM halving h JOIN campaign c ON " \
+    "c.slice = h.slice"                                                                                  \
+    " AND c.position >= h.high AND c.issued > 0 AND" HAS_TAG JOIN                                        \
     " WHERE h.high - h.low = 1 LIMIT $4::bigint + 1),"
 
-#define ACTIVE_RANKED                                                                                        \
-    " SELECT " CAMPAIGN_COLUMNS ", c.counted, c.reached, looked.at FROM (SELECT count(*) AS at FROM active)" \
-    " AS looked LEFT JOIN (SELECT * FROM counted c WHERE c.counted > 0 ORDER BY c.counted DESC, c.reached,"  \
-    " c.id COLLATE \"C\" DESC LIMIT $1::bigint) AS c ON true"                                                \
+/* Of campaign c: how many coupons its runs had issued before a position, as <name>.low. */
+#define ISSUED_BEFORE(name, position)                                                                   \
+    " CROSS JOIN LATERAL (WITH RECURSIVE run (low, high) AS (SELECT 0::bigint, c.issued + 1 UNION ALL " \
+    "SELECT CASE WHEN r.first_position < " position " THEN run.middle ELSE run.low END,"                \
+    " CASE WHEN r.first_position < " position " THEN run.high ELSE r.first_sequence END"                \
+    " FROM (SELECT *, (low + high) / 2 AS middle FROM run WHERE high - low > 1) AS run"                 \
+    " CROSS JOIN LATERAL (SELECT i.first_sequence, i.first_position FROM issue_run i"                   \
+    " WHERE i.slice = c.slice AND i.campaign_id = c.id AND i.first_sequence <= run.middle"              \
+    " ORDER BY i.first_sequence DESC LIMIT 1) AS r)"                                                    \
+    " SELECT run.low FROM run WHERE run.high - run.low = 1) AS " name
+
+#define ACTIVE_RANKED(COLUMNS)                                                                              \
+    " SELECT " CAMPAIGN_COLUMNS ", c.counted, c.reached, looked.at" COLUMNS                                 \
+    " FROM (SELECT count(*) AS at FROM active)"                                                             \
+    " AS looked LEFT JOIN (SELECT * FROM counted c WHERE c.counted > 0 ORDER BY c.counted DESC, c.reached," \
+    " c.id COLLATE \"C\" DESC LIMIT $1::bigint) AS c ON true"                                               \
     " ORDER BY c.counted DESC, c.reached, c.id COLLATE \"C\" DESC"
 
 #define STORE_ACTIVE_ISSUED_SQL                                                                              \
-    ACTIVE_CAMPAIGNS                                                                                         \
+    ACTIVE_CAMPAIGNS("", "")                                                                                 \
     " counted AS (SELECT c.*, c.issued - before.low AS counted, reached.recorded_at AS reached FROM active " \
-    "c"                                                                                                      \
-    " CROSS JOIN LATERAL (WITH RECURSIVE run (low, high) AS (SELECT 0::bigint, c.issued + 1 UNION ALL "      \
-    "SELECT CASE WHEN r.first_position < c.since THEN run.middle ELSE run.low END,"                          \
-    " CASE WHEN r.first_position < c.since THEN run.high ELSE r.first_sequence END"                          \
-    " FROM (SELECT *, (low + high) / 2 AS middle FROM run WHERE high - low > 1) AS run"                      \
-    " CROSS JOIN LATERAL (SELECT i.first_sequence, i.first_position FROM issue_run i"                        \
-    " WHERE i.slice = c.slice AND i.campaign_id = c.id AND i.first_sequence <= run.middle"                   \
-    " ORDER BY i.first_sequence DESC LIMIT 1) AS r)"                                                         \
-    " SELECT run.low FROM run WHERE run.high - run.low = 1) AS before" ISSUED_LAST ")" ACTIVE_RANKED
+    "c" ISSUED_BEFORE("before", "c.since") ISSUED_LAST ")" ACTIVE_RANKED("")
 
 #define STORE_ACTIVE_REDEEMED_SQL                                                                          \
-    ACTIVE_CAMPAIGNS                                                                                       \
+    ACTIVE_CAMPAIGNS("", "")                                                                               \
     " counted AS (SELECT c.*, r.counted, r.reached FROM active c CROSS JOIN LATERAL ("                     \
     "SELECT sum(CASE e.type WHEN 11 THEN 1 ELSE -1 END)::bigint AS counted, max(e.recorded_at) AS reached" \
     " FROM event e WHERE e.slice = c.slice AND e.campaign_id = c.id AND e.type IN (11, 14)"                \
-    " AND e.position >= c.since) AS r)" ACTIVE_RANKED
+    " AND e.position >= c.since) AS r)" ACTIVE_RANKED("")

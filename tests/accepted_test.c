@@ -122,11 +122,9 @@ static void accept(const char *campaign, const char *user, const char *key, char
 
 static int64_t coupons_of(const char *campaign, const char *user)
 {
-    char sql[256];
-    snprintf(sql, sizeof sql,
-             "SELECT count(*) FROM event WHERE type = 6 AND campaign_id = '%s' AND user_id = '%s'", campaign,
-             user);
-    return store_number(stack, sql);
+    return store_numberf(
+        stack, "SELECT count(*) FROM event WHERE type = 6 AND campaign_id = '%s' AND user_id = '%s'",
+        campaign, user);
 }
 
 /* GET says what a retry of the POST gives, byte for byte. */
@@ -400,24 +398,13 @@ static void asking_needs_a_scope_and_a_key(void **state)
 
 static int start(void **state)
 {
-    (void)state;
     setenv("ISSUE_SLA_MS", "0", 1);
     setenv("COMMITTERS", "1", 1);
     setenv("BATCH_MAX", "1", 1);
     setenv("HTTP_THREADS", "1", 1); /* what was sent first is read first */
     setenv("REQUEST_DEADLINE_MS", "60000", 1);
     setenv("ACCEPTED_DEADLINE_MS", "60000", 1);
-    stack = stack_start(STACK_SERVERS);
-    stack_service(stack, "command-service", "start");
-    api_open(&api, stack);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
+    stack = api_setup(state, &api, STACK_COMMAND);
     return 0;
 }
 
@@ -434,5 +421,5 @@ int main(void)
         cmocka_unit_test(the_largest_answer_can_be_asked_for),
         cmocka_unit_test(asking_needs_a_scope_and_a_key),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, api_teardown);
 }

@@ -434,18 +434,8 @@ static void ambiguous_framing_is_refused_and_closed(void **state)
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
+    stack = api_setup(state, &api, STACK_ALL);
     return 0;
 }
 
@@ -461,5 +451,5 @@ int main(void)
         cmocka_unit_test(large_bodies_are_refused_at_the_limit),
         cmocka_unit_test(ambiguous_framing_is_refused_and_closed),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, api_teardown);
 }

@@ -347,19 +347,6 @@ static void a_trace_goes_into_the_event_and_comes_out_in_the_log(void **state)
     assert_false(logged("\"traced\""));
 }
 
-static void send_issue(struct http_client *client, const char *campaign, const char *user, const char *key)
-{
-    struct buf bytes;
-    buf_init(&bytes, 4096);
-    buf_printf(&bytes,
-               "POST /v1/campaigns/%s/coupons HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
-               "%s\r\nIdempotency-Key: %s\r\n"
-               "Content-Length: %zu\r\n\r\n{\"user_id\":\"%s\"}",
-               campaign, stack_env(stack, "ISSUE_TOKEN"), key, strlen(user) + 14, user);
-    assert_int_equal(http_client_send(client, buf_span(&bytes), 5000), HTTP_ANSWERED);
-    buf_deinit(&bytes);
-}
-
 static bool is_in_flight(const char *path, const char *body, const char *key)
 {
     struct http_answer answer = api_post(&api, path, body, key);
@@ -375,15 +362,15 @@ static void a_twin_of_a_request_in_flight_is_told_so(void **state)
     struct http_client *first = http_client_create(stack_env(stack, "COMMAND_URL"));
     struct http_answer answer;
     assert_true(store_signal_backends(stack, "firstcome command", SIGSTOP) > 0);
-    send_issue(first, id, "ann", "twin");
+    api_issue_begin(&api, first, id, "ann", "twin");
     WAIT_UNTIL(api_metric(&api, "coupon_http_in_flight") >= 2, 5000); /* it and the question itself */
     /* With another key type the scope differs: the issue key sent the first, so the twin must come from it as
      * well. */
     struct http_client *second = http_client_create(stack_env(stack, "COMMAND_URL"));
-    send_issue(second, id, "ann", "twin");
+    api_issue_begin(&api, second, id, "ann", "twin");
     assert_int_equal(http_client_read(second, 5000, &answer), HTTP_ANSWERED);
     api_expect(&answer, 409, "in-flight");
-    send_issue(second, id, "bob", "twin");
+    api_issue_begin(&api, second, id, "bob", "twin");
     assert_int_equal(http_client_read(second, 5000, &answer), HTTP_ANSWERED);
     api_expect(&answer, 422, "idempotency-key-reused");
     store_signal_backends(stack, "firstcome command", SIGCONT);
@@ -487,18 +474,8 @@ static void a_store_that_stops_flushing_is_noticed(void **state)
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
+    stack = api_setup(state, &api, STACK_ALL);
     return 0;
 }
 
@@ -523,5 +500,5 @@ int main(void)
         cmocka_unit_test(a_store_that_does_not_flush_is_refused),
         cmocka_unit_test(a_store_that_stops_flushing_is_noticed),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, api_teardown);
 }

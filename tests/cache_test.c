@@ -35,22 +35,12 @@ static void set_lives(const char *fresh_s, const char *stale_s, const char *erro
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
     set_lives("3600", "3600", "3600");
     setenv("DRAIN_GRACE_MS", "0", 1); /* it is restarted often */
     setenv("CONNECTIONS_MAX", "12000", 1);
     setenv("CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
+    stack = api_setup(state, &api, STACK_ALL);
     return 0;
 }
 
@@ -440,5 +430,5 @@ int main(void)
         cmocka_unit_test(both_down_what_is_in_memory_is_served),
         cmocka_unit_test(status_names_what_is_wrong),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, api_teardown);
 }

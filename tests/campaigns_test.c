@@ -13,34 +13,25 @@ enum { BOUND_MS = 20000 };
 static struct stack *stack;
 static struct api_client api;
 
-static int64_t number(const char *format, ...) PRINTF_LIKE(1, 2);
-
-static int64_t number(const char *format, ...)
-{
-    char sql[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(sql, sizeof sql, format, args);
-    va_end(args);
-    return store_number(stack, sql);
-}
+/* What a query gives, written with the arguments of printf. */
+#define NUMBER(...) store_numberf(stack, __VA_ARGS__)
 
 static int64_t events_of(const char *campaign, int type)
 {
-    return number("SELECT count(*) FROM event WHERE type = %d AND campaign_id = '%s'", type, campaign);
+    return NUMBER("SELECT count(*) FROM event WHERE type = %d AND campaign_id = '%s'", type, campaign);
 }
 
 static int64_t state_of(const char *campaign)
 {
-    return number("SELECT status FROM campaign WHERE id = '%s'", campaign);
+    return NUMBER("SELECT status FROM campaign WHERE id = '%s'", campaign);
 }
 
 /* All open campaigns together, as they are and as they are counted. */
 static void expect_stock_is_counted(void)
 {
     assert_int_equal(
-        number("SELECT used FROM creation_quota WHERE scope = '#'"),
-        number("SELECT coalesce(sum(quantity), 0)::bigint FROM campaign WHERE status IN (1, 2)"));
+        NUMBER("SELECT used FROM creation_quota WHERE scope = '#'"),
+        NUMBER("SELECT coalesce(sum(quantity), 0)::bigint FROM campaign WHERE status IN (1, 2)"));
 }
 
 static void new_campaign(char id[64], int quantity, const char *more)
@@ -101,7 +92,7 @@ static int64_t in_ms(int64_t ms)
 /* How many of a campaign's events of that type were recorded before a moment. */
 static int64_t events_before(const char *campaign, int type, int64_t wall_us)
 {
-    return number("SELECT count(*) FROM event WHERE type = %d AND campaign_id = '%s' AND recorded_at < '%s'",
+    return NUMBER("SELECT count(*) FROM event WHERE type = %d AND campaign_id = '%s' AND recorded_at < '%s'",
                   type, campaign, moment(wall_us));
 }
 
@@ -192,7 +183,7 @@ static void expect_counts(const struct http_answer *answer, int64_t matched, int
 /* As the store wrote it, so that a filter can stand right before and after it. */
 static const char *created_at(const char *campaign)
 {
-    return moment(number(
+    return moment(NUMBER(
         "SELECT (extract(epoch FROM created_at) * 1000000)::bigint FROM campaign WHERE id = '%s'", campaign));
 }
 
@@ -248,7 +239,7 @@ static void a_void_that_failed_in_part_is_finished_by_its_key(void **state)
     snprintf(before, sizeof before, "%s", created_at(ids[0]));
     for (size_t i = 0; i < CAMPAIGNS; i++)
         new_campaign(ids[i], 1, "");
-    int64_t held = number("SELECT slice FROM campaign WHERE id = '%s'", ids[0]);
+    int64_t held = NUMBER("SELECT slice FROM campaign WHERE id = '%s'", ids[0]);
     snprintf(sql, sizeof sql, "SELECT 1 FROM slice WHERE slice = %lld FOR UPDATE", (long long)held);
     snprintf(body, sizeof body, "{\"created_after\":\"%s\"}", before);
     struct pg *holder = store_hold(stack, sql);
@@ -257,7 +248,7 @@ static void a_void_that_failed_in_part_is_finished_by_its_key(void **state)
     store_let_go(holder);
     assert_int_equal(events_of(ids[0], 7), 0);
     int64_t first =
-        number("SELECT count(*) FROM idempotency WHERE position(convert_to('\"voided\"', 'UTF8') in answer) "
+        NUMBER("SELECT count(*) FROM idempotency WHERE position(convert_to('\"voided\"', 'UTF8') in answer) "
                "> 0 AND recorded_at > (SELECT created_at FROM campaign WHERE id = '%s')",
                ids[CAMPAIGNS - 1]);
     assert_true(first > 0 && first < SLICE_COUNT); /* some slices were done */
@@ -336,9 +327,9 @@ static void two_thousand_are_voided(void **state)
     snprintf(body, sizeof body, "{\"created_after\":\"%s\"}", before);
     struct http_answer answer = void_with(body, NULL);
     expect_counts(&answer, CAMPAIGNS, CAMPAIGNS, CAMPAIGNS);
-    assert_int_equal(number("SELECT count(*) FROM campaign WHERE id LIKE 'script-%%' AND status = 5"),
+    assert_int_equal(NUMBER("SELECT count(*) FROM campaign WHERE id LIKE 'script-%%' AND status = 5"),
                      CAMPAIGNS);
-    assert_int_equal(number("SELECT count(*) FROM event WHERE campaign_id LIKE 'script-%%' AND type = 7"),
+    assert_int_equal(NUMBER("SELECT count(*) FROM event WHERE campaign_id LIKE 'script-%%' AND type = 7"),
                      CAMPAIGNS);
     expect_stock_is_counted();
 }
@@ -363,7 +354,7 @@ static void an_end_is_noted(void **state)
     assert_int_equal(events_before(id, 8, ends_us), 0);
     assert_int_equal(events_of(id, 5), 0);
     assert_int_equal(state_of(id), 4);
-    assert_int_equal(number("SELECT count(*) FROM campaign WHERE id = '%s' AND due_at IS NULL", id), 1);
+    assert_int_equal(NUMBER("SELECT count(*) FROM campaign WHERE id = '%s' AND due_at IS NULL", id), 1);
     expect_stock_is_counted();
 }
 
@@ -376,11 +367,11 @@ static void a_release_plan_is_carried_out_without_anybody(void **state)
                        moment(first_us));
     snprintf(more + len, sizeof more - (size_t)len, "{\"at\":\"%s\",\"quantity\":3}]", moment(second_us));
     new_campaign(id, 6, more);
-    WAIT_UNTIL(number("SELECT released FROM campaign WHERE id = '%s'", id) == 6, BOUND_MS);
+    WAIT_UNTIL(NUMBER("SELECT released FROM campaign WHERE id = '%s'", id) == 6, BOUND_MS);
     assert_int_equal(events_of(id, 2), 2);
     assert_int_equal(events_before(id, 2, first_us), 0);
     assert_true(events_before(id, 2, second_us) <= 1);
-    assert_int_equal(number("SELECT count(*) FROM campaign WHERE id = '%s' AND due_at IS NULL", id), 1);
+    assert_int_equal(NUMBER("SELECT count(*) FROM campaign WHERE id = '%s' AND due_at IS NULL", id), 1);
 }
 
 /* --- quotas --- */
@@ -404,7 +395,7 @@ static void limit_to(const char *option, int64_t most)
 
 static int64_t used_today(const char *scope)
 {
-    return number("SELECT used FROM creation_quota WHERE scope = '%s' ORDER BY day DESC LIMIT 1", scope);
+    return NUMBER("SELECT used FROM creation_quota WHERE scope = '%s' ORDER BY day DESC LIMIT 1", scope);
 }
 
 static void campaigns_per_key_and_day_are_bounded(void **state)
@@ -467,19 +458,8 @@ static void live_coupons_are_bounded(void **state)
 
 static int start(void **state)
 {
-    (void)state;
     setenv("CAMPAIGNS_PER_KEY_PER_DAY", PLENTY, 1);
-    stack = stack_start(STACK_SERVERS);
-    stack_service(stack, "command-service", "start");
-    api_open(&api, stack);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
+    stack = api_setup(state, &api, STACK_COMMAND);
     return 0;
 }
 
@@ -499,5 +479,5 @@ int main(void)
         cmocka_unit_test(campaigns_per_key_and_day_are_bounded),
         cmocka_unit_test(campaigns_per_day_are_bounded),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, api_teardown);
 }

@@ -83,31 +83,22 @@ static void expect_act(const char *coupon, const char *verb, const char *order, 
         fail_msg("%s for %s: %d %.*s", verb, order, answer.status, SPAN_ARG(answer.body));
 }
 
-static int64_t number(const char *format, ...) PRINTF_LIKE(1, 2);
-
-static int64_t number(const char *format, ...)
-{
-    char sql[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(sql, sizeof sql, format, args);
-    va_end(args);
-    return store_number(stack, sql);
-}
+/* What a query gives, written with the arguments of printf. */
+#define NUMBER(...) store_numberf(stack, __VA_ARGS__)
 
 /* The campaign's counts, and the state of the coupon's row (0: it has none). */
 static void expect_stored(const struct held *held, int64_t reserved, int64_t redeemed, int64_t state)
 {
-    assert_int_equal(number("SELECT reserved FROM campaign WHERE id = '%s'", held->campaign), reserved);
-    assert_int_equal(number("SELECT redeemed FROM campaign WHERE id = '%s'", held->campaign), redeemed);
-    assert_int_equal(number("SELECT state FROM coupon WHERE slice = %d AND position = %lld", held->slice,
+    assert_int_equal(NUMBER("SELECT reserved FROM campaign WHERE id = '%s'", held->campaign), reserved);
+    assert_int_equal(NUMBER("SELECT redeemed FROM campaign WHERE id = '%s'", held->campaign), redeemed);
+    assert_int_equal(NUMBER("SELECT state FROM coupon WHERE slice = %d AND position = %lld", held->slice,
                             (long long)held->position),
                      state);
 }
 
 static int64_t events_of(const struct held *held, int type)
 {
-    return number("SELECT count(*) FROM event WHERE type = %d AND coupon_id = '%s'", type, held->id);
+    return NUMBER("SELECT count(*) FROM event WHERE type = %d AND coupon_id = '%s'", type, held->id);
 }
 
 /* --- its life --- */
@@ -156,7 +147,7 @@ static void live(const struct held *held, const char *name)
         expect_reads(&answer, held, steps[i].status, has_order ? steps[i].order : NULL, 500);
         expect_stored(held, steps[i].reserved, steps[i].redeemed, steps[i].state);
     }
-    assert_int_equal(number("SELECT count(*) FROM event WHERE coupon_id = '%s'", held->id),
+    assert_int_equal(NUMBER("SELECT count(*) FROM event WHERE coupon_id = '%s'", held->id),
                      1 + COUNT_OF(steps));
 }
 
@@ -225,8 +216,8 @@ static void every_refusal_has_its_code(void **state)
         {&in.revoked, "release", "ann", "o1", 0, 410, "revoked"},
         {&in.revoked, "restore", "ann", "o1", 0, 410, "revoked"},
     };
-    int64_t before = number("SELECT sum(head)::bigint FROM slice");
-    int64_t kept = number("SELECT count(*) FROM idempotency");
+    int64_t before = NUMBER("SELECT sum(head)::bigint FROM slice");
+    int64_t kept = NUMBER("SELECT count(*) FROM idempotency");
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct http_answer answer =
             api_post(&api, path_of(rows[i].held->id, rows[i].verb),
@@ -237,8 +228,8 @@ static void every_refusal_has_its_code(void **state)
     /* What changes nothing is accepted, and no event either. */
     expect_act(in.issued.id, "release", "o1", 200, NULL);
     expect_act(in.revoked.id, "revoke", "again", 200, NULL);
-    assert_int_equal(number("SELECT sum(head)::bigint FROM slice"), before);
-    assert_int_equal(number("SELECT count(*) FROM idempotency"), kept);
+    assert_int_equal(NUMBER("SELECT sum(head)::bigint FROM slice"), before);
+    assert_int_equal(NUMBER("SELECT count(*) FROM idempotency"), kept);
 }
 
 static const char *const verbs[] = {"reserve", "redeem", "release", "restore", "revoke"};
@@ -254,7 +245,7 @@ static void unknown_names_are_all_alike(void **state)
     changed[last] = changed[last] == '0' ? '1' : '0';
     /* Events that are no CouponIssued, and one that is not there yet. */
     snprintf(of_campaign, sizeof of_campaign, "c%d-%lld", held.slice,
-             (long long)number("SELECT first FROM campaign WHERE id = '%s'", held.campaign));
+             (long long)NUMBER("SELECT first FROM campaign WHERE id = '%s'", held.campaign));
     snprintf(later, sizeof later, "c%d-999999999", held.slice);
     const char *const names[] = {changed, of_campaign, later, "c16-1",  "c0-0",
                                  "c-1-5", "nonsense",  "%00", "c3-1%2F"};
@@ -304,7 +295,7 @@ static void retries_get_the_first_answer_even_after_kill(void **state)
     keep(&kept[2], held.id, "redeem", "o1");
     keep(&kept[3], held.id, "restore", "o1");
     keep(&kept[4], held.id, "revoke", "fraud"); /* after which none of them would be accepted */
-    int64_t head = number("SELECT head FROM slice WHERE slice = %d", held.slice);
+    int64_t events = NUMBER("SELECT count(*) FROM event WHERE coupon_id = '%s'", held.id);
     for (size_t i = 0; i < COUNT_OF(kept); i++)
         expect_first_answer(&kept[i]);
     stack_service(stack, "command-service", "kill");
@@ -314,8 +305,8 @@ static void retries_get_the_first_answer_even_after_kill(void **state)
         expect_first_answer(&kept[i]);
     snprintf(kept[0].path, sizeof kept[0].path, "%s", path_of(held.code, "reserve"));
     expect_first_answer(&kept[0]); /* by code it is the same coupon and so the same request */
-    assert_int_equal(number("SELECT head FROM slice WHERE slice = %d", held.slice), head);
-    assert_int_equal(number("SELECT count(*) FROM idempotency WHERE position(convert_to('%s', 'UTF8') in "
+    assert_int_equal(NUMBER("SELECT count(*) FROM event WHERE coupon_id = '%s'", held.id), events);
+    assert_int_equal(NUMBER("SELECT count(*) FROM idempotency WHERE position(convert_to('%s', 'UTF8') in "
                             "coalesce(answer, '')) > 0",
                             held.code),
                      0); /* no code is in the database */
@@ -392,7 +383,7 @@ static void reserve_for_a_second(const struct held *held, const char *order)
 /* By the clock that decides. */
 static bool lapsed(const struct held *held)
 {
-    return number("SELECT count(*) FROM coupon WHERE slice = %d AND position = %lld AND (state <> 2 OR "
+    return NUMBER("SELECT count(*) FROM coupon WHERE slice = %d AND position = %lld AND (state <> 2 OR "
                   "reserved_until <= clock_timestamp())",
                   held->slice, (long long)held->position) == 1;
 }
@@ -407,7 +398,7 @@ static void a_reservation_lapses_by_the_instant_and_is_noted(void **state)
     reserve_for_a_second(&noted, "o1");
     reserve_for_a_second(&taken, "o1");
     expect_act(kept.id, "reserve", "o1", 200, NULL);
-    assert_int_equal(number("SELECT reserved FROM campaign WHERE id = '%s'", campaign), 3);
+    assert_int_equal(NUMBER("SELECT reserved FROM campaign WHERE id = '%s'", campaign), 3);
     WAIT_UNTIL(lapsed(&taken), BOUND_MS);
     expect_act(taken.id, "reserve", "o2", 200, NULL); /* at once, whether or not the sweep was there */
     WAIT_UNTIL(events_of(&noted, 13) == 1, BOUND_MS);
@@ -434,10 +425,10 @@ static void many_lapses_are_noted_together(void **state)
     snprintf(sql, sizeof sql, "UPDATE coupon SET reserved_until = clock_timestamp() WHERE campaign_id = '%s'",
              campaign);
     store_run_as(stack, "DATABASE_URL", sql); /* at one instant */
-    WAIT_UNTIL(number("SELECT reserved FROM campaign WHERE id = '%s'", campaign) == 0, BOUND_MS);
-    assert_int_equal(number("SELECT count(*) FROM event WHERE type = 13 AND campaign_id = '%s'", campaign),
+    WAIT_UNTIL(NUMBER("SELECT reserved FROM campaign WHERE id = '%s'", campaign) == 0, BOUND_MS);
+    assert_int_equal(NUMBER("SELECT count(*) FROM event WHERE type = 13 AND campaign_id = '%s'", campaign),
                      CROWD);
-    assert_true(number("SELECT count(DISTINCT recorded_at) FROM event WHERE type = 13 AND campaign_id = '%s'",
+    assert_true(NUMBER("SELECT count(DISTINCT recorded_at) FROM event WHERE type = 13 AND campaign_id = '%s'",
                        campaign) <= 3);
 }
 
@@ -538,16 +529,16 @@ static void state_rows_equal_the_log(void **state)
         "type "
         "BETWEEN 10 AND 15 ORDER BY slice, coupon_id, position DESC), folded AS (SELECT *, CASE type WHEN 10 "
         "THEN 2 WHEN 11 THEN 3 WHEN 15 THEN 4 ELSE 1 END AS state FROM last) ";
-    assert_true(number("%sSELECT count(*) FROM folded", last_events) > 40);
+    assert_true(NUMBER("%sSELECT count(*) FROM folded", last_events) > 40);
     assert_int_equal(
-        number("%sSELECT count(*) FROM folded f FULL JOIN coupon k ON k.slice = f.slice AND "
+        NUMBER("%sSELECT count(*) FROM folded f FULL JOIN coupon k ON k.slice = f.slice AND "
                "k.position = f.of WHERE (k.state, k.last, k.changed_at, k.campaign_id) IS DISTINCT "
                "FROM (f.state, f.position, f.recorded_at, f.campaign_id) OR position("
                "convert_to(coalesce(k.order_id, k.reason, ''), 'UTF8') in f.data) = 0",
                last_events),
         0);
     assert_int_equal(
-        number("%sSELECT count(*) FROM campaign c LEFT JOIN (SELECT campaign_id, count(*) FILTER "
+        NUMBER("%sSELECT count(*) FROM campaign c LEFT JOIN (SELECT campaign_id, count(*) FILTER "
                "(WHERE state = 2) AS reserved, count(*) FILTER (WHERE state = 3) AS redeemed FROM "
                "folded GROUP BY 1) f ON f.campaign_id = c.id WHERE c.reserved <> "
                "coalesce(f.reserved, 0) OR c.redeemed <> coalesce(f.redeemed, 0)",
@@ -557,19 +548,8 @@ static void state_rows_equal_the_log(void **state)
 
 static int start(void **state)
 {
-    (void)state;
-    stack = stack_start(STACK_SERVERS);
-    stack_service(stack, "command-service", "start");
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_COMMAND);
     make_expiring();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
     return 0;
 }
 
@@ -589,5 +569,5 @@ int main(void)
         cmocka_unit_test(a_coupon_expires_by_the_instant),
         cmocka_unit_test(state_rows_equal_the_log),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, api_teardown);
 }

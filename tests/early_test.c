@@ -16,20 +16,6 @@ static int64_t early_refusals(void)
     return api_metric(&api, "coupon_early_refusals_total");
 }
 
-static void send_issue(struct http_client *client, const char *campaign, const char *user)
-{
-    struct buf text;
-    char body[64];
-    buf_init(&text, 4096);
-    snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
-    buf_printf(&text,
-               "POST /v1/campaigns/%s/coupons HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer %s\r\n"
-               "Idempotency-Key: %s\r\nContent-Length: %zu\r\n\r\n%s",
-               campaign, stack_env(stack, "ISSUE_TOKEN"), api_fresh_key(), strlen(body), body);
-    assert_int_equal(http_client_send(client, buf_span(&text), WAIT_MS), HTTP_ANSWERED);
-    buf_deinit(&text);
-}
-
 /* One wave of users who hold nothing; all must get this problem. true when some were refused early. */
 static bool wave(const char *campaign, int status, const char *code)
 {
@@ -38,7 +24,7 @@ static bool wave(const char *campaign, int status, const char *code)
     char user[32];
     for (size_t i = 0; i < CROWD; i++) {
         snprintf(user, sizeof user, "crowd-%u", number++);
-        send_issue(crowd[i], campaign, user);
+        api_issue_begin(&api, crowd[i], campaign, user, api_fresh_key());
     }
     for (size_t i = 0; i < CROWD; i++) {
         struct http_answer answer;
@@ -140,11 +126,8 @@ static void nothing_is_known_without_the_store(void **state)
 
 static int start(void **state)
 {
-    (void)state;
     setenv("REQUEST_DEADLINE_MS", "4000", 1); /* nobody is refused for the machine being busy */
-    stack = stack_start(STACK_SERVERS);
-    stack_service(stack, "command-service", "start");
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_COMMAND);
     for (size_t i = 0; i < CROWD; i++)
         crowd[i] = http_client_create(stack_env(stack, "COMMAND_URL"));
     return 0;
@@ -152,12 +135,9 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < CROWD; i++)
         http_client_destroy(crowd[i]);
-    api_close(&api);
-    stack_stop(stack);
-    return 0;
+    return api_teardown(state);
 }
 
 int main(void)

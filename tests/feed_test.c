@@ -18,27 +18,16 @@ static int slice;
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
     setenv("FOLLOWERS_MAX", "300", 1);
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_ALL);
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000, ",\"code_prefix\":\"FEED\""));
     slice = slice_of(span_of(campaign));
     for (int i = 1; i <= COUPONS; i++) {
         char user[32];
         snprintf(user, sizeof user, "fan-%d", i);
-        struct http_answer answer = api_issue(&api, campaign, user);
-        api_expect(&answer, 201, NULL);
+        api_give(&api, campaign, user);
     }
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
     return 0;
 }
 
@@ -53,9 +42,7 @@ static struct json_doc *events(const char *more)
 
 static int64_t head(void)
 {
-    char sql[96];
-    snprintf(sql, sizeof sql, "SELECT head FROM slice WHERE slice = %d", slice);
-    return store_number(stack, sql);
+    return store_numberf(stack, "SELECT head FROM slice WHERE slice = %d", slice);
 }
 
 /* --- walking --- */
@@ -189,6 +176,42 @@ static void what_makes_no_sense_is_refused(void **state)
     api_expect(&answer, 403, "forbidden");
 }
 
+static struct http_answer control_events(const char *token, int64_t after, const char *filter)
+{
+    char path[128];
+    struct http_answer answer;
+    snprintf(path, sizeof path, "/v1/events?slice=%d&after=%lld%s", CONTROL_SLICE, (long long)after, filter);
+    struct http_call call = {.method = "GET", .path = path, .token = stack_env(stack, token)};
+    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    api_expect(&answer, 200, NULL);
+    return answer;
+}
+
+/* Who may only read sees that something is there, and no gap. */
+static void what_settings_say_is_for_administrators(void **state)
+{
+    (void)state;
+    static const char *const filters[] = {"", "&type=IssuerSuspended"};
+    char bare[256];
+    int64_t before = store_number(stack, "SELECT head FROM slice WHERE slice = 0");
+    struct http_answer answer = api_post(&api, "/v1/issuers/issue/suspend", "{}", NULL);
+    api_expect(&answer, 200, NULL);
+    snprintf(bare, sizeof bare,
+             "{\"items\":[{\"slice\":0,\"position\":%lld,\"type\":\"IssuerSuspended\",\"type_id\":%d,"
+             "\"version\":1}],\"next\":%lld}",
+             (long long)before + 1, EVENT_IssuerSuspended, (long long)before + 1);
+    for (size_t i = 0; i < COUNT_OF(filters); i++) {
+        answer = control_events("ADMIN_TOKEN", before, filters[i]);
+        struct json_doc *doc = json_get_doc(answer.body);
+        assert_int_equal(json_get_length(doc, "items"), 1);
+        assert_int_equal(json_get_int(doc, "items.0.position"), before + 1);
+        assert_true(span_is(json_get_text(doc, "items.0.data.issuer"), "issue"));
+        json_destroy(doc);
+        answer = control_events("READ_TOKEN", before, filters[i]);
+        assert_true(span_is(answer.body, bare));
+    }
+}
+
 /* --- waiting --- */
 
 struct waiters {
@@ -220,8 +243,7 @@ static int64_t followers(void)
 
 static void issue_one(const char *user)
 {
-    struct http_answer answer = api_issue(&api, campaign, user);
-    api_expect(&answer, 201, NULL);
+    api_give(&api, campaign, user);
 }
 
 /* As many as may wait do; one more is refused; the reads of others go on; then news comes, for all of them.
@@ -363,11 +385,12 @@ int main(void)
         cmocka_unit_test(secrets_are_not_in_it),
         cmocka_unit_test(filters_leave_out_and_go_on),
         cmocka_unit_test(what_makes_no_sense_is_refused),
+        cmocka_unit_test(what_settings_say_is_for_administrators),
         cmocka_unit_test(many_wait_and_cost_nothing),
         cmocka_unit_test(a_filter_waits_for_its_own),
         cmocka_unit_test(a_wait_ends),
         cmocka_unit_test(postgres_may_go_and_come_back),
         cmocka_unit_test(a_stop_answers_who_waits),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, api_teardown);
 }

@@ -5,7 +5,7 @@
 
 #include "common/crypto.h"
 #include "events/keys.h"
-#include "tests/lib/another.h"
+#include "tests/lib/instance.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
 
@@ -15,16 +15,18 @@ enum { PORT_OFFSET = 7, BOUND_MS = 30000 };
 
 static struct stack *stack;
 static struct api_client api;
-static struct another second;
+static struct instance *second;
+static struct api_client second_api;
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
     setenv("CACHE_BYTES", "0", 1); /* so that every read is a load */
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
-    another_start(&second, stack, PORT_OFFSET, 0);
+    stack = api_setup(state, &api, STACK_ALL);
+    second = instance_start(
+        stack,
+        &(struct instance_options){.service = "query-service", .name = "second", .port_offset = PORT_OFFSET});
+    instance_open_api(second, &second_api);
     stack_signal(stack, "projector", SIGSTOP);
     reads_redis(stack, "FLUSHALL", NULL);
     return 0;
@@ -32,12 +34,10 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
-    another_stop(&second);
+    api_close(&second_api);
+    instance_destroy(second);
     stack_signal(stack, "projector", SIGCONT);
-    api_close(&api);
-    stack_stop(stack);
-    return 0;
+    return api_teardown(state);
 }
 
 /* What one loaded the other finds. A moment too late on a busy machine, and it has to load for itself: so
@@ -57,12 +57,12 @@ static void what_one_loads_the_other_finds(void **state)
         if (!reads_is_from(&answer, "postgres"))
             fail_msg("%.*s", SPAN_ARG(http_answer_header(&answer, "Cache-Status")));
         WAIT_UNTIL(reads_metric(&api, "coupon_read_shares_total{outcome=\"left\"}") > left, BOUND_MS);
-        int64_t loads = reads_metric(&second.api, LOADS);
-        answer = api_get(&second.api, path, NULL);
+        int64_t loads = reads_metric(&second_api, LOADS);
+        answer = api_get(&second_api, path, NULL);
         api_expect(&answer, 200, NULL);
         shared = reads_is_from(&answer, "postgres, shared");
         if (shared)
-            assert_int_equal(reads_metric(&second.api, LOADS), loads);
+            assert_int_equal(reads_metric(&second_api, LOADS), loads);
     }
     assert_true(shared);
 }
@@ -80,7 +80,7 @@ static void a_token_is_honoured_across_the_fleet(void **state)
         answer = api_issue(&api, id, "kim");
         api_expect(&answer, 201, NULL);
         snprintf(token, sizeof token, "%.*s", SPAN_ARG(http_answer_header(&answer, "Consistency-Token")));
-        answer = api_get(&second.api, path, token);
+        answer = api_get(&second_api, path, token);
         struct json_doc *doc = json_get_doc(answer.body);
         assert_int_equal(json_get_int(doc, "issued"), 1);
         json_destroy(doc);

@@ -13,11 +13,11 @@
 #include <unistd.h>
 
 #include "common/disk.h"
-#include "tests/lib/api.h"
+#include "tests/lib/instance.h"
 #include "tests/lib/steer.h"
 #include "tests/lib/store.h"
 
-enum { BOUND_MS = 20000, TRIES_MAX = 200 };
+enum { BOUND_MS = 20000, TRIES_MAX = 200, SECOND_OFFSET = 12 };
 
 static struct stack *stack;
 static struct api_client api;
@@ -189,6 +189,27 @@ static void coupons_that_can_be_had(void **state)
 
 /* --- Kill switch --- */
 
+/* Another command service on the same database. */
+struct second {
+    struct instance *service;
+    struct steer steer;
+};
+
+static struct second second_start(const char *ready_path)
+{
+    struct instance *service = instance_start(stack, &(struct instance_options){.service = "command-service",
+                                                                                .name = "second",
+                                                                                .port_offset = SECOND_OFFSET,
+                                                                                .ready_path = ready_path});
+    return (struct second){service, {stack, http_client_create(instance_url(service))}};
+}
+
+static void second_stop(struct second *second)
+{
+    http_client_destroy(second->steer.client);
+    instance_destroy(second->service);
+}
+
 static bool issue_gives(const struct steer *to, const char *token, const char *campaign, int status)
 {
     struct http_answer answer = steer_issue(to, token, campaign, "ann");
@@ -198,7 +219,7 @@ static bool issue_gives(const struct steer *to, const char *token, const char *c
 static void the_kill_switch_in_two_services(void **state)
 {
     (void)state;
-    struct second second = second_start(stack, "/readyz");
+    struct second second = second_start(NULL);
     const char *campaign = api_campaign(&api, 1000, "");
     assert_true(issue_gives(&first, "ISSUE_TOKEN", campaign, 201));
     assert_true(issue_gives(&second.steer, "ISSUE_TOKEN", campaign, 409));
@@ -261,7 +282,7 @@ static void what_was_decided_holds_without_the_store(void **state)
     struct http_answer answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "ann");
     api_expect(&answer, 403, "issuer-suspended");
 
-    struct second second = second_start(stack, "/livez");
+    struct second second = second_start("/livez");
     int64_t unknown = steer_refusals(&second.steer, "settings_unknown");
     answer = steer_issue(&second.steer, "ISSUE_TOKEN", campaign, "ann");
     api_expect(&answer, 503, "store-unavailable");
@@ -335,10 +356,8 @@ static void a_profile_is_switched(void **state)
 
 static int64_t control_events(int type)
 {
-    char sql[160];
-    snprintf(sql, sizeof sql,
-             "SELECT count(*) FROM event WHERE slice = 0 AND campaign_id = '~' AND type = %d", type);
-    return store_number(stack, sql);
+    return store_numberf(
+        stack, "SELECT count(*) FROM event WHERE slice = 0 AND campaign_id = '~' AND type = %d", type);
 }
 
 static void every_change_is_an_event(void **state)
@@ -483,25 +502,21 @@ static void make_disk(void)
 
 static int setup(void **state)
 {
-    (void)state;
     make_disk();
     setenv("DISK_PATH", disk, 1);
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_ALL);
     first = (struct steer){stack, api.command};
     return 0;
 }
 
 static int teardown(void **state)
 {
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
+    int ended = api_teardown(state);
     if (*disk) {
         (void)umount2(disk, MNT_DETACH);
         (void)rmdir(disk);
     }
-    return 0;
+    return ended;
 }
 
 int main(void)

@@ -148,14 +148,13 @@ static struct http_client *clients[2];
 
 static void send_to(size_t index, const char *path, const char *key, const char *body)
 {
-    struct buf request;
-    buf_init(&request, 4096);
-    buf_printf(&request,
-               "POST %s HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer %s\r\nIdempotency-Key: %s\r\n"
-               "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-               path, stack_env(stack, "ADMIN_TOKEN"), key, strlen(body), body);
-    assert_int_equal(http_client_send(clients[index], buf_span(&request), LONG_MS), HTTP_ANSWERED);
-    buf_deinit(&request);
+    struct http_call call = {.method = "POST",
+                             .path = path,
+                             .token = stack_env(stack, "ADMIN_TOKEN"),
+                             .key = key,
+                             .body = body,
+                             .timeout_ms = LONG_MS};
+    assert_int_equal(http_client_begin(clients[index], &call), HTTP_ANSWERED);
 }
 
 /* One of the two took effect, the other is its replay. Either may be the first. */

@@ -110,16 +110,8 @@ static void switched_to_a_standby(void **state)
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
-    stack = stack_start(STACK_SERVERS);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    stack_stop(stack);
+    *state = stack = stack_start(STACK_SERVERS);
     return 0;
 }
 
@@ -129,5 +121,5 @@ int main(void)
         cmocka_unit_test(disk_full),
         cmocka_unit_test(switched_to_a_standby),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, stack_teardown);
 }

@@ -32,10 +32,8 @@ static void issue_many(const char *campaign)
 static int64_t times_halted(const char *campaign)
 {
     enum { PLAN_HALTED = 9 };
-    char sql[256];
-    snprintf(sql, sizeof sql, "SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = %d", campaign,
-             PLAN_HALTED);
-    return store_number(stack, sql);
+    return store_numberf(stack, "SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = %d", campaign,
+                         PLAN_HALTED);
 }
 
 static void expect_plan(const char *campaign, const char *verb, const char *part)
@@ -98,24 +96,13 @@ static void too_many_failures_halt(void **state)
 
 static int start(void **state)
 {
-    (void)state;
     setenv("DISK_PATH", "/", 1);
     setenv("REQUEST_DEADLINE_MS", "10000", 1); /* nothing fails for the machine being busy */
-    stack = stack_start(STACK_SERVERS);
-    stack_service(stack, "command-service", "start");
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_COMMAND);
     steer = (struct steer){stack, api.command};
     set("disk_warn_percent", "100"); /* whatever this machine's disk is like */
     set("disk_refuse_campaigns_percent", "100");
     set("disk_refuse_writes_percent", "100");
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
     return 0;
 }
 
@@ -125,5 +112,5 @@ int main(void)
         cmocka_unit_test(too_slow_halts),
         cmocka_unit_test(too_many_failures_halt),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, api_teardown);
 }

@@ -2,27 +2,21 @@
 /* The projector against a real PostgreSQL and a real Redis: whatever happens to any of the three, the models
  * end equal to a fresh fold of the log (I7, I8). Each test breaks something, waits until the projector says
  * that it is current again, and compares every key with what a replay into an empty Redis makes. */
-#include <sys/wait.h>
-
 #include "events/keys.h"
 #include "tests/lib/http_client.h"
+#include "tests/lib/instance.h"
 #include "tests/lib/json_get.h"
 #include "tests/lib/models.h"
 #include "tests/lib/projector.h"
 #include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 
-enum { LONG_MS = 60000, OUTPUT_MAX = 256 * 1024, SECOND_PORT = 7 };
+enum { LONG_MS = 60000, OUTPUT_MAX = 256 * 1024, SECOND_OFFSET = 7 };
 
 static struct stack *stack;
 static struct models models;
 
 /* --- helpers --- */
-
-static void await_current(void)
-{
-    WAIT_UNTIL(models_current(&models), LONG_MS);
-}
 
 static void flush_all(void)
 {
@@ -34,45 +28,19 @@ static void assert_models_equal_the_log(void)
     models_assert_equal_the_log(&models);
 }
 
-/* A value of /metrics of a projector, by the whole name with labels; -1 where there is none. */
-static int64_t metric_at(int port, const char *name)
-{
-    struct http_answer answer;
-    char url[64];
-    int64_t value = -1;
-    snprintf(url, sizeof url, "http://127.0.0.1:%d", port);
-    struct http_client *client = http_client_create(url);
-    struct http_call call = {.method = "GET", .path = "/metrics"};
-    if (http_client_call(client, &call, &answer) == HTTP_ANSWERED)
-        for (struct span rest = answer.body; rest.ptr && rest.len > 0;) {
-            struct span value_text = span_cut(&rest, '\n'), found = span_cut(&value_text, ' ');
-            if (span_is(found, name) && !parse_i64(value_text, INT64_MIN, INT64_MAX, &value))
-                value = -1;
-        }
-    http_client_destroy(client);
-    return value;
-}
-
 static int64_t metric(const char *name)
 {
-    return metric_at(stack_port_base(stack) + 2, name);
-}
-
-static int ready_status_at(int port)
-{
-    struct http_answer answer = {0};
-    char url[64];
-    snprintf(url, sizeof url, "http://127.0.0.1:%d", port);
-    struct http_client *client = http_client_create(url);
-    struct http_call call = {.method = "GET", .path = "/readyz"};
-    enum http_outcome outcome = http_client_call(client, &call, &answer);
-    http_client_destroy(client);
-    return outcome == HTTP_ANSWERED ? answer.status : 0;
+    return projector_metric(stack, name);
 }
 
 static int ready_status(void)
 {
-    return ready_status_at(stack_port_base(stack) + 2);
+    struct http_answer answer = {0};
+    struct http_client *client = http_client_create(stack_env(stack, "PROJECTOR_URL"));
+    struct http_call call = {.method = "GET", .path = "/readyz"};
+    enum http_outcome outcome = http_client_call(client, &call, &answer);
+    http_client_destroy(client);
+    return outcome == HTTP_ANSWERED ? answer.status : 0;
 }
 
 static void issue_many(size_t campaign, int batches, int each)
@@ -81,35 +49,22 @@ static void issue_many(size_t campaign, int batches, int each)
         models_issue(&models, campaign, each);
 }
 
-struct second {
-    pid_t pid;
-    int port;
-    FILE *output;
-};
-
 /* A second projector beside the stack's, standing by. */
-static struct second second_start(void)
+static struct instance *second_start(void)
 {
-    char port_text[16];
-    struct second second = {.port = stack_port_base(stack) + SECOND_PORT, .output = tmpfile()};
-    assert_non_null(second.output);
-    snprintf(port_text, sizeof port_text, "%d", second.port);
-    const char *const arguments[] = {"run", "--port", port_text, "--bus-url", "", NULL};
-    second.pid = projector_spawn(stack, arguments, second.output);
-    WAIT_UNTIL(ready_status_at(second.port) == 200, LONG_MS);
-    assert_int_equal(metric_at(second.port, "coupon_projector_leader"), 0);
+    struct instance *second = instance_start(
+        stack,
+        &(struct instance_options){.service = "projector", .name = "second", .port_offset = SECOND_OFFSET});
+    assert_int_equal(projector_metric_at(instance_url(second), "coupon_projector_leader"), 0);
     return second;
 }
 
 /* It ends on SIGTERM, and the stack's own leads again. */
-static void second_stop(struct second *second)
+static void second_stop(struct instance *second)
 {
-    int status;
-    assert_int_equal(kill(second->pid, SIGTERM), 0);
-    assert_int_equal(waitpid(second->pid, &status, 0), second->pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    instance_stop(second);
     WAIT_UNTIL(metric("coupon_projector_leader") == 1, LONG_MS);
-    fclose(second->output);
+    instance_destroy(second);
 }
 
 static int run_status(const char *const *arguments, struct buf *ret)
@@ -127,7 +82,7 @@ static void what_is_in_the_log_is_in_the_models(void **state)
     issue_many(campaign, 3, 100);
     models_release(&models, campaign, 7);
     models_close_campaign(&models, campaign);
-    await_current();
+    models_await_current(&models);
     assert_int_equal(models_checkpoint(&models, slice, "pos"), 303);
     char key[96];
     snprintf(key, sizeof key, "fc:1:{%d}:c:%s", slice, models.campaigns[campaign].id);
@@ -159,7 +114,7 @@ static void flushall_while_idle(void **state)
 {
     (void)state;
     models_issue(&models, models_create(&models), 700);
-    await_current();
+    models_await_current(&models);
     flush_all();
     assert_models_equal_the_log();
 }
@@ -184,7 +139,7 @@ static void await_first_batches(size_t campaign)
 
 static void a_vanished_key_is_made_again(const char *key, size_t campaign)
 {
-    await_current();
+    models_await_current(&models);
     int64_t holes = metric("coupon_projector_refused_total{reason=\"hole\"}");
     assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", key)), 1);
     models_issue(&models, campaign, 5); /* what touches the hole finds it */
@@ -213,7 +168,7 @@ static void a_vanished_checkpoint_is_replayed(void **state)
     char key[32];
     size_t campaign = models_create(&models);
     models_issue(&models, campaign, 600);
-    await_current();
+    models_await_current(&models);
     int64_t moved = metric("coupon_projector_refused_total{reason=\"moved\"}");
     snprintf(key, sizeof key, "fc:1:{%d}:cp", models_slice(&models, campaign));
     MODELS_CALL(&models, "DEL", key);
@@ -224,10 +179,10 @@ static void a_vanished_checkpoint_is_replayed(void **state)
 static void a_vanished_generation_is_named_again(void **state)
 {
     (void)state;
-    await_current();
+    models_await_current(&models);
     MODELS_CALL(&models, "DEL", "fc:live");
     WAIT_UNTIL(span_is(redis_text(MODELS_CALL(&models, "GET", "fc:live")), "1"), LONG_MS);
-    await_current();
+    models_await_current(&models);
 }
 
 static void the_script_is_forgotten(void **state)
@@ -249,7 +204,7 @@ static void redis_stops_and_goes_on(void **state)
 {
     (void)state;
     size_t campaign = models_create(&models);
-    await_current();
+    models_await_current(&models);
     int64_t errors = metric("coupon_projector_redis_errors_total{class=\"io\"}");
     stack_signal(stack, "redis", SIGSTOP);
     issue_many(campaign, 10, 100);
@@ -278,7 +233,7 @@ static void redis_is_full(void **state)
 {
     (void)state;
     size_t campaign = models_create(&models);
-    await_current();
+    models_await_current(&models);
     int64_t before = models_checkpoint(&models, models_slice(&models, campaign), "pos");
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "1"); /* byte: no write at all fits */
     issue_many(campaign, 5, 300);
@@ -309,18 +264,18 @@ static void a_second_one_stands_by_and_takes_over(void **state)
 {
     (void)state;
     size_t campaign = models_create(&models);
-    struct second second = second_start();
+    struct instance *second = second_start();
     assert_int_equal(metric("coupon_projector_leader"), 1);
     issue_many(campaign, 20, 200);
     await_first_batches(campaign);
     stack_service(stack, "projector", "kill");
     issue_many(campaign, 20, 200);
-    WAIT_UNTIL(metric_at(second.port, "coupon_projector_leader") == 1, LONG_MS);
-    await_current();
+    WAIT_UNTIL(projector_metric_at(instance_url(second), "coupon_projector_leader") == 1, LONG_MS);
+    models_await_current(&models);
     stack_service(stack, "projector", "start"); /* now this one stands by */
     assert_int_equal(metric("coupon_projector_leader"), 0);
     assert_models_equal_the_log();
-    second_stop(&second);
+    second_stop(second);
     assert_models_equal_the_log();
 }
 
@@ -328,17 +283,17 @@ static void a_stopped_leader_loses_the_lead(void **state)
 {
     (void)state;
     size_t campaign = models_create(&models);
-    await_current();
-    struct second second = second_start();
+    models_await_current(&models);
+    struct instance *second = second_start();
     stack_signal(stack, "projector", SIGSTOP);
     issue_many(campaign, 5, 200);
-    WAIT_UNTIL(metric_at(second.port, "coupon_projector_leader") == 1, LONG_MS);
-    await_current();
+    WAIT_UNTIL(projector_metric_at(instance_url(second), "coupon_projector_leader") == 1, LONG_MS);
+    models_await_current(&models);
     stack_signal(stack, "projector", SIGCONT);
     issue_many(campaign, 5, 200);
     WAIT_UNTIL(metric("coupon_projector_leader") == 0, LONG_MS);
     assert_models_equal_the_log();
-    second_stop(&second);
+    second_stop(second);
 }
 
 static void a_higher_epoch_is_respected_and_then_overtaken(void **state)
@@ -346,7 +301,7 @@ static void a_higher_epoch_is_respected_and_then_overtaken(void **state)
     (void)state;
     size_t campaign = models_create(&models);
     char key[32];
-    await_current();
+    models_await_current(&models);
     snprintf(key, sizeof key, "fc:1:{%d}:cp", models_slice(&models, campaign));
     MODELS_CALL(&models, "HSET", key, "epoch", "5000");
     WAIT_UNTIL(metric("coupon_projector_refused_total{reason=\"fenced\"}") > 0, LONG_MS);
@@ -395,7 +350,7 @@ static void status_tells_where_things_are(void **state)
     int16_t slice = models_slice(&models, campaign);
     char path[48];
     models_issue(&models, campaign, 10);
-    await_current();
+    models_await_current(&models);
     buf_init(&text, OUTPUT_MAX);
     assert_int_equal(run_status((const char *[]){"status", "--json", NULL}, &text), 0);
     struct json_doc *doc = json_get_doc(buf_span(&text));
@@ -418,7 +373,7 @@ static void status_without_redis_and_without_a_leader(void **state)
     (void)state;
     struct buf text;
     buf_init(&text, OUTPUT_MAX);
-    await_current();
+    models_await_current(&models);
     stack_service(stack, "projector", "stop");
     stack_signal(stack, "redis", SIGSTOP);
     int64_t began_us = clock_mono_us();
@@ -433,7 +388,7 @@ static void status_without_redis_and_without_a_leader(void **state)
     json_destroy(doc);
     buf_deinit(&text);
     stack_service(stack, "projector", "start");
-    await_current();
+    models_await_current(&models);
 }
 
 static void bad_command_lines_are_refused(void **state)
@@ -459,7 +414,7 @@ static void a_checkpoint_beyond_the_log_is_not_followed(void **state)
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
     char key[32];
-    await_current();
+    models_await_current(&models);
     snprintf(key, sizeof key, "fc:1:{%d}:cp", slice);
     MODELS_CALL(&models, "HSET", key, "pos", "100000000");
     WAIT_UNTIL(models_checkpoint(&models, slice, "behind") == 1, LONG_MS);
@@ -478,7 +433,7 @@ static void an_unknown_event_stops_its_slice_only(void **state)
     while (models_slice(&models, sound) == models_slice(&models, sick))
         sound = models_create(&models);
     models_issue(&models, sick, 50);
-    await_current();
+    models_await_current(&models);
     int64_t last = models_checkpoint(&models, models_slice(&models, sick), "pos");
     models_poison(&models, sick);
     models_issue(&models, sick, 50);

@@ -22,12 +22,6 @@ static struct stack *stack;
 static struct api_client api;
 static struct reads reads;
 
-static void issue(const char *campaign, const char *user)
-{
-    struct http_answer answer = api_issue(&api, campaign, user);
-    api_expect(&answer, 201, NULL);
-}
-
 static void create(const char *id)
 {
     char body[256];
@@ -51,23 +45,21 @@ static void fill(void)
             continue;
         filled |= slice;
         create(id);
-        issue(id, "twice");
-        issue(id, "twice");
+        api_give(&api, id, "twice");
+        api_give(&api, id, "twice");
     }
     for (int i = 1; i <= HOLDERS; i++) {
         char user[32];
         snprintf(user, sizeof user, "holder-%d", i);
-        issue("f-0", user);
+        api_give(&api, "f-0", user);
     }
 }
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
     setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_ALL);
     create("f-none"); /* a slice with events, and nothing issued anywhere: Redis can tell that, too */
     reads_init(&reads, &api);
     reads_record(&reads, "/v1/rankings/campaigns");
@@ -95,11 +87,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     reads_deinit(&reads);
-    api_close(&api);
-    stack_stop(stack);
-    return 0;
+    return api_teardown(state);
 }
 
 static void everything_is_as_before(void)

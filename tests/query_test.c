@@ -27,12 +27,6 @@ static void create(const char *id, const char *more)
     api_expect(&answer, 201, NULL);
 }
 
-static void issue(const char *campaign, const char *user)
-{
-    struct http_answer answer = api_issue(&api, campaign, user);
-    api_expect(&answer, 201, NULL);
-}
-
 /* A campaign in every slice, each with a coupon, so that every ranking exists; some with more, and ties. */
 static void fill_slices(void)
 {
@@ -46,25 +40,23 @@ static void fill_slices(void)
         filled |= slice;
         create(id,
                i % 2 ? ",\"per_user_limit\":3,\"tags\":[\"all\",\"odd\"]" : ",\"tags\":[\"all\",\"even\"]");
-        issue(id, "everywhere");
+        api_give(&api, id, "everywhere");
         coupons_everywhere += i % 2 ? 2 : 1;
         if (i % 2) {
-            issue(id, "everywhere");
-            issue(id, "sometimes");
+            api_give(&api, id, "everywhere");
+            api_give(&api, id, "sometimes");
         }
     }
 }
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
     setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_ALL);
     fill_slices();
     create("paused", ",\"tags\":[\"odd\"],\"code_prefix\":\"OIL\"");
-    issue("paused", "한국 사용자");
+    api_give(&api, "paused", "한국 사용자");
     struct http_answer answer = api_post(&api, "/v1/campaigns/paused/pause", "{}", NULL);
     api_expect(&answer, 200, NULL);
     create("nobody", "");
@@ -73,16 +65,8 @@ static int setup(void **state)
     for (int i = 1; i <= HOLDERS; i++) {
         char user[32];
         snprintf(user, sizeof user, "holder-%d", i);
-        issue(big, user);
+        api_give(&api, big, user);
     }
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
     return 0;
 }
 
@@ -148,13 +132,7 @@ static void redis_and_postgres_say_the_same_bytes(void **state)
     (void)state;
     static struct reads reads;
     record_all(&reads);
-    reads_compare(&reads, "redis", ANSWER_MS);
-    stack_signal(stack, "projector", SIGSTOP); /* or it would fill Redis again */
-    reads_redis(stack, "FLUSHALL", NULL);
-    reads_compare(&reads, "postgres", ANSWER_MS);
-    stack_signal(stack, "projector", SIGCONT);
-    reads_await_redis(&api);
-    reads_compare(&reads, "redis", ANSWER_MS);
+    reads_compare_sources(&reads, ANSWER_MS);
     reads_deinit(&reads);
 }
 
@@ -314,7 +292,7 @@ static void holders_are_walked_without_gap_while_issuing(void **state)
         for (int i = 0; i < 5 && more < 60; i++) {
             char user[32];
             snprintf(user, sizeof user, "walk-%d", more++);
-            issue("nobody", user);
+            api_give(&api, "nobody", user);
         }
     }
     assert_true(sequence >= 100);
@@ -347,7 +325,7 @@ static void lists_that_grow_at_the_front_are_walked_once(void **state)
         char id[32];
         snprintf(id, sizeof id, "front-%d", page);
         create(id, "");
-        issue(id, "everywhere");
+        api_give(&api, id, "everywhere");
     }
     assert_int_equal(seen, expected);
 }
@@ -565,5 +543,5 @@ int main(void)
         cmocka_unit_test(bad_tokens_are_refused),
         cmocka_unit_test(scopes_are_asked_for),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, api_teardown);
 }

@@ -92,34 +92,24 @@ static void make_past(void)
     note(CAMPAIGNS - 1, COUNTED_REDEEMED, 1, now_us - MINUTE);
 }
 
-static void await_current(void)
-{
-    WAIT_UNTIL(models_current(&models), LONG_MS);
-}
-
 static int set_up(void **state)
 {
-    (void)state;
     crypto_setup();
     setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_ALL);
     models_open(&models, stack);
     past_open(&past, stack);
     make_past();
     past_commit(&past);
-    await_current();
+    models_await_current(&models);
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     past_close(&past);
     models_close(&models);
-    api_close(&api);
-    stack_stop(stack);
-    return 0;
+    return api_teardown(state);
 }
 
 /* --- what the log says --- */
@@ -229,7 +219,7 @@ static void rankings_are_the_logs(void **state)
     reads_redis(stack, "FLUSHALL", NULL);
     check_all("postgres");
     stack_signal(stack, "projector", SIGCONT);
-    await_current();
+    models_await_current(&models);
     check_all("redis");
 }
 
@@ -277,7 +267,7 @@ static void a_lost_set_is_noticed(void **state)
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         char key[64];
-        await_current();
+        models_await_current(&models);
         stack_signal(stack, "projector", SIGSTOP);
         snprintf(key, sizeof key, "fc:1:{%d}:%s", slice_of(span_of(past.campaigns[0].id)), rows[i].set);
         assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", key)), 1);
@@ -287,7 +277,7 @@ static void a_lost_set_is_noticed(void **state)
         stack_signal(stack, "projector", SIGCONT);
         WAIT_UNTIL(redis_integer(MODELS_CALL(&models, "EXISTS", key)) == 1, LONG_MS);
     }
-    await_current();
+    models_await_current(&models);
     check_all("redis");
 }
 
@@ -304,7 +294,7 @@ static void old_coupons_are_postgres(void **state)
     (void)state;
     char key[96], path[PATH_BYTES];
     size_t old = 0, young = 0;
-    await_current();
+    models_await_current(&models);
     for (size_t i = 0; i < CAMPAIGNS; i++)
         for (size_t n = 0; n < past.campaigns[i].coupons_count; n++) {
             const struct coupon *coupon = &past.campaigns[i].coupons[n];
@@ -341,7 +331,7 @@ static void too_many_for_redis_is_postgres(void **state)
 {
     (void)state;
     char key[64], now[24], grain[24];
-    await_current();
+    models_await_current(&models);
     stack_signal(stack, "projector", SIGSTOP);
     snprintf(key, sizeof key, "fc:1:{%d}:a:issued", slice_of(span_of(past.campaigns[0].id)));
     int64_t now_us = clock_wall_us();
@@ -357,7 +347,7 @@ static void too_many_for_redis_is_postgres(void **state)
     (void)check(&(struct ranking){COUNTED_REDEEMED, WINDOW_HOUR, ""}, "redis");
     MODELS_CALL(&models, "FLUSHALL");
     stack_signal(stack, "projector", SIGCONT);
-    await_current();
+    models_await_current(&models);
 }
 
 static void too_many_for_postgres_is_refused(void **state)
@@ -387,7 +377,7 @@ static void too_many_for_postgres_is_refused(void **state)
     store_run_as(stack, "DATABASE_URL", "DELETE FROM campaign WHERE id LIKE 'crowd-%'");
     check_all("postgres");
     stack_signal(stack, "projector", SIGCONT);
-    await_current();
+    models_await_current(&models);
 }
 
 int main(void)

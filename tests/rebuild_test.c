@@ -56,11 +56,10 @@ static void fill(void)
         for (int user = 0; user < i % 5; user++) {
             char name[16];
             snprintf(name, sizeof name, "u%d", user);
-            struct http_answer answer = api_issue(&api, id, name);
-            api_expect(&answer, 201, NULL);
+            api_give(&api, id, name);
         }
     }
-    WAIT_UNTIL(models_current(&models), LONG_MS);
+    models_await_current(&models);
 }
 
 static void rebuild_with(const char *const *arguments, int expected, const char *says)
@@ -119,7 +118,7 @@ static void readers_notice_nothing(void **state)
     assert_ended_well(status, output);
     assert_true(models_generation(&models) > before);
     issue(2);
-    WAIT_UNTIL(models_current(&models), LONG_MS);
+    models_await_current(&models);
     struct buf said;
     buf_init(&said, OUTPUT_MAX);
     if (PROJECTOR_RUN(stack, &said, "verify") != 0)
@@ -207,7 +206,7 @@ static void what_is_broken_is_made_anew(void **state)
     char key[192];
     int64_t generation = models_generation(&models);
     int slice = slice_of(span_of(campaign));
-    WAIT_UNTIL(models_current(&models), LONG_MS);
+    models_await_current(&models);
     snprintf(key, sizeof key, "fc:%lld:{%d}:c:%s", (long long)generation, slice, campaign);
     MODELS_CALL(&models, "HSET", key, "issued", "7", "released", "1");
     snprintf(key, sizeof key, "fc:%lld:{%d}:h:%s:0", (long long)generation, slice, campaign);
@@ -230,7 +229,7 @@ static void a_look_at_the_past(void **state)
     int64_t live = models_generation(&models), size = dbsize();
     snprintf(position, sizeof position, "%d:%d", slice, 5001);
     issued = issued < 5100 ? (issue((int)(5100 - issued) / BATCH + 1), issued) : issued;
-    WAIT_UNTIL(models_current(&models), LONG_MS);
+    models_await_current(&models);
     REBUILD(1, "some seconds ago", "--to-time", "2100-01-01T00:00:00Z");
     REBUILD(1, "no such event", "--to-position", "0:99999999999");
     REBUILD(0, "shows the past up to", "--to-position", position, "--generation", "look");
@@ -263,7 +262,7 @@ static void what_opens_soon_is_announced(void **state)
     time_format(&at, clock_wall_us() + 200 * (int64_t)US_PER_S);
     snprintf(more, sizeof more, ",\"starts_at\":\"%s\"", at.data);
     snprintf(soon, sizeof soon, "%s", api_campaign(&api, 10, more));
-    WAIT_UNTIL(models_current(&models), LONG_MS);
+    models_await_current(&models);
     assert_int_equal(PROJECTOR_RUN(stack, &text, "prewarm"), 0);
     assert_non_null(strstr(text.data, soon));
     assert_null(strstr(text.data, campaign)); /* is open */

@@ -109,7 +109,7 @@ static void full_with_eviction(void **state)
     size_t campaign = models_create(&models);
     for (int i = 0; i < 10; i++)
         models_issue(&models, campaign, 200);
-    WAIT_UNTIL(models_current(&models), LONG_MS);
+    models_await_current(&models);
     int64_t holes = metric("coupon_projector_refused_total{reason=\"hole\"}");
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru");
     char limit[32];
@@ -140,7 +140,7 @@ static void half_of_all_keys_vanish_again_and_again(void **state)
             "0");
         models_issue(&models, campaign, 300);
     }
-    WAIT_UNTIL(models_current(&models), LONG_MS);
+    models_await_current(&models);
     if (PROJECTOR_RUN(stack, &said, "rebuild", "--json") != 0)
         fail_msg("%s", said.data);
     buf_deinit(&said);
@@ -153,7 +153,7 @@ static void full_disk(void **state)
     (void)state;
     char path[640], block[65536] = {1};
     size_t campaign = models_create(&models);
-    WAIT_UNTIL(models_current(&models), LONG_MS);
+    models_await_current(&models);
     snprintf(path, sizeof path, "/proc/%d/root%s/ballast", (int)redis_pid, directory);
     FILE *file = fopen(path, "we");
     assert_non_null(file);
@@ -172,7 +172,7 @@ static void a_replica_is_not_written_to(void **state)
 {
     (void)state;
     size_t campaign = models_create(&models);
-    WAIT_UNTIL(models_current(&models), LONG_MS);
+    models_await_current(&models);
     MODELS_CALL(&models, "REPLICAOF", "127.0.0.1", "1");
     issue_until_met(campaign, "readonly");
     MODELS_CALL(&models, "REPLICAOF", "NO", "ONE");

@@ -490,15 +490,7 @@ static void restarted_server_is_found_again(void **state)
 
 static int set_up(void **state)
 {
-    (void)state;
-    stack = stack_start(STACK_SERVERS);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    stack_stop(stack);
+    *state = stack = stack_start(STACK_SERVERS);
     return 0;
 }
 
@@ -523,5 +515,5 @@ int main(void)
         cmocka_unit_test(wrapped_script_errors),
         cmocka_unit_test(restarted_server_is_found_again),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, stack_teardown);
 }

@@ -252,16 +252,8 @@ static void a_long_poll_is_answered_at_the_end(void **state)
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
-    stack = stack_start(STACK_SERVERS);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    stack_stop(stack);
+    *state = stack = stack_start(STACK_SERVERS);
     return 0;
 }
 
@@ -272,5 +264,5 @@ int main(void)
         cmocka_unit_test(query_services_are_replaced_unnoticed),
         cmocka_unit_test(a_long_poll_is_answered_at_the_end),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, stack_teardown);
 }

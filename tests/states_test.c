@@ -9,7 +9,7 @@
 #include "tests/lib/models.h"
 #include "tests/lib/reads.h"
 
-enum { ANSWER_MS = 2000, LONG_MS = 60000, PATH_BYTES = 1024, LIVES = 7 };
+enum { ANSWER_MS = 2000, PATH_BYTES = 1024, LIVES = 7 };
 
 static struct stack *stack;
 static struct api_client api;
@@ -103,32 +103,22 @@ static void fill_ranking(void)
     redeem_in("undone", 2, 2);
 }
 
-static void await_current(void)
-{
-    WAIT_UNTIL(models_current(&models), LONG_MS);
-}
-
 static int set_up(void **state)
 {
-    (void)state;
     crypto_setup();
     setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_ALL);
     models_open(&models, stack);
     live();
     fill_ranking();
-    await_current();
+    models_await_current(&models);
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     models_close(&models);
-    api_close(&api);
-    stack_stop(stack);
-    return 0;
+    return api_teardown(state);
 }
 
 /* --- the same bytes --- */
@@ -186,13 +176,7 @@ static void redis_and_postgres_say_the_same_bytes(void **state)
     record_lives(&reads);
     record_lists(&reads);
     record_rankings(&reads);
-    reads_compare(&reads, "redis", ANSWER_MS);
-    stack_signal(stack, "projector", SIGSTOP); /* or it would fill Redis again */
-    reads_redis(stack, "FLUSHALL", NULL);
-    reads_compare(&reads, "postgres", ANSWER_MS);
-    stack_signal(stack, "projector", SIGCONT);
-    reads_await_redis(&api);
-    reads_compare(&reads, "redis", ANSWER_MS);
+    reads_compare_sources(&reads, ANSWER_MS);
     reads_deinit(&reads);
 }
 
@@ -351,7 +335,7 @@ static void expect_gone(const char *id, int16_t slice)
     snprintf(path, sizeof path, "/v1/campaigns/%s/users/many", id);
     answer = reads_get(&api, path);
     api_expect(&answer, 404, "unknown-campaign");
-    await_current();
+    models_await_current(&models);
     snprintf(key, sizeof key, "fc:1:{%d}:c:%s", slice, id);
     assert_int_equal(redis_integer(MODELS_CALL(&models, "EXISTS", key)), 0);
     snprintf(key, sizeof key, "fc:1:{%d}:cs", slice);
@@ -376,7 +360,7 @@ static void deleted_campaigns_leave_nothing(void **state)
     int number = 0;
     int16_t slice = lonely_slice(id, sizeof id, &number);
     create(id, "");
-    await_current();
+    models_await_current(&models);
     int64_t life = models_checkpoint(&models, slice, "life");
     assert_true(life > 0);
     delete_campaign(id);
@@ -386,7 +370,7 @@ static void deleted_campaigns_leave_nothing(void **state)
         number++;
     while (lonely_slice(next, sizeof next, &number) != slice);
     create(next, ""); /* the projector goes on from there */
-    await_current();
+    models_await_current(&models);
     expect_campaigns(6, "redis");
     assert_true(models_checkpoint(&models, slice, "life") == life);
 

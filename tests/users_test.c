@@ -184,15 +184,10 @@ static void check_everybody(enum demand demand)
 
 /* --- Redis --- */
 
-static void await_current(void)
-{
-    WAIT_UNTIL(models_current(&models), LONG_MS);
-}
-
 static void flush_all(void)
 {
     MODELS_CALL(&models, "FLUSHALL");
-    await_current();
+    models_await_current(&models);
 }
 
 static int compare_texts(const void *a, const void *b)
@@ -269,7 +264,7 @@ static void a_round(uint32_t percent, bool stopped)
     }
     if (stopped)
         stack_signal(stack, "projector", SIGCONT);
-    await_current();
+    models_await_current(&models);
     check_everybody(AS_IT_IS);
 }
 
@@ -312,7 +307,7 @@ static void each_subset_of_one_users_keys(void **state)
                  (long long)user_place(span_of(user->id)).bucket);
         snprintf(keys[1], sizeof keys[1], "fc:1:{%d}:ub", slice);
         snprintf(keys[2], sizeof keys[2], "fc:1:{%d}:cp", slice);
-        await_current();
+        models_await_current(&models);
         for (int key = 0; key < 3; key++)
             if (subset >> key & 1)
                 MODELS_CALL(&models, "DEL", keys[key]);
@@ -320,7 +315,7 @@ static void each_subset_of_one_users_keys(void **state)
             issue();
             check_list(user, 100, OF_ALL_THAT_WAS_ISSUED);
         }
-        await_current();
+        models_await_current(&models);
         check_everybody(AS_IT_IS);
     }
 }
@@ -333,7 +328,7 @@ static void assert_models_equal_the_log(void)
     struct buf found, fresh;
     buf_init(&found, 64 * 1024 * 1024);
     buf_init(&fresh, 64 * 1024 * 1024);
-    await_current();
+    models_await_current(&models);
     models_dump(&models, &found);
     flush_all();
     models_dump(&models, &fresh);
@@ -388,7 +383,7 @@ static void a_bucket_of_another_type_is_replaced(void **state)
     (void)state;
     char key[48];
     models_issue(&models, one, 20);
-    await_current();
+    models_await_current(&models);
     snprintf(key, sizeof key, "fc:1:{%d}:u:%lld", models_slice(&models, one),
              (long long)user_place(SPAN("user-15")).bucket);
     int64_t before = holes();
@@ -426,14 +421,14 @@ static int64_t issue_and_weigh(int count, int64_t *ret_redeemed)
 {
     enum { EACH = 1000 };
     size_t campaign = models_create(&models);
-    await_current();
+    models_await_current(&models);
     int64_t before = used_memory();
     for (int i = 0; i < count; i += EACH)
         models_issue(&models, campaign, EACH);
-    await_current();
+    models_await_current(&models);
     int64_t issued = (used_memory() - before) / count;
     models_redeem(&models, campaign);
-    await_current();
+    models_await_current(&models);
     *ret_redeemed = (used_memory() - before) / count;
     return issued;
 }
@@ -454,28 +449,23 @@ static void a_coupon_costs_what_it_may(void **state)
 
 static int set_up(void **state)
 {
-    (void)state;
     crypto_setup();
     setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_ALL);
     models_open(&models, stack);
     random_state = 1;
     find_users();
     create_campaigns();
     for (int i = 0; i < 600; i++)
         issue();
-    await_current();
+    models_await_current(&models);
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     models_close(&models);
-    api_close(&api);
-    stack_stop(stack);
-    return 0;
+    return api_teardown(state);
 }
 
 int main(void)

@@ -3,17 +3,14 @@
  * when somebody with all rights edits history, a state row or a read model, it says which and exits 1. */
 #include <limits.h>
 #include <pthread.h>
-#include <spawn.h>
 #include <stdatomic.h>
-#include <sys/wait.h>
 
 #include "events/ids.h"
 #include "tests/lib/api.h"
 #include "tests/lib/models.h"
+#include "tests/lib/projector.h"
 #include "tests/lib/store.h"
 #include "tests/lib/wait.h"
-
-extern char **environ;
 
 enum { LONG_MS = 60000, OUTPUT_MAX = 1024 * 1024, STEPS_MAX = 4, HEAD_START = 20 };
 
@@ -26,45 +23,19 @@ static int16_t slice;     /* where it lives */
 
 /* --- running verify --- */
 
-static pid_t spawn_verify(const char *const *arguments, FILE *to)
-{
-    pid_t pid;
-    char program[PATH_MAX];
-    const char *argv[16] = {"projector", "verify"};
-    posix_spawn_file_actions_t actions;
-    for (size_t i = 0; arguments[i]; i++) {
-        assert_true(i + 3 < COUNT_OF(argv));
-        argv[i + 2] = arguments[i];
-    }
-    snprintf(program, sizeof program, "%s/projector", getenv("BIN_DIR"));
-    setenv("DATABASE_URL", stack_env(stack, "PROJECTOR_DATABASE_URL"), 1);
-    setenv("REDIS_URL", stack_env(stack, "PROJECTOR_REDIS_URL"), 1);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, fileno(to), STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, fileno(to), STDERR_FILENO);
-    assert_int_equal(posix_spawn(&pid, program, &actions, NULL, (char *const *)argv, environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-    return pid;
-}
-
 /* Returns the exit status; what it wrote is in `output`, and never names a user or an order (I10). */
 static int verify_with(const char *const *arguments)
 {
-    char chunk[4096];
-    int status;
-    FILE *file = tmpfile();
-    assert_non_null(file);
-    pid_t pid = spawn_verify(arguments, file);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    rewind(file);
+    const char *all[16] = {"verify"};
+    for (size_t i = 0; arguments[i]; i++) {
+        assert_true(i + 2 < COUNT_OF(all));
+        all[i + 1] = arguments[i];
+    }
     buf_clear(&output);
-    for (size_t len; (len = fread(chunk, 1, sizeof chunk, file)) > 0;)
-        buf_append(&output, chunk, len);
-    fclose(file);
+    int status = projector_run(stack, all, &output);
     if (strstr(output.data, "holder-") || strstr(output.data, "order-"))
         fail_msg("verify names somebody:\n%s", output.data);
-    return WEXITSTATUS(status);
+    return status;
 }
 #define VERIFY(...) verify_with((const char *const[]){__VA_ARGS__, NULL})
 
@@ -165,7 +136,7 @@ static void make_traffic(void)
 static void everything_is_clean_after_traffic(void **state)
 {
     (void)state;
-    WAIT_UNTIL(models_current(&models), LONG_MS);
+    models_await_current(&models);
     expect_clean(VERIFY("--json"));
     assert_null(strstr(output.data, "\"keys\":0,"));
     expect_clean(VERIFY("--json", "--log"));
@@ -405,7 +376,7 @@ static void every_edit_of_a_model_is_told(void **state)
 {
     char keys[6][256], number[8];
     (void)state;
-    WAIT_UNTIL(models_current(&models), LONG_MS);
+    models_await_current(&models);
     snprintf(number, sizeof number, "%d", slice);
     snprintf(keys[0], sizeof keys[0], "fc:1:{%d}:c:%s", slice, hot);
     MODELS_CALL(&models, "HINCRBY", keys[0], "issued", "1");
@@ -449,23 +420,18 @@ static void what_cannot_be_looked_at_is_no_difference(void **state)
 
 static int set_up(void **state)
 {
-    (void)state;
-    stack = stack_start(STACK_ALL);
+    stack = api_setup(state, &api, STACK_ALL);
     buf_init(&output, OUTPUT_MAX);
     models_open(&models, stack);
-    api_open(&api, stack);
     make_traffic();
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
-    api_close(&api);
     models_close(&models);
     buf_deinit(&output);
-    stack_stop(stack);
-    return 0;
+    return api_teardown(state);
 }
 
 int main(void)

@@ -80,7 +80,7 @@ pid_t bench_spawn(const struct bench *bench, const char *program, enum bench_por
     const char *argv[] = {path, NULL};
     /* Only the product's database has somebody who listens to hints about it. */
     const char *environment[] = {port_text, marker, url_variable, database ? "BUS_URL=" : NULL, NULL};
-    return child_start(&(struct child_spec){argv, environment, log});
+    return child_start(&(struct child_spec){.argv = argv, .environment = environment, .output_path = log});
 }
 
 static bool is_ready(const struct target *target)

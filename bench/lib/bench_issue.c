@@ -43,7 +43,8 @@ static double sql_per_second(const struct bench *bench, int clients)
         "2",          "-T", seconds, "-D",       slice, "-f",         "bench/sql/one_per_user.sql",
         "bench_sql",  NULL};
     const char *environment[] = {NULL};
-    pid_t pid = child_start(&(struct child_spec){argv, environment, output});
+    pid_t pid =
+        child_start(&(struct child_spec){.argv = argv, .environment = environment, .output_path = output});
     int status = child_wait(pid, duration_s * 1000 + 30000);
     int fd = open(output, O_RDONLY | O_CLOEXEC);
     ssize_t len = fd < 0 ? 0 : read(fd, text, sizeof text - 1);

@@ -118,7 +118,8 @@ static pid_t webdis_start(const struct bench *bench, struct target *ret)
         (int)bench->options.port_base + REDIS_OFFSET, bench->options.redis_password, port, log);
     fclose(file);
     const char *argv[] = {webdis_path, config, NULL}, *environment[] = {NULL};
-    pid_t pid = child_start(&(struct child_spec){argv, environment, log});
+    pid_t pid =
+        child_start(&(struct child_spec){.argv = argv, .environment = environment, .output_path = log});
     bench_target(bench, BENCH_PORT_SCRATCH, ret);
     bench_await_listener(ret, "webdis");
     return pid;

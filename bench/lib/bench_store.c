@@ -173,7 +173,7 @@ void bench_store_redis(struct bench_store *store)
                           is->run_dir, "--save", "", "--appendonly", "yes", "--appendfsync", "everysec",
                           "--appenddirname", files, NULL};
     const char *environment[] = {NULL};
-    store->redis = child_start(&(struct child_spec){argv, environment, log});
+    store->redis = child_start(&(struct child_spec){.argv = argv, .environment = environment, .output_path = log});
     bench_target(store->bench, BENCH_PORT_REDIS, &target);
     bench_await_listener(&target, "redis-server");
     store->client = redis_create(store->redis_url, reason, sizeof reason);
@@ -285,7 +285,7 @@ static pid_t spawn_rebuild(const struct bench_store *store, const char *output)
     snprintf(redis, sizeof redis, "REDIS_URL=%s", store->redis_url);
     const char *argv[] = {path, "rebuild", "--json", NULL}, *environment[] = {database, redis, NULL};
     (void)unlink(output);
-    return child_start(&(struct child_spec){argv, environment, output});
+    return child_start(&(struct child_spec){.argv = argv, .environment = environment, .output_path = output});
 }
 
 void bench_store_rebuild(struct bench_store *store, struct bench_store_rebuild *ret)

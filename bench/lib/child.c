@@ -62,12 +62,14 @@ pid_t child_start(const struct child_spec *spec)
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, spec->output_path,
                                      O_WRONLY | O_CREAT | O_APPEND, 0600);
     posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+    if (spec->directory)
+        posix_spawn_file_actions_addchdir_np(&actions, spec->directory);
     int error = posix_spawn(&pid, spec->argv[0], &actions, NULL, (char *const *)spec->argv,
                             (char *const *)environment);
     posix_spawn_file_actions_destroy(&actions);
     mem_free(environment);
     if (error) {
-        fprintf(stderr, "bench: %s: %s\n", spec->argv[0], strerror(error));
+        fprintf(stderr, "cannot start %s: %s\n", spec->argv[0], strerror(error));
         exit(2);
     }
     return pid;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Programs that a benchmark starts itself, because it has to know to the microsecond when they ended and
- * began: the services it kills, the servers it compares them with. Failing to start one ends the process. */
+/* Programs that a benchmark or a test starts itself, because it has to know to the microsecond when they
+ * ended and began: the services it kills, the servers it compares them with. Failing to start one ends the
+ * process. */
 #pragma once
 
 #include <stdint.h>
@@ -10,6 +11,7 @@ struct child_spec {
     const char *const *argv;        /* argv[0] is the program's path; NULL-terminated */
     const char *const *environment; /* "NAME=value", on top of this process's and instead of what it has */
     const char *output_path;        /* stdout and stderr are appended there */
+    const char *directory;          /* where it works; NULL: where this process does */
 };
 
 pid_t child_start(const struct child_spec *spec);

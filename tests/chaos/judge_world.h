@@ -182,24 +182,26 @@ static inline struct span coupon_text(struct arena *arena, struct position at)
     return kept;
 }
 
-static inline struct span order_text(struct arena *arena, uint32_t order)
+/* What one of the writers of names in ask.h makes of a number. */
+static inline struct span name_text(struct arena *arena, void (*write)(struct buf *out, uint32_t number),
+                                    uint32_t number)
 {
     struct buf text;
-    buf_init(&text, ORDER_ID_MAX);
-    order_name_write(&text, order);
+    buf_init(&text, WORLD_TEXT_MAX);
+    write(&text, number);
     struct span kept = keep_text(arena, &text);
     buf_deinit(&text);
     return kept;
 }
 
+static inline struct span order_text(struct arena *arena, uint32_t order)
+{
+    return name_text(arena, order_name_write, order);
+}
+
 static inline struct span user_text(struct arena *arena, uint32_t user)
 {
-    struct buf text;
-    buf_init(&text, USER_ID_MAX);
-    user_number_write(&text, user);
-    struct span kept = keep_text(arena, &text);
-    buf_deinit(&text);
-    return kept;
+    return name_text(arena, user_number_write, user);
 }
 
 /* As put_trace in ask.c writes it, taken from a request so that there is one place that knows. */

@@ -112,20 +112,10 @@ static void add_key(void)
 
 static int setup(void **state)
 {
-    (void)state;
-    stack = stack_start(STACK_SERVERS);
+    stack = api_setup(state, &api, STACK_SERVERS);
     add_key();
     stack_service(stack, "command-service", "start");
-    api_open(&api, stack);
     service = (struct steer){stack, api.command};
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
     return 0;
 }
 
@@ -137,5 +127,5 @@ int main(void)
         cmocka_unit_test(what_it_made_is_voided),
     };
     crypto_setup();
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, api_teardown);
 }

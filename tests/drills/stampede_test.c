@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Incident 2 replayed: four times the reads of before, and in the middle of it Redis loses everything. People
  * must not notice: every read is answered, the share of reads that PostgreSQL does not see is back over 88 %
- * within a minute, and coupons go on being issued. What it took is printed; bounds here are for hangs, not
- * for speed. */
+ * within a minute, and coupons go on being issued. What reads and writes took before and in the
+ * rush is printed; bounds here are for hangs, not for speed. */
 #include "tests/lib/wait.h"
 
-#include <pthread.h>
-
-#include "bench/lib/http_load.h"
-#include "bench/lib/load_call.h"
-#include "bench/lib/series.h"
 #include "common/crypto.h"
-#include "common/mem.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
+#include "tests/lib/stream.h"
 
 /* Requests per second before and in the rush; sanitized services are an order slower. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -25,12 +20,12 @@ enum {
     RATE_RUSH = 4 * RATE_BEFORE, /* +300 % */
     CAMPAIGNS = 40,
     TARGETS = 400,
-    CONNECTIONS = 64,
-    PHASE_MS = 3000,
+    WARM_MS = 1000,
+    PHASE_MS = 4000,
     RECOVERED_MS = 60000,
-    LOAD_MS = 150000,
     HIT_PERCENT = 88,
-    LATENCIES_MAX = 200000,
+    READS_P95_MS = 250,    /* what incident 2 promises, on a machine of one's own */
+    READS_BOUND_MS = 2000, /* on any */
 };
 
 static struct stack *stack;
@@ -39,118 +34,20 @@ static char ids[CAMPAIGNS][64];
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
-    stack = stack_start(STACK_ALL);
-    api_open(&api, stack);
+    stack = api_setup(state, &api, STACK_ALL);
     for (int i = 0; i < CAMPAIGNS; i++) {
         snprintf(ids[i], sizeof ids[i], "%s", api_campaign(&api, 100000, ""));
         for (int user = 0; user < 3; user++) {
             char name[32];
             snprintf(name, sizeof name, "user-%d", user);
-            struct http_answer answer = api_issue(&api, ids[i], name);
-            api_expect(&answer, 201, NULL);
+            api_give(&api, ids[i], name);
         }
     }
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    api_close(&api);
-    stack_stop(stack);
-    return 0;
-}
-
-/* --- a steady stream of requests, on a thread of its own --- */
-
-struct stream {
-    const char *name, *token;
-    struct target target;
-    void (*write)(uint64_t number, struct load_call_request *ret);
-    int wanted_status;
-    _Atomic int64_t rate; /* per second; 0 ends it */
-    _Atomic uint64_t good, bad;
-    _Atomic int bad_status;
-    uint64_t number;
-    int64_t due_us;
-    int64_t latencies[LATENCIES_MAX]; /* microseconds, the stream's thread's until it has ended */
-    size_t latencies_count;
-    pthread_t thread;
-};
-
-static enum load_next stream_next(void *context, size_t idle, struct load_job *ret, struct buf *request)
-{
-    struct stream *stream = context;
-    int64_t rate = stream->rate, now_us = clock_mono_us();
-    (void)idle;
-    if (rate == 0)
-        return LOAD_END;
-    if (stream->due_us > now_us) {
-        *ret = (struct load_job){.due_us = stream->due_us};
-        return LOAD_WAIT;
-    }
-    struct load_call_request is = {.token = span_of(stream->token)};
-    stream->write(stream->number, &is);
-    load_call_write(&stream->target, &is, request);
-    *ret = (struct load_job){.tag = stream->number++, .due_us = stream->due_us};
-    stream->due_us += US_PER_S / rate;
-    return LOAD_SEND;
-}
-
-static void stream_done(void *context, const struct load_result *result)
-{
-    struct stream *stream = context;
-    bool good = result->outcome == LOAD_ANSWERED && result->response.status == stream->wanted_status;
-    if (good) {
-        stream->good++;
-    } else {
-        stream->bad++;
-        stream->bad_status =
-            result->outcome == LOAD_ANSWERED ? result->response.status : -(int)result->outcome;
-    }
-    if (stream->latencies_count < LATENCIES_MAX)
-        stream->latencies[stream->latencies_count++] = result->done_us - result->intended_us;
-}
-
-static void *stream_run(void *context)
-{
-    struct stream *stream = context;
-    struct load_options options = {
-        .target = &stream->target, .connections = CONNECTIONS, .timeout_ms = 10000, .body_max = 1 << 20};
-    struct load_driver driver = {stream_next, stream_done, stream};
-    struct load *load = load_create(&options, &driver);
-    CHECK(load != NULL);
-    stream->due_us = clock_mono_us();
-    load_run(load, clock_deadline_us(LOAD_MS));
-    load_destroy(load);
-    return NULL;
-}
-
-static void stream_start(struct stream *stream, const char *url, int64_t rate)
-{
-    char reason[128];
-    assert_true(target_init(&stream->target, url, reason, sizeof reason));
-    stream->rate = rate;
-    assert_int_equal(pthread_create(&stream->thread, NULL, stream_run, stream), 0);
-}
-
-static void stream_stop(struct stream *stream)
-{
-    stream->rate = 0;
-    pthread_join(stream->thread, NULL);
-    series_sort_us(stream->latencies, stream->latencies_count);
-    print_message("%s: %llu answered, p50 %.1f ms, p95 %.1f ms, p99 %.1f ms, longest %.1f ms\n", stream->name,
-                  (unsigned long long)stream->good,
-                  (double)series_percentile_us(stream->latencies, stream->latencies_count, 500) / US_PER_MS,
-                  (double)series_percentile_us(stream->latencies, stream->latencies_count, 950) / US_PER_MS,
-                  (double)series_percentile_us(stream->latencies, stream->latencies_count, 990) / US_PER_MS,
-                  (double)series_percentile_us(stream->latencies, stream->latencies_count, 1000) / US_PER_MS);
-    if (stream->bad)
-        fail_msg("%s: %llu were not answered as they should, for instance with %d", stream->name,
-                 (unsigned long long)stream->bad, stream->bad_status);
-}
+/* --- what is asked for --- */
 
 /* Few targets have most of the reads: the square of an even distribution. */
 static void write_read(uint64_t number, struct load_call_request *ret)
@@ -229,29 +126,72 @@ static int hit_percent_of_next(const struct stream *reads)
     return hit_percent(since);
 }
 
-static void redis_loses_everything_in_the_rush(void **state)
-{
-    (void)state;
-    static struct stream reads = {.name = "reads", .write = write_read, .wanted_status = 200},
-                         writes = {.name = "writes", .write = write_issue, .wanted_status = 201};
-    reads.token = stack_env(stack, "READ_TOKEN");
-    writes.token = stack_env(stack, "ADMIN_TOKEN");
-    reads_await_redis(&api);
-    stream_start(&reads, stack_env(stack, "QUERY_URL"), RATE_BEFORE);
-    stream_start(&writes, stack_env(stack, "COMMAND_URL"), RATE_WRITES);
-    WAIT_UNTIL(has_answered(&reads, 0, RATE_BEFORE * PHASE_MS / 1000), RECOVERED_MS);
-    print_message("before: %d %% hits\n", hit_percent((struct share){0, 0}));
+/* Where phases begin and end, in reads and in writes. */
+struct marks {
+    size_t reads, writes;
+};
 
-    uint64_t answered = reads.good;
-    reads.rate = RATE_RUSH;
-    WAIT_UNTIL(has_answered(&reads, answered, RATE_RUSH * PHASE_MS / 1000), RECOVERED_MS);
+static struct stream reads = {.name = "reads", .write = write_read, .wanted_status = 200},
+                     writes = {.name = "writes", .write = write_issue, .wanted_status = 201};
+
+static struct marks mark(void)
+{
+    return (struct marks){stream_mark(&reads), stream_mark(&writes)};
+}
+
+static void await_reads(int64_t rate, int64_t ms)
+{
+    uint64_t before = reads.good + reads.bad;
+    WAIT_UNTIL(has_answered(&reads, before, rate * ms / 1000), RECOVERED_MS);
+}
+
+/* Returns the p95 of reads in the rush. */
+static int64_t print_phases(struct marks before, struct marks rush, struct marks end)
+{
+    stream_print(&reads, "before", before.reads, rush.reads);
+    stream_print(&reads, "in the rush", rush.reads, end.reads);
+    stream_print(&writes, "before", before.writes, rush.writes);
+    stream_print(&writes, "in the rush", rush.writes, end.writes);
+    int64_t was_us = stream_percentile_us(&writes, before.writes, rush.writes, 990),
+            is_us = stream_percentile_us(&writes, rush.writes, end.writes, 990),
+            reads_us = stream_percentile_us(&reads, rush.reads, end.reads, 950);
+    print_message(
+        "p99 of writes in the rush is %.2f of before (goal: 1.10), p95 of reads %.1f ms (goal: %d)\n",
+        (double)is_us / (double)(was_us ? was_us : 1), (double)reads_us / US_PER_MS, READS_P95_MS);
+    return reads_us;
+}
+
+/* Everything is gone from Redis; back within RECOVERED_MS. */
+static void flush_and_recover(void)
+{
     reads_redis(stack, "FLUSHALL", NULL);
     int64_t flushed_us = clock_mono_us();
     int percent = hit_percent_of_next(&reads);
     print_message("after the flush: %d %% hits\n", percent);
     WAIT_UNTIL((percent = hit_percent_of_next(&reads)) > HIT_PERCENT, RECOVERED_MS);
-    print_message("%d %% hits again after at most %lld ms\n", percent,
-                  (long long)((clock_mono_us() - flushed_us) / US_PER_MS));
+    int64_t took_ms = (clock_mono_us() - flushed_us) / US_PER_MS;
+    print_message("%d %% hits again after at most %lld ms\n", percent, (long long)took_ms);
+    assert_in_range(took_ms, 0, RECOVERED_MS);
+}
+
+static void redis_loses_everything_in_the_rush(void **state)
+{
+    (void)state;
+    reads.token = stack_env(stack, "READ_TOKEN");
+    writes.token = stack_env(stack, "ADMIN_TOKEN");
+    reads_await_redis(&api);
+    stream_start(&reads, stack_env(stack, "QUERY_URL"), RATE_BEFORE);
+    stream_start(&writes, stack_env(stack, "COMMAND_URL"), RATE_WRITES);
+    await_reads(RATE_BEFORE, WARM_MS);
+    struct marks before = mark();
+    await_reads(RATE_BEFORE, PHASE_MS);
+    print_message("before: %d %% hits\n", hit_percent((struct share){0, 0}));
+    struct marks rush = mark();
+    reads.rate = RATE_RUSH;
+    await_reads(RATE_RUSH, PHASE_MS / 2);
+    flush_and_recover();
+    await_reads(RATE_RUSH, PHASE_MS / 2);
+    struct marks end = mark();
     reads_await_redis(&api);
     assert_in_range(store_number(stack, "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
                                         "'firstcome query'"),
@@ -259,6 +199,7 @@ static void redis_loses_everything_in_the_rush(void **state)
     stream_stop(&writes);
     stream_stop(&reads);
     assert_true(writes.good > 0);
+    assert_in_range(print_phases(before, rush, end), 1, READS_BOUND_MS * US_PER_MS);
     assert_int_equal(reads_metric(&api, "coupon_reads_refused_total{reason=\"overloaded\"}"), 0);
     assert_int_equal(reads_metric(&api, "coupon_reads_refused_total{reason=\"store_unavailable\"}"), 0);
 }
@@ -266,5 +207,5 @@ static void redis_loses_everything_in_the_rush(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(redis_loses_everything_in_the_rush)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, api_teardown);
 }

@@ -211,16 +211,8 @@ static void ending_backends_loses_and_doubles_nothing(void **state)
 
 static int setup(void **state)
 {
-    (void)state;
     crypto_setup();
-    stack = stack_start(STACK_ALL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    stack_stop(stack);
+    *state = stack = stack_start(STACK_ALL);
     return 0;
 }
 
@@ -234,5 +226,5 @@ int main(void)
         cmocka_unit_test(crashing_postgresql_loses_and_doubles_nothing),
         cmocka_unit_test(ending_backends_loses_and_doubles_nothing),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, stack_teardown);
 }

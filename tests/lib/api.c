@@ -27,6 +27,24 @@ void api_close(struct api_client *api)
     *api = (struct api_client){0};
 }
 
+struct stack *api_setup(void **state, struct api_client *api, enum stack_parts parts)
+{
+    api_open(api, stack_start(parts));
+    *state = api;
+    return api->stack;
+}
+
+int api_teardown(void **state)
+{
+    struct api_client *api = *state;
+    if (!api)
+        return 0; /* the setup failed early */
+    struct stack *stack = api->stack;
+    api_close(api);
+    stack_stop(stack);
+    return 0;
+}
+
 const char *api_fresh_key(void)
 {
     static char key[64];
@@ -58,17 +76,28 @@ struct http_client *api_post_begin(struct api_client *api, const char *path, con
                                    const char *key, const char *const *headers)
 {
     struct http_client *client = http_client_create(stack_env(api->stack, "COMMAND_URL"));
-    struct buf bytes;
-    buf_init(&bytes, 16 * 1024);
-    buf_printf(&bytes, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n", path,
-               stack_env(api->stack, "ADMIN_TOKEN"));
-    buf_printf(&bytes, "Idempotency-Key: %s\r\n", key);
-    for (; headers && *headers; headers++)
-        buf_printf(&bytes, "%s\r\n", *headers);
-    buf_printf(&bytes, "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
-    assert_int_equal(http_client_send(client, buf_span(&bytes), 10000), HTTP_ANSWERED);
-    buf_deinit(&bytes);
+    struct http_call call = {.method = "POST",
+                             .path = path,
+                             .token = stack_env(api->stack, "ADMIN_TOKEN"),
+                             .key = key,
+                             .headers = headers,
+                             .body = body};
+    assert_int_equal(http_client_begin(client, &call), HTTP_ANSWERED);
     return client;
+}
+
+void api_issue_begin(struct api_client *api, struct http_client *client, const char *campaign,
+                     const char *user, const char *key)
+{
+    char path[128], body[256];
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
+    snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
+    struct http_call call = {.method = "POST",
+                             .path = path,
+                             .token = stack_env(api->stack, "ISSUE_TOKEN"),
+                             .key = key,
+                             .body = body};
+    assert_int_equal(http_client_begin(client, &call), HTTP_ANSWERED);
 }
 
 struct http_answer api_post_end(struct http_client *client)
@@ -113,6 +142,12 @@ struct http_answer api_issue(struct api_client *api, const char *campaign, const
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
     snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
     return api_post(api, path, body, NULL);
+}
+
+void api_give(struct api_client *api, const char *campaign, const char *user)
+{
+    struct http_answer answer = api_issue(api, campaign, user);
+    api_expect(&answer, 201, NULL);
 }
 
 int64_t api_metric(struct api_client *api, const char *name)

@@ -14,6 +14,10 @@ struct api_client {
 
 void api_open(struct api_client *api, struct stack *stack);
 void api_close(struct api_client *api);
+/* Fixtures of a group of tests: a stack, and a client of it that becomes cmocka's state of the group; and the
+ * end of both. */
+struct stack *api_setup(void **state, struct api_client *api, enum stack_parts parts);
+int api_teardown(void **state);
 
 /* Any call of the command service. */
 struct http_answer api_call(struct api_client *api, const struct http_call *call);
@@ -23,7 +27,10 @@ struct http_answer api_post(struct api_client *api, const char *path, const char
  * ended by NULL; NULL for none. */
 struct http_client *api_post_begin(struct api_client *api, const char *path, const char *body,
                                    const char *key, const char *const *headers);
-/* Reads that answer; valid until the caller destroys the client. */
+/* Issues with the issuer's token over a connection of the caller's, which reads the answer. */
+void api_issue_begin(struct api_client *api, struct http_client *client, const char *campaign,
+                     const char *user, const char *key);
+/* Reads the answer to api_post_begin; valid until the caller destroys the client. */
 struct http_answer api_post_end(struct http_client *client);
 /* GETs from the query service with the read token. token NULL: no Consistency-Token. */
 struct http_answer api_get(struct api_client *api, const char *path, const char *consistency_token);
@@ -33,6 +40,7 @@ struct http_answer api_get(struct api_client *api, const char *path, const char 
 const char *api_campaign(struct api_client *api, int quantity, const char *more);
 /* Issues to a user with a fresh key. */
 struct http_answer api_issue(struct api_client *api, const char *campaign, const char *user);
+void api_give(struct api_client *api, const char *campaign, const char *user); /* who must get it: 201 */
 
 /* A metric of the command service, by its name and labels as /metrics writes them; -1 where it is not there.
  */

@@ -315,6 +315,17 @@ static void write_request(struct http_client *client, const struct http_call *ca
     CHECK(!out->overflow);
 }
 
+static int64_t deadline_of(const struct http_call *call)
+{
+    return clock_deadline_us(call->timeout_ms ? call->timeout_ms : TIMEOUT_MS);
+}
+
+enum http_outcome http_client_begin(struct http_client *client, const struct http_call *call)
+{
+    write_request(client, call);
+    return http_client_send(client, buf_span(&client->output), clock_remaining_ms(deadline_of(call)));
+}
+
 static enum http_outcome try_call(struct http_client *client, int64_t deadline_us, struct http_answer *ret)
 {
     *ret = (struct http_answer){0};
@@ -328,7 +339,7 @@ static enum http_outcome try_call(struct http_client *client, int64_t deadline_u
 enum http_outcome http_client_call(struct http_client *client, const struct http_call *call,
                                    struct http_answer *ret)
 {
-    int64_t deadline_us = clock_deadline_us(call->timeout_ms ? call->timeout_ms : TIMEOUT_MS);
+    int64_t deadline_us = deadline_of(call);
     bool reused = client->used;
     write_request(client, call);
     enum http_outcome outcome = try_call(client, deadline_us, ret);

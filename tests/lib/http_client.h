@@ -47,6 +47,9 @@ void http_client_close(struct http_client *client);
 enum http_outcome http_client_call(struct http_client *client, const struct http_call *call,
                                    struct http_answer *ret);
 
+/* Sends a request only (HTTP_ANSWERED: all of it), and only once; http_client_read gives its answer. */
+enum http_outcome http_client_begin(struct http_client *client, const struct http_call *call);
+
 /* The two halves, for malformed or pipelined bytes. */
 enum http_outcome http_client_send(struct http_client *client, struct span bytes, int64_t timeout_ms);
 enum http_outcome http_client_read(struct http_client *client, int64_t timeout_ms, struct http_answer *ret);

@@ -2,14 +2,8 @@
 /* Writing logs and reading models for tests. */
 #include "tests/lib/models.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "common/clock.h"
 #include "common/mem.h"
 #include "events/codec.h"
 #include "events/keys.h"
@@ -280,6 +274,11 @@ bool models_current(struct models *models)
     return current;
 }
 
+void models_await_current(struct models *models)
+{
+    WAIT_UNTIL(models_current(models), CURRENT_MS);
+}
+
 /* --- dumping --- */
 
 struct lines {
@@ -421,10 +420,10 @@ void models_assert_equal_the_log(struct models *models)
     struct buf found, fresh;
     buf_init(&found, DUMP_MAX);
     buf_init(&fresh, DUMP_MAX);
-    WAIT_UNTIL(models_current(models), CURRENT_MS);
+    models_await_current(models);
     models_dump(models, &found);
     MODELS_CALL(models, "FLUSHALL");
-    WAIT_UNTIL(models_current(models), CURRENT_MS);
+    models_await_current(models);
     models_dump(models, &fresh);
     assert_true(fresh.len > 0);
     assert_same(buf_span(&found), buf_span(&fresh));

@@ -47,6 +47,7 @@ int64_t models_checkpoint(struct models *models, int16_t slice, const char *fiel
 
 /* Every checkpoint of the live generation is at its head and says so. */
 bool models_current(struct models *models);
+void models_await_current(struct models *models); /* within a minute */
 /* Waits until the models are current and compares every key with what a replay of the whole log makes of an
  * emptied Redis. Leaves that replay. */
 void models_assert_equal_the_log(struct models *models);

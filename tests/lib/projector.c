@@ -28,7 +28,7 @@ pid_t projector_spawn(struct stack *stack, const char *const *arguments, FILE *o
 {
     pid_t pid;
     posix_spawn_file_actions_t actions;
-    const char *argv[12] = {"projector"};
+    const char *argv[18] = {"projector"};
     char program[PATH_MAX];
     for (size_t i = 0; arguments[i]; i++) {
         assert_true(i + 2 < COUNT_OF(argv));
@@ -60,13 +60,11 @@ int projector_run(struct stack *stack, const char *const *arguments, struct buf 
     return WEXITSTATUS(status);
 }
 
-int64_t projector_metric(struct stack *stack, const char *name)
+int64_t projector_metric_at(const char *url, const char *name)
 {
     struct http_answer answer;
-    char base[64];
     int64_t value = -1;
-    snprintf(base, sizeof base, "http://127.0.0.1:%d", stack_port_base(stack) + 2);
-    struct http_client *client = http_client_create(base);
+    struct http_client *client = http_client_create(url);
     struct http_call call = {.method = "GET", .path = "/metrics"};
     if (http_client_call(client, &call, &answer) == HTTP_ANSWERED)
         for (struct span rest = answer.body; rest.ptr && rest.len > 0;) {
@@ -76,4 +74,9 @@ int64_t projector_metric(struct stack *stack, const char *name)
         }
     http_client_destroy(client);
     return value;
+}
+
+int64_t projector_metric(struct stack *stack, const char *name)
+{
+    return projector_metric_at(stack_env(stack, "PROJECTOR_URL"), name);
 }

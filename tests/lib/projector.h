@@ -12,6 +12,7 @@
 pid_t projector_spawn(struct stack *stack, const char *const *arguments, FILE *output);
 /* A value of /metrics of the stack's projector, by the whole name with labels; -1 where there is none. */
 int64_t projector_metric(struct stack *stack, const char *name);
+int64_t projector_metric_at(const char *url, const char *name); /* of one that serves at this URL */
 /* Runs it to its end; returns its exit status, and appends what it wrote to `ret`. */
 int projector_run(struct stack *stack, const char *const *arguments, struct buf *ret);
 #define PROJECTOR_RUN(stack, ret, ...) projector_run((stack), (const char *[]){__VA_ARGS__, NULL}, (ret))

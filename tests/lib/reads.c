@@ -205,3 +205,15 @@ void reads_await_redis(struct api_client *api)
     WAIT_UNTIL((answer = reads_get(api, "/v1/campaigns?limit=1"), reads_is_from(&answer, "redis")),
                SETTLE_MS);
 }
+
+void reads_compare_sources(struct reads *reads, int64_t bound_ms)
+{
+    struct stack *stack = reads->api->stack;
+    reads_compare(reads, "redis", bound_ms);
+    stack_signal(stack, "projector", SIGSTOP); /* or it would fill Redis again */
+    reads_redis(stack, "FLUSHALL", NULL);
+    reads_compare(reads, "postgres", bound_ms);
+    stack_signal(stack, "projector", SIGCONT);
+    reads_await_redis(reads->api);
+    reads_compare(reads, "redis", bound_ms);
+}

@@ -35,6 +35,10 @@ size_t reads_record_pages(struct reads *reads, const char *path);
  * bound_ms; source NULL: by anyone. Returns the longest time in ms. */
 int64_t reads_compare(struct reads *reads, const char *source, int64_t bound_ms);
 
+/* Redis answers every recorded path like this, and so does PostgreSQL when Redis has lost everything, and
+ * Redis again when it is filled. */
+void reads_compare_sources(struct reads *reads, int64_t bound_ms);
+
 /* A metric of the query service, by its name and labels as /metrics writes them; it must be there. */
 int64_t reads_metric(struct api_client *api, const char *name);
 /* Stops the query service and starts it again, with the options that are in the environment now. */

@@ -323,6 +323,12 @@ void stack_stop(struct stack *stack)
         die("the stack did not end cleanly, see above");
 }
 
+int stack_teardown(void **state)
+{
+    stack_stop(*state);
+    return 0;
+}
+
 /* --- Starting and using --- */
 
 static void start_services(struct stack *stack)
@@ -349,6 +355,8 @@ struct stack *stack_start(enum stack_parts parts)
     read_env(stack);
     if (parts == STACK_ALL)
         start_services(stack);
+    else if (parts == STACK_COMMAND)
+        stack_service(stack, "command-service", "start");
     return stack;
 }
 

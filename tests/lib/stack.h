@@ -11,7 +11,8 @@
 
 enum stack_parts {
     STACK_SERVERS, /* PostgreSQL and Redis, migrated */
-    STACK_ALL,     /* the services as well, ready, without the sample campaign */
+    STACK_COMMAND, /* a command service as well, ready */
+    STACK_ALL,     /* all three services, ready, without the sample campaign */
 };
 
 struct stack;
@@ -21,6 +22,8 @@ struct stack *stack_start(enum stack_parts parts);
 /* Ends every process, looks through the services' logs for reports of sanitizers and failed CHECKs (finding
  * one ends the program with status 1), removes the directory. Accepts NULL. */
 void stack_stop(struct stack *stack);
+/* The same as cmocka's teardown of a group whose state it is. */
+int stack_teardown(void **state);
 
 /* A value of the stack's env file ("REDIS_URL", "ISSUE_TOKEN", ...), valid until stack_stop; it must exist.
  */

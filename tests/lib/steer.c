@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls that steer, and the second command service. */
+/* Calls that steer. */
 #include "tests/lib/steer.h"
 
-#include "bench/lib/child.h"
 #include "tests/lib/api.h"
 #include "tests/lib/wait.h"
-
-enum { START_MS = 30000 };
 
 struct http_answer steer_put(const struct steer *to, const char *name, const char *value)
 {
@@ -94,35 +91,4 @@ bool steer_answers(const struct steer *to, const char *path)
     struct http_answer answer;
     struct http_call call = {.method = "GET", .path = path};
     return http_client_call(to->client, &call, &answer) == HTTP_ANSWERED && answer.status == 200;
-}
-
-struct second second_start(struct stack *stack, const char *path)
-{
-    static char environment[8][4096];
-    char program[4096], port[16], log[4096], url[64];
-    const char *const names[][2] = {{"DATABASE_URL", "COMMAND_DATABASE_URL"},
-                                    {"API_KEYS_FILE", "API_KEYS_FILE"},
-                                    {"CODE_KEY_FILE", "CODE_KEY_FILE"}};
-    const char *list[8] = {environment[0], environment[1], environment[2], environment[3], NULL};
-    for (size_t i = 0; i < COUNT_OF(names); i++)
-        snprintf(environment[i], sizeof environment[i], "%s=%s", names[i][0], stack_env(stack, names[i][1]));
-    snprintf(environment[3], sizeof environment[3], "FIRSTCOME_PROCESS=command-service@%s",
-             stack_directory(stack));
-    snprintf(program, sizeof program, "%s/command-service", getenv("BIN_DIR"));
-    snprintf(port, sizeof port, "%d", stack_port_base(stack) + 12);
-    snprintf(log, sizeof log, "%s/log/second.log", stack_directory(stack));
-    snprintf(url, sizeof url, "http://127.0.0.1:%s", port);
-    const char *const argv[] = {program, "--port", port, NULL};
-    struct second second = {
-        .pid = child_start(&(struct child_spec){argv, list, log}),
-        .steer = {stack, http_client_create(url)},
-    };
-    WAIT_UNTIL(steer_answers(&second.steer, path), START_MS);
-    return second;
-}
-
-void second_stop(struct second *second)
-{
-    http_client_destroy(second->steer.client);
-    child_stop(second->pid);
 }

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Steering command services in tests: settings, kill switches, and a second command service on the stack's
- * database. Clients are of command services; a call that gets no answer at all fails the test. One thread at
- * a time. */
+/* Steering command services in tests: settings and kill switches. Clients are of command services; a call
+ * that gets no answer at all fails the test. One thread at a time. */
 #pragma once
-
-#include <sys/types.h>
 
 #include "tests/lib/http_client.h"
 #include "tests/lib/json_get.h"
@@ -28,12 +25,3 @@ struct http_answer steer_issue(const struct steer *to, const char *token, const 
 /* coupon_gate_refused_total{reason} */
 int64_t steer_refusals(const struct steer *to, const char *reason);
 bool steer_answers(const struct steer *to, const char *path); /* GETs it without a key: 200? */
-
-/* Another command service, that `tools/stack down` knows for its own. */
-struct second {
-    struct steer steer;
-    pid_t pid;
-};
-/* Returns when it answers this path with 200. */
-struct second second_start(struct stack *stack, const char *path);
-void second_stop(struct second *second);

@@ -34,6 +34,17 @@ int64_t store_number(struct stack *stack, const char *sql)
     return number;
 }
 
+int64_t store_numberf(struct stack *stack, const char *format, ...)
+{
+    char sql[1024];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(sql, sizeof sql, format, args);
+    va_end(args);
+    assert_in_range(len, 1, sizeof sql - 1);
+    return store_number(stack, sql);
+}
+
 void store_run_as(struct stack *stack, const char *url_variable, const char *sql)
 {
     pg_rows_destroy(store_rows(stack, url_variable, sql));

@@ -8,6 +8,8 @@
 
 /* The one number that a query without parameters gives (0 for no row). */
 int64_t store_number(struct stack *stack, const char *sql);
+/* The same for a query written as by printf. */
+int64_t store_numberf(struct stack *stack, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Runs a statement as the role of the given variable of the env file ("COMMAND_DATABASE_URL"). */
 void store_run_as(struct stack *stack, const char *url_variable, const char *sql);
 /* Signals every backend that the service of this application name has ("firstcome command"); returns how

@@ -25,10 +25,11 @@ query_bus_url() {
     printf 'tcp://127.0.0.1:%d' $((PORT_BASE + 6))
 }
 
-# Where a service listens for hints, or whom it tells.
+# Where a service listens for hints, or whom it tells. The query service hears from the projector only: that the
+# log has grown says nothing about what changed, and not that the models have it.
 service_bus_url() {
     case $1 in
-        command-service) echo "$(bus_url),$(query_bus_url)" ;;
+        command-service) bus_url ;;
         query-service) query_bus_url ;;
         projector) bus_url ;;
     esac
