@@ -20,8 +20,8 @@ const char model_script[] =
     /* KEYS: checkpoint, buckets begun, the INDEX_COUNT sorted sets, campaigns that must exist, what else the
      * operations name, buckets of the holdings. ARGV: epoch, expected position, next position, at, behind,
      * seen, number of campaigns that must exist, number of holdings, number of buckets; then operations:
-     * number of arguments, name, index of its key, arguments (of a ROW: its end, its fields in one); last the holdings in one: of each its bucket
-     * (2 bytes, big-endian) and its bytes. */
+     * number of arguments, name, index of its key, arguments (of a ROW: its end, its fields in one); last the
+     * holdings in one: of each its bucket (2 bytes, big-endian) and its bytes. */
     "local call, pcall, byte, sub = redis.call, redis.pcall, string.byte, string.sub\n"
     "local number, pack = struct.unpack, struct.pack\n"
     "local windows = {" WINDOW_ROWS "}\n"
@@ -130,7 +130,8 @@ const char model_script[] =
      * is there. */
     "local fresh, begins, values = {}, {}, {}\n"
     "for i = 1, holdings do\n"
-    "  local key, bucket, bytes = KEYS[last_key + i], buckets[i], sub(packed, size * i - size + 3, size * i)\n"
+    "  local key, bucket, bytes = KEYS[last_key + i], buckets[i], sub(packed, size * i - size + 3, size * "
+    "i)\n"
     "  local at = fresh[bucket]\n"
     "  if at then\n"
     "    values[at] = values[at] .. bytes\n"
