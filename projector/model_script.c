@@ -20,8 +20,8 @@ const char model_script[] =
     /* KEYS: checkpoint, buckets begun, the INDEX_COUNT sorted sets, campaigns that must exist, what else the
      * operations name, buckets of the holdings. ARGV: epoch, expected position, next position, at, behind,
      * seen, number of campaigns that must exist, number of holdings, number of buckets; then operations:
-     * number of arguments, name, index of its key, arguments; last the holdings in one: of each its bucket
-     * (2 bytes, big-endian) and its bytes. */
+     * number of arguments, name, index of its key, arguments (of a ROW: its end, its fields in one); last the
+     * holdings in one: of each its bucket (2 bytes, big-endian) and its bytes. */
     "local call, pcall, byte, sub = redis.call, redis.pcall, string.byte, string.sub\n"
     "local number, pack = struct.unpack, struct.pack\n"
     "local windows = {" WINDOW_ROWS "}\n"
@@ -113,7 +113,7 @@ const char model_script[] =
     "    call('ZADD', active, ARGV[first + 5], record .. id)\n"
     "    call('HSET', key, 'r:' .. counted, member, 'a:' .. counted, record)\n"
     "  elseif op == 'ROW' then\n"
-    "    call('HSET', key, unpack(ARGV, first + 1, last))\n"
+    "    call('HSET', key, unpack(cmsgpack.unpack(ARGV[last])))\n"
     "    call('EXPIREAT', key, ARGV[first])\n"
     "  elseif op == 'STATE' then\n"
     "    if call('HEXISTS', key, ARGV[first]) == 1 then\n"
@@ -130,7 +130,8 @@ const char model_script[] =
      * is there. */
     "local fresh, begins, values = {}, {}, {}\n"
     "for i = 1, holdings do\n"
-    "  local key, bucket, bytes = KEYS[last_key + i], buckets[i], sub(packed, size * i - size + 3, size * i)\n"
+    "  local key, bucket, bytes = KEYS[last_key + i], buckets[i], sub(packed, size * i - size + 3, size * "
+    "i)\n"
     "  local at = fresh[bucket]\n"
     "  if at then\n"
     "    values[at] = values[at] .. bytes\n"
@@ -218,26 +219,64 @@ static int64_t count_kind(const struct mutation *at, enum mutation_kind kind)
     return count;
 }
 
+static void add_u16(struct buf *out, size_t value)
+{
+    CHECK(value <= UINT16_MAX);
+    buf_append_char(out, (char)(value >> 8));
+    buf_append_char(out, (char)(value & 0xff));
+}
+
+/* An array of strings as MessagePack: Redis comes with a reader of that for scripts. */
+static void add_packed(struct redis_command *command, const struct mutation *mutation)
+{
+    struct buf packed;
+    size_t bytes = 3;
+    for (size_t i = 0; i < mutation->args_count; i++)
+        bytes += 3 + mutation->args[i].len;
+    buf_init(&packed, bytes);
+    buf_append_char(&packed, (char)0xdc); /* array 16 */
+    add_u16(&packed, mutation->args_count);
+    for (size_t i = 0; i < mutation->args_count; i++) {
+        buf_append_char(&packed, (char)0xda); /* str 16 */
+        add_u16(&packed, mutation->args[i].len);
+        buf_append_span(&packed, mutation->args[i]);
+    }
+    CHECK(!packed.overflow);
+    redis_arg(command, buf_span(&packed));
+    buf_deinit(&packed);
+}
+
+/* By far the most arguments are those of rows and holdings, and each argument costs Redis more than its
+ * bytes: it is parsed, kept, and made a string of Lua's. So these are packed. */
+static void add_row(struct redis_command *command, const struct mutation *mutation, size_t key)
+{
+    redis_arg_i64(command, 2);
+    redis_arg_text(command, op_names[MUTATION_ROW]);
+    redis_arg_i64(command, (int64_t)key);
+    redis_arg_i64(command, mutation->expires_at_s);
+    add_packed(command, mutation);
+}
+
 static void add_op(struct redis_command *command, const struct mutation *mutation, size_t key)
 {
     CHECK(mutation->args_count <= OP_ARGS_MAX);
     if (mutation->kind == MUTATION_HOLD)
-        return; /* by far the most, and all alike: add_holdings() */
+        return; /* add_holdings() */
+    if (mutation->kind == MUTATION_ROW) {
+        add_row(command, mutation, key);
+        return;
+    }
     size_t more_keys = keys_of(mutation) - 1;
-    bool expires = mutation->kind == MUTATION_ROW;
-    redis_arg_i64(command, (int64_t)(mutation->args_count + more_keys + expires));
+    redis_arg_i64(command, (int64_t)(mutation->args_count + more_keys));
     redis_arg_text(command, op_names[mutation->kind]);
     redis_arg_i64(command, (int64_t)key);
     for (size_t i = 1; i <= more_keys; i++)
         redis_arg_i64(command, (int64_t)(key + i));
-    if (expires)
-        redis_arg_i64(command, mutation->expires_at_s);
     for (size_t i = 0; i < mutation->args_count; i++)
         redis_arg(command, mutation->args[i]);
 }
 
-/* All of them in one argument, because each argument costs Redis more than these bytes: it is parsed, kept,
- * and made a string of Lua's. */
+/* All of them in one argument. */
 static void add_holdings(struct redis_command *command, const struct mutation *at)
 {
     struct buf packed;
@@ -248,8 +287,7 @@ static void add_holdings(struct redis_command *command, const struct mutation *a
             continue;
         CHECK(at->args_count == 2 && at->args[1].len == HOLDING_BYTES);
         CHECK(parse_i64(at->args[0], 0, USER_BUCKETS - 1, &bucket));
-        buf_append_char(&packed, (char)(bucket >> 8));
-        buf_append_char(&packed, (char)(bucket & 0xff));
+        add_u16(&packed, (size_t)bucket);
         buf_append_span(&packed, at->args[1]);
     }
     CHECK(!packed.overflow);

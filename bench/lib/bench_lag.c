@@ -195,8 +195,7 @@ static void add_round(struct lag_runs *runs, const struct stream *stream, const 
     series_add(&runs->p50, (double)series_percentile_us(lags, stream->count, 500) / US_PER_MS);
     series_add(&runs->p99, (double)series_percentile_us(lags, stream->count, 990) / US_PER_MS);
     series_add(&runs->max, (double)lags[stream->count - 1] / US_PER_MS);
-    series_add(&runs->rate,
-               (double)stream->count * US_PER_S / (double)(stream->last_us - stream->first_us));
+    series_add(&runs->rate, (double)stream->count * US_PER_S / (double)(stream->last_us - stream->first_us));
     mem_free(lags);
 }
 
@@ -261,7 +260,12 @@ static void print_lag(const struct bench *bench, const struct lag_runs *runs)
          .goal = "<= 100",
          .series = runs->p99,
          .baseline = ""},
-        {.metric = "lag", .what = "the same, p50", .unit = "ms", .goal = "", .series = runs->p50, .baseline = ""},
+        {.metric = "lag",
+         .what = "the same, p50",
+         .unit = "ms",
+         .goal = "",
+         .series = runs->p50,
+         .baseline = ""},
         {.metric = "lag",
          .what = "the same, the worst of all",
          .unit = "ms",

@@ -12,7 +12,8 @@ static double bytes_per_coupon(struct bench_store *store)
     bench_store_redis(store);
     int64_t before = bench_store_redis_info(store, "used_memory");
     bench_store_rebuild(store, &result);
-    return (double)(bench_store_redis_info(store, "used_memory") - before) / (double)bench_store_coupons(store);
+    return (double)(bench_store_redis_info(store, "used_memory") - before) /
+           (double)bench_store_coupons(store);
 }
 
 void bench_memory(struct bench *bench)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `projector rebuild` of a whole log. Compared with the two things it cannot do without, each alone: reading
- * the log out of PostgreSQL, and putting the same keys and fields into Redis with plain commands. */
+/* Rebuilding the models of a whole log. Compared with the two things it cannot do without, each alone:
+ * reading the log out of PostgreSQL, and putting the same keys and fields into Redis with plain commands. */
 #include "bench/lib/bench_store.h"
 
 #include <inttypes.h>

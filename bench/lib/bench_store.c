@@ -161,18 +161,33 @@ static const struct redis_reply *call(struct bench_store *store, const char *nam
 
 void bench_store_redis(struct bench_store *store)
 {
+    static unsigned starts; /* each has files of its own */
     char port[16], log[STORE_URL_BYTES], files[32], reason[128];
     const struct bench_options *is = &store->bench->options;
     struct target target;
     redis_stop(store);
     snprintf(port, sizeof port, "%d", (int)is->port_base + BENCH_PORT_REDIS);
     snprintf(log, sizeof log, "%s/log/bench-redis.log", is->run_dir);
-    snprintf(files, sizeof files, "bench-aof-%u", store->starts++);
-    const char *argv[] = {"/usr/bin/redis-server", "--bind", "127.0.0.1", "--port", port, "--dir",
-                          is->run_dir, "--save", "", "--appendonly", "yes", "--appendfsync", "everysec",
-                          "--appenddirname", files, NULL};
+    snprintf(files, sizeof files, "bench-aof-%u", ++starts);
+    const char *argv[] = {"/usr/bin/redis-server",
+                          "--bind",
+                          "127.0.0.1",
+                          "--port",
+                          port,
+                          "--dir",
+                          is->run_dir,
+                          "--save",
+                          "",
+                          "--appendonly",
+                          "yes",
+                          "--appendfsync",
+                          "everysec",
+                          "--appenddirname",
+                          files,
+                          NULL};
     const char *environment[] = {NULL};
-    store->redis = child_start(&(struct child_spec){.argv = argv, .environment = environment, .output_path = log});
+    store->redis =
+        child_start(&(struct child_spec){.argv = argv, .environment = environment, .output_path = log});
     bench_target(store->bench, BENCH_PORT_REDIS, &target);
     bench_await_listener(&target, "redis-server");
     store->client = redis_create(store->redis_url, reason, sizeof reason);
@@ -241,12 +256,25 @@ void bench_store_settle(void)
     (void)poll(NULL, 0, 10 * WATCH_MS);
 }
 
+/* The whole number behind a label and blanks; `otherwise` where there is none. */
+static int64_t number_after(const char *text, const char *label, int64_t otherwise)
+{
+    const char *found = strstr(text, label);
+    if (!found)
+        return otherwise;
+    found += strlen(label);
+    found += strspn(found, " \t");
+    int64_t value;
+    struct span digits = {found, strspn(found, "0123456789")};
+    return parse_i64(digits, 0, INT64_MAX, &value) ? value : otherwise;
+}
+
 static double peak_mib(pid_t pid, double before)
 {
     char text[8192];
     read_proc(pid, "status", text, sizeof text);
-    const char *found = strstr(text, "VmHWM:");
-    return found ? (double)strtoll(found + strlen("VmHWM:"), NULL, 10) / 1024 : before;
+    int64_t kib = number_after(text, "VmHWM:", 0);
+    return kib > 0 ? (double)kib / 1024 : before; /* 0: it has ended */
 }
 
 static double waited_cpu_s(void)
@@ -272,8 +300,7 @@ static double build_rate(const char *path)
     fclose(file);
     while ((at = strstr(at, phase)) != NULL)
         last = at++;
-    const char *found = last ? strstr(last, rate) : NULL;
-    return found ? (double)strtoll(found + strlen(rate), NULL, 10) : 0;
+    return last ? (double)number_after(last, rate, 0) : 0;
 }
 
 static pid_t spawn_rebuild(const struct bench_store *store, const char *output)
@@ -293,7 +320,8 @@ void bench_store_rebuild(struct bench_store *store, struct bench_store_rebuild *
     int status;
     snprintf(output, sizeof output, "%s/log/bench-rebuild.log", store->bench->options.run_dir);
     double waited_s = waited_cpu_s();
-    double redis_s = bench_store_cpu_s(store->redis, false), postgres_s = bench_store_cpu_s(store->postmaster, true);
+    double redis_s = bench_store_cpu_s(store->redis, false),
+           postgres_s = bench_store_cpu_s(store->postmaster, true);
     int64_t start_us = clock_mono_us();
     *ret = (struct bench_store_rebuild){0};
     pid_t pid = spawn_rebuild(store, output);

@@ -19,7 +19,6 @@ struct bench_store {
     int64_t each;                                     /* coupons in each of the first `slices` of them */
     int slices;
     pid_t redis, postmaster;
-    unsigned starts; /* of Redis: each has files of its own */
     struct redis *client;
 };
 
