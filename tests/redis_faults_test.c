@@ -197,17 +197,22 @@ static void full_without_eviction(void **state)
     end();
 }
 
-/* Keys that no later batch builds on are not missed by the projector: readers ask PostgreSQL for those until
- * a rebuild. */
-static void rebuild(void)
+static bool verify_is_clean(void)
 {
     struct buf said;
+    buf_init(&said, OUTPUT_MAX);
+    int status = PROJECTOR_RUN(stack, &said, "verify");
+    buf_deinit(&said);
+    return status == 0;
+}
+
+/* Keys that no later batch builds on are found by the projector's walk through the log, without any new
+ * event. */
+static void await_repair(void)
+{
     WAIT_UNTIL(redis_answers(), LONG_MS);
     models_await_current(&models);
-    buf_init(&said, OUTPUT_MAX);
-    if (PROJECTOR_RUN(stack, &said, "rebuild", "--json") != 0)
-        fail_msg("%s", said.data);
-    buf_deinit(&said);
+    WAIT_UNTIL(verify_is_clean(), LONG_MS);
 }
 
 /* Redis drops whatever it likes while the projector writes; what it builds on is missed at once and made
@@ -225,7 +230,7 @@ static void full_with_eviction(void **state)
         issue(1);
     WAIT_UNTIL(holes() > before, LONG_MS);
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "0");
-    rebuild();
+    await_repair();
     end();
 }
 
@@ -239,20 +244,36 @@ static void emptied_again_and_again(void **state)
     end();
 }
 
+/* Half of the keys that match. */
+static void drop_half(const char *pattern)
+{
+    MODELS_CALL(&models, "EVAL",
+                "local keys = redis.call('KEYS', ARGV[1]) "
+                "for i = 1, #keys do if math.random(2) == 1 then redis.call('UNLINK', keys[i]) end end "
+                "return #keys",
+                "0", pattern);
+}
+
 static void half_of_all_keys_vanish_again_and_again(void **state)
 {
     (void)state;
     for (int round = 0; round < 5; round++) {
         issue(2);
-        MODELS_CALL(
-            &models, "EVAL",
-            "local keys, n = redis.call('KEYS', 'fc:*'), 0 "
-            "for i = 1, #keys do if math.random(2) == 1 then n = n + redis.call('UNLINK', keys[i]) end end "
-            "return n",
-            "0");
+        drop_half("fc:*");
         issue(2);
     }
-    rebuild();
+    await_repair();
+    end();
+}
+
+/* Of campaigns, coupons, holders and users, while nothing happens that would touch them. */
+static void half_of_all_keys_vanish_while_idle(void **state)
+{
+    (void)state;
+    int64_t before = metric("coupon_projector_vanished_keys_total");
+    drop_half("fc:*}:[chpu]:*");
+    WAIT_UNTIL(metric("coupon_projector_vanished_keys_total") > before, LONG_MS);
+    await_repair();
     end();
 }
 
@@ -371,6 +392,7 @@ int main(void)
         cmocka_unit_test_setup(full_with_eviction, begin),
         cmocka_unit_test_setup(emptied_again_and_again, begin),
         cmocka_unit_test_setup(half_of_all_keys_vanish_again_and_again, begin),
+        cmocka_unit_test_setup(half_of_all_keys_vanish_while_idle, begin),
         cmocka_unit_test_setup(killed_and_started_again, begin),
         cmocka_unit_test_setup(stopped_and_going_on, begin),
         cmocka_unit_test_setup(loading, begin),
