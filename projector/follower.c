@@ -229,12 +229,17 @@ static void load_models(struct follower *follower)
         follower->refresh_at_us = 0;
 }
 
-static enum pg_status prewarm_if_leading(struct follower *follower)
+/* What a leader does besides bringing the models forward. */
+static enum pg_status look_after_models(struct follower *follower, bool idle)
 {
     if (!follower->leader.leads)
         return PG_OK;
-    return prewarm_turn(&follower->prewarm, follower->pg, &follower->applier, follower->store_now_us,
-                        deadline());
+    enum pg_status status = prewarm_turn(&follower->prewarm, follower->pg, &follower->applier,
+                                         follower->store_now_us, deadline());
+    if (status != PG_OK)
+        return status;
+    return scrub_turn(&follower->scrub, follower->pg, &follower->applier, idle, follower->store_now_us,
+                      deadline());
 }
 
 static enum round turn(struct follower *follower)
@@ -245,7 +250,8 @@ static enum round turn(struct follower *follower)
     if (follower->leader.leads)
         load_models(follower);
     if (pg_connected(follower->pg)) {
-        if (run_round(follower, &came_to) == PG_OK && prewarm_if_leading(follower) == PG_OK)
+        if (run_round(follower, &came_to) == PG_OK &&
+            look_after_models(follower, came_to == ROUND_IDLE) == PG_OK)
             store_is_back(follower);
         else
             lose_store(follower);

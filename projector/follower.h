@@ -8,6 +8,7 @@
 #include "projector/hints.h"
 #include "projector/leader.h"
 #include "projector/prewarm.h"
+#include "projector/scrub.h"
 
 struct follower_options {
     int64_t poll_ms; /* between looks at the log when no hint comes */
@@ -24,6 +25,7 @@ struct follower {
     struct leader leader;
     struct applier applier;
     struct prewarm prewarm;
+    struct scrub scrub;
     struct backoff store_backoff;
     bool store_trouble_logged;
     int64_t elect_at_us, refresh_at_us; /* monotonic */

@@ -119,11 +119,7 @@ static void readers_notice_nothing(void **state)
     assert_true(models_generation(&models) > before);
     issue(2);
     models_await_current(&models);
-    struct buf said;
-    buf_init(&said, OUTPUT_MAX);
-    if (PROJECTOR_RUN(stack, &said, "verify") != 0)
-        fail_msg("%s", said.data);
-    buf_deinit(&said);
+    projector_assert_verify_clean(stack);
     int64_t answers = watch_answers(&watch);
     WAIT_UNTIL(watch_answers(&watch) > answers + 10, LONG_MS);
     watch_stop(&watch, false);

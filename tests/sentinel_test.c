@@ -5,19 +5,19 @@
 #include "events/ids.h"
 #include "tests/lib/api.h"
 #include "tests/lib/models.h"
+#include "tests/lib/projector.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/sentinels.h"
 #include "tests/lib/wait.h"
 #include "tests/lib/watch.h"
 
-enum { LONG_MS = 60000, BATCH = 200 };
+enum { LONG_MS = 60000 };
 
 static struct stack *stack;
 static struct sentinels sentinels;
 static struct models models; /* its Redis is the one the sentinels name */
 static struct api_client api;
 static char campaign[96];
-static int64_t issued;
 static struct watch watch;
 
 /* --- common/redis and sentinels --- */
@@ -105,24 +105,7 @@ static enum sentinels_process other(enum sentinels_process server)
 
 static void issue(int batches)
 {
-    static int64_t users;
-    struct buf body;
-    char path[160];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", campaign);
-    buf_init(&body, 64 * 1024);
-    for (int batch = 0; batch < batches; batch++) {
-        buf_clear(&body);
-        buf_append_text(&body, "{\"user_ids\":[");
-        for (int i = 0; i < BATCH; i++)
-            buf_printf(&body, "%s\"u%lld\"", i ? "," : "", (long long)++users);
-        buf_append_text(&body, "]}");
-        watch_expect(&watch, issued + BATCH);
-        struct http_answer answer = api_post(&api, path, body.data, NULL);
-        api_expect(&answer, 200, NULL);
-        issued += BATCH;
-        watch_answered(&watch);
-    }
-    buf_deinit(&body);
+    watch_issue(&watch, &api, batches);
 }
 
 /* Models that cannot be reached now are not current. */
@@ -211,6 +194,8 @@ static void a_zombie_primary_comes_back(void **state)
 static void the_models_equal_the_log_in_the_end(void **state)
 {
     (void)state;
+    projector_assert_verify_clean(stack);
+    watch_await_redis(&watch);
     watch_stop(&watch, true); /* Redis and PostgreSQL take turns, and Redis may be a moment behind */
     assert_true(watch.from_redis > 0 && watch.from_redis < watch.answers);
     models_assert_equal_the_log(&models);
@@ -223,6 +208,7 @@ static int set_up(void **state)
     stack = stack_start(STACK_SERVERS);
     sentinels_start(&sentinels, stack);
     setenv("SERVICES_REDIS_URL", sentinels_url(&sentinels), 1);
+    setenv("CACHE_BYTES", "0", 1); /* the reader is to see Redis and PostgreSQL, not copies in memory */
     stack_service(stack, "projector", "start");
     stack_service(stack, "command-service", "start");
     stack_service(stack, "query-service", "start");

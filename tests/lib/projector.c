@@ -16,6 +16,8 @@
 
 extern char **environ;
 
+enum { OUTPUT_MAX = 256 * 1024 };
+
 static void set_environment(const struct stack *stack)
 {
     const char *redis = getenv("SERVICES_REDIS_URL"); /* as tools/stack does */
@@ -58,6 +60,15 @@ int projector_run(struct stack *stack, const char *const *arguments, struct buf 
         buf_append(ret, chunk, len);
     fclose(output);
     return WEXITSTATUS(status);
+}
+
+void projector_assert_verify_clean(struct stack *stack)
+{
+    struct buf said;
+    buf_init(&said, OUTPUT_MAX);
+    if (PROJECTOR_RUN(stack, &said, "verify") != 0)
+        fail_msg("%s", said.data);
+    buf_deinit(&said);
 }
 
 int64_t projector_metric_at(const char *url, const char *name)

@@ -16,3 +16,5 @@ int64_t projector_metric_at(const char *url, const char *name); /* of one that s
 /* Runs it to its end; returns its exit status, and appends what it wrote to `ret`. */
 int projector_run(struct stack *stack, const char *const *arguments, struct buf *ret);
 #define PROJECTOR_RUN(stack, ret, ...) projector_run((stack), (const char *[]){__VA_ARGS__, NULL}, (ret))
+/* `projector verify` says that the log, the state and the models agree: exit status 0. */
+void projector_assert_verify_clean(struct stack *stack);

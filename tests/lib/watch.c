@@ -5,7 +5,7 @@
 #include "tests/lib/reads.h"
 #include "tests/lib/wait.h"
 
-enum { ANSWER_MS = 5000 };
+enum { ANSWER_MS = 5000, AGAIN_MS = 60000 };
 
 /* What was true at every moment since `since_us`: at least this many. */
 static int64_t least_since(struct watch *watch, int64_t since_us)
@@ -100,6 +100,45 @@ void watch_answered(struct watch *watch)
     pthread_mutex_lock(&watch->mutex);
     add_history(watch, watch->most);
     pthread_mutex_unlock(&watch->mutex);
+}
+
+static void write_batch(const struct watch *watch, struct buf *body)
+{
+    buf_clear(body);
+    buf_append_text(body, "{\"user_ids\":[");
+    for (int i = 0; i < WATCH_BATCH; i++)
+        buf_printf(body, "%s\"u%lld\"", i ? "," : "", (long long)(watch->most + i));
+    buf_append_text(body, "]}");
+}
+
+void watch_issue(struct watch *watch, struct api_client *api, int batches)
+{
+    struct buf body;
+    char path[160];
+    snprintf(path, sizeof path, "%s/coupons/batch", watch->path);
+    buf_init(&body, 64 * 1024);
+    for (int batch = 0; batch < batches; batch++) {
+        write_batch(watch, &body);
+        watch_expect(watch, watch->most + WATCH_BATCH);
+        struct http_answer answer = api_post(api, path, body.data, NULL);
+        api_expect(&answer, 200, NULL);
+        watch_answered(watch);
+    }
+    buf_deinit(&body);
+}
+
+static int64_t answers_of_redis(struct watch *watch)
+{
+    pthread_mutex_lock(&watch->mutex);
+    int64_t answers = watch->from_redis;
+    pthread_mutex_unlock(&watch->mutex);
+    return answers;
+}
+
+void watch_await_redis(struct watch *watch)
+{
+    int64_t before = answers_of_redis(watch);
+    WAIT_UNTIL(answers_of_redis(watch) > before, AGAIN_MS);
 }
 
 int64_t watch_answers(struct watch *watch)

@@ -10,7 +10,7 @@
 
 #include "tests/lib/api.h"
 
-enum { WATCH_HISTORY_MAX = 4096, WATCH_STALE_MS = 10000 };
+enum { WATCH_HISTORY_MAX = 4096, WATCH_STALE_MS = 10000, WATCH_BATCH = 200 };
 
 struct watch {
     struct stack *stack; /* borrowed */
@@ -33,8 +33,13 @@ void watch_start(struct watch *watch, struct stack *stack, const char *campaign,
 /* Before more are issued: how many there can be then. And when all of that was answered. */
 void watch_expect(struct watch *watch, int64_t most);
 void watch_answered(struct watch *watch);
+/* Both, around batches of WATCH_BATCH coupons to users nobody had before; for a campaign that was empty when
+ * the watch began. */
+void watch_issue(struct watch *watch, struct api_client *api, int batches);
 /* How many answers so far; any time. */
 int64_t watch_answers(struct watch *watch);
+/* Waits, at most a minute, until another read was answered by Redis. */
+void watch_await_redis(struct watch *watch);
 /* Stops and asserts: it was answered every time, with 200, in time; with a number of coupons that was true at
  * a moment at most WATCH_STALE_MS before it asked; and, where not `may_step_back`, Redis never with less than
  * before. */
