@@ -15,8 +15,9 @@
 
 #define AT(member) offsetof(struct bench_options, member)
 static const struct config_option table[] = {
-    {"only", CONFIG_STRING, AT(only), "issue,writers,refuse,append,restart,read,stampede,lag,rebuild,memory",
-     1, 256, "", "what to measure, separated by commas"},
+    {"only", CONFIG_STRING, AT(only),
+     "issue,writers,refuse,append,restart,read,stampede,lag,rebuild,memory,live", 1, 256, "",
+     "what to measure, separated by commas"},
     {"json", CONFIG_FLAG, AT(json), "false", 0, 0, "", "one JSON document a line"},
     {"rounds", CONFIG_INT, AT(rounds), "3", 1, SERIES_MAX, "rounds", "of ours and baseline, in turns"},
     {"sample-ms", CONFIG_INT, AT(sample_ms), "3000", 100, 600000, "ms", "of each measurement over HTTP"},
@@ -55,10 +56,10 @@ static const struct {
     const char *name;
     void (*measure)(struct bench *bench);
 } metrics[] = {
-    {"issue", bench_issue},       {"writers", bench_writers}, {"refuse", bench_refuse},
-    {"append", bench_append},     {"restart", bench_restart}, {"read", bench_read},
-    {"stampede", bench_stampede}, {"lag", bench_lag},         {"rebuild", bench_rebuild},
-    {"memory", bench_memory},
+    {"issue", bench_issue},     {"writers", bench_writers},   {"live", bench_live},
+    {"refuse", bench_refuse},   {"append", bench_append},     {"restart", bench_restart},
+    {"read", bench_read},       {"stampede", bench_stampede}, {"lag", bench_lag},
+    {"rebuild", bench_rebuild}, {"memory", bench_memory},
 };
 
 static bool is_known(struct span name)

@@ -212,17 +212,22 @@ static void flow_begin(const struct bench *bench, const struct bench_flow *flow,
     snprintf(ret->path, sizeof ret->path, "/v1/campaigns/%s/coupons", flow->campaign ? flow->campaign : "");
     ret->options = (struct flow_options){
         .target = flow->target,
-        .request = {.method = "POST",
-                    .path = flow->campaign ? ret->path : flow->path,
-                    .token = span_of(bench->options.issue_token),
-                    .key = SPAN("bench-key-" FLOW_NUMBER),
-                    .body = SPAN("{\"user_id\":\"bench-" FLOW_NUMBER "\"}")},
+        .request = {.method = flow->read ? "GET" : "POST",
+                    .path = flow->read       ? flow->read
+                            : flow->campaign ? ret->path
+                                             : flow->path,
+                    .token = span_of(flow->read ? bench->options.admin_token : bench->options.issue_token)},
         .wanted_status = flow->wanted_status,
         .connections = flow->connections,
+        .per_second = flow->per_second,
         .warm_ms = WARM_MS,
-        .measure_ms = bench->options.sample_ms,
+        .measure_ms = flow->measure_ms ? flow->measure_ms : bench->options.sample_ms,
         .first_number = bench->number + index * numbers_apart,
     };
+    if (!flow->read) {
+        ret->options.request.key = SPAN("bench-key-" FLOW_NUMBER);
+        ret->options.request.body = SPAN("{\"user_id\":\"bench-" FLOW_NUMBER "\"}");
+    }
     CHECK(pthread_create(&ret->thread, NULL, flow_main, ret) == 0);
 }
 

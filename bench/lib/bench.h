@@ -55,6 +55,8 @@ const char *bench_campaign(struct bench *bench, const struct target *target, int
 struct bench_flow {
     const struct target *target;
     const char *campaign, *path;
+    const char *read;               /* a path that is read instead; NULL: POST as above */
+    int64_t per_second, measure_ms; /* 0: as fast as possible; for sample_ms */
     size_t connections;
     int wanted_status;
 };
@@ -69,6 +71,7 @@ int bench_issue_once(const struct bench *bench, const struct target *target, con
 /* The measurements. */
 void bench_issue(struct bench *bench);
 void bench_writers(struct bench *bench);
+void bench_live(struct bench *bench); /* projector, query service and Redis are the stack's */
 void bench_refuse(struct bench *bench);
 void bench_append(struct bench *bench);
 void bench_restart(struct bench *bench);

@@ -53,7 +53,13 @@ static double http_per_second(struct bench *bench, struct append_runs *runs, con
     bench_target(bench, BENCH_PORT_SCRATCH, &target);
     pid_t command = bench_start(bench, "command-service", BENCH_PORT_SCRATCH, database);
     const char *campaign = bench_campaign(bench, &target, QUANTITY_MAX, runs->slice);
-    bench_flow(bench, &(struct bench_flow){&target, campaign, NULL, CONNECTIONS, 201}, &result);
+    bench_flow(bench,
+               &(struct bench_flow){.target = &target,
+                                    .campaign = campaign,
+
+                                    .connections = CONNECTIONS,
+                                    .wanted_status = 201},
+               &result);
     child_stop(command);
     return result.per_second;
 }

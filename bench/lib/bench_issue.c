@@ -67,13 +67,25 @@ struct issue_runs {
 static double issue_sample(struct bench *bench, struct issue_runs *runs, size_t connections)
 {
     const char *campaign = bench_campaign(bench, &runs->command, QUANTITY_MAX, -1);
-    bench_flow(bench, &(struct bench_flow){&runs->command, campaign, NULL, connections, 201}, &runs->last);
+    bench_flow(bench,
+               &(struct bench_flow){.target = &runs->command,
+                                    .campaign = campaign,
+
+                                    .connections = connections,
+                                    .wanted_status = 201},
+               &runs->last);
     return runs->last.per_second;
 }
 
 static double empty_sample(struct bench *bench, struct issue_runs *runs, const char *path)
 {
-    bench_flow(bench, &(struct bench_flow){&runs->empty, NULL, path, MANY, 201}, &runs->last_empty);
+    bench_flow(bench,
+               &(struct bench_flow){.target = &runs->empty,
+
+                                    .path = path,
+                                    .connections = MANY,
+                                    .wanted_status = 201},
+               &runs->last_empty);
     return runs->last_empty.per_second;
 }
 
@@ -212,7 +224,13 @@ static void refuse_round(struct bench *bench, struct refuse_runs *runs)
     const char *campaign = sold_out_campaign(bench, &runs->command);
     double before = transactions(bench);
     int64_t start_us = clock_mono_us();
-    bench_flow(bench, &(struct bench_flow){&runs->command, campaign, NULL, MANY, 409}, &runs->last);
+    bench_flow(bench,
+               &(struct bench_flow){.target = &runs->command,
+                                    .campaign = campaign,
+
+                                    .connections = MANY,
+                                    .wanted_status = 409},
+               &runs->last);
     double after = transactions(bench);
     double idle = runs->idle * (double)(clock_mono_us() - start_us) / US_PER_S;
     double seconds = (double)bench->options.sample_ms / 1000 + 0.7; /* with the time to warm up */
@@ -220,7 +238,13 @@ static void refuse_round(struct bench *bench, struct refuse_runs *runs)
     series_add(&runs->refused, runs->last.per_second);
     series_add(&runs->p99, (double)runs->last.p99_us / US_PER_MS);
     series_add(&runs->calls, calls * 1000 / (runs->last.per_second * seconds));
-    bench_flow(bench, &(struct bench_flow){&runs->empty, NULL, "/inline", MANY, 201}, &runs->last_empty);
+    bench_flow(bench,
+               &(struct bench_flow){.target = &runs->empty,
+
+                                    .path = "/inline",
+                                    .connections = MANY,
+                                    .wanted_status = 201},
+               &runs->last_empty);
     series_add(&runs->empty_inline, runs->last_empty.per_second);
 }
 

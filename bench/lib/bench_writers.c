@@ -26,7 +26,11 @@ static void sample(struct bench *bench, struct writers_runs *runs, size_t writer
     struct bench_flow flows[WRITERS];
     const char *campaign = bench_campaign(bench, &runs->targets[0], QUANTITY_MAX, -1);
     for (size_t i = 0; i < WRITERS; i++)
-        flows[i] = (struct bench_flow){&runs->targets[i % writers], campaign, NULL, CONNECTIONS, 201};
+        flows[i] = (struct bench_flow){.target = &runs->targets[i % writers],
+                                       .campaign = campaign,
+
+                                       .connections = CONNECTIONS,
+                                       .wanted_status = 201};
     bench_flows(bench, flows, WRITERS, results);
     int64_t worst_us = results[0].p99_us > results[1].p99_us ? results[0].p99_us : results[1].p99_us;
     series_add(rate, results[0].per_second + results[1].per_second);

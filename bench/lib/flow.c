@@ -16,7 +16,7 @@ struct flow {
     const struct flow_options *options;
     struct buf request;
     size_t places[PLACES_MAX], places_count;
-    int64_t from_us, until_us;
+    int64_t start_us, from_us, until_us, sent;
     uint64_t number;
     struct flow_result *result;
     int64_t *latencies;
@@ -49,12 +49,20 @@ static enum load_next next(void *context, size_t idle, struct load_job *ret, str
 {
     struct flow *flow = context;
     (void)idle;
-    if (clock_mono_us() >= flow->until_us)
+    int64_t now_us = clock_mono_us(), due_us = 0;
+    if (now_us >= flow->until_us)
         return LOAD_END;
+    if (flow->options->per_second) {
+        due_us = flow->start_us + flow->sent * US_PER_S / flow->options->per_second;
+        *ret = (struct load_job){.due_us = due_us};
+        if (now_us < due_us)
+            return LOAD_WAIT;
+    }
     buf_append_span(request, buf_span(&flow->request));
     for (size_t i = 0; i < flow->places_count; i++)
         flow_number_write(request->data + flow->places[i], flow->number);
-    *ret = (struct load_job){.tag = flow->number++};
+    *ret = (struct load_job){.tag = flow->number++, .due_us = due_us};
+    flow->sent++;
     return LOAD_SEND;
 }
 
@@ -112,7 +120,8 @@ bool flow_run(const struct flow_options *options, struct flow_result *ret)
     load_call_write(options->target, &options->request, &flow.request);
     CHECK(!flow.request.overflow);
     find_places(&flow);
-    flow.from_us = clock_deadline_us(options->warm_ms);
+    flow.start_us = clock_mono_us();
+    flow.from_us = flow.start_us + options->warm_ms * US_PER_MS;
     flow.until_us = flow.from_us + options->measure_ms * US_PER_MS;
     load_run(load, flow.until_us + TIMEOUT_MS * US_PER_MS);
     sum_up(&flow, load_stats(load));

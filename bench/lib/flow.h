@@ -15,6 +15,7 @@ struct flow_options {
     struct load_call_request request;
     int wanted_status; /* answers with another one are counted as odd */
     size_t connections;
+    int64_t per_second;    /* each request at its instant; 0: as soon as a connection is free */
     int64_t warm_ms;       /* not counted, first */
     int64_t measure_ms;    /* counted */
     uint64_t first_number; /* of the first request; the others count up from it */
