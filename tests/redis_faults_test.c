@@ -200,7 +200,7 @@ static void nothing_is_missed_where_nothing_vanished(void **state)
         &(struct http_call){.method = "DELETE", .path = path, .token = stack_env(stack, "ADMIN_TOKEN")});
     assert_in_range(answer.status, 200, 204);
     models_await_current(&models);
-    int64_t events = store_number(stack, "SELECT sum(head) FROM slice");
+    int64_t events = store_number(stack, "SELECT sum(head)::bigint FROM slice");
     int64_t before = metric("coupon_projector_scrubbed_events_total");
     WAIT_UNTIL(metric("coupon_projector_scrubbed_events_total") >= before + 2 * events, LONG_MS);
     assert_int_equal(metric("coupon_projector_vanished_keys_total"), 0);
