@@ -5,6 +5,7 @@
 
 #include "common/crypto.h"
 #include "events/keys.h"
+#include "tests/lib/cluster.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
 
@@ -236,8 +237,7 @@ static void both_down(void **state)
 {
     (void)state;
     struct http_answer answer;
-    assert_true(store_signal_backends(stack, "firstcome query", SIGSTOP) >= 1);
-    stack_signal(stack, "postgresql", SIGSTOP);
+    cluster_signal_all(stack, SIGSTOP); /* the postmaster first, so that nobody connects meanwhile */
     stack_signal(stack, "redis", SIGSTOP);
     for (size_t i = 0; i < reads.count; i++) {
         int64_t start_us = clock_mono_us();
@@ -249,8 +249,7 @@ static void both_down(void **state)
     WAIT_UNTIL(http_client_call(api.query, &ready, &answer) == HTTP_ANSWERED && answer.status == 503,
                RECOVERED_MS);
     stack_signal(stack, "redis", SIGCONT);
-    stack_signal(stack, "postgresql", SIGCONT);
-    store_signal_backends(stack, "firstcome query", SIGCONT);
+    cluster_signal_all(stack, SIGCONT);
     WAIT_UNTIL(http_client_call(api.query, &ready, &answer) == HTTP_ANSWERED && answer.status == 200,
                RECOVERED_MS);
     WAIT_UNTIL((answer = api_get(&api, ONLY_IN_THE_LOG, NULL), answer.status == 404), RECOVERED_MS);
