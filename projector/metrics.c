@@ -31,6 +31,8 @@ void projector_metrics_setup(struct projector_metrics *metrics)
                                     "Times a campaign that opens soon was announced", NULL),
         .vanished = metric_counter("coupon_projector_vanished_keys_total",
                                    "Keys that had vanished from the models with nothing to miss them", NULL),
+        .scrubbed = metric_counter("coupon_projector_scrubbed_events_total",
+                                   "Events whose keys were looked for in the models", NULL),
         .apply_age =
             metric_histogram_seconds("coupon_projector_apply_age_seconds",
                                      "Age of a batch's oldest event when it was in the models", NULL),

@@ -8,7 +8,7 @@
 
 struct projector_metrics {
     struct metric *lag_events, *lag_seconds, *leader, *stuck_slices;
-    struct metric *events, *batches, *restarts, *apply_age, *prewarmed, *vanished;
+    struct metric *events, *batches, *restarts, *apply_age, *prewarmed, *vanished, *scrubbed;
     struct metric *redis_errors[REDIS_STATUS_COUNT];
     struct metric *refused[MODEL_HOLE + 1]; /* none for MODEL_APPLIED */
 };

@@ -214,6 +214,7 @@ static enum pg_status look_at(struct scrub_slice *at, struct pg *pg, struct appl
     look_init(&look, model_writer_redis(applier->writer), (struct model){applier->generation, slice}, now_us);
     ask(&look, rows);
     if (take(&look)) {
+        metric_add(applier->metrics->scrubbed, (uint64_t)count);
         if (look.missing > 0)
             found_hole(at, applier, slice, look.missing);
         else

@@ -11,6 +11,7 @@
 #include "events/ids.h"
 #include "tests/lib/models.h"
 #include "tests/lib/projector.h"
+#include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 #include "tests/lib/watch.h"
 
@@ -186,6 +187,26 @@ static int64_t info(const char *wanted)
 }
 
 /* --- tests --- */
+
+/* Nor where a campaign was deleted, which leaves nothing. The first test: every slice is walked through in
+ * one look, so all of them are when as many events were looked at as there are. */
+static void nothing_is_missed_where_nothing_vanished(void **state)
+{
+    (void)state;
+    char path[128];
+    snprintf(path, sizeof path, "/v1/campaigns/%s", api_campaign(&api, 10, ""));
+    struct http_answer answer = api_call(
+        &api,
+        &(struct http_call){.method = "DELETE", .path = path, .token = stack_env(stack, "ADMIN_TOKEN")});
+    assert_in_range(answer.status, 200, 204);
+    models_await_current(&models);
+    int64_t events = store_number(stack, "SELECT sum(head)::bigint FROM slice");
+    int64_t before = metric("coupon_projector_scrubbed_events_total");
+    WAIT_UNTIL(metric("coupon_projector_scrubbed_events_total") >= before + 2 * events, LONG_MS);
+    assert_int_equal(metric("coupon_projector_vanished_keys_total"), 0);
+    assert_int_equal(metric("coupon_projector_restarts_total"), 0);
+    end();
+}
 
 static void full_without_eviction(void **state)
 {
@@ -388,6 +409,7 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(nothing_is_missed_where_nothing_vanished, begin),
         cmocka_unit_test_setup(full_without_eviction, begin),
         cmocka_unit_test_setup(full_with_eviction, begin),
         cmocka_unit_test_setup(emptied_again_and_again, begin),

@@ -377,6 +377,7 @@ static void every_edit_of_a_model_is_told(void **state)
     char keys[6][256], number[8];
     (void)state;
     models_await_current(&models);
+    stack_signal(stack, "projector", SIGSTOP); /* it might repair */
     snprintf(number, sizeof number, "%d", slice);
     snprintf(keys[0], sizeof keys[0], "fc:1:{%d}:c:%s", slice, hot);
     MODELS_CALL(&models, "HINCRBY", keys[0], "issued", "1");
@@ -397,6 +398,7 @@ static void every_edit_of_a_model_is_told(void **state)
         fail_msg("other keys as well:\n%s", output.data);
     assert_int_equal(VERIFY("--json", "--slice", number, "--limit", "2"), 1);
     assert_non_null(strstr(output.data, "\"differences\":6,")); /* counted beyond the limit */
+    stack_signal(stack, "projector", SIGCONT);
     MODELS_CALL(&models, "FLUSHALL");
     expect_clean(VERIFY("--json"));
 }
