@@ -12,7 +12,7 @@
 /* Of the advisory lock that makes two rebuilds of one database take turns; see leader.h. */
 #define REBUILD_LOCK_KEY INT64_C(7310005004)
 
-enum { MOMENT_MS = 50, LEAD_MS = 300 };
+enum { MOMENT_MS = 50, LEAD_MS = 300, LOCK_MS = 3000 };
 
 /* --- saying and waiting --- */
 
@@ -45,23 +45,38 @@ bool rebuild_store_failed(struct rebuild *rebuild)
     return rebuild_give_up(rebuild, "PostgreSQL: %s", pg_error(rebuild->pg));
 }
 
-bool rebuild_connect_store(struct rebuild *rebuild)
+static enum pg_status try_lock(struct rebuild *rebuild, bool *ret_locked)
 {
     struct pg_args args;
     struct pg_rows *rows;
-    if (pg_connected(rebuild->pg))
-        return true;
-    if (pg_connect(rebuild->pg, rebuild_deadline()) != PG_OK)
-        return rebuild_store_failed(rebuild);
     pg_args_init(&args);
     pg_arg_i64(&args, REBUILD_LOCK_KEY);
     enum pg_status status = pg_call(rebuild->pg, SQL_LOCK_PLAIN, &args, rebuild_deadline(), &rows);
     pg_args_deinit(&args);
-    if (status != PG_OK)
-        return rebuild_store_failed(rebuild);
-    bool locked = pg_i64(rows, 0, 0) != 0;
+    *ret_locked = status == PG_OK && pg_i64(rows, 0, 0) != 0;
     pg_rows_destroy(rows);
-    return locked || rebuild_give_up(rebuild, "another rebuild is running");
+    return status;
+}
+
+/* One rebuild right after another must not meet the session of the first: PostgreSQL ends it a moment after
+ * the process is gone. */
+bool rebuild_connect_store(struct rebuild *rebuild)
+{
+    bool locked = false;
+    int64_t until_us = clock_deadline_us(LOCK_MS);
+    if (pg_connected(rebuild->pg))
+        return true;
+    if (pg_connect(rebuild->pg, rebuild_deadline()) != PG_OK)
+        return rebuild_store_failed(rebuild);
+    while (!locked) {
+        if (try_lock(rebuild, &locked) != PG_OK)
+            return rebuild_store_failed(rebuild);
+        if (!locked && clock_mono_us() >= until_us)
+            return rebuild_give_up(rebuild, "another rebuild is running");
+        if (!locked)
+            rebuild_moment();
+    }
+    return true;
 }
 
 bool rebuild_redis_failed(struct rebuild *rebuild, enum redis_status status)
