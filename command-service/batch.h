@@ -24,7 +24,7 @@ struct loaded_campaign {
 
 struct loaded_coupon {
     struct coupon coupon; /* `at` from the command */
-    bool exists, has_row, changed;
+    bool exists, changed;
     struct loaded_campaign *of;
 };
 

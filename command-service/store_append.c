@@ -3,6 +3,7 @@
  * and the COMMIT, in one round trip. */
 #include "command-service/store_internal.h"
 
+#include "command-service/control_state.h"
 #include "events/event_log.h"
 
 /* One array argument over the batch's events. */
@@ -184,27 +185,20 @@ static void send_coupon_states(struct store *store, const struct batch *batch)
     pg_send(store->pg, SQL_COUPON_STATES, args);
 }
 
-/* What the last event of each name says: `control` has one row for a name. */
-struct control_row {
-    int16_t kind; /* as in table control */
-    struct span name, value;
-    int64_t position;
-};
-
+/* What the last event of each name says: table control has one row for a name. */
 static bool control_row_of(const struct event *event, struct control_row *ret)
 {
-    enum { KIND_SETTING = 1, KIND_ISSUER = 2 };
     switch (event->type) {
     case EVENT_SettingChanged:
-        *ret = (struct control_row){KIND_SETTING, event->setting_changed.name, event->setting_changed.value,
-                                    event->position};
+        *ret = (struct control_row){CONTROL_SETTING, event->setting_changed.name,
+                                    event->setting_changed.value, event->position};
         return true;
     case EVENT_IssuerSuspended:
-        *ret = (struct control_row){KIND_ISSUER, event->issuer_suspended.issuer, SPAN("suspended"),
+        *ret = (struct control_row){CONTROL_ISSUER, event->issuer_suspended.issuer, SPAN("suspended"),
                                     event->position};
         return true;
     case EVENT_IssuerResumed:
-        *ret = (struct control_row){KIND_ISSUER, event->issuer_resumed.issuer, SPAN(""), event->position};
+        *ret = (struct control_row){CONTROL_ISSUER, event->issuer_resumed.issuer, SPAN(""), event->position};
         return true;
     default:
         return false;
@@ -235,7 +229,7 @@ static void send_control(struct store *store, const struct control_row *rows, si
     pg_arg_i16(args, CONTROL_SLICE);
     pg_array_begin(args, PG_INT2);
     for (size_t i = 0; i < count; i++)
-        pg_array_i16(args, rows[i].kind);
+        pg_array_i16(args, (int16_t)rows[i].kind);
     pg_array_end(args);
     pg_array_begin(args, PG_TEXT);
     for (size_t i = 0; i < count; i++)

@@ -214,8 +214,7 @@ static bool take_coupons(struct batch *batch, const struct pg_rows *rows)
         loaded->coupon = coupon_from_event(&issued);
         loaded->of = map_get(&batch->campaigns, issued.campaign_id);
         loaded->exists = true;
-        loaded->has_row = !pg_is_null(rows, row, 1 + LOG_COLUMN_COUNT);
-        if (loaded->has_row)
+        if (!pg_is_null(rows, row, 1 + LOG_COLUMN_COUNT)) /* something happened to it since */
             take_state(&loaded->coupon, rows, row);
         if (!loaded->of || !loaded->of->exists)
             return false;
