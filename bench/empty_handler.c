@@ -5,8 +5,8 @@
  * with one as long as a campaign's. */
 #include <pthread.h>
 
-#include "common/clock.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "common/service.h"
 
 struct options {

@@ -10,11 +10,11 @@
 
 #include <pthread.h>
 
-#include "command-service/answer.h"
-#include "command-service/store.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "common/metrics.h"
+#include "command-service/http/response.h"
+#include "command-service/store/store.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/metrics.h"
 #include "events/problems.h"
 
 enum {

@@ -4,13 +4,13 @@
  */
 #pragma once
 
-#include "command-service/batch.h"
 #include "command-service/control.h"
+#include "command-service/core/batch.h"
 #include "command-service/early.h"
-#include "command-service/inbox.h"
+#include "command-service/queue.h"
 #include "command-service/watch.h"
+#include "common/base/crypto.h"
 #include "common/bus.h"
-#include "common/crypto.h"
 #include "common/service.h"
 
 struct committers;

@@ -4,12 +4,12 @@
 
 #include <errno.h>
 
-#include "common/clock.h"
-#include "common/crypto.h"
-#include "common/log.h"
-#include "common/mem.h"
-#include "common/metrics.h"
-#include "common/pg.h"
+#include "common/base/clock.h"
+#include "common/base/crypto.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/metrics.h"
+#include "common/pg/pg.h"
 #include "common/service.h"
 #include "events/event.h"
 

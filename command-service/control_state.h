@@ -6,8 +6,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "common/auth.h"
-#include "common/disk.h"
+#include "common/base/disk.h"
+#include "common/http/auth.h"
 #include "events/settings.h"
 
 /* Column `kind` of table control. */

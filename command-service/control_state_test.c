@@ -4,7 +4,7 @@
 
 #include <fcntl.h>
 
-#include "common/testing.h"
+#include "common/base/testing.h"
 
 static struct keyring *keyring;
 

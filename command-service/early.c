@@ -2,8 +2,8 @@
 /* The table of campaigns that refuse everybody. */
 #include "command-service/early_internal.h"
 
-#include "common/clock.h"
-#include "common/metrics.h"
+#include "common/base/clock.h"
+#include "common/base/metrics.h"
 #include "events/problems.h"
 
 /* So many refusals in one batch make a campaign worth following: a crowd, not a few latecomers. */

@@ -16,7 +16,7 @@
  * the request path asks nobody. Bounded: EARLY_MAX campaigns, bytes_max for all filters. Thread-safe. */
 #pragma once
 
-#include "command-service/batch.h"
+#include "command-service/core/batch.h"
 
 enum { EARLY_MS = 100, EARLY_MAX = 64 };
 

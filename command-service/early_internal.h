@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 
 #include "command-service/early.h"
-#include "common/bloom.h"
+#include "common/base/bloom.h"
 
 struct early_entry {
     char id[CAMPAIGN_ID_MAX];

@@ -2,10 +2,10 @@
 /* The keeper: reads what the followed campaigns are like, several times within EARLY_MS, and who holds their
  * coupons. It has a connection of its own, so that no committer waits for it. If it is slow or PostgreSQL is
  * gone, refusals run out; if this process dies, nothing is lost that was not known to PostgreSQL. */
-#include "command-service/campaign_row.h"
 #include "command-service/early_internal.h"
-#include "common/clock.h"
-#include "common/log.h"
+#include "command-service/store/campaign_row.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
 
 enum {
     KEEP_MS = 30,      /* between two looks, when there is something to keep */

@@ -2,9 +2,9 @@
 /* The command service: what is set up in which order, and torn down in reverse. */
 #include <errno.h>
 
-#include "command-service/api.h"
+#include "command-service/http/routes.h"
 #include "command-service/options.h"
-#include "common/log.h"
+#include "common/base/log.h"
 
 static struct bus_publisher *bus_setup(const struct options *options)
 {

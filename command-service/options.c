@@ -2,7 +2,7 @@
 /* The option table of the command service. */
 #include "command-service/options.h"
 
-#include "command-service/batch.h"
+#include "command-service/core/batch.h"
 
 #define AT(member) offsetof(struct options, member)
 

@@ -5,8 +5,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "common/clock.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 
 /* Up to 5 s in steps of 50 ms, and what is slower. */
 enum { STEP_MS = 50, STEPS = 101 };

@@ -2,8 +2,8 @@
 /* When a tranche counts as going badly: at each limit and on both sides of it. */
 #include "command-service/watch.h"
 
-#include "common/clock.h"
-#include "common/testing.h"
+#include "common/base/clock.h"
+#include "common/base/testing.h"
 
 static const struct watch_limits usual = {.min_calls = 20, .success_permille = 950, .p95_ms = 2000};
 static const struct release plan[] = {{100, 1}, {200, 1}};

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "common/bytes.h"
+#include "common/base/bytes.h"
 
 enum { BUS_MESSAGE_MAX = 1024, BUS_URLS_MAX = 8 };
 

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 enum { BOUND_MS = 20000, PATIENCE_MS = 100, MARKER_BYTES = 7 };
 

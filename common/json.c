@@ -16,7 +16,7 @@
 #undef JSON_STRING
 #undef JSON_INTEGER
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 enum { DEPTH_MAX = 16, KEY_LEN_MAX = 64, FIELDS_MAX = 64 };
 

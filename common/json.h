@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/problem.h"
+#include "common/http/problem.h"
 
 struct json_doc;   /* a parsed document; owns all its values and texts */
 struct json_value; /* borrowed from its document */

@@ -7,13 +7,13 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-#include "common/clock.h"
-#include "common/crypto.h"
+#include "common/base/clock.h"
+#include "common/base/crypto.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/metrics.h"
 #include "common/json.h"
-#include "common/log.h"
-#include "common/mem.h"
-#include "common/metrics.h"
-#include "common/pg.h"
+#include "common/pg/pg.h"
 
 enum {
     PARTS_MAX = 16,

@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/config.h"
-#include "common/http.h"
+#include "common/base/config.h"
+#include "common/http/http.h"
 
 /* Options that every service has; embed as the first member of the service's own options struct. */
 struct service_options {

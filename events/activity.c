@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 #define WINDOW_ROW(name, label, grain, grains) [name] = {label, grain, grains},
 static const struct {

@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 
-#include "common/bytes.h"
+#include "common/base/bytes.h"
 
 /* X(name, label, grain in seconds, grains of the window) */
 #define WINDOWS(X)                  \
@@ -63,7 +63,7 @@ void activity_mark(struct activity *activity, int64_t at_us, int64_t before);
 int64_t activity_in(const struct activity *activity, enum window window, int64_t now_us);
 
 /* At the end of `out`, at most ACTIVITY_BYTES_MAX bytes, big-endian: count (4), how many marks each window
- * has (1 each), then the marks, grain (4) and before (4). projector/model_script.c writes the same. */
+ * has (1 each), then the marks, grain (4) and before (4). projector/run/model_script.c writes the same. */
 void activity_write(struct buf *out, const struct activity *activity);
 /* From bytes that begin with that; what comes after it is `ret_rest`. False where it is not what this writes.
  */

@@ -3,8 +3,8 @@
  * bytes come back or are refused. */
 #include "events/activity.h"
 
-#include "common/clock.h"
-#include "common/testing.h"
+#include "common/base/clock.h"
+#include "common/base/testing.h"
 
 #define NOW INT64_C(1800000123456789)
 

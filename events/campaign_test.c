@@ -3,8 +3,8 @@
  * which breaks an invariant stops the program. */
 #include "events/campaign.h"
 
-#include "common/crypto.h"
-#include "common/testing.h"
+#include "common/base/crypto.h"
+#include "common/base/testing.h"
 
 enum { START = 1000, END = 2000 };
 

@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-#include "common/bytes.h"
+#include "common/base/bytes.h"
 
 enum { EVENT_TEXT_MAX = 64, EVENT_DATA_MAX = 8192 };
 

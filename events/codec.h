@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "events/event.h"
 
 struct event_field {

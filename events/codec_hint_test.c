@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hints on the bus: what they say comes back, the largest fits a message, and none is trusted. */
+#include "common/base/mem.h"
 #include "common/bus.h"
-#include "common/mem.h"
 #include "events/codec.h"
 #include "events/codec_testing.h"
 #include "events/keys.h"

@@ -3,7 +3,7 @@
  * *_test.c files. */
 #pragma once
 
-#include "common/testing.h"
+#include "common/base/testing.h"
 #include "events/codec.h"
 
 /* Decodes from memory that ends where the bytes end, so that reading on is noticed by the sanitizer. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What happens to a coupon after it was issued: its fold, what it may be used for and what that takes off,
  * and how it then reads. */
-#include "common/testing.h"
+#include "common/base/testing.h"
 #include "events/coupon.h"
 #include "events/problems.h"
 

@@ -3,7 +3,7 @@
  * bytes for ever (I4). */
 #include "events/coupon.h"
 
-#include "common/testing.h"
+#include "common/base/testing.h"
 
 static const uint8_t code_key[CRYPTO_KEY_BYTES] = {1, 2, 3, 4, 5, 6, 7, 8};
 

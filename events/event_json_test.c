@@ -2,8 +2,8 @@
 /* Events as JSON: every type of the catalogue, by the names of its fields, and what is not understood. */
 #include "events/event_json.h"
 
+#include "common/base/testing.h"
 #include "common/json.h"
-#include "common/testing.h"
 
 static struct json_doc *doc_of(const struct event *event, bool decoded)
 {

@@ -3,8 +3,8 @@
  * every reader sees the same columns; the connection and its waits belong to the caller. */
 #pragma once
 
-#include "common/crypto.h"
-#include "common/pg.h"
+#include "common/base/crypto.h"
+#include "common/pg/pg.h"
 #include "events/codec.h"
 
 /* $1 slice, $2 after which position, $3 at most how many. Rows in position order. */

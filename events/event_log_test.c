@@ -3,7 +3,7 @@
  * without changing the chain. Rows of the log are tested in tests/, where there is a PostgreSQL. */
 #include "events/event_log.h"
 
-#include "common/testing.h"
+#include "common/base/testing.h"
 
 static struct event example(void)
 {

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/crypto.h"
+#include "common/base/crypto.h"
 #include "events/event.h"
 
 /* Where something is in the log. */

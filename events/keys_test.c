@@ -3,7 +3,7 @@
  * begin where they should, and members of rankings sort as they must. */
 #include "events/keys.h"
 
-#include "common/testing.h"
+#include "common/base/testing.h"
 
 static const struct model model = {2, 7};
 

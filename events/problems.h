@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "common/problem.h"
+#include "common/http/problem.h"
 
 #define COUPON_PROBLEMS(X)                                                                                  \
     X(idempotency_key_missing, "idempotency-key-missing", 400, false, "This call needs an Idempotency-Key") \

@@ -3,7 +3,7 @@
  */
 #include "events/problems.h"
 
-#include "common/testing.h"
+#include "common/base/testing.h"
 
 static const struct {
     const struct problem *problem;

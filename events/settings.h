@@ -4,7 +4,7 @@
  * struct settings is a value, to be copied and compared freely. */
 #pragma once
 
-#include "common/bytes.h"
+#include "common/base/bytes.h"
 
 enum setting {
 #define X(name, min, max, unit, normal, spike, incident, owner, meaning) SETTING_##name,

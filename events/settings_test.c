@@ -2,7 +2,7 @@
 /* Every setting at its bounds and one beyond, profiles, and what an explicit value does to them. */
 #include "events/settings.h"
 
-#include "common/testing.h"
+#include "common/base/testing.h"
 
 static const char *decimal(int64_t value)
 {

@@ -2,9 +2,9 @@
 /* The projector: which command, and what `run` sets up in which order and tears down in reverse. */
 #include <pthread.h>
 
+#include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/bus.h"
-#include "common/clock.h"
-#include "common/log.h"
 #include "projector/options.h"
 #include "projector/sql.h"
 #include "projector/status.h"

@@ -2,9 +2,9 @@
 /* The projector's metrics; docs/operations.md explains each. */
 #pragma once
 
-#include "common/metrics.h"
-#include "common/redis.h"
-#include "projector/model_writer.h"
+#include "common/base/metrics.h"
+#include "common/redis/redis.h"
+#include "projector/run/model_writer.h"
 
 struct projector_metrics {
     struct metric *lag_events, *lag_seconds, *leader, *stuck_slices;

@@ -3,7 +3,7 @@
  * need. */
 #include "projector/options.h"
 
-#include "projector/generations.h"
+#include "projector/rebuild/generations.h"
 
 #define AT(member) offsetof(struct options, member)
 

@@ -3,9 +3,9 @@
 #pragma once
 
 #include "common/service.h"
-#include "projector/follower.h"
-#include "projector/rebuild.h"
-#include "projector/verify.h"
+#include "projector/rebuild/rebuild.h"
+#include "projector/run/run_loop.h"
+#include "verify/verify.h"
 
 enum command { COMMAND_RUN, COMMAND_STATUS, COMMAND_VERIFY, COMMAND_REBUILD, COMMAND_PREWARM };
 

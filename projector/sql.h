@@ -2,7 +2,7 @@
 /* Every statement the projector says to PostgreSQL, and how it connects. The waits belong to the callers. */
 #pragma once
 
-#include "common/pg.h"
+#include "common/pg/pg.h"
 
 enum sql {
     SQL_LOCK,       /* $1 lock key -> got it? and the settings a leader's session needs */

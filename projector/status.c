@@ -2,9 +2,9 @@
 /* Collecting the status and writing it down. */
 #include "projector/status.h"
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 #include "common/json.h"
-#include "projector/leader.h"
+#include "projector/run/leader.h"
 #include "projector/sql.h"
 
 enum { EACH_DEADLINE_MS = 950 };

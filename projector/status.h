@@ -2,8 +2,8 @@
 /* What `projector status` shows: one look at PostgreSQL and Redis from outside the running projectors. */
 #pragma once
 
-#include "projector/feed.h"
-#include "projector/model_writer.h"
+#include "projector/run/log_reader.h"
+#include "projector/run/model_writer.h"
 
 struct status {
     bool store_reachable, redis_reachable;

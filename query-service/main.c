@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The query service: what is set up in which order, and torn down in reverse. */
+#include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/bus.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "query-service/api.h"
+#include "query-service/http/api.h"
+#include "query-service/http/respond.h"
 #include "query-service/metrics.h"
 #include "query-service/options.h"
-#include "query-service/respond.h"
 
 static struct service_part *sources; /* PostgreSQL or Redis */
 

@@ -3,10 +3,10 @@
  * server's own. docs/operations.md describes each. */
 #pragma once
 
-#include "common/metrics.h"
-#include "common/redis.h"
-#include "query-service/copy.h"
-#include "query-service/read.h"
+#include "common/base/metrics.h"
+#include "common/redis/redis.h"
+#include "query-service/cache/copy.h"
+#include "query-service/load/read.h"
 #include "query-service/status.h"
 
 struct query_metrics {

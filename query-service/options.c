@@ -2,7 +2,7 @@
 /* The option table of the query service. */
 #include "query-service/options.h"
 
-#include "query-service/stage.h"
+#include "query-service/load/stage.h"
 
 #define AT(member) offsetof(struct options, member)
 

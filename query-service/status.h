@@ -5,7 +5,7 @@
 #pragma once
 
 #include "events/event.h"
-#include "query-service/hot.h"
+#include "query-service/cache/hot.h"
 
 enum { STATUS_HOT_MAX = 5 };
 

@@ -2,8 +2,8 @@
 /* The bottleneck that is named is the one there is. */
 #include "query-service/status.h"
 
+#include "common/base/testing.h"
 #include "common/json.h"
-#include "common/testing.h"
 
 static struct status_facts healthy(void)
 {

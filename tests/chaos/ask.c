@@ -2,8 +2,8 @@
 /* Drawing asks, and writing them as requests. */
 #include "tests/chaos/ask.h"
 
-#include "bench/lib/history.h"
-#include "common/clock.h"
+#include "bench/storm/history.h"
+#include "common/base/clock.h"
 #include "common/json.h"
 
 enum { ASKS_PER_CAMPAIGN = 25, CAMPAIGNS_OPEN = 4, TRACE_MARK = 0x43484153 };

@@ -4,7 +4,7 @@
  * few shared slots, and which coupon lies in the slot when the time comes is all that depends on timing. */
 #pragma once
 
-#include "bench/lib/target.h"
+#include "bench/load/target.h"
 #include "events/ids.h"
 #include "tests/chaos/draw.h"
 

@@ -2,8 +2,8 @@
 /* A client's asks and the faults are functions of the seed; names can be read back. */
 #include "tests/chaos/ask.h"
 
-#include "bench/lib/history.h"
-#include "common/testing.h"
+#include "bench/storm/history.h"
+#include "common/base/testing.h"
 #include "tests/chaos/schedule.h"
 
 enum { MANY = 5000 };

@@ -8,8 +8,8 @@
 #include <poll.h>
 #include <sys/stat.h>
 
-#include "bench/lib/child.h"
-#include "common/clock.h"
+#include "bench/kit/child.h"
+#include "common/base/clock.h"
 #include "tests/chaos/client.h"
 #include "tests/chaos/nemesis.h"
 #include "tests/chaos/tally.h"

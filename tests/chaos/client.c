@@ -6,10 +6,10 @@
 #include <poll.h>
 #include <pthread.h>
 
-#include "bench/lib/http_load.h"
-#include "common/clock.h"
+#include "bench/load/http_load.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "common/json.h"
-#include "common/mem.h"
 
 enum { ATTEMPT_MS = 3000, RETRY_PAUSE_MS = 20, SETTLE_PAUSE_MS = 50, DRAW_SERVICE = 3 };
 

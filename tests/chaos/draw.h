@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/check.h"
+#include "common/base/check.h"
 
 struct draw {
     uint64_t state;

@@ -5,9 +5,9 @@
 #include <limits.h>
 #include <poll.h>
 
-#include "bench/lib/child.h"
-#include "common/clock.h"
-#include "common/mem.h"
+#include "bench/kit/child.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "tests/chaos/client.h"
 
 enum { PORT_OFFSET = 10, VARIABLE_MAX = 512, VARIABLES = 9, READY_CALL_MS = 1000, READY_PAUSE_MS = 20 };

@@ -4,7 +4,7 @@
  * cannot be done ends the program. One thread at a time, but for the targets. */
 #pragma once
 
-#include "bench/lib/target.h"
+#include "bench/load/target.h"
 #include "tests/lib/stack.h"
 
 struct fleet;

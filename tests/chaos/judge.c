@@ -4,7 +4,7 @@
 
 #include <stdarg.h>
 
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "tests/chaos/judge_state.h"
 
 static const struct judge_rule_text rule_texts[] = {

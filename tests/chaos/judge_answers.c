@@ -3,7 +3,7 @@
  * position that it names, and the effect must be the asker's own. */
 #include "tests/chaos/judge_state.h"
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 #include "common/json.h"
 
 struct answer {

@@ -3,7 +3,7 @@
  * restores, by its holder, while valid, for what the campaign gives. */
 #include "tests/chaos/judge_state.h"
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 /* One use or change, and the coupon before it. */
 struct turn {

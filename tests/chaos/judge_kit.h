@@ -5,7 +5,7 @@
 
 #include "tests/chaos/judge.h"
 
-#include "common/testing.h"
+#include "common/base/testing.h"
 #include "tests/chaos/judge_world.h"
 
 /* Numbers of the asks, and which line or which attempt is theirs. */

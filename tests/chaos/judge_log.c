@@ -3,7 +3,7 @@
  * did somebody ask for it? Builds the models on the way. */
 #include "tests/chaos/judge_state.h"
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 #include "events/coupon.h"
 
 /* --- Who asked --- */

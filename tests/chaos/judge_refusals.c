@@ -3,7 +3,7 @@
  * what was asked after it was answered: otherwise somebody was turned away who was next. */
 #include "tests/chaos/judge_state.h"
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 /* A service may refuse for 100 ms by what it knows; it may have been told a little later than it happened,
  * and this machine may be busy. */

@@ -3,8 +3,8 @@
  * were told, to bend and then have judged. */
 #pragma once
 
-#include "common/clock.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "events/coupon.h"
 #include "tests/chaos/judge.h"
 

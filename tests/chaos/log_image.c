@@ -2,8 +2,8 @@
 /* Reading log and state rows in bounded pages. */
 #include "tests/chaos/log_image.h"
 
-#include "common/clock.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 
 enum { PAGE = 5000, STATEMENT_MS = 60000, ARENA_MAX = 1024 * 1024 * 1024 };
 enum statement { READ_SLICES, READ_BATCHES, READ_EVENTS, READ_CAMPAIGNS, READ_COUPONS, COUNT_IDEMPOTENCY };

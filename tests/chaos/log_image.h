@@ -3,7 +3,7 @@
  * so that a test can make one by hand. */
 #pragma once
 
-#include "common/pg.h"
+#include "common/pg/pg.h"
 #include "events/event_log.h"
 #include "events/ids.h"
 

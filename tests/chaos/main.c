@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* chaos: runs clients and faults against a stack of its own and judges every promise (`make chaos`).
  * Exit status: 0 no violation, 1 violations, 2 it could not be run. */
-#include "common/config.h"
-#include "common/crypto.h"
+#include "common/base/config.h"
+#include "common/base/crypto.h"
 #include "tests/chaos/chaos.h"
 #include "tests/chaos/client.h"
 

@@ -6,10 +6,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "common/clock.h"
-#include "common/mem.h"
-#include "common/pg.h"
-#include "common/redis.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/pg/pg.h"
+#include "common/redis/redis.h"
 
 enum {
     GONE_MS = 90000,

@@ -2,8 +2,8 @@
 /* Recording asks and attempts. */
 #include "tests/chaos/story.h"
 
+#include "common/base/mem.h"
 #include "common/json.h"
-#include "common/mem.h"
 
 const char *told_text(enum told told)
 {

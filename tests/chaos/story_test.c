@@ -2,7 +2,7 @@
 /* What an answer means, and joining the stories of clients. */
 #include "tests/chaos/story.h"
 
-#include "common/testing.h"
+#include "common/base/testing.h"
 
 static enum told told(enum wire_outcome outcome, int status, const char *code)
 {

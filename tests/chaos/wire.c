@@ -6,8 +6,8 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include "common/clock.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 
 void wire_init(struct wire *wire, const struct target *target)
 {

@@ -4,8 +4,8 @@
  * thread at a time. */
 #pragma once
 
-#include "bench/lib/http_response.h"
-#include "bench/lib/target.h"
+#include "bench/load/http_response.h"
+#include "bench/load/target.h"
 
 enum wire_outcome {
     WIRE_ANSWERED,

@@ -6,8 +6,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "common/clock.h"
-#include "common/testing.h"
+#include "common/base/clock.h"
+#include "common/base/testing.h"
 
 enum { LONG_MS = 20000 };
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "common/crypto.h"
+#include "common/base/crypto.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { SECONDS = 4, CLIENTS = 4, SERVICES = 2, SEEDS = 1 };

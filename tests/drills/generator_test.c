@@ -5,7 +5,7 @@
  * somebody holds a coupon of. */
 #include "tests/lib/wait.h"
 
-#include "common/crypto.h"
+#include "common/base/crypto.h"
 #include "tests/lib/api.h"
 #include "tests/lib/steer.h"
 #include "tests/lib/store.h"

@@ -5,7 +5,7 @@
  * rush is printed; bounds here are for hangs, not for speed. */
 #include "tests/lib/wait.h"
 
-#include "common/crypto.h"
+#include "common/base/crypto.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
 #include "tests/lib/stream.h"

@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/crypto.h"
-#include "common/redis.h"
+#include "common/base/crypto.h"
+#include "common/redis/redis.h"
 #include "tests/lib/api.h"
 #include "tests/lib/store.h"
 

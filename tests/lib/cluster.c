@@ -8,7 +8,7 @@
 #include <limits.h>
 #include <unistd.h>
 
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "tests/lib/wait.h"
 
 enum { STATEMENT_MS = 20000, GONE_MS = 60000, CROWD_MAX = 200, PIDS_MAX = 256, STANDBY_OFFSET = 13 };

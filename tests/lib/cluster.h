@@ -3,7 +3,7 @@
  * that follows it. What goes wrong here fails the test. Not thread-safe. */
 #pragma once
 
-#include "common/pg.h"
+#include "common/pg/pg.h"
 #include "tests/lib/stack.h"
 
 /* One statement as superuser ("ALTER SYSTEM ..."), on the primary or on the standby; the number in its first

@@ -9,8 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/clock.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 
 enum { INPUT_MAX = 64 * 1024 * 1024, REQUEST_MAX = 16 * 1024 * 1024, TIMEOUT_MS = 10000 };
 

@@ -5,8 +5,8 @@
 
 #include <limits.h>
 
-#include "bench/lib/child.h"
-#include "common/mem.h"
+#include "bench/kit/child.h"
+#include "common/base/mem.h"
 #include "tests/lib/wait.h"
 
 enum { READY_MS = 60000, END_MS = 60000, URGE_MS = 5, ADDED_MAX = 24, INSTANCE_LINE_MAX = 1024 };

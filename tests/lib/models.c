@@ -4,7 +4,7 @@
 
 #include <unistd.h>
 
-#include "common/mem.h"
+#include "common/base/mem.h"
 #include "events/codec.h"
 #include "events/keys.h"
 #include "tests/lib/wait.h"

@@ -3,8 +3,8 @@
  * as text that two states can be compared by. Whatever fails here fails the test. One thread at a time. */
 #pragma once
 
-#include "common/pg.h"
-#include "common/redis.h"
+#include "common/pg/pg.h"
+#include "common/redis/redis.h"
 #include "events/event.h"
 #include "tests/lib/stack.h"
 

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "common/clock.h"
-#include "common/mem.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 
 enum { PATIENCE_MS = 20000, STOCK = 500 };
 

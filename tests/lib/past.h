@@ -6,7 +6,7 @@
  * the slices. */
 #pragma once
 
-#include "common/pg.h"
+#include "common/pg/pg.h"
 #include "events/activity.h"
 #include "events/coupon.h"
 #include "tests/lib/stack.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Statements, connections and one-line calls for tests/pg_test.c and tests/pg_faults_test.c. */
+/* Statements, connections and one-line calls for tests/platform/pg_test.c and
+ * tests/platform/pg_faults_test.c. */
 #include "tests/lib/pg_kit.h"
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 struct stack *pg_kit_stack;
 

@@ -3,7 +3,7 @@
  * should succeed and does not fails the test. */
 #pragma once
 
-#include "common/pg.h"
+#include "common/pg/pg.h"
 #include "tests/lib/stack.h"
 #include "tests/lib/wait.h"
 

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "common/bytes.h"
+#include "common/base/bytes.h"
 #include "tests/lib/stack.h"
 
 /* `arguments` end with NULL. Standard output and error go to `output`. */

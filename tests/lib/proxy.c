@@ -10,9 +10,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/bytes.h"
-#include "common/clock.h"
-#include "common/mem.h"
+#include "common/base/bytes.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 
 enum { PAIRS_MAX = 64, CHUNK_BYTES = 64 * 1024, LATE_MAX = 256, TURN_MS = 5, COMMAND_MAX = 1 << 20 };
 

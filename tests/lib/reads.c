@@ -2,9 +2,9 @@
 /* Reads of tests, recorded and compared. */
 #include "tests/lib/reads.h"
 
-#include "common/mem.h"
-#include "common/pg.h"
-#include "common/redis.h"
+#include "common/base/mem.h"
+#include "common/pg/pg.h"
+#include "common/redis/redis.h"
 #include "tests/lib/wait.h"
 
 enum { SETTLE_MS = 20000 };

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "common/redis_sentinel.h"
+#include "common/redis/sentinel.h"
 #include "tests/lib/wait.h"
 
 extern char **environ;

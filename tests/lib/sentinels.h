@@ -3,7 +3,7 @@
  * them end when this program ends, however it ends. Whatever fails here fails the test. Not thread-safe. */
 #pragma once
 
-#include "common/redis.h"
+#include "common/redis/redis.h"
 #include "tests/lib/stack.h"
 
 enum sentinels_process {

@@ -5,13 +5,13 @@
 #include <inttypes.h>
 #include <pthread.h>
 
-#include "bench/lib/checker.h"
-#include "bench/lib/crowd.h"
-#include "bench/lib/load_call.h"
-#include "bench/lib/log_source.h"
-#include "bench/lib/series.h"
-#include "common/crypto.h"
-#include "common/mem.h"
+#include "bench/kit/series.h"
+#include "bench/load/load_call.h"
+#include "bench/storm/checker.h"
+#include "bench/storm/crowd.h"
+#include "bench/storm/log_source.h"
+#include "common/base/crypto.h"
+#include "common/base/mem.h"
 #include "tests/lib/json_get.h"
 #include "tests/lib/wait.h"
 

@@ -14,9 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/bytes.h"
-#include "common/clock.h"
-#include "common/mem.h"
+#include "common/base/bytes.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 
 extern char **environ;
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 static struct pg_rows *store_rows(struct stack *stack, const char *url_variable, const char *sql)
 {

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "common/pg.h"
+#include "common/pg/pg.h"
 #include "tests/lib/stack.h"
 
 /* The one number that a query without parameters gives (0 for no row). */

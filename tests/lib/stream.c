@@ -9,10 +9,10 @@
 
 #include <cmocka.h>
 
-#include "bench/lib/http_load.h"
-#include "bench/lib/series.h"
-#include "common/clock.h"
-#include "common/mem.h"
+#include "bench/kit/series.h"
+#include "bench/load/http_load.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
 
 enum { LOAD_MS = 150000, REQUEST_MS = 10000 };
 

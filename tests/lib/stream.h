@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "bench/lib/load_call.h"
+#include "bench/load/load_call.h"
 
 enum { STREAM_CONNECTIONS = 64, STREAM_LATENCIES_MAX = 200000 };
 

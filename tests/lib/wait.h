@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "common/clock.h"
+#include "common/base/clock.h"
 
 /* Evaluates the condition until it is true; fails the test where it was not after bound_ms. */
 #define WAIT_UNTIL(condition, bound_ms)                                                \

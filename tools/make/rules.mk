@@ -1,76 +1,79 @@
 # What is built from what. Sources are found by folder and name; nothing here lists files.
 SERVICE_NAMES := command-service projector query-service
-TESTS_IN = $(filter %_test.c,$(wildcard $1/*.c))
-CODE_IN  = $(filter-out %_test.c %/main.c,$(wildcard $1/*.c))
+
+# The folders of each library: its own and those directly in it. A library may use those after it.
+FOLDERS_OF = $(patsubst %/,%,$(sort $1/ $(dir $(wildcard $1/*/*.[ch]))))
+SERVICE_FOLDERS := $(foreach s,$(SERVICE_NAMES),$(call FOLDERS_OF,$s))
+BENCH_FOLDERS   := bench/measure bench/storm bench/load bench/kit
+LIB_FOLDERS     := $(foreach l,verify readmodel events common,$(call FOLDERS_OF,$l))
+SYSTEM_FOLDERS  := tests/command tests/projector tests/query tests/platform tests/outage tests/drills
+
+TESTS_IN = $(filter %_test.c,$(wildcard $(addsuffix /*.c,$1)))
+CODE_IN  = $(filter-out %_test.c %/main.c,$(wildcard $(addsuffix /*.c,$1)))
 OBJ      = $(patsubst %.c,$(B)/obj/%.o,$1)
+TEST_BIN = $(patsubst %.c,$(B)/bin/test/%,$1)
 
-COMMON_LIB := $(B)/libcommon.a
-EVENTS_LIB := $(B)/libevents.a
-LIBS_OWN   := $(EVENTS_LIB) $(COMMON_LIB)
+# One archive for each folder of the first line: a program links what it uses of them.
+define ARCHIVE_RULE
+$(B)/lib/$1.a: $$(call OBJ,$$(call CODE_IN,$2))
+	@mkdir -p $$(@D)
+	@rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach l,verify readmodel events common $(SERVICE_NAMES),$(eval $(call ARCHIVE_RULE,$l,$(call FOLDERS_OF,$l))))
+$(eval $(call ARCHIVE_RULE,bench,$(BENCH_FOLDERS)))
+$(eval $(call ARCHIVE_RULE,tests,tests/lib tests/chaos))
 
-$(COMMON_LIB): $(call OBJ,$(call CODE_IN,common))
-$(EVENTS_LIB): $(call OBJ,$(call CODE_IN,events))
-$(B)/lib%.a:
-	@mkdir -p $(@D)
-	@rm -f $@ && ar rcs $@ $^
+ARCHIVE    = $(addprefix $(B)/lib/,$(addsuffix .a,$1))
+LIBS_OWN  := $(call ARCHIVE,verify readmodel events common)
+LIBS_TEST := $(call ARCHIVE,tests bench) $(LIBS_OWN)
 
+# Another path to the compiler, another compiler: ccache is used where it is installed.
+CCACHE := $(shell command -v ccache 2>/dev/null)
 $(B)/obj/%.o: %.c tools/make/flags.mk
 	@mkdir -p $(@D)
 	@echo "  CC  $<"
-	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@$(CCACHE) $(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 define LINK
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
-	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) $(LIBS_$(@F))
+	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 endef
 
-# Services: every file of the folder; their unit tests link everything but main.c.
-define SERVICE_RULES
-$(B)/bin/$1: $(call OBJ,$(call CODE_IN,$1)) $(call OBJ,$1/main.c) $(LIBS_OWN)
+# Services.
+define SERVICE_RULE
+$(B)/bin/$1: $(call OBJ,$1/main.c) $(call ARCHIVE,$1) $(LIBS_OWN)
 	$$(LINK)
 endef
-$(foreach s,$(SERVICE_NAMES),$(eval $(call SERVICE_RULES,$s)))
+$(foreach s,$(SERVICE_NAMES),$(eval $(call SERVICE_RULE,$s)))
 
-# Unit tests: <folder>/<module>_test.c -> bin/test/<folder>/<module>_test
+# Unit tests: <folder>/<module>_test.c -> bin/test/<folder>/<module>_test; those of a service link its archive.
+UNIT_TESTS := $(call TESTS_IN,$(LIB_FOLDERS) $(SERVICE_FOLDERS) $(BENCH_FOLDERS) tests/chaos)
 define UNIT_TEST_RULE
-$(B)/bin/test/$(basename $1): $(call OBJ,$1) $(if $(filter common events,$(patsubst %/,%,$(dir $1))),,$(call OBJ,$(call CODE_IN,$(patsubst %/,%,$(dir $1))))) $(LIBS_OWN)
+$(call TEST_BIN,$2): $(call OBJ,$2) $(call ARCHIVE,$(filter $(SERVICE_NAMES),$1)) $(if $(filter bench tests,$1),$(LIBS_TEST),$(LIBS_OWN))
 	$$(LINK)
 endef
-UNIT_TESTS := $(foreach d,common events $(SERVICE_NAMES) bench/lib,$(call TESTS_IN,$d))
-$(foreach t,$(UNIT_TESTS),$(eval $(call UNIT_TEST_RULE,$t)))
+$(foreach t,$(UNIT_TESTS),$(eval $(call UNIT_TEST_RULE,$(firstword $(subst /, ,$t)),$t)))
 
-# Tests that cross processes: tests/<what>_test.c and tests/drills/<incident>_test.c, with the harness in tests/lib
-define SYSTEM_TEST_RULE
-$(B)/bin/test/$(basename $1): $(call OBJ,$1) $(call OBJ,$(call CODE_IN,tests/lib) $(call CODE_IN,bench/lib)) $(LIBS_OWN)
-	$$(LINK)
-endef
-SYSTEM_TESTS := $(call TESTS_IN,tests) $(call TESTS_IN,tests/drills)
-$(foreach t,$(SYSTEM_TESTS),$(eval $(call SYSTEM_TEST_RULE,$t)))
-
-# The chaos run: tests/chaos is a library with unit tests, a program and a drill.
-CHAOS_LIB := $(call OBJ,$(call CODE_IN,tests/chaos) tests/lib/stack.c $(call CODE_IN,bench/lib))
-CHAOS_BIN := $(B)/bin/chaos
-CHAOS_TESTS := $(call TESTS_IN,tests/chaos)
-CHAOS_UNIT_BINS := $(foreach t,$(CHAOS_TESTS),$(B)/bin/test/$(basename $t))
-$(CHAOS_BIN): $(call OBJ,tests/chaos/main.c) $(CHAOS_LIB) $(LIBS_OWN)
+# Tests that cross processes, with the harness in tests/lib.
+SYSTEM_TESTS := $(call TESTS_IN,$(SYSTEM_FOLDERS))
+$(call TEST_BIN,$(SYSTEM_TESTS)): $(B)/bin/test/%: $(B)/obj/%.o $(LIBS_TEST)
 	$(LINK)
-$(CHAOS_UNIT_BINS): $(B)/bin/test/%: $(B)/obj/%.o $(CHAOS_LIB) $(LIBS_OWN)
-	$(LINK)
-$(B)/bin/test/tests/drills/chaos_test: $(call OBJ,$(call CODE_IN,tests/chaos))
 
-# Bench tools: bench/<tool>.c has a main of its own, bench/lib is what they share.
-define BENCH_RULE
-$(B)/bin/$(basename $(notdir $1)): $(call OBJ,$1) $(call OBJ,$(call CODE_IN,bench/lib)) $(LIBS_OWN)
-	$$(LINK)
-endef
-BENCH_TOOLS := $(wildcard bench/*.c)
-$(foreach t,$(BENCH_TOOLS),$(eval $(call BENCH_RULE,$t)))
+# Tools.
+TOOLS := $(B)/bin/bench $(B)/bin/storm $(B)/bin/empty_handler $(B)/bin/chaos
+$(B)/bin/bench: $(call OBJ,bench/measure/main.c) $(call ARCHIVE,bench) $(LIBS_OWN)
+	$(LINK)
+$(B)/bin/storm: $(call OBJ,bench/storm/main.c) $(call ARCHIVE,bench) $(LIBS_OWN)
+	$(LINK)
+$(B)/bin/empty_handler: $(call OBJ,bench/empty_handler.c) $(call ARCHIVE,bench) $(LIBS_OWN)
+	$(LINK)
+$(B)/bin/chaos: $(call OBJ,tests/chaos/main.c) $(LIBS_TEST)
+	$(LINK)
 
 SERVICE_BINS := $(foreach s,$(SERVICE_NAMES),$(B)/bin/$s)
-BENCH_BINS   := $(foreach t,$(BENCH_TOOLS),$(B)/bin/$(basename $(notdir $t)))
-UNIT_BINS    := $(foreach t,$(UNIT_TESTS),$(B)/bin/test/$(basename $t))
-SYSTEM_BINS  := $(foreach t,$(SYSTEM_TESTS),$(B)/bin/test/$(basename $t))
-$(UNIT_BINS) $(CHAOS_UNIT_BINS) $(SYSTEM_BINS): LIBS += -lcmocka
+UNIT_BINS    := $(call TEST_BIN,$(UNIT_TESTS))
+SYSTEM_BINS  := $(call TEST_BIN,$(SYSTEM_TESTS))
+$(UNIT_BINS) $(SYSTEM_BINS): LIBS += -lcmocka
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

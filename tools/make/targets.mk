@@ -14,15 +14,16 @@ USERS ?= 2500
 QUANTITY ?= 500
 CONNECTIONS ?= 800
 
-HEADERS := $(wildcard common/*.h events/*.h $(SERVICE_NAMES:%=%/*.h) bench/*.h bench/lib/*.h tests/lib/*.h tests/chaos/*.h)
-C_FILES := $(HEADERS) $(wildcard common/*.c events/*.c $(SERVICE_NAMES:%=%/*.c) bench/*.c bench/lib/*.c tests/*.c tests/drills/*.c tests/lib/*.c tests/chaos/*.c)
+ALL_FOLDERS := $(LIB_FOLDERS) $(SERVICE_FOLDERS) bench $(BENCH_FOLDERS) $(SYSTEM_FOLDERS) tests/lib tests/chaos
+HEADERS := $(wildcard $(addsuffix /*.h,$(ALL_FOLDERS)))
+C_FILES := $(HEADERS) $(wildcard $(addsuffix /*.c,$(ALL_FOLDERS)))
 
 .PHONY: all services bench-tools tests clean help up down status migrate storm chaos bench test tidy hdr-check format
 
 all: services bench-tools ## build the services and the bench tools
 services: $(SERVICE_BINS)
-bench-tools: $(BENCH_BINS)
-tests: $(UNIT_BINS) $(CHAOS_UNIT_BINS) $(CHAOS_BIN) $(SYSTEM_BINS)
+bench-tools: $(TOOLS)
+tests: $(UNIT_BINS) $(SYSTEM_BINS)
 
 up: ## install what is missing, build, start everything, issue a first coupon
 	@tools/install run
@@ -43,9 +44,9 @@ storm: $(B)/bin/storm ## replay incident 4 on the running stack: USERS= QUANTITY
 	@. '$(abspath $(RUN_DIR))/env'; USERS='$(USERS)' QUANTITY='$(QUANTITY)' CONNECTIONS='$(CONNECTIONS)' $(B)/bin/storm
 
 # A stack of its own; nothing that runs is touched.
-chaos: $(SERVICE_BINS) $(CHAOS_BIN) ## clients, faults and a judge over all they were told: SEED= SECONDS= SERVICES= CLIENTS=
+chaos: $(SERVICE_BINS) $(B)/bin/chaos ## clients, faults and a judge over all they were told: SEED= SECONDS= SERVICES= CLIENTS=
 	@BIN_DIR='$(CURDIR)/$(B)/bin' $(if $(SEED),SEED='$(SEED)') $(if $(SECONDS),SECONDS='$(SECONDS)') \
-		$(if $(SERVICES),SERVICES='$(SERVICES)') $(if $(CLIENTS),CLIENTS='$(CLIENTS)') $(CHAOS_BIN)
+		$(if $(SERVICES),SERVICES='$(SERVICES)') $(if $(CLIENTS),CLIENTS='$(CLIENTS)') $(B)/bin/chaos
 
 # Figures are of the release build. BIG=1 loads ten million events before it measures appends again.
 bench: ## measure the numbers of the design: ONLY=issue,lag,rebuild,... JSON=1 BIG=1 ROUNDS=

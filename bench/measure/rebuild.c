@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rebuilding the models of a whole log. Compared with the two things it cannot do without, each alone:
+ * reading the log out of PostgreSQL, and putting the same keys and fields into Redis with plain commands. */
+#include "bench/measure/store.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/base/clock.h"
+#include "events/codec.h"
+#include "events/event_log.h"
+#include "events/keys.h"
+
+enum { PAGE = 1000, COMMANDS_AHEAD = 1000, STORE_MS = 60000 };
+
+struct rebuild_runs {
+    struct bench_store store;
+    struct series build, whole, projector_mib, redis_mib, projector_s, redis_s, postgres_s;
+    struct series read, read_s, plain, plain_s;
+};
+
+/* --- PostgreSQL alone --- */
+
+/* A page of every slice in one round trip, and nothing done with what comes. */
+static int64_t read_round(struct pg *pg, struct pg_args *args, int slices, int64_t after)
+{
+    int64_t count = 0;
+    for (int16_t slice = 0; slice < slices; slice++) {
+        event_log_read_args(args, slice, after, PAGE);
+        pg_send(pg, 0, args);
+    }
+    pg_sync(pg);
+    for (int slice = 0; slice < slices; slice++) {
+        struct pg_rows *rows;
+        if (pg_receive(pg, clock_deadline_us(STORE_MS), &rows) != PG_OK)
+            bench_die("reading the log", pg_error(pg));
+        count += pg_rows_count(rows);
+        pg_rows_destroy(rows);
+    }
+    return count;
+}
+
+static void read_log(struct rebuild_runs *runs)
+{
+    static const struct pg_statement statements[] = {{"read", LOG_READ_SQL}};
+    struct bench_store *store = &runs->store;
+    struct pg_args args;
+    int64_t after = 0, count = 0, got;
+    struct pg *pg = pg_create(&(struct pg_options){.url = store->projector_url,
+                                                   .role = "firstcome_projector",
+                                                   .application = "bench rebuild",
+                                                   .statements = statements,
+                                                   .statements_count = COUNT_OF(statements)});
+    double cpu_s = bench_store_cpu_s(store->postmaster, true);
+    if (pg_connect(pg, clock_deadline_us(STORE_MS)) != PG_OK)
+        bench_die("reading the log", pg_error(pg));
+    pg_args_init(&args);
+    int64_t start_us = clock_mono_us();
+    for (; (got = read_round(pg, &args, store->slices, after)) > 0; after += PAGE)
+        count += got;
+    series_add(&runs->read, (double)count * US_PER_S / (double)(clock_mono_us() - start_us));
+    pg_args_deinit(&args);
+    pg_destroy(pg);
+    bench_store_settle();
+    series_add(&runs->read_s, bench_store_cpu_s(store->postmaster, true) - cpu_s);
+}
+
+/* --- Redis alone --- */
+
+struct plain {
+    struct redis *redis;
+    struct redis_command coupons, holders, hold;
+    struct buf scratch;
+    size_t ahead;
+    int64_t number; /* of users */
+};
+
+static void plain_drain(struct plain *plain)
+{
+    const struct redis_reply *reply;
+    for (; plain->ahead > 0; plain->ahead--)
+        if (redis_receive(plain->redis, clock_deadline_us(STORE_MS), &reply) != REDIS_OK)
+            bench_die("plain commands", redis_error(plain->redis));
+}
+
+static void plain_send(struct plain *plain, struct redis_command *command)
+{
+    if (command->count == 0)
+        return;
+    redis_send(plain->redis, command);
+    redis_command_reset(command);
+    if (++plain->ahead == COMMANDS_AHEAD)
+        plain_drain(plain);
+}
+
+static void plain_arg(struct plain *plain, struct redis_command *command)
+{
+    redis_arg(command, buf_span(&plain->scratch));
+    buf_clear(&plain->scratch);
+}
+
+static void plain_coupon(struct plain *plain, struct model model, const struct event *event)
+{
+    struct user_place place = user_place(event->user_id);
+    int64_t sequence = event->coupon_issued.sequence;
+    if (plain->coupons.count == 0) {
+        redis_arg_text(&plain->coupons, "HSET");
+        key_coupons(&plain->scratch, model, event->position);
+        plain_arg(plain, &plain->coupons);
+    }
+    redis_arg_i64(&plain->coupons, key_coupon_field(event->position, COUPON_FIELD_USER));
+    redis_arg(&plain->coupons, event->user_id);
+    redis_arg_i64(&plain->coupons, key_coupon_field(event->position, COUPON_FIELD_ISSUE));
+    coupon_issue_encode(event, &plain->scratch);
+    plain_arg(plain, &plain->coupons);
+    if (plain->holders.count == 0) {
+        redis_arg_text(&plain->holders, "HSET");
+        key_holders(&plain->scratch, model, event->campaign_id, sequence);
+        plain_arg(plain, &plain->holders);
+    }
+    redis_arg_i64(&plain->holders, sequence);
+    redis_arg_i64(&plain->holders, event->position);
+    redis_arg_text(&plain->hold, "APPEND");
+    key_users(&plain->scratch, model, place.bucket);
+    plain_arg(plain, &plain->hold);
+    holding_write(&plain->scratch, &(struct holding){event->position, event->recorded_at_us, place.tag,
+                                                     campaign_tag(event->campaign_id)});
+    plain_arg(plain, &plain->hold);
+    plain_send(plain, &plain->hold);
+}
+
+static void plain_slice(struct plain *plain, const struct bench_store *store, int16_t slice)
+{
+    char user[33];
+    struct event event = {.slice = slice,
+                          .type = EVENT_CouponIssued,
+                          .campaign_id = span_of(store->campaigns[slice]),
+                          .recorded_at_us = clock_wall_us()};
+    event.coupon_issued.nth = 1;
+    event.coupon_issued.code_prefix = SPAN("");
+    for (int64_t sequence = 1; sequence <= store->each; sequence++) {
+        event.position = 1 + sequence;
+        event.coupon_issued.sequence = sequence;
+        snprintf(user, sizeof user, "%032" PRId64, plain->number++);
+        event.user_id = span_of(user);
+        plain_coupon(plain, (struct model){1, slice}, &event);
+        if ((event.position + 1) % COUPON_CHUNK == 0)
+            plain_send(plain, &plain->coupons);
+        if (sequence % KEY_CHUNK == 0)
+            plain_send(plain, &plain->holders);
+    }
+    plain_send(plain, &plain->coupons);
+    plain_send(plain, &plain->holders);
+}
+
+static void write_plain(struct rebuild_runs *runs)
+{
+    struct bench_store *store = &runs->store;
+    struct plain plain = {.redis = store->client};
+    redis_command_init(&plain.coupons);
+    redis_command_init(&plain.holders);
+    redis_command_init(&plain.hold);
+    buf_init(&plain.scratch, KEY_TEXT_MAX);
+    double cpu_s = bench_store_cpu_s(store->redis, false);
+    int64_t start_us = clock_mono_us();
+    for (int16_t slice = 0; slice < store->slices; slice++)
+        plain_slice(&plain, store, slice);
+    plain_drain(&plain);
+    series_add(&runs->plain,
+               (double)bench_store_coupons(store) * US_PER_S / (double)(clock_mono_us() - start_us));
+    series_add(&runs->plain_s, bench_store_cpu_s(store->redis, false) - cpu_s);
+    buf_deinit(&plain.scratch);
+    redis_command_deinit(&plain.coupons);
+    redis_command_deinit(&plain.holders);
+    redis_command_deinit(&plain.hold);
+}
+
+/* --- rounds --- */
+
+static void rebuild_round(struct rebuild_runs *runs)
+{
+    struct bench_store_rebuild result;
+    bench_store_redis(&runs->store);
+    bench_store_rebuild(&runs->store, &result);
+    series_add(&runs->build, result.build_per_second);
+    series_add(&runs->whole, (double)bench_store_coupons(&runs->store) / result.wall_s);
+    series_add(&runs->projector_mib, result.projector_peak_mib);
+    series_add(&runs->redis_mib, result.redis_peak_mib);
+    series_add(&runs->projector_s, result.projector_cpu_s);
+    series_add(&runs->redis_s, result.redis_cpu_s);
+    series_add(&runs->postgres_s, result.postgres_cpu_s);
+    bench_store_empty(&runs->store);
+    read_log(runs);
+    write_plain(runs);
+}
+
+static void print(const struct bench *bench, const char *what, const char *unit, const struct series *ours,
+                  const char *baseline, const struct series *theirs)
+{
+    struct figure figure = {
+        .metric = "rebuild", .what = what, .unit = unit, .goal = "", .series = *ours, .baseline = baseline};
+    if (theirs)
+        figure.baseline_series = *theirs;
+    bench_print(bench, &figure);
+}
+
+static void print_rebuild(const struct bench *bench, const struct rebuild_runs *runs)
+{
+    static const char alone[] = "PostgreSQL alone: the log read page by page, one connection";
+    static const char plain[] = "Redis alone: the same fields by plain pipelined commands";
+    char what[128];
+    snprintf(what, sizeof what, "rebuild of %" PRId64 " coupons in 16 slices, build phase (goal >= 250000)",
+             bench_store_coupons(&runs->store));
+    print(bench, what, "1/s", &runs->build, alone, &runs->read);
+    print(bench, "the same", "1/s", &runs->build, plain, &runs->plain);
+    print(bench, "the whole run: build, check, catch up, switch, a second of grace, drop", "1/s",
+          &runs->whole, "", NULL);
+    print(bench, "processor time of Redis", "s", &runs->redis_s, plain, &runs->plain_s);
+    print(bench, "processor time of PostgreSQL, all its processes", "s", &runs->postgres_s, alone,
+          &runs->read_s);
+    print(bench, "processor time of the projector", "s", &runs->projector_s, "", NULL);
+    print(bench, "peak memory of the projector (VmHWM)", "MiB", &runs->projector_mib, "", NULL);
+    print(bench, "peak memory of Redis (used_memory_peak)", "MiB", &runs->redis_mib, "", NULL);
+}
+
+void bench_rebuild(struct bench *bench)
+{
+    static struct rebuild_runs runs;
+    bench_store_init(&runs.store, bench, bench->options.rebuild_events, SLICE_COUNT);
+    read_log(&runs); /* the first reader of new rows marks them; that is not what reading costs */
+    runs.read.count = runs.read_s.count = 0;
+    for (int64_t round = 0; round < bench->options.rounds; round++) {
+        bench_say("rebuild, round %" PRId64 " of %" PRId64, round + 1, bench->options.rounds);
+        rebuild_round(&runs);
+    }
+    bench_store_deinit(&runs.store);
+    print_rebuild(bench, &runs);
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting what is measured, and the requests that measurements have in common. */
+#include "bench/measure/run_bench.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "bench/kit/child.h"
+#include "bench/kit/scratch.h"
+#include "common/base/clock.h"
+#include "common/json.h"
+#include "events/ids.h"
+
+enum {
+    PATH_BYTES = 4096,
+    READY_MS = 30000,
+    CALL_MS = 5000,
+    WARM_MS = 700,
+    CAMPAIGN_SUFFIXES = 10000,
+    REQUEST_MAX = 8192
+};
+
+_Noreturn void bench_die(const char *what, const char *why)
+{
+    fprintf(stderr, "bench: %s: %s\n", what, why);
+    exit(2);
+}
+
+void bench_say(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "bench: ");
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\n");
+    va_end(args);
+}
+
+void bench_print(const struct bench *bench, const struct figure *figure)
+{
+    struct buf out;
+    buf_init(&out, 16 * 1024);
+    if (bench->options.json)
+        figure_write_json(figure, &out);
+    else
+        figure_write_text(figure, &out);
+    fwrite(out.data, 1, out.len, stdout);
+    fflush(stdout);
+    buf_deinit(&out);
+}
+
+/* --- Programs --- */
+
+void bench_target(const struct bench *bench, enum bench_port port, struct target *ret)
+{
+    char url[64], reason[128];
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", (int)bench->options.port_base + (int)port);
+    if (!target_init(ret, url, reason, sizeof reason))
+        bench_die(url, reason);
+}
+
+/* The marker makes tools/stack take the process for one of its own, so that it ends with the stack. */
+pid_t bench_spawn(const struct bench *bench, const char *program, enum bench_port port, const char *database)
+{
+    char path[PATH_BYTES], log[PATH_BYTES], port_text[32], marker[PATH_BYTES], url[PATH_BYTES];
+    char url_variable[PATH_BYTES + 16];
+    const struct bench_options *is = &bench->options;
+    snprintf(path, sizeof path, "%s/%s", is->bin_dir, program);
+    snprintf(log, sizeof log, "%s/log/bench-%s.log", is->run_dir, program);
+    snprintf(port_text, sizeof port_text, "PORT=%d", (int)is->port_base + (int)port);
+    snprintf(marker, sizeof marker, "FIRSTCOME_PROCESS=command-service@%s", is->run_dir);
+    snprintf(url, sizeof url, "%s", is->command_database_url);
+    if (database)
+        scratch_url(is->command_database_url, database, url, sizeof url);
+    snprintf(url_variable, sizeof url_variable, "DATABASE_URL=%s", url);
+    const char *argv[] = {path, NULL};
+    /* Only the product's database has somebody who listens to hints about it. */
+    const char *environment[] = {port_text, marker, url_variable, database ? "BUS_URL=" : NULL, NULL};
+    return child_start(&(struct child_spec){.argv = argv, .environment = environment, .output_path = log});
+}
+
+static bool is_ready(const struct target *target)
+{
+    struct load_call call;
+    struct buf request;
+    struct http_response response = {0};
+    load_call_init(&call, target, 64 * 1024);
+    buf_init(&request, 1024);
+    load_call_write(target, &(struct load_call_request){.method = "GET", .path = "/readyz"}, &request);
+    bool ready = load_call_send(&call, buf_span(&request), clock_deadline_us(CALL_MS), &response) &&
+                 response.status == 200;
+    buf_deinit(&request);
+    load_call_deinit(&call);
+    return ready;
+}
+
+static bool is_listening(const struct target *target)
+{
+    int fd = target_connect(target);
+    struct pollfd writable = {.fd = fd, .events = POLLOUT};
+    if (fd < 0)
+        return false;
+    bool up = poll(&writable, 1, CALL_MS) == 1 && !(writable.revents & (POLLERR | POLLHUP));
+    close(fd);
+    return up;
+}
+
+void bench_await_listener(const struct target *target, const char *who)
+{
+    int64_t deadline_us = clock_deadline_us(READY_MS);
+    while (!is_listening(target)) {
+        if (clock_remaining_ms(deadline_us) == 0)
+            bench_die(who, "does not listen; see its log (KEEP=1 keeps it)");
+        (void)poll(NULL, 0, 10);
+    }
+}
+
+pid_t bench_start(const struct bench *bench, const char *program, enum bench_port port, const char *database)
+{
+    struct target target;
+    int64_t deadline_us = clock_deadline_us(READY_MS);
+    pid_t pid = bench_spawn(bench, program, port, database);
+    bench_target(bench, port, &target);
+    while (!is_ready(&target)) {
+        if (clock_remaining_ms(deadline_us) == 0)
+            bench_die(program, "is not ready; see its log (KEEP=1 keeps it)");
+        (void)poll(NULL, 0, 10);
+    }
+    return pid;
+}
+
+/* --- Requests --- */
+
+static void write_campaign(const struct bench *bench, const struct target *target, const char *id,
+                           int64_t quantity, struct buf *request)
+{
+    struct buf body;
+    buf_init(&body, 1024);
+    json_open(&body, NULL, '{');
+    json_put_string(&body, "id", span_of(id));
+    json_put_string(&body, "name", SPAN("Bench"));
+    json_put_raw(&body, "discount", SPAN("{\"type\":\"percent\",\"percent\":10}"));
+    json_put_string(&body, "currency", SPAN("EUR"));
+    json_put_int(&body, "quantity", quantity);
+    json_close(&body, '}');
+    load_call_write(target,
+                    &(struct load_call_request){.method = "POST",
+                                                .path = "/v1/campaigns",
+                                                .token = span_of(bench->options.admin_token),
+                                                .key = span_of(id),
+                                                .body = buf_span(&body)},
+                    request);
+    buf_deinit(&body);
+}
+
+static int send_once(const struct target *target, struct span request)
+{
+    struct load_call call;
+    struct http_response response = {0};
+    load_call_init(&call, target, 64 * 1024);
+    bool answered = load_call_send(&call, request, clock_deadline_us(CALL_MS), &response);
+    load_call_deinit(&call);
+    return answered ? response.status : 0;
+}
+
+const char *bench_campaign(struct bench *bench, const struct target *target, int64_t quantity, int16_t slice)
+{
+    static char id[CAMPAIGN_ID_MAX + 1];
+    struct buf request;
+    unsigned tries = 0;
+    do {
+        CHECK(tries++ < CAMPAIGN_SUFFIXES);
+        snprintf(id, sizeof id, "bench-%08x-%u", bench->run, ++bench->campaigns);
+    } while (slice >= 0 && slice_of(span_of(id)) != slice);
+    buf_init(&request, REQUEST_MAX);
+    write_campaign(bench, target, id, quantity, &request);
+    int status = send_once(target, buf_span(&request));
+    buf_deinit(&request);
+    if (status != 201) {
+        char why[64];
+        snprintf(why, sizeof why, "the answer is %d", status);
+        bench_die("creating a campaign", why);
+    }
+    return id;
+}
+
+struct running_flow {
+    pthread_t thread;
+    char path[128];
+    struct flow_options options;
+    struct flow_result *result;
+    bool started; /* epoll was there */
+};
+
+static void *flow_main(void *context)
+{
+    struct running_flow *self = context;
+    self->started = flow_run(&self->options, self->result);
+    return NULL;
+}
+
+/* Far enough apart that no user or key of one flow is one of another's. */
+static const uint64_t numbers_apart = 500000000;
+
+static void flow_begin(const struct bench *bench, const struct bench_flow *flow, size_t index,
+                       struct running_flow *ret)
+{
+    snprintf(ret->path, sizeof ret->path, "/v1/campaigns/%s/coupons", flow->campaign ? flow->campaign : "");
+    ret->options = (struct flow_options){
+        .target = flow->target,
+        .request = {.method = flow->read ? "GET" : "POST",
+                    .path = flow->read       ? flow->read
+                            : flow->campaign ? ret->path
+                                             : flow->path,
+                    .token = span_of(flow->read ? bench->options.admin_token : bench->options.issue_token)},
+        .wanted_status = flow->wanted_status,
+        .connections = flow->connections,
+        .per_second = flow->per_second,
+        .warm_ms = WARM_MS,
+        .measure_ms = flow->measure_ms ? flow->measure_ms : bench->options.sample_ms,
+        .first_number = bench->number + index * numbers_apart,
+    };
+    if (!flow->read) {
+        ret->options.request.key = SPAN("bench-key-" FLOW_NUMBER);
+        ret->options.request.body = SPAN("{\"user_id\":\"bench-" FLOW_NUMBER "\"}");
+    }
+    CHECK(pthread_create(&ret->thread, NULL, flow_main, ret) == 0);
+}
+
+static void flow_end(struct running_flow *flow)
+{
+    const struct flow_result *result = flow->result;
+    CHECK(pthread_join(flow->thread, NULL) == 0);
+    if (!flow->started)
+        bench_die("the load", "epoll is not available");
+    if (result->odd || result->failed)
+        bench_say("%s: %" PRIu64 " unexpected answers (for instance %d), %" PRIu64 " without an answer",
+                  flow->options.request.path, result->odd, result->odd_status, result->failed);
+    if (result->wanted == 0)
+        bench_die(flow->options.request.path, "nothing could be measured, see above");
+}
+
+void bench_flows(struct bench *bench, const struct bench_flow *flows, size_t count, struct flow_result *ret)
+{
+    struct running_flow running[BENCH_FLOWS_MAX];
+    CHECK(count >= 1 && count <= BENCH_FLOWS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        running[i] = (struct running_flow){.result = &ret[i]};
+        flow_begin(bench, &flows[i], i, &running[i]);
+    }
+    for (size_t i = 0; i < count; i++)
+        flow_end(&running[i]);
+    bench->number = ret[count - 1].next_number;
+}
+
+void bench_flow(struct bench *bench, const struct bench_flow *flow, struct flow_result *ret)
+{
+    bench_flows(bench, flow, 1, ret);
+}
+
+int bench_issue_once(const struct bench *bench, const struct target *target, const char *campaign,
+                     uint64_t number)
+{
+    char path[128], key[64], body[64];
+    struct buf request;
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
+    snprintf(key, sizeof key, "once-%" PRIu64, number);
+    snprintf(body, sizeof body, "{\"user_id\":\"once-%" PRIu64 "\"}", number);
+    buf_init(&request, REQUEST_MAX);
+    load_call_write(target,
+                    &(struct load_call_request){.method = "POST",
+                                                .path = path,
+                                                .token = span_of(bench->options.issue_token),
+                                                .key = span_of(key),
+                                                .body = span_of(body)},
+                    &request);
+    int status = send_once(target, buf_span(&request));
+    buf_deinit(&request);
+    return status;
+}

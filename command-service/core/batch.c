@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A batch from its commands to what must be loaded for them. What is then decided is in batch_decide.c. */
+#include "command-service/core/batch_internal.h"
+
+enum { BATCH_ARENA_MAX = 256 * 1024 * 1024, SCRATCH_MAX = 512 * 1024 };
+
+struct batch *batch_create(const struct creation_limits *limits)
+{
+    struct batch *batch = mem_zalloc(sizeof *batch);
+    batch->limits = *limits;
+    arena_init(&batch->arena, BATCH_ARENA_MAX);
+    map_init(&batch->campaigns);
+    map_init(&batch->coupons);
+    map_init(&batch->holdings);
+    buf_init(&batch->scratch, SCRATCH_MAX);
+    return batch;
+}
+
+void batch_reset(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->results_count; i++)
+        pg_rows_destroy(batch->results[i]);
+    batch->results_count = 0;
+    map_clear(&batch->campaigns);
+    map_clear(&batch->coupons);
+    map_clear(&batch->holdings);
+    arena_reset(&batch->arena);
+    batch->count = batch->campaigns_count = batch->coupons_count = batch->quotas_count = 0;
+    batch->holdings_count = batch->events_count = 0;
+    batch->void_found = (struct void_counts){0};
+}
+
+void batch_destroy(struct batch *batch)
+{
+    if (!batch)
+        return;
+    batch_reset(batch);
+    map_deinit(&batch->campaigns);
+    map_deinit(&batch->coupons);
+    map_deinit(&batch->holdings);
+    arena_deinit(&batch->arena);
+    buf_deinit(&batch->scratch);
+    mem_free(batch->events);
+    mem_free(batch);
+}
+
+void *batch_alloc(struct batch *batch, size_t size)
+{
+    void *ptr = arena_alloc(&batch->arena, size);
+    CHECK(ptr); /* BATCH_MAX commands of bounded size fit by far */
+    return ptr;
+}
+
+struct span batch_keep(struct batch *batch, struct span text)
+{
+    char *copy = batch_alloc(batch, text.len);
+    if (text.len)
+        memcpy(copy, text.ptr, text.len);
+    return (struct span){copy, text.len};
+}
+
+struct loaded_campaign *batch_campaign(struct batch *batch, struct span id)
+{
+    struct loaded_campaign *loaded = map_get(&batch->campaigns, id);
+    if (loaded || batch->campaigns_count == BATCH_MAX)
+        return loaded;
+    loaded = batch_alloc(batch, sizeof *loaded);
+    loaded->campaign.id = id;
+    map_put(&batch->campaigns, id, loaded);
+    batch->campaign_list[batch->campaigns_count++] = loaded;
+    return loaded;
+}
+
+struct span batch_holding_key(struct batch *batch, struct span campaign_id, struct span user_id)
+{
+    buf_clear(&batch->scratch);
+    buf_append_span(&batch->scratch, campaign_id);
+    buf_append_char(&batch->scratch, '\0'); /* campaign ids have none */
+    buf_append_span(&batch->scratch, user_id);
+    CHECK(!batch->scratch.overflow);
+    return buf_span(&batch->scratch);
+}
+
+struct span batch_coupon_key(const struct position *at)
+{
+    return (struct span){(const char *)&at->position, sizeof at->position};
+}
+
+static void want_holding(struct batch *batch, struct span campaign_id, struct span user_id)
+{
+    struct span key = batch_holding_key(batch, campaign_id, user_id);
+    if (map_get(&batch->holdings, key))
+        return;
+    struct holding *held = batch_alloc(batch, sizeof *held);
+    map_put(&batch->holdings, batch_keep(batch, key), held);
+    batch->holding_campaigns[batch->holdings_count] = campaign_id;
+    batch->holding_users[batch->holdings_count] = user_id;
+    batch->holding_list[batch->holdings_count++] = held;
+}
+
+static void want_coupon(struct batch *batch, const struct command *command)
+{
+    CHECK(command->coupon_at.slice == batch->slice);
+    if (map_get(&batch->coupons, batch_coupon_key(&command->coupon_at)))
+        return;
+    struct loaded_coupon *loaded = batch_alloc(batch, sizeof *loaded);
+    loaded->coupon.at = command->coupon_at;
+    map_put(&batch->coupons, batch_coupon_key(&loaded->coupon.at), loaded);
+    batch->coupon_list[batch->coupons_count++] = loaded;
+}
+
+/* Keeps the list in order of scope. */
+static void want_quota(struct batch *batch, struct span scope)
+{
+    size_t at = 0;
+    while (at < batch->quotas_count && span_compare(batch->quotas[at].scope, scope) < 0)
+        at++;
+    if (at < batch->quotas_count && span_equal(batch->quotas[at].scope, scope))
+        return;
+    CHECK(batch->quotas_count < COUNT_OF(batch->quotas));
+    memmove(&batch->quotas[at + 1], &batch->quotas[at], (batch->quotas_count - at) * sizeof batch->quotas[0]);
+    batch->quotas[at] = (struct loaded_quota){.scope = scope};
+    batch->quotas_count++;
+}
+
+struct span batch_key_scope(struct batch *batch, struct span actor)
+{
+    buf_clear(&batch->scratch);
+    buf_append_text(&batch->scratch, QUOTA_KEY_PREFIX);
+    buf_append_span(&batch->scratch, actor);
+    return buf_span(&batch->scratch);
+}
+
+/* Creating counts against three quotas; whatever may end a campaign gives its stock back to one. */
+static void want_quotas(struct batch *batch, const struct command *command)
+{
+    switch (command->kind) {
+    case COMMAND_CREATE:
+        want_quota(batch, QUOTA_EVERYBODY);
+        want_quota(batch, batch_keep(batch, batch_key_scope(batch, command->actor)));
+        want_quota(batch, QUOTA_OPEN_STOCK);
+        break;
+    case COMMAND_CLOSE:
+    case COMMAND_DELETE:
+    case COMMAND_VOID:
+    case COMMAND_TEND:
+        want_quota(batch, QUOTA_OPEN_STOCK);
+        break;
+    default:
+        break;
+    }
+}
+
+static void want_subject(struct batch *batch, const struct command *command)
+{
+    switch (command_subject(command->kind)) {
+    case SUBJECT_HOLDER:
+        want_holding(batch, command->campaign_id, command->user_id);
+        CHECK(batch_campaign(batch, command->campaign_id));
+        break;
+    case SUBJECT_HOLDERS:
+        for (size_t i = 0; i < command->users_count; i++)
+            want_holding(batch, command->campaign_id, command->user_ids[i]);
+        CHECK(batch_campaign(batch, command->campaign_id));
+        break;
+    case SUBJECT_CAMPAIGN:
+        CHECK(batch_campaign(batch, command->campaign_id));
+        break;
+    case SUBJECT_COUPON:
+        want_coupon(batch, command);
+        break;
+    case SUBJECT_SLICE:
+    case SUBJECT_CONTROL:
+    case SUBJECT_REQUEST:
+        break;
+    }
+}
+
+void batch_begin(struct batch *batch, struct command *list)
+{
+    CHECK(batch->count == 0 && list);
+    CHECK(!command_is_solo(list->kind) || !list->next);
+    batch->slice = list->slice;
+    for (struct command *command = list; command; command = command->next) {
+        CHECK(batch->count < BATCH_MAX && command->slice == batch->slice);
+        batch->commands[batch->count] = command;
+        batch->verdicts[batch->count] = (struct verdict){0};
+        batch->records[batch->count] = batch->writes[batch->count] = NULL;
+        batch->count++;
+        want_subject(batch, command);
+        want_quotas(batch, command);
+    }
+}
+
+bool batch_has_writes(const struct batch *batch)
+{
+    bool any = batch->events_count > 0;
+    for (size_t i = 0; i < batch->count && !any; i++)
+        any = batch->writes[i] != NULL;
+    for (size_t i = 0; i < batch->campaigns_count && !any; i++)
+        any = batch->campaign_list[i]->changed;
+    return any;
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Batches that end, delete and void campaigns and count against quotas, and commands about the service
+ * itself. The test fills the loaded part as the store would. */
+#include "command-service/core/batch.h"
+
+#include "command-service/core/batch_testing.h"
+#include "events/problems.h"
+
+enum { LIMIT = 10 };
+
+/* --- deleting, ending, quotas --- */
+
+static struct loaded_quota *quota(const char *scope)
+{
+    for (size_t i = 0; i < batch->quotas_count; i++)
+        if (span_is(batch->quotas[i].scope, scope))
+            return &batch->quotas[i];
+    fail();
+    return NULL;
+}
+
+static void ask_create_by(size_t name, int64_t quantity, const char *actor)
+{
+    ask_create(name, quantity)->actor = span_of(actor);
+}
+
+static void set_limits(int64_t by_key, int64_t by_all, int64_t stock)
+{
+    batch->limits = (struct creation_limits){by_key, by_all, stock};
+}
+
+/* Whoever needs several locks them in one order, so that two transactions cannot deadlock. */
+static void quotas_are_asked_for_once_and_in_order(void **state)
+{
+    (void)state;
+    static const char *const scopes[] = {"#", "*", "key:ann", "key:bob", "key:zed"};
+    ask_create_by(0, 1, "zed");
+    ask(COMMAND_CLOSE, 1);
+    ask_create_by(2, 1, "ann");
+    ask_create_by(3, 1, "bob");
+    ask_create_by(1, 1, "ann");
+    begin();
+    assert_int_equal(batch->quotas_count, COUNT_OF(scopes));
+    for (size_t i = 0; i < COUNT_OF(scopes); i++)
+        assert_span(batch->quotas[i].scope, scopes[i]);
+    batch_reset(batch);
+    ask_issue(0, "ann"); /* issuing takes none */
+    batch_begin(batch, last);
+    assert_int_equal(batch->quotas_count, 0);
+}
+
+static void quotas_count_inside_the_transaction(void **state)
+{
+    (void)state;
+    set_limits(3, 100, 1000);
+    ask_create_by(0, 5, "ann");
+    ask_create_by(1, 6, "ann");
+    ask_create_by(2, 7, "bob");
+    begin();
+    quota("key:ann")->used = 2;
+    quota("*")->used = 50;
+    quota("#")->used = 100;
+    batch_decide(batch);
+    expect_body(0, 201, "\"quantity\":5,");
+    expect_refusal(1, &problem_quota_exceeded);
+    expect_body(2, 201, "\"quantity\":7,");
+    assert_int_equal(quota("key:ann")->used, 3);
+    assert_int_equal(quota("key:bob")->used, 1);
+    assert_int_equal(quota("*")->used, 52);
+    assert_int_equal(quota("#")->used, 112);
+    assert_true(quota("#")->changed && quota("key:bob")->changed);
+}
+
+/* Closing, deleting and ending give the stock of the campaign back, and at once; its place in the day's count
+ * stays used. */
+static void stock_comes_back(void **state)
+{
+    (void)state;
+    set_limits(10, 10, LIMIT);
+    ask_create(3, 1);
+    ask(COMMAND_CLOSE, 0);
+    ask(COMMAND_CLOSE, 0);
+    ask(COMMAND_DELETE, 1);
+    ask(COMMAND_DELETE, 1);
+    ask(COMMAND_TEND, 2)->keyed = false;
+    ask_create(3, LIMIT + 1);
+    ask_create(3, LIMIT);
+    begin();
+    loaded(0)->definition.quantity = 3;
+    loaded(1)->definition.quantity = 3;
+    loaded(2)->definition.quantity = 4;
+    outcome(2)->campaign.definition.ends_at_us = NOW;
+    quota("#")->used = LIMIT;
+    batch_decide(batch);
+    expect_refusal(0, &problem_quota_exceeded);
+    expect_body(1, 200, "\"status\":\"closed\"");
+    expect_body(2, 200, "\"status\":\"closed\"");
+    assert_int_equal(batch->verdicts[3].status, 204);
+    assert_int_equal(batch->verdicts[4].status, 204);
+    expect_refusal(6, &problem_quota_exceeded);
+    expect_body(7, 201, "\"quantity\":10,");
+    assert_int_equal(batch->events_count, 4);
+    expect_event(0, EVENT_CampaignClosed, names[0]);
+    expect_event(1, EVENT_CampaignDeleted, names[1]);
+    expect_event(2, EVENT_CampaignEnded, names[2]);
+    assert_int_equal(quota("#")->used, LIMIT);
+    assert_int_equal(quota("*")->used, 1);
+    assert_null(batch->writes[5]); /* the sweep's own */
+}
+
+/* A count that is off never stops anything. */
+static void stock_is_never_below_nothing(void **state)
+{
+    (void)state;
+    ask(COMMAND_CLOSE, 0);
+    begin();
+    loaded(0)->definition.quantity = 10;
+    quota("#")->used = 3;
+    batch_decide(batch);
+    assert_int_equal(quota("#")->used, 0);
+}
+
+static void deleting_has_an_empty_answer(void **state)
+{
+    (void)state;
+    ask(COMMAND_DELETE, 0);
+    ask(COMMAND_DELETE, 0)->keyed = false;
+    ask_issue(0, "ann");
+    ask_create(0, 1);
+    ask(COMMAND_DELETE, 1);
+    begin();
+    loaded(0);
+    loaded(1)->issued = 1;
+    batch_decide(batch);
+    assert_int_equal(batch->events_count, 1);
+    expect_event(0, EVENT_CampaignDeleted, names[0]);
+    for (size_t i = 0; i < 2; i++) {
+        assert_null(batch->verdicts[i].refusal);
+        assert_int_equal(batch->verdicts[i].status, 204);
+        assert_true(batch->verdicts[i].body.ptr && batch->verdicts[i].body.len == 0); /* kept, and empty */
+    }
+    assert_non_null(batch->writes[0]);
+    assert_null(batch->writes[1]); /* had no key */
+    expect_refusal(2, &problem_unknown_campaign);
+    expect_refusal(3, &problem_campaign_exists);
+    expect_refusal(4, &problem_has_coupons);
+}
+
+/* What the sweep finds not to be due any more, it takes off the list of what is due, without an event. */
+static void tending_corrects_what_is_due(void **state)
+{
+    (void)state;
+    ask(COMMAND_TEND, 0)->keyed = false;
+    ask(COMMAND_TEND, 1)->keyed = false;
+    begin();
+    loaded(0);
+    outcome(0)->due_at_us = 1; /* it was closed and opened by another version, say */
+    loaded(1)->definition.ends_at_us = NOW + 1;
+    outcome(1)->due_at_us = NOW + 1;
+    batch_decide(batch);
+    assert_int_equal(batch->events_count, 0);
+    assert_true(outcome(0)->changed);
+    assert_false(outcome(1)->changed);
+    assert_true(batch_has_writes(batch));
+}
+
+/* --- voiding --- */
+
+static struct command *ask_void(bool dry_run)
+{
+    struct command *command = ask(COMMAND_VOID, 0);
+    command->campaign_id = (struct span){NULL, 0};
+    command->filter.dry_run = dry_run;
+    return command;
+}
+
+static char void_ids[VOID_MAX][24];
+
+/* As the store does for those that nothing was issued of. */
+static void load_voidable(size_t count, int64_t matched, int64_t voidable)
+{
+    begin();
+    batch->void_found = (struct void_counts){.matched = matched, .voidable = voidable};
+    for (size_t i = 0; i < count; i++) {
+        snprintf(void_ids[i], sizeof void_ids[i], "v%zu", i);
+        struct loaded_campaign *is = batch_campaign(batch, span_of(void_ids[i]));
+        is->exists = true;
+        is->campaign = (struct campaign){.id = is->campaign.id,
+                                         .definition = {.quantity = 2, .per_user_limit = 1},
+                                         .first = 1,
+                                         .position = 50,
+                                         .state = i % 3 ? CAMPAIGN_ACTIVE : CAMPAIGN_CLOSED};
+    }
+    quota("#")->used = 5000;
+}
+
+static void expect_voided(int64_t matched, int64_t voidable, int64_t voided)
+{
+    const struct verdict *verdict = &batch->verdicts[0];
+    assert_null(verdict->refusal);
+    assert_int_equal(verdict->status, 200);
+    assert_int_equal(verdict->voided.matched, matched);
+    assert_int_equal(verdict->voided.voidable, voidable);
+    assert_int_equal(verdict->voided.voided, voided);
+}
+
+static void voids_as_many_as_it_may(void **state)
+{
+    (void)state;
+    ask_void(false);
+    load_voidable(VOID_MAX, 5000, 3000);
+    batch_decide(batch);
+    expect_voided(5000, 3000, VOID_MAX);
+    assert_int_equal(batch->events_count, VOID_MAX);
+    for (size_t i = 0; i < VOID_MAX; i++) {
+        expect_event(i, EVENT_CampaignDeleted, void_ids[i]);
+        assert_int_equal(batch->campaign_list[i]->campaign.state, CAMPAIGN_DELETED);
+    }
+    assert_int_equal(quota("#")->used, 5000 - 2 * (VOID_MAX - (VOID_MAX + 2) / 3)); /* closed ones had none */
+    assert_int_equal(batch->verdicts[0].token.position, HEAD + VOID_MAX);
+    assert_span(batch->writes[0]->answer, "{\"matched\":5000,\"voidable\":3000,\"voided\":1000}");
+}
+
+static void a_dry_run_only_counts(void **state)
+{
+    (void)state;
+    ask_void(true);
+    load_voidable(3, 7, 3);
+    batch_decide(batch);
+    expect_voided(7, 3, 0);
+    assert_int_equal(batch->verdicts[0].token.position, 0);
+    assert_false(batch_has_writes(batch)); /* nor is it remembered */
+}
+
+static void a_void_of_nothing_is_remembered(void **state)
+{
+    (void)state;
+    ask_void(false);
+    load_voidable(0, 4, 0);
+    batch_decide(batch);
+    expect_voided(4, 0, 0);
+    assert_int_equal(batch->events_count, 0);
+    assert_non_null(batch->writes[0]);
+}
+
+static void replays_a_void(void **state)
+{
+    (void)state;
+    ask_void(false);
+    load_voidable(3, 7, 3);
+    struct request_record *record = record_for(0);
+    record->status = 200;
+    record->answer = SPAN("{\"matched\":9,\"voidable\":8,\"voided\":8}");
+    batch_decide(batch);
+    expect_voided(9, 8, 8);
+    assert_true(batch->verdicts[0].replayed);
+    assert_false(batch_has_writes(batch));
+    record->answer = SPAN("{\"matched\":9}");
+    batch->verdicts[0] = (struct verdict){0};
+    batch_decide(batch);
+    expect_refusal(0, &problem_internal);
+}
+
+/* --- the service itself --- */
+
+static void control_commands_are_answered_with_what_they_set(void **state)
+{
+    (void)state;
+    static const struct {
+        enum command_kind kind;
+        const char *value, *answer;
+    } cases[] = {
+        {COMMAND_SET, "7", "{\"name\":\"x\",\"value\":7}"},
+        {COMMAND_SET, "spike", "{\"name\":\"x\",\"value\":\"spike\"}"},
+        {COMMAND_SET, "", "{\"name\":\"x\",\"value\":null}"},
+        {COMMAND_SUSPEND, "", "{\"issuer\":\"x\",\"suspended\":true}"},
+        {COMMAND_RESUME_ISSUER, "", "{\"issuer\":\"x\",\"suspended\":false}"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct command *command = ask(cases[i].kind, 0);
+        command->campaign_id = (struct span){NULL, 0};
+        command->name = SPAN("x");
+        command->value = span_of(cases[i].value);
+    }
+    begin();
+    batch_decide(batch);
+    assert_int_equal(batch->campaigns_count, 0);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        expect_body(i, 200, cases[i].answer);
+        expect_event(i,
+                     cases[i].kind == COMMAND_SET       ? EVENT_SettingChanged
+                     : cases[i].kind == COMMAND_SUSPEND ? EVENT_IssuerSuspended
+                                                        : EVENT_IssuerResumed,
+                     "~");
+        assert_int_equal(batch->verdicts[i].token.position, HEAD + 1 + (int64_t)i);
+    }
+}
+
+int main(void)
+{
+    crypto_setup();
+    find_names();
+    const struct CMUnitTest tests[] = {
+        TEST(quotas_are_asked_for_once_and_in_order),
+        TEST(quotas_count_inside_the_transaction),
+        TEST(stock_comes_back),
+        TEST(stock_is_never_below_nothing),
+        TEST(deleting_has_an_empty_answer),
+        TEST(tending_corrects_what_is_due),
+        TEST(voids_as_many_as_it_may),
+        TEST(a_dry_run_only_counts),
+        TEST(a_void_of_nothing_is_remembered),
+        TEST(replays_a_void),
+        TEST(control_commands_are_answered_with_what_they_set),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

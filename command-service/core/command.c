@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Life and death of a command. */
+#include "command-service/core/command.h"
+
+enum { COMMAND_ARENA_MAX = 64 * 1024 + ISSUE_MANY_MAX * sizeof(struct span) };
+_Static_assert(sizeof(struct request_id) == REQUEST_KEY_BYTES + 8, "compared as bytes, so no padding");
+
+static const struct {
+    const char *name;
+    enum command_subject subject;
+} kinds[COMMAND_KINDS] = {
+#define COMMAND_ROW(KIND, name, subject) [COMMAND_##KIND] = {name, SUBJECT_##subject},
+    COMMANDS(COMMAND_ROW)
+#undef COMMAND_ROW
+};
+
+const char *command_name(enum command_kind kind)
+{
+    CHECK(kind < COMMAND_KINDS);
+    return kinds[kind].name;
+}
+
+enum command_subject command_subject(enum command_kind kind)
+{
+    CHECK(kind < COMMAND_KINDS);
+    return kinds[kind].subject;
+}
+
+bool command_is_solo(enum command_kind kind)
+{
+    return command_subject(kind) == SUBJECT_HOLDERS || command_subject(kind) == SUBJECT_SLICE;
+}
+
+struct command *command_create(enum command_kind kind, struct http_request *request)
+{
+    struct command *command = mem_zalloc(sizeof *command);
+    command->kind = kind;
+    command->request = request;
+    arena_init(&command->arena, COMMAND_ARENA_MAX);
+    return command;
+}
+
+void command_destroy(struct command *command)
+{
+    if (!command)
+        return;
+    CHECK(!command->request && !command->gather && !command->accepted_in);
+    json_destroy(command->doc);
+    arena_deinit(&command->arena);
+    mem_free(command);
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A command on its way from the HTTP thread that parsed it, through its slice's queue, to the committer that
+ * decides, appends and answers it. Owned by exactly one of the three at a time; never shared. */
+#pragma once
+
+#include "common/base/mem.h"
+#include "common/http/http.h"
+#include "common/json.h"
+#include "events/campaign.h"
+#include "events/ids.h"
+
+/* X(KIND, "name", subject). Name and place in the list go into hashes that are kept, so both are for ever.
+ * The subject is what must be loaded to decide: see enum command_subject. */
+#define COMMANDS(X)                                                                     \
+    X(CREATE, "create", CAMPAIGN)                                                       \
+    X(PAUSE, "pause", CAMPAIGN)                                                         \
+    X(RESUME, "resume", CAMPAIGN)                                                       \
+    X(CLOSE, "close", CAMPAIGN)                                                         \
+    X(RELEASE, "release", CAMPAIGN)                                                     \
+    X(ISSUE, "issue", HOLDER)                                                           \
+    X(ISSUE_MANY, "issue many", HOLDERS)                                                \
+    X(DELETE, "delete", CAMPAIGN)                                                       \
+    X(VOID, "void", SLICE)                                                              \
+    X(RESERVE, "reserve", COUPON)                                                       \
+    X(REDEEM, "redeem", COUPON)                                                         \
+    X(FREE, "release coupon", COUPON)                                                   \
+    X(RESTORE, "restore", COUPON)                                                       \
+    X(REVOKE, "revoke", COUPON)                                                         \
+    X(SUSPEND, "suspend issuer", CONTROL)                                               \
+    X(RESUME_ISSUER, "resume issuer", CONTROL)                                          \
+    X(SET, "set", CONTROL)                                                              \
+    X(LOOKUP, "lookup", REQUEST) /* what became of a request: GET /v1/requests/{key} */ \
+    X(TEND, "tend", CAMPAIGN)    /* the sweep: what is due by itself */                 \
+    X(LAPSE, "lapse", COUPON)    /* the sweep: a reservation is over */                 \
+    X(HALT, "halt", CAMPAIGN)    /* the watch: the last tranche of the release plan went badly */
+
+enum command_kind {
+#define COMMAND_ENUM(KIND, name, subject) COMMAND_##KIND,
+    COMMANDS(COMMAND_ENUM)
+#undef COMMAND_ENUM
+        COMMAND_KINDS
+};
+
+enum command_subject {
+    SUBJECT_CAMPAIGN, /* campaign_id */
+    SUBJECT_HOLDER,   /* and what user_id holds of it */
+    SUBJECT_HOLDERS,  /* and what user_ids hold of it; always the only command of its batch */
+    SUBJECT_COUPON,   /* coupon_at, and the campaign it is of */
+    SUBJECT_SLICE, /* the campaigns of the slice that `filter` picks; always the only command of its batch */
+    SUBJECT_CONTROL, /* nothing */
+    SUBJECT_REQUEST, /* the idempotency row alone */
+};
+
+enum {
+    IDEMPOTENCY_KEY_MAX = 255,
+    REQUEST_KEY_BYTES = 16,
+    FINGERPRINT_BYTES = 16,
+    ISSUE_MANY_MAX = 10000,
+    VOID_MAX = 1000
+};
+
+/* Names one request for ever (I4): who with which Idempotency-Key, doing what. Unpadded, compared as bytes.
+ */
+struct request_id {
+    uint8_t key_hash[REQUEST_KEY_BYTES]; /* of API key name and Idempotency-Key */
+    uint8_t operation[8];                /* of the kind and the campaign, coupon or name in the path */
+};
+
+/* Which campaigns to void: those that fit all that is given. */
+struct void_filter {
+    struct span created_by;                      /* absent: anybody */
+    int64_t created_before_us, created_after_us; /* exclusive; 0: not given */
+    bool dry_run;
+};
+
+struct command {
+    struct command *next; /* in its slice's queue */
+    enum command_kind kind;
+    int16_t slice;         /* where its events go */
+    int16_t request_slice; /* where its idempotency row is; differs from `slice` only for COMMAND_CREATE */
+    bool keyed; /* has an Idempotency-Key: takes effect once (I4) and leaves a row. A LOOKUP is about one, but
+                   no attempt at it */
+    struct request_id id;
+    uint8_t fingerprint[FINGERPRINT_BYTES]; /* of the payload */
+    struct span campaign_id;
+    struct span user_id;                /* ISSUE, RESERVE, REDEEM */
+    const struct span *user_ids;        /* ISSUE_MANY: who, in order; in the arena */
+    size_t users_count;                 /* 1..ISSUE_MANY_MAX */
+    int64_t quantity;                   /* RELEASE */
+    struct campaign_created definition; /* CREATE */
+    struct void_filter filter;          /* VOID */
+
+    struct position coupon_at;    /* of the CouponIssued of the coupon it is about */
+    struct span order_id, reason; /* RESERVE, REDEEM, FREE, RESTORE; REVOKE */
+    int64_t order_amount, ttl_s;  /* RESERVE, REDEEM; RESERVE */
+
+    struct span name, value;           /* SUSPEND, RESUME_ISSUER, SET: of the API key or the setting */
+    struct release_plan_halted halted; /* HALT: what the watch saw */
+
+    struct span actor; /* name of the API key */
+    uint8_t trace_bytes[TRACE_BYTES];
+    struct span trace;   /* trace_bytes, or absent */
+    int64_t deadline_us; /* monotonic; past it nothing new is begun for it */
+    /* ISSUE with "Prefer: respond-async": where the wait is predicted to be longer, it is accepted instead,
+     * and has until accepted_deadline_us. */
+    int64_t accept_above_us, accepted_deadline_us;
+    bool
+        commit_was_sent; /* an earlier attempt may have taken effect: its outcome must be read, not guessed */
+
+    int64_t received_us; /* monotonic */
+    struct watch *watch; /* ISSUE, ISSUE_MANY: who is told how it went; NULL for nobody */
+
+    /* Who is told, exactly once: one of these, or nobody (the service's own commands). */
+    struct http_request *request;
+    struct gather *gather;        /* it is one of several that are answered together */
+    struct requests *accepted_in; /* 202 was answered: where what becomes of it is kept */
+
+    struct json_doc *doc; /* what the texts above point into */
+    struct arena arena;
+    char campaign_id_text[CAMPAIGN_ID_MAX]; /* for an id that is generated, or outlives its request */
+};
+
+const char *command_name(enum command_kind kind);
+enum command_subject command_subject(enum command_kind kind);
+/* Whether it must be the only one of its batch. */
+bool command_is_solo(enum command_kind kind);
+struct command *command_create(enum command_kind kind, struct http_request *request);
+void command_destroy(struct command *command); /* accepts NULL; whoever is to be told must have been */
+
+static inline struct span request_id_span(const struct request_id *id)
+{
+    return (struct span){(const char *)id, sizeof *id};
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The decisions: from a command and the state read under the slice lock to events or a refusal. Pure
+ * functions, no clock, no I/O; decide.c and decide_coupon.c are the files to read to know the rules. */
+#pragma once
+
+#include "command-service/core/command.h"
+#include "events/coupon.h"
+
+/* What a user holds of the campaign. */
+struct holding {
+    int64_t count;                         /* coupons issued to the user */
+    int64_t positions[PER_USER_LIMIT_MAX]; /* of their CouponIssued, in order of issue */
+};
+
+/* How much was created already, and how much may be (incident 1). */
+struct creation {
+    int64_t by_key, by_all; /* campaigns of this UTC day: by the API key that asks, by everybody */
+    int64_t stock;          /* quantity of all campaigns that are open */
+    int64_t by_key_max, by_all_max, stock_max;
+};
+
+/* What a command is about; NULL where there is no such thing or the command is not about one. */
+struct subject {
+    const struct campaign *campaign;
+    const struct holding *held;
+    const struct coupon *coupon;
+    const struct creation *creation;
+};
+
+struct decision {
+    const struct problem *refusal; /* NULL: accepted */
+    bool has_event;                /* accepted without: nothing changes (pausing what is paused) */
+    struct event event;            /* type, ids and payload; the batch gives it its place and time */
+};
+
+/* Decides any command of one subject. The event borrows from the command and the subject. */
+void decide(const struct command *command, const struct subject *subject, int64_t now_us,
+            struct decision *ret);
+
+/* Why an issue to somebody with that holding would be refused, NULL when it would not: also for refusing
+ * early from a recent copy of the campaign (early.h). */
+const struct problem *decide_issue_refusal(const struct campaign *campaign, const struct holding *held,
+                                           int64_t now_us);
+
+/* The next tranche of the release plan whose time has come, as a StockReleased event. Decided from the
+ * instant, not by a timer: a late or dead timer can neither open a sale late nor early. Whoever touches a
+ * campaign does what is due first. */
+bool decide_due_release(const struct campaign *campaign, int64_t now_us, struct event *ret);
+/* That ends_at has passed, as a CampaignEnded event, for the sweep to note. */
+bool decide_due_end(const struct campaign *campaign, int64_t now_us, struct event *ret);
+
+/* For decide() alone: the commands about one coupon. */
+void decide_coupon(const struct command *command, const struct subject *subject, int64_t now_us,
+                   struct decision *ret);
+void decision_accept(struct decision *ret, enum event_type type, const struct command *command);

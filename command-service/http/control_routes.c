@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Settings and kill switches over HTTP. What they may be set to is said by events/settings.def. */
+#include "command-service/http/internal.h"
+
+#include "events/problems.h"
+
+/* --- Reading --- */
+
+static void write_setting(struct buf *out, const struct settings *settings, enum setting setting)
+{
+    static const char *const sources[] = {
+        [SOURCE_DEFAULT] = "default", [SOURCE_PROFILE] = "profile", [SOURCE_SET] = "set"};
+    const struct setting_info *info = &setting_infos[setting];
+    json_open(out, NULL, '{');
+    json_put_string(out, "name", span_of(info->name));
+    json_put_int(out, "value", settings_get(settings, setting));
+    json_put_string(out, "source", span_of(sources[settings_source(settings, setting)]));
+    json_put_int(out, "min", info->min);
+    json_put_int(out, "max", info->max);
+    json_put_string(out, "unit", span_of(info->unit));
+    json_put_string(out, "meaning", span_of(info->meaning));
+    json_close(out, '}');
+}
+
+void api_get_settings(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    const struct control_state *state = control_now(api->control);
+    const struct keyring *keyring = control_keyring(api->control);
+    struct buf *out = http_reply_body(request);
+    json_open(out, NULL, '{');
+    json_put_string(out, "profile", span_of(profile_names[state->settings.profile]));
+    json_open(out, "settings", '[');
+    for (enum setting setting = 0; setting < SETTING_COUNT; setting++)
+        write_setting(out, &state->settings, setting);
+    json_close(out, ']');
+    json_open(out, "suspended", '[');
+    for (size_t i = 0; i < keyring_count(keyring); i++)
+        if (control_suspended(state, keyring_at(keyring, i)))
+            json_put_string(out, NULL, span_of(keyring_at(keyring, i)->name));
+    json_close(out, ']');
+    json_close(out, '}');
+    http_reply(request, 200);
+}
+
+/* --- Setting --- */
+
+static const char profiles[] = "must be normal, spike or incident";
+
+static struct span keep_number(struct command *command, int64_t number)
+{
+    struct buf text;
+    buf_init(&text, SETTING_VALUE_MAX);
+    buf_append_i64(&text, number);
+    CHECK(!text.overflow);
+    char *kept = arena_alloc(&command->arena, text.len);
+    memcpy(kept, text.data, text.len);
+    struct span value = {kept, text.len};
+    buf_deinit(&text);
+    return value;
+}
+
+/* Numbers for settings, a word for the profile, null for both. */
+static bool read_value(struct command *command, const struct json_value *value, struct json_fault *fault)
+{
+    int64_t number;
+    command->value = SPAN("");
+    if (json_as_null(value))
+        return true;
+    if (span_is(command->name, SETTING_PROFILE)) {
+        if (!json_as_text(value, &command->value))
+            return json_fail(fault, &problem_wrong_type, "value", "must be a string or null");
+        return command->value.len > 0 || json_fail(fault, &problem_invalid_value, "value", "%s", profiles);
+    }
+    if (!json_as_int(value, &number))
+        return json_fail(fault, &problem_wrong_type, "value", "must be an integer or null");
+    command->value = keep_number(command, number);
+    return true;
+}
+
+static bool check_value(const struct command *command, struct json_fault *fault)
+{
+    struct settings scratch;
+    enum setting setting;
+    const struct span absent = {NULL, 0};
+    settings_init(&scratch);
+    switch (settings_set(&scratch, command->name, command->value.len ? command->value : absent)) {
+    case SETTINGS_OK:
+        return true;
+    case SETTINGS_MALFORMED: /* a number was written by read_value */
+        return json_fail(fault, &problem_invalid_value, "value", "%s", profiles);
+    case SETTINGS_OUT_OF_RANGE:
+        CHECK(setting_find(command->name, &setting));
+        return json_fail(fault, &problem_out_of_range, "value", "must be %lld to %lld",
+                         (long long)setting_infos[setting].min, (long long)setting_infos[setting].max);
+    case SETTINGS_UNKNOWN:
+        return json_fail(fault, &problem_unknown_setting, "name", "GET /v1/settings lists them");
+    }
+    UNREACHABLE("every fault is above");
+}
+
+static bool known_setting(struct span name, struct json_fault *fault)
+{
+    enum setting setting;
+    if (span_is(name, SETTING_PROFILE) || setting_find(name, &setting))
+        return true;
+    return json_fail(fault, &problem_unknown_setting, "name", "GET /v1/settings lists them");
+}
+
+void api_put_setting(struct http_request *request, void *context)
+{
+    static const struct json_field fields[] = {{"value", JSON_ANY, JSON_REQUIRED, 0, 0, 0}};
+    const struct json_object_reader reader = {fields, COUNT_OF(fields), ""};
+    const struct json_value *value = NULL;
+    struct command *command = command_create(COMMAND_SET, request);
+    struct json_fault fault;
+    command->name = http_param(request, 0);
+    if (known_setting(command->name, &fault) && api_parse(command, EMPTY_IS_MALFORMED, &fault) &&
+        json_read_object(json_root(command->doc), &reader, &value, &fault) &&
+        read_value(command, value, &fault) && check_value(command, &fault))
+        submit(context, command, KEY_OPTIONAL);
+    else
+        api_refuse(command, &fault);
+}
+
+/* --- Kill switches --- */
+
+static bool known_issuer(const struct api *api, struct span name, struct json_fault *fault)
+{
+    if (keyring_named(control_keyring(api->control), name))
+        return true;
+    return json_fail(fault, &problem_unknown_issuer, "key-name", "it is not in this service's key file");
+}
+
+/* Or nobody might be left who can resume anything. */
+static bool not_own_key(const struct command *command, struct json_fault *fault)
+{
+    if (command->kind != COMMAND_SUSPEND || !span_is(command->name, http_key(command->request)->name))
+        return true;
+    return json_fail(fault, &problem_own_key, "key-name", "use another admin key");
+}
+
+static void post_issuer(struct http_request *request, struct api *api, enum command_kind kind)
+{
+    struct command *command = command_create(kind, request);
+    struct json_fault fault;
+    command->name = http_param(request, 0);
+    if (known_issuer(api, command->name, &fault) && not_own_key(command, &fault) &&
+        api_read(command, NULL, 0, EMPTY_IS_OBJECT, &fault))
+        submit(api, command, KEY_REQUIRED);
+    else
+        api_refuse(command, &fault);
+}
+
+void api_post_suspend(struct http_request *request, void *context)
+{
+    post_issuer(request, context, COMMAND_SUSPEND);
+}
+
+void api_post_resume_issuer(struct http_request *request, void *context)
+{
+    post_issuer(request, context, COMMAND_RESUME_ISSUER);
+}

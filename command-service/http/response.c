@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rendering answers of the write API. Runs on a committer's thread after COMMIT, or on an HTTP thread for
+ * what never got that far. */
+#include "command-service/http/response.h"
+
+#include "command-service/http/gather.h"
+#include "command-service/http/requests.h"
+#include "command-service/watch.h"
+#include "common/base/clock.h"
+#include "common/base/crypto.h"
+#include "common/base/log.h"
+#include "common/json.h"
+#include "events/problems.h"
+
+/* A traced request comes out in the log with the trace it belongs to, and what became of it. Nothing of the
+ * user's is in the line (I10); the log itself bounds how many there are. */
+static void log_traced(const struct command *command, const char *outcome)
+{
+    struct buf trace;
+    if (!command->trace.ptr)
+        return;
+    buf_init(&trace, 2 * TRACE_BYTES);
+    hex_encode(&trace, command->trace.ptr, command->trace.len);
+    log_info("COMMAND", "trace %.32s span %.16s request %s: %s %s", trace.data, trace.data + 32,
+             command->request ? http_request_id(command->request) : "-", command_name(command->kind),
+             outcome);
+    buf_deinit(&trace);
+}
+
+/* A refusal is an answer too; what the watch wants to know is whether the service kept up. */
+static void tell_watch(const struct command *command, int status)
+{
+    if (command->watch)
+        watch_note(command->watch, command->campaign_id, status >= 500,
+                   clock_mono_us() - command->received_us);
+}
+
+/* --- accepted requests --- */
+
+static void finish_accepted(struct command *command, const struct request_outcome *outcome)
+{
+    requests_finish(command->accepted_in, command->id.key_hash, outcome);
+    command->accepted_in = NULL;
+}
+
+static void finish_with_problem(struct command *command, const struct problem_detail *detail)
+{
+    struct buf body;
+    buf_init(&body, REQUEST_OUTCOME_MAX);
+    problem_write(&body, detail);
+    bool unknown = detail->problem == &problem_outcome_unknown;
+    finish_accepted(command, &(struct request_outcome){.state = unknown ? REQUEST_UNKNOWN : REQUEST_DONE,
+                                                       .http_status = detail->problem->status,
+                                                       .answer = buf_span(&body)});
+    buf_deinit(&body);
+}
+
+static void finish_with_verdict(struct command *command, const struct verdict *verdict,
+                                const uint8_t *code_key)
+{
+    struct buf body;
+    buf_init(&body, REQUEST_OUTCOME_MAX);
+    answer_render(&body, command, verdict, code_key);
+    finish_accepted(command, &(struct request_outcome){.state = REQUEST_DONE,
+                                                       .http_status = verdict->status,
+                                                       .answer = buf_span(&body)});
+    buf_deinit(&body);
+}
+
+/* "/v1/requests/" and the key as one segment of a path. */
+void answer_accepted(struct http_request *request, struct span idempotency_key)
+{
+    struct buf location;
+    buf_init(&location, 32 + 3 * IDEMPOTENCY_KEY_MAX);
+    buf_append_text(&location, "/v1/requests/");
+    for (size_t i = 0; i < idempotency_key.len; i++) {
+        char c = idempotency_key.ptr[i];
+        bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
+                     c == '_' || c == '.' || c == '~';
+        if (plain)
+            buf_append_char(&location, c);
+        else
+            buf_printf(&location, "%%%02X", (unsigned char)c);
+    }
+    http_add_header(request, "Location", buf_span(&location));
+    http_add_header(request, "Preference-Applied", SPAN("respond-async"));
+    buf_deinit(&location);
+    request_outcome_write(http_reply_body(request), &(struct request_outcome){.state = REQUEST_PENDING});
+    http_reply(request, 202);
+}
+
+/* --- answers --- */
+
+void answer_detail(struct command *command, const struct problem_detail *detail)
+{
+    struct http_request *request = command->request;
+    struct gather *gather = command->gather;
+    log_traced(command, detail->problem->code);
+    tell_watch(command, detail->problem->status);
+    command->request = NULL;
+    command->gather = NULL;
+    if (command->accepted_in)
+        finish_with_problem(command, detail);
+    else if (gather)
+        gather_problem(gather, detail->problem, detail->retry_after_ms);
+    else if (request)
+        http_problem(request, detail);
+}
+
+void answer_problem(struct command *command, const struct problem *problem, int64_t retry_after_ms)
+{
+    answer_detail(command, &(struct problem_detail){.problem = problem, .retry_after_ms = retry_after_ms});
+}
+
+static void add_token(struct http_request *request, struct position at)
+{
+    struct buf token;
+    if (at.position == 0)
+        return;
+    buf_init(&token, CONSISTENCY_TOKEN_MAX);
+    consistency_token_write(&token, at);
+    http_add_header(request, "Consistency-Token", buf_span(&token));
+    buf_deinit(&token);
+}
+
+static void add_location(struct http_request *request, struct span campaign_id)
+{
+    struct buf location;
+    buf_init(&location, 32 + CAMPAIGN_ID_MAX);
+    buf_append_text(&location, "/v1/campaigns/");
+    buf_append_span(&location, campaign_id);
+    http_add_header(request, "Location", buf_span(&location));
+    buf_deinit(&location);
+}
+
+static void write_result(struct buf *out, const struct issue_result *result, const uint8_t *code_key)
+{
+    if (!result->refusal) {
+        coupon_write_json(out, NULL, &result->coupon, code_key, 0);
+        return;
+    }
+    json_open(out, NULL, '{');
+    json_put_string(out, "user_id", result->user_id);
+    json_put_string(out, "status", SPAN("refused"));
+    json_put_string(out, "code", span_of(result->refusal->code));
+    json_close(out, '}');
+}
+
+static void write_results(struct buf *out, const struct issue_result *results, size_t count,
+                          const uint8_t *code_key)
+{
+    int64_t issued = 0;
+    json_open(out, NULL, '{');
+    json_open(out, "results", '[');
+    for (size_t i = 0; i < count; i++) {
+        write_result(out, &results[i], code_key);
+        issued += results[i].refusal == NULL;
+    }
+    json_close(out, ']');
+    json_put_int(out, "issued", issued);
+    json_put_int(out, "refused", (int64_t)count - issued);
+    json_close(out, '}');
+}
+
+void answer_render(struct buf *out, const struct command *command, const struct verdict *verdict,
+                   const uint8_t code_key[CRYPTO_KEY_BYTES])
+{
+    CHECK(!verdict->refusal);
+    if (verdict->results)
+        write_results(out, verdict->results, command->users_count, code_key);
+    else if (verdict->body.ptr)
+        buf_append_span(out, verdict->body);
+    else
+        coupon_write_json(out, NULL, &verdict->coupon, code_key,
+                          0); /* 0: as it was then, so a retry gets the same bytes whenever it comes (I4) */
+}
+
+static void reply(struct http_request *request, const struct command *command, const struct verdict *verdict,
+                  const uint8_t *code_key)
+{
+    add_token(request, verdict->token);
+    if (verdict->replayed)
+        http_add_header(request, "Idempotency-Replayed", SPAN("true"));
+    if (command->kind == COMMAND_CREATE)
+        add_location(request, command->campaign_id);
+    answer_render(http_reply_body(request), command, verdict, code_key);
+    http_reply(request, verdict->status);
+}
+
+/* The quotas of a day begin anew at midnight UTC; spread, so that not everybody is back in its first second.
+ */
+static int64_t refusal_retry_ms(const struct problem *refusal)
+{
+    enum { SPREAD_MS = 60000 };
+    if (refusal != &problem_quota_exceeded)
+        return 0;
+    int64_t left_us = US_PER_DAY - clock_wall_us() % US_PER_DAY;
+    return left_us / US_PER_MS + crypto_random_below(SPREAD_MS);
+}
+
+void answer_verdict(struct command *command, const struct verdict *verdict,
+                    const uint8_t code_key[CRYPTO_KEY_BYTES])
+{
+    struct http_request *request = command->request;
+    struct gather *gather = command->gather;
+    if (verdict->refusal && !gather) {
+        answer_detail(command, &(struct problem_detail){.problem = verdict->refusal,
+                                                        .retry_after_ms = refusal_retry_ms(verdict->refusal),
+                                                        .extension = verdict->held_ids});
+        return;
+    }
+    log_traced(command, verdict->replayed ? "replayed" : "accepted");
+    tell_watch(command, verdict->status);
+    command->request = NULL;
+    command->gather = NULL;
+    if (command->accepted_in)
+        finish_with_verdict(command, verdict, code_key);
+    else if (gather)
+        gather_verdict(gather, command, verdict);
+    else if (request)
+        reply(request, command, verdict, code_key);
+}

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Naming requests and queueing commands. */
+#include "command-service/http/submit.h"
+
+#include <strings.h>
+
+#include "command-service/http/gather.h"
+#include "command-service/http/requests.h"
+#include "command-service/http/response.h"
+#include "common/base/clock.h"
+#include "events/problems.h"
+
+enum { HASHED_TEXT_MAX = 64 * 1024 + ISSUE_MANY_MAX * (USER_ID_MAX + 1) };
+
+/* --- naming the request (I4) --- */
+
+static bool key_valid(struct span key)
+{
+    if (key.len < 1 || key.len > IDEMPOTENCY_KEY_MAX)
+        return false;
+    for (size_t i = 0; i < key.len; i++)
+        if (key.ptr[i] < 0x21 || key.ptr[i] > 0x7E)
+            return false;
+    return true;
+}
+
+/* The header's value may be in the quotes that draft-ietf-httpapi-idempotency-key-header writes. They are not
+ * part of the key, so in the path of its location they are not. */
+static bool key_read(struct span *key)
+{
+    if (key->len >= 2 && key->ptr[0] == '"' && key->ptr[key->len - 1] == '"')
+        *key = (struct span){key->ptr + 1, key->len - 2};
+    return key_valid(*key);
+}
+
+/* Hash of texts, each followed by a NUL that none of them contains. */
+static void hash_texts(struct span first, struct span second, uint8_t *ret, size_t ret_len)
+{
+    struct buf text;
+    buf_init(&text, HASHED_TEXT_MAX);
+    buf_append_span(&text, first);
+    buf_append_char(&text, '\0');
+    buf_append_span(&text, second);
+    CHECK(!text.overflow);
+    crypto_hash(NULL, buf_span(&text), ret, ret_len);
+    buf_deinit(&text);
+}
+
+/* Of the kinds that came later; those before are hashed as they ever were, because rows of them are kept. */
+static void add_later_fields(struct buf *payload, const struct command *command)
+{
+    const struct void_filter *filter = &command->filter;
+    const struct span texts[] = {command->order_id, command->reason, command->value, filter->created_by};
+    const int64_t numbers[] = {command->order_amount, command->ttl_s, filter->created_before_us,
+                               filter->created_after_us, filter->dry_run};
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        buf_append_char(payload, '\0');
+        buf_append_char(payload, texts[i].ptr ? '+' : '-');
+        buf_append_span(payload, texts[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        buf_append_char(payload, '\0');
+        buf_append_i64(payload, numbers[i]);
+    }
+}
+
+/* What the payload means, not how it was spelled: a retry with other white space is the same request. */
+static void fingerprint(struct command *command)
+{
+    struct buf payload;
+    buf_init(&payload, HASHED_TEXT_MAX);
+    buf_append_i64(&payload, command->kind);
+    buf_append_char(&payload, ' ');
+    buf_append_i64(&payload, command->quantity);
+    buf_append_char(&payload, ' ');
+    buf_append_span(&payload, command->user_id);
+    for (size_t i = 0; i < command->users_count; i++) {
+        buf_append_char(&payload, '\0'); /* user ids have none */
+        buf_append_span(&payload, command->user_ids[i]);
+    }
+    if (command->kind == COMMAND_CREATE) {
+        struct event event = {.type = EVENT_CampaignCreated, .campaign_created = command->definition};
+        buf_append_span(&payload, command->campaign_id);
+        buf_append_char(&payload, ' ');
+        event_encode(&event, &payload);
+    }
+    if (command->kind > COMMAND_ISSUE_MANY)
+        add_later_fields(&payload, command);
+    CHECK(!payload.overflow);
+    crypto_hash(NULL, buf_span(&payload), command->fingerprint, sizeof command->fingerprint);
+    buf_deinit(&payload);
+}
+
+/* What names the thing in the path. */
+static struct span target_of(const struct command *command, struct buf *room)
+{
+    switch (command_subject(command->kind)) {
+    case SUBJECT_COUPON:
+        coupon_id_write(room, command->coupon_at); /* whether it was named by id or by code */
+        return buf_span(room);
+    case SUBJECT_SLICE: /* several parts of one request are under way at once */
+        buf_append_i64(room, command->slice);
+        return buf_span(room);
+    case SUBJECT_CONTROL:
+        return command->name;
+    default:
+        return command->kind == COMMAND_CREATE ? SPAN("") : command->campaign_id;
+    }
+}
+
+static void name_key(struct command *command, struct span idempotency_key)
+{
+    hash_texts(command->actor, idempotency_key, command->id.key_hash, sizeof command->id.key_hash);
+}
+
+/* A campaign without an id gets one that is a function of the request, so that a retry means the same
+ * campaign. */
+static void generate_id(struct command *command, struct span idempotency_key)
+{
+    struct buf id;
+    buf_init(&id, CAMPAIGN_ID_MAX);
+    campaign_id_generate(&id, command->actor, idempotency_key);
+    memcpy(command->campaign_id_text, id.data, id.len);
+    command->campaign_id = (struct span){command->campaign_id_text, id.len};
+    buf_deinit(&id);
+}
+
+static void find_slice(struct command *command)
+{
+    switch (command_subject(command->kind)) {
+    case SUBJECT_COUPON:
+        command->slice = command->coupon_at.slice;
+        break;
+    case SUBJECT_CONTROL:
+        command->slice = CONTROL_SLICE;
+        break;
+    case SUBJECT_SLICE:
+    case SUBJECT_REQUEST:
+        break; /* whoever made the command says */
+    default:
+        command->slice = slice_of(command->campaign_id);
+    }
+    command->request_slice = command->slice;
+}
+
+/* The idempotency row of a creation lives in a slice of the key's, because the id in the payload may differ
+ * between two requests with the same key and both must find the one row. */
+static void name_request(struct command *command, struct span idempotency_key)
+{
+    struct buf room;
+    buf_init(&room, COUPON_ID_MAX);
+    command->keyed = true;
+    if (command->kind != COMMAND_ISSUE) /* it has its name already, from refused_early */
+        name_key(command, idempotency_key);
+    hash_texts(span_of(command_name(command->kind)), target_of(command, &room), command->id.operation,
+               sizeof command->id.operation);
+    buf_deinit(&room);
+    fingerprint(command);
+    if (command->kind == COMMAND_CREATE && !command->campaign_id.ptr)
+        generate_id(command, idempotency_key);
+    find_slice(command);
+    if (command->kind == COMMAND_CREATE)
+        command->request_slice = command->id.key_hash[0] & (SLICE_COUNT - 1);
+}
+
+/* --- queueing --- */
+
+static void refuse_offer(struct command *command, enum inbox_verdict verdict, int64_t wait_ms)
+{
+    static const struct problem *const problems[] = {
+        [INBOX_IN_FLIGHT] = &problem_in_flight,  [INBOX_REUSED] = &problem_idempotency_key_reused,
+        [INBOX_FULL] = &problem_overloaded,      [INBOX_UNAVAILABLE] = &problem_store_unavailable,
+        [INBOX_CLOSED] = &problem_shutting_down,
+    };
+    /* Spread over the predicted drain, so that those refused now do not come back all at once. */
+    int64_t spread_ms = wait_ms > 1000 ? wait_ms : 1000;
+    int64_t retry_after_ms = 500 + crypto_random_below((uint32_t)(spread_ms < 30000 ? spread_ms : 30000));
+    bool retryable = problems[verdict]->retryable;
+    answer_problem(command, problems[verdict], retryable ? retry_after_ms : 0);
+    command_destroy(command);
+}
+
+static void refuse(struct command *command, const struct problem *problem)
+{
+    answer_problem(command, problem, 0);
+    command_destroy(command);
+}
+
+static void stamp(const struct api *api, struct command *command)
+{
+    struct http_request *request = command->request;
+    command->actor = span_of(http_key(request)->name);
+    if (http_trace(request, command->trace_bytes))
+        command->trace = (struct span){(const char *)command->trace_bytes, TRACE_BYTES};
+    command->received_us = http_received_us(request);
+    command->deadline_us = command->received_us + api->request_deadline_ms * US_PER_MS;
+    if (command->kind == COMMAND_ISSUE || command->kind == COMMAND_ISSUE_MANY)
+        command->watch = api->watch;
+}
+
+/* One of "Prefer: a; x=1, respond-async" (RFC 7240), in any of its lines. */
+static bool prefers_async(const struct http_request *request)
+{
+    struct span line;
+    for (size_t nth = 0; (line = http_header_nth(request, "Prefer", nth)).ptr; nth++)
+        while (line.ptr) {
+            struct span preference = span_cut(&line, ','), name = span_cut(&preference, ';');
+            while (name.len && (*name.ptr == ' ' || *name.ptr == '\t'))
+                name = (struct span){name.ptr + 1, name.len - 1};
+            while (name.len && (name.ptr[name.len - 1] == ' ' || name.ptr[name.len - 1] == '\t'))
+                name.len--;
+            if (name.len == strlen("respond-async") && strncasecmp(name.ptr, "respond-async", name.len) == 0)
+                return true;
+        }
+    return false;
+}
+
+/* Where the command may be accepted instead of answered: opens its entry in the register. */
+static struct requests *may_accept(struct api *api, struct command *command)
+{
+    if (command->kind != COMMAND_ISSUE || !command->keyed || !prefers_async(command->request))
+        return NULL;
+    command->accept_above_us =
+        settings_get(&control_now(api->control)->settings, SETTING_issue_sla_ms) * US_PER_MS;
+    command->accepted_deadline_us =
+        http_received_us(command->request) + api->accepted_deadline_ms * US_PER_MS;
+    /* The path is the request's, which is gone once 202 is answered; the command goes on living. */
+    memcpy(command->campaign_id_text, command->campaign_id.ptr, command->campaign_id.len);
+    command->campaign_id.ptr = command->campaign_id_text;
+    return requests_open(api->requests, command->id.key_hash) ? api->requests : NULL;
+}
+
+static void offer(struct api *api, struct command *command, struct span key)
+{
+    struct http_request *request = command->request;
+    struct inbox *inbox = committers_inbox(api->committers, command->slice);
+    struct requests *accepts = request ? may_accept(api, command) : NULL;
+    uint8_t key_hash[REQUEST_KEY_BYTES];
+    int64_t wait_ms;
+    memcpy(key_hash, command->id.key_hash,
+           sizeof key_hash); /* the command is not ours any more when it is taken */
+    enum inbox_verdict verdict = inbox_offer(inbox, command, accepts, &wait_ms);
+    if (accepts && verdict != INBOX_ACCEPTED)
+        requests_forget(accepts, key_hash);
+    if (verdict == INBOX_ACCEPTED)
+        answer_accepted(request, key);
+    else if (verdict != INBOX_TAKEN)
+        refuse_offer(command, verdict, wait_ms);
+}
+
+/* false: answered and gone. */
+static bool take_key(struct command *command, enum key_rule rule, struct span *ret)
+{
+    struct http_request *request = command->request;
+    bool twice = http_header_nth(request, "Idempotency-Key", 1).ptr != NULL;
+    *ret = http_header(request, "Idempotency-Key");
+    if (!ret->ptr && rule == KEY_OPTIONAL)
+        return true;
+    if (ret->ptr && !twice && key_read(ret))
+        return true;
+    refuse(command, ret->ptr ? &problem_idempotency_key_invalid : &problem_idempotency_key_missing);
+    return false;
+}
+
+/* Before anything is hashed or queued that a crowd at a sold-out campaign would pay for. true: answered and
+ * gone. */
+static bool refused_early(struct api *api, struct command *command, struct span key)
+{
+    name_key(command, key);
+    const struct problem *problem =
+        early_refusal(api->early, command->campaign_id, command->user_id, command->id.key_hash);
+    if (problem)
+        refuse(command, problem);
+    return problem != NULL;
+}
+
+void submit(struct api *api, struct command *command, enum key_rule rule)
+{
+    struct span key;
+    if (!take_key(command, rule, &key))
+        return;
+    stamp(api, command);
+    if (!gate_admit(&api->gate, command)) {
+        command_destroy(command);
+        return;
+    }
+    if (command->kind == COMMAND_ISSUE && refused_early(api, command, key))
+        return;
+    if (key.ptr)
+        name_request(command, key);
+    else
+        find_slice(command);
+    http_defer(command->request); /* before the committer can see it */
+    offer(api, command, key);
+}
+
+/* --- every slice --- */
+
+static struct span keep(struct command *command, struct span text)
+{
+    if (!text.ptr)
+        return text;
+    char *copy = arena_alloc(&command->arena, text.len);
+    CHECK(copy); /* bounded by what a body may have */
+    memcpy(copy, text.ptr, text.len);
+    return (struct span){copy, text.len};
+}
+
+/* `whole` without what it must not share: its request, its document, its arena. */
+static struct command *part_of(const struct command *whole, int16_t slice, struct gather *gather)
+{
+    struct command *part = command_create(whole->kind, NULL);
+    part->gather = gather;
+    part->slice = part->request_slice = slice;
+    part->id = whole->id;
+    part->filter = whole->filter;
+    part->filter.created_by = keep(part, whole->filter.created_by);
+    part->actor = whole->actor;
+    memcpy(part->trace_bytes, whole->trace_bytes, sizeof part->trace_bytes);
+    if (whole->trace.ptr)
+        part->trace = (struct span){(const char *)part->trace_bytes, TRACE_BYTES};
+    part->deadline_us = whole->deadline_us;
+    return part;
+}
+
+/* Consumes `whole`, whose request was deferred. */
+static void offer_parts(struct api *api, struct command *whole, enum gather_kind kind, struct span key)
+{
+    struct gather *gather =
+        gather_create(kind, whole->request, SLICE_COUNT, committers_code_key(api->committers));
+    whole->request = NULL;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        struct command *part = part_of(whole, slice, gather);
+        if (part->kind != COMMAND_LOOKUP)
+            name_request(part, key);
+        offer(api, part, key);
+    }
+    command_destroy(whole);
+}
+
+void submit_to_all(struct api *api, struct command *command)
+{
+    struct span key;
+    if (!take_key(command, KEY_REQUIRED, &key))
+        return;
+    stamp(api, command);
+    if (!gate_admit(&api->gate, command)) {
+        command_destroy(command);
+        return;
+    }
+    http_defer(command->request);
+    offer_parts(api, command, GATHER_VOID, key);
+}
+
+void submit_lookup(struct api *api, struct http_request *request, struct span key)
+{
+    struct command *command = command_create(COMMAND_LOOKUP, request);
+    if (!key_valid(key)) {
+        refuse(command, &problem_idempotency_key_invalid);
+        return;
+    }
+    stamp(api, command);
+    if (!gate_admit(&api->gate, command)) {
+        command_destroy(command);
+        return;
+    }
+    name_key(command, key);
+    if (requests_find(api->requests, command->id.key_hash, http_reply_body(request))) {
+        command->request = NULL;
+        command_destroy(command);
+        http_reply(request, 200);
+        return;
+    }
+    http_defer(request);
+    offer_parts(api, command, GATHER_LOOKUP, key);
+}

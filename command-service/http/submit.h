@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a parsed command to its slice's queue: who asks, under which name (I4), until when, and whether there
+ * is room. Runs on HTTP threads, never blocks. */
+#pragma once
+
+#include "command-service/http/routes.h"
+
+enum key_rule { KEY_REQUIRED, KEY_OPTIONAL };
+
+/* Takes the command over and answers its request, now or when it is decided. What the command is about and
+ * its payload must be set; actor, names, slices and deadlines are set here. */
+void submit(struct api *api, struct command *command, enum key_rule rule);
+/* The same for a command about every slice: one is made for each and all are answered together. */
+void submit_to_all(struct api *api, struct command *command);
+/* What became of the request with the key (as it was sent): from the register, or from every slice. */
+void submit_lookup(struct api *api, struct http_request *request, struct span key);

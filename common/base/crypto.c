@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A thin layer over libsodium, the only file that knows it. It adds no cryptography of its own. Only the
+ * headers that are used are included: <sodium.h> declares a crypto_hash of its own. */
+#include "common/base/crypto.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium/core.h>
+#include <sodium/crypto_generichash.h>
+#include <sodium/crypto_hash_sha256.h>
+#include <sodium/crypto_shorthash.h>
+#include <sodium/randombytes.h>
+#include <sodium/utils.h>
+#include <stdalign.h>
+#include <unistd.h>
+
+enum { STATE_ALIGNMENT = 64 };
+_Static_assert(alignof(crypto_generichash_state) <= STATE_ALIGNMENT, "the state must be aligned");
+_Static_assert(sizeof(struct crypto_hasher) >= sizeof(crypto_generichash_state) + STATE_ALIGNMENT - 1,
+               "the state must fit wherever it begins");
+_Static_assert(crypto_generichash_KEYBYTES == CRYPTO_KEY_BYTES, "one key length");
+_Static_assert(crypto_shorthash_KEYBYTES == CRYPTO_SHORT_KEY_BYTES, "the length of its key");
+_Static_assert(crypto_shorthash_BYTES == sizeof(uint64_t), "one word");
+
+void crypto_setup(void)
+{
+    CHECK(sodium_init() >= 0);
+}
+
+void crypto_random(void *ret, size_t len)
+{
+    randombytes_buf(ret, len);
+}
+
+uint32_t crypto_random_below(uint32_t bound)
+{
+    CHECK(bound > 0);
+    return randombytes_uniform(bound);
+}
+
+bool crypto_equal(const void *a, const void *b, size_t len)
+{
+    return sodium_memcmp(a, b, len) == 0;
+}
+
+static const unsigned char *bytes_of(struct span data)
+{
+    return (const unsigned char *)(data.ptr ? data.ptr : "");
+}
+
+void crypto_sha256(struct span data, uint8_t ret[32])
+{
+    CHECK(crypto_hash_sha256(ret, bytes_of(data), data.len) == 0);
+}
+
+void crypto_hash(const uint8_t *key, struct span data, uint8_t *ret, size_t ret_len)
+{
+    CHECK(ret_len >= 1 && ret_len <= 64);
+    CHECK(crypto_generichash(ret, ret_len, bytes_of(data), data.len, key, key ? CRYPTO_KEY_BYTES : 0) == 0);
+}
+
+uint64_t crypto_short_hash(const uint8_t key[CRYPTO_SHORT_KEY_BYTES], struct span data)
+{
+    uint64_t hash;
+    CHECK(crypto_shorthash((unsigned char *)&hash, bytes_of(data), data.len, key) == 0);
+    return hash;
+}
+
+static crypto_generichash_state *state_of(struct crypto_hasher *hasher)
+{
+    uintptr_t at = (uintptr_t)hasher->room;
+    return (crypto_generichash_state *)((at + STATE_ALIGNMENT - 1) & ~(uintptr_t)(STATE_ALIGNMENT - 1));
+}
+
+void crypto_hash_begin(struct crypto_hasher *hasher)
+{
+    CHECK(crypto_generichash_init(state_of(hasher), NULL, 0, CRYPTO_HASH_BYTES) == 0);
+}
+
+void crypto_hash_add(struct crypto_hasher *hasher, struct span data)
+{
+    CHECK(crypto_generichash_update(state_of(hasher), bytes_of(data), data.len) == 0);
+}
+
+void crypto_hash_end(struct crypto_hasher *hasher, uint8_t ret[CRYPTO_HASH_BYTES])
+{
+    CHECK(crypto_generichash_final(state_of(hasher), ret, CRYPTO_HASH_BYTES) == 0);
+}
+
+/* Up to `size` bytes from the start of a file; -1 with errno. */
+static ssize_t read_start(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    size_t len = 0;
+    ssize_t got = 1;
+    while (len < size && got > 0) {
+        got = read(fd, text + len, size - len);
+        if (got < 0 && errno == EINTR)
+            got = 1;
+        else if (got > 0)
+            len += (size_t)got;
+    }
+    int error = errno;
+    close(fd);
+    errno = error;
+    return got < 0 ? -1 : (ssize_t)len;
+}
+
+bool crypto_key_load(const char *path, uint8_t ret[CRYPTO_KEY_BYTES], char *reason, size_t reason_size)
+{
+    char text[2 * CRYPTO_KEY_BYTES + 3]; /* the digits, an end of line, and one more to notice what follows */
+    ssize_t len = read_start(path, text, sizeof text);
+    if (len < 0) {
+        snprintf(reason, reason_size, "cannot read %s: %m", path);
+        return false;
+    }
+    len -= len > 0 && text[len - 1] == '\n';
+    len -= len > 0 && text[len - 1] == '\r';
+    bool good = hex_decode((struct span){text, (size_t)len}, ret, CRYPTO_KEY_BYTES);
+    if (!good)
+        snprintf(reason, reason_size, "%s must hold %d hex digits", path, 2 * CRYPTO_KEY_BYTES);
+    sodium_memzero(text, sizeof text);
+    return good;
+}

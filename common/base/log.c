@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writes log lines to stderr, one write(2) each, and holds back what repeats too fast. It never waits long
+ * for whoever reads stderr: a line that cannot be written is dropped and counted, and the next line says how
+ * many. */
+#include "common/base/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/json.h"
+
+enum {
+    MESSAGE_LEN_MAX = 1024,
+    LINE_LEN_MAX = 4096, /* PIPE_BUF: lines of several processes on one pipe do not mix */
+    ID_SLOTS = 256,
+    ID_PROBES = 8,
+    WRITE_WAIT_MS = 20
+};
+
+/* How often one id was written in the current second. Ids are literals, so borrowing them is safe. */
+struct id_slot {
+    const char *id;
+    int64_t second;
+    uint64_t written, suppressed;
+};
+
+/* The lock also keeps lines in the order of their times. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct id_slot slots[ID_SLOTS];
+static uint64_t dropped;
+static char service_name[64] = "-";
+static _Atomic int level_min = LOG_INFO;
+
+void log_setup(const char *service, enum log_level min_level)
+{
+    pthread_mutex_lock(&lock);
+    snprintf(service_name, sizeof service_name, "%s", service);
+    pthread_mutex_unlock(&lock);
+    atomic_store_explicit(&level_min, (int)min_level, memory_order_relaxed);
+}
+
+/* The slot of an id. When its neighbourhood is full it shares the last one looked at: the limit is then
+ * common to both, which loses lines but never grows. */
+static struct id_slot *slot_of(const char *id)
+{
+    size_t at = span_hash(span_of(id)) % ID_SLOTS;
+    for (size_t i = 0; i < ID_PROBES; i++) {
+        struct id_slot *slot = &slots[(at + i) % ID_SLOTS];
+        if (!slot->id)
+            slot->id = id;
+        if (slot->id == id || strcmp(slot->id, id) == 0)
+            return slot;
+    }
+    return &slots[(at + ID_PROBES - 1) % ID_SLOTS];
+}
+
+static bool slot_admit(struct id_slot *slot, int64_t second)
+{
+    if (slot->second != second) {
+        slot->second = second;
+        slot->written = 0;
+    }
+    if (slot->written >= LOG_PER_SECOND_MAX) {
+        slot->suppressed++;
+        return false;
+    }
+    slot->written++;
+    return true;
+}
+
+/* Cuts at `len_max`, but not inside a UTF-8 sequence. */
+static struct span cut_text(struct span text, size_t len_max)
+{
+    if (text.len <= len_max)
+        return text;
+    while (len_max > 0 && ((unsigned char)text.ptr[len_max] & 0xC0) == 0x80)
+        len_max--;
+    return (struct span){text.ptr, len_max};
+}
+
+struct line {
+    enum log_level level;
+    const char *id;
+    struct span message;
+    uint64_t suppressed;
+};
+
+static void line_render(const struct line *line, struct buf *out)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    json_open(out, NULL, '{');
+    json_put_time(out, "ts", clock_wall_us());
+    json_put_string(out, "level", span_of(names[line->level]));
+    json_put_string(out, "service", span_of(service_name));
+    json_put_string(out, "id", span_of(line->id));
+    json_put_string(out, "msg", line->message);
+    if (line->suppressed)
+        json_put_int(out, "suppressed", (int64_t)line->suppressed);
+    if (dropped)
+        json_put_int(out, "dropped", (int64_t)dropped);
+    json_close(out, '}');
+    buf_append_char(out, '\n');
+}
+
+/* A reader of stderr that has stopped gets a little patience once, then none until it reads again. One that
+ * is gone is not written to at all: that would be a SIGPIPE. */
+static bool line_write(struct span line)
+{
+    struct pollfd target = {.fd = STDERR_FILENO, .events = POLLOUT};
+    ssize_t written;
+    if (poll(&target, 1, dropped ? 0 : WRITE_WAIT_MS) <= 0 || target.revents != POLLOUT)
+        return false;
+    do
+        written = write(STDERR_FILENO, line.ptr, line.len);
+    while (written < 0 && errno == EINTR);
+    return written == (ssize_t)line.len;
+}
+
+static void write_locked(struct line *line)
+{
+    struct buf out;
+    struct id_slot *slot = slot_of(line->id);
+    if (!slot_admit(slot, clock_mono_us() / US_PER_S))
+        return;
+    line->suppressed = slot->suppressed;
+    buf_init(&out, LINE_LEN_MAX);
+    line_render(line, &out);
+    while (out.overflow) { /* escapes made it too long */
+        CHECK(line->message.len > 0);
+        line->message = cut_text(line->message, line->message.len / 2);
+        buf_clear(&out);
+        line_render(line, &out);
+    }
+    if (line_write(buf_span(&out))) {
+        slot->suppressed = 0;
+        dropped = 0;
+    } else {
+        dropped++;
+    }
+    buf_deinit(&out);
+}
+
+void log_write(enum log_level level, const char *id, const char *format, ...)
+{
+    char text[MESSAGE_LEN_MAX + 4]; /* so that a cut inside a UTF-8 sequence can be seen */
+    int saved_errno = errno;
+    va_list args;
+    if ((int)level < atomic_load_explicit(&level_min, memory_order_relaxed))
+        return;
+    va_start(args, format);
+    int len = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    size_t held = len < 0 ? 0 : (size_t)len < sizeof text ? (size_t)len : sizeof text - 1;
+    struct line line = {
+        .level = level, .id = id, .message = cut_text((struct span){text, held}, MESSAGE_LEN_MAX)};
+    pthread_mutex_lock(&lock);
+    write_locked(&line);
+    pthread_mutex_unlock(&lock);
+    errno = saved_errno;
+}

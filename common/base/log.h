@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One JSON object per line on stderr. Every message has a stable id. At most LOG_PER_SECOND_MAX lines per id
+ * and second are written, the rest is counted and reported with the next line of that id, so that a failure
+ * cannot fill a disk (an incident did). Only services log; libraries return errors. Never pass a user id,
+ * token, code or idempotency key (I10). */
+#pragma once
+
+#include "common/base/check.h"
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+enum { LOG_PER_SECOND_MAX = 20 };
+
+void log_setup(const char *service, enum log_level min_level);
+/* `id` is a literal like "STORE-LOST"; format makes the text. Thread-safe. */
+void log_write(enum log_level level, const char *id, const char *format, ...) PRINTF_LIKE(3, 4);
+#define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__)
+#define log_info(...)  log_write(LOG_INFO, __VA_ARGS__)
+#define log_warn(...)  log_write(LOG_WARN, __VA_ARGS__)
+#define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)

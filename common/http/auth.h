@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* API keys: who may do what (I10). Keys come from a file of `<name> <scope,scope> <sha256 hex of the token>`
+ * lines, so that authentication depends on no other server. Tokens are compared as SHA-256 in constant time
+ * and never kept. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/bytes.h"
+
+enum auth_scope { AUTH_ADMIN = 1, AUTH_ISSUE = 2, AUTH_REDEEM = 4, AUTH_READ = 8 };
+enum { AUTH_KEYS_MAX = 1024, AUTH_KEY_NAME_MAX = 64 };
+
+struct api_key {
+    char name[AUTH_KEY_NAME_MAX + 1]; /* [a-z0-9-]+, appears in logs and events; not secret */
+    uint32_t index;                   /* position in the ring, stable for the ring's life */
+    unsigned scopes;                  /* AUTH_* bits */
+    uint8_t token_sha256[32];
+};
+
+struct keyring; /* immutable after loading, so readable from any thread */
+
+/* NULL on failure, with file, line and reason (never a token) in `reason`. */
+struct keyring *keyring_load(const char *path, char *reason, size_t reason_size);
+void keyring_destroy(struct keyring *keyring); /* accepts NULL */
+/* The key a token belongs to, or NULL. Time does not depend on how much of a hash matches. */
+const struct api_key *keyring_find(const struct keyring *keyring, struct span token);
+/* The key of a name, or NULL. */
+const struct api_key *keyring_named(const struct keyring *keyring, struct span name);
+/* The key at an index below keyring_count(). */
+size_t keyring_count(const struct keyring *keyring);
+const struct api_key *keyring_at(const struct keyring *keyring, size_t index);

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The HTTP/1.1 server: routes, limits, authentication, problem documents, deferred answers. The only file
+ * that knows libmicrohttpd. Handlers see requests whose body is complete and within its bound, whose key
+ * carries the route's scope, and whose framing is unambiguous; everything else is answered here.
+ *
+ * Threads: `threads` event-loop threads call handlers; a handler must not block. It either answers before it
+ * returns, or calls http_defer() and hands the request to another thread, which answers exactly once. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/http/auth.h"
+#include "common/http/problem.h"
+
+enum http_method { HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_DELETE };
+enum { HTTP_PARAMS_MAX = 3, HTTP_BODY_DEFAULT_MAX = 64 * 1024, HTTP_REQUEST_ID_LEN = 16 };
+
+struct http_request; /* owned by the server; valid from the handler's call until it is answered */
+struct http_server;
+
+typedef void http_handler(struct http_request *request, void *context);
+
+/* One route. pattern: literal segments and {name} segments, e.g. "/v1/campaigns/{id}/pause"; a parameter
+ * matches one non-empty percent-decoded segment. A literal segment wins over a parameter. */
+struct http_route {
+    enum http_method method;
+    const char *pattern;
+    unsigned scopes; /* AUTH_* bits, any one of which opens the route; 0: open without a key */
+    size_t body_max; /* bytes; 0 for HTTP_BODY_DEFAULT_MAX */
+    http_handler *handler;
+};
+
+struct http_options {
+    const char *bind_address; /* numeric IPv4 or IPv6 */
+    uint16_t port;
+    unsigned threads;
+    unsigned connections_max, connections_per_address_max;
+    unsigned idle_timeout_s;
+    size_t header_bytes_max;         /* request line and headers; above: 431 */
+    const struct keyring *keyring;   /* borrowed; may be NULL where every route is open */
+    const struct http_route *routes; /* borrowed for the server's life */
+    size_t routes_count;
+    void *context; /* handed to every handler */
+};
+
+/* Starts listening. NULL on failure with the reason in `reason`. */
+struct http_server *http_server_create(const struct http_options *options, char *reason, size_t reason_size);
+/* From now on every answer says "Connection: close"; new connections are still accepted and served. For the
+ * time in which clients and load balancers learn that they have to go elsewhere. */
+void http_server_retire(struct http_server *server);
+/* Retires, stops accepting, waits until every request is answered and every connection closed, or the
+ * deadline passed. A connection without a request is closed once a moment went by in which one could have
+ * come; what has come by then is answered, never cut. Deferred requests must still be answered by their
+ * owners. Returns false when some were left. May be called again. */
+bool http_server_drain(struct http_server *server, int64_t deadline_mono_us);
+void http_server_destroy(
+    struct http_server *server); /* accepts NULL; every request must have been answered */
+
+/* What a handler may read; spans are valid until the answer is given. */
+struct span http_param(const struct http_request *request, size_t index); /* in pattern order */
+struct span http_query(const struct http_request *request,
+                       const char *name); /* decoded; ptr NULL when absent */
+/* true when the query string has only names from `known` (NULL-terminated), each at most once;
+ * otherwise answers 400 invalid-parameter itself and returns false. */
+bool http_query_only(struct http_request *request, const char *const *known);
+struct span http_header(const struct http_request *request,
+                        const char *name); /* the first; ptr NULL when absent */
+/* The nth (from 0) of the lines of this name: a list may come in several lines, anything else must not. */
+struct span http_header_nth(const struct http_request *request, const char *name, size_t nth);
+struct span http_body(const struct http_request *request);
+struct span http_path(const struct http_request *request);          /* raw, as sent, without query */
+struct span http_target(const struct http_request *request);        /* raw path and query, as sent */
+const struct api_key *http_key(const struct http_request *request); /* NULL on open routes */
+/* Of the client's end of the connection: 16 bytes in network order, an IPv4 address as ::ffff:a.b.c.d. Behind
+ * a proxy it is the proxy's. */
+struct span http_address(const struct http_request *request);
+const char *http_request_id(const struct http_request *request); /* 16 hex digits + NUL */
+/* W3C trace context of the request as 16+8 bytes (trace id, parent span id); false when absent or invalid. */
+bool http_trace(const struct http_request *request, uint8_t ret[24]);
+int64_t http_received_us(const struct http_request *request); /* monotonic, when the headers were complete */
+
+/* Hands the request to another thread: from here on the handler's thread must not touch it. */
+void http_defer(struct http_request *request);
+
+/* Adds a response header (before answering). `name` is a literal, `value` is copied; CR/LF in it is a bug. */
+void http_add_header(struct http_request *request, const char *name, struct span value);
+/* The buffer the answer's body is written into; bounded by 16 MiB. */
+struct buf *http_reply_body(struct http_request *request);
+/* Answers with what is in http_reply_body, as application/json (or `content_type`). From any thread, once.
+ * After this the request must not be touched. */
+void http_reply(struct http_request *request, int status);
+void http_reply_as(struct http_request *request, int status, const char *content_type);
+/* Answers with a problem document (replaces the reply body), with Retry-After where it has one. */
+void http_problem(struct http_request *request, const struct problem_detail *detail);
+void http_fail(struct http_request *request, const struct problem *problem, const char *detail);

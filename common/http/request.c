@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What handlers read from a request and write into its answer, and the life of a request object, which
+ * belongs to a connection and is used again for each request on it. No sockets, no library. */
+#include <strings.h>
+
+#include "common/base/crypto.h"
+#include "common/base/mem.h"
+#include "common/http/internal.h"
+
+/* --- Life --- */
+
+void http_request_init(struct http_request *request, struct http_server *server)
+{
+    memset(request, 0, sizeof *request);
+    request->server = server;
+    buf_init(&request->reply, HTTP_REPLY_MAX);
+    buf_init(&request->added_text, HTTP_KEEP_BYTES);
+}
+
+void http_request_begin(struct http_request *request, const char *target)
+{
+    size_t len = strlen(target);
+    if (request->text_size < 2 * len) {
+        mem_free(request->text); /* not realloc: what is there is not needed */
+        request->text_size = 2 * len + 128;
+        request->text = mem_alloc(request->text_size);
+    }
+    if (len)
+        memcpy(request->text, target, len);
+    request->target_len = len;
+    request->phase = HTTP_PHASE_HEAD;
+}
+
+static void buf_retire(struct buf *buf)
+{
+    if (buf->capacity > HTTP_KEEP_BYTES)
+        buf_deinit(buf);
+    else
+        buf_clear(buf);
+}
+
+void http_request_end(struct http_request *request)
+{
+    if (request->body_size > HTTP_KEEP_BYTES) {
+        mem_free(request->body);
+        request->body = NULL;
+        request->body_size = 0;
+    }
+    buf_retire(&request->reply);
+    buf_retire(&request->added_text);
+    request->endpoint = NULL;
+    request->key = NULL;
+    request->expects_continue = request->chunked = false;
+    request->content_length = 0;
+    request->target_len = request->decoded_len = request->body_len = request->dropped = 0;
+    memset(request->params, 0, sizeof request->params);
+    request->query_count = request->headers_count = request->added_count = 0;
+    request->refusal = NULL;
+    request->refusal_closes = request->deferred = request->answered = false;
+    request->phase = HTTP_PHASE_IDLE;
+}
+
+void http_request_deinit(struct http_request *request)
+{
+    mem_free(request->text);
+    mem_free(request->body);
+    buf_deinit(&request->reply);
+    buf_deinit(&request->added_text);
+}
+
+static uint64_t mix(uint64_t z)
+{
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+/* Unique enough to find a request in the logs, not a secret: a counter from a random start per thread, mixed
+ * (splitmix64) and keyed so that one id does not give away the next. */
+void http_request_set_id(struct http_request *request)
+{
+    static _Thread_local struct {
+        uint64_t counter, key;
+    } state;
+    static const char digits[] = "0123456789abcdef";
+    if (state.key == 0)
+        crypto_random(&state, sizeof state);
+    state.counter += 0x9E3779B97F4A7C15u;
+    uint64_t id = mix(mix(state.counter) ^ state.key);
+    for (size_t i = HTTP_REQUEST_ID_LEN; i > 0; i--, id >>= 4)
+        request->id[i - 1] = digits[id & 15];
+}
+
+void http_body_append(struct http_request *request, const char *data, size_t len)
+{
+    size_t need = request->body_len + len;
+    if (need > request->body_size) {
+        /* With a known length once, and untouched memory costs nothing; chunked bodies double. */
+        size_t size = request->chunked ? 2 * need : (size_t)request->content_length;
+        CHECK(size >= need);
+        request->body = mem_realloc(request->body, size);
+        request->body_size = size;
+    }
+    memcpy(request->body + request->body_len, data, len);
+    request->body_len = need;
+}
+
+/* --- Reading --- */
+
+struct span http_param(const struct http_request *request, size_t index)
+{
+    CHECK(index < HTTP_PARAMS_MAX);
+    return request->params[index];
+}
+
+struct span http_query(const struct http_request *request, const char *name)
+{
+    for (size_t i = 0; i < request->query_count; i++)
+        if (span_is(request->query[i].name, name))
+            return request->query[i].value;
+    return (struct span){NULL, 0};
+}
+
+static bool query_known(const struct http_request *request, size_t index, const char *const *known)
+{
+    struct span name = request->query[index].name;
+    for (size_t i = 0; i < index; i++)
+        if (span_equal(name, request->query[i].name))
+            return false;
+    for (size_t i = 0; known[i]; i++)
+        if (span_is(name, known[i]))
+            return true;
+    return false;
+}
+
+bool http_query_only(struct http_request *request, const char *const *known)
+{
+    for (size_t i = 0; i < request->query_count; i++) {
+        if (query_known(request, i, known))
+            continue;
+        http_problem(request,
+                     &(struct problem_detail){.problem = &problem_invalid_parameter,
+                                              .detail = "the parameter is unknown here, or there twice",
+                                              .field = request->query[i].name});
+        return false;
+    }
+    return true;
+}
+
+struct span http_header_nth(const struct http_request *request, const char *name, size_t nth)
+{
+    size_t len = strlen(name);
+    for (size_t i = 0; i < request->headers_count; i++) {
+        struct span value = request->headers[i].value;
+        if (request->headers[i].name.len != len || strncasecmp(request->headers[i].name.ptr, name, len) != 0)
+            continue;
+        if (nth-- > 0)
+            continue;
+        while (value.len && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t'))
+            value.len--;
+        return value;
+    }
+    return (struct span){NULL, 0};
+}
+
+struct span http_header(const struct http_request *request, const char *name)
+{
+    return http_header_nth(request, name, 0);
+}
+
+struct span http_body(const struct http_request *request)
+{
+    return (struct span){request->body_len ? request->body : "", request->body_len};
+}
+
+struct span http_path(const struct http_request *request)
+{
+    return request->path;
+}
+
+/* Path and query lie behind each other in the request's text, with the '?' in between. */
+struct span http_target(const struct http_request *request)
+{
+    struct span query = request->query_text;
+    const char *end = query.ptr ? query.ptr + query.len : request->path.ptr + request->path.len;
+    return (struct span){request->path.ptr, (size_t)(end - request->path.ptr)};
+}
+
+const struct api_key *http_key(const struct http_request *request)
+{
+    return request->key;
+}
+
+const char *http_request_id(const struct http_request *request)
+{
+    return request->id;
+}
+
+int64_t http_received_us(const struct http_request *request)
+{
+    return request->received_us;
+}
+
+/* hex_decode takes capitals, which the trace context does not allow. */
+static bool trace_hex(struct span text, uint8_t *ret, size_t len)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] >= 'A' && text.ptr[i] <= 'F')
+            return false;
+    return hex_decode(text, ret, len);
+}
+
+static bool all_zero(const uint8_t *bytes, size_t len)
+{
+    uint8_t any = 0;
+    for (size_t i = 0; i < len; i++)
+        any |= bytes[i];
+    return any == 0;
+}
+
+/* W3C Trace Context: version "00" has exactly four parts; a later version may have more after them. */
+bool http_trace(const struct http_request *request, uint8_t ret[24])
+{
+    enum { VERSION_00_LEN = 55 };
+    struct span text = http_header(request, "traceparent"), rest = text;
+    uint8_t version, flags, ids[24];
+    if (!text.ptr)
+        return false;
+    struct span part[4];
+    for (size_t i = 0; i < COUNT_OF(part); i++)
+        part[i] = span_cut(&rest, '-');
+    if (!part[3].ptr || !trace_hex(part[0], &version, 1) || !trace_hex(part[3], &flags, 1))
+        return false;
+    if (version == 0xFF || (version == 0 && text.len != VERSION_00_LEN))
+        return false;
+    if (!trace_hex(part[1], ids, 16) || !trace_hex(part[2], ids + 16, 8))
+        return false;
+    if (all_zero(ids, 16) || all_zero(ids + 16, 8))
+        return false;
+    memcpy(ret, ids, sizeof ids);
+    return true;
+}
+
+/* --- Answering --- */
+
+void http_add_header(struct http_request *request, const char *name, struct span value)
+{
+    CHECK(request->added_count < HTTP_ADDED_MAX);
+    CHECK(!value.len || (!memchr(value.ptr, '\r', value.len) && !memchr(value.ptr, '\n', value.len) &&
+                         !memchr(value.ptr, '\0', value.len)));
+    request->added[request->added_count].name = name;
+    request->added[request->added_count].at = request->added_text.len;
+    request->added_count++;
+    buf_append_span(&request->added_text, value);
+    buf_append(&request->added_text, "", 1);
+    CHECK(!request->added_text.overflow);
+}
+
+struct buf *http_reply_body(struct http_request *request)
+{
+    return &request->reply;
+}
+
+void http_reply(struct http_request *request, int status)
+{
+    http_reply_as(request, status, "application/json");
+}
+
+void http_problem(struct http_request *request, const struct problem_detail *detail)
+{
+    buf_clear(&request->reply);
+    problem_write(&request->reply, detail);
+    if (detail->retry_after_ms > 0) {
+        char seconds[24];
+        snprintf(seconds, sizeof seconds, "%lld", (long long)((detail->retry_after_ms + 999) / 1000));
+        http_add_header(request, "Retry-After", span_of(seconds));
+    }
+    http_reply_as(request, detail->problem->status, "application/problem+json");
+}
+
+void http_fail(struct http_request *request, const struct problem *problem, const char *detail)
+{
+    http_problem(request, &(struct problem_detail){.problem = problem, .detail = detail});
+}
+
+void http_refusal_reply(struct http_request *request)
+{
+    http_fail(request, request->refusal, request->refusal_detail);
+}
+
+/* RFC 9110 wants a Date on refusals too. */
+static void date_append(struct buf *out)
+{
+    static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    time_t seconds = (time_t)(clock_wall_us() / US_PER_S);
+    struct tm tm;
+    CHECK(gmtime_r(&seconds, &tm));
+    buf_printf(out, "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday], tm.tm_mday,
+               months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+void http_raw_answer(const struct http_request *request, struct buf *out)
+{
+    buf_printf(out, "HTTP/1.1 %d %s\r\n", request->status, request->refusal->title);
+    date_append(out);
+    buf_printf(out, "Connection: close\r\nX-Request-Id: %s\r\nContent-Type: %s\r\n", request->id,
+               request->content_type);
+    for (size_t i = 0; i < request->added_count; i++)
+        buf_printf(out, "%s: %s\r\n", request->added[i].name,
+                   request->added_text.data + request->added[i].at);
+    buf_printf(out, "Content-Length: %zu\r\n\r\n", request->reply.len);
+    buf_append_span(out, buf_span(&request->reply));
+    CHECK(!out->overflow);
+}

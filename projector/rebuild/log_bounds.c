@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The questions as statements. */
+#include "projector/rebuild/log_bounds.h"
+
+#include "common/base/clock.h"
+#include "events/keys.h"
+#include "projector/run/log_reader.h"
+#include "projector/sql.h"
+
+enum {
+    DEADLINE_MS = 5000,
+    PAGE = 100000,         /* events in one statement: well below its timeout */
+    KEPT_MARGIN_S = 86400, /* for clocks that differ */
+    SETTLED_S = 5,         /* PostgreSQL's clock is read under the slice lock, which is held for less */
+};
+
+bool log_limit_parse(struct span text, struct log_limit *ret)
+{
+    struct log_limit limit = {.kind = LOG_LIMIT_HEAD};
+    struct span position = text, slice = span_cut(&position, ':');
+    int64_t number;
+    if (span_is(text, "head")) {
+        *ret = limit;
+        return true;
+    }
+    if (time_parse(text, &limit.time_us)) {
+        limit.kind = LOG_LIMIT_TIME;
+        *ret = limit;
+        return true;
+    }
+    limit.kind = LOG_LIMIT_POSITION;
+    if (!parse_i64(slice, 0, SLICE_COUNT - 1, &number) ||
+        !parse_i64(position, 1, INT64_MAX, &limit.at.position))
+        return false;
+    limit.at.slice = (int16_t)number;
+    *ret = limit;
+    return true;
+}
+
+static int64_t deadline(void)
+{
+    return clock_deadline_us(DEADLINE_MS);
+}
+
+static enum log_answer heads(struct pg *pg, struct feed_heads *ret)
+{
+    static const int64_t origin[SLICE_COUNT];
+    struct feed feed;
+    feed_init(&feed, pg);
+    feed_ask(&feed, origin, 0, NULL);
+    enum pg_status status = feed_receive_heads(&feed, deadline(), ret);
+    feed_deinit(&feed);
+    return status == PG_OK ? LOG_ANSWERED : LOG_FAILED;
+}
+
+static enum log_answer positions_at(struct pg *pg, int64_t time_us, int64_t ret[SLICE_COUNT])
+{
+    struct pg_args args;
+    struct pg_rows *rows;
+    pg_args_init(&args);
+    pg_arg_time(&args, time_us);
+    enum pg_status status = pg_call(pg, SQL_AT, &args, deadline(), &rows);
+    pg_args_deinit(&args);
+    if (status != PG_OK)
+        return LOG_FAILED;
+    CHECK(pg_rows_count(rows) == SLICE_COUNT);
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        ret[slice] = pg_i64(rows, slice, 1);
+    pg_rows_destroy(rows);
+    return LOG_ANSWERED;
+}
+
+static enum log_answer time_of(struct pg *pg, struct position at, int64_t *ret_us)
+{
+    struct pg_args args;
+    struct pg_rows *rows;
+    pg_args_init(&args);
+    pg_arg_i16(&args, at.slice);
+    pg_arg_i64(&args, at.position);
+    enum pg_status status = pg_call(pg, SQL_TIME_OF, &args, deadline(), &rows);
+    pg_args_deinit(&args);
+    if (status != PG_OK)
+        return LOG_FAILED;
+    bool found = pg_rows_count(rows) == 1;
+    if (found)
+        *ret_us = pg_time(rows, 0, 0);
+    pg_rows_destroy(rows);
+    return found ? LOG_ANSWERED : LOG_NO_SUCH_EVENT;
+}
+
+enum log_answer log_limit_positions(struct pg *pg, const struct log_limit *limit, int64_t ret[SLICE_COUNT])
+{
+    struct feed_heads now;
+    int64_t time_us = limit->time_us;
+    enum log_answer answer = heads(pg, &now);
+    if (answer == LOG_ANSWERED && limit->kind == LOG_LIMIT_POSITION)
+        answer = time_of(pg, limit->at, &time_us);
+    if (answer != LOG_ANSWERED)
+        return answer;
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        ret[slice] = now.slices[slice].head;
+    if (limit->kind == LOG_LIMIT_HEAD)
+        return LOG_ANSWERED;
+    if (time_us > now.now_us - SETTLED_S * US_PER_S)
+        return LOG_TOO_RECENT;
+    answer = positions_at(pg, time_us, ret);
+    if (answer == LOG_ANSWERED && limit->kind == LOG_LIMIT_POSITION)
+        ret[limit->at.slice] = limit->at.position;
+    return answer;
+}
+
+static enum log_answer count_page(struct pg *pg, int16_t slice, int64_t after, int64_t up_to,
+                                  struct log_counts *counts)
+{
+    struct pg_args args;
+    struct pg_rows *rows;
+    pg_args_init(&args);
+    pg_arg_i16(&args, slice);
+    pg_arg_i64(&args, after);
+    pg_arg_i64(&args, up_to);
+    pg_arg_time(&args, clock_wall_us() - (KEY_KEPT_S - KEPT_MARGIN_S) * (int64_t)US_PER_S);
+    enum pg_status status = pg_call(pg, SQL_COUNT_OF, &args, deadline(), &rows);
+    pg_args_deinit(&args);
+    if (status != PG_OK)
+        return LOG_FAILED;
+    counts->created += pg_i64(rows, 0, 0);
+    counts->deleted += pg_i64(rows, 0, 1);
+    counts->issued += pg_i64(rows, 0, 2);
+    counts->kept += pg_i64(rows, 0, 3);
+    pg_rows_destroy(rows);
+    return LOG_ANSWERED;
+}
+
+enum log_answer log_count(struct pg *pg, int16_t slice, int64_t up_to, struct log_counts *ret)
+{
+    struct log_counts counts = {0};
+    for (int64_t after = 0; after < up_to; after += PAGE) {
+        int64_t last = up_to - after < PAGE ? up_to : after + PAGE;
+        if (count_page(pg, slice, after, last, &counts) != LOG_ANSWERED)
+            return LOG_FAILED;
+    }
+    *ret = counts;
+    return LOG_ANSWERED;
+}

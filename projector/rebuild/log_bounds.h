@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Questions to the log for a rebuild: how far it goes, went at an instant, and what is in a range. One round
+ * trip each, except counting, which goes in bounded pages. */
+#pragma once
+
+#include "common/pg/pg.h"
+#include "events/ids.h"
+
+/* How far a rebuild is to go. */
+struct log_limit {
+    enum { LOG_LIMIT_HEAD, LOG_LIMIT_TIME, LOG_LIMIT_POSITION } kind;
+    int64_t time_us;    /* LOG_LIMIT_TIME */
+    struct position at; /* LOG_LIMIT_POSITION: that slice up to there, the others up to that event's time */
+};
+
+/* "head", an RFC 3339 time, or slice:position. */
+bool log_limit_parse(struct span text, struct log_limit *ret) MUST_USE;
+
+enum log_answer {
+    LOG_ANSWERED,
+    LOG_NO_SUCH_EVENT, /* the position is not in the log */
+    LOG_TOO_RECENT,    /* the instant is not over yet: events may still get it */
+    LOG_FAILED,        /* PostgreSQL did not answer: see pg_error */
+};
+
+/* The position that each slice is to be brought to. */
+enum log_answer log_limit_positions(struct pg *pg, const struct log_limit *limit,
+                                    int64_t ret[SLICE_COUNT]) MUST_USE;
+
+struct log_counts {
+    int64_t created, deleted; /* campaigns */
+    int64_t issued;           /* coupons */
+    int64_t kept;             /* of those, so young that no model of them has expired */
+};
+/* Of the events of a slice up to a position. */
+enum log_answer log_count(struct pg *pg, int16_t slice, int64_t up_to, struct log_counts *ret) MUST_USE;

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules that need no server: which campaign opens next, what a generation in Redis is for, whose key a
+ * key is, when a hand-over may go on, how far a log limit goes, what a bar shows. */
+#include "projector/run/prewarm.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "common/base/clock.h"
+#include "projector/rebuild/log_bounds.h"
+#include "projector/rebuild/progress_bar.h"
+#include "projector/rebuild/sweep.h"
+
+static struct opening opening;
+
+static void the_earliest_comes_first(void **state)
+{
+    (void)state;
+    struct opening_campaign next;
+    opening.count = 0;
+    opening_add(&opening, SPAN("c"), 30);
+    opening_add(&opening, SPAN("a"), 10);
+    opening_add(&opening, SPAN("b"), 20);
+    opening_add(&opening, SPAN("a"), 5); /* known already */
+    assert_int_equal(opening.count, 3);
+    assert_true(opening_take(&opening, 15, &next));
+    assert_int_equal(next.at_us, 10);
+    assert_false(opening_take(&opening, 20, &next)); /* opens at 20, not before */
+    assert_true(opening_take(&opening, 21, &next));
+    assert_int_equal(next.id[0], 'b');
+    assert_true(opening_take(&opening, INT64_MAX, &next));
+    assert_false(opening_take(&opening, INT64_MAX, &next));
+}
+
+static void the_latest_do_not_fit(void **state)
+{
+    (void)state;
+    char id[24];
+    struct opening_campaign next;
+    opening.count = 0;
+    for (int i = 2 * OPENING_MAX; i > 0; i--) {
+        int len = snprintf(id, sizeof id, "c-%d", i);
+        opening_add(&opening, (struct span){id, (size_t)len}, i);
+    }
+    assert_int_equal(opening.count, OPENING_MAX);
+    for (int i = 1; i <= OPENING_MAX; i++) {
+        assert_true(opening_take(&opening, INT64_MAX, &next));
+        assert_int_equal(next.at_us, i);
+    }
+}
+
+static void generations_come_back(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",
+                                      "ready",
+                                      "ready name",
+                                      "ready name ",
+                                      "begun name head",
+                                      "ready Name head",
+                                      " name head",
+                                      "ready name 12345678901234567890123456789012345"};
+    struct generation is = {.state = GENERATION_READY, .name = "look", .limit = "3:17"}, read;
+    struct buf text;
+    buf_init(&text, 128);
+    generation_write(&text, &is);
+    assert_string_equal(text.data, "ready look 3:17");
+    assert_true(generation_parse(buf_span(&text), &read));
+    assert_int_equal(read.state, GENERATION_READY);
+    assert_string_equal(read.name, "look");
+    assert_string_equal(read.limit, "3:17");
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        assert_false(generation_parse(span_of(bad[i]), &read));
+    struct generations all = {.live = 4, .count = 1, .items = {{.number = 7}}};
+    assert_int_equal(generations_next(&all), 8);
+    assert_true(generations_needed(&all, 4) && generations_needed(&all, 7));
+    assert_false(generations_needed(&all, 5));
+    buf_deinit(&text);
+}
+
+static void only_keys_of_generations_are_swept(void **state)
+{
+    (void)state;
+    assert_int_equal(sweep_generation_of(SPAN("fc:12:{3}:c:x")), 12);
+    static const char *const others[] = {
+        "fc:live",   "fc:generations", "fc:0:{3}:c", "fc:x:{3}:c", "fcq:1:{3}:c",
+        "fc:12:3:c", "fc:12:",         "fc:12",      "",           "other"};
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        assert_int_equal(sweep_generation_of(span_of(others[i])), 0);
+}
+
+static void a_hand_over_is_bounded_and_not_tried_again_at_once(void **state)
+{
+    (void)state;
+    struct handover handover = {0};
+    const int64_t shown[SLICE_COUNT] = {5};
+    int64_t now_us = 1000 * (int64_t)US_PER_S;
+    assert_int_equal(handover_live(&handover, 3), 3);
+    assert_true(handover_may_begin(&handover, now_us));
+    assert_false(handover_may_begin(&handover, now_us + 1));
+    handover_begin(&handover, 2, shown, now_us);
+    assert_int_equal(handover_live(&handover, 3), 2);
+    assert_false(handover_too_long(&handover, now_us + HANDOVER_BOUND_MS * US_PER_MS));
+    assert_true(handover_too_long(&handover, now_us + HANDOVER_BOUND_MS * US_PER_MS + 1));
+    handover_forget(&handover);
+    assert_false(handover_may_begin(&handover, now_us + HANDOVER_AGAIN_MS * US_PER_MS - 1));
+    assert_true(handover_may_begin(&handover, now_us + HANDOVER_AGAIN_MS * US_PER_MS));
+}
+
+static void limits_are_heads_times_or_positions(void **state)
+{
+    (void)state;
+    struct log_limit limit;
+    assert_true(log_limit_parse(SPAN("head"), &limit) && limit.kind == LOG_LIMIT_HEAD);
+    assert_true(log_limit_parse(SPAN("2026-01-01T00:00:00Z"), &limit) && limit.kind == LOG_LIMIT_TIME);
+    assert_true(limit.time_us == INT64_C(1767225600) * US_PER_S);
+    assert_true(log_limit_parse(SPAN("15:99"), &limit) && limit.kind == LOG_LIMIT_POSITION);
+    assert_true(limit.at.slice == 15 && limit.at.position == 99);
+    static const char *const bad[] = {"", "16:1", "1:0", "1:", ":1", "1", "-1:1", "tail", "2026-01-01"};
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        assert_false(log_limit_parse(span_of(bad[i]), &limit));
+}
+
+static void figures_of_a_bar(void **state)
+{
+    (void)state;
+    struct report_figures figures = report_figures(600, 100, 1100, 2 * US_PER_S);
+    assert_true(figures.rate > 249 && figures.rate < 251);
+    assert_int_equal(figures.left_s, 2);
+    assert_true(figures.share > 0.54 && figures.share < 0.55);
+    figures = report_figures(0, 0, 0, 0);
+    assert_true(figures.share == 1 && figures.rate == 0 && figures.left_s == -1);
+    figures = report_figures(20, 0, 10, US_PER_S); /* the log grew meanwhile */
+    assert_true(figures.share == 1 && figures.left_s == 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_earliest_comes_first),
+        cmocka_unit_test(the_latest_do_not_fit),
+        cmocka_unit_test(generations_come_back),
+        cmocka_unit_test(only_keys_of_generations_are_swept),
+        cmocka_unit_test(a_hand_over_is_bounded_and_not_tried_again_at_once),
+        cmocka_unit_test(limits_are_heads_times_or_positions),
+        cmocka_unit_test(figures_of_a_bar),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads the log: where each slice's head is, and the events after given positions, in one round trip. What it
+ * returns is the only truth; hints only say when to ask. */
+#pragma once
+
+#include "common/pg/pg.h"
+#include "events/event.h"
+
+/* Events per slice, and of all slices together (but a few of each): bounds memory, and how long whoever asks
+ * is busy with them before it says something to PostgreSQL again, which takes a silent leader for dead. */
+enum { FEED_ROWS_MAX = 2000, FEED_ROUND_ROWS = 6000, FEED_ROWS_MIN = 300 };
+
+struct feed_head {
+    int64_t head;       /* position of the slice's last event */
+    int64_t head_at_us; /* its recorded_at */
+    int64_t oldest_us;  /* recorded_at of the first event after the position asked from; 0: there is none */
+};
+
+/* PostgreSQL's view of all slices at one instant. */
+struct feed_heads {
+    struct feed_head slices[SLICE_COUNT];
+    int64_t now_us; /* PostgreSQL's clock, which recorded_at is of */
+};
+
+struct feed {
+    struct pg *pg; /* borrowed */
+    struct pg_args args;
+};
+
+void feed_init(struct feed *feed, struct pg *pg);
+void feed_deinit(struct feed *feed);
+
+/* How many events of each slice a round asks for at most. */
+int feed_page(unsigned wanted);
+/* Asks for the heads, and for events after positions[slice] of every slice whose bit is set in `wanted`; with
+ * `limits` (NULL: none), for none after limits[slice], which must be above the position. */
+void feed_ask(struct feed *feed, const int64_t positions[SLICE_COUNT], unsigned wanted,
+              const int64_t *limits);
+
+/* The answers, in this order: the heads, then one result per wanted slice, ascending; columns as in
+ * events/event_log.h, owned by the caller. Anything but PG_OK ends the round and the connection with it. */
+enum pg_status feed_receive_heads(struct feed *feed, int64_t deadline_us, struct feed_heads *ret) MUST_USE;
+enum pg_status feed_receive_rows(struct feed *feed, int64_t deadline_us, struct pg_rows **ret) MUST_USE;

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* S3-FIFO: two queues, a memory of what left the small one, and a count of hits per entry. The memory
+ * ("ghost") is a direct-mapped table of hashes: one that is overwritten early costs an entry its second
+ * chance, nothing else. */
+#include "query-service/cache/cache.h"
+
+#include <pthread.h>
+
+#include "common/base/map.h"
+#include "common/base/mem.h"
+
+enum {
+    HITS_MAX = 3,
+    SMALL_SHARE = 10,      /* the small queue has a tenth */
+    ENTRY_SHARE = 8,       /* the largest entry takes an eighth of a shard */
+    ENTRY_OVERHEAD = 128,  /* of an entry and its place in the table */
+    BYTES_PER_GHOST = 512, /* less than most entries take: there are about as many ghosts as entries */
+    CACHE_LINE_BYTES = 64,
+};
+
+enum queue_name { QUEUE_SMALL, QUEUE_MAIN, QUEUE_COUNT };
+
+struct entry {
+    struct entry *newer, *older;
+    struct copy *copy;
+    size_t bytes;
+    uint8_t hits;
+    enum queue_name in;
+    struct span key; /* points behind this struct */
+};
+
+struct queue {
+    struct entry *newest, *oldest;
+    size_t bytes;
+};
+
+struct shard {
+    _Alignas(CACHE_LINE_BYTES) pthread_mutex_t lock; /* guards everything below */
+    struct map entries;
+    struct queue queues[QUEUE_COUNT];
+    size_t bytes_max;
+    uint64_t *ghosts; /* 0: none */
+    size_t ghosts_count;
+    uint64_t evicted;
+};
+
+struct cache {
+    struct shard shards[CACHE_SHARDS_MAX];
+    unsigned shards_count;
+};
+
+/* --- queues --- */
+
+static void queue_push(struct shard *shard, enum queue_name name, struct entry *entry)
+{
+    struct queue *queue = &shard->queues[name];
+    entry->in = name;
+    entry->newer = NULL;
+    entry->older = queue->newest;
+    if (queue->newest)
+        queue->newest->newer = entry;
+    else
+        queue->oldest = entry;
+    queue->newest = entry;
+    queue->bytes += entry->bytes;
+}
+
+static void queue_unlink(struct shard *shard, struct entry *entry)
+{
+    struct queue *queue = &shard->queues[entry->in];
+    if (entry->newer)
+        entry->newer->older = entry->older;
+    else
+        queue->newest = entry->older;
+    if (entry->older)
+        entry->older->newer = entry->newer;
+    else
+        queue->oldest = entry->newer;
+    queue->bytes -= entry->bytes;
+}
+
+/* --- eviction --- */
+
+static uint64_t *ghost_of(struct shard *shard, struct span key, uint64_t *ret_hash)
+{
+    *ret_hash = span_hash(key) | 1; /* never 0; the shard was chosen by other bits */
+    return &shard->ghosts[(*ret_hash >> 1) % shard->ghosts_count];
+}
+
+static void entry_destroy(struct shard *shard, struct entry *entry)
+{
+    queue_unlink(shard, entry);
+    CHECK(map_remove(&shard->entries, entry->key) == entry);
+    copy_release(entry->copy);
+    mem_free(entry);
+}
+
+static void evict_from_small(struct shard *shard)
+{
+    struct entry *entry = shard->queues[QUEUE_SMALL].oldest;
+    uint64_t hash;
+    if (entry->hits > 1) {
+        queue_unlink(shard, entry);
+        entry->hits = 0;
+        queue_push(shard, QUEUE_MAIN, entry);
+        return;
+    }
+    uint64_t *ghost = ghost_of(shard, entry->key, &hash);
+    *ghost = hash;
+    shard->evicted++;
+    entry_destroy(shard, entry);
+}
+
+static void evict_from_main(struct shard *shard)
+{
+    struct entry *entry = shard->queues[QUEUE_MAIN].oldest;
+    if (entry->hits > 0) {
+        queue_unlink(shard, entry);
+        entry->hits--;
+        queue_push(shard, QUEUE_MAIN, entry);
+        return;
+    }
+    shard->evicted++;
+    entry_destroy(shard, entry);
+}
+
+static size_t bytes_of(const struct shard *shard)
+{
+    return shard->queues[QUEUE_SMALL].bytes + shard->queues[QUEUE_MAIN].bytes;
+}
+
+/* Each turn takes an entry out, or a hit off one, or moves one to the main queue, so it ends. */
+static void make_room(struct shard *shard)
+{
+    while (bytes_of(shard) > shard->bytes_max) {
+        const struct queue *small = &shard->queues[QUEUE_SMALL], *large = &shard->queues[QUEUE_MAIN];
+        if (small->oldest && (small->bytes > shard->bytes_max / SMALL_SHARE || !large->oldest))
+            evict_from_small(shard);
+        else
+            evict_from_main(shard);
+    }
+}
+
+/* --- life --- */
+
+struct cache *cache_create(size_t bytes_max, unsigned shards)
+{
+    CHECK(shards >= 1 && shards <= CACHE_SHARDS_MAX);
+    struct cache *cache = aligned_alloc(CACHE_LINE_BYTES, sizeof *cache);
+    CHECK(cache != NULL);
+    memset(cache, 0, sizeof *cache);
+    cache->shards_count = shards;
+    for (unsigned i = 0; i < shards; i++) {
+        struct shard *shard = &cache->shards[i];
+        CHECK(pthread_mutex_init(&shard->lock, NULL) == 0);
+        map_init(&shard->entries);
+        shard->bytes_max = bytes_max / shards;
+        shard->ghosts_count = shard->bytes_max / BYTES_PER_GHOST + 1;
+        shard->ghosts = mem_zalloc(shard->ghosts_count * sizeof *shard->ghosts);
+    }
+    return cache;
+}
+
+static void shard_clear(struct shard *shard)
+{
+    for (int name = 0; name < QUEUE_COUNT; name++)
+        while (shard->queues[name].oldest)
+            entry_destroy(shard, shard->queues[name].oldest);
+    memset(shard->ghosts, 0, shard->ghosts_count * sizeof *shard->ghosts);
+}
+
+void cache_clear(struct cache *cache)
+{
+    for (unsigned i = 0; i < cache->shards_count; i++) {
+        pthread_mutex_lock(&cache->shards[i].lock);
+        shard_clear(&cache->shards[i]);
+        pthread_mutex_unlock(&cache->shards[i].lock);
+    }
+}
+
+void cache_destroy(struct cache *cache)
+{
+    if (!cache)
+        return;
+    for (unsigned i = 0; i < cache->shards_count; i++) {
+        struct shard *shard = &cache->shards[i];
+        shard_clear(shard);
+        map_deinit(&shard->entries);
+        mem_free(shard->ghosts);
+        pthread_mutex_destroy(&shard->lock);
+    }
+    mem_free(cache);
+}
+
+/* --- using --- */
+
+static struct shard *shard_of(struct cache *cache, struct span key)
+{
+    return &cache->shards[(span_hash(key) >> 40) % cache->shards_count];
+}
+
+struct copy *cache_get(struct cache *cache, struct span key)
+{
+    struct shard *shard = shard_of(cache, key);
+    pthread_mutex_lock(&shard->lock);
+    struct entry *entry = map_get(&shard->entries, key);
+    if (entry && entry->hits < HITS_MAX)
+        entry->hits++;
+    struct copy *copy = entry ? copy_keep(entry->copy) : NULL;
+    pthread_mutex_unlock(&shard->lock);
+    return copy;
+}
+
+/* The same target again: it keeps its place and its hits, being loaded anew is no sign of being wanted. */
+static void replace(struct shard *shard, struct entry *entry, struct copy *copy)
+{
+    if (copy_is_behind(copy, entry->copy))
+        return;
+    copy_release(entry->copy);
+    entry->copy = copy_keep(copy);
+    size_t bytes = copy->bytes + entry->key.len + ENTRY_OVERHEAD;
+    shard->queues[entry->in].bytes += bytes - entry->bytes;
+    entry->bytes = bytes;
+}
+
+static void add(struct shard *shard, struct span key, struct copy *copy)
+{
+    struct entry *entry = mem_zalloc(sizeof *entry + key.len);
+    uint64_t hash, *ghost = ghost_of(shard, key, &hash);
+    bool was_here = *ghost == hash;
+    memcpy(entry + 1, key.ptr, key.len);
+    entry->key = (struct span){(const char *)(entry + 1), key.len};
+    entry->copy = copy_keep(copy);
+    entry->bytes = copy->bytes + key.len + ENTRY_OVERHEAD;
+    map_put(&shard->entries, entry->key, entry);
+    queue_push(shard, was_here ? QUEUE_MAIN : QUEUE_SMALL, entry);
+    if (was_here)
+        *ghost = 0;
+}
+
+void cache_put(struct cache *cache, struct span key, struct copy *copy)
+{
+    struct shard *shard = shard_of(cache, key);
+    size_t bytes = copy->bytes + key.len + ENTRY_OVERHEAD;
+    if (key.len == 0 || key.len > CACHE_KEY_MAX || bytes > shard->bytes_max / ENTRY_SHARE)
+        return;
+    pthread_mutex_lock(&shard->lock);
+    struct entry *entry = map_get(&shard->entries, key);
+    if (entry)
+        replace(shard, entry, copy);
+    else
+        add(shard, key, copy);
+    make_room(shard);
+    pthread_mutex_unlock(&shard->lock);
+}
+
+struct cache_stats cache_stats(struct cache *cache)
+{
+    struct cache_stats stats = {0};
+    for (unsigned i = 0; i < cache->shards_count; i++) {
+        struct shard *shard = &cache->shards[i];
+        pthread_mutex_lock(&shard->lock);
+        stats.bytes += bytes_of(shard);
+        stats.entries += shard->entries.count;
+        stats.evicted += shard->evicted;
+        pthread_mutex_unlock(&shard->lock);
+    }
+    return stats;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Single flight: of all reads of one target that have to go to the stores, one goes, the others wait for what
+ * it brings. A flight ends when its read is concluded, which it is by its deadline; who joined later has a
+ * later one, so nobody waits past his own (I11). Nothing is remembered of a flight that failed. Thread-safe.
+ */
+#pragma once
+
+#include "query-service/load/read.h"
+
+struct flights;
+
+struct flights *flights_create(size_t waiting_max); /* over all flights; beyond, nobody may join */
+void flights_destroy(struct flights *flights);      /* none may be under way; accepts NULL */
+
+enum flight_seat {
+    FLIGHT_LEADS, /* the read is to be submitted; flights_land ends the flight */
+    FLIGHT_WAITS, /* the read belongs to the flight until it lands */
+    FLIGHT_BUSY,  /* somebody else is under way, and the read did not want to wait, or not one more may */
+};
+
+/* `wait`: joins a flight that is under way. The flight copies the key. */
+enum flight_seat flights_board(struct flights *flights, struct span key, struct read *read, bool wait);
+
+/* The key of the flight that this read leads; valid until it lands. */
+struct span flights_key(const struct read *read);
+/* Ends the flight; returns who waited, in order of arrival, linked by item.next. */
+struct read *flights_land(struct flights *flights, struct read *read);
+size_t flights_waiting(struct flights *flights);
+size_t flights_under_way(struct flights *flights);

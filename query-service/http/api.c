@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Routes of the read API: parse, validate, submit. */
+#include "query-service/http/api.h"
+
+#include "common/base/clock.h"
+#include "events/problems.h"
+#include "query-service/http/header_list.h"
+#include "query-service/http/respond.h"
+
+/* --- refusing --- */
+
+/* Always false, so that a parser can say `return refuse(...)`. */
+static bool refuse(struct http_request *request, const struct problem *problem, const char *field,
+                   const char *why)
+{
+    struct problem_detail detail = {.problem = problem, .detail = why, .field = span_of(field)};
+    http_add_header(request, "Cache-Control", SPAN("no-store"));
+    http_problem(request, &detail);
+    return false;
+}
+
+static bool refuse_parameter(struct http_request *request, const char *name, const char *why)
+{
+    return refuse(request, &problem_invalid_parameter, name, why);
+}
+
+bool api_refuse_parameter(struct http_request *request, const char *name, const char *why)
+{
+    return refuse_parameter(request, name, why);
+}
+
+/* --- parts of a request; each answers it and returns false where they are wrong --- */
+
+static bool take_campaign_id(struct http_request *request, struct span id, struct query *query)
+{
+    if (!campaign_id_valid(id))
+        return refuse(request, &problem_invalid_id, "id", "a campaign id is [a-z0-9][a-z0-9-]{0,63}");
+    query->campaign_id = query_keep(query, id);
+    return true;
+}
+
+static bool take_user_id(struct http_request *request, struct span id, struct query *query)
+{
+    if (!user_id_valid(id))
+        return refuse(request, &problem_invalid_user_id, "user",
+                      "a user id is 1 to 128 bytes of UTF-8 without control characters");
+    query->user_id = query_keep(query, id);
+    return true;
+}
+
+static bool take_limit(struct http_request *request, struct query *query)
+{
+    struct span text = http_query(request, "limit");
+    if (text.ptr && !parse_i64(text, 1, QUERY_LIMIT_MAX, &query->limit))
+        return refuse_parameter(request, "limit", "limit is a whole number from 1 to 100");
+    return true;
+}
+
+static bool take_tag(struct http_request *request, struct query *query)
+{
+    struct span tag = http_query(request, "tag");
+    if (!tag.ptr)
+        return true;
+    if (!tag_valid(tag))
+        return refuse_parameter(request, "tag", "a tag is [a-z0-9][a-z0-9-]{0,31}");
+    query->tag = query_keep(query, tag);
+    return true;
+}
+
+static bool take_status(struct http_request *request, struct query *query)
+{
+    struct span status = http_query(request, "status");
+    bool campaigns = query->kind == QUERY_CAMPAIGNS;
+    if (!status.ptr)
+        return true;
+    if (!(campaigns ? query_campaign_status_known(status) : query_coupon_status_known(status)))
+        return refuse_parameter(request, "status",
+                                campaigns ? "status is scheduled, active, sold_out, paused, ended or closed"
+                                          : "status is issued, reserved, redeemed, revoked or expired");
+    query->status = query_keep(query, status);
+    return true;
+}
+
+/* After the id. `now_us` becomes the instant that is asked for. */
+static bool take_as_of(struct http_request *request, struct query *query)
+{
+    struct span text = http_query(request, "as_of");
+    struct past *past = &query->past;
+    if (!text.ptr)
+        return true;
+    if (!past_parse(text, past))
+        return refuse_parameter(request, "as_of", "as_of is an RFC 3339 time, or <slice>:<position>");
+    if (past->kind == PAST_POSITION && query->kind == QUERY_RANKING)
+        return refuse_parameter(request, "as_of", "a ranking is over all slices: ask for a time");
+    if (past->kind == PAST_POSITION && past->at.slice != slice_of(query->campaign_id))
+        return refuse_parameter(request, "as_of", "this campaign's events are in another slice");
+    if (past->kind == PAST_INSTANT && past->at_us > query->now_us)
+        return refuse_parameter(request, "as_of", "this is in the future");
+    if (past->kind == PAST_INSTANT)
+        query->now_us = past->at_us;
+    return true;
+}
+
+/* After ids and filters: a cursor is bound to them. */
+static bool take_cursor(struct http_request *request, enum cursor_kind kind, struct query *query)
+{
+    struct span text = http_query(request, "cursor");
+    struct buf scope;
+    if (!text.ptr)
+        return true;
+    buf_init(&scope, 2 * QUERY_TEXT_MAX);
+    query_scope(query, &scope);
+    bool good = cursor_parse(text, kind, buf_span(&scope), &query->after);
+    buf_deinit(&scope);
+    return good ||
+           refuse(request, &problem_invalid_cursor, "cursor", "use `next` of the page before, unchanged");
+}
+
+/* Consistency-Token: one or several, separated by commas or in lines of their own (I9). */
+static bool take_tokens(struct http_request *request, struct query *query)
+{
+    size_t count = 0;
+    struct span rest;
+    for (size_t line = 0; (rest = http_header_nth(request, "Consistency-Token", line)).ptr; line++) {
+        while (rest.ptr) {
+            struct position token;
+            if (++count > QUERY_TOKENS_MAX || !consistency_token_parse(header_list_next(&rest), &token))
+                return refuse(request, &problem_invalid_token, NULL,
+                              "send up to 16 tokens as they were given, separated by commas");
+            query_require(query, token);
+        }
+    }
+    return true;
+}
+
+/* Copies are kept by target. Without padding none that is valid is longer. */
+static bool take_target(struct http_request *request)
+{
+    return http_target(request).len <= CACHE_KEY_MAX ||
+           refuse(request, &problem_invalid_parameter, NULL, "the request target is longer than 2048 bytes");
+}
+
+/* --- handing on --- */
+
+static struct read *begin(enum query_kind kind)
+{
+    return read_create(kind, clock_wall_us());
+}
+
+/* Consumes the read: `good` says whether the request is still unanswered and worth a read. */
+static void submit(struct http_request *request, struct api *api, struct read *read, bool good)
+{
+    if (!good || !take_target(request) || !take_tokens(request, &read->query)) {
+        read_destroy(read);
+        return;
+    }
+    int64_t received_us = http_received_us(request);
+    read->deadline_us = received_us + api->request_deadline_ms * US_PER_MS;
+    read->patience_us = received_us + api->token_wait_ms * US_PER_MS;
+    read->request = request;
+    serve_read(&api->serve, read);
+}
+
+/* --- handlers --- */
+
+static const char *const no_parameters[] = {NULL};
+
+static void get_campaigns(struct http_request *request, void *context)
+{
+    static const char *const known[] = {"status", "tag", "limit", "cursor", NULL};
+    struct read *read = begin(QUERY_CAMPAIGNS);
+    struct query *query = &read->query;
+    submit(request, context, read,
+           http_query_only(request, known) && take_status(request, query) && take_tag(request, query) &&
+               take_limit(request, query) && take_cursor(request, CURSOR_CAMPAIGNS, query));
+}
+
+static void get_campaign(struct http_request *request, void *context)
+{
+    static const char *const known[] = {"as_of", NULL};
+    struct read *read = begin(QUERY_CAMPAIGN);
+    submit(request, context, read,
+           http_query_only(request, known) &&
+               take_campaign_id(request, http_param(request, 0), &read->query) &&
+               take_as_of(request, &read->query));
+}
+
+static void get_holders(struct http_request *request, void *context)
+{
+    static const char *const known[] = {"limit", "cursor", NULL};
+    struct read *read = begin(QUERY_HOLDERS);
+    struct query *query = &read->query;
+    submit(request, context, read,
+           http_query_only(request, known) && take_campaign_id(request, http_param(request, 0), query) &&
+               take_limit(request, query) && take_cursor(request, CURSOR_HOLDERS, query));
+}
+
+static void get_user_in_campaign(struct http_request *request, void *context)
+{
+    struct read *read = begin(QUERY_USER_IN_CAMPAIGN);
+    struct query *query = &read->query;
+    submit(request, context, read,
+           http_query_only(request, no_parameters) &&
+               take_campaign_id(request, http_param(request, 0), query) &&
+               take_user_id(request, http_param(request, 1), query));
+}
+
+/* What is neither an id nor a code of ours is answered like an id nobody has: it tells nothing about codes.
+ */
+static bool take_coupon(struct http_request *request, const struct api *api, struct query *query)
+{
+    struct span name = http_param(request, 0);
+    return coupon_code_parse(name, api->code_key, &query->coupon) || coupon_id_parse(name, &query->coupon) ||
+           refuse(request, &problem_unknown_coupon, NULL, NULL);
+}
+
+static void get_coupon(struct http_request *request, void *context)
+{
+    struct read *read = begin(QUERY_COUPON);
+    submit(request, context, read,
+           http_query_only(request, no_parameters) && take_coupon(request, context, &read->query));
+}
+
+static bool take_order_amount(struct http_request *request, struct query *query)
+{
+    struct span text = http_query(request, "order_amount");
+    return !text.ptr || parse_i64(text, 0, MONEY_MAX, &query->order_amount) ||
+           refuse_parameter(request, "order_amount", "an amount is in minor units, from 0 to 1000000000000");
+}
+
+static bool take_holder(struct http_request *request, struct query *query)
+{
+    struct span user = http_query(request, "user_id");
+    return !user.ptr || take_user_id(request, user, query);
+}
+
+static void get_validity(struct http_request *request, void *context)
+{
+    static const char *const known[] = {"user_id", "order_amount", NULL};
+    struct read *read = begin(QUERY_VALIDITY);
+    struct query *query = &read->query;
+    submit(request, context, read,
+           http_query_only(request, known) && take_holder(request, query) &&
+               take_order_amount(request, query) && take_coupon(request, context, query));
+}
+
+static void get_user_coupons(struct http_request *request, void *context)
+{
+    static const char *const known[] = {"status", "limit", "cursor", NULL};
+    struct read *read = begin(QUERY_USER_COUPONS);
+    struct query *query = &read->query;
+    submit(request, context, read,
+           http_query_only(request, known) && take_user_id(request, http_param(request, 0), query) &&
+               take_status(request, query) && take_limit(request, query) &&
+               take_cursor(request, CURSOR_COUPONS, query));
+}
+
+static bool take_ranking(struct http_request *request, struct query *query)
+{
+    struct span by = http_query(request, "by"), window = http_query(request, "window");
+    if (by.ptr && !counted_parse(by, &query->by))
+        return refuse_parameter(request, "by", "by is issued or redeemed");
+    if (window.ptr && !window_parse(window, &query->window))
+        return refuse_parameter(request, "window", "window is 1h, 24h, 7d or all");
+    return true;
+}
+
+static void get_ranking(struct http_request *request, void *context)
+{
+    static const char *const known[] = {"by", "window", "tag", "limit", "as_of", NULL};
+    struct read *read = begin(QUERY_RANKING);
+    submit(request, context, read,
+           http_query_only(request, known) && take_ranking(request, &read->query) &&
+               take_tag(request, &read->query) && take_limit(request, &read->query) &&
+               take_as_of(request, &read->query));
+}
+
+#define READERS (AUTH_READ | AUTH_ADMIN)
+
+const struct http_route api_routes[] = {
+    {HTTP_GET, "/v1/campaigns", READERS, 0, get_campaigns},
+    {HTTP_GET, "/v1/campaigns/{id}", READERS, 0, get_campaign},
+    {HTTP_GET, "/v1/campaigns/{id}/coupons", READERS, 0, get_holders},
+    {HTTP_GET, "/v1/campaigns/{id}/users/{user}", READERS, 0, get_user_in_campaign},
+    {HTTP_GET, "/v1/coupons/{coupon}", READERS, 0, get_coupon},
+    {HTTP_GET, "/v1/coupons/{coupon}/validity", READERS, 0, get_validity},
+    {HTTP_GET, "/v1/users/{user}/coupons", READERS, 0, get_user_coupons},
+    {HTTP_GET, "/v1/rankings/campaigns", READERS, 0, get_ranking},
+    {HTTP_GET, "/v1/events", READERS, 0, api_get_events},
+    {HTTP_GET, "/v1/status", READERS, 0, api_get_status},
+};
+const size_t api_routes_count = COUNT_OF(api_routes);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The read API (design §9): from HTTP requests to reads. Runs on HTTP threads, never blocks. */
+#pragma once
+
+#include "common/http/http.h"
+#include "query-service/cache/serve.h"
+#include "query-service/feed/feed.h"
+
+struct api {
+    struct serve serve;
+    struct feed *feed;
+    int64_t request_deadline_ms, token_wait_ms;
+    int64_t queue_max, model_threads, store_connections, followers_max, model_age_max_ms; /* as set */
+    uint8_t code_key[CRYPTO_KEY_BYTES];
+};
+
+/* Handlers get a struct api as context. */
+extern const struct http_route api_routes[];
+extern const size_t api_routes_count;
+
+/* In files of their own. */
+void api_get_events(struct http_request *request, void *context);
+void api_get_status(struct http_request *request, void *context);
+/* Answers a request with 400 invalid-parameter; always false, so that a parser can say `return ...`. */
+bool api_refuse_parameter(struct http_request *request, const char *name, const char *why);
+/* For gauges: about twice a second, from one thread. */
+void api_tick(void *api);

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* GET /v1/status, and the gauges that nothing else sets: collecting the facts. */
+#include "common/base/clock.h"
+#include "query-service/http/api.h"
+#include "query-service/metrics.h"
+#include "query-service/status.h"
+
+enum { HALVE_TICKS = 60 }; /* about half a minute */
+
+static int64_t lookups(enum copy_verdict from, enum copy_verdict to)
+{
+    int64_t sum = 0;
+    for (int verdict = (int)from; verdict <= (int)to; verdict++)
+        sum += metric_value(query_metrics.lookups[verdict]);
+    return sum;
+}
+
+static void collect_loader(struct api *api, struct status_facts *facts)
+{
+    struct loader_facts loader;
+    loader_facts(api->serve.loader, &loader);
+    int64_t age_us = clock_wall_us() - loader.seen_us;
+    facts->redis_usable = loader.redis_usable;
+    facts->store_usable = loader.store_usable;
+    facts->redis_open = loader.redis_open;
+    facts->store_open = loader.store_open;
+    facts->redis_queue = (struct status_gauge){(int64_t)loader.redis_queue, api->queue_max};
+    facts->store_queue = (struct status_gauge){(int64_t)loader.store_queue, api->queue_max};
+    facts->redis_busy = (struct status_gauge){(int64_t)loader.redis_busy, api->model_threads};
+    facts->store_busy = (struct status_gauge){(int64_t)loader.store_busy, api->store_connections};
+    facts->model_age_ms = loader.seen_us > 0 ? (age_us > 0 ? age_us : 0) / US_PER_MS : -1;
+    facts->model_age_max_ms = api->model_age_max_ms;
+    memcpy(facts->positions, loader.positions, sizeof facts->positions);
+}
+
+static void collect(struct api *api, struct status_facts *facts)
+{
+    const struct serve *serve = &api->serve;
+    struct cache_stats cache = cache_stats(serve->cache);
+    *facts = (struct status_facts){
+        .waiting = {(int64_t)flights_waiting(serve->flights), (int64_t)serve->options.waiting_max},
+        .followers = {(int64_t)feed_waiting(api->feed), api->followers_max},
+        .cache_bytes = {(int64_t)cache.bytes, (int64_t)serve->options.cache_bytes},
+        .cache_entries = (int64_t)cache.entries,
+        .hits = lookups(COPY_FRESH, COPY_EARLY),
+        .stale = lookups(COPY_STALE, COPY_STALE),
+        .misses = lookups(COPY_CHANGED, COPY_DEAD),
+    };
+    collect_loader(api, facts);
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        facts->heads[slice] = feed_head(api->feed, slice);
+    facts->hot_count = hot_top(serve->hot, facts->hot, STATUS_HOT_MAX);
+}
+
+void api_get_status(struct http_request *request, void *context)
+{
+    static const char *const none[] = {NULL};
+    struct status_facts facts;
+    if (!http_query_only(request, none))
+        return;
+    collect(context, &facts);
+    status_write(http_reply_body(request), &facts);
+    http_add_header(request, "Cache-Control", SPAN("no-store"));
+    http_reply(request, 200);
+}
+
+void api_tick(void *context)
+{
+    static unsigned ticks; /* one thread */
+    struct api *api = context;
+    struct hot_item top[STATUS_HOT_MAX];
+    struct cache_stats cache = cache_stats(api->serve.cache);
+    metric_set(query_metrics.cache_bytes, (int64_t)cache.bytes);
+    metric_set(query_metrics.cache_entries, (int64_t)cache.entries);
+    metric_set(query_metrics.cache_evicted, (int64_t)cache.evicted);
+    metric_set(query_metrics.waiting, (int64_t)flights_waiting(api->serve.flights));
+    metric_set(query_metrics.followers, api->feed ? (int64_t)feed_waiting(api->feed) : 0);
+    size_t count = hot_top(api->serve.hot, top, STATUS_HOT_MAX);
+    for (size_t i = 0; i < STATUS_HOT_MAX; i++)
+        metric_set(query_metrics.hot[i], i < count ? (int64_t)top[i].permille : 0);
+    if (++ticks % HALVE_TICKS == 0)
+        hot_halve(api->serve.hot);
+}

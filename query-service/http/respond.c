@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From what was found, or kept, to an HTTP answer. */
+#include "query-service/http/respond.h"
+
+#include "common/base/clock.h"
+#include "events/problems.h"
+#include "query-service/http/render.h"
+#include "query-service/metrics.h"
+#include "query-service/pg/store_sql.h"
+
+enum { HEADER_MAX = 160, BODY_MAX = 16 << 20, RETRY_MIN_MS = 500, RETRY_SPREAD_MS = 2500 };
+
+static struct {
+    struct respond_options options;
+    char cache_control[HEADER_MAX], brief_control[HEADER_MAX], settled_control[HEADER_MAX];
+    char far_events[HEADER_MAX], far_campaigns[HEADER_MAX];
+} setup; /* written once, before threads start */
+
+void respond_setup(const struct respond_options *options)
+{
+    setup.options = *options;
+    snprintf(setup.cache_control, sizeof setup.cache_control,
+             "private, max-age=%lld, stale-while-revalidate=%lld, stale-if-error=%lld",
+             (long long)options->fresh_s, (long long)options->stale_while_revalidate_s,
+             (long long)options->stale_if_error_s);
+    snprintf(setup.brief_control, sizeof setup.brief_control, "private, max-age=%lld, must-revalidate",
+             (long long)options->fresh_s);
+    snprintf(setup.settled_control, sizeof setup.settled_control, "private, max-age=%lld, immutable",
+             (long long)COPY_SETTLED_S);
+    snprintf(setup.far_events, sizeof setup.far_events,
+             "more than %lld events would have to be looked at; ask for a later moment",
+             (long long)options->past_events_max);
+    snprintf(setup.far_campaigns, sizeof setup.far_campaigns,
+             "more than %d campaigns would have to be looked at; ask for a shorter window or for a tag",
+             STORE_ACTIVE_MAX);
+}
+
+/* RFC 9211: this service is the cache in front of the log. A hit is of a copy in process or of Redis; the
+ * detail says which, and why not. `ttl` is the freshness left, negative where it is past. */
+static void add_cache_status(struct http_request *request, const struct copy *copy,
+                             const struct respond_how *how)
+{
+    char text[HEADER_MAX];
+    const char *collapsed = how->collapsed ? "; collapsed" : "";
+    long long ttl = (copy->fresh_until_us - how->now_us) / US_PER_S;
+    switch (how->kind) {
+    case RESPOND_HIT:
+        snprintf(text, sizeof text, "firstcome-query; hit; ttl=%lld; detail=memory", ttl);
+        break;
+    case RESPOND_STALE:
+        snprintf(text, sizeof text, "firstcome-query; hit; ttl=%lld; detail=\"memory, revalidating\"", ttl);
+        break;
+    case RESPOND_KEPT:
+        snprintf(text, sizeof text,
+                 "firstcome-query; fwd=stale; fwd-status=503; ttl=%lld; detail=\"memory, stale-if-error\"",
+                 ttl);
+        break;
+    case RESPOND_LOADED:
+        if (how->source == SOURCE_REDIS)
+            snprintf(text, sizeof text, "firstcome-query; hit; detail=redis%s", collapsed);
+        else if (how->source == SOURCE_SHARED)
+            snprintf(text, sizeof text, "firstcome-query; fwd=miss; detail=\"postgres, shared\"%s",
+                     collapsed);
+        else
+            snprintf(text, sizeof text, "firstcome-query; fwd=%s; detail=\"postgres, %s\"%s",
+                     how->fallback == FALLBACK_BEHIND || how->fallback == FALLBACK_OLD ? "stale" : "miss",
+                     fallback_label(how->fallback), collapsed);
+        break;
+    }
+    http_add_header(request, "Cache-Status", span_of(text));
+}
+
+static void fail(struct http_request *request, const struct problem *problem, const char *detail)
+{
+    struct problem_detail occurrence = {.problem = problem, .detail = detail};
+    if (problem->retryable)
+        occurrence.retry_after_ms = RETRY_MIN_MS + crypto_random_below(RETRY_SPREAD_MS);
+    http_add_header(request, "Cache-Control", SPAN("no-store"));
+    http_problem(request, &occurrence);
+}
+
+static void refuse_ahead(struct http_request *request)
+{
+    http_add_header(request, "Cache-Control", SPAN("no-store"));
+    http_problem(request, &(struct problem_detail){.problem = &problem_invalid_parameter,
+                                                   .detail = "the log has not reached this position",
+                                                   .field = SPAN("as_of")});
+}
+
+void respond_failure(struct http_request *request, enum read_failure failure)
+{
+    switch (failure) {
+    case READ_OVERLOADED:
+        fail(request, &problem_overloaded, "too many reads are waiting");
+        return;
+    case READ_UNAVAILABLE:
+        fail(request, &problem_store_unavailable,
+             "neither the read models nor the event store answered in time");
+        return;
+    case READ_NOT_REACHED:
+        fail(request, &problem_store_unavailable,
+             "the event store this service reads has not reached the Consistency-Token");
+        return;
+    case READ_TOO_MUCH:
+        fail(request, &problem_store_unavailable,
+             "the read models do not have this answer now, and it is too much to count from the event store");
+        return;
+    case READ_FAR_EVENTS:
+        fail(request, &problem_past_too_far, setup.far_events);
+        return;
+    case READ_FAR_CAMPAIGNS:
+        fail(request, &problem_past_too_far, setup.far_campaigns);
+        return;
+    case READ_AHEAD:
+        refuse_ahead(request);
+        return;
+    case READ_INTERNAL:
+        fail(request, &problem_internal, "the event store has an entry this version does not understand");
+        return;
+    case READ_GOOD:
+        break;
+    }
+    UNREACHABLE("a good read is no failure");
+}
+
+/* --- rendering --- */
+
+static const struct problem *problem_of(enum answer_outcome outcome)
+{
+    switch (outcome) {
+    case ANSWER_NO_CAMPAIGN:
+        return &problem_unknown_campaign;
+    case ANSWER_NO_COUPON:
+        return &problem_unknown_coupon;
+    case ANSWER_FOUND:
+        break;
+    }
+    UNREACHABLE("what was found is no problem");
+}
+
+int respond_render(const struct read *read, struct buf *body, char *ret_etag)
+{
+    struct buf tag;
+    buf_init(body, BODY_MAX);
+    if (read->answer.outcome != ANSWER_FOUND) {
+        const struct problem *problem = problem_of(read->answer.outcome);
+        problem_write(body, &(struct problem_detail){.problem = problem});
+        ret_etag[0] = '\0';
+        return problem->status;
+    }
+    render_answer(body, &read->query, &read->answer, setup.options.code_key);
+    CHECK(!body->overflow); /* the size of answers is bounded far below */
+    buf_init(&tag, ETAG_MAX);
+    render_etag(&tag, buf_span(body));
+    CHECK(!tag.overflow && tag.len <= COPY_ETAG_MAX);
+    memcpy(ret_etag, tag.data, tag.len + 1);
+    buf_deinit(&tag);
+    return 200;
+}
+
+/* --- answering --- */
+
+static void add_age(struct http_request *request, const struct copy *copy, int64_t now_us)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)copy_age_s(copy, now_us));
+    http_add_header(request, "Age", span_of(text));
+}
+
+/* If-None-Match is a list, and a list may come in several lines. */
+static bool has_it(const struct http_request *request, struct span etag)
+{
+    struct span line;
+    for (size_t nth = 0; (line = http_header_nth(request, "If-None-Match", nth)).ptr; nth++)
+        if (etag_matches(line, etag))
+            return true;
+    return false;
+}
+
+void respond_copy(struct http_request *request, const struct copy *copy, const struct respond_how *how)
+{
+    add_cache_status(request, copy, how);
+    add_age(request, copy, how->now_us);
+    if (copy->status != 200) {
+        http_add_header(request, "Cache-Control", SPAN("no-store"));
+        buf_append_span(http_reply_body(request), copy->body);
+        http_reply_as(request, copy->status, "application/problem+json");
+        return;
+    }
+    http_add_header(request, "ETag", span_of(copy->etag));
+    http_add_header(request, "Cache-Control",
+                    span_of(copy->settled ? setup.settled_control
+                            : copy->brief ? setup.brief_control
+                                          : setup.cache_control));
+    if (has_it(request, span_of(copy->etag))) {
+        metric_add(query_metrics.not_modified, 1);
+        http_reply(request, 304);
+        return;
+    }
+    buf_append_span(http_reply_body(request), copy->body);
+    http_reply(request, 200);
+}

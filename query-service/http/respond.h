@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers over HTTP: bodies, conditional requests, caching headers, problems. Any thread. */
+#pragma once
+
+#include "common/http/http.h"
+#include "query-service/cache/copy.h"
+#include "query-service/load/read.h"
+
+struct respond_options {
+    int64_t fresh_s, stale_while_revalidate_s, stale_if_error_s;
+    int64_t past_events_max; /* told to whoever asks for more */
+    uint8_t code_key[CRYPTO_KEY_BYTES];
+};
+
+/* Once, before the first read. */
+void respond_setup(const struct respond_options *options);
+
+/* Renders what was found: the body into `body` (initialised here, the caller deinits it), its entity tag, of
+ * at most COPY_ETAG_MAX characters and empty for a problem. Returns the status. */
+int respond_render(const struct read *read, struct buf *body, char *ret_etag);
+
+enum respond_kind {
+    RESPOND_LOADED, /* just now, by Redis or PostgreSQL */
+    RESPOND_HIT,    /* a fresh copy */
+    RESPOND_STALE,  /* a copy past its freshness that is being loaded anew */
+    RESPOND_KEPT,   /* a copy, because nothing behind it answers */
+};
+struct respond_how {
+    enum respond_kind kind;
+    enum read_source source; /* RESPOND_LOADED */
+    enum fallback fallback;  /* RESPOND_LOADED: why not Redis */
+    bool collapsed;          /* RESPOND_LOADED: another request's load */
+    int64_t now_us;
+};
+
+/* Answers with the copy, or with 304 where the request has it already. */
+void respond_copy(struct http_request *request, const struct copy *copy, const struct respond_how *how);
+void respond_failure(struct http_request *request, enum read_failure failure);

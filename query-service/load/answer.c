@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers: collecting what a reader finds, and pages. */
+#include "query-service/load/answer.h"
+
+void answer_init(struct answer *answer)
+{
+    *answer = (struct answer){0};
+    arena_init(&answer->arena, ANSWER_BYTES_MAX);
+}
+
+void answer_deinit(struct answer *answer)
+{
+    arena_deinit(&answer->arena);
+}
+
+void answer_reset(struct answer *answer)
+{
+    answer_deinit(answer);
+    answer_init(answer);
+}
+
+void *answer_alloc(struct answer *answer, size_t size)
+{
+    void *ptr = arena_alloc(&answer->arena, size);
+    CHECK(ptr != NULL);
+    return ptr;
+}
+
+struct span answer_text(struct answer *answer, struct span text)
+{
+    if (!text.ptr)
+        return text;
+    char *copy = answer_alloc(answer, text.len);
+    memcpy(copy, text.ptr, text.len);
+    return (struct span){copy, text.len};
+}
+
+/* A longer array with the same entries, where there is no room for one more. The shorter one stays in the
+ * arena until the end; few answers are long. */
+static void *grow(struct answer *answer, const void *items, size_t size, size_t *capacity)
+{
+    size_t more = *capacity ? 8 * *capacity : 4;
+    if (more > ANSWER_ITEMS_MAX)
+        more = ANSWER_ITEMS_MAX;
+    CHECK(more > *capacity);
+    void *longer = answer_alloc(answer, more * size);
+    if (*capacity)
+        memcpy(longer, items, *capacity * size);
+    *capacity = more;
+    return longer;
+}
+
+static bool campaign_is_sound(const struct campaign *is)
+{
+    return is->state >= CAMPAIGN_ACTIVE && is->state <= CAMPAIGN_ENDED && is->redeemed >= 0 &&
+           is->reserved >= 0 && is->redeemed + is->reserved <= is->issued && is->issued <= is->released &&
+           is->released <= is->definition.quantity && is->first > 0 && is->position >= is->first &&
+           is->created_at_us >= 0 && campaign_id_valid(is->id);
+}
+
+bool answer_add_campaign(struct answer *answer, const struct campaign *campaign, struct span definition)
+{
+    if (!definition.ptr || definition.len > EVENT_DATA_MAX || campaign->id.len > CAMPAIGN_ID_MAX)
+        return false;
+    if (answer->campaigns_count == answer->campaigns_capacity)
+        answer->campaigns =
+            grow(answer, answer->campaigns, sizeof *answer->campaigns, &answer->campaigns_capacity);
+    struct event created = {.type = EVENT_CampaignCreated,
+                            .version = event_describe(EVENT_CampaignCreated)->version,
+                            .data = answer_text(answer, definition)};
+    if (event_decode(&created, &answer->arena) != CODEC_OK)
+        return false;
+    struct campaign *is = &answer->campaigns[answer->campaigns_count];
+    *is = *campaign;
+    is->id = answer_text(answer, campaign->id);
+    is->definition = created.campaign_created;
+    if (!campaign_is_sound(is))
+        return false;
+    answer->campaigns_count++;
+    return true;
+}
+
+void answer_add_coupon(struct answer *answer, const struct coupon *coupon)
+{
+    if (answer->coupons_count == answer->coupons_capacity)
+        answer->coupons = grow(answer, answer->coupons, sizeof *answer->coupons, &answer->coupons_capacity);
+    struct coupon *is = &answer->coupons[answer->coupons_count++];
+    *is = *coupon;
+    is->campaign_id = answer_text(answer, coupon->campaign_id);
+    is->user_id = answer_text(answer, coupon->user_id);
+    is->code_prefix = answer_text(answer, coupon->code_prefix);
+    is->order_id = answer_text(answer, coupon->order_id);
+    is->reason = answer_text(answer, coupon->reason);
+}
+
+/* Cutting a page out of a scan. `last` is the entry the next page begins after. */
+struct page {
+    size_t limit, scan; /* entries to give, entries to look at */
+    size_t seen, given, last;
+    bool more;
+};
+
+/* Whether the next entry belongs on the page. */
+static bool page_takes(struct page *page, bool matches)
+{
+    size_t index = page->seen++;
+    if (page->more)
+        return false;
+    if (index >= page->scan) { /* the one after the scan: there is more, whatever it is */
+        page->more = true;
+        return false;
+    }
+    if (page->given == page->limit) {
+        page->more = matches;
+        return false;
+    }
+    page->given += matches;
+    if (matches || page->given < page->limit)
+        page->last = index;
+    return matches;
+}
+
+static struct page page_begin(const struct query *query)
+{
+    return (struct page){.limit = (size_t)query->limit, .scan = query_scan(query)};
+}
+
+void answer_cut_campaigns(struct answer *answer, const struct query *query)
+{
+    struct page page = page_begin(query);
+    struct cursor last = {.kind = CURSOR_CAMPAIGNS};
+    size_t kept = 0;
+    for (size_t i = 0; i < answer->campaigns_count; i++) {
+        const struct campaign *campaign = &answer->campaigns[i];
+        bool takes = page_takes(&page, query_takes_campaign(query, campaign));
+        if (page.last == i) {
+            last.time_us = campaign->created_at_us;
+            cursor_set_id(&last, campaign->id);
+        }
+        if (takes)
+            answer->campaigns[kept++] = *campaign;
+    }
+    answer->campaigns_count = kept;
+    if (page.more)
+        answer->next = last;
+}
+
+void answer_cut_coupons(struct answer *answer, const struct query *query)
+{
+    struct page page = page_begin(query);
+    struct cursor last = {.kind = query->kind == QUERY_HOLDERS ? CURSOR_HOLDERS : CURSOR_COUPONS};
+    size_t kept = 0;
+    for (size_t i = 0; i < answer->coupons_count; i++) {
+        const struct coupon *coupon = &answer->coupons[i];
+        bool takes = page_takes(&page, query_takes_coupon(query, coupon));
+        if (page.last == i && last.kind == CURSOR_HOLDERS)
+            last.number = coupon->sequence;
+        else if (page.last == i)
+            last = (struct cursor){
+                CURSOR_COUPONS, coupon->issued_at_us, coupon->at.position, coupon->at.slice, 0, {0}};
+        if (takes)
+            answer->coupons[kept++] = *coupon;
+    }
+    answer->coupons_count = kept;
+    if (page.more)
+        answer->next = last;
+}

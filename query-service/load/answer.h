@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What was found, as values: the same structs whether Redis or PostgreSQL said it, so that one renderer makes
+ * the same bytes of both. Filtering and cutting lists to pages is here for the same reason. One thread at a
+ * time. */
+#pragma once
+
+#include "query-service/http/query.h"
+
+enum answer_outcome { ANSWER_FOUND, ANSWER_NO_CAMPAIGN, ANSWER_NO_COUPON };
+
+enum {
+    /* Entries a reader may add: a scan and the one after it. */
+    ANSWER_ITEMS_MAX = QUERY_SCAN_MAX + 1,
+    /* More than the largest entries in that number take: definitions of 8 KiB each with their lists. */
+    ANSWER_BYTES_MAX = 16 * 1024 * 1024,
+};
+
+/* Which members are filled depends on the query: campaigns for campaign lists and rankings (with their
+ * counts, in order of rank), coupons for the lists of coupons and for a user in a campaign (in order of nth),
+ * one of each for the validity of a coupon. */
+struct answer {
+    enum answer_outcome outcome;
+    struct arena arena; /* owns every text below */
+    struct campaign *campaigns;
+    struct coupon *coupons;
+    int64_t *counts; /* rankings: of each campaign */
+    size_t campaigns_count, coupons_count, campaigns_capacity, coupons_capacity;
+    struct cursor next; /* CURSOR_NONE: this is the last page */
+};
+
+void answer_init(struct answer *answer);
+void answer_deinit(struct answer *answer);
+void answer_reset(struct answer *answer);               /* empty again, for another attempt */
+void *answer_alloc(struct answer *answer, size_t size); /* zeroed; never NULL: sizes are bounded by callers */
+struct span answer_text(struct answer *answer, struct span text); /* a copy; absent stays absent */
+
+/* Appends a campaign; its texts are copied, its definition is decoded from the bytes of CampaignCreated.
+ * false where those are not what any version of this program writes, or the rest contradicts them. */
+bool answer_add_campaign(struct answer *answer, const struct campaign *campaign,
+                         struct span definition) MUST_USE;
+/* Appends a coupon; its texts are copied. */
+void answer_add_coupon(struct answer *answer, const struct coupon *coupon);
+
+/* Takes what was read in list order (up to query_scan and one more) and leaves the page: what the filters
+ * take, at most `limit`, and `next` where there is more. With filters a page may be short, or empty, and
+ * still have a next. */
+void answer_cut_campaigns(struct answer *answer, const struct query *query);
+void answer_cut_coupons(struct answer *answer, const struct query *query);

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The two stages and the way of a read through them:
+ *
+ *   submit -> model stage -> done                 Redis knew
+ *                  |  ^-- parked a moment         its checkpoint is just before the consistency token
+ *                  v
+ *             store stage -> done                 Redis did not know, or may not be asked
+ *
+ * Both queues are first in, first out and every read has the same patience, and no reader works on a read
+ * past its deadline; so whoever waits is picked up by the time its own deadline comes (I11). */
+#include "query-service/load/loader.h"
+
+#include <stdatomic.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "query-service/cache/share.h"
+#include "query-service/metrics.h"
+#include "query-service/pg/store_reader.h"
+#include "query-service/redis/checkpoint.h"
+#include "query-service/redis/model_reader.h"
+
+/* What a thread of a stage owns. */
+struct loader_thread {
+    struct loader *loader;
+    struct model_reader *model; /* threads of the model stage */
+    struct store_reader *store; /* threads of the store stage */
+    struct redis_command command;
+};
+
+struct loader {
+    struct loader_options options;
+    struct breaker redis_breaker, store_breaker;
+    struct loader_thread threads[2 * STAGE_THREADS_MAX];
+    size_t threads_count;
+    struct stage *model_stage, *store_stage;
+    atomic_bool model_usable, store_usable;
+    _Atomic int64_t positions[SLICE_COUNT], seen_us; /* as the last probe of Redis found them */
+};
+
+static struct read *read_of(struct stage_item *item)
+{
+    return (struct read *)item; /* its first member */
+}
+
+/* --- readiness --- */
+
+static void note(struct loader *loader, atomic_bool *which, bool usable, const char *what)
+{
+    if (atomic_exchange(which, usable) != usable)
+        log_info("DEPENDENCY", "%s is %s", what, usable ? "usable" : "not usable");
+    loader->options.ready(atomic_load(&loader->model_usable) || atomic_load(&loader->store_usable));
+}
+
+static void show(struct loader *loader)
+{
+    metric_set(query_metrics.redis_open, breaker_is_open(&loader->redis_breaker));
+    metric_set(query_metrics.store_open, breaker_is_open(&loader->store_breaker));
+    metric_set(query_metrics.model_queue, (int64_t)stage_items(loader->model_stage));
+    metric_set(query_metrics.store_queue, (int64_t)stage_items(loader->store_stage));
+}
+
+/* --- concluding --- */
+
+static void conclude(struct read *read)
+{
+    if (read->failure == READ_GOOD)
+        metric_add(query_metrics.loads[read->source], 1);
+    read->done(read);
+}
+
+static void submit_to_store(struct loader *loader, struct read *read)
+{
+    metric_add(query_metrics.fallbacks[read->fallback], 1);
+    read->source = SOURCE_POSTGRES;
+    if (stage_submit(loader->store_stage, &read->item))
+        return;
+    read->failure = READ_OVERLOADED;
+    conclude(read);
+}
+
+/* --- the model stage --- */
+
+/* --- other query services (share.h) --- */
+
+static bool waits_for_token(const struct read *read)
+{
+    return read->fallback == FALLBACK_BEHIND && clock_mono_us() < read->patience_us;
+}
+
+static bool may_share(const struct read *read)
+{
+    return !waits_for_token(read) && share_concerns(read->query.kind) && read->fallback != FALLBACK_NONE &&
+           read->fallback != FALLBACK_ERROR && read->fallback != FALLBACK_OPEN;
+}
+
+static void take_shared(struct read *read, const struct redis_reply *reply)
+{
+    struct share share;
+    struct span text = share_answer(reply);
+    if (!text.ptr || !share_decode(text, clock_mono_us(), clock_wall_us(), &share) ||
+        !share_usable(&share, read->query.at_least))
+        return;
+    buf_append_span(&read->shared, text);
+}
+
+/* Looks whether somebody left the answer, and bids for the lease, for all that need it in one exchange. What
+ * fails here is as if there were nobody else. */
+static void ask_others(struct loader_thread *thread, struct read *const *reads, size_t count)
+{
+    struct redis *redis = model_reader_redis(thread->model);
+    int64_t deadline_us = clock_deadline_us(thread->loader->options.redis_timeout_ms);
+    for (size_t i = 0; redis && i < count; i++) {
+        if (!may_share(reads[i]))
+            continue;
+        crypto_random(&reads[i]->lease, sizeof reads[i]->lease);
+        reads[i]->lease |= 1;
+        share_send_ask(redis, &thread->command, reads[i]->target, reads[i]->lease);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct redis_reply *reply;
+        struct read *read = reads[i];
+        if (!read->lease)
+            continue;
+        enum redis_status status = redis ? redis_receive(redis, deadline_us, &reply) : REDIS_LOST;
+        if (status == REDIS_OK)
+            take_shared(read, reply);
+        if (status != REDIS_LOST)
+            status = redis_receive(redis, deadline_us, &reply);
+        bool held = status == REDIS_OK && !share_leased(reply);
+        if (status != REDIS_OK || held)
+            read->lease = 0;
+        if (held && read->share_until_us == 0)
+            read->share_until_us = clock_deadline_us(SHARE_WAIT_MS);
+        else if (!held)
+            read->share_until_us = 1; /* over: nobody to wait for */
+        if (status == REDIS_LOST)
+            redis = NULL;
+    }
+}
+
+/* Leaves what was loaded. */
+static void leave(struct loader_thread *thread, struct read *const *reads, size_t count)
+{
+    struct redis *redis = model_reader_redis(thread->model);
+    int64_t deadline_us = clock_deadline_us(thread->loader->options.redis_timeout_ms);
+    for (size_t i = 0; redis && i < count; i++)
+        share_send_answer(redis, &thread->command, reads[i]->target, reads[i]->lease,
+                          buf_span(&reads[i]->shared));
+    for (size_t i = 0; i < count; i++) {
+        const struct redis_reply *reply;
+        enum redis_status status = redis ? redis_receive(redis, deadline_us, &reply) : REDIS_LOST;
+        if (status == REDIS_LOST)
+            redis = NULL;
+        else if (status == REDIS_OK)
+            metric_add(redis_integer(reply) ? query_metrics.left : query_metrics.left_late, 1);
+        mem_free((void *)(uintptr_t)reads[i]->target.ptr);
+        read_destroy(reads[i]);
+    }
+}
+
+void loader_leave(struct loader *loader, struct read *read)
+{
+    struct span target = read->target;
+    char *copy = mem_alloc(target.len);
+    memcpy(copy, target.ptr, target.len);
+    read->target.ptr = copy;
+    read->leaves = true;
+    if (stage_submit(loader->model_stage, &read->item))
+        return;
+    mem_free(copy);
+    read_destroy(read);
+}
+
+/* --- the ways on --- */
+
+static void route(struct loader *loader, struct read *read)
+{
+    int64_t now_us = clock_mono_us();
+    if (read->fallback == FALLBACK_NONE) {
+        read->source = SOURCE_REDIS;
+        conclude(read);
+    } else if (read->shared.len > 0) {
+        read->source = SOURCE_SHARED;
+        conclude(read);
+    } else if (waits_for_token(read)) {
+        metric_add(query_metrics.token_waits, 1);
+        stage_park(loader->model_stage, &read->item);
+    } else if (!read->lease && now_us < read->share_until_us) {
+        metric_add(query_metrics.lease_waits, 1);
+        stage_park(loader->model_stage, &read->item);
+    } else {
+        submit_to_store(loader, read);
+    }
+}
+
+/* A failure of the whole dependency, or a success, says whether it is usable; the rest says nothing. */
+static void note_model(struct loader *loader, const struct read *read)
+{
+    if (read->fallback == FALLBACK_NONE)
+        note(loader, &loader->model_usable, true, "Redis");
+    else if (read->fallback == FALLBACK_OPEN || read->fallback == FALLBACK_NOT_LIVE)
+        note(loader, &loader->model_usable, false, "Redis");
+}
+
+static void work_models(void *state, struct stage_item *const *items, size_t count)
+{
+    struct loader_thread *thread = state;
+    struct read *reads[STAGE_BATCH_MAX] = {0}, *leaving[STAGE_BATCH_MAX] = {0};
+    size_t reads_count = 0, leaving_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct read *read = read_of(items[i]);
+        if (read->leaves)
+            leaving[leaving_count++] = read;
+        else
+            reads[reads_count++] = read;
+    }
+    if (reads_count)
+        model_reader_run(thread->model, reads, reads_count);
+    ask_others(thread, reads, reads_count);
+    for (size_t i = 0; i < reads_count; i++) {
+        note_model(thread->loader, reads[i]);
+        route(thread->loader, reads[i]);
+    }
+    leave(thread, leaving, leaving_count);
+    show(thread->loader);
+}
+static void note_positions(struct loader *loader, const struct model_state *models)
+{
+    int64_t oldest_us = INT64_MAX;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        const struct checkpoint *checkpoint = &models->slices[slice];
+        atomic_store(&loader->positions[slice], checkpoint->present ? checkpoint->pos : -1);
+        if (checkpoint->seen_us < oldest_us)
+            oldest_us = checkpoint->seen_us;
+    }
+    atomic_store(&loader->seen_us, oldest_us);
+}
+
+static void tick_models(void *state)
+{
+    struct loader_thread *thread = state;
+    struct model_state models;
+    bool current = model_reader_probe(thread->model, &models);
+    note(thread->loader, &thread->loader->model_usable, current, "Redis");
+    note_positions(thread->loader, &models);
+    show(thread->loader);
+}
+
+/* --- the store stage --- */
+
+static void note_store(struct loader *loader, const struct read *read)
+{
+    if (read->failure != READ_UNAVAILABLE)
+        note(loader, &loader->store_usable, true, "PostgreSQL");
+    else if (breaker_is_open(&loader->store_breaker))
+        note(loader, &loader->store_usable, false, "PostgreSQL");
+}
+
+static void work_store(void *state, struct stage_item *const *items, size_t count)
+{
+    struct loader_thread *thread = state;
+    for (size_t i = 0; i < count; i++) {
+        struct read *read = read_of(items[i]);
+        store_reader_run(thread->store, read);
+        note_store(thread->loader, read);
+        conclude(read);
+    }
+    show(thread->loader);
+}
+
+static void tick_store(void *state)
+{
+    struct loader_thread *thread = state;
+    note(thread->loader, &thread->loader->store_usable, store_reader_probe(thread->store), "PostgreSQL");
+    show(thread->loader);
+}
+
+/* --- life --- */
+
+static bool create_readers(struct loader *loader, char *reason, size_t reason_size)
+{
+    const struct loader_options *is = &loader->options;
+    struct model_reader_options model = {.url = is->redis_url,
+                                         .timeout_ms = is->redis_timeout_ms,
+                                         .age_max_ms = is->model_age_max_ms,
+                                         .breaker = &loader->redis_breaker};
+    struct store_reader_options store = {.url = is->database_url,
+                                         .timeout_ms = is->store_timeout_ms,
+                                         .past_events_max = is->past_events_max,
+                                         .breaker = &loader->store_breaker};
+    for (int64_t i = 0; i < is->model_threads; i++) {
+        struct loader_thread *thread = &loader->threads[loader->threads_count++];
+        *thread = (struct loader_thread){.loader = loader,
+                                         .model = model_reader_create(&model, reason, reason_size)};
+        redis_command_init(&thread->command);
+        if (!thread->model)
+            return false;
+    }
+    for (int64_t i = 0; i < is->store_connections; i++)
+        loader->threads[loader->threads_count++] =
+            (struct loader_thread){.loader = loader, .store = store_reader_create(&store)};
+    return true;
+}
+
+static void destroy_readers(struct loader *loader)
+{
+    for (size_t i = 0; i < loader->threads_count; i++) {
+        if (loader->threads[i].model)
+            redis_command_deinit(&loader->threads[i].command);
+        model_reader_destroy(loader->threads[i].model);
+        store_reader_destroy(loader->threads[i].store);
+    }
+}
+
+static void create_stages(struct loader *loader)
+{
+    const struct loader_options *is = &loader->options;
+    void *states[2 * STAGE_THREADS_MAX];
+    for (size_t i = 0; i < loader->threads_count; i++)
+        states[i] = &loader->threads[i];
+    loader->store_stage = stage_create(&(struct stage_options){
+        .name = "store",
+        .threads = (unsigned)is->store_connections,
+        .items_max = (size_t)is->queue_max,
+        .state = states + is->model_threads,
+        .work = work_store,
+        .tick = tick_store,
+    });
+    loader->model_stage = stage_create(&(struct stage_options){
+        .name = "model",
+        .threads = (unsigned)is->model_threads,
+        .items_max = (size_t)is->queue_max,
+        .state = states,
+        .work = work_models,
+        .tick = tick_models,
+    });
+}
+
+struct loader *loader_create(const struct loader_options *options, char *reason, size_t reason_size)
+{
+    CHECK(options->model_threads >= 1 && options->model_threads <= STAGE_THREADS_MAX);
+    CHECK(options->store_connections >= 1 && options->store_connections <= STAGE_THREADS_MAX);
+    struct loader *loader = mem_zalloc(sizeof *loader);
+    loader->options = *options;
+    breaker_init(&loader->redis_breaker);
+    breaker_init(&loader->store_breaker);
+    if (create_readers(loader, reason, reason_size)) {
+        create_stages(loader);
+        stage_start(loader->store_stage);
+        stage_start(loader->model_stage);
+        return loader;
+    }
+    loader_destroy(loader);
+    return NULL;
+}
+
+/* In the order of the way, because what the model stage passes on still has to find the store stage. What
+ * goes the other way meanwhile (an answer to be left for others, a read with a token that flies again) is
+ * refused. */
+void loader_stop(struct loader *loader)
+{
+    stage_stop(loader->model_stage);
+    stage_stop(loader->store_stage);
+}
+
+/* Freed only when both stand still, because each tick shows the length of both. */
+void loader_destroy(struct loader *loader)
+{
+    if (!loader)
+        return;
+    loader_stop(loader);
+    stage_destroy(loader->model_stage);
+    stage_destroy(loader->store_stage);
+    destroy_readers(loader);
+    breaker_deinit(&loader->redis_breaker);
+    breaker_deinit(&loader->store_breaker);
+    mem_free(loader);
+}
+
+void loader_submit(struct loader *loader, struct read *read)
+{
+    read->began_us = clock_mono_us();
+    read->source = SOURCE_REDIS;
+    read->fallback = FALLBACK_NONE;
+    read->failure = READ_GOOD;
+    if (read->query.past.kind != PAST_NONE) {
+        read->fallback = FALLBACK_PAST;
+        submit_to_store(loader, read);
+        return;
+    }
+    if (stage_submit(loader->model_stage, &read->item))
+        return;
+    read->failure = READ_OVERLOADED;
+    conclude(read);
+}
+
+bool loader_models_usable(const struct loader *loader)
+{
+    return atomic_load_explicit(&loader->model_usable, memory_order_relaxed);
+}
+
+void loader_facts(struct loader *loader, struct loader_facts *ret)
+{
+    *ret = (struct loader_facts){
+        .redis_usable = atomic_load(&loader->model_usable),
+        .store_usable = atomic_load(&loader->store_usable),
+        .redis_open = breaker_is_open(&loader->redis_breaker),
+        .store_open = breaker_is_open(&loader->store_breaker),
+        .redis_queue = stage_items(loader->model_stage),
+        .store_queue = stage_items(loader->store_stage),
+        .redis_busy = stage_busy(loader->model_stage),
+        .store_busy = stage_busy(loader->store_stage),
+        .seen_us = atomic_load(&loader->seen_us),
+    };
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        ret->positions[slice] = atomic_load(&loader->positions[slice]);
+}

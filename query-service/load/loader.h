@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who reads for whom: a stage of threads with Redis, a stage of threads with PostgreSQL behind it, both with
+ * bounded queues, so that PostgreSQL being slow leaves the reads that Redis can answer alone. HTTP threads
+ * only submit. Every read is concluded by its deadline. */
+#pragma once
+
+#include "query-service/load/read.h"
+
+struct loader;
+
+struct loader_options {
+    const char *database_url, *redis_url;
+    int64_t model_threads, store_connections, queue_max;
+    int64_t redis_timeout_ms, store_timeout_ms, model_age_max_ms, past_events_max;
+    void (*ready)(bool ready); /* called from any thread when either dependency comes or goes */
+};
+
+/* NULL with the reason when the Redis URL does not parse. Starts the threads; they connect by themselves. */
+struct loader *loader_create(const struct loader_options *options, char *reason, size_t reason_size);
+/* Concludes what was submitted and ends the threads. What is submitted from now on is concluded at once, as
+ * READ_OVERLOADED; so others may still submit, until loader_destroy. Twice is once. */
+void loader_stop(struct loader *loader);
+/* Stops first. Nobody may submit any more. Accepts NULL. */
+void loader_destroy(struct loader *loader);
+
+/* Takes the read over; read->done is called exactly once, from another thread or before this returns. */
+void loader_submit(struct loader *loader, struct read *read);
+
+/* Leaves read->shared in Redis for other query services, under read->lease, and destroys the read; nobody is
+ * told how it went. */
+void loader_leave(struct loader *loader, struct read *read);
+
+/* Whether the models answered when they were last asked. */
+bool loader_models_usable(const struct loader *loader);
+
+/* What is going on, for gauges and for people. Any thread. */
+struct loader_facts {
+    bool redis_usable, store_usable, redis_open, store_open;
+    size_t redis_queue, store_queue, redis_busy, store_busy;
+    int64_t positions[SLICE_COUNT]; /* of the models, -1: not known */
+    int64_t seen_us; /* wall clock: when the projector last compared the oldest of them, 0: not known */
+};
+void loader_facts(struct loader *loader, struct loader_facts *ret);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One read on its way: the query, where it stands, the answer. It has one owner at a time (an HTTP thread,
+ * then a stage's queue, then that stage's thread) and is handed on whole. */
+#pragma once
+
+#include "query-service/load/answer.h"
+#include "query-service/load/stage.h"
+
+/* Why Redis did not answer. X(name, label): the label is what metrics show. */
+#define FALLBACKS(X)                                                                                      \
+    X(FALLBACK_NONE, "none")                                                                              \
+    X(FALLBACK_NOT_LIVE, "not_live")       /* no generation or no checkpoint: empty or being rebuilt */   \
+    X(FALLBACK_CATCHING_UP, "catching_up") /* the projector says the models are behind the log */         \
+    X(FALLBACK_OLD, "old")                 /* the projector has not compared with the log for too long */ \
+    X(FALLBACK_BEHIND, "behind_token")     /* the checkpoint is before the consistency token */           \
+    X(FALLBACK_ABSENT, "absent")           /* a key or field is not there: not known, never "has none" */ \
+    X(FALLBACK_UNPROVEN, "unproven")       /* Redis cannot show that what it has is all there is */       \
+    X(FALLBACK_CORRUPT, "corrupt")         /* a value is not what the projector writes */                 \
+    X(FALLBACK_MOVED, "moved")             /* flushed or switched to another generation while reading */  \
+    X(FALLBACK_ERROR, "error")             /* Redis answered with an error, late or not at all */         \
+    X(FALLBACK_OPEN, "breaker_open")                                                                      \
+    X(FALLBACK_PAST, "as_of") /* not asked: the models only know the present */
+#define FALLBACK_ENUM(name, label) name,
+enum fallback { FALLBACKS(FALLBACK_ENUM) FALLBACK_COUNT };
+const char *fallback_label(enum fallback fallback);
+
+enum read_source { SOURCE_REDIS, SOURCE_POSTGRES, SOURCE_SHARED, SOURCE_MEMORY, SOURCE_COUNT };
+
+enum read_failure {
+    READ_GOOD,          /* the answer is there */
+    READ_OVERLOADED,    /* a queue was full */
+    READ_UNAVAILABLE,   /* nobody could answer in time */
+    READ_TOO_MUCH,      /* more than the store may be asked to look at for one answer */
+    READ_FAR_EVENTS,    /* of the past: more events than may be read for one answer */
+    READ_FAR_CAMPAIGNS, /* of the past: more campaigns than may be looked at */
+    READ_AHEAD,         /* a position that is not in the log yet */
+    READ_NOT_REACHED,   /* the log that can be read is not at the consistency token */
+    READ_INTERNAL,      /* the store has something this program does not understand */
+};
+
+struct flight;
+
+struct read {
+    struct stage_item item; /* first, so that a stage's item is the read */
+    struct query query;
+    struct answer answer;
+    int64_t deadline_us; /* monotonic: answered by then, whatever happens (I11) */
+    int64_t patience_us; /* monotonic: until then worth waiting for the checkpoint to reach a token */
+    enum read_source source;
+    enum fallback fallback;
+    enum read_failure failure;
+    bool settled;                   /* of the past, and nothing that comes can change it */
+    int64_t stands_on[SLICE_COUNT]; /* how far the log is in the answer; for the slices of the query */
+    int64_t own[SLICE_COUNT];       /* the request's tokens; query.at_least may ask for more, for others */
+    int64_t began_us;               /* monotonic: when it was submitted to the loader */
+    unsigned flown;                 /* flights it took part in */
+    struct flight *flight;          /* that it leads */
+    struct span target;             /* what was asked for, as sent; the loader names leases by it */
+    uint64_t lease;                 /* token of this read's lease, 0: none */
+    int64_t share_until_us; /* monotonic: until then worth waiting for another holder; 0: not asked yet */
+    struct buf shared;      /* what another query service left (share.h), or this one is to leave */
+    bool leaves;            /* it is answered, and what it brought is to be left for others */
+    void *request;          /* whose it is, NULL: nobody waits for it; the readers do not look */
+    void *owner;            /* of `done` */
+    void (*done)(struct read *read); /* gets ownership; called once, from any thread */
+};
+
+struct read *read_create(enum query_kind kind, int64_t now_us);
+void read_destroy(struct read *read); /* accepts NULL */

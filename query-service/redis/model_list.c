@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Steps for reads over all slices: the list of campaigns and the rankings. Each slice has a sorted set; the
+ * first round reads a window of each, the second the campaigns of what the merged windows show.
+ *
+ * What proves a set complete: the checkpoint says which sets have a member, and the projector does not go on
+ * where one of those vanished; so a set that is there is whole, and one that need not be there is empty. */
+#include "query-service/redis/model_step.h"
+
+enum {
+    TIES_MAX = 64,       /* campaigns created in the same microsecond as a cursor's that are stepped over */
+    RANK_SCAN_MAX = 128, /* of each slice, where a tag picks */
+    ACTIVE_MAX = 2048,   /* campaigns of a slice that were active in a ranking's stretch of time */
+};
+
+static bool counts_activity(const struct query *query)
+{
+    return query->kind == QUERY_RANKING && query->window != WINDOW_ALL;
+}
+
+static size_t window_of(const struct query *query)
+{
+    if (counts_activity(query))
+        return ACTIVE_MAX;
+    if (query->kind == QUERY_RANKING)
+        return query->tag.ptr ? RANK_SCAN_MAX : (size_t)query->limit;
+    return query_scan(query) + 1 + (query->after.kind == CURSOR_NONE ? 0 : TIES_MAX);
+}
+
+static enum model_index index_of(const struct query *query)
+{
+    if (query->kind == QUERY_CAMPAIGNS)
+        return INDEX_CAMPAIGNS;
+    if (query->window == WINDOW_ALL)
+        return query->by == COUNTED_ISSUED ? INDEX_RANKING_ISSUED : INDEX_RANKING_REDEEMED;
+    return query->by == COUNTED_ISSUED ? INDEX_ACTIVE_ISSUED : INDEX_ACTIVE_REDEEMED;
+}
+
+/* Room for that many more. */
+static void reserve(struct model_work *work, size_t more)
+{
+    size_t needed = work->listed_count + more;
+    if (needed <= work->listed_capacity)
+        return;
+    size_t capacity = needed > 2 * work->listed_capacity ? needed : 2 * work->listed_capacity;
+    struct listed *longer = answer_alloc(&work->read->answer, capacity * sizeof *longer);
+    if (work->listed_count)
+        memcpy(longer, work->listed, work->listed_count * sizeof *longer);
+    work->listed = longer;
+    work->listed_capacity = capacity;
+}
+
+/* --- the order of each list --- */
+
+/* Newest first; created at the same time: id descending. */
+static int compare_created(const void *a, const void *b)
+{
+    const struct listed *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score > y->score ? -1 : 1;
+    return span_compare(y->id, x->id);
+}
+
+/* Most first; as many: who was there earlier; at the same time: id descending. */
+static int compare_rank(const void *a, const void *b)
+{
+    const struct listed *x = a, *y = b;
+    if (x->score == y->score && x->reached_at_us != y->reached_at_us)
+        return x->reached_at_us < y->reached_at_us ? -1 : 1;
+    return compare_created(a, b);
+}
+
+static int (*order_of(const struct query *query))(const void *, const void *)
+{
+    return query->kind == QUERY_RANKING ? compare_rank : compare_created;
+}
+
+/* --- first round: a window of each slice --- */
+
+static struct redis_command *begin_window(struct model_work *work, struct model_pipe *pipe, int16_t slice,
+                                          const char *verb)
+{
+    key_index(pipe_key(pipe), model_of(work, slice), index_of(&work->read->query));
+    return pipe_command(pipe, verb);
+}
+
+/* Scores from `max` down to `min`. */
+static void ask_scores(struct model_work *work, struct model_pipe *pipe, int16_t slice, const char *max,
+                       int64_t min)
+{
+    struct redis_command *command = begin_window(work, pipe, slice, "ZREVRANGEBYSCORE");
+    redis_arg_text(command, max);
+    redis_arg_i64(command, min);
+    redis_arg_text(command, "WITHSCORES");
+    redis_arg_text(command, "LIMIT");
+    redis_arg_i64(command, 0);
+    redis_arg_i64(command, (int64_t)window_of(&work->read->query));
+    pipe_send(pipe, work);
+}
+
+static void ask_highest(struct model_work *work, struct model_pipe *pipe, int16_t slice)
+{
+    struct redis_command *command = begin_window(work, pipe, slice, "ZREVRANGE");
+    redis_arg_i64(command, 0);
+    redis_arg_i64(command, (int64_t)window_of(&work->read->query) - 1);
+    redis_arg_text(command, "WITHSCORES");
+    pipe_send(pipe, work);
+}
+
+/* Of each slice a window of its set, and whether the set is there at all. */
+static void ask_windows(struct model_work *work, struct model_pipe *pipe)
+{
+    const struct query *query = &work->read->query;
+    char max[24] = "+inf";
+    int64_t since_us = counts_activity(query) ? window_since_us(query->window, query->now_us) : 0;
+    if (query->after.kind != CURSOR_NONE)
+        snprintf(max, sizeof max, "%lld", (long long)query->after.time_us);
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        if (query->kind == QUERY_RANKING && !counts_activity(query))
+            ask_highest(work, pipe, slice);
+        else
+            ask_scores(work, pipe, slice, max, since_us);
+        begin_window(work, pipe, slice, "EXISTS");
+        pipe_send(pipe, work);
+    }
+}
+
+/* Members of ACTIVE say how many and, as their score, since when. */
+static bool read_activity(const struct query *query, struct span member, struct listed *ret)
+{
+    struct activity activity;
+    if (!activity_read(member, &activity, &ret->id) || !campaign_id_valid(ret->id))
+        return false;
+    ret->reached_at_us = ret->score;
+    ret->score = activity_in(&activity, query->window, query->now_us);
+    return true;
+}
+
+/* The score is there already. */
+static bool read_member(const struct query *query, struct span member, struct listed *ret)
+{
+    if (counts_activity(query))
+        return read_activity(query, member, ret);
+    ret->id = query->kind == QUERY_RANKING ? rank_member_campaign(member, &ret->reached_at_us) : member;
+    return campaign_id_valid(ret->id);
+}
+
+static bool is_before_page(const struct query *query, const struct listed *listed)
+{
+    struct listed cursor = {.score = query->after.time_us, .id = cursor_id(&query->after)};
+    return query->after.kind != CURSOR_NONE && compare_created(listed, &cursor) <= 0;
+}
+
+static void note_full(struct model_work *work, const struct listed *last)
+{
+    if (!work->windows_full || order_of(&work->read->query)(last, &work->frontier) < 0)
+        work->frontier = *last;
+    work->windows_full = true;
+}
+
+/* Not one of the list: on a page before, or nothing left of its count. */
+static bool is_left_out(const struct query *query, const struct listed *listed)
+{
+    return is_before_page(query, listed) || (counts_activity(query) && listed->score <= 0);
+}
+
+static enum fallback take_entries(struct model_work *work, const struct redis_reply *reply)
+{
+    const struct query *query = &work->read->query;
+    struct listed listed = {0};
+    reserve(work, redis_length(reply) / 2);
+    for (size_t i = 0; i + 1 < redis_length(reply); i += 2) {
+        if (!parse_i64(redis_text(redis_at(reply, i + 1)), 0, INT64_MAX, &listed.score) ||
+            !read_member(query, redis_text(redis_at(reply, i)), &listed))
+            return FALLBACK_CORRUPT;
+        if (is_left_out(query, &listed))
+            continue;
+        listed.id = answer_text(&work->read->answer, listed.id);
+        work->listed[work->listed_count++] = listed;
+    }
+    return FALLBACK_NONE;
+}
+
+static enum fallback take_window(struct model_work *work, const struct redis_reply *reply)
+{
+    const struct query *query = &work->read->query;
+    size_t entries = redis_length(reply) / 2, window = window_of(query), before = work->listed_count;
+    if (entries > window)
+        return FALLBACK_CORRUPT;
+    if (entries == window && counts_activity(query))
+        return FALLBACK_UNPROVEN; /* in order of time, so whoever has most may be beyond */
+    enum fallback verdict = take_entries(work, reply);
+    if (verdict != FALLBACK_NONE || entries < window)
+        return verdict;
+    if (work->listed_count == before)
+        return FALLBACK_UNPROVEN; /* more ties with the cursor than the window holds */
+    note_full(work, &work->listed[work->listed_count - 1]);
+    return FALLBACK_NONE;
+}
+
+static enum fallback take_windows(struct model_work *work, size_t index, const struct redis_reply *reply)
+{
+    if (index % 2 == 0)
+        return take_window(work, reply);
+    bool has = work->state->slices[index / 2].has[index_of(&work->read->query)];
+    return has && redis_integer(reply) == 0 ? FALLBACK_ABSENT : FALLBACK_NONE;
+}
+
+/* --- second round: the campaigns --- */
+
+/* Sorts the windows into one list and keeps what is certain and of use. Beyond the frontier a slice may have
+ * entries that no window showed. */
+static void merge(struct model_work *work)
+{
+    const struct query *query = &work->read->query;
+    int (*order)(const void *, const void *) = order_of(query);
+    size_t most =
+        query->kind == QUERY_RANKING && !query->tag.ptr ? (size_t)query->limit : query_scan(query) + 1;
+    if (work->listed_count > 1) /* of none, there need not be a list */
+        qsort(work->listed, work->listed_count, sizeof *work->listed, order);
+    size_t count = work->listed_count < most ? work->listed_count : most;
+    while (work->windows_full && count > 0 && order(&work->listed[count - 1], &work->frontier) > 0)
+        count--;
+    if (count < work->listed_count)
+        work->windows_full = true; /* something was left out */
+    work->listed_count = count;
+}
+
+static void ask_listed(struct model_work *work, struct model_pipe *pipe)
+{
+    merge(work);
+    for (size_t i = 0; i < work->listed_count; i++)
+        model_ask_campaign(work, pipe, work->listed[i].id);
+}
+
+static enum fallback take_listed(struct model_work *work, size_t index, const struct redis_reply *reply)
+{
+    return model_take_campaign(work, work->listed[index].id, reply);
+}
+
+static enum fallback finish_campaigns(struct model_work *work)
+{
+    struct answer *answer = &work->read->answer;
+    for (size_t i = 0; i < answer->campaigns_count; i++)
+        if (answer->campaigns[i].created_at_us != work->listed[i].score)
+            return FALLBACK_CORRUPT;
+    /* A page of ties cut short by the frontier would be told as the last. */
+    if (work->windows_full && answer->campaigns_count <= query_scan(&work->read->query))
+        return FALLBACK_UNPROVEN;
+    answer_cut_campaigns(answer, &work->read->query);
+    return FALLBACK_NONE;
+}
+
+/* The counts are the ranking's own: the campaign was read a moment later. */
+static enum fallback finish_ranking(struct model_work *work)
+{
+    struct answer *answer = &work->read->answer;
+    const struct query *query = &work->read->query;
+    size_t kept = 0;
+    answer->counts = answer_alloc(answer, (size_t)query->limit * sizeof *answer->counts);
+    for (size_t i = 0; i < answer->campaigns_count && kept < (size_t)query->limit; i++) {
+        if (!query_takes_campaign(query, &answer->campaigns[i]))
+            continue;
+        answer->counts[kept] = work->listed[i].score;
+        answer->campaigns[kept++] = answer->campaigns[i];
+    }
+    answer->campaigns_count = kept;
+    if (kept < (size_t)query->limit && work->windows_full)
+        return FALLBACK_UNPROVEN;
+    return FALLBACK_NONE;
+}
+
+const struct model_steps model_campaigns = {ask_windows, take_windows, ask_listed, take_listed,
+                                            finish_campaigns};
+const struct model_steps model_ranking = {ask_windows, take_windows, ask_listed, take_listed, finish_ranking};

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How one read is done in Redis, as steps of at most two round trips that many reads share. Not for anyone
+ * but model_reader.c and the files with the steps. */
+#pragma once
+
+#include "query-service/redis/checkpoint.h"
+
+/* A list entry before its campaign is known. */
+struct listed {
+    int64_t score, reached_at_us; /* created at; or the count, and when it was reached */
+    struct span id;
+};
+
+/* A coupon of a user before its record is known. */
+struct held {
+    int64_t at_us;
+    struct position at;
+};
+
+/* One read in the pipeline. Scratch memory is the answer's arena. */
+struct model_work {
+    struct read *read;
+    const struct model_steps *steps;
+    const struct model_state *state; /* of this round; its generation is the one asked for */
+    enum fallback verdict;           /* once set, the rest of the replies is dropped */
+    size_t expected;                 /* replies of this round */
+    int64_t issued;                  /* QUERY_HOLDERS */
+    int64_t *positions;              /* of coupons, ascending */
+    size_t positions_count, positions_taken;
+    struct listed *listed;
+    size_t listed_count, listed_capacity;
+    bool windows_full;      /* some slice has more than was asked for */
+    struct listed frontier; /* the first of the ends of those windows, in list order */
+    bool bucket_begun;      /* the one whose reply comes next */
+    uint32_t user_tag;
+    uint16_t campaign_tag;
+    struct held *held; /* what has the tags, newest first within a slice */
+    size_t held_count;
+};
+
+/* What the steps write commands with. */
+struct model_pipe {
+    struct redis *redis;
+    struct redis_command command;
+    struct buf key;
+};
+
+/* `ask` sends commands, `take` gets their replies in order (never NULL) and says FALLBACK_NONE or why not.
+ * ask_more is called when all of the first round is in; sending nothing ends it there. `finish`, where there
+ * is one, is called after the last reply. */
+struct model_steps {
+    void (*ask)(struct model_work *work, struct model_pipe *pipe);
+    enum fallback (*take)(struct model_work *work, size_t index, const struct redis_reply *reply);
+    void (*ask_more)(struct model_work *work, struct model_pipe *pipe);
+    enum fallback (*take_more)(struct model_work *work, size_t index, const struct redis_reply *reply);
+    enum fallback (*finish)(struct model_work *work);
+};
+
+extern const struct model_steps model_campaign, model_coupon, model_validity, model_holders;
+extern const struct model_steps model_user, model_user_in_campaign;
+extern const struct model_steps model_campaigns, model_ranking;
+
+/* The models of a slice in the generation that is being read. */
+struct model model_of(const struct model_work *work, int16_t slice);
+/* Starts a command on a key; then arguments by redis_arg..., then pipe_send. */
+struct buf *pipe_key(struct model_pipe *pipe);
+struct redis_command *pipe_command(struct model_pipe *pipe, const char *verb);
+void pipe_send(struct model_pipe *pipe, struct model_work *work);
+
+/* A whole campaign from its hash. */
+void model_ask_campaign(struct model_work *work, struct model_pipe *pipe, struct span id);
+enum fallback model_take_campaign(struct model_work *work, struct span id, const struct redis_reply *reply);
+/* Whether the query's campaign exists, and how many it has issued: sets work->issued. */
+void model_ask_whether_known(struct model_work *work, struct model_pipe *pipe);
+enum fallback model_take_whether_known(struct model_work *work, const struct redis_reply *reply);
+/* A coupon by its place; added to the answer. */
+void model_ask_coupon(struct model_work *work, struct model_pipe *pipe, struct position at);
+enum fallback model_take_coupon(struct model_work *work, struct position at, const struct redis_reply *reply);
+/* The same for one of several in a chunk: its fields are in the reply from `first` on. */
+void model_arg_coupon(struct model_pipe *pipe, int64_t position);
+enum fallback model_take_coupon_at(struct model_work *work, struct position at,
+                                   const struct redis_reply *reply, size_t first);

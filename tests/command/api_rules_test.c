@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules of the write API against real servers: the life of a campaign, refusals, idempotency over
+ * restarts, requests in flight, and what happens while the event store is frozen or gone. */
+#include "tests/lib/wait.h"
+
+#include "common/base/crypto.h"
+#include "tests/lib/api.h"
+#include "tests/lib/cluster.h"
+#include "tests/lib/store.h"
+
+static struct stack *stack;
+static struct api_client api;
+
+/* POST /v1/campaigns/<id>/<verb> */
+static struct http_answer act(const char *campaign, const char *verb, const char *body)
+{
+    char path[128];
+    snprintf(path, sizeof path, "/v1/campaigns/%s/%s", campaign, verb);
+    return api_post(&api, path, body, NULL);
+}
+
+static void expect_int(const struct http_answer *answer, const char *path, int64_t expected)
+{
+    struct json_doc *doc = json_get_doc(answer->body);
+    assert_int_equal(json_get_int(doc, path), expected);
+    json_destroy(doc);
+}
+
+static void expect_text(const struct http_answer *answer, const char *path, const char *expected)
+{
+    struct json_doc *doc = json_get_doc(answer->body);
+    struct span text = json_get_text(doc, path);
+    if (!span_is(text, expected))
+        fail_msg("%s: expected %s, got %.*s", path, expected, SPAN_ARG(text));
+    json_destroy(doc);
+}
+
+static void expect_issue(const char *campaign, const char *user, int status, const char *code)
+{
+    struct http_answer answer = api_issue(&api, campaign, user);
+    api_expect(&answer, status, code);
+}
+
+static void a_campaign_lives(void **state)
+{
+    (void)state;
+    const char *id = api_campaign(&api, 5, "");
+    expect_issue(id, "ann", 201, NULL);
+    struct http_answer answer = act(id, "pause", "{}");
+    api_expect(&answer, 200, NULL);
+    expect_text(&answer, "status", "paused");
+    expect_issue(id, "bob", 409, "paused");
+    answer = act(id, "pause", NULL); /* two people press the same button */
+    api_expect(&answer, 200, NULL);
+    answer = act(id, "resume", "{}");
+    expect_text(&answer, "status", "active");
+    expect_issue(id, "bob", 201, NULL);
+    answer = act(id, "close", "{}");
+    expect_text(&answer, "status", "closed");
+    expect_int(&answer, "issued", 2);
+    expect_int(&answer, "remaining", 3);
+    expect_issue(id, "cyd", 410, "ended");
+    answer = act(id, "resume", "{}");
+    api_expect(&answer, 410, "ended");
+    answer = act(id, "pause", "{}");
+    api_expect(&answer, 410, "ended");
+    answer = act(id, "release", "{\"quantity\":1}");
+    api_expect(&answer, 410, "ended");
+    answer = act(id, "close", "{}");
+    api_expect(&answer, 200, NULL);
+}
+
+static void a_coupon_says_what_was_promised(void **state)
+{
+    (void)state;
+    const char *id = api_campaign(&api, 2, ",\"code_prefix\":\"FALL26\",\"coupon_valid_days\":7");
+    struct http_answer answer = api_issue(&api, id, "user \xED\x95\x9C");
+    api_expect(&answer, 201, NULL);
+    assert_true(span_starts(http_answer_header(&answer, "Consistency-Token"), SPAN("v1.")));
+    assert_null(http_answer_header(&answer, "Idempotency-Replayed").ptr);
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_int_equal(json_get_int(doc, "sequence"), 1);
+    assert_true(span_is(json_get_text(doc, "campaign_id"), id));
+    assert_true(span_is(json_get_text(doc, "user_id"), "user \xED\x95\x9C"));
+    assert_true(span_is(json_get_text(doc, "status"), "issued"));
+    assert_true(span_starts(json_get_text(doc, "code"), SPAN("FALL26-")));
+    assert_int_equal(json_get_text(doc, "code").len, 7 + 29);
+    int64_t issued_us, expires_us;
+    assert_true(time_parse(json_get_text(doc, "issued_at"), &issued_us));
+    assert_true(time_parse(json_get_text(doc, "expires_at"), &expires_us));
+    assert_int_equal(expires_us - issued_us, 7 * US_PER_DAY);
+    assert_true(json_get_int(doc, "position.position") > 0);
+    json_destroy(doc);
+}
+
+static void stock_is_never_exceeded(void **state)
+{
+    (void)state;
+    const char *id = api_campaign(&api, 4, ",\"released\":1");
+    expect_issue(id, "u1", 201, NULL);
+    expect_issue(id, "u2", 409, "sold-out");
+    struct http_answer answer = act(id, "release", "{\"quantity\":4}");
+    api_expect(&answer, 409, "exceeds-quantity");
+    answer = act(id, "release", "{\"quantity\":3}");
+    api_expect(&answer, 200, NULL);
+    expect_int(&answer, "released", 4);
+    for (int i = 2; i <= 4; i++) {
+        char user[16];
+        snprintf(user, sizeof user, "u%d", i);
+        answer = api_issue(&api, id, user);
+        api_expect(&answer, 201, NULL);
+        expect_int(&answer, "sequence", i);
+    }
+    expect_issue(id, "u5", 409, "sold-out");
+}
+
+static void a_release_plan_opens_by_the_clock(void **state)
+{
+    (void)state;
+    const char *id =
+        api_campaign(&api, 4,
+                     ",\"released\":1,\"release_plan\":[{\"at\":\"2020-01-01T00:00:00Z\",\"quantity\":1},"
+                     "{\"at\":\"2099-01-01T00:00:00Z\",\"quantity\":2}]");
+    expect_issue(id, "u1", 201, NULL);
+    expect_issue(id, "u2", 201, NULL);
+    expect_issue(id, "u3", 409, "sold-out");
+    struct http_answer answer = act(id, "release", "{\"quantity\":1}"); /* the rest is promised to the plan */
+    api_expect(&answer, 409, "exceeds-quantity");
+}
+
+static void limits_per_user_hold(void **state)
+{
+    (void)state;
+    const char *id = api_campaign(&api, 10, ",\"per_user_limit\":2");
+    expect_issue(id, "ann", 201, NULL);
+    expect_issue(id, "ann", 201, NULL);
+    struct http_answer answer = api_issue(&api, id, "ann");
+    api_expect(&answer, 409, "already-issued");
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_int_equal(json_get_length(doc, "coupon_ids"), 2);
+    json_destroy(doc);
+    expect_issue(id, "bob", 201, NULL);
+}
+
+static void windows_are_half_open_and_by_the_store_clock(void **state)
+{
+    (void)state;
+    const char *later = api_campaign(&api, 1, ",\"starts_at\":\"2099-01-01T00:00:00Z\"");
+    expect_issue(later, "ann", 409, "not-started");
+    const char *over = api_campaign(&api, 1, ",\"ends_at\":\"2020-01-01T00:00:00Z\"");
+    expect_issue(over, "ann", 410, "ended");
+}
+
+/* Posts twice with one key and expects the first answer again, byte for byte. */
+static void expect_replay(const char *path, const char *body, const char *key, struct span first)
+{
+    struct http_answer again = api_post(&api, path, body, key);
+    assert_true(span_is(http_answer_header(&again, "Idempotency-Replayed"), "true"));
+    assert_int_equal(again.body.len, first.len);
+    assert_memory_equal(again.body.ptr, first.ptr, first.len);
+}
+
+struct kept {
+    char path[128], body[512], key[64];
+    struct buf answer;
+};
+
+static struct kept keep(const char *path, const char *body, int status)
+{
+    struct kept kept;
+    snprintf(kept.path, sizeof kept.path, "%s", path);
+    snprintf(kept.body, sizeof kept.body, "%s", body);
+    snprintf(kept.key, sizeof kept.key, "%s", api_fresh_key());
+    buf_init(&kept.answer, 65536);
+    struct http_answer answer = api_post(&api, path, body, kept.key);
+    api_expect(&answer, status, NULL);
+    buf_append_span(&kept.answer, answer.body);
+    return kept;
+}
+
+static void retries_get_the_first_answer_even_after_kill(void **state)
+{
+    (void)state;
+    char path[128];
+    const char *id = api_campaign(&api, 10, ",\"coupon_valid_days\":1");
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
+    struct kept kept[4];
+    kept[0] = keep(path, "{\"user_id\":\"ann\"}", 201);
+    snprintf(path, sizeof path, "/v1/campaigns/%s/pause", id);
+    kept[1] = keep(path, "{}", 200);
+    snprintf(path, sizeof path, "/v1/campaigns/%s/resume", id);
+    kept[2] = keep(path, "{}", 200);
+    kept[3] =
+        keep("/v1/campaigns",
+             "{\"name\":\"no "
+             "id\",\"discount\":{\"type\":\"fixed\",\"amount\":500},\"currency\":\"KRW\",\"quantity\":3}",
+             201);
+    expect_issue(id, "bob", 201, NULL); /* the campaign moves on, the first answers do not */
+    for (size_t i = 0; i < COUNT_OF(kept); i++)
+        expect_replay(kept[i].path, kept[i].body, kept[i].key, buf_span(&kept[i].answer));
+    stack_service(stack, "command-service", "kill");
+    stack_service(stack, "command-service", "start");
+    http_client_close(api.command);
+    for (size_t i = 0; i < COUNT_OF(kept); i++) {
+        expect_replay(kept[i].path, kept[i].body, kept[i].key, buf_span(&kept[i].answer));
+        buf_deinit(&kept[i].answer);
+    }
+}
+
+static void a_key_means_one_payload(void **state)
+{
+    (void)state;
+    char path[128];
+    const char *id = api_campaign(&api, 10, "");
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
+    struct http_answer answer = api_post(&api, path, "{\"user_id\":\"ann\"}", "one-key");
+    api_expect(&answer, 201, NULL);
+    answer = api_post(&api, path, "{\"user_id\":\"bob\"}", "one-key");
+    api_expect(&answer, 422, "idempotency-key-reused");
+    answer =
+        api_post(&api, path, " { \"user_id\" : \"ann\" } ", "\"one-key\""); /* same meaning, other spelling */
+    api_expect(&answer, 201, NULL);
+
+    /* Another id is another payload of the same operation, although it would live in another slice. */
+    for (int i = 0; i < 20; i++) {
+        char body[256];
+        snprintf(body, sizeof body,
+                 "{\"id\":\"one-key-%d\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},"
+                 "\"currency\":\"KRW\",\"quantity\":1}",
+                 i);
+        answer = api_post(&api, "/v1/campaigns", body, "create-key");
+        api_expect(&answer, i == 0 ? 201 : 422, i == 0 ? NULL : "idempotency-key-reused");
+    }
+    answer = api_post(&api, "/v1/campaigns",
+                      "{\"id\":\"one-key-0\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},"
+                      "\"currency\":\"KRW\",\"quantity\":1}",
+                      NULL);
+    api_expect(&answer, 409, "campaign-exists");
+}
+
+static void a_refusal_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    char path[128];
+    const char *id = api_campaign(&api, 2, ",\"released\":0");
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
+    struct http_answer answer = api_post(&api, path, "{\"user_id\":\"ann\"}", "refused-first");
+    api_expect(&answer, 409, "sold-out");
+    answer = act(id, "release", "{\"quantity\":1}");
+    api_expect(&answer, 200, NULL);
+    answer = api_post(&api, path, "{\"user_id\":\"ann\"}", "refused-first");
+    api_expect(&answer, 201, NULL);
+    assert_null(http_answer_header(&answer, "Idempotency-Replayed").ptr);
+}
+
+static void many_users_at_once_are_served_as_one(void **state)
+{
+    (void)state;
+    char path[128];
+    const char *id = api_campaign(&api, 4, "");
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", id);
+    expect_issue(id, "ann", 201, NULL);
+    struct kept kept = keep(path, "{\"user_ids\":[\"bob\",\"ann\",\"cyd\",\"bob\",\"dan\",\"eve\"]}", 200);
+    struct json_doc *doc = json_get_doc(buf_span(&kept.answer));
+    assert_int_equal(json_get_int(doc, "issued"), 3);
+    assert_int_equal(json_get_int(doc, "refused"), 3);
+    assert_int_equal(json_get_int(doc, "results.0.sequence"), 2);
+    assert_true(span_is(json_get_text(doc, "results.1.code"), "already-issued"));
+    assert_int_equal(json_get_int(doc, "results.2.sequence"), 3);
+    assert_true(span_is(json_get_text(doc, "results.3.code"), "already-issued"));
+    assert_int_equal(json_get_int(doc, "results.4.sequence"), 4);
+    assert_true(span_is(json_get_text(doc, "results.5.code"), "sold-out"));
+    assert_true(span_is(json_get_text(doc, "results.5.user_id"), "eve"));
+    json_destroy(doc);
+    expect_replay(kept.path, kept.body, kept.key, buf_span(&kept.answer));
+    struct http_answer answer = api_post(&api, path, "{\"user_ids\":[\"bob\"]}", kept.key);
+    api_expect(&answer, 422, "idempotency-key-reused");
+    buf_deinit(&kept.answer);
+    answer = act(id, "pause", "{}");
+    api_expect(&answer, 200, NULL);
+    answer = api_post(&api, path, "{\"user_ids\":[\"fay\"]}", NULL);
+    api_expect(&answer, 409, "paused");
+}
+
+/* The largest batch there may be is one transaction: all of it or nothing. */
+static void ten_thousand_users_fit(void **state)
+{
+    (void)state;
+    char path[128];
+    const char *id = api_campaign(&api, 9000, "");
+    struct buf body;
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", id);
+    buf_init(&body, 1024 * 1024);
+    buf_append_text(&body, "{\"user_ids\":[");
+    for (int i = 0; i < 10000; i++)
+        buf_printf(&body, "%s\"user-%d\"", i ? "," : "", i);
+    buf_append_text(&body, "]}");
+    struct http_answer answer = api_post(&api, path, body.data, NULL);
+    api_expect(&answer, 200, NULL);
+    expect_int(&answer, "issued", 9000);
+    expect_int(&answer, "refused", 1000);
+    expect_int(&answer, "results.8999.sequence", 9000);
+    buf_deinit(&body);
+}
+
+/* Whether a line of the command service's log has this text. */
+static bool logged(const char *text)
+{
+    char path[4096], line[8192];
+    bool found = false;
+    snprintf(path, sizeof path, "%s/log/command-service.log", stack_directory(stack));
+    FILE *log = fopen(path, "r");
+    assert_non_null(log);
+    while (!found && fgets(line, sizeof line, log))
+        found = strstr(line, text) != NULL;
+    fclose(log);
+    return found;
+}
+
+static void a_trace_goes_into_the_event_and_comes_out_in_the_log(void **state)
+{
+    (void)state;
+    static const char trace_id[] = "0af7651916cd43dd8448eb211c80319c";
+    static const char *const headers[] = {
+        "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", NULL};
+    char path[128], sql[256];
+    const char *id = api_campaign(&api, 1, "");
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
+    struct http_answer answer;
+    struct http_call call = {
+        .method = "POST",
+        .path = path,
+        .token = stack_env(stack, "ISSUE_TOKEN"),
+        .key = "traced",
+        .headers = headers,
+        .body = "{\"user_id\":\"traced-user\"}",
+    };
+    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
+    api_expect(&answer, 201, NULL);
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM event WHERE campaign_id = '%s' AND trace = "
+             "decode('%sb7ad6b7169203331', 'hex')",
+             id, trace_id);
+    assert_int_equal(store_number(stack, sql), 1);
+    WAIT_UNTIL(logged(trace_id), 5000);
+    assert_false(logged("traced-user"));
+    assert_false(logged("\"traced\""));
+}
+
+static bool is_in_flight(const char *path, const char *body, const char *key)
+{
+    struct http_answer answer = api_post(&api, path, body, key);
+    return strcmp(api_problem(&answer), "in-flight") == 0;
+}
+
+static void a_twin_of_a_request_in_flight_is_told_so(void **state)
+{
+    (void)state;
+    char path[128], id[64];
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 3, ""));
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
+    struct http_client *first = http_client_create(stack_env(stack, "COMMAND_URL"));
+    struct http_answer answer;
+    assert_true(store_signal_backends(stack, "firstcome command", SIGSTOP) > 0);
+    api_issue_begin(&api, first, id, "ann", "twin");
+    WAIT_UNTIL(api_metric(&api, "coupon_http_in_flight") >= 2, 5000); /* it and the question itself */
+    /* With another key type the scope differs: the issue key sent the first, so the twin must come from it as
+     * well. */
+    struct http_client *second = http_client_create(stack_env(stack, "COMMAND_URL"));
+    api_issue_begin(&api, second, id, "ann", "twin");
+    assert_int_equal(http_client_read(second, 5000, &answer), HTTP_ANSWERED);
+    api_expect(&answer, 409, "in-flight");
+    api_issue_begin(&api, second, id, "bob", "twin");
+    assert_int_equal(http_client_read(second, 5000, &answer), HTTP_ANSWERED);
+    api_expect(&answer, 422, "idempotency-key-reused");
+    store_signal_backends(stack, "firstcome command", SIGCONT);
+    assert_int_equal(http_client_read(first, 10000, &answer), HTTP_ANSWERED);
+    api_expect(&answer, 201, NULL);
+    assert_false(is_in_flight(path, "{\"user_id\":\"cyd\"}", "twin")); /* another API key: another request */
+    http_client_destroy(first);
+    http_client_destroy(second);
+}
+
+/* Within the deadline of 2 s (and a noisy machine's slack) there is an answer, and it is an honest one. */
+static void expect_honest_refusal(const char *campaign, const char *user)
+{
+    int64_t start_us = clock_mono_us();
+    struct http_answer answer = api_issue(&api, campaign, user);
+    if (answer.status != 503 && answer.status != 504)
+        fail_msg("expected 503 or 504, got %d", answer.status);
+    assert_true(strcmp(api_problem(&answer), "store-unavailable") == 0 ||
+                strcmp(api_problem(&answer), "overloaded") == 0 ||
+                strcmp(api_problem(&answer), "outcome-unknown") == 0);
+    assert_true(clock_mono_us() - start_us < 5 * US_PER_S);
+}
+
+static bool issued(const char *campaign, const char *user)
+{
+    struct http_answer answer = api_issue(&api, campaign, user);
+    return answer.status == 201;
+}
+
+/* Every committer has its connection back, not only the one that was asked last. */
+static bool ready(void)
+{
+    struct http_answer answer;
+    struct http_call call = {.method = "GET", .path = "/readyz"};
+    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
+    return answer.status == 200;
+}
+
+static void a_frozen_store_is_refused_in_time_and_recovers(void **state)
+{
+    (void)state;
+    char id[64];
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ",\"per_user_limit\":100"));
+    assert_true(store_signal_backends(stack, "firstcome command", SIGSTOP) > 0);
+    stack_signal(stack, "postgresql", SIGSTOP);
+    expect_honest_refusal(id, "ann");
+    expect_honest_refusal(id, "ann");
+    stack_signal(stack, "postgresql", SIGCONT);
+    store_signal_backends(stack, "firstcome command", SIGCONT);
+    WAIT_UNTIL(issued(id, "bob"), 10000);
+    WAIT_UNTIL(ready(), 10000);
+}
+
+static void a_crashed_store_is_refused_in_time_and_recovers(void **state)
+{
+    (void)state;
+    char id[64];
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ",\"per_user_limit\":100"));
+    expect_issue(id, "ann", 201, NULL);
+    stack_signal(stack, "postgresql",
+                 SIGQUIT); /* "immediate": no checkpoint, all backends die, as in a crash */
+    WAIT_UNTIL(stack_pid(stack, "postgresql") == 0, 10000);
+    expect_honest_refusal(id, "ann");
+    stack_restart_servers(stack);
+    WAIT_UNTIL(issued(id, "ann"), 10000);
+    WAIT_UNTIL(ready(), 10000);
+    char sql[256];
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = 6", id);
+    int64_t in_log = store_number(stack, sql);
+    snprintf(sql, sizeof sql, "SELECT issued FROM campaign WHERE id = '%s'", id);
+    assert_int_equal(store_number(stack, sql), in_log);
+    assert_true(in_log >= 2);
+}
+
+/* I3 is only as good as the server's COMMIT. */
+static void a_store_that_does_not_flush_is_refused(void **state)
+{
+    (void)state;
+    char id[64];
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ",\"per_user_limit\":100"));
+    store_run_as(stack, "COMMAND_DATABASE_URL", "ALTER ROLE CURRENT_USER SET synchronous_commit = off");
+    store_signal_backends(stack, "firstcome command", SIGTERM);
+    WAIT_UNTIL(!ready(), 10000);
+    expect_honest_refusal(id, "ann");
+    store_run_as(stack, "COMMAND_DATABASE_URL", "ALTER ROLE CURRENT_USER RESET synchronous_commit");
+    WAIT_UNTIL(issued(id, "ann"), 10000);
+    WAIT_UNTIL(ready(), 10000);
+}
+
+/* While nobody asks anything: the sweep that looks around meanwhile is no proof of it. */
+static void a_store_that_stops_flushing_is_noticed(void **state)
+{
+    (void)state;
+    (void)cluster_sql(stack, "ALTER SYSTEM SET fsync = off");
+    (void)cluster_sql(stack, "SELECT pg_reload_conf()::int");
+    WAIT_UNTIL(!ready(), 20000);
+    (void)cluster_sql(stack, "ALTER SYSTEM RESET fsync");
+    (void)cluster_sql(stack, "SELECT pg_reload_conf()::int");
+    WAIT_UNTIL(ready(), 20000);
+}
+
+static int setup(void **state)
+{
+    crypto_setup();
+    stack = api_setup(state, &api, STACK_ALL);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_campaign_lives),
+        cmocka_unit_test(a_coupon_says_what_was_promised),
+        cmocka_unit_test(stock_is_never_exceeded),
+        cmocka_unit_test(a_release_plan_opens_by_the_clock),
+        cmocka_unit_test(limits_per_user_hold),
+        cmocka_unit_test(windows_are_half_open_and_by_the_store_clock),
+        cmocka_unit_test(retries_get_the_first_answer_even_after_kill),
+        cmocka_unit_test(a_key_means_one_payload),
+        cmocka_unit_test(a_refusal_leaves_nothing_behind),
+        cmocka_unit_test(many_users_at_once_are_served_as_one),
+        cmocka_unit_test(ten_thousand_users_fit),
+        cmocka_unit_test(a_trace_goes_into_the_event_and_comes_out_in_the_log),
+        cmocka_unit_test(a_twin_of_a_request_in_flight_is_told_so),
+        cmocka_unit_test(a_frozen_store_is_refused_in_time_and_recovers),
+        cmocka_unit_test(a_crashed_store_is_refused_in_time_and_recovers),
+        cmocka_unit_test(a_store_that_does_not_flush_is_refused),
+        cmocka_unit_test(a_store_that_stops_flushing_is_noticed),
+    };
+    return cmocka_run_group_tests(tests, setup, api_teardown);
+}

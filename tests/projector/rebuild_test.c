@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* projector rebuild against real servers: what comes out is what following the log makes (I8), readers notice
+ * nothing, and being killed at any moment costs only time. */
+#include <sys/wait.h>
+
+#include "common/base/crypto.h"
+#include "events/ids.h"
+#include "tests/lib/api.h"
+#include "tests/lib/models.h"
+#include "tests/lib/projector.h"
+#include "tests/lib/reads.h"
+#include "tests/lib/wait.h"
+#include "tests/lib/watch.h"
+
+enum { LONG_MS = 60000, OUTPUT_MAX = 256 * 1024, BATCH = 200, KILLS = 20 };
+
+static struct stack *stack;
+static struct models models;
+static struct api_client api;
+static char campaign[96];
+static int64_t issued;
+static struct watch watch;
+
+/* --- helpers --- */
+
+static void issue(int batches)
+{
+    struct buf body;
+    char path[160];
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", campaign);
+    buf_init(&body, 64 * 1024);
+    for (int batch = 0; batch < batches; batch++) {
+        buf_clear(&body);
+        buf_append_text(&body, "{\"user_ids\":[");
+        for (int i = 0; i < BATCH; i++)
+            buf_printf(&body, "%s\"u%lld\"", i ? "," : "", (long long)(issued + i));
+        buf_append_text(&body, "]}");
+        if (watch.stack)
+            watch_expect(&watch, issued + BATCH);
+        struct http_answer answer = api_post(&api, path, body.data, NULL);
+        api_expect(&answer, 200, NULL);
+        issued += BATCH;
+        if (watch.stack)
+            watch_answered(&watch);
+    }
+    buf_deinit(&body);
+}
+
+static void fill(void)
+{
+    snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000000, ",\"tags\":[\"some\"]"));
+    issue(60);
+    for (int i = 0; i < 40; i++) {
+        char id[96];
+        snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ""));
+        for (int user = 0; user < i % 5; user++) {
+            char name[16];
+            snprintf(name, sizeof name, "u%d", user);
+            api_give(&api, id, name);
+        }
+    }
+    models_await_current(&models);
+}
+
+static void rebuild_with(const char *const *arguments, int expected, const char *says)
+{
+    struct buf text;
+    buf_init(&text, OUTPUT_MAX);
+    int status = projector_run(stack, arguments, &text);
+    if (status != expected || !strstr(text.data, says))
+        fail_msg("exit %d, not %d with '%s': %s", status, expected, says, text.data);
+    buf_deinit(&text);
+}
+#define REBUILD(expected, says, ...) \
+    rebuild_with((const char *[]){"rebuild", __VA_ARGS__, NULL}, (expected), (says))
+
+static void assert_ended_well(int status, FILE *output)
+{
+    char said[4096];
+    rewind(output);
+    size_t len = fread(said, 1, sizeof said - 1, output);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        fail_msg("status %d: %.*s", status, (int)len, said);
+}
+
+static int64_t dbsize(void)
+{
+    return redis_integer(MODELS_CALL(&models, "DBSIZE"));
+}
+
+static void assert_nothing_left_over(void)
+{
+    assert_false(redis_integer(MODELS_CALL(&models, "EXISTS", "fc:generations")));
+    models_assert_equal_the_log(&models);
+}
+
+/* --- tests --- */
+
+/* Under writes and reads: no error, no answer that was not true, no step back. */
+static void readers_notice_nothing(void **state)
+{
+    (void)state;
+    struct reads reads;
+    int status;
+    FILE *output = tmpfile();
+    reads_init(&reads, &api);
+    reads_record(&reads, "/v1/rankings/campaigns?limit=100");
+    reads_record_pages(&reads, "/v1/campaigns?limit=50");
+    reads_record(&reads, "/v1/users/u3/coupons?limit=100");
+    watch_start(&watch, stack, campaign, issued);
+    int64_t before = models_generation(&models);
+    pid_t pid = projector_spawn(stack, (const char *[]){"rebuild", "--json", NULL}, output);
+    for (int i = 0; waitpid(pid, &status, WNOHANG) == 0; i++)
+        if (i < 40)
+            issue(1);
+        else
+            wait_moment();
+    assert_ended_well(status, output);
+    assert_true(models_generation(&models) > before);
+    issue(2);
+    models_await_current(&models);
+    projector_assert_verify_clean(stack);
+    int64_t answers = watch_answers(&watch);
+    WAIT_UNTIL(watch_answers(&watch) > answers + 10, LONG_MS);
+    watch_stop(&watch, false);
+    watch.stack = NULL;
+    assert_true(watch.from_redis > 0);
+    fclose(output);
+    reads_await_redis(&api);
+    struct http_answer answer = api_get(&api, "/v1/users/u3/coupons?limit=100", NULL);
+    assert_true(reads_is_from(&answer, "redis"));
+    assert_string_equal(reads.records[reads.count - 1].path, "/v1/users/u3/coupons?limit=100");
+    reads_deinit(&reads);
+    assert_nothing_left_over();
+}
+
+/* At instants spread over all of its phases. Whatever was done stays done, so the runs get on. */
+static void killed_at_any_instant_it_is_gone_on_with(void **state)
+{
+    (void)state;
+    for (int i = 0; i < KILLS; i++) {
+        int status;
+        const struct timespec pause = {.tv_nsec = (long)crypto_random_below(150) * 1000000};
+        FILE *output = tmpfile();
+        pid_t pid =
+            projector_spawn(stack, (const char *[]){"rebuild", "--batch-events", "100", NULL}, output);
+        (void)ppoll(NULL, 0, &pause, NULL);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        fclose(output);
+        if (i % 5 == 0)
+            issue(1);
+    }
+    REBUILD(0, "readers use the new generation now", "--json");
+    assert_nothing_left_over();
+}
+
+static void without_a_projector_it_leads_itself(void **state)
+{
+    (void)state;
+    int64_t before = models_generation(&models);
+    stack_service(stack, "projector", "kill");
+    issue(3);
+    REBUILD(0, "readers use the new generation now", "--json");
+    assert_int_equal(models_generation(&models), before + 1);
+    assert_true(models_current(&models));
+    stack_service(stack, "projector", "start");
+    assert_nothing_left_over();
+}
+
+static void redis_is_emptied_meanwhile(void **state)
+{
+    (void)state;
+    int status;
+    FILE *output = tmpfile();
+    pid_t pid = projector_spawn(stack, (const char *[]){"rebuild", "--batch-events", "20", NULL}, output);
+    WAIT_UNTIL(redis_integer(MODELS_CALL(&models, "EXISTS", "fc:generations")), LONG_MS);
+    MODELS_CALL(&models, "FLUSHALL");
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    fclose(output);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) /* it may say so and end; then it is run again */
+        REBUILD(0, "readers use the new generation now", "--json");
+    assert_nothing_left_over();
+}
+
+/* Nothing says which generation is live, and nobody leads who would. */
+static void into_an_empty_redis_without_a_leader(void **state)
+{
+    (void)state;
+    stack_service(stack, "projector", "kill");
+    MODELS_CALL(&models, "FLUSHALL");
+    REBUILD(0, "readers use the new generation now", "--json");
+    assert_int_equal(models_generation(&models), 1);
+    assert_true(models_current(&models));
+    stack_service(stack, "projector", "start");
+    assert_nothing_left_over();
+}
+
+static void what_is_broken_is_made_anew(void **state)
+{
+    (void)state;
+    char key[192];
+    int64_t generation = models_generation(&models);
+    int slice = slice_of(span_of(campaign));
+    models_await_current(&models);
+    snprintf(key, sizeof key, "fc:%lld:{%d}:c:%s", (long long)generation, slice, campaign);
+    MODELS_CALL(&models, "HSET", key, "issued", "7", "released", "1");
+    snprintf(key, sizeof key, "fc:%lld:{%d}:h:%s:0", (long long)generation, slice, campaign);
+    MODELS_CALL(&models, "DEL", key);
+    REBUILD(0, "made anew", "--campaign", campaign);
+    assert_int_equal(models_generation(&models), generation);
+    models_assert_equal_the_log(&models);
+    MODELS_CALL(&models, "DEL", key);
+    stack_service(stack, "projector", "stop");
+    REBUILD(0, "made anew", "--campaign", campaign);
+    stack_service(stack, "projector", "start");
+    models_assert_equal_the_log(&models);
+}
+
+static void a_look_at_the_past(void **state)
+{
+    (void)state;
+    char position[32], key[192];
+    int slice = slice_of(span_of(campaign));
+    int64_t live = models_generation(&models), size = dbsize();
+    snprintf(position, sizeof position, "%d:%d", slice, 5001);
+    issued = issued < 5100 ? (issue((int)(5100 - issued) / BATCH + 1), issued) : issued;
+    models_await_current(&models);
+    REBUILD(1, "some seconds ago", "--to-time", "2100-01-01T00:00:00Z");
+    REBUILD(1, "no such event", "--to-position", "0:99999999999");
+    REBUILD(0, "shows the past up to", "--to-position", position, "--generation", "look");
+    assert_int_equal(models_generation(&models), live);
+    snprintf(key, sizeof key, "fc:%lld:{%d}:c:%s", (long long)live + 1, slice, campaign);
+    int64_t then;
+    assert_true(parse_i64(redis_text(MODELS_CALL(&models, "HGET", key, "issued")), 0, INT64_MAX, &then));
+    assert_in_range(then, 4990, 5001); /* other events of the slice may be among the 5001 */
+    snprintf(key, sizeof key, "fc:%lld:{%d}:cp", (long long)live + 1, slice);
+    assert_true(span_is(redis_text(MODELS_CALL(&models, "HGET", key, "pos")), "5001"));
+    REBUILD(1, "is there already", "--to-position", position, "--generation", "look");
+    REBUILD(0, "readers use the new generation now", "--json"); /* and leaves the look alone */
+    assert_true(redis_integer(MODELS_CALL(&models, "EXISTS", key)));
+    REBUILD(0, "dropped", "--generation", "look", "--drop");
+    REBUILD(1, "there is no generation look", "--generation", "look", "--drop");
+    assert_int_equal(dbsize(), size);
+    REBUILD(0, "shows the past up to", "--to-time", "2020-01-01T00:00:00Z"); /* before everything: empty */
+    REBUILD(0, "dropped", "--generation", "past", "--drop");
+    assert_nothing_left_over();
+}
+
+/* By the command, and by whoever leads. */
+static void what_opens_soon_is_announced(void **state)
+{
+    (void)state;
+    char more[96], soon[96];
+    struct buf text, at;
+    buf_init(&text, OUTPUT_MAX);
+    buf_init(&at, 64);
+    time_format(&at, clock_wall_us() + 200 * (int64_t)US_PER_S);
+    snprintf(more, sizeof more, ",\"starts_at\":\"%s\"", at.data);
+    snprintf(soon, sizeof soon, "%s", api_campaign(&api, 10, more));
+    models_await_current(&models);
+    assert_int_equal(PROJECTOR_RUN(stack, &text, "prewarm"), 0);
+    assert_non_null(strstr(text.data, soon));
+    assert_null(strstr(text.data, campaign)); /* is open */
+    buf_clear(&text);
+    assert_int_equal(PROJECTOR_RUN(stack, &text, "prewarm", "--campaign", "unheard-of"), 1);
+    assert_non_null(strstr(text.data, "is not in the models"));
+    stack_service(stack, "projector", "stop");
+    stack_service(stack, "projector", "start"); /* looks at once */
+    WAIT_UNTIL(projector_metric(stack, "coupon_projector_prewarmed_total") >= 1, LONG_MS);
+    buf_deinit(&at);
+    buf_deinit(&text);
+}
+
+static void bad_command_lines_are_refused(void **state)
+{
+    (void)state;
+    REBUILD(64, "--campaign", "--campaign", "Not An Id");
+    REBUILD(64, "--to-time", "--to-time", "yesterday");
+    REBUILD(64, "--to-position", "--to-position", "16:1");
+    REBUILD(64, "--generation", "--generation", "Big");
+    REBUILD(64, "exclude", "--to-time", "2020-01-01T00:00:00Z", "--to-position", "1:1");
+    REBUILD(64, "--campaign", "--campaign", "a", "--generation", "b");
+    REBUILD(64, "--drop", "--drop");
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    crypto_setup();
+    setenv("CACHE_BYTES", "0", 1); /* this is about the levels behind the copies in memory */
+    stack = stack_start(STACK_ALL);
+    models_open(&models, stack);
+    api_open(&api, stack);
+    fill();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    api_close(&api);
+    models_close(&models);
+    stack_stop(stack);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(readers_notice_nothing),
+        cmocka_unit_test(killed_at_any_instant_it_is_gone_on_with),
+        cmocka_unit_test(without_a_projector_it_leads_itself),
+        cmocka_unit_test(redis_is_emptied_meanwhile),
+        cmocka_unit_test(into_an_empty_redis_without_a_leader),
+        cmocka_unit_test(what_is_broken_is_made_anew),
+        cmocka_unit_test(a_look_at_the_past),
+        cmocka_unit_test(what_opens_soon_is_announced),
+        cmocka_unit_test(bad_command_lines_are_refused),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

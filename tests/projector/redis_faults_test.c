@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A Redis of its own that is full, evicts, is emptied, loses keys, cannot write its disk, is killed, stopped,
+ * loads, or is no primary. The projector stops, counts the class, and goes on by itself; a reader that goes
+ * on all the while is always answered, with nothing older than the stale limit (tests/lib/watch.h); and each
+ * test ends with a clean `projector verify` (I7). */
+#include <spawn.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "common/base/crypto.h"
+#include "events/ids.h"
+#include "tests/lib/models.h"
+#include "tests/lib/projector.h"
+#include "tests/lib/store.h"
+#include "tests/lib/wait.h"
+#include "tests/lib/watch.h"
+
+extern char **environ;
+
+enum { LONG_MS = 60000, REDIS_OFFSET = 14, OUTPUT_MAX = 256 * 1024, SLOW_COMMANDS = 20000 };
+
+static struct stack *stack;
+static struct models models; /* only what reads Redis; the log is written through the API */
+static struct api_client api;
+static struct watch watch;
+static pid_t redis_pid, disk_pid;
+static char directory[512], disk[600], url[64];
+
+/* --- the Redis of this test --- */
+
+static pid_t spawn(const char *const *argv)
+{
+    pid_t pid;
+    assert_int_equal(posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)argv, environ), 0);
+    return pid;
+}
+
+static void end_process(pid_t pid)
+{
+    int status;
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+}
+
+static bool disk_is_there(void)
+{
+    struct stat inside, outside;
+    return stat(disk, &inside) == 0 && stat(directory, &outside) == 0 && inside.st_dev != outside.st_dev;
+}
+
+/* A disk of 24 MB in a mount namespace of its own, which a sleeper holds while Redis comes and goes. */
+static void disk_begin(void)
+{
+    char script[1200];
+    snprintf(script, sizeof script,
+             "mount -t tmpfs -o size=24m tmpfs '%s' && exec setpriv --pdeathsig KILL sleep infinity",
+             directory);
+    disk_pid = spawn((const char *[]){"unshare", "--map-root-user", "--mount", "sh", "-c", script, NULL});
+    snprintf(disk, sizeof disk, "/proc/%d/root%s", (int)disk_pid, directory);
+    WAIT_UNTIL(disk_is_there(), LONG_MS);
+}
+
+static void redis_begin(void)
+{
+    char port[16], target[16], log[600];
+    snprintf(port, sizeof port, "%d", stack_port_base(stack) + REDIS_OFFSET);
+    snprintf(target, sizeof target, "%d", (int)disk_pid);
+    snprintf(log, sizeof log, "%s.log", directory);
+    const char *const argv[] = {"nsenter",
+                                "--target",
+                                target,
+                                "--user",
+                                "--mount",
+                                "--preserve-credentials",
+                                "setpriv",
+                                "--pdeathsig",
+                                "KILL",
+                                "redis-server",
+                                "--port",
+                                port,
+                                "--bind",
+                                "127.0.0.1",
+                                "--dir",
+                                directory,
+                                "--logfile",
+                                log,
+                                "--save",
+                                "",
+                                "--appendonly",
+                                "yes",
+                                "--appendfsync",
+                                "always",
+                                "--auto-aof-rewrite-percentage",
+                                "0",
+                                NULL};
+    redis_pid = spawn(argv);
+    redis_disconnect(models.redis);
+}
+
+/* It is there and has loaded what it had. */
+static bool redis_answers(void)
+{
+    const struct redis_reply *reply;
+    int64_t deadline_us = clock_deadline_us(1000);
+    if (!redis_connected(models.redis) && redis_connect(models.redis, deadline_us) != REDIS_OK)
+        return false;
+    redis_command_reset(&models.command);
+    redis_arg_text(&models.command, "GET");
+    redis_arg_text(&models.command, "fc:live");
+    return redis_call(models.redis, &models.command, deadline_us, &reply) == REDIS_OK;
+}
+
+static void redis_kill(void)
+{
+    end_process(redis_pid);
+    redis_disconnect(models.redis);
+}
+
+static int64_t metric(const char *name)
+{
+    return projector_metric(stack, name);
+}
+
+static int64_t errors(const char *class)
+{
+    char name[96];
+    snprintf(name, sizeof name, "coupon_projector_redis_errors_total{class=\"%s\"}", class);
+    return metric(name);
+}
+
+static int64_t holes(void)
+{
+    return metric("coupon_projector_refused_total{reason=\"hole\"}");
+}
+
+static void issue(int batches)
+{
+    watch_issue(&watch, &api, batches);
+}
+
+/* Goes on issuing until the projector has met this class once more. */
+static void issue_until_met(const char *class)
+{
+    int64_t before = errors(class);
+    for (int i = 0; i < 100 && errors(class) <= before; i++)
+        issue(1);
+    WAIT_UNTIL(errors(class) > before, LONG_MS);
+}
+
+/* --- around each fault --- */
+
+static int begin(void **state)
+{
+    (void)state;
+    char campaign[96];
+    snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000000, ""));
+    watch_start(&watch, stack, campaign, 0);
+    issue(2);
+    models_await_current(&models);
+    watch_await_redis(&watch);
+    return 0;
+}
+
+/* It has recovered by itself, and one more batch reaches the models. */
+static void end(void)
+{
+    WAIT_UNTIL(redis_answers(), LONG_MS);
+    issue(1);
+    models_await_current(&models);
+    projector_assert_verify_clean(stack);
+    watch_await_redis(&watch);
+    watch_stop(&watch, false);
+}
+
+/* A number of INFO. */
+static int64_t info(const char *wanted)
+{
+    int64_t value = -1;
+    struct span rest = redis_text(MODELS_CALL(&models, "INFO"));
+    while (rest.ptr && rest.len > 0) {
+        struct span line = span_cut(&rest, '\n');
+        struct span name = span_cut(&line, ':'), number = span_cut(&line, '\r');
+        if (span_is(name, wanted))
+            assert_true(parse_i64(number, 0, INT64_MAX, &value));
+    }
+    return value;
+}
+
+/* --- tests --- */
+
+/* Nor where a campaign was deleted, which leaves nothing. The first test: every slice is walked through in
+ * one look, so all of them are when as many events were looked at as there are. */
+static void nothing_is_missed_where_nothing_vanished(void **state)
+{
+    (void)state;
+    char path[128];
+    snprintf(path, sizeof path, "/v1/campaigns/%s", api_campaign(&api, 10, ""));
+    struct http_answer answer = api_call(
+        &api,
+        &(struct http_call){.method = "DELETE", .path = path, .token = stack_env(stack, "ADMIN_TOKEN")});
+    assert_in_range(answer.status, 200, 204);
+    models_await_current(&models);
+    int64_t events = store_number(stack, "SELECT sum(head)::bigint FROM slice");
+    int64_t before = metric("coupon_projector_scrubbed_events_total");
+    WAIT_UNTIL(metric("coupon_projector_scrubbed_events_total") >= before + 2 * events, LONG_MS);
+    assert_int_equal(metric("coupon_projector_vanished_keys_total"), 0);
+    assert_int_equal(metric("coupon_projector_restarts_total"), 0);
+    end();
+}
+
+static void full_without_eviction(void **state)
+{
+    (void)state;
+    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory-policy", "noeviction");
+    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "1");
+    issue_until_met("oom");
+    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "0");
+    end();
+}
+
+static bool verify_is_clean(void)
+{
+    struct buf said;
+    buf_init(&said, OUTPUT_MAX);
+    int status = PROJECTOR_RUN(stack, &said, "verify");
+    buf_deinit(&said);
+    return status == 0;
+}
+
+/* Keys that no later batch builds on are found by the projector's walk through the log, without any new
+ * event. */
+static void await_repair(void)
+{
+    WAIT_UNTIL(redis_answers(), LONG_MS);
+    models_await_current(&models);
+    WAIT_UNTIL(verify_is_clean(), LONG_MS);
+}
+
+/* Redis drops whatever it likes while the projector writes; what it builds on is missed at once and made
+ * anew. */
+static void full_with_eviction(void **state)
+{
+    (void)state;
+    int64_t before = holes();
+    issue(10);
+    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru");
+    char limit[32];
+    snprintf(limit, sizeof limit, "%lld", (long long)info("used_memory") + 100000);
+    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", limit);
+    for (int i = 0; i < 100 && holes() == before; i++)
+        issue(1);
+    WAIT_UNTIL(holes() > before, LONG_MS);
+    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "0");
+    await_repair();
+    end();
+}
+
+static void emptied_again_and_again(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        issue(4);
+        MODELS_CALL(&models, "FLUSHALL");
+    }
+    end();
+}
+
+/* Half of the keys that match. */
+static void drop_half(const char *pattern)
+{
+    MODELS_CALL(&models, "EVAL",
+                "local keys = redis.call('KEYS', ARGV[1]) "
+                "for i = 1, #keys do if math.random(2) == 1 then redis.call('UNLINK', keys[i]) end end "
+                "return #keys",
+                "0", pattern);
+}
+
+static void half_of_all_keys_vanish_again_and_again(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 5; round++) {
+        issue(2);
+        drop_half("fc:*");
+        issue(2);
+    }
+    await_repair();
+    end();
+}
+
+/* Of campaigns, coupons, holders and users, while nothing happens that would touch them. */
+static void half_of_all_keys_vanish_while_idle(void **state)
+{
+    (void)state;
+    int64_t before = metric("coupon_projector_vanished_keys_total");
+    drop_half("fc:*}:[chpu]:*");
+    WAIT_UNTIL(metric("coupon_projector_vanished_keys_total") > before, LONG_MS);
+    await_repair();
+    end();
+}
+
+static void killed_and_started_again(void **state)
+{
+    (void)state;
+    issue(5);
+    redis_kill();
+    issue_until_met("io");
+    redis_begin();
+    end();
+}
+
+static void stopped_and_going_on(void **state)
+{
+    (void)state;
+    issue(5);
+    assert_int_equal(kill(redis_pid, SIGSTOP), 0);
+    issue_until_met("io");
+    issue(5);
+    assert_int_equal(kill(redis_pid, SIGCONT), 0);
+    end();
+}
+
+/* So many commands that it has to do again, each of a fraction of a millisecond, at the end of its
+ * append-only file. */
+static void write_slow_commands(void)
+{
+    static const char loop[] = "for i = 1, 10000 do end", rest[] = "*3\r\n$4\r\nEVAL\r\n";
+    char path[640];
+    snprintf(path, sizeof path, "%s/appendonlydir/appendonly.aof.1.incr.aof", disk);
+    FILE *file = fopen(path, "ae");
+    assert_non_null(file);
+    for (int i = 0; i < SLOW_COMMANDS; i++)
+        fprintf(file, "%s$%zu\r\n%s\r\n$1\r\n0\r\n", rest, sizeof loop - 1, loop);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void loading(void **state)
+{
+    (void)state;
+    write_slow_commands();
+    redis_kill();
+    redis_begin();
+    issue_until_met("loading");
+    end();
+}
+
+/* The disk of the append-only file is full: every write is refused with MISCONF, and PING too. */
+static void full_disk(void **state)
+{
+    (void)state;
+    char path[640], block[65536] = {1};
+    snprintf(path, sizeof path, "%s/ballast", disk);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    setvbuf(file, NULL, _IONBF, 0);
+    while (fwrite(block, 1, sizeof block, file) == sizeof block)
+        continue;
+    (void)fclose(file);
+    MODELS_CALL(&models, "CONFIG", "SET", "appendfsync", "everysec"); /* with `always` Redis ends itself */
+    issue_until_met("misconf");
+    assert_int_equal(remove(path), 0);
+    redis_disconnect(models.redis);
+    end();
+}
+
+static void a_replica_is_not_written_to(void **state)
+{
+    (void)state;
+    MODELS_CALL(&models, "REPLICAOF", "127.0.0.1", "1");
+    issue_until_met("readonly");
+    MODELS_CALL(&models, "REPLICAOF", "NO", "ONE");
+    end();
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    char reason[128];
+    crypto_setup();
+    stack = stack_start(STACK_SERVERS);
+    snprintf(directory, sizeof directory, "%s/small-disk", stack_directory(stack));
+    assert_int_equal(mkdir(directory, 0700), 0);
+    snprintf(url, sizeof url, "redis://127.0.0.1:%d", stack_port_base(stack) + REDIS_OFFSET);
+    setenv("SERVICES_REDIS_URL", url, 1);
+    setenv("CACHE_BYTES", "0", 1); /* the reader is to see Redis and PostgreSQL, not copies in memory */
+    models_open(&models, stack);
+    redis_destroy(models.redis);
+    models.redis = redis_create(url, reason, sizeof reason);
+    disk_begin();
+    redis_begin();
+    WAIT_UNTIL(redis_answers(), LONG_MS);
+    stack_service(stack, "projector", "start");
+    stack_service(stack, "command-service", "start");
+    stack_service(stack, "query-service", "start");
+    api_open(&api, stack);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    redis_kill();
+    end_process(disk_pid);
+    api_close(&api);
+    models_close(&models);
+    stack_stop(stack);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(nothing_is_missed_where_nothing_vanished, begin),
+        cmocka_unit_test_setup(full_without_eviction, begin),
+        cmocka_unit_test_setup(full_with_eviction, begin),
+        cmocka_unit_test_setup(emptied_again_and_again, begin),
+        cmocka_unit_test_setup(half_of_all_keys_vanish_again_and_again, begin),
+        cmocka_unit_test_setup(half_of_all_keys_vanish_while_idle, begin),
+        cmocka_unit_test_setup(killed_and_started_again, begin),
+        cmocka_unit_test_setup(stopped_and_going_on, begin),
+        cmocka_unit_test_setup(loading, begin),
+        cmocka_unit_test_setup(a_replica_is_not_written_to, begin),
+        cmocka_unit_test_setup(full_disk, begin),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The copies that the query service keeps in process: what is answered from them and how it says so, that
+ * changes show, that a Consistency-Token is honoured, that a crowd at one cold target is one load, and what
+ * is left when nothing behind them answers. */
+#include "tests/lib/wait.h"
+
+#include <pthread.h>
+
+#include "bench/load/http_load.h"
+#include "bench/load/load_call.h"
+#include "common/base/crypto.h"
+#include "events/ids.h"
+#include "tests/lib/reads.h"
+#include "tests/lib/store.h"
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+enum { CROWD = 1500 };
+#else
+enum { CROWD = 10000 }; /* connections of this process, and of the service: as many as a usual limit allows */
+#endif
+enum { SHOWS_MS = 20000, REFUSED_MS = 2500 };
+
+#define POSTGRES_LOADS "coupon_read_loads_total{source=\"postgres\"}"
+
+static struct stack *stack;
+static struct api_client api;
+
+/* Copies do not grow old in these tests, unless a test says so: what shows is not for lack of time. */
+static void set_lives(const char *fresh_s, const char *stale_s, const char *error_s)
+{
+    setenv("FRESH_S", fresh_s, 1);
+    setenv("STALE_WHILE_REVALIDATE_S", stale_s, 1);
+    setenv("STALE_IF_ERROR_S", error_s, 1);
+}
+
+static int setup(void **state)
+{
+    crypto_setup();
+    set_lives("3600", "3600", "3600");
+    setenv("DRAIN_GRACE_MS", "0", 1); /* it is restarted often */
+    setenv("CONNECTIONS_MAX", "12000", 1);
+    setenv("CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
+    stack = api_setup(state, &api, STACK_ALL);
+    return 0;
+}
+
+static struct http_answer get(const char *path)
+{
+    return api_get(&api, path, NULL);
+}
+
+static struct http_answer get_if(const char *path, const char *etags)
+{
+    char header[256];
+    const char *const headers[] = {header, NULL};
+    struct http_answer answer;
+    snprintf(header, sizeof header, "If-None-Match: %s", etags);
+    struct http_call call = {
+        .method = "GET", .path = path, .token = stack_env(stack, "READ_TOKEN"), .headers = headers};
+    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    return answer;
+}
+
+static const char *path_of(const char *campaign)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "/v1/campaigns/%s", campaign);
+    return path;
+}
+
+static int64_t issued_in(const struct http_answer *answer)
+{
+    api_expect(answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer->body);
+    int64_t issued = json_get_int(doc, "issued");
+    json_destroy(doc);
+    return issued;
+}
+
+/* --- hits --- */
+
+static void the_second_read_is_from_memory(void **state)
+{
+    (void)state;
+    char path[128], body[2048], etag[64], etags[160];
+    snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, "")));
+    struct http_answer answer = reads_get(&api, path); /* once the models have it */
+    api_expect(&answer, 200, NULL);
+    WAIT_UNTIL((answer = get(path), reads_is_from(&answer, "memory")), SHOWS_MS);
+    assert_true(reads_is_from(&answer, "firstcome-query; hit; ttl="));
+    assert_true(answer.body.len < sizeof body);
+    snprintf(body, sizeof body, "%.*s", SPAN_ARG(answer.body));
+    snprintf(etag, sizeof etag, "%.*s", SPAN_ARG(http_answer_header(&answer, "ETag")));
+    assert_true(span_is(http_answer_header(&answer, "Cache-Control"),
+                        "private, max-age=3600, stale-while-revalidate=3600, stale-if-error=3600"));
+    int64_t age;
+    assert_true(parse_i64(http_answer_header(&answer, "Age"), 0, 3600, &age));
+
+    answer = get(path);
+    assert_true(span_is(answer.body, body));
+    assert_true(span_is(http_answer_header(&answer, "ETag"), etag));
+    snprintf(etags, sizeof etags, "\"x\", W/%s", etag);
+    const char *const same[] = {etag, "*", etags};
+    for (size_t i = 0; i < COUNT_OF(same); i++) {
+        answer = get_if(path, same[i]);
+        assert_int_equal(answer.status, 304);
+        assert_int_equal(answer.body.len, 0);
+        assert_true(span_is(http_answer_header(&answer, "ETag"), etag));
+        assert_true(http_answer_header(&answer, "Cache-Status").ptr != NULL);
+    }
+    answer = get_if(path, "\"x\", W/\"y\"");
+    api_expect(&answer, 200, NULL);
+}
+
+/* Somebody is about to act on it: no cache on the way may give it stale either. */
+static void validity_is_never_stale(void **state)
+{
+    (void)state;
+    char path[128];
+    struct http_answer answer = api_issue(&api, api_campaign(&api, 10, ""), "kim");
+    api_expect(&answer, 201, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    snprintf(path, sizeof path, "/v1/coupons/%.*s/validity?user_id=kim",
+             SPAN_ARG(json_get_text(doc, "coupon_id")));
+    json_destroy(doc);
+    answer = reads_get(&api, path);
+    api_expect(&answer, 200, NULL);
+    assert_true(
+        span_is(http_answer_header(&answer, "Cache-Control"), "private, max-age=3600, must-revalidate"));
+    doc = json_get_doc(answer.body);
+    assert_true(json_get_bool(doc, "valid"));
+    json_destroy(doc);
+}
+
+/* Who may not read gets nothing from memory either. */
+static void a_copy_is_for_readers_only(void **state)
+{
+    (void)state;
+    char path[128];
+    snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, "")));
+    struct http_answer answer = reads_get(&api, path);
+    WAIT_UNTIL((answer = get(path), reads_is_from(&answer, "memory")), SHOWS_MS);
+    struct http_call call = {.method = "GET", .path = path};
+    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    api_expect(&answer, 401, "unauthenticated");
+    call.token = stack_env(stack, "ISSUE_TOKEN");
+    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    api_expect(&answer, 403, "forbidden");
+    char padded[2400] = "";
+    snprintf(padded, sizeof padded, "%s?%02100d", path, 0);
+    memset(strchr(padded, '?') + 1, '&', 2100);
+    answer = get(padded);
+    api_expect(&answer, 400, "invalid-parameter");
+}
+
+/* --- changes --- */
+
+/* The bus connects some time after the service has started; what is said before is lost. */
+static void await_bus(void)
+{
+    WAIT_UNTIL((api_campaign(&api, 1, ""), reads_metric(&api, "coupon_read_hints_total") > 0), SHOWS_MS);
+}
+
+/* Copies are fresh for an hour here: what shows is shown by the hint. */
+static void a_hint_shows_a_change(void **state)
+{
+    (void)state;
+    struct http_answer answer;
+    char id[64], campaign[128], user[160], list[] = "/v1/campaigns?limit=3";
+    await_bus();
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 10, ""));
+    snprintf(campaign, sizeof campaign, "%s", path_of(id));
+    snprintf(user, sizeof user, "/v1/campaigns/%s/users/kim", id);
+    const char *const paths[] = {campaign, user};
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        answer = reads_get(&api, paths[i]);
+        WAIT_UNTIL((answer = get(paths[i]), reads_is_from(&answer, "memory")), SHOWS_MS);
+        assert_int_equal(issued_in(&answer), 0);
+    }
+    (void)get(list);
+    answer = api_issue(&api, id, "kim");
+    api_expect(&answer, 201, NULL);
+    for (size_t i = 0; i < COUNT_OF(paths); i++)
+        WAIT_UNTIL((answer = get(paths[i]), issued_in(&answer) == 1), SHOWS_MS);
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 10, ""));
+    WAIT_UNTIL((answer = get(list), memmem(answer.body.ptr, answer.body.len, id, strlen(id)) != NULL),
+               SHOWS_MS);
+}
+
+/* A hint that is lost: the event is put into the log behind everybody's back. It shows when freshness ends.
+ */
+static void without_a_hint_time_does(void **state)
+{
+    (void)state;
+    struct http_answer answer;
+    char path[128];
+    set_lives("1", "60", "60");
+    reads_restart_service(&api);
+    snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, ",\"released\":5")));
+    answer = reads_get(&api, path);
+    WAIT_UNTIL((answer = get(path), reads_is_from(&answer, "memory")), SHOWS_MS);
+    WAIT_UNTIL((answer = get(path), reads_is_from(&answer, "memory, revalidating")), SHOWS_MS);
+    int64_t refreshes = reads_metric(&api, "coupon_cache_refreshes_total");
+    assert_true(refreshes >= 1);
+    WAIT_UNTIL((answer = get(path), reads_is_from(&answer, "hit; ttl=0; detail=memory")), SHOWS_MS);
+    set_lives("3600", "3600", "3600");
+    reads_restart_service(&api);
+}
+
+/* I9: never from before the token, whatever is in memory. */
+static void a_token_is_honoured(void **state)
+{
+    (void)state;
+    char id[64], path[128], token[64];
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ""));
+    snprintf(path, sizeof path, "%s", path_of(id));
+    for (int i = 1; i <= 50; i++) {
+        char user[32];
+        snprintf(user, sizeof user, "token-%d", i);
+        (void)get(path); /* there is a copy, mostly of before */
+        struct http_answer answer = api_issue(&api, id, user);
+        api_expect(&answer, 201, NULL);
+        snprintf(token, sizeof token, "%.*s", SPAN_ARG(http_answer_header(&answer, "Consistency-Token")));
+        answer = api_get(&api, path, token);
+        assert_int_equal(issued_in(&answer), i);
+    }
+    struct http_answer answer = api_get(&api, path, token); /* and now the copy stands where it should */
+    assert_int_equal(issued_in(&answer), 50);
+}
+
+/* A token of an event that does not exist yet: refused in time, and nobody else has to suffer for it. */
+static void a_token_from_the_future_is_refused(void **state)
+{
+    (void)state;
+    char path[128], token[64];
+    const char *id = api_campaign(&api, 10, "");
+    snprintf(path, sizeof path, "%s", path_of(id));
+    snprintf(token, sizeof token, "v1.%d.900000000", slice_of(span_of(id)));
+    struct http_answer answer = reads_get(&api, path);
+    answer = api_get(&api, path, token);
+    api_expect(&answer, 503, "store-unavailable");
+    answer = get(path);
+    api_expect(&answer, 200, NULL);
+}
+
+/* "There is none" is remembered for a second only, and not at all for who knows better. */
+static void what_did_not_exist_comes_to_be(void **state)
+{
+    (void)state;
+    struct http_answer answer;
+    WAIT_UNTIL((answer = get("/v1/campaigns/not-yet"), api_expect(&answer, 404, "unknown-campaign"),
+                reads_is_from(&answer, "memory")),
+               SHOWS_MS);
+    answer = api_post(&api, "/v1/campaigns",
+                      "{\"id\":\"not-yet\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},"
+                      "\"currency\":\"KRW\",\"quantity\":1}",
+                      NULL);
+    api_expect(&answer, 201, NULL);
+    answer = reads_get(&api, "/v1/campaigns/not-yet");
+    api_expect(&answer, 200, NULL);
+    WAIT_UNTIL((answer = get("/v1/campaigns/not-yet"), answer.status == 200), SHOWS_MS);
+}
+
+/* --- the crowd --- */
+
+struct crowd {
+    struct target target;
+    struct buf request;
+    size_t sent, good, other;
+    char first[4096];
+};
+
+static enum load_next crowd_next(void *context, size_t idle, struct load_job *ret, struct buf *request)
+{
+    struct crowd *crowd = context;
+    (void)idle;
+    if (crowd->sent == CROWD)
+        return LOAD_END;
+    buf_append_span(request, buf_span(&crowd->request));
+    *ret = (struct load_job){.tag = crowd->sent++};
+    return LOAD_SEND;
+}
+
+static void crowd_done(void *context, const struct load_result *result)
+{
+    struct crowd *crowd = context;
+    struct span body = result->outcome == LOAD_ANSWERED ? result->response.body : SPAN("");
+    if (crowd->good == 0 && body.len < sizeof crowd->first)
+        snprintf(crowd->first, sizeof crowd->first, "%.*s", SPAN_ARG(body));
+    if (result->outcome == LOAD_ANSWERED && result->response.status == 200 && span_is(body, crowd->first))
+        crowd->good++;
+    else
+        crowd->other++;
+}
+
+static void *crowd_run(void *context)
+{
+    struct crowd *crowd = context;
+    struct load_options options = {
+        .target = &crowd->target, .connections = CROWD, .timeout_ms = 120000, .body_max = 65536};
+    struct load_driver driver = {crowd_next, crowd_done, crowd};
+    struct load *load = load_create(&options, &driver);
+    CHECK(load != NULL);
+    load_run(load, clock_deadline_us(150000));
+    load_destroy(load);
+    return NULL;
+}
+
+static int64_t waiting_now(void)
+{
+    struct http_answer answer = get("/v1/status");
+    api_expect(&answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    int64_t waiting = json_get_int(doc, "waiting.is");
+    json_destroy(doc);
+    return waiting;
+}
+
+/* Redis is empty and stays so, PostgreSQL stands still until all of them wait: then one load answers them
+ * all. */
+static void a_crowd_at_a_cold_target_is_one_load(void **state)
+{
+    (void)state;
+    static struct crowd crowd;
+    char reason[128], path[128];
+    pthread_t thread;
+    setenv("STORE_TIMEOUT_MS", "60000", 1);
+    setenv("REQUEST_DEADLINE_MS", "60000", 1);
+    snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, "")));
+    reads_restart_service(&api);
+    assert_true(load_allow_descriptors(CROWD + 100));
+    assert_true(target_init(&crowd.target, stack_env(stack, "QUERY_URL"), reason, sizeof reason));
+    buf_init(&crowd.request, 4096);
+    load_call_write(&crowd.target,
+                    &(struct load_call_request){
+                        .method = "GET", .path = path, .token = span_of(stack_env(stack, "READ_TOKEN"))},
+                    &crowd.request);
+    stack_signal(stack, "projector", SIGSTOP);
+    reads_redis(stack, "FLUSHALL", NULL);
+    struct http_answer answer;
+    WAIT_UNTIL((answer = get("/v1/campaigns/warm-up"), answer.status == 404), SHOWS_MS); /* connected */
+    int64_t loads = reads_metric(&api, POSTGRES_LOADS);
+    assert_true(store_signal_backends(stack, "firstcome query", SIGSTOP) >= 1);
+    assert_int_equal(pthread_create(&thread, NULL, crowd_run, &crowd), 0);
+    WAIT_UNTIL(waiting_now() == CROWD - 1, 120000);
+    store_signal_backends(stack, "firstcome query", SIGCONT);
+    pthread_join(thread, NULL);
+    assert_int_equal(crowd.good, CROWD);
+    assert_int_equal(crowd.other, 0);
+    assert_int_equal(reads_metric(&api, POSTGRES_LOADS) - loads, 1);
+    stack_signal(stack, "projector", SIGCONT);
+    buf_deinit(&crowd.request);
+    unsetenv("STORE_TIMEOUT_MS");
+    unsetenv("REQUEST_DEADLINE_MS");
+}
+
+/* --- nothing behind --- */
+
+static void both_down_what_is_in_memory_is_served(void **state)
+{
+    (void)state;
+    char path[128], body[2048];
+    struct http_answer answer;
+    set_lives("1", "1", "600");
+    reads_restart_service(&api);
+    snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, "")));
+    answer = reads_get(&api, path);
+    api_expect(&answer, 200, NULL);
+    snprintf(body, sizeof body, "%.*s", SPAN_ARG(answer.body));
+    assert_true(store_signal_backends(stack, "firstcome query", SIGSTOP) >= 1);
+    stack_signal(stack, "postgresql", SIGSTOP);
+    stack_signal(stack, "redis", SIGSTOP);
+    WAIT_UNTIL((answer = get(path), api_expect(&answer, 200, NULL), reads_is_from(&answer, "stale-if-error")),
+               SHOWS_MS);
+    for (int i = 0; i < 20; i++) {
+        int64_t start_us = clock_mono_us();
+        answer = get(path);
+        api_expect(&answer, 200, NULL);
+        assert_true(span_is(answer.body, body));
+        assert_true(reads_is_from(&answer, "fwd=stale; fwd-status=503"));
+        assert_true(clock_mono_us() - start_us < REFUSED_MS * US_PER_MS);
+        start_us = clock_mono_us();
+        answer = get("/v1/campaigns/never-read");
+        api_expect(&answer, 503, "store-unavailable");
+        assert_true(clock_mono_us() - start_us < REFUSED_MS * US_PER_MS);
+    }
+    int64_t age;
+    answer = get(path);
+    assert_true(parse_i64(http_answer_header(&answer, "Age"), 1, 3600, &age));
+    answer = get("/v1/status");
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_true(span_is(json_get_text(doc, "mode"), "memory-only"));
+    assert_true(span_starts(json_get_text(doc, "bottleneck"), SPAN("PostgreSQL and Redis do not answer")));
+    json_destroy(doc);
+    stack_signal(stack, "redis", SIGCONT);
+    stack_signal(stack, "postgresql", SIGCONT);
+    store_signal_backends(stack, "firstcome query", SIGCONT);
+    WAIT_UNTIL((answer = get("/v1/campaigns/never-read"), answer.status == 404), SHOWS_MS);
+    WAIT_UNTIL((answer = get(path), reads_is_from(&answer, "hit; ttl=0")), SHOWS_MS);
+}
+
+static void status_names_what_is_wrong(void **state)
+{
+    (void)state;
+    struct http_answer answer = reads_get(&api, path_of(api_campaign(&api, 10, "")));
+    struct json_doc *doc = NULL;
+    WAIT_UNTIL(
+        (json_destroy(doc), answer = get("/v1/status"), doc = json_get_doc(answer.body),
+         span_is(json_get_text(doc, "mode"), "normal") && span_is(json_get_text(doc, "bottleneck"), "none")),
+        SHOWS_MS);
+    assert_int_equal(json_get_length(doc, "slices"), SLICE_COUNT);
+    assert_true(json_get_length(doc, "hot") >= 1);
+    json_destroy(doc);
+    answer = get("/v1/status?x=1");
+    api_expect(&answer, 400, "invalid-parameter");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_second_read_is_from_memory),
+        cmocka_unit_test(validity_is_never_stale),
+        cmocka_unit_test(a_copy_is_for_readers_only),
+        cmocka_unit_test(a_hint_shows_a_change),
+        cmocka_unit_test(without_a_hint_time_does),
+        cmocka_unit_test(a_token_is_honoured),
+        cmocka_unit_test(a_token_from_the_future_is_refused),
+        cmocka_unit_test(what_did_not_exist_comes_to_be),
+        cmocka_unit_test(a_crowd_at_a_cold_target_is_one_load),
+        cmocka_unit_test(both_down_what_is_in_memory_is_served),
+        cmocka_unit_test(status_names_what_is_wrong),
+    };
+    return cmocka_run_group_tests(tests, setup, api_teardown);
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a command to a plain read, without a token: the projector tells the query service what changed once
+ * Redis has it. Copies are fresh for an hour here, so what shows is shown by a hint that came after the model
+ * had the change (one that comes before would have the old state loaded again, and leave it there); and what
+ * is not named stays in memory, also in the same slice. Without a bus the change shows when freshness ends.
+ */
+#include "tests/lib/wait.h"
+
+#include "bench/kit/series.h"
+#include "common/base/crypto.h"
+#include "events/ids.h"
+#include "tests/lib/instance.h"
+#include "tests/lib/reads.h"
+
+enum { PORT_OFFSET = 7, ROUNDS = 40, SHOWS_MS = 20000 };
+
+static struct stack *stack;
+static struct api_client api;
+static char changing[32], quiet[32]; /* two campaigns of one slice */
+
+static void create(const char *id)
+{
+    char body[256];
+    snprintf(body, sizeof body,
+             "{\"id\":\"%s\",\"name\":\"%s\",\"discount\":{\"type\":\"fixed\",\"amount\":10},\"currency\":"
+             "\"KRW\",\"quantity\":1000}",
+             id, id);
+    struct http_answer answer = api_post(&api, "/v1/campaigns", body, NULL);
+    api_expect(&answer, 201, NULL);
+}
+
+static int setup(void **state)
+{
+    crypto_setup();
+    setenv("FRESH_S", "3600", 1);
+    stack = api_setup(state, &api, STACK_ALL);
+    snprintf(changing, sizeof changing, "changing");
+    for (int i = 0; i == 0 || slice_of(span_of(quiet)) != slice_of(span_of(changing)); i++)
+        snprintf(quiet, sizeof quiet, "quiet-%d", i);
+    create(changing);
+    create(quiet);
+    /* The bus connects some time after the service has started. */
+    WAIT_UNTIL((api_campaign(&api, 1, ""), reads_metric(&api, "coupon_read_hints_total") > 0), SHOWS_MS);
+    return 0;
+}
+
+static int64_t issued_in(const struct http_answer *answer)
+{
+    api_expect(answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer->body);
+    int64_t issued = json_get_int(doc, "issued");
+    json_destroy(doc);
+    return issued;
+}
+
+static void write_path(char ret[128], const char *campaign, const char *more)
+{
+    snprintf(ret, 128, "/v1/campaigns/%s%s", campaign, more);
+}
+
+/* Reads without a pause until the campaign shows so many coupons; how long that took. */
+static int64_t shows_after_us(struct api_client *reader, const char *path, int64_t issued)
+{
+    int64_t start_us = clock_mono_us();
+    for (;;) {
+        struct http_answer answer = api_get(reader, path, NULL);
+        int64_t took_us = clock_mono_us() - start_us;
+        if (issued_in(&answer) == issued)
+            return took_us;
+        if (took_us > SHOWS_MS * US_PER_MS)
+            fail_msg("%s: %lld coupons do not show", path, (long long)issued);
+    }
+}
+
+static void keep_in_memory(const char *path)
+{
+    struct http_answer answer = reads_get(&api, path);
+    WAIT_UNTIL((answer = api_get(&api, path, NULL), reads_is_from(&answer, "memory")), SHOWS_MS);
+}
+
+static void a_change_shows_soon_and_only_where_it_is(void **state)
+{
+    (void)state;
+    char path[128], others[2][128];
+    int64_t times_us[ROUNDS];
+    struct http_answer answer;
+    write_path(path, changing, "");
+    write_path(others[0], quiet, "");
+    write_path(others[1], quiet, "/coupons");
+    keep_in_memory(path);
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        keep_in_memory(others[i]);
+    for (int round = 0; round < ROUNDS; round++) {
+        char user[32];
+        snprintf(user, sizeof user, "fan-%d", round);
+        api_give(&api, changing, user);
+        times_us[round] = shows_after_us(&api, path, round + 1);
+        for (size_t i = 0; i < COUNT_OF(others); i++) {
+            answer = api_get(&api, others[i], NULL);
+            api_expect(&answer, 200, NULL);
+            if (!reads_is_from(&answer, "firstcome-query; hit; ttl=") || !reads_is_from(&answer, "memory") ||
+                reads_is_from(&answer, "revalidating"))
+                fail_msg("%s did not change, and yet: %.*s", others[i],
+                         SPAN_ARG(http_answer_header(&answer, "Cache-Status")));
+        }
+    }
+    series_sort_us(times_us, ROUNDS);
+    print_message("a change shows after p50 %.1f ms, p95 %.1f ms, longest %.1f ms (goal: 100 ms)\n",
+                  (double)series_percentile_us(times_us, ROUNDS, 500) / US_PER_MS,
+                  (double)series_percentile_us(times_us, ROUNDS, 950) / US_PER_MS,
+                  (double)series_percentile_us(times_us, ROUNDS, 1000) / US_PER_MS);
+}
+
+/* A service that hears nothing. */
+static void a_lost_hint_costs_the_freshness_limit(void **state)
+{
+    (void)state;
+    static const char *const environment[] = {"FRESH_S=1", "BUS_URL=", NULL};
+    char path[128];
+    struct api_client deaf;
+    struct instance *instance = instance_start(stack, &(struct instance_options){.service = "query-service",
+                                                                                 .name = "deaf",
+                                                                                 .port_offset = PORT_OFFSET,
+                                                                                 .environment = environment});
+    instance_open_api(instance, &deaf);
+    write_path(path, changing, "");
+    struct http_answer answer = reads_get(&deaf, path);
+    int64_t before = issued_in(&answer);
+    api_give(&api, changing, "unheard");
+    int64_t took_us = shows_after_us(&deaf, path, before + 1);
+    print_message("without a bus it shows after %.1f ms (freshness: 1000 ms)\n", (double)took_us / US_PER_MS);
+    assert_int_equal(reads_metric(&deaf, "coupon_read_hints_total"), 0);
+    api_close(&deaf);
+    instance_destroy(instance);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_change_shows_soon_and_only_where_it_is),
+        cmocka_unit_test(a_lost_hint_costs_the_freshness_limit),
+    };
+    return cmocka_run_group_tests(tests, setup, api_teardown);
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The read API while Redis, PostgreSQL or both fail, and while keys of Redis are missing or broken: true and
+ * in time, or refused in time. */
+#include "tests/lib/wait.h"
+
+#include "common/base/crypto.h"
+#include "events/keys.h"
+#include "tests/lib/cluster.h"
+#include "tests/lib/reads.h"
+#include "tests/lib/store.h"
+
+enum {
+    HOLDERS = 40,
+    FAST_MS = 500,     /* a read while one dependency is gone; mostly a few, but the machine is shared */
+    REFUSED_MS = 2000, /* the deadline */
+    RECOVERED_MS = 20000,
+};
+
+/* That a campaign does not exist is not in the models. */
+#define ONLY_IN_THE_LOG "/v1/campaigns/unheard-of"
+
+static struct stack *stack;
+static struct api_client api;
+static struct reads reads;
+
+static void create(const char *id)
+{
+    char body[256];
+    snprintf(body, sizeof body,
+             "{\"id\":\"%s\",\"name\":\"%s\",\"discount\":{\"type\":\"fixed\",\"amount\":10},\"currency\":"
+             "\"KRW\",\"quantity\":100,\"per_user_limit\":2,\"tags\":[\"some\"]}",
+             id, id);
+    struct http_answer answer = api_post(&api, "/v1/campaigns", body, NULL);
+    api_expect(&answer, 201, NULL);
+}
+
+/* One campaign per slice, "f-<n>", each with a coupon; "f-0" with many. */
+static void fill(void)
+{
+    unsigned filled = 0;
+    for (int i = 0; filled != (1u << SLICE_COUNT) - 1; i++) {
+        char id[32];
+        snprintf(id, sizeof id, "f-%d", i);
+        unsigned slice = 1u << slice_of(span_of(id));
+        if (filled & slice)
+            continue;
+        filled |= slice;
+        create(id);
+        api_give(&api, id, "twice");
+        api_give(&api, id, "twice");
+    }
+    for (int i = 1; i <= HOLDERS; i++) {
+        char user[32];
+        snprintf(user, sizeof user, "holder-%d", i);
+        api_give(&api, "f-0", user);
+    }
+}
+
+static int setup(void **state)
+{
+    crypto_setup();
+    setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
+    stack = api_setup(state, &api, STACK_ALL);
+    create("f-none"); /* a slice with events, and nothing issued anywhere: Redis can tell that, too */
+    reads_init(&reads, &api);
+    reads_record(&reads, "/v1/rankings/campaigns");
+    assert_string_equal(reads.records[0].body, "{\"items\":[],\"since\":null}");
+    reads_deinit(&reads);
+    fill();
+    reads_init(&reads, &api);
+    reads_record_pages(&reads, "/v1/campaigns?limit=5");
+    reads_record_pages(&reads, "/v1/campaigns?tag=some");
+    reads_record_pages(&reads, "/v1/campaigns/f-0/coupons?limit=20");
+    reads_record(&reads, "/v1/campaigns/f-0");
+    reads_record(&reads, "/v1/campaigns/f-0/users/twice");
+    reads_record(&reads, "/v1/campaigns/f-0/users/holder-7");
+    reads_record(&reads, "/v1/rankings/campaigns");
+    reads_record(&reads, "/v1/users/twice/coupons?limit=100");
+    reads_record_pages(&reads, "/v1/users/twice/coupons?limit=9");
+    reads_record(&reads, "/v1/users/holder-7/coupons");
+    reads_record(&reads, "/v1/users/nobody/coupons");
+    reads_record(&reads, "/v1/campaigns/f-0/users/nobody");
+    char path[64];
+    snprintf(path, sizeof path, "/v1/coupons/c%d-2", slice_of(SPAN("f-0")));
+    reads_record(&reads, path);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    reads_deinit(&reads);
+    return api_teardown(state);
+}
+
+static void everything_is_as_before(void)
+{
+    reads_await_redis(&api);
+    reads_compare(&reads, "redis", FAST_MS);
+}
+
+static void redis_frozen(void **state)
+{
+    (void)state;
+    stack_signal(stack, "redis", SIGSTOP);
+    for (int i = 0; i < 3; i++) /* before the breaker opens, and after */
+        reads_compare(&reads, "postgres", FAST_MS);
+    stack_signal(stack, "redis", SIGCONT);
+    everything_is_as_before();
+}
+
+static void redis_killed(void **state)
+{
+    (void)state;
+    stack_signal(stack, "redis", SIGKILL);
+    for (int i = 0; i < 3; i++)
+        reads_compare(&reads, "postgres", FAST_MS);
+    stack_restart_servers(stack);
+    everything_is_as_before();
+}
+
+static void redis_flushed_again_and_again(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        reads_redis(stack, "FLUSHALL", NULL);
+        reads_compare(&reads, NULL, FAST_MS);
+    }
+    everything_is_as_before();
+}
+
+static void bucket_key(char *ret, size_t size, const char *campaign, const char *user)
+{
+    snprintf(ret, size, "fc:1:{%d}:u:%lld", slice_of(span_of(campaign)),
+             (long long)user_place(span_of(user)).bucket);
+}
+
+/* I7: each of these keys gone, alone, is noticed; nobody is told that something does not exist. */
+static void missing_keys_are_noticed(void **state)
+{
+    (void)state;
+    char key[7][64];
+    int slice = slice_of(SPAN("f-0"));
+    snprintf(key[0], sizeof key[0], "fc:1:{%d}:c:f-0", slice);
+    snprintf(key[1], sizeof key[1], "fc:1:{%d}:h:f-0:0", slice);
+    snprintf(key[2], sizeof key[2], "fc:1:{%d}:p:0", slice);
+    bucket_key(key[3], sizeof key[3], "f-0", "twice");
+    snprintf(key[4], sizeof key[4], "fc:1:{%d}:cs", slice);
+    snprintf(key[5], sizeof key[5], "fc:1:{%d}:r:issued", slice);
+    snprintf(key[6], sizeof key[6], "fc:1:{%d}:ub", slice);
+    stack_signal(stack, "projector", SIGSTOP); /* it might repair */
+    for (size_t i = 0; i < COUNT_OF(key); i++) {
+        assert_int_equal(reads_redis(stack, "DEL", key[i], NULL), 1);
+        reads_compare(&reads, NULL, FAST_MS);
+    }
+    reads_redis(stack, "DEL", "fc:live", NULL);
+    reads_compare(&reads, "postgres", FAST_MS);
+    stack_signal(stack, "projector", SIGCONT);
+    reads_redis(stack, "FLUSHALL", NULL);
+    everything_is_as_before();
+}
+
+static void broken_keys_are_noticed(void **state)
+{
+    (void)state;
+    char campaign[64], coupons[64], holders[64], user[64], set[64];
+    int slice = slice_of(SPAN("f-0"));
+    snprintf(campaign, sizeof campaign, "fc:1:{%d}:c:f-0", slice);
+    snprintf(coupons, sizeof coupons, "fc:1:{%d}:p:0", slice);
+    snprintf(holders, sizeof holders, "fc:1:{%d}:h:f-0:0", slice);
+    bucket_key(user, sizeof user, "f-0", "twice");
+    snprintf(set, sizeof set, "fc:1:{%d}:cs", slice);
+    stack_signal(stack, "projector", SIGSTOP);
+    reads_redis(stack, "HSET", coupons, "10", "no state", NULL); /* of position 2, without a note */
+    reads_compare(&reads, NULL, FAST_MS);
+    reads_redis(stack, "HSET", coupons, "11", "a note", NULL);
+    reads_compare(&reads, NULL, FAST_MS);
+    reads_redis(stack, "HSET", campaign, "d", "\xc1", NULL);
+    reads_redis(stack, "HSET", coupons, "9", "not a record", NULL);
+    reads_redis(stack, "HSET", holders, "1", "99", NULL);
+    reads_redis(stack, "APPEND", user, "half a holding", NULL);
+    reads_redis(stack, "ZADD", set, "5", "Not An Id", NULL);
+    reads_compare(&reads, NULL, FAST_MS);
+    reads_redis(stack, "SET", campaign, "another type", NULL);
+    reads_redis(stack, "SET", coupons, "another type", NULL);
+    reads_redis(stack, "SET", set, "another type", NULL);
+    reads_redis(stack, "DEL", user, NULL);
+    reads_redis(stack, "HSET", user, "another", "type", NULL);
+    reads_compare(&reads, NULL, FAST_MS);
+    reads_redis(stack, "SET", "fc:live", "rubbish", NULL);
+    reads_compare(&reads, "postgres", FAST_MS);
+    stack_signal(stack, "projector", SIGCONT);
+    reads_redis(stack, "FLUSHALL", NULL);
+    everything_is_as_before();
+}
+
+/* A stopped projector: its models are believed for a few seconds, then no more. */
+static void old_models_are_not_believed(void **state)
+{
+    (void)state;
+    struct http_answer answer;
+    stack_signal(stack, "projector", SIGSTOP);
+    WAIT_UNTIL((answer = api_get(&api, "/v1/campaigns/f-0", NULL), reads_is_from(&answer, "postgres, old")),
+               10000);
+    reads_compare(&reads, "postgres", FAST_MS);
+    stack_signal(stack, "projector", SIGCONT);
+    everything_is_as_before();
+}
+
+/* What Redis knows goes on; what only PostgreSQL knows is refused in time. */
+static void postgres_frozen(void **state)
+{
+    (void)state;
+    struct http_answer answer;
+    everything_is_as_before();
+    assert_true(store_signal_backends(stack, "firstcome query", SIGSTOP) >= 1);
+    stack_signal(stack, "postgresql", SIGSTOP);
+    for (int i = 0; i < 10; i++) {
+        int64_t start_us = clock_mono_us();
+        answer = api_get(&api, ONLY_IN_THE_LOG, NULL);
+        api_expect(&answer, 503, "store-unavailable");
+        assert_true(clock_mono_us() - start_us < REFUSED_MS * US_PER_MS);
+        assert_true(http_answer_header(&answer, "Retry-After").ptr != NULL);
+        start_us = clock_mono_us();
+        answer = api_get(&api, "/v1/campaigns/f-0", NULL);
+        api_expect(&answer, 200, NULL);
+        assert_true(reads_is_from(&answer, "redis"));
+        assert_true(clock_mono_us() - start_us < REFUSED_MS * US_PER_MS);
+    }
+    reads_compare(&reads, "redis", FAST_MS); /* those of users among them */
+    stack_signal(stack, "postgresql", SIGCONT);
+    store_signal_backends(stack, "firstcome query", SIGCONT);
+    WAIT_UNTIL((answer = api_get(&api, ONLY_IN_THE_LOG, NULL), answer.status == 404), RECOVERED_MS);
+    everything_is_as_before();
+}
+
+static void both_down(void **state)
+{
+    (void)state;
+    struct http_answer answer;
+    cluster_signal_all(stack, SIGSTOP); /* the postmaster first, so that nobody connects meanwhile */
+    stack_signal(stack, "redis", SIGSTOP);
+    for (size_t i = 0; i < reads.count; i++) {
+        int64_t start_us = clock_mono_us();
+        answer = api_get(&api, reads.records[i].path, NULL);
+        api_expect(&answer, 503, "store-unavailable");
+        assert_true(clock_mono_us() - start_us < REFUSED_MS * US_PER_MS);
+    }
+    struct http_call ready = {.method = "GET", .path = "/readyz"};
+    WAIT_UNTIL(http_client_call(api.query, &ready, &answer) == HTTP_ANSWERED && answer.status == 503,
+               RECOVERED_MS);
+    stack_signal(stack, "redis", SIGCONT);
+    cluster_signal_all(stack, SIGCONT);
+    WAIT_UNTIL(http_client_call(api.query, &ready, &answer) == HTTP_ANSWERED && answer.status == 200,
+               RECOVERED_MS);
+    WAIT_UNTIL((answer = api_get(&api, ONLY_IN_THE_LOG, NULL), answer.status == 404), RECOVERED_MS);
+    everything_is_as_before();
+}
+
+static void postgres_restarted(void **state)
+{
+    (void)state;
+    struct http_answer answer;
+    stack_signal(stack, "postgresql", SIGQUIT); /* immediate shutdown */
+    WAIT_UNTIL((answer = api_get(&api, ONLY_IN_THE_LOG, NULL), answer.status == 503), REFUSED_MS);
+    reads_compare(&reads, "redis", FAST_MS);
+    stack_restart_servers(stack);
+    WAIT_UNTIL((answer = api_get(&api, ONLY_IN_THE_LOG, NULL), answer.status == 404), RECOVERED_MS);
+    everything_is_as_before();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(redis_frozen),
+        cmocka_unit_test(redis_killed),
+        cmocka_unit_test(redis_flushed_again_and_again),
+        cmocka_unit_test(missing_keys_are_noticed),
+        cmocka_unit_test(broken_keys_are_noticed),
+        cmocka_unit_test(old_models_are_not_believed),
+        cmocka_unit_test(postgres_frozen),
+        cmocka_unit_test(both_down),
+        cmocka_unit_test(postgres_restarted),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What users hold, from the log through the projector to the read API, while keys vanish: every answer is the
+ * log's, whoever gives it (I7); what a batch would build on and is gone is made again; and a coupon costs
+ * Redis no more than it may. */
+#include "common/base/crypto.h"
+#include "common/base/mem.h"
+#include "events/keys.h"
+#include "tests/lib/models.h"
+#include "tests/lib/reads.h"
+#include "tests/lib/wait.h"
+
+enum {
+    CAMPAIGNS = 24,
+    USERS = 12,
+    BUCKETS = 4, /* that the users share, so that one lost bucket concerns several */
+    HELD_MAX = 400,
+    ROUNDS = 8,
+    LONG_MS = 60000,
+    BYTES_PER_COUPON_MAX = 250,
+    BYTES_PER_REDEEMED_MAX = 275,
+    PATH_BYTES = 512,
+};
+
+struct user {
+    char id[24];
+    size_t count;
+    struct {
+        char coupon[32];
+        int campaign;
+    } held[HELD_MAX]; /* in order of issue */
+};
+
+static struct stack *stack;
+static struct api_client api;
+static struct models models; /* Redis and the heads of the log */
+static struct user users[USERS];
+static uint32_t random_state;
+static int64_t heads[SLICE_COUNT]; /* of coupons issued */
+static size_t from_redis, from_postgres;
+
+static uint32_t next_random(uint32_t below)
+{
+    random_state = random_state * 1664525u + 1013904223u;
+    return (random_state >> 8) % below;
+}
+
+/* --- the truth --- */
+
+static void create_campaigns(void)
+{
+    for (int i = 0; i < CAMPAIGNS; i++) {
+        char body[256];
+        snprintf(
+            body, sizeof body,
+            "{\"id\":\"u-%d\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":10},\"currency\":"
+            "\"KRW\",\"quantity\":100000,\"per_user_limit\":100}",
+            i);
+        struct http_answer answer = api_post(&api, "/v1/campaigns", body, NULL);
+        api_expect(&answer, 201, NULL);
+    }
+}
+
+static void find_users(void)
+{
+    int number = 0;
+    for (size_t i = 0; i < USERS; i++)
+        do
+            snprintf(users[i].id, sizeof users[i].id, "user %d", number++);
+        while (user_place(span_of(users[i].id)).bucket >= BUCKETS);
+}
+
+/* To anybody but the last one, who never gets any. */
+static void issue(void)
+{
+    struct user *user = &users[next_random(USERS - 1)];
+    int campaign = (int)next_random(CAMPAIGNS);
+    char id[16];
+    snprintf(id, sizeof id, "u-%d", campaign);
+    struct http_answer answer = api_issue(&api, id, user->id);
+    api_expect(&answer, 201, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_true(user->count < HELD_MAX);
+    snprintf(user->held[user->count].coupon, sizeof user->held->coupon, "%.*s",
+             SPAN_ARG(json_get_text(doc, "coupon_id")));
+    user->held[user->count++].campaign = campaign;
+    struct position at;
+    assert_true(coupon_id_parse(json_get_text(doc, "coupon_id"), &at));
+    heads[at.slice] = at.position;
+    json_destroy(doc);
+}
+
+/* --- what the API says --- */
+
+enum demand { AS_IT_IS, OF_ALL_THAT_WAS_ISSUED };
+
+/* What a client would send who made every call of this test. */
+static void write_tokens(char *ret, size_t size)
+{
+    struct buf out;
+    buf_init(&out, size - 1);
+    buf_append_text(&out, "Consistency-Token: ");
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        buf_append_text(&out, slice ? ", " : "");
+        consistency_token_write(&out, (struct position){slice, heads[slice]});
+    }
+    assert_false(out.overflow);
+    memcpy(ret, out.data, out.len + 1);
+    buf_deinit(&out);
+}
+
+static struct json_doc *get(const char *path, enum demand demand)
+{
+    char tokens[PATH_BYTES];
+    const char *const headers[] = {tokens, NULL};
+    struct http_answer answer;
+    struct http_call call = {.method = "GET", .path = path, .token = stack_env(stack, "READ_TOKEN")};
+    if (demand == OF_ALL_THAT_WAS_ISSUED) {
+        write_tokens(tokens, sizeof tokens);
+        call.headers = headers;
+    }
+    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    if (answer.status != 200)
+        fail_msg("%s: %d %.*s", path, answer.status, SPAN_ARG(answer.body));
+    if (reads_is_from(&answer, "redis"))
+        from_redis++;
+    else
+        from_postgres++;
+    return json_get_doc(answer.body);
+}
+
+static void check_list(const struct user *user, int limit, enum demand demand)
+{
+    char escaped[64], path[PATH_BYTES];
+    size_t left = user->count;
+    snprintf(escaped, sizeof escaped, "user%%20%s", user->id + 5);
+    snprintf(path, sizeof path, "/v1/users/%s/coupons?limit=%d", escaped, limit);
+    while (path[0]) {
+        struct json_doc *doc = get(path, demand);
+        size_t items = json_get_length(doc, "items");
+        for (size_t i = 0; i < items; i++) {
+            char at[40];
+            snprintf(at, sizeof at, "items.%zu.coupon_id", i);
+            assert_true(left > 0);
+            if (!span_is(json_get_text(doc, at), user->held[--left].coupon))
+                fail_msg("%s: %s is missing", path, user->held[left].coupon);
+        }
+        struct span next;
+        bool more = json_as_text(json_member(json_root(doc), "next"), &next);
+        assert_true(more == (left > 0));
+        if (more)
+            snprintf(path, sizeof path, "/v1/users/%s/coupons?limit=%d&cursor=%.*s", escaped, limit,
+                     SPAN_ARG(next));
+        else
+            path[0] = '\0';
+        json_destroy(doc);
+    }
+}
+
+static void check_in_campaign(const struct user *user, int campaign, enum demand demand)
+{
+    char path[PATH_BYTES];
+    size_t found = 0;
+    snprintf(path, sizeof path, "/v1/campaigns/u-%d/users/user%%20%s", campaign, user->id + 5);
+    struct json_doc *doc = get(path, demand);
+    for (size_t i = 0; i < user->count; i++) {
+        char at[40];
+        if (user->held[i].campaign != campaign)
+            continue;
+        snprintf(at, sizeof at, "coupon_ids.%zu", found++);
+        assert_true(span_is(json_get_text(doc, at), user->held[i].coupon));
+    }
+    assert_int_equal(json_get_length(doc, "coupon_ids"), found);
+    assert_int_equal(json_get_int(doc, "issued"), (int64_t)found);
+    json_destroy(doc);
+}
+
+static void check_everybody(enum demand demand)
+{
+    for (size_t i = 0; i < USERS; i++) {
+        check_list(&users[i], 1 + (int)next_random(30), demand);
+        check_in_campaign(&users[i], (int)next_random(CAMPAIGNS), demand);
+    }
+}
+
+/* --- Redis --- */
+
+static void flush_all(void)
+{
+    MODELS_CALL(&models, "FLUSHALL");
+    models_await_current(&models);
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Every key of the models, sorted, so that the same seed loses the same ones. Freed by the caller. */
+static size_t all_keys(char ***ret)
+{
+    const struct redis_reply *keys = MODELS_CALL(&models, "KEYS", "fc:1:*");
+    size_t count = redis_length(keys);
+    *ret = mem_alloc((count + 1) * sizeof **ret);
+    for (size_t i = 0; i < count; i++) {
+        struct span key = redis_text(redis_at(keys, i));
+        (*ret)[i] = mem_alloc(key.len + 1);
+        memcpy((*ret)[i], key.ptr, key.len);
+        (*ret)[i][key.len] = '\0';
+    }
+    qsort(*ret, count, sizeof **ret, compare_texts);
+    return count;
+}
+
+/* Loses each key with that probability. */
+static void lose_keys(uint32_t percent)
+{
+    char **keys;
+    size_t count = all_keys(&keys);
+    for (size_t i = 0; i < count; i++) {
+        if (next_random(100) < percent)
+            MODELS_CALL(&models, "DEL", keys[i]);
+        mem_free(keys[i]);
+    }
+    mem_free(keys);
+}
+
+/* Slices replayed because of a hole, whoever found it; 0 where none was yet. */
+static int64_t holes(void)
+{
+    static const char *const name = "coupon_projector_restarts_total ";
+    char url[64];
+    struct http_answer answer;
+    int64_t value = 0;
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", stack_port_base(stack) + 2);
+    struct http_client *client = http_client_create(url);
+    struct http_call call = {.method = "GET", .path = "/metrics"};
+    if (http_client_call(client, &call, &answer) == HTTP_ANSWERED)
+        for (struct span rest = answer.body; rest.ptr && rest.len > 0;) {
+            struct span line = span_cut(&rest, '\n');
+            if (!span_starts(line, span_of(name)))
+                continue;
+            line.ptr += strlen(name), line.len -= strlen(name);
+            assert_true(parse_i64(line, 0, INT64_MAX, &value));
+        }
+    http_client_destroy(client);
+    return value;
+}
+
+/* --- keys vanish --- */
+
+static void a_round(uint32_t percent, bool stopped)
+{
+    stack_signal(stack, "projector", SIGSTOP); /* or it would repair before anybody reads */
+    lose_keys(percent);
+    check_everybody(AS_IT_IS);
+    if (!stopped)
+        stack_signal(stack, "projector", SIGCONT);
+    for (int i = 0; i < 30; i++) {
+        issue();
+        if (!stopped && i % 10 == 5)
+            lose_keys(percent);
+        if (i % 10 == 9)
+            check_everybody(OF_ALL_THAT_WAS_ISSUED);
+    }
+    if (stopped)
+        stack_signal(stack, "projector", SIGCONT);
+    models_await_current(&models);
+    check_everybody(AS_IT_IS);
+}
+
+static void whatever_vanishes_no_answer_is_wrong(void **state)
+{
+    (void)state;
+    static const uint32_t percents[] = {3, 10, 30, 60};
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        random_state = 1000u + i;
+        print_message("round %u\n", i);
+        a_round(percents[i % COUNT_OF(percents)], i % 3 == 0);
+        if (i % 4 == 3)
+            flush_all(); /* what nobody asked to build on stays lost; begin the next rounds with all of it */
+    }
+    print_message("from Redis %zu, from PostgreSQL %zu\n", from_redis, from_postgres);
+    assert_true(from_redis > 100 && from_postgres > 100);
+}
+
+static void undisturbed_redis_knows_everybody(void **state)
+{
+    (void)state;
+    flush_all();
+    from_postgres = 0;
+    check_everybody(AS_IT_IS);
+    for (int campaign = 0; campaign < CAMPAIGNS; campaign++)
+        check_in_campaign(&users[0], campaign, AS_IT_IS);
+    assert_int_equal(from_postgres, 0);
+}
+
+/* Only the user's keys of one slice, in every combination, with coupons issued there afterwards: to the same
+ * user, and to another of the same bucket. */
+static void each_subset_of_one_users_keys(void **state)
+{
+    (void)state;
+    int16_t slice = slice_of(SPAN("u-0"));
+    char keys[3][48];
+    for (int subset = 1; subset < 8; subset++) {
+        const struct user *user = &users[subset % (USERS - 1)];
+        snprintf(keys[0], sizeof keys[0], "fc:1:{%d}:u:%lld", slice,
+                 (long long)user_place(span_of(user->id)).bucket);
+        snprintf(keys[1], sizeof keys[1], "fc:1:{%d}:ub", slice);
+        snprintf(keys[2], sizeof keys[2], "fc:1:{%d}:cp", slice);
+        models_await_current(&models);
+        for (int key = 0; key < 3; key++)
+            if (subset >> key & 1)
+                MODELS_CALL(&models, "DEL", keys[key]);
+        for (int i = 0; i < 12; i++) {
+            issue();
+            check_list(user, 100, OF_ALL_THAT_WAS_ISSUED);
+        }
+        models_await_current(&models);
+        check_everybody(AS_IT_IS);
+    }
+}
+
+/* --- what vanished is made again --- */
+
+/* The models as they are and as a replay into an empty Redis makes them are the same. */
+static void assert_models_equal_the_log(void)
+{
+    struct buf found, fresh;
+    buf_init(&found, 64 * 1024 * 1024);
+    buf_init(&fresh, 64 * 1024 * 1024);
+    models_await_current(&models);
+    models_dump(&models, &found);
+    flush_all();
+    models_dump(&models, &fresh);
+    assert_true(fresh.len > 0);
+    assert_string_equal(found.data, fresh.data);
+    buf_deinit(&found);
+    buf_deinit(&fresh);
+}
+
+static size_t one, other; /* campaigns of one slice that give their coupons to the same users */
+
+static void create_two_in_a_slice(void)
+{
+    for (;;) {
+        other = models_create(&models);
+        for (one = 0; one < other; one++)
+            if (models_slice(&models, one) == models_slice(&models, other))
+                return;
+    }
+}
+
+static void a_lost_bucket_is_found_by_what_builds_on_it(void **state)
+{
+    (void)state;
+    char key[48];
+    create_two_in_a_slice();
+    models_issue(&models, one, 1); /* to user-1 */
+    flush_all();
+    snprintf(key, sizeof key, "fc:1:{%d}:u:%lld", models_slice(&models, one),
+             (long long)user_place(SPAN("user-1")).bucket);
+    int64_t before = holes();
+    assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", key)), 1);
+    models_issue(&models, other, 1);
+    WAIT_UNTIL(holes() > before, LONG_MS);
+    assert_models_equal_the_log();
+}
+
+static void a_lost_list_of_buckets_is_found_without_any_coupon(void **state)
+{
+    (void)state;
+    char key[48];
+    snprintf(key, sizeof key, "fc:1:{%d}:ub", slice_of(SPAN("u-0")));
+    int64_t before = holes();
+    assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", key)), 1);
+    WAIT_UNTIL(holes() > before, LONG_MS);
+    WAIT_UNTIL(redis_integer(MODELS_CALL(&models, "EXISTS", key)) == 1, LONG_MS);
+    assert_models_equal_the_log();
+}
+
+static void a_bucket_of_another_type_is_replaced(void **state)
+{
+    (void)state;
+    char key[48];
+    models_issue(&models, one, 20);
+    models_await_current(&models);
+    snprintf(key, sizeof key, "fc:1:{%d}:u:%lld", models_slice(&models, one),
+             (long long)user_place(SPAN("user-15")).bucket);
+    int64_t before = holes();
+    MODELS_CALL(&models, "DEL", key);
+    MODELS_CALL(&models, "HSET", key, "another", "type");
+    models_issue(&models, other, 20);
+    WAIT_UNTIL(holes() > before, LONG_MS);
+    assert_models_equal_the_log();
+}
+
+/* --- memory --- */
+
+static int64_t used_memory(void)
+{
+    static const char *const name = "used_memory:";
+    int64_t value;
+    struct span rest = redis_text(MODELS_CALL(&models, "INFO", "memory"));
+    while (rest.len > 0) {
+        struct span line = span_cut(&rest, '\r');
+        if (!span_starts(rest, SPAN("\n")))
+            break;
+        rest.ptr++, rest.len--;
+        if (!span_starts(line, span_of(name)))
+            continue;
+        line.ptr += strlen(name), line.len -= strlen(name);
+        assert_true(parse_i64(line, 0, INT64_MAX, &value));
+        return value;
+    }
+    fail_msg("no %s", name);
+    return 0;
+}
+
+/* What `count` coupons of a new campaign cost, each. */
+static int64_t issue_and_weigh(int count, int64_t *ret_redeemed)
+{
+    enum { EACH = 1000 };
+    size_t campaign = models_create(&models);
+    models_await_current(&models);
+    int64_t before = used_memory();
+    for (int i = 0; i < count; i += EACH)
+        models_issue(&models, campaign, EACH);
+    models_await_current(&models);
+    int64_t issued = (used_memory() - before) / count;
+    models_redeem(&models, campaign);
+    models_await_current(&models);
+    *ret_redeemed = (used_memory() - before) / count;
+    return issued;
+}
+
+/* One campaign, a new user for each coupon: hardly anything to share, and with ids of 36 bytes. So few in a
+ * slice cost more than many, because most buckets of users then are keys with one entry. */
+static void a_coupon_costs_what_it_may(void **state)
+{
+    (void)state;
+    int64_t redeemed;
+    models.users = "3f2b8c1e-9a4d-4e7f-8b6a-5c0d1e2";
+    int64_t issued = issue_and_weigh(30000, &redeemed);
+    models.users = NULL;
+    print_message("%lld bytes per coupon, %lld once redeemed\n", (long long)issued, (long long)redeemed);
+    assert_in_range(issued, 1, BYTES_PER_COUPON_MAX);
+    assert_in_range(redeemed, issued, BYTES_PER_REDEEMED_MAX);
+}
+
+static int set_up(void **state)
+{
+    crypto_setup();
+    setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
+    stack = api_setup(state, &api, STACK_ALL);
+    models_open(&models, stack);
+    random_state = 1;
+    find_users();
+    create_campaigns();
+    for (int i = 0; i < 600; i++)
+        issue();
+    models_await_current(&models);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    models_close(&models);
+    return api_teardown(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(undisturbed_redis_knows_everybody),
+        cmocka_unit_test(each_subset_of_one_users_keys),
+        cmocka_unit_test(whatever_vanishes_no_answer_is_wrong),
+        cmocka_unit_test(undisturbed_redis_knows_everybody),
+        cmocka_unit_test(a_lost_bucket_is_found_by_what_builds_on_it),
+        cmocka_unit_test(a_lost_list_of_buckets_is_found_without_any_coupon),
+        cmocka_unit_test(a_bucket_of_another_type_is_replaced),
+        cmocka_unit_test(a_coupon_costs_what_it_may),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a campaign's events must be, one after the other (I1, I5). The fold itself is campaign_apply(), the
+ * one that every service uses; here is what it may rely on, looked at first, so that a log that somebody
+ * tampered with ends in a difference and not in a failed assertion. */
+#include "verify/log.h"
+
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/crypto.h"
+#include "events/ids.h"
+
+/* One event of one campaign, under judgement. */
+struct hearing {
+    struct verify_log *log;
+    struct verify_campaign *record;
+    const struct event *event;
+};
+
+/* What is wrong once stays wrong for all events after it: of each campaign a rule is told once. */
+static bool expect(struct hearing *hearing, enum verify_rule rule, bool holds, const char *text)
+{
+    uint64_t bit = UINT64_C(1) << rule;
+    if (!holds && !(hearing->record->told & bit))
+        verify_log_differ(hearing->log, rule, hearing->event, text);
+    if (!holds)
+        hearing->record->told |= bit;
+    return holds;
+}
+
+/* --- runs: which rows of issue_run there must be --- */
+
+static uint64_t mix(uint64_t hash, int64_t value)
+{
+    hash = (hash ^ (uint64_t)value) * 0x9E3779B97F4A7C15u;
+    return hash ^ (hash >> 29);
+}
+
+uint64_t verify_run_hash(int64_t first_sequence, int64_t first_position, int64_t last_position)
+{
+    return mix(mix(mix(1, first_sequence), first_position), last_position);
+}
+
+void verify_campaign_end_run(struct verify_campaign *record)
+{
+    if (!record->run_sequence)
+        return;
+    record->runs.sum += verify_run_hash(record->run_sequence, record->run_first, record->run_last);
+    record->runs.count++;
+    record->run_sequence = 0;
+}
+
+static void extend_run(struct hearing *hearing)
+{
+    struct verify_campaign *record = hearing->record;
+    int64_t batch = hearing->log->batch.first;
+    if (record->run_batch != batch)
+        verify_campaign_end_run(record);
+    if (!record->run_sequence) {
+        record->run_batch = batch;
+        record->run_sequence = hearing->event->coupon_issued.sequence;
+        record->run_first = hearing->event->position;
+    }
+    record->run_last = hearing->event->position;
+}
+
+/* --- creation --- */
+
+void verify_hash_text(struct span text, uint8_t ret[DEFINITION_HASH_BYTES])
+{
+    crypto_hash(NULL, text, ret, DEFINITION_HASH_BYTES);
+}
+
+/* Keeps the numbers; the texts are gone with the event. */
+static void created(struct hearing *hearing)
+{
+    struct verify_campaign *record = hearing->record;
+    const struct event *event = hearing->event;
+    const struct campaign_created *is = &event->campaign_created;
+    if (!expect(hearing, VERIFY_CREATED, record->campaign.position == 0,
+                "CampaignCreated, but the campaign has events before it"))
+        return;
+    expect(hearing, VERIFY_STOCK, is->released <= is->quantity, "more is released than there is");
+    campaign_apply(&record->campaign, event);
+    record->version = event->version;
+    record->plan_count = (int64_t)is->release_plan.count;
+    record->code_prefix_len = (uint8_t)is->code_prefix.len;
+    if (is->code_prefix.len)
+        memcpy(record->code_prefix, is->code_prefix.ptr, is->code_prefix.len);
+    verify_hash_text(event->data, record->definition_hash);
+    struct campaign_created *kept = &record->campaign.definition;
+    record->campaign.id = kept->name = kept->currency = kept->code_prefix = kept->created_by =
+        (struct span){0};
+    kept->tags = (struct text_list){0};
+    kept->release_plan = (struct release_list){0};
+}
+
+/* --- stock --- */
+
+static void released(struct hearing *hearing)
+{
+    struct campaign *campaign = &hearing->record->campaign;
+    const struct stock_released *release = &hearing->event->stock_released;
+    bool fits =
+        expect(hearing, VERIFY_STOCK, campaign->released + release->quantity <= campaign->definition.quantity,
+               "more is released than there is");
+    bool next = expect(hearing, VERIFY_LIFE,
+                       release->plan_step == 0 ||
+                           (release->plan_step == campaign->plan_done + 1 &&
+                            release->plan_step <= hearing->record->plan_count && !campaign->plan_halted),
+                       "a tranche that is not the next of the release plan, or while that is halted");
+    if (fits && next) {
+        campaign_apply(campaign, hearing->event);
+        return;
+    }
+    campaign->released += release->quantity;
+    campaign->plan_done = release->plan_step ? release->plan_step : campaign->plan_done;
+}
+
+/* --- coupons --- */
+
+static bool open_for_issue(const struct campaign *campaign, int64_t now_us)
+{
+    const struct campaign_created *is = &campaign->definition;
+    bool begun = now_us >= is->starts_at_us;
+    bool over = (is->ends_at_us && now_us >= is->ends_at_us) ||
+                (is->coupon_expires_at_us && now_us >= is->coupon_expires_at_us);
+    return campaign->state == CAMPAIGN_ACTIVE && begun && !over;
+}
+
+/* By the same words as the command service's; a copy, because services do not include each other and the
+ * rule is what is being checked. */
+static int64_t expiry(const struct campaign_created *is, int64_t now_us)
+{
+    if (is->coupon_expires_at_us)
+        return is->coupon_expires_at_us;
+    return is->coupon_valid_days ? now_us + is->coupon_valid_days * US_PER_DAY : 0;
+}
+
+static void issued(struct hearing *hearing)
+{
+    struct verify_campaign *record = hearing->record;
+    struct campaign *campaign = &record->campaign;
+    const struct event *event = hearing->event;
+    const struct coupon_issued *coupon = &event->coupon_issued;
+    struct span prefix = {record->code_prefix, record->code_prefix_len};
+    bool dense = expect(hearing, VERIFY_SEQUENCE, coupon->sequence == campaign->issued + 1,
+                        "the sequence is not one more than the coupons issued");
+    bool stock = expect(hearing, VERIFY_STOCK, coupon->sequence <= campaign->released,
+                        "more coupons are issued than are released");
+    expect(hearing, VERIFY_LIMIT, coupon->nth <= campaign->definition.per_user_limit,
+           "the user has more coupons than per_user_limit");
+    expect(hearing, VERIFY_LIFE, open_for_issue(campaign, event->recorded_at_us),
+           "a coupon is issued while the campaign is not open for it");
+    expect(hearing, VERIFY_LIFE,
+           coupon->expires_at_us == expiry(&campaign->definition, event->recorded_at_us),
+           "the coupon expires at another time than the definition says");
+    expect(hearing, VERIFY_LIFE, span_equal(coupon->code_prefix, prefix),
+           "the code prefix is not the definition's");
+    extend_run(hearing);
+    if (dense && stock)
+        campaign_apply(campaign, event);
+    else
+        campaign->issued = coupon->sequence;
+}
+
+/* --- what orders do with them --- */
+
+struct change {
+    int64_t reserved, redeemed;
+};
+
+static struct change change_of(const struct event *event)
+{
+    switch (event->type) {
+    case EVENT_CouponReserved:
+        return (struct change){event->coupon_reserved.renewed == 0, 0};
+    case EVENT_CouponRedeemed:
+        return (struct change){-event->coupon_redeemed.was_reserved, 1};
+    case EVENT_CouponRestored:
+        return (struct change){0, -1};
+    case EVENT_CouponRevoked:
+        return (struct change){-event->coupon_revoked.was_reserved, 0};
+    default: /* ReservationReleased, ReservationExpired */
+        return (struct change){-1, 0};
+    }
+}
+
+static void check_discount(struct hearing *hearing, int64_t order_amount, int64_t discount_amount)
+{
+    const struct campaign_created *is = &hearing->record->campaign.definition;
+    expect(hearing, VERIFY_COUPON, order_amount >= is->min_order_amount, "the order is below the minimum");
+    expect(hearing, VERIFY_COUPON, discount_amount == coupon_discount(is, order_amount),
+           "the discount is not what the definition gives for the order");
+}
+
+static void used(struct hearing *hearing)
+{
+    struct campaign *campaign = &hearing->record->campaign;
+    const struct event *event = hearing->event;
+    struct change change = change_of(event);
+    int64_t reserved = campaign->reserved + change.reserved, redeemed = campaign->redeemed + change.redeemed;
+    if (event->type == EVENT_CouponReserved)
+        check_discount(hearing, event->coupon_reserved.order_amount, event->coupon_reserved.discount_amount);
+    if (event->type == EVENT_CouponRedeemed)
+        check_discount(hearing, event->coupon_redeemed.order_amount, event->coupon_redeemed.discount_amount);
+    if (expect(hearing, VERIFY_COUPON,
+               reserved >= 0 && redeemed >= 0 && reserved + redeemed <= campaign->issued,
+               "more coupons are reserved and redeemed than issued, or fewer than none")) {
+        campaign_apply(campaign, event);
+        return;
+    }
+    campaign->reserved = reserved;
+    campaign->redeemed = redeemed;
+}
+
+/* --- state --- */
+
+static void change_state(struct hearing *hearing, bool allowed, const char *text)
+{
+    expect(hearing, VERIFY_LIFE, allowed, text);
+    campaign_apply(&hearing->record->campaign, hearing->event);
+}
+
+static void ended(struct hearing *hearing, bool open)
+{
+    const struct event *event = hearing->event;
+    int64_t ends_at_us = hearing->record->campaign.definition.ends_at_us;
+    change_state(hearing,
+                 open && event->campaign_ended.due_at_us == ends_at_us && event->recorded_at_us >= ends_at_us,
+                 "ended, but it was over already or its end had not come");
+}
+
+static void deleted(struct hearing *hearing)
+{
+    struct campaign *campaign = &hearing->record->campaign;
+    if (expect(hearing, VERIFY_LIFE, campaign->issued == 0, "deleted, but coupons were issued"))
+        campaign_apply(campaign, hearing->event);
+    else
+        campaign->state = CAMPAIGN_DELETED;
+}
+
+static void dispatch(struct hearing *hearing)
+{
+    const struct campaign *is = &hearing->record->campaign;
+    bool paused = is->state == CAMPAIGN_PAUSED, runs = is->state == CAMPAIGN_ACTIVE;
+    switch (hearing->event->type) {
+    case EVENT_CampaignCreated:
+        created(hearing);
+        break;
+    case EVENT_StockReleased:
+        expect(hearing, VERIFY_LIFE, paused || runs, "stock is released, but the campaign is over");
+        released(hearing);
+        break;
+    case EVENT_CouponIssued:
+        issued(hearing);
+        break;
+    case EVENT_CampaignPaused:
+        change_state(hearing, runs, "paused, but it did not run");
+        break;
+    case EVENT_CampaignResumed:
+        change_state(hearing, paused || (runs && is->plan_halted), "resumed, but nothing held it up");
+        break;
+    case EVENT_CampaignClosed:
+        change_state(hearing, paused || runs, "closed, but it was over already");
+        break;
+    case EVENT_CampaignDeleted:
+        deleted(hearing);
+        break;
+    case EVENT_CampaignEnded:
+        ended(hearing, paused || runs);
+        break;
+    case EVENT_ReleasePlanHalted:
+        change_state(hearing, (paused || runs) && !is->plan_halted,
+                     "its release plan is halted, but there was none going on");
+        break;
+    default:
+        used(hearing);
+    }
+}
+
+void verify_campaign_event(struct verify_log *log, struct verify_campaign *record, const struct event *event)
+{
+    struct hearing hearing = {log, record, event};
+    if (event->position <= record->campaign.position)
+        return; /* the same place twice is told as such; a fold cannot go back */
+    expect(&hearing, VERIFY_CREATED, record->campaign.first || event->type == EVENT_CampaignCreated,
+           "the first event of a campaign is not its CampaignCreated");
+    expect(&hearing, VERIFY_LIFE, record->campaign.state != CAMPAIGN_DELETED, "an event after its deletion");
+    dispatch(&hearing);
+    record->campaign.position = event->position;
+}

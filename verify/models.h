@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The read models of a slice in Redis against the fold of the log (I7), key by key, while the projector goes
+ * on: what a few keys hold is read in one transaction together with the checkpoint, the shadow (shadow.h)
+ * then folds the log up to just that checkpoint, and the two are compared. So nothing has to stand still, and
+ * nothing is compared with another instant. Never writes. One thread. */
+#pragma once
+
+#include "verify/report.h"
+#include "verify/source.h"
+
+struct verify_models;
+
+/* NULL with reason when the URL does not parse. Does not connect. `memory` in bytes bounds the shadow. */
+struct verify_models *verify_models_create(const char *redis_url, size_t memory, char *reason,
+                                           size_t reason_size);
+void verify_models_destroy(struct verify_models *models); /* accepts NULL */
+
+struct verify_models_means {
+    struct verify_source *source; /* connected */
+    struct verify_report *report;
+    struct verify_totals *totals;
+    verify_tick *tick; /* with the number of keys compared in this slice */
+    void *context;
+};
+
+enum verify_models_look {
+    MODELS_LOOKED,
+    MODELS_STORE,       /* PostgreSQL failed: see verify_source_error */
+    MODELS_UNAVAILABLE, /* Redis failed, see verify_models_error */
+    MODELS_UNSETTLED,   /* there are no models, they are behind, or they are replayed again and again */
+};
+/* `head`: a position that the log of the slice has reached. */
+enum verify_models_look verify_models_slice(struct verify_models *models,
+                                            const struct verify_models_means *means, int16_t slice,
+                                            int64_t head) MUST_USE;
+const char *verify_models_error(const struct verify_models *models); /* one line, no key or value */

@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pages of the log and of the state tables, to the pure checkers. While one page of events is judged the
+ * server makes the next. */
+#include "verify/source.h"
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/pg/pg.h"
+#include "verify/state.h"
+
+enum {
+    CALL_MS = 60000, /* for one page; a cold disk is slow, a hung server is not waited for */
+    EVENTS_PER_PAGE = 5000,
+    BATCHES_PER_PAGE = 2000,
+    ARENA_MAX = 64 * 1024 * 1024,
+};
+#define ROWS_PER_PAGE "5000"
+
+enum sql {
+    BEGIN,
+    COMMIT,
+    HEADS,
+    HEAD,
+    EVENTS,
+    BATCHES,
+    CAMPAIGNS,
+    COUPONS,
+    RUNS,
+    CONTROLS,
+    REQUESTS,
+    QUOTAS,
+    FETCH,
+    CLOSE,
+    SQL_COUNT
+};
+
+/* State tables are read through a cursor: in one snapshot that needs no order and no key, and no page is
+ * larger than a FETCH. */
+#define CURSOR(columns) "DECLARE page NO SCROLL CURSOR FOR SELECT " columns
+
+static const struct pg_statement statements[SQL_COUNT] = {
+    [BEGIN] = {"begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
+    [COMMIT] = {"commit", "COMMIT"},
+    [HEADS] = {"heads", "SELECT head FROM slice ORDER BY slice"},
+    [HEAD] = {"head", "SELECT head, recorded_at, chain FROM slice WHERE slice = $1::smallint"},
+    [EVENTS] = {"events", "SELECT " LOG_COLUMNS
+                          ", e.nth FROM event e WHERE e.slice = $1::smallint AND e.position > $2::bigint "
+                          "ORDER BY e.slice, e.position LIMIT $3::bigint"},
+    [BATCHES] = {"batches",
+                 "SELECT first, last, recorded_at, chain FROM batch WHERE slice = $1::smallint AND "
+                 "first > $2::bigint ORDER BY slice, first LIMIT $3::bigint"},
+    [CAMPAIGNS] = {"campaigns",
+                   CURSOR("id, created_by, definition, created_at, version, quantity, released, issued, "
+                          "redeemed, reserved, status, plan_done, first, position, plan_halted, due_at, "
+                          "coalesce(due_at = 'epoch', false) FROM campaign WHERE slice = $1::smallint")},
+    [COUPONS] = {"coupons",
+                 CURSOR("c.position, c.state, c.last, c.changed_at, c.order_amount, c.discount_amount, "
+                        "c.reserved_until, c.campaign_id, c.order_id, c.reason, " LOG_COLUMNS
+                        " FROM coupon c LEFT JOIN LATERAL (SELECT * FROM event e WHERE e.slice = c.slice "
+                        "AND e.position = c.last LIMIT 1) e ON true WHERE c.slice = $1::smallint")},
+    [RUNS] = {"runs", CURSOR("campaign_id, first_sequence, first_position, last_position FROM issue_run "
+                             "WHERE slice = $1::smallint")},
+    [CONTROLS] = {"controls", CURSOR("kind, position, name, value FROM control WHERE slice = $1::smallint")},
+    [REQUESTS] = {"requests",
+                  CURSOR("i.position, i.status, i.recorded_at, e.type, e.recorded_at FROM "
+                         "idempotency_effect i LEFT JOIN LATERAL (SELECT e.type, e.recorded_at FROM event "
+                         "e WHERE e.slice = i.slice AND e.position = i.position LIMIT 1) e ON true WHERE "
+                         "i.slice = $1::smallint AND i.rendered")},
+    [QUOTAS] = {"quotas", CURSOR("scope, day - date '1970-01-01', used FROM creation_quota WHERE slice = "
+                                 "$1::smallint")},
+    [FETCH] = {"fetch", "FETCH " ROWS_PER_PAGE " FROM page"},
+    [CLOSE] = {"close", "CLOSE page"},
+};
+
+struct verify_source {
+    struct pg *pg;
+    struct pg_args args;
+    struct arena arena;
+    int16_t slice; /* being read */
+    struct verify_log *log;
+    struct verify_quota *quota;
+    /* the page of events being judged, and the next one where it had to be received early */
+    struct pg_rows *events, *next;
+    bool asked; /* the next page is on its way */
+    struct pg_rows *batches;
+    int batch_row;
+};
+
+struct verify_source *verify_source_create(const char *database_url, bool primary)
+{
+    struct verify_source *source = mem_zalloc(sizeof *source);
+    source->pg = pg_create(&(struct pg_options){
+        .url = database_url,
+        .role = "firstcome_projector",
+        .application = "firstcome verify",
+        .statement_timeout_ms = CALL_MS,
+        .lock_timeout_ms = CALL_MS,
+        .idle_in_transaction_timeout_ms = CALL_MS,
+        .read_write = primary,
+        .statements = statements,
+        .statements_count = SQL_COUNT,
+    });
+    pg_args_init(&source->args);
+    arena_init(&source->arena, ARENA_MAX);
+    return source;
+}
+
+void verify_source_destroy(struct verify_source *source)
+{
+    if (!source)
+        return;
+    pg_destroy(source->pg);
+    pg_args_deinit(&source->args);
+    arena_deinit(&source->arena);
+    mem_free(source);
+}
+
+const char *verify_source_error(const struct verify_source *source)
+{
+    return pg_error(source->pg);
+}
+
+static enum verify_look look_of(enum pg_status status)
+{
+    if (status == PG_OK)
+        return VERIFY_LOOKED;
+    return status == PG_REFUSED ? VERIFY_FORBIDDEN : VERIFY_UNAVAILABLE;
+}
+
+enum verify_look verify_source_connect(struct verify_source *source)
+{
+    return look_of(pg_connect(source->pg, clock_deadline_us(CALL_MS)));
+}
+
+/* --- one statement --- */
+
+static void arg_slice(struct verify_source *source, int16_t slice)
+{
+    pg_args_reset(&source->args);
+    pg_arg_i16(&source->args, slice);
+}
+
+static enum verify_look call(struct verify_source *source, enum sql statement, const struct pg_args *args,
+                             struct pg_rows **ret)
+{
+    struct pg_rows *rows = NULL;
+    enum verify_look look = look_of(pg_call(source->pg, statement, args, clock_deadline_us(CALL_MS), &rows));
+    if (ret && look == VERIFY_LOOKED)
+        *ret = rows;
+    else
+        pg_rows_destroy(rows);
+    return look;
+}
+
+/* --- the log --- */
+
+static int64_t last_position(const struct pg_rows *rows)
+{
+    return pg_i64(rows, pg_rows_count(rows) - 1, 0);
+}
+
+static void ask_events(struct verify_source *source, int64_t after)
+{
+    event_log_read_args(&source->args, source->slice, after, EVENTS_PER_PAGE);
+    pg_send(source->pg, EVENTS, &source->args);
+    pg_sync(source->pg);
+    source->asked = true;
+}
+
+static enum verify_look receive_next(struct verify_source *source)
+{
+    if (!source->asked)
+        return VERIFY_LOOKED;
+    source->asked = false;
+    return look_of(pg_receive(source->pg, clock_deadline_us(CALL_MS), &source->next));
+}
+
+/* The next page becomes the current one; the one after it is asked for. */
+static enum verify_look turn_page(struct verify_source *source)
+{
+    enum verify_look look = receive_next(source);
+    pg_rows_destroy(source->events);
+    source->events = source->next;
+    source->next = NULL;
+    arena_reset(&source->arena);
+    if (look == VERIFY_LOOKED && pg_rows_count(source->events) == EVENTS_PER_PAGE)
+        ask_events(source, last_position(source->events));
+    return look;
+}
+
+/* Another page of batch rows; what is on its way in front of it is received first. */
+static enum verify_look load_batches(struct verify_source *source)
+{
+    int64_t after = source->batches ? pg_i64(source->batches, pg_rows_count(source->batches) - 1, 0) : 0;
+    enum verify_look look = receive_next(source);
+    pg_rows_destroy(source->batches);
+    source->batches = NULL;
+    source->batch_row = 0;
+    if (look != VERIFY_LOOKED)
+        return look;
+    event_log_read_args(&source->args, source->slice, after, BATCHES_PER_PAGE);
+    return call(source, BATCHES, &source->args, &source->batches);
+}
+
+static bool chain_of(const struct pg_rows *rows, int row, int column, uint8_t ret[32])
+{
+    struct span bytes = pg_bytes(rows, row, column);
+    if (bytes.len == 32)
+        memcpy(ret, bytes.ptr, 32);
+    return bytes.len == 32;
+}
+
+/* Feeds one batch row, or that there is none. */
+static enum verify_look feed_batch(struct verify_source *source)
+{
+    int count = source->batches ? pg_rows_count(source->batches) : 0;
+    if (source->batch_row == count && (!source->batches || count == BATCHES_PER_PAGE)) {
+        enum verify_look look = load_batches(source);
+        if (look != VERIFY_LOOKED)
+            return look;
+        count = pg_rows_count(source->batches);
+    }
+    if (source->batch_row == count) {
+        verify_log_no_batch(source->log);
+        return VERIFY_LOOKED;
+    }
+    int row = source->batch_row++;
+    struct verify_batch batch = {.first = pg_i64(source->batches, row, 0),
+                                 .last = pg_i64(source->batches, row, 1),
+                                 .recorded_at_us = pg_time(source->batches, row, 2)};
+    (void)chain_of(source->batches, row, 3, batch.chain); /* of another length: as wrong as other bytes */
+    verify_log_batch(source->log, &batch);
+    return VERIFY_LOOKED;
+}
+
+static enum verify_look feed_event(struct verify_source *source, int row)
+{
+    struct event event;
+    enum verify_look look = VERIFY_LOOKED;
+    enum codec_status status = event_log_row(source->events, row, 0, &source->arena, &event);
+    int64_t nth =
+        pg_is_null(source->events, row, LOG_COLUMN_COUNT) ? 0 : pg_i64(source->events, row, LOG_COLUMN_COUNT);
+    while (look == VERIFY_LOOKED && verify_log_wants_batch(source->log, event.position))
+        look = feed_batch(source);
+    if (look == VERIFY_LOOKED)
+        verify_log_event(source->log, &event, status, nth);
+    return look;
+}
+
+static enum verify_look feed_log(struct verify_source *source, verify_tick *tick, void *context)
+{
+    int64_t events = 0;
+    enum verify_look look = VERIFY_LOOKED;
+    ask_events(source, 0);
+    do {
+        look = turn_page(source);
+        for (int row = 0; look == VERIFY_LOOKED && row < pg_rows_count(source->events); row++, events++)
+            look = feed_event(source, row);
+        tick(context, events);
+    } while (look == VERIFY_LOOKED && (source->asked || source->next));
+    while (look == VERIFY_LOOKED && verify_log_wants_batch(source->log, INT64_MAX))
+        look = feed_batch(source);
+    return look;
+}
+
+/* --- state rows --- */
+
+/* A row of a state table to its checker. */
+typedef void feed_row(struct verify_source *source, const struct pg_rows *rows, int row);
+
+static enum verify_look feed_table(struct verify_source *source, enum sql cursor, int16_t slice,
+                                   feed_row *feed)
+{
+    enum verify_look look;
+    int count = 1;
+    arg_slice(source, slice);
+    look = call(source, cursor, &source->args, NULL);
+    while (look == VERIFY_LOOKED && count > 0) {
+        struct pg_rows *rows = NULL;
+        look = call(source, FETCH, NULL, &rows);
+        count = look == VERIFY_LOOKED ? pg_rows_count(rows) : 0;
+        for (int row = 0; row < count; row++)
+            feed(source, rows, row);
+        pg_rows_destroy(rows);
+        arena_reset(&source->arena);
+    }
+    return look == VERIFY_LOOKED ? call(source, CLOSE, NULL, NULL) : look;
+}
+
+static void feed_campaign(struct verify_source *source, const struct pg_rows *rows, int row)
+{
+    struct verify_campaign_row is = {
+        .id = pg_bytes(rows, row, 0),
+        .created_by = pg_bytes(rows, row, 1),
+        .definition = pg_bytes(rows, row, 2),
+        .created_at_us = pg_time(rows, row, 3),
+        .version = pg_i64(rows, row, 4),
+        .quantity = pg_i64(rows, row, 5),
+        .released = pg_i64(rows, row, 6),
+        .issued = pg_i64(rows, row, 7),
+        .redeemed = pg_i64(rows, row, 8),
+        .reserved = pg_i64(rows, row, 9),
+        .status = pg_i64(rows, row, 10),
+        .plan_done = pg_i64(rows, row, 11),
+        .first = pg_i64(rows, row, 12),
+        .position = pg_i64(rows, row, 13),
+        .plan_halted = pg_i64(rows, row, 14) != 0,
+        .due_at_us = pg_time(rows, row, 15),
+        .due_at_is_epoch = pg_i64(rows, row, 16) != 0,
+    };
+    verify_campaign_row(source->log, &is);
+}
+
+static void feed_coupon(struct verify_source *source, const struct pg_rows *rows, int row)
+{
+    enum { FIRST_LOG_COLUMN = 10 };
+    struct event last;
+    bool readable = !pg_is_null(rows, row, FIRST_LOG_COLUMN) &&
+                    event_log_row(rows, row, FIRST_LOG_COLUMN, &source->arena, &last) == CODEC_OK;
+    struct verify_coupon_row is = {
+        .position = pg_i64(rows, row, 0),
+        .state = pg_i64(rows, row, 1),
+        .last = pg_i64(rows, row, 2),
+        .changed_at_us = pg_time(rows, row, 3),
+        .order_amount = pg_i64(rows, row, 4),
+        .discount_amount = pg_i64(rows, row, 5),
+        .reserved_until_us = pg_time(rows, row, 6),
+        .campaign_id = pg_bytes(rows, row, 7),
+        .order_id = pg_bytes(rows, row, 8),
+        .reason = pg_bytes(rows, row, 9),
+        .event = readable ? &last : NULL,
+    };
+    verify_coupon_row(source->log, &is);
+}
+
+static void feed_run(struct verify_source *source, const struct pg_rows *rows, int row)
+{
+    struct verify_run_row is = {
+        .campaign_id = pg_bytes(rows, row, 0),
+        .first_sequence = pg_i64(rows, row, 1),
+        .first_position = pg_i64(rows, row, 2),
+        .last_position = pg_i64(rows, row, 3),
+    };
+    verify_run_row(source->log, &is);
+}
+
+static void feed_control(struct verify_source *source, const struct pg_rows *rows, int row)
+{
+    struct verify_control_row is = {
+        .kind = pg_i64(rows, row, 0),
+        .position = pg_i64(rows, row, 1),
+        .name = pg_bytes(rows, row, 2),
+        .value = pg_bytes(rows, row, 3),
+    };
+    verify_control_row(source->log, &is);
+}
+
+static void feed_request(struct verify_source *source, const struct pg_rows *rows, int row)
+{
+    struct verify_request_row is = {
+        .position = pg_i64(rows, row, 0),
+        .status = pg_i64(rows, row, 1),
+        .recorded_at_us = pg_time(rows, row, 2),
+        .event_type = pg_is_null(rows, row, 3) ? 0 : pg_i64(rows, row, 3),
+        .event_recorded_at_us = pg_time(rows, row, 4),
+    };
+    verify_request_row(source->log, &is);
+}
+
+static enum verify_look feed_state(struct verify_source *source)
+{
+    static const struct {
+        enum sql cursor;
+        feed_row *feed;
+    } tables[] = {
+        {CAMPAIGNS, feed_campaign}, {COUPONS, feed_coupon},   {RUNS, feed_run},
+        {CONTROLS, feed_control},   {REQUESTS, feed_request},
+    };
+    enum verify_look look = VERIFY_LOOKED;
+    for (size_t i = 0; i < COUNT_OF(tables) && look == VERIFY_LOOKED; i++)
+        if (tables[i].cursor != REQUESTS || source->log->whole)
+            look = feed_table(source, tables[i].cursor, source->slice, tables[i].feed);
+    if (look == VERIFY_LOOKED)
+        verify_state_end(source->log);
+    return look;
+}
+
+/* --- a pass --- */
+
+static enum verify_look read_head(struct verify_source *source, struct verify_head *ret)
+{
+    struct pg_rows *rows = NULL;
+    arg_slice(source, source->slice);
+    enum verify_look look = call(source, HEAD, &source->args, &rows);
+    *ret = (struct verify_head){0}; /* a row that is gone is as wrong as one that says so */
+    if (look == VERIFY_LOOKED && pg_rows_count(rows) == 1) {
+        ret->position = pg_i64(rows, 0, 0);
+        ret->recorded_at_us = pg_time(rows, 0, 1);
+        (void)chain_of(rows, 0, 2, ret->chain);
+    }
+    pg_rows_destroy(rows);
+    return look;
+}
+
+static enum verify_look in_snapshot(struct verify_source *source, verify_tick *tick, void *context)
+{
+    struct verify_head head;
+    enum verify_look look = call(source, BEGIN, NULL, NULL);
+    if (look == VERIFY_LOOKED)
+        look = read_head(source, &head);
+    if (look == VERIFY_LOOKED)
+        look = feed_log(source, tick, context);
+    if (look != VERIFY_LOOKED)
+        return look;
+    verify_log_end(source->log, &head);
+    look = feed_state(source);
+    return look == VERIFY_LOOKED ? call(source, COMMIT, NULL, NULL) : look;
+}
+
+static void begin_reading(struct verify_source *source, int16_t slice)
+{
+    source->slice = slice;
+    source->asked = false;
+}
+
+static void end_reading(struct verify_source *source)
+{
+    pg_rows_destroy(source->events);
+    pg_rows_destroy(source->next);
+    pg_rows_destroy(source->batches);
+    source->events = source->next = source->batches = NULL;
+    source->batch_row = 0;
+}
+
+enum verify_look verify_source_pass(struct verify_source *source, struct verify_log *log, verify_tick *tick,
+                                    void *context)
+{
+    source->log = log;
+    begin_reading(source, log->slice);
+    enum verify_look look = in_snapshot(source, tick, context);
+    end_reading(source);
+    return look;
+}
+
+/* --- a range of the log --- */
+
+/* Returns whether the range goes on after this page. */
+static bool give_page(struct verify_source *source, int64_t to, verify_reader *reader, void *context)
+{
+    int count = pg_rows_count(source->events);
+    bool more = true;
+    for (int row = 0; row < count && more; row++) {
+        struct event event;
+        enum codec_status status = event_log_row(source->events, row, 0, &source->arena, &event);
+        more = event.position <= to && reader(context, &event, status);
+    }
+    return reader(context, NULL, CODEC_OK) && more && count > 0 && last_position(source->events) < to;
+}
+
+enum verify_look verify_source_read(struct verify_source *source, const struct verify_range *range,
+                                    verify_reader *reader, void *context)
+{
+    begin_reading(source, range->slice);
+    enum verify_look look = VERIFY_LOOKED;
+    ask_events(source, range->after);
+    do {
+        look = turn_page(source);
+    } while (look == VERIFY_LOOKED && give_page(source, range->to, reader, context) && source->asked);
+    if (look == VERIFY_LOOKED) /* a page too far may be on its way */
+        look = receive_next(source);
+    end_reading(source);
+    return look;
+}
+
+/* --- quotas --- */
+
+static void feed_quota(struct verify_source *source, const struct pg_rows *rows, int row)
+{
+    struct verify_quota_row is = {
+        .scope = pg_bytes(rows, row, 0), .day = pg_i64(rows, row, 1), .used = pg_i64(rows, row, 2)};
+    verify_quota_row(source->quota, &is);
+}
+
+static enum verify_look read_heads(struct verify_source *source, int64_t heads[SLICE_COUNT])
+{
+    struct pg_rows *rows = NULL;
+    enum verify_look look = call(source, HEADS, NULL, &rows);
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        heads[slice] = look == VERIFY_LOOKED && slice < pg_rows_count(rows) ? pg_i64(rows, slice, 0) : 0;
+    pg_rows_destroy(rows);
+    return look;
+}
+
+enum verify_look verify_source_heads(struct verify_source *source, int64_t heads[SLICE_COUNT],
+                                     struct verify_quota *quota)
+{
+    enum verify_look look = call(source, BEGIN, NULL, NULL);
+    if (look == VERIFY_LOOKED)
+        look = read_heads(source, heads);
+    if (quota)
+        verify_quota_init(quota, heads);
+    source->quota = quota;
+    if (look == VERIFY_LOOKED && quota)
+        look = feed_table(source, QUOTAS, CONTROL_SLICE, feed_quota);
+    return look == VERIFY_LOOKED ? call(source, COMMIT, NULL, NULL) : look;
+}
