@@ -24,7 +24,7 @@ enum {
     L_REVOKED
 };
 enum { L_RELEASED = L_REVOKED + 1, L_CLOSED };
-enum { S_REPEAT = 2 }; /* attempt 0 is of operation 0, 1 of operation 1, 2 of operation 1 again, then one for each operation */
+enum { S_REPEAT = 2 }; /* attempt 0 is of operation 0, 1 of 1, 2 of 1 again, then one for each */
 
 static struct world world;
 
