@@ -31,7 +31,7 @@ enum outcome {
     OUTCOME_UNEXPECTED, /* any other status */
     OUTCOME_COUNT,
 };
-const char *outcome_text(enum outcome outcome);
+const char *attempt_outcome_text(enum outcome outcome);
 /* The request may have taken effect though nobody was told. */
 bool outcome_unsure(enum outcome outcome);
 /* The user knows: a coupon, or none. */
@@ -40,35 +40,35 @@ bool outcome_definite(enum outcome outcome);
 /* One request that was sent, and what became of it. */
 struct attempt {
     int64_t intended_us, sent_us, done_us; /* as in struct load_result */
-    uint64_t body_at;                      /* OUTCOME_ISSUED: the body's place in history.bodies */
+    uint64_t body_at;                      /* OUTCOME_ISSUED: the body's place in attempts.bodies */
     uint32_t body_len;
     uint32_t user, key; /* numbers; requests with one key have one user and one body */
     struct position
         token; /* OUTCOME_ISSUED: the Consistency-Token, position 0 where there was none that is valid */
     uint16_t status; /* 0 without an answer */
     uint8_t outcome;
-    uint8_t problem; /* index for history_problem, 0 where there is none */
+    uint8_t problem; /* index for attempts_problem, 0 where there is none */
     bool replayed;
     bool retry_after; /* the answer says when to try again */
 };
 
-enum { HISTORY_PROBLEMS_MAX = 64, HISTORY_CODE_MAX = 48 };
+enum { ATTEMPTS_PROBLEMS_MAX = 64, ATTEMPTS_CODE_MAX = 48 };
 
-struct history {
-    struct attempt *attempts; /* in the order they ended */
+struct attempts {
+    struct attempt *list; /* in the order they ended */
     size_t count, capacity;
     struct buf bodies;
-    char problems[HISTORY_PROBLEMS_MAX][HISTORY_CODE_MAX + 1]; /* [0] is "" */
+    char problems[ATTEMPTS_PROBLEMS_MAX][ATTEMPTS_CODE_MAX + 1]; /* [0] is "" */
     size_t problems_count;
 };
 
 /* bodies_max bounds the bytes of 201 bodies; past it bodies.overflow is set and the history is no proof. */
-void history_init(struct history *history, size_t bodies_max);
-void history_deinit(struct history *history);
+void attempts_init(struct attempts *attempts, size_t bodies_max);
+void attempts_deinit(struct attempts *attempts);
 /* Records what became of a request; the returned attempt is valid until the next call. */
-const struct attempt *history_add(struct history *history, uint32_t user, uint32_t key,
-                                  const struct load_result *result);
+const struct attempt *attempts_add(struct attempts *attempts, uint32_t user, uint32_t key,
+                                   const struct load_result *result);
 /* Appends everything `other` recorded. */
-void history_merge(struct history *history, const struct history *other);
-struct span history_body(const struct history *history, const struct attempt *attempt);
-const char *history_problem(const struct history *history, const struct attempt *attempt);
+void attempts_merge(struct attempts *attempts, const struct attempts *other);
+struct span attempts_body(const struct attempts *attempts, const struct attempt *attempt);
+const char *attempts_problem(const struct attempts *attempts, const struct attempt *attempt);

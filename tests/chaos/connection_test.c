@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What became of a request is told apart, and nothing is sent twice. The server is this thread, too: the
  * kernel keeps what is sent to a socket until its turn comes. */
-#include "tests/chaos/wire.h"
+#include "tests/chaos/connection.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -17,7 +17,7 @@ enum { LONG_MS = 20000 };
 struct world {
     int listener, peer; /* the connection that was accepted last */
     struct target target;
-    struct wire wire;
+    struct connection connection;
     struct http_response response;
 };
 
@@ -33,7 +33,7 @@ static int set_up(void **state)
     assert_int_equal(getsockname(world.listener, (struct sockaddr *)&address, &len), 0);
     snprintf(url, sizeof url, "http://127.0.0.1:%u", ntohs(address.sin_port));
     assert_true(target_init(&world.target, url, reason, sizeof reason));
-    wire_init(&world.wire, &world.target);
+    connection_init(&world.connection, &world.target);
     *state = &world;
     return 0;
 }
@@ -41,15 +41,15 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct world *world = *state;
-    wire_deinit(&world->wire);
+    connection_deinit(&world->connection);
     close(world->peer);
     close(world->listener);
     return 0;
 }
 
-static void ask(struct world *world)
+static void op(struct world *world)
 {
-    wire_send(&world->wire, SPAN(REQUEST), clock_deadline_us(LONG_MS));
+    connection_send(&world->connection, SPAN(REQUEST), clock_deadline_us(LONG_MS));
 }
 
 /* The server's part: takes a connection where `connects`, else goes on with the one it has; exactly one
@@ -72,14 +72,14 @@ static void hang_up(struct world *world)
     world->peer = -1;
 }
 
-static enum wire_outcome outcome(struct world *world)
+static enum exchange outcome(struct world *world)
 {
-    return wire_receive(&world->wire, clock_deadline_us(LONG_MS), &world->response);
+    return connection_receive(&world->connection, clock_deadline_us(LONG_MS), &world->response);
 }
 
 static void assert_answered(struct world *world)
 {
-    assert_int_equal(outcome(world), WIRE_ANSWERED);
+    assert_int_equal(outcome(world), EXCHANGE_ANSWERED);
     assert_int_equal(world->response.status, 200);
     assert_true(span_is(world->response.body, "ok"));
 }
@@ -88,7 +88,7 @@ static void a_connection_is_used_again(void **state)
 {
     struct world *world = *state;
     for (int i = 0; i < 3; i++) {
-        ask(world);
+        op(world);
         answer(world, i == 0, ANSWER);
         assert_answered(world);
     }
@@ -97,11 +97,11 @@ static void a_connection_is_used_again(void **state)
 static void a_connection_that_ended_while_it_rested_is_replaced(void **state)
 {
     struct world *world = *state;
-    ask(world);
+    op(world);
     answer(world, true, ANSWER);
     assert_answered(world);
     hang_up(world);
-    ask(world);
+    op(world);
     answer(world, true, ANSWER);
     assert_answered(world);
 }
@@ -109,10 +109,10 @@ static void a_connection_that_ended_while_it_rested_is_replaced(void **state)
 static void a_server_that_will_close_gets_no_more(void **state)
 {
     struct world *world = *state;
-    ask(world);
+    op(world);
     answer(world, true, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
     assert_answered(world);
-    ask(world); /* it has not closed yet */
+    op(world); /* it has not closed yet */
     answer(world, true, ANSWER);
     assert_answered(world);
 }
@@ -121,8 +121,8 @@ static void nobody_there_is_unsent(void **state)
 {
     struct world *world = *state;
     assert_int_equal(shutdown(world->listener, SHUT_RDWR), 0);
-    ask(world);
-    assert_int_equal(outcome(world), WIRE_UNSENT);
+    op(world);
+    assert_int_equal(outcome(world), EXCHANGE_UNSENT);
 }
 
 static void broken_off_is_lost(void **state)
@@ -130,10 +130,10 @@ static void broken_off_is_lost(void **state)
     static const char *const beginnings[] = {"", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no"};
     struct world *world = *state;
     for (size_t i = 0; i < COUNT_OF(beginnings); i++) {
-        ask(world);
+        op(world);
         answer(world, true, beginnings[i]);
         hang_up(world);
-        assert_int_equal(outcome(world), WIRE_LOST);
+        assert_int_equal(outcome(world), EXCHANGE_LOST);
     }
 }
 
@@ -141,10 +141,11 @@ static void broken_off_is_lost(void **state)
 static void too_late_is_late_and_the_connection_is_given_up(void **state)
 {
     struct world *world = *state;
-    ask(world);
+    op(world);
     answer(world, true, "HTTP/1.1 200 OK\r\n");
-    assert_int_equal(wire_receive(&world->wire, clock_mono_us(), &world->response), WIRE_LATE);
-    ask(world);
+    assert_int_equal(connection_receive(&world->connection, clock_mono_us(), &world->response),
+                     EXCHANGE_LATE);
+    op(world);
     answer(world, true, ANSWER);
     assert_answered(world);
 }
@@ -153,13 +154,13 @@ static void what_is_no_answer_is_malformed(void **state)
 {
     static const char *const texts[] = {
         "hello\r\n\r\n", ANSWER "HTTP/1.1 200 OK\r\n",       /* more than was asked for */
-        "HTTP/1.1 200 OK\r\nContent-Length: 262145\r\n\r\n", /* WIRE_BODY_MAX + 1 */
+        "HTTP/1.1 200 OK\r\nContent-Length: 262145\r\n\r\n", /* CONNECTION_BODY_MAX + 1 */
     };
     struct world *world = *state;
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
-        ask(world);
+        op(world);
         answer(world, true, texts[i]);
-        assert_int_equal(outcome(world), WIRE_MALFORMED);
+        assert_int_equal(outcome(world), EXCHANGE_MALFORMED);
     }
 }
 

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client's asks and the faults are functions of the seed; names can be read back. */
-#include "tests/chaos/ask.h"
+/* A client's operations and the faults are functions of the seed; names can be read back. */
+#include "tests/chaos/op.h"
 
-#include "bench/storm/history.h"
+#include "bench/load/http_load.h"
 #include "common/base/testing.h"
 #include "tests/chaos/schedule.h"
 
 enum { MANY = 5000 };
 
-static void assert_same(const struct ask *a, const struct ask *b)
+static void assert_same(const struct operation *a, const struct operation *b)
 {
     struct target target = {.authority = "localhost:1"};
-    struct ask_context context = {.admin_token = "a", .issue_token = "i", .redeem_token = "r"};
+    struct op_context context = {.admin_token = "a", .issue_token = "i", .redeem_token = "r"};
     struct buf one, other;
     buf_init(&one, LOAD_REQUEST_MAX), buf_init(&other, LOAD_REQUEST_MAX);
-    ask_write(a, 0, &context, &target, &one);
-    ask_write(b, 0, &context, &target, &other);
+    op_write(a, 0, &context, &target, &one);
+    op_write(b, 0, &context, &target, &other);
     assert_string_equal(one.data, other.data);
     assert_int_equal(a->manner, b->manner);
     assert_int_equal(a->slot, b->slot);
@@ -32,10 +32,10 @@ static void the_same_seed_asks_the_same(void **state)
     planner_init(&one, 7, 3), planner_init(&same, 7, 3);
     planner_init(&other_client, 7, 4), planner_init(&other_seed, 8, 3);
     for (int i = 0; i < MANY; i++) {
-        struct ask ask = planner_next(&one), again = planner_next(&same);
-        assert_same(&ask, &again);
-        differs_by_client += planner_next(&other_client).user != ask.user;
-        differs_by_seed += planner_next(&other_seed).user != ask.user;
+        struct operation op = planner_next(&one), again = planner_next(&same);
+        assert_same(&op, &again);
+        differs_by_client += planner_next(&other_client).user != op.user;
+        differs_by_seed += planner_next(&other_seed).user != op.user;
     }
     assert_true(differs_by_client > MANY / 2 && differs_by_seed > MANY / 2);
 }
@@ -44,17 +44,17 @@ static void every_kind_and_manner_is_asked_for(void **state)
 {
     (void)state;
     struct planner planner;
-    size_t kinds[ASK_KIND_COUNT] = {0}, manners[MANNER_AT_ONCE + 1] = {0}, liars = 0;
+    size_t kinds[OP_KIND_COUNT] = {0}, manners[MANNER_AT_ONCE + 1] = {0}, liars = 0;
     planner_init(&planner, 1, 0);
     for (uint32_t i = 0; i < MANY; i++) {
-        struct ask ask = planner_next(&planner);
-        assert_int_equal(ask.number, i);
-        assert_true(ask.key == i || ask.key == i - 1);
-        kinds[ask.kind]++;
-        manners[ask.manner]++;
-        liars += ask.key != i;
+        struct operation op = planner_next(&planner);
+        assert_int_equal(op.number, i);
+        assert_true(op.key == i || op.key == i - 1);
+        kinds[op.kind]++;
+        manners[op.manner]++;
+        liars += op.key != i;
     }
-    for (size_t i = 0; i < ASK_KIND_COUNT; i++)
+    for (size_t i = 0; i < OP_KIND_COUNT; i++)
         assert_true(kinds[i] > 0);
     for (size_t i = 0; i < COUNT_OF(manners); i++)
         assert_true(manners[i] > 0);
@@ -67,17 +67,17 @@ static void an_ask_told_otherwise_has_another_payload(void **state)
 {
     (void)state;
     struct planner planner;
-    struct ask last = {0};
+    struct operation last = {0};
     planner_init(&planner, 2, 1);
     for (uint32_t i = 0; i < MANY; i++) {
-        struct ask ask = planner_next(&planner);
-        if (ask.key != ask.number) {
-            assert_int_equal(ask.kind, last.kind);
-            assert_int_equal(ask.campaign, last.campaign);
-            assert_true(ask.variant != last.variant || ask.quantity != last.quantity ||
-                        ask.user != last.user || ask.amount != last.amount || ask.order != last.order);
+        struct operation op = planner_next(&planner);
+        if (op.key != op.number) {
+            assert_int_equal(op.kind, last.kind);
+            assert_int_equal(op.campaign, last.campaign);
+            assert_true(op.variant != last.variant || op.quantity != last.quantity || op.user != last.user ||
+                        op.amount != last.amount || op.order != last.order);
         }
-        last = ask;
+        last = op;
     }
 }
 
@@ -87,10 +87,10 @@ static void the_first_ask_is_its_own(void **state)
     for (uint64_t seed = 0; seed < MANY; seed++) {
         struct planner planner;
         planner_init(&planner, seed, 2);
-        struct ask ask = planner_next(&planner);
-        assert_int_equal(ask.client, 2);
-        assert_int_equal(ask.number, 0);
-        assert_int_equal(ask.key, 0);
+        struct operation op = planner_next(&planner);
+        assert_int_equal(op.client, 2);
+        assert_int_equal(op.number, 0);
+        assert_int_equal(op.key, 0);
     }
 }
 
@@ -99,7 +99,7 @@ static void definitions_make_sense(void **state)
     (void)state;
     for (uint32_t i = 0; i < MANY; i++) {
         struct definition_room room;
-        struct campaign_created is = ask_definition(3, i, i % 4, INT64_C(1750000000000000), &room);
+        struct campaign_created is = op_definition(3, i, i % 4, INT64_C(1750000000000000), &room);
         int64_t planned = 0;
         for (size_t step = 0; step < is.release_plan.count; step++)
             planned += is.release_plan.items[step].quantity;
@@ -113,13 +113,13 @@ static void requests_say_where_they_come_from(void **state)
 {
     (void)state;
     struct target target = {.authority = "localhost:1"};
-    struct ask_context context = {.admin_token = "a", .issue_token = "i", .redeem_token = "r"};
-    struct ask ask = {.kind = ASK_ISSUE, .client = 5, .number = 17, .key = 16, .campaign = 9};
+    struct op_context context = {.admin_token = "a", .issue_token = "i", .redeem_token = "r"};
+    struct operation op = {.kind = OP_ISSUE, .client = 5, .number = 17, .key = 16, .campaign = 9};
     struct buf request;
     struct origin origin;
     uint8_t trace[TRACE_BYTES];
     buf_init(&request, LOAD_REQUEST_MAX);
-    ask_write(&ask, 3, &context, &target, &request);
+    op_write(&op, 3, &context, &target, &request);
     assert_true(span_starts(buf_span(&request), SPAN("POST /v1/campaigns/chaos-9/coupons HTTP/1.1\r\n")));
     assert_non_null(strstr(request.data, "Idempotency-Key: chaos-5-16\r\n"));
     const char *at = strstr(request.data, "traceparent: 00-");

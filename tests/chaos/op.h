@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the clients of a chaos run ask for. Everything is a number here (campaigns, users, orders, keys), and
- * the sequence of a client's asks is a function of the seed alone: an ask that needs a coupon names one of a
- * few shared slots, and which coupon lies in the slot when the time comes is all that depends on timing. */
+ * the sequence of a client's operations is a function of the seed alone: an operation that needs a coupon
+ * names one of a few shared slots, and which coupon lies in the slot when the time comes is all that depends
+ * on timing. */
 #pragma once
 
 #include "bench/load/target.h"
 #include "events/ids.h"
-#include "tests/chaos/draw.h"
+#include "tests/chaos/rng.h"
 
 /* X(NAME, text, changes a coupon, takes an Idempotency-Key) */
-#define ASK_KINDS(X)                     \
+#define OP_KINDS(X)                      \
     X(CREATE, "create", 0, 1)            \
     X(PAUSE, "pause", 0, 1)              \
     X(RESUME, "resume", 0, 1)            \
@@ -28,15 +29,15 @@
     X(READMIT, "resume issuer", 0, 1)    \
     X(SET, "change setting", 0, 0)
 
-enum ask_kind {
-#define ASK_ENUM(name, text, coupon, keyed) ASK_##name,
-    ASK_KINDS(ASK_ENUM)
-#undef ASK_ENUM
-        ASK_KIND_COUNT
+enum op_kind {
+#define OP_ENUM(name, text, coupon, keyed) OP_##name,
+    OP_KINDS(OP_ENUM)
+#undef OP_ENUM
+        OP_KIND_COUNT
 };
-const char *ask_kind_name(enum ask_kind kind);
-bool ask_kind_has_coupon(enum ask_kind kind);
-bool ask_kind_keyed(enum ask_kind kind);
+const char *op_kind_name(enum op_kind kind);
+bool op_kind_has_coupon(enum op_kind kind);
+bool op_kind_keyed(enum op_kind kind);
 
 enum {
     CHAOS_CLIENTS_MAX = 32,
@@ -48,18 +49,18 @@ enum {
 };
 
 /* How a client goes about it. */
-enum ask_manner {
+enum op_manner {
     MANNER_ONCE,
     MANNER_AGAIN,  /* after a definite answer the same request goes to another service */
     MANNER_AT_ONCE /* two services get the same request at the same time */
 };
 
-struct ask {
-    enum ask_kind kind;
-    enum ask_manner manner;
-    uint32_t client, number; /* the number-th ask of this client, from 0 */
-    uint32_t key;            /* the number of the ask whose Idempotency-Key it has: its own, unless it is an
-                                earlier ask told with another payload */
+struct operation {
+    enum op_kind kind;
+    enum op_manner manner;
+    uint32_t client, number; /* the number-th operation of this client, from 0 */
+    uint32_t key; /* the number of the operation whose Idempotency-Key it has: its own, unless it is an
+                     earlier operation told with another payload */
     uint32_t campaign;
     uint32_t variant;     /* CREATE: which definition */
     uint32_t user, users; /* ISSUE_MANY: so many, from this one on, modulo CHAOS_USERS */
@@ -73,19 +74,20 @@ struct ask {
     int64_t amount, ttl_s;
     bool dry_run;
     bool by_issuer; /* where it can be: with the key that may only issue or redeem, not with the admin's */
-    uint32_t patience, pause_ms; /* how often it is sent again without an answer; rest before the next ask */
+    uint32_t patience,
+        pause_ms; /* how often it is sent again without an answer; rest before the next operation */
 };
 
-/* The API keys that are suspended and resumed now and then, and which of them an ask is made with (or is
- * about); ISSUER_NONE: the admin's. */
+/* The API keys that are suspended and resumed now and then, and which of them an operation is made with (or
+ * is about); ISSUER_NONE: the admin's. */
 enum issuer { ISSUER_ISSUE, ISSUER_REDEEM, ISSUER_COUNT, ISSUER_NONE = ISSUER_COUNT };
 const char *issuer_name(enum issuer issuer);
-enum issuer ask_issuer(const struct ask *ask);           /* whose key it is sent with */
-enum issuer ask_issuer_concerned(const struct ask *ask); /* SUSPEND, READMIT: which it is about */
+enum issuer op_issuer(const struct operation *op);           /* whose key it is sent with */
+enum issuer op_issuer_concerned(const struct operation *op); /* SUSPEND, READMIT: which it is about */
 
-/* A setting that is in nobody's way, by ask: SET. */
-struct span ask_setting_name(const struct ask *ask);
-void ask_setting_value_write(struct buf *out, const struct ask *ask); /* as in the log */
+/* A setting that is in nobody's way, of OP_SET. */
+struct span op_setting_name(const struct operation *op);
+void op_setting_value_write(struct buf *out, const struct operation *op); /* as in the log */
 
 /* A campaign as the number of its definition makes it: a function of the seed, its number and the variant.
  * Texts are borrowed from `room`; instants are `base_us` (the wall clock at the start of the run) and some
@@ -95,18 +97,18 @@ struct definition_room {
     struct span tags[2];
     struct release plan[3];
 };
-struct campaign_created ask_definition(uint64_t seed, uint32_t campaign, uint32_t variant, int64_t base_us,
-                                       struct definition_room *room);
+struct campaign_created op_definition(uint64_t seed, uint32_t campaign, uint32_t variant, int64_t base_us,
+                                      struct definition_room *room);
 
-/* The asks of one client, one after another. */
+/* The operations of one client, one after another. */
 struct planner {
     uint64_t seed;
     uint32_t client, number;
-    struct draw draw;
-    struct ask last; /* the one before, for telling it with another payload */
+    struct rng rng;
+    struct operation last; /* the one before, for telling it with another payload */
 };
 void planner_init(struct planner *planner, uint64_t seed, uint32_t client);
-struct ask planner_next(struct planner *planner);
+struct operation planner_next(struct planner *planner);
 
 /* --- Names --- */
 
@@ -126,12 +128,12 @@ bool origin_parse(struct span trace, struct origin *ret) MUST_USE; /* TRACE_BYTE
 
 /* --- The request --- */
 
-struct ask_context {
+struct op_context {
     uint64_t seed;
     int64_t base_us;
     const char *admin_token, *issue_token, *redeem_token;
 };
 /* The whole HTTP request; `attempt` counts from 0 and goes into its traceparent. `out` must hold
  * LOAD_REQUEST_MAX. */
-void ask_write(const struct ask *ask, uint32_t attempt, const struct ask_context *context,
-               const struct target *target, struct buf *out);
+void op_write(const struct operation *op, uint32_t attempt, const struct op_context *context,
+              const struct target *target, struct buf *out);

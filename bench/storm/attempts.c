@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Recording and classifying answers. Runs between two requests of a load, so it does no more than it must:
  * bodies of 201s are copied and read later, of a problem document only the code is looked for. */
-#include "bench/storm/history.h"
+#include "bench/storm/attempts.h"
 
 #include "common/base/mem.h"
 
@@ -35,7 +35,7 @@ bool user_name_parse(const struct user_names *names, struct span name, uint32_t 
 
 /* --- Outcomes --- */
 
-const char *outcome_text(enum outcome outcome)
+const char *attempt_outcome_text(enum outcome outcome)
 {
     static const char *const texts[OUTCOME_COUNT] = {
         [OUTCOME_ISSUED] = "issued",
@@ -118,111 +118,111 @@ static struct span find_code(struct span body)
 }
 
 /* The last place is for all the codes that have none of their own. */
-static uint8_t intern(struct history *history, struct span code)
+static uint8_t intern(struct attempts *attempts, struct span code)
 {
     if (!code.ptr)
         return 0;
-    if (code.len > HISTORY_CODE_MAX)
+    if (code.len > ATTEMPTS_CODE_MAX)
         code = span_of(code_overflow);
-    for (size_t i = 0; i < history->problems_count; i++)
-        if (span_is(code, history->problems[i]))
+    for (size_t i = 0; i < attempts->problems_count; i++)
+        if (span_is(code, attempts->problems[i]))
             return (uint8_t)i;
-    if (history->problems_count == HISTORY_PROBLEMS_MAX)
-        return HISTORY_PROBLEMS_MAX - 1;
-    if (history->problems_count == HISTORY_PROBLEMS_MAX - 1)
+    if (attempts->problems_count == ATTEMPTS_PROBLEMS_MAX)
+        return ATTEMPTS_PROBLEMS_MAX - 1;
+    if (attempts->problems_count == ATTEMPTS_PROBLEMS_MAX - 1)
         code = span_of(code_overflow);
-    memcpy(history->problems[history->problems_count], code.ptr, code.len);
-    return (uint8_t)history->problems_count++;
+    memcpy(attempts->problems[attempts->problems_count], code.ptr, code.len);
+    return (uint8_t)attempts->problems_count++;
 }
 
 /* --- Recording --- */
 
-void history_init(struct history *history, size_t bodies_max)
+void attempts_init(struct attempts *attempts, size_t bodies_max)
 {
-    *history = (struct history){.problems_count = 1};
-    buf_init(&history->bodies, bodies_max);
+    *attempts = (struct attempts){.problems_count = 1};
+    buf_init(&attempts->bodies, bodies_max);
 }
 
-void history_deinit(struct history *history)
+void attempts_deinit(struct attempts *attempts)
 {
-    mem_free(history->attempts);
-    buf_deinit(&history->bodies);
+    mem_free(attempts->list);
+    buf_deinit(&attempts->bodies);
 }
 
-static struct attempt *append(struct history *history)
+static struct attempt *append(struct attempts *attempts)
 {
-    if (history->count == history->capacity) {
-        history->capacity = history->capacity ? 2 * history->capacity : ATTEMPTS_FIRST;
-        history->attempts = mem_realloc(history->attempts, history->capacity * sizeof *history->attempts);
+    if (attempts->count == attempts->capacity) {
+        attempts->capacity = attempts->capacity ? 2 * attempts->capacity : ATTEMPTS_FIRST;
+        attempts->list = mem_realloc(attempts->list, attempts->capacity * sizeof *attempts->list);
     }
-    struct attempt *attempt = &history->attempts[history->count++];
+    struct attempt *attempt = &attempts->list[attempts->count++];
     *attempt = (struct attempt){0};
     return attempt;
 }
 
-static void keep_body(struct history *history, struct attempt *attempt, struct span body)
+static void keep_body(struct attempts *attempts, struct attempt *attempt, struct span body)
 {
-    attempt->body_at = history->bodies.len;
+    attempt->body_at = attempts->bodies.len;
     attempt->body_len = (uint32_t)body.len;
-    buf_append_span(&history->bodies, body);
+    buf_append_span(&attempts->bodies, body);
 }
 
-static void record_answer(struct history *history, struct attempt *attempt,
+static void record_answer(struct attempts *attempts, struct attempt *attempt,
                           const struct http_response *response)
 {
     attempt->status = (uint16_t)response->status;
     attempt->replayed = response->replayed;
     attempt->retry_after = response->retry_after_s > 0;
     if (response->status >= 400)
-        attempt->problem = intern(history, find_code(response->body));
-    attempt->outcome = (uint8_t)outcome_of_status(response->status, history_problem(history, attempt));
+        attempt->problem = intern(attempts, find_code(response->body));
+    attempt->outcome = (uint8_t)outcome_of_status(response->status, attempts_problem(attempts, attempt));
     if (attempt->outcome != OUTCOME_ISSUED)
         return;
-    keep_body(history, attempt, response->body);
+    keep_body(attempts, attempt, response->body);
     if (!response->token.ptr || !consistency_token_parse(response->token, &attempt->token))
         attempt->token = (struct position){0, 0};
 }
 
-const struct attempt *history_add(struct history *history, uint32_t user, uint32_t key,
-                                  const struct load_result *result)
+const struct attempt *attempts_add(struct attempts *attempts, uint32_t user, uint32_t key,
+                                   const struct load_result *result)
 {
-    struct attempt *attempt = append(history);
+    struct attempt *attempt = append(attempts);
     attempt->user = user;
     attempt->key = key;
     attempt->intended_us = result->intended_us;
     attempt->sent_us = result->sent_us;
     attempt->done_us = result->done_us;
     if (result->outcome == LOAD_ANSWERED)
-        record_answer(history, attempt, &result->response);
+        record_answer(attempts, attempt, &result->response);
     else
         attempt->outcome = (uint8_t)outcome_without_answer(result->outcome);
     return attempt;
 }
 
-void history_merge(struct history *history, const struct history *other)
+void attempts_merge(struct attempts *attempts, const struct attempts *other)
 {
     for (size_t i = 0; i < other->count; i++) {
-        struct attempt *attempt = append(history);
-        *attempt = other->attempts[i];
+        struct attempt *attempt = append(attempts);
+        *attempt = other->list[i];
         attempt->problem = 0;
-        if (other->attempts[i].problem)
-            attempt->problem = intern(history, span_of(history_problem(other, &other->attempts[i])));
+        if (other->list[i].problem)
+            attempt->problem = intern(attempts, span_of(attempts_problem(other, &other->list[i])));
         if (attempt->outcome == OUTCOME_ISSUED)
-            keep_body(history, attempt, history_body(other, &other->attempts[i]));
+            keep_body(attempts, attempt, attempts_body(other, &other->list[i]));
     }
     if (other->bodies.overflow)
-        history->bodies.overflow = true;
+        attempts->bodies.overflow = true;
 }
 
-struct span history_body(const struct history *history, const struct attempt *attempt)
+struct span attempts_body(const struct attempts *attempts, const struct attempt *attempt)
 {
-    if (attempt->outcome != OUTCOME_ISSUED || attempt->body_at + attempt->body_len > history->bodies.len)
+    if (attempt->outcome != OUTCOME_ISSUED || attempt->body_at + attempt->body_len > attempts->bodies.len)
         return (struct span){"", 0}; /* the bodies overflowed */
-    return (struct span){history->bodies.data + attempt->body_at, attempt->body_len};
+    return (struct span){attempts->bodies.data + attempt->body_at, attempt->body_len};
 }
 
-const char *history_problem(const struct history *history, const struct attempt *attempt)
+const char *attempts_problem(const struct attempts *attempts, const struct attempt *attempt)
 {
-    CHECK(attempt->problem < history->problems_count);
-    return history->problems[attempt->problem];
+    CHECK(attempt->problem < attempts->problems_count);
+    return attempts->problems[attempt->problem];
 }
