@@ -91,26 +91,27 @@ const struct target *fleet_targets(const struct fleet *fleet)
     return fleet->targets;
 }
 
-static bool is_ready(struct wire *wire)
+static bool is_ready(struct connection *connection)
 {
     struct http_response response;
     int64_t deadline_us = clock_deadline_us(READY_CALL_MS);
-    wire_send(wire, SPAN("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"), deadline_us);
-    return wire_receive(wire, deadline_us, &response) == WIRE_ANSWERED && response.status == 200;
+    connection_send(connection, SPAN("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"), deadline_us);
+    return connection_receive(connection, deadline_us, &response) == EXCHANGE_ANSWERED &&
+           response.status == 200;
 }
 
 bool fleet_await_ready(const struct fleet *fleet, int64_t deadline_us)
 {
     bool ready = true;
     for (uint32_t i = 0; i < fleet->services && ready; i++) {
-        struct wire wire;
-        wire_init(&wire, &fleet->targets[i]);
-        ready = is_ready(&wire);
+        struct connection connection;
+        connection_init(&connection, &fleet->targets[i]);
+        ready = is_ready(&connection);
         while (!ready && clock_remaining_ms(deadline_us) > 0) {
             (void)poll(NULL, 0, READY_PAUSE_MS);
-            ready = is_ready(&wire);
+            ready = is_ready(&connection);
         }
-        wire_deinit(&wire);
+        connection_deinit(&connection);
     }
     return ready;
 }

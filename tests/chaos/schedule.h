@@ -4,7 +4,7 @@
  * next strikes. Pure. */
 #pragma once
 
-#include "tests/chaos/draw.h"
+#include "tests/chaos/rng.h"
 
 enum lane { LANE_SERVICES, LANE_STORE, LANE_COUNT };
 
@@ -47,7 +47,7 @@ struct strike {
 struct schedule {
     enum lane lane;
     uint32_t services;
-    struct draw draw;
+    struct rng rng;
     enum fault deck[FAULT_COUNT];
     size_t left;
 };
