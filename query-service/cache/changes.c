@@ -34,7 +34,7 @@ bool changes_note(struct changes *changes, const struct hint *hint, int64_t head
     for (size_t i = 0; i < hint->campaigns_count; i++)
         raise_to(&changes->campaigns[copy_campaign_slot(hint->campaigns[i])], now_us);
     for (size_t i = 0; i < hint->users_count; i++)
-        if (hint->users[i] >= 0 && hint->users[i] < USER_BUCKETS)
+        if (hint->users[i] >= 0 && hint->users[i] < USER_GROUPS)
             raise_to(&changes->buckets[hint->users[i]], now_us);
     if (hint->campaigns_count || hint->rankings)
         raise_to(&changes->lists, now_us);

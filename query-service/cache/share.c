@@ -6,7 +6,7 @@
 #include "query-service/cache/share.h"
 
 #include "common/base/crypto.h"
-#include "events/keys.h"
+#include "readmodel/keys.h"
 
 enum { HASH_BYTES = 16, TOKEN_TEXT = 20 };
 
@@ -38,7 +38,7 @@ static bool decode_head(struct span head, struct share *ret, int64_t *ret_wall_u
     int64_t version, status, slices, bucket, slot, every;
     if (!number(&head, 1, 1, &version) || !number(&head, 200, 200, &status) ||
         !number(&head, 0, INT64_MAX, ret_wall_us) || !number(&head, 0, UINT16_MAX, &slices) ||
-        !number(&head, COPY_NO_BUCKET, USER_BUCKETS - 1, &bucket) ||
+        !number(&head, COPY_NO_BUCKET, USER_GROUPS - 1, &bucket) ||
         !number(&head, 0, COPY_CAMPAIGN_SLOTS, &slot) || !number(&head, 0, 1, &every))
         return false;
     struct span etag = span_cut(&head, ' ');

@@ -3,11 +3,11 @@
  * nor where the answer comes from. Pure. */
 #pragma once
 
-#include "events/activity.h"
 #include "events/campaign.h"
 #include "events/coupon.h"
 #include "query-service/http/cursor.h"
 #include "query-service/pg/past.h"
+#include "readmodel/activity.h"
 
 /* X(name, label): the label is what metrics show. */
 #define QUERY_KINDS(X)                         \
