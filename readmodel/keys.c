@@ -72,20 +72,6 @@ void key_users(struct buf *out, struct model model, int64_t bucket)
     buf_append_i64(out, bucket);
 }
 
-void key_shared_answer(struct buf *out, struct span target_hash)
-{
-    buf_append_text(out, "fcq:a:{");
-    buf_append_span(out, target_hash);
-    buf_append_char(out, '}');
-}
-
-void key_shared_lease(struct buf *out, struct span target_hash)
-{
-    buf_append_text(out, "fcq:l:{");
-    buf_append_span(out, target_hash);
-    buf_append_char(out, '}');
-}
-
 void key_users_begun(struct buf *out, struct model model)
 {
     key_begin(out, model);
