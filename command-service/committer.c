@@ -211,7 +211,7 @@ static void count_verdict(const struct command *command, const struct verdict *v
     if (verdict->refusal || verdict->replayed)
         return;
     metric_add(metrics.issued, command->kind == COMMAND_ISSUE);
-    for (size_t i = 0; verdict->results && i < command->users_count; i++)
+    for (size_t i = 0; command->kind == COMMAND_ISSUE_MANY && i < command->issue_many.count; i++)
         metric_add(metrics.issued, verdict->results[i].refusal == NULL);
 }
 
@@ -219,7 +219,7 @@ static void count_verdict(const struct command *command, const struct verdict *v
 static void note_control(const struct committer *self, const struct command *command,
                          const struct verdict *verdict)
 {
-    struct control_row row = {.kind = CONTROL_ISSUER, .name = command->name, .value = SPAN("")};
+    struct control_row row = {.kind = CONTROL_ISSUER, .name = command->control.name, .value = SPAN("")};
     if (command_subject(command->kind) != SUBJECT_CONTROL || verdict->refusal || verdict->replayed)
         return;
     row.position = verdict->token.position;
@@ -227,7 +227,7 @@ static void note_control(const struct committer *self, const struct command *com
         row.value = SPAN("suspended");
     if (command->kind == COMMAND_SET) {
         row.kind = CONTROL_SETTING;
-        row.value = command->value;
+        row.value = command->control.value;
     }
     control_note(self->options->control, &row);
 }
@@ -417,7 +417,7 @@ static void sweep_slice(struct committer *self, int16_t slice, const struct due 
             continue;
         struct span id = {due[i].campaign_id, due[i].campaign_id_len};
         *end = own_command(id.len ? COMMAND_TEND : COMMAND_LAPSE, slice, id);
-        (*end)->coupon_at = (struct position){slice, due[i].position};
+        (*end)->coupon.at = (struct position){slice, due[i].position};
         end = &(*end)->next;
     }
     if (list)
@@ -441,7 +441,7 @@ static void halt_plans(struct committer *self)
         if ((size_t)slice_of(id) % self->options->count != (size_t)self->slices[0])
             continue;
         struct command *command = own_command(COMMAND_HALT, slice_of(id), id);
-        command->halted = finding.figures;
+        command->halt = finding.figures;
         if (!run_own(self, command))
             return;
         log_warn("PLAN-HALTED",

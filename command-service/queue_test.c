@@ -17,11 +17,18 @@ static struct command *command_new(int16_t slice, uint32_t number)
     struct command *command = command_create(COMMAND_ISSUE, NULL);
     command->keyed = true;
     command->slice = slice;
-    command->quantity = number; /* the test's mark */
+    memcpy(command->trace_bytes, &number, sizeof number); /* the test's mark */
     memcpy(command->id.key_hash, &number, sizeof number);
     memcpy(command->id.key_hash + 4, &slice, sizeof slice);
     command->deadline_us = clock_deadline_us(FAR_MS);
     return command;
+}
+
+static int64_t mark_of(const struct command *command)
+{
+    uint32_t number;
+    memcpy(&number, command->trace_bytes, sizeof number);
+    return number;
 }
 
 static enum inbox_verdict offer(struct inbox *inbox, struct command *command)
@@ -59,7 +66,7 @@ static void expect_list(const struct command *list, const uint32_t *numbers)
 {
     for (; *numbers; numbers++, list = list->next) {
         assert_non_null(list);
-        assert_int_equal(list->quantity, *numbers);
+        assert_int_equal(mark_of(list), *numbers);
     }
     assert_null(list);
 }
@@ -410,10 +417,10 @@ static void see(struct seen *seen, const struct command *list)
 {
     int16_t slice = list->slice;
     for (; list; list = list->next) {
-        int64_t *last = &seen->last[(list->quantity - 1) / EACH][slice];
+        int64_t *last = &seen->last[(mark_of(list) - 1) / EACH][slice];
         assert_int_equal(list->slice, slice);
-        assert_true(list->quantity > *last);
-        *last = list->quantity;
+        assert_true(mark_of(list) > *last);
+        *last = mark_of(list);
         seen->count++;
     }
 }

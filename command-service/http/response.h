@@ -5,6 +5,7 @@
 #pragma once
 
 #include "command-service/core/batch.h"
+#include "common/http/http.h"
 
 /* With a verdict that is durable (or a refusal). */
 void answer_verdict(struct command *command, const struct verdict *verdict,
@@ -16,7 +17,3 @@ void answer_problem(struct command *command, const struct problem *problem, int6
 /* That it is accepted and what becomes of it will be known: for an inbox, which then owns the rest of the
  * command. `idempotency_key` as it was sent. */
 void answer_accepted(struct http_request *request, struct span idempotency_key);
-
-/* The body of a verdict that is no refusal. */
-void answer_render(struct buf *out, const struct command *command, const struct verdict *verdict,
-                   const uint8_t code_key[CRYPTO_KEY_BYTES]);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "command-service/store/store.h"
+#include "common/pg/pg.h"
 
 enum statement {
     SQL_DURABLE,
@@ -38,12 +39,18 @@ enum statement {
     SQL_COUNT,
 };
 
+enum { STORE_RESULTS_MAX = 16 };
+
 struct store {
     struct pg *pg;
     struct pg_args args;
+    struct pg_rows *results[STORE_RESULTS_MAX]; /* what the loaded batch borrows from */
+    size_t results_count;
     const char *fault; /* what is wrong with a server that can be reached; NULL for nothing */
 };
 
+/* Frees what the last loaded batch borrowed. */
+void store_forget(struct store *store);
 /* Ends the transaction without effect; `status` is why, and is returned unless the connection is lost. */
 enum store_status store_end(struct store *store, enum store_status status, int64_t deadline_us);
 /* Ends a transaction that a refused statement aborted, and says what the refusal means for the batch. */

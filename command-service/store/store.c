@@ -185,10 +185,18 @@ struct store *store_create(const char *database_url)
     return store;
 }
 
+void store_forget(struct store *store)
+{
+    for (size_t i = 0; i < store->results_count; i++)
+        pg_rows_destroy(store->results[i]);
+    store->results_count = 0;
+}
+
 void store_destroy(struct store *store)
 {
     if (!store)
         return;
+    store_forget(store);
     pg_destroy(store->pg);
     pg_args_deinit(&store->args);
     mem_free(store);
