@@ -75,6 +75,7 @@ struct void_filter {
 
 struct command {
     struct command *next; /* in its slice's queue */
+    struct queue *home;   /* the queue it was offered to, which knows it as in flight */
     enum command_kind kind;
     int16_t slice;         /* where its events go */
     int16_t request_slice; /* where its idempotency row is; differs from `slice` only for COMMAND_CREATE */
@@ -107,8 +108,9 @@ struct command {
     bool
         commit_was_sent; /* an earlier attempt may have taken effect: its outcome must be read, not guessed */
 
-    int64_t received_us; /* monotonic */
-    struct watch *watch; /* ISSUE, ISSUE_MANY: who is told how it went; NULL for nobody */
+    int64_t received_us;     /* monotonic */
+    struct sweeper *sweeper; /* whose command it is, instead of a client's; NULL: a client's */
+    struct watch *watch;     /* ISSUE, ISSUE_MANY: who is told how it went; NULL for nobody */
 
     /* Who is told, exactly once: one of these, or nobody (the service's own commands). */
     struct http_request *request;

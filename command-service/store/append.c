@@ -363,6 +363,6 @@ enum store_status store_commit(struct store *store, struct batch *batch, int64_t
     if (status == PG_OK)
         return STORE_OK;
     if (status == PG_REFUSED)
-        return store_rolled_back(store, deadline_us);
+        return store_rolled_back(store);
     return writes ? STORE_UNKNOWN : STORE_LOST;
 }
