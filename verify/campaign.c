@@ -10,21 +10,21 @@
 #include "common/base/crypto.h"
 #include "events/ids.h"
 
-/* One event of one campaign, under judgement. */
-struct hearing {
+/* One event of one campaign, being checked. */
+struct context {
     struct verify_log *log;
     struct verify_campaign *record;
     const struct event *event;
 };
 
-/* What is wrong once stays wrong for all events after it: of each campaign a rule is told once. */
-static bool expect(struct hearing *hearing, enum verify_rule rule, bool holds, const char *text)
+/* What is wrong once stays wrong for all events after it: of each campaign a rule is reported once. */
+static bool expect(struct context *context, enum verify_rule rule, bool holds, const char *text)
 {
     uint64_t bit = UINT64_C(1) << rule;
-    if (!holds && !(hearing->record->told & bit))
-        verify_log_differ(hearing->log, rule, hearing->event, text);
+    if (!holds && !(context->record->reported & bit))
+        verify_log_differ(context->log, rule, context->event, text);
     if (!holds)
-        hearing->record->told |= bit;
+        context->record->reported |= bit;
     return holds;
 }
 
@@ -50,18 +50,18 @@ void verify_campaign_end_run(struct verify_campaign *record)
     record->run_sequence = 0;
 }
 
-static void extend_run(struct hearing *hearing)
+static void extend_run(struct context *context)
 {
-    struct verify_campaign *record = hearing->record;
-    int64_t batch = hearing->log->batch.first;
+    struct verify_campaign *record = context->record;
+    int64_t batch = context->log->batch.first;
     if (record->run_batch != batch)
         verify_campaign_end_run(record);
     if (!record->run_sequence) {
         record->run_batch = batch;
-        record->run_sequence = hearing->event->coupon_issued.sequence;
-        record->run_first = hearing->event->position;
+        record->run_sequence = context->event->coupon_issued.sequence;
+        record->run_first = context->event->position;
     }
-    record->run_last = hearing->event->position;
+    record->run_last = context->event->position;
 }
 
 /* --- creation --- */
@@ -72,15 +72,15 @@ void verify_hash_text(struct span text, uint8_t ret[DEFINITION_HASH_BYTES])
 }
 
 /* Keeps the numbers; the texts are gone with the event. */
-static void created(struct hearing *hearing)
+static void created(struct context *context)
 {
-    struct verify_campaign *record = hearing->record;
-    const struct event *event = hearing->event;
+    struct verify_campaign *record = context->record;
+    const struct event *event = context->event;
     const struct campaign_created *is = &event->campaign_created;
-    if (!expect(hearing, VERIFY_CREATED, record->campaign.position == 0,
+    if (!expect(context, VERIFY_CREATED, record->campaign.position == 0,
                 "CampaignCreated, but the campaign has events before it"))
         return;
-    expect(hearing, VERIFY_STOCK, is->released <= is->quantity, "more is released than there is");
+    expect(context, VERIFY_STOCK, is->released <= is->quantity, "more is released than there is");
     campaign_apply(&record->campaign, event);
     record->version = event->version;
     record->plan_count = (int64_t)is->release_plan.count;
@@ -97,20 +97,20 @@ static void created(struct hearing *hearing)
 
 /* --- stock --- */
 
-static void released(struct hearing *hearing)
+static void released(struct context *context)
 {
-    struct campaign *campaign = &hearing->record->campaign;
-    const struct stock_released *release = &hearing->event->stock_released;
+    struct campaign *campaign = &context->record->campaign;
+    const struct stock_released *release = &context->event->stock_released;
     bool fits =
-        expect(hearing, VERIFY_STOCK, campaign->released + release->quantity <= campaign->definition.quantity,
+        expect(context, VERIFY_STOCK, campaign->released + release->quantity <= campaign->definition.quantity,
                "more is released than there is");
-    bool next = expect(hearing, VERIFY_LIFE,
+    bool next = expect(context, VERIFY_LIFE,
                        release->plan_step == 0 ||
                            (release->plan_step == campaign->plan_done + 1 &&
-                            release->plan_step <= hearing->record->plan_count && !campaign->plan_halted),
+                            release->plan_step <= context->record->plan_count && !campaign->plan_halted),
                        "a tranche that is not the next of the release plan, or while that is halted");
     if (fits && next) {
-        campaign_apply(campaign, hearing->event);
+        campaign_apply(campaign, context->event);
         return;
     }
     campaign->released += release->quantity;
@@ -137,27 +137,27 @@ static int64_t expiry(const struct campaign_created *is, int64_t now_us)
     return is->coupon_valid_days ? now_us + is->coupon_valid_days * US_PER_DAY : 0;
 }
 
-static void issued(struct hearing *hearing)
+static void issued(struct context *context)
 {
-    struct verify_campaign *record = hearing->record;
+    struct verify_campaign *record = context->record;
     struct campaign *campaign = &record->campaign;
-    const struct event *event = hearing->event;
+    const struct event *event = context->event;
     const struct coupon_issued *coupon = &event->coupon_issued;
     struct span prefix = {record->code_prefix, record->code_prefix_len};
-    bool dense = expect(hearing, VERIFY_SEQUENCE, coupon->sequence == campaign->issued + 1,
+    bool dense = expect(context, VERIFY_SEQUENCE, coupon->sequence == campaign->issued + 1,
                         "the sequence is not one more than the coupons issued");
-    bool stock = expect(hearing, VERIFY_STOCK, coupon->sequence <= campaign->released,
+    bool stock = expect(context, VERIFY_STOCK, coupon->sequence <= campaign->released,
                         "more coupons are issued than are released");
-    expect(hearing, VERIFY_LIMIT, coupon->nth <= campaign->definition.per_user_limit,
+    expect(context, VERIFY_LIMIT, coupon->nth <= campaign->definition.per_user_limit,
            "the user has more coupons than per_user_limit");
-    expect(hearing, VERIFY_LIFE, open_for_issue(campaign, event->recorded_at_us),
+    expect(context, VERIFY_LIFE, open_for_issue(campaign, event->recorded_at_us),
            "a coupon is issued while the campaign is not open for it");
-    expect(hearing, VERIFY_LIFE,
+    expect(context, VERIFY_LIFE,
            coupon->expires_at_us == expiry(&campaign->definition, event->recorded_at_us),
            "the coupon expires at another time than the definition says");
-    expect(hearing, VERIFY_LIFE, span_equal(coupon->code_prefix, prefix),
+    expect(context, VERIFY_LIFE, span_equal(coupon->code_prefix, prefix),
            "the code prefix is not the definition's");
-    extend_run(hearing);
+    extend_run(context);
     if (dense && stock)
         campaign_apply(campaign, event);
     else
@@ -186,25 +186,25 @@ static struct change change_of(const struct event *event)
     }
 }
 
-static void check_discount(struct hearing *hearing, int64_t order_amount, int64_t discount_amount)
+static void check_discount(struct context *context, int64_t order_amount, int64_t discount_amount)
 {
-    const struct campaign_created *is = &hearing->record->campaign.definition;
-    expect(hearing, VERIFY_COUPON, order_amount >= is->min_order_amount, "the order is below the minimum");
-    expect(hearing, VERIFY_COUPON, discount_amount == coupon_discount(is, order_amount),
+    const struct campaign_created *is = &context->record->campaign.definition;
+    expect(context, VERIFY_COUPON, order_amount >= is->min_order_amount, "the order is below the minimum");
+    expect(context, VERIFY_COUPON, discount_amount == coupon_discount(is, order_amount),
            "the discount is not what the definition gives for the order");
 }
 
-static void used(struct hearing *hearing)
+static void used(struct context *context)
 {
-    struct campaign *campaign = &hearing->record->campaign;
-    const struct event *event = hearing->event;
+    struct campaign *campaign = &context->record->campaign;
+    const struct event *event = context->event;
     struct change change = change_of(event);
     int64_t reserved = campaign->reserved + change.reserved, redeemed = campaign->redeemed + change.redeemed;
     if (event->type == EVENT_CouponReserved)
-        check_discount(hearing, event->coupon_reserved.order_amount, event->coupon_reserved.discount_amount);
+        check_discount(context, event->coupon_reserved.order_amount, event->coupon_reserved.discount_amount);
     if (event->type == EVENT_CouponRedeemed)
-        check_discount(hearing, event->coupon_redeemed.order_amount, event->coupon_redeemed.discount_amount);
-    if (expect(hearing, VERIFY_COUPON,
+        check_discount(context, event->coupon_redeemed.order_amount, event->coupon_redeemed.discount_amount);
+    if (expect(context, VERIFY_COUPON,
                reserved >= 0 && redeemed >= 0 && reserved + redeemed <= campaign->issued,
                "more coupons are reserved and redeemed than issued, or fewer than none")) {
         campaign_apply(campaign, event);
@@ -216,77 +216,77 @@ static void used(struct hearing *hearing)
 
 /* --- state --- */
 
-static void change_state(struct hearing *hearing, bool allowed, const char *text)
+static void change_state(struct context *context, bool allowed, const char *text)
 {
-    expect(hearing, VERIFY_LIFE, allowed, text);
-    campaign_apply(&hearing->record->campaign, hearing->event);
+    expect(context, VERIFY_LIFE, allowed, text);
+    campaign_apply(&context->record->campaign, context->event);
 }
 
-static void ended(struct hearing *hearing, bool open)
+static void ended(struct context *context, bool open)
 {
-    const struct event *event = hearing->event;
-    int64_t ends_at_us = hearing->record->campaign.definition.ends_at_us;
-    change_state(hearing,
+    const struct event *event = context->event;
+    int64_t ends_at_us = context->record->campaign.definition.ends_at_us;
+    change_state(context,
                  open && event->campaign_ended.due_at_us == ends_at_us && event->recorded_at_us >= ends_at_us,
                  "ended, but it was over already or its end had not come");
 }
 
-static void deleted(struct hearing *hearing)
+static void deleted(struct context *context)
 {
-    struct campaign *campaign = &hearing->record->campaign;
-    if (expect(hearing, VERIFY_LIFE, campaign->issued == 0, "deleted, but coupons were issued"))
-        campaign_apply(campaign, hearing->event);
+    struct campaign *campaign = &context->record->campaign;
+    if (expect(context, VERIFY_LIFE, campaign->issued == 0, "deleted, but coupons were issued"))
+        campaign_apply(campaign, context->event);
     else
         campaign->state = CAMPAIGN_DELETED;
 }
 
-static void dispatch(struct hearing *hearing)
+static void dispatch(struct context *context)
 {
-    const struct campaign *is = &hearing->record->campaign;
+    const struct campaign *is = &context->record->campaign;
     bool paused = is->state == CAMPAIGN_PAUSED, runs = is->state == CAMPAIGN_ACTIVE;
-    switch (hearing->event->type) {
+    switch (context->event->type) {
     case EVENT_CampaignCreated:
-        created(hearing);
+        created(context);
         break;
     case EVENT_StockReleased:
-        expect(hearing, VERIFY_LIFE, paused || runs, "stock is released, but the campaign is over");
-        released(hearing);
+        expect(context, VERIFY_LIFE, paused || runs, "stock is released, but the campaign is over");
+        released(context);
         break;
     case EVENT_CouponIssued:
-        issued(hearing);
+        issued(context);
         break;
     case EVENT_CampaignPaused:
-        change_state(hearing, runs, "paused, but it did not run");
+        change_state(context, runs, "paused, but it did not run");
         break;
     case EVENT_CampaignResumed:
-        change_state(hearing, paused || (runs && is->plan_halted), "resumed, but nothing held it up");
+        change_state(context, paused || (runs && is->plan_halted), "resumed, but nothing held it up");
         break;
     case EVENT_CampaignClosed:
-        change_state(hearing, paused || runs, "closed, but it was over already");
+        change_state(context, paused || runs, "closed, but it was over already");
         break;
     case EVENT_CampaignDeleted:
-        deleted(hearing);
+        deleted(context);
         break;
     case EVENT_CampaignEnded:
-        ended(hearing, paused || runs);
+        ended(context, paused || runs);
         break;
     case EVENT_ReleasePlanHalted:
-        change_state(hearing, (paused || runs) && !is->plan_halted,
+        change_state(context, (paused || runs) && !is->plan_halted,
                      "its release plan is halted, but there was none going on");
         break;
     default:
-        used(hearing);
+        used(context);
     }
 }
 
 void verify_campaign_event(struct verify_log *log, struct verify_campaign *record, const struct event *event)
 {
-    struct hearing hearing = {log, record, event};
+    struct context context = {log, record, event};
     if (event->position <= record->campaign.position)
-        return; /* the same place twice is told as such; a fold cannot go back */
-    expect(&hearing, VERIFY_CREATED, record->campaign.first || event->type == EVENT_CampaignCreated,
+        return; /* the same place twice is reported as such; a fold cannot go back */
+    expect(&context, VERIFY_CREATED, record->campaign.first || event->type == EVENT_CampaignCreated,
            "the first event of a campaign is not its CampaignCreated");
-    expect(&hearing, VERIFY_LIFE, record->campaign.state != CAMPAIGN_DELETED, "an event after its deletion");
-    dispatch(&hearing);
+    expect(&context, VERIFY_LIFE, record->campaign.state != CAMPAIGN_DELETED, "an event after its deletion");
+    dispatch(&context);
     record->campaign.position = event->position;
 }

@@ -3,7 +3,7 @@
 #include "verify/models_internal.h"
 
 enum {
-    MEMBERS_PER_LOOK = 256, /* of one sorted set */
+    MEMBERS_PER_PROBE = 256, /* of one sorted set */
     FIELD_SHOWN_MAX = 32,
     NEVER_EXPIRES = -1, /* as EXPIRETIME says it */
 };
@@ -25,14 +25,14 @@ static void compare_hash(struct verify_models *models, const struct shadow_key *
         found += expected.ptr != NULL;
         if (expected.ptr && span_equal(expected, redis_text(redis_at(reply, i + 1))))
             continue;
-        look_differ(models, key->name,
-                    expected.ptr ? "field %.*s has another value" : "field %.*s is too many", shown(field),
-                    field.ptr);
+        probe_differ(models, key->name,
+                     expected.ptr ? "field %.*s has another value" : "field %.*s is too many", shown(field),
+                     field.ptr);
         return;
     }
     if (found != shadow_fields(key) && !key->may_lack)
-        look_differ(models, key->name, "%zu of %zu fields are missing", shadow_fields(key) - found,
-                    shadow_fields(key));
+        probe_differ(models, key->name, "%zu of %zu fields are missing", shadow_fields(key) - found,
+                     shadow_fields(key));
 }
 
 static void compare_string(struct verify_models *models, const struct shadow_key *key,
@@ -40,7 +40,7 @@ static void compare_string(struct verify_models *models, const struct shadow_key
 {
     struct span found = redis_text(reply), expected = {key->bytes, key->len};
     if (!span_equal(found, expected))
-        look_differ(models, key->name, "%zu bytes, not these %zu", found.len, expected.len);
+        probe_differ(models, key->name, "%zu bytes, not these %zu", found.len, expected.len);
 }
 
 static void compare_expiry(struct verify_models *models, const struct shadow_key *key,
@@ -48,8 +48,8 @@ static void compare_expiry(struct verify_models *models, const struct shadow_key
 {
     int64_t expected = key->expires_at_s ? key->expires_at_s : NEVER_EXPIRES, found = redis_integer(reply);
     if (found != expected)
-        look_differ(models, key->name, "it expires at %lld, not %lld (-1: never)", (long long)found,
-                    (long long)expected);
+        probe_differ(models, key->name, "it expires at %lld, not %lld (-1: never)", (long long)found,
+                     (long long)expected);
 }
 
 static void compare_key(struct verify_models *models, const struct shadow_key *key,
@@ -64,9 +64,9 @@ static void compare_key(struct verify_models *models, const struct shadow_key *k
     if (absent && shadow_is_over(&models->shadow, key))
         return;
     if (absent)
-        look_differ(models, key->name, "it is missing");
+        probe_differ(models, key->name, "it is missing");
     else if (kind != (hash ? REDIS_ARRAY : REDIS_STRING))
-        look_differ(models, key->name, "it is of another type");
+        probe_differ(models, key->name, "it is of another type");
     else
         (hash ? compare_hash : compare_string)(models, key, reply);
     if (models->found_count == before) /* one difference for a key */
@@ -75,40 +75,40 @@ static void compare_key(struct verify_models *models, const struct shadow_key *k
 
 static void send_read(struct verify_models *models, const struct shadow_key *key)
 {
-    look_command(models, key->type == SHADOW_HASH ? "HGETALL" : "GET");
+    probe_command(models, key->type == SHADOW_HASH ? "HGETALL" : "GET");
     redis_arg(&models->command, key->name);
-    look_send(models);
-    look_command(models, "EXPIRETIME");
+    probe_send(models);
+    probe_command(models, "EXPIRETIME");
     redis_arg(&models->command, key->name);
-    look_send(models);
+    probe_send(models);
 }
 
-static void look_at_keys(struct verify_models *models, const struct key_name *names, size_t count)
+static void probe_keys(struct verify_models *models, const struct key_name *names, size_t count)
 {
-    look_begin(models);
+    probe_begin(models);
     for (size_t i = 0; i < count; i++)
         send_read(models, shadow_get(&models->shadow, key_name_text(&names[i])));
-    const struct redis_reply *reply = look_end(models, 2 * count);
+    const struct redis_reply *reply = probe_end(models, 2 * count);
     for (size_t i = 0; reply && i < count; i++) {
         const struct shadow_key *key = shadow_get(&models->shadow, key_name_text(&names[i]));
         if (key) /* folding on may have forgotten it, for another pass */
             compare_key(models, key, redis_at(reply, 2 * i + 1), redis_at(reply, 2 * i + 2));
     }
-    look_tell(models);
+    probe_report(models);
 }
 
 /* --- comparing sorted sets --- */
 
-/* As many members as fit into one look, of those that were there when looking began. */
+/* As many members as fit into one probe, of those that were there when looking began. */
 static size_t pick_members(struct shadow_key *key, size_t *slot, int64_t since, struct span *ret)
 {
     size_t count = 0;
-    for (; *slot < key->members.capacity && count < MEMBERS_PER_LOOK; ++*slot) {
+    for (; *slot < key->members.capacity && count < MEMBERS_PER_PROBE; ++*slot) {
         const struct map_entry *entry = &key->members.entries[*slot];
         struct shadow_member *member = entry->key.ptr ? entry->value : NULL;
-        if (!member || member->looked_at || member->since > since)
+        if (!member || member->compared || member->since > since)
             continue;
-        member->looked_at = true;
+        member->compared = true;
         ret[count++] = entry->key;
     }
     return count;
@@ -128,7 +128,7 @@ static void compare_members(struct verify_models *models, const struct shadow_ke
     const struct redis_reply *scores = redis_at(reply, 2);
     size_t missing = 0, wrong = 0;
     if (redis_kind(redis_at(reply, 1)) != REDIS_INTEGER) {
-        look_differ(models, key->name, "it is of another type");
+        probe_differ(models, key->name, "it is of another type");
         return;
     }
     for (size_t i = 0; i < count; i++) {
@@ -139,16 +139,16 @@ static void compare_members(struct verify_models *models, const struct shadow_ke
     }
     size_t there = (size_t)redis_integer(redis_at(reply, 1));
     if (missing || wrong)
-        look_differ(models, key->name, "%zu members are missing, %zu have another score", missing, wrong);
+        probe_differ(models, key->name, "%zu members are missing, %zu have another score", missing, wrong);
     else if (there != key->members.count)
-        look_differ(models, key->name, "%zu members, not %zu", there, key->members.count);
+        probe_differ(models, key->name, "%zu members, not %zu", there, key->members.count);
 }
 
 /* Looks at the picked members; they are copied, because folding on may free them. */
-static void look_at_members(struct verify_models *models, struct span name, const struct span *picked,
-                            size_t count)
+static void probe_members(struct verify_models *models, struct span name, const struct span *picked,
+                          size_t count)
 {
-    struct span names[MEMBERS_PER_LOOK];
+    struct span names[MEMBERS_PER_PROBE];
     struct buf copies;
     size_t offset = 0;
     buf_init(&copies, SIZE_MAX);
@@ -156,34 +156,34 @@ static void look_at_members(struct verify_models *models, struct span name, cons
         buf_append_span(&copies, picked[i]);
     for (size_t i = 0; i < count; offset += picked[i++].len)
         names[i] = (struct span){copies.data + offset, picked[i].len};
-    look_begin(models);
-    look_command(models, "ZCARD");
+    probe_begin(models);
+    probe_command(models, "ZCARD");
     redis_arg(&models->command, name);
-    look_send(models);
-    look_command(models, "ZMSCORE");
+    probe_send(models);
+    probe_command(models, "ZMSCORE");
     redis_arg(&models->command, name);
     for (size_t i = 0; i < count; i++)
         redis_arg(&models->command, names[i]);
-    look_send(models);
-    const struct redis_reply *reply = look_end(models, 2);
+    probe_send(models);
+    const struct redis_reply *reply = probe_end(models, 2);
     const struct shadow_key *key = shadow_get(&models->shadow, name);
     if (reply && key)
         compare_members(models, key, reply, names, count);
     buf_deinit(&copies);
-    look_tell(models);
+    probe_report(models);
 }
 
-static void look_at_zset(struct verify_models *models, struct shadow_key *key)
+static void probe_zset(struct verify_models *models, struct shadow_key *key)
 {
-    struct span picked[MEMBERS_PER_LOOK];
+    struct span picked[MEMBERS_PER_PROBE];
     struct key_name name = key_name_of(key->name);
     int64_t since = models->shadow.position;
     size_t slot = 0, count;
     models->keys++;
     models->means->totals->keys++;
-    while (look_going(models) && (count = pick_members(key, &slot, since, picked)) > 0) {
+    while (probe_going(models) && (count = pick_members(key, &slot, since, picked)) > 0) {
         const struct map_entry *entries = key->members.entries;
-        look_at_members(models, key_name_text(&name), picked, count);
+        probe_members(models, key_name_text(&name), picked, count);
         key = map_get(&models->shadow.by_name, key_name_text(&name));
         if (!key)
             return;
@@ -211,30 +211,30 @@ static bool is_expected(struct verify_models *models, struct span name)
 }
 
 /* The key was seen by SCAN and was not expected then: looked at again, at one instant with the checkpoint. */
-static void look_at_stranger(struct verify_models *models, struct span name)
+static void probe_stranger(struct verify_models *models, struct span name)
 {
-    look_begin(models);
-    look_command(models, "EXISTS");
+    probe_begin(models);
+    probe_command(models, "EXISTS");
     redis_arg(&models->command, name);
-    look_send(models);
-    const struct redis_reply *reply = look_end(models, 1);
+    probe_send(models);
+    const struct redis_reply *reply = probe_end(models, 1);
     if (reply && redis_integer(redis_at(reply, 1)) == 1 && !is_expected(models, name))
-        look_differ(models, name, "no event makes such a key");
-    look_tell(models);
+        probe_differ(models, name, "no event makes such a key");
+    probe_report(models);
 }
 
 /* One page of SCAN; returns the cursor of the next, empty at the end. */
 static bool scan_page(struct verify_models *models, struct buf *cursor, struct span match)
 {
     struct buf strangers; /* names, each with its length before it */
-    look_command(models, "SCAN");
+    probe_command(models, "SCAN");
     redis_arg(&models->command, buf_span(cursor));
     redis_arg_text(&models->command, "MATCH");
     redis_arg(&models->command, match);
     redis_arg_text(&models->command, "COUNT");
     redis_arg_text(&models->command, "1000");
-    look_send(models);
-    const struct redis_reply *reply = look_receive(models);
+    probe_send(models);
+    const struct redis_reply *reply = probe_receive(models);
     if (!reply || redis_length(reply) != 2)
         return false;
     buf_clear(cursor);
@@ -247,13 +247,13 @@ static bool scan_page(struct verify_models *models, struct buf *cursor, struct s
         buf_append(&strangers, &name.len, sizeof name.len);
         buf_append_span(&strangers, name);
     }
-    for (size_t at = 0, len; at < strangers.len && look_going(models); at += len) {
+    for (size_t at = 0, len; at < strangers.len && probe_going(models); at += len) {
         memcpy(&len, strangers.data + at, sizeof len);
         at += sizeof len;
-        look_at_stranger(models, (struct span){strangers.data + at, len});
+        probe_stranger(models, (struct span){strangers.data + at, len});
     }
     buf_deinit(&strangers);
-    return look_going(models) && !span_is(buf_span(cursor), "0");
+    return probe_going(models) && !span_is(buf_span(cursor), "0");
 }
 
 void compare_strangers(struct verify_models *models)
@@ -273,23 +273,23 @@ void compare_strangers(struct verify_models *models)
 void compare_zsets(struct verify_models *models)
 {
     struct shadow *shadow = &models->shadow;
-    for (size_t i = 0; i < shadow->keys_count && look_going(models); i++)
+    for (size_t i = 0; i < shadow->keys_count && probe_going(models); i++)
         if (shadow->keys[i] && shadow->keys[i]->type == SHADOW_ZSET)
-            look_at_zset(models, shadow->keys[i]);
+            probe_zset(models, shadow->keys[i]);
 }
 
 /* Those that are made while looking come at the end, and are not waited for: they were folded just now. */
 void compare_others(struct verify_models *models)
 {
     struct shadow *shadow = &models->shadow;
-    struct key_name names[KEYS_PER_LOOK];
+    struct key_name names[KEYS_PER_PROBE];
     size_t i = 0, all = shadow->keys_count;
-    while (i < all && look_going(models)) {
+    while (i < all && probe_going(models)) {
         size_t count = 0;
-        for (; i < all && count < KEYS_PER_LOOK; i++)
+        for (; i < all && count < KEYS_PER_PROBE; i++)
             if (shadow->keys[i] && shadow->keys[i]->type != SHADOW_ZSET)
                 names[count++] = key_name_of(shadow->keys[i]->name);
-        look_at_keys(models, names, count);
+        probe_keys(models, names, count);
         models->means->tick(models->means->context, models->keys);
     }
 }

@@ -8,20 +8,20 @@
 
 /* --- coupons --- */
 
-/* One event of one coupon, under judgement. */
-struct coupon_hearing {
+/* One event of one coupon, being checked. */
+struct coupon_context {
     struct verify_log *log;
     struct verify_coupon_life *life;
     const struct verify_coupon *coupon;
     const struct event *event;
 };
 
-/* Of each coupon one difference is told: what comes after it follows from it. */
-static void expect(struct coupon_hearing *hearing, bool holds, const char *text)
+/* Of each coupon one difference is reported: what comes after it follows from it. */
+static void expect(struct coupon_context *context, bool holds, const char *text)
 {
-    if (!holds && !hearing->life->told)
-        verify_log_differ(hearing->log, VERIFY_COUPON, hearing->event, text);
-    hearing->life->told |= !holds;
+    if (!holds && !context->life->reported)
+        verify_log_differ(context->log, VERIFY_COUPON, context->event, text);
+    context->life->reported |= !holds;
 }
 
 static void issued(struct verify_log *log, const struct event *event, struct verify_name holder)
@@ -40,69 +40,69 @@ static uint64_t order_of(struct span order_id)
 }
 
 /* The coupon was free for this order: nobody had it, or this very order, or one whose time is over. */
-static bool free_for(const struct coupon_hearing *hearing, struct span order_id)
+static bool free_for(const struct coupon_context *context, struct span order_id)
 {
-    const struct verify_coupon_life *life = hearing->life;
-    int64_t now_us = hearing->event->recorded_at_us;
+    const struct verify_coupon_life *life = context->life;
+    int64_t now_us = context->event->recorded_at_us;
     if (life->state == COUPON_RESERVED)
         return life->order == order_of(order_id) || now_us >= life->reserved_until_us;
     return life->state == COUPON_ISSUED;
 }
 
-static void check_use(struct coupon_hearing *hearing, struct span order_id, bool was_reserved)
+static void check_use(struct coupon_context *context, struct span order_id, bool was_reserved)
 {
-    const struct verify_coupon *coupon = hearing->coupon;
-    expect(hearing, free_for(hearing, order_id),
+    const struct verify_coupon *coupon = context->coupon;
+    expect(context, free_for(context, order_id),
            "it is used while another order has it, or after it was used or revoked");
-    expect(hearing, !coupon->expires_at_us || hearing->event->recorded_at_us < coupon->expires_at_us,
+    expect(context, !coupon->expires_at_us || context->event->recorded_at_us < coupon->expires_at_us,
            "it is used after it expired");
-    expect(hearing, was_reserved == (hearing->life->state == COUPON_RESERVED),
+    expect(context, was_reserved == (context->life->state == COUPON_RESERVED),
            "the event is wrong about whether it was reserved");
 }
 
-static void check_return(struct coupon_hearing *hearing, enum coupon_state from, struct span order_id)
+static void check_return(struct coupon_context *context, enum coupon_state from, struct span order_id)
 {
-    const struct verify_coupon_life *life = hearing->life;
-    expect(hearing, life->state == (int16_t)from && life->order == order_of(order_id),
+    const struct verify_coupon_life *life = context->life;
+    expect(context, life->state == (int16_t)from && life->order == order_of(order_id),
            "an order gives back what it did not have");
 }
 
-static void check_revoked(struct coupon_hearing *hearing, bool was_reserved)
+static void check_revoked(struct coupon_context *context, bool was_reserved)
 {
-    int16_t state = hearing->life->state;
-    expect(hearing, state != COUPON_REDEEMED && state != COUPON_REVOKED,
+    int16_t state = context->life->state;
+    expect(context, state != COUPON_REDEEMED && state != COUPON_REVOKED,
            "it is revoked after it was redeemed or revoked");
-    expect(hearing, was_reserved == (state == COUPON_RESERVED),
+    expect(context, was_reserved == (state == COUPON_RESERVED),
            "the event is wrong about whether it was reserved");
 }
 
-static void check(struct coupon_hearing *hearing)
+static void check(struct coupon_context *context)
 {
-    const struct event *event = hearing->event;
+    const struct event *event = context->event;
     switch (event->type) {
     case EVENT_CouponReserved:
-        check_use(hearing, event->coupon_reserved.order_id, event->coupon_reserved.renewed);
-        expect(hearing, event->coupon_reserved.reserved_until_us > event->recorded_at_us,
+        check_use(context, event->coupon_reserved.order_id, event->coupon_reserved.renewed);
+        expect(context, event->coupon_reserved.reserved_until_us > event->recorded_at_us,
                "the reservation is over before it begins");
         break;
     case EVENT_CouponRedeemed:
-        check_use(hearing, event->coupon_redeemed.order_id, event->coupon_redeemed.was_reserved);
+        check_use(context, event->coupon_redeemed.order_id, event->coupon_redeemed.was_reserved);
         break;
     case EVENT_ReservationReleased:
-        check_return(hearing, COUPON_RESERVED, event->reservation_released.order_id);
+        check_return(context, COUPON_RESERVED, event->reservation_released.order_id);
         break;
     case EVENT_ReservationExpired:
-        check_return(hearing, COUPON_RESERVED, event->reservation_expired.order_id);
-        expect(hearing,
-               event->reservation_expired.due_at_us == hearing->life->reserved_until_us &&
+        check_return(context, COUPON_RESERVED, event->reservation_expired.order_id);
+        expect(context,
+               event->reservation_expired.due_at_us == context->life->reserved_until_us &&
                    event->recorded_at_us >= event->reservation_expired.due_at_us,
                "the reservation expires at another time than it was made until");
         break;
     case EVENT_CouponRestored:
-        check_return(hearing, COUPON_REDEEMED, event->coupon_restored.order_id);
+        check_return(context, COUPON_REDEEMED, event->coupon_restored.order_id);
         break;
     case EVENT_CouponRevoked:
-        check_revoked(hearing, event->coupon_revoked.was_reserved);
+        check_revoked(context, event->coupon_revoked.was_reserved);
         break;
     default:
         UNREACHABLE("coupon_concerned() names the events of a coupon");
@@ -128,7 +128,7 @@ void verify_coupon_event(struct verify_log *log, const struct event *event, stru
         return;
     }
     if (!coupon_id_parse(event->coupon_id, &at))
-        return; /* told as a fault of the envelope */
+        return; /* reported as a fault of the envelope */
     struct verify_name name = verify_name_of_number(at.position);
     struct verify_coupon_life *life = verify_log_remember(log, &log->lives, name, event->position);
     if (!life)
@@ -136,12 +136,12 @@ void verify_coupon_event(struct verify_log *log, const struct event *event, stru
     const struct verify_coupon *coupon = verify_table_get(&log->coupons, name);
     if (life->state == 0)
         life->state = COUPON_ISSUED;
-    struct coupon_hearing hearing = {log, life, coupon, event};
-    expect(&hearing, coupon != NULL, "something happens to a coupon that was not issued");
+    struct coupon_context context = {log, life, coupon, event};
+    expect(&context, coupon != NULL, "something happens to a coupon that was not issued");
     if (coupon) {
-        expect(&hearing, coupon->holder == holder.part,
+        expect(&context, coupon->holder == holder.part,
                "the event names another holder or campaign than its coupon has");
-        check(&hearing);
+        check(&context);
     }
     apply(life, event);
 }

@@ -97,12 +97,12 @@ void *verify_log_remember(struct verify_log *log, struct verify_table *table, st
     return NULL;
 }
 
-/* --- telling --- */
+/* --- reporting --- */
 
 void verify_log_differ(struct verify_log *log, enum verify_rule rule, const struct event *event,
                        const char *text)
 {
-    if (event->position <= log->part.told)
+    if (event->position <= log->part.reported)
         return;
     struct verify_place place = {.slice = log->slice,
                                  .position = event->position,
@@ -292,7 +292,7 @@ static void follow(struct verify_log *log, const struct event *event)
         verify_campaign_event(log, campaign, event);
     bool issued = event->type == EVENT_CouponIssued;
     if (!event->user_id.ptr || (!issued && !coupon_concerned(event)))
-        return; /* no user, but one is needed: told as a fault of the envelope */
+        return; /* no user, but one is needed: reported as a fault of the envelope */
     struct verify_name holder = verify_name_of(event->campaign_id, event->user_id);
     if (issued)
         follow_holding(log, event, holder);
@@ -306,7 +306,7 @@ static void count_open_stock(struct verify_log *log)
     int64_t stock = 0;
     size_t at = 0;
     log->quota_done = true;
-    if (log->part.told >= log->quota->heads[log->slice] && !log->whole)
+    if (log->part.reported >= log->quota->heads[log->slice] && !log->whole)
         return;
     for (const struct verify_campaign *record; (record = verify_table_next(&log->campaigns, &at));)
         if (record->campaign.state == CAMPAIGN_ACTIVE || record->campaign.state == CAMPAIGN_PAUSED)

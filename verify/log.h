@@ -7,7 +7,7 @@
  * verify_log_end }. What the fold then knows of campaigns and coupons is compared with the state rows
  * (verify_state.h). verify_log_again says whether another pass is needed, for what did not fit into memory
  * (verify_table.h). Nothing that is wrong in the log is a reason to stop: every rule goes on from what it
- * found, so that one cause is told once. */
+ * found, so that one cause is reported once. */
 #pragma once
 
 #include "events/coupon.h"
@@ -44,7 +44,7 @@ struct verify_campaign {
     uint8_t code_prefix_len;
     int16_t version; /* of CampaignCreated */
     int64_t plan_count;
-    uint64_t told; /* rules of which a difference was told already, a bit each */
+    uint64_t reported; /* rules of which a difference was reported already, a bit each */
     struct verify_runs runs, rows;
     int64_t run_batch, run_sequence, run_first, run_last; /* the run being made: its batch, where it begins */
     bool row_seen;
@@ -69,7 +69,7 @@ struct verify_coupon_life {
     uint64_t order; /* stands for the order id; RESERVED, REDEEMED */
     int64_t reserved_until_us, last;
     int16_t state; /* enum coupon_state */
-    bool row_seen, told;
+    bool row_seen, reported;
 };
 
 /* What the control stream says last of a setting or an issuer. */

@@ -447,7 +447,7 @@ static void a_tranche_out_of_order_or_while_halted(void **state)
 /* --- memory --- */
 
 /* Many users on little memory: the log is read more than once, every pass follows its own part, and each
- * violation is told by exactly one of them. */
+ * violation is reported by exactly one of them. */
 static void with_little_memory_the_same_is_found_in_more_passes(void **state)
 {
     enum { USERS = 3000 };

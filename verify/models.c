@@ -52,37 +52,37 @@ const char *verify_models_error(const struct verify_models *models)
 
 /* --- trouble --- */
 
-bool look_going(const struct verify_models *models)
+bool probe_going(const struct verify_models *models)
 {
-    return models->failed == MODELS_LOOKED && !models->moved;
+    return models->failed == MODELS_OK && !models->moved;
 }
 
-static void fail(struct verify_models *models, enum verify_models_look look, const char *what)
+static void fail(struct verify_models *models, enum models_status status, const char *what)
 {
-    models->failed = look;
+    models->failed = status;
     snprintf(models->error, sizeof models->error, "%s", what);
 }
 
 /* --- talking to Redis --- */
 
-void look_command(struct verify_models *models, const char *name)
+void probe_command(struct verify_models *models, const char *name)
 {
     redis_command_reset(&models->command);
     redis_arg_text(&models->command, name);
 }
 
-void look_send(struct verify_models *models)
+void probe_send(struct verify_models *models)
 {
     redis_send(models->redis, &models->command);
 }
 
-const struct redis_reply *look_receive(struct verify_models *models)
+const struct redis_reply *probe_receive(struct verify_models *models)
 {
     const struct redis_reply *reply = NULL;
     enum redis_status status = redis_receive(models->redis, clock_deadline_us(REDIS_MS), &reply);
     if (status == REDIS_OK)
         return reply;
-    if (models->failed == MODELS_LOOKED)
+    if (models->failed == MODELS_OK)
         fail(models, MODELS_UNAVAILABLE, redis_error(models->redis));
     return NULL;
 }
@@ -101,12 +101,12 @@ static bool connect_if_needed(struct verify_models *models)
 static int64_t read_generation(struct verify_models *models)
 {
     int64_t generation = 0;
-    look_command(models, "GET");
+    probe_command(models, "GET");
     buf_clear(&models->key);
     key_live(&models->key);
     redis_arg(&models->command, buf_span(&models->key));
-    look_send(models);
-    const struct redis_reply *reply = look_receive(models);
+    probe_send(models);
+    const struct redis_reply *reply = probe_receive(models);
     if (reply && redis_text(reply).ptr && !parse_i64(redis_text(reply), 1, INT64_MAX, &generation))
         fail(models, MODELS_UNSETTLED, "the live generation is no number");
     return generation;
@@ -114,14 +114,14 @@ static int64_t read_generation(struct verify_models *models)
 
 static void send_instant(struct verify_models *models)
 {
-    look_command(models, "HMGET");
+    probe_command(models, "HMGET");
     buf_clear(&models->key);
     key_checkpoint(&models->key, models->model);
     redis_arg(&models->command, buf_span(&models->key));
     redis_arg_text(&models->command, "pos");
     redis_arg_text(&models->command, "life");
     redis_arg_text(&models->command, "behind");
-    look_send(models);
+    probe_send(models);
 }
 
 /* A field that is absent is 0. */
@@ -142,16 +142,16 @@ static struct instant instant_of(const struct redis_reply *reply)
 static struct instant read_instant(struct verify_models *models)
 {
     send_instant(models);
-    const struct redis_reply *reply = look_receive(models);
+    const struct redis_reply *reply = probe_receive(models);
     return reply ? instant_of(reply) : (struct instant){0};
 }
 
-/* What is sent until look_end is read at one instant, that of the checkpoint. */
-void look_begin(struct verify_models *models)
+/* What is sent until probe_end is read at one instant, that of the checkpoint. */
+void probe_begin(struct verify_models *models)
 {
     models->shadow.now_s = clock_wall_us() / US_PER_S + CLOCKS_DIFFER_S;
-    look_command(models, "MULTI");
-    look_send(models);
+    probe_command(models, "MULTI");
+    probe_send(models);
     send_instant(models);
 }
 
@@ -159,13 +159,13 @@ static void fold_to(struct verify_models *models, int64_t position);
 
 /* The replies of the transaction after the checkpoint's, of which there must be `count`, once the shadow is
  * at the same instant; NULL when this cannot be. They live until the next command. */
-const struct redis_reply *look_end(struct verify_models *models, size_t count)
+const struct redis_reply *probe_end(struct verify_models *models, size_t count)
 {
-    look_command(models, "EXEC");
-    look_send(models);
+    probe_command(models, "EXEC");
+    probe_send(models);
     for (size_t i = 0; i < count + 2; i++) /* MULTI's OK, then QUEUED for each */
-        (void)look_receive(models);
-    const struct redis_reply *reply = look_receive(models);
+        (void)probe_receive(models);
+    const struct redis_reply *reply = probe_receive(models);
     if (!reply)
         return NULL;
     if (redis_length(reply) != count + 1) {
@@ -176,7 +176,7 @@ const struct redis_reply *look_end(struct verify_models *models, size_t count)
     models->moved = instant.life != models->life || instant.position < models->shadow.position;
     if (!models->moved && instant.position > models->shadow.position)
         fold_to(models, instant.position);
-    return look_going(models) ? reply : NULL;
+    return probe_going(models) ? reply : NULL;
 }
 
 /* --- folding --- */
@@ -194,7 +194,7 @@ struct span key_name_text(const struct key_name *name)
     return (struct span){name->text, name->len};
 }
 
-void look_differ(struct verify_models *models, struct span key, const char *format, ...)
+void probe_differ(struct verify_models *models, struct span key, const char *format, ...)
 {
     va_list args;
     CHECK(models->found_count < COUNT_OF(models->found));
@@ -205,9 +205,9 @@ void look_differ(struct verify_models *models, struct span key, const char *form
     va_end(args);
 }
 
-/* What the look found counts only where its generation is still the live one: a former one is being dropped.
+/* What the probe found counts only where its generation is still the live one: a former one is being dropped.
  */
-void look_tell(struct verify_models *models)
+void probe_report(struct verify_models *models)
 {
     size_t count = models->found_count;
     models->found_count = 0;
@@ -238,39 +238,39 @@ static bool fold_event(void *context, const struct event *event, enum codec_stat
     int64_t next = shadow->position + (int64_t)shadow->projection.events + 1;
     if (event->position == next && status == CODEC_OK && shadow_add(shadow, event))
         return true;
-    if (!models->told_stuck)
-        look_differ(models, (struct span){0}, "the projector cannot have come beyond the event before %lld",
-                    (long long)event->position);
-    models->told_stuck = true;
+    if (!models->stuck)
+        probe_differ(models, (struct span){0}, "the projector cannot have come beyond the event before %lld",
+                     (long long)event->position);
+    models->stuck = true;
     return false;
 }
 
 static void fold_to(struct verify_models *models, int64_t position)
 {
     struct verify_range range = {models->model.slice, models->shadow.position, position};
-    enum verify_look look = verify_source_read(models->means->source, &range, fold_event, models);
-    if (look != VERIFY_LOOKED)
+    enum verify_status status = verify_source_read(models->means->source, &range, fold_event, models);
+    if (status != VERIFY_OK)
         models->failed = MODELS_STORE;
-    else if (models->shadow.position < position && !models->told_stuck)
-        look_differ(models, (struct span){0}, "the checkpoint is at %lld, beyond the end of the log",
-                    (long long)position);
-    models->told_stuck |= models->shadow.position < position;
-    if (models->told_stuck && models->failed == MODELS_LOOKED)
+    else if (models->shadow.position < position && !models->stuck)
+        probe_differ(models, (struct span){0}, "the checkpoint is at %lld, beyond the end of the log",
+                     (long long)position);
+    models->stuck |= models->shadow.position < position;
+    if (models->stuck && models->failed == MODELS_OK)
         fail(models, MODELS_UNSETTLED, "the models of a slice are not of this log");
 }
 
 /* --- a slice --- */
 
 /* Once through all keys of the part that the shadow holds. */
-static void look_once(struct verify_models *models, const struct instant *instant)
+static void probe_all(struct verify_models *models, const struct instant *instant)
 {
     fold_to(models, instant->position);
-    look_tell(models);
-    if (look_going(models))
+    probe_report(models);
+    if (probe_going(models))
         compare_zsets(models);
-    if (look_going(models))
+    if (probe_going(models))
         compare_others(models);
-    if (look_going(models))
+    if (probe_going(models))
         compare_strangers(models);
 }
 
@@ -279,7 +279,7 @@ static struct instant find_models(struct verify_models *models, int16_t slice)
 {
     models->model = (struct model){read_generation(models), slice};
     struct instant instant = {0};
-    if (models->failed == MODELS_LOOKED && models->model.generation > 0)
+    if (models->failed == MODELS_OK && models->model.generation > 0)
         instant = read_instant(models);
     models->life = instant.life;
     return instant;
@@ -293,8 +293,8 @@ static bool await_models(struct verify_models *models, int16_t slice, struct ins
     for (;;) {
         *ret = find_models(models, slice);
         bool there = models->model.generation > 0 && (ret->position > 0 || models->head == 0);
-        if (models->failed != MODELS_LOOKED || (there && !ret->behind))
-            return models->failed == MODELS_LOOKED;
+        if (models->failed != MODELS_OK || (there && !ret->behind))
+            return models->failed == MODELS_OK;
         if (ret->position > position || until_us == 0)
             until_us = clock_deadline_us(SETTLE_MS);
         position = ret->position;
@@ -315,27 +315,26 @@ static void attempt(struct verify_models *models, int16_t slice)
     models->shadow.now_s = clock_wall_us() / US_PER_S + CLOCKS_DIFFER_S;
     shadow_begin(&models->shadow, models->model);
     do {
-        look_once(models, &instant);
-    } while (look_going(models) && shadow_again(&models->shadow));
-    if (models->failed == MODELS_LOOKED && read_generation(models) != models->model.generation)
+        probe_all(models, &instant);
+    } while (probe_going(models) && shadow_again(&models->shadow));
+    if (models->failed == MODELS_OK && read_generation(models) != models->model.generation)
         models->moved = true;
 }
 
-enum verify_models_look verify_models_slice(struct verify_models *models,
-                                            const struct verify_models_means *means, int16_t slice,
-                                            int64_t head)
+enum models_status verify_models_slice(struct verify_models *models, const struct verify_models_means *means,
+                                       int16_t slice, int64_t head)
 {
     models->means = means;
     models->head = head;
     models->keys = 0;
-    models->failed = MODELS_LOOKED;
+    models->failed = MODELS_OK;
     models->moved = true;
-    models->told_stuck = false;
+    models->stuck = false;
     if (!connect_if_needed(models))
         return models->failed;
-    for (int i = 0; i < ATTEMPTS && models->moved && models->failed == MODELS_LOOKED; i++)
+    for (int i = 0; i < ATTEMPTS && models->moved && models->failed == MODELS_OK; i++)
         attempt(models, slice);
-    if (models->failed == MODELS_LOOKED && models->moved)
+    if (models->failed == MODELS_OK && models->moved)
         fail(models, MODELS_UNSETTLED,
              "the models of a slice were replayed again and again while being read");
     return models->failed;

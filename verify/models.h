@@ -23,14 +23,13 @@ struct verify_models_means {
     void *context;
 };
 
-enum verify_models_look {
-    MODELS_LOOKED,
+enum models_status {
+    MODELS_OK,
     MODELS_STORE,       /* PostgreSQL failed: see verify_source_error */
     MODELS_UNAVAILABLE, /* Redis failed, see verify_models_error */
     MODELS_UNSETTLED,   /* there are no models, they are behind, or they are replayed again and again */
 };
 /* `head`: a position that the log of the slice has reached. */
-enum verify_models_look verify_models_slice(struct verify_models *models,
-                                            const struct verify_models_means *means, int16_t slice,
-                                            int64_t head) MUST_USE;
+enum models_status verify_models_slice(struct verify_models *models, const struct verify_models_means *means,
+                                       int16_t slice, int64_t head) MUST_USE;
 const char *verify_models_error(const struct verify_models *models); /* one line, no key or value */

@@ -7,7 +7,7 @@
 #include "verify/models.h"
 #include "verify/shadow.h"
 
-enum { KEYS_PER_LOOK = 64 }; /* in one transaction: bounds how long Redis serves nobody else */
+enum { KEYS_PER_PROBE = 64 }; /* in one transaction: bounds how long Redis serves nobody else */
 
 /* A key by a copy of its name: folding on may free the shadow's own. Longer ones than ours are cut off. */
 struct key_name {
@@ -28,11 +28,11 @@ struct verify_models {
     const struct verify_models_means *means;
     struct model model;
     int64_t life, head;
-    int64_t keys;                   /* compared in this slice */
-    enum verify_models_look failed; /* what stopped it; MODELS_LOOKED: nothing did */
-    bool moved;                     /* replayed, gone back or switched: the attempt is void */
-    bool told_stuck;
-    struct found found[KEYS_PER_LOOK + 4]; /* by the look that is going on */
+    int64_t keys;              /* compared in this slice */
+    enum models_status failed; /* what stopped it; MODELS_OK: nothing did */
+    bool moved;                /* replayed, gone back or switched: the attempt is void */
+    bool stuck;
+    struct found found[KEYS_PER_PROBE + 4]; /* by the probe that is going on */
     size_t found_count;
     char error[200];
 };
@@ -41,25 +41,25 @@ struct key_name key_name_of(struct span text);
 struct span key_name_text(const struct key_name *name);
 
 /* Whether to go on: nothing failed, and the models were not replayed or switched. */
-bool look_going(const struct verify_models *models);
+bool probe_going(const struct verify_models *models);
 
-/* A command is look_command, its arguments to models->command, look_send; its reply comes by look_receive, or
- * within a look by look_end. */
-void look_command(struct verify_models *models, const char *name);
-void look_send(struct verify_models *models);
-const struct redis_reply *look_receive(struct verify_models *models); /* NULL: failed */
+/* A command is probe_command, its arguments to models->command, probe_send; its reply comes by probe_receive,
+ * or within a probe by probe_end. */
+void probe_command(struct verify_models *models, const char *name);
+void probe_send(struct verify_models *models);
+const struct redis_reply *probe_receive(struct verify_models *models); /* NULL: failed */
 
-/* A look is a transaction: what is sent between these two is read at one instant, that of the checkpoint. */
-void look_begin(struct verify_models *models);
+/* A probe is a transaction: what is sent between these two is read at one instant, that of the checkpoint. */
+void probe_begin(struct verify_models *models);
 /* The array of its `count` replies, from index 1, once the shadow is at the same instant; NULL when that
  * cannot be. Borrowed until the next command. */
-const struct redis_reply *look_end(struct verify_models *models, size_t count);
+const struct redis_reply *probe_end(struct verify_models *models, size_t count);
 
-/* Notes a difference of this look (an absent key: of the slice); look_tell reports them. */
-void look_differ(struct verify_models *models, struct span key, const char *format, ...) PRINTF_LIKE(3, 4);
+/* Notes a difference of this probe (an absent key: of the slice); probe_report reports them. */
+void probe_differ(struct verify_models *models, struct span key, const char *format, ...) PRINTF_LIKE(3, 4);
 /* What was noted counts only where its generation is still the live one: a former one is being dropped. Asks
  * Redis, so replies are gone after this. */
-void look_tell(struct verify_models *models);
+void probe_report(struct verify_models *models);
 
 /* --- verify_compare.c: all keys of the shadow's part, and what is there besides --- */
 void compare_zsets(struct verify_models *models);

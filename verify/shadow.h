@@ -16,7 +16,7 @@ enum shadow_type { SHADOW_HASH, SHADOW_ZSET, SHADOW_STRING };
 struct shadow_member {
     int64_t score;
     int64_t since; /* position of the shadow when it was added */
-    bool looked_at;
+    bool compared;
     size_t len;
     char bytes[];
 };

@@ -120,16 +120,16 @@ const char *verify_source_error(const struct verify_source *source)
     return pg_error(source->pg);
 }
 
-static enum verify_look look_of(enum pg_status status)
+static enum verify_status status_of(enum pg_status status)
 {
     if (status == PG_OK)
-        return VERIFY_LOOKED;
+        return VERIFY_OK;
     return status == PG_REFUSED ? VERIFY_FORBIDDEN : VERIFY_UNAVAILABLE;
 }
 
-enum verify_look verify_source_connect(struct verify_source *source)
+enum verify_status verify_source_connect(struct verify_source *source)
 {
-    return look_of(pg_connect(source->pg, clock_deadline_us(CALL_MS)));
+    return status_of(pg_connect(source->pg, clock_deadline_us(CALL_MS)));
 }
 
 /* --- one statement --- */
@@ -140,16 +140,17 @@ static void arg_slice(struct verify_source *source, int16_t slice)
     pg_arg_i16(&source->args, slice);
 }
 
-static enum verify_look call(struct verify_source *source, enum sql statement, const struct pg_args *args,
-                             struct pg_rows **ret)
+static enum verify_status call(struct verify_source *source, enum sql statement, const struct pg_args *args,
+                               struct pg_rows **ret)
 {
     struct pg_rows *rows = NULL;
-    enum verify_look look = look_of(pg_call(source->pg, statement, args, clock_deadline_us(CALL_MS), &rows));
-    if (ret && look == VERIFY_LOOKED)
+    enum verify_status status =
+        status_of(pg_call(source->pg, statement, args, clock_deadline_us(CALL_MS), &rows));
+    if (ret && status == VERIFY_OK)
         *ret = rows;
     else
         pg_rows_destroy(rows);
-    return look;
+    return status;
 }
 
 /* --- the log --- */
@@ -167,37 +168,37 @@ static void ask_events(struct verify_source *source, int64_t after)
     source->asked = true;
 }
 
-static enum verify_look receive_next(struct verify_source *source)
+static enum verify_status receive_next(struct verify_source *source)
 {
     if (!source->asked)
-        return VERIFY_LOOKED;
+        return VERIFY_OK;
     source->asked = false;
-    return look_of(pg_receive(source->pg, clock_deadline_us(CALL_MS), &source->next));
+    return status_of(pg_receive(source->pg, clock_deadline_us(CALL_MS), &source->next));
 }
 
 /* The next page becomes the current one; the one after it is asked for. */
-static enum verify_look turn_page(struct verify_source *source)
+static enum verify_status turn_page(struct verify_source *source)
 {
-    enum verify_look look = receive_next(source);
+    enum verify_status status = receive_next(source);
     pg_rows_destroy(source->events);
     source->events = source->next;
     source->next = NULL;
     arena_reset(&source->arena);
-    if (look == VERIFY_LOOKED && pg_rows_count(source->events) == EVENTS_PER_PAGE)
+    if (status == VERIFY_OK && pg_rows_count(source->events) == EVENTS_PER_PAGE)
         ask_events(source, last_position(source->events));
-    return look;
+    return status;
 }
 
 /* Another page of batch rows; what is on its way in front of it is received first. */
-static enum verify_look load_batches(struct verify_source *source)
+static enum verify_status load_batches(struct verify_source *source)
 {
     int64_t after = source->batches ? pg_i64(source->batches, pg_rows_count(source->batches) - 1, 0) : 0;
-    enum verify_look look = receive_next(source);
+    enum verify_status status = receive_next(source);
     pg_rows_destroy(source->batches);
     source->batches = NULL;
     source->batch_row = 0;
-    if (look != VERIFY_LOOKED)
-        return look;
+    if (status != VERIFY_OK)
+        return status;
     event_log_read_args(&source->args, source->slice, after, BATCHES_PER_PAGE);
     return call(source, BATCHES, &source->args, &source->batches);
 }
@@ -211,18 +212,18 @@ static bool chain_of(const struct pg_rows *rows, int row, int column, uint8_t re
 }
 
 /* Feeds one batch row, or that there is none. */
-static enum verify_look feed_batch(struct verify_source *source)
+static enum verify_status feed_batch(struct verify_source *source)
 {
     int count = source->batches ? pg_rows_count(source->batches) : 0;
     if (source->batch_row == count && (!source->batches || count == BATCHES_PER_PAGE)) {
-        enum verify_look look = load_batches(source);
-        if (look != VERIFY_LOOKED)
-            return look;
+        enum verify_status status = load_batches(source);
+        if (status != VERIFY_OK)
+            return status;
         count = pg_rows_count(source->batches);
     }
     if (source->batch_row == count) {
         verify_log_no_batch(source->log);
-        return VERIFY_LOOKED;
+        return VERIFY_OK;
     }
     int row = source->batch_row++;
     struct verify_batch batch = {.first = pg_i64(source->batches, row, 0),
@@ -230,37 +231,37 @@ static enum verify_look feed_batch(struct verify_source *source)
                                  .recorded_at_us = pg_time(source->batches, row, 2)};
     (void)chain_of(source->batches, row, 3, batch.chain); /* of another length: as wrong as other bytes */
     verify_log_batch(source->log, &batch);
-    return VERIFY_LOOKED;
+    return VERIFY_OK;
 }
 
-static enum verify_look feed_event(struct verify_source *source, int row)
+static enum verify_status feed_event(struct verify_source *source, int row)
 {
     struct event event;
-    enum verify_look look = VERIFY_LOOKED;
-    enum codec_status status = event_log_row(source->events, row, 0, &source->arena, &event);
+    enum verify_status status = VERIFY_OK;
+    enum codec_status decoded = event_log_row(source->events, row, 0, &source->arena, &event);
     int64_t nth =
         pg_is_null(source->events, row, LOG_COLUMN_COUNT) ? 0 : pg_i64(source->events, row, LOG_COLUMN_COUNT);
-    while (look == VERIFY_LOOKED && verify_log_wants_batch(source->log, event.position))
-        look = feed_batch(source);
-    if (look == VERIFY_LOOKED)
-        verify_log_event(source->log, &event, status, nth);
-    return look;
+    while (status == VERIFY_OK && verify_log_wants_batch(source->log, event.position))
+        status = feed_batch(source);
+    if (status == VERIFY_OK)
+        verify_log_event(source->log, &event, decoded, nth);
+    return status;
 }
 
-static enum verify_look feed_log(struct verify_source *source, verify_tick *tick, void *context)
+static enum verify_status feed_log(struct verify_source *source, verify_tick *tick, void *context)
 {
     int64_t events = 0;
-    enum verify_look look = VERIFY_LOOKED;
+    enum verify_status status = VERIFY_OK;
     ask_events(source, 0);
     do {
-        look = turn_page(source);
-        for (int row = 0; look == VERIFY_LOOKED && row < pg_rows_count(source->events); row++, events++)
-            look = feed_event(source, row);
+        status = turn_page(source);
+        for (int row = 0; status == VERIFY_OK && row < pg_rows_count(source->events); row++, events++)
+            status = feed_event(source, row);
         tick(context, events);
-    } while (look == VERIFY_LOOKED && (source->asked || source->next));
-    while (look == VERIFY_LOOKED && verify_log_wants_batch(source->log, INT64_MAX))
-        look = feed_batch(source);
-    return look;
+    } while (status == VERIFY_OK && (source->asked || source->next));
+    while (status == VERIFY_OK && verify_log_wants_batch(source->log, INT64_MAX))
+        status = feed_batch(source);
+    return status;
 }
 
 /* --- state rows --- */
@@ -268,23 +269,23 @@ static enum verify_look feed_log(struct verify_source *source, verify_tick *tick
 /* A row of a state table to its checker. */
 typedef void feed_row(struct verify_source *source, const struct pg_rows *rows, int row);
 
-static enum verify_look feed_table(struct verify_source *source, enum sql cursor, int16_t slice,
-                                   feed_row *feed)
+static enum verify_status feed_table(struct verify_source *source, enum sql cursor, int16_t slice,
+                                     feed_row *feed)
 {
-    enum verify_look look;
+    enum verify_status status;
     int count = 1;
     arg_slice(source, slice);
-    look = call(source, cursor, &source->args, NULL);
-    while (look == VERIFY_LOOKED && count > 0) {
+    status = call(source, cursor, &source->args, NULL);
+    while (status == VERIFY_OK && count > 0) {
         struct pg_rows *rows = NULL;
-        look = call(source, FETCH, NULL, &rows);
-        count = look == VERIFY_LOOKED ? pg_rows_count(rows) : 0;
+        status = call(source, FETCH, NULL, &rows);
+        count = status == VERIFY_OK ? pg_rows_count(rows) : 0;
         for (int row = 0; row < count; row++)
             feed(source, rows, row);
         pg_rows_destroy(rows);
         arena_reset(&source->arena);
     }
-    return look == VERIFY_LOOKED ? call(source, CLOSE, NULL, NULL) : look;
+    return status == VERIFY_OK ? call(source, CLOSE, NULL, NULL) : status;
 }
 
 static void feed_campaign(struct verify_source *source, const struct pg_rows *rows, int row)
@@ -367,7 +368,7 @@ static void feed_request(struct verify_source *source, const struct pg_rows *row
     verify_request_row(source->log, &is);
 }
 
-static enum verify_look feed_state(struct verify_source *source)
+static enum verify_status feed_state(struct verify_source *source)
 {
     static const struct {
         enum sql cursor;
@@ -376,45 +377,45 @@ static enum verify_look feed_state(struct verify_source *source)
         {CAMPAIGNS, feed_campaign}, {COUPONS, feed_coupon},   {RUNS, feed_run},
         {CONTROLS, feed_control},   {REQUESTS, feed_request},
     };
-    enum verify_look look = VERIFY_LOOKED;
-    for (size_t i = 0; i < COUNT_OF(tables) && look == VERIFY_LOOKED; i++)
+    enum verify_status status = VERIFY_OK;
+    for (size_t i = 0; i < COUNT_OF(tables) && status == VERIFY_OK; i++)
         if (tables[i].cursor != REQUESTS || source->log->whole)
-            look = feed_table(source, tables[i].cursor, source->slice, tables[i].feed);
-    if (look == VERIFY_LOOKED)
+            status = feed_table(source, tables[i].cursor, source->slice, tables[i].feed);
+    if (status == VERIFY_OK)
         verify_state_end(source->log);
-    return look;
+    return status;
 }
 
 /* --- a pass --- */
 
-static enum verify_look read_head(struct verify_source *source, struct verify_head *ret)
+static enum verify_status read_head(struct verify_source *source, struct verify_head *ret)
 {
     struct pg_rows *rows = NULL;
     arg_slice(source, source->slice);
-    enum verify_look look = call(source, HEAD, &source->args, &rows);
+    enum verify_status status = call(source, HEAD, &source->args, &rows);
     *ret = (struct verify_head){0}; /* a row that is gone is as wrong as one that says so */
-    if (look == VERIFY_LOOKED && pg_rows_count(rows) == 1) {
+    if (status == VERIFY_OK && pg_rows_count(rows) == 1) {
         ret->position = pg_i64(rows, 0, 0);
         ret->recorded_at_us = pg_time(rows, 0, 1);
         (void)chain_of(rows, 0, 2, ret->chain);
     }
     pg_rows_destroy(rows);
-    return look;
+    return status;
 }
 
-static enum verify_look in_snapshot(struct verify_source *source, verify_tick *tick, void *context)
+static enum verify_status in_snapshot(struct verify_source *source, verify_tick *tick, void *context)
 {
     struct verify_head head;
-    enum verify_look look = call(source, BEGIN, NULL, NULL);
-    if (look == VERIFY_LOOKED)
-        look = read_head(source, &head);
-    if (look == VERIFY_LOOKED)
-        look = feed_log(source, tick, context);
-    if (look != VERIFY_LOOKED)
-        return look;
+    enum verify_status status = call(source, BEGIN, NULL, NULL);
+    if (status == VERIFY_OK)
+        status = read_head(source, &head);
+    if (status == VERIFY_OK)
+        status = feed_log(source, tick, context);
+    if (status != VERIFY_OK)
+        return status;
     verify_log_end(source->log, &head);
-    look = feed_state(source);
-    return look == VERIFY_LOOKED ? call(source, COMMIT, NULL, NULL) : look;
+    status = feed_state(source);
+    return status == VERIFY_OK ? call(source, COMMIT, NULL, NULL) : status;
 }
 
 static void begin_reading(struct verify_source *source, int16_t slice)
@@ -432,14 +433,14 @@ static void end_reading(struct verify_source *source)
     source->batch_row = 0;
 }
 
-enum verify_look verify_source_pass(struct verify_source *source, struct verify_log *log, verify_tick *tick,
-                                    void *context)
+enum verify_status verify_source_pass(struct verify_source *source, struct verify_log *log, verify_tick *tick,
+                                      void *context)
 {
     source->log = log;
     begin_reading(source, log->slice);
-    enum verify_look look = in_snapshot(source, tick, context);
+    enum verify_status status = in_snapshot(source, tick, context);
     end_reading(source);
-    return look;
+    return status;
 }
 
 /* --- a range of the log --- */
@@ -457,19 +458,19 @@ static bool give_page(struct verify_source *source, int64_t to, verify_reader *r
     return reader(context, NULL, CODEC_OK) && more && count > 0 && last_position(source->events) < to;
 }
 
-enum verify_look verify_source_read(struct verify_source *source, const struct verify_range *range,
-                                    verify_reader *reader, void *context)
+enum verify_status verify_source_read(struct verify_source *source, const struct verify_range *range,
+                                      verify_reader *reader, void *context)
 {
     begin_reading(source, range->slice);
-    enum verify_look look = VERIFY_LOOKED;
+    enum verify_status status = VERIFY_OK;
     ask_events(source, range->after);
     do {
-        look = turn_page(source);
-    } while (look == VERIFY_LOOKED && give_page(source, range->to, reader, context) && source->asked);
-    if (look == VERIFY_LOOKED) /* a page too far may be on its way */
-        look = receive_next(source);
+        status = turn_page(source);
+    } while (status == VERIFY_OK && give_page(source, range->to, reader, context) && source->asked);
+    if (status == VERIFY_OK) /* a page too far may be on its way */
+        status = receive_next(source);
     end_reading(source);
-    return look;
+    return status;
 }
 
 /* --- quotas --- */
@@ -481,26 +482,26 @@ static void feed_quota(struct verify_source *source, const struct pg_rows *rows,
     verify_quota_row(source->quota, &is);
 }
 
-static enum verify_look read_heads(struct verify_source *source, int64_t heads[SLICE_COUNT])
+static enum verify_status read_heads(struct verify_source *source, int64_t heads[SLICE_COUNT])
 {
     struct pg_rows *rows = NULL;
-    enum verify_look look = call(source, HEADS, NULL, &rows);
+    enum verify_status status = call(source, HEADS, NULL, &rows);
     for (int slice = 0; slice < SLICE_COUNT; slice++)
-        heads[slice] = look == VERIFY_LOOKED && slice < pg_rows_count(rows) ? pg_i64(rows, slice, 0) : 0;
+        heads[slice] = status == VERIFY_OK && slice < pg_rows_count(rows) ? pg_i64(rows, slice, 0) : 0;
     pg_rows_destroy(rows);
-    return look;
+    return status;
 }
 
-enum verify_look verify_source_heads(struct verify_source *source, int64_t heads[SLICE_COUNT],
-                                     struct verify_quota *quota)
+enum verify_status verify_source_heads(struct verify_source *source, int64_t heads[SLICE_COUNT],
+                                       struct verify_quota *quota)
 {
-    enum verify_look look = call(source, BEGIN, NULL, NULL);
-    if (look == VERIFY_LOOKED)
-        look = read_heads(source, heads);
+    enum verify_status status = call(source, BEGIN, NULL, NULL);
+    if (status == VERIFY_OK)
+        status = read_heads(source, heads);
     if (quota)
         verify_quota_init(quota, heads);
     source->quota = quota;
-    if (look == VERIFY_LOOKED && quota)
-        look = feed_table(source, QUOTAS, CONTROL_SLICE, feed_quota);
-    return look == VERIFY_LOOKED ? call(source, COMMIT, NULL, NULL) : look;
+    if (status == VERIFY_OK && quota)
+        status = feed_table(source, QUOTAS, CONTROL_SLICE, feed_quota);
+    return status == VERIFY_OK ? call(source, COMMIT, NULL, NULL) : status;
 }

@@ -8,8 +8,8 @@
 
 struct verify_source;
 
-enum verify_look {
-    VERIFY_LOOKED,
+enum verify_status {
+    VERIFY_OK,
     VERIFY_UNAVAILABLE, /* the store cannot be reached, or broke off */
     VERIFY_FORBIDDEN,   /* it refused: a right or a table is missing */
 };
@@ -18,7 +18,7 @@ enum verify_look {
  * standby's may not, but for the log alone one will do. */
 struct verify_source *verify_source_create(const char *database_url, bool primary);
 void verify_source_destroy(struct verify_source *source); /* accepts NULL */
-enum verify_look verify_source_connect(struct verify_source *source) MUST_USE;
+enum verify_status verify_source_connect(struct verify_source *source) MUST_USE;
 const char *verify_source_error(const struct verify_source *source); /* one line, of the last failure */
 
 /* Called now and then with how many events of the pass were read. */
@@ -26,11 +26,11 @@ typedef void verify_tick(void *context, int64_t events);
 
 /* Heads of all slices, and the rows of creation_quota of the same instant into `quota` (NULL: not wanted),
  * which this initialises. */
-enum verify_look verify_source_heads(struct verify_source *source, int64_t heads[SLICE_COUNT],
-                                     struct verify_quota *quota) MUST_USE;
+enum verify_status verify_source_heads(struct verify_source *source, int64_t heads[SLICE_COUNT],
+                                       struct verify_quota *quota) MUST_USE;
 /* One pass over the slice that verify_log_begin or verify_log_again has begun, up to verify_state_end. */
-enum verify_look verify_source_pass(struct verify_source *source, struct verify_log *log, verify_tick *tick,
-                                    void *context) MUST_USE;
+enum verify_status verify_source_pass(struct verify_source *source, struct verify_log *log, verify_tick *tick,
+                                      void *context) MUST_USE;
 
 /* Events after a position up to another one. */
 struct verify_range {
@@ -41,5 +41,5 @@ struct verify_range {
  * before is gone. Returns whether it wants more. */
 typedef bool verify_reader(void *context, const struct event *event, enum codec_status status);
 /* Reads a range of the log, outside any snapshot: what is committed does not change. */
-enum verify_look verify_source_read(struct verify_source *source, const struct verify_range *range,
-                                    verify_reader *reader, void *context) MUST_USE;
+enum verify_status verify_source_read(struct verify_source *source, const struct verify_range *range,
+                                      verify_reader *reader, void *context) MUST_USE;

@@ -27,7 +27,7 @@ static bool hash_is(struct span text, const uint8_t hash[DEFINITION_HASH_BYTES])
 
 /* --- campaign --- */
 
-/* One column of the row under judgement. */
+/* One column of the row being checked. */
 struct column {
     const char *name;
     int64_t row, log;
@@ -101,7 +101,7 @@ void verify_campaign_row(struct verify_log *log, const struct verify_campaign_ro
         return;
     }
     record->row_seen = true;
-    if (record->campaign.first) /* what never was created is told as such */
+    if (record->campaign.first) /* what never was created is reported as such */
         compare_campaign(log, row, record);
 }
 

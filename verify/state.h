@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The state rows of a slice against what the fold of its log says (verify_log.h). Pure: rows come in as
  * values, differences go to the report. After verify_log_end, in any order: every row of each table; then
- * verify_state_end, which tells of what has no row. Rows of the part that another pass follows are not looked
+ * verify_state_end, which reports what has no row. Rows of the part that another pass follows are not looked
  * at. Spans are borrowed during the call. */
 #pragma once
 

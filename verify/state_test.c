@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* State rows against the fold: the rows that belong to a small log are clean; each column wrong, each row
- * missing and each row too many is told. */
+ * missing and each row too many is reported. */
 #include "common/base/clock.h"
 #include "verify/testing.h"
 

@@ -48,7 +48,7 @@ struct verify_part verify_part_split(struct verify_part *part, int64_t position)
     struct verify_part other = {
         .bits = part->bits + 1,
         .value = part->value | UINT64_C(1) << part->bits,
-        .told = position > part->told ? position : part->told,
+        .reported = position > part->reported ? position : part->reported,
     };
     part->bits++;
     return other;

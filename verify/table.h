@@ -23,7 +23,7 @@ struct verify_name verify_name_of_number(int64_t number);
 struct verify_part {
     int bits;
     uint64_t value;
-    int64_t told; /* differences up to this position were reported before the part was split off */
+    int64_t reported; /* differences up to this position were reported before the part was split off */
 };
 bool verify_part_has(const struct verify_part *part, struct verify_name name);
 /* Halves it; returns the other half. */

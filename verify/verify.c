@@ -47,7 +47,7 @@ static void write_line(void *context, struct span line)
     verify->write_failed |= !written;
 }
 
-/* Only the first trouble is told: what follows, follows from it. */
+/* Only the first trouble is reported: what follows, follows from it. */
 static void trouble(struct verify *verify, int exit_code, const char *what)
 {
     if (verify->exit_code != EXIT_CLEAN)
@@ -56,13 +56,13 @@ static void trouble(struct verify *verify, int exit_code, const char *what)
     snprintf(verify->trouble, sizeof verify->trouble, "%s", what);
 }
 
-static bool looked(struct verify *verify, enum verify_look look)
+static bool read_ok(struct verify *verify, enum verify_status status)
 {
     char what[200];
-    if (look == VERIFY_LOOKED)
+    if (status == VERIFY_OK)
         return true;
     snprintf(what, sizeof what, "postgresql: %.180s", verify_source_error(verify->source));
-    trouble(verify, look == VERIFY_FORBIDDEN ? EXIT_FORBIDDEN : EXIT_UNAVAILABLE, what);
+    trouble(verify, status == VERIFY_FORBIDDEN ? EXIT_FORBIDDEN : EXIT_UNAVAILABLE, what);
     return false;
 }
 
@@ -90,7 +90,7 @@ static bool verify_slice(struct verify *verify, int16_t slice)
 {
     verify_log_begin(&verify->log, slice);
     do {
-        if (!looked(verify, verify_source_pass(verify->source, &verify->log, draw_progress, verify)))
+        if (!read_ok(verify, verify_source_pass(verify->source, &verify->log, draw_progress, verify)))
             return false;
         verify->read_before += verify->log.position;
         if (!verify->log.whole)
@@ -122,8 +122,8 @@ static bool verify_the_log(struct verify *verify)
     size_t memory = (size_t)verify->options->memory_mb * 1024 * 1024;
     verify_log_init(&verify->log, &verify->report, &verify->totals, memory);
     verify->log.quota = quota;
-    bool good = looked(verify, verify_source_connect(verify->source)) &&
-                looked(verify, verify_source_heads(verify->source, verify->heads, quota)) &&
+    bool good = read_ok(verify, verify_source_connect(verify->source)) &&
+                read_ok(verify, verify_source_heads(verify->source, verify->heads, quota)) &&
                 verify_slices(verify);
     if (good && quota && !verify_quota_end(quota, &verify->report))
         trouble(verify, EXIT_UNAVAILABLE, "too many keys and days to verify creation_quota");
@@ -147,16 +147,16 @@ static void draw_models(void *context, int64_t keys)
     fflush(stderr);
 }
 
-static bool looked_at_models(struct verify *verify, enum verify_models_look look)
+static bool models_read(struct verify *verify, enum models_status status)
 {
     char what[200];
-    if (look == MODELS_LOOKED)
+    if (status == MODELS_OK)
         return true;
-    if (look == MODELS_STORE)
-        return looked(verify, VERIFY_UNAVAILABLE);
+    if (status == MODELS_STORE)
+        return read_ok(verify, VERIFY_UNAVAILABLE);
     snprintf(what, sizeof what, "redis: %.180s", verify_models_error(verify->models));
     trouble(verify, EXIT_UNAVAILABLE, what);
-    return look == MODELS_UNSETTLED; /* another slice may be there */
+    return status == MODELS_UNSETTLED; /* another slice may be there */
 }
 
 static void verify_the_models(struct verify *verify)
@@ -172,8 +172,8 @@ static void verify_the_models(struct verify *verify)
     for (int16_t slice = 0; slice < SLICE_COUNT && good && !verify->write_failed; slice++) {
         verify->log.slice = slice;
         if (wanted(verify, slice))
-            good = looked_at_models(verify,
-                                    verify_models_slice(verify->models, &means, slice, verify->heads[slice]));
+            good =
+                models_read(verify, verify_models_slice(verify->models, &means, slice, verify->heads[slice]));
     }
 }
 

@@ -3,11 +3,11 @@
  * the invariants of the design. Pure: it reads nothing by itself, so that each rule can be tested with a
  * crafted violation. Texts of violations name users by number, never by id.
  *
- * Call in this order: create; log_begin, { batch_begin, event..., batch_end }..., log_end; history; any
+ * Call in this order: create; log_begin, { batch_begin, event..., batch_end }..., log_end; attempts; any
  * reads; verdict. */
 #pragma once
 
-#include "bench/storm/history.h"
+#include "bench/storm/attempts.h"
 #include "common/json.h"
 #include "events/event.h"
 
@@ -96,7 +96,7 @@ uint32_t checker_holder(const struct checker *checker,
 
 /* --- What users were told --- */
 
-void checker_history(struct checker *checker, const struct history *history);
+void checker_answers(struct checker *checker, const struct attempts *attempts);
 
 /* --- What the read models say. Each compares and, where it differs, says why; nothing is recorded, because a
  * read may be repeated until it agrees. checker_read_done records the outcome. --- */

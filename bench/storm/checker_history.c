@@ -111,11 +111,11 @@ static const char *answer_difference(struct checker *checker, const struct attem
     return coupon_view_difference(checker, &view, *ret);
 }
 
-static void check_answer(struct checker *checker, const struct history *history,
+static void check_answer(struct checker *checker, const struct attempts *attempts,
                          const struct attempt *attempt)
 {
     struct json_fault fault;
-    struct json_doc *doc = json_parse(history_body(history, attempt), &fault);
+    struct json_doc *doc = json_parse(attempts_body(attempts, attempt), &fault);
     struct coupon_row *row = NULL;
     const char *wrong =
         doc ? answer_difference(checker, attempt, json_root(doc), &row) : "has a 201 that is not JSON";
@@ -129,14 +129,14 @@ static void check_answer(struct checker *checker, const struct history *history,
     json_destroy(doc);
 }
 
-static void check_repeat(struct checker *checker, const struct history *history, uint32_t index)
+static void check_repeat(struct checker *checker, const struct attempts *attempts, uint32_t index)
 {
-    const struct attempt *attempt = &history->attempts[index];
+    const struct attempt *attempt = &attempts->list[index];
     const struct key_row *key = &checker->keys[attempt->key];
     if (key->issued_by != index)
         checker_expect(checker, RULE_SAME_BYTES,
-                       span_equal(history_body(history, attempt),
-                                  history_body(history, &history->attempts[key->issued_by])),
+                       span_equal(attempts_body(attempts, attempt),
+                                  attempts_body(attempts, &attempts->list[key->issued_by])),
                        "user %" PRIu32 ": two 201s for one key differ", attempt->user);
     bool first = key->issued_by == index || (attempt->sent_us <= key->issued_us && key->unmarked == 1);
     bool right = attempt->replayed ? key->attempts > 1 : first;
@@ -174,29 +174,29 @@ static void check_answered(struct checker *checker, const struct coupon_row *row
 /* A refusal of a key that took effect. After its 201 was there, any is wrong. At the same time, "sold out"
  * and "already issued" are wrong too where stock never came back: decided before the effect they contradict
  * it, decided after it the key had to be recognised. */
-static void check_refusal(struct checker *checker, const struct history *history,
+static void check_refusal(struct checker *checker, const struct attempts *attempts,
                           const struct attempt *attempt)
 {
     const struct key_row *key = &checker->keys[attempt->key];
-    const char *problem = history_problem(history, attempt);
+    const char *problem = attempts_problem(attempts, attempt);
     bool about_stock = strcmp(problem, "sold-out") == 0 || strcmp(problem, "already-issued") == 0;
     bool contradicts = key->coupon != NOBODY && about_stock && !checker->stock_moved;
     checker_expect(checker, RULE_REFUSED, attempt->sent_us <= key->issued_us && !contradicts,
                    "user %" PRIu32 ": refused (%s) with a key that has a coupon", attempt->user, problem);
 }
 
-static int64_t first_sold_out_us(const struct checker *checker, const struct history *history)
+static int64_t first_sold_out_us(const struct checker *checker, const struct attempts *attempts)
 {
     int64_t first_us = NEVER_US;
-    for (size_t i = 0; i < history->count && !checker->stock_moved; i++)
-        if (strcmp(history_problem(history, &history->attempts[i]), "sold-out") == 0)
-            first_us = earlier(first_us, history->attempts[i].done_us);
+    for (size_t i = 0; i < attempts->count && !checker->stock_moved; i++)
+        if (strcmp(attempts_problem(attempts, &attempts->list[i]), "sold-out") == 0)
+            first_us = earlier(first_us, attempts->list[i].done_us);
     return first_us;
 }
 
-static void check_sold_out(struct checker *checker, const struct history *history)
+static void check_sold_out(struct checker *checker, const struct attempts *attempts)
 {
-    int64_t first_us = first_sold_out_us(checker, history);
+    int64_t first_us = first_sold_out_us(checker, attempts);
     for (size_t i = 0; i < checker->coupons_count && first_us != NEVER_US; i++) {
         const struct coupon_row *row = &checker->coupons[i];
         bool known = row->first_sent_us != NEVER_US;
@@ -222,23 +222,23 @@ static void check_order(struct checker *checker)
     }
 }
 
-void checker_history(struct checker *checker, const struct history *history)
+void checker_answers(struct checker *checker, const struct attempts *attempts)
 {
-    CHECK(!checker->batch_open && history->count < SEVERAL);
-    for (size_t i = 0; i < history->count; i++)
-        note_attempt(checker, &history->attempts[i], (uint32_t)i);
-    for (size_t i = 0; i < history->count; i++)
-        if (history->attempts[i].outcome == OUTCOME_ISSUED) {
-            check_answer(checker, history, &history->attempts[i]);
-            check_repeat(checker, history, (uint32_t)i);
+    CHECK(!checker->batch_open && attempts->count < SEVERAL);
+    for (size_t i = 0; i < attempts->count; i++)
+        note_attempt(checker, &attempts->list[i], (uint32_t)i);
+    for (size_t i = 0; i < attempts->count; i++)
+        if (attempts->list[i].outcome == OUTCOME_ISSUED) {
+            check_answer(checker, attempts, &attempts->list[i]);
+            check_repeat(checker, attempts, (uint32_t)i);
         }
     for (size_t i = 0; i < checker->coupons_count; i++) {
         attribute(checker, &checker->coupons[i]);
         check_answered(checker, &checker->coupons[i]);
     }
-    for (size_t i = 0; i < history->count; i++)
-        if (history->attempts[i].outcome == OUTCOME_REFUSED)
-            check_refusal(checker, history, &history->attempts[i]);
+    for (size_t i = 0; i < attempts->count; i++)
+        if (attempts->list[i].outcome == OUTCOME_REFUSED)
+            check_refusal(checker, attempts, &attempts->list[i]);
     check_order(checker);
-    check_sold_out(checker, history);
+    check_sold_out(checker, attempts);
 }

@@ -42,7 +42,7 @@ struct world {
     size_t bad_chain;       /* the batch that ends with this line has another hash; LINES_MAX: none */
     int64_t batch_last_off; /* what the first batch says of its last position is so much off */
     int64_t last_batch_time_off;
-    struct history history;
+    struct attempts attempts;
     struct checker *checker;
 };
 
@@ -208,7 +208,7 @@ static inline void play_said(struct world *world, const struct said *said)
                                              .replayed = said->replayed,
                                              .token = buf_span(&token),
                                              .body = buf_span(&body)};
-    history_add(&world->history, said->user, said->other_key ? USERS - 1 : said->user, &result);
+    attempts_add(&world->attempts, said->user, said->other_key ? USERS - 1 : said->user, &result);
     buf_deinit(&body), buf_deinit(&token);
 }
 
@@ -224,16 +224,16 @@ static inline void world_play(struct world *world)
                                         .demand = world->demand,
                                         .names = &names};
     world->checker = checker_create(&campaign);
-    history_init(&world->history, 64 * TEXT_MAX);
+    attempts_init(&world->attempts, 64 * TEXT_MAX);
     play_log(world);
     for (size_t i = 0; i < world->said_count; i++)
         play_said(world, &world->said[i]);
-    checker_history(world->checker, &world->history);
+    checker_answers(world->checker, &world->attempts);
 }
 
 static inline void world_deinit(struct world *world)
 {
-    history_deinit(&world->history);
+    attempts_deinit(&world->attempts);
     checker_destroy(world->checker);
 }
 

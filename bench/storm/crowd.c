@@ -28,7 +28,7 @@ struct appointment {
 struct crowd {
     struct crowd_options options;
     struct crowd_counts *counts;
-    struct history history;
+    struct attempts attempts;
     struct load_stats stats;
     struct person *people;
     uint32_t people_count, fresh; /* people below `fresh` have asked */
@@ -226,7 +226,7 @@ static void done(void *context, const struct load_result *result)
     struct crowd *crowd = context;
     uint32_t index = (uint32_t)result->tag, user = user_of(crowd, index);
     struct person *person = &crowd->people[index];
-    const struct attempt *attempt = history_add(&crowd->history, user, user, result);
+    const struct attempt *attempt = attempts_add(&crowd->attempts, user, user, result);
     enum outcome outcome = (enum outcome)attempt->outcome;
     bool definite = outcome_definite(outcome);
     count(crowd, attempt, !person->resolved);
@@ -265,7 +265,7 @@ struct crowd *crowd_create(const struct crowd_options *options, struct crowd_cou
         crowd->people[i].again = draw(crowd, i, 1) < options->retry_percent;
         crowd->people[i].twin = options->connections > 1 && draw(crowd, i, 2) < options->twin_percent;
     }
-    history_init(&crowd->history, options->bodies_max);
+    attempts_init(&crowd->attempts, options->bodies_max);
     make_request(crowd);
     return crowd;
 }
@@ -274,7 +274,7 @@ void crowd_destroy(struct crowd *crowd)
 {
     if (!crowd)
         return;
-    history_deinit(&crowd->history);
+    attempts_deinit(&crowd->attempts);
     buf_deinit(&crowd->request);
     mem_free(crowd->people);
     mem_free(crowd->heap);
@@ -299,9 +299,9 @@ bool crowd_run(struct crowd *crowd)
     return true;
 }
 
-const struct history *crowd_history(const struct crowd *crowd)
+const struct attempts *crowd_attempts(const struct crowd *crowd)
 {
-    return &crowd->history;
+    return &crowd->attempts;
 }
 
 const struct load_stats *crowd_stats(const struct crowd *crowd)

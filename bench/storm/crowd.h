@@ -6,7 +6,7 @@
 
 #include <stdatomic.h>
 
-#include "bench/storm/history.h"
+#include "bench/storm/attempts.h"
 
 struct crowd_options {
     const struct target *target;
@@ -39,7 +39,7 @@ void crowd_destroy(struct crowd *crowd); /* accepts NULL */
 /* Blocks until every user is done or the deadline and one timeout have passed. false with errno: no epoll. */
 bool crowd_run(struct crowd *crowd) MUST_USE;
 /* After crowd_run. */
-const struct history *crowd_history(const struct crowd *crowd);
+const struct attempts *crowd_attempts(const struct crowd *crowd);
 const struct load_stats *crowd_stats(const struct crowd *crowd);
 uint32_t crowd_came(const struct crowd *crowd); /* users who asked at all */
 uint32_t

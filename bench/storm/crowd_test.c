@@ -143,10 +143,10 @@ static void run_crowd(struct run *run)
 
 static size_t count_outcomes(const struct run *run, enum outcome outcome)
 {
-    const struct history *history = crowd_history(run->crowd);
+    const struct attempts *attempts = crowd_attempts(run->crowd);
     size_t count = 0;
-    for (size_t i = 0; i < history->count; i++)
-        count += history->attempts[i].outcome == outcome;
+    for (size_t i = 0; i < attempts->count; i++)
+        count += attempts->list[i].outcome == outcome;
     return count;
 }
 
@@ -168,11 +168,11 @@ static void every_user_asks_once(void **state)
     assert_int_equal(atomic_load(&run.counts.users_done), USERS);
     assert_int_equal(atomic_load(&run.counts.issued), USERS);
     assert_int_equal(crowd_unresolved(run.crowd), 0);
-    const struct history *history = crowd_history(run.crowd);
-    const struct attempt *attempt = &history->attempts[USERS / 2];
+    const struct attempts *attempts = crowd_attempts(run.crowd);
+    const struct attempt *attempt = &attempts->list[USERS / 2];
     char body[32];
     snprintf(body, sizeof body, "{\"user\":%u}", attempt->user);
-    assert_true(span_is(history_body(history, attempt), body));
+    assert_true(span_is(attempts_body(attempts, attempt), body));
     assert_true(attempt->token.slice == 3 && attempt->token.position == 77 && !attempt->replayed);
     crowd_destroy(run.crowd);
 }
@@ -187,9 +187,9 @@ static void users_come_at_the_wanted_rate(void **state)
     int64_t start_us = clock_mono_us();
     run_crowd(&run);
     expect_asked(service, 1);
-    const struct history *history = crowd_history(run.crowd);
-    for (size_t i = 0; i < history->count; i++) {
-        const struct attempt *attempt = &history->attempts[i];
+    const struct attempts *attempts = crowd_attempts(run.crowd);
+    for (size_t i = 0; i < attempts->count; i++) {
+        const struct attempt *attempt = &attempts->list[i];
         assert_true(attempt->sent_us >= start_us + attempt->user * US_PER_S / PER_SECOND);
     }
     crowd_destroy(run.crowd);
@@ -217,12 +217,12 @@ static void some_ask_again_with_the_same_key(void **state)
     run.options.retry_percent = 100;
     run_crowd(&run);
     expect_asked(service, 2);
-    const struct history *history = crowd_history(run.crowd);
-    for (size_t i = 0; i < history->count; i++)
-        for (size_t j = i + 1; j < history->count; j++)
-            if (history->attempts[i].key == history->attempts[j].key)
-                assert_true(history->attempts[j].sent_us >= history->attempts[i].done_us &&
-                            history->attempts[j].replayed);
+    const struct attempts *attempts = crowd_attempts(run.crowd);
+    for (size_t i = 0; i < attempts->count; i++)
+        for (size_t j = i + 1; j < attempts->count; j++)
+            if (attempts->list[i].key == attempts->list[j].key)
+                assert_true(attempts->list[j].sent_us >= attempts->list[i].done_us &&
+                            attempts->list[j].replayed);
     crowd_destroy(run.crowd);
 }
 
@@ -234,11 +234,11 @@ static void twins_ask_at_the_same_time(void **state)
     run.options.twin_percent = 100;
     run_crowd(&run);
     expect_asked(service, 2);
-    const struct history *history = crowd_history(run.crowd);
-    for (size_t i = 0; i < history->count; i++)
-        for (size_t j = i + 1; j < history->count; j++)
-            if (history->attempts[i].key == history->attempts[j].key)
-                assert_true(history->attempts[j].sent_us <= history->attempts[i].done_us);
+    const struct attempts *attempts = crowd_attempts(run.crowd);
+    for (size_t i = 0; i < attempts->count; i++)
+        for (size_t j = i + 1; j < attempts->count; j++)
+            if (attempts->list[i].key == attempts->list[j].key)
+                assert_true(attempts->list[j].sent_us <= attempts->list[i].done_us);
     assert_int_equal(atomic_load(&run.counts.users_done), USERS);
     crowd_destroy(run.crowd);
 }
@@ -306,52 +306,52 @@ static void crowds_share_the_users(void **state)
 {
     struct service *service = *state;
     struct run runs[2];
-    struct history all;
+    struct attempts all;
     service->mode = REFUSE;
-    history_init(&all, 1024);
+    attempts_init(&all, 1024);
     for (uint32_t i = 0; i < 2; i++) {
         run_init(&runs[i], service);
         runs[i].options.first = i;
         runs[i].options.step = 2;
         run_crowd(&runs[i]);
-        history_merge(&all, crowd_history(runs[i].crowd));
+        attempts_merge(&all, crowd_attempts(runs[i].crowd));
         crowd_destroy(runs[i].crowd);
     }
     expect_asked(service, 1);
     assert_int_equal(all.count, USERS);
     for (size_t i = 0; i < all.count; i++)
-        assert_string_equal(history_problem(&all, &all.attempts[i]), "sold-out");
-    history_deinit(&all);
+        assert_string_equal(attempts_problem(&all, &all.list[i]), "sold-out");
+    attempts_deinit(&all);
 }
 
 static void bodies_survive_a_merge(void **state)
 {
-    struct history a, b;
+    struct attempts a, b;
     struct load_result result = {.outcome = LOAD_ANSWERED, .response = {.status = 201, .body = SPAN("one")}};
     (void)state;
-    history_init(&a, 1024), history_init(&b, 1024);
-    history_add(&a, 1, 1, &result);
+    attempts_init(&a, 1024), attempts_init(&b, 1024);
+    attempts_add(&a, 1, 1, &result);
     result.response.body = SPAN("another");
-    history_add(&b, 2, 2, &result);
-    history_merge(&a, &b);
-    assert_true(span_is(history_body(&a, &a.attempts[0]), "one"));
-    assert_true(span_is(history_body(&a, &a.attempts[1]), "another"));
-    history_deinit(&a), history_deinit(&b);
+    attempts_add(&b, 2, 2, &result);
+    attempts_merge(&a, &b);
+    assert_true(span_is(attempts_body(&a, &a.list[0]), "one"));
+    assert_true(span_is(attempts_body(&a, &a.list[1]), "another"));
+    attempts_deinit(&a), attempts_deinit(&b);
 }
 
 static void too_many_bodies_are_noticed(void **state)
 {
-    struct history history;
+    struct attempts attempts;
     struct load_result result = {.outcome = LOAD_ANSWERED,
                                  .response = {.status = 201, .body = SPAN("123456")}};
     (void)state;
-    history_init(&history, 10);
-    history_add(&history, 1, 1, &result);
-    assert_false(history.bodies.overflow);
-    history_add(&history, 1, 1, &result);
-    assert_true(history.bodies.overflow);
-    assert_int_equal(history_body(&history, &history.attempts[1]).len, 0);
-    history_deinit(&history);
+    attempts_init(&attempts, 10);
+    attempts_add(&attempts, 1, 1, &result);
+    assert_false(attempts.bodies.overflow);
+    attempts_add(&attempts, 1, 1, &result);
+    assert_true(attempts.bodies.overflow);
+    assert_int_equal(attempts_body(&attempts, &attempts.list[1]).len, 0);
+    attempts_deinit(&attempts);
 }
 
 static void answers_are_classified(void **state)
@@ -373,45 +373,45 @@ static void answers_are_classified(void **state)
         {400, "{\"code\":\"wrong-type\"}", OUTCOME_UNEXPECTED, "wrong-type"},
         {202, "{\"code\":\"x\"}", OUTCOME_UNEXPECTED, ""},
     };
-    struct history history;
+    struct attempts attempts;
     (void)state;
-    history_init(&history, 1024);
+    attempts_init(&attempts, 1024);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct load_result result = {.outcome = LOAD_ANSWERED,
                                      .response = {.status = cases[i].status, .body = span_of(cases[i].body)}};
-        const struct attempt *attempt = history_add(&history, 0, 0, &result);
+        const struct attempt *attempt = attempts_add(&attempts, 0, 0, &result);
         assert_int_equal(attempt->outcome, cases[i].outcome);
-        assert_string_equal(history_problem(&history, attempt), cases[i].problem);
+        assert_string_equal(attempts_problem(&attempts, attempt), cases[i].problem);
     }
-    history_deinit(&history);
+    attempts_deinit(&attempts);
 }
 
 static void problem_codes_have_a_bound(void **state)
 {
-    struct history history;
+    struct attempts attempts;
     (void)state;
-    history_init(&history, 1024);
-    for (int i = 0; i < 3 * HISTORY_PROBLEMS_MAX; i++) {
+    attempts_init(&attempts, 1024);
+    for (int i = 0; i < 3 * ATTEMPTS_PROBLEMS_MAX; i++) {
         char body[64];
         snprintf(body, sizeof body, "{\"code\":\"made-up-%d\"}", i);
         struct load_result result = {.outcome = LOAD_ANSWERED,
                                      .response = {.status = 409, .body = span_of(body)}};
-        history_add(&history, 0, 0, &result);
+        attempts_add(&attempts, 0, 0, &result);
     }
-    assert_int_equal(history.problems_count, HISTORY_PROBLEMS_MAX);
-    assert_string_equal(history_problem(&history, &history.attempts[5]), "made-up-5");
-    assert_string_equal(history_problem(&history, &history.attempts[history.count - 1]), "(other)");
-    history_deinit(&history);
-    history_init(&history, 1024);
+    assert_int_equal(attempts.problems_count, ATTEMPTS_PROBLEMS_MAX);
+    assert_string_equal(attempts_problem(&attempts, &attempts.list[5]), "made-up-5");
+    assert_string_equal(attempts_problem(&attempts, &attempts.list[attempts.count - 1]), "(other)");
+    attempts_deinit(&attempts);
+    attempts_init(&attempts, 1024);
     for (int i = 0; i < 3; i++) { /* too long to be kept */
         struct load_result result = {
             .outcome = LOAD_ANSWERED,
             .response = {.status = 409,
                          .body = SPAN("{\"code\":\"0123456789012345678901234567890123456789012345678\"}")}};
-        history_add(&history, 0, 0, &result);
+        attempts_add(&attempts, 0, 0, &result);
     }
-    assert_int_equal(history.problems_count, 2);
-    history_deinit(&history);
+    assert_int_equal(attempts.problems_count, 2);
+    attempts_deinit(&attempts);
 }
 
 #define WITH_SERVICE(test) cmocka_unit_test_setup_teardown(test, service_setup, service_teardown)

@@ -73,7 +73,7 @@ struct storm {
     struct position created_at;
     struct crowd *crowds[THREADS_MAX];
     struct crowd_counts counts;
-    struct history history;
+    struct attempts attempts;
     struct checker *checker;
     struct report report;
 };
@@ -256,15 +256,15 @@ static void run_storm(struct storm *storm)
 
 static void collect(struct storm *storm)
 {
-    history_init(&storm->history, SIZE_MAX / 2);
+    attempts_init(&storm->attempts, SIZE_MAX / 2);
     for (int64_t i = 0; i < storm->options.threads; i++) {
         report_add(&storm->report, crowd_stats(storm->crowds[i]), crowd_unresolved(storm->crowds[i]));
-        history_merge(&storm->history, crowd_history(storm->crowds[i]));
+        attempts_merge(&storm->attempts, crowd_attempts(storm->crowds[i]));
         crowd_destroy(storm->crowds[i]);
     }
-    if (storm->history.bodies.overflow)
+    if (storm->attempts.bodies.overflow)
         give_up("the history", "more answers than fit into memory set aside for them");
-    report_history(&storm->report, &storm->history);
+    report_attempts(&storm->report, &storm->attempts);
 }
 
 /* Whatever an unanswered request may still do, it does within the service's deadline. */
@@ -295,7 +295,7 @@ static void check(struct storm *storm)
     storm->checker = checker_create(&campaign);
     if (!log_source_feed(&range, storm->checker, reason, sizeof reason))
         give_up("reading the log", reason);
-    checker_history(storm->checker, &storm->history);
+    checker_answers(storm->checker, &storm->attempts);
 }
 
 static void check_reads(struct storm *storm, int64_t storm_end_us)
@@ -329,7 +329,7 @@ int main(int argc, char **argv)
     run_storm(&storm);
     int64_t storm_end_us = clock_mono_us();
     collect(&storm);
-    report_print(&storm.report, &storm.history);
+    report_print(&storm.report, &storm.attempts);
     fflush(stdout);
     let_settle(&storm);
     check(&storm);
@@ -338,6 +338,6 @@ int main(int argc, char **argv)
     report_verdict(verdict);
     bool violated = verdict->violations > 0;
     checker_destroy(storm.checker);
-    history_deinit(&storm.history);
+    attempts_deinit(&storm.attempts);
     return fflush(stdout) != 0 ? EXIT_CANNOT : violated ? EXIT_VIOLATION : 0;
 }

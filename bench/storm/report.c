@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sums over a history, and printing them. */
+/* Sums over a attempts, and printing them. */
 #include "bench/storm/report.h"
 
 #include <inttypes.h>
@@ -46,13 +46,13 @@ static int64_t percentile(const int64_t *sorted, size_t count, size_t percent)
     return sorted[(count * percent + 99) / 100 - 1];
 }
 
-static void latencies(struct report *report, const struct history *history)
+static void latencies(struct report *report, const struct attempts *attempts)
 {
-    int64_t *us = mem_alloc(history->count * sizeof *us + 1);
+    int64_t *us = mem_alloc(attempts->count * sizeof *us + 1);
     size_t count = 0;
-    for (size_t i = 0; i < history->count; i++)
-        if (answered(&history->attempts[i]))
-            us[count++] = history->attempts[i].done_us - history->attempts[i].intended_us;
+    for (size_t i = 0; i < attempts->count; i++)
+        if (answered(&attempts->list[i]))
+            us[count++] = attempts->list[i].done_us - attempts->list[i].intended_us;
     if (count) {
         qsort(us, count, sizeof *us, compare_us);
         report->p50_us = percentile(us, count, 50);
@@ -63,14 +63,14 @@ static void latencies(struct report *report, const struct history *history)
     mem_free(us);
 }
 
-static void issued_keys(struct report *report, const struct history *history)
+static void issued_keys(struct report *report, const struct attempts *attempts)
 {
     uint32_t keys = 0;
-    for (size_t i = 0; i < history->count; i++)
-        keys = history->attempts[i].key >= keys ? history->attempts[i].key + 1 : keys;
+    for (size_t i = 0; i < attempts->count; i++)
+        keys = attempts->list[i].key >= keys ? attempts->list[i].key + 1 : keys;
     bool *seen = mem_zalloc(keys + UINT64_C(1));
-    for (size_t i = 0; i < history->count; i++) {
-        const struct attempt *attempt = &history->attempts[i];
+    for (size_t i = 0; i < attempts->count; i++) {
+        const struct attempt *attempt = &attempts->list[i];
         if (attempt->outcome == OUTCOME_ISSUED && !seen[attempt->key]) {
             seen[attempt->key] = true;
             report->issued_keys++;
@@ -80,11 +80,11 @@ static void issued_keys(struct report *report, const struct history *history)
     mem_free(seen);
 }
 
-void report_history(struct report *report, const struct history *history)
+void report_attempts(struct report *report, const struct attempts *attempts)
 {
     int64_t first_us = INT64_MAX, last_us = 0, last_issued_us = 0;
-    for (size_t i = 0; i < history->count; i++) {
-        const struct attempt *attempt = &history->attempts[i];
+    for (size_t i = 0; i < attempts->count; i++) {
+        const struct attempt *attempt = &attempts->list[i];
         report->outcomes[attempt->outcome]++;
         report->problems[attempt->outcome][attempt->problem]++;
         report->answers += answered(attempt);
@@ -97,8 +97,8 @@ void report_history(struct report *report, const struct history *history)
     }
     report->span_us = last_us > first_us ? last_us - first_us : 0;
     report->issuing_us = last_issued_us > first_us ? last_issued_us - first_us : 0;
-    issued_keys(report, history);
-    latencies(report, history);
+    issued_keys(report, attempts);
+    latencies(report, attempts);
 }
 
 /* --- Printing --- */
@@ -114,20 +114,20 @@ static double per_second(uint64_t count, int64_t us)
 }
 
 /* "  sold-out 2197, ended 3" */
-static void print_problems(const struct report *report, const struct history *history, enum outcome outcome)
+static void print_problems(const struct report *report, const struct attempts *attempts, enum outcome outcome)
 {
     const char *separator = " (";
-    for (size_t i = 1; i < history->problems_count; i++) {
+    for (size_t i = 1; i < attempts->problems_count; i++) {
         if (report->problems[outcome][i] == 0)
             continue;
-        printf("%s%s %" PRIu64, separator, history->problems[i], report->problems[outcome][i]);
+        printf("%s%s %" PRIu64, separator, attempts->problems[i], report->problems[outcome][i]);
         separator = ", ";
     }
     if (strcmp(separator, ", ") == 0)
         putchar(')');
 }
 
-static void print_errors(const struct report *report, const struct history *history)
+static void print_errors(const struct report *report, const struct attempts *attempts)
 {
     static const enum outcome kinds[] = {OUTCOME_LATER,     OUTCOME_UNKNOWN,   OUTCOME_LOST,
                                          OUTCOME_TIMED_OUT, OUTCOME_MALFORMED, OUTCOME_UNEXPECTED};
@@ -139,8 +139,8 @@ static void print_errors(const struct report *report, const struct history *hist
     for (size_t i = 0; i < COUNT_OF(kinds); i++) {
         if (report->outcomes[kinds[i]] == 0)
             continue;
-        printf("%s%" PRIu64 " %s", separator, report->outcomes[kinds[i]], outcome_text(kinds[i]));
-        print_problems(report, history, kinds[i]);
+        printf("%s%" PRIu64 " %s", separator, report->outcomes[kinds[i]], attempt_outcome_text(kinds[i]));
+        print_problems(report, attempts, kinds[i]);
         separator = ", ";
     }
     putchar('\n');
@@ -163,7 +163,7 @@ static void print_client(const struct report *report)
                                   : "");
 }
 
-void report_print(const struct report *report, const struct history *history)
+void report_print(const struct report *report, const struct attempts *attempts)
 {
     uint64_t issued = report->issued_keys, again = report->outcomes[OUTCOME_ISSUED] - issued;
     printf("issued      %" PRIu64 ", and %" PRIu64 " times the same answer again\n", issued, again);
@@ -171,9 +171,9 @@ void report_print(const struct report *report, const struct history *history)
         printf("recovered   %" PRIu64 " of them by asking again, after the first answer was lost\n",
                report->recovered_keys);
     printf("refused     %" PRIu64, report->outcomes[OUTCOME_REFUSED]);
-    print_problems(report, history, OUTCOME_REFUSED);
+    print_problems(report, attempts, OUTCOME_REFUSED);
     printf("\nin flight   %" PRIu64 "\n", report->outcomes[OUTCOME_IN_FLIGHT]);
-    print_errors(report, history);
+    print_errors(report, attempts);
     printf("rate        %.0f requests/s (%" PRIu64 " in %.3f s), %.0f issued/s\n",
            per_second(report->answers, report->span_us), report->answers, (double)report->span_us / US_PER_S,
            per_second(issued, report->issuing_us));

@@ -12,7 +12,7 @@ struct report {
     bool client_starved; /* or computing and waiting for a processor */
     uint32_t unresolved;
     uint64_t outcomes[OUTCOME_COUNT];
-    uint64_t problems[OUTCOME_COUNT][HISTORY_PROBLEMS_MAX];
+    uint64_t problems[OUTCOME_COUNT][ATTEMPTS_PROBLEMS_MAX];
     uint64_t issued_keys;    /* keys with at least one 201 */
     uint64_t recovered_keys; /* of which the first 201 was a repeated one: the one before it was lost */
     uint64_t answers;
@@ -22,6 +22,6 @@ struct report {
 };
 
 void report_add(struct report *report, const struct load_stats *stats, uint32_t unresolved);
-void report_history(struct report *report, const struct history *history);
-void report_print(const struct report *report, const struct history *history);
+void report_attempts(struct report *report, const struct attempts *attempts);
+void report_print(const struct report *report, const struct attempts *attempts);
 void report_verdict(const struct verdict *verdict);

@@ -73,6 +73,7 @@ struct void_filter {
 
 struct command {
     struct command *next; /* in its slice's queue */
+    struct queue *home;   /* the queue it was offered to, which knows it as in flight */
     enum command_kind kind;
     int16_t slice;         /* where its events go */
     int16_t request_slice; /* where its idempotency row is; differs from `slice` only for COMMAND_CREATE */
@@ -92,6 +93,7 @@ struct command {
     /* ISSUE with "Prefer: respond-async": where the wait is predicted to be longer, it is accepted instead,
      * and has until accepted_deadline_us. */
     int64_t accept_above_us, accepted_deadline_us;
+    struct sweeper *sweeper; /* whose command it is, instead of a client's; NULL: a client's */
 
     /* Who is told, exactly once: one of these, or nobody (the service's own commands). */
     struct http_request *request;

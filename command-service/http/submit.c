@@ -192,12 +192,12 @@ static void name_request(struct command *command, struct span idempotency_key)
 
 /* --- queueing --- */
 
-static void refuse_offer(struct command *command, enum inbox_verdict verdict, int64_t wait_ms)
+static void refuse_offer(struct command *command, enum queue_verdict verdict, int64_t wait_ms)
 {
     static const struct problem *const problems[] = {
-        [INBOX_IN_FLIGHT] = &problem_in_flight,  [INBOX_REUSED] = &problem_idempotency_key_reused,
-        [INBOX_FULL] = &problem_overloaded,      [INBOX_UNAVAILABLE] = &problem_store_unavailable,
-        [INBOX_CLOSED] = &problem_shutting_down,
+        [QUEUE_IN_FLIGHT] = &problem_in_flight,  [QUEUE_REUSED] = &problem_idempotency_key_reused,
+        [QUEUE_FULL] = &problem_overloaded,      [QUEUE_UNAVAILABLE] = &problem_store_unavailable,
+        [QUEUE_CLOSED] = &problem_shutting_down,
     };
     /* Spread over the predicted drain, so that those refused now do not come back all at once. */
     int64_t spread_ms = wait_ms > 1000 ? wait_ms : 1000;
@@ -260,18 +260,18 @@ static struct requests *may_accept(struct api *api, struct command *command)
 static void offer(struct api *api, struct command *command, struct span key)
 {
     struct http_request *request = command->request;
-    struct inbox *inbox = committers_inbox(api->committers, command->slice);
+    struct queue *queue = committers_queue(api->committers, command->slice);
     struct requests *accepts = request ? may_accept(api, command) : NULL;
     uint8_t key_hash[REQUEST_KEY_BYTES];
     int64_t wait_ms;
     memcpy(key_hash, command->id.key_hash,
            sizeof key_hash); /* the command is not ours any more when it is taken */
-    enum inbox_verdict verdict = inbox_offer(inbox, command, accepts, &wait_ms);
-    if (accepts && verdict != INBOX_ACCEPTED)
+    enum queue_verdict verdict = queue_offer(queue, command, accepts, &wait_ms);
+    if (accepts && verdict != QUEUE_ACCEPTED)
         requests_forget(accepts, key_hash);
-    if (verdict == INBOX_ACCEPTED)
+    if (verdict == QUEUE_ACCEPTED)
         answer_accepted(request, key);
-    else if (verdict != INBOX_TAKEN)
+    else if (verdict != QUEUE_TAKEN)
         refuse_offer(command, verdict, wait_ms);
 }
 

@@ -4,7 +4,7 @@
 #include "command-service/store/internal.h"
 
 #include "command-service/answer.h"
-#include "command-service/control_state.h"
+#include "events/control/state.h"
 #include "events/event_log.h"
 
 /* One array argument over the batch's events. */
@@ -378,6 +378,6 @@ enum store_status store_commit(struct store *store, struct batch *batch, int64_t
     if (status == PG_OK)
         return STORE_OK;
     if (status == PG_REFUSED)
-        return store_rolled_back(store, deadline_us);
+        return store_rolled_back(store);
     return writes ? STORE_UNKNOWN : STORE_LOST;
 }

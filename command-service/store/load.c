@@ -285,7 +285,7 @@ static enum store_status fetch_events(struct store *store, size_t count, int64_t
     struct pg_rows *rows = NULL;
     enum pg_status status = pg_call(store->pg, SQL_ISSUED, &store->args, deadline_us, &rows);
     if (status == PG_REFUSED)
-        return store_rolled_back(store, deadline_us);
+        return store_rolled_back(store);
     if (status != PG_OK)
         return STORE_LOST;
     keep_rows(store, rows);
@@ -456,7 +456,7 @@ static enum store_status take_round(struct store *store, struct batch *batch, co
     for (size_t i = 0; i < HEADER + round->count; i++)
         keep_rows(store, rows[i]);
     if (status == PG_REFUSED)
-        return store_rolled_back(store, deadline_us);
+        return store_rolled_back(store);
     if (status != PG_OK)
         return STORE_LOST;
     bool good = take_slice(batch, rows[LOCKED], rows[NOW]);

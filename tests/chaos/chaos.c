@@ -12,7 +12,7 @@
 #include "common/base/clock.h"
 #include "tests/chaos/client.h"
 #include "tests/chaos/nemesis.h"
-#include "tests/chaos/tally.h"
+#include "tests/chaos/stats.h"
 
 enum { READY_MS = 120000, SETTLE_MS = 60000, LOOK_MS = 250, PROGRESS_MS = 3000, COPY_MS = 30000 };
 
@@ -25,7 +25,7 @@ struct run {
     struct nemesis *nemesis;
     struct judge_input input;
     uint8_t code_key[CRYPTO_KEY_BYTES];
-    struct story story;
+    struct history history;
     struct log_image log;
     struct judgement judgement;
 };
@@ -41,14 +41,13 @@ static void start(struct run *run)
     char reason[256];
     const struct chaos_options *options = run->options;
     run->stack = stack_start(STACK_SERVERS);
-    stack_service(run->stack, "projector", "start"); /* first: it listens on the bus */
     run->fleet = fleet_start(run->stack, options->services);
     if (!fleet_await_ready(run->fleet, clock_deadline_us(READY_MS)))
-        die("the command services", "not ready in time");
+        die("the services", "not ready in time");
     if (!crypto_key_load(stack_env(run->stack, "CODE_KEY_FILE"), run->code_key, reason, sizeof reason))
         die("the key of the codes", reason);
     run->input = (struct judge_input){
-        .story = &run->story,
+        .history = &run->history,
         .log = &run->log,
         .seed = options->seed,
         .base_us = clock_wall_us(),
@@ -65,16 +64,16 @@ static void start(struct run *run)
         .services = options->services,
         .targets = fleet_targets(run->fleet),
     });
-    run->nemesis = nemesis_start(run->stack, run->fleet, options->seed, options->services);
+    run->nemesis = nemesis_start(run->stack, run->fleet, options->seed);
 }
 
 static void show_progress(const struct run *run, int64_t started_us)
 {
     const struct client_counts *counts = clients_counts(run->clients);
-    fprintf(run->out, "%5" PRId64 " s  %" PRId64 " asks", (clock_mono_us() - started_us) / US_PER_S,
-            atomic_load(&counts->asks));
-    for (int i = 0; i < TOLD_COUNT; i++)
-        fprintf(run->out, ", %s %" PRId64, told_text((enum told)i), atomic_load(&counts->told[i]));
+    fprintf(run->out, "%5" PRId64 " s  %" PRId64 " operations", (clock_mono_us() - started_us) / US_PER_S,
+            atomic_load(&counts->ops));
+    for (int i = 0; i < OUTCOME_COUNT; i++)
+        fprintf(run->out, ", %s %" PRId64, outcome_text((enum outcome)i), atomic_load(&counts->outcome[i]));
     for (int i = 0; i < LANE_COUNT; i++)
         fprintf(run->out, " | %s", nemesis_now(run->nemesis, (enum lane)i));
     fprintf(run->out, "\n");
@@ -100,10 +99,10 @@ static void settle(struct run *run)
     char reason[256];
     nemesis_stop(run->nemesis);
     if (!fleet_await_ready(run->fleet, clock_deadline_us(READY_MS)))
-        fprintf(run->out, "not every command service is ready again\n");
+        fprintf(run->out, "not every service is ready again\n");
     clients_stop(run->clients);
-    size_t unknown = clients_settle(run->clients, clock_deadline_us(SETTLE_MS), &run->story);
-    fprintf(run->out, "healed; %zu asks are unknown still\n", unknown);
+    size_t unknown = clients_settle(run->clients, clock_deadline_us(SETTLE_MS), &run->history);
+    fprintf(run->out, "healed; %zu operations are unknown still\n", unknown);
     fleet_stop(run->fleet);
     run->fleet = NULL;
     if (!log_image_read(&run->log, stack_env(run->stack, "DATABASE_URL"), reason, sizeof reason))
@@ -139,7 +138,7 @@ static void keep(const struct run *run)
     snprintf(path, sizeof path, "%s/history", directory);
     FILE *file = fopen(path, "we");
     if (file) {
-        tally_history(&run->story, file);
+        stats_history(&run->history, file);
         fclose(file);
     }
     fprintf(run->out, "logs and history are kept in %s\n", directory);
@@ -151,21 +150,21 @@ struct chaos_outcome chaos_run(const struct chaos_options *options, FILE *out)
     fprintf(out, "seed %" PRIu64 ": %u clients, %u command services, %" PRId64 " s of faults\n",
             options->seed, options->clients, options->services, options->seconds);
     fflush(out);
-    story_init(&run.story);
+    history_init(&run.history);
     start(&run);
     watch(&run);
     settle(&run);
     judge(&run.input, &run.judgement);
-    tally_story(&run.story, out);
-    tally_faults(run.nemesis, out);
-    tally_judgement(&run.judgement, options->seed, out);
+    stats_story(&run.history, out);
+    stats_faults(run.nemesis, out);
+    stats_judgement(&run.judgement, options->seed, out);
     if (run.judgement.violations && options->keep)
         keep(&run);
     struct chaos_outcome outcome = {run.judgement.violations, run.judgement.checked[JUDGE_LOGGED], 0};
     for (int fault = 0; fault < FAULT_COUNT; fault++)
         outcome.faults += nemesis_struck(run.nemesis, (enum fault)fault);
     log_image_deinit(&run.log);
-    story_deinit(&run.story);
+    history_deinit(&run.history);
     clients_destroy(run.clients);
     nemesis_destroy(run.nemesis);
     stack_stop(run.stack);

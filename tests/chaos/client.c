@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Asking. A client's choices (what, of whom, how often) are drawn before anything is sent; only how many
- * attempts an ask needs, and which coupon lies in a slot, depends on what happens. */
+ * attempts an operation needs, and which coupon lies in a slot, depends on what happens. */
 #include "tests/chaos/client.h"
 
 #include <poll.h>
@@ -25,10 +25,10 @@ struct client {
     pthread_t thread;
     uint32_t number;
     struct planner planner;
-    struct draw services; /* which service is asked */
-    struct wire wires[CHAOS_SERVICES_MAX];
+    struct rng services; /* which service is asked */
+    struct connection connections[CHAOS_SERVICES_MAX];
     struct buf request;
-    struct story story;
+    struct history history;
 };
 
 struct clients {
@@ -48,27 +48,27 @@ static void rest(int64_t ms)
 
 /* --- Slots --- */
 
-static void take_from_slot(struct clients *clients, struct ask *ask)
+static void take_from_slot(struct clients *clients, struct operation *op)
 {
     pthread_mutex_lock(&clients->mutex);
-    struct slot slot = clients->slots[ask->slot];
+    struct slot slot = clients->slots[op->slot];
     pthread_mutex_unlock(&clients->mutex);
-    ask->coupon = slot.coupon;
-    if (ask->holder && slot.coupon.position)
-        ask->user = slot.user;
-    if (ask->same_order && slot.used)
-        ask->order = slot.order;
+    op->coupon = slot.coupon;
+    if (op->holder && slot.coupon.position)
+        op->user = slot.user;
+    if (op->same_order && slot.used)
+        op->order = slot.order;
 }
 
 /* After something was done: a coupon comes into the slot, or an order used the one in it. */
-static void note_in_slot(struct clients *clients, const struct ask *ask, struct position coupon)
+static void note_in_slot(struct clients *clients, const struct operation *op, struct position coupon)
 {
     pthread_mutex_lock(&clients->mutex);
-    struct slot *slot = &clients->slots[ask->slot];
-    if (ask->kind == ASK_ISSUE && (ask->offers || slot->coupon.position == 0))
-        *slot = (struct slot){.coupon = coupon, .user = ask->user};
-    if (ask->kind == ASK_RESERVE || ask->kind == ASK_REDEEM) {
-        slot->order = ask->order;
+    struct slot *slot = &clients->slots[op->slot];
+    if (op->kind == OP_ISSUE && (op->offers || slot->coupon.position == 0))
+        *slot = (struct slot){.coupon = coupon, .user = op->user};
+    if (op->kind == OP_RESERVE || op->kind == OP_REDEEM) {
+        slot->order = op->order;
         slot->used = true;
     }
     pthread_mutex_unlock(&clients->mutex);
@@ -76,84 +76,86 @@ static void note_in_slot(struct clients *clients, const struct ask *ask, struct 
 
 /* --- Attempts --- */
 
-static struct attempt begin(struct client *client, uint32_t ask, uint32_t number, uint32_t service)
+static struct attempt begin(struct client *client, uint32_t op, uint32_t number, uint32_t service)
 {
     const struct clients_options *options = &client->clients->options;
-    struct attempt attempt = {.ask = ask, .number = number, .service = (uint8_t)service};
+    struct attempt attempt = {.op = op, .number = number, .service = (uint8_t)service};
     buf_clear(&client->request);
-    ask_write(&client->story.asks[ask], number, &options->context, &options->targets[service],
-              &client->request);
+    op_write(&client->history.ops[op], number, &options->context, &options->targets[service],
+             &client->request);
     attempt.sent_us = clock_mono_us();
-    wire_send(&client->wires[service], buf_span(&client->request), attempt.sent_us + ATTEMPT_MS * US_PER_MS);
+    connection_send(&client->connections[service], buf_span(&client->request),
+                    attempt.sent_us + ATTEMPT_MS * US_PER_MS);
     return attempt;
 }
 
-static enum told finish(struct client *client, struct attempt *attempt)
+static enum outcome finish(struct client *client, struct attempt *attempt)
 {
     struct http_response response;
     int64_t deadline_us = attempt->sent_us + ATTEMPT_MS * US_PER_MS;
-    enum wire_outcome outcome = wire_receive(&client->wires[attempt->service], deadline_us, &response);
+    enum exchange outcome =
+        connection_receive(&client->connections[attempt->service], deadline_us, &response);
     attempt->done_us = clock_mono_us();
-    const struct attempt *added = story_add(&client->story, attempt, outcome, &response);
-    const struct ask *ask = &client->story.asks[attempt->ask];
-    if (added->told == TOLD_DONE && added->token.position)
-        note_in_slot(client->clients, ask, added->token);
-    atomic_fetch_add_explicit(&client->clients->counts.told[added->told], 1, memory_order_relaxed);
-    return (enum told)added->told;
+    const struct attempt *added = history_add(&client->history, attempt, outcome, &response);
+    const struct operation *op = &client->history.ops[attempt->op];
+    if (added->outcome == OUTCOME_DONE && added->token.position)
+        note_in_slot(client->clients, op, added->token);
+    atomic_fetch_add_explicit(&client->clients->counts.outcome[added->outcome], 1, memory_order_relaxed);
+    return (enum outcome)added->outcome;
 }
 
-static bool definite(enum told told)
+static bool definite(enum outcome outcome)
 {
-    return told == TOLD_DONE || told == TOLD_REFUSED || told == TOLD_NONSENSE;
+    return outcome == OUTCOME_DONE || outcome == OUTCOME_REFUSED || outcome == OUTCOME_NONSENSE;
 }
 
 /* Sends once, or to two services at once. The next number of an attempt is left in *number. */
-static enum told try(struct client *client, uint32_t ask, uint32_t *number, uint32_t service)
+static enum outcome try(struct client *client, uint32_t op, uint32_t *number, uint32_t service)
 {
     uint32_t services = client->clients->options.services;
-    struct attempt first = begin(client, ask, (*number)++, service);
-    if (client->story.asks[ask].manner != MANNER_AT_ONCE || services < 2)
+    struct attempt first = begin(client, op, (*number)++, service);
+    if (client->history.ops[op].manner != MANNER_AT_ONCE || services < 2)
         return finish(client, &first);
-    struct attempt second = begin(client, ask, (*number)++, (service + 1) % services);
-    enum told one = finish(client, &first), other = finish(client, &second);
+    struct attempt second = begin(client, op, (*number)++, (service + 1) % services);
+    enum outcome one = finish(client, &first), other = finish(client, &second);
     return definite(one) ? one : other;
 }
 
 /* A change without a key is not repeated where its outcome is unknown: that would be another change. */
-static bool may_repeat(const struct ask *ask, enum told told)
+static bool may_repeat(const struct operation *op, enum outcome outcome)
 {
-    return ask_kind_keyed(ask->kind) || told == TOLD_LATER;
+    return op_kind_keyed(op->kind) || outcome == OUTCOME_LATER;
 }
 
 static void pursue(struct client *client, uint32_t index)
 {
-    const struct ask ask = client->story.asks[index];
+    const struct operation op = client->history.ops[index];
     uint32_t services = client->clients->options.services, number = 0;
-    uint32_t service = draw_below(&client->services, services);
-    enum told told = try(client, index, &number, service);
-    for (uint32_t i = 0; !definite(told) && i < ask.patience && may_repeat(&ask, told); i++) {
+    uint32_t service = rng_below(&client->services, services);
+    enum outcome outcome = try(client, index, &number, service);
+    for (uint32_t i = 0; !definite(outcome) && i < op.patience && may_repeat(&op, outcome); i++) {
         rest(RETRY_PAUSE_MS);
-        told = try(client, index, &number, ++service % services);
+        outcome = try(client, index, &number, ++service % services);
     }
-    if (told == TOLD_DONE && ask.manner == MANNER_AGAIN && ask_kind_keyed(ask.kind))
+    if (outcome == OUTCOME_DONE && op.manner == MANNER_AGAIN && op_kind_keyed(op.kind))
         (void)try(client, index, &number, ++service % services);
 }
 
-static void prepare(struct client *client, struct ask *ask)
+static void prepare(struct client *client, struct operation *op)
 {
-    if (!ask_kind_keyed(ask->kind))
-        ask->manner = MANNER_ONCE;
-    if (!ask_kind_has_coupon(ask->kind))
+    if (!op_kind_keyed(op->kind))
+        op->manner = MANNER_ONCE;
+    if (!op_kind_has_coupon(op->kind))
         return;
-    const struct ask *first = ask->key == ask->number ? NULL : &client->story.asks[ask->key];
+    const struct operation *first = op->key == op->number ? NULL : &client->history.ops[op->key];
     if (!first) {
-        take_from_slot(client->clients, ask);
+        take_from_slot(client->clients, op);
         return;
     }
-    bool of_order = ask->kind == ASK_GIVE_BACK || ask->kind == ASK_RESTORE;
-    ask->coupon = first->coupon; /* the same request but for its payload */
-    ask->user = first->user;
-    ask->order = of_order ? first->order + 1 : first->order;
+    bool of_order = op->kind == OP_GIVE_BACK || op->kind == OP_RESTORE;
+    op->coupon = first->coupon; /* the same request but for its payload */
+    op->user = first->user;
+    op->order = of_order ? first->order + 1 : first->order;
 }
 
 static void *run(void *context)
@@ -161,11 +163,11 @@ static void *run(void *context)
     struct client *client = context;
     struct clients *clients = client->clients;
     while (!atomic_load_explicit(&clients->stopping, memory_order_relaxed)) {
-        struct ask ask = planner_next(&client->planner);
-        prepare(client, &ask);
-        pursue(client, story_ask(&client->story, &ask));
-        atomic_fetch_add_explicit(&clients->counts.asks, 1, memory_order_relaxed);
-        rest(ask.pause_ms);
+        struct operation op = planner_next(&client->planner);
+        prepare(client, &op);
+        pursue(client, history_op(&client->history, &op));
+        atomic_fetch_add_explicit(&clients->counts.ops, 1, memory_order_relaxed);
+        rest(op.pause_ms);
     }
     return NULL;
 }
@@ -178,11 +180,11 @@ static void client_init(struct clients *clients, uint32_t number)
     client->clients = clients;
     client->number = number;
     planner_init(&client->planner, clients->options.context.seed, number);
-    client->services = draw_of(clients->options.context.seed, DRAW_SERVICE, number);
+    client->services = rng_of(clients->options.context.seed, DRAW_SERVICE, number);
     for (uint32_t i = 0; i < clients->options.services; i++)
-        wire_init(&client->wires[i], &clients->options.targets[i]);
+        connection_init(&client->connections[i], &clients->options.targets[i]);
     buf_init(&client->request, LOAD_REQUEST_MAX);
-    story_init(&client->story);
+    history_init(&client->history);
 }
 
 struct clients *clients_start(const struct clients_options *options)
@@ -216,9 +218,9 @@ void clients_destroy(struct clients *clients)
     for (uint32_t i = 0; i < clients->options.clients; i++) {
         struct client *client = &clients->clients[i];
         for (uint32_t j = 0; j < clients->options.services; j++)
-            wire_deinit(&client->wires[j]);
+            connection_deinit(&client->connections[j]);
         buf_deinit(&client->request);
-        story_deinit(&client->story);
+        history_deinit(&client->history);
     }
     pthread_mutex_destroy(&clients->mutex);
     mem_free(clients);
@@ -226,39 +228,39 @@ void clients_destroy(struct clients *clients)
 
 /* --- Settling --- */
 
-/* What is known of an ask of one client. */
+/* What is known of an operation of one client. */
 struct standing {
     bool done, doubtful; /* some 2xx; some attempt whose outcome nobody told */
     uint32_t attempts;
 };
 
-static struct standing *standings(const struct story *story)
+static struct standing *standings(const struct history *history)
 {
-    struct standing *list = mem_zalloc((story->asks_count + 1) * sizeof *list);
-    for (size_t i = 0; i < story->attempts_count; i++) {
-        const struct attempt *attempt = &story->attempts[i];
-        struct standing *of = &list[attempt->ask];
-        of->done |= attempt->told == TOLD_DONE;
-        of->doubtful |= story_doubtful(story, attempt);
+    struct standing *list = mem_zalloc((history->ops_count + 1) * sizeof *list);
+    for (size_t i = 0; i < history->attempts_count; i++) {
+        const struct attempt *attempt = &history->attempts[i];
+        struct standing *of = &list[attempt->op];
+        of->done |= attempt->outcome == OUTCOME_DONE;
+        of->doubtful |= history_doubtful(history, attempt);
         of->attempts++;
     }
     return list;
 }
 
 /* The last answer says no more than that the key it came with is suspended. */
-static bool suspended(const struct story *story)
+static bool suspended(const struct history *history)
 {
-    return strcmp(story->attempts[story->attempts_count - 1].problem, "issuer-suspended") == 0;
+    return strcmp(history->attempts[history->attempts_count - 1].problem, "issuer-suspended") == 0;
 }
 
 /* Until a definite answer. A refusal settles it too: everything is healed and what was under way is over. */
-static bool settle_one(struct client *client, uint32_t ask, uint32_t *number, int64_t deadline_us)
+static bool settle_one(struct client *client, uint32_t op, uint32_t *number, int64_t deadline_us)
 {
     uint32_t services = client->clients->options.services;
-    for (uint32_t service = ask % services;; service++) {
-        struct attempt attempt = begin(client, ask, (*number)++, service % services);
+    for (uint32_t service = op % services;; service++) {
+        struct attempt attempt = begin(client, op, (*number)++, service % services);
         attempt.closing = true;
-        if (definite(finish(client, &attempt)) && !suspended(&client->story))
+        if (definite(finish(client, &attempt)) && !suspended(&client->history))
             return true;
         if (clock_remaining_ms(deadline_us) == 0)
             return false;
@@ -268,10 +270,10 @@ static bool settle_one(struct client *client, uint32_t ask, uint32_t *number, in
 
 static size_t settle(struct client *client, int64_t deadline_us)
 {
-    struct standing *list = standings(&client->story);
-    size_t unknown = 0, asks = client->story.asks_count;
-    for (uint32_t i = 0; i < asks; i++)
-        if (ask_kind_keyed(client->story.asks[i].kind) && list[i].doubtful && !list[i].done)
+    struct standing *list = standings(&client->history);
+    size_t unknown = 0, ops = client->history.ops_count;
+    for (uint32_t i = 0; i < ops; i++)
+        if (op_kind_keyed(client->history.ops[i].kind) && list[i].doubtful && !list[i].done)
             unknown += !settle_one(client, i, &list[i].attempts, deadline_us);
     mem_free(list);
     return unknown;
@@ -282,20 +284,20 @@ static void readmit(struct client *client, int64_t deadline_us)
 {
     for (uint32_t user = 0; user < ISSUER_COUNT;
          user++) { /* the even one is of one key, the odd of the other */
-        uint32_t number = (uint32_t)client->story.asks_count, attempts = 0;
-        struct ask ask = {.kind = ASK_READMIT, .client = client->number, .number = number, .key = number};
-        ask.user = user;
-        (void)settle_one(client, story_ask(&client->story, &ask), &attempts, deadline_us);
+        uint32_t number = (uint32_t)client->history.ops_count, attempts = 0;
+        struct operation op = {.kind = OP_READMIT, .client = client->number, .number = number, .key = number};
+        op.user = user;
+        (void)settle_one(client, history_op(&client->history, &op), &attempts, deadline_us);
     }
 }
 
-size_t clients_settle(struct clients *clients, int64_t deadline_us, struct story *ret)
+size_t clients_settle(struct clients *clients, int64_t deadline_us, struct history *ret)
 {
     size_t unknown = 0;
     readmit(&clients->clients[0], deadline_us);
     for (uint32_t i = 0; i < clients->options.clients; i++) {
         unknown += settle(&clients->clients[i], deadline_us);
-        story_join(ret, &clients->clients[i].story, i);
+        history_join(ret, &clients->clients[i].history, i);
     }
     return unknown;
 }

@@ -6,17 +6,17 @@
 
 #include <stdatomic.h>
 
-#include "tests/chaos/story.h"
+#include "tests/chaos/history.h"
 
 enum { CHAOS_SERVICES_MAX = 8 };
 
 /* For the progress line; any thread may read them. */
 struct client_counts {
-    _Atomic int64_t asks, told[TOLD_COUNT];
+    _Atomic int64_t ops, outcome[OUTCOME_COUNT];
 };
 
 struct clients_options {
-    struct ask_context context;
+    struct op_context context;
     uint32_t clients, services;
     const struct target *targets; /* one for each service */
 };
@@ -27,7 +27,7 @@ struct clients *clients_start(const struct clients_options *options);
 const struct client_counts *clients_counts(const struct clients *clients);
 /* Ends the asking; waits for the answers that are under way. */
 void clients_stop(struct clients *clients);
-/* After clients_stop, with all healed: joins the stories into `ret` (initialised) and asks again whatever is
- * unknown, until the deadline (monotonic) at most. Returns how many are unknown still. */
-size_t clients_settle(struct clients *clients, int64_t deadline_us, struct story *ret);
+/* After clients_stop, with all healed: joins the histories into `ret` (initialised) and asks again whatever
+ * is unknown, until the deadline (monotonic) at most. Returns how many are unknown still. */
+size_t clients_settle(struct clients *clients, int64_t deadline_us, struct history *ret);
 void clients_destroy(struct clients *clients);

@@ -40,14 +40,14 @@ const char *judge_name(const struct judge *judge, uint32_t index)
 {
     static char texts[4][96];
     static unsigned next;
-    const struct ask *ask = &judge->in.story->asks[index];
+    const struct operation *op = &judge->in.history->ops[index];
     char *text = texts[next++ % COUNT_OF(texts)];
-    if (ask_kind_has_coupon(ask->kind))
-        snprintf(text, sizeof texts[0], "client %u ask %u (%s c%d-%lld)", ask->client, ask->number,
-                 ask_kind_name(ask->kind), ask->coupon.slice, (long long)ask->coupon.position);
+    if (op_kind_has_coupon(op->kind))
+        snprintf(text, sizeof texts[0], "client %u operation %u (%s c%d-%lld)", op->client, op->number,
+                 op_kind_name(op->kind), op->coupon.slice, (long long)op->coupon.position);
     else
-        snprintf(text, sizeof texts[0], "client %u ask %u (%s, campaign %u)", ask->client, ask->number,
-                 ask_kind_name(ask->kind), ask->campaign);
+        snprintf(text, sizeof texts[0], "client %u operation %u (%s, campaign %u)", op->client, op->number,
+                 op_kind_name(op->kind), op->campaign);
     return text;
 }
 
@@ -89,9 +89,9 @@ const struct campaign_moment *campaign_at(const struct model_campaign *campaign,
     return low ? &campaign->moments[low - 1] : NULL;
 }
 
-uint32_t judge_attempt(const struct judge *judge, uint32_t ask, uint32_t number)
+uint32_t judge_attempt(const struct judge *judge, uint32_t op, uint32_t number)
 {
-    size_t from = judge->attempts_from[ask], until = judge->attempts_from[ask + 1];
+    size_t from = judge->attempts_from[op], until = judge->attempts_from[op + 1];
     return number < until - from ? judge->attempts[from + number] : UINT32_MAX;
 }
 
@@ -124,18 +124,18 @@ static void sort_marks(struct marks *marks, bool highest_so_far)
 /* The marks of a slice are as many as attempts at most; half a gigabyte would be 30 million of them. */
 void judge_marks(struct judge *judge)
 {
-    const struct story *story = judge->in.story;
+    const struct history *history = judge->in.history;
     size_t answered[SLICE_COUNT] = {0}, asked[SLICE_COUNT] = {0};
-    for (size_t i = 0; i < story->attempts_count; i++) {
-        answered[story->attempts[i].token.slice] += story->attempts[i].token.position > 0;
+    for (size_t i = 0; i < history->attempts_count; i++) {
+        answered[history->attempts[i].token.slice] += history->attempts[i].token.position > 0;
         asked[judge->effects[i].first.slice] += judge->effects[i].first.position > 0;
     }
     for (size_t slice = 0; slice < SLICE_COUNT; slice++) {
         judge->answered[slice].list = mem_alloc((answered[slice] + 1) * sizeof(struct mark));
         judge->asked[slice].list = mem_alloc((asked[slice] + 1) * sizeof(struct mark));
     }
-    for (size_t i = 0; i < story->attempts_count; i++) {
-        const struct attempt *attempt = &story->attempts[i];
+    for (size_t i = 0; i < history->attempts_count; i++) {
+        const struct attempt *attempt = &history->attempts[i];
         const struct effect *effect = &judge->effects[i];
         if (attempt->token.position)
             add_mark(&judge->answered[attempt->token.slice], attempt->done_us, attempt->token.position);
@@ -177,16 +177,16 @@ struct window judge_window(const struct judge *judge, const struct attempt *atte
 
 static void judge_order(struct judge *judge)
 {
-    const struct story *story = judge->in.story;
-    for (size_t i = 0; i < story->attempts_count; i++) {
-        const struct attempt *attempt = &story->attempts[i];
+    const struct history *history = judge->in.history;
+    for (size_t i = 0; i < history->attempts_count; i++) {
+        const struct attempt *attempt = &history->attempts[i];
         struct position first = judge->effects[i].first;
         if (first.position == 0)
             continue;
         struct window window = judge_window(judge, attempt, first.slice, 0);
         judge_expect(judge, JUDGE_ORDER, first.position > window.low,
                      "%s is at %lld of slice %d, but %lld had been answered before it was asked",
-                     judge_name(judge, attempt->ask), (long long)first.position, first.slice,
+                     judge_name(judge, attempt->op), (long long)first.position, first.slice,
                      (long long)window.low);
     }
 }
@@ -247,10 +247,10 @@ int64_t judge_last_commit_us(const struct judge *judge, int64_t before_us)
 static void judge_issuers(struct judge *judge)
 {
     enum { WITHIN_US = 1000000, SLACK_US = 500000, STOPPED_US = 1000000 };
-    const struct story *story = judge->in.story;
-    for (size_t i = 0; i < story->attempts_count; i++) {
-        const struct attempt *attempt = &story->attempts[i];
-        enum issuer issuer = ask_issuer(&story->asks[attempt->ask]);
+    const struct history *history = judge->in.history;
+    for (size_t i = 0; i < history->attempts_count; i++) {
+        const struct attempt *attempt = &history->attempts[i];
+        enum issuer issuer = op_issuer(&history->ops[attempt->op]);
         struct position first = judge->effects[i].first;
         bool stopped = attempt->done_us - attempt->sent_us > STOPPED_US;
         if (first.position == 0 || issuer == ISSUER_NONE || stopped)
@@ -260,7 +260,7 @@ static void judge_issuers(struct judge *judge)
         judge_expect(judge, JUDGE_SUSPENDED,
                      !judge_suspended(judge, issuer, from_us, event->recorded_at_us, true),
                      "attempt %u of %s (service %u) took effect while its key was suspended", attempt->number,
-                     judge_name(judge, attempt->ask), attempt->service);
+                     judge_name(judge, attempt->op), attempt->service);
     }
 }
 
@@ -316,24 +316,24 @@ void judge_rows(struct judge *judge)
     judge_expect(judge, JUDGE_COUNTERS, campaigns == log->campaigns_count,
                  "%zu campaigns in the log, %zu rows", campaigns, log->campaigns_count);
     judge_expect(judge, JUDGE_COUNTERS, coupons == log->coupons_count,
-                 "%zu coupons in the log have a story, %zu rows", coupons, log->coupons_count);
+                 "%zu coupons in the log have a history, %zu rows", coupons, log->coupons_count);
 }
 
 /* --- Life --- */
 
 static void sort_attempts(struct judge *judge)
 {
-    const struct story *story = judge->in.story;
-    judge->attempts_from = mem_zalloc((story->asks_count + 2) * sizeof *judge->attempts_from);
-    judge->attempts = mem_zalloc((story->attempts_count + 1) * sizeof *judge->attempts);
-    judge->effects = mem_zalloc((story->attempts_count + 1) * sizeof *judge->effects);
-    for (size_t i = 0; i < story->attempts_count; i++)
-        judge->attempts_from[story->attempts[i].ask + 1]++;
-    for (size_t i = 0; i < story->asks_count; i++)
+    const struct history *history = judge->in.history;
+    judge->attempts_from = mem_zalloc((history->ops_count + 2) * sizeof *judge->attempts_from);
+    judge->attempts = mem_zalloc((history->attempts_count + 1) * sizeof *judge->attempts);
+    judge->effects = mem_zalloc((history->attempts_count + 1) * sizeof *judge->effects);
+    for (size_t i = 0; i < history->attempts_count; i++)
+        judge->attempts_from[history->attempts[i].op + 1]++;
+    for (size_t i = 0; i < history->ops_count; i++)
         judge->attempts_from[i + 1] += judge->attempts_from[i];
-    for (size_t i = 0; i < story->attempts_count; i++) {
-        const struct attempt *attempt = &story->attempts[i];
-        judge->attempts[judge->attempts_from[attempt->ask] + attempt->number] = (uint32_t)i;
+    for (size_t i = 0; i < history->attempts_count; i++) {
+        const struct attempt *attempt = &history->attempts[i];
+        judge->attempts[judge->attempts_from[attempt->op] + attempt->number] = (uint32_t)i;
     }
 }
 

@@ -2,11 +2,11 @@
 /* Judges a chaos run: everything the clients asked and were told, against the whole log and the state rows.
  * The rules are written anew from the design and share nothing with command-service/; from events/ come only
  * names, codec and the definition of the hash chain. Pure: no clock, no I/O, so that each rule can be tested
- * with a crafted violation. Texts of violations name clients, asks and campaigns by number. */
+ * with a crafted violation. Texts of violations name clients, operations and campaigns by number. */
 #pragma once
 
+#include "tests/chaos/history.h"
 #include "tests/chaos/log_image.h"
-#include "tests/chaos/story.h"
 
 /* X(NAME, invariant, what holds, what is counted) */
 #define JUDGE_RULES(X)                                                                                      \
@@ -18,7 +18,7 @@
     X(STATE, "I1", "campaigns change as they may", "events")                                                \
     X(LIMIT, "I2", "nobody holds more coupons than allowed", "coupons")                                     \
     X(LOGGED, "I3", "every 2xx is in the log, exactly as answered", "answers")                              \
-    X(ANSWERED, "I3", "once all was healed, everything with a key got an answer", "asks")                   \
+    X(ANSWERED, "I3", "once all was healed, everything with a key got an answer", "operations")             \
     X(SENSE, "I3", "every answer is one that the API has", "attempts")                                      \
     X(ASKED, "I4", "every event was asked for, as it stands in the log", "events")                          \
     X(ONCE, "I4", "one Idempotency-Key, one effect", "keys")                                                \
@@ -63,7 +63,7 @@ struct judgement {
 };
 
 struct judge_input {
-    const struct story *story; /* joined */
+    const struct history *history; /* joined */
     const struct log_image *log;
     uint64_t seed;
     int64_t base_us;         /* as the clients had it, for definitions */

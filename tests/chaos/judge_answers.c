@@ -9,7 +9,7 @@
 struct answer {
     struct judge *judge;
     const struct attempt *attempt;
-    const struct ask *ask;
+    const struct operation *op;
     const struct json_value *body;
     const char *wrong; /* what does not fit, NULL: nothing so far */
 };
@@ -44,7 +44,7 @@ static bool own_effect(const struct answer *answer, struct position *ret)
 {
     const struct judge *judge = answer->judge;
     for (uint32_t number = 0, index;
-         (index = judge_attempt(judge, answer->attempt->ask, number)) != UINT32_MAX; number++)
+         (index = judge_attempt(judge, answer->attempt->op, number)) != UINT32_MAX; number++)
         if (judge->effects[index].events) {
             *ret = judge->effects[index].first;
             return true;
@@ -56,7 +56,7 @@ static size_t own_events(const struct answer *answer)
 {
     size_t events = 0;
     for (uint32_t number = 0, index;
-         (index = judge_attempt(answer->judge, answer->attempt->ask, number)) != UINT32_MAX; number++)
+         (index = judge_attempt(answer->judge, answer->attempt->op, number)) != UINT32_MAX; number++)
         events += answer->judge->effects[index].events;
     return events;
 }
@@ -100,7 +100,7 @@ static void check_campaign(struct answer *answer)
     const struct json_value *position = json_member(answer->body, "position");
     uint32_t number;
     struct position effect = {0}, token = answer->attempt->token;
-    bool ours = campaign_name_parse(text_of(answer->body, "id"), &number) && number == answer->ask->campaign;
+    bool ours = campaign_name_parse(text_of(answer->body, "id"), &number) && number == answer->op->campaign;
     need(answer, ours && number < judge->campaigns_count, "id");
     need(answer,
          number_of(position, "slice") == token.slice && number_of(position, "position") == token.position &&
@@ -116,11 +116,11 @@ static void check_campaign(struct answer *answer)
     check_campaign_state(answer, campaign, is);
     if (own_effect(answer, &effect))
         need(answer, effect.slice == token.slice && effect.position == token.position, "not its own effect");
-    else if (answer->ask->kind == ASK_PAUSE)
+    else if (answer->op->kind == OP_PAUSE)
         need(answer, is->state == MODEL_PAUSED, "nothing happened, and it was not paused");
-    else if (answer->ask->kind == ASK_RESUME)
+    else if (answer->op->kind == OP_RESUME)
         need(answer, is->state == MODEL_ACTIVE, "nothing happened, and it was paused");
-    else if (answer->ask->kind == ASK_CLOSE)
+    else if (answer->op->kind == OP_CLOSE)
         need(answer,
              is->state == MODEL_CLOSED || is->state == MODEL_ENDED || said_ended_in_time(answer, campaign),
              "nothing happened, and it was not over");
@@ -226,14 +226,14 @@ static void check_result(struct answer *answer, const struct json_value *result,
 
 static void check_many(struct answer *answer)
 {
-    const struct ask *ask = answer->ask;
+    const struct operation *op = answer->op;
     const struct json_value *results = json_member(answer->body, "results");
     int64_t issued = 0;
-    need(answer, results && json_array_length(results) == ask->users, "as many results as users");
-    for (uint32_t i = 0; i < ask->users && !answer->wrong; i++)
-        check_result(answer, json_array_at(results, i), (ask->user + i) % CHAOS_USERS, &issued);
+    need(answer, results && json_array_length(results) == op->users, "as many results as users");
+    for (uint32_t i = 0; i < op->users && !answer->wrong; i++)
+        check_result(answer, json_array_at(results, i), (op->user + i) % CHAOS_USERS, &issued);
     need(answer, number_of(answer->body, "issued") == issued, "issued");
-    need(answer, number_of(answer->body, "refused") == (int64_t)ask->users - issued, "refused");
+    need(answer, number_of(answer->body, "refused") == (int64_t)op->users - issued, "refused");
     bool empty = answer->attempt->token.position == 0; /* decided before another attempt took effect */
     need(answer, empty ? issued == 0 : (int64_t)own_events(answer) == issued, "as many coupons in the log");
 }
@@ -243,7 +243,7 @@ static void check_many(struct answer *answer)
 static void check_use(struct answer *answer)
 {
     struct position effect = {0}, token = answer->attempt->token;
-    const struct model_coupon *coupon = judge_coupon(answer->judge, answer->ask->coupon);
+    const struct model_coupon *coupon = judge_coupon(answer->judge, answer->op->coupon);
     need(answer, coupon != NULL, "there is no such coupon");
     if (!coupon)
         return;
@@ -255,8 +255,8 @@ static void check_use(struct answer *answer)
     }
     struct span status = text_of(answer->body, "status");
     need(answer,
-         (answer->ask->kind == ASK_GIVE_BACK && (span_is(status, "issued") || span_is(status, "reserved"))) ||
-             (answer->ask->kind == ASK_REVOKE && span_is(status, "revoked")),
+         (answer->op->kind == OP_GIVE_BACK && (span_is(status, "issued") || span_is(status, "reserved"))) ||
+             (answer->op->kind == OP_REVOKE && span_is(status, "revoked")),
          "nothing happened");
 }
 
@@ -273,7 +273,7 @@ static void check_void(struct answer *answer)
 static void check_delete(struct answer *answer)
 {
     const struct judge *judge = answer->judge;
-    uint32_t number = answer->ask->campaign;
+    uint32_t number = answer->op->campaign;
     const struct campaign_moment *is = NULL;
     if (number < judge->campaigns_count)
         is = campaign_at(&judge->campaigns[number], answer->attempt->token.position);
@@ -285,9 +285,9 @@ static void check_delete(struct answer *answer)
  * so that a service which lost the outcome of its COMMIT sets it again and answers with the second event. */
 static void check_control(struct answer *answer)
 {
-    size_t index = (size_t)(answer->attempt - answer->judge->in.story->attempts);
+    size_t index = (size_t)(answer->attempt - answer->judge->in.history->attempts);
     struct position effect = answer->judge->effects[index].last, token = answer->attempt->token;
-    if (ask_kind_keyed(answer->ask->kind))
+    if (op_kind_keyed(answer->op->kind))
         (void)own_effect(answer, &effect);
     need(answer, token.position && effect.slice == token.slice && effect.position == token.position,
          "not its own effect");
@@ -295,29 +295,29 @@ static void check_control(struct answer *answer)
 
 static void check_body(struct answer *answer)
 {
-    switch (answer->ask->kind) {
-    case ASK_CREATE:
-    case ASK_PAUSE:
-    case ASK_RESUME:
-    case ASK_CLOSE:
-    case ASK_RELEASE:
+    switch (answer->op->kind) {
+    case OP_CREATE:
+    case OP_PAUSE:
+    case OP_RESUME:
+    case OP_CLOSE:
+    case OP_RELEASE:
         check_campaign(answer);
         break;
-    case ASK_ISSUE:
+    case OP_ISSUE:
         check_issue(answer);
         break;
-    case ASK_ISSUE_MANY:
+    case OP_ISSUE_MANY:
         check_many(answer);
         break;
-    case ASK_VOID:
+    case OP_VOID:
         check_void(answer);
         break;
-    case ASK_DELETE:
+    case OP_DELETE:
         check_delete(answer);
         break;
-    case ASK_SUSPEND:
-    case ASK_READMIT:
-    case ASK_SET:
+    case OP_SUSPEND:
+    case OP_READMIT:
+    case OP_SET:
         check_control(answer);
         break;
     default:
@@ -325,30 +325,31 @@ static void check_body(struct answer *answer)
     }
 }
 
-static int right_status(const struct ask *ask)
+static int right_status(const struct operation *op)
 {
-    return ask->kind == ASK_CREATE || ask->kind == ASK_ISSUE ? 201 : ask->kind == ASK_DELETE ? 204 : 200;
+    return op->kind == OP_CREATE || op->kind == OP_ISSUE ? 201 : op->kind == OP_DELETE ? 204 : 200;
 }
 
 void judge_answers(struct judge *judge)
 {
-    const struct story *story = judge->in.story;
-    for (size_t i = 0; i < story->attempts_count; i++) {
-        const struct attempt *attempt = &story->attempts[i];
+    const struct history *history = judge->in.history;
+    for (size_t i = 0; i < history->attempts_count; i++) {
+        const struct attempt *attempt = &history->attempts[i];
         struct json_fault fault;
-        judge_expect(judge, JUDGE_SENSE, attempt->told != TOLD_NONSENSE, "%s got status %u '%s'",
-                     judge_name(judge, attempt->ask), attempt->status, attempt->problem);
-        if (attempt->told != TOLD_DONE)
+        judge_expect(judge, JUDGE_SENSE, attempt->outcome != OUTCOME_NONSENSE, "%s got status %u '%s'",
+                     judge_name(judge, attempt->op), attempt->status, attempt->problem);
+        if (attempt->outcome != OUTCOME_DONE)
             continue;
-        struct answer answer = {.judge = judge, .attempt = attempt, .ask = &story->asks[attempt->ask]};
-        struct json_doc *doc = attempt->status == 204 ? NULL : json_parse(story_body(story, attempt), &fault);
+        struct answer answer = {.judge = judge, .attempt = attempt, .op = &history->ops[attempt->op]};
+        struct json_doc *doc =
+            attempt->status == 204 ? NULL : json_parse(history_body(history, attempt), &fault);
         answer.body = doc ? json_root(doc) : NULL;
         need(&answer, doc || attempt->status == 204, "no JSON");
-        need(&answer, attempt->status == right_status(answer.ask), "status code");
+        need(&answer, attempt->status == right_status(answer.op), "status code");
         if (!answer.wrong)
             check_body(&answer);
         judge_expect(judge, JUDGE_LOGGED, !answer.wrong, "attempt %u of %s (slice %d, %lld): %s",
-                     attempt->number, judge_name(judge, attempt->ask), attempt->token.slice,
+                     attempt->number, judge_name(judge, attempt->op), attempt->token.slice,
                      (long long)attempt->token.position, answer.wrong ? answer.wrong : "");
         json_destroy(doc);
     }

@@ -9,7 +9,7 @@
 struct turn {
     struct judge *judge;
     const struct event *event;
-    const struct ask *ask; /* NULL: a sweep, or nobody */
+    const struct operation *op; /* NULL: a sweep, or nobody */
     const struct model_campaign *campaign;
     const struct model_coupon *coupon;
     struct coupon_moment was, is;
@@ -52,8 +52,8 @@ static void check_use(struct turn *turn, struct span order_id, int64_t amount, i
     if (redeeming)
         expect(turn, JUDGE_REDEEMED, turn->was.state != MODEL_REDEEMED, "it was redeemed before");
     expect(turn, JUDGE_HOLDER,
-           user_number_parse(turn->event->user_id, &user) && user == coupon->user && turn->ask &&
-               turn->ask->user == coupon->user,
+           user_number_parse(turn->event->user_id, &user) && user == coupon->user && turn->op &&
+               turn->op->user == coupon->user,
            "somebody else than its holder used it");
     bool fresh = coupon->expires_us == 0 || turn->event->recorded_at_us < coupon->expires_us;
     expect(turn, JUDGE_VALID, fresh && turn->was.state != MODEL_REVOKED, "it was not valid any more");
@@ -74,7 +74,7 @@ static void on_reserved(struct turn *turn)
     check_use(turn, event->order_id, event->order_amount, event->discount_amount);
     turn->is.state = MODEL_RESERVED;
     turn->is.until_us = event->reserved_until_us;
-    int64_t wanted_us = turn->event->recorded_at_us + (turn->ask ? turn->ask->ttl_s : 0) * US_PER_S;
+    int64_t wanted_us = turn->event->recorded_at_us + (turn->op ? turn->op->ttl_s : 0) * US_PER_S;
     bool capped = turn->coupon->expires_us && turn->coupon->expires_us < wanted_us;
     expect(turn, JUDGE_LIFE,
            event->reserved_until_us == wanted_us ||
@@ -166,7 +166,7 @@ static void move_campaign(struct model_campaign *campaign, const struct turn *tu
 }
 
 void judge_coupon_event(struct judge *judge, struct model_campaign *campaign, const struct event *event,
-                        const struct ask *ask)
+                        const struct operation *op)
 {
     struct position at = {0};
     struct model_coupon *coupon =
@@ -175,7 +175,7 @@ void judge_coupon_event(struct judge *judge, struct model_campaign *campaign, co
     if (!judge_expect(judge, JUDGE_LIFE, its, "%s at %lld of slice %d is about no coupon of its campaign",
                       event_describe((int)event->type)->name, (long long)event->position, event->slice))
         return;
-    struct turn turn = {judge,    event,  ask,
+    struct turn turn = {judge,    event,  op,
                         campaign, coupon, .was = coupon->moments[coupon->moments_count - 1]};
     turn.is = (struct coupon_moment){.position = event->position, .recorded_us = event->recorded_at_us};
     move_coupon(&turn);

@@ -6,7 +6,7 @@ static void redeemed_twice(void **state)
 {
     (void)state;
     struct line again = world.lines[L_REDEEMED];
-    again.ask = AGAIN, again.order = ORDER + 1;
+    again.op = AGAIN, again.order = ORDER + 1;
     again.position = world.lines[L_RESTORED].position;
     world.lines[L_RESTORED] = again;
     expect_violation(JUDGE_REDEEMED);
@@ -22,7 +22,7 @@ static void redeemed_by_somebody_else(void **state)
 static void redeemed_in_the_name_of_somebody_else(void **state)
 {
     (void)state;
-    world.asks[REDEEM].user = 1;
+    world.ops[REDEEM].user = 1;
     expect_violation(JUDGE_HOLDER);
 }
 
@@ -30,7 +30,7 @@ static void redeemed_after_it_was_revoked(void **state)
 {
     (void)state;
     struct line line = world.lines[L_REDEEMED];
-    line.coupon = here(&world, 3), line.user = 1, line.ask = AGAIN;
+    line.coupon = here(&world, 3), line.user = 1, line.op = AGAIN;
     add_line(&world, line);
     expect_violation(JUDGE_VALID);
 }
@@ -38,7 +38,7 @@ static void redeemed_after_it_was_revoked(void **state)
 static void redeemed_while_another_order_holds_it(void **state)
 {
     (void)state;
-    world.lines[L_REDEEMED].ask = AGAIN;
+    world.lines[L_REDEEMED].op = AGAIN;
     world.lines[L_REDEEMED].order = ORDER + 1;
     expect_violation(JUDGE_VALID);
 }

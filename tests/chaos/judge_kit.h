@@ -8,9 +8,9 @@
 #include "common/base/testing.h"
 #include "tests/chaos/judge_world.h"
 
-/* Numbers of the asks, and which line or which attempt is theirs. */
+/* Numbers of the operations, and which line or which attempt is theirs. */
 enum { CREATE, ISSUE_0, LIAR, ISSUE_1, PAUSE, WHILE_PAUSED, RESUME, RESERVE, REDEEM, AGAIN, RESTORE, REVOKE };
-enum { RELEASE = REVOKE + 1, CLOSE, AFTER_CLOSE, DELETE, ASKS };
+enum { RELEASE = REVOKE + 1, CLOSE, AFTER_CLOSE, DELETE, OPS };
 enum { AMOUNT = 9000, ORDER = 7 };
 enum {
     L_CREATED,
@@ -24,7 +24,7 @@ enum {
     L_REVOKED
 };
 enum { L_RELEASED = L_REVOKED + 1, L_CLOSED };
-enum { S_REPEAT = 2 }; /* attempt 0 is ask 0's, 1 ask 1's, 2 ask 1's again, then one for each ask */
+enum { S_REPEAT = 2 }; /* attempt 0 is of operation 0, 1 of 1, 2 of 1 again, then one for each */
 
 static struct world world;
 
@@ -52,40 +52,40 @@ static inline const char *time_json(const char *name, int64_t at_us)
     return text;
 }
 
-static inline struct said *done(uint32_t ask, int status, int64_t position)
+static inline struct said *done(uint32_t op, int status, int64_t position)
 {
-    return add_said(&world, (struct said){.ask = ask, .status = status, .token = here(&world, position)});
+    return add_said(&world, (struct said){.op = op, .status = status, .token = here(&world, position)});
 }
 
-static inline struct said *refused(uint32_t ask, int status, const char *problem)
+static inline struct said *refused(uint32_t op, int status, const char *problem)
 {
-    return add_said(&world, (struct said){.ask = ask, .status = status, .problem = problem});
+    return add_said(&world, (struct said){.op = op, .status = status, .problem = problem});
 }
 
-static inline void make_asks(void)
+static inline void make_ops(void)
 {
-    const struct ask asks[ASKS] = {
-        [CREATE] = {.kind = ASK_CREATE},
-        [ISSUE_0] = {.kind = ASK_ISSUE, .user = 0},
-        [LIAR] = {.kind = ASK_ISSUE, .user = 1, .key = ISSUE_0},
-        [ISSUE_1] = {.kind = ASK_ISSUE, .user = 1, .by_issuer = true},
-        [PAUSE] = {.kind = ASK_PAUSE},
-        [WHILE_PAUSED] = {.kind = ASK_ISSUE, .user = 2},
-        [RESUME] = {.kind = ASK_RESUME},
-        [RESERVE] = {.kind = ASK_RESERVE, .user = 0, .order = ORDER, .amount = AMOUNT, .ttl_s = 3},
-        [REDEEM] = {.kind = ASK_REDEEM, .user = 0, .order = ORDER, .amount = AMOUNT},
-        [AGAIN] = {.kind = ASK_REDEEM, .user = 0, .order = ORDER + 1, .amount = AMOUNT},
-        [RESTORE] = {.kind = ASK_RESTORE, .order = ORDER},
-        [REVOKE] = {.kind = ASK_REVOKE},
-        [RELEASE] = {.kind = ASK_RELEASE, .quantity = 1},
-        [CLOSE] = {.kind = ASK_CLOSE},
-        [AFTER_CLOSE] = {.kind = ASK_ISSUE, .user = 2},
-        [DELETE] = {.kind = ASK_DELETE},
+    const struct operation ops[OPS] = {
+        [CREATE] = {.kind = OP_CREATE},
+        [ISSUE_0] = {.kind = OP_ISSUE, .user = 0},
+        [LIAR] = {.kind = OP_ISSUE, .user = 1, .key = ISSUE_0},
+        [ISSUE_1] = {.kind = OP_ISSUE, .user = 1, .by_issuer = true},
+        [PAUSE] = {.kind = OP_PAUSE},
+        [WHILE_PAUSED] = {.kind = OP_ISSUE, .user = 2},
+        [RESUME] = {.kind = OP_RESUME},
+        [RESERVE] = {.kind = OP_RESERVE, .user = 0, .order = ORDER, .amount = AMOUNT, .ttl_s = 3},
+        [REDEEM] = {.kind = OP_REDEEM, .user = 0, .order = ORDER, .amount = AMOUNT},
+        [AGAIN] = {.kind = OP_REDEEM, .user = 0, .order = ORDER + 1, .amount = AMOUNT},
+        [RESTORE] = {.kind = OP_RESTORE, .order = ORDER},
+        [REVOKE] = {.kind = OP_REVOKE},
+        [RELEASE] = {.kind = OP_RELEASE, .quantity = 1},
+        [CLOSE] = {.kind = OP_CLOSE},
+        [AFTER_CLOSE] = {.kind = OP_ISSUE, .user = 2},
+        [DELETE] = {.kind = OP_DELETE},
     };
-    for (size_t i = 0; i < ASKS; i++) {
-        struct ask *ask = add_ask(&world, asks[i]);
-        if (ask_kind_has_coupon(ask->kind))
-            ask->coupon = here(&world, ask->kind == ASK_REVOKE ? 3 : 2);
+    for (size_t i = 0; i < OPS; i++) {
+        struct operation *op = add_op(&world, ops[i]);
+        if (op_kind_has_coupon(op->kind))
+            op->coupon = here(&world, op->kind == OP_REVOKE ? 3 : 2);
     }
 }
 
@@ -94,20 +94,20 @@ static inline void make_lines(void)
     const struct position first = here(&world, 2), second = here(&world, 3);
     const struct line use = {.coupon = first, .order = ORDER, .amount = AMOUNT, .discount = discount()};
     struct line line = use;
-    add_line(&world, (struct line){.type = EVENT_CampaignCreated, .ask = CREATE});
-    add_line(&world, (struct line){EVENT_CouponIssued, .ask = ISSUE_0, .sequence = 1, .nth = 1});
-    add_line(&world, (struct line){EVENT_CouponIssued, .ask = ISSUE_1, .user = 1, .sequence = 2, .nth = 1});
-    add_line(&world, (struct line){EVENT_CampaignPaused, .ask = PAUSE});
-    add_line(&world, (struct line){EVENT_CampaignResumed, .ask = RESUME});
-    line.type = EVENT_CouponReserved, line.ask = RESERVE;
+    add_line(&world, (struct line){.type = EVENT_CampaignCreated, .op = CREATE});
+    add_line(&world, (struct line){EVENT_CouponIssued, .op = ISSUE_0, .sequence = 1, .nth = 1});
+    add_line(&world, (struct line){EVENT_CouponIssued, .op = ISSUE_1, .user = 1, .sequence = 2, .nth = 1});
+    add_line(&world, (struct line){EVENT_CampaignPaused, .op = PAUSE});
+    add_line(&world, (struct line){EVENT_CampaignResumed, .op = RESUME});
+    line.type = EVENT_CouponReserved, line.op = RESERVE;
     add_line(&world, line);
-    line.type = EVENT_CouponRedeemed, line.ask = REDEEM, line.flag = true;
+    line.type = EVENT_CouponRedeemed, line.op = REDEEM, line.flag = true;
     add_line(&world, line);
-    line.type = EVENT_CouponRestored, line.ask = RESTORE;
+    line.type = EVENT_CouponRestored, line.op = RESTORE;
     add_line(&world, line);
-    add_line(&world, (struct line){EVENT_CouponRevoked, .ask = REVOKE, .user = 1, .coupon = second});
-    add_line(&world, (struct line){EVENT_StockReleased, .ask = RELEASE, .quantity = 1});
-    add_line(&world, (struct line){EVENT_CampaignClosed, .ask = CLOSE});
+    add_line(&world, (struct line){EVENT_CouponRevoked, .op = REVOKE, .user = 1, .coupon = second});
+    add_line(&world, (struct line){EVENT_StockReleased, .op = RELEASE, .quantity = 1});
+    add_line(&world, (struct line){EVENT_CampaignClosed, .op = CLOSE});
 }
 
 static inline void make_said(void)
@@ -154,17 +154,17 @@ static inline int begin(void **state)
     (void)state;
     world = (struct world){0};
     choose_definition(&world);
-    make_asks();
+    make_ops();
     make_lines();
     make_said();
     make_rows();
     return 0;
 }
 
-static inline struct said *said_of(uint32_t ask)
+static inline struct said *said_of(uint32_t op)
 {
     for (size_t i = 0; i < world.said_count; i++)
-        if (world.said[i].ask == ask)
+        if (world.said[i].op == op)
             return &world.said[i];
     fail_msg("nobody asked that");
     return NULL;

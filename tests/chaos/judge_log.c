@@ -15,30 +15,30 @@ static bool made_by_time(const struct event *event)
            event->type == EVENT_ReservationExpired;
 }
 
-static bool kind_makes(const struct ask *ask, enum event_type type)
+static bool kind_makes(const struct operation *op, enum event_type type)
 {
-    static const enum event_type types[ASK_KIND_COUNT] = {
-        [ASK_CREATE] = EVENT_CampaignCreated,  [ASK_PAUSE] = EVENT_CampaignPaused,
-        [ASK_RESUME] = EVENT_CampaignResumed,  [ASK_CLOSE] = EVENT_CampaignClosed,
-        [ASK_RELEASE] = EVENT_StockReleased,   [ASK_DELETE] = EVENT_CampaignDeleted,
-        [ASK_VOID] = EVENT_CampaignDeleted,    [ASK_ISSUE] = EVENT_CouponIssued,
-        [ASK_ISSUE_MANY] = EVENT_CouponIssued, [ASK_RESERVE] = EVENT_CouponReserved,
-        [ASK_REDEEM] = EVENT_CouponRedeemed,   [ASK_GIVE_BACK] = EVENT_ReservationReleased,
-        [ASK_RESTORE] = EVENT_CouponRestored,  [ASK_REVOKE] = EVENT_CouponRevoked,
-        [ASK_SUSPEND] = EVENT_IssuerSuspended, [ASK_READMIT] = EVENT_IssuerResumed,
-        [ASK_SET] = EVENT_SettingChanged,
+    static const enum event_type types[OP_KIND_COUNT] = {
+        [OP_CREATE] = EVENT_CampaignCreated,  [OP_PAUSE] = EVENT_CampaignPaused,
+        [OP_RESUME] = EVENT_CampaignResumed,  [OP_CLOSE] = EVENT_CampaignClosed,
+        [OP_RELEASE] = EVENT_StockReleased,   [OP_DELETE] = EVENT_CampaignDeleted,
+        [OP_VOID] = EVENT_CampaignDeleted,    [OP_ISSUE] = EVENT_CouponIssued,
+        [OP_ISSUE_MANY] = EVENT_CouponIssued, [OP_RESERVE] = EVENT_CouponReserved,
+        [OP_REDEEM] = EVENT_CouponRedeemed,   [OP_GIVE_BACK] = EVENT_ReservationReleased,
+        [OP_RESTORE] = EVENT_CouponRestored,  [OP_REVOKE] = EVENT_CouponRevoked,
+        [OP_SUSPEND] = EVENT_IssuerSuspended, [OP_READMIT] = EVENT_IssuerResumed,
+        [OP_SET] = EVENT_SettingChanged,
     };
-    return types[ask->kind] == type && !(ask->kind == ASK_VOID && ask->dry_run);
+    return types[op->kind] == type && !(op->kind == OP_VOID && op->dry_run);
 }
 
-static bool same_definition(const struct judge *judge, const struct ask *ask,
+static bool same_definition(const struct judge *judge, const struct operation *op,
                             const struct campaign_created *is)
 {
     struct definition_room room;
     struct buf wanted, got;
     struct event event = {.type = EVENT_CampaignCreated,
-                          .campaign_created = ask_definition(judge->in.seed, ask->campaign, ask->variant,
-                                                             judge->in.base_us, &room)};
+                          .campaign_created = op_definition(judge->in.seed, op->campaign, op->variant,
+                                                            judge->in.base_us, &room)};
     buf_init(&wanted, EVENT_DATA_MAX), buf_init(&got, EVENT_DATA_MAX);
     event_encode(&event, &wanted);
     event.campaign_created = *is;
@@ -55,13 +55,13 @@ static bool order_is(struct span order_id, uint32_t order)
     return order_name_parse(order_id, &number) && number == order;
 }
 
-static bool user_was_asked_for(const struct ask *ask, struct span user_id)
+static bool user_was_asked_for(const struct operation *op, struct span user_id)
 {
     uint32_t user;
     if (!user_number_parse(user_id, &user))
         return false;
-    uint32_t offset = (user + CHAOS_USERS - ask->user) % CHAOS_USERS;
-    return ask->kind == ASK_ISSUE ? offset == 0 : offset < ask->users;
+    uint32_t offset = (user + CHAOS_USERS - op->user) % CHAOS_USERS;
+    return op->kind == OP_ISSUE ? offset == 0 : offset < op->users;
 }
 
 static bool coupon_id_is(struct span id, struct position at)
@@ -70,91 +70,91 @@ static bool coupon_id_is(struct span id, struct position at)
     return coupon_id_parse(id, &is) && is.slice == at.slice && is.position == at.position;
 }
 
-static bool same_setting(const struct ask *ask, const struct setting_changed *is)
+static bool same_setting(const struct operation *op, const struct setting_changed *is)
 {
     struct buf value;
     buf_init(&value, EVENT_TEXT_MAX);
-    ask_setting_value_write(&value, ask);
-    bool same = span_equal(is->name, ask_setting_name(ask)) && span_equal(is->value, buf_span(&value));
+    op_setting_value_write(&value, op);
+    bool same = span_equal(is->name, op_setting_name(op)) && span_equal(is->value, buf_span(&value));
     buf_deinit(&value);
     return same;
 }
 
-/* Whether the event says what the ask said, member by member. */
-static bool as_asked(const struct judge *judge, const struct ask *ask, const struct event *event)
+/* Whether the event says what the operation said, member by member. */
+static bool as_asked(const struct judge *judge, const struct operation *op, const struct event *event)
 {
     uint32_t campaign;
     bool named = campaign_name_parse(event->campaign_id, &campaign);
-    bool its = named && campaign == ask->campaign;
+    bool its = named && campaign == op->campaign;
     switch (event->type) {
     case EVENT_CampaignCreated:
-        return its && same_definition(judge, ask, &event->campaign_created);
+        return its && same_definition(judge, op, &event->campaign_created);
     case EVENT_StockReleased:
-        return its && event->stock_released.quantity == ask->quantity;
+        return its && event->stock_released.quantity == op->quantity;
     case EVENT_CampaignDeleted:
-        return ask->kind == ASK_VOID ? named : its;
+        return op->kind == OP_VOID ? named : its;
     case EVENT_CampaignPaused:
     case EVENT_CampaignResumed:
     case EVENT_CampaignClosed:
         return its;
     case EVENT_CouponIssued:
-        return its && user_was_asked_for(ask, event->user_id) &&
+        return its && user_was_asked_for(op, event->user_id) &&
                coupon_id_is(event->coupon_id, (struct position){event->slice, event->position});
     case EVENT_CouponReserved:
-        return coupon_id_is(event->coupon_id, ask->coupon) &&
-               order_is(event->coupon_reserved.order_id, ask->order) &&
-               event->coupon_reserved.order_amount == ask->amount;
+        return coupon_id_is(event->coupon_id, op->coupon) &&
+               order_is(event->coupon_reserved.order_id, op->order) &&
+               event->coupon_reserved.order_amount == op->amount;
     case EVENT_CouponRedeemed:
-        return coupon_id_is(event->coupon_id, ask->coupon) &&
-               order_is(event->coupon_redeemed.order_id, ask->order) &&
-               event->coupon_redeemed.order_amount == ask->amount;
+        return coupon_id_is(event->coupon_id, op->coupon) &&
+               order_is(event->coupon_redeemed.order_id, op->order) &&
+               event->coupon_redeemed.order_amount == op->amount;
     case EVENT_ReservationReleased:
-        return coupon_id_is(event->coupon_id, ask->coupon) &&
-               order_is(event->reservation_released.order_id, ask->order);
+        return coupon_id_is(event->coupon_id, op->coupon) &&
+               order_is(event->reservation_released.order_id, op->order);
     case EVENT_CouponRestored:
-        return coupon_id_is(event->coupon_id, ask->coupon) &&
-               order_is(event->coupon_restored.order_id, ask->order);
+        return coupon_id_is(event->coupon_id, op->coupon) &&
+               order_is(event->coupon_restored.order_id, op->order);
     case EVENT_CouponRevoked:
-        return coupon_id_is(event->coupon_id, ask->coupon) && span_is(event->coupon_revoked.reason, "chaos");
+        return coupon_id_is(event->coupon_id, op->coupon) && span_is(event->coupon_revoked.reason, "chaos");
     case EVENT_IssuerSuspended:
-        return span_is(event->issuer_suspended.issuer, issuer_name(ask_issuer_concerned(ask)));
+        return span_is(event->issuer_suspended.issuer, issuer_name(op_issuer_concerned(op)));
     case EVENT_IssuerResumed:
-        return span_is(event->issuer_resumed.issuer, issuer_name(ask_issuer_concerned(ask)));
+        return span_is(event->issuer_resumed.issuer, issuer_name(op_issuer_concerned(op)));
     case EVENT_SettingChanged:
-        return same_setting(ask, &event->setting_changed);
+        return same_setting(op, &event->setting_changed);
     default:
         return false; /* nobody can ask for it */
     }
 }
 
 /* Finds the attempt an event comes from and notes it as that attempt's effect. NULL: nobody asked. */
-static const struct ask *find_ask(struct judge *judge, const struct event *event)
+static const struct operation *find_op(struct judge *judge, const struct event *event)
 {
-    const struct story *story = judge->in.story;
+    const struct history *history = judge->in.history;
     struct origin origin;
-    uint32_t ask = UINT32_MAX, attempt = UINT32_MAX;
+    uint32_t op = UINT32_MAX, attempt = UINT32_MAX;
     if (origin_parse(event->trace, &origin))
-        ask = story_find(story, origin.client, origin.number);
-    if (ask != UINT32_MAX)
-        attempt = judge_attempt(judge, ask, origin.attempt);
-    bool asked = attempt != UINT32_MAX && kind_makes(&story->asks[ask], event->type) &&
-                 as_asked(judge, &story->asks[ask], event);
+        op = history_find(history, origin.client, origin.number);
+    if (op != UINT32_MAX)
+        attempt = judge_attempt(judge, op, origin.attempt);
+    bool asked = attempt != UINT32_MAX && kind_makes(&history->ops[op], event->type) &&
+                 as_asked(judge, &history->ops[op], event);
     judge_expect(judge, JUDGE_ASKED, asked, "%s at %lld of slice %d is not what %s asked for",
                  event_describe((int)event->type)->name, (long long)event->position, event->slice,
-                 ask == UINT32_MAX ? "anybody" : judge_name(judge, ask));
+                 op == UINT32_MAX ? "anybody" : judge_name(judge, op));
     if (attempt == UINT32_MAX)
         return NULL;
     struct effect *effect = &judge->effects[attempt];
     if (effect->events++ == 0)
         effect->first = (struct position){event->slice, event->position};
     effect->last = (struct position){event->slice, event->position};
-    enum told told = (enum told)story->attempts[attempt].told;
-    bool nothing = told == TOLD_REFUSED || told == TOLD_LATER;
-    judge_expect(judge, JUDGE_REFUSED, !nothing || story_doubtful(story, &story->attempts[attempt]),
+    enum outcome outcome = (enum outcome)history->attempts[attempt].outcome;
+    bool nothing = outcome == OUTCOME_REFUSED || outcome == OUTCOME_LATER;
+    judge_expect(judge, JUDGE_REFUSED, !nothing || history_doubtful(history, &history->attempts[attempt]),
                  "attempt %u of %s was told '%s', yet it is at %lld of slice %d", origin.attempt,
-                 judge_name(judge, ask), story->attempts[attempt].problem, (long long)event->position,
+                 judge_name(judge, op), history->attempts[attempt].problem, (long long)event->position,
                  event->slice);
-    return asked ? &story->asks[ask] : NULL;
+    return asked ? &history->ops[op] : NULL;
 }
 
 /* --- Campaigns --- */
@@ -325,7 +325,7 @@ static bool alive(struct judge *judge, const struct campaign_moment *was, const 
 }
 
 static void on_campaign_event(struct judge *judge, struct model_campaign *campaign, const struct event *event,
-                              const struct ask *ask)
+                              const struct operation *op)
 {
     const struct campaign_moment none = {0};
     struct campaign_moment was =
@@ -342,7 +342,7 @@ static void on_campaign_event(struct judge *judge, struct model_campaign *campai
     else if (event->type == EVENT_CampaignDeleted)
         is.state = MODEL_DELETED;
     else if (event->type >= EVENT_CouponReserved && event->type <= EVENT_CouponRevoked) {
-        judge_coupon_event(judge, campaign, event, ask);
+        judge_coupon_event(judge, campaign, event, op);
         return; /* it has moved the campaign on by itself */
     } else {
         on_state(judge, campaign, &was, &is, event);
@@ -370,7 +370,7 @@ static void on_issuer(struct judge *judge, const struct event *event)
 static void on_event(struct judge *judge, const struct event *event)
 {
     uint32_t number;
-    const struct ask *ask = made_by_time(event) ? NULL : find_ask(judge, event);
+    const struct operation *op = made_by_time(event) ? NULL : find_op(judge, event);
     if (event->type >= EVENT_IssuerSuspended) {
         if (event->type != EVENT_SettingChanged)
             on_issuer(judge, event);
@@ -383,7 +383,7 @@ static void on_event(struct judge *judge, const struct event *event)
         campaign_name_parse(event->campaign_id, &number) && slice_of(event->campaign_id) == event->slice;
     if (judge_expect(judge, JUDGE_ASKED, ours, "%lld of slice %d is about a campaign of nobody",
                      (long long)event->position, event->slice))
-        on_campaign_event(judge, &judge->campaigns[number], event, ask);
+        on_campaign_event(judge, &judge->campaigns[number], event, op);
 }
 
 /* --- Batches --- */

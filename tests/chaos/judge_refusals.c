@@ -12,7 +12,7 @@ enum { KNOWN_SLACK_US = 400 * US_PER_MS, CLOCK_SLACK_US = 50 * US_PER_MS, STOPPE
 struct refusal {
     const struct judge *judge;
     const struct attempt *attempt;
-    const struct ask *ask;
+    const struct operation *op;
     int64_t from_us, until_us; /* wall clock: when it was decided */
     struct window window;
 };
@@ -63,12 +63,12 @@ static bool right_then(const struct refusal *refusal, const struct model_campaig
     if (strcmp(code, "not-started") == 0)
         return refusal->from_us < definition->starts_at_us;
     if (strcmp(code, "already-issued") == 0)
-        return held_at(refusal->judge, campaign, refusal->ask->user, refusal->window.high) >=
+        return held_at(refusal->judge, campaign, refusal->op->user, refusal->window.high) >=
                definition->per_user_limit;
     if (strcmp(code, "campaign-exists") == 0)
         return true;
     if (strcmp(code, "exceeds-quantity") == 0)
-        return refusal->ask->quantity > definition->quantity - is->released - still_planned(campaign, is);
+        return refusal->op->quantity > definition->quantity - is->released - still_planned(campaign, is);
     if (strcmp(code, "has-coupons") == 0)
         return is->issued > 0;
     return false;
@@ -105,22 +105,22 @@ static bool coupon_right_then(const struct refusal *refusal, const struct model_
                               const struct coupon_moment *is)
 {
     const char *code = refusal->attempt->problem;
-    const struct ask *ask = refusal->ask;
+    const struct operation *op = refusal->op;
     bool held = is->state == MODEL_RESERVED && refusal->from_us < is->until_us;
     if (strcmp(code, "reserved") == 0)
-        return held && is->order != ask->order;
+        return held && is->order != op->order;
     if (strcmp(code, "already-redeemed") == 0)
         return is->state == MODEL_REDEEMED;
     if (strcmp(code, "not-redeemed") == 0)
-        return is->state != MODEL_REDEEMED || is->order != ask->order;
+        return is->state != MODEL_REDEEMED || is->order != op->order;
     if (strcmp(code, "revoked") == 0)
         return is->state == MODEL_REVOKED;
     if (strcmp(code, "expired") == 0)
         return coupon->expires_us && refusal->until_us >= coupon->expires_us;
     if (strcmp(code, "below-minimum") == 0)
-        return ask->amount < refusal->judge->campaigns[coupon->campaign].definition.min_order_amount;
+        return op->amount < refusal->judge->campaigns[coupon->campaign].definition.min_order_amount;
     if (strcmp(code, "not-holder") == 0)
-        return ask->user != coupon->user;
+        return op->user != coupon->user;
     return false;
 }
 
@@ -152,7 +152,7 @@ static bool decided_elsewhere(const struct attempt *attempt)
  * while it is stopped itself, which is for as long as schedule.c says. */
 static bool suspended_then(const struct refusal *refusal)
 {
-    enum issuer issuer = ask_issuer(refusal->ask);
+    enum issuer issuer = op_issuer(refusal->op);
     int64_t heard_us = judge_last_commit_us(refusal->judge, refusal->from_us) - STOPPED_SLACK_US;
     return issuer != ISSUER_NONE &&
            judge_suspended(refusal->judge, issuer, heard_us, refusal->until_us, false);
@@ -164,37 +164,37 @@ static bool right(struct refusal *refusal)
     const struct attempt *attempt = refusal->attempt;
     if (strcmp(attempt->problem, "issuer-suspended") == 0)
         return suspended_then(refusal);
-    if (ask_kind_has_coupon(refusal->ask->kind)) {
-        refusal->window = judge_window(judge, attempt, refusal->ask->coupon.slice, 0);
-        return coupon_refusal_right(refusal, judge_coupon(judge, refusal->ask->coupon));
+    if (op_kind_has_coupon(refusal->op->kind)) {
+        refusal->window = judge_window(judge, attempt, refusal->op->coupon.slice, 0);
+        return coupon_refusal_right(refusal, judge_coupon(judge, refusal->op->coupon));
     }
     const struct model_campaign never = {0};
     const struct model_campaign *campaign = &never;
     struct buf id;
     buf_init(&id, CAMPAIGN_ID_MAX);
-    campaign_name_write(&id, refusal->ask->campaign);
+    campaign_name_write(&id, refusal->op->campaign);
     refusal->window = judge_window(judge, attempt, slice_of(buf_span(&id)), KNOWN_SLACK_US);
     buf_deinit(&id);
-    if (refusal->ask->campaign < judge->campaigns_count)
-        campaign = &judge->campaigns[refusal->ask->campaign];
+    if (refusal->op->campaign < judge->campaigns_count)
+        campaign = &judge->campaigns[refusal->op->campaign];
     return campaign_refusal_right(refusal, campaign);
 }
 
 void judge_refusals(struct judge *judge)
 {
-    const struct story *story = judge->in.story;
-    for (size_t i = 0; i < story->attempts_count; i++) {
-        const struct attempt *attempt = &story->attempts[i];
-        if (attempt->told != TOLD_REFUSED || decided_elsewhere(attempt))
+    const struct history *history = judge->in.history;
+    for (size_t i = 0; i < history->attempts_count; i++) {
+        const struct attempt *attempt = &history->attempts[i];
+        if (attempt->outcome != OUTCOME_REFUSED || decided_elsewhere(attempt))
             continue;
         struct refusal refusal = {
             .judge = judge,
             .attempt = attempt,
-            .ask = &story->asks[attempt->ask],
+            .op = &history->ops[attempt->op],
             .from_us = attempt->sent_us + judge->in.wall_offset_us - CLOCK_SLACK_US,
             .until_us = attempt->done_us + judge->in.wall_offset_us + CLOCK_SLACK_US,
         };
         judge_expect(judge, JUDGE_JUSTIFIED, right(&refusal), "attempt %u of %s was told '%s' (user %u)",
-                     attempt->number, judge_name(judge, attempt->ask), attempt->problem, refusal.ask->user);
+                     attempt->number, judge_name(judge, attempt->op), attempt->problem, refusal.op->user);
     }
 }

@@ -76,8 +76,8 @@ struct judge {
     struct model_issuer issuers[ISSUER_COUNT];
     int64_t *commits_us; /* when each event of any slice was recorded, in order */
     size_t commits_count;
-    size_t *attempts_from;  /* per ask: where its attempts begin in `attempts` */
-    uint32_t *attempts;     /* indices of attempts, by ask and number */
+    size_t *attempts_from;  /* per operation: where its attempts begin in `attempts` */
+    uint32_t *attempts;     /* indices of attempts, by operation and number */
     struct effect *effects; /* per attempt */
     struct marks answered[SLICE_COUNT], asked[SLICE_COUNT];
 };
@@ -87,7 +87,7 @@ struct judge {
 bool judge_expect(struct judge *judge, enum judge_rule rule, bool holds, const char *format, ...)
     PRINTF_LIKE(4, 5);
 /* For a text of a violation; valid until the next call but three. One thread. */
-const char *judge_name(const struct judge *judge, uint32_t ask);
+const char *judge_name(const struct judge *judge, uint32_t op);
 
 /* NULL where there is none. */
 struct model_coupon *judge_coupon(const struct judge *judge, struct position at);
@@ -95,7 +95,7 @@ const struct campaign_moment *campaign_at(const struct model_campaign *campaign,
 /* Room for one more in a growing list; its new address. */
 void *judge_grow(void *list, size_t count, size_t *capacity, size_t size);
 /* UINT32_MAX where there is none. */
-uint32_t judge_attempt(const struct judge *judge, uint32_t ask, uint32_t number);
+uint32_t judge_attempt(const struct judge *judge, uint32_t op, uint32_t number);
 
 /* Between which positions of a slice an attempt was decided: not before what had been answered when it was
  * sent (or `slack_us` earlier), before what was asked after it was answered. */
@@ -120,7 +120,7 @@ void judge_answers(struct judge *judge);
 void judge_refusals(struct judge *judge);
 void judge_rows(struct judge *judge);
 
-/* Of judge_log: one event of a coupon after its issue. `ask` is who asked for it, NULL for a sweep. */
+/* Of judge_log: one event of a coupon after its issue. `op` is what asked for it, NULL for a sweep. */
 void judge_coupon_event(struct judge *judge, struct model_campaign *campaign, const struct event *event,
-                        const struct ask *ask);
+                        const struct operation *op);
 int64_t judge_discount(const struct campaign_created *campaign, int64_t amount);

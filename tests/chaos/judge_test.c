@@ -66,7 +66,7 @@ static void a_coupon_after_the_close(void **state)
 {
     (void)state;
     struct line issued = world.lines[L_ISSUED_1];
-    issued.ask = AFTER_CLOSE, issued.user = 2, issued.sequence = 3;
+    issued.op = AFTER_CLOSE, issued.user = 2, issued.sequence = 3;
     add_line(&world, issued);
     expect_violation(JUDGE_OPEN);
 }
@@ -74,7 +74,7 @@ static void a_coupon_after_the_close(void **state)
 static void a_tranche_nobody_planned(void **state)
 {
     (void)state;
-    world.lines[L_RELEASED].ask = NOBODY_ASKED;
+    world.lines[L_RELEASED].op = NOBODY_ASKED;
     world.lines[L_RELEASED].step = 1;
     expect_violation(JUDGE_PLAN);
 }
@@ -82,7 +82,7 @@ static void a_tranche_nobody_planned(void **state)
 static void deleted_with_coupons(void **state)
 {
     (void)state;
-    add_line(&world, (struct line){.type = EVENT_CampaignDeleted, .ask = DELETE});
+    add_line(&world, (struct line){.type = EVENT_CampaignDeleted, .op = DELETE});
     expect_violation(JUDGE_DELETED);
 }
 
@@ -141,7 +141,7 @@ static void a_campaign_answered_as_it_never_was(void **state)
 static void never_answered(void **state)
 {
     (void)state;
-    *said_of(CLOSE) = (struct said){.ask = CLOSE, .sent_us = 1000, .done_us = 1010};
+    *said_of(CLOSE) = (struct said){.op = CLOSE, .sent_us = 1000, .done_us = 1010};
     expect_violation(JUDGE_ANSWERED);
 }
 
@@ -157,7 +157,7 @@ static void an_answer_of_no_sense(void **state)
 static void an_event_nobody_asked_for(void **state)
 {
     (void)state;
-    world.lines[L_RELEASED].ask = NOBODY_ASKED;
+    world.lines[L_RELEASED].op = NOBODY_ASKED;
     expect_violation(JUDGE_ASKED);
 }
 
@@ -171,7 +171,7 @@ static void an_event_that_says_otherwise(void **state)
 static void one_key_two_effects(void **state)
 {
     (void)state;
-    world.lines[L_ISSUED_1].ask = ISSUE_0;
+    world.lines[L_ISSUED_1].op = ISSUE_0;
     world.lines[L_ISSUED_1].attempt = 1;
     expect_violation(JUDGE_ONCE);
 }
@@ -246,13 +246,14 @@ static void a_suspended_key_that_writes(void **state)
 {
     (void)state;
     struct line issued = world.lines[L_ISSUED_1];
-    uint32_t suspend = add_ask(&world, (struct ask){.kind = ASK_SUSPEND, .user = 1})->number;
-    uint32_t issue = add_ask(&world, (struct ask){.kind = ASK_ISSUE, .user = 3, .by_issuer = true})->number;
-    add_line(&world, (struct line){.type = EVENT_IssuerSuspended, .ask = suspend});
+    uint32_t suspend = add_op(&world, (struct operation){.kind = OP_SUSPEND, .user = 1})->number;
+    uint32_t issue =
+        add_op(&world, (struct operation){.kind = OP_ISSUE, .user = 3, .by_issuer = true})->number;
+    add_line(&world, (struct line){.type = EVENT_IssuerSuspended, .op = suspend});
     done(suspend, 200, 12);
     world.now_us += 3 * US_PER_S;
     done(issue, 201, 13);
-    issued.ask = issue, issued.user = 3;
+    issued.op = issue, issued.user = 3;
     add_line(&world, issued)->time_us += 3 * US_PER_S;
     expect_violation(JUDGE_SUSPENDED);
 }
@@ -262,7 +263,7 @@ static void refused_for_a_suspension_that_never_was(void **state)
     (void)state;
     said_of(WHILE_PAUSED)->status = 403;
     said_of(WHILE_PAUSED)->problem = "issuer-suspended";
-    world.asks[WHILE_PAUSED].by_issuer = true;
+    world.ops[WHILE_PAUSED].by_issuer = true;
     expect_violation(JUDGE_JUSTIFIED);
 }
 

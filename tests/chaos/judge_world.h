@@ -11,10 +11,10 @@
 enum { LINES_MAX = 32, SAID_MAX = 40, WORLD_TEXT_MAX = 2048, WORLD_SEED = 1 };
 #define WORLD_BASE_US INT64_C(1760000000000000)
 
-/* One event of the log to be. It says what its ask says, unless told otherwise here. */
+/* One event of the log to be. It says what its operation says, unless told otherwise here. */
 struct line {
     enum event_type type;
-    uint32_t ask, attempt; /* who asked; ask NOBODY_ASKED: none */
+    uint32_t op, attempt; /* which operation; NOBODY_ASKED: none */
     int64_t position, time_us;
     uint32_t user;
     struct position coupon;
@@ -27,7 +27,7 @@ struct line {
 
 /* One attempt. */
 struct said {
-    uint32_t ask, number;
+    uint32_t op, number;
     int64_t sent_us, done_us;
     int status;
     const char *problem;
@@ -42,8 +42,8 @@ struct world {
     uint32_t campaign, variant;
     char id[CAMPAIGN_ID_MAX + 1]; /* of the campaign */
     struct position slice;        /* .slice is the campaign's */
-    struct ask asks[SAID_MAX];
-    size_t asks_count;
+    struct operation ops[SAID_MAX];
+    size_t ops_count;
     struct line lines[LINES_MAX];
     size_t lines_count;
     struct said said[SAID_MAX];
@@ -84,7 +84,7 @@ static inline void choose_definition(struct world *world)
     choose_campaign(world);
     for (world->variant = 0;; world->variant++) {
         world->definition =
-            ask_definition(WORLD_SEED, world->campaign, world->variant, WORLD_BASE_US, &world->room);
+            op_definition(WORLD_SEED, world->campaign, world->variant, WORLD_BASE_US, &world->room);
         if (plain(&world->definition))
             break;
     }
@@ -93,14 +93,14 @@ static inline void choose_definition(struct world *world)
 
 /* --- Adding --- */
 
-static inline struct ask *add_ask(struct world *world, struct ask ask)
+static inline struct operation *add_op(struct world *world, struct operation op)
 {
-    ask.number = (uint32_t)world->asks_count;
-    ask.key = ask.key ? ask.key : ask.number; /* no ask tells number 0 otherwise */
-    ask.campaign = world->campaign;
-    ask.variant = world->variant;
-    world->asks[world->asks_count] = ask;
-    return &world->asks[world->asks_count++];
+    op.number = (uint32_t)world->ops_count;
+    op.key = op.key ? op.key : op.number; /* no operation tells number 0 otherwise */
+    op.campaign = world->campaign;
+    op.variant = world->variant;
+    world->ops[world->ops_count] = op;
+    return &world->ops[world->ops_count++];
 }
 
 static inline struct line *add_line(struct world *world, struct line line)
@@ -182,7 +182,7 @@ static inline struct span coupon_text(struct arena *arena, struct position at)
     return kept;
 }
 
-/* What one of the writers of names in ask.h makes of a number. */
+/* What one of the writers of names in op.h makes of a number. */
 static inline struct span name_text(struct arena *arena, void (*write)(struct buf *out, uint32_t number),
                                     uint32_t number)
 {
@@ -204,17 +204,17 @@ static inline struct span user_text(struct arena *arena, uint32_t user)
     return name_text(arena, user_number_write, user);
 }
 
-/* As put_trace in ask.c writes it, taken from a request so that there is one place that knows. */
+/* As put_trace in op.c writes it, taken from a request so that there is one place that knows. */
 static inline struct span trace_of(struct arena *arena, const struct world *world, const struct line *line)
 {
     struct target target = {.authority = "x"};
-    struct ask_context context = {
+    struct op_context context = {
         .seed = WORLD_SEED, .admin_token = "a", .issue_token = "a", .redeem_token = "a"};
     struct buf request;
-    if (line->ask == NOBODY_ASKED)
+    if (line->op == NOBODY_ASKED)
         return (struct span){NULL, 0};
     buf_init(&request, WORLD_TEXT_MAX * 4);
-    ask_write(&world->asks[line->ask], line->attempt, &context, &target, &request);
+    op_write(&world->ops[line->op], line->attempt, &context, &target, &request);
     const char *at = strstr(request.data, "traceparent: 00-");
     char *trace = arena_alloc(arena, TRACE_BYTES);
     CHECK(at && hex_decode((struct span){at + 16, 32}, trace, 16) &&
@@ -245,7 +245,7 @@ static inline void fill_payload(struct arena *arena, const struct world *world, 
     case EVENT_CouponReserved:
         event->coupon_reserved = (struct coupon_reserved){
             order_text(arena, line->order), line->amount, line->discount,
-            line->time_us + world->asks[line->ask].ttl_s * US_PER_S + line->until_off_us, line->flag};
+            line->time_us + world->ops[line->op].ttl_s * US_PER_S + line->until_off_us, line->flag};
         break;
     case EVENT_CouponRedeemed:
         event->coupon_redeemed = (struct coupon_redeemed){order_text(arena, line->order), line->amount,
@@ -314,16 +314,16 @@ static inline void make_log(const struct world *world, struct log_image *log)
     }
 }
 
-static inline void make_story(const struct world *world, struct story *story)
+static inline void make_story(const struct world *world, struct history *history)
 {
-    struct story own;
-    story_init(&own);
-    for (size_t i = 0; i < world->asks_count; i++)
-        story_ask(&own, &world->asks[i]);
+    struct history own;
+    history_init(&own);
+    for (size_t i = 0; i < world->ops_count; i++)
+        history_op(&own, &world->ops[i]);
     for (size_t i = 0; i < world->said_count; i++) {
         const struct said *said = &world->said[i];
         struct attempt attempt = {
-            .ask = said->ask, .number = said->number, .sent_us = said->sent_us, .done_us = said->done_us};
+            .op = said->op, .number = said->number, .sent_us = said->sent_us, .done_us = said->done_us};
         struct buf body, token;
         buf_init(&body, WORLD_TEXT_MAX), buf_init(&token, CONSISTENCY_TOKEN_MAX);
         if (said->problem)
@@ -336,33 +336,33 @@ static inline void make_story(const struct world *world, struct story *story)
                                          .replayed = said->replayed,
                                          .token = said->token.position ? buf_span(&token)
                                                                        : (struct span){NULL, 0}};
-        story_add(&own, &attempt, said->status ? WIRE_ANSWERED : WIRE_LOST, &response);
+        history_add(&own, &attempt, said->status ? EXCHANGE_ANSWERED : EXCHANGE_LOST, &response);
         buf_deinit(&body), buf_deinit(&token);
     }
-    story_join(story, &own, 0);
-    story_deinit(&own);
+    history_join(history, &own, 0);
+    history_deinit(&own);
 }
 
 static inline void judge_world(struct world *world)
 {
-    struct story story;
+    struct history history;
     struct log_image log = {.campaigns = mem_zalloc(sizeof *log.campaigns),
                             .campaigns_count = 1,
                             .coupons = mem_zalloc(4 * sizeof *log.coupons),
                             .coupons_count = world->coupon_rows_count,
                             .idempotency_rows = world->idempotency_rows};
     arena_init(&log.arena, 1024 * 1024);
-    story_init(&story);
+    history_init(&history);
     log.campaigns[0] = world->row;
     memcpy(log.coupons, world->coupon_rows, world->coupon_rows_count * sizeof *log.coupons);
     make_log(world, &log);
-    make_story(world, &story);
-    struct judge_input input = {.story = &story,
+    make_story(world, &history);
+    struct judge_input input = {.history = &history,
                                 .log = &log,
                                 .seed = WORLD_SEED,
                                 .base_us = WORLD_BASE_US,
                                 .wall_offset_us = WORLD_BASE_US};
     judge(&input, &world->judgement);
     log_image_deinit(&log);
-    story_deinit(&story);
+    history_deinit(&history);
 }

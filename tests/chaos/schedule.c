@@ -33,7 +33,7 @@ void schedule_init(struct schedule *schedule, uint64_t seed, enum lane lane, uin
 {
     CHECK(services > 0);
     *schedule =
-        (struct schedule){.lane = lane, .services = services, .draw = draw_of(seed, DRAW_SCHEDULE, lane)};
+        (struct schedule){.lane = lane, .services = services, .rng = rng_of(seed, DRAW_SCHEDULE, lane)};
 }
 
 static void fill(struct schedule *schedule)
@@ -47,7 +47,7 @@ static enum fault deal(struct schedule *schedule)
 {
     if (schedule->left == 0)
         fill(schedule);
-    size_t at = draw_below(&schedule->draw, (uint32_t)schedule->left);
+    size_t at = rng_below(&schedule->rng, (uint32_t)schedule->left);
     enum fault fault = schedule->deck[at];
     schedule->deck[at] = schedule->deck[--schedule->left];
     return fault;
@@ -55,34 +55,48 @@ static enum fault deal(struct schedule *schedule)
 
 /* Beyond the request deadline of 2 s and the client's patience of 3 s now and then: what wakes up after that
  * must not do what it was asked so long ago as if nothing had happened since. */
-static int64_t hold_ms(struct draw *draw, enum fault fault)
+static int64_t hold_ms(struct rng *rng, enum fault fault)
 {
     switch (fault) {
     case FAULT_SERVICE_FREEZE:
-        return draw_percent(draw, 10) ? draw_between(draw, 5000, 12000) : draw_between(draw, 300, 4000);
+    case FAULT_QUERY_FREEZE:
+        return rng_percent(rng, 10) ? rng_between(rng, 5000, 12000) : rng_between(rng, 300, 4000);
     case FAULT_PG_FREEZE:
-        return draw_percent(draw, 10) ? draw_between(draw, 3500, 10000) : draw_between(draw, 300, 3000);
+        return rng_percent(rng, 10) ? rng_between(rng, 3500, 10000) : rng_between(rng, 300, 3000);
     case FAULT_PG_CONNECTIONS:
     case FAULT_PG_READ_ONLY:
-        return draw_between(draw, 300, 2000);
+        return rng_between(rng, 300, 2000);
+    case FAULT_PG_SLOW:
+    case FAULT_PG_SLOW_MORE:
+    case FAULT_REDIS_SLOW:
+        return rng_between(rng, 1000, 5000);
     case FAULT_PG_TERMINATE:
     case FAULT_PG_BACKEND_KILL:
     case FAULT_REDIS_FLUSH:
+    case FAULT_REDIS_VANISH:
         return 0;
     default:
-        return draw_between(draw, 0, 1000);
+        return rng_between(rng, 0, 1000);
     }
+}
+
+static int64_t delay_ms(struct rng *rng, enum fault fault)
+{
+    static const int64_t store[] = {50, 300, 700}, models[] = {5, 45, 300};
+    uint32_t at = rng_below(rng, COUNT_OF(store));
+    return fault == FAULT_REDIS_SLOW ? models[at] : store[at];
 }
 
 struct strike schedule_next(struct schedule *schedule)
 {
-    struct draw *draw = &schedule->draw;
+    struct rng *rng = &schedule->rng;
     enum fault fault = deal(schedule);
     return (struct strike){
         .fault = fault,
-        .service = draw_below(draw, schedule->services),
-        .pick = draw_below(draw, 1000),
-        .gap_ms = draw_between(draw, 100, 1200),
-        .hold_ms = hold_ms(draw, fault),
+        .service = rng_below(rng, schedule->services),
+        .pick = rng_below(rng, 1000),
+        .gap_ms = rng_between(rng, 100, 1200),
+        .hold_ms = hold_ms(rng, fault),
+        .delay_ms = delay_ms(rng, fault),
     };
 }

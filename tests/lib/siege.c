@@ -162,7 +162,7 @@ void siege_mark_back(struct siege *siege, const char *what, int64_t ago_us)
 
 /* --- Judgement --- */
 
-static void check_attempt(const struct siege *siege, const struct history *history,
+static void check_attempt(const struct siege *siege, const struct attempts *attempts,
                           const struct attempt *attempt)
 {
     enum outcome outcome = (enum outcome)attempt->outcome;
@@ -170,14 +170,14 @@ static void check_attempt(const struct siege *siege, const struct history *histo
     if (broke && siege->options.may_break)
         return;
     if (broke || outcome == OUTCOME_MALFORMED || outcome == OUTCOME_UNEXPECTED || attempt->status == 500)
-        fail_msg("a request ended with: %s, status %d %s", outcome_text(outcome), attempt->status,
-                 history_problem(history, attempt));
+        fail_msg("a request ended with: %s, status %d %s", attempt_outcome_text(outcome), attempt->status,
+                 attempts_problem(attempts, attempt));
     int64_t took_ms = (attempt->done_us - attempt->sent_us) / US_PER_MS;
     if (took_ms > DEADLINE_MS + MARGIN_MS + siege->options.slack_ms)
         fail_msg("an answer (%d) took %" PRId64 " ms", attempt->status, took_ms);
     if (attempt->status >= 500 && (!attempt->retry_after || attempt->problem == 0))
         fail_msg("a refusal with status %d '%s' does not say when to come back", attempt->status,
-                 history_problem(history, attempt));
+                 attempts_problem(attempts, attempt));
 }
 
 static bool is_fresh_coupon(const struct attempt *attempt)
@@ -186,11 +186,11 @@ static bool is_fresh_coupon(const struct attempt *attempt)
 }
 
 /* When the first coupon was issued after the mark, from its request on; -1 for none. */
-static int64_t back_after_ms(const struct siege *siege, const struct history *history)
+static int64_t back_after_ms(const struct siege *siege, const struct attempts *attempts)
 {
     int64_t first_us = INT64_MAX;
-    for (size_t i = 0; i < history->count; i++) {
-        const struct attempt *attempt = &history->attempts[i];
+    for (size_t i = 0; i < attempts->count; i++) {
+        const struct attempt *attempt = &attempts->list[i];
         if (is_fresh_coupon(attempt) && attempt->done_us >= siege->back_us && attempt->done_us < first_us)
             first_us = attempt->done_us;
     }
@@ -198,13 +198,13 @@ static int64_t back_after_ms(const struct siege *siege, const struct history *hi
 }
 
 /* The longest time in which nobody was issued anything, while users came. */
-static int64_t longest_gap_ms(const struct siege *siege, const struct history *history)
+static int64_t longest_gap_ms(const struct siege *siege, const struct attempts *attempts)
 {
-    int64_t *times = mem_alloc((history->count + 1) * sizeof *times), gap_us = 0;
+    int64_t *times = mem_alloc((attempts->count + 1) * sizeof *times), gap_us = 0;
     size_t count = 0;
-    for (size_t i = 0; i < history->count; i++)
-        if (is_fresh_coupon(&history->attempts[i]) && history->attempts[i].done_us < siege->enough_us)
-            times[count++] = history->attempts[i].done_us;
+    for (size_t i = 0; i < attempts->count; i++)
+        if (is_fresh_coupon(&attempts->list[i]) && attempts->list[i].done_us < siege->enough_us)
+            times[count++] = attempts->list[i].done_us;
     series_sort_us(times, count);
     for (size_t i = 1; i < count; i++)
         if (times[i] - times[i - 1] > gap_us)
@@ -213,25 +213,25 @@ static int64_t longest_gap_ms(const struct siege *siege, const struct history *h
     return gap_us / US_PER_MS;
 }
 
-static void report(const struct siege *siege, const struct history *history)
+static void report(const struct siege *siege, const struct attempts *attempts)
 {
     int64_t slowest_us = 0, counts[OUTCOME_COUNT] = {0};
-    for (size_t i = 0; i < history->count; i++) {
-        const struct attempt *attempt = &history->attempts[i];
+    for (size_t i = 0; i < attempts->count; i++) {
+        const struct attempt *attempt = &attempts->list[i];
         counts[attempt->outcome]++;
         if (attempt->status && attempt->done_us - attempt->sent_us > slowest_us)
             slowest_us = attempt->done_us - attempt->sent_us;
     }
     printf("    %s: issued again %" PRId64 " ms after, longest gap %" PRId64 " ms; %zu requests, %" PRId64
            " refused for now, %" PRId64 " unknown, %" PRId64 " broken; slowest answer %" PRId64 " ms\n",
-           siege->what, back_after_ms(siege, history), longest_gap_ms(siege, history), history->count,
+           siege->what, back_after_ms(siege, attempts), longest_gap_ms(siege, attempts), attempts->count,
            counts[OUTCOME_LATER], counts[OUTCOME_UNKNOWN], counts[OUTCOME_LOST] + counts[OUTCOME_TIMED_OUT],
            slowest_us / US_PER_MS);
     fflush(stdout);
 }
 
 /* COUNT of the checker wants to know how many there should be: everybody who came, as there is enough. */
-static void judge(const struct siege *siege, const struct history *history, uint32_t came)
+static void judge(const struct siege *siege, const struct attempts *attempts, uint32_t came)
 {
     char reason[256];
     struct checked_campaign campaign = {
@@ -251,7 +251,7 @@ static void judge(const struct siege *siege, const struct history *history, uint
     struct checker *checker = checker_create(&campaign);
     if (!log_source_feed(&range, checker, reason, sizeof reason))
         fail_msg("reading the log: %s", reason);
-    checker_history(checker, history);
+    checker_answers(checker, attempts);
     const struct verdict *verdict = checker_verdict(checker);
     if (verdict->violations)
         fail_msg("%" PRIu64 " violations, the first: %s %s", verdict->violations,
@@ -262,29 +262,29 @@ static void judge(const struct siege *siege, const struct history *history, uint
 
 void siege_end(struct siege *siege)
 {
-    struct history history;
+    struct attempts attempts;
     uint32_t came = 0, unresolved = 0;
     siege_await_issuing(siege);
     siege->enough_us = clock_mono_us();
     atomic_store(&siege->enough, true);
-    history_init(&history, SIZE_MAX / 2);
+    attempts_init(&attempts, SIZE_MAX / 2);
     for (size_t i = 0; i < siege->options.urls_count; i++) {
         struct crowd *crowd = siege->list[i].crowd;
         uint32_t people = (USERS - (uint32_t)i + (uint32_t)siege->options.urls_count - 1) /
                           (uint32_t)siege->options.urls_count;
         assert_int_equal(pthread_join(siege->list[i].thread, NULL), 0);
-        history_merge(&history, crowd_history(crowd));
+        attempts_merge(&attempts, crowd_attempts(crowd));
         came += crowd_came(crowd);
         unresolved += crowd_unresolved(crowd) - (people - crowd_came(crowd));
         crowd_destroy(crowd);
     }
-    report(siege, &history);
-    assert_false(history.bodies.overflow);
+    report(siege, &attempts);
+    assert_false(attempts.bodies.overflow);
     assert_int_equal(unresolved, 0);
-    for (size_t i = 0; i < history.count; i++)
-        check_attempt(siege, &history, &history.attempts[i]);
-    assert_in_range(back_after_ms(siege, &history), 0, BACK_MS);
-    judge(siege, &history, came);
-    history_deinit(&history);
+    for (size_t i = 0; i < attempts.count; i++)
+        check_attempt(siege, &attempts, &attempts.list[i]);
+    assert_in_range(back_after_ms(siege, &attempts), 0, BACK_MS);
+    judge(siege, &attempts, came);
+    attempts_deinit(&attempts);
     mem_free(siege);
 }

@@ -4,7 +4,7 @@
  * own; whoever gets no definite answer sends the same key again. What goes wrong fails the test. */
 #pragma once
 
-#include "bench/storm/history.h"
+#include "bench/storm/attempts.h"
 #include "tests/lib/stack.h"
 
 enum { SIEGE_CROWDS_MAX = 4 };

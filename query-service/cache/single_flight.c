@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A table of flights under one lock, which is held to move pointers only. */
+#include "query-service/cache/single_flight.h"
+
+#include <pthread.h>
+
+#include "common/base/map.h"
+#include "common/base/mem.h"
+
+struct flight {
+    struct work_item *first, **last; /* who waits */
+    struct span key;                 /* points behind this struct */
+};
+
+struct single_flight {
+    pthread_mutex_t lock; /* guards everything below, and the flights */
+    struct map map;
+    size_t waiting, waiting_max;
+};
+
+struct single_flight *single_flight_create(size_t waiting_max)
+{
+    struct single_flight *flights = mem_zalloc(sizeof *flights);
+    CHECK(pthread_mutex_init(&flights->lock, NULL) == 0);
+    map_init(&flights->map);
+    flights->waiting_max = waiting_max;
+    return flights;
+}
+
+void single_flight_destroy(struct single_flight *flights)
+{
+    if (!flights)
+        return;
+    CHECK(flights->map.count == 0);
+    map_deinit(&flights->map);
+    pthread_mutex_destroy(&flights->lock);
+    mem_free(flights);
+}
+
+static struct flight *flight_create(struct span key)
+{
+    struct flight *flight = mem_zalloc(sizeof *flight + key.len);
+    memcpy(flight + 1, key.ptr, key.len);
+    flight->key = (struct span){(const char *)(flight + 1), key.len};
+    flight->last = &flight->first;
+    return flight;
+}
+
+static enum flight_role join_locked(struct single_flight *flights, struct span key, struct read *read,
+                                    bool wait)
+{
+    struct flight *flight = map_get(&flights->map, key);
+    if (!flight) {
+        read->flight = flight_create(key);
+        map_put(&flights->map, read->flight->key, read->flight);
+        return FLIGHT_LEADER;
+    }
+    if (!wait || flights->waiting == flights->waiting_max)
+        return FLIGHT_BUSY;
+    read->item.next = NULL;
+    *flight->last = &read->item;
+    flight->last = &read->item.next;
+    flights->waiting++;
+    return FLIGHT_FOLLOWER;
+}
+
+enum flight_role single_flight_join(struct single_flight *flights, struct span key, struct read *read,
+                                    bool wait)
+{
+    pthread_mutex_lock(&flights->lock);
+    enum flight_role seat = join_locked(flights, key, read, wait);
+    pthread_mutex_unlock(&flights->lock);
+    return seat;
+}
+
+struct span single_flight_key(const struct read *read)
+{
+    return read->flight->key;
+}
+
+struct read *single_flight_end(struct single_flight *flights, struct read *read)
+{
+    struct flight *flight = read->flight;
+    pthread_mutex_lock(&flights->lock);
+    CHECK(map_remove(&flights->map, flight->key) == flight);
+    for (struct work_item *item = flight->first; item; item = item->next)
+        flights->waiting--;
+    pthread_mutex_unlock(&flights->lock);
+    struct read *first = (struct read *)flight->first; /* its first member */
+    read->flight = NULL;
+    mem_free(flight);
+    return first;
+}
+
+size_t single_flight_waiting(struct single_flight *flights)
+{
+    pthread_mutex_lock(&flights->lock);
+    size_t waiting = flights->waiting;
+    pthread_mutex_unlock(&flights->lock);
+    return waiting;
+}
+
+size_t single_flight_under_way(struct single_flight *flights)
+{
+    pthread_mutex_lock(&flights->lock);
+    size_t count = flights->map.count;
+    pthread_mutex_unlock(&flights->lock);
+    return count;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The queue is bounded, everything submitted is worked on once, parked items come back later. */
+#include "query-service/load/worker_pool.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+
+#include <cmocka.h>
+
+#include "common/base/clock.h"
+
+enum { ITEMS = 1000, THREADS = 4 };
+
+struct job {
+    struct work_item item;
+    atomic_int worked;
+    int64_t parked_us, back_us;
+};
+
+static struct job jobs[ITEMS];
+static struct worker_pool *pool;
+static sem_t gate;
+static atomic_int ticks, held;
+
+static void tick(void *state)
+{
+    (void)state;
+    atomic_fetch_add(&ticks, 1);
+}
+
+static void work_count(void *state, struct work_item *const *items, size_t count)
+{
+    (void)state;
+    assert_true(count >= 1 && count <= POOL_BATCH_MAX);
+    for (size_t i = 0; i < count; i++)
+        atomic_fetch_add(&((struct job *)items[i])->worked, 1);
+}
+
+static void work_behind_gate(void *state, struct work_item *const *items, size_t count)
+{
+    atomic_fetch_add(&held, 1);
+    sem_wait(&gate);
+    work_count(state, items, count);
+}
+
+static void work_parking(void *state, struct work_item *const *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct job *job = (struct job *)items[i];
+        if (atomic_fetch_add(&job->worked, 1) == 0) {
+            job->parked_us = clock_mono_us();
+            pool_park(pool, items[i]);
+        } else {
+            job->back_us = clock_mono_us();
+        }
+    }
+    (void)state;
+}
+
+static struct worker_pool *start(unsigned threads, size_t items_max,
+                                 void (*work)(void *, struct work_item *const *, size_t))
+{
+    void *const states[THREADS] = {NULL};
+    memset(jobs, 0, sizeof jobs);
+    atomic_store(&held, 0);
+    pool = pool_create(&(struct pool_options){.name = "test",
+                                              .threads = threads,
+                                              .items_max = items_max,
+                                              .state = states,
+                                              .work = work,
+                                              .tick = tick});
+    pool_start(pool);
+    return pool;
+}
+
+static void everything_is_worked_on_once(void **state)
+{
+    (void)state;
+    start(THREADS, ITEMS, work_count);
+    for (int i = 0; i < ITEMS; i++)
+        assert_true(pool_submit(pool, &jobs[i].item));
+    pool_destroy(pool);
+    for (int i = 0; i < ITEMS; i++)
+        assert_int_equal(atomic_load(&jobs[i].worked), 1);
+    assert_true(atomic_load(&ticks) >= THREADS); /* once at the start */
+}
+
+static void a_full_queue_refuses(void **state)
+{
+    (void)state;
+    sem_init(&gate, 0, 0);
+    start(1, 3, work_behind_gate);
+    assert_true(pool_submit(pool, &jobs[0].item));
+    int64_t deadline_us = clock_deadline_us(5000);
+    while (atomic_load(&held) == 0 && clock_remaining_ms(deadline_us) > 0)
+        continue;
+    for (int i = 1; i <= 3; i++)
+        assert_true(pool_submit(pool, &jobs[i].item));
+    assert_false(pool_submit(pool, &jobs[4].item));
+    assert_int_equal(pool_items(pool), 3);
+    for (int i = 0; i < 8; i++)
+        sem_post(&gate);
+    pool_destroy(pool);
+    for (int i = 0; i <= 4; i++)
+        assert_int_equal(atomic_load(&jobs[i].worked), i < 4);
+    sem_destroy(&gate);
+}
+
+static void parked_items_come_back_after_the_delay(void **state)
+{
+    (void)state;
+    start(2, ITEMS, work_parking);
+    for (int i = 0; i < 100; i++)
+        assert_true(pool_submit(pool, &jobs[i].item));
+    pool_destroy(pool); /* also waits for what is parked */
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(atomic_load(&jobs[i].worked), 2);
+        assert_true(jobs[i].back_us - jobs[i].parked_us >= (POOL_PARK_MS - 1) * US_PER_MS);
+    }
+}
+
+static atomic_bool is_over;
+
+static void *stop_it(void *context)
+{
+    (void)context;
+    pool_stop(pool);
+    atomic_store(&is_over, true);
+    return NULL;
+}
+
+/* Others may not know yet that it is to end: they keep what they have. */
+static void a_stopping_pool_refuses_and_finishes(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    int taken = 1;
+    sem_init(&gate, 0, 0);
+    atomic_store(&is_over, false);
+    start(1, ITEMS, work_behind_gate);
+    assert_true(pool_submit(pool, &jobs[0].item));
+    assert_int_equal(pthread_create(&thread, NULL, stop_it, NULL), 0);
+    while (taken < ITEMS && pool_submit(pool, &jobs[taken].item))
+        taken++;
+    assert_false(atomic_load(&is_over)); /* it waits for what it took */
+    for (int i = 0; i < ITEMS; i++)
+        sem_post(&gate);
+    pthread_join(thread, NULL);
+    for (int i = 0; i < ITEMS; i++)
+        assert_int_equal(atomic_load(&jobs[i].worked), i < taken);
+    assert_false(pool_submit(pool, &jobs[taken % ITEMS].item)); /* nor afterwards */
+    pool_destroy(pool);
+    sem_destroy(&gate);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(everything_is_worked_on_once),
+        cmocka_unit_test(a_full_queue_refuses),
+        cmocka_unit_test(parked_items_come_back_after_the_delay),
+        cmocka_unit_test(a_stopping_pool_refuses_and_finishes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
