@@ -69,7 +69,7 @@ export interface NewCampaign {
 }
 
 export interface Campaign extends Omit<NewCampaign, "id"> {
-  campaign_id: string;
+  id: string;
   status: CampaignStatus;
   issued: number;
   remaining: number;
