@@ -73,6 +73,21 @@ int16_t slice_of(struct span campaign_id)
     return hash[0] & (SLICE_COUNT - 1);
 }
 
+uint64_t user_hash(struct span user_id)
+{
+    uint8_t hash[8];
+    uint64_t value = 0;
+    crypto_hash(NULL, user_id, hash, sizeof hash);
+    for (size_t i = 0; i < sizeof hash; i++)
+        value = value << 8 | hash[i];
+    return value;
+}
+
+int16_t user_group(uint64_t user_hash)
+{
+    return (int16_t)(user_hash >> 48 & (USER_GROUPS - 1));
+}
+
 void campaign_id_generate(struct buf *out, struct span api_key_name, struct span idempotency_key)
 {
     struct buf name;

@@ -27,6 +27,12 @@ bool tag_valid(struct span tag);            /* [a-z0-9][a-z0-9-]{0,31} */
 /* The slice of a campaign: low 4 bits of the first byte of BLAKE2b-128 of its id. Fixed for ever. */
 int16_t slice_of(struct span campaign_id);
 
+/* 64 bits of BLAKE2b of a user's id: what is said of users where their ids must not stand. */
+uint64_t user_hash(struct span user_id);
+/* Hints and copies name users by groups: 14 bits of that. */
+enum { USER_GROUPS = 16384 };
+int16_t user_group(uint64_t user_hash);
+
 /* The id of a campaign created without one: a function of who asked and of the Idempotency-Key, so that a
  * retry means the same campaign. 28 characters, "c-" and 26 of base32. */
 void campaign_id_generate(struct buf *out, struct span api_key_name, struct span idempotency_key);

@@ -53,16 +53,16 @@ static void api_setup(struct api *api, const struct options *options)
     respond_setup(&respond_options);
     api->request_deadline_ms = options->request_deadline_ms;
     api->token_wait_ms = options->token_wait_ms;
-    serve_init(&api->serve,
-               &(struct serve_options){
-                   .cache_bytes = (size_t)options->cache_bytes,
-                   .waiting_max = (size_t)options->waiting_max,
-                   .life = {.fresh_us = options->fresh_s * US_PER_S,
-                            .stale_us = options->stale_while_revalidate_s * US_PER_S,
-                            .error_us = options->stale_if_error_s * US_PER_S,
-                            .negative_us = options->negative_ms * US_PER_MS},
-               },
-               loader_setup(options));
+    read_through_init(&api->reads,
+                      &(struct read_through_options){
+                          .cache_bytes = (size_t)options->cache_bytes,
+                          .waiting_max = (size_t)options->waiting_max,
+                          .life = {.fresh_us = options->fresh_s * US_PER_S,
+                                   .stale_us = options->stale_while_revalidate_s * US_PER_S,
+                                   .error_us = options->stale_if_error_s * US_PER_S,
+                                   .negative_us = options->negative_ms * US_PER_MS},
+                      },
+                      loader_setup(options));
 }
 
 static void on_hint(struct span message, void *context)
@@ -72,7 +72,7 @@ static void on_hint(struct span message, void *context)
     if (!hint_decode(message, &hint))
         return;
     int64_t head = feed_head(api->feed, hint.slice);
-    if (!changes_note(&api->serve.changes, &hint, head, clock_mono_us()))
+    if (!invalidation_note(&api->reads.changes, &hint, head, clock_mono_us()))
         return;
     metric_add(query_metrics.hints, 1);
     feed_wake(api->feed, hint.slice);
@@ -127,13 +127,13 @@ int main(int argc, char **argv)
     feed_retire(api.feed); /* who waits for news is answered now, not after longer than the drain takes */
     if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
-    loader_stop(api.serve.loader);
+    loader_stop(api.reads.loader);
     feed_stop(api.feed);
     http_server_destroy(server); /* after a drain cut short, connections bring requests until here */
     bus_subscriber_destroy(bus);
     feed_destroy(api.feed);
-    loader_destroy(api.serve.loader);
-    serve_deinit(&api.serve);
+    loader_destroy(api.reads.loader);
+    read_through_deinit(&api.reads);
     log_info("STOPPED", "drained");
     return 0;
 }

@@ -14,11 +14,9 @@ static void setup_reads(struct query_metrics *metrics)
     const char *help = "reads answered, by where the answer came from";
     metrics->reads[SOURCE_MEMORY] = metric_counter("coupon_reads_total", help, "source=\"memory\"");
     metrics->reads[SOURCE_REDIS] = metric_counter("coupon_reads_total", help, "source=\"redis\"");
-    metrics->reads[SOURCE_SHARED] = metric_counter("coupon_reads_total", help, "source=\"shared\"");
     metrics->reads[SOURCE_POSTGRES] = metric_counter("coupon_reads_total", help, "source=\"postgres\"");
     help = "answers loaded, by who had them; one load may answer many reads";
     metrics->loads[SOURCE_REDIS] = metric_counter("coupon_read_loads_total", help, "source=\"redis\"");
-    metrics->loads[SOURCE_SHARED] = metric_counter("coupon_read_loads_total", help, "source=\"shared\"");
     metrics->loads[SOURCE_POSTGRES] = metric_counter("coupon_read_loads_total", help, "source=\"postgres\"");
     char labels[64];
     for (int i = FALLBACK_NONE + 1; i < FALLBACK_COUNT; i++) {
@@ -47,8 +45,8 @@ static void setup_errors(struct query_metrics *metrics)
 static void setup_cache(struct query_metrics *metrics)
 {
     static const char *const verdicts[] = {
-        [COPY_FRESH] = "hit",       [COPY_EARLY] = "early",     [COPY_STALE] = "stale",
-        [COPY_CHANGED] = "changed", [COPY_EXPIRED] = "expired", [COPY_DEAD] = "miss"};
+        [ENTRY_FRESH] = "hit",       [ENTRY_EARLY] = "early",     [ENTRY_STALE] = "stale",
+        [ENTRY_CHANGED] = "changed", [ENTRY_EXPIRED] = "expired", [ENTRY_DEAD] = "miss"};
     char labels[64];
     for (size_t i = 0; i < COUNT_OF(verdicts); i++) {
         label(labels, sizeof labels, "verdict", verdicts[i]);
@@ -60,11 +58,6 @@ static void setup_cache(struct query_metrics *metrics)
     metrics->refreshes = metric_counter("coupon_cache_refreshes_total", "loads behind readers' backs", NULL);
     metrics->kept = metric_counter("coupon_reads_kept_total",
                                    "reads answered with an old copy because nothing behind answered", NULL);
-    metrics->lease_waits = metric_counter("coupon_read_lease_waits_total",
-                                          "times a load waited a moment for another query service's", NULL);
-    const char *help = "answers left in Redis for other query services, by what became of them";
-    metrics->left = metric_counter("coupon_read_shares_total", help, "outcome=\"left\"");
-    metrics->left_late = metric_counter("coupon_read_shares_total", help, "outcome=\"late\"");
     metrics->cache_bytes = metric_gauge("coupon_cache_bytes", "memory of the copies in process", NULL);
     metrics->cache_entries = metric_gauge("coupon_cache_entries", "copies in process", NULL);
     metrics->cache_evicted =

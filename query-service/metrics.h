@@ -5,15 +5,15 @@
 
 #include "common/base/metrics.h"
 #include "common/redis/redis.h"
-#include "query-service/cache/copy.h"
+#include "query-service/cache/entry.h"
 #include "query-service/load/read.h"
 #include "query-service/status.h"
 
 struct query_metrics {
-    struct metric *reads[SOURCE_COUNT];    /* requests answered, by where the answer came from */
-    struct metric *loads[SOURCE_COUNT];    /* loads that went well; none is from memory */
-    struct metric *lookups[COPY_DEAD + 1]; /* by what the copies in process were worth */
-    struct metric *collapsed, *refreshes, *kept, *lease_waits, *left, *left_late;
+    struct metric *reads[SOURCE_COUNT];     /* requests answered, by where the answer came from */
+    struct metric *loads[SOURCE_COUNT];     /* loads that went well; none is from memory */
+    struct metric *lookups[ENTRY_DEAD + 1]; /* by what the copies in process were worth */
+    struct metric *collapsed, *refreshes, *kept;
     struct metric *cache_bytes, *cache_entries, *cache_evicted, *waiting; /* gauges */
     struct metric *followers, *hints, *hot[STATUS_HOT_MAX];
     struct metric *fallbacks[FALLBACK_COUNT]; /* reads that went on to PostgreSQL, by reason */

@@ -2,7 +2,7 @@
 /* The option table of the query service. */
 #include "query-service/options.h"
 
-#include "query-service/load/stage.h"
+#include "query-service/load/worker_pool.h"
 
 #define AT(member) offsetof(struct options, member)
 
@@ -15,9 +15,9 @@ static const struct config_option table[] = {
      "file with the 64 hex digits that coupon codes are derived with"},
     {"bus-url", CONFIG_STRING, AT(bus_url), "", 0, 1024, "",
      "where to listen for hints of changes, an nng URL; empty: answers are as old as fresh-s allows"},
-    {"model-threads", CONFIG_INT, AT(model_threads), "2", 1, STAGE_THREADS_MAX, "threads",
+    {"model-threads", CONFIG_INT, AT(model_threads), "2", 1, POOL_THREADS_MAX, "threads",
      "threads that read from Redis, each with one connection"},
-    {"store-connections", CONFIG_INT, AT(store_connections), "4", 1, STAGE_THREADS_MAX, "connections",
+    {"store-connections", CONFIG_INT, AT(store_connections), "4", 1, POOL_THREADS_MAX, "connections",
      "threads that read from PostgreSQL, each with one connection"},
     {"queue-max", CONFIG_INT, AT(queue_max), "4096", 1, 1000000, "reads",
      "most reads waiting for Redis, and for PostgreSQL; beyond: 503 overloaded"},

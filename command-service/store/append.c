@@ -3,7 +3,7 @@
  * and the COMMIT, in one round trip. */
 #include "command-service/store/internal.h"
 
-#include "command-service/control_state.h"
+#include "events/control/state.h"
 #include "events/event_log.h"
 
 /* One array argument over the batch's events. */

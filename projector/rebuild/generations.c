@@ -2,7 +2,7 @@
 /* The registry of generations. */
 #include "projector/rebuild/generations.h"
 
-#include "events/keys.h"
+#include "readmodel/keys.h"
 
 static const char *const state_names[] = {
     [GENERATION_BUILDING] = "building", [GENERATION_READY] = "ready", [GENERATION_PAST] = "past"};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* S3-FIFO: two queues, a memory of what left the small one, and a count of hits per entry. The memory
- * ("ghost") is a direct-mapped table of hashes: one that is overwritten early costs an entry its second
+/* S3-FIFO: two queues, a memory of what left the small one, and a count of hits per slot. The memory
+ * ("ghost") is a direct-mapped table of hashes: one that is overwritten early costs an slot its second
  * chance, nothing else. */
 #include "query-service/cache/cache.h"
 
@@ -12,17 +12,17 @@
 enum {
     HITS_MAX = 3,
     SMALL_SHARE = 10,      /* the small queue has a tenth */
-    ENTRY_SHARE = 8,       /* the largest entry takes an eighth of a shard */
-    ENTRY_OVERHEAD = 128,  /* of an entry and its place in the table */
+    SLOT_SHARE = 8,        /* the largest slot takes an eighth of a shard */
+    SLOT_OVERHEAD = 128,   /* of an slot and its place in the table */
     BYTES_PER_GHOST = 512, /* less than most entries take: there are about as many ghosts as entries */
     CACHE_LINE_BYTES = 64,
 };
 
 enum queue_name { QUEUE_SMALL, QUEUE_MAIN, QUEUE_COUNT };
 
-struct entry {
-    struct entry *newer, *older;
-    struct copy *copy;
+struct slot {
+    struct slot *newer, *older;
+    struct entry *entry;
     size_t bytes;
     uint8_t hits;
     enum queue_name in;
@@ -30,7 +30,7 @@ struct entry {
 };
 
 struct queue {
-    struct entry *newest, *oldest;
+    struct slot *newest, *oldest;
     size_t bytes;
 };
 
@@ -51,32 +51,32 @@ struct cache {
 
 /* --- queues --- */
 
-static void queue_push(struct shard *shard, enum queue_name name, struct entry *entry)
+static void queue_push(struct shard *shard, enum queue_name name, struct slot *slot)
 {
     struct queue *queue = &shard->queues[name];
-    entry->in = name;
-    entry->newer = NULL;
-    entry->older = queue->newest;
+    slot->in = name;
+    slot->newer = NULL;
+    slot->older = queue->newest;
     if (queue->newest)
-        queue->newest->newer = entry;
+        queue->newest->newer = slot;
     else
-        queue->oldest = entry;
-    queue->newest = entry;
-    queue->bytes += entry->bytes;
+        queue->oldest = slot;
+    queue->newest = slot;
+    queue->bytes += slot->bytes;
 }
 
-static void queue_unlink(struct shard *shard, struct entry *entry)
+static void queue_unlink(struct shard *shard, struct slot *slot)
 {
-    struct queue *queue = &shard->queues[entry->in];
-    if (entry->newer)
-        entry->newer->older = entry->older;
+    struct queue *queue = &shard->queues[slot->in];
+    if (slot->newer)
+        slot->newer->older = slot->older;
     else
-        queue->newest = entry->older;
-    if (entry->older)
-        entry->older->newer = entry->newer;
+        queue->newest = slot->older;
+    if (slot->older)
+        slot->older->newer = slot->newer;
     else
-        queue->oldest = entry->newer;
-    queue->bytes -= entry->bytes;
+        queue->oldest = slot->newer;
+    queue->bytes -= slot->bytes;
 }
 
 /* --- eviction --- */
@@ -87,41 +87,41 @@ static uint64_t *ghost_of(struct shard *shard, struct span key, uint64_t *ret_ha
     return &shard->ghosts[(*ret_hash >> 1) % shard->ghosts_count];
 }
 
-static void entry_destroy(struct shard *shard, struct entry *entry)
+static void slot_destroy(struct shard *shard, struct slot *slot)
 {
-    queue_unlink(shard, entry);
-    CHECK(map_remove(&shard->entries, entry->key) == entry);
-    copy_release(entry->copy);
-    mem_free(entry);
+    queue_unlink(shard, slot);
+    CHECK(map_remove(&shard->entries, slot->key) == slot);
+    entry_release(slot->entry);
+    mem_free(slot);
 }
 
 static void evict_from_small(struct shard *shard)
 {
-    struct entry *entry = shard->queues[QUEUE_SMALL].oldest;
+    struct slot *slot = shard->queues[QUEUE_SMALL].oldest;
     uint64_t hash;
-    if (entry->hits > 1) {
-        queue_unlink(shard, entry);
-        entry->hits = 0;
-        queue_push(shard, QUEUE_MAIN, entry);
+    if (slot->hits > 1) {
+        queue_unlink(shard, slot);
+        slot->hits = 0;
+        queue_push(shard, QUEUE_MAIN, slot);
         return;
     }
-    uint64_t *ghost = ghost_of(shard, entry->key, &hash);
+    uint64_t *ghost = ghost_of(shard, slot->key, &hash);
     *ghost = hash;
     shard->evicted++;
-    entry_destroy(shard, entry);
+    slot_destroy(shard, slot);
 }
 
 static void evict_from_main(struct shard *shard)
 {
-    struct entry *entry = shard->queues[QUEUE_MAIN].oldest;
-    if (entry->hits > 0) {
-        queue_unlink(shard, entry);
-        entry->hits--;
-        queue_push(shard, QUEUE_MAIN, entry);
+    struct slot *slot = shard->queues[QUEUE_MAIN].oldest;
+    if (slot->hits > 0) {
+        queue_unlink(shard, slot);
+        slot->hits--;
+        queue_push(shard, QUEUE_MAIN, slot);
         return;
     }
     shard->evicted++;
-    entry_destroy(shard, entry);
+    slot_destroy(shard, slot);
 }
 
 static size_t bytes_of(const struct shard *shard)
@@ -129,7 +129,7 @@ static size_t bytes_of(const struct shard *shard)
     return shard->queues[QUEUE_SMALL].bytes + shard->queues[QUEUE_MAIN].bytes;
 }
 
-/* Each turn takes an entry out, or a hit off one, or moves one to the main queue, so it ends. */
+/* Each turn takes an slot out, or a hit off one, or moves one to the main queue, so it ends. */
 static void make_room(struct shard *shard)
 {
     while (bytes_of(shard) > shard->bytes_max) {
@@ -165,7 +165,7 @@ static void shard_clear(struct shard *shard)
 {
     for (int name = 0; name < QUEUE_COUNT; name++)
         while (shard->queues[name].oldest)
-            entry_destroy(shard, shard->queues[name].oldest);
+            slot_destroy(shard, shard->queues[name].oldest);
     memset(shard->ghosts, 0, shard->ghosts_count * sizeof *shard->ghosts);
 }
 
@@ -199,57 +199,57 @@ static struct shard *shard_of(struct cache *cache, struct span key)
     return &cache->shards[(span_hash(key) >> 40) % cache->shards_count];
 }
 
-struct copy *cache_get(struct cache *cache, struct span key)
+struct entry *cache_get(struct cache *cache, struct span key)
 {
     struct shard *shard = shard_of(cache, key);
     pthread_mutex_lock(&shard->lock);
-    struct entry *entry = map_get(&shard->entries, key);
-    if (entry && entry->hits < HITS_MAX)
-        entry->hits++;
-    struct copy *copy = entry ? copy_keep(entry->copy) : NULL;
+    struct slot *slot = map_get(&shard->entries, key);
+    if (slot && slot->hits < HITS_MAX)
+        slot->hits++;
+    struct entry *entry = slot ? entry_keep(slot->entry) : NULL;
     pthread_mutex_unlock(&shard->lock);
-    return copy;
+    return entry;
 }
 
 /* The same target again: it keeps its place and its hits, being loaded anew is no sign of being wanted. */
-static void replace(struct shard *shard, struct entry *entry, struct copy *copy)
+static void replace(struct shard *shard, struct slot *slot, struct entry *entry)
 {
-    if (copy_is_behind(copy, entry->copy))
+    if (entry_is_behind(entry, slot->entry))
         return;
-    copy_release(entry->copy);
-    entry->copy = copy_keep(copy);
-    size_t bytes = copy->bytes + entry->key.len + ENTRY_OVERHEAD;
-    shard->queues[entry->in].bytes += bytes - entry->bytes;
-    entry->bytes = bytes;
+    entry_release(slot->entry);
+    slot->entry = entry_keep(entry);
+    size_t bytes = entry->bytes + slot->key.len + SLOT_OVERHEAD;
+    shard->queues[slot->in].bytes += bytes - slot->bytes;
+    slot->bytes = bytes;
 }
 
-static void add(struct shard *shard, struct span key, struct copy *copy)
+static void add(struct shard *shard, struct span key, struct entry *entry)
 {
-    struct entry *entry = mem_zalloc(sizeof *entry + key.len);
+    struct slot *slot = mem_zalloc(sizeof *slot + key.len);
     uint64_t hash, *ghost = ghost_of(shard, key, &hash);
     bool was_here = *ghost == hash;
-    memcpy(entry + 1, key.ptr, key.len);
-    entry->key = (struct span){(const char *)(entry + 1), key.len};
-    entry->copy = copy_keep(copy);
-    entry->bytes = copy->bytes + key.len + ENTRY_OVERHEAD;
-    map_put(&shard->entries, entry->key, entry);
-    queue_push(shard, was_here ? QUEUE_MAIN : QUEUE_SMALL, entry);
+    memcpy(slot + 1, key.ptr, key.len);
+    slot->key = (struct span){(const char *)(slot + 1), key.len};
+    slot->entry = entry_keep(entry);
+    slot->bytes = entry->bytes + key.len + SLOT_OVERHEAD;
+    map_put(&shard->entries, slot->key, slot);
+    queue_push(shard, was_here ? QUEUE_MAIN : QUEUE_SMALL, slot);
     if (was_here)
         *ghost = 0;
 }
 
-void cache_put(struct cache *cache, struct span key, struct copy *copy)
+void cache_put(struct cache *cache, struct span key, struct entry *entry)
 {
     struct shard *shard = shard_of(cache, key);
-    size_t bytes = copy->bytes + key.len + ENTRY_OVERHEAD;
-    if (key.len == 0 || key.len > CACHE_KEY_MAX || bytes > shard->bytes_max / ENTRY_SHARE)
+    size_t bytes = entry->bytes + key.len + SLOT_OVERHEAD;
+    if (key.len == 0 || key.len > CACHE_KEY_MAX || bytes > shard->bytes_max / SLOT_SHARE)
         return;
     pthread_mutex_lock(&shard->lock);
-    struct entry *entry = map_get(&shard->entries, key);
-    if (entry)
-        replace(shard, entry, copy);
+    struct slot *slot = map_get(&shard->entries, key);
+    if (slot)
+        replace(shard, slot, entry);
     else
-        add(shard, key, copy);
+        add(shard, key, entry);
     make_room(shard);
     pthread_mutex_unlock(&shard->lock);
 }

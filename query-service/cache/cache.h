@@ -7,7 +7,7 @@
  * bytes. */
 #pragma once
 
-#include "query-service/cache/copy.h"
+#include "query-service/cache/entry.h"
 
 struct cache;
 
@@ -18,11 +18,11 @@ struct cache *cache_create(size_t bytes_max, unsigned shards);
 void cache_destroy(struct cache *cache); /* accepts NULL */
 
 /* The copy of that key with a reference for the caller, NULL where there is none. */
-struct copy *cache_get(struct cache *cache, struct span key);
+struct entry *cache_get(struct cache *cache, struct span key);
 /* Keeps a copy (with a reference of its own), in place of the one there was. Not where the one there knows
  * more of the log: a load that took long never takes back what a quicker one brought. Nor what is longer than
  * CACHE_KEY_MAX, or takes more than an eighth of a shard. */
-void cache_put(struct cache *cache, struct span key, struct copy *copy);
+void cache_put(struct cache *cache, struct span key, struct entry *entry);
 void cache_clear(struct cache *cache);
 
 struct cache_stats {

@@ -9,17 +9,17 @@
 
 enum { KEY_MAX = 64, BODY_MAX = 4000 };
 
-static const struct copy_life life = {1000000, 1000000, 1000000, 1000000};
+static const struct entry_life life = {1000000, 1000000, 1000000, 1000000};
 
-static struct copy *copy_at(int64_t position, size_t size)
+static struct entry *copy_at(int64_t position, size_t size)
 {
     static const char body[BODY_MAX];
     int64_t positions[SLICE_COUNT] = {position};
-    struct copy_subject subject = {
-        .slices = 1, .bucket = COPY_NO_BUCKET, .campaign_slot = COPY_CAMPAIGN_SLOTS};
-    struct copy_source source = {
+    struct entry_subject subject = {
+        .slices = 1, .bucket = ENTRY_NO_BUCKET, .campaign_slot = ENTRY_CAMPAIGN_SLOTS};
+    struct entry_source source = {
         .body = {body, size}, .etag = "", .status = 200, .subject = &subject, .stands_on = positions};
-    return copy_create(&source, &life, 0.5);
+    return entry_create(&source, &life, 0.5);
 }
 
 static struct span key_of(char *text, const char *prefix, int number)
@@ -31,18 +31,18 @@ static struct span key_of(char *text, const char *prefix, int number)
 static void put(struct cache *cache, const char *prefix, int number, int64_t position, size_t size)
 {
     char text[KEY_MAX];
-    struct copy *copy = copy_at(position, size);
-    cache_put(cache, key_of(text, prefix, number), copy);
-    copy_release(copy);
+    struct entry *entry = copy_at(position, size);
+    cache_put(cache, key_of(text, prefix, number), entry);
+    entry_release(entry);
 }
 
 /* The position of what is there, -1 for nothing. */
 static int64_t get(struct cache *cache, const char *prefix, int number)
 {
     char text[KEY_MAX];
-    struct copy *copy = cache_get(cache, key_of(text, prefix, number));
-    int64_t position = copy ? copy->positions[0] : -1;
-    copy_release(copy);
+    struct entry *entry = cache_get(cache, key_of(text, prefix, number));
+    int64_t position = entry ? entry->positions[0] : -1;
+    entry_release(entry);
     return position;
 }
 
@@ -111,12 +111,12 @@ static void what_is_too_large_is_not_kept(void **state)
 
     cache = cache_create(1 << 20, 1);
     memset(key, 'k', sizeof key);
-    struct copy *copy = copy_at(1, 1);
-    cache_put(cache, (struct span){key, CACHE_KEY_MAX + 1}, copy);
+    struct entry *entry = copy_at(1, 1);
+    cache_put(cache, (struct span){key, CACHE_KEY_MAX + 1}, entry);
     assert_int_equal(cache_stats(cache).entries, 0);
-    cache_put(cache, (struct span){key, CACHE_KEY_MAX}, copy);
+    cache_put(cache, (struct span){key, CACHE_KEY_MAX}, entry);
     assert_int_equal(cache_stats(cache).entries, 1);
-    copy_release(copy);
+    entry_release(entry);
     cache_destroy(cache);
 }
 
@@ -125,9 +125,9 @@ static void a_scan_does_not_wash_it_out(void **state)
 {
     (void)state;
     enum { WANTED = 50, SCANNED = 5000, ROOM = 500 };
-    struct copy *copy = copy_at(1, 500);
-    struct cache *cache = cache_create(ROOM * (copy->bytes + 140), 1);
-    copy_release(copy);
+    struct entry *entry = copy_at(1, 500);
+    struct cache *cache = cache_create(ROOM * (entry->bytes + 140), 1);
+    entry_release(entry);
     for (int round = 0; round < 3; round++)
         for (int i = 0; i < WANTED; i++)
             if (get(cache, "wanted", i) < 0)
@@ -150,9 +150,9 @@ static void a_second_coming_is_remembered(void **state)
 {
     (void)state;
     enum { ROOM = 100 };
-    struct copy *copy = copy_at(1, 500);
-    struct cache *cache = cache_create(ROOM * (copy->bytes + 140), 1);
-    copy_release(copy);
+    struct entry *entry = copy_at(1, 500);
+    struct cache *cache = cache_create(ROOM * (entry->bytes + 140), 1);
+    entry_release(entry);
     put(cache, "back", 0, 1, 500);
     for (int i = 0; i < ROOM + 2; i++)
         put(cache, "scan", i, 1, 500);

@@ -158,7 +158,7 @@ static void submit(struct http_request *request, struct api *api, struct read *r
     read->deadline_us = received_us + api->request_deadline_ms * US_PER_MS;
     read->patience_us = received_us + api->token_wait_ms * US_PER_MS;
     read->request = request;
-    serve_read(&api->serve, read);
+    read_through_get(&api->reads, read);
 }
 
 /* --- handlers --- */

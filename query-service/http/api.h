@@ -3,11 +3,11 @@
 #pragma once
 
 #include "common/http/http.h"
-#include "query-service/cache/serve.h"
+#include "query-service/cache/read_through.h"
 #include "query-service/feed/feed.h"
 
 struct api {
-    struct serve serve;
+    struct read_through reads;
     struct feed *feed;
     int64_t request_deadline_ms, token_wait_ms;
     int64_t queue_max, model_threads, store_connections, followers_max, model_age_max_ms; /* as set */

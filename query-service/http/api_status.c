@@ -7,7 +7,7 @@
 
 enum { HALVE_TICKS = 60 }; /* about half a minute */
 
-static int64_t lookups(enum copy_verdict from, enum copy_verdict to)
+static int64_t lookups(enum entry_verdict from, enum entry_verdict to)
 {
     int64_t sum = 0;
     for (int verdict = (int)from; verdict <= (int)to; verdict++)
@@ -18,7 +18,7 @@ static int64_t lookups(enum copy_verdict from, enum copy_verdict to)
 static void collect_loader(struct api *api, struct status_facts *facts)
 {
     struct loader_facts loader;
-    loader_facts(api->serve.loader, &loader);
+    loader_facts(api->reads.loader, &loader);
     int64_t age_us = clock_wall_us() - loader.seen_us;
     facts->redis_usable = loader.redis_usable;
     facts->store_usable = loader.store_usable;
@@ -35,21 +35,21 @@ static void collect_loader(struct api *api, struct status_facts *facts)
 
 static void collect(struct api *api, struct status_facts *facts)
 {
-    const struct serve *serve = &api->serve;
-    struct cache_stats cache = cache_stats(serve->cache);
+    const struct read_through *reads = &api->reads;
+    struct cache_stats cache = cache_stats(reads->cache);
     *facts = (struct status_facts){
-        .waiting = {(int64_t)flights_waiting(serve->flights), (int64_t)serve->options.waiting_max},
+        .waiting = {(int64_t)single_flight_waiting(reads->flights), (int64_t)reads->options.waiting_max},
         .followers = {(int64_t)feed_waiting(api->feed), api->followers_max},
-        .cache_bytes = {(int64_t)cache.bytes, (int64_t)serve->options.cache_bytes},
+        .cache_bytes = {(int64_t)cache.bytes, (int64_t)reads->options.cache_bytes},
         .cache_entries = (int64_t)cache.entries,
-        .hits = lookups(COPY_FRESH, COPY_EARLY),
-        .stale = lookups(COPY_STALE, COPY_STALE),
-        .misses = lookups(COPY_CHANGED, COPY_DEAD),
+        .hits = lookups(ENTRY_FRESH, ENTRY_EARLY),
+        .stale = lookups(ENTRY_STALE, ENTRY_STALE),
+        .misses = lookups(ENTRY_CHANGED, ENTRY_DEAD),
     };
     collect_loader(api, facts);
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
         facts->heads[slice] = feed_head(api->feed, slice);
-    facts->hot_count = hot_top(serve->hot, facts->hot, STATUS_HOT_MAX);
+    facts->hot_count = hot_top(reads->hot, facts->hot, STATUS_HOT_MAX);
 }
 
 void api_get_status(struct http_request *request, void *context)
@@ -69,15 +69,15 @@ void api_tick(void *context)
     static unsigned ticks; /* one thread */
     struct api *api = context;
     struct hot_item top[STATUS_HOT_MAX];
-    struct cache_stats cache = cache_stats(api->serve.cache);
+    struct cache_stats cache = cache_stats(api->reads.cache);
     metric_set(query_metrics.cache_bytes, (int64_t)cache.bytes);
     metric_set(query_metrics.cache_entries, (int64_t)cache.entries);
     metric_set(query_metrics.cache_evicted, (int64_t)cache.evicted);
-    metric_set(query_metrics.waiting, (int64_t)flights_waiting(api->serve.flights));
+    metric_set(query_metrics.waiting, (int64_t)single_flight_waiting(api->reads.flights));
     metric_set(query_metrics.followers, api->feed ? (int64_t)feed_waiting(api->feed) : 0);
-    size_t count = hot_top(api->serve.hot, top, STATUS_HOT_MAX);
+    size_t count = hot_top(api->reads.hot, top, STATUS_HOT_MAX);
     for (size_t i = 0; i < STATUS_HOT_MAX; i++)
         metric_set(query_metrics.hot[i], i < count ? (int64_t)top[i].permille : 0);
     if (++ticks % HALVE_TICKS == 0)
-        hot_halve(api->serve.hot);
+        hot_halve(api->reads.hot);
 }

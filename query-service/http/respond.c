@@ -26,7 +26,7 @@ void respond_setup(const struct respond_options *options)
     snprintf(setup.brief_control, sizeof setup.brief_control, "private, max-age=%lld, must-revalidate",
              (long long)options->fresh_s);
     snprintf(setup.settled_control, sizeof setup.settled_control, "private, max-age=%lld, immutable",
-             (long long)COPY_SETTLED_S);
+             (long long)ENTRY_SETTLED_S);
     snprintf(setup.far_events, sizeof setup.far_events,
              "more than %lld events would have to be looked at; ask for a later moment",
              (long long)options->past_events_max);
@@ -37,12 +37,12 @@ void respond_setup(const struct respond_options *options)
 
 /* RFC 9211: this service is the cache in front of the log. A hit is of a copy in process or of Redis; the
  * detail says which, and why not. `ttl` is the freshness left, negative where it is past. */
-static void add_cache_status(struct http_request *request, const struct copy *copy,
+static void add_cache_status(struct http_request *request, const struct entry *entry,
                              const struct respond_how *how)
 {
     char text[HEADER_MAX];
     const char *collapsed = how->collapsed ? "; collapsed" : "";
-    long long ttl = (copy->fresh_until_us - how->now_us) / US_PER_S;
+    long long ttl = (entry->fresh_until_us - how->now_us) / US_PER_S;
     switch (how->kind) {
     case RESPOND_HIT:
         snprintf(text, sizeof text, "firstcome-query; hit; ttl=%lld; detail=memory", ttl);
@@ -58,9 +58,6 @@ static void add_cache_status(struct http_request *request, const struct copy *co
     case RESPOND_LOADED:
         if (how->source == SOURCE_REDIS)
             snprintf(text, sizeof text, "firstcome-query; hit; detail=redis%s", collapsed);
-        else if (how->source == SOURCE_SHARED)
-            snprintf(text, sizeof text, "firstcome-query; fwd=miss; detail=\"postgres, shared\"%s",
-                     collapsed);
         else
             snprintf(text, sizeof text, "firstcome-query; fwd=%s; detail=\"postgres, %s\"%s",
                      how->fallback == FALLBACK_BEHIND || how->fallback == FALLBACK_OLD ? "stale" : "miss",
@@ -152,7 +149,7 @@ int respond_render(const struct read *read, struct buf *body, char *ret_etag)
     CHECK(!body->overflow); /* the size of answers is bounded far below */
     buf_init(&tag, ETAG_MAX);
     render_etag(&tag, buf_span(body));
-    CHECK(!tag.overflow && tag.len <= COPY_ETAG_MAX);
+    CHECK(!tag.overflow && tag.len <= ENTRY_ETAG_MAX);
     memcpy(ret_etag, tag.data, tag.len + 1);
     buf_deinit(&tag);
     return 200;
@@ -160,10 +157,10 @@ int respond_render(const struct read *read, struct buf *body, char *ret_etag)
 
 /* --- answering --- */
 
-static void add_age(struct http_request *request, const struct copy *copy, int64_t now_us)
+static void add_age(struct http_request *request, const struct entry *entry, int64_t now_us)
 {
     char text[24];
-    snprintf(text, sizeof text, "%lld", (long long)copy_age_s(copy, now_us));
+    snprintf(text, sizeof text, "%lld", (long long)entry_age_s(entry, now_us));
     http_add_header(request, "Age", span_of(text));
 }
 
@@ -177,26 +174,26 @@ static bool has_it(const struct http_request *request, struct span etag)
     return false;
 }
 
-void respond_copy(struct http_request *request, const struct copy *copy, const struct respond_how *how)
+void respond_entry(struct http_request *request, const struct entry *entry, const struct respond_how *how)
 {
-    add_cache_status(request, copy, how);
-    add_age(request, copy, how->now_us);
-    if (copy->status != 200) {
+    add_cache_status(request, entry, how);
+    add_age(request, entry, how->now_us);
+    if (entry->status != 200) {
         http_add_header(request, "Cache-Control", SPAN("no-store"));
-        buf_append_span(http_reply_body(request), copy->body);
-        http_reply_as(request, copy->status, "application/problem+json");
+        buf_append_span(http_reply_body(request), entry->body);
+        http_reply_as(request, entry->status, "application/problem+json");
         return;
     }
-    http_add_header(request, "ETag", span_of(copy->etag));
+    http_add_header(request, "ETag", span_of(entry->etag));
     http_add_header(request, "Cache-Control",
-                    span_of(copy->settled ? setup.settled_control
-                            : copy->brief ? setup.brief_control
-                                          : setup.cache_control));
-    if (has_it(request, span_of(copy->etag))) {
+                    span_of(entry->settled ? setup.settled_control
+                            : entry->brief ? setup.brief_control
+                                           : setup.cache_control));
+    if (has_it(request, span_of(entry->etag))) {
         metric_add(query_metrics.not_modified, 1);
         http_reply(request, 304);
         return;
     }
-    buf_append_span(http_reply_body(request), copy->body);
+    buf_append_span(http_reply_body(request), entry->body);
     http_reply(request, 200);
 }

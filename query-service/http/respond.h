@@ -3,7 +3,7 @@
 #pragma once
 
 #include "common/http/http.h"
-#include "query-service/cache/copy.h"
+#include "query-service/cache/entry.h"
 #include "query-service/load/read.h"
 
 struct respond_options {
@@ -16,7 +16,7 @@ struct respond_options {
 void respond_setup(const struct respond_options *options);
 
 /* Renders what was found: the body into `body` (initialised here, the caller deinits it), its entity tag, of
- * at most COPY_ETAG_MAX characters and empty for a problem. Returns the status. */
+ * at most ENTRY_ETAG_MAX characters and empty for a problem. Returns the status. */
 int respond_render(const struct read *read, struct buf *body, char *ret_etag);
 
 enum respond_kind {
@@ -34,5 +34,5 @@ struct respond_how {
 };
 
 /* Answers with the copy, or with 304 where the request has it already. */
-void respond_copy(struct http_request *request, const struct copy *copy, const struct respond_how *how);
+void respond_entry(struct http_request *request, const struct entry *entry, const struct respond_how *how);
 void respond_failure(struct http_request *request, enum read_failure failure);

@@ -4,7 +4,7 @@
  * time. */
 #pragma once
 
-#include "query-service/http/query.h"
+#include "query-service/load/query.h"
 
 enum answer_outcome { ANSWER_FOUND, ANSWER_NO_CAMPAIGN, ANSWER_NO_COUPON };
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two stages and the way of a read through them:
+/* The two pools and the way of a read through them:
  *
- *   submit -> model stage -> done                 Redis knew
+ *   submit -> model pool -> done                 Redis knew
  *                  |  ^-- parked a moment         its checkpoint is just before the consistency token
  *                  v
- *             store stage -> done                 Redis did not know, or may not be asked
+ *             store pool -> done                 Redis did not know, or may not be asked
  *
  * Both queues are first in, first out and every read has the same patience, and no reader works on a read
  * past its deadline; so whoever waits is picked up by the time its own deadline comes (I11). */
@@ -15,31 +15,29 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "query-service/cache/share.h"
 #include "query-service/metrics.h"
 #include "query-service/pg/store_reader.h"
 #include "query-service/redis/checkpoint.h"
 #include "query-service/redis/model_reader.h"
 
-/* What a thread of a stage owns. */
+/* What a thread of a pool owns. */
 struct loader_thread {
     struct loader *loader;
-    struct model_reader *model; /* threads of the model stage */
-    struct store_reader *store; /* threads of the store stage */
-    struct redis_command command;
+    struct model_reader *model; /* threads of the model pool */
+    struct store_reader *store; /* threads of the store pool */
 };
 
 struct loader {
     struct loader_options options;
     struct breaker redis_breaker, store_breaker;
-    struct loader_thread threads[2 * STAGE_THREADS_MAX];
+    struct loader_thread threads[2 * POOL_THREADS_MAX];
     size_t threads_count;
-    struct stage *model_stage, *store_stage;
+    struct worker_pool *model_pool, *store_pool;
     atomic_bool model_usable, store_usable;
     _Atomic int64_t positions[SLICE_COUNT], seen_us; /* as the last probe of Redis found them */
 };
 
-static struct read *read_of(struct stage_item *item)
+static struct read *read_of(struct work_item *item)
 {
     return (struct read *)item; /* its first member */
 }
@@ -57,8 +55,8 @@ static void show(struct loader *loader)
 {
     metric_set(query_metrics.redis_open, breaker_is_open(&loader->redis_breaker));
     metric_set(query_metrics.store_open, breaker_is_open(&loader->store_breaker));
-    metric_set(query_metrics.model_queue, (int64_t)stage_items(loader->model_stage));
-    metric_set(query_metrics.store_queue, (int64_t)stage_items(loader->store_stage));
+    metric_set(query_metrics.model_queue, (int64_t)pool_items(loader->model_pool));
+    metric_set(query_metrics.store_queue, (int64_t)pool_items(loader->store_pool));
 }
 
 /* --- concluding --- */
@@ -74,122 +72,27 @@ static void submit_to_store(struct loader *loader, struct read *read)
 {
     metric_add(query_metrics.fallbacks[read->fallback], 1);
     read->source = SOURCE_POSTGRES;
-    if (stage_submit(loader->store_stage, &read->item))
+    if (pool_submit(loader->store_pool, &read->item))
         return;
     read->failure = READ_OVERLOADED;
     conclude(read);
 }
 
-/* --- the model stage --- */
-
-/* --- other query services (share.h) --- */
+/* --- the model pool --- */
 
 static bool waits_for_token(const struct read *read)
 {
     return read->fallback == FALLBACK_BEHIND && clock_mono_us() < read->patience_us;
 }
 
-static bool may_share(const struct read *read)
-{
-    return !waits_for_token(read) && share_concerns(read->query.kind) && read->fallback != FALLBACK_NONE &&
-           read->fallback != FALLBACK_ERROR && read->fallback != FALLBACK_OPEN;
-}
-
-static void take_shared(struct read *read, const struct redis_reply *reply)
-{
-    struct share share;
-    struct span text = share_answer(reply);
-    if (!text.ptr || !share_decode(text, clock_mono_us(), clock_wall_us(), &share) ||
-        !share_usable(&share, read->query.at_least))
-        return;
-    buf_append_span(&read->shared, text);
-}
-
-/* Looks whether somebody left the answer, and bids for the lease, for all that need it in one exchange. What
- * fails here is as if there were nobody else. */
-static void ask_others(struct loader_thread *thread, struct read *const *reads, size_t count)
-{
-    struct redis *redis = model_reader_redis(thread->model);
-    int64_t deadline_us = clock_deadline_us(thread->loader->options.redis_timeout_ms);
-    for (size_t i = 0; redis && i < count; i++) {
-        if (!may_share(reads[i]))
-            continue;
-        crypto_random(&reads[i]->lease, sizeof reads[i]->lease);
-        reads[i]->lease |= 1;
-        share_send_ask(redis, &thread->command, reads[i]->target, reads[i]->lease);
-    }
-    for (size_t i = 0; i < count; i++) {
-        const struct redis_reply *reply;
-        struct read *read = reads[i];
-        if (!read->lease)
-            continue;
-        enum redis_status status = redis ? redis_receive(redis, deadline_us, &reply) : REDIS_LOST;
-        if (status == REDIS_OK)
-            take_shared(read, reply);
-        if (status != REDIS_LOST)
-            status = redis_receive(redis, deadline_us, &reply);
-        bool held = status == REDIS_OK && !share_leased(reply);
-        if (status != REDIS_OK || held)
-            read->lease = 0;
-        if (held && read->share_until_us == 0)
-            read->share_until_us = clock_deadline_us(SHARE_WAIT_MS);
-        else if (!held)
-            read->share_until_us = 1; /* over: nobody to wait for */
-        if (status == REDIS_LOST)
-            redis = NULL;
-    }
-}
-
-/* Leaves what was loaded. */
-static void leave(struct loader_thread *thread, struct read *const *reads, size_t count)
-{
-    struct redis *redis = model_reader_redis(thread->model);
-    int64_t deadline_us = clock_deadline_us(thread->loader->options.redis_timeout_ms);
-    for (size_t i = 0; redis && i < count; i++)
-        share_send_answer(redis, &thread->command, reads[i]->target, reads[i]->lease,
-                          buf_span(&reads[i]->shared));
-    for (size_t i = 0; i < count; i++) {
-        const struct redis_reply *reply;
-        enum redis_status status = redis ? redis_receive(redis, deadline_us, &reply) : REDIS_LOST;
-        if (status == REDIS_LOST)
-            redis = NULL;
-        else if (status == REDIS_OK)
-            metric_add(redis_integer(reply) ? query_metrics.left : query_metrics.left_late, 1);
-        mem_free((void *)(uintptr_t)reads[i]->target.ptr);
-        read_destroy(reads[i]);
-    }
-}
-
-void loader_leave(struct loader *loader, struct read *read)
-{
-    struct span target = read->target;
-    char *copy = mem_alloc(target.len);
-    memcpy(copy, target.ptr, target.len);
-    read->target.ptr = copy;
-    read->leaves = true;
-    if (stage_submit(loader->model_stage, &read->item))
-        return;
-    mem_free(copy);
-    read_destroy(read);
-}
-
-/* --- the ways on --- */
-
 static void route(struct loader *loader, struct read *read)
 {
-    int64_t now_us = clock_mono_us();
     if (read->fallback == FALLBACK_NONE) {
         read->source = SOURCE_REDIS;
         conclude(read);
-    } else if (read->shared.len > 0) {
-        read->source = SOURCE_SHARED;
-        conclude(read);
     } else if (waits_for_token(read)) {
         metric_add(query_metrics.token_waits, 1);
-        stage_park(loader->model_stage, &read->item);
-    } else if (!read->lease && now_us < read->share_until_us) {
-        metric_add(query_metrics.lease_waits, 1);
-        stage_park(loader->model_stage, &read->item);
+        pool_park(loader->model_pool, &read->item);
     } else {
         submit_to_store(loader, read);
     }
@@ -204,28 +107,20 @@ static void note_model(struct loader *loader, const struct read *read)
         note(loader, &loader->model_usable, false, "Redis");
 }
 
-static void work_models(void *state, struct stage_item *const *items, size_t count)
+static void work_models(void *state, struct work_item *const *items, size_t count)
 {
     struct loader_thread *thread = state;
-    struct read *reads[STAGE_BATCH_MAX] = {0}, *leaving[STAGE_BATCH_MAX] = {0};
-    size_t reads_count = 0, leaving_count = 0;
+    struct read *reads[POOL_BATCH_MAX] = {0};
+    for (size_t i = 0; i < count; i++)
+        reads[i] = read_of(items[i]);
+    model_reader_run(thread->model, reads, count);
     for (size_t i = 0; i < count; i++) {
-        struct read *read = read_of(items[i]);
-        if (read->leaves)
-            leaving[leaving_count++] = read;
-        else
-            reads[reads_count++] = read;
-    }
-    if (reads_count)
-        model_reader_run(thread->model, reads, reads_count);
-    ask_others(thread, reads, reads_count);
-    for (size_t i = 0; i < reads_count; i++) {
         note_model(thread->loader, reads[i]);
         route(thread->loader, reads[i]);
     }
-    leave(thread, leaving, leaving_count);
     show(thread->loader);
 }
+
 static void note_positions(struct loader *loader, const struct model_state *models)
 {
     int64_t oldest_us = INT64_MAX;
@@ -248,7 +143,7 @@ static void tick_models(void *state)
     show(thread->loader);
 }
 
-/* --- the store stage --- */
+/* --- the store pool --- */
 
 static void note_store(struct loader *loader, const struct read *read)
 {
@@ -258,7 +153,7 @@ static void note_store(struct loader *loader, const struct read *read)
         note(loader, &loader->store_usable, false, "PostgreSQL");
 }
 
-static void work_store(void *state, struct stage_item *const *items, size_t count)
+static void work_store(void *state, struct work_item *const *items, size_t count)
 {
     struct loader_thread *thread = state;
     for (size_t i = 0; i < count; i++) {
@@ -294,7 +189,6 @@ static bool create_readers(struct loader *loader, char *reason, size_t reason_si
         struct loader_thread *thread = &loader->threads[loader->threads_count++];
         *thread = (struct loader_thread){.loader = loader,
                                          .model = model_reader_create(&model, reason, reason_size)};
-        redis_command_init(&thread->command);
         if (!thread->model)
             return false;
     }
@@ -307,20 +201,18 @@ static bool create_readers(struct loader *loader, char *reason, size_t reason_si
 static void destroy_readers(struct loader *loader)
 {
     for (size_t i = 0; i < loader->threads_count; i++) {
-        if (loader->threads[i].model)
-            redis_command_deinit(&loader->threads[i].command);
         model_reader_destroy(loader->threads[i].model);
         store_reader_destroy(loader->threads[i].store);
     }
 }
 
-static void create_stages(struct loader *loader)
+static void create_pools(struct loader *loader)
 {
     const struct loader_options *is = &loader->options;
-    void *states[2 * STAGE_THREADS_MAX];
+    void *states[2 * POOL_THREADS_MAX];
     for (size_t i = 0; i < loader->threads_count; i++)
         states[i] = &loader->threads[i];
-    loader->store_stage = stage_create(&(struct stage_options){
+    loader->store_pool = pool_create(&(struct pool_options){
         .name = "store",
         .threads = (unsigned)is->store_connections,
         .items_max = (size_t)is->queue_max,
@@ -328,7 +220,7 @@ static void create_stages(struct loader *loader)
         .work = work_store,
         .tick = tick_store,
     });
-    loader->model_stage = stage_create(&(struct stage_options){
+    loader->model_pool = pool_create(&(struct pool_options){
         .name = "model",
         .threads = (unsigned)is->model_threads,
         .items_max = (size_t)is->queue_max,
@@ -340,29 +232,28 @@ static void create_stages(struct loader *loader)
 
 struct loader *loader_create(const struct loader_options *options, char *reason, size_t reason_size)
 {
-    CHECK(options->model_threads >= 1 && options->model_threads <= STAGE_THREADS_MAX);
-    CHECK(options->store_connections >= 1 && options->store_connections <= STAGE_THREADS_MAX);
+    CHECK(options->model_threads >= 1 && options->model_threads <= POOL_THREADS_MAX);
+    CHECK(options->store_connections >= 1 && options->store_connections <= POOL_THREADS_MAX);
     struct loader *loader = mem_zalloc(sizeof *loader);
     loader->options = *options;
     breaker_init(&loader->redis_breaker);
     breaker_init(&loader->store_breaker);
     if (create_readers(loader, reason, reason_size)) {
-        create_stages(loader);
-        stage_start(loader->store_stage);
-        stage_start(loader->model_stage);
+        create_pools(loader);
+        pool_start(loader->store_pool);
+        pool_start(loader->model_pool);
         return loader;
     }
     loader_destroy(loader);
     return NULL;
 }
 
-/* In the order of the way, because what the model stage passes on still has to find the store stage. What
- * goes the other way meanwhile (an answer to be left for others, a read with a token that flies again) is
- * refused. */
+/* In the order of the way, because what the model pool passes on still has to find the store pool. A
+ * read with a token that is tried again meanwhile is refused. */
 void loader_stop(struct loader *loader)
 {
-    stage_stop(loader->model_stage);
-    stage_stop(loader->store_stage);
+    pool_stop(loader->model_pool);
+    pool_stop(loader->store_pool);
 }
 
 /* Freed only when both stand still, because each tick shows the length of both. */
@@ -371,8 +262,8 @@ void loader_destroy(struct loader *loader)
     if (!loader)
         return;
     loader_stop(loader);
-    stage_destroy(loader->model_stage);
-    stage_destroy(loader->store_stage);
+    pool_destroy(loader->model_pool);
+    pool_destroy(loader->store_pool);
     destroy_readers(loader);
     breaker_deinit(&loader->redis_breaker);
     breaker_deinit(&loader->store_breaker);
@@ -390,7 +281,7 @@ void loader_submit(struct loader *loader, struct read *read)
         submit_to_store(loader, read);
         return;
     }
-    if (stage_submit(loader->model_stage, &read->item))
+    if (pool_submit(loader->model_pool, &read->item))
         return;
     read->failure = READ_OVERLOADED;
     conclude(read);
@@ -408,10 +299,10 @@ void loader_facts(struct loader *loader, struct loader_facts *ret)
         .store_usable = atomic_load(&loader->store_usable),
         .redis_open = breaker_is_open(&loader->redis_breaker),
         .store_open = breaker_is_open(&loader->store_breaker),
-        .redis_queue = stage_items(loader->model_stage),
-        .store_queue = stage_items(loader->store_stage),
-        .redis_busy = stage_busy(loader->model_stage),
-        .store_busy = stage_busy(loader->store_stage),
+        .redis_queue = pool_items(loader->model_pool),
+        .store_queue = pool_items(loader->store_pool),
+        .redis_busy = pool_busy(loader->model_pool),
+        .store_busy = pool_busy(loader->store_pool),
         .seen_us = atomic_load(&loader->seen_us),
     };
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)

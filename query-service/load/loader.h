@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who reads for whom: a stage of threads with Redis, a stage of threads with PostgreSQL behind it, both with
+/* Who reads for whom: a pool of threads with Redis, a pool of threads with PostgreSQL behind it, both with
  * bounded queues, so that PostgreSQL being slow leaves the reads that Redis can answer alone. HTTP threads
  * only submit. Every read is concluded by its deadline. */
 #pragma once
@@ -25,10 +25,6 @@ void loader_destroy(struct loader *loader);
 
 /* Takes the read over; read->done is called exactly once, from another thread or before this returns. */
 void loader_submit(struct loader *loader, struct read *read);
-
-/* Leaves read->shared in Redis for other query services, under read->lease, and destroys the read; nobody is
- * told how it went. */
-void loader_leave(struct loader *loader, struct read *read);
 
 /* Whether the models answered when they were last asked. */
 bool loader_models_usable(const struct loader *loader);

@@ -4,8 +4,6 @@
 
 #include "common/base/mem.h"
 
-enum { SHARED_MAX = 512 * 1024 }; /* an answer of SHARE_BYTES_MAX with its head */
-
 const char *fallback_label(enum fallback fallback)
 {
 #define FALLBACK_LABEL(name, label) [name] = label,
@@ -19,7 +17,6 @@ struct read *read_create(enum query_kind kind, int64_t now_us)
     struct read *read = mem_zalloc(sizeof *read);
     query_init(&read->query, kind, now_us);
     answer_init(&read->answer);
-    buf_init(&read->shared, SHARED_MAX);
     return read;
 }
 
@@ -28,6 +25,5 @@ void read_destroy(struct read *read)
     if (!read)
         return;
     answer_deinit(&read->answer);
-    buf_deinit(&read->shared);
     mem_free(read);
 }

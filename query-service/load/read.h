@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One read on its way: the query, where it stands, the answer. It has one owner at a time (an HTTP thread,
- * then a stage's queue, then that stage's thread) and is handed on whole. */
+ * then a pool's queue, then that pool's thread) and is handed on whole. */
 #pragma once
 
 #include "query-service/load/answer.h"
-#include "query-service/load/stage.h"
+#include "query-service/load/worker_pool.h"
 
 /* Why Redis did not answer. X(name, label): the label is what metrics show. */
 #define FALLBACKS(X)                                                                                      \
@@ -24,7 +24,7 @@
 enum fallback { FALLBACKS(FALLBACK_ENUM) FALLBACK_COUNT };
 const char *fallback_label(enum fallback fallback);
 
-enum read_source { SOURCE_REDIS, SOURCE_POSTGRES, SOURCE_SHARED, SOURCE_MEMORY, SOURCE_COUNT };
+enum read_source { SOURCE_REDIS, SOURCE_POSTGRES, SOURCE_MEMORY, SOURCE_COUNT };
 
 enum read_failure {
     READ_GOOD,          /* the answer is there */
@@ -41,7 +41,7 @@ enum read_failure {
 struct flight;
 
 struct read {
-    struct stage_item item; /* first, so that a stage's item is the read */
+    struct work_item item; /* first, so that a pool's item is the read */
     struct query query;
     struct answer answer;
     int64_t deadline_us; /* monotonic: answered by then, whatever happens (I11) */
@@ -49,19 +49,14 @@ struct read {
     enum read_source source;
     enum fallback fallback;
     enum read_failure failure;
-    bool settled;                   /* of the past, and nothing that comes can change it */
-    int64_t stands_on[SLICE_COUNT]; /* how far the log is in the answer; for the slices of the query */
-    int64_t own[SLICE_COUNT];       /* the request's tokens; query.at_least may ask for more, for others */
-    int64_t began_us;               /* monotonic: when it was submitted to the loader */
-    unsigned flown;                 /* flights it took part in */
-    struct flight *flight;          /* that it leads */
-    struct span target;             /* what was asked for, as sent; the loader names leases by it */
-    uint64_t lease;                 /* token of this read's lease, 0: none */
-    int64_t share_until_us; /* monotonic: until then worth waiting for another holder; 0: not asked yet */
-    struct buf shared;      /* what another query service left (share.h), or this one is to leave */
-    bool leaves;            /* it is answered, and what it brought is to be left for others */
-    void *request;          /* whose it is, NULL: nobody waits for it; the readers do not look */
-    void *owner;            /* of `done` */
+    bool settled;                    /* of the past, and nothing that comes can change it */
+    int64_t stands_on[SLICE_COUNT];  /* how far the log is in the answer; for the slices of the query */
+    int64_t own[SLICE_COUNT];        /* the request's tokens; query.at_least may ask for more, for others */
+    int64_t began_us;                /* monotonic: when it was submitted to the loader */
+    unsigned flights;                /* flights it took part in */
+    struct flight *flight;           /* that it leads */
+    void *request;                   /* whose it is, NULL: nobody waits for it; the readers do not look */
+    void *owner;                     /* of `done` */
     void (*done)(struct read *read); /* gets ownership; called once, from any thread */
 };
 

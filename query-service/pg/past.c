@@ -1,31 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Moments of the past, and the fold up to them. */
+/* The fold up to a moment of the past. */
 #include "query-service/pg/past.h"
-
-#include "common/base/clock.h"
-
-static bool parse_position(struct span text, struct position *ret)
-{
-    int64_t slice, position;
-    struct span rest = text, first = span_cut(&rest, ':');
-    if (!rest.ptr || !parse_i64(first, 0, SLICE_COUNT - 1, &slice) ||
-        !parse_i64(rest, 1, INT64_MAX, &position))
-        return false;
-    *ret = (struct position){(int16_t)slice, position};
-    return true;
-}
-
-bool past_parse(struct span text, struct past *ret)
-{
-    struct past past = {.kind = PAST_INSTANT};
-    if (!time_parse(text, &past.at_us)) {
-        past.kind = PAST_POSITION;
-        if (!parse_position(text, &past.at))
-            return false;
-    }
-    *ret = past;
-    return true;
-}
 
 void past_begin(struct campaign *campaign, const struct event *created, int64_t issued)
 {

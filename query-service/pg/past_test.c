@@ -2,6 +2,8 @@
 /* Moments as text, and the fold: the same as folding every event, whatever is counted instead of folded. */
 #include "query-service/pg/past.h"
 
+#include "query-service/load/query.h"
+
 #include "common/base/testing.h"
 
 enum { QUANTITY = 100 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The past from the event store: first where the moment is in the log, then what was there. */
+#include "query-service/pg/past.h"
 #include "query-service/pg/past_sql.h"
 #include "query-service/pg/store_internal.h"
 

@@ -52,11 +52,6 @@ void model_reader_destroy(struct model_reader *reader)
     mem_free(reader);
 }
 
-struct redis *model_reader_redis(struct model_reader *reader)
-{
-    return redis_connected(reader->pipe.redis) ? reader->pipe.redis : NULL;
-}
-
 /* --- failures --- */
 
 static void failed(struct model_reader *reader, enum redis_status status)
@@ -144,7 +139,7 @@ static bool take_replies(struct model_reader *reader, struct model_work *work, e
 }
 
 struct batch {
-    struct model_work works[STAGE_BATCH_MAX];
+    struct model_work works[POOL_BATCH_MAX];
     size_t count;
     unsigned slices;
     struct model_state state, later; /* of the first round, of the second */
@@ -273,7 +268,7 @@ static bool rounds(struct model_reader *reader, struct batch *batch)
 void model_reader_run(struct model_reader *reader, struct read *const *reads, size_t count)
 {
     struct batch batch = {.count = count};
-    CHECK(count <= STAGE_BATCH_MAX);
+    CHECK(count <= POOL_BATCH_MAX);
     int64_t start_us = clock_mono_us();
     if (!breaker_allows(reader->options.breaker, start_us)) {
         for (size_t i = 0; i < count; i++)

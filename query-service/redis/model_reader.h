@@ -22,12 +22,9 @@ struct model_reader *model_reader_create(const struct model_reader_options *opti
                                          size_t reason_size);
 void model_reader_destroy(struct model_reader *reader); /* accepts NULL */
 
-/* Tries to answer each of at most STAGE_BATCH_MAX reads. Sets read->fallback: FALLBACK_NONE and the answer is
+/* Tries to answer each of at most POOL_BATCH_MAX reads. Sets read->fallback: FALLBACK_NONE and the answer is
  * there, or the reason and the answer is empty. */
 void model_reader_run(struct model_reader *reader, struct read *const *reads, size_t count);
-
-/* Its connection, for more commands by the same thread; NULL where there is none right now. */
-struct redis *model_reader_redis(struct model_reader *reader);
 
 /* Whether all models are current right now; for readiness. Asks Redis. *ret is how far they are, generation 0
  * where Redis did not say. */

@@ -99,8 +99,7 @@ static struct share share_now(void)
 {
     int64_t postgres = reads_metric(&api, "coupon_reads_total{source=\"postgres\"}");
     int64_t others = reads_metric(&api, "coupon_reads_total{source=\"memory\"}") +
-                     reads_metric(&api, "coupon_reads_total{source=\"redis\"}") +
-                     reads_metric(&api, "coupon_reads_total{source=\"shared\"}");
+                     reads_metric(&api, "coupon_reads_total{source=\"redis\"}");
     return (struct share){postgres + others, postgres};
 }
 

@@ -193,11 +193,13 @@ static pid_t spawn(const struct stack *stack, const char *const *argv, int input
 
 static void set_environment(const struct stack *stack)
 {
-    char port_base[16];
+    char port_base[16], templates[PATH_MAX];
     snprintf(port_base, sizeof port_base, "%d", stack->port_base);
+    print_path(templates, "%s/build/stack", stack->root);
     setenv("RUN_DIR", stack->directory, 1);
     setenv("PORT_BASE", port_base, 1);
     setenv("BIN_DIR", stack->bin_directory, 1);
+    setenv("STACK_TEMPLATES", templates, 0);
     setenv("DISK_PATH", "", 0); /* how full this machine's disk is decides no test that does not ask for it */
     setenv("DRAIN_GRACE_MS", "0", 0); /* nobody balances the load of a test, unless it says so */
 }
@@ -282,7 +284,7 @@ static const char cleaner_script[] =
     "    case $(readlink \"$p/cwd\" 2>/dev/null)/ in \"$RUN_DIR\"/*) kill -CONT \"${p#/proc/}\" ;; esac\n"
     "done\n"
     "status=0\n"
-    "said=$(PG_STOP_SECONDS=5 tools/stack down 2>&1) || { printf '%s\\n' \"$said\" >&2; status=1; }\n"
+    "said=$(tools/stack discard 2>&1) || { printf '%s\\n' \"$said\" >&2; status=1; }\n"
     "if [ -d \"$RUN_DIR/secrets\" ]; then tests/lib/cluster standby-stop; tests/lib/cluster unmount; fi\n"
     "for p in /proc/[0-9]*; do\n" /* what the test program started itself */
     "    case $(readlink \"$p/cwd\" 2>/dev/null)/ in \"$RUN_DIR\"/*) kill -KILL \"${p#/proc/}\" ;; esac\n"

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Queries: filters, slices, the scope of cursors. */
-#include "query-service/http/query.h"
+#include "query-service/load/query.h"
+
+#include "common/base/clock.h"
 
 const char *query_kind_label(enum query_kind kind)
 {
@@ -117,4 +119,27 @@ void query_scope(const struct query *query, struct buf *out)
     } else if (query->kind == QUERY_VALIDITY) {
         buf_append_i64(out, query->order_amount);
     }
+}
+
+static bool parse_position(struct span text, struct position *ret)
+{
+    int64_t slice, position;
+    struct span rest = text, first = span_cut(&rest, ':');
+    if (!rest.ptr || !parse_i64(first, 0, SLICE_COUNT - 1, &slice) ||
+        !parse_i64(rest, 1, INT64_MAX, &position))
+        return false;
+    *ret = (struct position){(int16_t)slice, position};
+    return true;
+}
+
+bool past_parse(struct span text, struct past *ret)
+{
+    struct past past = {.kind = PAST_INSTANT};
+    if (!time_parse(text, &past.at_us)) {
+        past.kind = PAST_POSITION;
+        if (!parse_position(text, &past.at))
+            return false;
+    }
+    *ret = past;
+    return true;
 }

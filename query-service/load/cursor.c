@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Cursors to text and back. */
-#include "query-service/http/cursor.h"
+#include "query-service/load/cursor.h"
 
 enum { VERSION = 1, HEAD_BYTES = 2, SUM_BYTES = 4, BYTES_MAX = HEAD_BYTES + 8 + CAMPAIGN_ID_MAX + SUM_BYTES };
 _Static_assert((BYTES_MAX + 2) / 3 * 4 <= CURSOR_TEXT_MAX, "the longest cursor fits");

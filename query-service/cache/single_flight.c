@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A table of flights under one lock, which is held to move pointers only. */
-#include "query-service/cache/flights.h"
+#include "query-service/cache/single_flight.h"
 
 #include <pthread.h>
 
@@ -8,26 +8,26 @@
 #include "common/base/mem.h"
 
 struct flight {
-    struct stage_item *first, **last; /* who waits */
-    struct span key;                  /* points behind this struct */
+    struct work_item *first, **last; /* who waits */
+    struct span key;                 /* points behind this struct */
 };
 
-struct flights {
+struct single_flight {
     pthread_mutex_t lock; /* guards everything below, and the flights */
     struct map map;
     size_t waiting, waiting_max;
 };
 
-struct flights *flights_create(size_t waiting_max)
+struct single_flight *single_flight_create(size_t waiting_max)
 {
-    struct flights *flights = mem_zalloc(sizeof *flights);
+    struct single_flight *flights = mem_zalloc(sizeof *flights);
     CHECK(pthread_mutex_init(&flights->lock, NULL) == 0);
     map_init(&flights->map);
     flights->waiting_max = waiting_max;
     return flights;
 }
 
-void flights_destroy(struct flights *flights)
+void single_flight_destroy(struct single_flight *flights)
 {
     if (!flights)
         return;
@@ -46,13 +46,14 @@ static struct flight *flight_create(struct span key)
     return flight;
 }
 
-static enum flight_seat board_locked(struct flights *flights, struct span key, struct read *read, bool wait)
+static enum flight_role join_locked(struct single_flight *flights, struct span key, struct read *read,
+                                    bool wait)
 {
     struct flight *flight = map_get(&flights->map, key);
     if (!flight) {
         read->flight = flight_create(key);
         map_put(&flights->map, read->flight->key, read->flight);
-        return FLIGHT_LEADS;
+        return FLIGHT_LEADER;
     }
     if (!wait || flights->waiting == flights->waiting_max)
         return FLIGHT_BUSY;
@@ -60,28 +61,29 @@ static enum flight_seat board_locked(struct flights *flights, struct span key, s
     *flight->last = &read->item;
     flight->last = &read->item.next;
     flights->waiting++;
-    return FLIGHT_WAITS;
+    return FLIGHT_FOLLOWER;
 }
 
-enum flight_seat flights_board(struct flights *flights, struct span key, struct read *read, bool wait)
+enum flight_role single_flight_join(struct single_flight *flights, struct span key, struct read *read,
+                                    bool wait)
 {
     pthread_mutex_lock(&flights->lock);
-    enum flight_seat seat = board_locked(flights, key, read, wait);
+    enum flight_role seat = join_locked(flights, key, read, wait);
     pthread_mutex_unlock(&flights->lock);
     return seat;
 }
 
-struct span flights_key(const struct read *read)
+struct span single_flight_key(const struct read *read)
 {
     return read->flight->key;
 }
 
-struct read *flights_land(struct flights *flights, struct read *read)
+struct read *single_flight_end(struct single_flight *flights, struct read *read)
 {
     struct flight *flight = read->flight;
     pthread_mutex_lock(&flights->lock);
     CHECK(map_remove(&flights->map, flight->key) == flight);
-    for (struct stage_item *item = flight->first; item; item = item->next)
+    for (struct work_item *item = flight->first; item; item = item->next)
         flights->waiting--;
     pthread_mutex_unlock(&flights->lock);
     struct read *first = (struct read *)flight->first; /* its first member */
@@ -90,7 +92,7 @@ struct read *flights_land(struct flights *flights, struct read *read)
     return first;
 }
 
-size_t flights_waiting(struct flights *flights)
+size_t single_flight_waiting(struct single_flight *flights)
 {
     pthread_mutex_lock(&flights->lock);
     size_t waiting = flights->waiting;
@@ -98,7 +100,7 @@ size_t flights_waiting(struct flights *flights)
     return waiting;
 }
 
-size_t flights_under_way(struct flights *flights)
+size_t single_flight_under_way(struct single_flight *flights)
 {
     pthread_mutex_lock(&flights->lock);
     size_t count = flights->map.count;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Instants of the last change. Relaxed atomics: a reader that misses a change by a moment is as if the hint
  * had come a moment later. */
-#include "query-service/cache/changes.h"
+#include "query-service/cache/invalidation.h"
 
-void changes_init(struct changes *changes)
+void invalidation_init(struct invalidation *changes)
 {
     memset(changes, 0, sizeof *changes);
 }
@@ -21,9 +21,9 @@ static int64_t load(const _Atomic int64_t *value)
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
-bool changes_note(struct changes *changes, const struct hint *hint, int64_t head, int64_t now_us)
+bool invalidation_note(struct invalidation *changes, const struct hint *hint, int64_t head, int64_t now_us)
 {
-    if (head >= 0 && hint->position - head > CHANGES_AHEAD_MAX)
+    if (head >= 0 && hint->position - head > INVALIDATION_AHEAD_MAX)
         return false;
     bool named = hint->campaigns_count || hint->users_count || hint->rankings;
     raise_to(&changes->heads[hint->slice], hint->position);
@@ -32,38 +32,38 @@ bool changes_note(struct changes *changes, const struct hint *hint, int64_t head
         return true;
     }
     for (size_t i = 0; i < hint->campaigns_count; i++)
-        raise_to(&changes->campaigns[copy_campaign_slot(hint->campaigns[i])], now_us);
+        raise_to(&changes->campaigns[entry_campaign_slot(hint->campaigns[i])], now_us);
     for (size_t i = 0; i < hint->users_count; i++)
-        if (hint->users[i] >= 0 && hint->users[i] < USER_BUCKETS)
+        if (hint->users[i] >= 0 && hint->users[i] < USER_GROUPS)
             raise_to(&changes->buckets[hint->users[i]], now_us);
     if (hint->campaigns_count || hint->rankings)
         raise_to(&changes->lists, now_us);
     return true;
 }
 
-static bool is_behind_marks(const struct changes *changes, const struct copy *copy)
+static bool is_behind_marks(const struct invalidation *changes, const struct entry *entry)
 {
-    const int64_t *at = copy->positions;
+    const int64_t *at = entry->positions;
     for (int slice = 0; slice < SLICE_COUNT; slice++)
-        if (copy->slices >> slice & 1 && *at++ < load(&changes->marks[slice]))
+        if (entry->slices >> slice & 1 && *at++ < load(&changes->marks[slice]))
             return true;
     return false;
 }
 
-bool changes_concern(const struct changes *changes, const struct copy *copy)
+bool invalidation_concerns(const struct invalidation *changes, const struct entry *entry)
 {
-    int64_t loaded_us = copy->loaded_us;
-    if (copy->campaign_slot < COPY_CAMPAIGN_SLOTS &&
-        load(&changes->campaigns[copy->campaign_slot]) >= loaded_us)
+    int64_t loaded_us = entry->loaded_us;
+    if (entry->campaign_slot < ENTRY_CAMPAIGN_SLOTS &&
+        load(&changes->campaigns[entry->campaign_slot]) >= loaded_us)
         return true;
-    if (copy->bucket != COPY_NO_BUCKET && load(&changes->buckets[copy->bucket]) >= loaded_us)
+    if (entry->bucket != ENTRY_NO_BUCKET && load(&changes->buckets[entry->bucket]) >= loaded_us)
         return true;
-    if (copy->every && load(&changes->lists) >= loaded_us)
+    if (entry->every && load(&changes->lists) >= loaded_us)
         return true;
-    return is_behind_marks(changes, copy);
+    return is_behind_marks(changes, entry);
 }
 
-int64_t changes_head(const struct changes *changes, int16_t slice)
+int64_t invalidation_head(const struct invalidation *changes, int16_t slice)
 {
     return load(&changes->heads[slice]);
 }

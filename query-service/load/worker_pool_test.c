@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The queue is bounded, everything submitted is worked on once, parked items come back later. */
-#include "query-service/load/stage.h"
+#include "query-service/load/worker_pool.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -15,13 +15,13 @@
 enum { ITEMS = 1000, THREADS = 4 };
 
 struct job {
-    struct stage_item item;
+    struct work_item item;
     atomic_int worked;
     int64_t parked_us, back_us;
 };
 
 static struct job jobs[ITEMS];
-static struct stage *stage;
+static struct worker_pool *pool;
 static sem_t gate;
 static atomic_int ticks, held;
 
@@ -31,28 +31,28 @@ static void tick(void *state)
     atomic_fetch_add(&ticks, 1);
 }
 
-static void work_count(void *state, struct stage_item *const *items, size_t count)
+static void work_count(void *state, struct work_item *const *items, size_t count)
 {
     (void)state;
-    assert_true(count >= 1 && count <= STAGE_BATCH_MAX);
+    assert_true(count >= 1 && count <= POOL_BATCH_MAX);
     for (size_t i = 0; i < count; i++)
         atomic_fetch_add(&((struct job *)items[i])->worked, 1);
 }
 
-static void work_behind_gate(void *state, struct stage_item *const *items, size_t count)
+static void work_behind_gate(void *state, struct work_item *const *items, size_t count)
 {
     atomic_fetch_add(&held, 1);
     sem_wait(&gate);
     work_count(state, items, count);
 }
 
-static void work_parking(void *state, struct stage_item *const *items, size_t count)
+static void work_parking(void *state, struct work_item *const *items, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct job *job = (struct job *)items[i];
         if (atomic_fetch_add(&job->worked, 1) == 0) {
             job->parked_us = clock_mono_us();
-            stage_park(stage, items[i]);
+            pool_park(pool, items[i]);
         } else {
             job->back_us = clock_mono_us();
         }
@@ -60,20 +60,20 @@ static void work_parking(void *state, struct stage_item *const *items, size_t co
     (void)state;
 }
 
-static struct stage *start(unsigned threads, size_t items_max,
-                           void (*work)(void *, struct stage_item *const *, size_t))
+static struct worker_pool *start(unsigned threads, size_t items_max,
+                                 void (*work)(void *, struct work_item *const *, size_t))
 {
     void *const states[THREADS] = {NULL};
     memset(jobs, 0, sizeof jobs);
     atomic_store(&held, 0);
-    stage = stage_create(&(struct stage_options){.name = "test",
-                                                 .threads = threads,
-                                                 .items_max = items_max,
-                                                 .state = states,
-                                                 .work = work,
-                                                 .tick = tick});
-    stage_start(stage);
-    return stage;
+    pool = pool_create(&(struct pool_options){.name = "test",
+                                              .threads = threads,
+                                              .items_max = items_max,
+                                              .state = states,
+                                              .work = work,
+                                              .tick = tick});
+    pool_start(pool);
+    return pool;
 }
 
 static void everything_is_worked_on_once(void **state)
@@ -81,8 +81,8 @@ static void everything_is_worked_on_once(void **state)
     (void)state;
     start(THREADS, ITEMS, work_count);
     for (int i = 0; i < ITEMS; i++)
-        assert_true(stage_submit(stage, &jobs[i].item));
-    stage_destroy(stage);
+        assert_true(pool_submit(pool, &jobs[i].item));
+    pool_destroy(pool);
     for (int i = 0; i < ITEMS; i++)
         assert_int_equal(atomic_load(&jobs[i].worked), 1);
     assert_true(atomic_load(&ticks) >= THREADS); /* once at the start */
@@ -93,17 +93,17 @@ static void a_full_queue_refuses(void **state)
     (void)state;
     sem_init(&gate, 0, 0);
     start(1, 3, work_behind_gate);
-    assert_true(stage_submit(stage, &jobs[0].item));
+    assert_true(pool_submit(pool, &jobs[0].item));
     int64_t deadline_us = clock_deadline_us(5000);
     while (atomic_load(&held) == 0 && clock_remaining_ms(deadline_us) > 0)
         continue;
     for (int i = 1; i <= 3; i++)
-        assert_true(stage_submit(stage, &jobs[i].item));
-    assert_false(stage_submit(stage, &jobs[4].item));
-    assert_int_equal(stage_items(stage), 3);
+        assert_true(pool_submit(pool, &jobs[i].item));
+    assert_false(pool_submit(pool, &jobs[4].item));
+    assert_int_equal(pool_items(pool), 3);
     for (int i = 0; i < 8; i++)
         sem_post(&gate);
-    stage_destroy(stage);
+    pool_destroy(pool);
     for (int i = 0; i <= 4; i++)
         assert_int_equal(atomic_load(&jobs[i].worked), i < 4);
     sem_destroy(&gate);
@@ -114,11 +114,11 @@ static void parked_items_come_back_after_the_delay(void **state)
     (void)state;
     start(2, ITEMS, work_parking);
     for (int i = 0; i < 100; i++)
-        assert_true(stage_submit(stage, &jobs[i].item));
-    stage_destroy(stage); /* also waits for what is parked */
+        assert_true(pool_submit(pool, &jobs[i].item));
+    pool_destroy(pool); /* also waits for what is parked */
     for (int i = 0; i < 100; i++) {
         assert_int_equal(atomic_load(&jobs[i].worked), 2);
-        assert_true(jobs[i].back_us - jobs[i].parked_us >= (STAGE_PARK_MS - 1) * US_PER_MS);
+        assert_true(jobs[i].back_us - jobs[i].parked_us >= (POOL_PARK_MS - 1) * US_PER_MS);
     }
 }
 
@@ -127,13 +127,13 @@ static atomic_bool is_over;
 static void *stop_it(void *context)
 {
     (void)context;
-    stage_stop(stage);
+    pool_stop(pool);
     atomic_store(&is_over, true);
     return NULL;
 }
 
 /* Others may not know yet that it is to end: they keep what they have. */
-static void a_stopping_stage_refuses_and_finishes(void **state)
+static void a_stopping_pool_refuses_and_finishes(void **state)
 {
     (void)state;
     pthread_t thread;
@@ -141,9 +141,9 @@ static void a_stopping_stage_refuses_and_finishes(void **state)
     sem_init(&gate, 0, 0);
     atomic_store(&is_over, false);
     start(1, ITEMS, work_behind_gate);
-    assert_true(stage_submit(stage, &jobs[0].item));
+    assert_true(pool_submit(pool, &jobs[0].item));
     assert_int_equal(pthread_create(&thread, NULL, stop_it, NULL), 0);
-    while (taken < ITEMS && stage_submit(stage, &jobs[taken].item))
+    while (taken < ITEMS && pool_submit(pool, &jobs[taken].item))
         taken++;
     assert_false(atomic_load(&is_over)); /* it waits for what it took */
     for (int i = 0; i < ITEMS; i++)
@@ -151,8 +151,8 @@ static void a_stopping_stage_refuses_and_finishes(void **state)
     pthread_join(thread, NULL);
     for (int i = 0; i < ITEMS; i++)
         assert_int_equal(atomic_load(&jobs[i].worked), i < taken);
-    assert_false(stage_submit(stage, &jobs[taken % ITEMS].item)); /* nor afterwards */
-    stage_destroy(stage);
+    assert_false(pool_submit(pool, &jobs[taken % ITEMS].item)); /* nor afterwards */
+    pool_destroy(pool);
     sem_destroy(&gate);
 }
 
@@ -162,7 +162,7 @@ int main(void)
         cmocka_unit_test(everything_is_worked_on_once),
         cmocka_unit_test(a_full_queue_refuses),
         cmocka_unit_test(parked_items_come_back_after_the_delay),
-        cmocka_unit_test(a_stopping_stage_refuses_and_finishes),
+        cmocka_unit_test(a_stopping_pool_refuses_and_finishes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,23 +8,23 @@
 #pragma once
 
 #include "events/codec.h"
-#include "events/keys.h"
-#include "query-service/cache/copy.h"
+#include "query-service/cache/entry.h"
+#include "readmodel/keys.h"
 
-struct changes {
-    _Atomic int64_t campaigns[COPY_CAMPAIGN_SLOTS]; /* monotonic us of the last change, 0: none known */
-    _Atomic int64_t buckets[USER_BUCKETS];
+struct invalidation {
+    _Atomic int64_t campaigns[ENTRY_CAMPAIGN_SLOTS]; /* monotonic us of the last change, 0: none known */
+    _Atomic int64_t buckets[USER_GROUPS];
     _Atomic int64_t lists;              /* of whatever is a list over all campaigns */
     _Atomic int64_t heads[SLICE_COUNT]; /* highest position that was hinted at, whatever changed there */
     _Atomic int64_t marks[SLICE_COUNT]; /* ... and where the hint did not say what changed */
 };
 
-void changes_init(struct changes *changes);
+void invalidation_init(struct invalidation *changes);
 /* `head`: of the hint's slice, as it was read from the log within the last second or so, -1: not known. A
  * hint from further beyond it than any log grows in that time is not believed: it is of another database, or
  * invented, and would make every copy of the slice look overtaken for good. False for such a hint. */
-enum { CHANGES_AHEAD_MAX = 1000000 };
-bool changes_note(struct changes *changes, const struct hint *hint, int64_t head, int64_t now_us);
+enum { INVALIDATION_AHEAD_MAX = 1000000 };
+bool invalidation_note(struct invalidation *changes, const struct hint *hint, int64_t head, int64_t now_us);
 /* Whether something that the copy is about changed after it was loaded. */
-bool changes_concern(const struct changes *changes, const struct copy *copy);
-int64_t changes_head(const struct changes *changes, int16_t slice); /* 0: no hint yet */
+bool invalidation_concerns(const struct invalidation *changes, const struct entry *entry);
+int64_t invalidation_head(const struct invalidation *changes, int16_t slice); /* 0: no hint yet */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Builders for the Redis keys of schema/redis_keys.def, the one registry of read-model keys. Each writes the
- * key at the end of `out`. Pure. */
+/* Builders for the Redis keys of readmodel/redis_keys.def, the one registry of read-model keys. Each writes
+ * the key at the end of `out`. Pure. */
 #pragma once
 
-#include "events/activity.h"
 #include "events/ids.h"
+#include "readmodel/activity.h"
 
 enum redis_key {
 #define K(name, pattern, type, owner, ttl, bound, content) KEY_##name,
-#include "schema/redis_keys.def"
+#include "readmodel/redis_keys.def"
 #undef K
     KEY_COUNT
 };
@@ -59,9 +59,6 @@ void key_users(struct buf *out, struct model model, int64_t bucket);
 void key_users_begun(struct buf *out, struct model model);
 void key_ranking(struct buf *out, struct model model, enum counted counted);
 void key_active(struct buf *out, struct model model, enum counted counted);
-/* Of no generation: of the query services, by the hash of what was asked for. */
-void key_shared_answer(struct buf *out, struct span target_hash);
-void key_shared_lease(struct buf *out, struct span target_hash);
 
 /* The sorted sets of a slice, which appear with their first member. The checkpoint says of each, in this
  * order, whether it has one (a text of '0' and '1'): so one that is not there was either lost or never begun,

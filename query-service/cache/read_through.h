@@ -12,29 +12,30 @@
 #pragma once
 
 #include "query-service/cache/cache.h"
-#include "query-service/cache/changes.h"
-#include "query-service/cache/flights.h"
 #include "query-service/cache/hot.h"
+#include "query-service/cache/invalidation.h"
+#include "query-service/cache/single_flight.h"
 #include "query-service/http/respond.h"
 #include "query-service/load/loader.h"
 
-struct serve_options {
+struct read_through_options {
     size_t cache_bytes, waiting_max;
-    struct copy_life life;
+    struct entry_life life;
 };
 
-struct serve {
-    struct serve_options options;
+struct read_through {
+    struct read_through_options options;
     struct cache *cache;
-    struct changes changes;
-    struct flights *flights;
+    struct invalidation changes;
+    struct single_flight *flights;
     struct hot *hot;
     struct loader *loader; /* borrowed */
 };
 
-void serve_init(struct serve *serve, const struct serve_options *options, struct loader *loader);
-void serve_deinit(struct serve *serve); /* after the loader has ended */
+void read_through_init(struct read_through *reads, const struct read_through_options *options,
+                       struct loader *loader);
+void read_through_deinit(struct read_through *reads); /* after the loader has ended */
 
 /* Takes the read over and answers its request: now, or later from another thread. On an HTTP thread, in the
  * handler of the request, with a query that was checked. Never blocks. */
-void serve_read(struct serve *serve, struct read *read);
+void read_through_get(struct read_through *reads, struct read *read);

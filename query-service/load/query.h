@@ -3,11 +3,10 @@
  * nor where the answer comes from. Pure. */
 #pragma once
 
-#include "events/activity.h"
 #include "events/campaign.h"
 #include "events/coupon.h"
-#include "query-service/http/cursor.h"
-#include "query-service/pg/past.h"
+#include "query-service/load/cursor.h"
+#include "readmodel/activity.h"
 
 /* X(name, label): the label is what metrics show. */
 #define QUERY_KINDS(X)                         \
@@ -30,6 +29,22 @@ enum {
     QUERY_TOKENS_MAX = 16,
     QUERY_TEXT_MAX = CAMPAIGN_ID_MAX + USER_ID_MAX + 64, /* ids and filters of one query */
 };
+
+/* The moment a read asks for with `as_of`. */
+enum past_kind {
+    PAST_NONE,     /* now */
+    PAST_INSTANT,  /* after all that was recorded by `at_us` */
+    PAST_POSITION, /* after the event at `at`; the instant is that event's */
+};
+
+struct past {
+    enum past_kind kind;
+    int64_t at_us;      /* PAST_INSTANT: wall clock */
+    struct position at; /* PAST_POSITION */
+};
+
+/* "2026-01-31T09:00:00Z", or "S:P" with the slice 0..15 and a position from 1. False for anything else. */
+bool past_parse(struct span text, struct past *ret) MUST_USE;
 
 /* Holds its own texts, so it outlives the request; never copied, because the spans point into it. */
 struct query {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Redis keys: the registry and the builders say the same, everything of a slice has its hash tag, chunks
  * begin where they should, and members of rankings sort as they must. */
-#include "events/keys.h"
+#include "readmodel/keys.h"
 
 #include "common/base/testing.h"
 
@@ -46,12 +46,6 @@ static void builders_are_frozen(void **state)
     buf_clear(&key);
     key_active(&key, model, COUNTED_ISSUED);
     expect_key(&key, "fc:2:{7}:a:issued");
-    buf_clear(&key);
-    key_shared_answer(&key, SPAN("0f"));
-    expect_key(&key, "fcq:a:{0f}");
-    buf_clear(&key);
-    key_shared_lease(&key, SPAN("0f"));
-    expect_key(&key, "fcq:l:{0f}");
     buf_clear(&key);
     key_coupons(&key, model, 300);
     expect_key(&key, "fc:2:{7}:p:9");
@@ -153,8 +147,6 @@ static void registry_matches_the_builders(void **state)
         [KEY_USERS_BEGUN] = "fc:<g>:{<slice>}:ub",
         [KEY_RANKING] = "fc:<g>:{<slice>}:r:<issued or redeemed>",
         [KEY_ACTIVE] = "fc:<g>:{<slice>}:a:<issued or redeemed>",
-        [KEY_SHARED_ANSWER] = "fcq:a:{<target>}",
-        [KEY_SHARED_LEASE] = "fcq:l:{<target>}",
     };
     assert_int_equal(KEY_CHUNK, 128);
     assert_int_equal(COUPON_CHUNK, 32);
@@ -163,12 +155,10 @@ static void registry_matches_the_builders(void **state)
         if (!patterns[i])
             fail_msg("%s is new: add its builder to this test", is->name);
         assert_string_equal(is->pattern, patterns[i]);
-        bool shared = strncmp(is->pattern, "fcq:", 4) == 0; /* of the query services */
-        assert_true(i == KEY_LIVE || i == KEY_GENERATIONS ||
-                    strstr(is->pattern, shared ? "{<target>}" : "{<slice>}"));
+        assert_true(i == KEY_LIVE || i == KEY_GENERATIONS || strstr(is->pattern, "{<slice>}"));
         assert_true(strcmp(is->type, "string") == 0 || strcmp(is->type, "hash") == 0 ||
                     strcmp(is->type, "zset") == 0);
-        assert_string_equal(is->owner, shared ? "query-service" : "projector");
+        assert_string_equal(is->owner, "projector");
         assert_true(is->ttl[0] && is->bound[0] && is->content[0]);
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Cursors come back as they were, and nothing else is one. */
-#include "query-service/http/cursor.h"
+#include "query-service/load/cursor.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
