@@ -44,7 +44,6 @@ static struct committers *committers_setup(const struct options *options, struct
         .database_url = options->database_url,
         .bus = bus,
         .control = control,
-        .count = (size_t)options->committers,
         .batch_max = (size_t)options->batch_max,
         .queue_max = (size_t)options->queue_max,
         .early = early,

@@ -99,7 +99,7 @@ static bool read_tags(struct command *command, const struct json_value *tags, st
             if (span_equal(items[i], items[j]))
                 return json_fail(fault, &problem_invalid_value, "tags", "a tag is given twice");
     }
-    command->definition.tags = (struct text_list){items, count};
+    command->create->tags = (struct text_list){items, count};
     return true;
 }
 
@@ -117,7 +117,7 @@ static bool read_plan(struct command *command, const struct json_value *plan, st
         if (i && items[i].at_us <= items[i - 1].at_us)
             return json_fail(fault, &problem_invalid_window, at, "release_plan must be in order of time");
     }
-    command->definition.release_plan = (struct release_list){items, count};
+    command->create->release_plan = (struct release_list){items, count};
     return true;
 }
 
@@ -180,7 +180,7 @@ bool campaign_body_read(struct command *command, const struct json_value *root, 
         return json_fail(fault, &problem_invalid_value, "utc_offset",
                          "utc_offset is like +09:00, from -18:00 to +18:00");
     command->campaign_id = body.id;
-    command->definition = (struct campaign_created){
+    *command->create = (struct campaign_created){
         .name = body.name,
         .currency = body.currency,
         .min_order_amount = body.min_order_amount,
@@ -193,7 +193,6 @@ bool campaign_body_read(struct command *command, const struct json_value *root, 
         .code_prefix = body.code_prefix,
         .utc_offset_code = utc_offset_code,
     };
-    return read_discount(body.discount, &command->definition, fault) &&
-           read_tags(command, body.tags, fault) && read_plan(command, body.release_plan, fault) &&
-           read_stock(&command->definition, body.released, fault);
+    return read_discount(body.discount, command->create, fault) && read_tags(command, body.tags, fault) &&
+           read_plan(command, body.release_plan, fault) && read_stock(command->create, body.released, fault);
 }
