@@ -100,7 +100,11 @@ static inline struct campaign *loaded(size_t name)
     is->exists = true;
     is->campaign = (struct campaign){
         .id = is->campaign.id,
-        .definition = {.name = SPAN("n"), .currency = SPAN("EUR"), .quantity = 10, .per_user_limit = 1},
+        .definition = {.name = SPAN("n"),
+                       .discount_value = 10,
+                       .currency = SPAN("EUR"),
+                       .quantity = 10,
+                       .per_user_limit = 1},
         .created_at_us = 1,
         .first = 1,
         .position = 50,

@@ -28,13 +28,6 @@ static bool born_expired(const struct campaign *campaign, int64_t now_us)
     return expires_at_us && now_us >= expires_at_us;
 }
 
-static int64_t expiry(const struct campaign_created *is, int64_t now_us)
-{
-    if (is->coupon_expires_at_us)
-        return is->coupon_expires_at_us;
-    return is->coupon_valid_days ? now_us + is->coupon_valid_days * US_PER_DAY : 0;
-}
-
 struct event *decision_accept(struct decision *ret, enum event_type type, const struct command *command,
                               struct span campaign_id)
 {
@@ -96,7 +89,7 @@ void decide_issue(const struct command *command, struct span user_id, const stru
     event->coupon_issued = (struct coupon_issued){
         .sequence = campaign->issued + 1, /* I5: dense */
         .nth = held->count + 1,
-        .expires_at_us = expiry(&campaign->definition, now_us),
+        .expires_at_us = campaign_coupon_expiry_us(&campaign->definition, now_us),
         .code_prefix = campaign->definition.code_prefix,
     };
 }
