@@ -4,6 +4,7 @@
 
 #include "command-service/http/campaign_routes.h"
 #include "command-service/http/response.h"
+#include "events/api_document.h"
 #include "events/problems.h"
 
 enum { BATCH_BODY_MAX = 1024 * 1024 };
@@ -224,6 +225,7 @@ const struct http_route api_routes[] = {
     {HTTP_PUT, "/v1/settings/{name}", AUTH_ADMIN, 0, api_put_setting},
     {HTTP_POST, "/v1/issuers/{key-name}/suspend", AUTH_ADMIN, 0, api_post_suspend},
     {HTTP_POST, "/v1/issuers/{key-name}/resume", AUTH_ADMIN, 0, api_post_resume_issuer},
+    API_DOCUMENT_ROUTES,
     {HTTP_GET, "/v1/requests/{key}", AUTH_ISSUE | AUTH_REDEEM | AUTH_ADMIN, 0, get_request},
 };
 const size_t api_routes_count = COUNT_OF(api_routes);
