@@ -22,10 +22,9 @@ struct refusal {
 static bool ended_at(const struct refusal *refusal, const struct model_campaign *campaign,
                      const struct campaign_moment *is)
 {
-    const struct campaign_created *definition = &campaign->definition;
+    int64_t ends_at_us = campaign_ends_at_us(&campaign->definition);
     return is->state == MODEL_CLOSED || is->state == MODEL_ENDED ||
-           (definition->ends_at_us && refusal->until_us >= definition->ends_at_us) ||
-           (definition->coupon_expires_at_us && refusal->until_us >= definition->coupon_expires_at_us);
+           (ends_at_us && refusal->until_us >= ends_at_us);
 }
 
 /* How many coupons the user had by that position. */
