@@ -5,6 +5,7 @@
 
 #include "common/base/clock.h"
 #include "common/json.h"
+#include "events/campaign.h"
 
 struct answer {
     struct judge *judge;

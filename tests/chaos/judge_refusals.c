@@ -4,6 +4,7 @@
 #include "tests/chaos/judge_state.h"
 
 #include "common/base/clock.h"
+#include "events/campaign.h"
 
 /* A service may refuse for 100 ms by what it knows; it may have been told a little later than it happened,
  * and this machine may be busy. */
