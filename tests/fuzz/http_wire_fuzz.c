@@ -33,8 +33,8 @@ static void exchange(struct span input, struct buf *answers)
             break; /* the server has closed: it has said what it had to say */
         input = (struct span){input.ptr + sent, input.len - (size_t)sent};
     }
-    /* Not in one piece with the input: the library notices an end that comes by itself, not one that comes with
-     * the last bytes, and would keep the connection until its idle timeout. */
+    /* Not in one piece with the input: the library notices an end that comes by itself, not one that comes
+     * with the last bytes, and would keep the connection until its idle timeout. */
     struct pollfd first = {.fd = fd, .events = POLLIN};
     (void)poll(&first, 1, PAUSE_MS);
     (void)shutdown(fd, SHUT_WR);
