@@ -188,7 +188,7 @@ static struct span bearer_token(const struct http_request *request)
 static bool screen_key(struct http_request *request)
 {
     unsigned scopes = request->endpoint->route->scopes;
-    if (scopes == 0)
+    if (scopes == 0 || ((scopes & AUTH_ANYBODY) && !http_header(request, "Authorization").ptr))
         return true;
     struct span token = bearer_token(request);
     request->key = token.ptr ? keyring_find(request->server->options.keyring, token) : NULL;
