@@ -41,10 +41,9 @@ static void start(struct run *run)
     char reason[256];
     const struct chaos_options *options = run->options;
     run->stack = stack_start(STACK_SERVERS);
-    stack_service(run->stack, "projector", "start"); /* first: it listens on the bus */
     run->fleet = fleet_start(run->stack, options->services);
     if (!fleet_await_ready(run->fleet, clock_deadline_us(READY_MS)))
-        die("the command services", "not ready in time");
+        die("the services", "not ready in time");
     if (!crypto_key_load(stack_env(run->stack, "CODE_KEY_FILE"), run->code_key, reason, sizeof reason))
         die("the key of the codes", reason);
     run->input = (struct judge_input){
@@ -65,7 +64,7 @@ static void start(struct run *run)
         .services = options->services,
         .targets = fleet_targets(run->fleet),
     });
-    run->nemesis = nemesis_start(run->stack, run->fleet, options->seed, options->services);
+    run->nemesis = nemesis_start(run->stack, run->fleet, options->seed);
 }
 
 static void show_progress(const struct run *run, int64_t started_us)
@@ -100,7 +99,7 @@ static void settle(struct run *run)
     char reason[256];
     nemesis_stop(run->nemesis);
     if (!fleet_await_ready(run->fleet, clock_deadline_us(READY_MS)))
-        fprintf(run->out, "not every command service is ready again\n");
+        fprintf(run->out, "not every service is ready again\n");
     clients_stop(run->clients);
     size_t unknown = clients_settle(run->clients, clock_deadline_us(SETTLE_MS), &run->history);
     fprintf(run->out, "healed; %zu operations are unknown still\n", unknown);

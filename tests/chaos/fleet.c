@@ -10,15 +10,28 @@
 #include "common/base/mem.h"
 #include "tests/chaos/client.h"
 
-enum { PORT_OFFSET = 10, VARIABLE_MAX = 512, VARIABLES = 9, READY_CALL_MS = 1000, READY_PAUSE_MS = 20 };
+enum {
+    SERVERS_OFFSET = 3, /* PostgreSQL, then Redis, as tools/stack has them */
+    BUS_OFFSET = 6,     /* where a query service hears of changes */
+    PROXY_OFFSET = 7,
+    PORT_OFFSET = 10,
+    ALL_MAX = CHAOS_SERVICES_MAX + FLEET_QUERIES,
+    VARIABLE_MAX = 512,
+    VARIABLES = 9,
+    READY_CALL_MS = 1000,
+    READY_PAUSE_MS = 20
+};
 
 struct fleet {
-    uint32_t services;
-    char program[PATH_MAX];
-    struct target targets[CHAOS_SERVICES_MAX];
-    pid_t pids[CHAOS_SERVICES_MAX]; /* 0: does not run */
-    char log[CHAOS_SERVICES_MAX][PATH_MAX];
-    char variables[CHAOS_SERVICES_MAX][VARIABLES][VARIABLE_MAX];
+    struct stack *stack;
+    uint32_t services; /* command services; the query services come after them */
+    struct target targets[ALL_MAX];
+    struct process {
+        char program[PATH_MAX], log[PATH_MAX];
+        char variables[VARIABLES][VARIABLE_MAX];
+        pid_t pid; /* 0: does not run */
+    } list[ALL_MAX];
+    struct proxy *proxies[FLEET_SERVERS];
 };
 
 static _Noreturn void die(const char *what)
@@ -39,56 +52,109 @@ static void print(char *ret, size_t size, const char *format, ...)
         die("a path or a URL is too long");
 }
 
-/* As tools/stack does for the service it knows, but for the port. */
-static void set_variables(struct fleet *fleet, const struct stack *stack, uint32_t service, int port)
+/* A URL of the stack that leads through a proxy. */
+static void print_url(const struct fleet *fleet, const char *of, enum fleet_server server, char *ret)
 {
-    char(*variables)[VARIABLE_MAX] = fleet->variables[service];
-    print(variables[0], VARIABLE_MAX, "FIRSTCOME_PROCESS=command-service@%s", stack_directory(stack));
+    const char *url = stack_env(fleet->stack, of);
+    char port[16];
+    int base = stack_port_base(fleet->stack);
+    print(port, sizeof port, ":%d/", base + SERVERS_OFFSET + (int)server);
+    const char *at = strstr(url, port);
+    if (!at)
+        die("a server is not where it is expected");
+    print(ret, VARIABLE_MAX, "%s=%.*s:%d/%s", server == FLEET_STORE ? "DATABASE_URL" : "REDIS_URL",
+          (int)(at - url), url, base + PROXY_OFFSET + (int)server, at + strlen(port));
+}
+
+/* As tools/stack does for the services it knows, but for ports and proxies. A long run makes more campaigns
+ * than a person would. */
+static void set_variables(struct fleet *fleet, uint32_t service, int port)
+{
+    struct stack *stack = fleet->stack;
+    char(*variables)[VARIABLE_MAX] = fleet->list[service].variables;
+    bool command = service < fleet->services;
+    print(variables[0], VARIABLE_MAX, "FIRSTCOME_PROCESS=%s@%s",
+          command ? "command-service" : "query-service", stack_directory(stack));
     print(variables[1], VARIABLE_MAX, "PORT_BASE=%d", stack_port_base(stack));
     print(variables[2], VARIABLE_MAX, "PORT=%d", port);
-    print(variables[3], VARIABLE_MAX, "DATABASE_URL=%s", stack_env(stack, "COMMAND_DATABASE_URL"));
-    print(variables[4], VARIABLE_MAX, "BUS_URL=%s", stack_env(stack, "BUS_URL"));
-    print(variables[5], VARIABLE_MAX, "API_KEYS_FILE=%s", stack_env(stack, "API_KEYS_FILE"));
-    print(variables[6], VARIABLE_MAX, "CODE_KEY_FILE=%s", stack_env(stack, "CODE_KEY_FILE"));
-    /* A long run makes more campaigns than a person would. */
-    print(variables[7], VARIABLE_MAX, "CAMPAIGNS_PER_KEY_PER_DAY=1000000");
-    print(variables[8], VARIABLE_MAX, "CAMPAIGNS_PER_DAY=1000000");
+    print(variables[3], VARIABLE_MAX, "API_KEYS_FILE=%s", stack_env(stack, "API_KEYS_FILE"));
+    print(variables[4], VARIABLE_MAX, "CODE_KEY_FILE=%s", stack_env(stack, "CODE_KEY_FILE"));
+    print_url(fleet, command ? "COMMAND_DATABASE_URL" : "QUERY_DATABASE_URL", FLEET_STORE, variables[5]);
+    if (command) {
+        print(variables[6], VARIABLE_MAX, "BUS_URL=%s", stack_env(stack, "BUS_URL"));
+        print(variables[7], VARIABLE_MAX, "CAMPAIGNS_PER_KEY_PER_DAY=1000000");
+        print(variables[8], VARIABLE_MAX, "CAMPAIGNS_PER_DAY=1000000");
+        return;
+    }
+    print_url(fleet, "QUERY_REDIS_URL", FLEET_REDIS, variables[6]);
+    if (service == fleet->services)
+        print(variables[7], VARIABLE_MAX, "BUS_URL=tcp://127.0.0.1:%d", stack_port_base(stack) + BUS_OFFSET);
 }
 
 void fleet_begin(struct fleet *fleet, uint32_t service)
 {
+    struct process *process = &fleet->list[service];
     const char *environment[VARIABLES + 1] = {NULL};
-    CHECK(service < fleet->services && fleet->pids[service] == 0);
-    for (size_t i = 0; i < VARIABLES; i++)
-        environment[i] = fleet->variables[service][i];
-    fleet->pids[service] = child_start(&(struct child_spec){.argv = (const char *[]){fleet->program, NULL},
-                                                            .environment = environment,
-                                                            .output_path = fleet->log[service]});
+    CHECK(service < fleet->services + FLEET_QUERIES && process->pid == 0);
+    for (size_t i = 0; i < VARIABLES && process->variables[i][0]; i++)
+        environment[i] = process->variables[i];
+    process->pid = child_start(&(struct child_spec){.argv = (const char *[]){process->program, NULL},
+                                                    .environment = environment,
+                                                    .output_path = process->log});
+}
+
+static void start_service(struct fleet *fleet, uint32_t service)
+{
+    char url[64], reason[128];
+    bool command = service < fleet->services;
+    const char *kind = command ? "command-service" : "query-service";
+    struct process *process = &fleet->list[service];
+    int port = stack_port_base(fleet->stack) + PORT_OFFSET + (int)service;
+    print(url, sizeof url, "http://127.0.0.1:%d", port);
+    if (!target_init(&fleet->targets[service], url, reason, sizeof reason))
+        die(reason);
+    print(process->program, PATH_MAX, "%s/%s", getenv("BIN_DIR"), kind); /* set by stack.c */
+    print(process->log, PATH_MAX, "%s/log/%s-%u.log", stack_directory(fleet->stack), kind, service);
+    set_variables(fleet, service, port);
+    fleet_begin(fleet, service);
 }
 
 struct fleet *fleet_start(struct stack *stack, uint32_t services)
 {
     CHECK(services > 0 && services <= CHAOS_SERVICES_MAX);
+    char redis[VARIABLE_MAX];
     struct fleet *fleet = mem_zalloc(sizeof *fleet);
+    int base = stack_port_base(stack);
+    fleet->stack = stack;
     fleet->services = services;
-    print(fleet->program, sizeof fleet->program, "%s/command-service",
-          getenv("BIN_DIR")); /* set by stack.c */
-    for (uint32_t i = 0; i < services; i++) {
-        char url[64], reason[128];
-        int port = stack_port_base(stack) + PORT_OFFSET + (int)i;
-        print(url, sizeof url, "http://127.0.0.1:%d", port);
-        if (!target_init(&fleet->targets[i], url, reason, sizeof reason))
-            die(reason);
-        print(fleet->log[i], PATH_MAX, "%s/log/command-service-%u.log", stack_directory(stack), i);
-        set_variables(fleet, stack, i, port);
-        fleet_begin(fleet, i);
-    }
+    for (int i = 0; i < FLEET_SERVERS; i++)
+        fleet->proxies[i] = proxy_start(base + PROXY_OFFSET + i, base + SERVERS_OFFSET + i);
+    print_url(fleet, "PROJECTOR_REDIS_URL", FLEET_REDIS, redis);
+    setenv("SERVICES_REDIS_URL", redis + strlen("REDIS_URL="), 1); /* for what tools/stack starts */
+    stack_service(stack, "projector", "start");
+    for (uint32_t i = 0; i < services + FLEET_QUERIES; i++)
+        start_service(fleet, i);
     return fleet;
+}
+
+uint32_t fleet_services(const struct fleet *fleet)
+{
+    return fleet->services;
+}
+
+uint32_t fleet_query(const struct fleet *fleet, uint32_t index)
+{
+    return fleet->services + index % FLEET_QUERIES;
 }
 
 const struct target *fleet_targets(const struct fleet *fleet)
 {
     return fleet->targets;
+}
+
+struct proxy *fleet_proxy(const struct fleet *fleet, enum fleet_server server)
+{
+    return fleet->proxies[server];
 }
 
 static bool is_ready(struct connection *connection)
@@ -103,7 +169,7 @@ static bool is_ready(struct connection *connection)
 bool fleet_await_ready(const struct fleet *fleet, int64_t deadline_us)
 {
     bool ready = true;
-    for (uint32_t i = 0; i < fleet->services && ready; i++) {
+    for (uint32_t i = 0; i < fleet->services + FLEET_QUERIES && ready; i++) {
         struct connection connection;
         connection_init(&connection, &fleet->targets[i]);
         ready = is_ready(&connection);
@@ -118,20 +184,20 @@ bool fleet_await_ready(const struct fleet *fleet, int64_t deadline_us)
 
 void fleet_kill(struct fleet *fleet, uint32_t service)
 {
-    child_kill(fleet->pids[service]);
-    fleet->pids[service] = 0;
+    child_kill(fleet->list[service].pid);
+    fleet->list[service].pid = 0;
 }
 
 void fleet_end(struct fleet *fleet, uint32_t service)
 {
-    child_stop(fleet->pids[service]);
-    fleet->pids[service] = 0;
+    child_stop(fleet->list[service].pid);
+    fleet->list[service].pid = 0;
 }
 
 static void signal_service(const struct fleet *fleet, uint32_t service, int number)
 {
-    if (kill(fleet->pids[service], number) != 0)
-        die("a command service ended by itself; its log says why");
+    if (kill(fleet->list[service].pid, number) != 0)
+        die("a service ended by itself; its log says why");
 }
 
 void fleet_freeze(const struct fleet *fleet, uint32_t service)
@@ -148,9 +214,11 @@ void fleet_stop(struct fleet *fleet)
 {
     if (!fleet)
         return;
-    for (uint32_t i = 0; i < fleet->services; i++)
+    for (uint32_t i = 0; i < fleet->services + FLEET_QUERIES; i++)
         signal_service(fleet, i, SIGTERM); /* so that they drain at the same time */
-    for (uint32_t i = 0; i < fleet->services; i++)
+    for (uint32_t i = 0; i < fleet->services + FLEET_QUERIES; i++)
         fleet_end(fleet, i);
+    for (int i = 0; i < FLEET_SERVERS; i++)
+        proxy_stop(fleet->proxies[i]);
     mem_free(fleet);
 }

@@ -36,7 +36,8 @@ struct nemesis {
     pthread_mutex_t mutex;    /* of what follows */
     pthread_cond_t stopped;
     bool stopping;
-    uint64_t struck[FAULT_COUNT], missed; /* struck: each of one lane only; missed: of LANE_STORE only */
+    uint64_t struck[FAULT_COUNT]; /* each of one lane only */
+    _Atomic uint64_t missed;
 };
 
 static _Noreturn void die(const char *what)
@@ -229,21 +230,76 @@ static bool make_read_only(struct nemesis *nemesis, int64_t hold_ms)
     return cut;
 }
 
-/* --- Redis, projector --- */
-
-static bool flush_redis(const struct nemesis *nemesis)
+/* What comes from the server is late for a while; and one service may have to connect while it is. */
+static bool slow_store(struct nemesis *nemesis, const struct strike *strike)
 {
-    char reason[256];
-    const struct redis_reply *reply;
+    bool done = true;
+    proxy_delay(fleet_proxy(nemesis->fleet, FLEET_STORE), strike->delay_ms);
+    if (strike->fault == FAULT_PG_SLOW_MORE)
+        done = signal_backends(nemesis, SIGTERM, false, strike->pick) > 0;
+    (void)go_on_after(nemesis, strike->hold_ms);
+    proxy_delay(fleet_proxy(nemesis->fleet, FLEET_STORE), 0);
+    return done;
+}
+
+/* --- Redis, projector, query services --- */
+
+static bool call_redis(struct redis *redis, const char *name, struct span arg,
+                       const struct redis_reply **ret_reply)
+{
     struct redis_command command;
-    struct redis *redis = redis_create(stack_env(nemesis->stack, "REDIS_URL"), reason, sizeof reason);
     redis_command_init(&command);
-    redis_arg_text(&command, "FLUSHALL");
-    bool flushed = redis && redis_connect(redis, clock_deadline_us(CONNECT_MS)) == REDIS_OK &&
-                   redis_call(redis, &command, clock_deadline_us(CONNECT_MS), &reply) == REDIS_OK;
+    redis_arg_text(&command, name);
+    if (arg.ptr)
+        redis_arg(&command, arg);
+    bool called = redis_call(redis, &command, clock_deadline_us(CONNECT_MS), ret_reply) == REDIS_OK;
     redis_command_deinit(&command);
+    return called;
+}
+
+static bool flush_redis(struct redis *redis)
+{
+    const struct redis_reply *reply;
+    return call_redis(redis, "FLUSHALL", (struct span){NULL, 0}, &reply);
+}
+
+/* Some keys, whichever they are: a model, a checkpoint, the one that says which generation is live. */
+static bool remove_keys(struct redis *redis, uint32_t count)
+{
+    const struct redis_reply *reply;
+    struct buf key;
+    bool removed = true;
+    buf_init(&key, 1024);
+    for (uint32_t i = 0; i < count && removed; i++) {
+        buf_clear(&key);
+        removed = call_redis(redis, "RANDOMKEY", (struct span){NULL, 0}, &reply);
+        if (removed && redis_text(reply).ptr)
+            buf_append_span(&key, redis_text(reply));
+        removed = removed && key.len && call_redis(redis, "DEL", buf_span(&key), &reply);
+    }
+    buf_deinit(&key);
+    return removed;
+}
+
+/* Straight to the server, as its administrator. */
+static bool empty_redis(const struct nemesis *nemesis, const struct strike *strike)
+{
+    enum { KEYS_MAX = 20 };
+    char reason[256];
+    struct redis *redis = redis_create(stack_env(nemesis->stack, "REDIS_URL"), reason, sizeof reason);
+    bool done = redis && redis_connect(redis, clock_deadline_us(CONNECT_MS)) == REDIS_OK;
+    if (done)
+        done = strike->fault == FAULT_REDIS_FLUSH ? flush_redis(redis)
+                                                  : remove_keys(redis, 1 + strike->pick % KEYS_MAX);
     redis_destroy(redis);
-    return flushed;
+    return done;
+}
+
+static void slow_redis(struct nemesis *nemesis, const struct strike *strike)
+{
+    proxy_delay(fleet_proxy(nemesis->fleet, FLEET_REDIS), strike->delay_ms);
+    (void)go_on_after(nemesis, strike->hold_ms);
+    proxy_delay(fleet_proxy(nemesis->fleet, FLEET_REDIS), 0);
 }
 
 static void kill_redis(struct nemesis *nemesis, int64_t hold_ms)
@@ -270,7 +326,7 @@ static void kill_projector(struct nemesis *nemesis, int64_t hold_ms)
     pthread_mutex_unlock(&nemesis->starting);
 }
 
-/* --- Command services --- */
+/* --- Services --- */
 
 static void begin_service(struct nemesis *nemesis, uint32_t service)
 {
@@ -279,20 +335,22 @@ static void begin_service(struct nemesis *nemesis, uint32_t service)
     pthread_mutex_unlock(&nemesis->starting);
 }
 
-static void strike_service(struct nemesis *nemesis, const struct strike *strike)
+static void freeze_service(struct nemesis *nemesis, uint32_t service, int64_t hold_ms)
 {
-    if (strike->fault == FAULT_SERVICE_FREEZE) {
-        fleet_freeze(nemesis->fleet, strike->service);
-        (void)go_on_after(nemesis, strike->hold_ms);
-        fleet_thaw(nemesis->fleet, strike->service);
-        return;
-    }
-    if (strike->fault == FAULT_SERVICE_KILL)
-        fleet_kill(nemesis->fleet, strike->service);
+    fleet_freeze(nemesis->fleet, service);
+    (void)go_on_after(nemesis, hold_ms);
+    fleet_thaw(nemesis->fleet, service);
+}
+
+/* With SIGKILL, or gently. */
+static void restart_service(struct nemesis *nemesis, uint32_t service, bool gently, int64_t hold_ms)
+{
+    if (gently)
+        fleet_end(nemesis->fleet, service);
     else
-        fleet_end(nemesis->fleet, strike->service);
-    (void)go_on_after(nemesis, strike->hold_ms);
-    begin_service(nemesis, strike->service);
+        fleet_kill(nemesis->fleet, service);
+    (void)go_on_after(nemesis, hold_ms);
+    begin_service(nemesis, service);
 }
 
 /* --- Lanes --- */
@@ -316,21 +374,43 @@ static bool carry_out(struct nemesis *nemesis, const struct strike *strike)
         return exhaust_connections(nemesis, strike->hold_ms);
     case FAULT_PG_READ_ONLY:
         return make_read_only(nemesis, strike->hold_ms);
+    case FAULT_PG_SLOW:
+    case FAULT_PG_SLOW_MORE:
+        return slow_store(nemesis, strike);
     case FAULT_REDIS_FLUSH:
-        return flush_redis(nemesis);
+    case FAULT_REDIS_VANISH:
+        return empty_redis(nemesis, strike);
     case FAULT_REDIS_KILL:
         kill_redis(nemesis, strike->hold_ms);
         return true;
     case FAULT_REDIS_FREEZE:
         freeze_redis(nemesis, strike->hold_ms);
         return true;
+    case FAULT_REDIS_SLOW:
+        slow_redis(nemesis, strike);
+        return true;
     case FAULT_PROJECTOR_KILL:
         kill_projector(nemesis, strike->hold_ms);
         return true;
-    default:
-        strike_service(nemesis, strike);
+    case FAULT_SERVICE_FREEZE:
+        freeze_service(nemesis, strike->service, strike->hold_ms);
         return true;
+    case FAULT_QUERY_FREEZE:
+        freeze_service(nemesis, fleet_query(nemesis->fleet, strike->service), strike->hold_ms);
+        return true;
+    case FAULT_SERVICE_KILL:
+    case FAULT_SERVICE_RESTART:
+        restart_service(nemesis, strike->service, strike->fault == FAULT_SERVICE_RESTART, strike->hold_ms);
+        return true;
+    case FAULT_QUERY_KILL:
+    case FAULT_QUERY_RESTART:
+        restart_service(nemesis, fleet_query(nemesis->fleet, strike->service),
+                        strike->fault == FAULT_QUERY_RESTART, strike->hold_ms);
+        return true;
+    case FAULT_COUNT:
+        break;
     }
+    UNREACHABLE("every fault has a case");
 }
 
 static void *run(void *context)
@@ -345,12 +425,12 @@ static void *run(void *context)
         if (carry_out(nemesis, &strike))
             nemesis->struck[strike.fault]++;
         else
-            nemesis->missed++;
+            atomic_fetch_add(&nemesis->missed, 1);
         atomic_store(&lane->now, "");
     }
 }
 
-struct nemesis *nemesis_start(struct stack *stack, struct fleet *fleet, uint64_t seed, uint32_t services)
+struct nemesis *nemesis_start(struct stack *stack, struct fleet *fleet, uint64_t seed)
 {
     struct nemesis *nemesis = mem_zalloc(sizeof *nemesis);
     pthread_condattr_t attributes;
@@ -366,7 +446,7 @@ struct nemesis *nemesis_start(struct stack *stack, struct fleet *fleet, uint64_t
         struct lane_thread *lane = &nemesis->lanes[i];
         lane->nemesis = nemesis;
         atomic_init(&lane->now, "");
-        schedule_init(&lane->schedule, seed, (enum lane)i, services);
+        schedule_init(&lane->schedule, seed, (enum lane)i, fleet_services(fleet));
         CHECK(pthread_create(&lane->thread, NULL, run, lane) == 0);
     }
     return nemesis;
@@ -394,7 +474,7 @@ uint64_t nemesis_struck(const struct nemesis *nemesis, enum fault fault)
 
 uint64_t nemesis_missed(const struct nemesis *nemesis)
 {
-    return nemesis->missed;
+    return atomic_load(&nemesis->missed);
 }
 
 void nemesis_destroy(struct nemesis *nemesis)

@@ -8,7 +8,7 @@
 
 struct nemesis;
 /* Borrows stack and fleet; nobody else may use them until nemesis_stop. */
-struct nemesis *nemesis_start(struct stack *stack, struct fleet *fleet, uint64_t seed, uint32_t services);
+struct nemesis *nemesis_start(struct stack *stack, struct fleet *fleet, uint64_t seed);
 /* What strikes now, for a progress line; "" between two. Any thread. */
 const char *nemesis_now(const struct nemesis *nemesis, enum lane lane);
 /* Ends a fault that holds, heals everything, waits. */

@@ -59,19 +59,32 @@ static int64_t hold_ms(struct rng *rng, enum fault fault)
 {
     switch (fault) {
     case FAULT_SERVICE_FREEZE:
+    case FAULT_QUERY_FREEZE:
         return rng_percent(rng, 10) ? rng_between(rng, 5000, 12000) : rng_between(rng, 300, 4000);
     case FAULT_PG_FREEZE:
         return rng_percent(rng, 10) ? rng_between(rng, 3500, 10000) : rng_between(rng, 300, 3000);
     case FAULT_PG_CONNECTIONS:
     case FAULT_PG_READ_ONLY:
         return rng_between(rng, 300, 2000);
+    case FAULT_PG_SLOW:
+    case FAULT_PG_SLOW_MORE:
+    case FAULT_REDIS_SLOW:
+        return rng_between(rng, 1000, 5000);
     case FAULT_PG_TERMINATE:
     case FAULT_PG_BACKEND_KILL:
     case FAULT_REDIS_FLUSH:
+    case FAULT_REDIS_VANISH:
         return 0;
     default:
         return rng_between(rng, 0, 1000);
     }
+}
+
+static int64_t delay_ms(struct rng *rng, enum fault fault)
+{
+    static const int64_t store[] = {50, 300, 700}, models[] = {5, 45, 300};
+    uint32_t at = rng_below(rng, COUNT_OF(store));
+    return fault == FAULT_REDIS_SLOW ? models[at] : store[at];
 }
 
 struct strike schedule_next(struct schedule *schedule)
@@ -84,5 +97,6 @@ struct strike schedule_next(struct schedule *schedule)
         .pick = rng_below(rng, 1000),
         .gap_ms = rng_between(rng, 100, 1200),
         .hold_ms = hold_ms(rng, fault),
+        .delay_ms = delay_ms(rng, fault),
     };
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What goes wrong in a chaos run, and when: a function of the seed alone. Two lanes run side by side, so that
- * a command service can be down while the database misbehaves; within a lane one fault is healed before the
- * next strikes. Pure. */
+/* What goes wrong in a chaos run, and when: a function of the seed alone. Three lanes run side by side, so
+ * that a command service can be down while the database misbehaves and Redis is empty; within a lane one
+ * fault is healed before the next strikes. Pure. */
 #pragma once
 
 #include "tests/chaos/rng.h"
 
-enum lane { LANE_SERVICES, LANE_STORE, LANE_COUNT };
+enum lane { LANE_SERVICES, LANE_STORE, LANE_MODELS, LANE_COUNT };
 
 /* X(NAME, lane, what happens, whether a process is killed by it) */
 #define FAULTS(X)                                                                           \
@@ -20,10 +20,17 @@ enum lane { LANE_SERVICES, LANE_STORE, LANE_COUNT };
     X(PG_FREEZE, LANE_STORE, "PostgreSQL: SIGSTOP of all of it", 0)                         \
     X(PG_CONNECTIONS, LANE_STORE, "PostgreSQL: connections cut, limit reached", 0)          \
     X(PG_READ_ONLY, LANE_STORE, "PostgreSQL: connections cut, read-only", 0)                \
-    X(REDIS_FLUSH, LANE_STORE, "Redis: FLUSHALL", 0)                                        \
-    X(REDIS_KILL, LANE_STORE, "Redis: kill -9", 1)                                          \
-    X(REDIS_FREEZE, LANE_STORE, "Redis: SIGSTOP", 0)                                        \
-    X(PROJECTOR_KILL, LANE_STORE, "projector: kill -9", 1)
+    X(PG_SLOW, LANE_STORE, "PostgreSQL: each exchange 50, 300 or 700 ms later", 0)          \
+    X(PG_SLOW_MORE, LANE_STORE, "PostgreSQL: the same, and one backend terminated", 1)      \
+    X(REDIS_FLUSH, LANE_MODELS, "Redis: FLUSHALL", 0)                                       \
+    X(REDIS_VANISH, LANE_MODELS, "Redis: some keys vanish", 0)                              \
+    X(REDIS_KILL, LANE_MODELS, "Redis: kill -9", 1)                                         \
+    X(REDIS_FREEZE, LANE_MODELS, "Redis: SIGSTOP", 0)                                       \
+    X(REDIS_SLOW, LANE_MODELS, "Redis: each exchange 5, 45 or 300 ms later", 0)             \
+    X(PROJECTOR_KILL, LANE_MODELS, "projector: kill -9", 1)                                 \
+    X(QUERY_KILL, LANE_MODELS, "query service: kill -9", 1)                                 \
+    X(QUERY_FREEZE, LANE_MODELS, "query service: SIGSTOP for a while", 0)                   \
+    X(QUERY_RESTART, LANE_MODELS, "query service: SIGTERM and start", 0)
 
 enum fault {
 #define FAULT_ENUM(name, lane, text, kills) FAULT_##name,
@@ -37,8 +44,9 @@ enum lane fault_lane(enum fault fault);
 
 struct strike {
     enum fault fault;
-    uint32_t service; /* LANE_SERVICES: which */
-    uint32_t pick;    /* which backend, modulo how many there are */
+    uint32_t service; /* which command service; which query service, modulo how many there are */
+    uint32_t pick;    /* which backend, modulo how many there are; how many keys */
+    int64_t delay_ms; /* PG_SLOW, REDIS_SLOW: of each exchange */
     int64_t gap_ms;   /* after the former one was healed */
     int64_t hold_ms;  /* until it is healed */
 };

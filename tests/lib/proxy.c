@@ -14,9 +14,9 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 
-enum { PAIRS_MAX = 64, CHUNK_BYTES = 64 * 1024, LATE_MAX = 256, TURN_MS = 5, COMMAND_MAX = 1 << 20 };
+enum { PAIRS_MAX = 256, CHUNK_BYTES = 64 * 1024, LATE_MAX = 256, TURN_MS = 5, COMMAND_MAX = 1 << 20 };
 
-/* What came from Redis and is not due yet. */
+/* What came from the server and is not due yet. */
 struct late {
     int64_t due_us;
     size_t len;
@@ -82,7 +82,10 @@ static void accept_pair(struct proxy *proxy)
             pair = &proxy->pairs[i];
     if (client < 0)
         return;
-    CHECK(pair != NULL);
+    if (!pair) { /* as a server that has no connection left */
+        close(client);
+        return;
+    }
     pair->client = client;
     buf_init(&pair->commands, COMMAND_MAX);
     if (atomic_load(&proxy->error))

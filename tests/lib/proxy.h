@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Between a service and its Redis: passes on, passes on late, or answers every command with an error of the
- * test's choice. One thread of its own; the calls are for one other. */
+/* Between a service and its Redis or PostgreSQL: passes on, passes on late, or (Redis) answers every command
+ * with an error of the test's choice. One thread of its own; the calls are for one other. */
 #pragma once
 
 #include <stdint.h>
@@ -11,7 +11,7 @@ struct proxy;
 struct proxy *proxy_start(int listen_port, int target_port);
 void proxy_stop(struct proxy *proxy); /* accepts NULL */
 
-/* From now on what comes from Redis arrives so much later; 0: at once. */
+/* From now on what comes from the server arrives so much later; 0: at once. */
 void proxy_delay(struct proxy *proxy, int64_t delay_ms);
 /* From now on every command is answered with this error ("-LOADING ..."), a literal; NULL: passed on.
  * Connections there are are closed. */
