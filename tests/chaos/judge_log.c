@@ -169,7 +169,7 @@ static int64_t planned_from(const struct campaign_created *is, int64_t step)
 
 static bool over(const struct model_campaign *campaign, const struct campaign_moment *was, int64_t at_us)
 {
-    int64_t ends_at_us = campaign->definition.ends_at_us;
+    int64_t ends_at_us = campaign_ends_at_us(&campaign->definition);
     return was->state == MODEL_CLOSED || was->state == MODEL_ENDED || (ends_at_us && at_us >= ends_at_us);
 }
 
@@ -290,8 +290,8 @@ static void on_state(struct judge *judge, struct model_campaign *campaign, const
         is->state = MODEL_CLOSED;
         break;
     case EVENT_CampaignEnded:
-        may = open && event->campaign_ended.due_at_us == campaign->definition.ends_at_us &&
-              event->recorded_at_us >= campaign->definition.ends_at_us && campaign->definition.ends_at_us;
+        may = open && event->campaign_ended.due_at_us == campaign_ends_at_us(&campaign->definition) &&
+              over(campaign, was, event->recorded_at_us);
         is->state = MODEL_ENDED;
         break;
     case EVENT_ReleasePlanHalted:
