@@ -13,6 +13,6 @@ OPT := $(OPT_$(BUILD))
 $(if $(OPT),,$(error BUILD must be release, asan, tsan or fuzz, not '$(BUILD)'))
 
 # The PostgreSQL headers live in a directory of their own on Debian.
-CFLAGS := -std=c17 -D_GNU_SOURCE -I. -isystem /usr/include/postgresql $(WARN) $(HARDEN) $(OPT) -include common/base/banned.h
+CFLAGS := -std=c17 -D_GNU_SOURCE -fdebug-prefix-map=$(CURDIR)=. -I. -isystem /usr/include/postgresql $(WARN) $(HARDEN) $(OPT) -include common/base/banned.h
 LDFLAGS := -pie -Wl,-z,relro,-z,now -pthread $(filter -fsanitize%,$(OPT))
 LIBS := -lmicrohttpd -lpq -lhiredis -lnng -lmsgpackc -ljansson -lsodium -lm -pthread
