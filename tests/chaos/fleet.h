@@ -6,11 +6,11 @@
  * for the targets and for calls about different services. */
 #pragma once
 
-#include "bench/load/target.h"
+#include "tests/chaos/op.h"
 #include "tests/lib/proxy.h"
 #include "tests/lib/stack.h"
 
-enum { FLEET_QUERIES = 2 };
+enum { FLEET_QUERIES = CHAOS_QUERIES_MAX };
 enum fleet_server { FLEET_STORE, FLEET_REDIS, FLEET_SERVERS };
 
 struct fleet;

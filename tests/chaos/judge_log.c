@@ -228,7 +228,10 @@ static void add_coupon(struct judge *judge, struct model_campaign *campaign, con
         (struct coupon_moment){event->position, event->recorded_at_us, MODEL_ISSUED, 0, 0, 0, 0};
     campaign->coupons = judge_grow(campaign->coupons, campaign->coupons_count, &campaign->coupons_capacity,
                                    sizeof *campaign->coupons);
-    campaign->coupons[campaign->coupons_count++] = judge->coupons_count++;
+    campaign->coupons[campaign->coupons_count++] = judge->coupons_count;
+    struct held *held = &judge->held[user];
+    held->coupons = judge_grow(held->coupons, held->count, &held->capacity, sizeof *held->coupons);
+    held->coupons[held->count++] = judge->coupons_count++;
 }
 
 static void on_issued(struct judge *judge, struct model_campaign *campaign, const struct campaign_moment *was,
@@ -308,6 +311,8 @@ static void on_created(struct judge *judge, struct model_campaign *campaign, str
                  definition->released + planned_from(definition, 0) <= definition->quantity,
                  "%.*s begins with more than there is", SPAN_ARG(event->campaign_id));
     campaign->definition = *definition;
+    campaign->created_us = event->recorded_at_us;
+    campaign->slice = event->slice;
     *is = (struct campaign_moment){.released = definition->released, .state = MODEL_ACTIVE};
 }
 
