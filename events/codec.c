@@ -5,7 +5,6 @@
 #include <msgpack.h>
 
 #include "events/coupon.h"
-#include "events/keys.h"
 
 /* --- the catalogue as data --- */
 
@@ -471,7 +470,7 @@ static bool read_hint_users(const msgpack_object *list, struct hint *ret)
         return false;
     ret->users_count = list->via.array.size;
     for (size_t i = 0; i < ret->users_count; i++) {
-        if (!read_int(&list->via.array.ptr[i], USER_BUCKETS - 1, &bucket))
+        if (!read_int(&list->via.array.ptr[i], USER_GROUPS - 1, &bucket))
             return false;
         ret->users[i] = (int16_t)bucket;
     }

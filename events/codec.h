@@ -43,7 +43,7 @@ enum codec_status {
  * default. Texts are borrowed from event->data, lists are in `arena`. */
 enum codec_status event_decode(struct event *event, struct arena *arena) MUST_USE;
 
-/* The records of a coupon in the read models: COUPONS in schema/redis_keys.def. Arrays, because they are
+/* The records of a coupon in the read models: COUPONS in readmodel/redis_keys.def. Arrays, because they are
  * written a hundred million times and a rebuild can change them. What is text of the coupon's own (user,
  * order, reason) is in fields of its own beside them, as it is; slice and position are in key and field. */
 
@@ -72,7 +72,7 @@ struct hint {
     int64_t position;
     struct span campaigns[HINT_CAMPAIGNS_MAX]; /* ids; borrowed from the message */
     size_t campaigns_count;
-    int16_t users[HINT_USERS_MAX]; /* buckets of events/keys.h: nobody's id is on the bus */
+    int16_t users[HINT_USERS_MAX]; /* user_group()s: nobody's id is on the bus */
     size_t users_count;
     bool rankings;   /* some ranking of the slice changed */
     bool everything; /* more changed than is named: whatever is known of the slice may have */

@@ -4,7 +4,7 @@
 #include "common/bus.h"
 #include "events/codec.h"
 #include "events/codec_testing.h"
-#include "events/keys.h"
+#include "events/ids.h"
 
 enum { FUZZ_ROUNDS = 100000 };
 
@@ -47,7 +47,7 @@ static void hints_say_what_changed(void **state)
     for (; hint.campaigns_count < HINT_CAMPAIGNS_MAX; hint.campaigns_count++)
         hint.campaigns[hint.campaigns_count] = (struct span){id, sizeof id};
     for (; hint.users_count < HINT_USERS_MAX; hint.users_count++)
-        hint.users[hint.users_count] = (int16_t)(USER_BUCKETS - 1 - (int)hint.users_count);
+        hint.users[hint.users_count] = (int16_t)(USER_GROUPS - 1 - (int)hint.users_count);
     buf_init(&bytes, HINT_BYTES_MAX);
     hint_encode(&hint, &bytes);
     assert_false(bytes.overflow);

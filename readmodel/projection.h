@@ -10,7 +10,7 @@
 
 #include "common/base/map.h"
 #include "common/base/mem.h"
-#include "events/keys.h"
+#include "readmodel/keys.h"
 
 enum mutation_kind {
     MUTATION_CAMPAIGN, /* key: a CAMPAIGN that exists. args: position, what released, redeemed and reserved

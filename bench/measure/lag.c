@@ -15,7 +15,7 @@
 #include "common/base/mem.h"
 #include "common/redis/redis.h"
 #include "events/campaign.h"
-#include "events/keys.h"
+#include "readmodel/keys.h"
 
 enum {
     PER_SECOND = 10000,

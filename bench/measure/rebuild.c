@@ -9,7 +9,7 @@
 #include "common/base/clock.h"
 #include "events/codec.h"
 #include "events/event_log.h"
-#include "events/keys.h"
+#include "readmodel/keys.h"
 
 enum { PAGE = 1000, COMMANDS_AHEAD = 1000, STORE_MS = 60000 };
 

@@ -3,9 +3,9 @@
 #include "projector/rebuild/log_bounds.h"
 
 #include "common/base/clock.h"
-#include "events/keys.h"
 #include "projector/run/log_reader.h"
 #include "projector/sql.h"
+#include "readmodel/keys.h"
 
 enum {
     DEADLINE_MS = 5000,

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "common/redis/redis.h"
-#include "events/keys.h"
+#include "readmodel/keys.h"
 
 struct model_counts {
     int64_t position;      /* of the checkpoint */

@@ -61,7 +61,7 @@ void announcer_add(struct announcer *announcer, const struct event *event)
         return; /* the last: the control stream, which is no campaign's */
     add_campaign(announcer, event->campaign_id);
     if (event->user_id.ptr) {
-        add_user(announcer, user_place(event->user_id).bucket);
+        add_user(announcer, user_group(user_hash(event->user_id)));
         announcer->rankings = true; /* or the state of a coupon, which counts as redeemed or no more */
     }
 }

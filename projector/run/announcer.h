@@ -5,8 +5,8 @@
 
 #include "common/bus.h"
 #include "events/codec.h"
-#include "events/keys.h"
 #include "projector/run/model_writer.h"
+#include "readmodel/keys.h"
 
 enum {
     ANNOUNCE_MESSAGES_MAX = 4, /* for one batch; more is told as `everything` */
@@ -29,7 +29,7 @@ struct announcer {
     size_t campaigns_count;
     int16_t users[ANNOUNCE_USERS_MAX];
     size_t users_count;
-    uint8_t users_seen[USER_BUCKETS / 8];
+    uint8_t users_seen[USER_GROUPS / 8];
     bool rankings, everything;
     /* Ring: what is on its way, in the order in which the outcomes will come. */
     struct announcement queued[MODEL_PENDING_MAX];

@@ -109,7 +109,7 @@ static void told_when_applied_and_only_then(void **state)
     assert_true(hint->position == 100);
     assert_int_equal(hint->campaigns_count, 1);
     assert_int_equal(hint->users_count, 2);
-    assert_int_equal(hint->users[0], user_place(SPAN("ann")).bucket);
+    assert_int_equal(hint->users[0], user_group(user_hash(SPAN("ann"))));
     assert_true(hint->rankings && !hint->everything && !hint->opening);
 }
 

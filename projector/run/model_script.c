@@ -7,7 +7,7 @@
  * twice; and the checkpoint comes last. */
 #include "projector/run/model_script.h"
 
-/* The same windows as events/activity.h, which says what marks are. */
+/* The same windows as readmodel/activity.h, which says what marks are. */
 #define WINDOW_ROW(name, label, grain, grains) "{" #grain "," #grains "},"
 #define WINDOW_ROWS                            WINDOWS(WINDOW_ROW)
 #define HOLDING_SIZE                           "22" /* as the script sees one */

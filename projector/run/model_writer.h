@@ -4,8 +4,8 @@
  * holds is read from Redis, never remembered. One thread. */
 #pragma once
 
-#include "events/keys.h"
 #include "projector/run/model_script.h"
+#include "readmodel/keys.h"
 
 struct model_writer;
 

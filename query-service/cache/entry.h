@@ -22,7 +22,7 @@ struct entry_life {
 /* What a change can be about, so that a hint finds the copies it concerns. */
 struct entry_subject {
     uint16_t campaign_slot; /* entry_campaign_slot, ENTRY_CAMPAIGN_SLOTS: of no campaign */
-    int32_t bucket;         /* of the user (events/keys.h), ENTRY_NO_BUCKET: of no user */
+    int32_t bucket;         /* of the user (readmodel/keys.h), ENTRY_NO_BUCKET: of no user */
     bool every;             /* a list over all campaigns */
     uint16_t slices;        /* bits: the slices it depends on */
 };

@@ -34,7 +34,7 @@ bool invalidation_note(struct invalidation *changes, const struct hint *hint, in
     for (size_t i = 0; i < hint->campaigns_count; i++)
         raise_to(&changes->campaigns[entry_campaign_slot(hint->campaigns[i])], now_us);
     for (size_t i = 0; i < hint->users_count; i++)
-        if (hint->users[i] >= 0 && hint->users[i] < USER_BUCKETS)
+        if (hint->users[i] >= 0 && hint->users[i] < USER_GROUPS)
             raise_to(&changes->buckets[hint->users[i]], now_us);
     if (hint->campaigns_count || hint->rankings)
         raise_to(&changes->lists, now_us);

@@ -8,12 +8,12 @@
 #pragma once
 
 #include "events/codec.h"
-#include "events/keys.h"
 #include "query-service/cache/entry.h"
+#include "readmodel/keys.h"
 
 struct invalidation {
     _Atomic int64_t campaigns[ENTRY_CAMPAIGN_SLOTS]; /* monotonic us of the last change, 0: none known */
-    _Atomic int64_t buckets[USER_BUCKETS];
+    _Atomic int64_t buckets[USER_GROUPS];
     _Atomic int64_t lists;              /* of whatever is a list over all campaigns */
     _Atomic int64_t heads[SLICE_COUNT]; /* highest position that was hinted at, whatever changed there */
     _Atomic int64_t marks[SLICE_COUNT]; /* ... and where the hint did not say what changed */

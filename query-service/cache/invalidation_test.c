@@ -3,7 +3,7 @@
 #include "query-service/cache/invalidation.h"
 
 #include "common/base/testing.h"
-#include "events/keys.h"
+#include "readmodel/keys.h"
 
 static struct invalidation changes;
 
@@ -31,7 +31,7 @@ static struct entry_subject of_campaign(const char *id)
 static struct entry_subject of_user(const char *id)
 {
     return (struct entry_subject){.campaign_slot = ENTRY_CAMPAIGN_SLOTS,
-                                  .bucket = (int32_t)user_place(span_of(id)).bucket,
+                                  .bucket = user_group(user_hash(span_of(id))),
                                   .slices = 0xFFFF};
 }
 
@@ -52,7 +52,7 @@ static void what_is_named_is_concerned(void **state)
     invalidation_init(&changes);
     struct hint hint = {.slice = slice_of(SPAN("summer")), .position = 500, .campaigns = {SPAN("summer")}};
     hint.campaigns_count = 1;
-    hint.users[0] = (int16_t)user_place(SPAN("kim")).bucket;
+    hint.users[0] = user_group(user_hash(SPAN("kim")));
     hint.users_count = 1;
     assert_false(concerns(of_campaign("summer")));
     assert_true(invalidation_note(&changes, &hint, -1, 2000));

@@ -3,8 +3,8 @@
 #include "query-service/cache/read_through.h"
 
 #include "common/base/clock.h"
-#include "events/keys.h"
 #include "query-service/metrics.h"
+#include "readmodel/keys.h"
 
 enum {
     SHARDS = 16,
@@ -67,7 +67,7 @@ static struct entry_subject subject_of(const struct read *read)
     if (query->coupon.position > 0 && read->answer.coupons_count > 0)
         user = read->answer.coupons[0].user_id; /* a coupon changes with its holder */
     if (user.ptr)
-        subject.bucket = (int32_t)user_place(user).bucket;
+        subject.bucket = user_group(user_hash(user));
     /* Of a user in a campaign nothing changes when others get something, unless it is that there is one. */
     if (query->campaign_id.ptr && (!user.ptr || !found))
         subject.campaign_slot = entry_campaign_slot(query->campaign_id);

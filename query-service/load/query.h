@@ -3,10 +3,10 @@
  * nor where the answer comes from. Pure. */
 #pragma once
 
-#include "events/activity.h"
 #include "events/campaign.h"
 #include "events/coupon.h"
 #include "query-service/load/cursor.h"
+#include "readmodel/activity.h"
 
 /* X(name, label): the label is what metrics show. */
 #define QUERY_KINDS(X)                         \

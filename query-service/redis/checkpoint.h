@@ -4,8 +4,8 @@
 #pragma once
 
 #include "common/redis/redis.h"
-#include "events/keys.h"
 #include "query-service/load/read.h"
+#include "readmodel/keys.h"
 
 struct checkpoint {
     bool present;

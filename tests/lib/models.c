@@ -6,7 +6,7 @@
 
 #include "common/base/mem.h"
 #include "events/codec.h"
-#include "events/keys.h"
+#include "readmodel/keys.h"
 #include "tests/lib/wait.h"
 
 enum {

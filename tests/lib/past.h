@@ -7,8 +7,8 @@
 #pragma once
 
 #include "common/pg/pg.h"
-#include "events/activity.h"
 #include "events/coupon.h"
+#include "readmodel/activity.h"
 #include "tests/lib/stack.h"
 
 enum { PAST_CAMPAIGNS_MAX = 16, PAST_COUPONS_MAX = 512 };

@@ -2,7 +2,7 @@
 /* The projector against a real PostgreSQL and a real Redis: whatever happens to any of the three, the models
  * end equal to a fresh fold of the log (I7, I8). Each test breaks something, waits until the projector says
  * that it is current again, and compares every key with what a replay into an empty Redis makes. */
-#include "events/keys.h"
+#include "readmodel/keys.h"
 #include "tests/lib/http_client.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/json_get.h"

@@ -4,7 +4,7 @@
 #include "tests/lib/wait.h"
 
 #include "common/base/crypto.h"
-#include "events/keys.h"
+#include "readmodel/keys.h"
 #include "tests/lib/cluster.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"

@@ -5,7 +5,7 @@
 
 #include "common/base/crypto.h"
 #include "common/base/mem.h"
-#include "events/keys.h"
+#include "readmodel/keys.h"
 #include "tests/lib/models.h"
 #include "tests/lib/past.h"
 #include "tests/lib/reads.h"

@@ -5,7 +5,7 @@
 #include "tests/lib/wait.h"
 
 #include "common/base/crypto.h"
-#include "events/keys.h"
+#include "readmodel/keys.h"
 #include "tests/lib/models.h"
 #include "tests/lib/reads.h"
 

@@ -4,7 +4,7 @@
  * Redis no more than it may. */
 #include "common/base/crypto.h"
 #include "common/base/mem.h"
-#include "events/keys.h"
+#include "readmodel/keys.h"
 #include "tests/lib/models.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/wait.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Windows: where they begin, that marks count what a list of all changes counts, in bounded bytes, and that
  * bytes come back or are refused. */
-#include "events/activity.h"
+#include "readmodel/activity.h"
 
 #include "common/base/clock.h"
 #include "common/base/testing.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Redis keys, from the registry. */
-#include "events/keys.h"
+#include "readmodel/keys.h"
 
 const struct redis_key_description redis_keys[KEY_COUNT] = {
 #define K(name, pattern, type, owner, ttl, bound, content) {#name, pattern, type, owner, ttl, bound, content},
-#include "schema/redis_keys.def"
+#include "readmodel/redis_keys.def"
 #undef K
 };
 
@@ -162,9 +162,7 @@ static void write_number(char *bytes, size_t len, uint64_t value)
 
 struct user_place user_place(struct span user_id)
 {
-    uint8_t hash[8];
-    crypto_hash(NULL, user_id, hash, sizeof hash);
-    uint64_t value = read_number((const char *)hash, sizeof hash);
+    uint64_t value = user_hash(user_id);
     return (struct user_place){(int64_t)(value >> 48 & (USER_BUCKETS - 1)), (uint32_t)value};
 }
 

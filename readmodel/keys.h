@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Builders for the Redis keys of schema/redis_keys.def, the one registry of read-model keys. Each writes the
- * key at the end of `out`. Pure. */
+/* Builders for the Redis keys of readmodel/redis_keys.def, the one registry of read-model keys. Each writes
+ * the key at the end of `out`. Pure. */
 #pragma once
 
-#include "events/activity.h"
 #include "events/ids.h"
+#include "readmodel/activity.h"
 
 enum redis_key {
 #define K(name, pattern, type, owner, ttl, bound, content) KEY_##name,
-#include "schema/redis_keys.def"
+#include "readmodel/redis_keys.def"
 #undef K
     KEY_COUNT
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Windows and marks. */
-#include "events/activity.h"
+#include "readmodel/activity.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Redis keys: the registry and the builders say the same, everything of a slice has its hash tag, chunks
  * begin where they should, and members of rankings sort as they must. */
-#include "events/keys.h"
+#include "readmodel/keys.h"
 
 #include "common/base/testing.h"
 
