@@ -43,7 +43,7 @@
     X(READ_TRUE, "I7", "what a read says of a slice is true of one moment of its log", "reads")             \
     X(READ_AGE, "I7", "and of no older one than its Age allows", "reads")                                   \
     X(READ_TOKEN, "I9", "and of none before its Consistency-Token", "reads")                                \
-    X(READ_INSTANT, "I13", "what the clock changes is told as of the instant that Age names", "reads")       \
+    X(READ_INSTANT, "I13", "what the clock changes is told as of the instant that Age names", "reads")      \
     X(READ_ORDER, "I7", "lists come in their order, and no longer than was asked for", "lists")             \
     X(READ_FEED, "I5", "the feed is the log, position by position", "pages")
 
