@@ -72,8 +72,8 @@ static bool said_ended_in_time(const struct answer *answer, const struct model_c
 {
     enum { CLOCK_SLACK_US = 50 * US_PER_MS };
     int64_t done_us = answer->attempt->done_us + answer->judge->in.wall_offset_us + CLOCK_SLACK_US;
-    int64_t ends_at_us = campaign->definition.ends_at_us;
-    return span_is(json_text_of(answer->body, "status"), "ended") && ends_at_us && done_us >= ends_at_us;
+    int64_t end_us = judge_end_us(&campaign->definition);
+    return span_is(json_text_of(answer->body, "status"), "ended") && end_us && done_us >= end_us;
 }
 
 static void check_campaign(struct answer *answer)
@@ -113,7 +113,7 @@ static void check_campaign(struct answer *answer)
 
 /* --- Coupons --- */
 
-/* The coupon object, as it was after the event at `at` (of the coupon's slice), by the log alone. */
+/* The coupon object, as it was right after the event at `at` (of the coupon's slice), at its instant. */
 static void check_coupon_object(struct answer *answer, const struct json_value *body,
                                 const struct model_coupon *coupon, int64_t at)
 {
@@ -124,7 +124,7 @@ static void check_coupon_object(struct answer *answer, const struct json_value *
     need(answer, is != NULL, "nothing happened to the coupon at that position");
     const char *wrong = view_coupon(answer->judge, body, coupon);
     if (!wrong && is)
-        wrong = view_coupon_state(answer->judge, body, coupon, is, VIEW_LOG_ALONE);
+        wrong = view_coupon_state(answer->judge, body, coupon, is, is->recorded_us);
     need(answer, !wrong, wrong);
 }
 
@@ -187,7 +187,8 @@ static void check_use(struct answer *answer)
     }
     struct span status = json_text_of(answer->body, "status");
     need(answer,
-         (answer->op->kind == OP_GIVE_BACK && (span_is(status, "issued") || span_is(status, "reserved"))) ||
+         (answer->op->kind == OP_GIVE_BACK &&
+          (span_is(status, "issued") || span_is(status, "reserved") || span_is(status, "expired"))) ||
              (answer->op->kind == OP_REVOKE && span_is(status, "revoked")),
          "nothing happened");
 }

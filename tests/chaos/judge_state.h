@@ -134,4 +134,6 @@ void judge_reads(struct judge *judge);
 /* Of judge_log: one event of a coupon after its issue. `op` is what asked for it, NULL for a sweep. */
 void judge_coupon_event(struct judge *judge, struct model_campaign *campaign, const struct event *event,
                         const struct operation *op);
+/* From when on nothing is issued any more: the campaign's end, or when its coupons expire. 0: never. */
+int64_t judge_end_us(const struct campaign_created *campaign);
 int64_t judge_discount(const struct campaign_created *campaign, int64_t amount);

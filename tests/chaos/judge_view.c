@@ -43,7 +43,7 @@ const char *view_coupon(const struct judge *judge, const struct json_value *body
 /* A reservation whose time is over is none. */
 static enum model_coupon_state state_at(const struct coupon_moment *is, int64_t now_us)
 {
-    bool lapsed = is->state == MODEL_RESERVED && now_us != VIEW_LOG_ALONE && now_us >= is->until_us;
+    bool lapsed = is->state == MODEL_RESERVED && now_us >= is->until_us;
     return lapsed ? MODEL_ISSUED : is->state;
 }
 
@@ -139,12 +139,12 @@ const char *view_campaign_status(const struct model_campaign *campaign, const st
                                  int64_t now_us)
 {
     const struct campaign_created *definition = &campaign->definition;
-    int64_t ends_us = definition->ends_at_us, expires_us = definition->coupon_expires_at_us;
+    int64_t end_us = judge_end_us(definition);
     if (is->state == MODEL_DELETED)
         return "deleted";
     if (is->state == MODEL_CLOSED)
         return "closed";
-    if (is->state == MODEL_ENDED || (ends_us && now_us >= ends_us) || (expires_us && now_us >= expires_us))
+    if (is->state == MODEL_ENDED || (end_us && now_us >= end_us))
         return "ended";
     if (is->state == MODEL_PAUSED)
         return "paused";

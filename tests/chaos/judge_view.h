@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* For the judge only: an object of the API beside what the log says of it at one position and one instant.
- * Each returns the name of what differs, NULL where nothing does. */
+ * Instants are wall clock in µs. Each returns the name of what differs, NULL where nothing does. */
 #pragma once
 
 #include "tests/chaos/judge_json.h"
 #include "tests/chaos/judge_state.h"
-
-/* Instants are wall clock in µs. By the log alone a reservation lasts until it is over in the log, and
- * nothing expires. */
-enum { VIEW_LOG_ALONE = 0 };
 
 /* What never changes of a coupon, and what does. */
 const char *view_coupon(const struct judge *judge, const struct json_value *body,
