@@ -11,8 +11,8 @@ static void all_is_well(void **state)
         print_message("%s: %s\n", judge_rule_text(world.judgement.first[i].rule)->holds,
                       world.judgement.first[i].text);
     assert_int_equal(world.judgement.violations, 0);
-    for (int rule = 0; rule < JUDGE_RULE_COUNT; rule++)
-        if (rule != JUDGE_PLAN) /* the definition has none; it is looked at below */
+    for (int rule = 0; rule < JUDGE_READ_TRUE; rule++) /* reads have a test of their own */
+        if (rule != JUDGE_PLAN)                        /* the definition has none; it is looked at below */
             assert_true(world.judgement.checked[rule] > 0);
 }
 
