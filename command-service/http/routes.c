@@ -7,7 +7,7 @@
 #include "events/api_document.h"
 #include "events/problems.h"
 
-enum { BATCH_BODY_MAX = 1024 * 1024 };
+enum { BATCH_BODY_MAX = 2 * 1024 * 1024 }; /* ISSUE_MANY_MAX of the longest ids, and spare */
 
 /* --- parsing --- */
 

@@ -396,7 +396,7 @@ static void large_bodies_are_refused_at_the_limit(void **state)
 {
     (void)state;
     expect_limit("/v1/campaigns/x/coupons", "{\"user_id\":\"u\"}", 64 * 1024);
-    expect_limit("/v1/campaigns/x/coupons/batch", "{\"user_ids\":[\"u\"]}", 1024 * 1024);
+    expect_limit("/v1/campaigns/x/coupons/batch", "{\"user_ids\":[\"u\"]}", 2 * 1024 * 1024);
 }
 
 static void ambiguous_framing_is_refused_and_closed(void **state)
