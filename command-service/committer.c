@@ -17,6 +17,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
+#include "common/base/thread.h"
 #include "events/problems.h"
 
 enum {
@@ -24,7 +25,7 @@ enum {
     COMMIT_FLOOR_MS = 100, /* a COMMIT is not sent with less time left */
     ANSWER_MS = 20,        /* before a deadline: what an answer takes to reach its client */
     CONNECT_MIN_MS = 500,  /* longest first attempt; after that twice as long, because slow is not gone */
-    CONNECT_MAX_MS = 2000,
+    CONNECT_MAX_MS = 4000,
     CONNECTS_AT_ONCE = 2, /* unless a command waits */
     CONNECT_TURN_MS = 2,
     IDLE_WAIT_MS = 200,
@@ -516,11 +517,10 @@ static void *expirer_main(void *context)
     struct committers *all = context;
     for (bool stop = false; !stop;) {
         int64_t until_us = clock_deadline_us(EXPIRE_MS);
-        struct timespec until = {.tv_sec = until_us / US_PER_S, .tv_nsec = until_us % US_PER_S * 1000};
         for (size_t i = 0; i < SLICE_COUNT; i++)
             expire(&all->list[i]);
         pthread_mutex_lock(&all->lock);
-        while (!all->stop && pthread_cond_timedwait(&all->stopped, &all->lock, &until) == 0)
+        while (!all->stop && cond_wait_until(&all->stopped, &all->lock, until_us))
             ;
         stop = all->stop;
         pthread_mutex_unlock(&all->lock);
@@ -547,16 +547,12 @@ struct committers *committers_start(const struct committer_options *options)
     struct committers *all = mem_zalloc(sizeof *all);
     struct sweeper_options sweep = {
         .database_url = options->database_url, .control = options->control, .watch = options->watch};
-    pthread_condattr_t attributes;
     CHECK(options->batch_max >= 1 && options->batch_max <= BATCH_MAX);
     metrics_setup();
     all->options = *options;
     all->ready = service_part_create("event store");
     CHECK(pthread_mutex_init(&all->lock, NULL) == 0);
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&all->stopped, &attributes) == 0);
-    pthread_condattr_destroy(&attributes);
+    CHECK(pthread_cond_init(&all->stopped, NULL) == 0);
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         committer_start(all, slice);
         sweep.queues[slice] = all->list[slice].queue;
