@@ -9,10 +9,14 @@ OPT_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 # Only with clang; tests/fuzz has what LIBFUZZER is for.
 OPT_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
                -DLIBFUZZER
+# For tools/coverage: every line where it stands.
+OPT_coverage := -O0 -g --coverage
 OPT := $(OPT_$(BUILD))
-$(if $(OPT),,$(error BUILD must be release, asan, tsan or fuzz, not '$(BUILD)'))
+$(if $(OPT),,$(error BUILD must be release, asan, tsan, fuzz or coverage, not '$(BUILD)'))
 
-# The PostgreSQL headers live in a directory of their own on Debian.
-CFLAGS := -std=c17 -D_GNU_SOURCE -fdebug-prefix-map=$(CURDIR)=. -I. -isystem /usr/include/postgresql $(WARN) $(HARDEN) $(OPT) -include common/base/banned.h
-LDFLAGS := -pie -Wl,-z,relro,-z,now -pthread $(filter -fsanitize%,$(OPT))
+# The PostgreSQL headers live in a directory of their own on Debian. Every clone compiles to the same bytes, so that
+# ccache serves them all.
+LANGUAGE := -std=c17 -D_GNU_SOURCE -I. -isystem /usr/include/postgresql -include common/base/banned.h
+CFLAGS := $(LANGUAGE) -fdebug-prefix-map=$(CURDIR)=. $(WARN) $(HARDEN) $(OPT)
+LDFLAGS := -pie -Wl,-z,relro,-z,now -pthread $(filter -fsanitize% --coverage,$(OPT))
 LIBS := -lmicrohttpd -lpq -lhiredis -lnng -lmsgpackc -ljansson -lsodium -lm -pthread
