@@ -77,6 +77,7 @@ struct command {
     enum command_kind kind;
     int16_t slice;         /* where its events go */
     int16_t request_slice; /* where its idempotency row is; differs from `slice` only for COMMAND_CREATE */
+    bool alone;            /* goes in a batch of its own: the store refused one it was in */
     bool keyed; /* has an Idempotency-Key: takes effect once (I4). A LOOKUP is about one, but no attempt at it
                  */
     bool
