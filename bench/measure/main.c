@@ -16,8 +16,8 @@
 #define AT(member) offsetof(struct bench_options, member)
 static const struct config_option table[] = {
     {"only", CONFIG_STRING, AT(only),
-     "issue,peers,writers,refuse,append,restart,read,stampede,lag,rebuild,memory,live,overload", 1, 256, "",
-     "what to measure, separated by commas"},
+     "issue,peers,writers,refuse,append,restart,read,load,stampede,lag,rebuild,memory,live,overload", 1, 256,
+     "", "what to measure, separated by commas"},
     {"json", CONFIG_FLAG, AT(json), "false", 0, 0, "", "one JSON document a line"},
     {"rounds", CONFIG_INT, AT(rounds), "3", 1, SERIES_MAX, "rounds", "of ours and baseline, in turns"},
     {"sample-ms", CONFIG_INT, AT(sample_ms), "3000", 100, 600000, "ms", "of each measurement over HTTP"},
@@ -41,6 +41,7 @@ static const struct config_option table[] = {
     {"command-database-url", CONFIG_STRING, AT(command_database_url), NULL, 1, 2048, "", "as the service"},
     {"projector-database-url", CONFIG_STRING, AT(projector_database_url), NULL, 1, 2048, "",
      "as the projector"},
+    {"query-database-url", CONFIG_STRING, AT(query_database_url), NULL, 1, 2048, "", "as the query service"},
     {"superuser-url", CONFIG_STRING, AT(superuser_url), NULL, 1, 2048, "", "who may create databases"},
     {"redis-password", CONFIG_STRING, AT(redis_password), NULL, 1, 256, "", "its password"},
     {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 2048, "", "as its administrator"},
@@ -62,7 +63,7 @@ static const struct {
     {"refuse", bench_refuse},     {"append", bench_append},     {"restart", bench_restart},
     {"read", bench_read},         {"stampede", bench_stampede}, {"lag", bench_lag},
     {"rebuild", bench_rebuild},   {"memory", bench_memory},     {"peers", bench_peers},
-    {"overload", bench_overload},
+    {"overload", bench_overload}, {"load", bench_load},
 };
 
 static bool is_known(struct span name)
