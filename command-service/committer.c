@@ -62,7 +62,6 @@ struct committer {
     unsigned failed_connects; /* in a row */
     unsigned busy_in_a_row;   /* batches that met somebody else's lock */
     int64_t used_us;          /* when the connection was last used to write, or asked whether it could be */
-    size_t isolate; /* > 0: so many commands are committed alone, to find the one that the store refuses */
 };
 
 struct committers {
@@ -366,14 +365,6 @@ static enum store_status run_batch(struct committer *self, struct command *list)
     return status;
 }
 
-static size_t list_length(const struct command *list)
-{
-    size_t length = 0;
-    for (; list; list = list->next)
-        length++;
-    return length;
-}
-
 /* Another transaction holds the slice's lock: at once again would only be in its way. Unless its client
  * stands still. */
 static void back_off_from_lock(struct committer *self)
@@ -386,37 +377,32 @@ static void back_off_from_lock(struct committer *self)
     queue_sleep(self->queue, clock_deadline_us(1 + crypto_random_below(BUSY_PAUSE_MAX_MS)));
 }
 
-/* The service's own commands are not worth a second attempt together with clients': takes them off the list,
- * and returns the rest. */
-static struct command *drop_swept(struct command *list)
-{
-    struct command *rest = NULL, **end = &rest;
-    while (list) {
-        struct command *command = list;
-        list = command->next;
-        command->next = NULL;
-        if (command->sweeper) {
-            sweeper_conclude(command->sweeper, command, SWEEP_FAILED);
-            command_destroy(command);
-        } else {
-            *end = command;
-            end = &command->next;
-        }
-    }
-    return rest;
-}
-
-/* The store refuses something of the list, and does not say what of it. */
+/* The store refuses something of the list, and does not say what of it: its commands are tried again alone.
+ * The sweep's first, so that clients pay for one batch more at most when it is one of those. */
 static void isolate(struct committer *self, struct command *list)
 {
-    size_t before = list_length(list);
-    list = drop_swept(list);
-    if (list && before == 1)
+    struct command *clients = NULL, *swept = NULL, **clients_end = &clients, **swept_end = &swept;
+    bool single = !list->next;
+    if (single && list->sweeper) {
+        sweeper_conclude(list->sweeper, list, SWEEP_FAILED);
+        command_destroy(list);
+        return;
+    }
+    if (single) {
         fail_all(list, &problem_internal, 0);
-    else if (list && list_length(list) == before)
-        self->isolate = before;
-    if (before > 1)
-        queue_put_back(self->queue, list);
+        return;
+    }
+    for (struct command *next; list; list = next) {
+        struct command ***end = list->sweeper ? &swept_end : &clients_end;
+        next = list->next;
+        list->next = NULL;
+        **end = list;
+        *end = &list->next;
+    }
+    for (struct command *command = swept ? swept : clients; command; command = command->next)
+        command->alone = true;
+    *clients_end = swept;
+    queue_put_back(self->queue, clients);
 }
 
 /* Nobody of the list was answered: what becomes of it. */
@@ -469,11 +455,8 @@ static void bound_queue(struct committer *self)
 static void turn(struct committer *self)
 {
     bound_queue(self);
-    size_t count_max = self->isolate > 0 ? 1 : self->options->batch_max;
-    struct command *list = queue_take(self->queue, count_max, clock_deadline_us(IDLE_WAIT_MS));
-    if (self->isolate > 0)
-        self->isolate--;
-    list = drop_late(list);
+    struct command *list =
+        drop_late(queue_take(self->queue, self->options->batch_max, clock_deadline_us(IDLE_WAIT_MS)));
     if (!list) {
         check_idle_connection(self);
         return;

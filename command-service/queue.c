@@ -133,15 +133,20 @@ enum queue_verdict queue_offer(struct queue *queue, struct command *command, str
 
 /* --- the committer's side --- */
 
-/* How many from the front make the next batch: a command for many users travels alone, because it is a batch
- * in itself. */
+/* A command for many users is a batch in itself. */
+static bool travels_alone(const struct command *command)
+{
+    return command->alone || command_is_solo(command->kind);
+}
+
+/* How many from the front make the next batch. */
 static size_t batch_length(const struct queue *queue, size_t count_max)
 {
     size_t length = 0;
     const struct command *command = queue->first;
-    if (command && command_is_solo(command->kind))
+    if (command && travels_alone(command))
         return 1;
-    for (; command && length < count_max && !command_is_solo(command->kind); command = command->next)
+    for (; command && length < count_max && !travels_alone(command); command = command->next)
         length++;
     return length;
 }

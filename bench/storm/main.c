@@ -21,7 +21,7 @@
 
 enum { EXIT_VIOLATION = 1, EXIT_CANNOT = 2 };
 enum { THREADS_MAX = 16, DESCRIPTORS_SPARE = 64, POLL_MS = 20, SETTLE_MS = 3000, CREATE_MS = 10000 };
-enum { REASON_MAX = 256, BODIES_SPARE = 64 * 1024 * 1024, BODIES_PER_COUPON = 2048 };
+enum { REASON_TEXT_MAX = 256, BODIES_SPARE = 64 * 1024 * 1024, BODIES_PER_COUPON = 2048 };
 
 struct options {
     const char *command_url, *admin_token, *issue_token, *database_url, *redis_url;
@@ -108,7 +108,7 @@ static void choose_names(struct storm *storm)
 
 static void find_targets(struct storm *storm)
 {
-    char reason[REASON_MAX];
+    char reason[REASON_TEXT_MAX];
     if (!target_init(&storm->command, storm->options.command_url, reason, sizeof reason))
         give_up("command-url", reason);
     if (!load_allow_descriptors((size_t)storm->options.connections + DESCRIPTORS_SPARE))
@@ -272,7 +272,7 @@ static void let_settle(const struct storm *storm)
 static void check(struct storm *storm)
 {
     const struct options *is = &storm->options;
-    char reason[REASON_MAX];
+    char reason[REASON_TEXT_MAX];
     struct checked_campaign campaign = {
         .id = span_of(storm->campaign_id),
         .quantity = is->quantity,

@@ -34,6 +34,9 @@ $(B)/obj/%.o: %.c tools/make/flags.mk
 	@echo "  CC  $<"
 	@$(CCACHE) $(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# What the assembler embeds.
+$(B)/obj/events/api_document.o: docs/openapi.json docs/openapi.html
+
 define LINK
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
