@@ -34,6 +34,9 @@ $(B)/obj/%.o: %.c tools/make/flags.mk
 	@echo "  CC  $<"
 	@$(CCACHE) $(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# Files that are in the program as they are.
+$(B)/obj/readmodel/script.o: $(wildcard readmodel/*.lua)
+
 define LINK
 	@mkdir -p $(@D)
 	@echo "  LD  $@"

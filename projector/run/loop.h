@@ -5,9 +5,9 @@
 
 #include "common/service.h"
 #include "projector/run/applier.h"
-#include "projector/run/leader.h"
+#include "projector/run/lead.h"
 #include "projector/run/prewarm.h"
-#include "projector/run/scrub.h"
+#include "projector/run/repair.h"
 #include "projector/run/wakeup.h"
 
 struct follower_options {
@@ -21,11 +21,11 @@ struct follower {
     struct pg *pg;                           /* borrowed */
     struct hints *hints;                     /* borrowed */
     const struct projector_metrics *metrics; /* borrowed */
-    struct feed feed;
+    struct repair *repair;                   /* borrowed */
+    struct log_reader reader;
     struct leader leader;
     struct applier applier;
     struct prewarm prewarm;
-    struct scrub scrub;
     struct backoff store_backoff;
     bool store_trouble_logged;
     int64_t elect_at_us, refresh_at_us; /* monotonic */
@@ -37,9 +37,10 @@ struct follower {
 /* What it works with; all borrowed for its life. */
 struct follower_means {
     struct pg *pg;
-    struct model_writer *writer;
+    struct redis_writer *writer;
     struct hints *hints;
     const struct projector_metrics *metrics;
+    struct repair *repair;
     struct bus_publisher *bus; /* whom it tells what changed; NULL: nobody */
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What query services are told: after Redis has it, all of it, in bounded messages. */
-#include "projector/run/announcer.h"
+#include "projector/run/announce.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Collecting, encoding, and publishing in step with Redis. */
-#include "projector/run/announcer.h"
+#include "projector/run/announce.h"
 
 void announcer_init(struct announcer *announcer, struct bus_publisher *bus)
 {
     *announcer = (struct announcer){.bus = bus};
-    for (size_t i = 0; i < MODEL_PENDING_MAX; i++)
+    for (size_t i = 0; i < WRITES_PENDING_MAX; i++)
         buf_init(&announcer->queued[i].bytes, ANNOUNCE_MESSAGES_MAX * HINT_BYTES_MAX);
 }
 
 void announcer_deinit(struct announcer *announcer)
 {
-    for (size_t i = 0; i < MODEL_PENDING_MAX; i++)
+    for (size_t i = 0; i < WRITES_PENDING_MAX; i++)
         buf_deinit(&announcer->queued[i].bytes);
 }
 
@@ -91,8 +91,8 @@ static void encode_lists(const struct announcer *announcer, struct announcement 
 
 static struct announcement *next_queued(struct announcer *announcer)
 {
-    CHECK(announcer->queued_count < MODEL_PENDING_MAX);
-    size_t at = (announcer->queued_first + announcer->queued_count++) % MODEL_PENDING_MAX;
+    CHECK(announcer->queued_count < WRITES_PENDING_MAX);
+    size_t at = (announcer->queued_first + announcer->queued_count++) % WRITES_PENDING_MAX;
     buf_clear(&announcer->queued[at].bytes);
     announcer->queued[at].count = 0;
     return &announcer->queued[at];
@@ -134,7 +134,7 @@ void announcer_settled(struct announcer *announcer, bool applied)
     CHECK(announcer->queued_count > 0);
     if (applied)
         publish(announcer, &announcer->queued[announcer->queued_first]);
-    announcer->queued_first = (announcer->queued_first + 1) % MODEL_PENDING_MAX;
+    announcer->queued_first = (announcer->queued_first + 1) % WRITES_PENDING_MAX;
     announcer->queued_count--;
 }
 

@@ -5,7 +5,7 @@
 
 #include "common/bus.h"
 #include "events/codec.h"
-#include "projector/run/model_writer.h"
+#include "projector/run/redis_writer.h"
 #include "readmodel/keys.h"
 
 enum {
@@ -32,7 +32,7 @@ struct announcer {
     uint8_t users_seen[USER_GROUPS / 8];
     bool rankings, everything;
     /* Ring: what is on its way, in the order in which the outcomes will come. */
-    struct announcement queued[MODEL_PENDING_MAX];
+    struct announcement queued[WRITES_PENDING_MAX];
     size_t queued_first, queued_count;
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Taking and losing the lead. */
-#include "projector/run/leader.h"
+#include "projector/run/lead.h"
 
 #include "projector/sql.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rounds: connect, elect, ask, apply, report; then wait for a hint. */
-#include "projector/run/run_loop.h"
+#include "projector/run/loop.h"
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -26,20 +26,21 @@ void follower_init(struct follower *follower, const struct follower_means *means
         .pg = means->pg,
         .hints = means->hints,
         .metrics = means->metrics,
+        .repair = means->repair,
         .store_part = service_part_create("postgresql"),
         .redis_part = service_part_create("redis"),
         .models_part = service_part_create("models"),
     };
-    feed_init(&follower->feed, means->pg);
+    log_reader_init(&follower->reader, means->pg);
     applier_init(&follower->applier, means->writer, means->metrics,
                  &(struct applier_options){
-                     .batch_events = (size_t)options->batch_events, .window = 2, .bus = means->bus});
+                     .batch_events = (size_t)options->batch_events, .bus = means->bus});
 }
 
 void follower_deinit(struct follower *follower)
 {
     applier_deinit(&follower->applier);
-    feed_deinit(&follower->feed);
+    log_reader_deinit(&follower->reader);
 }
 
 static int64_t deadline(void)
@@ -117,7 +118,7 @@ static enum round apply_rows(struct follower *follower, int16_t slice, unsigned 
 {
     if (!follower->applier.loaded || applier_rows(&follower->applier, slice, rows) == 0)
         return ROUND_IDLE;
-    return pg_rows_count(rows) == feed_page(wanted) ? ROUND_BACKLOG : ROUND_APPLIED;
+    return pg_rows_count(rows) == log_reader_page(wanted) ? ROUND_BACKLOG : ROUND_APPLIED;
 }
 
 /* Before anything is applied: after a loss the first thing readers learn is that the models are behind. */
@@ -129,13 +130,13 @@ static void refresh_if_due(struct follower *follower)
     follower->refresh_at_us = clock_deadline_us(REFRESH_MS);
 }
 
-static enum pg_status receive_heads(struct follower *follower, int64_t seen_us)
+static enum pg_status receive_heads(struct follower *follower)
 {
-    struct feed_heads heads;
-    enum pg_status status = feed_receive_heads(&follower->feed, deadline(), &heads);
+    struct log_heads heads;
+    enum pg_status status = log_reader_heads(&follower->reader, deadline(), &heads);
     if (status != PG_OK)
         return status;
-    applier_heads(&follower->applier, &heads, seen_us);
+    applier_heads(&follower->applier, &heads);
     follower->store_now_us = heads.now_us;
     return PG_OK;
 }
@@ -146,7 +147,7 @@ static enum pg_status receive_rows(struct follower *follower, unsigned wanted, e
         struct pg_rows *rows;
         if (!(wanted & 1U << slice))
             continue;
-        enum pg_status status = feed_receive_rows(&follower->feed, deadline(), &rows);
+        enum pg_status status = log_reader_rows(&follower->reader, deadline(), &rows);
         if (status != PG_OK)
             return status;
         enum round came_to = apply_rows(follower, slice, wanted, rows);
@@ -162,15 +163,13 @@ static enum pg_status run_round(struct follower *follower, enum round *ret)
     unsigned wanted = slices_wanted(follower, hints_take(follower->hints));
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         positions[slice] = follower->applier.slices[slice].position;
-    int64_t seen_us = clock_wall_us();
-    feed_ask(&follower->feed, positions, wanted, NULL);
-    enum pg_status status = receive_heads(follower, seen_us);
+    log_reader_ask(&follower->reader, positions, wanted, NULL);
+    enum pg_status status = receive_heads(follower);
     if (status != PG_OK)
         return status;
     refresh_if_due(follower);
     status = receive_rows(follower, wanted, ret);
     applier_settle(&follower->applier);
-    applier_hand_over(&follower->applier);
     if (slices_wanted(follower, 0) & ~wanted)
         *ret = ROUND_BACKLOG; /* events no hint told of: the heads just did */
     return status;
@@ -197,7 +196,7 @@ static void report_state(struct follower *follower)
     bool leads = follower->leader.leads;
     if (leads && applier->loaded && applier_current(applier))
         follower->current_once = true;
-    bool good = !applier_stuck(applier) && (!leads || follower->current_once);
+    bool good = !applier_stuck(applier) && !applier->evicts && (!leads || follower->current_once);
     report_lag(follower);
     metric_set(follower->metrics->leader, leads);
     service_part_set(follower->store_part, pg_connected(follower->pg));
@@ -230,16 +229,22 @@ static void load_models(struct follower *follower)
 }
 
 /* What a leader does besides bringing the models forward. */
-static enum pg_status look_after_models(struct follower *follower, bool idle)
+static enum pg_status look_after_models(struct follower *follower)
 {
+    const struct applier *applier = &follower->applier;
     if (!follower->leader.leads)
         return PG_OK;
-    enum pg_status status = prewarm_turn(&follower->prewarm, follower->pg, &follower->applier,
-                                         follower->store_now_us, deadline());
-    if (status != PG_OK)
-        return status;
-    return scrub_turn(&follower->scrub, follower->pg, &follower->applier, idle, follower->store_now_us,
-                      deadline());
+    if (applier->loaded && (applier->anew | applier->foreign))
+        repair_ask(follower->repair, applier->anew | applier->foreign, applier->foreign);
+    return prewarm_turn(&follower->prewarm, follower->pg, &follower->applier, follower->store_now_us,
+                        deadline());
+}
+
+/* Before the first event is applied on top of what Redis has. */
+static enum pg_status check_history(struct follower *follower)
+{
+    return follower->leader.leads ? applier_check_history(&follower->applier, follower->pg, deadline())
+                                  : PG_OK;
 }
 
 static enum round turn(struct follower *follower)
@@ -250,8 +255,8 @@ static enum round turn(struct follower *follower)
     if (follower->leader.leads)
         load_models(follower);
     if (pg_connected(follower->pg)) {
-        if (run_round(follower, &came_to) == PG_OK &&
-            look_after_models(follower, came_to == ROUND_IDLE) == PG_OK)
+        if (check_history(follower) == PG_OK && run_round(follower, &came_to) == PG_OK &&
+            look_after_models(follower) == PG_OK)
             store_is_back(follower);
         else
             lose_store(follower);
