@@ -9,23 +9,10 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
-#include "common/pg/pg.h"
 #include "common/service.h"
-#include "events/event.h"
+#include "events/control/reader.h"
 
-enum {
-    LOOK_MS = 250, /* and a look takes far less, so that what is decided holds everywhere within a second */
-    READ_MS = 500,
-    CONNECT_MS = 500,
-    RETRY_MIN_MS = 20,
-};
-
-enum { SQL_CONTROL, SQL_COUNT };
-
-static const struct pg_statement statements[SQL_COUNT] = {
-    /* As many rows as there are settings and keys that were ever suspended. */
-    [SQL_CONTROL] = {"control", "SELECT kind, name, value, position FROM control WHERE slice = $1::smallint"},
-};
+enum { RETRY_MIN_MS = 20 };
 
 struct control {
     struct control_options options;
@@ -36,8 +23,7 @@ struct control {
     pthread_cond_t changed;
     bool stop;
     /* The rest is the thread's alone. */
-    struct pg *pg;
-    struct pg_args args;
+    struct control_reader *reader;
     enum disk_verdict disk;
     int64_t disk_percent;
     int64_t retry_ms; /* until the next look after a failed one */
@@ -63,49 +49,23 @@ static void metrics_setup(void)
 
 /* --- Looking --- */
 
-static bool connected(struct control *control)
+static void warn_unknown(const struct control_row *row)
 {
-    if (pg_connected(control->pg))
-        return true;
-    if (pg_connect(control->pg, clock_deadline_us(CONNECT_MS)) == PG_OK)
-        return true;
-    log_warn("CONTROL-CONNECT", "cannot read settings and kill switches: %s", pg_error(control->pg));
-    return false;
-}
-
-static void apply_rows(struct control *control, const struct pg_rows *rows, struct control_state *ret)
-{
-    for (int i = 0; i < pg_rows_count(rows); i++) {
-        const struct control_row row = {
-            .kind = pg_i64(rows, i, 0),
-            .name = pg_bytes(rows, i, 1),
-            .value = pg_bytes(rows, i, 2),
-            .position = pg_i64(rows, i, 3),
-        };
-        if (!control_state_apply(ret, &row, control->options.keyring))
-            log_warn("CONTROL-UNKNOWN",
-                     "table control has kind %lld '%.*s' with a value that this version "
-                     "does not know; the profile's holds",
-                     (long long)row.kind, SPAN_ARG(row.name));
-    }
+    log_warn("CONTROL-UNKNOWN",
+             "table control has kind %lld '%.*s' with a value that this version does not know; the profile's "
+             "holds",
+             (long long)row->kind, SPAN_ARG(row->name));
 }
 
 /* false: nothing new is known. */
 static bool read_table(struct control *control, struct control_state *ret)
 {
-    struct pg_rows *rows = NULL;
-    if (!connected(control))
-        return false;
-    pg_args_reset(&control->args);
-    pg_arg_i16(&control->args, CONTROL_SLICE);
-    if (pg_call(control->pg, SQL_CONTROL, &control->args, clock_deadline_us(READ_MS), &rows) != PG_OK) {
-        log_warn("CONTROL-READ", "cannot read settings and kill switches: %s", pg_error(control->pg));
-        return false;
-    }
-    apply_rows(control, rows, ret);
-    pg_rows_destroy(rows);
-    ret->known = true;
-    return true;
+    struct control_clock clock;
+    if (control_reader_read(control->reader, control->options.keyring, ret, &clock, warn_unknown))
+        return true;
+    log_warn("CONTROL-READ", "cannot read settings and kill switches: %s",
+             control_reader_error(control->reader));
+    return false;
 }
 
 /* The thresholds are the ones that hold now. */
@@ -149,7 +109,8 @@ static void look(struct control *control)
         control->retry_ms = RETRY_MIN_MS;
     } else {
         metric_add(metrics.errors, 1);
-        control->retry_ms = 2 * control->retry_ms < LOOK_MS ? 2 * control->retry_ms : LOOK_MS;
+        control->retry_ms =
+            2 * control->retry_ms < CONTROL_PAUSE_MS ? 2 * control->retry_ms : CONTROL_PAUSE_MS;
     }
     held = control_board_read(&control->board);
     metric_set(metrics.suspended, (int64_t)control_suspended_count(held));
@@ -161,9 +122,9 @@ static void look(struct control *control)
 /* Until the next look; true when there is none. With jitter, so that many services do not look at once. */
 static bool await_next(struct control *control)
 {
-    int64_t pause_ms = !pg_connected(control->pg) ? control->retry_ms
-                       : control->again           ? RETRY_MIN_MS
-                                                  : LOOK_MS;
+    int64_t pause_ms = !control_reader_connected(control->reader) ? control->retry_ms
+                       : control->again                           ? RETRY_MIN_MS
+                                                                  : CONTROL_PAUSE_MS;
     int64_t until_us = clock_deadline_us(pause_ms / 2 + crypto_random_below((uint32_t)pause_ms / 2 + 1));
     struct timespec until = {.tv_sec = until_us / US_PER_S, .tv_nsec = until_us % US_PER_S * 1000};
     pthread_mutex_lock(&control->lock);
@@ -195,18 +156,8 @@ struct control *control_start(const struct control_options *options)
     control->ready = service_part_create("settings");
     control_board_init(&control->board);
     control->board.state.settings = options->defaults; /* no thread has read it yet */
-    control->pg = pg_create(&(struct pg_options){
-        .url = options->database_url,
-        .role = "firstcome_command",
-        .application = "firstcome control",
-        .statement_timeout_ms = 400,
-        .lock_timeout_ms = 300,
-        .idle_in_transaction_timeout_ms = 1000,
-        .read_write = true, /* a standby would say tomorrow what holds today */
-        .statements = statements,
-        .statements_count = SQL_COUNT,
-    });
-    pg_args_init(&control->args);
+    /* A standby would say tomorrow what holds today. */
+    control->reader = control_reader_create(options->database_url, "firstcome_command", true);
     CHECK(pthread_mutex_init(&control->lock, NULL) == 0);
     CHECK(pthread_condattr_init(&attributes) == 0);
     CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
@@ -223,8 +174,7 @@ void control_stop(struct control *control)
     pthread_cond_signal(&control->changed);
     pthread_mutex_unlock(&control->lock);
     CHECK(pthread_join(control->thread, NULL) == 0);
-    pg_destroy(control->pg);
-    pg_args_deinit(&control->args);
+    control_reader_destroy(control->reader);
     pthread_cond_destroy(&control->changed);
     pthread_mutex_destroy(&control->lock);
     control_board_deinit(&control->board);

@@ -5,7 +5,7 @@
  * look nothing is known, and nothing is let through. */
 #pragma once
 
-#include "command-service/control_state.h"
+#include "events/control/state.h"
 
 struct control;
 

@@ -2,6 +2,7 @@
 /* The fold of a campaign's events and its JSON. */
 #include "events/campaign.h"
 
+#include "common/base/clock.h"
 #include "common/json.h"
 #include "events/ids.h"
 
@@ -109,32 +110,110 @@ bool campaign_concerned(const struct event *event)
     }
 }
 
+/* The earlier of two instants, of which 0 is never. */
+static int64_t earlier(int64_t a_us, int64_t b_us)
+{
+    if (!a_us || !b_us)
+        return a_us + b_us;
+    return a_us < b_us ? a_us : b_us;
+}
+
+int64_t campaign_ends_at_us(const struct campaign_created *definition)
+{
+    return earlier(definition->ends_at_us, definition->coupon_expires_at_us);
+}
+
+/* 0: none is to come. */
+static int64_t next_tranche_us(const struct campaign *campaign)
+{
+    const struct release_list *plan = &campaign->definition.release_plan;
+    bool planned = !campaign->plan_halted && campaign->plan_done < (int64_t)plan->count;
+    return planned ? plan->items[campaign->plan_done].at_us : 0;
+}
+
 int64_t campaign_due_at_us(const struct campaign *campaign)
 {
-    const struct campaign_created *is = &campaign->definition;
-    bool over = campaign->state != CAMPAIGN_ACTIVE && campaign->state != CAMPAIGN_PAUSED;
-    bool planned = !over && !campaign->plan_halted && campaign->plan_done < (int64_t)is->release_plan.count;
-    int64_t tranche_us = planned ? is->release_plan.items[campaign->plan_done].at_us : 0;
-    int64_t end_us = over ? 0 : is->ends_at_us;
-    if (!tranche_us || !end_us)
-        return tranche_us + end_us;
-    return tranche_us < end_us ? tranche_us : end_us;
+    if (campaign_over(campaign, 0))
+        return 0;
+    return earlier(next_tranche_us(campaign), campaign_ends_at_us(&campaign->definition));
+}
+
+int64_t campaign_next_change_us(const struct campaign *campaign, int64_t now_us)
+{
+    const int64_t instants[] = {campaign->definition.starts_at_us, next_tranche_us(campaign),
+                                campaign_ends_at_us(&campaign->definition)};
+    int64_t next_us = 0;
+    if (campaign_over(campaign, now_us))
+        return 0;
+    for (size_t i = 0; i < COUNT_OF(instants); i++)
+        if (instants[i] > now_us)
+            next_us = earlier(next_us, instants[i]);
+    return next_us;
+}
+
+enum campaign_phase campaign_phase(const struct campaign *campaign, int64_t now_us)
+{
+    int64_t ends_at_us = campaign_ends_at_us(&campaign->definition);
+    if (campaign->state == CAMPAIGN_DELETED)
+        return PHASE_DELETED;
+    if (campaign->state == CAMPAIGN_CLOSED)
+        return PHASE_CLOSED;
+    if (campaign->state == CAMPAIGN_ENDED || (ends_at_us && now_us >= ends_at_us))
+        return PHASE_ENDED;
+    if (campaign->state == CAMPAIGN_PAUSED)
+        return PHASE_PAUSED;
+    if (now_us && now_us < campaign->definition.starts_at_us)
+        return PHASE_SCHEDULED;
+    return campaign->issued >= campaign->definition.quantity ? PHASE_SOLD_OUT : PHASE_ACTIVE;
 }
 
 const char *campaign_status(const struct campaign *campaign, int64_t now_us)
 {
-    const struct campaign_created *is = &campaign->definition;
-    if (campaign->state == CAMPAIGN_DELETED)
-        return "deleted";
-    if (campaign->state == CAMPAIGN_CLOSED)
-        return "closed";
-    if (campaign->state == CAMPAIGN_ENDED || (is->ends_at_us && now_us >= is->ends_at_us))
-        return "ended";
-    if (campaign->state == CAMPAIGN_PAUSED)
-        return "paused";
-    if (campaign->issued >= is->quantity)
-        return "sold_out";
-    return now_us < is->starts_at_us ? "scheduled" : "active";
+    static const char *const names[] = {
+        [PHASE_SCHEDULED] = "scheduled", [PHASE_ACTIVE] = "active", [PHASE_SOLD_OUT] = "sold_out",
+        [PHASE_PAUSED] = "paused",       [PHASE_ENDED] = "ended",   [PHASE_CLOSED] = "closed",
+        [PHASE_DELETED] = "deleted",
+    };
+    return names[campaign_phase(campaign, now_us)];
+}
+
+int64_t campaign_coupon_expiry_us(const struct campaign_created *definition, int64_t issued_at_us)
+{
+    const int64_t days = definition->coupon_valid_days;
+    if (definition->coupon_expires_at_us || days == 0)
+        return definition->coupon_expires_at_us;
+    if (definition->utc_offset_code == 0)
+        return issued_at_us + days * US_PER_DAY;
+    int64_t offset_us = (definition->utc_offset_code - UTC_OFFSET_CODE_ZERO) * 60 * US_PER_S;
+    int64_t local_day = (issued_at_us + offset_us) / US_PER_DAY; /* after 1970 in every zone that matters */
+    return (local_day + days + 1) * US_PER_DAY - offset_us;
+}
+
+static bool two_digits(const char *at, int64_t most, int64_t *ret)
+{
+    if (at[0] < '0' || at[0] > '9' || at[1] < '0' || at[1] > '9')
+        return false;
+    *ret = 10 * (at[0] - '0') + (at[1] - '0');
+    return *ret <= most;
+}
+
+bool utc_offset_parse(struct span text, int64_t *ret_code)
+{
+    int64_t h, m;
+    if (text.len != 6 || (text.ptr[0] != '+' && text.ptr[0] != '-') || text.ptr[3] != ':' ||
+        !two_digits(text.ptr + 1, UTC_OFFSET_MAX_MIN / 60, &h) || !two_digits(text.ptr + 4, 59, &m) ||
+        60 * h + m > UTC_OFFSET_MAX_MIN)
+        return false;
+    *ret_code = UTC_OFFSET_CODE_ZERO + (text.ptr[0] == '-' ? -1 : 1) * (60 * h + m);
+    return true;
+}
+
+void utc_offset_write(int64_t code, char ret[static 7])
+{
+    int64_t minutes = code - UTC_OFFSET_CODE_ZERO;
+    CHECK(minutes >= -UTC_OFFSET_MAX_MIN && minutes <= UTC_OFFSET_MAX_MIN);
+    int distance = (int)(minutes < 0 ? -minutes : minutes);
+    snprintf(ret, 7, "%c%02d:%02d", minutes < 0 ? '-' : '+', distance / 60 % 100, distance % 60);
 }
 
 bool campaign_has_tag(const struct campaign *campaign, struct span tag)
@@ -150,7 +229,7 @@ static void write_discount(struct buf *out, const struct campaign_created *is)
     json_open(out, "discount", '{');
     if (is->discount_type == 0) {
         json_put_string(out, "type", SPAN("percent"));
-        json_put_int(out, "percent", is->discount_value);
+        json_put_hundredths(out, "percent", 100 * is->discount_value + is->discount_hundredths);
         if (is->discount_max)
             json_put_int(out, "max_amount", is->discount_max);
     } else {
@@ -158,6 +237,13 @@ static void write_discount(struct buf *out, const struct campaign_created *is)
         json_put_int(out, "amount", is->discount_value);
     }
     json_close(out, '}');
+}
+
+static void write_utc_offset(struct buf *out, const struct campaign_created *is)
+{
+    char text[7];
+    utc_offset_write(is->utc_offset_code, text);
+    json_put_string(out, "utc_offset", span_of(text));
 }
 
 static void write_lists(struct buf *out, const struct campaign_created *is)
@@ -190,6 +276,8 @@ static void write_definition(struct buf *out, const struct campaign_created *is)
         json_put_int(out, "coupon_valid_days", is->coupon_valid_days);
     if (is->coupon_expires_at_us)
         json_put_time(out, "coupon_expires_at", is->coupon_expires_at_us);
+    if (is->utc_offset_code)
+        write_utc_offset(out, is);
     if (is->code_prefix.len)
         json_put_string(out, "code_prefix", is->code_prefix);
     write_lists(out, is);

@@ -36,6 +36,7 @@
     X(expired, "expired", 410, false, "The coupon has expired")                                             \
     X(revoked, "revoked", 410, false, "The coupon was revoked")                                             \
     X(below_minimum, "below-minimum", 422, false, "The order is below the campaign's minimum")              \
+    X(no_discount, "no-discount", 422, false, "The coupon would take nothing off this order")               \
     X(invalid_order_id, "invalid-order-id", 400, false, "The order id is not of the allowed form")          \
     X(rate_limited, "rate-limited", 429, true, "There are too many requests")                               \
     X(issuer_suspended, "issuer-suspended", 403, false, "This API key is suspended")                        \
@@ -48,4 +49,10 @@
     X(outcome_unknown, "outcome-unknown", 504, true,                                                        \
       "The outcome is not known yet; send the same request with the same Idempotency-Key")
 
+/* Occasions of codes above that a client is told something else about: which field, when to come back. */
+#define COUPON_OCCASIONS(X)                                                                    \
+    X(coupons_expired, "invalid-window", 400, false, "The coupons would have expired already") \
+    X(stock_exceeded, "quota-exceeded", 429, true, "The open campaigns have as much stock as allowed")
+
 COUPON_PROBLEMS(PROBLEM_DECLARE)
+COUPON_OCCASIONS(PROBLEM_DECLARE)

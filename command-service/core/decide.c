@@ -14,207 +14,39 @@ static int64_t plan_still_to_come(const struct campaign *campaign)
     return sum;
 }
 
-static bool has_ended(const struct campaign *campaign, int64_t now_us)
-{
-    const struct campaign_created *is = &campaign->definition;
-    bool open = campaign->state == CAMPAIGN_ACTIVE || campaign->state == CAMPAIGN_PAUSED;
-    return !open || (is->ends_at_us && now_us >= is->ends_at_us);
-}
-
-/* A coupon issued now would not be valid for a moment. */
-static bool born_expired(const struct campaign *campaign, int64_t now_us)
-{
-    int64_t expires_at_us = campaign->definition.coupon_expires_at_us;
-    return expires_at_us && now_us >= expires_at_us;
-}
-
-static int64_t expiry(const struct campaign_created *is, int64_t now_us)
-{
-    if (is->coupon_expires_at_us)
-        return is->coupon_expires_at_us;
-    return is->coupon_valid_days ? now_us + is->coupon_valid_days * US_PER_DAY : 0;
-}
-
-void decision_accept(struct decision *ret, enum event_type type, const struct command *command)
+struct event *decision_accept(struct decision *ret, enum event_type type, const struct command *command,
+                              struct span campaign_id)
 {
     ret->has_event = true;
     ret->event = (struct event){
         .type = type,
         .version = event_describe((int)type)->version,
-        .campaign_id = command->campaign_id,
+        .campaign_id = campaign_id,
         .trace = command->trace,
     };
+    return &ret->event;
 }
 
 const struct problem *decide_issue_refusal(const struct campaign *campaign, const struct holding *held,
                                            int64_t now_us)
 {
-    if (has_ended(campaign, now_us) || born_expired(campaign, now_us))
-        return &problem_ended;
-    if (campaign->state == CAMPAIGN_PAUSED)
-        return &problem_paused;
-    if (now_us < campaign->definition.starts_at_us)
+    switch (campaign_phase(campaign, now_us)) {
+    case PHASE_SCHEDULED:
         return &problem_not_started;
+    case PHASE_PAUSED:
+        return &problem_paused;
+    case PHASE_ENDED:
+    case PHASE_CLOSED:
+    case PHASE_DELETED:
+        return &problem_ended;
+    case PHASE_ACTIVE:
+    case PHASE_SOLD_OUT:
+        break;
+    }
     if (held->count >= campaign->definition.per_user_limit) /* I2 */
         return &problem_already_issued;
-    if (campaign->issued >= campaign->released) /* I1 */
-        return &problem_sold_out;
-    return NULL;
+    return campaign->issued >= campaign->released ? &problem_sold_out : NULL; /* I1 */
 }
-
-static void decide_issue(const struct command *command, const struct subject *subject, int64_t now_us,
-                         struct decision *ret)
-{
-    const struct campaign *campaign = subject->campaign;
-    const struct holding *held = subject->held;
-    ret->refusal = decide_issue_refusal(campaign, held, now_us);
-    if (ret->refusal)
-        return;
-    decision_accept(ret, EVENT_CouponIssued, command);
-    ret->event.user_id = command->user_id;
-    ret->event.coupon_issued = (struct coupon_issued){
-        .sequence = campaign->issued + 1, /* I5: dense */
-        .nth = held->count + 1,
-        .expires_at_us = expiry(&campaign->definition, now_us),
-        .code_prefix = campaign->definition.code_prefix,
-    };
-}
-
-static void decide_release(const struct command *command, const struct subject *subject, int64_t now_us,
-                           struct decision *ret)
-{
-    const struct campaign *campaign = subject->campaign;
-    int64_t room = campaign->definition.quantity - campaign->released - plan_still_to_come(campaign);
-    if (has_ended(campaign, now_us))
-        ret->refusal = &problem_ended;
-    else if (command->quantity > room)
-        ret->refusal = &problem_exceeds_quantity;
-    if (ret->refusal)
-        return;
-    decision_accept(ret, EVENT_StockReleased, command);
-    ret->event.stock_released =
-        (struct stock_released){.quantity = command->quantity, .actor = command->actor};
-}
-
-/* Pausing what is paused, resuming what runs and closing what is over are accepted without an event: in an
- * incident, two people press the same button. Resuming also lets a halted release plan go on. That a campaign
- * is over goes by the instant, so that it does not matter whether the sweep has noted it yet. */
-static void decide_state(const struct command *command, const struct subject *subject, int64_t now_us,
-                         struct decision *ret)
-{
-    const struct campaign *campaign = subject->campaign;
-    bool over = has_ended(campaign, now_us);
-    if (command->kind == COMMAND_CLOSE) {
-        if (over)
-            return;
-        decision_accept(ret, EVENT_CampaignClosed, command);
-        ret->event.campaign_closed.actor = command->actor;
-        return;
-    }
-    if (over) {
-        ret->refusal = &problem_ended;
-        return;
-    }
-    if (command->kind == COMMAND_PAUSE && campaign->state == CAMPAIGN_ACTIVE) {
-        decision_accept(ret, EVENT_CampaignPaused, command);
-        ret->event.campaign_paused.actor = command->actor;
-    } else if (command->kind == COMMAND_RESUME &&
-               (campaign->state == CAMPAIGN_PAUSED || campaign->plan_halted)) {
-        decision_accept(ret, EVENT_CampaignResumed, command);
-        ret->event.campaign_resumed.actor = command->actor;
-    }
-}
-
-static const struct problem *refuse_create(const struct command *command, const struct subject *subject)
-{
-    const struct creation *so_far = subject->creation;
-    if (subject->campaign) /* a deleted one too: an id names one campaign for ever */
-        return &problem_campaign_exists;
-    if (so_far->by_key >= so_far->by_key_max || so_far->by_all >= so_far->by_all_max)
-        return &problem_quota_exceeded;
-    if (so_far->stock + command->definition.quantity > so_far->stock_max)
-        return &problem_quota_exceeded;
-    return NULL;
-}
-
-static void decide_create(const struct command *command, const struct subject *subject, int64_t now_us,
-                          struct decision *ret)
-{
-    (void)now_us;
-    ret->refusal = refuse_create(command, subject);
-    if (ret->refusal)
-        return;
-    decision_accept(ret, EVENT_CampaignCreated, command);
-    ret->event.campaign_created = command->definition;
-    ret->event.campaign_created.created_by = command->actor;
-}
-
-/* Deleting what is deleted is accepted: DELETE can be repeated. */
-static void decide_delete(const struct command *command, const struct subject *subject, int64_t now_us,
-                          struct decision *ret)
-{
-    (void)now_us;
-    if (subject->campaign->issued > 0)
-        ret->refusal = &problem_has_coupons;
-    if (ret->refusal || subject->campaign->state == CAMPAIGN_DELETED)
-        return;
-    decision_accept(ret, EVENT_CampaignDeleted, command);
-    ret->event.campaign_deleted.actor = command->actor;
-}
-
-/* The tranches go on being released until somebody has looked, so only while there are any. The figures are
- * of the last tranche: when another was released meanwhile, they are not about what would come next. */
-static void decide_halt(const struct command *command, const struct subject *subject, int64_t now_us,
-                        struct decision *ret)
-{
-    const struct campaign *campaign = subject->campaign;
-    bool more = campaign->plan_done < (int64_t)campaign->definition.release_plan.count;
-    if (!more || campaign->plan_halted || has_ended(campaign, now_us) ||
-        command->halted.plan_step != campaign->plan_done)
-        return;
-    decision_accept(ret, EVENT_ReleasePlanHalted, command);
-    ret->event.release_plan_halted = command->halted;
-}
-
-/* What is due was done before, as for every command. */
-static void decide_tend(const struct command *command, const struct subject *subject, int64_t now_us,
-                        struct decision *ret)
-{
-    (void)command, (void)subject, (void)now_us, (void)ret;
-}
-
-static void decide_control(const struct command *command, const struct subject *subject, int64_t now_us,
-                           struct decision *ret)
-{
-    static const enum event_type types[COMMAND_KINDS] = {
-        [COMMAND_SUSPEND] = EVENT_IssuerSuspended,
-        [COMMAND_RESUME_ISSUER] = EVENT_IssuerResumed,
-        [COMMAND_SET] = EVENT_SettingChanged,
-    };
-    (void)subject, (void)now_us;
-    decision_accept(ret, types[command->kind], command);
-    ret->event.campaign_id = CONTROL_STREAM;
-    if (command->kind == COMMAND_SET)
-        ret->event.setting_changed = (struct setting_changed){command->name, command->value, command->actor};
-    else /* both have the same fields */
-        ret->event.issuer_suspended = (struct issuer_suspended){command->name, command->actor};
-}
-
-typedef void decider(const struct command *command, const struct subject *subject, int64_t now_us,
-                     struct decision *ret);
-
-static decider *const deciders[COMMAND_KINDS] = {
-    [COMMAND_CREATE] = decide_create,   [COMMAND_PAUSE] = decide_state,
-    [COMMAND_RESUME] = decide_state,    [COMMAND_CLOSE] = decide_state,
-    [COMMAND_RELEASE] = decide_release, [COMMAND_DELETE] = decide_delete,
-    [COMMAND_ISSUE] = decide_issue,     [COMMAND_VOID] = decide_delete,
-    [COMMAND_RESERVE] = decide_coupon,  [COMMAND_REDEEM] = decide_coupon,
-    [COMMAND_FREE] = decide_coupon,     [COMMAND_RESTORE] = decide_coupon,
-    [COMMAND_REVOKE] = decide_coupon,   [COMMAND_LAPSE] = decide_coupon,
-    [COMMAND_SUSPEND] = decide_control, [COMMAND_RESUME_ISSUER] = decide_control,
-    [COMMAND_SET] = decide_control,     [COMMAND_TEND] = decide_tend,
-    [COMMAND_HALT] = decide_halt,
-};
 
 /* The refusals that come from the subject not being there. */
 static const struct problem *refuse_absent(const struct command *command, const struct subject *subject)
@@ -233,6 +65,167 @@ static const struct problem *refuse_absent(const struct command *command, const 
     }
 }
 
+void decide_issue(const struct command *command, struct span user_id, const struct subject *subject,
+                  int64_t now_us, struct decision *ret)
+{
+    const struct campaign *campaign = subject->campaign;
+    const struct holding *held = subject->held;
+    *ret = (struct decision){.refusal = refuse_absent(command, subject)};
+    if (!ret->refusal)
+        ret->refusal = decide_issue_refusal(campaign, held, now_us);
+    if (ret->refusal)
+        return;
+    struct event *event = decision_accept(ret, EVENT_CouponIssued, command, campaign->id);
+    event->user_id = user_id;
+    event->coupon_issued = (struct coupon_issued){
+        .sequence = campaign->issued + 1, /* I5: dense */
+        .nth = held->count + 1,
+        .expires_at_us = campaign_coupon_expiry_us(&campaign->definition, now_us),
+        .code_prefix = campaign->definition.code_prefix,
+    };
+}
+
+static void decide_release(const struct command *command, const struct subject *subject, int64_t now_us,
+                           struct decision *ret)
+{
+    const struct campaign *campaign = subject->campaign;
+    int64_t room = campaign->definition.quantity - campaign->released - plan_still_to_come(campaign);
+    if (campaign_over(campaign, now_us))
+        ret->refusal = &problem_ended;
+    else if (command->release.quantity > room)
+        ret->refusal = &problem_exceeds_quantity;
+    if (ret->refusal)
+        return;
+    decision_accept(ret, EVENT_StockReleased, command, campaign->id)->stock_released =
+        (struct stock_released){.quantity = command->release.quantity, .actor = command->actor};
+}
+
+/* Pausing what is paused, resuming what runs and closing what is over are accepted without an event: in an
+ * incident, two people press the same button. Resuming also lets a halted release plan go on. That a campaign
+ * is over goes by the instant, so that it does not matter whether the sweep has noted it yet. */
+static void decide_state(const struct command *command, const struct subject *subject, int64_t now_us,
+                         struct decision *ret)
+{
+    const struct campaign *campaign = subject->campaign;
+    bool over = campaign_over(campaign, now_us);
+    if (command->kind == COMMAND_CLOSE) {
+        if (over)
+            return;
+        decision_accept(ret, EVENT_CampaignClosed, command, campaign->id)->campaign_closed.actor =
+            command->actor;
+        return;
+    }
+    if (over) {
+        ret->refusal = &problem_ended;
+        return;
+    }
+    if (command->kind == COMMAND_PAUSE && campaign->state == CAMPAIGN_ACTIVE)
+        decision_accept(ret, EVENT_CampaignPaused, command, campaign->id)->campaign_paused.actor =
+            command->actor;
+    else if (command->kind == COMMAND_RESUME && (campaign->state == CAMPAIGN_PAUSED || campaign->plan_halted))
+        decision_accept(ret, EVENT_CampaignResumed, command, campaign->id)->campaign_resumed.actor =
+            command->actor;
+}
+
+static const struct problem *refuse_create(const struct command *command, const struct subject *subject,
+                                           int64_t now_us)
+{
+    const struct creation *so_far = subject->creation;
+    if (subject->campaign) /* a deleted one too: an id names one campaign for ever */
+        return &problem_campaign_exists;
+    int64_t expires_at_us = command->create->coupon_expires_at_us;
+    if (expires_at_us && expires_at_us <= now_us)
+        return &problem_coupons_expired;
+    if (so_far->by_key >= so_far->by_key_max || so_far->by_all >= so_far->by_all_max)
+        return &problem_quota_exceeded;
+    if (so_far->stock + command->create->quantity > so_far->stock_max)
+        return &problem_stock_exceeded;
+    return NULL;
+}
+
+static void decide_create(const struct command *command, const struct subject *subject, int64_t now_us,
+                          struct decision *ret)
+{
+    ret->refusal = refuse_create(command, subject, now_us);
+    if (ret->refusal)
+        return;
+    struct event *event = decision_accept(ret, EVENT_CampaignCreated, command, command->campaign_id);
+    event->campaign_created = *command->create;
+    event->campaign_created.created_by = command->actor;
+}
+
+/* Deleting what is deleted is accepted: DELETE can be repeated. */
+static void decide_delete(const struct command *command, const struct subject *subject, int64_t now_us,
+                          struct decision *ret)
+{
+    (void)now_us;
+    if (subject->campaign->issued > 0)
+        ret->refusal = &problem_has_coupons;
+    if (ret->refusal || subject->campaign->state == CAMPAIGN_DELETED)
+        return;
+    decision_accept(ret, EVENT_CampaignDeleted, command, subject->campaign->id)->campaign_deleted.actor =
+        command->actor;
+}
+
+/* The tranches go on being released until somebody has looked, so only while there are any. The figures are
+ * of the last tranche: when another was released meanwhile, they are not about what would come next. */
+static void decide_halt(const struct command *command, const struct subject *subject, int64_t now_us,
+                        struct decision *ret)
+{
+    const struct campaign *campaign = subject->campaign;
+    bool more = campaign->plan_done < (int64_t)campaign->definition.release_plan.count;
+    if (!more || campaign->plan_halted || campaign_over(campaign, now_us) ||
+        command->halt.plan_step != campaign->plan_done)
+        return;
+    decision_accept(ret, EVENT_ReleasePlanHalted, command, campaign->id)->release_plan_halted = command->halt;
+}
+
+/* What is due was done before, as for every command. */
+static void decide_tend(const struct command *command, const struct subject *subject, int64_t now_us,
+                        struct decision *ret)
+{
+    (void)command, (void)subject, (void)now_us, (void)ret;
+}
+
+static void decide_control(const struct command *command, const struct subject *subject, int64_t now_us,
+                           struct decision *ret)
+{
+    static const enum event_type types[COMMAND_KINDS] = {
+        [COMMAND_SUSPEND] = EVENT_IssuerSuspended,
+        [COMMAND_RESUME_ISSUER] = EVENT_IssuerResumed,
+        [COMMAND_SET] = EVENT_SettingChanged,
+    };
+    (void)subject, (void)now_us;
+    struct event *event = decision_accept(ret, types[command->kind], command, CONTROL_STREAM);
+    struct span name = command->control.name;
+    if (command->kind == COMMAND_SET)
+        event->setting_changed = (struct setting_changed){name, command->control.value, command->actor};
+    else /* both have the same fields */
+        event->issuer_suspended = (struct issuer_suspended){name, command->actor};
+}
+
+static void decide_one_issue(const struct command *command, const struct subject *subject, int64_t now_us,
+                             struct decision *ret)
+{
+    decide_issue(command, command->issue.user_id, subject, now_us, ret);
+}
+
+typedef void decider(const struct command *command, const struct subject *subject, int64_t now_us,
+                     struct decision *ret);
+
+static decider *const deciders[COMMAND_KINDS] = {
+    [COMMAND_CREATE] = decide_create,   [COMMAND_PAUSE] = decide_state,
+    [COMMAND_RESUME] = decide_state,    [COMMAND_CLOSE] = decide_state,
+    [COMMAND_RELEASE] = decide_release, [COMMAND_DELETE] = decide_delete,
+    [COMMAND_ISSUE] = decide_one_issue, [COMMAND_VOID] = decide_delete,
+    [COMMAND_RESERVE] = decide_coupon,  [COMMAND_REDEEM] = decide_coupon,
+    [COMMAND_FREE] = decide_coupon,     [COMMAND_RESTORE] = decide_coupon,
+    [COMMAND_REVOKE] = decide_coupon,   [COMMAND_LAPSE] = decide_coupon,
+    [COMMAND_SUSPEND] = decide_control, [COMMAND_RESUME_ISSUER] = decide_control,
+    [COMMAND_SET] = decide_control,     [COMMAND_TEND] = decide_tend,
+    [COMMAND_HALT] = decide_halt,
+};
+
 void decide(const struct command *command, const struct subject *subject, int64_t now_us,
             struct decision *ret)
 {
@@ -247,7 +240,7 @@ bool decide_due_release(const struct campaign *campaign, int64_t now_us, struct 
     const struct release_list *plan = &campaign->definition.release_plan;
     size_t next = (size_t)campaign->plan_done;
     if (campaign->plan_halted || next >= plan->count || plan->items[next].at_us > now_us ||
-        has_ended(campaign, now_us))
+        campaign_over(campaign, now_us))
         return false;
     *ret = (struct event){
         .type = EVENT_StockReleased,
@@ -260,15 +253,13 @@ bool decide_due_release(const struct campaign *campaign, int64_t now_us, struct 
 
 bool decide_due_end(const struct campaign *campaign, int64_t now_us, struct event *ret)
 {
-    int64_t ends_at_us = campaign->definition.ends_at_us;
-    bool open = campaign->state == CAMPAIGN_ACTIVE || campaign->state == CAMPAIGN_PAUSED;
-    if (!open || !ends_at_us || now_us < ends_at_us)
+    if (campaign_over(campaign, 0) || !campaign_over(campaign, now_us))
         return false;
     *ret = (struct event){
         .type = EVENT_CampaignEnded,
         .version = event_describe(EVENT_CampaignEnded)->version,
         .campaign_id = campaign->id,
-        .campaign_ended = {.due_at_us = ends_at_us},
+        .campaign_ended = {.due_at_us = campaign_ends_at_us(&campaign->definition)},
     };
     return true;
 }

@@ -5,6 +5,7 @@
 
 #include "common/base/clock.h"
 #include "common/json.h"
+#include "events/campaign.h"
 
 struct answer {
     struct judge *judge;
@@ -90,7 +91,7 @@ static bool said_ended_in_time(const struct answer *answer, const struct model_c
 {
     enum { CLOCK_SLACK_US = 50 * US_PER_MS };
     int64_t done_us = answer->attempt->done_us + answer->judge->in.wall_offset_us + CLOCK_SLACK_US;
-    int64_t ends_at_us = campaign->definition.ends_at_us;
+    int64_t ends_at_us = campaign_ends_at_us(&campaign->definition);
     return span_is(text_of(answer->body, "status"), "ended") && ends_at_us && done_us >= ends_at_us;
 }
 

@@ -4,6 +4,7 @@
 #include "tests/chaos/judge_state.h"
 
 #include "common/base/clock.h"
+#include "events/campaign.h"
 
 /* A service may refuse for 100 ms by what it knows; it may have been told a little later than it happened,
  * and this machine may be busy. */
@@ -22,10 +23,9 @@ struct refusal {
 static bool ended_at(const struct refusal *refusal, const struct model_campaign *campaign,
                      const struct campaign_moment *is)
 {
-    const struct campaign_created *definition = &campaign->definition;
+    int64_t ends_at_us = campaign_ends_at_us(&campaign->definition);
     return is->state == MODEL_CLOSED || is->state == MODEL_ENDED ||
-           (definition->ends_at_us && refusal->until_us >= definition->ends_at_us) ||
-           (definition->coupon_expires_at_us && refusal->until_us >= definition->coupon_expires_at_us);
+           (ends_at_us && refusal->until_us >= ends_at_us);
 }
 
 /* How many coupons the user had by that position. */
@@ -119,6 +119,8 @@ static bool coupon_right_then(const struct refusal *refusal, const struct model_
         return coupon->expires_us && refusal->until_us >= coupon->expires_us;
     if (strcmp(code, "below-minimum") == 0)
         return op->amount < refusal->judge->campaigns[coupon->campaign].definition.min_order_amount;
+    if (strcmp(code, "no-discount") == 0)
+        return judge_discount(&refusal->judge->campaigns[coupon->campaign].definition, op->amount) == 0;
     if (strcmp(code, "not-holder") == 0)
         return op->user != coupon->user;
     return false;

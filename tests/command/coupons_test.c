@@ -462,6 +462,16 @@ static void make_expiring(void)
     json_destroy(doc);
 }
 
+/* What is accepted of an expired coupon says so in its answer. */
+static void expect_expired_by(const char *verb, const char *id)
+{
+    struct http_answer answer = act(id, verb, "o1");
+    api_expect(&answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_true(span_is(json_get_text(doc, "status"), "expired"));
+    json_destroy(doc);
+}
+
 static void a_coupon_expires_by_the_instant(void **state)
 {
     (void)state;
@@ -471,7 +481,8 @@ static void a_coupon_expires_by_the_instant(void **state)
     expect_act(expiring.reserved.id, "redeem", "o1", 410, "expired");
     WAIT_UNTIL(events_of(&expiring.reserved, 13) == 1, BOUND_MS);
     expect_act(expiring.redeemed.id, "redeem", "o2", 409, "already-redeemed");
-    expect_act(expiring.redeemed.id, "restore", "o1", 200, NULL); /* the order gives it back all the same */
+    expect_expired_by("restore", expiring.redeemed.id); /* the order gives it back all the same */
+    expect_expired_by("release", expiring.reserved.id); /* which changes nothing any more */
     expect_act(expiring.redeemed.id, "redeem", "o1", 410, "expired");
     expect_act(expiring.issued.id, "revoke", "over", 200, NULL);
     struct http_answer answer = api_issue(&api, expiring.campaign, "bob");
@@ -494,7 +505,9 @@ static void discounts_are_whole_minor_units(void **state)
         {"{\"type\":\"percent\",\"percent\":99}", INT64_C(1000000000000), INT64_C(990000000000)},
         {"{\"type\":\"fixed\",\"amount\":500}", 499, 499},
         {"{\"type\":\"fixed\",\"amount\":500}", 501, 500},
+        {"{\"type\":\"percent\",\"percent\":12.5}", 1007, 125},
         {"{\"type\":\"fixed\",\"amount\":500}", 0, 0},
+        {"{\"type\":\"percent\",\"percent\":0.01}", 9999, 0},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         char body[512], id[64];
@@ -508,7 +521,9 @@ static void discounts_are_whole_minor_units(void **state)
         for (size_t verb = 0; verb < 2; verb++) { /* what is reserved is what is redeemed */
             answer = api_post(&api, path_of(held.id, verbs[verb]),
                               body_of(verbs[verb], "ann", "o1", rows[i].amount), NULL);
-            api_expect(&answer, 200, NULL);
+            api_expect(&answer, rows[i].off ? 200 : 422, rows[i].off ? NULL : "no-discount");
+            if (rows[i].off == 0) /* the coupon is not used up for nothing */
+                continue;
             struct json_doc *doc = json_get_doc(answer.body);
             assert_int_equal(json_get_int(doc, "discount_amount"), rows[i].off);
             assert_int_equal(json_get_int(doc, "order_amount"), rows[i].amount);

@@ -44,7 +44,7 @@ listen_addresses = '127.0.0.1'
 port = $(pg_port)
 unix_socket_directories = ''    # the path of a run directory may be longer than a socket's may be
 cluster_name = 'firstcome-$PORT_BASE'
-max_connections = 60
+max_connections = 150
 shared_buffers = 256MB
 jit = off                       # short statements only
 timezone = 'UTC'
@@ -140,6 +140,10 @@ pg_start() {
     pg_initialise
     pg_hba | server_config "$RUN_DIR/pg/pg_hba.conf" || unchanged=
     pg_config | server_config "$RUN_DIR/pg/postgresql.conf" || unchanged=
+    if [[ $TEMPLATE_STATE == copied ]]; then
+        pg_launch # nobody can work on what has just been made
+        return
+    fi
     if [[ $unchanged && $(pg_postmaster) ]] && wait_until 5 pg_accepts; then
         say "==> PostgreSQL is running on port $(pg_port)"
         return

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The fold of table control, and the board between one writer and many readers. */
-#include "command-service/control_state.h"
+#include "events/control/state.h"
 
 #include <fcntl.h>
 

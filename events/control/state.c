@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The fold of table control, and its publication. */
-#include "command-service/control_state.h"
+#include "events/control/state.h"
 
 void control_state_init(struct control_state *state)
 {

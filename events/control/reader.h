@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading table control: one statement, which also says what time it is for PostgreSQL. Each service has a
+ * thread of its own that calls this a few times a second. One thread uses a reader. */
+#pragma once
+
+#include "common/pg/pg.h"
+#include "events/control/state.h"
+
+enum {
+    CONTROL_READ_MS = 250, /* longest time for one reading over a connection that is there */
+    CONTROL_CONNECT_MS =
+        250,                /* and for making one, so that what is decided holds everywhere within a second */
+    CONTROL_PAUSE_MS = 250, /* between two readings */
+};
+
+struct control_reader;
+
+/* read_write: of several hosts only one that accepts writes will do. Texts are borrowed. Does not connect. */
+struct control_reader *control_reader_create(const char *url, const char *role, bool read_write);
+void control_reader_destroy(struct control_reader *reader); /* accepts NULL */
+
+/* PostgreSQL's clock, between two looks at ours. */
+struct control_clock {
+    int64_t sent_us, received_us; /* monotonic */
+    int64_t wall_us;              /* PostgreSQL's */
+};
+
+/* Applies every row to `state`, which the caller initialised, and sets known. `unknown` is called with each
+ * row that this version does not understand. False where PostgreSQL did not answer: then control_reader_error
+ * says why, and nothing new is known. */
+bool control_reader_read(struct control_reader *reader, const struct keyring *keyring,
+                         struct control_state *state, struct control_clock *ret_clock,
+                         void (*unknown)(const struct control_row *row)) MUST_USE;
+const char *control_reader_error(const struct control_reader *reader);
+bool control_reader_connected(const struct control_reader *reader);
