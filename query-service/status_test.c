@@ -15,7 +15,7 @@ static struct status_facts healthy(void)
                                  .store_busy = {1, 4},
                                  .waiting = {0, 1000},
                                  .followers = {0, 1000},
-                                 .model_age_max_ms = 5000};
+                                 };
     return facts;
 }
 
