@@ -50,9 +50,6 @@ static void each_is_named(void **state)
     names(&facts, "without-postgresql", "the connections to PostgreSQL: reads queue");
     facts.redis_open = true;
     names(&facts, "memory-only", "PostgreSQL and Redis do not answer");
-    facts = healthy();
-    facts.model_age_ms = 5001;
-    names(&facts, "normal", "the projector");
 }
 
 static void it_is_json(void **state)

@@ -326,9 +326,11 @@ static enum build_result read_all(struct builder *builder)
         result = take_page(builder, &builder->pages[i], &asked);
         if (result == BUILD_DONE)
             result = tell(builder, BUILD_READING);
-        if (result == BUILD_DONE && ++pages % ROOM_PAGES == 0 &&
-            bulk_settle(&builder->bulk, redis_deadline()))
-            result = look_for_room(builder, 0);
+        if (result != BUILD_DONE || ++pages % ROOM_PAGES != 0)
+            continue;
+        result = bulk_settle(&builder->bulk, redis_deadline())
+                     ? look_for_room(builder, 0)
+                     : redis_failed(builder, builder->bulk.failure);
     }
     return result;
 }
@@ -346,6 +348,8 @@ static enum build_result build_bulk(struct builder *builder)
     fold_start(&builder->fold, model, &start, (struct span){0}, clock_wall_us() / US_PER_S);
     bulk_begin(&builder->bulk, redis_writer_redis(builder->writer), model, builder->head);
     result = read_all(builder);
+    if (result == BUILD_DONE && !bulk_settle(&builder->bulk, redis_deadline()))
+        result = redis_failed(builder, builder->bulk.failure);
     if (result != BUILD_DONE)
         return result;
     struct checkpoint *at = &builder->fold.at;
@@ -353,6 +357,9 @@ static enum build_result build_bulk(struct builder *builder)
         at->chain_at = at->position;
         memcpy(at->chain, builder->chain, CHAIN_BYTES);
     }
+    result = look_for_room(builder, 0);
+    if (result != BUILD_DONE)
+        return result;
     return bulk_end(&builder->bulk, at, redis_deadline()) ? BUILD_DONE
                                                           : redis_failed(builder, builder->bulk.failure);
 }

@@ -30,6 +30,7 @@ struct rebuild {
     struct generation generation;
     int64_t limits[SLICE_COUNT];
     int64_t done, total; /* events of slices that are done, and of all */
+    int64_t began_us;    /* monotonic */
     enum build_phase phase;
     bool phase_open, no_room;
 };
@@ -184,12 +185,13 @@ static bool drop_generation(struct rebuild *rebuild)
 static bool show_progress(void *context, enum build_phase phase, int64_t position, int64_t limit)
 {
     struct rebuild *rebuild = context;
-    if (!rebuild->phase_open || phase != rebuild->phase)
-        report_phase(&rebuild->report, build_phase_label(phase), rebuild->done + position);
+    if (!rebuild->phase_open || phase != rebuild->phase) {
+        report_phase(&rebuild->report, build_phase_label(phase), 0);
+        rebuild->report.began_us = rebuild->began_us; /* the rate is of all slices */
+    }
     rebuild->phase_open = true;
     rebuild->phase = phase;
-    if (phase == BUILD_READING)
-        report_progress(&rebuild->report, rebuild->done + position, rebuild->total);
+    report_progress(&rebuild->report, rebuild->done + position, rebuild->total);
     (void)limit;
     return true;
 }
@@ -229,6 +231,7 @@ static bool build_slice(struct rebuild *rebuild, int16_t slice, bool past)
 
 static bool build_slices(struct rebuild *rebuild, unsigned slices, bool past)
 {
+    rebuild->began_us = clock_mono_us();
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         rebuild->total += slices >> slice & 1 ? rebuild->limits[slice] : 0;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
@@ -237,7 +240,6 @@ static bool build_slices(struct rebuild *rebuild, unsigned slices, bool past)
         if (!build_slice(rebuild, slice, past) || (!past && !drop_others(rebuild, false)))
             return false;
         rebuild->done += rebuild->limits[slice];
-        show_progress(rebuild, BUILD_READING, 0, 0);
     }
     return true;
 }
@@ -258,6 +260,7 @@ static bool finish_live(struct rebuild *rebuild)
         return false;
     report_say(&rebuild->report, "readers use the new generation now");
     report_phase(&rebuild->report, "drop", 0);
+    report_progress(&rebuild->report, rebuild->total, rebuild->total);
     return drop_others(rebuild, true);
 }
 

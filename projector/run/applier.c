@@ -10,6 +10,7 @@
 enum {
     BATCH_BYTES_MAX = 512 * 1024,         /* of event data in one script: bounds how long Redis is busy */
     DECODED_BYTES_MAX = 64 * 1024 * 1024, /* lists of one batch, bounded by the line above */
+    MEMORY_REFRESHES = 10,                /* between two looks at how Redis is configured: two seconds */
 };
 
 void applier_init(struct applier *applier, struct redis_writer *writer,
@@ -200,8 +201,16 @@ static void make_root(struct applier *applier, int16_t slice, int64_t former)
                               .buckets = 1};
     send_checkpoint(applier, slice, &none, &root);
     applier->confirmed[slice] = root;
+    applier->left_over = true;
     log_info("MODELS-BEGIN", "slice %d: there are no models; beginning generation %lld", slice,
              (long long)root.generation);
+}
+
+static void note_memory(struct applier *applier, const struct redis_memory *memory)
+{
+    if (memory->evicts && !applier->evicts)
+        log_error("REDIS-EVICTS", "maxmemory-policy is not noeviction: Redis may drop models when it is full");
+    applier->evicts = memory->evicts;
 }
 
 static enum redis_status load(struct applier *applier)
@@ -216,9 +225,7 @@ static enum redis_status load(struct applier *applier)
         status = redis_writer_roots(applier->writer, deadline(), roots);
     if (status != REDIS_OK)
         return status;
-    if (memory.evicts && !applier->evicts)
-        log_error("REDIS-EVICTS", "maxmemory-policy is not noeviction: Redis may drop models when it is full");
-    applier->evicts = memory.evicts;
+    note_memory(applier, &memory);
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         former[slice] = applier->confirmed[slice].generation;
     take_roots(applier, roots);
@@ -591,6 +598,12 @@ void applier_refresh(struct applier *applier)
         applier->loaded = false;
     if (status == REDIS_OK && applier->loaded)
         status = look_for_holes(applier, &command, &key);
+    if (status == REDIS_OK && applier->loaded && ++applier->refreshes % MEMORY_REFRESHES == 0) {
+        struct redis_memory memory;
+        status = redis_writer_memory(applier->writer, deadline(), &memory);
+        if (status == REDIS_OK)
+            note_memory(applier, &memory);
+    }
     if (status == REDIS_OK && applier->loaded)
         status = tell_seen(applier, &command, &key);
     redis_command_deinit(&command);

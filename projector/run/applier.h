@@ -35,10 +35,12 @@ struct applier {
     int64_t store_now_us;      /* PostgreSQL's clock when the heads were read */
     unsigned anew;             /* bit per slice of which keys were lost: to be made anew beside what is there */
     unsigned foreign;          /* bit per slice whose models are of another log; not followed */
+    bool left_over;            /* a root was made anew: keys of a former generation may be there */
     bool history_checked;      /* since the checkpoints were read */
     bool loaded;               /* positions are known and nobody objected since */
     bool reachable;            /* the last talk with Redis went well */
     bool evicts;               /* Redis may drop keys when it is full */
+    unsigned refreshes;
     struct backoff backoff;
     enum redis_status trouble; /* last class that was logged, REDIS_OK when all is well */
 };

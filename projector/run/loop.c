@@ -234,6 +234,10 @@ static enum pg_status look_after_models(struct follower *follower)
     const struct applier *applier = &follower->applier;
     if (!follower->leader.leads)
         return PG_OK;
+    if (applier->loaded && applier->left_over) {
+        repair_drop(follower->repair);
+        follower->applier.left_over = false;
+    }
     if (applier->loaded && (applier->anew | applier->foreign))
         repair_ask(follower->repair, applier->anew | applier->foreign, applier->foreign);
     return prewarm_turn(&follower->prewarm, follower->pg, &follower->applier, follower->store_now_us,

@@ -18,6 +18,7 @@ struct repair {
     pthread_cond_t changed;
     _Atomic bool stopping;
     unsigned asked, foreign; /* under the mutex */
+    bool drop_asked;         /* under the mutex */
     struct {
         int64_t rest_ms, rest_us; /* monotonic: not before; the thread's own */
     } slices[SLICE_COUNT];
@@ -90,6 +91,16 @@ static void make_anew(struct repair *repair, int16_t slice, bool may_go_back)
     pg_disconnect(builder_pg(repair->builder)); /* and with it the lock */
 }
 
+static void drop_left_over(struct repair *repair)
+{
+    bool locked = false;
+    int64_t dropped = 0;
+    if (builder_lock(repair->builder, &locked) == PG_OK && locked &&
+        builder_drop(repair->builder, &dropped) == REDIS_OK && dropped > 0)
+        log_info("MODELS-DROPPED", "%lld keys of models that nobody needs", (long long)dropped);
+    pg_disconnect(builder_pg(repair->builder));
+}
+
 static int16_t next_slice(struct repair *repair, int64_t now_us)
 {
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
@@ -116,6 +127,13 @@ static void *work(void *context)
     pthread_mutex_lock(&repair->mutex);
     while (!atomic_load(&repair->stopping)) {
         int16_t slice = next_slice(repair, clock_mono_us());
+        if (repair->drop_asked) {
+            repair->drop_asked = false;
+            pthread_mutex_unlock(&repair->mutex);
+            drop_left_over(repair);
+            pthread_mutex_lock(&repair->mutex);
+            continue;
+        }
         if (slice < 0) {
             struct timespec until;
             int64_t until_us = clock_wall_us() + LOOK_MS * US_PER_MS;
@@ -173,5 +191,13 @@ void repair_ask(struct repair *repair, unsigned slices, unsigned foreign)
     repair->foreign |= foreign;
     if (more)
         pthread_cond_signal(&repair->changed);
+    pthread_mutex_unlock(&repair->mutex);
+}
+
+void repair_drop(struct repair *repair)
+{
+    pthread_mutex_lock(&repair->mutex);
+    repair->drop_asked = true;
+    pthread_cond_signal(&repair->changed);
     pthread_mutex_unlock(&repair->mutex);
 }

@@ -19,3 +19,5 @@ void repair_destroy(struct repair *repair);
 /* Bits of slices; of `foreign` ones readers may be taken back. Those that are asked for already, or that rest,
  * are asked for again in vain: ask until they are done. Any thread. */
 void repair_ask(struct repair *repair, unsigned slices, unsigned foreign);
+/* Keys of models that nobody needs are to be dropped. Any thread. */
+void repair_drop(struct repair *repair);

@@ -336,10 +336,10 @@ static void expect_gone(const char *id, int16_t slice)
     answer = reads_get(&api, path);
     api_expect(&answer, 404, "unknown-campaign");
     models_await_current(&models);
-    snprintf(key, sizeof key, "fc:1:{%d}:c:%s", slice, id);
-    assert_int_equal(redis_integer(MODELS_CALL(&models, "EXISTS", key)), 0);
-    snprintf(key, sizeof key, "fc:1:{%d}:cs", slice);
-    assert_int_equal(redis_kind(MODELS_CALL(&models, "ZSCORE", key, id)), REDIS_NIL);
+    snprintf(key, sizeof key, "c:%s", id);
+    assert_int_equal(redis_integer(MODELS_CALL(&models, "EXISTS", models_key(&models, slice, key))), 0);
+    assert_int_equal(redis_kind(MODELS_CALL(&models, "ZSCORE", models_key(&models, slice, "cs"), id)),
+                     REDIS_NIL);
 }
 
 static void expect_campaigns(size_t count, const char *source)
