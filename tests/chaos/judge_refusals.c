@@ -4,7 +4,6 @@
 #include "tests/chaos/judge_state.h"
 
 #include "common/base/clock.h"
-#include "events/campaign.h"
 
 /* A service may refuse for 100 ms by what it knows; it may have been told a little later than it happened,
  * and this machine may be busy. */
@@ -23,7 +22,7 @@ struct refusal {
 static bool ended_at(const struct refusal *refusal, const struct model_campaign *campaign,
                      const struct campaign_moment *is)
 {
-    int64_t ends_at_us = campaign_ends_at_us(&campaign->definition);
+    int64_t ends_at_us = judge_end_us(&campaign->definition);
     return is->state == MODEL_CLOSED || is->state == MODEL_ENDED ||
            (ends_at_us && refusal->until_us >= ends_at_us);
 }
@@ -85,7 +84,7 @@ static bool campaign_refusal_right(const struct refusal *refusal, const struct m
     bool unknown = strcmp(code, "unknown-campaign") == 0;
     bool exists =
         strcmp(code, "campaign-exists") == 0; /* an id is never used again, not even of the deleted */
-    const struct campaign_moment *first = campaign_at(campaign, refusal->window.low);
+    const struct campaign_moment *first = campaign_moment_at(campaign, refusal->window.low);
     if (no_campaign_then(first) ? unknown || (exists && first) : right_then(refusal, campaign, first))
         return true;
     size_t next = first ? (size_t)(first - campaign->moments) + 1 : 0;
@@ -160,12 +159,25 @@ static bool suspended_then(const struct refusal *refusal)
            judge_suspended(refusal->judge, issuer, heard_us, refusal->until_us, false);
 }
 
+/* A creation whose coupons would have expired when it was decided. */
+static bool born_expired(const struct refusal *refusal)
+{
+    struct definition_room room;
+    const struct judge *judge = refusal->judge;
+    struct campaign_created is =
+        op_definition(judge->in.seed, refusal->op->campaign, refusal->op->variant, judge->in.base_us, &room);
+    return refusal->op->kind == OP_CREATE && is.coupon_expires_at_us &&
+           refusal->until_us >= is.coupon_expires_at_us;
+}
+
 static bool right(struct refusal *refusal)
 {
     const struct judge *judge = refusal->judge;
     const struct attempt *attempt = refusal->attempt;
     if (strcmp(attempt->problem, "issuer-suspended") == 0)
         return suspended_then(refusal);
+    if (strcmp(attempt->problem, "invalid-window") == 0)
+        return born_expired(refusal);
     if (op_kind_has_coupon(refusal->op->kind)) {
         refusal->window = judge_window(judge, attempt, refusal->op->coupon.slice, 0);
         return coupon_refusal_right(refusal, judge_coupon(judge, refusal->op->coupon));
