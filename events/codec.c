@@ -6,7 +6,6 @@
 
 #include "events/ids.h"
 
-
 /* --- the catalogue as data --- */
 
 #define FIELD_ROW(field_key, kind_, member, max_, meaning_) \

@@ -25,8 +25,9 @@ void projector_metrics_setup(struct projector_metrics *metrics)
             metric_gauge("coupon_projector_stuck_slices", "Slices that cannot go on without a person", NULL),
         .events = metric_counter("coupon_projector_events_total", "Events applied to the models", NULL),
         .batches = metric_counter("coupon_projector_batches_total", "Batches applied to the models", NULL),
-        .restarts = metric_counter("coupon_projector_restarts_total",
-                                   "Slices made anew, because a key was missed or they were of another log", NULL),
+        .restarts =
+            metric_counter("coupon_projector_restarts_total",
+                           "Slices made anew, because a key was missed or they were of another log", NULL),
         .prewarmed = metric_counter("coupon_projector_prewarmed_total",
                                     "Times a campaign that opens soon was announced", NULL),
         .apply_age =

@@ -42,8 +42,8 @@ static const struct pg_statement statements[SQL_COUNT] = {
                                     " ORDER BY c.slice, c.id LIMIT $3::bigint"},
     [SQL_CAMPAIGN_KNOWN] = {"campaign_known", "SELECT FROM campaign c WHERE c.slice = $1::smallint"
                                               " AND c.id = $2::text AND c.status IN (1, 2)"},
-    /* A batch that covers chain_at must end there with that chain; where no batch does, the log was not written
-     * by the command service, and the event's time has to do. */
+    /* A batch that covers chain_at must end there with that chain; where no batch does, the log was not
+     * written by the command service, and the event's time has to do. */
     [SQL_HISTORY] =
         {"history",
          "SELECT p.n - 1, (p.position = 0 OR EXISTS (SELECT FROM event e WHERE e.slice = (p.n - 1)::smallint"

@@ -9,12 +9,12 @@ struct status {
     bool store_reachable, redis_reachable;
     const char *redis_state; /* class of the failure, "ok" without one */
     char store_error[160], redis_error[160];
-    struct log_heads heads;/* where store_reachable */
-    int64_t epoch;                  /* of the lease */
-    bool led;                       /* somebody holds the lock */
+    struct log_heads heads;               /* where store_reachable */
+    int64_t epoch;                        /* of the lease */
+    bool led;                             /* somebody holds the lock */
     struct checkpoint roots[SLICE_COUNT]; /* where redis_reachable */
     int64_t seen_ago_us; /* since a leader last looked after the models; -1: longer than readers believe it */
-    int64_t now_us;                 /* wall clock */
+    int64_t now_us;      /* wall clock */
 };
 
 /* Looks, for at most two seconds in all. What cannot be reached is left out. */

@@ -7,15 +7,16 @@
 
 static struct status_facts healthy(void)
 {
-    struct status_facts facts = {.redis_usable = true,
-                                 .store_usable = true,
-                                 .redis_queue = {0, 100},
-                                 .store_queue = {0, 100},
-                                 .redis_busy = {0, 2},
-                                 .store_busy = {1, 4},
-                                 .waiting = {0, 1000},
-                                 .followers = {0, 1000},
-                                 };
+    struct status_facts facts = {
+        .redis_usable = true,
+        .store_usable = true,
+        .redis_queue = {0, 100},
+        .store_queue = {0, 100},
+        .redis_busy = {0, 2},
+        .store_busy = {1, 4},
+        .waiting = {0, 1000},
+        .followers = {0, 1000},
+    };
     return facts;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One campaign in Redis: the value of CAMPAIGN. Everything that lists, rankings and single reads say of it, as
- * absolute values: written whole, so that writing it twice or after it was lost leaves the same. Pure. */
+/* One campaign in Redis: the value of CAMPAIGN. Everything that lists, rankings and single reads say of it,
+ * as absolute values: written whole, so that writing it twice or after it was lost leaves the same. Pure. */
 #pragma once
 
 #include "common/base/mem.h"

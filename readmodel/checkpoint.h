@@ -10,15 +10,15 @@
 enum { CHAIN_BYTES = 32 };
 
 /* X(field of the struct, name in Redis): numbers that are never negative. */
-#define CHECKPOINT_NUMBERS(X)                                                                          \
-    X(generation, "generation")                                                                        \
-    X(epoch, "epoch")       /* of the projector that wrote it */                                       \
-    X(position, "pos")      /* events up to here are folded in */                                      \
-    X(at_us, "at")          /* recorded_at of the event there */                                       \
-    X(behind, "behind")     /* 1: the projector is catching up, readers ask PostgreSQL */              \
-    X(coupons, "coupons")   /* CouponIssued up to here: entries of USERS */                            \
-    X(buckets, "buckets")   /* keys of USERS */                                                        \
-    X(chunk, "chunk")       /* bytes of the COUPONS that position is in; 0: there is none */           \
+#define CHECKPOINT_NUMBERS(X)                                                                \
+    X(generation, "generation")                                                              \
+    X(epoch, "epoch")       /* of the projector that wrote it */                             \
+    X(position, "pos")      /* events up to here are folded in */                            \
+    X(at_us, "at")          /* recorded_at of the event there */                             \
+    X(behind, "behind")     /* 1: the projector is catching up, readers ask PostgreSQL */    \
+    X(coupons, "coupons")   /* CouponIssued up to here: entries of USERS */                  \
+    X(buckets, "buckets")   /* keys of USERS */                                              \
+    X(chunk, "chunk")       /* bytes of the COUPONS that position is in; 0: there is none */ \
     X(chain_at, "chain_at") /* position of the end of a batch of the log, at or before `position`, */
 
 struct checkpoint {

@@ -49,8 +49,7 @@ bool chunk_next(struct chunk_reader *reader, struct event *ret)
         reader->corrupt = true;
         return false;
     }
-    struct chunk_campaign *campaign =
-        get_campaign(&reader->context, &from, (unsigned char)head.ptr[1]);
+    struct chunk_campaign *campaign = get_campaign(&reader->context, &from, (unsigned char)head.ptr[1]);
     *ret = (struct event){.slice = reader->slice,
                           .position = reader->first + (unsigned char)head.ptr[0],
                           .type = EVENT_CouponIssued,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The CouponIssued of COUPON_CHUNK neighbouring positions of a slice as one string: the value of COUPONS. What
- * neighbours have in common is said once: a campaign's id and prefix the first time it occurs, times and
+/* The CouponIssued of COUPON_CHUNK neighbouring positions of a slice as one string: the value of COUPONS.
+ * What neighbours have in common is said once: a campaign's id and prefix the first time it occurs, times and
  * sequences as what they grew by. It only grows at its end; the same events give the same bytes. What
  * happened to the coupons later is in STATES, and the head says whether there is any. Pure.
  *
@@ -35,7 +35,7 @@ struct chunk_reader {
     struct chunk_context context;
     struct span bytes, rest;
     int16_t slice;
-    int64_t first; /* position that the chunk begins with */
+    int64_t first;  /* position that the chunk begins with */
     int64_t before; /* position of the last record */
     bool has_states;
     bool corrupt; /* it ends with something that no writer wrote */
@@ -51,7 +51,7 @@ struct chunk_writer {
     struct buf bytes; /* from the head on; empty: no coupon yet */
     struct chunk_context context;
     int64_t issued_at_us; /* of its last coupon */
-    bool lost; /* its beginning was: what is added cannot be read */
+    bool lost;            /* its beginning was: what is added cannot be read */
 };
 void chunk_writer_init(struct chunk_writer *writer);
 void chunk_writer_deinit(struct chunk_writer *writer);

@@ -348,8 +348,7 @@ static bool follows(const struct fold_campaign *campaign, const struct event *ev
         return false;
     case EVENT_StockReleased:
         return is->released + event->stock_released.quantity <= is->definition.quantity &&
-               (event->stock_released.plan_step == 0 ||
-                event->stock_released.plan_step == is->plan_done + 1);
+               (event->stock_released.plan_step == 0 || event->stock_released.plan_step == is->plan_done + 1);
     case EVENT_CouponIssued:
         return event->coupon_issued.sequence == is->issued + 1 && is->issued < is->released;
     case EVENT_CampaignDeleted:

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the models of one slice become by its events: the one place that says what an event means to Redis. The
- * meaning itself is campaign_apply(), coupon_apply() and activity_mark(); Redis is told absolute values, by
- * plain commands, so that nothing there is added to, and telling it twice leaves the same.
+/* What the models of one slice become by its events: the one place that says what an event means to Redis.
+ * The meaning itself is campaign_apply(), coupon_apply() and activity_mark(); Redis is told absolute values,
+ * by plain commands, so that nothing there is added to, and telling it twice leaves the same.
  *
- * The one who follows the log and the one who rebuilds use the same fold, and differ in what they do with what
- * comes out of it (struct fold_sink). Batches of any size leave the same models (I7, I8). A fold remembers
- * campaigns that it has met, and what Redis said of them; whoever is not sure any more that Redis has what was
- * written starts it anew. Pure but for the commands it writes. */
+ * The one who follows the log and the one who rebuilds use the same fold, and differ in what they do with
+ * what comes out of it (struct fold_sink). Batches of any size leave the same models (I7, I8). A fold
+ * remembers campaigns that it has met, and what Redis said of them; whoever is not sure any more that Redis
+ * has what was written starts it anew. Pure but for the commands it writes. */
 #pragma once
 
 #include "common/base/map.h"
@@ -35,13 +35,13 @@ struct fold {
     struct model model;
     struct checkpoint at; /* after the events that were added; chain and buckets are the caller's to set */
     struct chunk_writer chunk;
-    size_t chunk_written;  /* bytes of it that were handed over */
-    int64_t kept_from; /* coupons that were issued before this position have expired */
-    struct map campaigns;  /* id -> struct fold_campaign */
-    struct fold_campaign *last; /* the one met last: most often it comes again */
+    size_t chunk_written;                     /* bytes of it that were handed over */
+    int64_t kept_from;                        /* coupons that were issued before this position have expired */
+    struct map campaigns;                     /* id -> struct fold_campaign */
+    struct fold_campaign *last;               /* the one met last: most often it comes again */
     struct fold_campaign *dirty, **dirty_end; /* what the events since fold_flush changed */
     int64_t counted_at_us[COUNTED_COUNT];     /* the last change of a count since then; 0: none */
-    int64_t now_s; /* what has expired by then is not written any more */
+    int64_t now_s;                            /* what has expired by then is not written any more */
     struct redis_command command;
     struct buf key, value;
 };
@@ -49,8 +49,8 @@ struct fold {
 void fold_init(struct fold *fold);
 void fold_deinit(struct fold *fold);
 
-/* Forgets everything and goes on from a checkpoint, of which `chunk` is the COUPONS it stands in, as Redis has
- * it (absent: it has none). */
+/* Forgets everything and goes on from a checkpoint, of which `chunk` is the COUPONS it stands in, as Redis
+ * has it (absent: it has none). */
 void fold_start(struct fold *fold, struct model model, const struct checkpoint *at, struct span chunk,
                 int64_t now_s);
 

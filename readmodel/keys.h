@@ -23,10 +23,10 @@ extern const struct redis_key_description redis_keys[KEY_COUNT];
 
 enum {
     KEY_TEXT_MAX = 256,
-    COUPON_CHUNK = 64,          /* positions in one key of COUPONS */
-    HOLDERS_CHUNK = 1024,       /* sequences in one key of HOLDERS */
-    KEY_KEPT_S = 90 * 86400,    /* coupons are kept so long after the last one of their chunk was issued */
-    SEEN_MS = 5000,             /* the life of SEEN: readers that do not find it ask PostgreSQL */
+    COUPON_CHUNK = 64,       /* positions in one key of COUPONS */
+    HOLDERS_CHUNK = 1024,    /* sequences in one key of HOLDERS */
+    KEY_KEPT_S = 90 * 86400, /* coupons are kept so long after the last one of their chunk was issued */
+    SEEN_MS = 5000,          /* the life of SEEN: readers that do not find it ask PostgreSQL */
 };
 
 /* Which generation of which slice. */
@@ -39,7 +39,8 @@ void key_root(struct buf *out, int16_t slice);
 void key_seen(struct buf *out);
 void key_holes(struct buf *out);
 void key_generations(struct buf *out);
-void key_begin(struct buf *out, struct model model); /* "fc:<g>:{<slice>}:", which all of the below begin with */
+void key_begin(struct buf *out,
+               struct model model); /* "fc:<g>:{<slice>}:", which all of the below begin with */
 void key_checkpoint(struct buf *out, struct model model);
 void key_campaign(struct buf *out, struct model model, struct span campaign_id);
 void key_coupons(struct buf *out, struct model model, int64_t position);

@@ -7,7 +7,6 @@
 
 static const struct model model = {2, 7};
 
-
 static void expect(struct buf *key, const char *expected)
 {
     assert_string_equal(key->data, expected);

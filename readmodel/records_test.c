@@ -105,7 +105,8 @@ static void a_chunk_that_was_lost_is_not_taken_for_whole(void **state)
     chunk_writer_resume(&writer, SPAN("c not a chunk"), 13, 3, 64);
     assert_true(writer.lost);
     assert_false(chunk_open(&reader, (struct span){NULL, 0}, 3, 64));
-    assert_false(chunk_open(&reader, SPAN("s"), 3, 64)); /* only a head: a state of a coupon that is not there */
+    assert_false(
+        chunk_open(&reader, SPAN("s"), 3, 64)); /* only a head: a state of a coupon that is not there */
     chunk_writer_deinit(&writer);
 }
 
@@ -138,21 +139,20 @@ static void states_come_back_and_are_short(void **state)
 static void campaigns_come_back(void **state)
 {
     (void)state;
-    struct campaign_record is = {.campaign = {.id = SPAN("hot"),
-                                              .definition = {.name = SPAN("Hot"),
-                                                             .quantity = 100,
-                                                             .released = 50,
-                                                             .currency = SPAN("EUR")},
-                                              .created_at_us = AT,
-                                              .first = 5,
-                                              .position = 90,
-                                              .released = 60,
-                                              .issued = 40,
-                                              .redeemed = 2,
-                                              .reserved = 1,
-                                              .plan_done = 3,
-                                              .plan_halted = true,
-                                              .state = CAMPAIGN_PAUSED}};
+    struct campaign_record is = {
+        .campaign = {
+            .id = SPAN("hot"),
+            .definition = {.name = SPAN("Hot"), .quantity = 100, .released = 50, .currency = SPAN("EUR")},
+            .created_at_us = AT,
+            .first = 5,
+            .position = 90,
+            .released = 60,
+            .issued = 40,
+            .redeemed = 2,
+            .reserved = 1,
+            .plan_done = 3,
+            .plan_halted = true,
+            .state = CAMPAIGN_PAUSED}};
     struct campaign_record read;
     struct buf bytes;
     struct arena lists;

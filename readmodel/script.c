@@ -4,11 +4,11 @@
 
 #include "readmodel/varint.h"
 
-#define EMBED(name, file)                                                        \
-    __asm__(".pushsection .rodata\n"                                             \
-            ".global " #name "_start\n" #name "_start: .incbin \"" file "\"\n"   \
-            ".global " #name "_end\n" #name "_end: .byte 0\n"                    \
-            ".popsection\n");                                                    \
+#define EMBED(name, file)                                                      \
+    __asm__(".pushsection .rodata\n"                                           \
+            ".global " #name "_start\n" #name "_start: .incbin \"" file "\"\n" \
+            ".global " #name "_end\n" #name "_end: .byte 0\n"                  \
+            ".popsection\n");                                                  \
     extern const char name##_start[], name##_end[]
 EMBED(readmodel_apply, "readmodel/apply.lua");
 EMBED(readmodel_switch, "readmodel/switch.lua");

@@ -20,7 +20,8 @@ static int64_t power_within(int64_t n)
 
 int64_t users_bucket(uint64_t user_hash, int64_t buckets)
 {
-    int64_t power = power_within(buckets), bucket = (int64_t)(user_tag(user_hash) & (uint64_t)(2 * power - 1));
+    int64_t power = power_within(buckets),
+            bucket = (int64_t)(user_tag(user_hash) & (uint64_t)(2 * power - 1));
     return bucket < buckets ? bucket : bucket - power;
 }
 

@@ -215,8 +215,7 @@ static void print_rebuild(const struct bench *bench, const struct rebuild_runs *
              bench_store_coupons(&runs->store));
     print(bench, what, "1/s", &runs->build, alone, &runs->read);
     print(bench, "the same", "1/s", &runs->build, plain, &runs->plain);
-    print(bench, "the whole run: build, catch up, switch, drop", "1/s",
-          &runs->whole, "", NULL);
+    print(bench, "the whole run: build, catch up, switch, drop", "1/s", &runs->whole, "", NULL);
     print(bench, "processor time of Redis", "s", &runs->redis_s, plain, &runs->plain_s);
     print(bench, "processor time of PostgreSQL, all its processes", "s", &runs->postgres_s, alone,
           &runs->read_s);

@@ -15,12 +15,12 @@
 enum {
     STORE_MS = 10000,
     REDIS_MS = 10000,
-    SWITCH_MS = 5000,        /* readers' models move on while a new one catches up */
+    SWITCH_MS = 5000, /* readers' models move on while a new one catches up */
     LIVE_BATCH = 500,
-    PAGES = 2,               /* that are being read at a time */
+    PAGES = 2, /* that are being read at a time */
     DECODED_BYTES_MAX = 64 * 1024 * 1024,
-    BYTES_PER_COUPON = 130,  /* in Redis, at first; what a slice really takes is seen on the way */
-    ROOM_PAGES = 8,          /* between two looks at Redis' memory */
+    BYTES_PER_COUPON = 130, /* in Redis, at first; what a slice really takes is seen on the way */
+    ROOM_PAGES = 8,         /* between two looks at Redis' memory */
 };
 #define ROOM_SHARE 0.95 /* of maxmemory: whoever follows the log must never be refused for a rebuild */
 
@@ -181,8 +181,7 @@ static enum build_result look_for_room(struct builder *builder, int64_t more)
 static enum build_result tell(struct builder *builder, enum build_phase phase)
 {
     const struct build *build = builder->build;
-    if (!build->progress ||
-        build->progress(build->context, phase, builder->fold.at.position, builder->head))
+    if (!build->progress || build->progress(build->context, phase, builder->fold.at.position, builder->head))
         return BUILD_DONE;
     snprintf(builder->error, sizeof builder->error, "stopped");
     return BUILD_STOPPED;
@@ -303,9 +302,8 @@ static enum build_result take_page(struct builder *builder, struct page *page, i
         ask(builder, page, *asked, count);
         *asked += count;
     }
-    enum build_result result =
-        pg_rows_count(rows) > 0 ? add_rows(builder, rows, &builder->bulk.sink)
-                                : bad_log(builder, builder->fold.at.position + 1);
+    enum build_result result = pg_rows_count(rows) > 0 ? add_rows(builder, rows, &builder->bulk.sink)
+                                                       : bad_log(builder, builder->fold.at.position + 1);
     pg_rows_destroy(rows);
     if (result == BUILD_DONE && !bulk_turn(&builder->bulk, redis_deadline()))
         result = redis_failed(builder, builder->bulk.failure);
@@ -328,9 +326,8 @@ static enum build_result read_all(struct builder *builder)
             result = tell(builder, BUILD_READING);
         if (result != BUILD_DONE || ++pages % ROOM_PAGES != 0)
             continue;
-        result = bulk_settle(&builder->bulk, redis_deadline())
-                     ? look_for_room(builder, 0)
-                     : redis_failed(builder, builder->bulk.failure);
+        result = bulk_settle(&builder->bulk, redis_deadline()) ? look_for_room(builder, 0)
+                                                               : redis_failed(builder, builder->bulk.failure);
     }
     return result;
 }
@@ -383,8 +380,9 @@ static enum build_result apply_batch(struct builder *builder, const struct pg_ro
     enum redis_status status = redis_writer_receive(builder->writer, redis_deadline(), &outcome);
     if (status != REDIS_OK)
         return redis_failed(builder, status);
-    return outcome.result == SCRIPT_APPLIED ? BUILD_DONE
-                                            : failed(builder, "Redis", "the generation was changed meanwhile");
+    return outcome.result == SCRIPT_APPLIED
+               ? BUILD_DONE
+               : failed(builder, "Redis", "the generation was changed meanwhile");
 }
 
 /* What the log has got since; *ret_more: there may be more. */

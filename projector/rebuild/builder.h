@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Makes the models of one slice anew from the log, as a generation beside the one that readers use, and makes
- * that the live one: in bulk up to where the log is, then, as the log goes on, by the same script that follows
- * it, until it shows at least what readers see. Readers notice nothing; whoever leads notices at the next
- * batch that the root is another one, and goes on from there. Nothing of it is remembered: one that was
+ * that the live one: in bulk up to where the log is, then, as the log goes on, by the same script that
+ * follows it, until it shows at least what readers see. Readers notice nothing; whoever leads notices at the
+ * next batch that the root is another one, and goes on from there. Nothing of it is remembered: one that was
  * interrupted is begun again, and what it left is dropped (generations.h).
  *
- * PostgreSQL, this process and Redis work at the same time: while one page is folded, the next is read and the
- * last one written. One thread. */
+ * PostgreSQL, this process and Redis work at the same time: while one page is folded, the next is read and
+ * the last one written. One thread. */
 #pragma once
 
 #include <stdatomic.h>
@@ -15,8 +15,8 @@
 #include "projector/run/log_reader.h"
 
 /* X(name, label): what a build is doing. */
-#define BUILD_PHASES(X)            \
-    X(BUILD_READING, "build")      \
+#define BUILD_PHASES(X)              \
+    X(BUILD_READING, "build")        \
     X(BUILD_CATCHING_UP, "catch up") \
     X(BUILD_SWITCHING, "switch")
 #define BUILD_PHASE_ENUM(name, label) name,
@@ -26,8 +26,8 @@ const char *build_phase_label(enum build_phase phase);
 struct build {
     int16_t slice;
     int64_t generation;
-    int64_t limit;      /* the last event; 0: as far as the log goes, and then it becomes the live one */
-    bool may_go_back;   /* what readers see is of another log */
+    int64_t limit;    /* the last event; 0: as far as the log goes, and then it becomes the live one */
+    bool may_go_back; /* what readers see is of another log */
     /* Told how far it is; NULL: nobody. False: stop. */
     bool (*progress)(void *context, enum build_phase phase, int64_t position, int64_t limit);
     void *context;

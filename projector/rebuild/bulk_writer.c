@@ -5,11 +5,11 @@
 #include <stdlib.h>
 
 enum {
-    HOLDINGS_MAX = 1 << 20,            /* entries: 20 MB, and as much to sort them */
+    HOLDINGS_MAX = 1 << 20, /* entries: 20 MB, and as much to sort them */
     STATES_MAX = 128 * 1024,
     STATES_BYTES_MAX = 12 * 1024 * 1024,
     STATE_BYTES_MAX = 300,
-    AT_ONCE = 64,                      /* buckets in one MSET */
+    AT_ONCE = 64, /* buckets in one MSET */
     PENDING_MAX = 20000,
 };
 

@@ -11,7 +11,7 @@ enum { BULK_PAGE_MAX = 8000 }; /* events between two bulk_turn */
 
 struct bulk_writer {
     struct fold_sink sink;
-    struct redis *redis;       /* borrowed */
+    struct redis *redis; /* borrowed */
     struct model model;
     size_t sent, due;          /* replies to come; those of what was sent before the last bulk_turn */
     enum redis_status failure; /* the first; nothing is sent after it */
@@ -20,14 +20,14 @@ struct bulk_writer {
     /* Entries of USERS in log order, HOLDING_BYTES each. */
     char *holdings, *sorted;
     size_t holdings_count;
-    int64_t buckets; /* that were written; 0: none yet */
+    int64_t buckets;  /* that were written; 0: none yet */
     int64_t expected; /* coupons of the slice, at most */
     /* States in log order. */
     struct buf states;
     struct bulk_state {
         int64_t position;
         uint32_t at, len; /* of the record in `states` */
-    } *index;
+    } * index;
     size_t states_count;
     /* When each chunk of coupons that is complete expires; by number. */
     int64_t *expires_s;

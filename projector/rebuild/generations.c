@@ -4,8 +4,7 @@
 
 #include "common/base/clock.h"
 
-static const char *const state_names[] = {
-    [GENERATION_BUILDING] = "building", [GENERATION_PAST] = "past"};
+static const char *const state_names[] = {[GENERATION_BUILDING] = "building", [GENERATION_PAST] = "past"};
 
 /* --- values --- */
 
@@ -83,8 +82,8 @@ static void begin(struct redis_command *command, const char *verb)
     buf_deinit(&key);
 }
 
-static enum redis_status run(struct redis_writer *writer, struct redis_command *command,
-                             int64_t deadline_us, const struct redis_reply **ret)
+static enum redis_status run(struct redis_writer *writer, struct redis_command *command, int64_t deadline_us,
+                             const struct redis_reply **ret)
 {
     enum redis_status status = redis_writer_call(writer, command, deadline_us, ret);
     redis_command_deinit(command);
@@ -104,8 +103,7 @@ static void read_entries(const struct redis_reply *reply, struct generations *re
     }
 }
 
-enum redis_status generations_read(struct redis_writer *writer, int64_t deadline_us,
-                                   struct generations *ret)
+enum redis_status generations_read(struct redis_writer *writer, int64_t deadline_us, struct generations *ret)
 {
     struct redis_command command;
     struct checkpoint roots[SLICE_COUNT];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Generations of models beside the live ones: what is written in Redis of each, so that nothing is there for
- * nobody, and dropping the keys of those that nobody needs any more. Which generation of a slice is live is in
- * the slice's root. */
+ * nobody, and dropping the keys of those that nobody needs any more. Which generation of a slice is live is
+ * in the slice's root. */
 #pragma once
 
 #include "projector/run/redis_writer.h"

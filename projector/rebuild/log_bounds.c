@@ -8,7 +8,7 @@
 
 enum {
     DEADLINE_MS = 5000,
-    SETTLED_S = 5,         /* PostgreSQL's clock is read under the slice lock, which is held for less */
+    SETTLED_S = 5, /* PostgreSQL's clock is read under the slice lock, which is held for less */
 };
 
 bool log_limit_parse(struct span text, struct log_limit *ret)

@@ -10,9 +10,9 @@
 #include <cmocka.h>
 
 #include "common/base/clock.h"
+#include "projector/rebuild/generations.h"
 #include "projector/rebuild/log_bounds.h"
 #include "projector/rebuild/progress_bar.h"
-#include "projector/rebuild/generations.h"
 
 static struct opening opening;
 
@@ -83,7 +83,8 @@ static void what_is_needed_is_by_slice(void **state)
     struct generations all = {.live = {4, 9}, .count = 1, .items = {{.number = 7}}};
     assert_true(generations_need(&all, (struct model){4, 0}) && generations_need(&all, (struct model){9, 1}));
     assert_true(generations_need(&all, (struct model){7, 0}) && generations_need(&all, (struct model){7, 5}));
-    assert_false(generations_need(&all, (struct model){9, 0}) || generations_need(&all, (struct model){4, 1}));
+    assert_false(generations_need(&all, (struct model){9, 0}) ||
+                 generations_need(&all, (struct model){4, 1}));
     assert_int_equal(generations_next(&all, 5 * (int64_t)US_PER_S), 10); /* none that was used */
     assert_int_equal(generations_next(&all, 500 * (int64_t)US_PER_S), 500);
 }
@@ -131,12 +132,9 @@ static void figures_of_a_bar(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_earliest_comes_first),
-        cmocka_unit_test(the_latest_do_not_fit),
-        cmocka_unit_test(generations_come_back),
-        cmocka_unit_test(what_is_needed_is_by_slice),
-        cmocka_unit_test(whose_key_a_key_is),
-        cmocka_unit_test(limits_are_heads_times_or_positions),
+        cmocka_unit_test(the_earliest_comes_first), cmocka_unit_test(the_latest_do_not_fit),
+        cmocka_unit_test(generations_come_back),    cmocka_unit_test(what_is_needed_is_by_slice),
+        cmocka_unit_test(whose_key_a_key_is),       cmocka_unit_test(limits_are_heads_times_or_positions),
         cmocka_unit_test(figures_of_a_bar),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,7 +24,7 @@ void announcer_begin(struct announcer *announcer)
     memset(announcer->users_seen, 0, sizeof announcer->users_seen);
 }
 
-static struct span campaign_at(const struct announcer *announcer, size_t i)
+static struct span announced_campaign(const struct announcer *announcer, size_t i)
 {
     return (struct span){announcer->campaigns[i], announcer->campaign_lengths[i]};
 }
@@ -32,7 +32,7 @@ static struct span campaign_at(const struct announcer *announcer, size_t i)
 static void add_campaign(struct announcer *announcer, struct span id)
 {
     for (size_t i = announcer->campaigns_count; i-- > 0;) /* most often the last one again */
-        if (span_equal(campaign_at(announcer, i), id))
+        if (span_equal(announced_campaign(announcer, i), id))
             return;
     if (announcer->campaigns_count == ANNOUNCE_CAMPAIGNS_MAX) {
         announcer->everything = true;
@@ -82,7 +82,7 @@ static void encode_lists(const struct announcer *announcer, struct announcement 
     do {
         hint->campaigns_count = hint->users_count = 0;
         while (hint->campaigns_count < HINT_CAMPAIGNS_MAX && campaigns < announcer->campaigns_count)
-            hint->campaigns[hint->campaigns_count++] = campaign_at(announcer, campaigns++);
+            hint->campaigns[hint->campaigns_count++] = announced_campaign(announcer, campaigns++);
         while (hint->users_count < HINT_USERS_MAX && users < announcer->users_count)
             hint->users[hint->users_count++] = announcer->users[users++];
         encode(to, hint);

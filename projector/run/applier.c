@@ -209,7 +209,8 @@ static void make_root(struct applier *applier, int16_t slice, int64_t former)
 static void note_memory(struct applier *applier, const struct redis_memory *memory)
 {
     if (memory->evicts && !applier->evicts)
-        log_error("REDIS-EVICTS", "maxmemory-policy is not noeviction: Redis may drop models when it is full");
+        log_error("REDIS-EVICTS",
+                  "maxmemory-policy is not noeviction: Redis may drop models when it is full");
     applier->evicts = memory->evicts;
 }
 
@@ -408,8 +409,7 @@ static void load_campaigns_of(struct applier *applier, int16_t slice, const stru
 }
 
 /* Decodes row `row` and adds it to the batch. False, and the slice is stuck, when that cannot be done. */
-static bool add_row(struct applier *applier, int16_t slice, const struct pg_rows *rows, int row,
-                    bool first)
+static bool add_row(struct applier *applier, int16_t slice, const struct pg_rows *rows, int row, bool first)
 {
     struct fold *fold = &applier->folds[slice];
     struct progress *progress = &applier->slices[slice];

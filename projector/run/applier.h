@@ -30,16 +30,16 @@ struct applier {
     struct arena decoded;
     struct announcer announcer;
     int64_t epoch;
-    int64_t fenced_by;         /* an epoch above ours was found; 0: none */
-    int64_t store_ahead_us;    /* PostgreSQL's clock minus ours: recorded_at is of the former */
-    int64_t store_now_us;      /* PostgreSQL's clock when the heads were read */
-    unsigned anew;             /* bit per slice of which keys were lost: to be made anew beside what is there */
-    unsigned foreign;          /* bit per slice whose models are of another log; not followed */
-    bool left_over;            /* a root was made anew: keys of a former generation may be there */
-    bool history_checked;      /* since the checkpoints were read */
-    bool loaded;               /* positions are known and nobody objected since */
-    bool reachable;            /* the last talk with Redis went well */
-    bool evicts;               /* Redis may drop keys when it is full */
+    int64_t fenced_by;      /* an epoch above ours was found; 0: none */
+    int64_t store_ahead_us; /* PostgreSQL's clock minus ours: recorded_at is of the former */
+    int64_t store_now_us;   /* PostgreSQL's clock when the heads were read */
+    unsigned anew;          /* bit per slice of which keys were lost: to be made anew beside what is there */
+    unsigned foreign;       /* bit per slice whose models are of another log; not followed */
+    bool left_over;         /* a root was made anew: keys of a former generation may be there */
+    bool history_checked;   /* since the checkpoints were read */
+    bool loaded;            /* positions are known and nobody objected since */
+    bool reachable;         /* the last talk with Redis went well */
+    bool evicts;            /* Redis may drop keys when it is full */
     unsigned refreshes;
     struct backoff backoff;
     enum redis_status trouble; /* last class that was logged, REDIS_OK when all is well */

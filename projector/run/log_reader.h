@@ -37,9 +37,10 @@ int log_reader_page(unsigned wanted);
 /* Asks for the heads, and for events after positions[slice] of every slice whose bit is set in `wanted`; with
  * `limits` (NULL: none), for none after limits[slice], which must be above the position. */
 void log_reader_ask(struct log_reader *reader, const int64_t positions[SLICE_COUNT], unsigned wanted,
-              const int64_t *limits);
+                    const int64_t *limits);
 
 /* The answers, in this order: the heads, then one result per wanted slice, ascending; columns as in
  * events/event_log.h, owned by the caller. Anything but PG_OK ends the round and the connection with it. */
-enum pg_status log_reader_heads(struct log_reader *reader, int64_t deadline_us, struct log_heads *ret) MUST_USE;
+enum pg_status log_reader_heads(struct log_reader *reader, int64_t deadline_us,
+                                struct log_heads *ret) MUST_USE;
 enum pg_status log_reader_rows(struct log_reader *reader, int64_t deadline_us, struct pg_rows **ret) MUST_USE;

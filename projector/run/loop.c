@@ -33,8 +33,7 @@ void follower_init(struct follower *follower, const struct follower_means *means
     };
     log_reader_init(&follower->reader, means->pg);
     applier_init(&follower->applier, means->writer, means->metrics,
-                 &(struct applier_options){
-                     .batch_events = (size_t)options->batch_events, .bus = means->bus});
+                 &(struct applier_options){.batch_events = (size_t)options->batch_events, .bus = means->bus});
 }
 
 void follower_deinit(struct follower *follower)

@@ -163,8 +163,8 @@ void redis_writer_send(struct redis_writer *writer, const struct model_write *wr
         key_root(&writer->key, write->model.slice);
     else
         key_checkpoint(&writer->key, write->model);
-    script_apply(&writer->command, (struct span){writer->shas[SCRIPT_APPLY], SHA_LEN},
-                 buf_span(&writer->key), &write->expected, &write->next, write->model, write->batch);
+    script_apply(&writer->command, (struct span){writer->shas[SCRIPT_APPLY], SHA_LEN}, buf_span(&writer->key),
+                 &write->expected, &write->next, write->model, write->batch);
     redis_send(writer->redis, &writer->command);
     size_t at = (writer->pending_first + writer->pending_count++) % WRITES_PENDING_MAX;
     writer->pending[at] = (struct model_outcome){

@@ -10,9 +10,9 @@ struct redis_writer;
 
 /* NULL with reason when the URL does not parse. Does not connect. */
 struct redis_writer *redis_writer_create(const char *url, char *reason, size_t reason_size);
-void redis_writer_destroy(struct redis_writer *writer);                  /* accepts NULL */
-const char *redis_writer_error(const struct redis_writer *writer);       /* of the last failure, one line */
-struct redis *redis_writer_redis(struct redis_writer *writer);           /* nothing of its own may be pending */
+void redis_writer_destroy(struct redis_writer *writer);            /* accepts NULL */
+const char *redis_writer_error(const struct redis_writer *writer); /* of the last failure, one line */
+struct redis *redis_writer_redis(struct redis_writer *writer);     /* nothing of its own may be pending */
 
 /* Connects where it is not connected, and loads the scripts. Nothing may be pending. */
 enum redis_status redis_writer_connect(struct redis_writer *writer, int64_t deadline_us) MUST_USE;

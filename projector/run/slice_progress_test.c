@@ -14,8 +14,7 @@ static struct progress progress_at(int64_t position, int64_t head)
 {
     struct progress progress = {0};
     progress_load(&progress, position, position ? SECOND : 0);
-    progress_log(&progress,
-                 &(struct log_head){.head = head, .head_at_us = 10 * SECOND, .oldest_us = SECOND});
+    progress_log(&progress, &(struct log_head){.head = head, .head_at_us = 10 * SECOND, .oldest_us = SECOND});
     return progress;
 }
 

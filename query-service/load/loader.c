@@ -17,8 +17,8 @@
 #include "common/base/mem.h"
 #include "query-service/metrics.h"
 #include "query-service/pg/store_reader.h"
-#include "query-service/redis/model_state.h"
 #include "query-service/redis/model_reader.h"
+#include "query-service/redis/model_state.h"
 
 /* What a thread of a pool owns. */
 struct loader_thread {
@@ -35,7 +35,7 @@ struct loader {
     struct worker_pool *model_pool, *store_pool;
     atomic_bool model_usable, store_usable;
     _Atomic int64_t positions[SLICE_COUNT], seen_us; /* as the last probe of Redis found them */
-    _Atomic unsigned missed; /* bit per slice: Redis lacked what it should have */
+    _Atomic unsigned missed;                         /* bit per slice: Redis lacked what it should have */
 };
 
 static struct read *read_of(struct work_item *item)
@@ -154,8 +154,7 @@ static void note_store(struct loader *loader, const struct read *read)
 }
 
 /* What Redis did not know, and PostgreSQL did, in a part of the log that the models cover: it was lost. */
-static void note_missed(struct loader *loader, const struct read *read,
-                        const int64_t models[SLICE_COUNT])
+static void note_missed(struct loader *loader, const struct read *read, const int64_t models[SLICE_COUNT])
 {
     const struct answer *answer = &read->answer;
     enum { MARGIN_S = 86400 };
@@ -169,8 +168,7 @@ static void note_missed(struct loader *loader, const struct read *read,
     } else if (answer->coupons_count == 1 &&
                (read->query.kind == QUERY_COUPON || read->query.kind == QUERY_VALIDITY)) {
         const struct coupon *coupon = &answer->coupons[0];
-        if (coupon->at.position <= models[coupon->at.slice] &&
-            coupon->issued_at_us > young_us)
+        if (coupon->at.position <= models[coupon->at.slice] && coupon->issued_at_us > young_us)
             atomic_fetch_or(&loader->missed, 1U << coupon->at.slice);
     }
 }
@@ -202,9 +200,8 @@ static void tick_store(void *state)
 static bool create_readers(struct loader *loader, char *reason, size_t reason_size)
 {
     const struct loader_options *is = &loader->options;
-    struct model_reader_options model = {.url = is->redis_url,
-                                         .timeout_ms = is->redis_timeout_ms,
-                                         .breaker = &loader->redis_breaker};
+    struct model_reader_options model = {
+        .url = is->redis_url, .timeout_ms = is->redis_timeout_ms, .breaker = &loader->redis_breaker};
     struct store_reader_options store = {.url = is->database_url,
                                          .timeout_ms = is->store_timeout_ms,
                                          .past_events_max = is->past_events_max,

@@ -34,6 +34,6 @@ struct loader_facts {
     bool redis_usable, store_usable, redis_open, store_open;
     size_t redis_queue, store_queue, redis_busy, store_busy;
     int64_t positions[SLICE_COUNT]; /* of the models, -1: not known */
-    int64_t seen_us; /* wall clock: when the projector last looked after them, 0: not known */
+    int64_t seen_us;                /* wall clock: when the projector last looked after them, 0: not known */
 };
 void loader_facts(struct loader *loader, struct loader_facts *ret);

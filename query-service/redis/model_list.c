@@ -259,7 +259,8 @@ static enum fallback finish_campaigns(struct model_work *work)
     return FALLBACK_NONE;
 }
 
-/* The campaigns were read in order of time: in that of the ranking, without those that have counted nothing. */
+/* The campaigns were read in order of time: in that of the ranking, without those that have counted nothing.
+ */
 static void order_by_activity(struct model_work *work)
 {
     struct answer *answer = &work->read->answer;

@@ -2,10 +2,11 @@
 /* The connection to Redis and the rounds of a batch. What each kind of read asks for is in
  * model_campaign.c, model_list.c and model_user.c.
  *
- * Keys carry the generation of their slice, which is itself in Redis, in the slice's root. Roots are asked for
- * in the same pipeline as the models; when one is another than the keys were made with, the batch goes out once
- * more. They come before any model, so a model is never older than the checkpoint it is judged by; and because
- * no two generations have the same number, a key that is there is of the models it was asked for in. */
+ * Keys carry the generation of their slice, which is itself in Redis, in the slice's root. Roots are asked
+ * for in the same pipeline as the models; when one is another than the keys were made with, the batch goes
+ * out once more. They come before any model, so a model is never older than the checkpoint it is judged by;
+ * and because no two generations have the same number, a key that is there is of the models it was asked for
+ * in. */
 #include "query-service/redis/model_reader.h"
 
 #include "common/base/clock.h"
@@ -18,8 +19,8 @@ struct model_reader {
     struct model_reader_options options;
     struct model_pipe pipe;
     struct model_state known; /* the state that was found last: what keys are made by */
-    int64_t deadline_us; /* of the batch */
-    unsigned missed;     /* bit per slice: what somebody else found missing, to be told with the next batch */
+    int64_t deadline_us;      /* of the batch */
+    unsigned missed; /* bit per slice: what somebody else found missing, to be told with the next batch */
 };
 
 static const struct model_steps *const steps_of[QUERY_KIND_COUNT] = {
@@ -262,8 +263,8 @@ static void finish(struct batch *batch, bool answered)
     }
 }
 
-/* What readers missed that must be there: the projector makes such a slice anew. A word in Redis, because only
- * that is always there between the two. */
+/* What readers missed that must be there: the projector makes such a slice anew. A word in Redis, because
+ * only that is always there between the two. */
 static void report_holes(struct model_reader *reader, const struct batch *batch)
 {
     const struct redis_reply *reply;

@@ -30,6 +30,7 @@ void model_reader_run(struct model_reader *reader, struct read *const *reads, si
 void model_reader_missed(struct model_reader *reader, unsigned slices);
 
 /* Whether all models are current right now; for readiness. Asks Redis. *ret is how far they are, absent where
- * Redis did not say; *ret_seen_ago_us how long ago a projector looked after them, -1 where that is too long. */
+ * Redis did not say; *ret_seen_ago_us how long ago a projector looked after them, -1 where that is too long.
+ */
 struct model_state;
 bool model_reader_probe(struct model_reader *reader, struct model_state *ret, int64_t *ret_seen_ago_us);

@@ -11,8 +11,8 @@ struct model_state {
     struct checkpoint slices[SLICE_COUNT];
 };
 
-/* FALLBACK_NONE when every slice the query depends on is current: there, not catching up, looked after, and at
- * or past the consistency token. FALLBACK_BEHIND only where waiting a moment may help. */
+/* FALLBACK_NONE when every slice the query depends on is current: there, not catching up, looked after, and
+ * at or past the consistency token. FALLBACK_BEHIND only where waiting a moment may help. */
 enum fallback model_state_judge(const struct model_state *state, const struct query *query);
 /* Whether keys that were made by `before` were the right ones when `after` was the state: of the same
  * generations (no two have the same number, so what was flushed, lost or made anew has another) and, for what

@@ -38,7 +38,7 @@ struct model_work {
     uint16_t campaign_tag;
     struct held *held; /* what has the tags, newest first within a slice */
     size_t held_count;
-    size_t chunk_first;      /* of the answer's coupons: the first of the chunk whose states come next */
+    size_t chunk_first; /* of the answer's coupons: the first of the chunk whose states come next */
     bool chunk_has_states;
 };
 
@@ -66,8 +66,8 @@ extern const struct model_steps model_campaigns, model_ranking;
 
 /* The models of a slice in the generation that is being read. */
 struct model model_of(const struct model_work *work, int16_t slice);
-/* A key of the slice is missing, or has not the mark, that must be there: FALLBACK_ABSENT, and the projector is
- * told. */
+/* A key of the slice is missing, or has not the mark, that must be there: FALLBACK_ABSENT, and the projector
+ * is told. */
 enum fallback model_hole(struct model_work *work, int16_t slice);
 /* Starts a command on a key; then arguments by redis_arg..., then pipe_send. */
 struct buf *pipe_key(struct model_pipe *pipe);

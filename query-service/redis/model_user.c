@@ -2,10 +2,10 @@
 /* Steps for reads about one user: what the user holds, everywhere or in one campaign. The first round reads
  * the user's bucket in each slice that matters, the second the coupons of the answer.
  *
- * What proves it whole (I7): every bucket that there is by the checkpoint exists, and begins with the mark, which
- * only its beginning writes. So one that is absent or has no mark was lost, and one that is there has all of its
- * coupons up to the checkpoint. Whether it is still the user's bucket is looked at again with the second round:
- * buckets are split while one reads (model_state_compare). */
+ * What proves it whole (I7): every bucket that there is by the checkpoint exists, and begins with the mark,
+ * which only its beginning writes. So one that is absent or has no mark was lost, and one that is there has
+ * all of its coupons up to the checkpoint. Whether it is still the user's bucket is looked at again with the
+ * second round: buckets are split while one reads (model_state_compare). */
 #include "query-service/redis/model_step.h"
 
 #include "readmodel/users.h"

@@ -267,7 +267,8 @@ const char *models_key(struct models *models, int16_t slice, const char *rest)
     static char keys[4][256];
     static size_t turn;
     char *key = keys[turn++ % COUNT_OF(keys)];
-    snprintf(key, sizeof keys[0], "fc:%lld:{%d}:%s", (long long)models_generation(models, slice), slice, rest);
+    snprintf(key, sizeof keys[0], "fc:%lld:{%d}:%s", (long long)models_generation(models, slice), slice,
+             rest);
     return key;
 }
 
@@ -279,7 +280,8 @@ bool models_campaign(struct models *models, int16_t slice, const char *id, struc
     arena_deinit(&lists);
     arena_init(&lists, 1 << 20);
     struct span bytes = redis_text(MODELS_CALL(models, "GET", models_key(models, slice, rest)));
-    return bytes.ptr && campaign_record_decode(span_of(id), bytes, ret) && campaign_record_define(ret, &lists);
+    return bytes.ptr && campaign_record_decode(span_of(id), bytes, ret) &&
+           campaign_record_define(ret, &lists);
 }
 
 bool models_current(struct models *models)
@@ -464,9 +466,15 @@ static void drop_former(struct models *models, struct lines *keys)
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
         live[slice] = models_generation(models, slice);
     for (size_t i = 0; i < keys->count; i++) {
-        long long generation;
-        int slice;
-        if (sscanf(keys->items[i], "fc:%lld:{%d}:", &generation, &slice) == 2 && generation != live[slice])
+        struct span rest = span_of(keys->items[i]);
+        int64_t generation, slice;
+        (void)span_cut(&rest, ':');
+        bool of_models = parse_i64(span_cut(&rest, ':'), 1, INT64_MAX, &generation) && rest.ptr &&
+                         rest.len > 2 && rest.ptr[0] == '{';
+        struct span number = span_cut(&rest, '}');
+        if (of_models &&
+            parse_i64((struct span){number.ptr + 1, number.len - 1}, 0, SLICE_COUNT - 1, &slice) &&
+            generation != live[slice])
             mem_free(keys->items[i]);
         else
             keys->items[kept++] = keys->items[i];

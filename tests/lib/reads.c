@@ -205,9 +205,8 @@ const char *reads_key(struct stack *stack, int16_t slice, const char *rest)
     static size_t turn;
     char *key = keys[turn++ % COUNT_OF(keys)], root[24];
     snprintf(root, sizeof root, "fc:{%d}", slice);
-    int64_t generation =
-        reads_redis(stack, "EVAL", "return tonumber(redis.call('HGET', KEYS[1], 'generation') or '0')", "1",
-                    root, NULL);
+    int64_t generation = reads_redis(
+        stack, "EVAL", "return tonumber(redis.call('HGET', KEYS[1], 'generation') or '0')", "1", root, NULL);
     snprintf(key, sizeof keys[0], "fc:%lld:{%d}:%s", (long long)generation, slice, rest);
     return key;
 }

@@ -137,8 +137,8 @@ static void await_first_batches(size_t campaign)
     WAIT_UNTIL(models_checkpoint(&models, models_slice(&models, campaign), "pos") > 0, LONG_MS);
 }
 
-/* What is written whole heals by itself; the rest is never taken for whole, and made anew once a reader has met
- * it: that reader's word is all the projector needs. */
+/* What is written whole heals by itself; the rest is never taken for whole, and made anew once a reader has
+ * met it: that reader's word is all the projector needs. */
 static void a_reader_met_a_hole_in(int16_t slice)
 {
     char text[2][24];

@@ -363,7 +363,8 @@ static void a_look_at_the_past(void **state)
     snprintf(number, sizeof number, "%.*s", SPAN_ARG(found));
     snprintf(key, sizeof key, "fc:%s:{%d}:c:%s", number, slice, campaign);
     struct campaign_record then;
-    assert_true(campaign_record_decode(span_of(campaign), redis_text(MODELS_CALL(&models, "GET", key)), &then));
+    assert_true(
+        campaign_record_decode(span_of(campaign), redis_text(MODELS_CALL(&models, "GET", key)), &then));
     assert_in_range(then.campaign.issued, 4990, 5001); /* other events of the slice may be among the 5001 */
     snprintf(key, sizeof key, "fc:%s:{%d}:cp", number, slice);
     assert_true(span_is(redis_text(MODELS_CALL(&models, "HGET", key, "pos")), "5001"));

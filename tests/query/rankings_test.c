@@ -278,7 +278,8 @@ static void a_lost_set_is_noticed(void **state)
         api_expect(&answer, 200, NULL);
         assert_true(reads_is_from(&answer, "postgres"));
         stack_signal(stack, "projector", SIGCONT);
-        WAIT_UNTIL(redis_integer(MODELS_CALL(&models, "EXISTS", models_key(&models, slice, rows[i].set))) == 1,
+        WAIT_UNTIL(redis_integer(MODELS_CALL(&models, "EXISTS", models_key(&models, slice, rows[i].set))) ==
+                       1,
                    LONG_MS);
     }
     models_await_current(&models);
@@ -338,8 +339,8 @@ static void too_many_for_redis_is_postgres(void **state)
     stack_signal(stack, "projector", SIGSTOP);
     const char *key = models_key(&models, slice_of(span_of(past.campaigns[0].id)), "a:issued");
     snprintf(now, sizeof now, "%lld", (long long)clock_wall_us());
-    MODELS_CALL(&models, "EVAL",
-                "for i = 1, 513 do redis.call('ZADD', KEYS[1], ARGV[1], 'crowd-' .. i) end", "1", key, now);
+    MODELS_CALL(&models, "EVAL", "for i = 1, 513 do redis.call('ZADD', KEYS[1], ARGV[1], 'crowd-' .. i) end",
+                "1", key, now);
     (void)check(&(struct ranking){COUNTED_ISSUED, WINDOW_HOUR, ""}, "postgres");
     (void)check(&(struct ranking){COUNTED_REDEEMED, WINDOW_HOUR, ""}, "redis");
     MODELS_CALL(&models, "FLUSHALL");

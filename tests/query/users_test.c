@@ -341,8 +341,8 @@ static void a_lost_bucket_is_made_again_once_it_was_missed(void **state)
     }
 }
 
-/* More coupons than a bucket has room for, to be followed and to be rebuilt: buckets are split, and everybody is
- * where the reader looks. */
+/* More coupons than a bucket has room for, to be followed and to be rebuilt: buckets are split, and everybody
+ * is where the reader looks. */
 static void buckets_grow_with_their_coupons(void **state)
 {
     (void)state;
