@@ -107,6 +107,7 @@ void fold_start(struct fold *fold, struct model model, const struct checkpoint *
     memset(fold->counted_at_us, 0, sizeof fold->counted_at_us);
     chunk_writer_resume(&fold->chunk, chunk, (size_t)at->chunk, model.slice, at->position);
     fold->chunk_written = fold->chunk.bytes.len;
+    fold->chunk_gets_states = false;
     fold->kept_from = 0;
 }
 
@@ -244,6 +245,7 @@ static void enter_position(struct fold *fold, const struct fold_sink *sink, int6
         send_complete(fold, sink, position - 1);
     chunk_writer_begin(&fold->chunk);
     fold->chunk_written = 0;
+    fold->chunk_gets_states = false;
 }
 
 /* --- events --- */
@@ -286,7 +288,7 @@ static void add_state(struct fold *fold, const struct event *event, const struct
     coupon_state_encode(&coupon, &fold->value);
     if (coupon.at.position / COUPON_CHUNK == event->position / COUPON_CHUNK && fold->chunk.bytes.len > 0 &&
         !fold->chunk.lost)
-        fold->chunk.bytes.data[0] = CHUNK_HEAD_STATES; /* when it is complete it is written whole */
+        fold->chunk_gets_states = true;
     sink->state(sink->context, coupon.at.position, buf_span(&fold->value));
 }
 
@@ -514,6 +516,10 @@ void fold_flush(struct fold *fold, const struct fold_sink *sink)
 {
     send_grown(fold, sink);
     fold->at.chunk = (int64_t)fold->chunk.bytes.len;
+    if (fold->chunk_gets_states) /* whoever writes them says so in Redis; a later write of all of it says so
+                                    too */
+        fold->chunk.bytes.data[0] = CHUNK_HEAD_STATES;
+    fold->chunk_gets_states = false;
     for (struct fold_campaign *campaign = fold->dirty; campaign; campaign = campaign->next) {
         flush_holders(fold, campaign, sink);
         if (!campaign->lost)

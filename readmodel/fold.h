@@ -36,6 +36,7 @@ struct fold {
     struct checkpoint at; /* after the events that were added; chain and buckets are the caller's to set */
     struct chunk_writer chunk;
     size_t chunk_written;                     /* bytes of it that were handed over */
+    bool chunk_gets_states;                   /* by the events since fold_flush */
     int64_t kept_from;                        /* coupons that were issued before this position have expired */
     struct map campaigns;                     /* id -> struct fold_campaign */
     struct fold_campaign *last;               /* the one met last: most often it comes again */

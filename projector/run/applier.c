@@ -297,7 +297,6 @@ static void found_foreign(struct applier *applier, int16_t slice)
 {
     struct checkpoint at = applier->confirmed[slice], next = at;
     applier->foreign |= 1U << slice;
-    progress_stick(&applier->slices[slice], at.position + 1);
     log_error("HISTORY-LOST",
               "slice %d: the models at %lld are of another log: PostgreSQL was restored, or a failover lost "
               "commits; they are made anew",
@@ -616,6 +615,8 @@ void applier_refresh(struct applier *applier)
 
 bool applier_stuck(const struct applier *applier)
 {
+    if (applier->foreign)
+        return true;
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         if (applier->slices[slice].stuck_at || progress_beyond_log(&applier->slices[slice]))
             return true;

@@ -109,7 +109,7 @@ static unsigned slices_wanted(const struct follower *follower, unsigned hinted)
         if (hint || progress_wants(progress))
             wanted |= 1U << slice;
     }
-    return applier->loaded ? wanted : 0;
+    return applier->loaded ? wanted & ~applier->foreign : 0;
 }
 
 static enum round apply_rows(struct follower *follower, int16_t slice, unsigned wanted,
