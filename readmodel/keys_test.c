@@ -5,7 +5,7 @@
 
 #include "common/base/testing.h"
 
-static const struct model model = {2, 7};
+static const struct model model = {7, 3};
 
 static void expect(struct buf *key, const char *expected)
 {
