@@ -12,4 +12,4 @@ $(if $(OPT),,$(error BUILD must be release, asan or tsan, not '$(BUILD)'))
 # The PostgreSQL headers live in a directory of their own on Debian.
 CFLAGS := -std=c17 -D_GNU_SOURCE -I. -isystem /usr/include/postgresql $(WARN) $(HARDEN) $(OPT) -include common/base/banned.h
 LDFLAGS := -pie -Wl,-z,relro,-z,now -pthread $(filter -fsanitize%,$(OPT))
-LIBS := -lmicrohttpd -lpq -lhiredis -lnng -lmsgpackc -ljansson -lsodium -lm -pthread
+LIBS := -lgnutls -lpq -lhiredis -lnng -lmsgpackc -ljansson -lsodium -lm -pthread
