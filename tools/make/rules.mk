@@ -4,7 +4,7 @@ SERVICE_NAMES := command-service projector query-service
 # The folders of each library: its own and those directly in it. A library may use those after it.
 FOLDERS_OF = $(patsubst %/,%,$(sort $1/ $(dir $(wildcard $1/*/*.[ch]))))
 SERVICE_FOLDERS := $(foreach s,$(SERVICE_NAMES),$(call FOLDERS_OF,$s))
-BENCH_FOLDERS   := bench/measure bench/storm bench/load bench/kit
+BENCH_FOLDERS   := bench/measure bench/peers bench/storm bench/load bench/kit
 LIB_FOLDERS     := $(foreach l,verify readmodel events common,$(call FOLDERS_OF,$l))
 SYSTEM_FOLDERS  := tests/command tests/projector tests/query tests/platform tests/outage tests/drills
 
@@ -38,6 +38,9 @@ $(B)/obj/%.o: %.c tools/make/flags.mk
 	@mkdir -p $(@D)
 	@echo "  CC  $<"
 	@$(CCACHE) $(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# What the assembler embeds.
+$(B)/obj/events/api_document.o: docs/openapi.json docs/openapi.html
 
 define LINK
 	@mkdir -p $(@D)
@@ -76,8 +79,19 @@ $(B)/bin/empty_handler: $(call OBJ,bench/empty_handler.c) $(call ARCHIVE,bench) 
 $(B)/bin/chaos: $(call OBJ,tests/chaos/main.c) $(LIBS_TEST)
 	$(LINK)
 
+# Fuzz targets: tests/fuzz/<name>_fuzz.c with BUILD=fuzz is a program of its own; otherwise all of them are in the
+# one that replays the corpus. Some look into a service.
+FUZZ_SOURCES := $(wildcard tests/fuzz/*_fuzz.c)
+FUZZ_BINS    := $(patsubst tests/fuzz/%_fuzz.c,$(B)/bin/fuzz/%,$(FUZZ_SOURCES))
+CORPUS_BIN   := $(B)/bin/test/tests/fuzz/corpus_test
+$(B)/bin/fuzz/%: $(B)/obj/tests/fuzz/%_fuzz.o $(call ARCHIVE,$(SERVICE_NAMES) bench) $(LIBS_OWN)
+	$(LINK)
+$(FUZZ_BINS): LDFLAGS += -fsanitize=fuzzer
+$(CORPUS_BIN): $(call OBJ,tests/fuzz/corpus_test.c $(FUZZ_SOURCES)) $(call ARCHIVE,$(SERVICE_NAMES) bench) $(LIBS_OWN)
+	$(LINK)
+
 SERVICE_BINS := $(foreach s,$(SERVICE_NAMES),$(B)/bin/$s)
-UNIT_BINS    := $(call TEST_BIN,$(UNIT_TESTS))
+UNIT_BINS    := $(call TEST_BIN,$(UNIT_TESTS)) $(CORPUS_BIN)
 SYSTEM_BINS  := $(call TEST_BIN,$(SYSTEM_TESTS))
 $(UNIT_BINS) $(SYSTEM_BINS): LIBS += -lcmocka
 
