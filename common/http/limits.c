@@ -177,6 +177,16 @@ static void sample(struct http_conn *conn, int64_t since_us, int64_t now_us)
     conn->sampled_acked = info.tcpi_bytes_acked;
 }
 
+/* An end that came in one piece with the last request was not noticed: the library waits for news. */
+static bool has_left(struct http_conn *conn, int64_t since_us)
+{
+    char byte;
+    if (conn->sampled_since_us == since_us)
+        return false;
+    conn->sampled_since_us = since_us;
+    return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static bool is_slow(const struct http_conn *conn, int64_t now_us)
 {
     int64_t since_us = atomic_load_explicit(&conn->since_us, memory_order_relaxed);
@@ -300,28 +310,35 @@ static bool evict(struct http_server *server, struct http_address *address)
     return count > 0;
 }
 
+static void sweep_one(struct http_server *server, struct http_conn *conn, int64_t now_us)
+{
+    int64_t deadline_us = atomic_load_explicit(&conn->deadline_us, memory_order_relaxed);
+    int64_t since_us = atomic_load_explicit(&conn->since_us, memory_order_relaxed);
+    int stage = atomic_load_explicit(&conn->stage, memory_order_relaxed);
+    if (deadline_us != 0 && deadline_us <= now_us) {
+        end_overdue(server, conn, deadline_us);
+    } else if (conn->cut || now_us - since_us < SLOW_AFTER_MS * US_PER_MS) {
+        return;
+    } else if (stage == HTTP_PHASE_IDLE) {
+        if (has_left(conn, since_us))
+            cut(server, conn, SHUT_RDWR);
+    } else if (stage == HTTP_PHASE_SENDING) {
+        sample(conn, since_us, now_us);
+        if (now_us - conn->stalled_us < STALLED_MS * US_PER_MS)
+            return;
+        metric_add(server->refused[HTTP_REASON_SLOW], 1);
+        cut(server, conn, SHUT_RDWR);
+    }
+}
+
 void http_limits_sweep(struct http_server *server)
 {
     struct http_door *door = &server->door;
     int64_t now_us = clock_mono_us();
     bool pressed = atomic_exchange(&door->pressed, false);
     pthread_mutex_lock(&door->lock);
-    for (struct http_conn *conn = door->conns; conn; conn = conn->next) {
-        int64_t deadline_us = atomic_load_explicit(&conn->deadline_us, memory_order_relaxed);
-        int64_t since_us = atomic_load_explicit(&conn->since_us, memory_order_relaxed);
-        if (deadline_us != 0 && deadline_us <= now_us) {
-            end_overdue(server, conn, deadline_us);
-            continue;
-        }
-        if (atomic_load_explicit(&conn->stage, memory_order_relaxed) != HTTP_PHASE_SENDING ||
-            now_us - since_us < SLOW_AFTER_MS / 2 * US_PER_MS)
-            continue;
-        sample(conn, since_us, now_us);
-        if (conn->cut || now_us - conn->stalled_us < STALLED_MS * US_PER_MS)
-            continue;
-        metric_add(server->refused[HTTP_REASON_SLOW], 1);
-        cut(server, conn, SHUT_RDWR);
-    }
+    for (struct http_conn *conn = door->conns; conn; conn = conn->next)
+        sweep_one(server, conn, now_us);
     if (pressed)
         (void)evict_slow(server, NULL, UINT32_MAX);
     pthread_mutex_unlock(&door->lock);

@@ -175,9 +175,10 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     loop->unread = conn;
 }
 
-/* A resumed connection counts as ready to be read. */
-static void wake_unread(struct http_loop *loop)
+/* A resumed connection counts as ready to be read, in the next turn. false: there was none. */
+static bool wake_unread(struct http_loop *loop)
 {
+    bool any = loop->unread != NULL;
     while (loop->unread) {
         struct http_conn *conn = loop->unread;
         loop->unread = conn->next_unread;
@@ -185,6 +186,7 @@ static void wake_unread(struct http_loop *loop)
         MHD_suspend_connection(conn->request.connection);
         MHD_resume_connection(conn->request.connection);
     }
+    return any;
 }
 
 /* --- Connections --- */
@@ -370,10 +372,11 @@ static void *loop_run(void *argument)
         take_newcomers(loop);
         take_answered(loop);
         MHD_run(loop->daemon);
-        wake_unread(loop);
+        bool more = wake_unread(loop);
         if (atomic_load_explicit(&loop->server->hanging_up, memory_order_relaxed))
             http_limits_hang_up(loop);
-        loop_wait(loop);
+        if (!more)
+            loop_wait(loop);
     }
     return NULL;
 }
