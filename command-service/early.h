@@ -8,7 +8,7 @@
  * its first answer (I4), and a holder is told already-issued. The holders are in a Bloom filter, which has
  * all of them before a refusal is published.
  * - Who comes with an Idempotency-Key that took effect in this process, for whatever user, is not either.
- * - The refusal is what decide_issue_refusal() says, at both ends of the time it is used for.
+ * - The refusal is what campaign_issue_refusal() says, at both ends of the time it is used for.
  * - What this process itself changes about the campaign ends the refusal at once.
  * - With PostgreSQL gone nothing is renewed, and after EARLY_MS everybody is queued again.
  *

@@ -154,10 +154,10 @@ static const struct problem *steady_refusal(const struct campaign *campaign, int
     struct event due;
     int64_t until_us =
         now_us + 2 * EARLY_MS * US_PER_MS; /* twice, for what the clock and the way here take */
-    const struct problem *now = decide_issue_refusal(campaign, &nothing, now_us);
+    const struct problem *now = campaign_issue_refusal(campaign, nothing.count, now_us);
     if (decide_due_release(campaign, until_us, &due))
         return NULL;
-    return now == decide_issue_refusal(campaign, &nothing, until_us) ? now : NULL;
+    return now == campaign_issue_refusal(campaign, nothing.count, until_us) ? now : NULL;
 }
 
 static void publish(struct early *early, const struct look *look, const struct problem *problem,
