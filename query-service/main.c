@@ -119,6 +119,10 @@ int main(int argc, char **argv)
     struct api api = {0};
     api_setup(&api, &options);
     feed_setup(&api, &options);
+    api.history = history_create(&(struct history_options){.database_url = options.database_url,
+                                                           .timeout_ms = options.store_timeout_ms,
+                                                           .past_events_max = options.past_events_max});
+    history_start(api.history);
     struct bus_subscriber *bus = bus_setup(&api, &options);
     struct http_server *server = service_serve(
         &options.service,
@@ -130,10 +134,12 @@ int main(int argc, char **argv)
     if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
     loader_stop(api.reads.loader);
+    history_stop(api.history);
     feed_stop(api.feed);
     http_server_destroy(server); /* after a drain cut short, connections bring requests until here */
     bus_subscriber_destroy(bus);
     feed_destroy(api.feed);
+    history_destroy(api.history);
     loader_destroy(api.reads.loader);
     read_through_deinit(&api.reads);
     log_info("STOPPED", "drained");

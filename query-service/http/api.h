@@ -5,10 +5,12 @@
 #include "common/http/http.h"
 #include "query-service/cache/read_through.h"
 #include "query-service/feed/feed.h"
+#include "query-service/history/history.h"
 
 struct api {
     struct read_through reads;
     struct feed *feed;
+    struct history *history;
     int64_t request_deadline_ms, token_wait_ms;
     int64_t queue_max, model_threads, store_connections, followers_max, model_age_max_ms; /* as set */
     uint8_t code_key[CRYPTO_KEY_BYTES];
