@@ -29,18 +29,18 @@ static struct api_client api;
 /* Copies do not grow old in these tests, unless a test says so: what shows is not for lack of time. */
 static void set_lives(const char *fresh_s, const char *stale_s, const char *error_s)
 {
-    setenv("FRESH_S", fresh_s, 1);
-    setenv("STALE_WHILE_REVALIDATE_S", stale_s, 1);
-    setenv("STALE_IF_ERROR_S", error_s, 1);
+    setenv("FIRSTCOME_FRESH_S", fresh_s, 1);
+    setenv("FIRSTCOME_STALE_WHILE_REVALIDATE_S", stale_s, 1);
+    setenv("FIRSTCOME_STALE_IF_ERROR_S", error_s, 1);
 }
 
 static int setup(void **state)
 {
     crypto_setup();
     set_lives("3600", "3600", "3600");
-    setenv("DRAIN_GRACE_MS", "0", 1); /* it is restarted often */
-    setenv("CONNECTIONS_MAX", "12000", 1);
-    setenv("CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
+    setenv("FIRSTCOME_DRAIN_GRACE_MS", "0", 1); /* it is restarted often */
+    setenv("FIRSTCOME_CONNECTIONS_MAX", "12000", 1);
+    setenv("FIRSTCOME_CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
     stack = api_setup(state, &api, STACK_ALL);
     return 0;
 }
@@ -325,8 +325,8 @@ static void a_crowd_at_a_cold_target_is_one_load(void **state)
     static struct crowd crowd;
     char reason[128], path[128];
     pthread_t thread;
-    setenv("STORE_TIMEOUT_MS", "60000", 1);
-    setenv("REQUEST_DEADLINE_MS", "60000", 1);
+    setenv("FIRSTCOME_STORE_TIMEOUT_MS", "60000", 1);
+    setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "60000", 1);
     snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, "")));
     reads_restart_service(&api);
     assert_true(load_allow_descriptors(CROWD + 100));
@@ -351,8 +351,8 @@ static void a_crowd_at_a_cold_target_is_one_load(void **state)
     assert_int_equal(reads_metric(&api, POSTGRES_LOADS) - loads, 1);
     stack_signal(stack, "projector", SIGCONT);
     buf_deinit(&crowd.request);
-    unsetenv("STORE_TIMEOUT_MS");
-    unsetenv("REQUEST_DEADLINE_MS");
+    unsetenv("FIRSTCOME_STORE_TIMEOUT_MS");
+    unsetenv("FIRSTCOME_REQUEST_DEADLINE_MS");
 }
 
 /* --- nothing behind --- */
