@@ -88,7 +88,7 @@ struct span http_address(const struct http_request *request)
 static bool sum_add(atomic_size_t *sum, size_t bytes, size_t max)
 {
     size_t before = atomic_fetch_add(sum, bytes);
-    if (before + bytes <= max)
+    if (before <= max && bytes <= max - before)
         return true;
     atomic_fetch_sub(sum, bytes);
     return false;

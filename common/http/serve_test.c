@@ -306,8 +306,6 @@ static void both_families_are_served(void **state)
                                    .connections_max = 4,
                                    .connections_per_address_max = 4,
                                    .idle_timeout_s = 5,
-                                   .bytes_max = 1 << 20,
-                                   .bytes_per_client_max = 1 << 20,
                                    .header_bytes_max = 4096};
     struct http_server *server = http_server_create(&options, reason, sizeof reason);
     if (!server && strstr(reason, "cannot listen"))
@@ -327,8 +325,6 @@ static void what_cannot_be_started_says_why(void **state)
                                       .threads = 1,
                                       .connections_max = 1,
                                       .connections_per_address_max = 1,
-                                      .bytes_max = 1 << 20,
-                                      .bytes_per_client_max = 1 << 20,
                                       .header_bytes_max = 4096};
     struct http_options rows[] = {good, good, good, good, good};
     static const char *const reasons[] = {"numeric", "cannot listen", "there twice", "malformed", "keyring"};

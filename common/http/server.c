@@ -49,8 +49,6 @@ static const char *options_fault(const struct http_options *options)
         return "threads and connections must be at least 1";
     if (options->header_bytes_max < 1024 || options->header_bytes_max > UINT16_MAX)
         return "header_bytes_max must be 1024 to 65535";
-    if (options->bytes_max == 0 || options->bytes_per_client_max == 0)
-        return "there must be memory to hold requests in";
     for (size_t i = 0; i < options->routes_count; i++)
         if (options->routes[i].scopes && !options->keyring)
             return "a route needs a key, but there is no keyring";
@@ -66,6 +64,10 @@ struct http_server *http_server_create(const struct http_options *options, char 
         return NULL;
     struct http_server *server = mem_zalloc(sizeof *server);
     server->options = *options;
+    if (options->bytes_max == 0)
+        server->options.bytes_max = SIZE_MAX;
+    if (options->bytes_per_client_max == 0)
+        server->options.bytes_per_client_max = SIZE_MAX;
     server->head_ms = HEAD_MS;
     server->body_ms = BODY_MS;
     server->send_ms = SEND_MS;

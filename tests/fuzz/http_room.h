@@ -62,8 +62,6 @@ static inline struct http_server *room_server(void)
                                                            .connections_per_address_max = 64,
                                                            .idle_timeout_s = 1,
                                                            .header_bytes_max = 8192,
-                                                           .bytes_max = 1 << 26,
-                                                           .bytes_per_client_max = 1 << 26,
                                                            .keyring = room_keys(),
                                                            .routes = routes,
                                                            .routes_count = COUNT_OF(routes)},
