@@ -297,9 +297,7 @@ static bool unpack(struct span data, msgpack_unpacked *ret)
     msgpack_unpacked_init(ret);
     if (data.len == 0 || data.len > EVENT_DATA_MAX || !lengths_are_real(data))
         return false;
-    msgpack_unpack_return result = msgpack_unpack_next(ret, data.ptr, data.len, &used);
-    CHECK(result != MSGPACK_UNPACK_NOMEM_ERROR); /* without memory is not corrupt */
-    return result == MSGPACK_UNPACK_SUCCESS && used == data.len;
+    return msgpack_unpack_next(ret, data.ptr, data.len, &used) == MSGPACK_UNPACK_SUCCESS && used == data.len;
 }
 
 enum codec_status event_decode(struct event *event, struct arena *arena)

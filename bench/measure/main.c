@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "bench/load/http_load.h"
+#include "bench/measure/results.h"
 #include "common/base/config.h"
 #include "common/base/crypto.h"
 
@@ -30,6 +31,8 @@ static const struct config_option table[] = {
     {"memory-coupons", CONFIG_INT, AT(memory_coupons), "200000", 1000, 10000000, "coupons",
      "whose models are weighed"},
     {"restarts", CONFIG_INT, AT(restarts), "5", 1, SERIES_MAX, "times", "to kill and restart"},
+    {"results-dir", CONFIG_STRING, AT(results_dir), "", 0, 4000, "",
+     "folder for figures, drawings and a description of the machine; empty: none"},
     {"peers-dir", CONFIG_STRING, AT(peers_dir), "", 0, 4000, "",
      "where bench/peers/install put message-db and Emmett; empty: they are not compared"},
     {"port-base", CONFIG_INT, AT(port_base), NULL, 1, 65000, "", "of the stack"},
@@ -113,6 +116,7 @@ static void measure(struct bench *bench)
             continue;
         describe(bench, metrics[i].name);
         metrics[i].measure(bench);
+        results_end_table(bench, metrics[i].name);
     }
 }
 
@@ -128,6 +132,7 @@ int main(int argc, char **argv)
     bench.number = bench.run;
     if (!load_allow_descriptors(1024))
         bench_die("connections", "this process may not open so many files (ulimit -n)");
+    results_begin(&bench);
     measure(&bench);
     return fflush(stdout) == 0 ? 0 : 2;
 }

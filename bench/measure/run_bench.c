@@ -11,6 +11,7 @@
 
 #include "bench/kit/child.h"
 #include "bench/kit/scratch.h"
+#include "bench/measure/results.h"
 #include "common/base/clock.h"
 #include "common/json.h"
 #include "events/ids.h"
@@ -51,6 +52,7 @@ void bench_print(const struct bench *bench, const struct figure *figure)
     fwrite(out.data, 1, out.len, stdout);
     fflush(stdout);
     buf_deinit(&out);
+    results_add(bench, figure);
 }
 
 /* --- Programs --- */

@@ -14,7 +14,7 @@ struct bench_options {
     int64_t rounds, sample_ms, preload, append_events, restarts;
     int64_t rebuild_events, memory_coupons;
     int64_t port_base;
-    const char *bin_dir, *run_dir, *peers_dir, *admin_token, *issue_token;
+    const char *bin_dir, *run_dir, *results_dir, *peers_dir, *admin_token, *issue_token;
     const char *database_url, *command_database_url, *projector_database_url, *query_database_url,
         *superuser_url;
     const char *redis_url, *redis_password;
