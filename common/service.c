@@ -14,6 +14,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
+#include "common/base/process.h"
 #include "common/base/thread.h"
 #include "common/json.h"
 #include "common/pg/pg.h"
@@ -216,6 +217,7 @@ static size_t scrapes_answer(struct scrape *scrape)
     size_t count = 0;
     buf_init(&rendering->text, METRICS_BYTES_MAX);
     metrics_render(&rendering->text);
+    process_metrics_render(&rendering->text);
     atomic_store(&rendering->users, 1);
     while (scrape) {
         struct scrape *next = scrape->next;
