@@ -331,6 +331,9 @@ static void descriptors_reserve(struct service_options *options)
 
 void service_setup(const char *name, uint16_t port_offset, struct service_options *options)
 {
+    char version[64];
+    snprintf(version, sizeof version, "version=\"%s\"", program_version());
+    metric_set(metric_gauge("coupon_build_info", "Which version runs.", version), 1);
     enum log_level level = level_of(options->log_level);
     signals_block();
     log_setup(name, level);

@@ -89,10 +89,6 @@ void process_metrics_render(struct buf *out)
     enum { UTIME = 14, STIME = 15, START = 22, VSIZE = 23, RSS = 24 };
     char stat[2048];
     int64_t user, system, start, size, pages, boot_s;
-    buf_printf(out,
-               "# HELP coupon_build_info The version that runs.\n# TYPE coupon_build_info gauge\n"
-               "coupon_build_info{version=\"%s\"} 1\n",
-               program_version());
     put_descriptors(out);
     if (!read_file("/proc/self/stat", stat, sizeof stat))
         return;

@@ -9,6 +9,6 @@
 const char *program_version(void);
 
 /* Appends process_cpu_seconds_total, process_resident_memory_bytes, process_virtual_memory_bytes,
- * process_open_fds, process_max_fds, process_start_time_seconds and coupon_build_info as Prometheus text.
+ * process_open_fds, process_max_fds and process_start_time_seconds as Prometheus text.
  * What /proc does not say is left out. From any thread. */
 void process_metrics_render(struct buf *out);
