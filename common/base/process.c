@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /proc/self as metrics. */
+/* What /proc/self says, as metrics. */
 #include "common/base/process.h"
 
 #include <dirent.h>
