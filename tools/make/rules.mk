@@ -45,6 +45,7 @@ $(B)/obj/common/base/process.o: VERSION
 
 # What the assembler embeds.
 $(B)/obj/events/api_document.o: docs/openapi.json docs/openapi.html
+$(B)/obj/readmodel/script.o: $(wildcard readmodel/*.lua)
 
 define LINK
 	@mkdir -p $(@D)
