@@ -25,7 +25,8 @@ $(eval $(call ARCHIVE_RULE,tests,tests/lib tests/chaos))
 
 ARCHIVE    = $(addprefix $(B)/lib/,$(addsuffix .a,$1))
 LIBS_OWN  := $(call ARCHIVE,verify readmodel events common)
-LIBS_TEST := $(call ARCHIVE,tests bench) $(LIBS_OWN)
+LIBS_BENCH := $(call ARCHIVE,bench command-service) $(LIBS_OWN)
+LIBS_TEST  := $(call ARCHIVE,tests) $(LIBS_BENCH)
 
 # Another path to the compiler, another compiler: ccache is used where it is installed.
 CCACHE := $(shell command -v ccache 2>/dev/null)
@@ -65,11 +66,11 @@ $(call TEST_BIN,$(SYSTEM_TESTS)): $(B)/bin/test/%: $(B)/obj/%.o $(LIBS_TEST)
 
 # Tools.
 TOOLS := $(B)/bin/bench $(B)/bin/storm $(B)/bin/empty_handler $(B)/bin/chaos
-$(B)/bin/bench: $(call OBJ,bench/measure/main.c) $(call ARCHIVE,bench) $(LIBS_OWN)
+$(B)/bin/bench: $(call OBJ,bench/measure/main.c) $(LIBS_BENCH)
 	$(LINK)
-$(B)/bin/storm: $(call OBJ,bench/storm/main.c) $(call ARCHIVE,bench) $(LIBS_OWN)
+$(B)/bin/storm: $(call OBJ,bench/storm/main.c) $(LIBS_BENCH)
 	$(LINK)
-$(B)/bin/empty_handler: $(call OBJ,bench/empty_handler.c) $(call ARCHIVE,bench) $(LIBS_OWN)
+$(B)/bin/empty_handler: $(call OBJ,bench/empty_handler.c) $(LIBS_BENCH)
 	$(LINK)
 $(B)/bin/chaos: $(call OBJ,tests/chaos/main.c) $(LIBS_TEST)
 	$(LINK)
