@@ -29,8 +29,6 @@ static const struct config_option table[] = {
      "longest time for one read in PostgreSQL, connecting included"},
     {"token-wait-ms", CONFIG_INT, AT(token_wait_ms), "200", 0, 10000, "ms",
      "how long a read waits for the models to reach its Consistency-Token before PostgreSQL answers"},
-    {"model-age-max-ms", CONFIG_INT, AT(model_age_max_ms), "5000", 100, 3600000, "ms",
-     "how long after the projector last compared the models with the log they count as current"},
     {"fresh-s", CONFIG_INT, AT(fresh_s), "1", 0, 86400, "s",
      "how long an answer is given from memory without a thought; Cache-Control max-age"},
     {"stale-while-revalidate-s", CONFIG_INT, AT(stale_while_revalidate_s), "60", 0, 86400, "s",

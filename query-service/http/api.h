@@ -12,7 +12,7 @@ struct api {
     struct feed *feed;
     struct history *history;
     int64_t request_deadline_ms, token_wait_ms;
-    int64_t queue_max, model_threads, store_connections, followers_max, model_age_max_ms; /* as set */
+    int64_t queue_max, model_threads, store_connections, followers_max; /* as set */
     uint8_t code_key[CRYPTO_KEY_BYTES];
 };
 

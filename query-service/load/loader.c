@@ -17,8 +17,8 @@
 #include "common/base/mem.h"
 #include "query-service/metrics.h"
 #include "query-service/pg/store_reader.h"
-#include "query-service/redis/checkpoint.h"
 #include "query-service/redis/model_reader.h"
+#include "query-service/redis/model_state.h"
 
 /* What a thread of a pool owns. */
 struct loader_thread {
@@ -35,6 +35,7 @@ struct loader {
     struct worker_pool *model_pool, *store_pool;
     atomic_bool model_usable, store_usable;
     _Atomic int64_t positions[SLICE_COUNT], seen_us; /* as the last probe of Redis found them */
+    _Atomic unsigned missed;                         /* bit per slice: Redis lacked what it should have */
 };
 
 static struct read *read_of(struct work_item *item)
@@ -113,6 +114,7 @@ static void work_models(void *state, struct work_item *const *items, size_t coun
     struct read *reads[POOL_BATCH_MAX] = {0};
     for (size_t i = 0; i < count; i++)
         reads[i] = read_of(items[i]);
+    model_reader_missed(thread->model, atomic_exchange(&thread->loader->missed, 0));
     model_reader_run(thread->model, reads, count);
     for (size_t i = 0; i < count; i++) {
         note_model(thread->loader, reads[i]);
@@ -121,25 +123,23 @@ static void work_models(void *state, struct work_item *const *items, size_t coun
     show(thread->loader);
 }
 
-static void note_positions(struct loader *loader, const struct model_state *models)
+static void note_positions(struct loader *loader, const struct model_state *models, int64_t seen_ago_us)
 {
-    int64_t oldest_us = INT64_MAX;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         const struct checkpoint *checkpoint = &models->slices[slice];
-        atomic_store(&loader->positions[slice], checkpoint->present ? checkpoint->pos : -1);
-        if (checkpoint->seen_us < oldest_us)
-            oldest_us = checkpoint->seen_us;
+        atomic_store(&loader->positions[slice], checkpoint->present ? checkpoint->position : -1);
     }
-    atomic_store(&loader->seen_us, oldest_us);
+    atomic_store(&loader->seen_us, seen_ago_us >= 0 ? clock_wall_us() - seen_ago_us : 0);
 }
 
 static void tick_models(void *state)
 {
     struct loader_thread *thread = state;
     struct model_state models;
-    bool current = model_reader_probe(thread->model, &models);
+    int64_t seen_ago_us;
+    bool current = model_reader_probe(thread->model, &models, &seen_ago_us);
     note(thread->loader, &thread->loader->model_usable, current, "Redis");
-    note_positions(thread->loader, &models);
+    note_positions(thread->loader, &models, seen_ago_us);
     show(thread->loader);
 }
 
@@ -153,12 +153,35 @@ static void note_store(struct loader *loader, const struct read *read)
         note(loader, &loader->store_usable, false, "PostgreSQL");
 }
 
+/* What Redis did not know, and PostgreSQL did, in a part of the log that the models cover: it was lost. */
+static void note_missed(struct loader *loader, const struct read *read, const int64_t models[SLICE_COUNT])
+{
+    const struct answer *answer = &read->answer;
+    enum { MARGIN_S = 86400 };
+    int64_t young_us = read->query.now_us - (KEY_KEPT_S - MARGIN_S) * (int64_t)US_PER_S;
+    if (read->fallback != FALLBACK_ABSENT || read->failure != READ_GOOD || answer->outcome != ANSWER_FOUND)
+        return;
+    if (answer->campaigns_count == 1 && read->query.kind == QUERY_CAMPAIGN) {
+        int16_t slice = slice_of(answer->campaigns[0].id);
+        if (answer->campaigns[0].first <= models[slice])
+            atomic_fetch_or(&loader->missed, 1U << slice);
+    } else if (answer->coupons_count == 1 &&
+               (read->query.kind == QUERY_COUPON || read->query.kind == QUERY_VALIDITY)) {
+        const struct coupon *coupon = &answer->coupons[0];
+        if (coupon->at.position <= models[coupon->at.slice] && coupon->issued_at_us > young_us)
+            atomic_fetch_or(&loader->missed, 1U << coupon->at.slice);
+    }
+}
+
 static void work_store(void *state, struct work_item *const *items, size_t count)
 {
     struct loader_thread *thread = state;
     for (size_t i = 0; i < count; i++) {
         struct read *read = read_of(items[i]);
+        int64_t models[SLICE_COUNT]; /* how far they were when Redis was asked */
+        memcpy(models, read->stands_on, sizeof models);
         store_reader_run(thread->store, read);
+        note_missed(thread->loader, read, models);
         note_store(thread->loader, read);
         conclude(read);
     }
@@ -177,10 +200,8 @@ static void tick_store(void *state)
 static bool create_readers(struct loader *loader, char *reason, size_t reason_size)
 {
     const struct loader_options *is = &loader->options;
-    struct model_reader_options model = {.url = is->redis_url,
-                                         .timeout_ms = is->redis_timeout_ms,
-                                         .age_max_ms = is->model_age_max_ms,
-                                         .breaker = &loader->redis_breaker};
+    struct model_reader_options model = {
+        .url = is->redis_url, .timeout_ms = is->redis_timeout_ms, .breaker = &loader->redis_breaker};
     struct store_reader_options store = {.url = is->database_url,
                                          .timeout_ms = is->store_timeout_ms,
                                          .past_events_max = is->past_events_max,

@@ -11,7 +11,7 @@ struct loader;
 struct loader_options {
     const char *database_url, *redis_url;
     int64_t model_threads, store_connections, queue_max;
-    int64_t redis_timeout_ms, store_timeout_ms, model_age_max_ms, past_events_max;
+    int64_t redis_timeout_ms, store_timeout_ms, past_events_max;
     void (*ready)(bool ready); /* called from any thread when either dependency comes or goes */
 };
 
@@ -34,6 +34,6 @@ struct loader_facts {
     bool redis_usable, store_usable, redis_open, store_open;
     size_t redis_queue, store_queue, redis_busy, store_busy;
     int64_t positions[SLICE_COUNT]; /* of the models, -1: not known */
-    int64_t seen_us; /* wall clock: when the projector last compared the oldest of them, 0: not known */
+    int64_t seen_us;                /* wall clock: when the projector last looked after them, 0: not known */
 };
 void loader_facts(struct loader *loader, struct loader_facts *ret);
