@@ -30,7 +30,8 @@ $(B)/lib/microhttpd.a: tools/make/rules.mk
 
 ARCHIVE    = $(addprefix $(B)/lib/,$(addsuffix .a,$1))
 LIBS_OWN  := $(call ARCHIVE,verify readmodel events common) $(B)/lib/microhttpd.a
-LIBS_TEST := $(call ARCHIVE,tests bench) $(LIBS_OWN)
+LIBS_BENCH := $(call ARCHIVE,bench command-service) $(LIBS_OWN)
+LIBS_TEST  := $(call ARCHIVE,tests) $(LIBS_BENCH)
 
 # Another path to the compiler, another compiler: ccache is used where it is installed.
 CCACHE := $(shell command -v ccache 2>/dev/null)
@@ -83,11 +84,11 @@ $(call TEST_BIN,tests/faults/injected_test.c): $(FAULT_SHIM)
 
 # Tools.
 TOOLS := $(B)/bin/bench $(B)/bin/storm $(B)/bin/empty_handler $(B)/bin/chaos
-$(B)/bin/bench: $(call OBJ,bench/measure/main.c) $(call ARCHIVE,bench) $(LIBS_OWN)
+$(B)/bin/bench: $(call OBJ,bench/measure/main.c) $(LIBS_BENCH)
 	$(LINK)
-$(B)/bin/storm: $(call OBJ,bench/storm/main.c) $(call ARCHIVE,bench) $(LIBS_OWN)
+$(B)/bin/storm: $(call OBJ,bench/storm/main.c) $(LIBS_BENCH)
 	$(LINK)
-$(B)/bin/empty_handler: $(call OBJ,bench/empty_handler.c) $(call ARCHIVE,bench) $(LIBS_OWN)
+$(B)/bin/empty_handler: $(call OBJ,bench/empty_handler.c) $(LIBS_BENCH)
 	$(LINK)
 $(B)/bin/chaos: $(call OBJ,tests/chaos/main.c) $(LIBS_TEST)
 	$(LINK)
