@@ -14,7 +14,7 @@ USERS ?= 2500
 QUANTITY ?= 500
 CONNECTIONS ?= 800
 
-ALL_FOLDERS := $(LIB_FOLDERS) $(SERVICE_FOLDERS) bench $(BENCH_FOLDERS) $(SYSTEM_FOLDERS) tests/lib tests/chaos tests/fuzz
+ALL_FOLDERS := $(LIB_FOLDERS) $(SERVICE_FOLDERS) bench $(BENCH_FOLDERS) $(SYSTEM_FOLDERS) tests/lib tests/chaos tests/fuzz tests/fronts
 HEADERS := $(wildcard $(addsuffix /*.h,$(ALL_FOLDERS)))
 C_FILES := $(HEADERS) $(wildcard $(addsuffix /*.c,$(ALL_FOLDERS)))
 
@@ -24,7 +24,7 @@ all: services bench-tools ## build the services and the bench tools
 services: $(SERVICE_BINS)
 bench-tools: $(TOOLS)
 unit-tests: $(UNIT_BINS)
-tests: unit-tests $(SYSTEM_BINS)
+tests: unit-tests $(SYSTEM_BINS) $(FRONT_BIN)
 
 up: ## install what is missing, build, start everything, issue a first coupon
 	@tools/install run
