@@ -15,10 +15,12 @@ static void sources_ready(bool ready)
     service_part_set(sources, ready);
 }
 
+static struct log_time log_time;
+static _Atomic uint64_t history;
+
 static struct loader *loader_setup(const struct options *options)
 {
     char reason[256];
-    service_check_database_url(options->database_url);
     struct loader *loader = loader_create(
         &(struct loader_options){
             .database_url = options->database_url,
@@ -26,10 +28,13 @@ static struct loader *loader_setup(const struct options *options)
             .model_threads = options->model_threads,
             .store_connections = options->store_connections,
             .queue_max = options->queue_max,
+            .dear_connections = options->dear_connections,
+            .dear_queue_max = options->dear_queue_max,
             .redis_timeout_ms = options->redis_timeout_ms,
             .store_timeout_ms = options->store_timeout_ms,
             .model_age_max_ms = options->model_age_max_ms,
             .past_events_max = options->past_events_max,
+            .time = &log_time,
             .ready = sources_ready,
         },
         reason, sizeof reason);
@@ -43,26 +48,37 @@ static void api_setup(struct api *api, const struct options *options)
     char reason[256];
     if (!crypto_key_load(options->code_key_file, api->code_key, reason, sizeof reason))
         service_bad_option("--code-key-file", reason);
-    struct respond_options respond_options = {
-        .fresh_s = options->fresh_s,
-        .stale_while_revalidate_s = options->stale_while_revalidate_s,
-        .stale_if_error_s = options->stale_if_error_s,
-        .past_events_max = options->past_events_max,
-    };
+    struct respond_options respond_options = {.past_events_max = options->past_events_max};
     memcpy(respond_options.code_key, api->code_key, sizeof api->code_key);
     respond_setup(&respond_options);
     api->request_deadline_ms = options->request_deadline_ms;
     api->token_wait_ms = options->token_wait_ms;
-    read_through_init(&api->reads,
-                      &(struct read_through_options){
-                          .cache_bytes = (size_t)options->cache_bytes,
-                          .waiting_max = (size_t)options->waiting_max,
-                          .life = {.fresh_us = options->fresh_s * US_PER_S,
-                                   .stale_us = options->stale_while_revalidate_s * US_PER_S,
-                                   .error_us = options->stale_if_error_s * US_PER_S,
-                                   .negative_us = options->negative_ms * US_PER_MS},
-                      },
-                      loader_setup(options));
+    api->reads = (struct read_through){.loader = loader_setup(options),
+                                       .control = api->control,
+                                       .time = &log_time,
+                                       .history = &history};
+    read_through_init(&api->reads, &(struct read_through_options){
+                                       .cache_bytes = (size_t)options->cache_bytes,
+                                       .waiting_max = (size_t)options->waiting_max,
+                                   });
+}
+
+/* What was set while services run holds over what the options say. */
+static struct control *control_setup(const struct options *options)
+{
+    struct control_options control = {
+        .database_url = options->database_url,
+        .keyring = service_keyring(&options->service),
+        .negative_us = options->negative_ms * US_PER_MS,
+        .time = &log_time,
+    };
+    service_check_database_url(options->database_url);
+    log_time_init(&log_time, clock_wall_us(), clock_mono_us());
+    settings_init(&control.defaults);
+    settings_default(&control.defaults, SETTING_fresh_ms, options->fresh_ms);
+    settings_default(&control.defaults, SETTING_stale_ms, options->stale_ms);
+    settings_default(&control.defaults, SETTING_stale_if_error_ms, options->stale_if_error_ms);
+    return control_start(&control);
 }
 
 static void on_hint(struct span message, void *context)
@@ -80,9 +96,9 @@ static void on_hint(struct span message, void *context)
 
 static void feed_setup(struct api *api, const struct options *options)
 {
-    api->queue_max = options->queue_max;
-    api->model_threads = options->model_threads;
-    api->store_connections = options->store_connections;
+    api->queue_max = options->queue_max + options->dear_queue_max;
+    api->model_threads = options->model_threads + 1;
+    api->store_connections = options->store_connections + options->dear_connections;
     api->followers_max = options->followers_max;
     api->model_age_max_ms = options->model_age_max_ms;
     api->feed = feed_create(&(struct feed_options){.database_url = options->database_url,
@@ -116,7 +132,7 @@ int main(int argc, char **argv)
     service_setup("query-service", 1, &options.service);
     query_metrics_setup();
     sources = service_part_create("sources");
-    struct api api = {0};
+    struct api api = {.control = control_setup(&options), .time = &log_time};
     api_setup(&api, &options);
     feed_setup(&api, &options);
     struct bus_subscriber *bus = bus_setup(&api, &options);
@@ -134,6 +150,8 @@ int main(int argc, char **argv)
     feed_destroy(api.feed);
     loader_destroy(api.reads.loader);
     read_through_deinit(&api.reads);
+    control_stop(api.control);
+    log_time_deinit(&log_time);
     log_info("STOPPED", "drained");
     return 0;
 }

@@ -9,17 +9,19 @@
 
 enum { KEY_MAX = 64, BODY_MAX = 4000 };
 
-static const struct entry_life life = {1000000, 1000000, 1000000, 1000000};
-
 static struct entry *copy_at(int64_t position, size_t size)
 {
     static const char body[BODY_MAX];
     int64_t positions[SLICE_COUNT] = {position};
     struct entry_subject subject = {
         .slices = 1, .bucket = ENTRY_NO_BUCKET, .campaign_slot = ENTRY_CAMPAIGN_SLOTS};
-    struct entry_source source = {
-        .body = {body, size}, .etag = "", .status = 200, .subject = &subject, .stands_on = positions};
-    return entry_create(&source, &life, 0.5);
+    struct entry_rendering rendering = {.body = {body, size}, .until_us = ENTRY_FOREVER};
+    struct entry_source source = {.renderings = &rendering,
+                                  .renderings_count = 1,
+                                  .status = 200,
+                                  .subject = &subject,
+                                  .stands_on = positions};
+    return entry_create(&source, 0.5);
 }
 
 static struct span key_of(char *text, const char *prefix, int number)

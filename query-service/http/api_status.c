@@ -19,7 +19,7 @@ static void collect_loader(struct api *api, struct status_facts *facts)
 {
     struct loader_facts loader;
     loader_facts(api->reads.loader, &loader);
-    int64_t age_us = clock_wall_us() - loader.seen_us;
+    int64_t age_us = log_time_us(api->time, clock_mono_us()) - loader.seen_us;
     facts->redis_usable = loader.redis_usable;
     facts->store_usable = loader.store_usable;
     facts->redis_open = loader.redis_open;
@@ -56,7 +56,7 @@ void api_get_status(struct http_request *request, void *context)
 {
     static const char *const none[] = {NULL};
     struct status_facts facts;
-    if (!http_query_only(request, none))
+    if (api_refuse_suspended(request, context) || !http_query_only(request, none))
         return;
     collect(context, &facts);
     status_write(http_reply_body(request), &facts);
