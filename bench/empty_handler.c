@@ -113,8 +113,10 @@ int main(int argc, char **argv)
     config_parse(&program, &argc, argv, &options);
     service_setup("empty_handler", 0, &options.service);
     CHECK(pthread_create(&thread, NULL, desk_main, &desk) == 0);
-    struct http_server *server = service_serve(&options.service, routes, COUNT_OF(routes), &desk);
-    service_wait_for_stop();
+    struct http_server *server = service_serve(
+        &options.service,
+        &(struct service_api){.routes = routes, .routes_count = COUNT_OF(routes), .context = &desk});
+    service_wait_for_stop(&options.service);
     (void)http_server_drain(server, clock_deadline_us(options.service.drain_ms));
     pthread_mutex_lock(&desk.lock);
     desk.closed = true;

@@ -9,53 +9,71 @@
 #include "command-service/committer.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "command-service/http/response.h"
 #include "command-service/store/store.h"
+#include "command-service/sweeper.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
 #include "events/problems.h"
 
 enum {
-    EXCHANGE_MS = 1000,      /* longest load or commit; statement_timeout is below it */
-    EXCHANGE_FLOOR_MS = 300, /* a command with less time than this left is not begun */
-    COMMIT_FLOOR_MS = 100,   /* nor is a COMMIT sent with less */
-    CONNECT_MS = 500,
+    EXCHANGE_MS = 1000,    /* longest load or commit; statement_timeout is below it */
+    COMMIT_FLOOR_MS = 100, /* a COMMIT is not sent with less time left */
+    ANSWER_MS = 20,        /* before a deadline: what an answer takes to reach its client */
+    CONNECT_MIN_MS = 500,  /* longest first attempt; after that twice as long, because slow is not gone */
+    CONNECT_MAX_MS = 2000,
+    CONNECTS_AT_ONCE = 2, /* unless a command waits */
+    CONNECT_TURN_MS = 2,
     IDLE_WAIT_MS = 200,
     IDLE_CHECK_MS = 1000,
-    SWEEP_MS = 200, /* how late what is due by itself may be noted; decisions go by the instant anyway */
-    NAP_MS = 10,
-    BUSY_NAP_MAX_MS = 20,
+    EXPIRE_MS = 25, /* how often the queues are looked at for what is past its deadline */
+    BUSY_PAUSE_MAX_MS = 20,
     BACKOFF_MIN_MS = 20,
     BACKOFF_MAX_MS = 250,  /* the service is back within a second of the database (design §6) */
     UNAVAILABLE_AFTER = 3, /* failed connects before new commands are refused at once */
     EVICT_AFTER = 3,       /* lock timeouts in a row before looking for who stands still with the lock */
 };
 
+/*                  connected                 commands taken
+ *     +--> DOWN --------------> READY <-----------------------> COMMITTING
+ *     |     ^                     |      everybody answered,        |
+ *     |     +---------------------+      or put back                |
+ *     |      the connection is idle                                 |
+ *     |      and of no use                                          |
+ *     +-------------------------------------------------------------+
+ *                    the connection is lost: put back
+ *
+ * Only change_state() changes it. */
+enum committer_state { COMMITTER_DOWN, COMMITTER_READY, COMMITTER_COMMITTING };
+
 struct committer {
     pthread_t thread;
     const struct committer_options *options;
-    struct inbox *inbox;
+    struct committers *all;
+    _Atomic enum committer_state state; /* written by its own thread alone */
+    int16_t slice;
+    struct queue *queue;
     struct store *store;
     struct batch *batch;
-    struct committers *all;
-    bool counted; /* in all->connected */
-    unsigned failed_connects, busy_in_a_row;
-    int16_t slices[SLICE_COUNT]; /* its share */
-    size_t slices_count;
-    int64_t sweep_us;  /* when to look next for what is due by itself */
-    int64_t heard_us;  /* when the connection was last used to write, or asked whether it could be */
-    size_t one_by_one; /* > 0: so many commands are committed alone, to find the one the store refuses */
+    unsigned failed_connects; /* in a row */
+    unsigned busy_in_a_row;   /* batches that met somebody else's lock */
+    int64_t used_us;          /* when the connection was last used to write, or asked whether it could be */
+    size_t isolate; /* > 0: so many commands are committed alone, to find the one that the store refuses */
 };
 
 struct committers {
     struct committer_options options;
+    struct sweeper *sweeper;
     struct service_part *ready; /* when every committer is connected */
-    pthread_mutex_t
-        lock; /* guards connected and the setting of ready, so that the last one to tell is right */
-    size_t connected;
-    struct committer *list;
+    pthread_mutex_t lock;       /* guards what follows, and the setting of ready, so that the last is right */
+    pthread_cond_t stopped;
+    size_t connected, connecting;
+    bool stop; /* the expirer's */
+    pthread_t expirer;
+    struct committer list[SLICE_COUNT];
 };
 
 static struct {
@@ -86,85 +104,103 @@ static void metrics_setup(void)
 }
 
 /* Answers a list with one problem and frees it. */
-static void fail_all(struct committer *self, struct command *list, const struct problem *problem,
-                     int64_t retry_after_ms)
+static void fail_all(struct command *list, const struct problem *problem, int64_t retry_after_ms)
 {
     while (list) {
         struct command *command = list;
         list = command->next;
-        inbox_done(self->inbox, command);
-        answer_problem(command, command->commit_was_sent ? &problem_outcome_unknown : problem,
-                       retry_after_ms);
+        queue_done(&command, 1);
+        if (command->sweeper)
+            sweeper_conclude(command->sweeper, command, SWEEP_LATER);
+        else
+            answer_problem(command, command->commit_was_sent ? &problem_outcome_unknown : problem,
+                           retry_after_ms);
         command_destroy(command);
     }
 }
 
-/* Answers those who would be answered too late after another `busy_ms`. */
-static void fail_expired(struct committer *self, int64_t busy_ms)
+/* --- the connection --- */
+
+/* A slice without its committer cannot be written to, so the service is ready when all are connected. */
+static void change_state(struct committer *self, enum committer_state state)
 {
-    const struct problem *problem =
-        store_connected(self->store) ? &problem_overloaded : &problem_store_unavailable;
-    fail_all(self, inbox_take_expired(self->inbox, clock_deadline_us(busy_ms)), problem, 1000);
+    static const bool allowed[][3] = {
+        [COMMITTER_DOWN] = {[COMMITTER_READY] = true},
+        [COMMITTER_READY] = {[COMMITTER_DOWN] = true, [COMMITTER_COMMITTING] = true},
+        [COMMITTER_COMMITTING] = {[COMMITTER_DOWN] = true, [COMMITTER_READY] = true},
+    };
+    struct committers *all = self->all;
+    CHECK(allowed[self->state][state]);
+    int change = (self->state == COMMITTER_DOWN) - (state == COMMITTER_DOWN);
+    self->state = state;
+    if (change == 0)
+        return;
+    pthread_mutex_lock(&all->lock);
+    all->connected += (size_t)change;
+    service_part_set(all->ready, all->connected == SLICE_COUNT);
+    pthread_mutex_unlock(&all->lock);
 }
 
-static void nap(int64_t duration_ms)
+/* Few at a time, so that the first commands after a start do not share the processors with connections that
+ * nobody needs yet; but who has commands waiting does not wait for its turn. */
+static void await_turn(struct committer *self)
 {
-    struct timespec duration = {.tv_nsec = duration_ms * 1000000};
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &duration, NULL);
+    struct committers *all = self->all;
+    for (bool turn = false; !turn;) {
+        turn = queue_await(self->queue, clock_deadline_us(CONNECT_TURN_MS));
+        pthread_mutex_lock(&all->lock);
+        turn |= all->connecting < CONNECTS_AT_ONCE;
+        all->connecting += turn;
+        pthread_mutex_unlock(&all->lock);
+    }
 }
 
-/* Waits between two connects, answering whoever's deadline passes meanwhile. */
+static void end_turn(struct committer *self)
+{
+    pthread_mutex_lock(&self->all->lock);
+    self->all->connecting--;
+    pthread_mutex_unlock(&self->all->lock);
+}
+
 static void back_off(struct committer *self)
 {
     unsigned step = self->failed_connects < 5 ? self->failed_connects : 5;
     int64_t base_ms = (int64_t)BACKOFF_MIN_MS << step;
     if (base_ms > BACKOFF_MAX_MS)
         base_ms = BACKOFF_MAX_MS;
-    int64_t until_us = clock_deadline_us(base_ms / 2 + crypto_random_below((uint32_t)base_ms / 2 + 1));
-    while (clock_mono_us() < until_us && !inbox_finished(self->inbox)) {
-        nap(NAP_MS);
-        fail_expired(self, NAP_MS);
-    }
+    queue_sleep(self->queue, clock_deadline_us(base_ms / 2 + crypto_random_below((uint32_t)base_ms / 2 + 1)));
 }
 
-/* A slice without its committer cannot be written to, so the service is ready when all are connected. */
-static void tell_readiness(struct committer *self, bool connected)
+static void reconnect(struct committer *self)
 {
-    struct committers *all = self->all;
-    if (connected == self->counted)
-        return;
-    self->counted = connected;
-    pthread_mutex_lock(&all->lock);
-    all->connected = connected ? all->connected + 1 : all->connected - 1;
-    service_part_set(all->ready, all->connected == all->options.count);
-    pthread_mutex_unlock(&all->lock);
-}
-
-static bool connected(struct committer *self)
-{
-    if (store_connected(self->store))
-        return true;
-    tell_readiness(self, false);
-    fail_expired(self, CONNECT_MS); /* a frozen server makes this thread wait so long */
-    if (store_connect(self->store, clock_deadline_us(CONNECT_MS)) == STORE_OK) {
-        log_info("STORE-CONNECTED", "connected to the event store after %u failed attempts",
-                 self->failed_connects);
+    unsigned doubled = self->failed_connects < 4 ? self->failed_connects : 4;
+    int64_t limit_ms = (int64_t)CONNECT_MIN_MS << doubled;
+    await_turn(self);
+    enum store_status status =
+        store_connect(self->store, clock_deadline_us(limit_ms < CONNECT_MAX_MS ? limit_ms : CONNECT_MAX_MS));
+    end_turn(self);
+    if (status == STORE_OK) {
+        log_info("STORE-CONNECTED", "slice %d: connected to the event store after %u failed attempts",
+                 (int)self->slice, self->failed_connects);
         self->failed_connects = 0;
-        inbox_set_available(self->inbox, true);
-        tell_readiness(self, true);
-        return true;
+        self->used_us = clock_mono_us();
+        queue_set_available(self->queue, true);
+        change_state(self, COMMITTER_READY);
+        return;
     }
-    log_warn("STORE-CONNECT", "cannot connect to the event store: %s", store_error(self->store));
+    log_warn("STORE-CONNECT", "slice %d: cannot connect to the event store: %s", (int)self->slice,
+             store_error(self->store));
     if (++self->failed_connects >= UNAVAILABLE_AFTER)
-        inbox_set_available(self->inbox, false);
+        queue_set_available(self->queue, false);
     back_off(self);
-    return false;
 }
+
+/* --- one batch --- */
 
 /* Refuses the commands that have no time left to be begun; returns the others. */
-static struct command *drop_late(struct committer *self, struct command *list)
+static struct command *drop_late(struct command *list)
 {
-    int64_t latest_us = clock_deadline_us(EXCHANGE_FLOOR_MS);
+    int64_t latest_us = clock_deadline_us(COMMAND_FLOOR_MS);
     struct command *late = NULL, *rest = NULL, **late_end = &late, **rest_end = &rest;
     while (list) {
         struct command *command = list, ***end = command->deadline_us < latest_us ? &late_end : &rest_end;
@@ -173,17 +209,17 @@ static struct command *drop_late(struct committer *self, struct command *list)
         **end = command;
         *end = &command->next;
     }
-    fail_all(self, late, &problem_overloaded, 1000);
+    fail_all(late, &problem_overloaded, 1000);
     return rest;
 }
 
-/* Below the deadline of each command, which is at least EXCHANGE_FLOOR_MS away (I11). */
+/* Below the deadline of each command, which is at least COMMAND_FLOOR_MS away (I11). */
 static int64_t exchange_deadline_us(const struct command *list)
 {
     int64_t deadline_us = clock_deadline_us(EXCHANGE_MS);
     for (; list; list = list->next)
-        if (list->deadline_us < deadline_us)
-            deadline_us = list->deadline_us;
+        if (list->deadline_us - ANSWER_MS * US_PER_MS < deadline_us)
+            deadline_us = list->deadline_us - ANSWER_MS * US_PER_MS;
     return deadline_us;
 }
 
@@ -200,7 +236,7 @@ static void hint_readers(const struct committer *self, const struct batch *batch
 
 static void count_verdict(const struct command *command, const struct verdict *verdict)
 {
-    if (command->kind >= COMMAND_LOOKUP) /* nobody's commands */
+    if (command->kind == COMMAND_LOOKUP || command->sweeper) /* no attempt at anything of a client's */
         return;
     if (verdict->refusal)
         metric_add(metrics.refused, 1);
@@ -211,7 +247,7 @@ static void count_verdict(const struct command *command, const struct verdict *v
     if (verdict->refusal || verdict->replayed)
         return;
     metric_add(metrics.issued, command->kind == COMMAND_ISSUE);
-    for (size_t i = 0; verdict->results && i < command->users_count; i++)
+    for (size_t i = 0; command->kind == COMMAND_ISSUE_MANY && i < command->issue_many.count; i++)
         metric_add(metrics.issued, verdict->results[i].refusal == NULL);
 }
 
@@ -219,7 +255,7 @@ static void count_verdict(const struct command *command, const struct verdict *v
 static void note_control(const struct committer *self, const struct command *command,
                          const struct verdict *verdict)
 {
-    struct control_row row = {.kind = CONTROL_ISSUER, .name = command->name, .value = SPAN("")};
+    struct control_row row = {.kind = CONTROL_ISSUER, .name = command->control.name, .value = SPAN("")};
     if (command_subject(command->kind) != SUBJECT_CONTROL || verdict->refusal || verdict->replayed)
         return;
     row.position = verdict->token.position;
@@ -227,21 +263,43 @@ static void note_control(const struct committer *self, const struct command *com
         row.value = SPAN("suspended");
     if (command->kind == COMMAND_SET) {
         row.kind = CONTROL_SETTING;
-        row.value = command->value;
+        row.value = command->control.value;
     }
     control_note(self->options->control, &row);
+}
+
+/* What the batch noted that nobody asked for. */
+static void note_swept(const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->events_count; i++) {
+        const struct event *event = &batch->events[i];
+        const struct release_plan_halted *halted = &event->release_plan_halted;
+        bool tranche = event->type == EVENT_StockReleased && event->stock_released.plan_step > 0;
+        if (tranche || event->type == EVENT_CampaignEnded || event->type == EVENT_ReservationExpired ||
+            event->type == EVENT_ReleasePlanHalted)
+            metric_add(metrics.swept, 1);
+        if (event->type == EVENT_ReleasePlanHalted)
+            log_warn("PLAN-HALTED",
+                     "a release plan goes badly: of %lld calls %lld per mille answered, p95 %lld ms",
+                     (long long)halted->calls, (long long)halted->success_permille,
+                     (long long)halted->p95_ms);
+    }
 }
 
 /* Everything is durable: the one place where success is answered (I3). */
 static void answer_all(struct committer *self)
 {
     struct batch *batch = self->batch;
+    queue_done(batch->commands, batch->count);
     for (size_t i = 0; i < batch->count; i++) {
         struct command *command = batch->commands[i];
         count_verdict(command, &batch->verdicts[i]);
-        inbox_done(self->inbox, command);
         note_control(self, command, &batch->verdicts[i]);
-        answer_verdict(command, &batch->verdicts[i], self->options->code_key);
+        if (command->sweeper)
+            sweeper_conclude(command->sweeper, command,
+                             batch->verdicts[i].refusal ? SWEEP_FAILED : SWEEP_DONE);
+        else
+            answer_verdict(command, &batch->verdicts[i], self->options->code_key);
     }
     /* Not before: a verdict may borrow from another command of the batch, as a coupon's code prefix from the
      * command that created the campaign. */
@@ -294,10 +352,9 @@ static enum store_status run_batch(struct committer *self, struct command *list)
         int64_t duration_us = clock_mono_us() - start_us;
         metric_observe(metrics.batch_size, batch->count);
         metric_observe_us(metrics.commit_seconds, duration_us);
-        inbox_note_batch(self->inbox, duration_us);
-        if (list->kind >= COMMAND_TEND)
-            metric_add(metrics.swept, batch->events_count);
+        queue_note_batch(self->queue, duration_us);
         hint_readers(self, batch);
+        note_swept(batch);
         tell_watch(self);
         early_note_batch(self->options->early, batch);
         answer_all(self);
@@ -316,47 +373,85 @@ static size_t list_length(const struct command *list)
     return length;
 }
 
-/* Somebody else is at it; at once again would only be in the way. Unless it stands still. */
-static void give_way(struct committer *self)
+/* Another transaction holds the slice's lock: at once again would only be in its way. Unless its client
+ * stands still. */
+static void back_off_from_lock(struct committer *self)
 {
     int64_t evicted = 0;
     if (++self->busy_in_a_row >= EVICT_AFTER)
-        evicted = store_evict(self->store, clock_deadline_us(CONNECT_MS));
+        evicted = store_evict(self->store, clock_deadline_us(CONNECT_MIN_MS));
     if (evicted > 0)
         log_warn("STORE-EVICTED", "ended %lld transactions that stood still with a lock", (long long)evicted);
-    nap(1 + crypto_random_below(BUSY_NAP_MAX_MS));
+    queue_sleep(self->queue, clock_deadline_us(1 + crypto_random_below(BUSY_PAUSE_MAX_MS)));
+}
+
+/* The service's own commands are not worth a second attempt together with clients': takes them off the list,
+ * and returns the rest. */
+static struct command *drop_swept(struct command *list)
+{
+    struct command *rest = NULL, **end = &rest;
+    while (list) {
+        struct command *command = list;
+        list = command->next;
+        command->next = NULL;
+        if (command->sweeper) {
+            sweeper_conclude(command->sweeper, command, SWEEP_FAILED);
+            command_destroy(command);
+        } else {
+            *end = command;
+            end = &command->next;
+        }
+    }
+    return rest;
+}
+
+/* The store refuses something of the list, and does not say what of it. */
+static void isolate(struct committer *self, struct command *list)
+{
+    size_t before = list_length(list);
+    list = drop_swept(list);
+    if (list && before == 1)
+        fail_all(list, &problem_internal, 0);
+    else if (list && list_length(list) == before)
+        self->isolate = before;
+    if (before > 1)
+        queue_put_back(self->queue, list);
 }
 
 /* Nobody of the list was answered: what becomes of it. */
 static void recover(struct committer *self, struct command *list, enum store_status status)
 {
     metric_add(metrics.store_errors[status], 1);
-    log_warn("STORE-ERROR", "transaction failed (class %d): %s", (int)status, store_error(self->store));
-    if (status == STORE_FULL) {
-        fail_all(self, list, &problem_store_unavailable, 5000);
-        return;
+    log_warn("STORE-ERROR", "slice %d: transaction failed (class %d): %s", (int)self->slice, (int)status,
+             store_error(self->store));
+    switch (status) {
+    case STORE_FULL:
+        fail_all(list, &problem_store_unavailable, 5000);
+        break;
+    case STORE_BROKEN:
+        isolate(self, list);
+        break;
+    case STORE_BUSY:
+        queue_put_back(self->queue, list);
+        back_off_from_lock(self);
+        break;
+    default:
+        queue_put_back(self->queue, list);
     }
-    if (status == STORE_BROKEN && !list->next) {
-        fail_all(self, list, &problem_internal, 0);
-        return;
-    }
-    if (status == STORE_BROKEN)
-        self->one_by_one = list_length(list);
-    inbox_put_back(self->inbox, list);
-    if (status == STORE_BUSY)
-        give_way(self);
 }
 
 /* A connection that nobody uses breaks unnoticed: readiness would lie, and the next command would pay for it.
  */
-static void look_after_idle_connection(struct committer *self)
+static void check_idle_connection(struct committer *self)
 {
-    if (clock_mono_us() - self->heard_us < IDLE_CHECK_MS * US_PER_MS)
+    if (clock_mono_us() - self->used_us < IDLE_CHECK_MS * US_PER_MS)
         return;
-    self->heard_us = clock_mono_us();
-    if (store_check(self->store, clock_deadline_us(CONNECT_MS)) != STORE_OK)
-        log_warn("STORE-IDLE", "an idle connection to the event store is of no use: %s",
-                 store_error(self->store));
+    self->used_us = clock_mono_us();
+    if (store_check(self->store, clock_deadline_us(CONNECT_MIN_MS)) == STORE_OK)
+        return;
+    log_warn("STORE-IDLE", "slice %d: an idle connection to the event store is of no use: %s",
+             (int)self->slice, store_error(self->store));
+    change_state(self, COMMITTER_DOWN);
 }
 
 /* The setting narrows what the option allows. */
@@ -367,121 +462,25 @@ static void bound_queue(struct committer *self)
     int64_t set = settings_get(settings, SETTING_queue_max);
     if (set > 0 && (size_t)set < queue_max)
         queue_max = (size_t)set;
-    inbox_set_queue_max(self->inbox, queue_max);
-}
-
-/* --- the sweep: what is due by itself --- */
-
-/* A command of the service's own: nobody waits for it. */
-static struct command *own_command(enum command_kind kind, int16_t slice, struct span campaign_id)
-{
-    struct command *command = command_create(kind, NULL);
-    command->slice = command->request_slice = slice;
-    command->deadline_us = clock_deadline_us(EXCHANGE_MS);
-    command->actor = SPAN("");
-    CHECK(campaign_id.len <= sizeof command->campaign_id_text);
-    memcpy(command->campaign_id_text, campaign_id.ptr, campaign_id.len);
-    command->campaign_id = (struct span){command->campaign_id_text, campaign_id.len};
-    return command;
-}
-
-static void drop(struct command *list)
-{
-    while (list) {
-        struct command *command = list;
-        list = command->next;
-        command_destroy(command);
-    }
-}
-
-/* Consumes the list. What fails is found again by the next sweep, of this or another process: nothing is owed
- * to anybody. */
-static bool run_own(struct committer *self, struct command *list)
-{
-    enum store_status status = run_batch(self, list);
-    if (status == STORE_OK)
-        return true;
-    metric_add(metrics.store_errors[status], 1);
-    log_warn("SWEEP-ERROR", "what was due could not be noted (class %d): %s", (int)status,
-             store_error(self->store));
-    drop(list);
-    return false;
-}
-
-/* One transaction for what is due in one slice. */
-static void sweep_slice(struct committer *self, int16_t slice, const struct due *due, size_t due_count)
-{
-    struct command *list = NULL, **end = &list;
-    for (size_t i = 0; i < due_count; i++) {
-        if (due[i].slice != slice)
-            continue;
-        struct span id = {due[i].campaign_id, due[i].campaign_id_len};
-        *end = own_command(id.len ? COMMAND_TEND : COMMAND_LAPSE, slice, id);
-        (*end)->coupon_at = (struct position){slice, due[i].position};
-        end = &(*end)->next;
-    }
-    if (list)
-        (void)run_own(self, list);
-}
-
-/* Plans whose last tranche goes badly, in this committer's slices. */
-static void halt_plans(struct committer *self)
-{
-    struct watch_finding finding;
-    const struct settings *settings = &control_now(self->options->control)->settings;
-    const struct watch_limits limits = {
-        .min_calls = settings_get(settings, SETTING_plan_halt_min_calls),
-        .success_permille = 10 * settings_get(settings, SETTING_plan_halt_success_percent),
-        .p95_ms = settings_get(settings, SETTING_plan_halt_p95_ms),
-    };
-    size_t cursor = 0;
-    watch_set_limits(self->options->watch, &limits);
-    while (store_connected(self->store) && watch_find_bad(self->options->watch, &cursor, &finding)) {
-        struct span id = {finding.campaign_id, finding.campaign_id_len};
-        if ((size_t)slice_of(id) % self->options->count != (size_t)self->slices[0])
-            continue;
-        struct command *command = own_command(COMMAND_HALT, slice_of(id), id);
-        command->halted = finding.figures;
-        if (!run_own(self, command))
-            return;
-        log_warn("PLAN-HALTED",
-                 "a release plan goes badly: of %lld calls %lld per mille answered, p95 %lld ms",
-                 (long long)finding.figures.calls, (long long)finding.figures.success_permille,
-                 (long long)finding.figures.p95_ms);
-    }
-}
-
-static void sweep(struct committer *self)
-{
-    struct due due[DUE_MAX];
-    size_t count;
-    if (clock_mono_us() < self->sweep_us)
-        return;
-    self->sweep_us = clock_deadline_us(SWEEP_MS / 2 + crypto_random_below(SWEEP_MS));
-    if (store_find_due(self->store, self->slices, self->slices_count, clock_deadline_us(CONNECT_MS), due,
-                       &count) != STORE_OK) {
-        log_warn("SWEEP-LOOK", "cannot look for what is due: %s", store_error(self->store));
-        return;
-    }
-    for (size_t i = 0; count > 0 && i < self->slices_count && store_connected(self->store); i++)
-        sweep_slice(self, self->slices[i], due, count);
-    halt_plans(self);
+    queue_set_max(self->queue, queue_max);
 }
 
 static void turn(struct committer *self)
 {
     bound_queue(self);
-    size_t count_max = self->one_by_one > 0 ? 1 : self->options->batch_max;
-    struct command *list = inbox_take(self->inbox, count_max, clock_deadline_us(IDLE_WAIT_MS));
-    if (self->one_by_one > 0)
-        self->one_by_one--;
-    list = list ? drop_late(self, list) : NULL;
+    size_t count_max = self->isolate > 0 ? 1 : self->options->batch_max;
+    struct command *list = queue_take(self->queue, count_max, clock_deadline_us(IDLE_WAIT_MS));
+    if (self->isolate > 0)
+        self->isolate--;
+    list = drop_late(list);
     if (!list) {
-        look_after_idle_connection(self);
+        check_idle_connection(self);
         return;
     }
-    self->heard_us = clock_mono_us();
+    self->used_us = clock_mono_us();
+    change_state(self, COMMITTER_COMMITTING);
     enum store_status status = run_batch(self, list);
+    change_state(self, store_connected(self->store) ? COMMITTER_READY : COMMITTER_DOWN);
     if (status != STORE_BUSY)
         self->busy_in_a_row = 0;
     if (status != STORE_OK)
@@ -491,43 +490,85 @@ static void turn(struct committer *self)
 static void *committer_main(void *context)
 {
     struct committer *self = context;
-    while (!inbox_finished(self->inbox)) {
-        fail_expired(self, 0);
-        if (connected(self))
-            sweep(self);
-        if (store_connected(self->store))
+    while (!queue_finished(self->queue)) {
+        if (self->state == COMMITTER_DOWN)
+            reconnect(self);
+        else
             turn(self);
     }
     return NULL;
 }
 
-struct committers *committers_start(const struct committer_options *options)
+/* --- deadlines --- */
+
+/* Answers what is queued and past its deadline: a committer may be in an exchange with a slow store,
+ * connecting to one that is gone, or waiting for a lock. */
+static void expire(struct committer *self)
 {
-    struct committers *committers = mem_zalloc(sizeof *committers);
-    CHECK(options->count >= 1 && options->count <= SLICE_COUNT);
-    CHECK(options->batch_max >= 1 && options->batch_max <= BATCH_MAX);
-    metrics_setup();
-    committers->options = *options;
-    committers->ready = service_part_create("event store");
-    CHECK(pthread_mutex_init(&committers->lock, NULL) == 0);
-    committers->list = mem_zalloc(options->count * sizeof *committers->list);
-    for (size_t i = 0; i < options->count; i++) {
-        struct committer *self = &committers->list[i];
-        self->options = &committers->options;
-        self->inbox = inbox_create(options->queue_max, options->batch_max);
-        self->store = store_create(options->database_url);
-        self->batch = batch_create(&(struct creation_limits){0});
-        for (int16_t slice = (int16_t)i; slice < SLICE_COUNT; slice = (int16_t)(slice + (int)options->count))
-            self->slices[self->slices_count++] = slice;
-        self->all = committers;
-        CHECK(pthread_create(&self->thread, NULL, committer_main, self) == 0);
-    }
-    return committers;
+    struct command *expired = queue_take_expired(self->queue, clock_deadline_us(ANSWER_MS));
+    if (expired)
+        fail_all(expired, self->state == COMMITTER_DOWN ? &problem_store_unavailable : &problem_overloaded,
+                 1000);
 }
 
-struct inbox *committers_inbox(struct committers *committers, int16_t slice)
+static void *expirer_main(void *context)
 {
-    return committers->list[(size_t)slice % committers->options.count].inbox;
+    struct committers *all = context;
+    for (bool stop = false; !stop;) {
+        int64_t until_us = clock_deadline_us(EXPIRE_MS);
+        struct timespec until = {.tv_sec = until_us / US_PER_S, .tv_nsec = until_us % US_PER_S * 1000};
+        for (size_t i = 0; i < SLICE_COUNT; i++)
+            expire(&all->list[i]);
+        pthread_mutex_lock(&all->lock);
+        while (!all->stop && pthread_cond_timedwait(&all->stopped, &all->lock, &until) == 0)
+            ;
+        stop = all->stop;
+        pthread_mutex_unlock(&all->lock);
+    }
+    return NULL;
+}
+
+/* --- life --- */
+
+static void committer_start(struct committers *all, int16_t slice)
+{
+    struct committer *self = &all->list[slice];
+    self->options = &all->options;
+    self->all = all;
+    self->slice = slice;
+    self->queue = queue_create(all->options.queue_max, all->options.batch_max);
+    self->store = store_create(all->options.database_url);
+    self->batch = batch_create(&(struct creation_limits){0});
+    CHECK(pthread_create(&self->thread, NULL, committer_main, self) == 0);
+}
+
+struct committers *committers_start(const struct committer_options *options)
+{
+    struct committers *all = mem_zalloc(sizeof *all);
+    struct sweeper_options sweep = {
+        .database_url = options->database_url, .control = options->control, .watch = options->watch};
+    pthread_condattr_t attributes;
+    CHECK(options->batch_max >= 1 && options->batch_max <= BATCH_MAX);
+    metrics_setup();
+    all->options = *options;
+    all->ready = service_part_create("event store");
+    CHECK(pthread_mutex_init(&all->lock, NULL) == 0);
+    CHECK(pthread_condattr_init(&attributes) == 0);
+    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
+    CHECK(pthread_cond_init(&all->stopped, &attributes) == 0);
+    pthread_condattr_destroy(&attributes);
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        committer_start(all, slice);
+        sweep.queues[slice] = all->list[slice].queue;
+    }
+    CHECK(pthread_create(&all->expirer, NULL, expirer_main, all) == 0);
+    all->sweeper = sweeper_start(&sweep);
+    return all;
+}
+
+struct queue *committers_queue(struct committers *committers, int16_t slice)
+{
+    return committers->list[slice].queue;
 }
 
 const uint8_t *committers_code_key(const struct committers *committers)
@@ -537,21 +578,28 @@ const uint8_t *committers_code_key(const struct committers *committers)
 
 void committers_stop(struct committers *committers)
 {
-    for (size_t i = 0; i < committers->options.count; i++)
-        inbox_close(committers->list[i].inbox);
-    for (size_t i = 0; i < committers->options.count; i++)
+    sweeper_stop(committers->sweeper);
+    for (size_t i = 0; i < SLICE_COUNT; i++)
+        queue_close(committers->list[i].queue);
+    for (size_t i = 0; i < SLICE_COUNT; i++)
         CHECK(pthread_join(committers->list[i].thread, NULL) == 0);
+    pthread_mutex_lock(&committers->lock);
+    committers->stop = true;
+    pthread_cond_signal(&committers->stopped);
+    pthread_mutex_unlock(&committers->lock);
+    CHECK(pthread_join(committers->expirer, NULL) == 0);
 }
 
 void committers_destroy(struct committers *committers)
 {
-    for (size_t i = 0; i < committers->options.count; i++) {
+    for (size_t i = 0; i < SLICE_COUNT; i++) {
         struct committer *self = &committers->list[i];
-        inbox_destroy(self->inbox);
+        queue_destroy(self->queue);
         store_destroy(self->store);
         batch_destroy(self->batch);
     }
+    sweeper_destroy(committers->sweeper);
+    pthread_cond_destroy(&committers->stopped);
     pthread_mutex_destroy(&committers->lock);
-    mem_free(committers->list);
     mem_free(committers);
 }

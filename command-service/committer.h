@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The threads that decide and commit. Each owns one connection and the queues of its share of the slices
- * (slice modulo number of committers). What arrives while a commit is under way is the next batch: no timer.
- */
+/* The threads that decide and commit: one for each slice, with a connection and a queue of its own, so that a
+ * slice whose lock is held, whose rows are bad or whose callers are many costs the others nothing (I14). What
+ * arrives while a commit is under way is the next batch: no timer. Beside them the sweeper, and one thread
+ * that answers whatever is queued beyond its deadline, so that no answer waits for an exchange with the store
+ * (I11). */
 #pragma once
 
 #include "command-service/control.h"
-#include "command-service/core/batch.h"
 #include "command-service/early.h"
 #include "command-service/queue.h"
 #include "command-service/watch.h"
@@ -20,7 +21,6 @@ struct committer_options {
     uint8_t code_key[CRYPTO_KEY_BYTES];
     struct bus_publisher *bus; /* borrowed; NULL: no hints */
     struct control *control;   /* borrowed: quotas and the bound of queues */
-    size_t count;              /* 1..SLICE_COUNT */
     size_t batch_max;          /* 1..BATCH_MAX */
     size_t queue_max;          /* per slice */
     struct early *early;       /* borrowed: told what was committed */
@@ -28,12 +28,12 @@ struct committer_options {
 };
 
 struct committers *committers_start(const struct committer_options *options);
-/* The inbox that commands of a slice go to. */
-struct inbox *committers_inbox(struct committers *committers, int16_t slice);
+/* The queue that commands of a slice go to. */
+struct queue *committers_queue(struct committers *committers, int16_t slice);
 /* What coupon codes are derived with; valid until committers_destroy. */
 const uint8_t *committers_code_key(const struct committers *committers);
-/* Closes the inboxes, finishes what is queued (bounded by the commands' own deadlines), joins the threads.
- * From here on the inboxes refuse what is offered. */
+/* Closes the queues, finishes what is queued (bounded by the commands' own deadlines), joins the threads.
+ * From here on the queues refuse what is offered. */
 void committers_stop(struct committers *committers);
 /* After committers_stop, when no HTTP thread can offer any more. */
 void committers_destroy(struct committers *committers);

@@ -148,7 +148,7 @@ static bool is_of_everybody(const struct problem *problem)
 
 static bool took_effect(const struct batch *batch, size_t index)
 {
-    return batch->commands[index]->kind == COMMAND_ISSUE && batch->writes[index];
+    return batch->commands[index]->kind == COMMAND_ISSUE && batch->verdicts[index].remembered;
 }
 
 static size_t refusals_of(const struct batch *batch, struct span campaign_id)

@@ -44,7 +44,6 @@ static struct committers *committers_setup(const struct options *options, struct
         .database_url = options->database_url,
         .bus = bus,
         .control = control,
-        .count = (size_t)options->committers,
         .batch_max = (size_t)options->batch_max,
         .queue_max = (size_t)options->queue_max,
         .early = early,
@@ -81,10 +80,12 @@ int main(int argc, char **argv)
         .accepted_deadline_ms = options.accepted_deadline_ms,
     };
     gate_init(&api.gate, control);
-    struct http_server *server = service_serve(&options.service, api_routes, api_routes_count, &api);
+    struct http_server *server = service_serve(
+        &options.service,
+        &(struct service_api){.routes = api_routes, .routes_count = api_routes_count, .context = &api});
     log_info("STARTED", "listening on port %lld", (long long)options.service.port);
 
-    service_wait_for_stop();
+    service_wait_for_stop(&options.service);
     if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
     committers_stop(api.committers);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The queues in front of a committer. */
+/* The queue in front of a committer. */
 #include "command-service/queue.h"
 
 #include <pthread.h>
@@ -9,175 +9,136 @@
 #include "common/base/metrics.h"
 
 struct queue {
-    struct command *first, *last;
-    size_t count;
-    int64_t earliest_us; /* no deadline in the queue is before this one */
-};
-
-struct inbox {
     pthread_mutex_t lock; /* guards everything below */
-    pthread_cond_t came;
-    struct queue queues[SLICE_COUNT]; /* a committer uses only its own slices' */
-    size_t queue_max, batch_max, depth;
-    int16_t turn;         /* slice to look at next */
+    pthread_cond_t changed;
+    struct command *first, *last;
+    size_t depth;        /* commands waiting */
+    int64_t earliest_us; /* no deadline in the queue is before this one */
+    size_t queue_max, batch_max;
+    bool busy;            /* the committer has a batch under way */
     struct map in_flight; /* request id -> command, from offer to done */
     int64_t batch_us;     /* how long a batch takes, moving average; 0 until known */
     bool available, closed;
     int64_t closing_us;         /* once closed: until when who was accepted may still be served */
-    struct metric *depth_gauge; /* of all inboxes of the process together */
+    struct metric *depth_gauge; /* of all queues of the process together */
 };
 
-static void depth_add(struct inbox *inbox, size_t count)
+struct queue *queue_create(size_t queue_max, size_t batch_max)
 {
-    inbox->depth += count;
-    metric_add(inbox->depth_gauge, count);
-}
-
-static void depth_take(struct inbox *inbox, size_t count)
-{
-    inbox->depth -= count;
-    metric_add(inbox->depth_gauge, -(uint64_t)count);
-}
-
-struct inbox *inbox_create(size_t queue_max, size_t batch_max)
-{
-    struct inbox *inbox = mem_zalloc(sizeof *inbox);
+    struct queue *queue = mem_zalloc(sizeof *queue);
     pthread_condattr_t attributes;
-    CHECK(pthread_mutex_init(&inbox->lock, NULL) == 0);
+    CHECK(pthread_mutex_init(&queue->lock, NULL) == 0);
     CHECK(pthread_condattr_init(&attributes) == 0);
     CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&inbox->came, &attributes) == 0);
+    CHECK(pthread_cond_init(&queue->changed, &attributes) == 0);
     pthread_condattr_destroy(&attributes);
-    map_init(&inbox->in_flight);
-    inbox->queue_max = queue_max;
-    inbox->batch_max = batch_max;
-    inbox->available = true;
-    inbox->depth_gauge = metric_gauge("coupon_queue_depth", "Commands waiting for their committer", NULL);
-    return inbox;
+    map_init(&queue->in_flight);
+    queue->queue_max = queue_max;
+    queue->batch_max = batch_max;
+    queue->available = true;
+    queue->earliest_us = INT64_MAX;
+    queue->depth_gauge = metric_gauge("coupon_queue_depth", "Commands waiting for their committer", NULL);
+    return queue;
 }
 
-void inbox_destroy(struct inbox *inbox)
+void queue_destroy(struct queue *queue)
 {
-    if (!inbox)
+    if (!queue)
         return;
-    CHECK(inbox->depth == 0 && inbox->in_flight.count == 0);
-    map_deinit(&inbox->in_flight);
-    pthread_cond_destroy(&inbox->came);
-    pthread_mutex_destroy(&inbox->lock);
-    mem_free(inbox);
+    CHECK(queue->depth == 0 && queue->in_flight.count == 0);
+    map_deinit(&queue->in_flight);
+    pthread_cond_destroy(&queue->changed);
+    pthread_mutex_destroy(&queue->lock);
+    mem_free(queue);
 }
 
-/* Until a command that came to this slice now is committed: the batch under way, those of its own queue, and
- * as many of each other queue, because slices take turns. Counted in batches, because a batch of one takes
- * about as long as one of hundreds: a rate of commands measured while idle would refuse the first moments of
- * every storm. */
-static int64_t predicted_wait_us(const struct inbox *inbox, int16_t slice)
+/* --- admission --- */
+
+/* Until a command that came now is committed: the batch under way, and those that the queue makes. Counted in
+ * batches, because a batch of one takes about as long as one of hundreds: a rate of commands measured while
+ * idle would refuse the first moments of every storm. */
+static int64_t predicted_wait_us(const struct queue *queue)
 {
-    size_t turns = inbox->queues[slice].count / inbox->batch_max + 1, batches = 0;
-    if (inbox->depth == 0)
+    if (queue->depth == 0)
         return 0; /* or an average that once grew too high would never be measured again */
-    for (int16_t other = 0; other < SLICE_COUNT; other++) {
-        size_t queued = (inbox->queues[other].count + inbox->batch_max - 1) / inbox->batch_max;
-        batches += queued < turns ? queued : turns;
-    }
-    return (int64_t)(1 + batches) * inbox->batch_us;
+    return (int64_t)(queue->busy + queue->depth / queue->batch_max + 1) * queue->batch_us;
+}
+
+/* In time for its request, or else in time for who asks later, or not at all. The last moments before a
+ * deadline are of no use: the committer begins nothing then. */
+static enum queue_verdict admit_wait(const struct command *command, bool may_accept, int64_t wait_us)
+{
+    int64_t done_us = clock_deadline_us(COMMAND_FLOOR_MS) + wait_us;
+    if (may_accept && wait_us > command->accept_above_us)
+        return done_us > command->accepted_deadline_us ? QUEUE_FULL : QUEUE_ACCEPTED;
+    return done_us > command->deadline_us ? QUEUE_FULL : QUEUE_TAKEN;
+}
+
+static enum queue_verdict admit(const struct queue *queue, const struct command *command, bool may_accept)
+{
+    const struct command *twin =
+        command->keyed ? map_get(&queue->in_flight, request_id_span(&command->id)) : NULL;
+    if (queue->closed)
+        return QUEUE_CLOSED;
+    if (twin)
+        return memcmp(twin->fingerprint, command->fingerprint, FINGERPRINT_BYTES) == 0 ? QUEUE_IN_FLIGHT
+                                                                                       : QUEUE_REUSED;
+    if (!queue->available)
+        return QUEUE_UNAVAILABLE;
+    if (queue->depth >= queue->queue_max)
+        return QUEUE_FULL;
+    return admit_wait(command, may_accept, predicted_wait_us(queue));
 }
 
 enum { CLOSING_MS = 2000 };
 
-/* Nobody waits for who was accepted, and what is not known of it after the process says so honestly. So it
- * does not keep a process that is told to end for its whole deadline when the store is gone. */
-static void hurry(const struct inbox *inbox, struct command *command)
+/* On shutdown: no client waits for an accepted command, so it does not keep the process for its whole
+ * deadline when the store is gone. */
+static void clamp_deadline(const struct queue *queue, struct command *command)
 {
-    if (inbox->closed && command->accepted_in && command->deadline_us > inbox->closing_us)
-        command->deadline_us = inbox->closing_us;
+    if (queue->closed && command->accepted_in && command->deadline_us > queue->closing_us)
+        command->deadline_us = queue->closing_us;
 }
 
-static void note_deadline(struct queue *queue, const struct command *command)
+static void append(struct queue *queue, struct command *command)
 {
-    if (queue->count == 0 || command->deadline_us < queue->earliest_us)
+    command->next = NULL;
+    *(queue->last ? &queue->last->next : &queue->first) = command;
+    queue->last = command;
+    queue->depth++;
+    if (command->deadline_us < queue->earliest_us)
         queue->earliest_us = command->deadline_us;
 }
 
-/* In time for its request, or else in time for who asks later, or not at all. */
-static enum inbox_verdict admit_wait(const struct command *command, bool may_accept, int64_t wait_us)
-{
-    int64_t done_us = clock_mono_us() + wait_us;
-    if (may_accept && wait_us > command->accept_above_us)
-        return done_us > command->accepted_deadline_us ? INBOX_FULL : INBOX_ACCEPTED;
-    return done_us > command->deadline_us ? INBOX_FULL : INBOX_TAKEN;
-}
-
-static enum inbox_verdict admit(const struct inbox *inbox, const struct command *command, bool may_accept)
-{
-    const struct command *twin =
-        command->keyed ? map_get(&inbox->in_flight, request_id_span(&command->id)) : NULL;
-    if (inbox->closed)
-        return INBOX_CLOSED;
-    if (twin)
-        return memcmp(twin->fingerprint, command->fingerprint, FINGERPRINT_BYTES) == 0 ? INBOX_IN_FLIGHT
-                                                                                       : INBOX_REUSED;
-    if (!inbox->available)
-        return INBOX_UNAVAILABLE;
-    if (inbox->queues[command->slice].count >= inbox->queue_max)
-        return INBOX_FULL;
-    return admit_wait(command, may_accept, predicted_wait_us(inbox, command->slice));
-}
-
-enum inbox_verdict inbox_offer(struct inbox *inbox, struct command *command, struct requests *accepts,
+enum queue_verdict queue_offer(struct queue *queue, struct command *command, struct requests *accepts,
                                int64_t *ret_wait_ms)
 {
-    pthread_mutex_lock(&inbox->lock);
-    enum inbox_verdict verdict = admit(inbox, command, accepts != NULL);
-    *ret_wait_ms = predicted_wait_us(inbox, command->slice) / US_PER_MS;
-    if (verdict == INBOX_ACCEPTED) {
+    pthread_mutex_lock(&queue->lock);
+    enum queue_verdict verdict = admit(queue, command, accepts != NULL);
+    *ret_wait_ms = predicted_wait_us(queue) / US_PER_MS;
+    if (verdict == QUEUE_ACCEPTED) {
         command->request = NULL; /* before the committer can see it */
         command->accepted_in = accepts;
         command->deadline_us = command->accepted_deadline_us;
     }
-    if (verdict == INBOX_TAKEN || verdict == INBOX_ACCEPTED) {
-        struct queue *queue = &inbox->queues[command->slice];
-        command->next = NULL;
-        note_deadline(queue, command);
-        if (queue->last)
-            queue->last->next = command;
-        else
-            queue->first = command;
-        queue->last = command;
-        queue->count++;
+    if (verdict == QUEUE_TAKEN || verdict == QUEUE_ACCEPTED) {
+        append(queue, command);
+        metric_add(queue->depth_gauge, 1);
+        command->home = queue;
         if (command->keyed)
-            map_put(&inbox->in_flight, request_id_span(&command->id), command);
-        if (inbox->depth == 0)
-            pthread_cond_signal(&inbox->came);
-        depth_add(inbox, 1);
+            map_put(&queue->in_flight, request_id_span(&command->id), command);
+        if (queue->depth == 1)
+            pthread_cond_signal(&queue->changed);
     }
-    pthread_mutex_unlock(&inbox->lock);
+    pthread_mutex_unlock(&queue->lock);
     return verdict;
 }
 
-static void wait_for_command(struct inbox *inbox, int64_t wait_until_us)
-{
-    struct timespec until = {.tv_sec = wait_until_us / US_PER_S, .tv_nsec = wait_until_us % US_PER_S * 1000};
-    while (inbox->depth == 0 && !inbox->closed)
-        if (pthread_cond_timedwait(&inbox->came, &inbox->lock, &until) != 0)
-            return;
-}
+/* --- the committer's side --- */
 
-/* Cuts the first `count` commands off a queue. */
-static struct command *queue_cut(struct inbox *inbox, struct queue *queue, size_t count)
+static struct timespec timespec_of(int64_t mono_us)
 {
-    struct command *list = queue->first, *last = list;
-    if (count == 0)
-        return NULL;
-    for (size_t i = 1; i < count; i++)
-        last = last->next;
-    queue->first = last->next;
-    if (!queue->first)
-        queue->last = NULL;
-    last->next = NULL;
-    queue->count -= count;
-    depth_take(inbox, count);
-    return list;
+    return (struct timespec){.tv_sec = mono_us / US_PER_S, .tv_nsec = mono_us % US_PER_S * 1000};
 }
 
 /* How many from the front make the next batch: a command for many users travels alone, because it is a batch
@@ -193,140 +154,184 @@ static size_t batch_length(const struct queue *queue, size_t count_max)
     return length;
 }
 
-struct command *inbox_take(struct inbox *inbox, size_t count_max, int64_t wait_until_us)
+static struct command *cut(struct queue *queue, size_t count)
 {
-    struct command *list = NULL;
-    pthread_mutex_lock(&inbox->lock);
-    wait_for_command(inbox, wait_until_us);
-    for (int16_t looked = 0; looked < SLICE_COUNT && !list; looked++) {
-        struct queue *queue = &inbox->queues[inbox->turn];
-        inbox->turn = (int16_t)((inbox->turn + 1) % SLICE_COUNT);
-        list = queue_cut(inbox, queue, batch_length(queue, count_max));
+    struct command *list = queue->first, *last = list;
+    if (count == 0)
+        return NULL;
+    for (size_t i = 1; i < count; i++)
+        last = last->next;
+    queue->first = last->next;
+    if (!queue->first) {
+        queue->last = NULL;
+        queue->earliest_us = INT64_MAX;
     }
-    pthread_mutex_unlock(&inbox->lock);
+    last->next = NULL;
+    queue->depth -= count;
+    metric_add(queue->depth_gauge, -(uint64_t)count);
     return list;
 }
 
-void inbox_put_back(struct inbox *inbox, struct command *list)
+static void wait_for_command(struct queue *queue, int64_t until_us)
 {
+    struct timespec until = timespec_of(until_us);
+    while (queue->depth == 0 && !queue->closed)
+        if (pthread_cond_timedwait(&queue->changed, &queue->lock, &until) != 0)
+            return;
+}
+
+struct command *queue_take(struct queue *queue, size_t count_max, int64_t wait_until_us)
+{
+    pthread_mutex_lock(&queue->lock);
+    queue->busy = false;
+    wait_for_command(queue, wait_until_us);
+    struct command *list = cut(queue, batch_length(queue, count_max));
+    queue->busy = list != NULL;
+    pthread_mutex_unlock(&queue->lock);
+    return list;
+}
+
+bool queue_await(struct queue *queue, int64_t until_us)
+{
+    pthread_mutex_lock(&queue->lock);
+    wait_for_command(queue, until_us);
+    bool came = queue->depth > 0 || queue->closed;
+    pthread_mutex_unlock(&queue->lock);
+    return came;
+}
+
+void queue_put_back(struct queue *queue, struct command *list)
+{
+    struct command *last = list;
     if (!list)
         return;
-    pthread_mutex_lock(&inbox->lock);
-    struct queue *queue = &inbox->queues[list->slice];
-    struct command *last = list;
+    pthread_mutex_lock(&queue->lock);
     for (struct command *command = list; command; command = command->next) {
-        hurry(inbox, command);
-        note_deadline(queue, command);
+        clamp_deadline(queue, command);
+        if (command->deadline_us < queue->earliest_us)
+            queue->earliest_us = command->deadline_us;
         last = command;
-        queue->count++;
-        depth_add(inbox, 1);
+        queue->depth++;
+        metric_add(queue->depth_gauge, 1);
     }
     last->next = queue->first;
     queue->first = list;
     if (!queue->last)
         queue->last = last;
-    pthread_mutex_unlock(&inbox->lock);
+    pthread_mutex_unlock(&queue->lock);
 }
 
-void inbox_done(struct inbox *inbox, const struct command *command)
+void queue_done(struct command *const *commands, size_t count)
 {
-    if (!command->keyed)
-        return;
-    pthread_mutex_lock(&inbox->lock);
-    CHECK(map_remove(&inbox->in_flight, request_id_span(&command->id)) == command);
-    pthread_mutex_unlock(&inbox->lock);
+    struct queue *locked = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (!commands[i]->keyed)
+            continue;
+        if (commands[i]->home != locked) {
+            if (locked)
+                pthread_mutex_unlock(&locked->lock);
+            locked = commands[i]->home;
+            pthread_mutex_lock(&locked->lock);
+        }
+        CHECK(map_remove(&locked->in_flight, request_id_span(&commands[i]->id)) == commands[i]);
+    }
+    if (locked)
+        pthread_mutex_unlock(&locked->lock);
 }
 
-/* Moves the expired commands of a queue to the end of a list. Not only those in front: a request whose body
- * came slowly stands behind younger ones. */
-static void queue_move_expired(struct queue *queue, int64_t now_us, struct command **end)
+/* Not only those in front: a request whose body came slowly stands behind younger ones. */
+static struct command *cut_expired(struct queue *queue, int64_t now_us)
 {
-    struct command *command = queue->first;
-    *queue = (struct queue){0};
+    struct command *expired = NULL, **end = &expired, *command = queue->first;
+    size_t before = queue->depth;
+    queue->first = queue->last = NULL;
+    queue->depth = 0;
+    queue->earliest_us = INT64_MAX;
     while (command) {
         struct command *next = command->next;
-        command->next = NULL;
         if (command->deadline_us <= now_us) {
+            command->next = NULL;
             *end = command;
             end = &command->next;
         } else {
-            note_deadline(queue, command);
-            *(queue->last ? &queue->last->next : &queue->first) = command;
-            queue->last = command;
-            queue->count++;
+            append(queue, command);
         }
         command = next;
     }
-}
-
-struct command *inbox_take_expired(struct inbox *inbox, int64_t now_us)
-{
-    struct command *expired = NULL, **end = &expired;
-    pthread_mutex_lock(&inbox->lock);
-    for (size_t slice = 0; slice < SLICE_COUNT; slice++) {
-        struct queue *queue = &inbox->queues[slice];
-        size_t before = queue->count;
-        if (before == 0 || queue->earliest_us > now_us)
-            continue;
-        queue_move_expired(queue, now_us, end);
-        depth_take(inbox, before - queue->count);
-        while (*end)
-            end = &(*end)->next;
-    }
-    pthread_mutex_unlock(&inbox->lock);
+    metric_add(queue->depth_gauge, queue->depth - before);
     return expired;
 }
 
-void inbox_note_batch(struct inbox *inbox, int64_t duration_us)
+struct command *queue_take_expired(struct queue *queue, int64_t now_us)
+{
+    pthread_mutex_lock(&queue->lock);
+    struct command *expired = queue->earliest_us <= now_us ? cut_expired(queue, now_us) : NULL;
+    pthread_mutex_unlock(&queue->lock);
+    return expired;
+}
+
+void queue_note_batch(struct queue *queue, int64_t duration_us)
 {
     enum { WEIGHT = 8 }; /* the average follows about the last eight batches */
-    pthread_mutex_lock(&inbox->lock);
-    if (inbox->batch_us == 0)
-        inbox->batch_us = duration_us;
-    inbox->batch_us += (duration_us - inbox->batch_us) / WEIGHT;
-    pthread_mutex_unlock(&inbox->lock);
+    pthread_mutex_lock(&queue->lock);
+    if (queue->batch_us == 0)
+        queue->batch_us = duration_us;
+    queue->batch_us += (duration_us - queue->batch_us) / WEIGHT;
+    pthread_mutex_unlock(&queue->lock);
 }
 
-void inbox_set_available(struct inbox *inbox, bool available)
+void queue_set_available(struct queue *queue, bool available)
 {
-    pthread_mutex_lock(&inbox->lock);
-    inbox->available = available;
-    pthread_mutex_unlock(&inbox->lock);
+    pthread_mutex_lock(&queue->lock);
+    queue->available = available;
+    pthread_mutex_unlock(&queue->lock);
 }
 
-void inbox_set_queue_max(struct inbox *inbox, size_t queue_max)
+void queue_set_max(struct queue *queue, size_t queue_max)
 {
-    pthread_mutex_lock(&inbox->lock);
-    inbox->queue_max = queue_max;
-    pthread_mutex_unlock(&inbox->lock);
+    pthread_mutex_lock(&queue->lock);
+    queue->queue_max = queue_max;
+    pthread_mutex_unlock(&queue->lock);
 }
 
-void inbox_close(struct inbox *inbox)
+/* --- the end --- */
+
+void queue_close(struct queue *queue)
 {
-    pthread_mutex_lock(&inbox->lock);
-    inbox->closed = true;
-    inbox->closing_us = clock_deadline_us(CLOSING_MS);
-    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        for (struct command *command = inbox->queues[slice].first; command; command = command->next) {
-            hurry(inbox, command);
-            note_deadline(&inbox->queues[slice], command);
-        }
-    pthread_cond_broadcast(&inbox->came);
-    pthread_mutex_unlock(&inbox->lock);
+    pthread_mutex_lock(&queue->lock);
+    queue->closed = true;
+    queue->closing_us = clock_deadline_us(CLOSING_MS);
+    for (struct command *command = queue->first; command; command = command->next) {
+        clamp_deadline(queue, command);
+        if (command->deadline_us < queue->earliest_us)
+            queue->earliest_us = command->deadline_us;
+    }
+    pthread_cond_broadcast(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
 }
 
-bool inbox_finished(struct inbox *inbox)
+bool queue_finished(struct queue *queue)
 {
-    pthread_mutex_lock(&inbox->lock);
-    bool finished = inbox->closed && inbox->depth == 0;
-    pthread_mutex_unlock(&inbox->lock);
+    pthread_mutex_lock(&queue->lock);
+    bool finished = queue->closed && queue->depth == 0;
+    pthread_mutex_unlock(&queue->lock);
     return finished;
 }
 
-size_t inbox_depth(struct inbox *inbox)
+void queue_sleep(struct queue *queue, int64_t until_us)
 {
-    pthread_mutex_lock(&inbox->lock);
-    size_t depth = inbox->depth;
-    pthread_mutex_unlock(&inbox->lock);
+    struct timespec until = timespec_of(until_us);
+    pthread_mutex_lock(&queue->lock);
+    while (!queue->closed && clock_mono_us() < until_us)
+        if (pthread_cond_timedwait(&queue->changed, &queue->lock, &until) != 0)
+            break;
+    pthread_mutex_unlock(&queue->lock);
+}
+
+size_t queue_depth(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    size_t depth = queue->depth;
+    pthread_mutex_unlock(&queue->lock);
     return depth;
 }

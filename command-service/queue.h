@@ -1,51 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where commands wait: one bounded FIFO per slice, between the HTTP threads that offer and the one committer
- * that takes. Also the index of requests in flight in this process, so that the same request sent twice at
- * once is answered `in-flight` instead of queued twice. All functions are thread-safe. */
+/* Where the commands of one slice wait: a bounded FIFO between the HTTP threads that offer and the slice's
+ * committer that takes. Also the index of requests in flight in this process, so that the same request sent
+ * twice at once is answered `in-flight` instead of queued twice. All functions are thread-safe.
+ *
+ *              queue_offer            queue_take            queue_done
+ *     (new) ---------------> queued ------------> taken --------------> (answered)
+ *                              ^  |                 |
+ *                              |  | queue_take_expired, queue_done
+ *                              |  +------------------------------> (answered: its deadline passed)
+ *                              +--------------------+
+ *                                  queue_put_back
+ */
 #pragma once
 
 #include "command-service/core/command.h"
 
-struct inbox;
+struct queue;
 
-enum inbox_verdict {
-    INBOX_TAKEN,       /* the inbox owns the command now */
-    INBOX_ACCEPTED,    /* so it does, but its request is the caller's again, to be answered 202 */
-    INBOX_IN_FLIGHT,   /* the same request is being processed */
-    INBOX_REUSED,      /* a request with the same key but another payload is being processed */
-    INBOX_FULL,        /* the slice's queue is full, or the predicted wait is beyond the command's deadline */
-    INBOX_UNAVAILABLE, /* the store has been gone for a while */
-    INBOX_CLOSED,      /* shutting down */
+enum queue_verdict {
+    QUEUE_TAKEN,       /* the queue owns the command now */
+    QUEUE_ACCEPTED,    /* so it does, but its request is the caller's again, to be answered 202 */
+    QUEUE_IN_FLIGHT,   /* the same request is being processed */
+    QUEUE_REUSED,      /* a request with the same key but another payload is being processed */
+    QUEUE_FULL,        /* the bound is reached, or the predicted wait is beyond the command's deadline */
+    QUEUE_UNAVAILABLE, /* the store has been gone for a while */
+    QUEUE_CLOSED,      /* shutting down */
 };
 
-/* queue_max: commands waiting per slice. batch_max: how many of them the committer takes at most at once,
- * which is what the prediction of waits counts in. */
-struct inbox *inbox_create(size_t queue_max, size_t batch_max);
-void inbox_destroy(struct inbox *inbox); /* must be empty; accepts NULL */
+/* A command with less time than this left is not begun, and so not admitted where it is predicted to have
+ * less left when its turn comes. */
+enum { COMMAND_FLOOR_MS = 300 };
 
-/* ret_wait_ms: how long the queue is predicted to need, for Retry-After (INBOX_FULL). `accepts`: where a
+/* queue_max: commands waiting. batch_max: how many of them the committer takes at most at once, which is what
+ * the prediction of waits counts in. */
+struct queue *queue_create(size_t queue_max, size_t batch_max);
+void queue_destroy(struct queue *queue); /* must be empty; accepts NULL */
+
+/* ret_wait_ms: how long the queue is predicted to need, for Retry-After (QUEUE_FULL). `accepts`: where a
  * command that may be accepted instead of answered is to be finished (pending there already); NULL where it
  * may not. */
-enum inbox_verdict inbox_offer(struct inbox *inbox, struct command *command, struct requests *accepts,
+enum queue_verdict queue_offer(struct queue *queue, struct command *command, struct requests *accepts,
                                int64_t *ret_wait_ms);
 
-/* A list (linked by next, in FIFO order) of at most `count_max` commands of ONE slice; slices take turns.
- * Waits until `wait_until_us` for the first one; NULL when none came. The caller owns them until
- * inbox_put_back or inbox_done. */
-struct command *inbox_take(struct inbox *inbox, size_t count_max, int64_t wait_until_us);
+/* A list (linked by next, in FIFO order) of at most `count_max` commands. Waits until `wait_until_us` for the
+ * first one; NULL when none came. The caller owns them until queue_put_back or queue_done. */
+struct command *queue_take(struct queue *queue, size_t count_max, int64_t wait_until_us);
 /* Puts a taken list back in front, order kept. */
-void inbox_put_back(struct inbox *inbox, struct command *list);
-/* Forgets a taken command that is about to be answered: its request is no longer in flight. */
-void inbox_done(struct inbox *inbox, const struct command *command);
-/* Takes every command whose deadline is not after `now_us` off the queues. */
-struct command *inbox_take_expired(struct inbox *inbox, int64_t now_us);
+void queue_put_back(struct queue *queue, struct command *list);
+/* Forgets taken commands that are about to be answered: their requests are no longer in flight. */
+void queue_done(struct command *const *commands, size_t count);
+/* Takes every command whose deadline is not after `now_us` off the queue. */
+struct command *queue_take_expired(struct queue *queue, int64_t now_us);
 
 /* The committer tells how long a batch took, and whether the store can be reached. */
-void inbox_note_batch(struct inbox *inbox, int64_t duration_us);
-void inbox_set_available(struct inbox *inbox, bool available);
-/* Another bound on the commands waiting per slice; what waits already stays. */
-void inbox_set_queue_max(struct inbox *inbox, size_t queue_max);
-/* No more offers; inbox_take returns at once when empty. Who was accepted has 2 s left. */
-void inbox_close(struct inbox *inbox);
-bool inbox_finished(struct inbox *inbox); /* closed and nothing queued */
-size_t inbox_depth(struct inbox *inbox);
+void queue_note_batch(struct queue *queue, int64_t duration_us);
+void queue_set_available(struct queue *queue, bool available);
+/* Another bound on the commands waiting; what waits already stays. */
+void queue_set_max(struct queue *queue, size_t queue_max);
+/* No more offers; queue_take returns at once when empty. Who was accepted has 2 s left. */
+void queue_close(struct queue *queue);
+bool queue_finished(struct queue *queue); /* closed and nothing queued */
+/* Sleeps until that instant, or until the queue is closed. */
+void queue_sleep(struct queue *queue, int64_t until_us);
+/* Sleeps until that instant, or until a command waits or the queue is closed, which is what it returns. */
+bool queue_await(struct queue *queue, int64_t until_us);
+size_t queue_depth(struct queue *queue);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which issues the inbox accepts instead of taking: those that would wait too long for their request, but not
+/* Which issues the queue accepts instead of taking: those that would wait too long for their request, but not
  * for who asks later. */
 #include "command-service/queue.h"
 
@@ -18,99 +18,99 @@ static struct command *command_new(int16_t slice, uint32_t number)
     return command;
 }
 
-static void given(struct inbox *inbox, int16_t slice, uint32_t number)
+static void given(struct queue *queue, int16_t slice, uint32_t number)
 {
     int64_t wait_ms;
-    assert_int_equal(inbox_offer(inbox, command_new(slice, number), NULL, &wait_ms), INBOX_TAKEN);
+    assert_int_equal(queue_offer(queue, command_new(slice, number), NULL, &wait_ms), QUEUE_TAKEN);
 }
 
 /* As many as were taken or accepted are there to be taken, in one list. */
-static void finish_all(struct inbox *inbox, size_t count)
+static void finish_all(struct queue *queue, size_t count)
 {
-    struct command *list = inbox_take(inbox, BATCH, 0);
+    struct command *list = queue_take(queue, BATCH, 0);
     size_t taken = 0;
     for (struct command *next; list; list = next, taken++) {
         next = list->next;
-        inbox_done(inbox, list);
+        queue_done(&list, 1);
         command_destroy(list);
     }
     assert_int_equal(taken, count);
-    inbox_destroy(inbox);
+    queue_destroy(queue);
 }
 
-/* Stands for the register: the inbox only hands it on. */
+/* Stands for the register: the queue only hands it on. */
 static struct requests *const some_register = (struct requests *)&(char){0};
 
-static enum inbox_verdict offer_to_accept(struct inbox *inbox, struct command *command, int64_t above_us)
+static enum queue_verdict offer_to_accept(struct queue *queue, struct command *command, int64_t above_us)
 {
     int64_t wait_ms;
     command->accept_above_us = above_us;
     command->accepted_deadline_us = clock_deadline_us(2 * FAR_MS);
-    return inbox_offer(inbox, command, some_register, &wait_ms);
+    return queue_offer(queue, command, some_register, &wait_ms);
 }
 
 static void accepts_who_would_wait_longer(void **state)
 {
     (void)state;
-    const int64_t wait_us = 2 * 100 * US_PER_MS; /* the batch under way, and the one that is queued */
-    struct inbox *inbox = inbox_create(BATCH, 10);
-    inbox_note_batch(inbox, 100 * US_PER_MS);
-    assert_int_equal(offer_to_accept(inbox, command_new(1, 1), 0), INBOX_TAKEN); /* nobody is before it */
+    const int64_t wait_us = 100 * US_PER_MS; /* the batch that is queued */
+    struct queue *queue = queue_create(BATCH, 10);
+    queue_note_batch(queue, 100 * US_PER_MS);
+    assert_int_equal(offer_to_accept(queue, command_new(1, 1), 0), QUEUE_TAKEN); /* nobody is before it */
     struct command *below = command_new(1, 2), *at = command_new(1, 3), *above = command_new(1, 4);
     struct http_request *request = (struct http_request *)&(char){0};
     below->request = at->request = above->request = request;
-    assert_int_equal(offer_to_accept(inbox, below, wait_us + 1), INBOX_TAKEN);
-    assert_int_equal(offer_to_accept(inbox, at, wait_us), INBOX_TAKEN); /* "longer than", not "as long as" */
-    assert_int_equal(offer_to_accept(inbox, above, wait_us - 1), INBOX_ACCEPTED);
+    assert_int_equal(offer_to_accept(queue, below, wait_us + 1), QUEUE_TAKEN);
+    assert_int_equal(offer_to_accept(queue, at, wait_us), QUEUE_TAKEN); /* "longer than", not "as long as" */
+    assert_int_equal(offer_to_accept(queue, above, wait_us - 1), QUEUE_ACCEPTED);
     assert_true(below->request == request && !below->accepted_in);
     assert_true(!above->request &&
                 above->accepted_in == some_register); /* the request is the caller's again */
     assert_true(above->deadline_us == above->accepted_deadline_us);
     assert_true(below->deadline_us < below->accepted_deadline_us);
     struct command *twin = command_new(1, 4);
-    assert_int_equal(offer_to_accept(inbox, twin, 0), INBOX_IN_FLIGHT); /* also while it is only accepted */
+    assert_int_equal(offer_to_accept(queue, twin, 0), QUEUE_IN_FLIGHT); /* also while it is only accepted */
     command_destroy(twin);
     below->request = at->request = NULL;
     above->accepted_in = NULL;
-    finish_all(inbox, 4);
+    finish_all(queue, 4);
 }
 
 /* What can be answered neither in time nor in the time of those who ask later is refused. */
 static void accepts_nobody_who_would_be_too_late(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(BATCH, 10);
+    struct queue *queue = queue_create(BATCH, 10);
     int64_t wait_ms;
-    given(inbox, 1, 1);
-    inbox_note_batch(inbox, 20 * (int64_t)US_PER_S); /* 40 s are predicted */
+    given(queue, 1, 1);
+    queue_note_batch(queue, 40 * (int64_t)US_PER_S); /* 40 s are predicted */
     struct command *late = command_new(1, 2), *in_time = command_new(1, 3);
     late->deadline_us = in_time->deadline_us = clock_deadline_us(2000);
     late->accepted_deadline_us = clock_deadline_us(39000);
     in_time->accepted_deadline_us = clock_deadline_us(60000);
-    assert_int_equal(inbox_offer(inbox, late, some_register, &wait_ms), INBOX_FULL);
+    assert_int_equal(queue_offer(queue, late, some_register, &wait_ms), QUEUE_FULL);
     assert_int_equal(wait_ms, 40000);
     assert_null(late->accepted_in);
     command_destroy(late);
-    assert_int_equal(inbox_offer(inbox, in_time, some_register, &wait_ms), INBOX_ACCEPTED);
+    assert_int_equal(queue_offer(queue, in_time, some_register, &wait_ms), QUEUE_ACCEPTED);
     in_time->accepted_in = NULL;
-    finish_all(inbox, 2);
+    finish_all(queue, 2);
 }
 
 /* The preference opens no door that is closed to others. */
 static void bounds_hold_for_who_may_be_accepted(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(1, 10);
-    inbox_note_batch(inbox, US_PER_MS);
-    given(inbox, 1, 1);
+    struct queue *queue = queue_create(1, 10);
+    queue_note_batch(queue, US_PER_MS);
+    given(queue, 1, 1);
     struct command *command = command_new(1, 2);
-    assert_int_equal(offer_to_accept(inbox, command, 0), INBOX_FULL);
-    inbox_set_available(inbox, false);
-    assert_int_equal(offer_to_accept(inbox, command, 0), INBOX_UNAVAILABLE);
-    inbox_close(inbox);
-    assert_int_equal(offer_to_accept(inbox, command, 0), INBOX_CLOSED);
+    assert_int_equal(offer_to_accept(queue, command, 0), QUEUE_FULL);
+    queue_set_available(queue, false);
+    assert_int_equal(offer_to_accept(queue, command, 0), QUEUE_UNAVAILABLE);
+    queue_close(queue);
+    assert_int_equal(offer_to_accept(queue, command, 0), QUEUE_CLOSED);
     command_destroy(command);
-    finish_all(inbox, 1);
+    finish_all(queue, 1);
 }
 
 /* A process that is told to end is not kept by those for whom nobody waits: with the store gone it would be
@@ -118,27 +118,27 @@ static void bounds_hold_for_who_may_be_accepted(void **state)
 static void closing_hurries_who_was_accepted(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(BATCH, 1);
-    inbox_note_batch(inbox, US_PER_MS);
-    given(inbox, 1, 1); /* somebody waits for this one */
-    struct command *taken = command_new(2, 2), *queued = command_new(1, 3);
-    assert_int_equal(offer_to_accept(inbox, taken, 0), INBOX_ACCEPTED);
-    assert_int_equal(offer_to_accept(inbox, queued, 0), INBOX_ACCEPTED);
-    struct command *first = inbox_take(inbox, 1, 0), *second = inbox_take(inbox, 1, 0);
+    struct queue *queue = queue_create(BATCH, 1);
+    queue_note_batch(queue, US_PER_MS);
+    given(queue, 1, 1); /* somebody waits for this one */
+    struct command *taken = command_new(1, 2), *queued = command_new(1, 3);
+    assert_int_equal(offer_to_accept(queue, taken, 0), QUEUE_ACCEPTED);
+    assert_int_equal(offer_to_accept(queue, queued, 0), QUEUE_ACCEPTED);
+    struct command *first = queue_take(queue, 1, 0), *second = queue_take(queue, 1, 0);
     assert_true(second == taken);
-    inbox_put_back(inbox, first);
-    inbox_close(inbox);
-    assert_null(inbox_take_expired(inbox, clock_mono_us())); /* they have a moment */
-    inbox_put_back(inbox, second);
-    struct command *list = inbox_take_expired(inbox, clock_deadline_us(FAR_MS / 2));
-    assert_true(list == queued && list->next == taken && !taken->next);
+    queue_put_back(queue, first);
+    queue_close(queue);
+    assert_null(queue_take_expired(queue, clock_mono_us())); /* they have a moment */
+    queue_put_back(queue, second);
+    struct command *list = queue_take_expired(queue, clock_deadline_us(FAR_MS / 2));
+    assert_true(list == taken && list->next == queued && !queued->next);
     for (struct command *next; list; list = next) {
         next = list->next;
         list->accepted_in = NULL;
-        inbox_done(inbox, list);
+        queue_done(&list, 1);
         command_destroy(list);
     }
-    finish_all(inbox, 1);
+    finish_all(queue, 1);
 }
 
 int main(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The queues in front of a committer: order, turns, bounds, requests in flight, deadlines, and that nothing
- * is lost between threads. */
+/* The queue in front of a committer: order, bounds, requests in flight, deadlines, and that nothing is lost
+ * between threads. */
 #include "command-service/queue.h"
 
 #include <poll.h>
@@ -17,41 +17,48 @@ static struct command *command_new(int16_t slice, uint32_t number)
     struct command *command = command_create(COMMAND_ISSUE, NULL);
     command->keyed = true;
     command->slice = slice;
-    command->quantity = number; /* the test's mark */
+    memcpy(command->trace_bytes, &number, sizeof number); /* the test's mark */
     memcpy(command->id.key_hash, &number, sizeof number);
     memcpy(command->id.key_hash + 4, &slice, sizeof slice);
     command->deadline_us = clock_deadline_us(FAR_MS);
     return command;
 }
 
-static enum inbox_verdict offer(struct inbox *inbox, struct command *command)
+static int64_t mark_of(const struct command *command)
+{
+    uint32_t number;
+    memcpy(&number, command->trace_bytes, sizeof number);
+    return number;
+}
+
+static enum queue_verdict offer(struct queue *queue, struct command *command)
 {
     int64_t wait_ms = -1;
-    enum inbox_verdict verdict = inbox_offer(inbox, command, NULL, &wait_ms);
+    enum queue_verdict verdict = queue_offer(queue, command, NULL, &wait_ms);
     assert_true(wait_ms >= 0);
     return verdict;
 }
 
-/* A command that the inbox takes. */
-static struct command *given(struct inbox *inbox, int16_t slice, uint32_t number)
+/* A command that the queue takes. */
+static struct command *given(struct queue *queue, int16_t slice, uint32_t number)
 {
     struct command *command = command_new(slice, number);
-    assert_int_equal(offer(inbox, command), INBOX_TAKEN);
+    assert_int_equal(offer(queue, command), QUEUE_TAKEN);
     return command;
 }
 
-/* A command that the inbox refuses; the caller still owns it. */
-static void refused(struct inbox *inbox, struct command *command, enum inbox_verdict expected)
+/* A command that the queue refuses; the caller still owns it. */
+static void refused(struct queue *queue, struct command *command, enum queue_verdict expected)
 {
-    size_t depth = inbox_depth(inbox);
-    assert_int_equal(offer(inbox, command), expected);
-    assert_int_equal(inbox_depth(inbox), depth);
+    size_t depth = queue_depth(queue);
+    assert_int_equal(offer(queue, command), expected);
+    assert_int_equal(queue_depth(queue), depth);
     command_destroy(command);
 }
 
-static struct command *take(struct inbox *inbox, size_t count_max)
+static struct command *take(struct queue *queue, size_t count_max)
 {
-    return inbox_take(inbox, count_max, 0);
+    return queue_take(queue, count_max, 0);
 }
 
 /* Checks the marks of a list, which ends with 0. */
@@ -59,69 +66,48 @@ static void expect_list(const struct command *list, const uint32_t *numbers)
 {
     for (; *numbers; numbers++, list = list->next) {
         assert_non_null(list);
-        assert_int_equal(list->quantity, *numbers);
+        assert_int_equal(mark_of(list), *numbers);
     }
     assert_null(list);
 }
 #define EXPECT_LIST(list, ...) expect_list(list, (const uint32_t[]){__VA_ARGS__, 0})
 
-static void finish(struct inbox *inbox, struct command *list)
+static void finish(struct command *list)
 {
     while (list) {
         struct command *command = list;
         list = command->next;
-        inbox_done(inbox, command);
+        queue_done(&command, 1);
         command_destroy(command);
     }
 }
 
-static void finish_all(struct inbox *inbox)
+static void finish_all(struct queue *queue)
 {
-    for (struct command *list; (list = take(inbox, BATCH));)
-        finish(inbox, list);
-    assert_int_equal(inbox_depth(inbox), 0);
-    inbox_destroy(inbox);
+    for (struct command *list; (list = take(queue, BATCH));)
+        finish(list);
+    assert_int_equal(queue_depth(queue), 0);
+    queue_destroy(queue);
 }
 
 static void first_in_first_out(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(BATCH, BATCH);
+    struct queue *queue = queue_create(BATCH, BATCH);
     for (uint32_t number = 1; number <= 5; number++)
-        given(inbox, 3, number);
-    assert_int_equal(inbox_depth(inbox), 5);
-    struct command *list = take(inbox, 2);
+        given(queue, 3, number);
+    assert_int_equal(queue_depth(queue), 5);
+    struct command *list = take(queue, 2);
     EXPECT_LIST(list, 1, 2);
-    assert_int_equal(inbox_depth(inbox), 3);
-    finish(inbox, list);
-    given(inbox, 3, 6);
-    list = take(inbox, BATCH);
+    assert_int_equal(queue_depth(queue), 3);
+    finish(list);
+    given(queue, 3, 6);
+    list = take(queue, BATCH);
     EXPECT_LIST(list, 3, 4, 5, 6);
-    finish(inbox, list);
-    assert_null(take(inbox, BATCH));
-    given(inbox, 3, 7); /* an emptied queue works on */
-    finish_all(inbox);
-}
-
-static void slices_take_turns(void **state)
-{
-    (void)state;
-    struct inbox *inbox = inbox_create(BATCH, BATCH);
-    for (uint32_t number = 1; number <= 6; number++)
-        given(inbox, 5, number); /* a hot one */
-    given(inbox, 0, 10);
-    given(inbox, 15, 11);
-    struct command *lists[5];
-    for (size_t i = 0; i < COUNT_OF(lists); i++)
-        lists[i] = take(inbox, 2);
-    EXPECT_LIST(lists[0], 10);
-    EXPECT_LIST(lists[1], 1, 2);
-    EXPECT_LIST(lists[2], 11);
-    EXPECT_LIST(lists[3], 3, 4);
-    EXPECT_LIST(lists[4], 5, 6);
-    for (size_t i = 0; i < COUNT_OF(lists); i++)
-        finish(inbox, lists[i]);
-    finish_all(inbox);
+    finish(list);
+    assert_null(take(queue, BATCH));
+    given(queue, 3, 7); /* an emptied queue works on */
+    finish_all(queue);
 }
 
 static void many_users_travel_alone(void **state)
@@ -129,201 +115,199 @@ static void many_users_travel_alone(void **state)
     (void)state;
     static const enum command_kind kinds[] = {COMMAND_ISSUE, COMMAND_ISSUE, COMMAND_ISSUE_MANY,
                                               COMMAND_ISSUE_MANY, COMMAND_ISSUE};
-    struct inbox *inbox = inbox_create(BATCH, BATCH);
+    struct queue *queue = queue_create(BATCH, BATCH);
     for (uint32_t i = 0; i < COUNT_OF(kinds); i++) {
         struct command *command = command_new(6, i + 1);
         command->kind = kinds[i];
-        assert_int_equal(offer(inbox, command), INBOX_TAKEN);
+        assert_int_equal(offer(queue, command), QUEUE_TAKEN);
     }
     struct command *lists[4];
     for (size_t i = 0; i < COUNT_OF(lists); i++)
-        lists[i] = take(inbox, BATCH);
+        lists[i] = take(queue, BATCH);
     EXPECT_LIST(lists[0], 1, 2);
     EXPECT_LIST(lists[1], 3);
     EXPECT_LIST(lists[2], 4);
     EXPECT_LIST(lists[3], 5);
     for (size_t i = 0; i < COUNT_OF(lists); i++)
-        finish(inbox, lists[i]);
-    finish_all(inbox);
+        finish(lists[i]);
+    finish_all(queue);
 }
 
-static void queues_are_bounded_per_slice(void **state)
+static void a_queue_is_bounded(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(QUEUE_MAX, BATCH);
+    struct queue *queue = queue_create(QUEUE_MAX, BATCH);
     for (uint32_t number = 1; number <= QUEUE_MAX; number++)
-        given(inbox, 1, number);
-    refused(inbox, command_new(1, 99), INBOX_FULL);
-    given(inbox, 2, 99); /* another slice has room */
-    struct command *list = take(inbox, 1);
+        given(queue, 1, number);
+    refused(queue, command_new(1, 99), QUEUE_FULL);
+    struct command *list = take(queue, 1);
     EXPECT_LIST(list, 1);
-    given(inbox, 1, 98);
-    refused(inbox, command_new(1, 97), INBOX_FULL);
-    finish(inbox, list);
-    given(inbox, 1 + 2, 1); /* and what was refused left nothing in flight */
-    finish_all(inbox);
+    given(queue, 1, 98);
+    refused(queue, command_new(1, 97), QUEUE_FULL);
+    finish(list);
+    finish_all(queue);
 }
 
 static void the_bound_may_change(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(QUEUE_MAX, BATCH);
-    given(inbox, 1, 1);
-    given(inbox, 1, 2);
-    inbox_set_queue_max(inbox, 1); /* below what is there, which stays */
-    refused(inbox, command_new(1, 3), INBOX_FULL);
-    struct command *list = take(inbox, 2);
+    struct queue *queue = queue_create(QUEUE_MAX, BATCH);
+    given(queue, 1, 1);
+    given(queue, 1, 2);
+    queue_set_max(queue, 1); /* below what is there, which stays */
+    refused(queue, command_new(1, 3), QUEUE_FULL);
+    struct command *list = take(queue, 2);
     EXPECT_LIST(list, 1, 2);
-    given(inbox, 1, 3); /* at the new bound, and one above it */
-    refused(inbox, command_new(1, 4), INBOX_FULL);
-    inbox_set_queue_max(inbox, 2);
-    given(inbox, 1, 4);
-    finish(inbox, list);
-    finish_all(inbox);
+    given(queue, 1, 3); /* at the new bound, and one above it */
+    refused(queue, command_new(1, 4), QUEUE_FULL);
+    queue_set_max(queue, 2);
+    given(queue, 1, 4);
+    finish(list);
+    finish_all(queue);
 }
 
 static void one_request_is_in_flight_once(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(BATCH, BATCH);
-    given(inbox, 1, 7);
-    refused(inbox, command_new(1, 7), INBOX_IN_FLIGHT);
+    struct queue *queue = queue_create(BATCH, BATCH);
+    given(queue, 1, 7);
+    refused(queue, command_new(1, 7), QUEUE_IN_FLIGHT);
     struct command *other_payload = command_new(1, 7);
     other_payload->fingerprint[FINGERPRINT_BYTES - 1] = 1;
-    refused(inbox, other_payload, INBOX_REUSED);
+    refused(queue, other_payload, QUEUE_REUSED);
     struct command *other_operation = command_new(1, 7);
     other_operation->id.operation[7] = 1;
-    assert_int_equal(offer(inbox, other_operation), INBOX_TAKEN);
-    struct command *list = take(inbox, BATCH); /* taken is still in flight */
-    refused(inbox, command_new(1, 7), INBOX_IN_FLIGHT);
-    inbox_put_back(inbox, list);
-    refused(inbox, command_new(1, 7), INBOX_IN_FLIGHT);
-    finish(inbox, take(inbox, BATCH));
-    given(inbox, 1, 7); /* done: may come again */
-    finish_all(inbox);
+    assert_int_equal(offer(queue, other_operation), QUEUE_TAKEN);
+    struct command *list = take(queue, BATCH); /* taken is still in flight */
+    refused(queue, command_new(1, 7), QUEUE_IN_FLIGHT);
+    queue_put_back(queue, list);
+    refused(queue, command_new(1, 7), QUEUE_IN_FLIGHT);
+    finish(take(queue, BATCH));
+    given(queue, 1, 7); /* done: may come again */
+    finish_all(queue);
 }
 
 static void what_is_put_back_comes_first(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(3, BATCH);
+    struct queue *queue = queue_create(3, BATCH);
     for (uint32_t number = 1; number <= 3; number++)
-        given(inbox, 4, number);
-    struct command *list = take(inbox, 2);
-    given(inbox, 4, 4);
-    inbox_put_back(inbox, list); /* above the bound: nobody who was accepted is dropped */
-    assert_int_equal(inbox_depth(inbox), 4);
-    inbox_put_back(inbox, NULL);
-    list = take(inbox, BATCH);
+        given(queue, 4, number);
+    struct command *list = take(queue, 2);
+    given(queue, 4, 4);
+    queue_put_back(queue, list); /* above the bound: nobody who was accepted is dropped */
+    assert_int_equal(queue_depth(queue), 4);
+    queue_put_back(queue, NULL);
+    list = take(queue, BATCH);
     EXPECT_LIST(list, 1, 2, 3, 4);
-    inbox_put_back(inbox, list); /* into an empty queue */
+    queue_put_back(queue, list); /* into an empty queue */
     struct command *last = command_new(4, 5);
-    refused(inbox, last, INBOX_FULL);
-    list = take(inbox, 3);
+    refused(queue, last, QUEUE_FULL);
+    list = take(queue, 3);
     EXPECT_LIST(list, 1, 2, 3);
-    given(inbox, 4, 6); /* behind what was left */
-    finish(inbox, list);
-    list = take(inbox, BATCH);
+    given(queue, 4, 6); /* behind what was left */
+    finish(list);
+    list = take(queue, BATCH);
     EXPECT_LIST(list, 4, 6);
-    finish(inbox, list);
-    finish_all(inbox);
+    finish(list);
+    finish_all(queue);
 }
 
-static struct command *given_until(struct inbox *inbox, int16_t slice, uint32_t number, int64_t deadline_us)
+static struct command *given_until(struct queue *queue, int16_t slice, uint32_t number, int64_t deadline_us)
 {
     struct command *command = command_new(slice, number);
     command->deadline_us = deadline_us;
-    assert_int_equal(offer(inbox, command), INBOX_TAKEN);
+    assert_int_equal(offer(queue, command), QUEUE_TAKEN);
     return command;
 }
 
 static void takes_the_expired_wherever_they_stand(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(BATCH, BATCH);
+    struct queue *queue = queue_create(BATCH, BATCH);
     int64_t base_us = clock_deadline_us(FAR_MS);
-    given_until(inbox, 2, 1, base_us + 10);
-    given_until(inbox, 2, 2, base_us + 30);
-    given_until(inbox, 2, 3, base_us + 10); /* its body came slowly */
-    given_until(inbox, 2, 4, base_us + 20);
-    given_until(inbox, 9, 5, base_us + 5);
-    given_until(inbox, 9, 6, base_us + 15);
-    assert_null(inbox_take_expired(inbox, base_us + 4));
-    struct command *list = inbox_take_expired(inbox, base_us + 10);
+    given_until(queue, 2, 1, base_us + 10);
+    given_until(queue, 2, 2, base_us + 30);
+    given_until(queue, 2, 3, base_us + 10); /* its body came slowly */
+    given_until(queue, 2, 4, base_us + 20);
+    given_until(queue, 2, 5, base_us + 5);
+    given_until(queue, 2, 6, base_us + 15);
+    assert_null(queue_take_expired(queue, base_us + 4));
+    struct command *list = queue_take_expired(queue, base_us + 10);
     EXPECT_LIST(list, 1, 3, 5);
-    assert_int_equal(inbox_depth(inbox), 3);
-    refused(inbox, command_new(2, 1), INBOX_IN_FLIGHT); /* until it is answered */
-    finish(inbox, list);
-    list = inbox_take_expired(inbox, base_us + 20);
+    assert_int_equal(queue_depth(queue), 3);
+    refused(queue, command_new(2, 1), QUEUE_IN_FLIGHT); /* until it is answered */
+    finish(list);
+    list = queue_take_expired(queue, base_us + 20);
     EXPECT_LIST(list, 4, 6);
-    finish(inbox, list);
-    given_until(inbox, 2, 7, base_us + 40);
-    list = take(inbox, BATCH);
+    finish(list);
+    given_until(queue, 2, 7, base_us + 40);
+    list = take(queue, BATCH);
     EXPECT_LIST(list, 2, 7);
-    inbox_put_back(inbox, list); /* keeps its deadlines */
-    list = inbox_take_expired(inbox, base_us + 30);
+    queue_put_back(queue, list); /* keeps its deadlines */
+    list = queue_take_expired(queue, base_us + 30);
     EXPECT_LIST(list, 2);
-    finish(inbox, list);
-    list = inbox_take_expired(inbox, base_us + 40);
+    finish(list);
+    list = queue_take_expired(queue, base_us + 40);
     EXPECT_LIST(list, 7);
-    finish(inbox, list);
-    given(inbox, 2, 8);
-    finish_all(inbox);
+    finish(list);
+    given(queue, 2, 8);
+    finish_all(queue);
 }
 
 static void refuses_while_the_store_is_gone(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(BATCH, BATCH);
-    given(inbox, 1, 1);
-    inbox_set_available(inbox, false);
-    refused(inbox, command_new(1, 2), INBOX_UNAVAILABLE);
-    refused(inbox, command_new(1, 1), INBOX_IN_FLIGHT); /* what is known is said */
-    inbox_set_available(inbox, true);
-    given(inbox, 1, 2);
-    finish_all(inbox);
+    struct queue *queue = queue_create(BATCH, BATCH);
+    given(queue, 1, 1);
+    queue_set_available(queue, false);
+    refused(queue, command_new(1, 2), QUEUE_UNAVAILABLE);
+    refused(queue, command_new(1, 1), QUEUE_IN_FLIGHT); /* what is known is said */
+    queue_set_available(queue, true);
+    given(queue, 1, 2);
+    finish_all(queue);
 }
 
 static void closes(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(BATCH, BATCH);
-    given(inbox, 1, 1);
-    given(inbox, 1, 2);
-    assert_false(inbox_finished(inbox));
-    inbox_close(inbox);
-    assert_false(inbox_finished(inbox));
-    refused(inbox, command_new(1, 3), INBOX_CLOSED);
-    struct command *list = take(inbox, BATCH);
+    struct queue *queue = queue_create(BATCH, BATCH);
+    given(queue, 1, 1);
+    given(queue, 1, 2);
+    assert_false(queue_finished(queue));
+    queue_close(queue);
+    assert_false(queue_finished(queue));
+    refused(queue, command_new(1, 3), QUEUE_CLOSED);
+    struct command *list = take(queue, BATCH);
     EXPECT_LIST(list, 1, 2);
-    inbox_put_back(inbox, list); /* a batch under way may still come back */
-    assert_false(inbox_finished(inbox));
-    finish(inbox, take(inbox, BATCH));
-    assert_true(inbox_finished(inbox));
+    queue_put_back(queue, list); /* a batch under way may still come back */
+    assert_false(queue_finished(queue));
+    finish(take(queue, BATCH));
+    assert_true(queue_finished(queue));
     int64_t before_us = clock_mono_us();
-    assert_null(inbox_take(inbox, BATCH, clock_deadline_us(FAR_MS)));
+    assert_null(queue_take(queue, BATCH, clock_deadline_us(FAR_MS)));
     assert_true(clock_mono_us() - before_us < FAR_MS / 2 * (int64_t)US_PER_MS); /* it did not wait */
-    inbox_destroy(inbox);
+    queue_destroy(queue);
 }
 
 static void waits_until_its_deadline_only(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(BATCH, BATCH);
+    struct queue *queue = queue_create(BATCH, BATCH);
     int64_t until_us = clock_deadline_us(30);
-    assert_null(inbox_take(inbox, BATCH, until_us));
+    assert_null(queue_take(queue, BATCH, until_us));
     assert_true(clock_mono_us() >= until_us);
-    inbox_destroy(inbox);
+    queue_destroy(queue);
 }
 
 /* --- the predicted wait --- */
 
-static int64_t predicted_ms(struct inbox *inbox, int16_t slice)
+static int64_t predicted_ms(struct queue *queue, int16_t slice)
 {
     int64_t wait_ms = -1;
     struct command *command = command_new(slice, 1000000);
     command->deadline_us = 0; /* refused where anything is queued */
-    assert_int_equal(inbox_offer(inbox, command, NULL, &wait_ms), INBOX_FULL);
+    assert_int_equal(queue_offer(queue, command, NULL, &wait_ms), QUEUE_FULL);
     command_destroy(command);
     return wait_ms;
 }
@@ -331,57 +315,69 @@ static int64_t predicted_ms(struct inbox *inbox, int16_t slice)
 static void predicts_in_batches(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(BATCH, 10);
-    inbox_note_batch(inbox, 100 * US_PER_MS);
-    given(inbox, 1, 1);
-    assert_int_equal(predicted_ms(inbox, 1), 200); /* the one under way, and its own */
-    for (uint32_t number = 2; number <= 10; number++)
-        given(inbox, 1, number);
-    assert_int_equal(predicted_ms(inbox, 1), 200); /* a full batch takes no longer */
-    given(inbox, 1, 11);
-    assert_int_equal(predicted_ms(inbox, 1), 300);
-    assert_int_equal(predicted_ms(inbox, 2), 200); /* a cold slice waits for one turn of the hot one */
-    given(inbox, 3, 1);
-    assert_int_equal(predicted_ms(inbox, 1), 400);
-    assert_int_equal(predicted_ms(inbox, 2), 300);
-    finish_all(inbox);
+    struct queue *queue = queue_create(BATCH, 10);
+    queue_note_batch(queue, 100 * US_PER_MS);
+    given(queue, 1, 1);
+    assert_int_equal(predicted_ms(queue, 1), 100); /* its own */
+    for (uint32_t number = 2; number <= 9; number++)
+        given(queue, 1, number);
+    assert_int_equal(predicted_ms(queue, 1), 100); /* a full batch takes no longer */
+    given(queue, 1, 10);
+    assert_int_equal(predicted_ms(queue, 1), 200);
+    struct command *list = take(queue, 5);
+    assert_int_equal(predicted_ms(queue, 1), 200); /* the one under way, and its own */
+    finish(list);
+    finish_all(queue);
+}
+
+/* The committer begins nothing that has less time left, so it is not let in either. */
+static void the_last_moments_are_of_no_use(void **state)
+{
+    (void)state;
+    struct queue *queue = queue_create(BATCH, 10);
+    struct command *late = command_new(1, 1), *in_time = command_new(1, 1);
+    late->deadline_us = clock_deadline_us(COMMAND_FLOOR_MS - 1);
+    in_time->deadline_us = clock_deadline_us(FAR_MS);
+    refused(queue, late, QUEUE_FULL);
+    assert_int_equal(offer(queue, in_time), QUEUE_TAKEN);
+    finish_all(queue);
 }
 
 static void refuses_who_would_wait_too_long(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(BATCH, 1);
+    struct queue *queue = queue_create(BATCH, 1);
     struct command *early = command_new(1, 3), *late = command_new(1, 3);
-    given(inbox, 1, 1);
-    inbox_note_batch(inbox, 20 * (int64_t)US_PER_S);
-    given(inbox, 1, 2); /* 40 s are predicted, it has 60 */
+    given(queue, 1, 1);
+    queue_note_batch(queue, 20 * (int64_t)US_PER_S);
+    given(queue, 1, 2); /* 60 s are predicted */
     early->deadline_us = clock_deadline_us(59000);
     late->deadline_us = clock_deadline_us(90000);
-    refused(inbox, early, INBOX_FULL);
-    assert_int_equal(offer(inbox, late), INBOX_TAKEN);
-    finish_all(inbox);
+    refused(queue, early, QUEUE_FULL);
+    assert_int_equal(offer(queue, late), QUEUE_TAKEN);
+    finish_all(queue);
 }
 
 /* Otherwise one slow hour would never end: without batches nothing new is learned. */
-static void an_empty_inbox_takes(void **state)
+static void an_empty_queue_takes(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(BATCH, 1);
-    inbox_note_batch(inbox, 3600 * (int64_t)US_PER_S);
-    given(inbox, 1, 1);
-    refused(inbox, command_new(1, 2), INBOX_FULL);
+    struct queue *queue = queue_create(BATCH, 1);
+    queue_note_batch(queue, 3600 * (int64_t)US_PER_S);
+    given(queue, 1, 1);
+    refused(queue, command_new(1, 2), QUEUE_FULL);
     for (size_t i = 0; i < 100; i++)
-        inbox_note_batch(inbox, US_PER_MS);
-    given(inbox, 1, 2); /* the average forgets */
-    finish_all(inbox);
+        queue_note_batch(queue, US_PER_MS);
+    given(queue, 1, 2); /* the average forgets */
+    finish_all(queue);
 }
 
 /* --- threads --- */
 
-enum { OFFERERS = 4, EACH = 5000, THREAD_SLICES = 3 };
+enum { OFFERERS = 4, EACH = 5000, THREAD_SLICES = 1 };
 
 struct offerer {
-    struct inbox *inbox;
+    struct queue *queue;
     uint32_t index;
     pthread_t thread;
 };
@@ -392,7 +388,7 @@ static void *offer_many(void *context)
     for (uint32_t i = 0; i < EACH; i++) {
         struct command *command = command_new((int16_t)(i % THREAD_SLICES), self->index * EACH + i + 1);
         int64_t wait_ms;
-        while (inbox_offer(self->inbox, command, NULL, &wait_ms) == INBOX_FULL) {
+        while (queue_offer(self->queue, command, NULL, &wait_ms) == QUEUE_FULL) {
             const struct timespec pause = {.tv_nsec = 100 * 1000};
             (void)ppoll(NULL, 0, &pause, NULL); /* the taker makes room */
         }
@@ -410,10 +406,10 @@ static void see(struct seen *seen, const struct command *list)
 {
     int16_t slice = list->slice;
     for (; list; list = list->next) {
-        int64_t *last = &seen->last[(list->quantity - 1) / EACH][slice];
+        int64_t *last = &seen->last[(mark_of(list) - 1) / EACH][slice];
         assert_int_equal(list->slice, slice);
-        assert_true(list->quantity > *last);
-        *last = list->quantity;
+        assert_true(mark_of(list) > *last);
+        *last = mark_of(list);
         seen->count++;
     }
 }
@@ -421,36 +417,36 @@ static void see(struct seen *seen, const struct command *list)
 static void nothing_is_lost_between_threads(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(50, 16);
+    struct queue *queue = queue_create(50, 16);
     struct offerer offerers[OFFERERS];
     struct seen seen = {0};
     uint64_t chance = 1;
     for (uint32_t i = 0; i < OFFERERS; i++) {
-        offerers[i] = (struct offerer){.inbox = inbox, .index = i};
+        offerers[i] = (struct offerer){.queue = queue, .index = i};
         assert_int_equal(pthread_create(&offerers[i].thread, NULL, offer_many, &offerers[i]), 0);
     }
     while (seen.count < OFFERERS * EACH) {
-        struct command *list = inbox_take(inbox, 16, clock_deadline_us(FAR_MS));
+        struct command *list = queue_take(queue, 16, clock_deadline_us(FAR_MS));
         assert_non_null(list);
         if (random_next(&chance) % 4 == 0) {
-            inbox_put_back(inbox, list);
+            queue_put_back(queue, list);
             continue;
         }
         see(&seen, list);
-        finish(inbox, list);
-        assert_null(inbox_take_expired(inbox, 0));
-        inbox_note_batch(inbox, 1);
+        finish(list);
+        assert_null(queue_take_expired(queue, 0));
+        queue_note_batch(queue, 1);
     }
     for (size_t i = 0; i < OFFERERS; i++)
         assert_int_equal(pthread_join(offerers[i].thread, NULL), 0);
-    assert_null(take(inbox, BATCH));
-    inbox_destroy(inbox);
+    assert_null(take(queue, BATCH));
+    queue_destroy(queue);
 }
 
 enum { ROUNDS = 2000, WAKE_MS = 5000 };
 
 struct taker {
-    struct inbox *inbox;
+    struct queue *queue;
     atomic_int taken;
     bool late;
 };
@@ -460,9 +456,9 @@ static void *take_each(void *context)
     struct taker *self = context;
     for (int round = 0; round < ROUNDS; round++) {
         int64_t deadline_us = clock_deadline_us(WAKE_MS);
-        struct command *list = inbox_take(self->inbox, 1, deadline_us);
+        struct command *list = queue_take(self->queue, 1, deadline_us);
         self->late |= !list || clock_mono_us() >= deadline_us;
-        finish(self->inbox, list);
+        finish(list);
         atomic_fetch_add(&self->taken, 1);
         if (self->late)
             break;
@@ -474,11 +470,11 @@ static void *take_each(void *context)
 static void each_command_wakes_the_taker(void **state)
 {
     (void)state;
-    struct taker taker = {.inbox = inbox_create(BATCH, BATCH)};
+    struct taker taker = {.queue = queue_create(BATCH, BATCH)};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, take_each, &taker), 0);
     for (int round = 0; round < ROUNDS && !taker.late; round++) {
-        given(taker.inbox, 1, 1 + (uint32_t)round);
+        given(taker.queue, 1, 1 + (uint32_t)round);
         while (atomic_load(&taker.taken) == round) {
             const struct timespec pause = {.tv_nsec = 1000};
             (void)ppoll(NULL, 0, &pause, NULL);
@@ -486,35 +482,34 @@ static void each_command_wakes_the_taker(void **state)
     }
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_false(taker.late);
-    inbox_destroy(taker.inbox);
+    queue_destroy(taker.queue);
 }
 
-static void *close_it(void *inbox)
+static void *close_it(void *queue)
 {
-    inbox_close(inbox);
+    queue_close(queue);
     return NULL;
 }
 
 static void closing_wakes_the_taker(void **state)
 {
     (void)state;
-    struct inbox *inbox = inbox_create(BATCH, BATCH);
+    struct queue *queue = queue_create(BATCH, BATCH);
     pthread_t thread;
     int64_t before_us = clock_mono_us();
-    assert_int_equal(pthread_create(&thread, NULL, close_it, inbox), 0);
-    assert_null(inbox_take(inbox, BATCH, clock_deadline_us(FAR_MS)));
+    assert_int_equal(pthread_create(&thread, NULL, close_it, queue), 0);
+    assert_null(queue_take(queue, BATCH, clock_deadline_us(FAR_MS)));
     assert_true(clock_mono_us() - before_us < FAR_MS / 2 * (int64_t)US_PER_MS);
     assert_int_equal(pthread_join(thread, NULL), 0);
-    inbox_destroy(inbox);
+    queue_destroy(queue);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(first_in_first_out),
-        cmocka_unit_test(slices_take_turns),
         cmocka_unit_test(many_users_travel_alone),
-        cmocka_unit_test(queues_are_bounded_per_slice),
+        cmocka_unit_test(a_queue_is_bounded),
         cmocka_unit_test(the_bound_may_change),
         cmocka_unit_test(one_request_is_in_flight_once),
         cmocka_unit_test(what_is_put_back_comes_first),
@@ -523,8 +518,9 @@ int main(void)
         cmocka_unit_test(closes),
         cmocka_unit_test(waits_until_its_deadline_only),
         cmocka_unit_test(predicts_in_batches),
+        cmocka_unit_test(the_last_moments_are_of_no_use),
         cmocka_unit_test(refuses_who_would_wait_too_long),
-        cmocka_unit_test(an_empty_inbox_takes),
+        cmocka_unit_test(an_empty_queue_takes),
         cmocka_unit_test(nothing_is_lost_between_threads),
         cmocka_unit_test(each_command_wakes_the_taker),
         cmocka_unit_test(closing_wakes_the_taker),

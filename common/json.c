@@ -16,6 +16,8 @@
 #undef JSON_STRING
 #undef JSON_INTEGER
 
+#include <math.h>
+
 #include "common/base/clock.h"
 
 enum { DEPTH_MAX = 16, KEY_LEN_MAX = 64, FIELDS_MAX = 64 };
@@ -185,6 +187,26 @@ static bool read_integer(const json_t *node, const struct place *place, int64_t 
     return true;
 }
 
+/* What has two decimals has no exact double, but one that is nearest to it: it is the number that was written
+ * when writing it with two decimals gives the same double again. */
+static bool read_hundredths(const json_t *node, const struct place *place, int64_t *ret)
+{
+    const struct json_field *field = place->field;
+    bool real = is_type(node, JSON_REAL);
+    if (!real && !is_type(node, JANSSON_INTEGER))
+        return fail_at(place, &problem_wrong_type, "must be a number");
+    double number = real ? json_real_value(node) : (double)json_integer_value(node);
+    if (!(number >= (double)field->min / 100 && number <= (double)field->max / 100))
+        return fail_at(place, &problem_out_of_range, "must be %jd.%02jd to %jd.%02jd",
+                       (intmax_t)field->min / 100, (intmax_t)field->min % 100, (intmax_t)field->max / 100,
+                       (intmax_t)field->max % 100);
+    double hundredths = nearbyint(number * 100);
+    if (hundredths / 100 != number)
+        return fail_at(place, &problem_out_of_range, "must have at most two decimals");
+    *ret = (int64_t)hundredths;
+    return true;
+}
+
 static bool read_time(const json_t *node, const struct place *place, int64_t *ret)
 {
     int64_t wall_us;
@@ -236,6 +258,8 @@ static bool read_field(const json_t *node, const struct place *place, void *ret)
         return read_string(node, place, to);
     case JSON_INTEGER:
         return read_integer(node, place, to);
+    case JSON_HUNDREDTHS:
+        return read_hundredths(node, place, to);
     case JSON_TIME:
         return read_time(node, place, to);
     case JSON_BOOLEAN:
@@ -453,6 +477,17 @@ void json_put_int(struct buf *out, const char *key, int64_t value)
 {
     put_key(out, key);
     buf_append_i64(out, value);
+}
+
+void json_put_hundredths(struct buf *out, const char *key, int64_t value)
+{
+    char text[32];
+    CHECK(value >= 0);
+    int len = snprintf(text, sizeof text, "%jd.%02d", (intmax_t)(value / 100), (int)(value % 100));
+    while (text[len - 1] == '0' || text[len - 1] == '.')
+        if (text[--len] == '.')
+            break;
+    json_put_raw(out, key, (struct span){text, (size_t)len});
 }
 
 void json_put_bool(struct buf *out, const char *key, bool value)

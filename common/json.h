@@ -13,18 +13,26 @@
 struct json_doc;   /* a parsed document; owns all its values and texts */
 struct json_value; /* borrowed from its document */
 
-enum json_kind { JSON_STRING, JSON_INTEGER, JSON_TIME, JSON_BOOLEAN, JSON_OBJECT, JSON_ARRAY, JSON_ANY };
+enum json_kind {
+    JSON_STRING,
+    JSON_INTEGER,
+    JSON_HUNDREDTHS,
+    JSON_TIME,
+    JSON_BOOLEAN,
+    JSON_OBJECT,
+    JSON_ARRAY,
+    JSON_ANY
+};
 enum json_presence { JSON_OPTIONAL, JSON_REQUIRED };
 
 /* One field a body may have. What it is stored as, at `offset` in the caller's struct:
  *   JSON_STRING  struct span (UTF-8, valid, borrowed from the document); min/max bound its bytes
  *   JSON_INTEGER int64_t; min/max bound its value
- *   JSON_TIME    int64_t microseconds since 1970 (RFC 3339 text), never 0; min/max unused
- *   JSON_BOOLEAN bool
- *   JSON_OBJECT  const struct json_value *
- *   JSON_ARRAY   const struct json_value *; min/max bound its length
- *   JSON_ANY     const struct json_value *, of whatever type; here null is a value, too
- * An absent optional field, and one that is null, leaves the struct as it was: put defaults there first. */
+ *   JSON_HUNDREDTHS int64_t, a hundred times the number, which has at most two decimals; min/max bound it as
+ * stored JSON_TIME    int64_t microseconds since 1970 (RFC 3339 text), never 0; min/max unused JSON_BOOLEAN
+ * bool JSON_OBJECT  const struct json_value * JSON_ARRAY   const struct json_value *; min/max bound its
+ * length JSON_ANY     const struct json_value *, of whatever type; here null is a value, too An absent
+ * optional field, and one that is null, leaves the struct as it was: put defaults there first. */
 struct json_field {
     const char *name;
     enum json_kind kind;
@@ -83,6 +91,8 @@ void json_open(struct buf *out, const char *key, char bracket);            /* '{
 void json_close(struct buf *out, char bracket);                            /* '}' or ']' */
 void json_put_string(struct buf *out, const char *key, struct span value); /* absent span: null */
 void json_put_int(struct buf *out, const char *key, int64_t value);
+/* A hundredth of `value`, 0 or more, with as many decimals as it needs: 1250 is 12.5. */
+void json_put_hundredths(struct buf *out, const char *key, int64_t value);
 void json_put_bool(struct buf *out, const char *key, bool value);
 void json_put_time(struct buf *out, const char *key, int64_t wall_us); /* 0: null */
 void json_put_null(struct buf *out, const char *key);

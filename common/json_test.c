@@ -426,6 +426,62 @@ static void overflow_is_sticky(void **state)
     buf_deinit(&out);
 }
 
+static void numbers_with_two_decimals(void **state)
+{
+    (void)state;
+    static const struct json_field field[] = {{"n", JSON_HUNDREDTHS, JSON_REQUIRED, 0, 1, 10000}};
+    static const struct {
+        const char *text, *code;
+        int64_t value;
+    } cases[] = {
+        {"12.5", NULL, 1250},
+        {"12", NULL, 1200},
+        {"0.01", NULL, 1},
+        {"100", NULL, 10000},
+        {"33.33", NULL, 3333},
+        {"1.25e1", NULL, 1250},
+        {"99.99", NULL, 9999},
+        {"0.07", NULL, 7},
+        {"0.29", NULL, 29},
+        {"1.15", NULL, 115},
+        {"0", "out-of-range", 0},
+        {"100.01", "out-of-range", 0},
+        {"12.345", "out-of-range", 0},
+        {"-1", "out-of-range", 0},
+        {"\"5\"", "wrong-type", 0},
+        {"12.500000001", "out-of-range", 0},
+    };
+    struct json_fault fault;
+    struct json_object_reader reader = {field, 1, ""};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char text[64];
+        int64_t value = 0;
+        snprintf(text, sizeof text, "{\"n\":%s}", cases[i].text);
+        struct json_doc *doc = json_parse(span_of(text), &fault);
+        assert_non_null(doc);
+        bool good = json_read_object(json_root(doc), &reader, &value, &fault);
+        assert_int_equal(good, cases[i].code == NULL);
+        if (good)
+            assert_int_equal(value, cases[i].value);
+        else
+            assert_string_equal(fault.detail.problem->code, cases[i].code);
+        json_destroy(doc);
+    }
+    for (int64_t n = 0; n <= 10000; n++) { /* each that is written is read as itself */
+        struct buf out;
+        int64_t value = -1;
+        buf_init(&out, 64);
+        json_open(&out, NULL, '{');
+        json_put_hundredths(&out, "n", n);
+        json_close(&out, '}');
+        struct json_doc *doc = json_parse(buf_span(&out), &fault);
+        bool good = json_read_object(json_root(doc), &reader, &value, &fault);
+        assert_true(n == 0 ? !good : good && value == n);
+        json_destroy(doc);
+        buf_deinit(&out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +500,7 @@ int main(void)
         cmocka_unit_test(escapes),
         cmocka_unit_test(writes_back_anything),
         cmocka_unit_test(overflow_is_sticky),
+        cmocka_unit_test(numbers_with_two_decimals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,15 +3,18 @@
  * the process, so it is static and never torn down. */
 #include "common/service.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "common/base/clock.h"
 #include "common/base/crypto.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
+#include "common/base/thread.h"
 #include "common/json.h"
 #include "common/pg/pg.h"
 
@@ -20,6 +23,8 @@ enum {
     HEADER_BYTES_MAX = 8192,
     DESCRIPTORS_SPARE = 256, /* for everything that is not a client: stores, logs, the listening socket */
     CONNECTIONS_MIN = 16,
+    METRICS_BYTES_MAX = 4 << 20,
+    KEYS_LOOK_MS = 500,
     EXIT_BAD_USAGE = 64 /* EX_USAGE */
 };
 
@@ -44,7 +49,11 @@ const struct config_option service_option_table[] = {
      "how long requests in flight may take after that"},
     {"api-keys-file", CONFIG_STRING, OPTION(api_keys_file), NULL, 1, 4096, "",
      "lines of <name> <scope,scope> <sha256 of the token in hex>"},
+    {"metrics-open", CONFIG_STRING, OPTION(metrics_open), "loopback", 4, 9, "",
+     "who may read /metrics and the parts of /readyz without a key: nobody, loopback or everybody"},
     {"log-level", CONFIG_STRING, OPTION(log_level), "info", 4, 5, "", "debug, info, warn or error"},
+    {"log-file", CONFIG_STRING, OPTION(log_file), "", 0, 4096, "",
+     "file that log lines are added to, opened again at SIGHUP; empty: stderr"},
     {.name = NULL},
 };
 
@@ -88,6 +97,40 @@ bool service_ready(void)
 
 /* --- What every service answers --- */
 
+static enum { OPEN_TO_NOBODY, OPEN_TO_LOOPBACK, OPEN_TO_EVERYBODY } metrics_open;
+
+static void metrics_open_set(const char *text)
+{
+    static const char *const names[] = {"nobody", "loopback", "everybody"};
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if (strcmp(text, names[i]) == 0) {
+            metrics_open = i;
+            return;
+        }
+    service_bad_option("--metrics-open", "must be nobody, loopback or everybody");
+}
+
+/* A proxy on this host connects from loopback too, so what a proxy passed on does not count as local. One
+ * that adds none of these fields needs --metrics-open nobody. */
+static bool is_local(const struct http_request *request)
+{
+    static const char *const passed_on[] = {"Forwarded", "X-Forwarded-For", "Via"};
+    static const char mapped[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '\xFF', '\xFF', 127},
+                      loopback6[16] = {[15] = 1};
+    struct span address = http_address(request);
+    for (size_t i = 0; i < COUNT_OF(passed_on); i++)
+        if (http_header(request, passed_on[i]).ptr)
+            return false;
+    return span_starts(address, (struct span){mapped, sizeof mapped}) ||
+           span_equal(address, (struct span){loopback6, sizeof loopback6});
+}
+
+static bool may_see_inside(const struct http_request *request)
+{
+    return http_key(request) || metrics_open == OPEN_TO_EVERYBODY ||
+           (metrics_open == OPEN_TO_LOOPBACK && is_local(request));
+}
+
 static void livez(struct http_request *request, void *context)
 {
     (void)context;
@@ -104,26 +147,135 @@ static void readyz(struct http_request *request, void *context)
     (void)context;
     json_open(body, NULL, '{');
     json_put_bool(body, "ready", ready);
-    json_put_bool(body, "stopping", service_stopping());
-    json_open(body, "parts", '{');
-    for (size_t i = 0; i < atomic_load(&parts_count); i++)
-        json_put_bool(body, parts[i].name, atomic_load(&parts[i].ready));
-    json_close(body, '}');
+    if (may_see_inside(request)) {
+        json_put_bool(body, "stopping", service_stopping());
+        json_open(body, "parts", '{');
+        for (size_t i = 0; i < atomic_load(&parts_count); i++)
+            json_put_bool(body, parts[i].name, atomic_load(&parts[i].ready));
+        json_close(body, '}');
+    }
     json_close(body, '}');
     http_reply(request, ready ? 200 : 503);
+}
+
+/* --- /metrics ---
+ * A thread of its own renders, once for everybody who has asked meanwhile, and rests nine times as long as
+ * that took: however many ask however often, it costs no more than a tenth of one processor. */
+
+enum { SCRAPE_SEND_US = 50, SCRAPE_REST = 9, SCRAPE_REST_MAX_MS = 1000 };
+
+struct scrape {
+    struct scrape *next;
+    struct http_request *request;
+};
+
+static struct {
+    pthread_mutex_t lock; /* guards `waiting` */
+    pthread_cond_t came;
+    struct scrape *waiting;
+} scrapes = {.lock = PTHREAD_MUTEX_INITIALIZER, .came = PTHREAD_COND_INITIALIZER};
+
+/* Shared by all the answers it is sent in. */
+struct rendering {
+    atomic_size_t users;
+    struct buf text;
+};
+
+static void rendering_release(void *owner)
+{
+    struct rendering *rendering = owner;
+    if (atomic_fetch_sub(&rendering->users, 1) > 1)
+        return;
+    buf_deinit(&rendering->text);
+    mem_free(rendering);
 }
 
 static void metrics(struct http_request *request, void *context)
 {
     (void)context;
-    metrics_render(http_reply_body(request));
-    http_reply_as(request, 200, "text/plain; version=0.0.4");
+    if (!may_see_inside(request)) {
+        http_add_header(request, "WWW-Authenticate", SPAN("Bearer"));
+        http_fail(request, &problem_unauthenticated, NULL);
+        return;
+    }
+    struct scrape *scrape = mem_alloc(sizeof *scrape);
+    scrape->request = request;
+    http_defer(request);
+    pthread_mutex_lock(&scrapes.lock);
+    scrape->next = scrapes.waiting;
+    scrapes.waiting = scrape;
+    pthread_cond_signal(&scrapes.came);
+    pthread_mutex_unlock(&scrapes.lock);
 }
+
+static size_t scrapes_answer(struct scrape *scrape)
+{
+    struct rendering *rendering = mem_zalloc(sizeof *rendering);
+    size_t count = 0;
+    buf_init(&rendering->text, METRICS_BYTES_MAX);
+    metrics_render(&rendering->text);
+    atomic_store(&rendering->users, 1);
+    while (scrape) {
+        struct scrape *next = scrape->next;
+        atomic_fetch_add(&rendering->users, 1);
+        http_reply_shared(scrape->request, 200, "text/plain; version=0.0.4", buf_span(&rendering->text),
+                          rendering_release, rendering);
+        mem_free(scrape);
+        scrape = next;
+        count++;
+    }
+    rendering_release(rendering);
+    return count;
+}
+
+static int64_t thread_cpu_us(void)
+{
+    struct timespec used;
+    CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) == 0);
+    return used.tv_sec * US_PER_S + used.tv_nsec / 1000;
+}
+
+static void *scrapes_run(void *argument)
+{
+    int64_t rest_until_us = 0;
+    (void)argument;
+    pthread_mutex_lock(&scrapes.lock);
+    for (;;) {
+        if (clock_mono_us() < rest_until_us && !service_stopping()) {
+            (void)cond_wait_until(&scrapes.came, &scrapes.lock, rest_until_us);
+            continue;
+        }
+        if (!scrapes.waiting) {
+            (void)cond_wait_until(&scrapes.came, &scrapes.lock, INT64_MAX);
+            continue;
+        }
+        struct scrape *taken = scrapes.waiting;
+        scrapes.waiting = NULL;
+        pthread_mutex_unlock(&scrapes.lock);
+        int64_t start_us = thread_cpu_us(), count = (int64_t)scrapes_answer(taken);
+        int64_t rest_us = SCRAPE_REST * (thread_cpu_us() - start_us + count * SCRAPE_SEND_US);
+        if (rest_us > SCRAPE_REST_MAX_MS * (int64_t)US_PER_MS)
+            rest_us = SCRAPE_REST_MAX_MS * (int64_t)US_PER_MS;
+        rest_until_us = clock_mono_us() + rest_us;
+        pthread_mutex_lock(&scrapes.lock);
+    }
+    return NULL;
+}
+
+static void scrapes_start(void)
+{
+    pthread_t thread; /* lives as long as the process */
+    CHECK(pthread_create(&thread, NULL, scrapes_run, NULL) == 0);
+    pthread_setname_np(thread, "metrics");
+    CHECK(pthread_detach(thread) == 0);
+}
+
+#define OPERATORS (AUTH_ADMIN | AUTH_READ | AUTH_ANYBODY)
 
 static const struct http_route own_routes[] = {
     {.method = HTTP_GET, .pattern = "/livez", .handler = livez},
-    {.method = HTTP_GET, .pattern = "/readyz", .handler = readyz},
-    {.method = HTTP_GET, .pattern = "/metrics", .handler = metrics},
+    {.method = HTTP_GET, .pattern = "/readyz", .scopes = OPERATORS, .handler = readyz},
+    {.method = HTTP_GET, .pattern = "/metrics", .scopes = OPERATORS, .handler = metrics},
 };
 
 /* --- Life --- */
@@ -144,6 +296,7 @@ static void signals_wanted(sigset_t *ret)
     sigemptyset(ret);
     sigaddset(ret, SIGTERM);
     sigaddset(ret, SIGINT);
+    sigaddset(ret, SIGHUP);
 }
 
 static void signals_block(void)
@@ -177,6 +330,9 @@ void service_setup(const char *name, uint16_t port_offset, struct service_option
     enum log_level level = level_of(options->log_level);
     signals_block();
     log_setup(name, level);
+    if (*options->log_file && !log_open(options->log_file))
+        service_bad_option("--log-file", strerror(errno));
+    metrics_open_set(options->metrics_open);
     crypto_setup();
     if (options->port == 0)
         options->port = options->port_base + port_offset;
@@ -208,19 +364,46 @@ static const struct http_route *routes_join(const struct http_route *routes, siz
     return joined;
 }
 
+/* --- The key file --- */
+
+static struct keyring *keyring; /* static, so that what lives as long as the process is no leak */
+static struct stat keys_as_read;
+
+/* Whether the file is another one than when it was last read, as far as its own data say: written to,
+ * replaced, or replaced by an older one. One that is missing is not another one. */
+static bool keys_changed(const char *path)
+{
+    struct stat now;
+    return stat(path, &now) == 0 &&
+           (now.st_mtim.tv_sec != keys_as_read.st_mtim.tv_sec ||
+            now.st_mtim.tv_nsec != keys_as_read.st_mtim.tv_nsec || now.st_ino != keys_as_read.st_ino ||
+            now.st_dev != keys_as_read.st_dev || now.st_size != keys_as_read.st_size);
+}
+
 const struct keyring *service_keyring(const struct service_options *options)
 {
-    static struct keyring *keyring;
-    char reason[512];
-    if (!keyring)
+    char reason[512] = "";
+    if (!keyring) {
+        (void)stat(options->api_keys_file, &keys_as_read); /* before: what changes meanwhile is read again */
         keyring = keyring_load(options->api_keys_file, reason, sizeof reason);
+    }
     if (!keyring)
         service_bad_option("--api-keys-file", reason);
     return keyring;
 }
 
-struct http_server *service_serve(const struct service_options *options, const struct http_route *routes,
-                                  size_t routes_count, void *context)
+static void keys_reload(const struct service_options *options)
+{
+    char reason[512] = "";
+    (void)stat(options->api_keys_file, &keys_as_read);
+    int changes = keyring_reload(keyring, options->api_keys_file, reason, sizeof reason);
+    if (changes < 0)
+        log_error("KEYS-UNREADABLE", "the keys stay what they were: %s", reason);
+    else
+        log_info("KEYS-READ", "%d keys are new, different or gone", changes);
+}
+
+struct http_server *service_serve(const struct service_options *options, const struct service_api *api)
 {
     char reason[512];
     struct http_options http = {
@@ -232,10 +415,12 @@ struct http_server *service_serve(const struct service_options *options, const s
         .idle_timeout_s = (unsigned)options->idle_timeout_s,
         .header_bytes_max = HEADER_BYTES_MAX,
         .keyring = service_keyring(options),
-        .routes = routes_join(routes, routes_count),
-        .routes_count = routes_count + COUNT_OF(own_routes),
-        .context = context,
+        .routes = routes_join(api->routes, api->routes_count),
+        .routes_count = api->routes_count + COUNT_OF(own_routes),
+        .admit = api->admit,
+        .context = api->context,
     };
+    scrapes_start();
     struct http_server *server = http_server_create(&http, reason, sizeof reason);
     if (!server)
         service_bad_option("--bind-address or --port", reason);
@@ -243,12 +428,18 @@ struct http_server *service_serve(const struct service_options *options, const s
     return server;
 }
 
-void service_wait_for_stop(void)
+void service_wait_for_stop(const struct service_options *options)
 {
+    static const struct timespec look = {.tv_nsec = KEYS_LOOK_MS * 1000000L};
     sigset_t wanted;
-    int signal_number = 0;
+    int signal_number;
     signals_wanted(&wanted);
-    CHECK(sigwait(&wanted, &signal_number) == 0);
+    while ((signal_number = sigtimedwait(&wanted, NULL, &look)) != SIGTERM && signal_number != SIGINT) {
+        if (signal_number == SIGHUP && *options->log_file && !log_open(options->log_file))
+            log_error("LOG-FILE", "cannot open %s again: %s", options->log_file, strerror(errno));
+        if (signal_number == SIGHUP || keys_changed(options->api_keys_file))
+            keys_reload(options);
+    }
     atomic_store(&stopping, true);
     log_info("STOPPING", "signal %d", signal_number);
 }
@@ -261,7 +452,8 @@ static void wait_grace(int64_t duration_ms)
     signals_wanted(&wanted);
     while ((left_us = until_us - clock_mono_us()) > 0) {
         struct timespec left = {.tv_sec = left_us / US_PER_S, .tv_nsec = left_us % US_PER_S * 1000};
-        if (sigtimedwait(&wanted, NULL, &left) > 0)
+        int signal_number = sigtimedwait(&wanted, NULL, &left);
+        if (signal_number == SIGTERM || signal_number == SIGINT)
             return;
     }
 }

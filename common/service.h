@@ -14,7 +14,7 @@ struct service_options {
     const char *bind_address;
     int64_t port_base, port, http_threads, connections_max, connections_per_address_max, idle_timeout_s;
     int64_t drain_grace_ms, drain_ms;
-    const char *api_keys_file, *log_level;
+    const char *api_keys_file, *log_level, *log_file, *metrics_open;
 };
 extern const struct config_option service_option_table[];
 
@@ -30,17 +30,25 @@ void service_setup(const char *name, uint16_t port_offset, struct service_option
 /* The keys of --api-keys-file, read at the first call; they live as long as the process. Ends the process
  * with a log line where the file is of no use. Call from main's thread. */
 const struct keyring *service_keyring(const struct service_options *options);
-/* Starts the HTTP server with the given routes plus /livez, /readyz, /metrics (open, no key). Exits the
- * process with a log line when it cannot (bad key file, port taken). */
-struct http_server *service_serve(const struct service_options *options, const struct http_route *routes,
-                                  size_t routes_count, void *context);
+/* What a service serves. All borrowed for the life of the process. */
+struct service_api {
+    const struct http_route *routes;
+    size_t routes_count;
+    http_admit *admit; /* may be NULL */
+    void *context;     /* handed to every handler and to admit */
+};
+/* Starts the HTTP server with the routes of `api`, plus /livez, /readyz and /metrics. Exits the process with
+ * a log line when it cannot (bad key file, port taken). */
+struct http_server *service_serve(const struct service_options *options, const struct service_api *api);
 /* Ends the process because an option's value cannot be used ("--redis-url"): names it on stderr and in the
  * log. `reason` must not repeat a secret. */
 _Noreturn void service_bad_option(const char *option, const char *reason);
 /* service_bad_option unless --database-url can be read. */
 void service_check_database_url(const char *url);
-/* Blocks until SIGTERM or SIGINT; readiness then turns false. */
-void service_wait_for_stop(void);
+/* Blocks until SIGTERM or SIGINT; readiness then turns false. Until then it opens the log file again and
+ * reads the key file again at each SIGHUP, and the key file also within a second of its changing. A key file
+ * that is of no use is complained about and changes nothing. */
+void service_wait_for_stop(const struct service_options *options);
 bool service_stopping(void);
 /* After service_wait_for_stop, for a service that clients use: serves on for drain_grace_ms while /readyz
  * says no and every answer closes its connection, so that everybody has moved on when the door closes (a

@@ -2,6 +2,7 @@
 /* The fold of a campaign's events and its JSON. */
 #include "events/campaign.h"
 
+#include "common/base/clock.h"
 #include "common/json.h"
 #include "events/ids.h"
 
@@ -137,6 +138,45 @@ const char *campaign_status(const struct campaign *campaign, int64_t now_us)
     return now_us < is->starts_at_us ? "scheduled" : "active";
 }
 
+int64_t campaign_coupon_expiry_us(const struct campaign_created *definition, int64_t issued_at_us)
+{
+    const int64_t days = definition->coupon_valid_days;
+    if (definition->coupon_expires_at_us || days == 0)
+        return definition->coupon_expires_at_us;
+    if (definition->utc_offset_code == 0)
+        return issued_at_us + days * US_PER_DAY;
+    int64_t offset_us = (definition->utc_offset_code - UTC_OFFSET_CODE_ZERO) * 60 * US_PER_S;
+    int64_t local_day = (issued_at_us + offset_us) / US_PER_DAY; /* after 1970 in every zone that matters */
+    return (local_day + days + 1) * US_PER_DAY - offset_us;
+}
+
+static bool two_digits(const char *at, int64_t most, int64_t *ret)
+{
+    if (at[0] < '0' || at[0] > '9' || at[1] < '0' || at[1] > '9')
+        return false;
+    *ret = 10 * (at[0] - '0') + (at[1] - '0');
+    return *ret <= most;
+}
+
+bool utc_offset_parse(struct span text, int64_t *ret_code)
+{
+    int64_t h, m;
+    if (text.len != 6 || (text.ptr[0] != '+' && text.ptr[0] != '-') || text.ptr[3] != ':' ||
+        !two_digits(text.ptr + 1, UTC_OFFSET_MAX_MIN / 60, &h) || !two_digits(text.ptr + 4, 59, &m) ||
+        60 * h + m > UTC_OFFSET_MAX_MIN)
+        return false;
+    *ret_code = UTC_OFFSET_CODE_ZERO + (text.ptr[0] == '-' ? -1 : 1) * (60 * h + m);
+    return true;
+}
+
+void utc_offset_write(int64_t code, char ret[static 7])
+{
+    int64_t minutes = code - UTC_OFFSET_CODE_ZERO;
+    CHECK(minutes >= -UTC_OFFSET_MAX_MIN && minutes <= UTC_OFFSET_MAX_MIN);
+    int distance = (int)(minutes < 0 ? -minutes : minutes);
+    snprintf(ret, 7, "%c%02d:%02d", minutes < 0 ? '-' : '+', distance / 60 % 100, distance % 60);
+}
+
 bool campaign_has_tag(const struct campaign *campaign, struct span tag)
 {
     for (size_t i = 0; i < campaign->definition.tags.count; i++)
@@ -150,7 +190,7 @@ static void write_discount(struct buf *out, const struct campaign_created *is)
     json_open(out, "discount", '{');
     if (is->discount_type == 0) {
         json_put_string(out, "type", SPAN("percent"));
-        json_put_int(out, "percent", is->discount_value);
+        json_put_hundredths(out, "percent", 100 * is->discount_value + is->discount_hundredths);
         if (is->discount_max)
             json_put_int(out, "max_amount", is->discount_max);
     } else {
@@ -158,6 +198,13 @@ static void write_discount(struct buf *out, const struct campaign_created *is)
         json_put_int(out, "amount", is->discount_value);
     }
     json_close(out, '}');
+}
+
+static void write_utc_offset(struct buf *out, const struct campaign_created *is)
+{
+    char text[7];
+    utc_offset_write(is->utc_offset_code, text);
+    json_put_string(out, "utc_offset", span_of(text));
 }
 
 static void write_lists(struct buf *out, const struct campaign_created *is)
@@ -190,6 +237,8 @@ static void write_definition(struct buf *out, const struct campaign_created *is)
         json_put_int(out, "coupon_valid_days", is->coupon_valid_days);
     if (is->coupon_expires_at_us)
         json_put_time(out, "coupon_expires_at", is->coupon_expires_at_us);
+    if (is->utc_offset_code)
+        write_utc_offset(out, is);
     if (is->code_prefix.len)
         json_put_string(out, "code_prefix", is->code_prefix);
     write_lists(out, is);

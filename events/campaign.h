@@ -43,6 +43,12 @@ int64_t campaign_due_at_us(const struct campaign *campaign);
 
 /* What a person would call it at that instant: scheduled, active, sold_out, paused, ended, closed or deleted.
  */
+/* When a coupon of this campaign that is issued at that instant expires, 0 never. Days are 24 hours from the
+ * issue, or, with an offset from UTC, end at the local midnight that is at least so many days away. */
+int64_t campaign_coupon_expiry_us(const struct campaign_created *definition, int64_t issued_at_us);
+/* "+09:00" and its code in an event; the code is never 0. `ret` has room for "+hh:mm" and a NUL. */
+bool utc_offset_parse(struct span text, int64_t *ret_code) MUST_USE;
+void utc_offset_write(int64_t code, char ret[static 7]);
 const char *campaign_status(const struct campaign *campaign, int64_t now_us);
 bool campaign_has_tag(const struct campaign *campaign, struct span tag);
 

@@ -3,6 +3,7 @@
  * which breaks an invariant stops the program. */
 #include "events/campaign.h"
 
+#include "common/base/clock.h"
 #include "common/base/crypto.h"
 #include "common/base/testing.h"
 
@@ -416,6 +417,57 @@ static void a_plan_halts_until_resumed(void **state)
     expect_status(&campaign, 0, "deleted");
 }
 
+static int64_t at(const char *text)
+{
+    int64_t wall_us;
+    assert_true(time_parse(span_of(text), &wall_us));
+    return wall_us;
+}
+
+static void days_end_at_the_local_midnight(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *offset, *issued, *expires;
+        int64_t days;
+    } cases[] = {
+        {NULL, "2026-11-30T10:00:00Z", "2026-12-07T10:00:00Z", 7},
+        {"+09:00", "2026-11-30T10:00:00Z", "2026-12-07T15:00:00Z",
+         7}, /* midnight of the 7th to the 8th in Seoul */
+        {"+09:00", "2026-11-30T14:59:59.999999Z", "2026-12-01T15:00:00Z", 1},
+        {"+09:00", "2026-11-30T15:00:00Z", "2026-12-02T15:00:00Z", 1}, /* begins on the 1st there */
+        {"-03:30", "2026-11-30T03:29:59Z", "2026-12-01T03:30:00Z", 1},
+        {"+00:00", "2026-11-30T00:00:00Z", "2026-12-02T00:00:00Z", 1},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct campaign_created definition = {.coupon_valid_days = cases[i].days};
+        if (cases[i].offset)
+            assert_true(utc_offset_parse(span_of(cases[i].offset), &definition.utc_offset_code));
+        assert_int_equal(campaign_coupon_expiry_us(&definition, at(cases[i].issued)), at(cases[i].expires));
+    }
+    struct campaign_created never = {0}, fixed = {.coupon_expires_at_us = 5};
+    assert_int_equal(campaign_coupon_expiry_us(&never, 1), 0);
+    assert_int_equal(campaign_coupon_expiry_us(&fixed, 1), 5);
+}
+
+static void offsets_from_utc_come_back(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"+00:00", "+09:00", "-12:00", "+05:45", "-18:00", "+18:00"};
+    static const char *const bad[] = {"",       "Z",     "+9:00",   "09:00",  "+18:01",
+                                      "+09:60", "+0900", "+09:00 ", "+ 9:00", "+09:-1"};
+    int64_t code;
+    char text[7];
+    for (size_t i = 0; i < COUNT_OF(good); i++) {
+        assert_true(utc_offset_parse(span_of(good[i]), &code));
+        assert_in_range(code, 1, UTC_OFFSET_CODE_MAX);
+        utc_offset_write(code, text);
+        assert_string_equal(text, good[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        assert_false(utc_offset_parse(span_of(bad[i]), &code));
+}
+
 int main(void)
 {
     crypto_setup();
@@ -433,6 +485,8 @@ int main(void)
         cmocka_unit_test(finds_its_tags),
         cmocka_unit_test(json_is_frozen),
         cmocka_unit_test(json_of_what_is_optional_is_frozen),
+        cmocka_unit_test(days_end_at_the_local_midnight),
+        cmocka_unit_test(offsets_from_utc_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

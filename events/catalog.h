@@ -22,7 +22,7 @@ enum { EVENT_TEXT_MAX = 64, EVENT_DATA_MAX = 8192 };
 #define CAMPAIGN_CREATED_FIELDS(F)                                                                       \
     F(1, TEXT, name, 200, "what people call it")                                                         \
     F(2, INT, discount_type, 1, "0 percent, 1 fixed amount")                                             \
-    F(3, INT, discount_value, MONEY_MAX, "percent 1..100, or the amount in minor units")                 \
+    F(3, INT, discount_value, MONEY_MAX, "whole percent 0..100, or the amount in minor units")           \
     F(4, INT, discount_max, MONEY_MAX, "cap of a percent discount in minor units, 0 none")               \
     F(5, TEXT, currency, 3, "ISO 4217 code")                                                             \
     F(6, INT, min_order_amount, MONEY_MAX, "smallest order it applies to, in minor units")               \
@@ -36,7 +36,10 @@ enum { EVENT_TEXT_MAX = 64, EVENT_DATA_MAX = 8192 };
     F(14, TEXTS, tags, TAGS_MAX, "labels for lists and rankings")                                        \
     F(15, TEXT, code_prefix, CODE_PREFIX_MAX, "put before every code, with a dash")                      \
     F(16, RELEASES, release_plan, RELEASE_PLAN_MAX, "stock released later: when and how much, in order") \
-    F(17, TEXT, created_by, EVENT_TEXT_MAX, "name of the API key that asked")
+    F(17, TEXT, created_by, EVENT_TEXT_MAX, "name of the API key that asked")                            \
+    F(18, INT, discount_hundredths, 99, "hundredths of a percent, in addition to the whole ones")        \
+    F(19, INT, utc_offset_code, UTC_OFFSET_CODE_MAX,                                                     \
+      "days of coupons end at midnight so many minutes east of UTC, plus 1440; 0 not at midnight")
 
 #define STOCK_RELEASED_FIELDS(F)                                                                   \
     F(1, INT, quantity, QUANTITY_MAX, "coupons that may be issued in addition")                    \
@@ -133,6 +136,9 @@ enum {
     ORDER_ID_MAX = 128,
     REVOKE_REASON_MAX = 200,
     USER_ID_MAX = 128,
+    UTC_OFFSET_MAX_MIN = 18 * 60,   /* as far as RFC 3339's neighbours go; the world uses -12:00 to +14:00 */
+    UTC_OFFSET_CODE_ZERO = 24 * 60, /* utc_offset_code of +00:00: a field of an event is never negative */
+    UTC_OFFSET_CODE_MAX = UTC_OFFSET_CODE_ZERO + UTC_OFFSET_MAX_MIN,
 };
 
 struct text_list {

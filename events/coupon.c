@@ -133,6 +133,8 @@ const struct problem *coupon_check(const struct coupon *coupon, const struct cam
         return &problem_reserved;
     if (use->order_amount >= 0 && use->order_amount < campaign->min_order_amount)
         return &problem_below_minimum;
+    if (use->order_amount >= 0 && coupon_discount(campaign, use->order_amount) == 0)
+        return &problem_no_discount; /* a coupon is not used up for nothing */
     return NULL;
 }
 
@@ -141,7 +143,8 @@ int64_t coupon_discount(const struct campaign_created *campaign, int64_t order_a
     CHECK(order_amount >= 0 && order_amount <= MONEY_MAX);
     int64_t off = campaign->discount_value;
     if (campaign->discount_type == 0) {
-        off = order_amount * campaign->discount_value / 100; /* at most 1e14 on the way */
+        off = order_amount * (100 * campaign->discount_value + campaign->discount_hundredths) /
+              10000; /* at most 1e16 on the way */
         if (campaign->discount_max && off > campaign->discount_max)
             off = campaign->discount_max;
     }

@@ -112,13 +112,38 @@ static void only_reads_see_time_pass(void **state)
     buf_deinit(&out);
 }
 
+static void percentages_have_two_decimals_and_are_rounded_down(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t whole, hundredths, most, amount, off;
+    } cases[] = {
+        {12, 50, 0, 1000, 125},
+        {12, 50, 0, 1007, 125},
+        {0, 1, 0, 10000, 1},
+        {0, 1, 0, 9999, 0},
+        {99, 99, 0, 10, 9},
+        {33, 33, 300, 1000, 300},
+        {99, 99, 0, MONEY_MAX, MONEY_MAX / 10000 * 9999},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct campaign_created campaign = {.discount_value = cases[i].whole,
+                                            .discount_hundredths = cases[i].hundredths,
+                                            .discount_max = cases[i].most};
+        assert_int_equal(coupon_discount(&campaign, cases[i].amount), cases[i].off);
+    }
+}
+
 int main(void)
 {
     crypto_setup();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(comes_from_its_event),     cmocka_unit_test(comes_from_nothing_else),
-        cmocka_unit_test(expires_at_its_instant),   cmocka_unit_test(json_is_frozen),
+        cmocka_unit_test(comes_from_its_event),
+        cmocka_unit_test(comes_from_nothing_else),
+        cmocka_unit_test(expires_at_its_instant),
+        cmocka_unit_test(json_is_frozen),
         cmocka_unit_test(only_reads_see_time_pass),
+        cmocka_unit_test(percentages_have_two_decimals_and_are_rounded_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

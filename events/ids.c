@@ -38,9 +38,15 @@ bool campaign_id_valid(struct span id)
     return dashed_lower(id, CAMPAIGN_ID_MAX);
 }
 
+bool slug_valid(struct span name)
+{
+    return dashed_lower(name, 32);
+}
+
 bool tag_valid(struct span tag)
 {
-    return dashed_lower(tag, 32);
+    return tag.len >= 1 && tag.len <= EVENT_TEXT_MAX && utf8_valid(tag) && !text_has_control(tag) &&
+           tag.ptr[0] != ' ' && tag.ptr[tag.len - 1] != ' ';
 }
 
 bool user_id_valid(struct span id)
@@ -181,21 +187,18 @@ void coupon_code_write(struct buf *out, const uint8_t key[CRYPTO_KEY_BYTES], str
     }
 }
 
-/* A character as Crockford reads it: upper case, O is 0, I and L are 1. */
-static char crockford_canonical(char c)
+/* A character as Crockford reads it: O is 0, I and L are 1. */
+static char look_alike(char c)
 {
-    if (c >= 'a' && c <= 'z')
-        c = (char)(c - 'a' + 'A');
     return c == 'O' ? '0' : c == 'I' || c == 'L' ? '1' : c;
 }
 
-/* The place that the first nine characters of a canonical body say, whoever wrote them. */
-static bool code_place(struct span body, struct position *ret)
+/* The place that the first nine characters of a body say, whoever wrote them. */
+static bool code_place(const char body[CODE_CHARS], struct position *ret)
 {
     uint64_t place = 0;
     for (size_t i = 0; i < PLACE_CHARS; i++) {
-        char c = body.ptr[i + i / CODE_GROUP]; /* skips the dash after each group */
-        const char *at = c ? strchr(crockford, c) : NULL;
+        const char *at = strchr(crockford, look_alike(body[i]));
         if (!at)
             return false;
         place = place << 5 | (uint64_t)(at - crockford);
@@ -205,33 +208,104 @@ static bool code_place(struct span body, struct position *ret)
     return ret->position > 0;
 }
 
-bool coupon_code_parse(struct span code, const uint8_t key[CRYPTO_KEY_BYTES], struct position *ret)
+/* How many bytes of `text` are a blank or a dash as people type them and word processors write them: ASCII,
+ * the no-break space, the dashes U+2010 to U+2015, the minus sign, and the full-width hyphen; 0 for anything
+ * else. */
+static size_t separator_len(struct span text)
 {
-    enum { BODY = CODE_CHARS + CODE_CHARS / CODE_GROUP - 1 };
-    char given[COUPON_CODE_MAX];
-    if (code.len < BODY || code.len > COUPON_CODE_MAX || code.len == BODY + 1)
-        return false;
-    size_t prefix_len = code.len > BODY ? code.len - BODY - 1 : 0;
-    for (size_t i = 0; i < code.len; i++) {
-        char c = code.ptr[i];
-        /* The prefix is any of A-Z0-9, so O, I and L are themselves there. */
-        char upper = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
-        given[i] = i < prefix_len ? upper : crockford_canonical(c);
+    static const char *const separators[] = {" ",      "\t",     "-",      "_",      "\u00A0",
+                                             "\u2010", "\u2011", "\u2012", "\u2013", "\u2014",
+                                             "\u2015", "\u2212", "\uFF0D", "\u3000"};
+    for (size_t i = 0; i < COUNT_OF(separators); i++)
+        if (span_starts(text, span_of(separators[i])))
+            return strlen(separators[i]);
+    return 0;
+}
+
+/* The letters and digits of what was typed, upper case. False where there is anything else, or too much. */
+static bool code_letters(struct span typed, char ret[CODE_CHARS + CODE_PREFIX_MAX], size_t *ret_count)
+{
+    size_t count = 0;
+    while (typed.len) {
+        char c = typed.ptr[0];
+        size_t skip = separator_len(typed);
+        if (!skip) {
+            c = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+            if (count == CODE_CHARS + CODE_PREFIX_MAX || !((c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')))
+                return false;
+            ret[count++] = c;
+            skip = 1;
+        }
+        typed = (struct span){typed.ptr + skip, typed.len - skip};
     }
-    struct span prefix = {given, prefix_len};
-    struct position at;
-    if ((prefix_len && !code_prefix_valid(prefix)) ||
-        !code_place((struct span){given + code.len - BODY, BODY}, &at))
-        return false;
-    /* Writing the one code this place can have and comparing the whole is simpler than decoding the MAC. */
+    *ret_count = count;
+    return true;
+}
+
+/* What a character of the prefix may have been before somebody read it: the place in this text is its own. */
+static const char *read_as(char c)
+{
+    return c == 'O' || c == '0' ? "O0" : c == 'I' || c == 'L' || c == '1' ? "IL1" : NULL;
+}
+
+/* The letters of the code that this place has under this prefix, without dashes, compared whole: simpler than
+ * decoding the MAC. */
+static bool code_is(const uint8_t *key, struct position at, struct span prefix, const char body[CODE_CHARS])
+{
     struct buf expected;
+    char letters[CODE_CHARS + CODE_PREFIX_MAX], given[CODE_CHARS];
+    size_t count = 0;
     buf_init(&expected, COUPON_CODE_MAX);
     coupon_code_write(&expected, key, at, prefix);
-    bool genuine = expected.len == code.len && crypto_equal(expected.data, given, code.len);
+    bool read = code_letters(buf_span(&expected), letters, &count);
+    CHECK(read && count == prefix.len + CODE_CHARS);
+    for (size_t i = 0; i < CODE_CHARS; i++)
+        given[i] = look_alike(body[i]);
+    bool same = crypto_equal(letters + prefix.len, given, CODE_CHARS);
     buf_deinit(&expected);
-    if (genuine)
-        *ret = at;
-    return genuine;
+    return same;
+}
+
+/* The prefix is part of what the MAC is of and may hold O, I and L as themselves, so the readings of its
+ * first characters that look alike are tried one after another, as typed first; bounded, whatever was typed.
+ */
+static bool code_under_any_reading(const uint8_t *key, struct position at, struct span typed,
+                                   const char body[CODE_CHARS])
+{
+    enum { READINGS_MAX = 81 };
+    char prefix[CODE_PREFIX_MAX];
+    size_t turn[CODE_PREFIX_MAX] = {0};
+    for (int reading = 0; reading < READINGS_MAX; reading++) {
+        for (size_t i = 0; i < typed.len; i++) {
+            const char *may_be = read_as(typed.ptr[i]);
+            size_t choices = may_be ? strlen(may_be) : 1;
+            size_t own = may_be ? (size_t)(strchr(may_be, typed.ptr[i]) - may_be) : 0;
+            prefix[i] = may_be ? may_be[(own + turn[i]) % choices] : typed.ptr[i];
+        }
+        if (code_is(key, at, (struct span){prefix, typed.len}, body))
+            return true;
+        size_t i = 0;
+        while (i < typed.len && ++turn[i] >= (read_as(typed.ptr[i]) ? strlen(read_as(typed.ptr[i])) : 1))
+            turn[i++] = 0;
+        if (i == typed.len)
+            return false;
+    }
+    return false;
+}
+
+bool coupon_code_parse(struct span code, const uint8_t key[CRYPTO_KEY_BYTES], struct position *ret)
+{
+    char letters[CODE_CHARS + CODE_PREFIX_MAX];
+    struct position at;
+    size_t count;
+    if (code.len > COUPON_CODE_TYPED_MAX || !code_letters(code, letters, &count) || count < CODE_CHARS)
+        return false;
+    const char *body = letters + count - CODE_CHARS;
+    if (!code_place(body, &at) ||
+        !code_under_any_reading(key, at, (struct span){letters, count - CODE_CHARS}, body))
+        return false;
+    *ret = at;
+    return true;
 }
 
 void consistency_token_write(struct buf *out, struct position at)

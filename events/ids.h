@@ -16,13 +16,20 @@ struct position {
     int64_t position;
 };
 
-enum { COUPON_ID_MAX = 24, COUPON_CODE_MAX = CODE_PREFIX_MAX + 1 + 29, CONSISTENCY_TOKEN_MAX = 24 };
+enum {
+    COUPON_ID_MAX = 24,
+    COUPON_CODE_MAX = CODE_PREFIX_MAX + 1 + 29, /* as it is written */
+    COUPON_CODE_TYPED_MAX = 128, /* as people may send it, with blanks and dashes of their own */
+    CONSISTENCY_TOKEN_MAX = 24
+};
 
 bool campaign_id_valid(struct span id);     /* [a-z0-9][a-z0-9-]{0,63} */
 bool user_id_valid(struct span id);         /* 1..128 bytes UTF-8 without control characters */
 bool order_id_valid(struct span id);        /* the same as a user id */
 bool code_prefix_valid(struct span prefix); /* [A-Z0-9]{1,12} */
-bool tag_valid(struct span tag);            /* [a-z0-9][a-z0-9-]{0,31} */
+/* 1..64 bytes UTF-8 in any language, without control characters, no blank at either end */
+bool tag_valid(struct span tag);
+bool slug_valid(struct span name); /* [a-z0-9][a-z0-9-]{0,31} */
 
 /* The slice of a campaign: low 4 bits of the first byte of BLAKE2b-128 of its id. Fixed for ever. */
 int16_t slice_of(struct span campaign_id);
@@ -46,8 +53,9 @@ bool coupon_id_parse(struct span id, struct position *ret) MUST_USE;
  * index. */
 void coupon_code_write(struct buf *out, const uint8_t key[CRYPTO_KEY_BYTES], struct position at,
                        struct span prefix);
-/* Case-insensitive, O=0, I=L=1 as Crockford says. false when it is not a code this key made. The prefix is
- * checked too: it is part of what the MAC covers. */
+/* A code as people type it: any case, O for 0 and I or L for 1 and the other way round (in the prefix too),
+ * blanks and dashes of any kind anywhere, or none. false when it is not a code this key made. The prefix is
+ * checked too: it is part of what the MAC covers. Bounded work, whatever was typed. */
 bool coupon_code_parse(struct span code, const uint8_t key[CRYPTO_KEY_BYTES], struct position *ret) MUST_USE;
 
 /* Opaque to clients; "v1.<slice>.<position>". */

@@ -89,8 +89,12 @@ static void grammar_of_campaign_ids_and_tags(void **state)
     (void)state;
     check_length(campaign_id_valid, 'a', 64);
     check_bytes(campaign_id_valid, LOWER DIGITS, LOWER DIGITS "-");
-    check_length(tag_valid, 'a', 32);
-    check_bytes(tag_valid, LOWER DIGITS, LOWER DIGITS "-");
+    check_length(slug_valid, 'a', 32);
+    check_length(tag_valid, 'a', 64);
+    check_bytes(slug_valid, LOWER DIGITS, LOWER DIGITS "-");
+    assert_true(tag_valid(SPAN("여름 세일")) && tag_valid(SPAN("Été #1")) && tag_valid(SPAN("夏")));
+    assert_false(tag_valid(SPAN(" a")) || tag_valid(SPAN("a ")) || tag_valid(SPAN("a\tb")) ||
+                 tag_valid(SPAN("\xFF")));
 }
 
 static void grammar_of_code_prefixes(void **state)
@@ -303,13 +307,13 @@ static void no_character_can_be_changed(void **state)
     struct position at = {7, 123456789};
     char code[COUPON_CODE_MAX + 1], changed[COUPON_CODE_MAX + 1];
     write_code(code, at, "FRI");
-    size_t len = strlen(code), prefix_len = 4;
+    size_t len = strlen(code);
     for (size_t i = 0; i < len; i++)
         for (unsigned byte = 1; byte < 256; byte++) {
             memcpy(changed, code, len + 1);
             changed[i] = (char)byte;
-            bool lower = byte >= 'a' && byte <= 'z' && (char)byte - 'a' + 'A' == code[i];
-            bool same = i < prefix_len ? (char)byte == code[i] || lower : canonical((char)byte) == code[i];
+            bool separator = code[i] == '-' && (byte == ' ' || byte == '-' || byte == '_' || byte == '\t');
+            bool same = code[i] == '-' ? separator : canonical((char)byte) == canonical(code[i]);
             expect_code(changed, same ? &at : NULL);
         }
 }
@@ -322,6 +326,8 @@ static void no_character_can_be_added_or_lost(void **state)
     write_code(code, at, NULL);
     size_t len = strlen(code);
     for (size_t i = 0; i < len; i++) {
+        if (code[i] == '-') /* those are for the eye */
+            continue;
         memcpy(changed, code, i);
         memcpy(changed + i, code + i + 1, len - i);
         expect_code(changed, NULL);
@@ -345,7 +351,7 @@ static void people_may_type_codes_their_way(void **state)
         char code[COUPON_CODE_MAX + 1];
         write_code(code, at, "O1L");
         for (char *c = code; *c; c++) {
-            if (c < code + 3 || *c == '-')
+            if (*c == '-')
                 continue;
             seen_zero |= *c == '0';
             seen_one |= *c == '1';
@@ -357,20 +363,48 @@ static void people_may_type_codes_their_way(void **state)
     assert_true(seen_zero && seen_one);
 }
 
-/* The prefix is part of what the MAC covers, and 0 and O differ there. */
+static void codes_survive_word_processors(void **state)
+{
+    (void)state;
+    struct position at = {3, 128};
+    static const char *const typed[] = {
+        "FRI-60000-0040B-RR7K2-R72P5-W17YV",
+        "fri600000040brr7k2r72p5w17yv",
+        "  FRI 60000 0040B RR7K2 R72P5 W17YV  ",
+        "FRI\u201360000\u20140040B\u2010RR7K2\u2212R72P5\u2011W17YV",
+        "FRl_6OOOO_OO4OB_RR7K2_R72P5_WI7YV",
+        "FR1-60000-0040B-RR7K2-R72P5-W17YV",
+        "F\u00A0RI 6 0 0 0 0\u3000-- 0040BRR7K2R72P5W17YV",
+    };
+    for (size_t i = 0; i < COUNT_OF(typed); i++)
+        expect_code(typed[i], &at);
+    static const char *const others[] = {"FRI.60000-0040B-RR7K2-R72P5-W17YV",
+                                         "FRI-60000-0040B-RR7K2-R72P5-W17Y\u00E9",
+                                         "FRI/60000-0040B-RR7K2-R72P5-W17YV", "\u2013"};
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        expect_code(others[i], NULL);
+    /* More look-alikes than readings are tried: as typed it is found all the same. */
+    char code[COUPON_CODE_MAX + 1];
+    write_code(code, at, "I1LIL1IL1OO0");
+    expect_code(code, &at);
+}
+
+/* The prefix is part of what the MAC covers. */
 static void the_prefix_cannot_be_changed(void **state)
 {
     (void)state;
     struct position at = {1, 5};
     char code[COUPON_CODE_MAX + 1], other[COUPON_CODE_MAX + 16];
     write_code(code, at, "FRO");
-    static const char *const prefixes[] = {"",      "-",     "FR0-", "FRI-", "FR-",
-                                           "FROO-", "XFRO-", "frx-", "FR*-", "ABCDEFGHIJKL-"};
+    static const char *const prefixes[] = {"",      "-",    "FRI-", "FR-",          "FROO-",
+                                           "XFRO-", "frx-", "FR*-", "ABCDEFGHIJKL-"};
     for (size_t i = 0; i < COUNT_OF(prefixes); i++) {
         snprintf(other, sizeof other, "%s%s", prefixes[i], code + 4);
         expect_code(other, NULL);
     }
     snprintf(other, sizeof other, "fro-%s", code + 4);
+    expect_code(other, &at);
+    snprintf(other, sizeof other, "FR0-%s", code + 4); /* read as a digit by whoever typed it */
     expect_code(other, &at);
     write_code(code, at, NULL);
     snprintf(other, sizeof other, "FRO-%s", code);
@@ -466,6 +500,7 @@ int main(void)
         cmocka_unit_test(no_character_can_be_changed),
         cmocka_unit_test(no_character_can_be_added_or_lost),
         cmocka_unit_test(people_may_type_codes_their_way),
+        cmocka_unit_test(codes_survive_word_processors),
         cmocka_unit_test(the_prefix_cannot_be_changed),
         cmocka_unit_test(another_key_makes_other_codes),
         cmocka_unit_test(codes_of_nowhere_are_a_bug),

@@ -113,11 +113,12 @@ static int command_run(struct options *options)
     };
     follower_init(&follower, &means, &options->follower);
     struct bus_subscriber *bus = bus_setup(options, &hints);
-    struct http_server *server = service_serve(&options->service, NULL, 0, NULL);
+    struct http_server *server = service_serve(&options->service, &(struct service_api){.routes_count = 0});
     CHECK(pthread_create(&thread, NULL, follow, &follower) == 0);
     log_info("STARTED", "health and metrics on port %lld", (long long)options->service.port);
 
-    service_wait_for_stop(); /* no grace (service_drain): nobody's request depends on this process */
+    service_wait_for_stop(
+        &options->service); /* no grace (service_drain): nobody's request depends on this process */
     hints_wake(&hints);
     join(thread, options);
     (void)http_server_drain(server, clock_deadline_us(US_PER_S / US_PER_MS));

@@ -136,10 +136,12 @@ int main(int argc, char **argv)
     api_setup(&api, &options);
     feed_setup(&api, &options);
     struct bus_subscriber *bus = bus_setup(&api, &options);
-    struct http_server *server = service_serve(&options.service, api_routes, api_routes_count, &api);
+    struct http_server *server = service_serve(
+        &options.service,
+        &(struct service_api){.routes = api_routes, .routes_count = api_routes_count, .context = &api});
     log_info("STARTED", "listening on port %lld", (long long)options.service.port);
 
-    service_wait_for_stop();
+    service_wait_for_stop(&options.service);
     feed_retire(api.feed); /* who waits for news is answered now, not after longer than the drain takes */
     if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");

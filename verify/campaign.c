@@ -128,15 +128,6 @@ static bool open_for_issue(const struct campaign *campaign, int64_t now_us)
     return campaign->state == CAMPAIGN_ACTIVE && begun && !over;
 }
 
-/* By the same words as the command service's; a copy, because services do not include each other and the
- * rule is what is being checked. */
-static int64_t expiry(const struct campaign_created *is, int64_t now_us)
-{
-    if (is->coupon_expires_at_us)
-        return is->coupon_expires_at_us;
-    return is->coupon_valid_days ? now_us + is->coupon_valid_days * US_PER_DAY : 0;
-}
-
 static void issued(struct context *context)
 {
     struct verify_campaign *record = context->record;
@@ -153,7 +144,7 @@ static void issued(struct context *context)
     expect(context, VERIFY_LIFE, open_for_issue(campaign, event->recorded_at_us),
            "a coupon is issued while the campaign is not open for it");
     expect(context, VERIFY_LIFE,
-           coupon->expires_at_us == expiry(&campaign->definition, event->recorded_at_us),
+           coupon->expires_at_us == campaign_coupon_expiry_us(&campaign->definition, event->recorded_at_us),
            "the coupon expires at another time than the definition says");
     expect(context, VERIFY_LIFE, span_equal(coupon->code_prefix, prefix),
            "the code prefix is not the definition's");

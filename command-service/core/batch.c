@@ -2,7 +2,7 @@
 /* A batch from its commands to what must be loaded for them. What is then decided is in batch_decide.c. */
 #include "command-service/core/batch_internal.h"
 
-enum { BATCH_ARENA_MAX = 256 * 1024 * 1024, SCRATCH_MAX = 512 * 1024 };
+enum { BATCH_ARENA_MAX = 256 * 1024 * 1024 };
 
 struct batch *batch_create(const struct creation_limits *limits)
 {
@@ -12,15 +12,12 @@ struct batch *batch_create(const struct creation_limits *limits)
     map_init(&batch->campaigns);
     map_init(&batch->coupons);
     map_init(&batch->holdings);
-    buf_init(&batch->scratch, SCRATCH_MAX);
+    buf_init(&batch->scratch, BATCH_SCRATCH_MAX);
     return batch;
 }
 
 void batch_reset(struct batch *batch)
 {
-    for (size_t i = 0; i < batch->results_count; i++)
-        pg_rows_destroy(batch->results[i]);
-    batch->results_count = 0;
     map_clear(&batch->campaigns);
     map_clear(&batch->coupons);
     map_clear(&batch->holdings);
@@ -65,8 +62,9 @@ struct loaded_campaign *batch_campaign(struct batch *batch, struct span id)
     if (loaded || batch->campaigns_count == BATCH_MAX)
         return loaded;
     loaded = batch_alloc(batch, sizeof *loaded);
-    loaded->campaign.id = id;
-    map_put(&batch->campaigns, id, loaded);
+    /* A copy: what one command answers with must not end with the request of another. */
+    loaded->campaign.id = batch_keep(batch, id);
+    map_put(&batch->campaigns, loaded->campaign.id, loaded);
     batch->campaign_list[batch->campaigns_count++] = loaded;
     return loaded;
 }
@@ -98,13 +96,25 @@ static void want_holding(struct batch *batch, struct span campaign_id, struct sp
     batch->holding_list[batch->holdings_count++] = held;
 }
 
+void batch_hold(struct batch *batch, struct holding *held, int64_t position)
+{
+    if (held->count == held->capacity) {
+        int64_t *former = held->positions;
+        held->capacity = held->capacity ? 4 * held->capacity : 2;
+        held->positions = batch_alloc(batch, (size_t)held->capacity * sizeof *held->positions);
+        if (former)
+            memcpy(held->positions, former, (size_t)held->count * sizeof *former);
+    }
+    held->positions[held->count++] = position;
+}
+
 static void want_coupon(struct batch *batch, const struct command *command)
 {
-    CHECK(command->coupon_at.slice == batch->slice);
-    if (map_get(&batch->coupons, batch_coupon_key(&command->coupon_at)))
+    CHECK(command->coupon.at.slice == batch->slice);
+    if (map_get(&batch->coupons, batch_coupon_key(&command->coupon.at)))
         return;
     struct loaded_coupon *loaded = batch_alloc(batch, sizeof *loaded);
-    loaded->coupon.at = command->coupon_at;
+    loaded->coupon.at = command->coupon.at;
     map_put(&batch->coupons, batch_coupon_key(&loaded->coupon.at), loaded);
     batch->coupon_list[batch->coupons_count++] = loaded;
 }
@@ -155,12 +165,12 @@ static void want_subject(struct batch *batch, const struct command *command)
 {
     switch (command_subject(command->kind)) {
     case SUBJECT_HOLDER:
-        want_holding(batch, command->campaign_id, command->user_id);
+        want_holding(batch, command->campaign_id, command->issue.user_id);
         CHECK(batch_campaign(batch, command->campaign_id));
         break;
     case SUBJECT_HOLDERS:
-        for (size_t i = 0; i < command->users_count; i++)
-            want_holding(batch, command->campaign_id, command->user_ids[i]);
+        for (size_t i = 0; i < command->issue_many.count; i++)
+            want_holding(batch, command->campaign_id, command->issue_many.user_ids[i]);
         CHECK(batch_campaign(batch, command->campaign_id));
         break;
     case SUBJECT_CAMPAIGN:
@@ -185,7 +195,7 @@ void batch_begin(struct batch *batch, struct command *list)
         CHECK(batch->count < BATCH_MAX && command->slice == batch->slice);
         batch->commands[batch->count] = command;
         batch->verdicts[batch->count] = (struct verdict){0};
-        batch->records[batch->count] = batch->writes[batch->count] = NULL;
+        batch->records[batch->count] = NULL;
         batch->count++;
         want_subject(batch, command);
         want_quotas(batch, command);
@@ -196,7 +206,7 @@ bool batch_has_writes(const struct batch *batch)
 {
     bool any = batch->events_count > 0;
     for (size_t i = 0; i < batch->count && !any; i++)
-        any = batch->writes[i] != NULL;
+        any = batch->verdicts[i].remembered;
     for (size_t i = 0; i < batch->campaigns_count && !any; i++)
         any = batch->campaign_list[i]->changed;
     return any;

@@ -7,10 +7,13 @@
 
 #include "command-service/core/decide.h"
 #include "common/base/map.h"
-#include "common/pg/pg.h"
 #include "events/coupon.h"
 
-enum { BATCH_MAX = 1024, BATCH_RESULTS_MAX = 16, QUOTA_SCOPE_MAX = 4 + EVENT_TEXT_MAX };
+enum {
+    BATCH_MAX = 1024,
+    BATCH_SCRATCH_MAX = 512 * 1024,
+    QUOTA_SCOPE_MAX = 4 + EVENT_TEXT_MAX,
+};
 _Static_assert((int)VOID_MAX <= (int)BATCH_MAX,
                "what is voided at once is loaded like campaigns of commands");
 
@@ -50,37 +53,41 @@ struct issue_result {
     struct span user_id;
 };
 
-/* An idempotency row: of an earlier transaction (loaded) or to be written. */
+/* What a VOID did in one slice. */
+struct void_counts {
+    int64_t matched;  /* campaigns that fit the filter */
+    int64_t voidable; /* of them with nothing issued */
+    int64_t voided;   /* done now */
+};
+
+/* What an earlier transaction left behind of a request: its effect, and what its answer is made from. */
 struct request_record {
     uint8_t fingerprint[FINGERPRINT_BYTES];
     int status;
-    int64_t position;    /* of the event that is the effect, 0 where the answer is kept */
-    struct span answer;  /* absent where it is rendered from the event */
-    struct event effect; /* at `position`, once loaded */
+    int64_t position;    /* of the event that is the effect */
+    struct span answer;  /* the first answer; absent where it is rendered from the event */
+    struct event effect; /* at `position`, where it is rendered */
     struct event issued; /* the CouponIssued of the coupon that `effect` is about, where that is another */
-    /* ISSUE_MANY: `answer` is the outcome, a JSON array with the position of the coupon or the code of the
-     * refusal for each user in order. Codes of coupons are not in it: they are rendered from the events
-     * again. */
-    const struct issue_result *results;
-};
-
-/* What a VOID did in one slice. */
-struct void_counts {
-    int64_t matched, voidable,
-        voided; /* campaigns that fit the filter; of them with nothing issued; done now */
-};
-
-/* What to answer, once the transaction is committed. */
-struct verdict {
-    const struct problem *refusal; /* NULL: took effect */
-    struct span held_ids;          /* with already-issued: JSON array of coupon ids */
-    int status;
-    struct span body; /* JSON; absent where `coupon` is the answer */
-    struct coupon coupon;
-    const struct issue_result *results; /* ISSUE_MANY: one for each user; NULL otherwise */
+    const struct issue_result *results; /* ISSUE_MANY: one for each user */
     struct void_counts voided;          /* VOID */
-    bool replayed;
-    struct position token; /* position 0: none */
+};
+
+/* What was decided of a command; to be answered once the transaction is committed. */
+struct verdict {
+    const struct problem *refusal; /* NULL: took effect, or there was nothing to do */
+    const struct holding *held;    /* with already-issued: what the user holds */
+    bool replayed;                 /* the first answer again */
+    bool remembered;               /* to be kept with its effect, so that a retry gets this answer (I4) */
+    struct position token;         /* position 0: none */
+    int64_t now_us;                /* the instant it was decided for */
+    int found_status;              /* LOOKUP: HTTP status of the first answer, 0 where nothing is known */
+
+    /* The answer, by the command's kind: one of these. */
+    struct span kept; /* replayed: its bytes, where they were kept */
+    struct coupon coupon;
+    const struct campaign *campaign;    /* as it was right after */
+    const struct issue_result *results; /* ISSUE_MANY: one for each user */
+    struct void_counts voided;          /* VOID */
 };
 
 struct batch {
@@ -107,14 +114,11 @@ struct batch {
     struct holding *holding_list[ISSUE_MANY_MAX];
     struct span holding_campaigns[ISSUE_MANY_MAX], holding_users[ISSUE_MANY_MAX];
     size_t holdings_count;
-    struct request_record *records[BATCH_MAX];  /* per command; NULL: not seen before */
-    struct pg_rows *results[BATCH_RESULTS_MAX]; /* what the above borrows from */
-    size_t results_count;
+    struct request_record *records[BATCH_MAX]; /* per command; NULL: not seen before */
 
     /* Decided. */
     struct event *events;
     size_t events_count, events_capacity;
-    struct request_record *writes[BATCH_MAX]; /* per command; NULL: leaves no row */
     struct buf scratch;
 };
 
@@ -124,9 +128,10 @@ void batch_destroy(struct batch *batch);
 void batch_begin(struct batch *batch, struct command *list);
 /* Decides every command in order. Pure: reads the loaded part, writes the decided part and the verdicts. */
 void batch_decide(struct batch *batch);
-/* For a replayed ISSUE_MANY: one result for each user from the recorded outcome, coupons with nothing but
- * their place yet. NULL where the outcome is not one. Lives in the batch. */
-struct issue_result *batch_outcome_read(struct batch *batch);
+/* For the store: in the batch's arena, zeroed. */
+void *batch_alloc(struct batch *batch, size_t size);
+/* For the store: the user holds one coupon more. */
+void batch_hold(struct batch *batch, struct holding *held, int64_t position);
 /* For the store: the campaign of that id, put on the list where no command named it. NULL: the list is full.
  */
 struct loaded_campaign *batch_campaign(struct batch *batch, struct span id);

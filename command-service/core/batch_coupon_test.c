@@ -14,12 +14,12 @@ static struct command *ask_coupon(enum command_kind kind, int64_t position, cons
 {
     struct command *command = ask(kind, 0);
     command->campaign_id = (struct span){NULL, 0}; /* only the coupon says which */
-    command->coupon_at = (struct position){command->slice, position};
-    command->user_id = SPAN("ann");
-    command->order_id = span_of(order);
-    command->order_amount = 5000;
-    command->ttl_s = 60;
-    command->reason = SPAN("fraud");
+    command->coupon.at = (struct position){command->slice, position};
+    command->coupon.user_id = SPAN("ann");
+    command->coupon.order_id = span_of(order);
+    command->coupon.order_amount = 5000;
+    command->coupon.ttl_s = 60;
+    command->coupon.reason = SPAN("fraud");
     return command;
 }
 
@@ -67,16 +67,12 @@ static void expect_state(size_t command, size_t index, enum coupon_state state)
     const struct verdict *verdict = &batch->verdicts[command];
     int64_t position = HEAD + 1 + (int64_t)index;
     assert_null(verdict->refusal);
-    assert_int_equal(verdict->status, 200);
-    assert_null(verdict->body.ptr);
     assert_int_equal(verdict->coupon.state, state);
     assert_int_equal(verdict->coupon.last, position);
     assert_int_equal(verdict->coupon.changed_at_us, NOW);
     assert_int_equal(verdict->token.position, position);
-    assert_non_null(batch->writes[command]); /* I4 */
-    assert_int_equal(batch->writes[command]->position, position);
-    assert_int_equal(batch->writes[command]->status, 200);
-    assert_null(batch->writes[command]->answer.ptr); /* no code in the database */
+    assert_true(verdict->remembered); /* I4 */
+    expect_kept(command, NULL);       /* no code in the database */
 }
 
 /* --- one coupon in one transaction --- */
@@ -193,8 +189,7 @@ static void nothing_to_do_leaves_no_row(void **state)
     batch_decide(batch);
     for (size_t i = 0; i < 2; i++) {
         assert_null(batch->verdicts[i].refusal);
-        assert_int_equal(batch->verdicts[i].status, 200);
-        assert_null(batch->writes[i]);
+        assert_false(batch->verdicts[i].remembered);
     }
     assert_span(batch->verdicts[1].coupon.reason, "first");
     assert_int_equal(batch->events_count, 0);
@@ -252,7 +247,6 @@ static void replays_are_rendered_from_the_effect(void **state)
         const struct verdict *verdict = &batch->verdicts[i];
         assert_null(verdict->refusal);
         assert_true(verdict->replayed);
-        assert_int_equal(verdict->status, 200);
         assert_string_equal(coupon_status(&verdict->coupon, 0), cases[i].status);
         assert_int_equal(verdict->coupon.at.position, FIRST_AT);
         assert_int_equal(verdict->coupon.sequence, 3);
@@ -312,14 +306,18 @@ static void looks_up_what_is_known(void **state)
         record->answer = span_of(parts[i]);
     }
     batch_decide(batch);
-    assert_int_equal(batch->verdicts[0].status, 0); /* nothing is known of it */
+    assert_int_equal(batch->verdicts[0].found_status, 0); /* nothing is known of it */
     assert_null(batch->verdicts[0].refusal);
-    assert_span(batch->verdicts[1].body, "{\"id\":\"spring\"}");
+    assert_span(batch->verdicts[1].kept, "{\"id\":\"spring\"}");
     assert_null(batch->verdicts[1].refusal);
     assert_int_equal(batch->verdicts[2].coupon.state, COUPON_REDEEMED);
     for (size_t i = 3; i < 5; i++) { /* what is kept of these is no answer */
-        assert_int_equal(batch->verdicts[i].status, 200);
-        assert_true(batch->verdicts[i].body.ptr && batch->verdicts[i].body.len == 0);
+        struct buf body;
+        buf_init(&body, 64);
+        answer_write(&body, batch->commands[i], &batch->verdicts[i], (const uint8_t[CRYPTO_KEY_BYTES]){0});
+        assert_int_equal(batch->verdicts[i].found_status, 200);
+        assert_int_equal(body.len, 0);
+        buf_deinit(&body);
     }
     assert_false(batch_has_writes(batch));
 }

@@ -2,7 +2,6 @@
 /* Turning loaded state and commands into events, rows and verdicts. */
 #include "command-service/core/batch_internal.h"
 
-#include "common/json.h"
 #include "events/problems.h"
 
 /* --- events --- */
@@ -90,10 +89,7 @@ const struct event *batch_append(struct batch *batch, struct loaded_campaign *ca
 
 void batch_note_issued(struct batch *batch, struct loaded_campaign *loaded, const struct event *issued)
 {
-    struct holding *held =
-        map_get(&batch->holdings, batch_holding_key(batch, issued->campaign_id, issued->user_id));
-    CHECK(held->count < PER_USER_LIMIT_MAX);
-    held->positions[held->count++] = issued->position;
+    batch_hold(batch, batch_holding(batch, issued->campaign_id, issued->user_id), issued->position);
     if (loaded->run_first_sequence == 0) {
         loaded->run_first_sequence = issued->coupon_issued.sequence;
         loaded->run_first_position = issued->position;
@@ -110,89 +106,19 @@ void batch_release_due(struct batch *batch, struct loaded_campaign *loaded)
 
 /* --- answers --- */
 
-/* The ids a user holds, as a JSON array, for already-issued. */
-static struct span held_ids(struct batch *batch, const struct holding *held)
+static void answer_coupon(const struct coupon *coupon, struct verdict *verdict)
 {
-    struct buf id;
-    buf_init(&id, COUPON_ID_MAX);
-    buf_clear(&batch->scratch);
-    buf_append_text(&batch->scratch, "\"coupon_ids\":[");
-    for (int64_t i = 0; i < held->count; i++) {
-        buf_clear(&id);
-        coupon_id_write(&id, (struct position){batch->slice, held->positions[i]});
-        json_put_string(&batch->scratch, NULL, buf_span(&id));
-    }
-    buf_append_char(&batch->scratch, ']');
-    buf_deinit(&id);
-    return batch_keep(batch, buf_span(&batch->scratch));
-}
-
-static void answer_campaign(struct batch *batch, const struct command *command,
-                            const struct loaded_campaign *loaded, struct verdict *verdict)
-{
-    buf_clear(&batch->scratch);
-    if (command->kind != COMMAND_DELETE)
-        campaign_write_json(&batch->scratch, NULL, &loaded->campaign, batch->now_us);
-    CHECK(!batch->scratch.overflow);
-    verdict->status = command->kind == COMMAND_CREATE ? 201 : command->kind == COMMAND_DELETE ? 204 : 200;
-    verdict->body = batch_keep(batch, buf_span(&batch->scratch));
-    verdict->token = (struct position){batch->slice, loaded->campaign.position};
-}
-
-static void answer_coupon(const struct coupon *coupon, int status, struct verdict *verdict)
-{
-    verdict->status = status;
     verdict->coupon = *coupon;
     verdict->token = (struct position){coupon->at.slice, coupon->last};
 }
 
-void batch_answer_results(const struct issue_result *results, struct position token, struct verdict *verdict)
+/* A copy: later commands of the batch may change the campaign. */
+static void answer_campaign(struct batch *batch, const struct campaign *campaign, struct verdict *verdict)
 {
-    verdict->status = 200;
-    verdict->results = results;
-    verdict->token = token;
-}
-
-static void put_value(struct buf *out, struct span value)
-{
-    int64_t number;
-    if (value.len == 0)
-        json_put_null(out, "value");
-    else if (parse_i64(value, INT64_MIN, INT64_MAX, &number))
-        json_put_int(out, "value", number);
-    else
-        json_put_string(out, "value", value);
-}
-
-static void answer_control(struct batch *batch, const struct command *command, const struct event *event,
-                           struct verdict *verdict)
-{
-    buf_clear(&batch->scratch);
-    json_open(&batch->scratch, NULL, '{');
-    if (command->kind == COMMAND_SET) {
-        json_put_string(&batch->scratch, "name", command->name);
-        put_value(&batch->scratch, command->value);
-    } else {
-        json_put_string(&batch->scratch, "issuer", command->name);
-        json_put_bool(&batch->scratch, "suspended", command->kind == COMMAND_SUSPEND);
-    }
-    json_close(&batch->scratch, '}');
-    verdict->status = 200;
-    verdict->body = batch_keep(batch, buf_span(&batch->scratch));
-    verdict->token = (struct position){batch->slice, event->position};
-}
-
-void batch_remember(struct batch *batch, size_t index, struct span answer)
-{
-    const struct verdict *verdict = &batch->verdicts[index];
-    if (!batch->commands[index]->keyed)
-        return;
-    struct request_record *record = batch_alloc(batch, sizeof *record);
-    memcpy(record->fingerprint, batch->commands[index]->fingerprint, FINGERPRINT_BYTES);
-    record->status = verdict->status;
-    record->answer = answer;
-    record->position = verdict->token.position;
-    batch->writes[index] = record;
+    struct campaign *copy = batch_alloc(batch, sizeof *copy);
+    *copy = *campaign;
+    verdict->campaign = copy;
+    verdict->token = (struct position){batch->slice, campaign->position};
 }
 
 /* A coupon as it was right after the event that is the effect. */
@@ -202,15 +128,7 @@ static void replay_coupon(const struct request_record *record, struct verdict *v
     struct coupon coupon = coupon_from_event(later ? &record->issued : &record->effect);
     if (later)
         coupon_apply(&coupon, &record->effect);
-    answer_coupon(&coupon, record->status, verdict);
-}
-
-/* What is kept of two kinds is no answer by itself: of issuing to many users who got what, of voiding the
- * counts of one slice. Only a retry, which says what was asked, can put the answer together again. */
-static bool is_whole_answer(struct span answer)
-{
-    struct void_counts counts;
-    return !span_starts(answer, SPAN("[")) && !batch_void_counts_read(answer, &counts);
+    answer_coupon(&coupon, verdict);
 }
 
 void batch_replay(struct batch *batch, size_t index)
@@ -225,26 +143,22 @@ void batch_replay(struct batch *batch, size_t index)
     }
     /* Our own effect, found again after a lost connection, is a first answer and not a replay. */
     verdict->replayed = !command->commit_was_sent;
-    if (record->results) {
-        batch_answer_results(record->results, (struct position){batch->slice, record->position}, verdict);
-        return;
-    }
+    verdict->found_status = record->status;
     if (!record->answer.ptr) {
         replay_coupon(record, verdict);
         return;
     }
-    verdict->status = record->status;
-    verdict->body = lookup && !is_whole_answer(record->answer) ? SPAN("") : record->answer;
+    verdict->kept = record->answer;
+    verdict->results = record->results;
+    verdict->voided = record->voided;
     verdict->token = (struct position){batch->slice, record->position};
-    if (command->kind == COMMAND_VOID && !batch_void_counts_read(record->answer, &verdict->voided))
-        verdict->refusal = &problem_internal; /* not an answer that this program wrote */
 }
 
 /* --- deciding --- */
 
-const struct holding *batch_holding(struct batch *batch, const struct command *command)
+struct holding *batch_holding(struct batch *batch, struct span campaign_id, struct span user_id)
 {
-    return map_get(&batch->holdings, batch_holding_key(batch, command->campaign_id, command->user_id));
+    return map_get(&batch->holdings, batch_holding_key(batch, campaign_id, user_id));
 }
 
 /* What a command needs of what was loaded. */
@@ -258,7 +172,7 @@ static void find_target(struct batch *batch, const struct command *command, stru
 {
     *ret = (struct target){0};
     if (command_subject(command->kind) == SUBJECT_COUPON) {
-        ret->coupon = map_get(&batch->coupons, batch_coupon_key(&command->coupon_at));
+        ret->coupon = map_get(&batch->coupons, batch_coupon_key(&command->coupon.at));
         ret->campaign = ret->coupon->of;
         return;
     }
@@ -276,34 +190,30 @@ static void find_target(struct batch *batch, const struct command *command, stru
 }
 
 /* Nothing happened, so nothing is remembered of a coupon: asked again, it is decided afresh. */
-static void answer_accepted(struct batch *batch, size_t index, const struct target *target,
-                            const struct event *event)
+static void accept(struct batch *batch, size_t index, const struct target *target, const struct event *event)
 {
     const struct command *command = batch->commands[index];
     struct verdict *verdict = &batch->verdicts[index];
+    struct coupon coupon;
+    verdict->remembered = command->keyed;
     switch (command_subject(command->kind)) {
-    case SUBJECT_HOLDER: {
-        struct coupon coupon = coupon_from_event(event);
+    case SUBJECT_HOLDER:
         batch_note_issued(batch, target->campaign, event);
-        answer_coupon(&coupon, 201, verdict);
+        coupon = coupon_from_event(event);
+        answer_coupon(&coupon, verdict);
         break;
-    }
-    case SUBJECT_COUPON: {
-        struct coupon coupon = target->coupon->coupon;
-        if (!event) /* nothing to say it by the log for: as it is now */
-            coupon = coupon_at(&coupon, batch->now_us);
-        answer_coupon(&coupon, 200, verdict);
-        if (!event)
-            return;
+    case SUBJECT_COUPON:
+        verdict->remembered &= event != NULL;
+        /* Without an event there is nothing to say it by the log for: as it is now. */
+        coupon = event ? target->coupon->coupon : coupon_at(&target->coupon->coupon, batch->now_us);
+        answer_coupon(&coupon, verdict);
         break;
-    }
     case SUBJECT_CONTROL:
-        answer_control(batch, command, event, verdict);
+        verdict->token = (struct position){batch->slice, event->position};
         break;
     default:
-        answer_campaign(batch, command, target->campaign, verdict);
+        answer_campaign(batch, &target->campaign->campaign, verdict);
     }
-    batch_remember(batch, index, verdict->body);
 }
 
 /* What is due by itself comes first, so that a command finds the campaign as it is at this instant. */
@@ -329,29 +239,33 @@ static void decide_one(struct batch *batch, size_t index)
         return;
     }
     if (command->kind == COMMAND_LOOKUP)
-        return; /* status 0: nothing is known of the request */
+        return; /* nothing is known of the request */
     find_target(batch, command, &target);
     if (target.campaign && !target.coupon)
         do_what_is_due(batch, command, target.campaign);
     struct subject subject = {
         .campaign = target.campaign && target.campaign->exists ? &target.campaign->campaign : NULL,
-        .held = command->kind == COMMAND_ISSUE ? batch_holding(batch, command) : NULL,
+        .held = command->kind == COMMAND_ISSUE
+                    ? batch_holding(batch, command->campaign_id, command->issue.user_id)
+                    : NULL,
         .coupon = target.coupon && target.coupon->exists ? &target.coupon->coupon : NULL,
         .creation = &target.creation,
     };
     decide(command, &subject, batch->now_us, &decision);
     verdict->refusal = decision.refusal;
     if (decision.refusal == &problem_already_issued)
-        verdict->held_ids = held_ids(batch, subject.held);
+        verdict->held = subject.held;
     if (decision.refusal)
         return;
     const struct event *event =
         decision.has_event ? batch_append(batch, target.campaign, target.coupon, &decision.event) : NULL;
-    answer_accepted(batch, index, &target, event);
+    accept(batch, index, &target, event);
 }
 
 void batch_decide(struct batch *batch)
 {
+    for (size_t i = 0; i < batch->count; i++)
+        batch->verdicts[i].now_us = batch->now_us;
     if (batch->commands[0]->kind == COMMAND_ISSUE_MANY) {
         batch_decide_many(batch);
         return;

@@ -4,8 +4,6 @@
 
 #include "command-service/core/batch.h"
 
-/* In the batch's arena, zeroed. */
-void *batch_alloc(struct batch *batch, size_t size);
 struct span batch_keep(struct batch *batch, struct span text);
 
 /* Keys of the batch's maps, and the quota of an API key. Those that return scratch live until its next use.
@@ -20,17 +18,11 @@ const struct event *batch_append(struct batch *batch, struct loaded_campaign *ca
                                  struct loaded_coupon *coupon, const struct event *decided);
 /* A coupon of this batch: now held by its user, and in the campaign's run. */
 void batch_note_issued(struct batch *batch, struct loaded_campaign *loaded, const struct event *issued);
-const struct holding *batch_holding(struct batch *batch, const struct command *command);
+struct holding *batch_holding(struct batch *batch, struct span campaign_id, struct span user_id);
 void batch_release_due(struct batch *batch, struct loaded_campaign *loaded);
 
-/* The row that makes a retry get the first answer (I4), written with the event or not at all. `answer` is
- * absent where it is rendered from the event again. Commands without a key leave none. */
-void batch_remember(struct batch *batch, size_t index, struct span answer);
 /* The first answer again, from batch->records[index]. */
 void batch_replay(struct batch *batch, size_t index);
-void batch_answer_results(const struct issue_result *results, struct position token, struct verdict *verdict);
 
 void batch_decide_many(struct batch *batch);
 void batch_decide_void(struct batch *batch);
-/* VOID: the answer that is kept, and what it says. */
-bool batch_void_counts_read(struct span answer, struct void_counts *ret) MUST_USE;

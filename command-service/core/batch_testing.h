@@ -3,8 +3,10 @@
  * looking at what came out. Only for *_test.c files. */
 #pragma once
 
+#include "command-service/answer.h"
 #include "command-service/core/batch.h"
 #include "common/base/testing.h"
+#include "events/problems.h"
 
 enum { NOW = 5000, HEAD = 100, NAMES = 4 };
 
@@ -66,19 +68,19 @@ static inline struct command *ask(enum command_kind kind, size_t name)
 static inline struct command *ask_issue(size_t name, const char *user)
 {
     struct command *command = ask(COMMAND_ISSUE, name);
-    command->user_id = span_of(user);
+    command->issue.user_id = span_of(user);
     return command;
 }
 
 static inline struct command *ask_create(size_t name, int64_t quantity)
 {
     struct command *command = ask(COMMAND_CREATE, name);
-    command->definition = (struct campaign_created){.name = SPAN("n"),
-                                                    .discount_value = 10,
-                                                    .currency = SPAN("EUR"),
-                                                    .quantity = quantity,
-                                                    .released = quantity,
-                                                    .per_user_limit = 1};
+    *command->create = (struct campaign_created){.name = SPAN("n"),
+                                                 .discount_value = 10,
+                                                 .currency = SPAN("EUR"),
+                                                 .quantity = quantity,
+                                                 .released = quantity,
+                                                 .per_user_limit = 1};
     return command;
 }
 
@@ -98,7 +100,11 @@ static inline struct campaign *loaded(size_t name)
     is->exists = true;
     is->campaign = (struct campaign){
         .id = is->campaign.id,
-        .definition = {.name = SPAN("n"), .currency = SPAN("EUR"), .quantity = 10, .per_user_limit = 1},
+        .definition = {.name = SPAN("n"),
+                       .discount_value = 10,
+                       .currency = SPAN("EUR"),
+                       .quantity = 10,
+                       .per_user_limit = 1},
         .created_at_us = 1,
         .first = 1,
         .position = 50,
@@ -143,6 +149,18 @@ static inline void expect_event(size_t index, enum event_type type, const char *
     buf_deinit(&again);
 }
 
+/* What the store keeps of the answer; NULL: nothing. */
+static inline void expect_kept(size_t command, const char *text)
+{
+    struct buf kept;
+    buf_init(&kept, 4096);
+    bool any = answer_keep(&kept, batch->commands[command], &batch->verdicts[command]);
+    assert_int_equal(any, text != NULL);
+    if (text)
+        assert_span(buf_span(&kept), text);
+    buf_deinit(&kept);
+}
+
 static inline void expect_coupon(size_t command, size_t event_index, int64_t sequence)
 {
     const struct verdict *verdict = &batch->verdicts[command];
@@ -150,9 +168,7 @@ static inline void expect_coupon(size_t command, size_t event_index, int64_t seq
     char id[COUPON_ID_MAX + 1];
     snprintf(id, sizeof id, "c%d-%lld", batch->slice, (long long)event->position);
     assert_null(verdict->refusal);
-    assert_int_equal(verdict->status, 201);
     assert_false(verdict->replayed);
-    assert_null(verdict->body.ptr);
     assert_int_equal(verdict->coupon.sequence, sequence);
     assert_int_equal(verdict->coupon.at.position, event->position);
     assert_int_equal(verdict->token.position, event->position);
@@ -160,11 +176,9 @@ static inline void expect_coupon(size_t command, size_t event_index, int64_t seq
     assert_int_equal(event->type, EVENT_CouponIssued);
     assert_int_equal(event->coupon_issued.sequence, sequence);
     assert_span(event->coupon_id, id);
-    assert_true(span_equal(event->user_id, batch->commands[command]->user_id));
-    assert_non_null(batch->writes[command]); /* I4 */
-    assert_int_equal(batch->writes[command]->position, event->position);
-    assert_int_equal(batch->writes[command]->status, 201);
-    assert_null(batch->writes[command]->answer.ptr); /* rendered from the event again */
+    assert_true(span_equal(event->user_id, command_user(batch->commands[command])));
+    assert_true(verdict->remembered); /* I4 */
+    expect_kept(command, NULL);       /* rendered from the event again */
 }
 
 static inline void expect_refusal(size_t command, const struct problem *problem)
@@ -172,21 +186,25 @@ static inline void expect_refusal(size_t command, const struct problem *problem)
     const struct verdict *verdict = &batch->verdicts[command];
     if (verdict->refusal != problem)
         fail_msg("command %zu: %s", command, verdict->refusal ? verdict->refusal->code : "accepted");
-    assert_null(batch->writes[command]); /* a refusal leaves nothing behind */
+    assert_false(verdict->remembered); /* a refusal leaves nothing behind */
 }
 
 static inline void expect_body(size_t command, int status, const char *part)
 {
+    static const uint8_t code_key[CRYPTO_KEY_BYTES];
     const struct verdict *verdict = &batch->verdicts[command];
+    struct buf body;
     char text[4096];
     assert_null(verdict->refusal);
-    assert_int_equal(verdict->status, status);
-    snprintf(text, sizeof text, "%.*s", SPAN_ARG(verdict->body));
+    buf_init(&body, sizeof text);
+    answer_write(&body, batch->commands[command], verdict, code_key);
+    snprintf(text, sizeof text, "%.*s", SPAN_ARG(buf_span(&body)));
+    buf_deinit(&body);
     if (!strstr(text, part))
         fail_msg("%s is not in %s", part, text);
-    assert_non_null(batch->writes[command]);
-    assert_true(span_equal(batch->writes[command]->answer, verdict->body));
-    assert_int_equal(batch->writes[command]->status, status);
+    assert_int_equal(answer_status(batch->commands[command]->kind), status);
+    assert_true(verdict->remembered);
+    expect_kept(command, text);
 }
 
 static inline struct request_record *record_for(size_t command)

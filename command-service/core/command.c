@@ -31,12 +31,27 @@ bool command_is_solo(enum command_kind kind)
     return command_subject(kind) == SUBJECT_HOLDERS || command_subject(kind) == SUBJECT_SLICE;
 }
 
+struct span command_user(const struct command *command)
+{
+    switch (command->kind) {
+    case COMMAND_ISSUE:
+        return command->issue.user_id;
+    case COMMAND_RESERVE:
+    case COMMAND_REDEEM:
+        return command->coupon.user_id;
+    default:
+        return (struct span){NULL, 0};
+    }
+}
+
 struct command *command_create(enum command_kind kind, struct http_request *request)
 {
     struct command *command = mem_zalloc(sizeof *command);
     command->kind = kind;
     command->request = request;
     arena_init(&command->arena, COMMAND_ARENA_MAX);
+    if (kind == COMMAND_CREATE)
+        command->create = arena_alloc(&command->arena, sizeof *command->create);
     return command;
 }
 
@@ -45,7 +60,8 @@ void command_destroy(struct command *command)
     if (!command)
         return;
     CHECK(!command->request && !command->gather && !command->accepted_in);
-    json_destroy(command->doc);
+    if (command->source)
+        command->source_destroy(command->source);
     arena_deinit(&command->arena);
     mem_free(command);
 }

@@ -4,8 +4,6 @@
 #pragma once
 
 #include "common/base/mem.h"
-#include "common/http/http.h"
-#include "common/json.h"
 #include "events/campaign.h"
 #include "events/ids.h"
 
@@ -43,10 +41,10 @@ enum command_kind {
 
 enum command_subject {
     SUBJECT_CAMPAIGN, /* campaign_id */
-    SUBJECT_HOLDER,   /* and what user_id holds of it */
-    SUBJECT_HOLDERS,  /* and what user_ids hold of it; always the only command of its batch */
-    SUBJECT_COUPON,   /* coupon_at, and the campaign it is of */
-    SUBJECT_SLICE, /* the campaigns of the slice that `filter` picks; always the only command of its batch */
+    SUBJECT_HOLDER,   /* and what issue.user_id holds of it */
+    SUBJECT_HOLDERS,  /* and what issue_many.user_ids hold of it; always the only command of its batch */
+    SUBJECT_COUPON,   /* coupon.at, and the campaign it is of */
+    SUBJECT_SLICE,   /* the campaigns of the slice that `voids` picks; always the only command of its batch */
     SUBJECT_CONTROL, /* nothing */
     SUBJECT_REQUEST, /* the idempotency row alone */
 };
@@ -75,47 +73,63 @@ struct void_filter {
 
 struct command {
     struct command *next; /* in its slice's queue */
+    struct queue *home;   /* the queue it was offered to, which knows it as in flight */
     enum command_kind kind;
     int16_t slice;         /* where its events go */
     int16_t request_slice; /* where its idempotency row is; differs from `slice` only for COMMAND_CREATE */
-    bool keyed; /* has an Idempotency-Key: takes effect once (I4) and leaves a row. A LOOKUP is about one, but
-                   no attempt at it */
+    bool keyed; /* has an Idempotency-Key: takes effect once (I4). A LOOKUP is about one, but no attempt at it
+                 */
+    bool
+        commit_was_sent; /* an earlier attempt may have taken effect: its outcome must be read, not guessed */
     struct request_id id;
     uint8_t fingerprint[FINGERPRINT_BYTES]; /* of the payload */
-    struct span campaign_id;
-    struct span user_id;                /* ISSUE, RESERVE, REDEEM */
-    const struct span *user_ids;        /* ISSUE_MANY: who, in order; in the arena */
-    size_t users_count;                 /* 1..ISSUE_MANY_MAX */
-    int64_t quantity;                   /* RELEASE */
-    struct campaign_created definition; /* CREATE */
-    struct void_filter filter;          /* VOID */
-
-    struct position coupon_at;    /* of the CouponIssued of the coupon it is about */
-    struct span order_id, reason; /* RESERVE, REDEEM, FREE, RESTORE; REVOKE */
-    int64_t order_amount, ttl_s;  /* RESERVE, REDEEM; RESERVE */
-
-    struct span name, value;           /* SUSPEND, RESUME_ISSUER, SET: of the API key or the setting */
-    struct release_plan_halted halted; /* HALT: what the watch saw */
-
-    struct span actor; /* name of the API key */
+    struct span campaign_id;                /* of every kind whose subject has a campaign, but COUPON */
+    struct span actor;                      /* name of the API key */
     uint8_t trace_bytes[TRACE_BYTES];
     struct span trace;   /* trace_bytes, or absent */
+    int64_t received_us; /* monotonic */
     int64_t deadline_us; /* monotonic; past it nothing new is begun for it */
+
     /* ISSUE with "Prefer: respond-async": where the wait is predicted to be longer, it is accepted instead,
      * and has until accepted_deadline_us. */
     int64_t accept_above_us, accepted_deadline_us;
-    bool
-        commit_was_sent; /* an earlier attempt may have taken effect: its outcome must be read, not guessed */
-
-    int64_t received_us; /* monotonic */
-    struct watch *watch; /* ISSUE, ISSUE_MANY: who is told how it went; NULL for nobody */
+    struct sweeper *sweeper; /* whose command it is, instead of a client's; NULL: a client's */
 
     /* Who is told, exactly once: one of these, or nobody (the service's own commands). */
     struct http_request *request;
     struct gather *gather;        /* it is one of several that are answered together */
     struct requests *accepted_in; /* 202 was answered: where what becomes of it is kept */
+    struct watch *watch;          /* ISSUE, ISSUE_MANY: who is told how it went; NULL for nobody */
 
-    struct json_doc *doc; /* what the texts above point into */
+    /* What its kind needs besides. */
+    union {
+        struct {
+            struct span user_id;
+        } issue;
+        struct {
+            const struct span *user_ids; /* who, in order; in the arena */
+            size_t count;                /* 1..ISSUE_MANY_MAX */
+        } issue_many;
+        struct {
+            int64_t quantity;
+        } release;
+        struct campaign_created *create; /* in the arena */
+        struct void_filter voids;
+        struct {
+            struct position at;          /* its CouponIssued */
+            struct span user_id;         /* RESERVE, REDEEM */
+            struct span order_id;        /* RESERVE, REDEEM, FREE, RESTORE */
+            struct span reason;          /* REVOKE */
+            int64_t order_amount, ttl_s; /* RESERVE, REDEEM; RESERVE */
+        } coupon;
+        struct {
+            struct span name, value; /* of the API key or the setting; SET: what it is set to */
+        } control;
+        struct release_plan_halted halt; /* what the watch saw */
+    };
+
+    void *source; /* what the texts above point into, freed with the command; NULL: nothing of its own */
+    void (*source_destroy)(void *source);
     struct arena arena;
     char campaign_id_text[CAMPAIGN_ID_MAX]; /* for an id that is generated, or outlives its request */
 };
@@ -124,6 +138,8 @@ const char *command_name(enum command_kind kind);
 enum command_subject command_subject(enum command_kind kind);
 /* Whether it must be the only one of its batch. */
 bool command_is_solo(enum command_kind kind);
+/* The one user it is about; absent where there is none or many. */
+struct span command_user(const struct command *command);
 struct command *command_create(enum command_kind kind, struct http_request *request);
 void command_destroy(struct command *command); /* accepts NULL; whoever is to be told must have been */
 

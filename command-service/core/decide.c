@@ -28,22 +28,17 @@ static bool born_expired(const struct campaign *campaign, int64_t now_us)
     return expires_at_us && now_us >= expires_at_us;
 }
 
-static int64_t expiry(const struct campaign_created *is, int64_t now_us)
-{
-    if (is->coupon_expires_at_us)
-        return is->coupon_expires_at_us;
-    return is->coupon_valid_days ? now_us + is->coupon_valid_days * US_PER_DAY : 0;
-}
-
-void decision_accept(struct decision *ret, enum event_type type, const struct command *command)
+struct event *decision_accept(struct decision *ret, enum event_type type, const struct command *command,
+                              struct span campaign_id)
 {
     ret->has_event = true;
     ret->event = (struct event){
         .type = type,
         .version = event_describe((int)type)->version,
-        .campaign_id = command->campaign_id,
+        .campaign_id = campaign_id,
         .trace = command->trace,
     };
+    return &ret->event;
 }
 
 const struct problem *decide_issue_refusal(const struct campaign *campaign, const struct holding *held,
@@ -62,20 +57,39 @@ const struct problem *decide_issue_refusal(const struct campaign *campaign, cons
     return NULL;
 }
 
-static void decide_issue(const struct command *command, const struct subject *subject, int64_t now_us,
-                         struct decision *ret)
+/* The refusals that come from the subject not being there. */
+static const struct problem *refuse_absent(const struct command *command, const struct subject *subject)
+{
+    const struct campaign *campaign = subject->campaign;
+    switch (command_subject(command->kind)) {
+    case SUBJECT_COUPON:
+        return subject->coupon ? NULL : &problem_unknown_coupon;
+    case SUBJECT_CONTROL:
+        return NULL;
+    default:
+        if (command->kind == COMMAND_CREATE)
+            return NULL;
+        bool gone = campaign && campaign->state == CAMPAIGN_DELETED && command->kind != COMMAND_DELETE;
+        return campaign && !gone ? NULL : &problem_unknown_campaign;
+    }
+}
+
+void decide_issue(const struct command *command, struct span user_id, const struct subject *subject,
+                  int64_t now_us, struct decision *ret)
 {
     const struct campaign *campaign = subject->campaign;
     const struct holding *held = subject->held;
-    ret->refusal = decide_issue_refusal(campaign, held, now_us);
+    *ret = (struct decision){.refusal = refuse_absent(command, subject)};
+    if (!ret->refusal)
+        ret->refusal = decide_issue_refusal(campaign, held, now_us);
     if (ret->refusal)
         return;
-    decision_accept(ret, EVENT_CouponIssued, command);
-    ret->event.user_id = command->user_id;
-    ret->event.coupon_issued = (struct coupon_issued){
+    struct event *event = decision_accept(ret, EVENT_CouponIssued, command, campaign->id);
+    event->user_id = user_id;
+    event->coupon_issued = (struct coupon_issued){
         .sequence = campaign->issued + 1, /* I5: dense */
         .nth = held->count + 1,
-        .expires_at_us = expiry(&campaign->definition, now_us),
+        .expires_at_us = campaign_coupon_expiry_us(&campaign->definition, now_us),
         .code_prefix = campaign->definition.code_prefix,
     };
 }
@@ -87,13 +101,12 @@ static void decide_release(const struct command *command, const struct subject *
     int64_t room = campaign->definition.quantity - campaign->released - plan_still_to_come(campaign);
     if (has_ended(campaign, now_us))
         ret->refusal = &problem_ended;
-    else if (command->quantity > room)
+    else if (command->release.quantity > room)
         ret->refusal = &problem_exceeds_quantity;
     if (ret->refusal)
         return;
-    decision_accept(ret, EVENT_StockReleased, command);
-    ret->event.stock_released =
-        (struct stock_released){.quantity = command->quantity, .actor = command->actor};
+    decision_accept(ret, EVENT_StockReleased, command, campaign->id)->stock_released =
+        (struct stock_released){.quantity = command->release.quantity, .actor = command->actor};
 }
 
 /* Pausing what is paused, resuming what runs and closing what is over are accepted without an event: in an
@@ -107,22 +120,20 @@ static void decide_state(const struct command *command, const struct subject *su
     if (command->kind == COMMAND_CLOSE) {
         if (over)
             return;
-        decision_accept(ret, EVENT_CampaignClosed, command);
-        ret->event.campaign_closed.actor = command->actor;
+        decision_accept(ret, EVENT_CampaignClosed, command, campaign->id)->campaign_closed.actor =
+            command->actor;
         return;
     }
     if (over) {
         ret->refusal = &problem_ended;
         return;
     }
-    if (command->kind == COMMAND_PAUSE && campaign->state == CAMPAIGN_ACTIVE) {
-        decision_accept(ret, EVENT_CampaignPaused, command);
-        ret->event.campaign_paused.actor = command->actor;
-    } else if (command->kind == COMMAND_RESUME &&
-               (campaign->state == CAMPAIGN_PAUSED || campaign->plan_halted)) {
-        decision_accept(ret, EVENT_CampaignResumed, command);
-        ret->event.campaign_resumed.actor = command->actor;
-    }
+    if (command->kind == COMMAND_PAUSE && campaign->state == CAMPAIGN_ACTIVE)
+        decision_accept(ret, EVENT_CampaignPaused, command, campaign->id)->campaign_paused.actor =
+            command->actor;
+    else if (command->kind == COMMAND_RESUME && (campaign->state == CAMPAIGN_PAUSED || campaign->plan_halted))
+        decision_accept(ret, EVENT_CampaignResumed, command, campaign->id)->campaign_resumed.actor =
+            command->actor;
 }
 
 static const struct problem *refuse_create(const struct command *command, const struct subject *subject)
@@ -132,7 +143,7 @@ static const struct problem *refuse_create(const struct command *command, const 
         return &problem_campaign_exists;
     if (so_far->by_key >= so_far->by_key_max || so_far->by_all >= so_far->by_all_max)
         return &problem_quota_exceeded;
-    if (so_far->stock + command->definition.quantity > so_far->stock_max)
+    if (so_far->stock + command->create->quantity > so_far->stock_max)
         return &problem_quota_exceeded;
     return NULL;
 }
@@ -144,9 +155,9 @@ static void decide_create(const struct command *command, const struct subject *s
     ret->refusal = refuse_create(command, subject);
     if (ret->refusal)
         return;
-    decision_accept(ret, EVENT_CampaignCreated, command);
-    ret->event.campaign_created = command->definition;
-    ret->event.campaign_created.created_by = command->actor;
+    struct event *event = decision_accept(ret, EVENT_CampaignCreated, command, command->campaign_id);
+    event->campaign_created = *command->create;
+    event->campaign_created.created_by = command->actor;
 }
 
 /* Deleting what is deleted is accepted: DELETE can be repeated. */
@@ -158,8 +169,8 @@ static void decide_delete(const struct command *command, const struct subject *s
         ret->refusal = &problem_has_coupons;
     if (ret->refusal || subject->campaign->state == CAMPAIGN_DELETED)
         return;
-    decision_accept(ret, EVENT_CampaignDeleted, command);
-    ret->event.campaign_deleted.actor = command->actor;
+    decision_accept(ret, EVENT_CampaignDeleted, command, subject->campaign->id)->campaign_deleted.actor =
+        command->actor;
 }
 
 /* The tranches go on being released until somebody has looked, so only while there are any. The figures are
@@ -170,10 +181,9 @@ static void decide_halt(const struct command *command, const struct subject *sub
     const struct campaign *campaign = subject->campaign;
     bool more = campaign->plan_done < (int64_t)campaign->definition.release_plan.count;
     if (!more || campaign->plan_halted || has_ended(campaign, now_us) ||
-        command->halted.plan_step != campaign->plan_done)
+        command->halt.plan_step != campaign->plan_done)
         return;
-    decision_accept(ret, EVENT_ReleasePlanHalted, command);
-    ret->event.release_plan_halted = command->halted;
+    decision_accept(ret, EVENT_ReleasePlanHalted, command, campaign->id)->release_plan_halted = command->halt;
 }
 
 /* What is due was done before, as for every command. */
@@ -192,12 +202,18 @@ static void decide_control(const struct command *command, const struct subject *
         [COMMAND_SET] = EVENT_SettingChanged,
     };
     (void)subject, (void)now_us;
-    decision_accept(ret, types[command->kind], command);
-    ret->event.campaign_id = CONTROL_STREAM;
+    struct event *event = decision_accept(ret, types[command->kind], command, CONTROL_STREAM);
+    struct span name = command->control.name;
     if (command->kind == COMMAND_SET)
-        ret->event.setting_changed = (struct setting_changed){command->name, command->value, command->actor};
+        event->setting_changed = (struct setting_changed){name, command->control.value, command->actor};
     else /* both have the same fields */
-        ret->event.issuer_suspended = (struct issuer_suspended){command->name, command->actor};
+        event->issuer_suspended = (struct issuer_suspended){name, command->actor};
+}
+
+static void decide_one_issue(const struct command *command, const struct subject *subject, int64_t now_us,
+                             struct decision *ret)
+{
+    decide_issue(command, command->issue.user_id, subject, now_us, ret);
 }
 
 typedef void decider(const struct command *command, const struct subject *subject, int64_t now_us,
@@ -207,7 +223,7 @@ static decider *const deciders[COMMAND_KINDS] = {
     [COMMAND_CREATE] = decide_create,   [COMMAND_PAUSE] = decide_state,
     [COMMAND_RESUME] = decide_state,    [COMMAND_CLOSE] = decide_state,
     [COMMAND_RELEASE] = decide_release, [COMMAND_DELETE] = decide_delete,
-    [COMMAND_ISSUE] = decide_issue,     [COMMAND_VOID] = decide_delete,
+    [COMMAND_ISSUE] = decide_one_issue, [COMMAND_VOID] = decide_delete,
     [COMMAND_RESERVE] = decide_coupon,  [COMMAND_REDEEM] = decide_coupon,
     [COMMAND_FREE] = decide_coupon,     [COMMAND_RESTORE] = decide_coupon,
     [COMMAND_REVOKE] = decide_coupon,   [COMMAND_LAPSE] = decide_coupon,
@@ -215,23 +231,6 @@ static decider *const deciders[COMMAND_KINDS] = {
     [COMMAND_SET] = decide_control,     [COMMAND_TEND] = decide_tend,
     [COMMAND_HALT] = decide_halt,
 };
-
-/* The refusals that come from the subject not being there. */
-static const struct problem *refuse_absent(const struct command *command, const struct subject *subject)
-{
-    const struct campaign *campaign = subject->campaign;
-    switch (command_subject(command->kind)) {
-    case SUBJECT_COUPON:
-        return subject->coupon ? NULL : &problem_unknown_coupon;
-    case SUBJECT_CONTROL:
-        return NULL;
-    default:
-        if (command->kind == COMMAND_CREATE)
-            return NULL;
-        bool gone = campaign && campaign->state == CAMPAIGN_DELETED && command->kind != COMMAND_DELETE;
-        return campaign && !gone ? NULL : &problem_unknown_campaign;
-    }
-}
 
 void decide(const struct command *command, const struct subject *subject, int64_t now_us,
             struct decision *ret)

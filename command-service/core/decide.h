@@ -8,8 +8,9 @@
 
 /* What a user holds of the campaign. */
 struct holding {
-    int64_t count;                         /* coupons issued to the user */
-    int64_t positions[PER_USER_LIMIT_MAX]; /* of their CouponIssued, in order of issue */
+    int64_t count;      /* coupons issued to the user */
+    int64_t *positions; /* of their CouponIssued, in order of issue; room for `capacity` */
+    int64_t capacity;
 };
 
 /* How much was created already, and how much may be (incident 1). */
@@ -36,6 +37,9 @@ struct decision {
 /* Decides any command of one subject. The event borrows from the command and the subject. */
 void decide(const struct command *command, const struct subject *subject, int64_t now_us,
             struct decision *ret);
+/* ISSUE, and one user of an ISSUE_MANY: as if that user had asked alone. */
+void decide_issue(const struct command *command, struct span user_id, const struct subject *subject,
+                  int64_t now_us, struct decision *ret);
 
 /* Why an issue to somebody with that holding would be refused, NULL when it would not: also for refusing
  * early from a recent copy of the campaign (early.h). */
@@ -52,4 +56,5 @@ bool decide_due_end(const struct campaign *campaign, int64_t now_us, struct even
 /* For decide() alone: the commands about one coupon. */
 void decide_coupon(const struct command *command, const struct subject *subject, int64_t now_us,
                    struct decision *ret);
-void decision_accept(struct decision *ret, enum event_type type, const struct command *command);
+struct event *decision_accept(struct decision *ret, enum event_type type, const struct command *command,
+                              struct span campaign_id);

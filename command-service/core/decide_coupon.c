@@ -10,21 +10,20 @@
 static struct event *accept(struct decision *ret, enum event_type type, const struct command *command,
                             const struct coupon *coupon)
 {
-    decision_accept(ret, type, command);
-    ret->event.campaign_id = coupon->campaign_id;
-    ret->event.user_id = coupon->user_id;
-    return &ret->event;
+    struct event *event = decision_accept(ret, type, command, coupon->campaign_id);
+    event->user_id = coupon->user_id;
+    return event;
 }
 
 static bool is_of_order(const struct coupon *coupon, const struct command *command)
 {
-    return coupon->order_id.ptr && span_equal(coupon->order_id, command->order_id);
+    return coupon->order_id.ptr && span_equal(coupon->order_id, command->coupon.order_id);
 }
 
 static bool may_use(const struct command *command, const struct subject *subject, int64_t now_us,
                     struct decision *ret)
 {
-    struct coupon_use use = {command->user_id, command->order_id, command->order_amount};
+    struct coupon_use use = {command->coupon.user_id, command->coupon.order_id, command->coupon.order_amount};
     ret->refusal = coupon_check(subject->coupon, &subject->campaign->definition, &use, now_us);
     return !ret->refusal;
 }
@@ -35,15 +34,15 @@ static void reserve(const struct command *command, const struct subject *subject
                     struct decision *ret)
 {
     const struct coupon *coupon = subject->coupon;
-    int64_t until_us = now_us + command->ttl_s * US_PER_S;
+    int64_t until_us = now_us + command->coupon.ttl_s * US_PER_S;
     if (!may_use(command, subject, now_us, ret))
         return;
     if (coupon->expires_at_us && until_us > coupon->expires_at_us)
         until_us = coupon->expires_at_us;
     accept(ret, EVENT_CouponReserved, command, coupon)->coupon_reserved = (struct coupon_reserved){
-        .order_id = command->order_id,
-        .order_amount = command->order_amount,
-        .discount_amount = coupon_discount(&subject->campaign->definition, command->order_amount),
+        .order_id = command->coupon.order_id,
+        .order_amount = command->coupon.order_amount,
+        .discount_amount = coupon_discount(&subject->campaign->definition, command->coupon.order_amount),
         .reserved_until_us = until_us,
         .renewed = coupon->state == COUPON_RESERVED,
     };
@@ -56,9 +55,9 @@ static void redeem(const struct command *command, const struct subject *subject,
     if (!may_use(command, subject, now_us, ret))
         return;
     accept(ret, EVENT_CouponRedeemed, command, coupon)->coupon_redeemed = (struct coupon_redeemed){
-        .order_id = command->order_id,
-        .order_amount = command->order_amount,
-        .discount_amount = coupon_discount(&subject->campaign->definition, command->order_amount),
+        .order_id = command->coupon.order_id,
+        .order_amount = command->coupon.order_amount,
+        .discount_amount = coupon_discount(&subject->campaign->definition, command->coupon.order_amount),
         .was_reserved = coupon->state == COUPON_RESERVED,
     };
 }
@@ -101,7 +100,7 @@ static void revoke(const struct command *command, const struct subject *subject,
     if (ret->refusal || coupon->state == COUPON_REVOKED)
         return;
     accept(ret, EVENT_CouponRevoked, command, coupon)->coupon_revoked = (struct coupon_revoked){
-        .reason = command->reason,
+        .reason = command->coupon.reason,
         .actor = command->actor,
         .was_reserved = coupon->state == COUPON_RESERVED,
     };

@@ -32,7 +32,8 @@ static void what_is_deleted_reads_as_unknown(void **state)
         enum command_subject about = command_subject(kind);
         struct command command = command_of(kind);
         struct decision decision;
-        command.quantity = 1;
+        if (kind == COMMAND_RELEASE)
+            command.release.quantity = 1;
         if ((about != SUBJECT_CAMPAIGN && about != SUBJECT_HOLDER && about != SUBJECT_SLICE) ||
             kind == COMMAND_CREATE || kind == COMMAND_DELETE)
             continue;
@@ -76,7 +77,7 @@ static void creation_has_limits(void **state)
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct command command = command_of(COMMAND_CREATE);
         struct decision decision;
-        command.definition = (struct campaign_created){.quantity = cases[i].quantity};
+        command.create = &(struct campaign_created){.quantity = cases[i].quantity};
         decide(&command, &(struct subject){.creation = &cases[i].so_far}, 1, &decision);
         if (decision.refusal != (cases[i].refused ? &problem_quota_exceeded : NULL))
             fail_msg("case %zu: %s", i, decision.refusal ? decision.refusal->code : "accepted");
@@ -91,8 +92,8 @@ static void controlling(void **state)
     (void)state;
     struct command command = command_of(COMMAND_SUSPEND);
     struct decision decision;
-    command.name = SPAN("partner");
-    command.value = SPAN("7");
+    command.control.name = SPAN("partner");
+    command.control.value = SPAN("7");
     decide(&command, &(struct subject){0}, 1, &decision);
     assert_true(decision.has_event && !decision.refusal);
     assert_int_equal(decision.event.type, EVENT_IssuerSuspended);

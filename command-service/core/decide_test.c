@@ -83,11 +83,11 @@ static void in_every_situation(situation_check *check)
 
 static struct command command_of(enum command_kind kind)
 {
-    return (struct command){.kind = kind,
-                            .campaign_id = SPAN("spring"),
-                            .user_id = SPAN("u"),
-                            .actor = SPAN("admin"),
-                            .trace = SPAN("t")};
+    struct command command = {
+        .kind = kind, .campaign_id = SPAN("spring"), .actor = SPAN("admin"), .trace = SPAN("t")};
+    if (kind == COMMAND_ISSUE)
+        command.issue.user_id = SPAN("u");
+    return command;
 }
 
 static void expect_refusal(const struct situation *situation, const struct decision *decision,
@@ -212,7 +212,7 @@ static void check_release(const struct situation *situation)
     for (int64_t quantity = 1; quantity <= 3; quantity++) {
         struct command command = command_of(COMMAND_RELEASE);
         struct decision decision;
-        command.quantity = quantity;
+        command.release.quantity = quantity;
         const struct problem *expected = over(situation) ? &problem_ended
                                          : is->released + quantity + planned > is->definition.quantity
                                              ? &problem_exceeds_quantity
@@ -347,7 +347,7 @@ static void check_halt(const struct situation *situation)
         struct command command = command_of(COMMAND_HALT);
         struct decision decision;
         struct event due;
-        command.halted = (struct release_plan_halted){step, 40, 900, 2500};
+        command.halt = (struct release_plan_halted){step, 40, 900, 2500};
         bool more = is->plan_done < (int64_t)is->definition.release_plan.count;
         bool expected = more && !over(situation) && !is->plan_halted && step == is->plan_done;
         decide_on(&command, is, NULL, situation->now_us, &decision);
@@ -356,7 +356,7 @@ static void check_halt(const struct situation *situation)
         if (!expected)
             continue;
         struct campaign after = applied(situation, &decision, EVENT_ReleasePlanHalted);
-        assert_memory_equal(&decision.event.release_plan_halted, &command.halted, sizeof command.halted);
+        assert_memory_equal(&decision.event.release_plan_halted, &command.halt, sizeof command.halt);
         assert_true(after.plan_halted && after.state == is->state && after.released == is->released);
         assert_false(decide_due_release(&after, INT64_MAX, &due)); /* not even when long due */
     }
@@ -402,7 +402,7 @@ static void creating(void **state)
     struct campaign existing = {.id = SPAN("spring"), .state = CAMPAIGN_CLOSED};
     struct command command = command_of(COMMAND_CREATE);
     struct decision decision;
-    command.definition = (struct campaign_created){.name = SPAN("n"), .quantity = 5, .released = 5};
+    command.create = &(struct campaign_created){.name = SPAN("n"), .quantity = 5, .released = 5};
     decide_on(&command, &existing, NULL, 1, &decision);
     assert_ptr_equal(decision.refusal, &problem_campaign_exists);
     decide_on(&command, NULL, NULL, 1, &decision);
@@ -478,8 +478,11 @@ static void step(struct history *history, uint64_t *chance)
     struct event due;
     if (random_next(chance) % 500 == 0)
         command.kind = COMMAND_CLOSE;
-    command.user_id = users[user];
-    command.quantity = 1 + (int64_t)(random_next(chance) % 4);
+    int64_t quantity = 1 + (int64_t)(random_next(chance) % 4);
+    if (command.kind == COMMAND_ISSUE)
+        command.issue.user_id = users[user];
+    if (command.kind == COMMAND_RELEASE)
+        command.release.quantity = quantity;
     history->now_us += (int64_t)(random_next(chance) % 20);
     while (decide_due_release(&history->campaign, history->now_us, &due))
         append(history, &due);

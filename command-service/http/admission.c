@@ -188,7 +188,7 @@ bool gate_admit(struct gate *gate, struct command *command)
     const struct gate_visit visit = {
         .class = class_of(command->kind),
         .key = http_key(command->request),
-        .user = command->user_id,
+        .user = command_user(command),
         .address = http_address(command->request),
     };
     enum gate_reason reason = gate_judge(gate, control_now(gate->control), &visit, clock_mono_us(), &limit);

@@ -11,6 +11,7 @@
 #include "command-service/control.h"
 #include "command-service/core/command.h"
 #include "common/base/rate_limit.h"
+#include "common/http/http.h"
 
 enum {
     /* 16 bytes each; see common/base/rate_limit.h for what holds when more are active than that. */

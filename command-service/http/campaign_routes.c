@@ -6,11 +6,12 @@
 
 struct discount_body {
     struct span type;
-    int64_t percent, amount, max_amount;
+    int64_t percent; /* in hundredths */
+    int64_t amount, max_amount;
 };
 
 struct campaign_body {
-    struct span id, name, currency, code_prefix;
+    struct span id, name, currency, code_prefix, utc_offset;
     const struct json_value *discount, *tags, *release_plan;
     int64_t min_order_amount, quantity, released, per_user_limit;
     int64_t starts_at_us, ends_at_us, coupon_valid_days, coupon_expires_at_us;
@@ -30,6 +31,7 @@ static const struct json_field campaign_fields[] = {
     {"ends_at", JSON_TIME, JSON_OPTIONAL, AT(ends_at_us), 0, 0},
     {"coupon_valid_days", JSON_INTEGER, JSON_OPTIONAL, AT(coupon_valid_days), 1, 36500},
     {"coupon_expires_at", JSON_TIME, JSON_OPTIONAL, AT(coupon_expires_at_us), 0, 0},
+    {"utc_offset", JSON_STRING, JSON_OPTIONAL, AT(utc_offset), 1, 64},
     {"tags", JSON_ARRAY, JSON_OPTIONAL, AT(tags), 0, TAGS_MAX},
     {"code_prefix", JSON_STRING, JSON_OPTIONAL, AT(code_prefix), 0, 1024},
     {"release_plan", JSON_ARRAY, JSON_OPTIONAL, AT(release_plan), 0, RELEASE_PLAN_MAX},
@@ -39,7 +41,7 @@ static const struct json_field campaign_fields[] = {
 #define AT(member) offsetof(struct discount_body, member)
 static const struct json_field percent_fields[] = {
     {"type", JSON_STRING, JSON_REQUIRED, AT(type), 0, 64},
-    {"percent", JSON_INTEGER, JSON_REQUIRED, AT(percent), 1, 100},
+    {"percent", JSON_HUNDREDTHS, JSON_REQUIRED, AT(percent), 1, 10000},
     {"max_amount", JSON_INTEGER, JSON_OPTIONAL, AT(max_amount), 1, MONEY_MAX},
 };
 static const struct json_field fixed_fields[] = {
@@ -75,7 +77,8 @@ static bool read_discount(const struct json_value *value, struct campaign_create
     if (!json_read_object(value, &reader, &body, fault))
         return false;
     ret->discount_type = percent ? 0 : 1;
-    ret->discount_value = percent ? body.percent : body.amount;
+    ret->discount_value = percent ? body.percent / 100 : body.amount;
+    ret->discount_hundredths = body.percent % 100;
     ret->discount_max = body.max_amount;
     return true;
 }
@@ -89,12 +92,14 @@ static bool read_tags(struct command *command, const struct json_value *tags, st
         if (!json_read_string_at(tags, i, "tags", &items[i], fault))
             return false;
         if (!tag_valid(items[i]))
-            return json_fail(fault, &problem_invalid_value, "tags", "a tag is [a-z0-9][a-z0-9-]{0,31}");
+            return json_fail(
+                fault, &problem_invalid_value, "tags",
+                "a tag is 1 to 64 bytes of text without control characters, no blank at its ends");
         for (size_t j = 0; j < i; j++)
             if (span_equal(items[i], items[j]))
                 return json_fail(fault, &problem_invalid_value, "tags", "a tag is given twice");
     }
-    command->definition.tags = (struct text_list){items, count};
+    command->create->tags = (struct text_list){items, count};
     return true;
 }
 
@@ -112,7 +117,7 @@ static bool read_plan(struct command *command, const struct json_value *plan, st
         if (i && items[i].at_us <= items[i - 1].at_us)
             return json_fail(fault, &problem_invalid_window, at, "release_plan must be in order of time");
     }
-    command->definition.release_plan = (struct release_list){items, count};
+    command->create->release_plan = (struct release_list){items, count};
     return true;
 }
 
@@ -154,6 +159,9 @@ static bool check_times(const struct campaign_body *body, struct json_fault *fau
     if (body->coupon_valid_days && body->coupon_expires_at_us)
         return json_fail(fault, &problem_invalid_window, "coupon_expires_at",
                          "give coupon_valid_days or coupon_expires_at, not both");
+    if (body->utc_offset.ptr && !body->coupon_valid_days)
+        return json_fail(fault, &problem_invalid_window, "utc_offset",
+                         "utc_offset says where the days of coupon_valid_days end: give both");
     if (body->coupon_expires_at_us && body->coupon_expires_at_us <= body->starts_at_us)
         return json_fail(fault, &problem_invalid_window, "coupon_expires_at",
                          "coupons would expire before the campaign starts");
@@ -162,13 +170,17 @@ static bool check_times(const struct campaign_body *body, struct json_fault *fau
 
 bool campaign_body_read(struct command *command, const struct json_value *root, struct json_fault *fault)
 {
+    int64_t utc_offset_code = 0;
     struct campaign_body body = {.released = -1, .per_user_limit = 1};
     struct json_object_reader reader = {campaign_fields, COUNT_OF(campaign_fields), ""};
     if (!json_read_object(root, &reader, &body, fault) || !check_texts(&body, fault) ||
         !check_times(&body, fault))
         return false;
+    if (body.utc_offset.ptr && !utc_offset_parse(body.utc_offset, &utc_offset_code))
+        return json_fail(fault, &problem_invalid_value, "utc_offset",
+                         "utc_offset is like +09:00, from -18:00 to +18:00");
     command->campaign_id = body.id;
-    command->definition = (struct campaign_created){
+    *command->create = (struct campaign_created){
         .name = body.name,
         .currency = body.currency,
         .min_order_amount = body.min_order_amount,
@@ -179,8 +191,8 @@ bool campaign_body_read(struct command *command, const struct json_value *root, 
         .coupon_valid_days = body.coupon_valid_days,
         .coupon_expires_at_us = body.coupon_expires_at_us,
         .code_prefix = body.code_prefix,
+        .utc_offset_code = utc_offset_code,
     };
-    return read_discount(body.discount, &command->definition, fault) &&
-           read_tags(command, body.tags, fault) && read_plan(command, body.release_plan, fault) &&
-           read_stock(&command->definition, body.released, fault);
+    return read_discount(body.discount, command->create, fault) && read_tags(command, body.tags, fault) &&
+           read_plan(command, body.release_plan, fault) && read_stock(command->create, body.released, fault);
 }

@@ -3,8 +3,9 @@
 #pragma once
 
 #include "command-service/core/command.h"
+#include "common/json.h"
 
-/* Fills command->definition and command->campaign_id (absent where the body has none) from the document's
+/* Fills command->create and command->campaign_id (absent where the body has none) from the document's
  * root. Texts are borrowed from the document, lists are in command->arena. */
 bool campaign_body_read(struct command *command, const struct json_value *root,
                         struct json_fault *fault) MUST_USE;

@@ -64,17 +64,18 @@ static struct span keep_number(struct command *command, int64_t number)
 static bool read_value(struct command *command, const struct json_value *value, struct json_fault *fault)
 {
     int64_t number;
-    command->value = SPAN("");
+    command->control.value = SPAN("");
     if (json_as_null(value))
         return true;
-    if (span_is(command->name, SETTING_PROFILE)) {
-        if (!json_as_text(value, &command->value))
+    if (span_is(command->control.name, SETTING_PROFILE)) {
+        if (!json_as_text(value, &command->control.value))
             return json_fail(fault, &problem_wrong_type, "value", "must be a string or null");
-        return command->value.len > 0 || json_fail(fault, &problem_invalid_value, "value", "%s", profiles);
+        return command->control.value.len > 0 ||
+               json_fail(fault, &problem_invalid_value, "value", "%s", profiles);
     }
     if (!json_as_int(value, &number))
         return json_fail(fault, &problem_wrong_type, "value", "must be an integer or null");
-    command->value = keep_number(command, number);
+    command->control.value = keep_number(command, number);
     return true;
 }
 
@@ -84,13 +85,14 @@ static bool check_value(const struct command *command, struct json_fault *fault)
     enum setting setting;
     const struct span absent = {NULL, 0};
     settings_init(&scratch);
-    switch (settings_set(&scratch, command->name, command->value.len ? command->value : absent)) {
+    switch (settings_set(&scratch, command->control.name,
+                         command->control.value.len ? command->control.value : absent)) {
     case SETTINGS_OK:
         return true;
     case SETTINGS_MALFORMED: /* a number was written by read_value */
         return json_fail(fault, &problem_invalid_value, "value", "%s", profiles);
     case SETTINGS_OUT_OF_RANGE:
-        CHECK(setting_find(command->name, &setting));
+        CHECK(setting_find(command->control.name, &setting));
         return json_fail(fault, &problem_out_of_range, "value", "must be %lld to %lld",
                          (long long)setting_infos[setting].min, (long long)setting_infos[setting].max);
     case SETTINGS_UNKNOWN:
@@ -114,9 +116,9 @@ void api_put_setting(struct http_request *request, void *context)
     const struct json_value *value = NULL;
     struct command *command = command_create(COMMAND_SET, request);
     struct json_fault fault;
-    command->name = http_param(request, 0);
-    if (known_setting(command->name, &fault) && api_parse(command, EMPTY_IS_MALFORMED, &fault) &&
-        json_read_object(json_root(command->doc), &reader, &value, &fault) &&
+    command->control.name = http_param(request, 0);
+    if (known_setting(command->control.name, &fault) && api_parse(command, EMPTY_IS_MALFORMED, &fault) &&
+        json_read_object(json_root(command->source), &reader, &value, &fault) &&
         read_value(command, value, &fault) && check_value(command, &fault))
         submit(context, command, KEY_OPTIONAL);
     else
@@ -135,7 +137,7 @@ static bool known_issuer(const struct api *api, struct span name, struct json_fa
 /* Or nobody might be left who can resume anything. */
 static bool not_own_key(const struct command *command, struct json_fault *fault)
 {
-    if (command->kind != COMMAND_SUSPEND || !span_is(command->name, http_key(command->request)->name))
+    if (command->kind != COMMAND_SUSPEND || !span_is(command->control.name, http_key(command->request)->name))
         return true;
     return json_fail(fault, &problem_own_key, "key-name", "use another admin key");
 }
@@ -144,8 +146,8 @@ static void post_issuer(struct http_request *request, struct api *api, enum comm
 {
     struct command *command = command_create(kind, request);
     struct json_fault fault;
-    command->name = http_param(request, 0);
-    if (known_issuer(api, command->name, &fault) && not_own_key(command, &fault) &&
+    command->control.name = http_param(request, 0);
+    if (known_issuer(api, command->control.name, &fault) && not_own_key(command, &fault) &&
         api_read(command, NULL, 0, EMPTY_IS_OBJECT, &fault))
         submit(api, command, KEY_REQUIRED);
     else

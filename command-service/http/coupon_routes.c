@@ -7,7 +7,7 @@
 
 enum { RESERVE_SECONDS_MAX = 7 * 24 * 60 * 60 };
 
-#define AT(member) offsetof(struct command, member)
+#define AT(member) offsetof(struct command, coupon.member)
 #define USER_FIELD                                                                   \
     {                                                                                \
         "user_id", JSON_STRING, JSON_REQUIRED, AT(user_id), 0, HTTP_BODY_DEFAULT_MAX \
@@ -58,8 +58,8 @@ static const struct coupon_call revoke_call = {COMMAND_REVOKE, revoke_fields, CO
 static bool path_coupon(struct api *api, struct command *command, struct json_fault *fault)
 {
     struct span name = http_param(command->request, 0);
-    if (coupon_id_parse(name, &command->coupon_at) ||
-        coupon_code_parse(name, committers_code_key(api->committers), &command->coupon_at))
+    if (coupon_id_parse(name, &command->coupon.at) ||
+        coupon_code_parse(name, committers_code_key(api->committers), &command->coupon.at))
         return true;
     return json_fail(fault, &problem_unknown_coupon, "id", "there is no such coupon");
 }
@@ -69,10 +69,10 @@ static bool check_texts(const struct coupon_call *call, const struct command *co
 {
     if (call->user && !api_check_user(command, fault))
         return false;
-    if (call->order && !order_id_valid(command->order_id))
+    if (call->order && !order_id_valid(command->coupon.order_id))
         return json_fail(fault, &problem_invalid_order_id, "order_id",
                          "an order id is 1 to 128 bytes of UTF-8 without control characters");
-    if (call->reason && text_has_control(command->reason))
+    if (call->reason && text_has_control(command->coupon.reason))
         return json_fail(fault, &problem_invalid_value, "reason", "reason has control characters");
     return true;
 }

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "command-service/answer.h"
 #include "command-service/http/requests.h"
 #include "command-service/http/response.h"
 #include "events/problems.h"
@@ -42,11 +43,7 @@ static void answer_void(struct gather *gather)
     const struct void_counts *counts = &gather->voided;
     if (gather->replayed)
         http_add_header(gather->request, "Idempotency-Replayed", SPAN("true"));
-    json_open(body, NULL, '{');
-    json_put_int(body, "matched", counts->matched);
-    json_put_int(body, "voidable", counts->voidable);
-    json_put_int(body, "voided", counts->voided);
-    json_close(body, '}');
+    answer_write_counts(body, counts);
     http_reply(gather->request, 200);
 }
 
@@ -86,15 +83,15 @@ static void part_done(struct gather *gather)
 
 static void note_found(struct gather *gather, const struct command *part, const struct verdict *verdict)
 {
-    if (verdict->status == 0 || part->slice > gather->found_slice)
+    if (verdict->found_status == 0 || part->slice > gather->found_slice)
         return;
     gather->found_slice = part->slice;
     buf_clear(&gather->found);
     struct buf text;
     buf_init(&text, REQUEST_OUTCOME_MAX);
-    answer_render(&text, part, verdict, gather->code_key);
+    answer_write(&text, part, verdict, gather->code_key);
     request_outcome_write(&gather->found, &(struct request_outcome){.state = REQUEST_DONE,
-                                                                    .http_status = verdict->status,
+                                                                    .http_status = verdict->found_status,
                                                                     .answer = buf_span(&text)});
     CHECK(!text.overflow && !gather->found.overflow);
     buf_deinit(&text);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "command-service/core/batch.h"
+#include "common/base/crypto.h"
 
 /* How the parts make one answer. */
 enum gather_kind {

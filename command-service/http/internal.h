@@ -4,6 +4,7 @@
 #pragma once
 
 #include "command-service/http/submit.h"
+#include "common/json.h"
 
 /* Answers with what is wrong with the body, and ends the command. */
 void api_refuse(struct command *command, const struct json_fault *fault);

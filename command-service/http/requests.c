@@ -2,6 +2,8 @@
 /* The register of accepted requests. */
 #include "command-service/http/requests.h"
 
+#include "common/json.h"
+
 #include <pthread.h>
 
 #include "common/base/map.h"

@@ -3,6 +3,7 @@
  * what never got that far. */
 #include "command-service/http/response.h"
 
+#include "command-service/answer.h"
 #include "command-service/http/gather.h"
 #include "command-service/http/requests.h"
 #include "command-service/watch.h"
@@ -11,6 +12,8 @@
 #include "common/base/log.h"
 #include "common/json.h"
 #include "events/problems.h"
+
+enum { HELD_IDS_MAX = 32 + PER_USER_LIMIT_MAX * (COUPON_ID_MAX + 3) };
 
 /* A traced request comes out in the log with the trace it belongs to, and what became of it. Nothing of the
  * user's is in the line (I10); the log itself bounds how many there are. */
@@ -60,9 +63,9 @@ static void finish_with_verdict(struct command *command, const struct verdict *v
 {
     struct buf body;
     buf_init(&body, REQUEST_OUTCOME_MAX);
-    answer_render(&body, command, verdict, code_key);
+    answer_write(&body, command, verdict, code_key);
     finish_accepted(command, &(struct request_outcome){.state = REQUEST_DONE,
-                                                       .http_status = verdict->status,
+                                                       .http_status = answer_status(command->kind),
                                                        .answer = buf_span(&body)});
     buf_deinit(&body);
 }
@@ -133,48 +136,6 @@ static void add_location(struct http_request *request, struct span campaign_id)
     buf_deinit(&location);
 }
 
-static void write_result(struct buf *out, const struct issue_result *result, const uint8_t *code_key)
-{
-    if (!result->refusal) {
-        coupon_write_json(out, NULL, &result->coupon, code_key, 0);
-        return;
-    }
-    json_open(out, NULL, '{');
-    json_put_string(out, "user_id", result->user_id);
-    json_put_string(out, "status", SPAN("refused"));
-    json_put_string(out, "code", span_of(result->refusal->code));
-    json_close(out, '}');
-}
-
-static void write_results(struct buf *out, const struct issue_result *results, size_t count,
-                          const uint8_t *code_key)
-{
-    int64_t issued = 0;
-    json_open(out, NULL, '{');
-    json_open(out, "results", '[');
-    for (size_t i = 0; i < count; i++) {
-        write_result(out, &results[i], code_key);
-        issued += results[i].refusal == NULL;
-    }
-    json_close(out, ']');
-    json_put_int(out, "issued", issued);
-    json_put_int(out, "refused", (int64_t)count - issued);
-    json_close(out, '}');
-}
-
-void answer_render(struct buf *out, const struct command *command, const struct verdict *verdict,
-                   const uint8_t code_key[CRYPTO_KEY_BYTES])
-{
-    CHECK(!verdict->refusal);
-    if (verdict->results)
-        write_results(out, verdict->results, command->users_count, code_key);
-    else if (verdict->body.ptr)
-        buf_append_span(out, verdict->body);
-    else
-        coupon_write_json(out, NULL, &verdict->coupon, code_key,
-                          0); /* 0: as it was then, so a retry gets the same bytes whenever it comes (I4) */
-}
-
 static void reply(struct http_request *request, const struct command *command, const struct verdict *verdict,
                   const uint8_t *code_key)
 {
@@ -183,8 +144,8 @@ static void reply(struct http_request *request, const struct command *command, c
         http_add_header(request, "Idempotency-Replayed", SPAN("true"));
     if (command->kind == COMMAND_CREATE)
         add_location(request, command->campaign_id);
-    answer_render(http_reply_body(request), command, verdict, code_key);
-    http_reply(request, verdict->status);
+    answer_write(http_reply_body(request), command, verdict, code_key);
+    http_reply(request, answer_status(command->kind));
 }
 
 /* The quotas of a day begin anew at midnight UTC; spread, so that not everybody is back in its first second.
@@ -198,19 +159,31 @@ static int64_t refusal_retry_ms(const struct problem *refusal)
     return left_us / US_PER_MS + crypto_random_below(SPREAD_MS);
 }
 
+static void answer_refusal(struct command *command, const struct verdict *verdict)
+{
+    struct buf held;
+    buf_init(&held, HELD_IDS_MAX);
+    if (verdict->held)
+        answer_write_held(&held, command->slice, verdict->held);
+    CHECK(!held.overflow);
+    answer_detail(command, &(struct problem_detail){.problem = verdict->refusal,
+                                                    .retry_after_ms = refusal_retry_ms(verdict->refusal),
+                                                    .extension = verdict->held ? buf_span(&held)
+                                                                               : (struct span){NULL, 0}});
+    buf_deinit(&held);
+}
+
 void answer_verdict(struct command *command, const struct verdict *verdict,
                     const uint8_t code_key[CRYPTO_KEY_BYTES])
 {
     struct http_request *request = command->request;
     struct gather *gather = command->gather;
     if (verdict->refusal && !gather) {
-        answer_detail(command, &(struct problem_detail){.problem = verdict->refusal,
-                                                        .retry_after_ms = refusal_retry_ms(verdict->refusal),
-                                                        .extension = verdict->held_ids});
+        answer_refusal(command, verdict);
         return;
     }
     log_traced(command, verdict->replayed ? "replayed" : "accepted");
-    tell_watch(command, verdict->status);
+    tell_watch(command, answer_status(command->kind));
     command->request = NULL;
     command->gather = NULL;
     if (command->accepted_in)

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "command-service/core/batch.h"
+#include "common/http/http.h"
 
 /* With a verdict that is durable (or a refusal). */
 void answer_verdict(struct command *command, const struct verdict *verdict,
@@ -13,10 +14,6 @@ void answer_verdict(struct command *command, const struct verdict *verdict,
 void answer_detail(struct command *command, const struct problem_detail *detail);
 /* With a problem; retry_after_ms 0 for none. */
 void answer_problem(struct command *command, const struct problem *problem, int64_t retry_after_ms);
-/* That it is accepted and what becomes of it will be known: for an inbox, which then owns the rest of the
+/* That it is accepted and what becomes of it will be known: for a queue, which then owns the rest of the
  * command. `idempotency_key` as it was sent. */
 void answer_accepted(struct http_request *request, struct span idempotency_key);
-
-/* The body of a verdict that is no refusal. */
-void answer_render(struct buf *out, const struct command *command, const struct verdict *verdict,
-                   const uint8_t code_key[CRYPTO_KEY_BYTES]);

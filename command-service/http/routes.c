@@ -18,13 +18,19 @@ void api_refuse(struct command *command, const struct json_fault *fault)
     command_destroy(command);
 }
 
+static void destroy_doc(void *source)
+{
+    json_destroy(source);
+}
+
 bool api_parse(struct command *command, enum empty_body empty, struct json_fault *fault)
 {
     struct span body = http_body(command->request);
     if (body.len == 0 && empty == EMPTY_IS_OBJECT)
         body = SPAN("{}");
-    command->doc = json_parse(body, fault);
-    return command->doc != NULL;
+    command->source = json_parse(body, fault);
+    command->source_destroy = destroy_doc;
+    return command->source != NULL;
 }
 
 bool api_read(struct command *command, const struct json_field *fields, size_t count, enum empty_body empty,
@@ -32,7 +38,7 @@ bool api_read(struct command *command, const struct json_field *fields, size_t c
 {
     struct json_object_reader reader = {fields, count, ""};
     return api_parse(command, empty, fault) &&
-           json_read_object(json_root(command->doc), &reader, command, fault);
+           json_read_object(json_root(command->source), &reader, command, fault);
 }
 
 /* The campaign in the path. */
@@ -51,7 +57,7 @@ static void post_campaign(struct http_request *request, void *context)
     struct command *command = command_create(COMMAND_CREATE, request);
     struct json_fault fault;
     if (api_parse(command, EMPTY_IS_MALFORMED, &fault) &&
-        campaign_body_read(command, json_root(command->doc), &fault))
+        campaign_body_read(command, json_root(command->source), &fault))
         submit(context, command, KEY_REQUIRED);
     else
         api_refuse(command, &fault);
@@ -85,7 +91,8 @@ static void post_close(struct http_request *request, void *context)
 static void post_release(struct http_request *request, void *context)
 {
     static const struct json_field fields[] = {
-        {"quantity", JSON_INTEGER, JSON_REQUIRED, offsetof(struct command, quantity), 1, QUANTITY_MAX},
+        {"quantity", JSON_INTEGER, JSON_REQUIRED, offsetof(struct command, release.quantity), 1,
+         QUANTITY_MAX},
     };
     struct command *command = command_create(COMMAND_RELEASE, request);
     struct json_fault fault;
@@ -98,7 +105,7 @@ static void post_release(struct http_request *request, void *context)
 
 bool api_check_user(const struct command *command, struct json_fault *fault)
 {
-    if (user_id_valid(command->user_id))
+    if (user_id_valid(command_user(command)))
         return true;
     return json_fail(fault, &problem_invalid_user_id, "user_id",
                      "a user id is 1 to 128 bytes of UTF-8 without control characters");
@@ -107,7 +114,8 @@ bool api_check_user(const struct command *command, struct json_fault *fault)
 static void post_coupon(struct http_request *request, void *context)
 {
     static const struct json_field fields[] = {
-        {"user_id", JSON_STRING, JSON_REQUIRED, offsetof(struct command, user_id), 0, HTTP_BODY_DEFAULT_MAX},
+        {"user_id", JSON_STRING, JSON_REQUIRED, offsetof(struct command, issue.user_id), 0,
+         HTTP_BODY_DEFAULT_MAX},
     };
     struct command *command = command_create(COMMAND_ISSUE, request);
     struct json_fault fault;
@@ -126,7 +134,7 @@ static bool read_users(struct command *command, struct json_fault *fault)
         {"user_ids", JSON_ARRAY, JSON_REQUIRED, 0, 1, ISSUE_MANY_MAX},
     };
     struct json_object_reader reader = {fields, COUNT_OF(fields), ""};
-    if (!json_read_object(json_root(command->doc), &reader, &list, fault))
+    if (!json_read_object(json_root(command->source), &reader, &list, fault))
         return false;
     size_t count = json_array_length(list);
     struct span *users = arena_alloc(&command->arena, count * sizeof *users);
@@ -138,8 +146,8 @@ static bool read_users(struct command *command, struct json_fault *fault)
             return json_fail(fault, &problem_invalid_user_id, "user_ids",
                              "a user id is 1 to 128 bytes of UTF-8 without control characters");
     }
-    command->user_ids = users;
-    command->users_count = count;
+    command->issue_many.user_ids = users;
+    command->issue_many.count = count;
     return true;
 }
 
@@ -175,7 +183,7 @@ static bool check_filter(const struct void_filter *filter, struct json_fault *fa
 
 static void post_void(struct http_request *request, void *context)
 {
-#define AT(member) offsetof(struct command, filter.member)
+#define AT(member) offsetof(struct command, voids.member)
     static const struct json_field fields[] = {
         {"created_by", JSON_STRING, JSON_OPTIONAL, AT(created_by), 1, EVENT_TEXT_MAX},
         {"created_before", JSON_TIME, JSON_OPTIONAL, AT(created_before_us), 0, 0},
@@ -186,7 +194,7 @@ static void post_void(struct http_request *request, void *context)
     struct command *command = command_create(COMMAND_VOID, request);
     struct json_fault fault;
     if (api_read(command, fields, COUNT_OF(fields), EMPTY_IS_OBJECT, &fault) &&
-        check_filter(&command->filter, &fault))
+        check_filter(&command->voids, &fault))
         submit_to_all(context, command);
     else
         api_refuse(command, &fault);

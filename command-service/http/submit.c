@@ -46,21 +46,48 @@ static void hash_texts(struct span first, struct span second, uint8_t *ret, size
     buf_deinit(&text);
 }
 
-/* Of the kinds that came later; those before are hashed as they ever were, because rows of them are kept. */
-static void add_later_fields(struct buf *payload, const struct command *command)
+/* What a payload may have, whatever its kind: absent texts and zeros where it has not. */
+struct payload {
+    struct span order_id, reason, value, created_by;
+    int64_t order_amount, ttl_s, created_before_us, created_after_us, dry_run;
+};
+
+static struct payload payload_of(const struct command *command)
 {
-    const struct void_filter *filter = &command->filter;
-    const struct span texts[] = {command->order_id, command->reason, command->value, filter->created_by};
-    const int64_t numbers[] = {command->order_amount, command->ttl_s, filter->created_before_us,
-                               filter->created_after_us, filter->dry_run};
+    const struct void_filter *voids = &command->voids;
+    switch (command_subject(command->kind)) {
+    case SUBJECT_COUPON:
+        return (struct payload){.order_id = command->coupon.order_id,
+                                .reason = command->coupon.reason,
+                                .order_amount = command->coupon.order_amount,
+                                .ttl_s = command->coupon.ttl_s};
+    case SUBJECT_CONTROL:
+        return (struct payload){.value = command->control.value};
+    case SUBJECT_SLICE:
+        return (struct payload){.created_by = voids->created_by,
+                                .created_before_us = voids->created_before_us,
+                                .created_after_us = voids->created_after_us,
+                                .dry_run = voids->dry_run};
+    default:
+        return (struct payload){.dry_run = 0};
+    }
+}
+
+/* Of the kinds that came later; those before are hashed as they ever were, because rows of them are kept. */
+static void add_later_fields(struct buf *out, const struct command *command)
+{
+    const struct payload payload = payload_of(command);
+    const struct span texts[] = {payload.order_id, payload.reason, payload.value, payload.created_by};
+    const int64_t numbers[] = {payload.order_amount, payload.ttl_s, payload.created_before_us,
+                               payload.created_after_us, payload.dry_run};
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
-        buf_append_char(payload, '\0');
-        buf_append_char(payload, texts[i].ptr ? '+' : '-');
-        buf_append_span(payload, texts[i]);
+        buf_append_char(out, '\0');
+        buf_append_char(out, texts[i].ptr ? '+' : '-');
+        buf_append_span(out, texts[i]);
     }
     for (size_t i = 0; i < COUNT_OF(numbers); i++) {
-        buf_append_char(payload, '\0');
-        buf_append_i64(payload, numbers[i]);
+        buf_append_char(out, '\0');
+        buf_append_i64(out, numbers[i]);
     }
 }
 
@@ -71,15 +98,15 @@ static void fingerprint(struct command *command)
     buf_init(&payload, HASHED_TEXT_MAX);
     buf_append_i64(&payload, command->kind);
     buf_append_char(&payload, ' ');
-    buf_append_i64(&payload, command->quantity);
+    buf_append_i64(&payload, command->kind == COMMAND_RELEASE ? command->release.quantity : 0);
     buf_append_char(&payload, ' ');
-    buf_append_span(&payload, command->user_id);
-    for (size_t i = 0; i < command->users_count; i++) {
+    buf_append_span(&payload, command_user(command));
+    for (size_t i = 0; command->kind == COMMAND_ISSUE_MANY && i < command->issue_many.count; i++) {
         buf_append_char(&payload, '\0'); /* user ids have none */
-        buf_append_span(&payload, command->user_ids[i]);
+        buf_append_span(&payload, command->issue_many.user_ids[i]);
     }
     if (command->kind == COMMAND_CREATE) {
-        struct event event = {.type = EVENT_CampaignCreated, .campaign_created = command->definition};
+        struct event event = {.type = EVENT_CampaignCreated, .campaign_created = *command->create};
         buf_append_span(&payload, command->campaign_id);
         buf_append_char(&payload, ' ');
         event_encode(&event, &payload);
@@ -96,13 +123,13 @@ static struct span target_of(const struct command *command, struct buf *room)
 {
     switch (command_subject(command->kind)) {
     case SUBJECT_COUPON:
-        coupon_id_write(room, command->coupon_at); /* whether it was named by id or by code */
+        coupon_id_write(room, command->coupon.at); /* whether it was named by id or by code */
         return buf_span(room);
     case SUBJECT_SLICE: /* several parts of one request are under way at once */
         buf_append_i64(room, command->slice);
         return buf_span(room);
     case SUBJECT_CONTROL:
-        return command->name;
+        return command->control.name;
     default:
         return command->kind == COMMAND_CREATE ? SPAN("") : command->campaign_id;
     }
@@ -129,7 +156,7 @@ static void find_slice(struct command *command)
 {
     switch (command_subject(command->kind)) {
     case SUBJECT_COUPON:
-        command->slice = command->coupon_at.slice;
+        command->slice = command->coupon.at.slice;
         break;
     case SUBJECT_CONTROL:
         command->slice = CONTROL_SLICE;
@@ -165,12 +192,12 @@ static void name_request(struct command *command, struct span idempotency_key)
 
 /* --- queueing --- */
 
-static void refuse_offer(struct command *command, enum inbox_verdict verdict, int64_t wait_ms)
+static void refuse_offer(struct command *command, enum queue_verdict verdict, int64_t wait_ms)
 {
     static const struct problem *const problems[] = {
-        [INBOX_IN_FLIGHT] = &problem_in_flight,  [INBOX_REUSED] = &problem_idempotency_key_reused,
-        [INBOX_FULL] = &problem_overloaded,      [INBOX_UNAVAILABLE] = &problem_store_unavailable,
-        [INBOX_CLOSED] = &problem_shutting_down,
+        [QUEUE_IN_FLIGHT] = &problem_in_flight,  [QUEUE_REUSED] = &problem_idempotency_key_reused,
+        [QUEUE_FULL] = &problem_overloaded,      [QUEUE_UNAVAILABLE] = &problem_store_unavailable,
+        [QUEUE_CLOSED] = &problem_shutting_down,
     };
     /* Spread over the predicted drain, so that those refused now do not come back all at once. */
     int64_t spread_ms = wait_ms > 1000 ? wait_ms : 1000;
@@ -233,18 +260,18 @@ static struct requests *may_accept(struct api *api, struct command *command)
 static void offer(struct api *api, struct command *command, struct span key)
 {
     struct http_request *request = command->request;
-    struct inbox *inbox = committers_inbox(api->committers, command->slice);
+    struct queue *queue = committers_queue(api->committers, command->slice);
     struct requests *accepts = request ? may_accept(api, command) : NULL;
     uint8_t key_hash[REQUEST_KEY_BYTES];
     int64_t wait_ms;
     memcpy(key_hash, command->id.key_hash,
            sizeof key_hash); /* the command is not ours any more when it is taken */
-    enum inbox_verdict verdict = inbox_offer(inbox, command, accepts, &wait_ms);
-    if (accepts && verdict != INBOX_ACCEPTED)
+    enum queue_verdict verdict = queue_offer(queue, command, accepts, &wait_ms);
+    if (accepts && verdict != QUEUE_ACCEPTED)
         requests_forget(accepts, key_hash);
-    if (verdict == INBOX_ACCEPTED)
+    if (verdict == QUEUE_ACCEPTED)
         answer_accepted(request, key);
-    else if (verdict != INBOX_TAKEN)
+    else if (verdict != QUEUE_TAKEN)
         refuse_offer(command, verdict, wait_ms);
 }
 
@@ -268,7 +295,7 @@ static bool refused_early(struct api *api, struct command *command, struct span 
 {
     name_key(command, key);
     const struct problem *problem =
-        early_refusal(api->early, command->campaign_id, command->user_id, command->id.key_hash);
+        early_refusal(api->early, command->campaign_id, command->issue.user_id, command->id.key_hash);
     if (problem)
         refuse(command, problem);
     return problem != NULL;
@@ -313,8 +340,8 @@ static struct command *part_of(const struct command *whole, int16_t slice, struc
     part->gather = gather;
     part->slice = part->request_slice = slice;
     part->id = whole->id;
-    part->filter = whole->filter;
-    part->filter.created_by = keep(part, whole->filter.created_by);
+    part->voids = whole->voids;
+    part->voids.created_by = keep(part, whole->voids.created_by);
     part->actor = whole->actor;
     memcpy(part->trace_bytes, whole->trace_bytes, sizeof part->trace_bytes);
     if (whole->trace.ptr)

@@ -3,6 +3,7 @@
  * and the COMMIT, in one round trip. */
 #include "command-service/store/internal.h"
 
+#include "command-service/answer.h"
 #include "events/control/state.h"
 #include "events/event_log.h"
 
@@ -51,32 +52,46 @@ static void push_time_or_null(struct pg_args *args, int64_t wall_us)
         pg_array_bytes(args, (struct span){NULL, 0});
 }
 
-/* One array argument over the idempotency rows to be written. */
-#define WRITE_ARRAY(element, push, value)                           \
-    do {                                                            \
-        pg_array_begin(args, element);                              \
-        for (size_t i = 0; i < batch->count; i++) {                 \
-            const struct command *command = batch->commands[i];     \
-            const struct request_record *record = batch->writes[i]; \
-            if (record && command)                                  \
-                push(args, value);                                  \
-        }                                                           \
-        pg_array_end(args);                                         \
+/* One array argument over the commands that leave an idempotency row. */
+#define REMEMBERED_ARRAY(element, push, value)                   \
+    do {                                                         \
+        pg_array_begin(args, element);                           \
+        for (size_t i = 0; i < batch->count; i++) {              \
+            const struct command *command = batch->commands[i];  \
+            const struct verdict *verdict = &batch->verdicts[i]; \
+            if (verdict->remembered && command)                  \
+                push(args, value);                               \
+        }                                                        \
+        pg_array_end(args);                                      \
     } while (0)
 
-static void send_requests_done(struct store *store, const struct batch *batch)
+static void push_answer(struct pg_args *args, struct buf *scratch, const struct command *command,
+                        const struct verdict *verdict)
+{
+    buf_clear(scratch);
+    bool kept = answer_keep(scratch, command, verdict);
+    CHECK(!scratch->overflow);
+    pg_array_bytes(args, kept ? (struct span){scratch->data ? (const char *)scratch->data : "", scratch->len}
+                              : (struct span){NULL, 0});
+}
+
+static void send_requests_done(struct store *store, struct batch *batch)
 {
     struct pg_args *args = &store->args;
     pg_args_reset(args);
     pg_arg_time(args, batch->now_us);
-    WRITE_ARRAY(PG_INT2, pg_array_i16, command->request_slice);
-    WRITE_ARRAY(PG_UUID, pg_array_bytes, store_key_hash(&command->id));
-    WRITE_ARRAY(PG_INT8, pg_array_i64, store_operation(&command->id));
-    WRITE_ARRAY(PG_UUID, pg_array_bytes,
-                ((struct span){(const char *)record->fingerprint, FINGERPRINT_BYTES}));
-    WRITE_ARRAY(PG_INT2, pg_array_i16, (int16_t)record->status);
-    WRITE_ARRAY(PG_INT8, pg_array_i64, record->position);
-    WRITE_ARRAY(PG_BYTEA, pg_array_bytes, record->answer);
+    REMEMBERED_ARRAY(PG_INT2, pg_array_i16, command->request_slice);
+    REMEMBERED_ARRAY(PG_UUID, pg_array_bytes, store_key_hash(&command->id));
+    REMEMBERED_ARRAY(PG_INT8, pg_array_i64, store_operation(&command->id));
+    REMEMBERED_ARRAY(PG_UUID, pg_array_bytes,
+                     ((struct span){(const char *)command->fingerprint, FINGERPRINT_BYTES}));
+    REMEMBERED_ARRAY(PG_INT2, pg_array_i16, (int16_t)answer_status(command->kind));
+    REMEMBERED_ARRAY(PG_INT8, pg_array_i64, verdict->token.position);
+    pg_array_begin(args, PG_BYTEA);
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->verdicts[i].remembered)
+            push_answer(args, &batch->scratch, batch->commands[i], &batch->verdicts[i]);
+    pg_array_end(args);
     pg_send(store->pg, SQL_REMEMBER, args);
 }
 
@@ -297,7 +312,7 @@ static struct kinds kinds_of(const struct batch *batch)
 {
     struct kinds kinds = {false};
     for (size_t i = 0; i < batch->count; i++)
-        kinds.requests |= batch->writes[i] != NULL;
+        kinds.requests |= batch->verdicts[i].remembered;
     for (size_t i = 0; i < batch->campaigns_count; i++) {
         const struct loaded_campaign *loaded = batch->campaign_list[i];
         kinds.new_campaigns |= loaded->is_new;
@@ -363,6 +378,6 @@ enum store_status store_commit(struct store *store, struct batch *batch, int64_t
     if (status == PG_OK)
         return STORE_OK;
     if (status == PG_REFUSED)
-        return store_rolled_back(store, deadline_us);
+        return store_rolled_back(store);
     return writes ? STORE_UNKNOWN : STORE_LOST;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "command-service/store/store.h"
+#include "common/pg/pg.h"
 
 enum statement {
     SQL_DURABLE,
@@ -29,7 +30,6 @@ enum statement {
     SQL_COUPON_STATES,
     SQL_CONTROL,
     SQL_QUOTAS_USED,
-    SQL_DUE,
     SQL_RUNS,
     SQL_BATCH,
     SQL_HEAD,
@@ -38,16 +38,22 @@ enum statement {
     SQL_COUNT,
 };
 
+enum { STORE_RESULTS_MAX = 16 };
+
 struct store {
     struct pg *pg;
     struct pg_args args;
+    struct pg_rows *results[STORE_RESULTS_MAX]; /* what the loaded batch borrows from */
+    size_t results_count;
     const char *fault; /* what is wrong with a server that can be reached; NULL for nothing */
 };
 
+/* Frees what the last loaded batch borrowed. */
+void store_forget(struct store *store);
 /* Ends the transaction without effect; `status` is why, and is returned unless the connection is lost. */
 enum store_status store_end(struct store *store, enum store_status status, int64_t deadline_us);
-/* Ends a transaction that a refused statement aborted, and says what the refusal means for the batch. */
-enum store_status store_rolled_back(struct store *store, int64_t deadline_us);
+/* What a refusal means for the batch, whose transaction common/pg has rolled back. */
+enum store_status store_rolled_back(const struct store *store);
 /* Receives `count` results of a round into `ret` (NULL where a statement was refused). */
 enum pg_status store_receive(struct store *store, size_t count, struct pg_rows **ret, int64_t deadline_us);
 int64_t store_operation(const struct request_id *id);

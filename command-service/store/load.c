@@ -4,6 +4,7 @@
  * a batch of issues costs the same whatever else the service can do. */
 #include "command-service/store/internal.h"
 
+#include "command-service/answer.h"
 #include "command-service/store/campaign_row.h"
 #include "common/base/clock.h"
 #include "events/event_log.h"
@@ -65,7 +66,7 @@ static void arg_time_or_null(struct pg_args *args, int64_t wall_us)
 
 static void send_void(struct store *store, const struct batch *batch, enum statement statement)
 {
-    const struct void_filter *filter = &batch->commands[0]->filter;
+    const struct void_filter *filter = &batch->commands[0]->voids;
     pg_args_reset(&store->args);
     pg_arg_i16(&store->args, batch->slice);
     pg_arg_bytes(&store->args, filter->created_by);
@@ -263,25 +264,31 @@ static bool take_holdings(struct batch *batch, const struct pg_rows *rows)
 {
     for (int row = 0; row < pg_rows_count(rows); row++) {
         struct holding *held = batch->holding_list[pg_i64(rows, row, 0) - 1];
-        held->positions[held->count++] = pg_i64(rows, row, 2);
+        batch_hold(batch, held, pg_i64(rows, row, 2));
     }
     return true;
 }
 
 /* --- replays of what is rendered from events --- */
 
+/* The loaded batch borrows from rows until the next one is loaded. */
+static void keep_rows(struct store *store, struct pg_rows *rows)
+{
+    CHECK(store->results_count < STORE_RESULTS_MAX);
+    store->results[store->results_count++] = rows;
+}
+
 /* Events at the positions that the open array argument names; `nr` in a row counts them from 1. */
-static enum store_status fetch_events(struct store *store, struct batch *batch, size_t count,
-                                      int64_t deadline_us, const struct pg_rows **ret)
+static enum store_status fetch_events(struct store *store, size_t count, int64_t deadline_us,
+                                      const struct pg_rows **ret)
 {
     struct pg_rows *rows = NULL;
     enum pg_status status = pg_call(store->pg, SQL_ISSUED, &store->args, deadline_us, &rows);
     if (status == PG_REFUSED)
-        return store_rolled_back(store, deadline_us);
+        return store_rolled_back(store);
     if (status != PG_OK)
         return STORE_LOST;
-    CHECK(batch->results_count < BATCH_RESULTS_MAX);
-    batch->results[batch->results_count++] = rows;
+    keep_rows(store, rows);
     *ret = rows;
     return (size_t)pg_rows_count(rows) == count ? STORE_OK : store_end(store, STORE_BROKEN, deadline_us);
 }
@@ -322,7 +329,7 @@ static enum store_status load_events(struct store *store, struct batch *batch, e
         asked[count++] = i;
     }
     pg_array_end(&store->args);
-    enum store_status status = count ? fetch_events(store, batch, count, deadline_us, &rows) : STORE_OK;
+    enum store_status status = count ? fetch_events(store, count, deadline_us, &rows) : STORE_OK;
     if (status != STORE_OK || count == 0)
         return status;
     for (int row = 0; row < pg_rows_count(rows); row++) {
@@ -337,11 +344,11 @@ static enum store_status load_events(struct store *store, struct batch *batch, e
 /* The same for one command for many users. */
 static enum store_status load_issued_many(struct store *store, struct batch *batch, int64_t deadline_us)
 {
-    const size_t users = batch->commands[0]->users_count;
-    struct issue_result *results = batch_outcome_read(batch), *asked[ISSUE_MANY_MAX];
+    const size_t users = batch->commands[0]->issue_many.count;
+    struct issue_result *results = batch_alloc(batch, users * sizeof *results), *asked[ISSUE_MANY_MAX];
     const struct pg_rows *rows;
     size_t count = 0;
-    if (!results)
+    if (!answer_recall(batch->commands[0], batch->records[0], results))
         return store_end(store, STORE_BROKEN, deadline_us);
     fetch_begin(store, batch);
     for (size_t i = 0; i < users; i++) {
@@ -351,14 +358,13 @@ static enum store_status load_issued_many(struct store *store, struct batch *bat
         asked[count++] = &results[i];
     }
     pg_array_end(&store->args);
-    enum store_status status = fetch_events(store, batch, count, deadline_us, &rows);
+    enum store_status status = fetch_events(store, count, deadline_us, &rows);
     for (int row = 0; status == STORE_OK && row < pg_rows_count(rows); row++) {
         struct event issued;
         if (event_log_row(rows, row, 1, &batch->arena, &issued) != CODEC_OK)
             return store_end(store, STORE_BROKEN, deadline_us);
         asked[pg_i64(rows, row, 0) - 1]->coupon = coupon_from_event(&issued);
     }
-    batch->records[0]->results = results;
     return status;
 }
 
@@ -448,9 +454,9 @@ static enum store_status take_round(struct store *store, struct batch *batch, co
     struct pg_rows *rows[HEADER + COUNT_OF(round->takers)] = {NULL};
     enum pg_status status = store_receive(store, HEADER + round->count, rows, deadline_us);
     for (size_t i = 0; i < HEADER + round->count; i++)
-        batch->results[batch->results_count++] = rows[i];
+        keep_rows(store, rows[i]);
     if (status == PG_REFUSED)
-        return store_rolled_back(store, deadline_us);
+        return store_rolled_back(store);
     if (status != PG_OK)
         return STORE_LOST;
     bool good = take_slice(batch, rows[LOCKED], rows[NOW]);
@@ -464,6 +470,7 @@ static enum store_status take_round(struct store *store, struct batch *batch, co
 enum store_status store_load(struct store *store, struct batch *batch, int64_t deadline_us)
 {
     struct round round = {.count = 0};
+    store_forget(store);
     pg_send(store->pg, SQL_BEGIN, NULL);
     send_lock(store, batch);
     pg_send(store->pg, SQL_NOW, NULL);
@@ -480,6 +487,9 @@ enum store_status store_load(struct store *store, struct batch *batch, int64_t d
         return status;
     if (replays_many(batch))
         return load_issued_many(store, batch, deadline_us);
+    if (batch->commands[0]->kind == COMMAND_VOID && batch->records[0] &&
+        !answer_recall(batch->commands[0], batch->records[0], NULL))
+        return store_end(store, STORE_BROKEN, deadline_us);
     status = load_events(store, batch, FETCH_EFFECT, deadline_us);
     return status == STORE_OK ? load_events(store, batch, FETCH_ISSUED, deadline_us) : status;
 }

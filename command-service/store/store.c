@@ -142,15 +142,6 @@ static const struct pg_statement statements[SQL_COUNT] = {
         {"quotas_used",
          "UPDATE creation_quota q SET used = n.used FROM unnest($1::text[], $2::text[], $3::bigint[]) AS "
          "n(scope, day, used) WHERE q.slice = 0 AND q.scope = n.scope AND q.day = n.day::date"},
-    /* What the sweep has to do: campaigns, then reservations. */
-    [SQL_DUE] =
-        {"due",
-         "SELECT s.slice, d.id, 0::bigint FROM unnest($1::smallint[]) AS s(slice) CROSS JOIN LATERAL (SELECT "
-         "c.id FROM campaign c WHERE c.slice = s.slice AND c.due_at <= statement_timestamp() ORDER BY "
-         "c.due_at LIMIT $2::bigint) d UNION ALL SELECT s.slice, '', d.position FROM unnest($1::smallint[]) "
-         "AS s(slice) CROSS JOIN LATERAL (SELECT k.position FROM coupon k WHERE k.slice = s.slice AND "
-         "k.state = 2 AND k.reserved_until <= statement_timestamp() ORDER BY k.reserved_until LIMIT "
-         "$2::bigint) d"},
     [SQL_RUNS] =
         {"runs",
          "INSERT INTO issue_run (slice, campaign_id, first_sequence, first_position, last_position) "
@@ -185,10 +176,18 @@ struct store *store_create(const char *database_url)
     return store;
 }
 
+void store_forget(struct store *store)
+{
+    for (size_t i = 0; i < store->results_count; i++)
+        pg_rows_destroy(store->results[i]);
+    store->results_count = 0;
+}
+
 void store_destroy(struct store *store)
 {
     if (!store)
         return;
+    store_forget(store);
     pg_destroy(store->pg);
     pg_args_deinit(&store->args);
     mem_free(store);
@@ -258,9 +257,9 @@ enum store_status store_end(struct store *store, enum store_status status, int64
     return ended == PG_OK ? status : STORE_LOST;
 }
 
-enum store_status store_rolled_back(struct store *store, int64_t deadline_us)
+enum store_status store_rolled_back(const struct store *store)
 {
-    return store_end(store, classify(pg_sqlstate(store->pg)), deadline_us);
+    return classify(pg_sqlstate(store->pg));
 }
 
 enum pg_status store_receive(struct store *store, size_t count, struct pg_rows **ret, int64_t deadline_us)
@@ -274,37 +273,4 @@ enum pg_status store_receive(struct store *store, size_t count, struct pg_rows *
             break;
     }
     return worst;
-}
-
-static void take_due(const struct pg_rows *rows, struct due ret[DUE_MAX], size_t *ret_count)
-{
-    int count = pg_rows_count(rows) < DUE_MAX ? pg_rows_count(rows) : DUE_MAX;
-    for (int row = 0; row < count; row++) {
-        struct span id = pg_bytes(rows, row, 1);
-        CHECK(id.len <= CAMPAIGN_ID_MAX);
-        ret[row] = (struct due){.slice = (int16_t)pg_i64(rows, row, 0), .position = pg_i64(rows, row, 2)};
-        memcpy(ret[row].campaign_id, id.ptr, id.len);
-        ret[row].campaign_id_len = id.len;
-    }
-    *ret_count = (size_t)count;
-}
-
-enum store_status store_find_due(struct store *store, const int16_t *slices, size_t slices_count,
-                                 int64_t deadline_us, struct due ret[DUE_MAX], size_t *ret_count)
-{
-    struct pg_rows *rows = NULL;
-    pg_args_reset(&store->args);
-    pg_array_begin(&store->args, PG_INT2);
-    for (size_t i = 0; i < slices_count; i++)
-        pg_array_i16(&store->args, slices[i]);
-    pg_array_end(&store->args);
-    pg_arg_i64(&store->args, (int64_t)(DUE_MAX / (2 * slices_count)));
-    *ret_count = 0;
-    enum pg_status status = pg_call(store->pg, SQL_DUE, &store->args, deadline_us, &rows);
-    if (status == PG_OK)
-        take_due(rows, ret, ret_count);
-    pg_rows_destroy(rows);
-    if (status == PG_REFUSED) /* no transaction was open: there is nothing to end */
-        return classify(pg_sqlstate(store->pg));
-    return status == PG_OK ? STORE_OK : STORE_LOST;
 }

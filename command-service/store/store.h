@@ -34,19 +34,6 @@ int64_t store_evict(struct store *store, int64_t deadline_us);
 bool store_connected(const struct store *store);
 const char *store_error(const struct store *store); /* no user data */
 
-/* What is due by itself at this instant in slices of the caller's choice. */
-struct due {
-    int16_t slice;
-    char campaign_id[CAMPAIGN_ID_MAX]; /* TEND it; len 0: `position` is of a coupon to LAPSE */
-    size_t campaign_id_len;
-    int64_t position;
-};
-enum { DUE_MAX = BATCH_MAX }; /* all of it may be of one slice, and so of one batch */
-/* Reads without locking: whoever acts on it looks again under the slice lock. At most DUE_MAX; what is left
- * is found the next time. Campaigns and reservations have half of it each, in equal shares for each slice. */
-enum store_status store_find_due(struct store *store, const int16_t *slices, size_t slices_count,
-                                 int64_t deadline_us, struct due ret[DUE_MAX], size_t *ret_count);
-
 /* Begins a transaction, locks the slices, fills the loaded part of the batch. */
 enum store_status store_load(struct store *store, struct batch *batch, int64_t deadline_us);
 /* Ends the transaction that store_load began, without effect: STORE_BUSY, or STORE_LOST. */

@@ -48,14 +48,6 @@ struct span span_cut(struct span *rest, char separator)
     return head;
 }
 
-uint64_t span_hash(struct span a)
-{
-    uint64_t hash = 14695981039346656037u;
-    for (size_t i = 0; i < a.len; i++)
-        hash = (hash ^ (unsigned char)a.ptr[i]) * 1099511628211u;
-    return hash;
-}
-
 void buf_init(struct buf *buf, size_t len_max)
 {
     *buf = (struct buf){.len_max = len_max};

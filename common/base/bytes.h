@@ -26,7 +26,9 @@ bool span_starts(struct span a, struct span prefix);
 int span_compare(struct span a, struct span b); /* bytewise, shorter first, as memcmp */
 /* Cuts `rest` at the first `separator`: returns what is before it (all of it where there is none). */
 struct span span_cut(struct span *rest, char separator);
-uint64_t span_hash(struct span a); /* FNV-1a 64; for tables in memory, not for anything stored */
+/* SipHash under a key of this process (common/base/crypto.c): for tables in memory, whose names come from
+ * outside. Nobody outside can make names that collide, and no two processes agree on it. */
+uint64_t span_hash(struct span a);
 
 /* A growable buffer with a limit. Going over the limit sets `overflow` and appends nothing from then on;
  * callers check once, at the end. data is kept NUL-terminated for printing. Owner frees with buf_deinit. */

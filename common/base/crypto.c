@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sodium/core.h>
 #include <sodium/crypto_generichash.h>
 #include <sodium/crypto_hash_sha256.h>
@@ -64,6 +65,21 @@ uint64_t crypto_short_hash(const uint8_t key[CRYPTO_SHORT_KEY_BYTES], struct spa
     uint64_t hash;
     CHECK(crypto_shorthash((unsigned char *)&hash, bytes_of(data), data.len, key) == 0);
     return hash;
+}
+
+static uint8_t process_key[CRYPTO_SHORT_KEY_BYTES];
+
+static void process_key_make(void)
+{
+    crypto_random(process_key, sizeof process_key);
+}
+
+/* Made at the first use and not in crypto_setup: a key that changes under a table loses what is in it. */
+uint64_t span_hash(struct span a)
+{
+    static pthread_once_t made = PTHREAD_ONCE_INIT;
+    CHECK(pthread_once(&made, process_key_make) == 0);
+    return crypto_short_hash(process_key, a);
 }
 
 static crypto_generichash_state *state_of(struct crypto_hasher *hasher)

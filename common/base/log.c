@@ -5,6 +5,7 @@
 #include "common/base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -41,6 +42,18 @@ void log_setup(const char *service, enum log_level min_level)
     snprintf(service_name, sizeof service_name, "%s", service);
     pthread_mutex_unlock(&lock);
     atomic_store_explicit(&level_min, (int)min_level, memory_order_relaxed);
+}
+
+bool log_open(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return false;
+    bool good = dup2(fd, STDERR_FILENO) >= 0;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return good;
 }
 
 /* The slot of an id. When its neighbourhood is full it shares the last one looked at: the limit is then

@@ -5,12 +5,17 @@
  * token, code or idempotency key (I10). */
 #pragma once
 
+#include <stdbool.h>
+
 #include "common/base/check.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum { LOG_PER_SECOND_MAX = 20 };
 
 void log_setup(const char *service, enum log_level min_level);
+/* Makes stderr the end of this file, creating it with mode 0600 where it is missing; called again, of the
+ * file that has the name now. false with errno, and stderr as it was. */
+bool log_open(const char *path) MUST_USE;
 /* `id` is a literal like "STORE-LOST"; format makes the text. Thread-safe. */
 void log_write(enum log_level level, const char *id, const char *format, ...) PRINTF_LIKE(3, 4);
 #define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__)

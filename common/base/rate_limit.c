@@ -5,7 +5,6 @@
 #include <pthread.h>
 
 #include "common/base/clock.h"
-#include "common/base/crypto.h"
 #include "common/base/mem.h"
 
 enum { NS_PER_US = 1000, NS_PER_S = 1000000000, CACHE_LINE = 64 };
@@ -22,7 +21,6 @@ struct stripe {
 };
 
 struct rate_limit {
-    uint8_t key[CRYPTO_SHORT_KEY_BYTES];
     size_t sets; /* a power of two */
     struct bucket *buckets;
     struct stripe stripes[RATE_LIMIT_STRIPES];
@@ -32,7 +30,6 @@ struct rate_limit *rate_limit_create(size_t names)
 {
     struct rate_limit *limit = mem_zalloc(sizeof *limit);
     CHECK(names >= RATE_LIMIT_PLACES && (names & (names - 1)) == 0);
-    crypto_random(limit->key, sizeof limit->key);
     limit->sets = names / RATE_LIMIT_PLACES;
     limit->buckets = mem_zalloc(names * sizeof *limit->buckets);
     for (size_t i = 0; i < RATE_LIMIT_STRIPES; i++)
@@ -91,7 +88,7 @@ struct rate_verdict rate_limit_take(struct rate_limit *limit, struct span who, c
         return (struct rate_verdict){.allowed = true};
     CHECK(rate->per_second > 0 && rate->per_second <= RATE_PER_SECOND_MAX);
     CHECK(rate->burst >= 0 && rate->burst <= RATE_BURST_MAX);
-    uint64_t hash = crypto_short_hash(limit->key, who);
+    uint64_t hash = span_hash(who);
     size_t set = (size_t)hash & (limit->sets - 1);
     pthread_mutex_t *lock = &limit->stripes[set % RATE_LIMIT_STRIPES].lock;
     pthread_mutex_lock(lock);

@@ -1,15 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads the API key file and finds the key of a token. Only hashes are ever in memory. */
+/* Reads the API key file, at the start and whenever it changed, and finds the key of a token. Only hashes are
+ * ever in memory. */
 #include "common/http/auth.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 #include "common/base/crypto.h"
 #include "common/base/mem.h"
 
 enum { KEY_LINE_MAX = 512, HASH_WORDS = 4 };
 
+/* One name, ever. What is published never changes and is never freed before the ring is, because requests in
+ * flight point to it; another version of the key is another struct. */
+struct key_name {
+    struct key_version *last;
+    bool current; /* it is in the file as it was last read */
+};
+
+struct key_version {
+    struct api_key key;
+    struct key_version *before;
+};
+
 struct keyring {
+    pthread_rwlock_t lock; /* guards what is below; writers only publish, they do not read files under it */
+    size_t count;
+    struct key_name names[AUTH_KEYS_MAX];
+};
+
+/* A key file as it was read. */
+struct key_file {
     size_t count;
     struct api_key keys[AUTH_KEYS_MAX];
 };
@@ -78,21 +99,21 @@ static struct span next_word(struct span *rest)
     return word;
 }
 
-static bool key_known(const struct keyring *keyring, const struct api_key *key)
+static bool key_known(const struct key_file *keys, const struct api_key *key)
 {
-    for (size_t i = 0; i < keyring->count; i++)
-        if (strcmp(keyring->keys[i].name, key->name) == 0 ||
-            memcmp(keyring->keys[i].token_sha256, key->token_sha256, sizeof key->token_sha256) == 0)
+    for (size_t i = 0; i < keys->count; i++)
+        if (strcmp(keys->keys[i].name, key->name) == 0 ||
+            memcmp(keys->keys[i].token_sha256, key->token_sha256, sizeof key->token_sha256) == 0)
             return true;
     return false;
 }
 
-static bool line_read(struct keyring *keyring, struct span line, const struct loader *loader)
+static bool line_read(struct key_file *keys, struct span line, const struct loader *loader)
 {
     struct span name = next_word(&line), scopes = next_word(&line), hash = next_word(&line);
     if (name.len == 0 || name.ptr[0] == '#')
         return true;
-    struct api_key key = {.index = (uint32_t)keyring->count};
+    struct api_key key = {.index = 0};
     if (!name_valid(name))
         return complain(loader, "a key name is 1 to 64 of a-z, 0-9 and '-'");
     memcpy(key.name, name.ptr, name.len);
@@ -102,15 +123,15 @@ static bool line_read(struct keyring *keyring, struct span line, const struct lo
         return complain(loader, "the third word must be the SHA-256 of the token as 64 hex digits");
     if (next_word(&line).len)
         return complain(loader, "there is more on the line than name, scopes and hash");
-    if (key_known(keyring, &key))
+    if (key_known(keys, &key))
         return complain(loader, "this name or token is in the file twice");
-    if (keyring->count == AUTH_KEYS_MAX)
+    if (keys->count == AUTH_KEYS_MAX)
         return complain(loader, "there are more than 1024 keys");
-    keyring->keys[keyring->count++] = key;
+    keys->keys[keys->count++] = key;
     return true;
 }
 
-static bool file_read(struct keyring *keyring, FILE *file, struct loader *loader)
+static bool lines_read(struct key_file *keys, FILE *file, struct loader *loader)
 {
     char text[KEY_LINE_MAX];
     while (fgets(text, sizeof text, file)) {
@@ -121,15 +142,16 @@ static bool file_read(struct keyring *keyring, FILE *file, struct loader *loader
             return complain(loader, "the line is too long or has a NUL byte");
         len -= complete;
         len -= len > 0 && text[len - 1] == '\r';
-        if (!line_read(keyring, (struct span){text, len}, loader))
+        if (!line_read(keys, (struct span){text, len}, loader))
             return false;
     }
     if (ferror(file))
         return complain(loader, "cannot be read");
-    return keyring->count > 0 || complain(loader, "there is no key in the file");
+    return keys->count > 0 || complain(loader, "there is no key in the file");
 }
 
-struct keyring *keyring_load(const char *path, char *reason, size_t reason_size)
+/* NULL with the reason; the caller frees. */
+static struct key_file *file_read(const char *path, char *reason, size_t reason_size)
 {
     struct loader loader = {path, 0, reason, reason_size};
     FILE *file = fopen(path, "re");
@@ -137,17 +159,113 @@ struct keyring *keyring_load(const char *path, char *reason, size_t reason_size)
         snprintf(reason, reason_size, "%s: %s", path, strerror(errno));
         return NULL;
     }
-    struct keyring *keyring = mem_zalloc(sizeof *keyring);
-    bool good = file_read(keyring, file, &loader);
+    struct key_file *keys = mem_zalloc(sizeof *keys);
+    bool good = lines_read(keys, file, &loader);
     fclose(file);
     if (good)
+        return keys;
+    mem_free(keys);
+    return NULL;
+}
+
+/* The lock is no part of what a ring is to its readers. */
+static pthread_rwlock_t *lock_of(const struct keyring *keyring)
+{
+    return (pthread_rwlock_t *)&keyring->lock;
+}
+
+static size_t index_of(const struct keyring *keyring, struct span name)
+{
+    size_t index = 0;
+    while (index < keyring->count && !span_is(name, keyring->names[index].last->key.name))
+        index++;
+    return index;
+}
+
+static bool has_room(const struct keyring *keyring, const struct key_file *keys)
+{
+    size_t names = keyring->count;
+    for (size_t i = 0; i < keys->count; i++)
+        names += index_of(keyring, span_of(keys->keys[i].name)) == keyring->count;
+    return names <= AUTH_KEYS_MAX;
+}
+
+/* Makes `key` what its name means from now on; false where it is that already. */
+static bool publish(struct keyring *keyring, const struct api_key *key)
+{
+    size_t index = index_of(keyring, span_of(key->name));
+    struct key_name *name = &keyring->names[index];
+    bool was_current = name->current;
+    keyring->count += index == keyring->count;
+    name->current = true;
+    if (name->last && name->last->key.scopes == key->scopes &&
+        memcmp(name->last->key.token_sha256, key->token_sha256, sizeof key->token_sha256) == 0)
+        return !was_current;
+    struct key_version *version = mem_zalloc(sizeof *version);
+    *version = (struct key_version){.key = *key, .before = name->last};
+    version->key.index = (uint32_t)index;
+    name->last = version;
+    return true;
+}
+
+/* `before`: which names were in the file the last time. */
+static size_t publish_all(struct keyring *keyring, const struct key_file *keys)
+{
+    bool before[AUTH_KEYS_MAX];
+    size_t changes = 0, count = keyring->count;
+    for (size_t i = 0; i < count; i++)
+        before[i] = keyring->names[i].current;
+    for (size_t i = 0; i < keys->count; i++)
+        changes += publish(keyring, &keys->keys[i]);
+    for (size_t i = 0; i < count; i++) {
+        bool there = false;
+        for (size_t k = 0; k < keys->count && before[i] && !there; k++)
+            there = strcmp(keys->keys[k].name, keyring->names[i].last->key.name) == 0;
+        if (!before[i] || there)
+            continue;
+        keyring->names[i].current = false;
+        changes++;
+    }
+    return changes;
+}
+
+struct keyring *keyring_load(const char *path, char *reason, size_t reason_size)
+{
+    struct keyring *keyring = mem_zalloc(sizeof *keyring);
+    CHECK(pthread_rwlock_init(&keyring->lock, NULL) == 0);
+    if (keyring_reload(keyring, path, reason, reason_size) > 0)
         return keyring;
     keyring_destroy(keyring);
     return NULL;
 }
 
+int keyring_reload(struct keyring *keyring, const char *path, char *reason, size_t reason_size)
+{
+    struct key_file *keys = file_read(path, reason, reason_size);
+    if (!keys)
+        return -1;
+    int changes = -1;
+    pthread_rwlock_wrlock(&keyring->lock);
+    if (has_room(keyring, keys))
+        changes = (int)publish_all(keyring, keys);
+    pthread_rwlock_unlock(lock_of(keyring));
+    if (changes < 0)
+        snprintf(reason, reason_size, "%s: more than %d names since the start", path, AUTH_KEYS_MAX);
+    mem_free(keys);
+    return changes;
+}
+
 void keyring_destroy(struct keyring *keyring)
 {
+    if (!keyring)
+        return;
+    for (size_t i = 0; i < keyring->count; i++)
+        while (keyring->names[i].last) {
+            struct key_version *before = keyring->names[i].last->before;
+            mem_free(keyring->names[i].last);
+            keyring->names[i].last = before;
+        }
+    pthread_rwlock_destroy(&keyring->lock);
     mem_free(keyring);
 }
 
@@ -169,27 +287,38 @@ const struct api_key *keyring_find(const struct keyring *keyring, struct span to
     if (!token.ptr || token.len == 0)
         return NULL;
     crypto_sha256(token, hash);
-    for (size_t i = 0; i < keyring->count; i++) /* all of them, wherever the match is */
-        if (hash_difference(hash, keyring->keys[i].token_sha256) == 0)
-            found = &keyring->keys[i];
+    pthread_rwlock_rdlock(lock_of(keyring));
+    for (size_t i = 0; i < keyring->count; i++) { /* all of them, wherever the match is */
+        const struct key_name *name = &keyring->names[i];
+        if (hash_difference(hash, name->last->key.token_sha256) == 0 && name->current)
+            found = &name->last->key;
+    }
+    pthread_rwlock_unlock(lock_of(keyring));
     return found;
 }
 
 const struct api_key *keyring_named(const struct keyring *keyring, struct span name)
 {
-    for (size_t i = 0; i < keyring->count; i++)
-        if (span_is(name, keyring->keys[i].name))
-            return &keyring->keys[i];
-    return NULL;
+    pthread_rwlock_rdlock(lock_of(keyring));
+    size_t index = index_of(keyring, name);
+    const struct api_key *key = index < keyring->count ? &keyring->names[index].last->key : NULL;
+    pthread_rwlock_unlock(lock_of(keyring));
+    return key;
 }
 
 size_t keyring_count(const struct keyring *keyring)
 {
-    return keyring->count;
+    pthread_rwlock_rdlock(lock_of(keyring));
+    size_t count = keyring->count;
+    pthread_rwlock_unlock(lock_of(keyring));
+    return count;
 }
 
 const struct api_key *keyring_at(const struct keyring *keyring, size_t index)
 {
+    pthread_rwlock_rdlock(lock_of(keyring));
     CHECK(index < keyring->count);
-    return &keyring->keys[index];
+    const struct api_key *key = &keyring->names[index].last->key;
+    pthread_rwlock_unlock(lock_of(keyring));
+    return key;
 }

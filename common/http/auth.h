@@ -9,25 +9,33 @@
 
 #include "common/base/bytes.h"
 
-enum auth_scope { AUTH_ADMIN = 1, AUTH_ISSUE = 2, AUTH_REDEEM = 4, AUTH_READ = 8 };
+/* AUTH_ANYBODY is no scope of a key: a route that has it is open without a key, too, and its handler looks at
+ * who asks. Whoever shows a key there must show a good one. */
+enum auth_scope { AUTH_ADMIN = 1, AUTH_ISSUE = 2, AUTH_REDEEM = 4, AUTH_READ = 8, AUTH_ANYBODY = 16 };
 enum { AUTH_KEYS_MAX = 1024, AUTH_KEY_NAME_MAX = 64 };
 
 struct api_key {
     char name[AUTH_KEY_NAME_MAX + 1]; /* [a-z0-9-]+, appears in logs and events; not secret */
-    uint32_t index;                   /* position in the ring, stable for the ring's life */
+    uint32_t index;                   /* of the name: the same for the ring's life, whatever the file says */
     unsigned scopes;                  /* AUTH_* bits */
     uint8_t token_sha256[32];
 };
 
-struct keyring; /* immutable after loading, so readable from any thread */
+/* All functions are thread-safe. A struct api_key never changes and lives as long as its ring: what the file
+ * says of the name later is another one. */
+struct keyring;
 
 /* NULL on failure, with file, line and reason (never a token) in `reason`. */
 struct keyring *keyring_load(const char *path, char *reason, size_t reason_size);
+/* Reads the file again: how many keys are new, different or gone; -1 with the reason, and the ring as it
+ * was, where the file is of no use or there were more than AUTH_KEYS_MAX names since the ring was loaded. */
+int keyring_reload(struct keyring *keyring, const char *path, char *reason, size_t reason_size);
 void keyring_destroy(struct keyring *keyring); /* accepts NULL */
-/* The key a token belongs to, or NULL. Time does not depend on how much of a hash matches. */
+/* The key a token belongs to as the file was last read, or NULL. Time does not depend on how much of a hash
+ * matches. */
 const struct api_key *keyring_find(const struct keyring *keyring, struct span token);
-/* The key of a name, or NULL. */
+/* The last key of a name that is, or once was, in the file; or NULL. */
 const struct api_key *keyring_named(const struct keyring *keyring, struct span name);
-/* The key at an index below keyring_count(). */
+/* How many names there were, and the last key of the one at an index below that. */
 size_t keyring_count(const struct keyring *keyring);
 const struct api_key *keyring_at(const struct keyring *keyring, size_t index);

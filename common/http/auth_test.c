@@ -15,6 +15,8 @@
 #define ALPHA "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8"
 #define BETA  "f44e64e75f3948e9f73f8dfa94721c4ce8cbb4f265c4790c702b2d41cfbf2753"
 
+#define HASH_OF_GAMMA "be9d587defa1f0c09ef49eb17e206983a5f8f8289e4281860bd0ee5a19592c67"
+
 static char reason[256];
 
 static struct keyring *load(struct span text)
@@ -141,6 +143,65 @@ static void a_missing_file_is_named(void **state)
     assert_non_null(strstr(reason, "/nonexistent/keys: "));
 }
 
+static int reload(struct keyring *keyring, const char *text)
+{
+    char path[] = "/tmp/firstcome-keys-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    int changes = keyring_reload(keyring, path, reason, sizeof reason);
+    unlink(path);
+    return changes;
+}
+
+static void a_file_that_changed_is_read_again(void **state)
+{
+    (void)state;
+    struct keyring *keyring = load(SPAN("one read " ALPHA "\ntwo issue " BETA "\n"));
+    const struct api_key *one = keyring_find(keyring, SPAN("alpha")),
+                         *two = keyring_find(keyring, SPAN("beta"));
+    assert_int_equal(reload(keyring, "one read " ALPHA "\ntwo issue " BETA "\n"), 0);
+    assert_ptr_equal(keyring_find(keyring, SPAN("alpha")), one);
+    /* Gone at once; what points to it stays good. */
+    assert_int_equal(reload(keyring, "two issue " BETA "\n"), 1);
+    assert_null(keyring_find(keyring, SPAN("alpha")));
+    assert_string_equal(one->name, "one");
+    assert_ptr_equal(keyring_named(keyring, SPAN("one")), one);
+    assert_int_equal(keyring_count(keyring), 2);
+    /* Other scopes, another token, a new name, and one that comes back: each keeps its index. */
+    assert_int_equal(
+        reload(keyring, "three admin " ALPHA "\ntwo issue,read " BETA "\none read " HASH_OF_GAMMA "\n"), 3);
+    assert_string_equal(keyring_find(keyring, SPAN("alpha"))->name, "three");
+    assert_int_equal(keyring_find(keyring, SPAN("alpha"))->index, 2);
+    assert_int_equal(keyring_find(keyring, SPAN("beta"))->scopes, AUTH_ISSUE | AUTH_READ);
+    assert_int_equal(keyring_find(keyring, SPAN("beta"))->index, two->index);
+    assert_int_equal(two->scopes, AUTH_ISSUE);
+    assert_int_equal(keyring_find(keyring, SPAN("gamma"))->index, one->index);
+    /* A file that is of no use changes nothing. */
+    assert_int_equal(reload(keyring, "one read\n"), -1);
+    assert_non_null(strstr(reason, ":1: the third word"));
+    assert_int_equal(keyring_reload(keyring, "/nonexistent/keys", reason, sizeof reason), -1);
+    assert_string_equal(keyring_find(keyring, SPAN("alpha"))->name, "three");
+    keyring_destroy(keyring);
+}
+
+static void names_are_bounded_over_all_files(void **state)
+{
+    (void)state;
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    for (unsigned i = 0; i < AUTH_KEYS_MAX; i++)
+        buf_printf(&text, "k%u read %064x\n", i, i);
+    struct keyring *keyring = load(buf_span(&text));
+    assert_int_equal(reload(keyring, "one read " ALPHA "\n"), -1);
+    assert_non_null(strstr(reason, "more than 1024 names"));
+    assert_null(keyring_find(keyring, SPAN("alpha")));
+    assert_int_equal(keyring_count(keyring), AUTH_KEYS_MAX);
+    keyring_destroy(keyring);
+    buf_deinit(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +211,8 @@ int main(void)
         cmocka_unit_test(long_names_and_lines),
         cmocka_unit_test(the_number_of_keys_is_bounded),
         cmocka_unit_test(a_missing_file_is_named),
+        cmocka_unit_test(a_file_that_changed_is_read_again),
+        cmocka_unit_test(names_are_bounded_over_all_files),
     };
     crypto_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -188,7 +188,7 @@ static struct span bearer_token(const struct http_request *request)
 static bool screen_key(struct http_request *request)
 {
     unsigned scopes = request->endpoint->route->scopes;
-    if (scopes == 0)
+    if (scopes == 0 || ((scopes & AUTH_ANYBODY) && !http_header(request, "Authorization").ptr))
         return true;
     struct span token = bearer_token(request);
     request->key = token.ptr ? keyring_find(request->server->options.keyring, token) : NULL;
@@ -204,6 +204,18 @@ static bool screen_key(struct http_request *request)
     return true;
 }
 
+static void screen_admission(struct http_request *request)
+{
+    const struct http_options *options = &request->server->options;
+    int64_t retry_ms = 0;
+    const struct problem *problem =
+        options->admit ? options->admit(request, options->context, &retry_ms) : NULL;
+    if (!problem)
+        return;
+    http_refuse(request, problem, HTTP_REASON_ADMISSION, NULL);
+    request->refusal_retry_ms = retry_ms;
+}
+
 void http_screen(struct http_request *request, const char *method)
 {
     struct http_path path;
@@ -214,4 +226,6 @@ void http_screen(struct http_request *request, const char *method)
                     "the query string has a bad escape or more than 16 parameters");
     else if (request->content_length > request->endpoint->body_max)
         refuse_and_close(request, &problem_body_too_large, HTTP_REASON_BODY, NULL);
+    else
+        screen_admission(request);
 }

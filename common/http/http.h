@@ -23,6 +23,12 @@ struct http_server;
 
 typedef void http_handler(struct http_request *request, void *context);
 
+/* Asked on an event-loop thread as soon as the head of a request is complete and good, before its body is
+ * read: whether there is any sense in taking it. NULL: yes. Otherwise it is refused with this problem, at
+ * once and cheaply. May set *ret_retry_after_ms (0 when called). Must not block, and must not answer. */
+typedef const struct problem *http_admit(const struct http_request *request, void *context,
+                                         int64_t *ret_retry_after_ms);
+
 /* One route. pattern: literal segments and {name} segments, e.g. "/v1/campaigns/{id}/pause"; a parameter
  * matches one non-empty percent-decoded segment. A literal segment wins over a parameter. */
 struct http_route {
@@ -43,7 +49,8 @@ struct http_options {
     const struct keyring *keyring;   /* borrowed; may be NULL where every route is open */
     const struct http_route *routes; /* borrowed for the server's life */
     size_t routes_count;
-    void *context; /* handed to every handler */
+    http_admit *admit; /* may be NULL */
+    void *context;     /* handed to every handler and to admit */
 };
 
 /* Starts listening. NULL on failure with the reason in `reason`. */
@@ -80,7 +87,12 @@ struct span http_address(const struct http_request *request);
 const char *http_request_id(const struct http_request *request); /* 16 hex digits + NUL */
 /* W3C trace context of the request as 16+8 bytes (trace id, parent span id); false when absent or invalid. */
 bool http_trace(const struct http_request *request, uint8_t ret[24]);
-int64_t http_received_us(const struct http_request *request); /* monotonic, when the headers were complete */
+const struct http_route *http_route_of(const struct http_request *request);
+/* Monotonic: when the last byte of the request was read. The clock of its deadline starts here. */
+int64_t http_received_us(const struct http_request *request);
+/* Monotonic: no later than the head of the request arrived in this host. What lies between this and now it
+ * spent waiting for the event loop, or its client still sending it. */
+int64_t http_arrived_us(const struct http_request *request);
 
 /* Hands the request to another thread: from here on the handler's thread must not touch it. */
 void http_defer(struct http_request *request);
@@ -93,6 +105,10 @@ struct buf *http_reply_body(struct http_request *request);
  * After this the request must not be touched. */
 void http_reply(struct http_request *request, int status);
 void http_reply_as(struct http_request *request, int status, const char *content_type);
+/* As http_reply_as with a body that is not copied: `release(owner)` is called exactly once, from an
+ * event-loop thread, when the body is not needed any more. */
+void http_reply_shared(struct http_request *request, int status, const char *content_type, struct span body,
+                       void (*release)(void *owner), void *owner);
 /* Answers with a problem document (replaces the reply body), with Retry-After where it has one. */
 void http_problem(struct http_request *request, const struct problem_detail *detail);
 void http_fail(struct http_request *request, const struct problem *problem, const char *detail);

@@ -40,6 +40,7 @@ enum {
     X(HTTP_REASON_SCOPE, "scope")             \
     X(HTTP_REASON_QUERY, "query")             \
     X(HTTP_REASON_BODY, "body")               \
+    X(HTTP_REASON_ADMISSION, "admission")     \
     X(HTTP_REASON_CONNECTIONS, "connections") \
     X(HTTP_REASON_ADDRESS, "address")         \
     X(HTTP_REASON_DESCRIPTORS, "descriptors") \
@@ -128,7 +129,7 @@ struct http_request {
     struct http_request *next_answered; /* in loop.answered */
     const struct http_endpoint *endpoint;
     const struct api_key *key;
-    int64_t received_us;
+    int64_t arrived_us, received_us;
     char id[HTTP_REQUEST_ID_LEN + 1];
     unsigned method;
     bool expects_continue, chunked;
@@ -148,6 +149,7 @@ struct http_request {
 
     const struct problem *refusal; /* NULL: the handler is called */
     const char *refusal_detail;
+    int64_t refusal_retry_ms;
     bool refusal_closes;
     size_t dropped; /* body bytes read for nothing */
 
@@ -155,6 +157,11 @@ struct http_request {
     bool deferred; /* set by the loop thread before it gives the request away */
 
     struct buf reply, added_text;
+    struct { /* a body that is somebody else's, instead of `reply`; release NULL: none */
+        struct span body;
+        void (*release)(void *owner);
+        void *owner;
+    } shared;
     struct {
         const char *name;
         size_t at; /* into added_text, NUL-terminated there */
@@ -184,6 +191,8 @@ void http_refuse(struct http_request *request, const struct problem *problem, en
                  const char *detail);
 /* Answers with the problem document of the refusal. */
 void http_refusal_reply(struct http_request *request);
+struct span http_answer_body(const struct http_request *request);
+void http_shared_release(struct http_request *request);
 /* Writes the whole answer as it goes over the wire, for the few that the library cannot send. */
 void http_raw_answer(const struct http_request *request, struct buf *out);
 

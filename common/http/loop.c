@@ -45,7 +45,7 @@ static void deadline_set(struct http_conn *conn, int64_t timeout_ms)
 static void headers_add(struct MHD_Response *response, const struct http_request *request)
 {
     bool good = MHD_add_response_header(response, "X-Request-Id", request->id);
-    if (request->reply.len)
+    if (http_answer_body(request).len)
         good = good && MHD_add_response_header(response, "Content-Type", request->content_type);
     for (size_t i = 0; i < request->added_count; i++)
         good = good && MHD_add_response_header(response, request->added[i].name,
@@ -61,9 +61,9 @@ static enum MHD_Result answer_queue(struct http_conn *conn)
     struct http_request *request = &conn->request;
     request->phase = HTTP_PHASE_SENDING;
     deadline_set(conn, request->server->send_ms);
-    char *data = request->reply.len ? request->reply.data : NULL;
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(request->reply.len, data, MHD_RESPMEM_PERSISTENT);
+    struct span body = http_answer_body(request);
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        body.len, body.len ? (void *)(uintptr_t)body.ptr : NULL, MHD_RESPMEM_PERSISTENT);
     CHECK(response != NULL);
     headers_add(response, request);
     enum MHD_Result queued = MHD_queue_response(request->connection, (unsigned)request->status, response);
@@ -107,7 +107,7 @@ static enum MHD_Result head_complete(struct http_conn *conn, const struct http_h
     struct http_request *request = &conn->request;
     struct http_server *server = request->server;
     request->phase = HTTP_PHASE_BODY;
-    request->received_us = clock_mono_us();
+    request->arrived_us = clock_mono_us();
     request->head = *head;
     request->endpoint = &server->unrouted;
     atomic_fetch_add(&server->in_flight, 1);
@@ -146,6 +146,7 @@ static enum MHD_Result request_complete(struct http_conn *conn)
 {
     struct http_request *request = &conn->request;
     deadline_set(conn, 0);
+    request->received_us = clock_mono_us();
     request->phase = HTTP_PHASE_HANDLER;
     if (request->refusal)
         http_refusal_reply(request);
@@ -224,7 +225,7 @@ static void request_measure(const struct http_request *request)
         return;
     if (request->endpoint->requests[class])
         metric_add(request->endpoint->requests[class], 1);
-    metric_observe_us(request->endpoint->duration, clock_mono_us() - request->received_us);
+    metric_observe_us(request->endpoint->duration, clock_mono_us() - request->arrived_us);
 }
 
 /* The answer is sent, or the connection broke. No deferred request gets here before it is answered, because

@@ -39,6 +39,13 @@ static void buf_retire(struct buf *buf)
         buf_clear(buf);
 }
 
+void http_shared_release(struct http_request *request)
+{
+    if (request->shared.release)
+        request->shared.release(request->shared.owner);
+    memset(&request->shared, 0, sizeof request->shared);
+}
+
 void http_request_end(struct http_request *request)
 {
     if (request->body_size > HTTP_KEEP_BYTES) {
@@ -55,7 +62,9 @@ void http_request_end(struct http_request *request)
     request->target_len = request->decoded_len = request->body_len = request->dropped = 0;
     memset(request->params, 0, sizeof request->params);
     request->query_count = request->headers_count = request->added_count = 0;
+    http_shared_release(request);
     request->refusal = NULL;
+    request->refusal_retry_ms = 0;
     request->refusal_closes = request->deferred = request->answered = false;
     request->phase = HTTP_PHASE_IDLE;
 }
@@ -201,6 +210,16 @@ int64_t http_received_us(const struct http_request *request)
     return request->received_us;
 }
 
+int64_t http_arrived_us(const struct http_request *request)
+{
+    return request->arrived_us;
+}
+
+const struct http_route *http_route_of(const struct http_request *request)
+{
+    return request->endpoint->route;
+}
+
 /* hex_decode takes capitals, which the trace context does not allow. */
 static bool trace_hex(struct span text, uint8_t *ret, size_t len)
 {
@@ -283,9 +302,25 @@ void http_fail(struct http_request *request, const struct problem *problem, cons
     http_problem(request, &(struct problem_detail){.problem = problem, .detail = detail});
 }
 
+void http_reply_shared(struct http_request *request, int status, const char *content_type, struct span body,
+                       void (*release)(void *owner), void *owner)
+{
+    request->shared.body = body;
+    request->shared.release = release;
+    request->shared.owner = owner;
+    http_reply_as(request, status, content_type);
+}
+
+struct span http_answer_body(const struct http_request *request)
+{
+    return request->shared.release ? request->shared.body : buf_span(&request->reply);
+}
+
 void http_refusal_reply(struct http_request *request)
 {
-    http_fail(request, request->refusal, request->refusal_detail);
+    http_problem(request, &(struct problem_detail){.problem = request->refusal,
+                                                   .detail = request->refusal_detail,
+                                                   .retry_after_ms = request->refusal_retry_ms});
 }
 
 /* RFC 9110 wants a Date on refusals too. */

@@ -101,8 +101,8 @@ void http_endpoint_measure(struct http_endpoint *endpoint, const char *name)
     }
     buf_clear(&labels);
     buf_printf(&labels, "route=\"%s\"", name);
-    endpoint->duration = metric_histogram_seconds("coupon_http_request_duration_seconds",
-                                                  "From complete headers to a sent answer", labels.data);
+    endpoint->duration = metric_histogram_seconds(
+        "coupon_http_request_duration_seconds", "From the arrival of the head to a sent answer", labels.data);
     buf_deinit(&labels);
 }
 

@@ -179,6 +179,42 @@ static void head_is_get_without_the_body(void **state)
     kit_close(talk);
 }
 
+static void a_shared_body_is_given_back_once(void **state)
+{
+    (void)state;
+    unsigned before = atomic_load(&kit->released);
+    struct kit_talk *talk = kit_open(kit);
+    assert_true(kit_send(talk, SPAN(LINE("GET", "/v1/shared") "\r\n" LINE("HEAD", "/v1/shared") "\r\n")));
+    kit_read(talk, 1, false);
+    assert_true(span_is(talk->body, "a body of somebody else's"));
+    kit_read(talk, 2, true);
+    assert_true(span_is(kit_header(talk, "Content-Length"), "25"));
+    kit_close(talk);
+    for (int64_t end_us = clock_deadline_us(KIT_WAIT_MS);
+         atomic_load(&kit->released) != before + 2 && clock_remaining_ms(end_us) > 0;)
+        poll(NULL, 0, 1);
+    assert_int_equal(atomic_load(&kit->released), before + 2);
+}
+
+static void admission_refuses_before_the_body(void **state)
+{
+    (void)state;
+    unsigned handled = atomic_load(&kit->handled);
+    struct kit_talk *talk = kit_open(kit);
+    assert_true(kit_send(talk, SPAN(LINE("POST", "/v1/items") KIT_ISSUE
+                                    "X-Refuse: 1\r\nContent-Length: 2\r\n\r\n{}" KIT_TOUCH)));
+    kit_read(talk, 1, false);
+    assert_int_equal(talk->replies[0], 503);
+    assert_true(span_is(kit_header(talk, "Retry-After"), "3"));
+    assert_non_null(memmem(talk->body.ptr, talk->body.len, "\"retry_after_ms\":2500", 21));
+    kit_read(talk, 2, false);
+    assert_int_equal(talk->replies[1], 200);
+    assert_int_equal(atomic_load(&kit->handled), handled);
+    kit_close(talk);
+    /* A wrong key is said first. */
+    kit_expect(kit, LINE("POST", "/v1/items") "X-Refuse: 1\r\n\r\n", 401, "unauthenticated");
+}
+
 static void trace_context_is_strict(void **state)
 {
     (void)state;
@@ -320,6 +356,8 @@ int main(void)
         cmocka_unit_test(every_answer_has_its_headers),
         cmocka_unit_test(problems_carry_what_the_handler_said),
         cmocka_unit_test(head_is_get_without_the_body),
+        cmocka_unit_test(a_shared_body_is_given_back_once),
+        cmocka_unit_test(admission_refuses_before_the_body),
         cmocka_unit_test(trace_context_is_strict),
         cmocka_unit_test(the_client_has_an_address),
         cmocka_unit_test(pipelined_requests_are_answered_in_order),

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "common/base/mem.h"
+#include "common/base/thread.h"
 #include "common/http/internal.h"
 
 /* How long the parts of a request may take in total, however steadily they trickle in. */
@@ -96,11 +97,10 @@ static bool is_empty(const struct http_server *server)
 static void await_empty(struct http_server *server, int64_t deadline_us)
 {
     struct http_door *door = &server->door;
-    struct timespec deadline = {.tv_sec = deadline_us / US_PER_S, .tv_nsec = deadline_us % US_PER_S * 1000};
-    int waited = 0;
+    bool in_time = true;
     pthread_mutex_lock(&door->lock);
-    while (!is_empty(server) && waited == 0)
-        waited = pthread_cond_clockwait(&door->changed, &door->lock, CLOCK_MONOTONIC, &deadline);
+    while (!is_empty(server) && in_time)
+        in_time = cond_wait_until(&door->changed, &door->lock, deadline_us);
     pthread_mutex_unlock(&door->lock);
 }
 

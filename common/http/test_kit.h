@@ -17,6 +17,7 @@
 
 #include "common/base/crypto.h"
 #include "common/base/mem.h"
+#include "common/base/thread.h"
 #include "common/http/internal.h"
 
 enum { KIT_WAIT_MS = 10000, KIT_BODY_MAX = 1024, KIT_QUEUE_MAX = 4096 };
@@ -29,7 +30,7 @@ enum { KIT_WAIT_MS = 10000, KIT_BODY_MAX = 1024, KIT_QUEUE_MAX = 4096 };
 struct kit {
     struct http_server *server;
     struct keyring *keyring;
-    atomic_uint touched, handled;
+    atomic_uint touched, handled, released;
     pthread_t worker;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -129,6 +130,28 @@ static inline void kit_block(struct http_request *request, void *context)
     http_reply(request, 204);
 }
 
+static inline void kit_release(void *owner)
+{
+    struct kit *kit = owner;
+    atomic_fetch_add(&kit->released, 1);
+}
+
+static inline void kit_shared(struct http_request *request, void *context)
+{
+    http_reply_shared(request, 200, "text/plain", SPAN("a body of somebody else's"), kit_release, context);
+}
+
+/* Refuses what says so in its head. */
+static inline const struct problem *kit_admit(const struct http_request *request, void *context,
+                                              int64_t *ret_retry_after_ms)
+{
+    (void)context;
+    if (!http_header(request, "X-Refuse").ptr)
+        return NULL;
+    *ret_retry_after_ms = 2500;
+    return &problem_overloaded;
+}
+
 /* Deferred and answered by the same thread, which is allowed too. */
 static inline void kit_both(struct http_request *request, void *context)
 {
@@ -173,13 +196,12 @@ static inline void kit_hold(struct kit *kit, bool hold)
 static inline void kit_wait_queued(struct kit *kit, size_t count)
 {
     int64_t deadline_us = clock_deadline_us(KIT_WAIT_MS);
-    struct timespec deadline = {deadline_us / US_PER_S, deadline_us % US_PER_S * 1000};
-    int waited = 0;
+    bool in_time = true;
     pthread_mutex_lock(&kit->lock);
-    while (kit->queue_end - kit->queue_start < count && waited == 0)
-        waited = pthread_cond_clockwait(&kit->changed, &kit->lock, CLOCK_MONOTONIC, &deadline);
+    while (kit->queue_end - kit->queue_start < count && in_time)
+        in_time = cond_wait_until(&kit->changed, &kit->lock, deadline_us);
     pthread_mutex_unlock(&kit->lock);
-    assert_int_equal(waited, 0);
+    assert_true(in_time);
 }
 
 static const struct http_route kit_routes[] = {
@@ -192,6 +214,7 @@ static const struct http_route kit_routes[] = {
     {HTTP_GET, "/v1/address", 0, 0, kit_address},
     {HTTP_GET, "/v1/full", 0, 0, kit_full},
     {HTTP_GET, "/v1/block", 0, 0, kit_block},
+    {HTTP_GET, "/v1/shared", 0, 0, kit_shared},
     {HTTP_POST, "/v1/items", AUTH_ISSUE, KIT_BODY_MAX, kit_echo_body},
     {HTTP_GET, "/v1/items", AUTH_READ | AUTH_ADMIN, 0, kit_touch},
     {HTTP_POST, "/v1/large", AUTH_ISSUE, 0, kit_echo_body},
@@ -245,6 +268,7 @@ static inline struct kit *kit_start(struct http_options options)
     options.keyring = kit->keyring;
     options.routes = kit_routes;
     options.routes_count = COUNT_OF(kit_routes);
+    options.admit = kit_admit;
     options.context = kit;
     kit->server = http_server_create(&options, reason, sizeof reason);
     if (!kit->server)

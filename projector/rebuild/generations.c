@@ -11,7 +11,7 @@ static const char *const state_names[] = {
 
 bool generation_name_valid(struct span name)
 {
-    return name.len <= GENERATION_NAME_MAX && tag_valid(name); /* the same alphabet */
+    return name.len <= GENERATION_NAME_MAX && slug_valid(name);
 }
 
 void generation_write(struct buf *out, const struct generation *generation)

@@ -70,7 +70,9 @@ static bool take_tag(struct http_request *request, struct query *query)
     if (!tag.ptr)
         return true;
     if (!tag_valid(tag))
-        return refuse_parameter(request, "tag", "a tag is [a-z0-9][a-z0-9-]{0,31}");
+        return refuse_parameter(
+            request, "tag",
+            "a tag is 1 to 64 bytes of text without control characters, no blank at its ends");
     query->tag = query_keep(query, tag);
     return true;
 }

@@ -18,7 +18,8 @@ struct turn {
 int64_t judge_discount(const struct campaign_created *campaign, int64_t amount)
 {
     bool percent = campaign->discount_type == 0;
-    int64_t off = percent ? amount * campaign->discount_value / 100 : campaign->discount_value;
+    int64_t off = percent ? amount * (100 * campaign->discount_value + campaign->discount_hundredths) / 10000
+                          : campaign->discount_value;
     if (percent && campaign->discount_max && off > campaign->discount_max)
         off = campaign->discount_max;
     return off > amount ? amount : off;
@@ -63,6 +64,7 @@ static void check_use(struct turn *turn, struct span order_id, int64_t amount, i
         expect(turn, JUDGE_VALID, turn->was.state != MODEL_REDEEMED, "it was redeemed");
     expect(turn, JUDGE_AMOUNT, amount >= campaign->min_order_amount, "the order was below the minimum");
     expect(turn, JUDGE_AMOUNT, discount == judge_discount(campaign, amount), "the discount is another");
+    expect(turn, JUDGE_AMOUNT, discount > 0, "it was used for nothing");
     turn->is.order = order;
     turn->is.amount = amount;
     turn->is.discount = discount;

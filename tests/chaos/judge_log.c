@@ -204,7 +204,14 @@ static int64_t expiry(const struct campaign_created *is, int64_t issued_us)
 {
     if (is->coupon_expires_at_us)
         return is->coupon_expires_at_us;
-    return is->coupon_valid_days ? issued_us + is->coupon_valid_days * US_PER_DAY : 0;
+    if (is->coupon_valid_days == 0)
+        return 0;
+    int64_t until_us = issued_us + is->coupon_valid_days * US_PER_DAY;
+    if (is->utc_offset_code == 0)
+        return until_us;
+    /* The first local midnight after so many days. */
+    int64_t east_us = (is->utc_offset_code - UTC_OFFSET_CODE_ZERO) * 60 * US_PER_S;
+    return until_us + US_PER_DAY - (until_us + east_us) % US_PER_DAY;
 }
 
 static void add_coupon(struct judge *judge, struct model_campaign *campaign, const struct event *event,

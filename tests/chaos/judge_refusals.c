@@ -119,6 +119,8 @@ static bool coupon_right_then(const struct refusal *refusal, const struct model_
         return coupon->expires_us && refusal->until_us >= coupon->expires_us;
     if (strcmp(code, "below-minimum") == 0)
         return op->amount < refusal->judge->campaigns[coupon->campaign].definition.min_order_amount;
+    if (strcmp(code, "no-discount") == 0)
+        return judge_discount(&refusal->judge->campaigns[coupon->campaign].definition, op->amount) == 0;
     if (strcmp(code, "not-holder") == 0)
         return op->user != coupon->user;
     return false;

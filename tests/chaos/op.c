@@ -4,6 +4,7 @@
 
 #include "common/base/clock.h"
 #include "common/json.h"
+#include "events/campaign.h"
 
 enum { OPS_PER_CAMPAIGN = 25, CAMPAIGNS_OPEN = 4, TRACE_MARK = 0x43484153 };
 enum draw_purpose { DRAW_CLIENT = 1, DRAW_DEFINITION = 2 };
@@ -141,6 +142,8 @@ static void draw_discount(struct rng *rng, struct campaign_created *ret)
 {
     ret->discount_type = rng_percent(rng, 60) ? 0 : 1;
     ret->discount_value = ret->discount_type == 0 ? rng_between(rng, 1, 100) : rng_between(rng, 1, 9000);
+    if (ret->discount_type == 0 && ret->discount_value < 100 && rng_percent(rng, 40))
+        ret->discount_hundredths = rng_between(rng, 1, 99);
     if (ret->discount_type == 0 && rng_percent(rng, 50))
         ret->discount_max = rng_between(rng, 1, 4000);
     if (rng_percent(rng, 40))
@@ -159,6 +162,8 @@ static void draw_times(struct rng *rng, int64_t base_us, uint32_t campaign, stru
         ret->coupon_expires_at_us = about_us + rng_between(rng, 5 * US_PER_S, 15 * US_PER_S);
     else if (rng_percent(rng, 40))
         ret->coupon_valid_days = rng_between(rng, 1, 400);
+    if (ret->coupon_valid_days && rng_percent(rng, 50))
+        ret->utc_offset_code = UTC_OFFSET_CODE_ZERO + 15 * rng_between(rng, -48, 56);
 }
 
 static void draw_stock(struct rng *rng, int64_t base_us, uint32_t campaign, struct definition_room *room,
@@ -312,10 +317,22 @@ static void put_discount(struct buf *out, const struct campaign_created *is)
 {
     json_open(out, "discount", '{');
     json_put_string(out, "type", is->discount_type == 0 ? SPAN("percent") : SPAN("fixed"));
-    json_put_int(out, is->discount_type == 0 ? "percent" : "amount", is->discount_value);
+    if (is->discount_type == 0)
+        json_put_hundredths(out, "percent", 100 * is->discount_value + is->discount_hundredths);
+    else
+        json_put_int(out, "amount", is->discount_value);
     if (is->discount_max)
         json_put_int(out, "max_amount", is->discount_max);
     json_close(out, '}');
+}
+
+static void put_utc_offset(struct buf *out, const struct campaign_created *is)
+{
+    char text[7];
+    if (!is->utc_offset_code)
+        return;
+    utc_offset_write(is->utc_offset_code, text);
+    json_put_string(out, "utc_offset", span_of(text));
 }
 
 static void put_lists(struct buf *out, const struct campaign_created *is)
@@ -355,6 +372,7 @@ static void put_definition(struct buf *out, const struct operation *op, const st
     json_put_time(out, "ends_at", is.ends_at_us);
     if (is.coupon_valid_days)
         json_put_int(out, "coupon_valid_days", is.coupon_valid_days);
+    put_utc_offset(out, &is);
     json_put_time(out, "coupon_expires_at", is.coupon_expires_at_us);
     if (is.code_prefix.len)
         json_put_string(out, "code_prefix", is.code_prefix);

@@ -74,7 +74,7 @@ static const struct row bodies[] = {
     {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"coupon_valid_days\":0"), 400, "out-of-range",
      "coupon_valid_days"},
     {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"tags\":[\"a\",\"a\"]"), 400, "invalid-value", "tags"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"tags\":[\"A b\"]"), 400, "invalid-value", "tags"},
+    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"tags\":[\"A\\nb\"]"), 400, "invalid-value", "tags"},
     {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"tags\":[1]"), 400, "wrong-type", "tags[0]"},
     {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"tags\":\"a\""), 400, "wrong-type", "tags"},
     {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"code_prefix\":\"low\""), 400, "invalid-value",

@@ -494,7 +494,9 @@ static void discounts_are_whole_minor_units(void **state)
         {"{\"type\":\"percent\",\"percent\":99}", INT64_C(1000000000000), INT64_C(990000000000)},
         {"{\"type\":\"fixed\",\"amount\":500}", 499, 499},
         {"{\"type\":\"fixed\",\"amount\":500}", 501, 500},
+        {"{\"type\":\"percent\",\"percent\":12.5}", 1007, 125},
         {"{\"type\":\"fixed\",\"amount\":500}", 0, 0},
+        {"{\"type\":\"percent\",\"percent\":0.01}", 9999, 0},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         char body[512], id[64];
@@ -508,7 +510,9 @@ static void discounts_are_whole_minor_units(void **state)
         for (size_t verb = 0; verb < 2; verb++) { /* what is reserved is what is redeemed */
             answer = api_post(&api, path_of(held.id, verbs[verb]),
                               body_of(verbs[verb], "ann", "o1", rows[i].amount), NULL);
-            api_expect(&answer, 200, NULL);
+            api_expect(&answer, rows[i].off ? 200 : 422, rows[i].off ? NULL : "no-discount");
+            if (rows[i].off == 0) /* the coupon is not used up for nothing */
+                continue;
             struct json_doc *doc = json_get_doc(answer.body);
             assert_int_equal(json_get_int(doc, "discount_amount"), rows[i].off);
             assert_int_equal(json_get_int(doc, "order_amount"), rows[i].amount);

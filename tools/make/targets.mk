@@ -82,7 +82,7 @@ $(B)/hdr/%.h.ok: %.h tools/make/flags.mk
 
 format: ## rewrite all C files with clang-format 14
 	@tools/install test
-	clang-format-14 -i $(C_FILES)
+	@clang-format-14 -i $(C_FILES)
 
 clean: ## remove what was built
 	rm -rf build

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The statements of the sweep. */
+#include "command-service/store/due.h"
+
+#include "common/pg/pg.h"
+
+enum { SQL_NOW, SQL_CAMPAIGNS, SQL_RESERVATIONS, SQL_COUNT };
+
+/* In order of time, so that what is overdue longest comes first. Every look begins behind what the last one
+ * saw (after_us), because a reservation that is gone leaves a dead entry in the index: as long as any
+ * transaction may still see it, it cannot be skipped, and the front of the index fills with them. */
+static const struct pg_statement statements[SQL_COUNT] = {
+    [SQL_NOW] = {"due_now", "SELECT statement_timestamp()"},
+    [SQL_CAMPAIGNS] = {"due_campaigns",
+                       "SELECT c.id FROM campaign c WHERE c.slice = $1::smallint AND c.due_at <= "
+                       "statement_timestamp() AND NOT (c.id = ANY ($2::text[])) ORDER BY c.due_at LIMIT "
+                       "$3::bigint"},
+    [SQL_RESERVATIONS] =
+        {"due_reservations",
+         "SELECT k.position FROM coupon k WHERE k.slice = $1::smallint AND k.state = 2 AND k.reserved_until "
+         "> $2::timestamptz AND k.reserved_until <= statement_timestamp() AND NOT (k.position = ANY "
+         "($3::bigint[])) ORDER BY k.reserved_until LIMIT $4::bigint"},
+};
+
+struct due_reader {
+    struct pg *pg;
+    struct pg_args args;
+};
+
+struct due_reader *due_reader_create(const char *database_url)
+{
+    struct due_reader *reader = mem_zalloc(sizeof *reader);
+    reader->pg = pg_create(&(struct pg_options){
+        .url = database_url,
+        .role = "firstcome_command",
+        .application = "firstcome sweep",
+        .statement_timeout_ms = DUE_STATEMENT_MS,
+        .lock_timeout_ms = DUE_STATEMENT_MS,
+        .idle_in_transaction_timeout_ms = 1000,
+        .read_write = true, /* a standby may be behind */
+        .statements = statements,
+        .statements_count = SQL_COUNT,
+    });
+    pg_args_init(&reader->args);
+    return reader;
+}
+
+void due_reader_destroy(struct due_reader *reader)
+{
+    if (!reader)
+        return;
+    pg_destroy(reader->pg);
+    pg_args_deinit(&reader->args);
+    mem_free(reader);
+}
+
+const char *due_reader_error(const struct due_reader *reader)
+{
+    return pg_error(reader->pg);
+}
+
+bool due_reader_connect(struct due_reader *reader, int64_t deadline_us)
+{
+    return pg_connected(reader->pg) || pg_connect(reader->pg, deadline_us) == PG_OK;
+}
+
+static void send_look(struct due_reader *reader, const struct due_query *query)
+{
+    struct pg_args *args = &reader->args;
+    pg_send(reader->pg, SQL_NOW, NULL);
+    pg_args_reset(args);
+    pg_arg_i16(args, query->slice);
+    pg_array_begin(args, PG_TEXT);
+    for (size_t i = 0; i < query->aside_count; i++)
+        if (query->aside[i].campaign_id_len)
+            pg_array_bytes(args, (struct span){query->aside[i].campaign_id, query->aside[i].campaign_id_len});
+    pg_array_end(args);
+    pg_arg_i64(args, DUE_MAX);
+    pg_send(reader->pg, SQL_CAMPAIGNS, args);
+    pg_args_reset(args);
+    pg_arg_i16(args, query->slice);
+    pg_arg_time(args, query->after_us);
+    pg_array_begin(args, PG_INT8);
+    for (size_t i = 0; i < query->aside_count; i++)
+        if (!query->aside[i].campaign_id_len)
+            pg_array_i64(args, query->aside[i].position);
+    pg_array_end(args);
+    pg_arg_i64(args, DUE_MAX);
+    pg_send(reader->pg, SQL_RESERVATIONS, args);
+    pg_sync(reader->pg);
+}
+
+static void take_rows(const struct pg_rows *rows, bool campaigns, struct due_found *ret)
+{
+    for (int row = 0; row < pg_rows_count(rows); row++) {
+        struct due_item *item = &ret->items[ret->count++];
+        struct span id = campaigns ? pg_bytes(rows, row, 0) : SPAN("");
+        CHECK(id.len <= sizeof item->campaign_id);
+        *item =
+            (struct due_item){.campaign_id_len = id.len, .position = campaigns ? 0 : pg_i64(rows, row, 0)};
+        memcpy(item->campaign_id, id.ptr, id.len);
+    }
+}
+
+bool due_find(struct due_reader *reader, const struct due_query *query, int64_t deadline_us,
+              struct due_found *ret)
+{
+    bool connected = true;
+    ret->count = 0;
+    ret->now_us = 0;
+    ret->whole = ret->refused = false;
+    send_look(reader, query);
+    for (size_t statement = SQL_NOW; connected && statement < SQL_COUNT; statement++) {
+        struct pg_rows *rows = NULL;
+        enum pg_status status = pg_receive(reader->pg, deadline_us, &rows);
+        connected = status == PG_OK || status == PG_REFUSED;
+        ret->refused |= status == PG_REFUSED;
+        if (status == PG_OK && statement == SQL_NOW)
+            ret->now_us = pg_time(rows, 0, 0);
+        else if (status == PG_OK)
+            take_rows(rows, statement == SQL_CAMPAIGNS, ret);
+        if (status == PG_OK && statement == SQL_RESERVATIONS)
+            ret->whole = pg_rows_count(rows) < DUE_MAX;
+        pg_rows_destroy(rows);
+    }
+    return connected;
+}
