@@ -28,7 +28,8 @@ struct control {
 static void warn_unknown(const struct control_row *row)
 {
     log_warn("CONTROL-UNKNOWN",
-             "table control has kind %lld '%.*s' with a value that this version does not know; the profile's holds",
+             "table control has kind %lld '%.*s' with a value that this version does not know; the profile's "
+             "holds",
              (long long)row->kind, SPAN_ARG(row->name));
 }
 
@@ -43,8 +44,10 @@ static bool read_table(struct control *control, struct control_state *ret)
         return false;
     }
     if (!log_time_note(control->options.time, clock.sent_us, clock.received_us, clock.wall_us))
-        log_warn("CLOCK-JUMPED", "PostgreSQL's clock is %lld ms away from what it was; not believed before it says so again",
-                 (long long)(clock.wall_us - log_time_us(control->options.time, clock.received_us)) / US_PER_MS);
+        log_warn("CLOCK-JUMPED",
+                 "PostgreSQL's clock is %lld ms away from what it was; not believed before it says so again",
+                 (long long)(clock.wall_us - log_time_us(control->options.time, clock.received_us)) /
+                     US_PER_MS);
     return true;
 }
 
@@ -57,7 +60,8 @@ static void look(struct control *control)
         control->retry_ms = RETRY_MIN_MS;
     } else {
         metric_add(query_metrics.control_errors, 1);
-        control->retry_ms = 2 * control->retry_ms < CONTROL_PAUSE_MS ? 2 * control->retry_ms : CONTROL_PAUSE_MS;
+        control->retry_ms =
+            2 * control->retry_ms < CONTROL_PAUSE_MS ? 2 * control->retry_ms : CONTROL_PAUSE_MS;
     }
     const struct control_state *held = control_board_read(&control->board);
     metric_set(query_metrics.suspended, (int64_t)control_suspended_count(held));

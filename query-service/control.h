@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Settings, suspended API keys and the log's clock in a running query service: one thread that reads table control
- * four times a second. What is decided by a command service holds here within a second. With PostgreSQL away
- * the last state holds; before the first reading nothing is set and nobody is suspended. */
+/* Settings, suspended API keys and the log's clock in a running query service: one thread that reads table
+ * control four times a second. What is decided by a command service holds here within a second. With
+ * PostgreSQL away the last state holds; before the first reading nothing is set and nobody is suspended. */
 #pragma once
 
 #include "events/control/state.h"

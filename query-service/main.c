@@ -53,10 +53,8 @@ static void api_setup(struct api *api, const struct options *options)
     respond_setup(&respond_options);
     api->request_deadline_ms = options->request_deadline_ms;
     api->token_wait_ms = options->token_wait_ms;
-    api->reads = (struct read_through){.loader = loader_setup(options),
-                                       .control = api->control,
-                                       .time = &log_time,
-                                       .history = &history};
+    api->reads = (struct read_through){
+        .loader = loader_setup(options), .control = api->control, .time = &log_time, .history = &history};
     read_through_init(&api->reads, &(struct read_through_options){
                                        .cache_bytes = (size_t)options->cache_bytes,
                                        .waiting_max = (size_t)options->waiting_max,

@@ -36,8 +36,8 @@ static void setup_errors(struct query_metrics *metrics)
     }
     metrics->store_errors = metric_counter("coupon_read_store_errors_total",
                                            "reads of PostgreSQL that failed or were late", NULL);
-    metrics->store_refusals = metric_counter("coupon_read_store_refusals_total",
-                                             "questions that took PostgreSQL too long", NULL);
+    metrics->store_refusals =
+        metric_counter("coupon_read_store_refusals_total", "questions that took PostgreSQL too long", NULL);
     const char *help = "reads refused with 503, by reason";
     metrics->refused_overload = metric_counter("coupon_reads_refused_total", help, "reason=\"overloaded\"");
     metrics->refused_unavailable =
@@ -89,8 +89,8 @@ void query_metrics_setup(void)
     metrics->store_queue[0] = metric_gauge("coupon_read_queue_length", queue, "stage=\"postgres\"");
     metrics->model_queue[1] = metric_gauge("coupon_read_queue_length", queue, "stage=\"redis_dear\"");
     metrics->store_queue[1] = metric_gauge("coupon_read_queue_length", queue, "stage=\"postgres_dear\"");
-    metrics->control_errors = metric_counter(
-        "coupon_control_errors_total", "Readings of settings and kill switches that failed", NULL);
+    metrics->control_errors = metric_counter("coupon_control_errors_total",
+                                             "Readings of settings and kill switches that failed", NULL);
     metrics->suspended = metric_gauge("coupon_issuers_suspended", "API keys that are refused", NULL);
     metrics->profile = metric_gauge("coupon_settings_profile",
                                     "Profile of the settings: 0 normal, 1 spike, 2 incident", NULL);

@@ -22,7 +22,7 @@ struct query_metrics {
     struct metric *store_refusals; /* of a question, by PostgreSQL */
     struct metric *refused_overload, *refused_unavailable;
     struct metric *not_modified;
-    struct metric *token_waits;                   /* times a read was parked for its token */
+    struct metric *token_waits;                     /* times a read was parked for its token */
     struct metric *model_queue[2], *store_queue[2]; /* gauges, by lane: quick, dear */
     struct metric *control_errors, *suspended, *profile;
     struct metric *redis_open, *store_open;       /* gauges: 1 while the breaker is open */

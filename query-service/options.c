@@ -14,7 +14,8 @@ static const struct config_option table[] = {
     {"code-key-file", CONFIG_STRING, AT(code_key_file), NULL, 1, 4096, "",
      "file with the 64 hex digits that coupon codes are derived with"},
     {"bus-url", CONFIG_STRING, AT(bus_url), "", 0, 1024, "",
-     "where to listen for hints of changes, an nng URL; empty: answers are as old as fresh-ms and stale-ms allow"},
+     "where to listen for hints of changes, an nng URL; empty: answers are as old as fresh-ms and stale-ms "
+     "allow"},
     {"model-threads", CONFIG_INT, AT(model_threads), "2", 1, POOL_THREADS_MAX, "threads",
      "threads that read from Redis, each with one connection"},
     {"store-connections", CONFIG_INT, AT(store_connections), "4", 1, POOL_THREADS_MAX, "connections",

@@ -211,8 +211,8 @@ struct entry *cache_get(struct cache *cache, struct span key)
     return entry;
 }
 
-/* What a slot costs: the blocks of the entry and of the slot as the allocator rounds them, and its share of the
- * table, which doubles when it is three quarters full: while it grows there are an old and a new one. */
+/* What a slot costs: the blocks of the entry and of the slot as the allocator rounds them, and its share of
+ * the table, which doubles when it is three quarters full: while it grows there are an old and a new one. */
 static size_t slot_bytes(const struct slot *slot)
 {
     enum { TABLE_SHARE = 4 * sizeof(struct map_entry) };

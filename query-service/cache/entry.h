@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A cache entry: an answer as it is kept in process (L1), rendered, immutable, shared, with the positions of the
- * log it stands on. Whether it may be given now is decided here and nowhere else, by two clocks: how old it is,
- * and whether it is still true by the log's clock (I13). What changes at a known instant is rendered for before
- * and for after that instant when it is loaded, so that an opening needs no load. Pure: callers say what time
- * it is. */
+/* A cache entry: an answer as it is kept in process (L1), rendered, immutable, shared, with the positions of
+ * the log it stands on. Whether it may be given now is decided here and nowhere else, by two clocks: how old
+ * it is, and whether it is still true by the log's clock (I13). What changes at a known instant is rendered
+ * for before and for after that instant when it is loaded, so that an opening needs no load. Pure: callers
+ * say what time it is. */
 #pragma once
 
 #include <stdatomic.h>
@@ -50,7 +50,7 @@ struct entry {
     uint16_t slices;
     uint16_t campaign_slot; /* ENTRY_CAMPAIGN_SLOTS: of none */
     int32_t bucket;
-    const int64_t *positions; /* of each slice in `slices`, ascending */
+    const int64_t *positions;                                /* of each slice in `slices`, ascending */
     struct entry_rendering renderings[ENTRY_RENDERINGS_MAX]; /* in order of time */
     size_t renderings_count;
     size_t bytes; /* what the allocator took for all of it */
@@ -80,8 +80,8 @@ void entry_release(struct entry *entry);       /* from any thread; accepts NULL 
 
 /* I9: every position that is asked for in a slice of the entry is in it. */
 bool entry_reaches(const struct entry *entry, const int64_t at_least[SLICE_COUNT]);
-/* Whether `entry`, which was just loaded, is not to take the place of `other`: it knows less of some slice, more
- * of none, of the same log, and the loads of both may have been under way together. */
+/* Whether `entry`, which was just loaded, is not to take the place of `other`: it knows less of some slice,
+ * more of none, of the same log, and the loads of both may have been under way together. */
 bool entry_is_behind(const struct entry *entry, const struct entry *other);
 
 /* What is true at that instant of the log's clock; NULL where nothing of it is. */

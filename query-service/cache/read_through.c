@@ -70,7 +70,8 @@ static void answer_failure(struct read *read, enum read_failure failure)
     respond_failure(read->waiter.request, failure);
 }
 
-static void answer_entry(struct http_request *request, const struct entry *entry, const struct respond_how *how)
+static void answer_entry(struct http_request *request, const struct entry *entry,
+                         const struct respond_how *how)
 {
     metric_add(query_metrics.reads[how->kind == RESPOND_LOADED ? how->source : SOURCE_MEMORY], 1);
     respond_entry(request, entry, how);
@@ -97,8 +98,8 @@ static struct entry_subject subject_of(const struct read *read)
     return subject;
 }
 
-/* Whether the same rows say what the answer is after an instant: a filter may let others in, and a window counts
- * others. */
+/* Whether the same rows say what the answer is after an instant: a filter may let others in, and a window
+ * counts others. */
 static bool renders_again(const struct query *query)
 {
     return !query->status.ptr && query->kind != QUERY_RANKING;
@@ -119,7 +120,8 @@ static struct entry *entry_of(struct read *read)
         is->body = buf_span(&bodies[count]);
         read->query.now_us = is->until_us; /* for the next */
         count++;
-    } while (count < ENTRY_RENDERINGS_MAX && read->query.now_us != ENTRY_FOREVER && renders_again(&read->query));
+    } while (count < ENTRY_RENDERINGS_MAX && read->query.now_us != ENTRY_FOREVER &&
+             renders_again(&read->query));
     struct entry *entry = entry_create(
         &(struct entry_source){
             .renderings = renderings,
@@ -172,8 +174,8 @@ static bool may_give_kept(const struct outcome *outcome, const struct read *wait
            entry_reaches(outcome->kept, waiter->waiter.tokens);
 }
 
-/* Answers, or returns false: the load was not for this read, or what it brought stopped being true while it was
- * under way, and the read may take part in another. */
+/* Answers, or returns false: the load was not for this read, or what it brought stopped being true while it
+ * was under way, and the read may take part in another. */
 static bool answer_waiter(const struct outcome *outcome, struct read *waiter)
 {
     const struct read *load = outcome->read;
@@ -231,7 +233,8 @@ static void join(struct read_through *reads, struct span key, struct read *read)
     }
 }
 
-/* One flight for all whose tokens were ahead of the load that ended: whoever leads it aims at the furthest. */
+/* One flight for all whose tokens were ahead of the load that ended: whoever leads it aims at the furthest.
+ */
 static void join_again(struct read_through *reads, struct span key, struct read *list)
 {
     int64_t furthest[SLICE_COUNT] = {0};

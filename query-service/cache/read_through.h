@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The cache that reads go through: a read gets its answer from an entry in process, from a load that is under way,
- * or by a load of its own.
+/* The cache that reads go through: a read gets its answer from an entry in process, from a load that is under
+ * way, or by a load of its own.
  *
  *   entry fresh                       answered at once, on the HTTP thread
  *   entry stale                       the same, and one reader has it loaded anew behind its back
@@ -40,14 +40,14 @@ struct read_through {
 void read_through_init(struct read_through *reads, const struct read_through_options *options);
 void read_through_deinit(struct read_through *reads); /* after the loader has ended */
 
-/* Answers the request where there is a fresh entry for its target, whatever the target says: it was checked when
- * the entry was made. Not for a request with a Consistency-Token. `campaign_id` and `kind` are for the
+/* Answers the request where there is a fresh entry for its target, whatever the target says: it was checked
+ * when the entry was made. Not for a request with a Consistency-Token. `campaign_id` and `kind` are for the
  * statistics. False: nothing was done. On an HTTP thread. */
 bool read_through_hit(struct read_through *reads, struct http_request *request, enum query_kind kind,
                       struct span campaign_id);
 /* Takes the read over and answers its request: now, or later from another thread. On an HTTP thread, in the
  * handler of the request, with a query that was checked. Never blocks. */
 void read_through_get(struct read_through *reads, struct read *read);
-/* Loads a target that nobody asked for yet, unless the entry there is fresh; takes the read over, which has no
- * request. Any thread. */
+/* Loads a target that nobody asked for yet, unless the entry there is fresh; takes the read over, which has
+ * no request. Any thread. */
 void read_through_warm(struct read_through *reads, struct span target, struct read *read);

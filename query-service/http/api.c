@@ -278,10 +278,10 @@ static bool parse_ranking(struct http_request *request, const struct api *api, s
            take_limit(request, query) && take_as_of(request, query);
 }
 
-#define HANDLER(name, kind, of_campaign)                             \
+#define HANDLER(name, kind, of_campaign)                                \
     static void get_##name(struct http_request *request, void *context) \
-    {                                                                \
-        answer(request, context, kind, of_campaign, parse_##name);    \
+    {                                                                   \
+        answer(request, context, kind, of_campaign, parse_##name);      \
     }
 HANDLER(campaigns, QUERY_CAMPAIGNS, false)
 HANDLER(campaign, QUERY_CAMPAIGN, true)

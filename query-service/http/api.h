@@ -12,7 +12,8 @@ struct api {
     struct control *control;
     struct log_time *time;
     int64_t request_deadline_ms, token_wait_ms;
-    int64_t queue_max, model_threads, store_connections, followers_max, model_age_max_ms; /* as set; of both lanes */
+    int64_t queue_max, model_threads, store_connections, followers_max,
+        model_age_max_ms; /* as set; of both lanes */
     uint8_t code_key[CRYPTO_KEY_BYTES];
 };
 

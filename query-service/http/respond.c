@@ -178,16 +178,15 @@ static void add_cache_control(struct http_request *request, const struct entry *
     char text[HEADER_MAX];
     int64_t most_s = INT64_MAX;
     if (rendering->until_us != ENTRY_FOREVER)
-        most_s = entry_age_s(entry, how->moment->now_us) +
-                 (rendering->until_us - how->moment->log_us) / US_PER_S;
+        most_s =
+            entry_age_s(entry, how->moment->now_us) + (rendering->until_us - how->moment->log_us) / US_PER_S;
     int64_t fresh_s = least(how->life->fresh_us / US_PER_S, most_s);
     if (entry->settled)
         snprintf(text, sizeof text, "private, max-age=%lld, immutable", (long long)ENTRY_SETTLED_S);
     else if (entry->no_stale)
         snprintf(text, sizeof text, "private, max-age=%lld, must-revalidate", (long long)fresh_s);
     else
-        snprintf(text, sizeof text,
-                 "private, max-age=%lld, stale-while-revalidate=%lld, stale-if-error=%lld",
+        snprintf(text, sizeof text, "private, max-age=%lld, stale-while-revalidate=%lld, stale-if-error=%lld",
                  (long long)fresh_s, (long long)least(how->life->stale_us / US_PER_S, most_s - fresh_s),
                  (long long)least(how->life->error_us / US_PER_S, most_s - fresh_s));
     http_add_header(request, "Cache-Control", span_of(text));

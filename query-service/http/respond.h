@@ -14,8 +14,9 @@ struct respond_options {
 /* Once, before the first read. */
 void respond_setup(const struct respond_options *options);
 
-/* Renders what was found as it is at the query's instant: the body into `body` (initialised here, the caller deinits it), its entity tag, of
- * at most ENTRY_ETAG_MAX characters and empty for a problem. Returns the status. */
+/* Renders what was found as it is at the query's instant: the body into `body` (initialised here, the caller
+ * deinits it), its entity tag, of at most ENTRY_ETAG_MAX characters and empty for a problem. Returns the
+ * status. */
 int respond_render(const struct read *read, struct buf *body, char *ret_etag);
 
 enum respond_kind {
@@ -33,7 +34,7 @@ struct respond_how {
     const struct entry_life *life;
 };
 
-/* Answers with what is true of the entry now, or with 304 where the request has it already. What caches on the way
- * are told of its life ends when it stops being true (I13). */
+/* Answers with what is true of the entry now, or with 304 where the request has it already. What caches on
+ * the way are told of its life ends when it stops being true (I13). */
 void respond_entry(struct http_request *request, const struct entry *entry, const struct respond_how *how);
 void respond_failure(struct http_request *request, enum read_failure failure);

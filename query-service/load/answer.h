@@ -50,6 +50,7 @@ void answer_add_coupon(struct answer *answer, const struct coupon *coupon);
 void answer_cut_campaigns(struct answer *answer, const struct query *query);
 void answer_cut_coupons(struct answer *answer, const struct query *query);
 
-/* The first instant after query->now_us from which the answer is another, though nothing happens (I13): something
- * opens, ends, expires or lapses, a window moves on. INT64_MAX where only events change it. After cutting. */
+/* The first instant after query->now_us from which the answer is another, though nothing happens (I13):
+ * something opens, ends, expires or lapses, a window moves on. INT64_MAX where only events change it. After
+ * cutting. */
 int64_t answer_true_until_us(const struct answer *answer, const struct query *query);

@@ -6,8 +6,8 @@
  *                  v
  *             store pool -> done                 Redis did not know, or may not be asked
  *
- * A read that no thread takes by its deadline is ended by the pool, and one that a thread has taken by the reader,
- * which asks nobody for longer than there is time (I11). */
+ * A read that no thread takes by its deadline is ended by the pool, and one that a thread has taken by the
+ * reader, which asks nobody for longer than there is time (I11). */
 #include "query-service/load/loader.h"
 
 #include <stdatomic.h>
@@ -299,8 +299,8 @@ struct loader *loader_create(const struct loader_options *options, char *reason,
     return loader;
 }
 
-/* In the order of the way, because what the model pools pass on still has to find the store pools. A read with a
- * token that is tried again meanwhile is refused. */
+/* In the order of the way, because what the model pools pass on still has to find the store pools. A read
+ * with a token that is tried again meanwhile is refused. */
 void loader_stop(struct loader *loader)
 {
     for (size_t i = 0; i < LANE_COUNT; i++)

@@ -56,7 +56,8 @@ static void take(struct log_time *time, int64_t offset_us, int64_t error_us, int
     atomic_store(&time->known, true);
 }
 
-/* A quick look says more than a slow one, so a slow one that does not contradict what is known changes nothing. */
+/* A quick look says more than a slow one, so a slow one that does not contradict what is known changes
+ * nothing. */
 static bool note_locked(struct log_time *time, int64_t offset_us, int64_t error_us, int64_t now_us)
 {
     int64_t known_us = atomic_load_explicit(&time->offset_us, memory_order_relaxed);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log's clock, by clocks that the test holds: this host's is half a minute off, PostgreSQL's is the truth. */
+/* The log's clock, by clocks that the test holds: this host's is half a minute off, PostgreSQL's is the
+ * truth. */
 #include "query-service/load/log_time.h"
 
 #include "common/base/testing.h"
@@ -17,7 +18,8 @@ static void init(int64_t off_us)
 /* A look of so long a way there and back, at an instant of PostgreSQL's that is off by so much. */
 static bool look(int64_t sent_us, int64_t there_us, int64_t back_us, int64_t off_us)
 {
-    return log_time_note(&log_time, sent_us, sent_us + there_us + back_us, TRUTH(sent_us + there_us) + off_us);
+    return log_time_note(&log_time, sent_us, sent_us + there_us + back_us,
+                         TRUTH(sent_us + there_us) + off_us);
 }
 
 static int64_t error_at(int64_t mono_us)

@@ -40,8 +40,8 @@ enum read_failure {
 
 struct flight;
 
-/* What the cache in front of the stores keeps with a read (cache/read_through.c); the loader and the readers do
- * not look. */
+/* What the cache in front of the stores keeps with a read (cache/read_through.c); the loader and the readers
+ * do not look. */
 struct read_waiter {
     struct http_request *request; /* NULL: nobody waits for it */
     int64_t tokens[SLICE_COUNT];  /* the request's own; query.at_least may ask for more, for others */

@@ -16,12 +16,13 @@ struct list {
 struct worker_pool {
     struct pool_options options;
     pthread_mutex_t lock;
-    pthread_cond_t wake;       /* of the workers */
-    pthread_cond_t late;       /* of the thread that ends what comes too late */
-    struct list queue, parked; /* queue: by deadline; parked: all wait equally long, so the first is due first */
-    size_t queued, count;      /* count: with the parked ones */
-    size_t busy;               /* threads at work */
-    size_t idle;               /* threads that wait for work */
+    pthread_cond_t wake; /* of the workers */
+    pthread_cond_t late; /* of the thread that ends what comes too late */
+    struct list queue,
+        parked;           /* queue: by deadline; parked: all wait equally long, so the first is due first */
+    size_t queued, count; /* count: with the parked ones */
+    size_t busy;          /* threads at work */
+    size_t idle;          /* threads that wait for work */
     bool started, stopping, stopped;
     pthread_t threads[POOL_THREADS_MAX], expirer;
     struct worker {
@@ -153,8 +154,8 @@ static void *run(void *context)
 
 /* --- what comes too late --- */
 
-/* The link to the item with the first deadline, and the list it is in; NULL where there is none. The parked ones
- * are in no order of deadlines, and few. */
+/* The link to the item with the first deadline, and the list it is in; NULL where there is none. The parked
+ * ones are in no order of deadlines, and few. */
 static struct work_item **first_deadline(struct worker_pool *pool, struct list **ret)
 {
     struct work_item **first = pool->queue.first ? &pool->queue.first : NULL;

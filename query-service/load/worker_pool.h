@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A bounded queue and the few threads that work it off in batches, each with a state of its own (a
  * connection). What waits longer than one turn is parked and comes back after a fixed delay. Knows nothing of
- * what the items are, only until when each has to be worked on: the queue is in order of deadlines, and a thread of
- * its own takes out what the workers, all of them busy, did not get to in time (I11). */
+ * what the items are, only until when each has to be worked on: the queue is in order of deadlines, and a
+ * thread of its own takes out what the workers, all of them busy, did not get to in time (I11). */
 #pragma once
 
 #include <stdbool.h>

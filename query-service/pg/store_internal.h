@@ -24,8 +24,8 @@ void store_window_args(struct store_reader *reader, const struct query *query);
  * and have to be fetched all the same. */
 struct pg_rows *store_receive(struct store_reader *reader, int64_t deadline_us, enum pg_status *status);
 
-/* Sends the server's timeout ahead of a round, where the one of the session is not that of the time there is; and
- * receives its result, before the others of the round. */
+/* Sends the server's timeout ahead of a round, where the one of the session is not that of the time there is;
+ * and receives its result, before the others of the round. */
 bool store_ask_timeout(struct store_reader *reader, int64_t deadline_us);
 void store_take_timeout(struct store_reader *reader, bool asked, int64_t deadline_us, enum pg_status *status);
 

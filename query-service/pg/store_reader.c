@@ -30,8 +30,8 @@ static const struct pg_statement statements[STORE_STATEMENT_COUNT] = {
     [STORE_PAST_RANKING_REDEEMED] = {"past_ranking_redeemed", PAST_RANKING_REDEEMED_SQL},
 };
 
-/* The server refuses a statement before the reader gives up on the connection, so that a question that takes too
- * long is told from a server that does not answer. */
+/* The server refuses a statement before the reader gives up on the connection, so that a question that takes
+ * too long is told from a server that does not answer. */
 static int64_t server_timeout_ms(int64_t budget_ms)
 {
     enum { MARGIN_MS = 100, MARGIN_DIVISOR = 4 };
@@ -493,7 +493,8 @@ void store_reader_run(struct store_reader *reader, struct read *read)
 {
     enum { TIME_MIN_US = 20 * US_PER_MS }; /* with less there is no asking */
     int64_t start_us = clock_mono_us();
-    if (start_us + TIME_MIN_US >= read->item.deadline_us || !breaker_allows(reader->options.breaker, start_us)) {
+    if (start_us + TIME_MIN_US >= read->item.deadline_us ||
+        !breaker_allows(reader->options.breaker, start_us)) {
         read->failure = READ_UNAVAILABLE;
         return;
     }

@@ -26,17 +26,17 @@ static struct stack *stack;
 static struct api_client api;
 
 /* Copies do not grow old in these tests, unless a test says so: what shows is not for lack of time. */
-static void set_lives(const char *fresh_s, const char *stale_s, const char *error_s)
+static void set_lives(const char *fresh_ms, const char *stale_ms, const char *error_ms)
 {
-    setenv("FRESH_S", fresh_s, 1);
-    setenv("STALE_WHILE_REVALIDATE_S", stale_s, 1);
-    setenv("STALE_IF_ERROR_S", error_s, 1);
+    setenv("FRESH_MS", fresh_ms, 1);
+    setenv("STALE_MS", stale_ms, 1);
+    setenv("STALE_IF_ERROR_MS", error_ms, 1);
 }
 
 static int setup(void **state)
 {
     crypto_setup();
-    set_lives("3600", "3600", "3600");
+    set_lives("60000", "3600000", "3600000");
     setenv("DRAIN_GRACE_MS", "0", 1); /* it is restarted often */
     setenv("CONNECTIONS_MAX", "12000", 1);
     setenv("CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
@@ -92,7 +92,7 @@ static void the_second_read_is_from_memory(void **state)
     snprintf(body, sizeof body, "%.*s", SPAN_ARG(answer.body));
     snprintf(etag, sizeof etag, "%.*s", SPAN_ARG(http_answer_header(&answer, "ETag")));
     assert_true(span_is(http_answer_header(&answer, "Cache-Control"),
-                        "private, max-age=3600, stale-while-revalidate=3600, stale-if-error=3600"));
+                        "private, max-age=60, stale-while-revalidate=3600, stale-if-error=3600"));
     int64_t age;
     assert_true(parse_i64(http_answer_header(&answer, "Age"), 0, 3600, &age));
 
@@ -126,7 +126,7 @@ static void validity_is_never_stale(void **state)
     answer = reads_get(&api, path);
     api_expect(&answer, 200, NULL);
     assert_true(
-        span_is(http_answer_header(&answer, "Cache-Control"), "private, max-age=3600, must-revalidate"));
+        span_is(http_answer_header(&answer, "Cache-Control"), "private, max-age=60, must-revalidate"));
     doc = json_get_doc(answer.body);
     assert_true(json_get_bool(doc, "valid"));
     json_destroy(doc);
@@ -194,7 +194,7 @@ static void without_a_hint_time_does(void **state)
     (void)state;
     struct http_answer answer;
     char path[128];
-    set_lives("1", "60", "60");
+    set_lives("1000", "60000", "60000");
     reads_restart_service(&api);
     snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, ",\"released\":5")));
     answer = reads_get(&api, path);
@@ -203,7 +203,7 @@ static void without_a_hint_time_does(void **state)
     int64_t refreshes = reads_metric(&api, "coupon_cache_refreshes_total");
     assert_true(refreshes >= 1);
     WAIT_UNTIL((answer = get(path), reads_is_from(&answer, "hit; ttl=0; detail=memory")), SHOWS_MS);
-    set_lives("3600", "3600", "3600");
+    set_lives("60000", "3600000", "3600000");
     reads_restart_service(&api);
 }
 
@@ -361,7 +361,7 @@ static void both_down_what_is_in_memory_is_served(void **state)
     (void)state;
     char path[128], body[2048];
     struct http_answer answer;
-    set_lives("1", "1", "600");
+    set_lives("1000", "1000", "600000");
     reads_restart_service(&api);
     snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, "")));
     answer = reads_get(&api, path);

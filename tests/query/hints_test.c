@@ -32,7 +32,7 @@ static void create(const char *id)
 static int setup(void **state)
 {
     crypto_setup();
-    setenv("FRESH_S", "3600", 1);
+    setenv("FRESH_MS", "60000", 1);
     stack = api_setup(state, &api, STACK_ALL);
     snprintf(changing, sizeof changing, "changing");
     for (int i = 0; i == 0 || slice_of(span_of(quiet)) != slice_of(span_of(changing)); i++)
@@ -115,7 +115,7 @@ static void a_change_shows_soon_and_only_where_it_is(void **state)
 static void a_lost_hint_costs_the_freshness_limit(void **state)
 {
     (void)state;
-    static const char *const environment[] = {"FRESH_S=1", "BUS_URL=", NULL};
+    static const char *const environment[] = {"FRESH_MS=1000", "BUS_URL=", NULL};
     char path[128];
     struct api_client deaf;
     struct instance *instance = instance_start(stack, &(struct instance_options){.service = "query-service",
