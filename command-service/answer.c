@@ -118,8 +118,8 @@ void answer_write(struct buf *out, const struct command *command, const struct v
         campaign_write_json(out, NULL, verdict->campaign, verdict->now_us);
     else if (command_subject(command->kind) == SUBJECT_CONTROL)
         write_control(out, command);
-    else /* by the log, not by the clock, so that a retry gets the same bytes whenever it comes (I4) */
-        coupon_write_json(out, NULL, &verdict->coupon, code_key, 0);
+    else /* as of the effect, so that a retry gets the same bytes whenever it comes (I4) */
+        coupon_write_json(out, NULL, &verdict->coupon, code_key, verdict->as_of_us);
 }
 
 /* --- keeping --- */

@@ -588,6 +588,8 @@ void committers_stop(struct committers *committers)
     pthread_cond_signal(&committers->stopped);
     pthread_mutex_unlock(&committers->lock);
     CHECK(pthread_join(committers->expirer, NULL) == 0);
+    for (size_t i = 0; i < SLICE_COUNT; i++) /* what was handed on to a slice whose committer had ended */
+        fail_all(queue_take_expired(committers->list[i].queue, INT64_MAX), &problem_shutting_down, 1000);
 }
 
 void committers_destroy(struct committers *committers)

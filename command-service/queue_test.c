@@ -255,6 +255,24 @@ static void takes_the_expired_wherever_they_stand(void **state)
     finish_all(queue);
 }
 
+/* A creation begins in its key's slice and ends in its campaign's. */
+static void a_command_goes_on_in_another_queue(void **state)
+{
+    (void)state;
+    struct queue *home = queue_create(BATCH, BATCH), *other = queue_create(1, BATCH);
+    given(home, 1, 7);
+    given(other, 2, 8);
+    struct command *command = take(home, BATCH);
+    queue_forward(other, command); /* above the bound: it was let in before */
+    refused(home, command_new(1, 7), QUEUE_IN_FLIGHT);
+    struct command *list = take(other, BATCH);
+    EXPECT_LIST(list, 8, 7);
+    finish(list);
+    given(home, 1, 7);
+    finish_all(home);
+    finish_all(other);
+}
+
 static void refuses_while_the_store_is_gone(void **state)
 {
     (void)state;
@@ -514,6 +532,7 @@ int main(void)
         cmocka_unit_test(one_request_is_in_flight_once),
         cmocka_unit_test(what_is_put_back_comes_first),
         cmocka_unit_test(takes_the_expired_wherever_they_stand),
+        cmocka_unit_test(a_command_goes_on_in_another_queue),
         cmocka_unit_test(refuses_while_the_store_is_gone),
         cmocka_unit_test(closes),
         cmocka_unit_test(waits_until_its_deadline_only),

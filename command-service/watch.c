@@ -87,8 +87,7 @@ static void follow(struct watch *watch, struct followed *at, const struct campai
 
 static bool under_way(const struct campaign *campaign)
 {
-    bool open = campaign->state == CAMPAIGN_ACTIVE || campaign->state == CAMPAIGN_PAUSED;
-    return open && !campaign->plan_halted &&
+    return !campaign_over(campaign, 0) && !campaign->plan_halted &&
            campaign->plan_done < (int64_t)campaign->definition.release_plan.count;
 }
 

@@ -110,32 +110,71 @@ bool campaign_concerned(const struct event *event)
     }
 }
 
+/* The earlier of two instants, of which 0 is never. */
+static int64_t earlier(int64_t a_us, int64_t b_us)
+{
+    if (!a_us || !b_us)
+        return a_us + b_us;
+    return a_us < b_us ? a_us : b_us;
+}
+
+int64_t campaign_ends_at_us(const struct campaign_created *definition)
+{
+    return earlier(definition->ends_at_us, definition->coupon_expires_at_us);
+}
+
+/* 0: none is to come. */
+static int64_t next_tranche_us(const struct campaign *campaign)
+{
+    const struct release_list *plan = &campaign->definition.release_plan;
+    bool planned = !campaign->plan_halted && campaign->plan_done < (int64_t)plan->count;
+    return planned ? plan->items[campaign->plan_done].at_us : 0;
+}
+
 int64_t campaign_due_at_us(const struct campaign *campaign)
 {
-    const struct campaign_created *is = &campaign->definition;
-    bool over = campaign->state != CAMPAIGN_ACTIVE && campaign->state != CAMPAIGN_PAUSED;
-    bool planned = !over && !campaign->plan_halted && campaign->plan_done < (int64_t)is->release_plan.count;
-    int64_t tranche_us = planned ? is->release_plan.items[campaign->plan_done].at_us : 0;
-    int64_t end_us = over ? 0 : is->ends_at_us;
-    if (!tranche_us || !end_us)
-        return tranche_us + end_us;
-    return tranche_us < end_us ? tranche_us : end_us;
+    if (campaign_over(campaign, 0))
+        return 0;
+    return earlier(next_tranche_us(campaign), campaign_ends_at_us(&campaign->definition));
+}
+
+int64_t campaign_next_change_us(const struct campaign *campaign, int64_t now_us)
+{
+    const int64_t instants[] = {campaign->definition.starts_at_us, next_tranche_us(campaign),
+                                campaign_ends_at_us(&campaign->definition)};
+    int64_t next_us = 0;
+    if (campaign_over(campaign, now_us))
+        return 0;
+    for (size_t i = 0; i < COUNT_OF(instants); i++)
+        if (instants[i] > now_us)
+            next_us = earlier(next_us, instants[i]);
+    return next_us;
+}
+
+enum campaign_phase campaign_phase(const struct campaign *campaign, int64_t now_us)
+{
+    int64_t ends_at_us = campaign_ends_at_us(&campaign->definition);
+    if (campaign->state == CAMPAIGN_DELETED)
+        return PHASE_DELETED;
+    if (campaign->state == CAMPAIGN_CLOSED)
+        return PHASE_CLOSED;
+    if (campaign->state == CAMPAIGN_ENDED || (ends_at_us && now_us >= ends_at_us))
+        return PHASE_ENDED;
+    if (campaign->state == CAMPAIGN_PAUSED)
+        return PHASE_PAUSED;
+    if (now_us && now_us < campaign->definition.starts_at_us)
+        return PHASE_SCHEDULED;
+    return campaign->issued >= campaign->definition.quantity ? PHASE_SOLD_OUT : PHASE_ACTIVE;
 }
 
 const char *campaign_status(const struct campaign *campaign, int64_t now_us)
 {
-    const struct campaign_created *is = &campaign->definition;
-    if (campaign->state == CAMPAIGN_DELETED)
-        return "deleted";
-    if (campaign->state == CAMPAIGN_CLOSED)
-        return "closed";
-    if (campaign->state == CAMPAIGN_ENDED || (is->ends_at_us && now_us >= is->ends_at_us))
-        return "ended";
-    if (campaign->state == CAMPAIGN_PAUSED)
-        return "paused";
-    if (campaign->issued >= is->quantity)
-        return "sold_out";
-    return now_us < is->starts_at_us ? "scheduled" : "active";
+    static const char *const names[] = {
+        [PHASE_SCHEDULED] = "scheduled", [PHASE_ACTIVE] = "active", [PHASE_SOLD_OUT] = "sold_out",
+        [PHASE_PAUSED] = "paused",       [PHASE_ENDED] = "ended",   [PHASE_CLOSED] = "closed",
+        [PHASE_DELETED] = "deleted",
+    };
+    return names[campaign_phase(campaign, now_us)];
 }
 
 int64_t campaign_coupon_expiry_us(const struct campaign_created *definition, int64_t issued_at_us)

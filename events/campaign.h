@@ -37,19 +37,42 @@ void campaign_apply(struct campaign *campaign, const struct event *event);
 /* Whether an event is about a campaign at all, and so for campaign_apply. */
 bool campaign_concerned(const struct event *event);
 
+/* What a campaign is at an instant. Whoever issues, reads, lists, counts quotas, sweeps or verifies means the
+ * same by these words. */
+enum campaign_phase {
+    PHASE_SCHEDULED, /* its start has not come */
+    PHASE_ACTIVE,
+    PHASE_SOLD_OUT, /* as active, but all of its quantity is issued */
+    PHASE_PAUSED,
+    PHASE_ENDED, /* its end, or the instant its coupons expire at, has come. From here on for good: */
+    PHASE_CLOSED,
+    PHASE_DELETED,
+};
+/* At the wall time `now_us`; by the log alone where that is 0: nothing starts or ends by itself then. */
+enum campaign_phase campaign_phase(const struct campaign *campaign, int64_t now_us);
+/* Nothing will ever be issued again. */
+static inline bool campaign_over(const struct campaign *campaign, int64_t now_us)
+{
+    return campaign_phase(campaign, now_us) >= PHASE_ENDED;
+}
+/* The word for the phase: scheduled, active, sold_out, paused, ended, closed or deleted. */
+const char *campaign_status(const struct campaign *campaign, int64_t now_us);
+
+/* When it ends by itself: at ends_at, or when a coupon issued then would have expired already. 0: never. */
+int64_t campaign_ends_at_us(const struct campaign_created *definition);
 /* The next instant at which something is due by itself: the next tranche of the release plan, or the end. 0:
  * never. */
 int64_t campaign_due_at_us(const struct campaign *campaign);
+/* The first instant after `now_us` at which what is said of it changes by itself: start, tranche or end. 0:
+ * never. */
+int64_t campaign_next_change_us(const struct campaign *campaign, int64_t now_us);
 
-/* What a person would call it at that instant: scheduled, active, sold_out, paused, ended, closed or deleted.
- */
 /* When a coupon of this campaign that is issued at that instant expires, 0 never. Days are 24 hours from the
  * issue, or, with an offset from UTC, end at the local midnight that is at least so many days away. */
 int64_t campaign_coupon_expiry_us(const struct campaign_created *definition, int64_t issued_at_us);
 /* "+09:00" and its code in an event; the code is never 0. `ret` has room for "+hh:mm" and a NUL. */
 bool utc_offset_parse(struct span text, int64_t *ret_code) MUST_USE;
 void utc_offset_write(int64_t code, char ret[static 7]);
-const char *campaign_status(const struct campaign *campaign, int64_t now_us);
 bool campaign_has_tag(const struct campaign *campaign, struct span tag);
 
 /* The JSON object of design §9. `position` tells the reader's client where the state stands. */

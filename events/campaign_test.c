@@ -222,7 +222,7 @@ static void status_by_precedence(void **state)
     campaign.released = campaign.issued = 10;
     expect_status(&campaign, START, "active"); /* more will be released */
     campaign.released = campaign.issued = 100;
-    expect_status(&campaign, START - 1, "sold_out");
+    expect_status(&campaign, START - 1, "scheduled");
     expect_status(&campaign, START, "sold_out");
     expect_status(&campaign, END, "ended");
     campaign.state = CAMPAIGN_PAUSED;
@@ -311,6 +311,32 @@ static void json_of_what_is_optional_is_frozen(void **state)
 }
 
 /* --- what is due, and what becomes of coupons --- */
+
+/* A campaign whose coupons would be expired when they are issued is over, whatever else it says. */
+static void ends_when_its_coupons_expire(void **state)
+{
+    (void)state;
+    struct campaign campaign = begun();
+    campaign.definition.coupon_expires_at_us = END - 10;
+    assert_int_equal(campaign_ends_at_us(&campaign.definition), END - 10);
+    expect_status(&campaign, END - 11, "active");
+    expect_status(&campaign, END - 10, "ended");
+    assert_false(campaign_over(&campaign, END - 11));
+    assert_true(campaign_over(&campaign, END - 10));
+    assert_false(campaign_over(&campaign, 0)); /* by the log alone it goes on */
+    assert_int_equal(campaign_next_change_us(&campaign, END - 11), END - 10);
+    assert_int_equal(campaign_next_change_us(&campaign, END - 10), 0);
+    campaign.definition.ends_at_us = 0;
+    campaign.definition.release_plan.count = 0;
+    assert_int_equal(campaign_due_at_us(&campaign), END - 10);
+    assert_int_equal(campaign_next_change_us(&campaign, START - 1), START);
+    campaign.state = CAMPAIGN_PAUSED;
+    expect_status(&campaign, END - 10, "ended");
+    campaign.state = CAMPAIGN_ENDED;
+    expect_status(&campaign, 1, "ended");
+    campaign.state = CAMPAIGN_DELETED;
+    expect_status(&campaign, END, "deleted");
+}
 
 static void knows_what_is_due_next(void **state)
 {
@@ -478,6 +504,7 @@ int main(void)
         cmocka_unit_test(impossible_logs_stop_the_program),
         cmocka_unit_test(status_around_start_and_end),
         cmocka_unit_test(status_by_precedence),
+        cmocka_unit_test(ends_when_its_coupons_expire),
         cmocka_unit_test(knows_what_is_due_next),
         cmocka_unit_test(counts_what_became_of_coupons),
         cmocka_unit_test(what_cannot_be_dies),

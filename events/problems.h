@@ -49,4 +49,10 @@
     X(outcome_unknown, "outcome-unknown", 504, true,                                                        \
       "The outcome is not known yet; send the same request with the same Idempotency-Key")
 
+/* Occasions of codes above that a client is told something else about: which field, when to come back. */
+#define COUPON_OCCASIONS(X)                                                                    \
+    X(coupons_expired, "invalid-window", 400, false, "The coupons would have expired already") \
+    X(stock_exceeded, "quota-exceeded", 429, true, "The open campaigns have as much stock as allowed")
+
 COUPON_PROBLEMS(PROBLEM_DECLARE)
+COUPON_OCCASIONS(PROBLEM_DECLARE)

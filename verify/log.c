@@ -309,7 +309,7 @@ static void count_open_stock(struct verify_log *log)
     if (log->part.reported >= log->quota->heads[log->slice] && !log->whole)
         return;
     for (const struct verify_campaign *record; (record = verify_table_next(&log->campaigns, &at));)
-        if (record->campaign.state == CAMPAIGN_ACTIVE || record->campaign.state == CAMPAIGN_PAUSED)
+        if (!campaign_over(&record->campaign, 0))
             stock += record->campaign.definition.quantity;
     verify_quota_open(log->quota, stock);
 }

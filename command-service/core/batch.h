@@ -85,6 +85,7 @@ struct verdict {
     /* The answer, by the command's kind: one of these. */
     struct span kept; /* replayed: its bytes, where they were kept */
     struct coupon coupon;
+    int64_t as_of_us; /* of the coupon: the instant of the effect, also where it is told again */
     const struct campaign *campaign;    /* as it was right after */
     const struct issue_result *results; /* ISSUE_MANY: one for each user */
     struct void_counts voided;          /* VOID */

@@ -92,12 +92,12 @@ static void stock_comes_back(void **state)
     outcome(2)->campaign.definition.ends_at_us = NOW;
     quota("#")->used = LIMIT;
     batch_decide(batch);
-    expect_refusal(0, &problem_quota_exceeded);
+    expect_refusal(0, &problem_stock_exceeded);
     expect_body(1, 200, "\"status\":\"closed\"");
     expect_body(2, 200, "\"status\":\"closed\"");
     assert_null(batch->verdicts[3].refusal);
     assert_null(batch->verdicts[4].refusal);
-    expect_refusal(6, &problem_quota_exceeded);
+    expect_refusal(6, &problem_stock_exceeded);
     expect_body(7, 201, "\"quantity\":10,");
     assert_int_equal(batch->events_count, 4);
     expect_event(0, EVENT_CampaignClosed, names[0]);

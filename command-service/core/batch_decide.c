@@ -22,15 +22,10 @@ static void quota_move(struct loaded_quota *quota, int64_t by)
     quota->changed = true;
 }
 
-static bool is_open(const struct campaign *campaign)
-{
-    return campaign->state == CAMPAIGN_ACTIVE || campaign->state == CAMPAIGN_PAUSED;
-}
-
 /* What creating and ending campaigns does to the quotas. */
 static void count_creation(struct batch *batch, const struct campaign *before, const struct campaign *after)
 {
-    int64_t opened = is_open(after) - (before->first && is_open(before));
+    int64_t opened = !campaign_over(after, 0) - (before->first && !campaign_over(before, 0));
     if (opened)
         quota_move(quota_of(batch, QUOTA_OPEN_STOCK), opened * after->definition.quantity);
     if (before->first)
@@ -106,9 +101,10 @@ void batch_release_due(struct batch *batch, struct loaded_campaign *loaded)
 
 /* --- answers --- */
 
-static void answer_coupon(const struct coupon *coupon, struct verdict *verdict)
+static void answer_coupon(const struct coupon *coupon, int64_t as_of_us, struct verdict *verdict)
 {
     verdict->coupon = *coupon;
+    verdict->as_of_us = as_of_us;
     verdict->token = (struct position){coupon->at.slice, coupon->last};
 }
 
@@ -128,7 +124,7 @@ static void replay_coupon(const struct request_record *record, struct verdict *v
     struct coupon coupon = coupon_from_event(later ? &record->issued : &record->effect);
     if (later)
         coupon_apply(&coupon, &record->effect);
-    answer_coupon(&coupon, verdict);
+    answer_coupon(&coupon, coupon.changed_at_us, verdict);
 }
 
 void batch_replay(struct batch *batch, size_t index)
@@ -200,13 +196,13 @@ static void accept(struct batch *batch, size_t index, const struct target *targe
     case SUBJECT_HOLDER:
         batch_note_issued(batch, target->campaign, event);
         coupon = coupon_from_event(event);
-        answer_coupon(&coupon, verdict);
+        answer_coupon(&coupon, batch->now_us, verdict);
         break;
     case SUBJECT_COUPON:
         verdict->remembered &= event != NULL;
         /* Without an event there is nothing to say it by the log for: as it is now. */
         coupon = event ? target->coupon->coupon : coupon_at(&target->coupon->coupon, batch->now_us);
-        answer_coupon(&coupon, verdict);
+        answer_coupon(&coupon, batch->now_us, verdict);
         break;
     case SUBJECT_CONTROL:
         verdict->token = (struct position){batch->slice, event->position};

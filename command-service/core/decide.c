@@ -14,20 +14,6 @@ static int64_t plan_still_to_come(const struct campaign *campaign)
     return sum;
 }
 
-static bool has_ended(const struct campaign *campaign, int64_t now_us)
-{
-    const struct campaign_created *is = &campaign->definition;
-    bool open = campaign->state == CAMPAIGN_ACTIVE || campaign->state == CAMPAIGN_PAUSED;
-    return !open || (is->ends_at_us && now_us >= is->ends_at_us);
-}
-
-/* A coupon issued now would not be valid for a moment. */
-static bool born_expired(const struct campaign *campaign, int64_t now_us)
-{
-    int64_t expires_at_us = campaign->definition.coupon_expires_at_us;
-    return expires_at_us && now_us >= expires_at_us;
-}
-
 struct event *decision_accept(struct decision *ret, enum event_type type, const struct command *command,
                               struct span campaign_id)
 {
@@ -44,17 +30,22 @@ struct event *decision_accept(struct decision *ret, enum event_type type, const 
 const struct problem *decide_issue_refusal(const struct campaign *campaign, const struct holding *held,
                                            int64_t now_us)
 {
-    if (has_ended(campaign, now_us) || born_expired(campaign, now_us))
-        return &problem_ended;
-    if (campaign->state == CAMPAIGN_PAUSED)
-        return &problem_paused;
-    if (now_us < campaign->definition.starts_at_us)
+    switch (campaign_phase(campaign, now_us)) {
+    case PHASE_SCHEDULED:
         return &problem_not_started;
+    case PHASE_PAUSED:
+        return &problem_paused;
+    case PHASE_ENDED:
+    case PHASE_CLOSED:
+    case PHASE_DELETED:
+        return &problem_ended;
+    case PHASE_ACTIVE:
+    case PHASE_SOLD_OUT:
+        break;
+    }
     if (held->count >= campaign->definition.per_user_limit) /* I2 */
         return &problem_already_issued;
-    if (campaign->issued >= campaign->released) /* I1 */
-        return &problem_sold_out;
-    return NULL;
+    return campaign->issued >= campaign->released ? &problem_sold_out : NULL; /* I1 */
 }
 
 /* The refusals that come from the subject not being there. */
@@ -99,7 +90,7 @@ static void decide_release(const struct command *command, const struct subject *
 {
     const struct campaign *campaign = subject->campaign;
     int64_t room = campaign->definition.quantity - campaign->released - plan_still_to_come(campaign);
-    if (has_ended(campaign, now_us))
+    if (campaign_over(campaign, now_us))
         ret->refusal = &problem_ended;
     else if (command->release.quantity > room)
         ret->refusal = &problem_exceeds_quantity;
@@ -116,7 +107,7 @@ static void decide_state(const struct command *command, const struct subject *su
                          struct decision *ret)
 {
     const struct campaign *campaign = subject->campaign;
-    bool over = has_ended(campaign, now_us);
+    bool over = campaign_over(campaign, now_us);
     if (command->kind == COMMAND_CLOSE) {
         if (over)
             return;
@@ -136,23 +127,26 @@ static void decide_state(const struct command *command, const struct subject *su
             command->actor;
 }
 
-static const struct problem *refuse_create(const struct command *command, const struct subject *subject)
+static const struct problem *refuse_create(const struct command *command, const struct subject *subject,
+                                           int64_t now_us)
 {
     const struct creation *so_far = subject->creation;
     if (subject->campaign) /* a deleted one too: an id names one campaign for ever */
         return &problem_campaign_exists;
+    int64_t expires_at_us = command->create->coupon_expires_at_us;
+    if (expires_at_us && expires_at_us <= now_us)
+        return &problem_coupons_expired;
     if (so_far->by_key >= so_far->by_key_max || so_far->by_all >= so_far->by_all_max)
         return &problem_quota_exceeded;
     if (so_far->stock + command->create->quantity > so_far->stock_max)
-        return &problem_quota_exceeded;
+        return &problem_stock_exceeded;
     return NULL;
 }
 
 static void decide_create(const struct command *command, const struct subject *subject, int64_t now_us,
                           struct decision *ret)
 {
-    (void)now_us;
-    ret->refusal = refuse_create(command, subject);
+    ret->refusal = refuse_create(command, subject, now_us);
     if (ret->refusal)
         return;
     struct event *event = decision_accept(ret, EVENT_CampaignCreated, command, command->campaign_id);
@@ -180,7 +174,7 @@ static void decide_halt(const struct command *command, const struct subject *sub
 {
     const struct campaign *campaign = subject->campaign;
     bool more = campaign->plan_done < (int64_t)campaign->definition.release_plan.count;
-    if (!more || campaign->plan_halted || has_ended(campaign, now_us) ||
+    if (!more || campaign->plan_halted || campaign_over(campaign, now_us) ||
         command->halt.plan_step != campaign->plan_done)
         return;
     decision_accept(ret, EVENT_ReleasePlanHalted, command, campaign->id)->release_plan_halted = command->halt;
@@ -246,7 +240,7 @@ bool decide_due_release(const struct campaign *campaign, int64_t now_us, struct 
     const struct release_list *plan = &campaign->definition.release_plan;
     size_t next = (size_t)campaign->plan_done;
     if (campaign->plan_halted || next >= plan->count || plan->items[next].at_us > now_us ||
-        has_ended(campaign, now_us))
+        campaign_over(campaign, now_us))
         return false;
     *ret = (struct event){
         .type = EVENT_StockReleased,
@@ -259,15 +253,13 @@ bool decide_due_release(const struct campaign *campaign, int64_t now_us, struct 
 
 bool decide_due_end(const struct campaign *campaign, int64_t now_us, struct event *ret)
 {
-    int64_t ends_at_us = campaign->definition.ends_at_us;
-    bool open = campaign->state == CAMPAIGN_ACTIVE || campaign->state == CAMPAIGN_PAUSED;
-    if (!open || !ends_at_us || now_us < ends_at_us)
+    if (campaign_over(campaign, 0) || !campaign_over(campaign, now_us))
         return false;
     *ret = (struct event){
         .type = EVENT_CampaignEnded,
         .version = event_describe(EVENT_CampaignEnded)->version,
         .campaign_id = campaign->id,
-        .campaign_ended = {.due_at_us = ends_at_us},
+        .campaign_ended = {.due_at_us = campaign_ends_at_us(&campaign->definition)},
     };
     return true;
 }

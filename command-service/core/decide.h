@@ -50,7 +50,7 @@ const struct problem *decide_issue_refusal(const struct campaign *campaign, cons
  * instant, not by a timer: a late or dead timer can neither open a sale late nor early. Whoever touches a
  * campaign does what is due first. */
 bool decide_due_release(const struct campaign *campaign, int64_t now_us, struct event *ret);
-/* That ends_at has passed, as a CampaignEnded event, for the sweep to note. */
+/* That its end has come, as a CampaignEnded event, for the sweep to note. */
 bool decide_due_end(const struct campaign *campaign, int64_t now_us, struct event *ret);
 
 /* For decide() alone: the commands about one coupon. */

@@ -59,31 +59,35 @@ static void what_is_deleted_reads_as_unknown(void **state)
 
 /* --- quotas --- */
 
+#define COUNT &problem_quota_exceeded
+#define STOCK &problem_stock_exceeded
 static void creation_has_limits(void **state)
 {
     (void)state;
     static const struct {
         struct creation so_far;
         int64_t quantity;
-        bool refused;
+        const struct problem *refusal;
     } cases[] = {
-        {{0, 0, 0, 1, 1, 5}, 5, false},      {{0, 0, 0, 1, 1, 5}, 6, true},
-        {{9, 50, 0, 10, 100, 5}, 5, false},  {{10, 50, 0, 10, 100, 5}, 5, true},
-        {{11, 50, 0, 10, 100, 5}, 5, true},  {{5, 99, 0, 10, 100, 5}, 5, false},
-        {{5, 100, 0, 10, 100, 5}, 5, true},  {{0, 0, 95, 10, 100, 100}, 5, false},
-        {{0, 0, 96, 10, 100, 100}, 5, true}, {{0, 0, 100, 10, 100, 100}, 1, true},
-        {{0, 0, 0, 0, 100, 100}, 1, true},   {{0, 0, 0, 10, 0, 100}, 1, true},
+        {{0, 0, 0, 1, 1, 5}, 5, NULL},        {{0, 0, 0, 1, 1, 5}, 6, STOCK},
+        {{9, 50, 0, 10, 100, 5}, 5, NULL},    {{10, 50, 0, 10, 100, 5}, 5, COUNT},
+        {{11, 50, 0, 10, 100, 5}, 5, COUNT},  {{5, 99, 0, 10, 100, 5}, 5, NULL},
+        {{5, 100, 0, 10, 100, 5}, 5, COUNT},  {{0, 0, 95, 10, 100, 100}, 5, NULL},
+        {{0, 0, 96, 10, 100, 100}, 5, STOCK}, {{0, 0, 100, 10, 100, 100}, 1, STOCK},
+        {{0, 0, 0, 0, 100, 100}, 1, COUNT},   {{0, 0, 0, 10, 0, 100}, 1, COUNT},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct command command = command_of(COMMAND_CREATE);
         struct decision decision;
         command.create = &(struct campaign_created){.quantity = cases[i].quantity};
         decide(&command, &(struct subject){.creation = &cases[i].so_far}, 1, &decision);
-        if (decision.refusal != (cases[i].refused ? &problem_quota_exceeded : NULL))
+        if (decision.refusal != cases[i].refusal)
             fail_msg("case %zu: %s", i, decision.refusal ? decision.refusal->code : "accepted");
-        assert_int_equal(decision.has_event, !cases[i].refused);
+        assert_int_equal(decision.has_event, !cases[i].refusal);
     }
 }
+#undef COUNT
+#undef STOCK
 
 /* --- control --- */
 

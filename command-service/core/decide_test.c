@@ -203,6 +203,16 @@ static void none_is_born_expired(void **state)
     assert_null(decision.refusal);
     decide_on(&command, &campaign, &held, 1000, &decision);
     assert_ptr_equal(decision.refusal, &problem_ended);
+    struct event event; /* the sweep notes it, so that its stock is given back */
+    assert_false(decide_due_end(&campaign, 999, &event));
+    assert_true(decide_due_end(&campaign, 1000, &event));
+    assert_int_equal(event.campaign_ended.due_at_us, 1000);
+    static const enum command_kind kinds[] = {COMMAND_PAUSE, COMMAND_RESUME, COMMAND_RELEASE};
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+        struct command late = command_of(kinds[i]);
+        decide_on(&late, &campaign, NULL, 1000, &decision);
+        assert_ptr_equal(decision.refusal, &problem_ended);
+    }
 }
 
 static void check_release(const struct situation *situation)
@@ -413,6 +423,12 @@ static void creating(void **state)
     assert_span(after.definition.name, "n");
     assert_int_equal(after.released, 5);
     assert_int_equal(after.state, CAMPAIGN_ACTIVE);
+    command.create->coupon_expires_at_us = 1; /* already now */
+    decide_on(&command, NULL, NULL, 1, &decision);
+    assert_ptr_equal(decision.refusal, &problem_coupons_expired);
+    command.create->coupon_expires_at_us = 2;
+    decide_on(&command, NULL, NULL, 1, &decision);
+    assert_null(decision.refusal);
 }
 
 static void nothing_can_be_done_with_what_is_unknown(void **state)

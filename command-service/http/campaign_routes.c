@@ -165,7 +165,22 @@ static bool check_times(const struct campaign_body *body, struct json_fault *fau
     if (body->coupon_expires_at_us && body->coupon_expires_at_us <= body->starts_at_us)
         return json_fail(fault, &problem_invalid_window, "coupon_expires_at",
                          "coupons would expire before the campaign starts");
+    if (body->coupon_expires_at_us && body->coupon_expires_at_us < body->ends_at_us)
+        return json_fail(fault, &problem_invalid_window, "coupon_expires_at",
+                         "coupons would expire before the campaign ends");
     return true;
+}
+
+/* That it is in order was checked. */
+static bool check_plan(const struct campaign_created *definition, struct json_fault *fault)
+{
+    char at[48];
+    const struct release_list *plan = &definition->release_plan;
+    int64_t ends_at_us = campaign_ends_at_us(definition);
+    if (!ends_at_us || plan->count == 0 || plan->items[plan->count - 1].at_us < ends_at_us)
+        return true;
+    snprintf(at, sizeof at, "release_plan[%zu]", plan->count - 1);
+    return json_fail(fault, &problem_invalid_window, at, "the campaign is over by then");
 }
 
 bool campaign_body_read(struct command *command, const struct json_value *root, struct json_fault *fault)
@@ -194,5 +209,6 @@ bool campaign_body_read(struct command *command, const struct json_value *root, 
         .utc_offset_code = utc_offset_code,
     };
     return read_discount(body.discount, command->create, fault) && read_tags(command, body.tags, fault) &&
-           read_plan(command, body.release_plan, fault) && read_stock(command->create, body.released, fault);
+           read_plan(command, body.release_plan, fault) && check_plan(command->create, fault) &&
+           read_stock(command->create, body.released, fault);
 }

@@ -177,6 +177,13 @@ static void bad_times_and_plans(void **state)
          "coupon_expires_at"},
         {WITH("\"coupon_valid_days\":1,\"coupon_expires_at\":" AT("10")), "invalid-window",
          "coupon_expires_at"},
+        {WITH("\"ends_at\":" AT("10") ",\"coupon_expires_at\":" AT("09")), "invalid-window",
+         "coupon_expires_at"},
+        {WITH("\"ends_at\":" AT("10") ",\"release_plan\":[{\"at\":" AT("09") ",\"quantity\":1},{\"at\":" AT(
+             "10") ",\"quantity\":1}]"),
+         "invalid-window", "release_plan[1]"},
+        {WITH("\"coupon_expires_at\":" AT("10") ",\"release_plan\":[{\"at\":" AT("11") ",\"quantity\":1}]"),
+         "invalid-window", "release_plan[0]"},
         {WITH("\"release_plan\":[{}]"), "missing-field", "release_plan[0].at"},
         {WITH("\"release_plan\":[{\"at\":" AT("10") "}]"), "missing-field", "release_plan[0].quantity"},
         {WITH("\"release_plan\":[{\"at\":" AT("10") ",\"quantity\":0}]"), "out-of-range",
@@ -281,7 +288,7 @@ static void every_field_arrives(void **state)
               "\\\"sale\\\"\",\"discount\":{\"type\":\"fixed\",\"amount\":3000},"
               "\"currency\":\"KRW\",\"min_order_amount\":10000,\"quantity\":1000,\"released\":100,"
               "\"per_user_limit\":3,\"starts_at\":\"2026-11-20T10:00:00+09:00\","
-              "\"ends_at\":\"2026-11-20T01:00:00.000001Z\",\"coupon_expires_at\":\"2027-01-01T00:00:00Z\","
+              "\"ends_at\":\"2026-12-20T01:00:00.000001Z\",\"coupon_expires_at\":\"2027-01-01T00:00:00Z\","
               "\"tags\":[\"fashion\",\"vip\"],\"code_prefix\":\"SPR\","
               "\"release_plan\":[{\"at\":\"2026-11-20T11:00:00Z\",\"quantity\":400},"
               "{\"quantity\":500,\"at\":\"2026-11-20T12:00:00Z\"}]}");
@@ -298,7 +305,7 @@ static void every_field_arrives(void **state)
     assert_int_equal(is->released, 100);
     assert_int_equal(is->per_user_limit, 3);
     assert_true(is->starts_at_us == 1795136400000000);
-    assert_true(is->ends_at_us == 1795136400000001); /* one microsecond is long enough */
+    assert_true(is->ends_at_us == 1797728400000001);
     assert_true(is->coupon_expires_at_us == 1798761600000000);
     assert_int_equal(is->tags.count, 2);
     assert_span(is->tags.items[1], "vip");

@@ -149,13 +149,13 @@ static void reply(struct http_request *request, const struct command *command, c
 }
 
 /* The quotas of a day begin anew at midnight UTC; spread, so that not everybody is back in its first second.
- */
-static int64_t refusal_retry_ms(const struct problem *refusal)
+ * Nobody knows when stock that is too much for all open campaigns will be free. */
+static int64_t refusal_retry_ms(const struct verdict *verdict)
 {
     enum { SPREAD_MS = 60000 };
-    if (refusal != &problem_quota_exceeded)
+    if (verdict->refusal != &problem_quota_exceeded)
         return 0;
-    int64_t left_us = US_PER_DAY - clock_wall_us() % US_PER_DAY;
+    int64_t left_us = US_PER_DAY - verdict->now_us % US_PER_DAY;
     return left_us / US_PER_MS + crypto_random_below(SPREAD_MS);
 }
 
@@ -166,10 +166,15 @@ static void answer_refusal(struct command *command, const struct verdict *verdic
     if (verdict->held)
         answer_write_held(&held, command->slice, verdict->held);
     CHECK(!held.overflow);
-    answer_detail(command, &(struct problem_detail){.problem = verdict->refusal,
-                                                    .retry_after_ms = refusal_retry_ms(verdict->refusal),
-                                                    .extension = verdict->held ? buf_span(&held)
-                                                                               : (struct span){NULL, 0}});
+    struct problem_detail detail = {
+        .problem = verdict->refusal,
+        .retry_after_ms = refusal_retry_ms(verdict),
+    };
+    if (verdict->refusal == &problem_coupons_expired)
+        detail.field = SPAN("coupon_expires_at");
+    if (verdict->held)
+        detail.extension = buf_span(&held);
+    answer_detail(command, &detail);
     buf_deinit(&held);
 }
 

@@ -12,20 +12,31 @@
 #include "common/base/clock.h"
 #include "tests/chaos/client.h"
 #include "tests/chaos/nemesis.h"
+#include "tests/chaos/reader.h"
 #include "tests/chaos/stats.h"
 
-enum { READY_MS = 120000, SETTLE_MS = 60000, LOOK_MS = 250, PROGRESS_MS = 3000, COPY_MS = 30000 };
+enum {
+    READY_MS = 120000,
+    SETTLE_MS = 60000,
+    LOOK_MS = 250,
+    PROGRESS_MS = 3000,
+    COPY_MS = 30000,
+    CLIENTS_PER_READER = 4
+};
 
 struct run {
     const struct chaos_options *options;
     FILE *out;
     struct stack *stack;
     struct fleet *fleet;
+    struct board *board;
     struct clients *clients;
+    struct readers *readers;
     struct nemesis *nemesis;
     struct judge_input input;
     uint8_t code_key[CRYPTO_KEY_BYTES];
     struct history history;
+    struct readings reads;
     struct log_image log;
     struct judgement judgement;
 };
@@ -49,20 +60,31 @@ static void start(struct run *run)
     run->input = (struct judge_input){
         .history = &run->history,
         .log = &run->log,
+        .reads = &run->reads,
         .seed = options->seed,
         .base_us = clock_wall_us(),
         .wall_offset_us = clock_wall_us() - clock_mono_us(),
         .code_key = run->code_key,
     };
+    run->board = board_create();
     run->clients = clients_start(&(struct clients_options){
         .context = {.seed = options->seed,
                     .base_us = run->input.base_us,
                     .admin_token = stack_env(run->stack, "ADMIN_TOKEN"),
                     .issue_token = stack_env(run->stack, "ISSUE_TOKEN"),
                     .redeem_token = stack_env(run->stack, "REDEEM_TOKEN")},
+        .board = run->board,
         .clients = options->clients,
         .services = options->services,
         .targets = fleet_targets(run->fleet),
+    });
+    run->readers = readers_start(&(struct readers_options){
+        .seed = options->seed,
+        .token = stack_env(run->stack, "READ_TOKEN"),
+        .board = run->board,
+        .targets = fleet_targets(run->fleet) + fleet_query(run->fleet, 0),
+        .readers = 1 + options->clients / CLIENTS_PER_READER,
+        .services = FLEET_QUERIES,
     });
     run->nemesis = nemesis_start(run->stack, run->fleet, options->seed);
 }
@@ -70,7 +92,8 @@ static void start(struct run *run)
 static void show_progress(const struct run *run, int64_t started_us)
 {
     const struct client_counts *counts = clients_counts(run->clients);
-    fprintf(run->out, "%5" PRId64 " s  %" PRId64 " operations", (clock_mono_us() - started_us) / US_PER_S,
+    fprintf(run->out, "%5" PRId64 " s  %" PRId64 " reads, %" PRId64 " operations",
+            (clock_mono_us() - started_us) / US_PER_S, readers_count(run->readers),
             atomic_load(&counts->ops));
     for (int i = 0; i < OUTCOME_COUNT; i++)
         fprintf(run->out, ", %s %" PRId64, outcome_text((enum outcome)i), atomic_load(&counts->outcome[i]));
@@ -101,6 +124,7 @@ static void settle(struct run *run)
     if (!fleet_await_ready(run->fleet, clock_deadline_us(READY_MS)))
         fprintf(run->out, "not every service is ready again\n");
     clients_stop(run->clients);
+    readers_stop(run->readers, &run->reads);
     size_t unknown = clients_settle(run->clients, clock_deadline_us(SETTLE_MS), &run->history);
     fprintf(run->out, "healed; %zu operations are unknown still\n", unknown);
     fleet_stop(run->fleet);
@@ -151,11 +175,13 @@ struct chaos_outcome chaos_run(const struct chaos_options *options, FILE *out)
             options->seed, options->clients, options->services, options->seconds);
     fflush(out);
     history_init(&run.history);
+    readings_init(&run.reads);
     start(&run);
     watch(&run);
     settle(&run);
     judge(&run.input, &run.judgement);
-    stats_story(&run.history, out);
+    stats_attempts(&run.history, out);
+    stats_reads(&run.reads, out);
     stats_faults(run.nemesis, out);
     stats_judgement(&run.judgement, options->seed, out);
     if (run.judgement.violations && options->keep)
@@ -166,6 +192,9 @@ struct chaos_outcome chaos_run(const struct chaos_options *options, FILE *out)
     log_image_deinit(&run.log);
     history_deinit(&run.history);
     clients_destroy(run.clients);
+    readers_destroy(run.readers);
+    board_destroy(run.board);
+    readings_deinit(&run.reads);
     nemesis_destroy(run.nemesis);
     stack_stop(run.stack);
     return outcome;

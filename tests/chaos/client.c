@@ -13,13 +13,6 @@
 
 enum { ATTEMPT_MS = 3000, RETRY_PAUSE_MS = 20, SETTLE_PAUSE_MS = 50, DRAW_SERVICE = 3 };
 
-/* A coupon that somebody was issued, for whoever asks for one next, and the order that last used it. */
-struct slot {
-    struct position coupon;
-    uint32_t user, order;
-    bool used;
-};
-
 struct client {
     struct clients *clients;
     pthread_t thread;
@@ -35,8 +28,6 @@ struct clients {
     struct clients_options options;
     struct client_counts counts;
     atomic_bool stopping;
-    pthread_mutex_t mutex; /* slots */
-    struct slot slots[CHAOS_SLOTS];
     struct client clients[CHAOS_CLIENTS_MAX];
 };
 
@@ -46,32 +37,14 @@ static void rest(int64_t ms)
     (void)ppoll(NULL, 0, &pause, NULL);
 }
 
-/* --- Slots --- */
-
 static void take_from_slot(struct clients *clients, struct operation *op)
 {
-    pthread_mutex_lock(&clients->mutex);
-    struct slot slot = clients->slots[op->slot];
-    pthread_mutex_unlock(&clients->mutex);
+    struct slot slot = board_slot(clients->options.board, op->slot);
     op->coupon = slot.coupon;
     if (op->holder && slot.coupon.position)
         op->user = slot.user;
     if (op->same_order && slot.used)
         op->order = slot.order;
-}
-
-/* After something was done: a coupon comes into the slot, or an order used the one in it. */
-static void note_in_slot(struct clients *clients, const struct operation *op, struct position coupon)
-{
-    pthread_mutex_lock(&clients->mutex);
-    struct slot *slot = &clients->slots[op->slot];
-    if (op->kind == OP_ISSUE && (op->offers || slot->coupon.position == 0))
-        *slot = (struct slot){.coupon = coupon, .user = op->user};
-    if (op->kind == OP_RESERVE || op->kind == OP_REDEEM) {
-        slot->order = op->order;
-        slot->used = true;
-    }
-    pthread_mutex_unlock(&clients->mutex);
 }
 
 /* --- Attempts --- */
@@ -99,7 +72,7 @@ static enum outcome finish(struct client *client, struct attempt *attempt)
     const struct attempt *added = history_add(&client->history, attempt, outcome, &response);
     const struct operation *op = &client->history.ops[attempt->op];
     if (added->outcome == OUTCOME_DONE && added->token.position)
-        note_in_slot(client->clients, op, added->token);
+        board_note(client->clients->options.board, op, added->token, response.body);
     atomic_fetch_add_explicit(&client->clients->counts.outcome[added->outcome], 1, memory_order_relaxed);
     return (enum outcome)added->outcome;
 }
@@ -193,7 +166,6 @@ struct clients *clients_start(const struct clients_options *options)
     CHECK(options->services > 0 && options->services <= CHAOS_SERVICES_MAX);
     struct clients *clients = mem_zalloc(sizeof *clients);
     clients->options = *options;
-    CHECK(pthread_mutex_init(&clients->mutex, NULL) == 0);
     for (uint32_t i = 0; i < options->clients; i++) {
         client_init(clients, i);
         CHECK(pthread_create(&clients->clients[i].thread, NULL, run, &clients->clients[i]) == 0);
@@ -222,7 +194,6 @@ void clients_destroy(struct clients *clients)
         buf_deinit(&client->request);
         history_deinit(&client->history);
     }
-    pthread_mutex_destroy(&clients->mutex);
     mem_free(clients);
 }
 

@@ -6,9 +6,8 @@
 
 #include <stdatomic.h>
 
+#include "tests/chaos/board.h"
 #include "tests/chaos/history.h"
-
-enum { CHAOS_SERVICES_MAX = 8 };
 
 /* For the progress line; any thread may read them. */
 struct client_counts {
@@ -17,6 +16,7 @@ struct client_counts {
 
 struct clients_options {
     struct op_context context;
+    struct board *board; /* borrowed, as the targets */
     uint32_t clients, services;
     const struct target *targets; /* one for each service */
 };

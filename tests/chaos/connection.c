@@ -117,3 +117,10 @@ enum exchange connection_receive(struct connection *connection, int64_t deadline
     }
     return connection->state;
 }
+
+struct span connection_head(const struct connection *connection)
+{
+    struct span input = {connection->input, connection->input_len};
+    const char *end = memmem(input.ptr, input.len, "\r\n\r\n", 4);
+    return (struct span){input.ptr, end ? (size_t)(end - input.ptr) : input.len};
+}

@@ -33,3 +33,6 @@ void connection_send(struct connection *connection, struct span request, int64_t
 /* The answer's spans are valid until the next connection_send. */
 enum exchange connection_receive(struct connection *connection, int64_t deadline_us,
                                  struct http_response *ret) MUST_USE;
+/* Everything before the body of the answer that was received last, with its status line; valid as long as the
+ * answer is. */
+struct span connection_head(const struct connection *connection);

@@ -8,14 +8,15 @@
 #include "bench/kit/child.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
-#include "tests/chaos/client.h"
+#include "tests/chaos/connection.h"
 
 enum {
     SERVERS_OFFSET = 3, /* PostgreSQL, then Redis, as tools/stack has them */
     BUS_OFFSET = 6,     /* where a query service hears of changes */
     PROXY_OFFSET = 7,
     PORT_OFFSET = 10,
-    ALL_MAX = CHAOS_SERVICES_MAX + FLEET_QUERIES,
+    PROJECTOR_OFFSET = 2,
+    ALL_MAX = CHAOS_SERVICES_MAX + FLEET_QUERIES + 1,
     VARIABLE_MAX = 512,
     VARIABLES = 9,
     READY_CALL_MS = 1000,
@@ -24,7 +25,7 @@ enum {
 
 struct fleet {
     struct stack *stack;
-    uint32_t services; /* command services; the query services come after them */
+    uint32_t services; /* command services; after them come the query services, then the projector */
     struct target targets[ALL_MAX];
     struct process {
         char program[PATH_MAX], log[PATH_MAX];
@@ -66,50 +67,80 @@ static void print_url(const struct fleet *fleet, const char *of, enum fleet_serv
           (int)(at - url), url, base + PROXY_OFFSET + (int)server, at + strlen(port));
 }
 
-/* As tools/stack does for the services it knows, but for ports and proxies. A long run makes more campaigns
- * than a person would. */
+static void set_command_variables(const struct fleet *fleet, char (*variables)[VARIABLE_MAX])
+{
+    print_url(fleet, "COMMAND_DATABASE_URL", FLEET_STORE, variables[0]);
+    print(variables[1], VARIABLE_MAX, "BUS_URL=%s", stack_env(fleet->stack, "BUS_URL"));
+    /* A long run makes more campaigns than a person would. */
+    print(variables[2], VARIABLE_MAX, "CAMPAIGNS_PER_KEY_PER_DAY=1000000");
+    print(variables[3], VARIABLE_MAX, "CAMPAIGNS_PER_DAY=1000000");
+}
+
+static void set_query_variables(const struct fleet *fleet, uint32_t service, char (*variables)[VARIABLE_MAX])
+{
+    print_url(fleet, "QUERY_DATABASE_URL", FLEET_STORE, variables[0]);
+    print_url(fleet, "QUERY_REDIS_URL", FLEET_REDIS, variables[1]);
+    if (service == fleet_query(fleet, 0))
+        print(variables[2], VARIABLE_MAX, "BUS_URL=tcp://127.0.0.1:%d",
+              stack_port_base(fleet->stack) + BUS_OFFSET);
+}
+
+static void set_projector_variables(const struct fleet *fleet, char (*variables)[VARIABLE_MAX])
+{
+    print_url(fleet, "PROJECTOR_DATABASE_URL", FLEET_STORE, variables[0]);
+    print_url(fleet, "PROJECTOR_REDIS_URL", FLEET_REDIS, variables[1]);
+    print(variables[2], VARIABLE_MAX, "BUS_URL=%s", stack_env(fleet->stack, "BUS_URL"));
+    print(variables[3], VARIABLE_MAX, "BUS_PUBLISH_URL=tcp://127.0.0.1:%d",
+          stack_port_base(fleet->stack) + BUS_OFFSET);
+}
+
+static const char *kind_of(const struct fleet *fleet, uint32_t service)
+{
+    return service < fleet->services          ? "command-service"
+           : service < fleet_projector(fleet) ? "query-service"
+                                              : "projector";
+}
+
+/* As tools/stack has them, but for ports and proxies. */
 static void set_variables(struct fleet *fleet, uint32_t service, int port)
 {
     struct stack *stack = fleet->stack;
     char(*variables)[VARIABLE_MAX] = fleet->list[service].variables;
-    bool command = service < fleet->services;
-    print(variables[0], VARIABLE_MAX, "FIRSTCOME_PROCESS=%s@%s",
-          command ? "command-service" : "query-service", stack_directory(stack));
+    print(variables[0], VARIABLE_MAX, "FIRSTCOME_PROCESS=%s@%s", kind_of(fleet, service),
+          stack_directory(stack));
     print(variables[1], VARIABLE_MAX, "PORT_BASE=%d", stack_port_base(stack));
     print(variables[2], VARIABLE_MAX, "PORT=%d", port);
     print(variables[3], VARIABLE_MAX, "API_KEYS_FILE=%s", stack_env(stack, "API_KEYS_FILE"));
     print(variables[4], VARIABLE_MAX, "CODE_KEY_FILE=%s", stack_env(stack, "CODE_KEY_FILE"));
-    print_url(fleet, command ? "COMMAND_DATABASE_URL" : "QUERY_DATABASE_URL", FLEET_STORE, variables[5]);
-    if (command) {
-        print(variables[6], VARIABLE_MAX, "BUS_URL=%s", stack_env(stack, "BUS_URL"));
-        print(variables[7], VARIABLE_MAX, "CAMPAIGNS_PER_KEY_PER_DAY=1000000");
-        print(variables[8], VARIABLE_MAX, "CAMPAIGNS_PER_DAY=1000000");
-        return;
-    }
-    print_url(fleet, "QUERY_REDIS_URL", FLEET_REDIS, variables[6]);
-    if (service == fleet->services)
-        print(variables[7], VARIABLE_MAX, "BUS_URL=tcp://127.0.0.1:%d", stack_port_base(stack) + BUS_OFFSET);
+    if (service < fleet->services)
+        set_command_variables(fleet, variables + 5);
+    else if (service < fleet_projector(fleet))
+        set_query_variables(fleet, service, variables + 5);
+    else
+        set_projector_variables(fleet, variables + 5);
 }
 
 void fleet_begin(struct fleet *fleet, uint32_t service)
 {
     struct process *process = &fleet->list[service];
     const char *environment[VARIABLES + 1] = {NULL};
-    CHECK(service < fleet->services + FLEET_QUERIES && process->pid == 0);
+    const char *argument = service == fleet_projector(fleet) ? "run" : NULL;
+    CHECK(service <= fleet_projector(fleet) && process->pid == 0);
     for (size_t i = 0; i < VARIABLES && process->variables[i][0]; i++)
         environment[i] = process->variables[i];
-    process->pid = child_start(&(struct child_spec){.argv = (const char *[]){process->program, NULL},
-                                                    .environment = environment,
-                                                    .output_path = process->log});
+    process->pid =
+        child_start(&(struct child_spec){.argv = (const char *[]){process->program, argument, NULL},
+                                         .environment = environment,
+                                         .output_path = process->log});
 }
 
 static void start_service(struct fleet *fleet, uint32_t service)
 {
     char url[64], reason[128];
-    bool command = service < fleet->services;
-    const char *kind = command ? "command-service" : "query-service";
+    const char *kind = kind_of(fleet, service);
     struct process *process = &fleet->list[service];
-    int port = stack_port_base(fleet->stack) + PORT_OFFSET + (int)service;
+    bool projector = service == fleet_projector(fleet);
+    int port = stack_port_base(fleet->stack) + (projector ? PROJECTOR_OFFSET : PORT_OFFSET + (int)service);
     print(url, sizeof url, "http://127.0.0.1:%d", port);
     if (!target_init(&fleet->targets[service], url, reason, sizeof reason))
         die(reason);
@@ -122,17 +153,13 @@ static void start_service(struct fleet *fleet, uint32_t service)
 struct fleet *fleet_start(struct stack *stack, uint32_t services)
 {
     CHECK(services > 0 && services <= CHAOS_SERVICES_MAX);
-    char redis[VARIABLE_MAX];
     struct fleet *fleet = mem_zalloc(sizeof *fleet);
     int base = stack_port_base(stack);
     fleet->stack = stack;
     fleet->services = services;
     for (int i = 0; i < FLEET_SERVERS; i++)
         fleet->proxies[i] = proxy_start(base + PROXY_OFFSET + i, base + SERVERS_OFFSET + i);
-    print_url(fleet, "PROJECTOR_REDIS_URL", FLEET_REDIS, redis);
-    setenv("SERVICES_REDIS_URL", redis + strlen("REDIS_URL="), 1); /* for what tools/stack starts */
-    stack_service(stack, "projector", "start");
-    for (uint32_t i = 0; i < services + FLEET_QUERIES; i++)
+    for (uint32_t i = fleet_projector(fleet) + 1; i-- > 0;) /* the projector listens on the bus: first */
         start_service(fleet, i);
     return fleet;
 }
@@ -145,6 +172,11 @@ uint32_t fleet_services(const struct fleet *fleet)
 uint32_t fleet_query(const struct fleet *fleet, uint32_t index)
 {
     return fleet->services + index % FLEET_QUERIES;
+}
+
+uint32_t fleet_projector(const struct fleet *fleet)
+{
+    return fleet->services + FLEET_QUERIES;
 }
 
 const struct target *fleet_targets(const struct fleet *fleet)
@@ -169,7 +201,7 @@ static bool is_ready(struct connection *connection)
 bool fleet_await_ready(const struct fleet *fleet, int64_t deadline_us)
 {
     bool ready = true;
-    for (uint32_t i = 0; i < fleet->services + FLEET_QUERIES && ready; i++) {
+    for (uint32_t i = 0; i <= fleet_projector(fleet) && ready; i++) {
         struct connection connection;
         connection_init(&connection, &fleet->targets[i]);
         ready = is_ready(&connection);
@@ -214,9 +246,9 @@ void fleet_stop(struct fleet *fleet)
 {
     if (!fleet)
         return;
-    for (uint32_t i = 0; i < fleet->services + FLEET_QUERIES; i++)
+    for (uint32_t i = 0; i <= fleet_projector(fleet); i++)
         signal_service(fleet, i, SIGTERM); /* so that they drain at the same time */
-    for (uint32_t i = 0; i < fleet->services + FLEET_QUERIES; i++)
+    for (uint32_t i = 0; i <= fleet_projector(fleet); i++)
         fleet_end(fleet, i);
     for (int i = 0; i < FLEET_SERVERS; i++)
         proxy_stop(fleet->proxies[i]);

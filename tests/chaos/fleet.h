@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The services of a chaos run: several command services and two query services on one PostgreSQL and one
- * Redis, started here and not by tools/stack, which knows of one of each. Between them and the servers stand
- * two proxies, so that a server can be slow for all of them. The services carry the stack's marker, so that
- * they end with it however this program ends. What cannot be done ends the program. One thread at a time, but
- * for the targets and for calls about different services. */
+/* The services of a chaos run: several command services, two query services and a projector on one PostgreSQL
+ * and one Redis, started here and not by tools/stack, which knows of one of each. Between them and the
+ * servers stand two proxies, so that a server can be slow for all of them. The services carry the stack's
+ * marker, so that they end with it however this program ends. What cannot be done ends the program. One
+ * thread at a time, but for the targets and for calls about different services. */
 #pragma once
 
-#include "bench/load/target.h"
+#include "tests/chaos/op.h"
 #include "tests/lib/proxy.h"
 #include "tests/lib/stack.h"
 
-enum { FLEET_QUERIES = 2 };
+enum { FLEET_QUERIES = CHAOS_QUERIES_MAX };
 enum fleet_server { FLEET_STORE, FLEET_REDIS, FLEET_SERVERS };
 
 struct fleet;
-/* Starts the proxies, the projector of the stack (it listens on the bus, so it comes first), and the services
- * on ports from the stack's base + 10 on; none need be ready yet. */
+/* Starts the proxies and the services, on ports from the stack's base + 10 on; none need be ready yet. */
 struct fleet *fleet_start(struct stack *stack, uint32_t services);
 uint32_t fleet_services(const struct fleet *fleet); /* command services: numbers 0 and up */
 /* The number of a query service; any `index`. The first hears hints of changes, the others go by time. */
 uint32_t fleet_query(const struct fleet *fleet, uint32_t index);
+uint32_t fleet_projector(const struct fleet *fleet);
 const struct target *fleet_targets(const struct fleet *fleet); /* by number */
 struct proxy *fleet_proxy(const struct fleet *fleet, enum fleet_server server);
 /* Blocks until every service answers /readyz with 200; false past the deadline (monotonic). */

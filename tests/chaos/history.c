@@ -68,6 +68,8 @@ static enum outcome tell(const struct attempt *attempt)
     case 201:
     case 204:
         return OUTCOME_DONE;
+    case 400: /* the one fault of a request that depends on when it is decided */
+        return strcmp(attempt->problem, "invalid-window") == 0 ? OUTCOME_REFUSED : OUTCOME_NONSENSE;
     case 409:
         return strcmp(attempt->problem, "in-flight") == 0 ? OUTCOME_LATER : OUTCOME_REFUSED;
     case 403:

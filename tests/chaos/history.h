@@ -9,7 +9,7 @@
 /* As Jepsen has it: it happened, it did not, or nobody knows. */
 enum outcome {
     OUTCOME_DONE,     /* 2xx */
-    OUTCOME_REFUSED,  /* decided against: 403, 404, 409, 410, 422 */
+    OUTCOME_REFUSED,  /* decided against: 400 invalid-window, 403, 404, 409, 410, 422 */
     OUTCOME_LATER,    /* not decided: 409 in-flight, 429, 503, or not even sent. This attempt did nothing */
     OUTCOME_UNKNOWN,  /* any other 5xx, connection lost, no answer in time */
     OUTCOME_NONSENSE, /* an answer that no rule of the API explains */

@@ -163,16 +163,22 @@ static size_t marks_until(const struct marks *marks, int64_t at_us, bool inclusi
     return low;
 }
 
-struct window judge_window(const struct judge *judge, const struct attempt *attempt, int16_t slice,
-                           int64_t slack_us)
+struct window judge_window_between(const struct judge *judge, int16_t slice, int64_t from_us,
+                                   int64_t until_us)
 {
     const struct marks *answered = &judge->answered[slice], *asked = &judge->asked[slice];
-    size_t before = marks_until(answered, attempt->sent_us - slack_us, false);
-    size_t after = marks_until(asked, attempt->done_us, true);
+    size_t before = marks_until(answered, from_us, false);
+    size_t after = marks_until(asked, until_us, true);
     return (struct window){
         .low = before ? answered->list[before - 1].position : 0,
         .high = after < asked->count ? asked->list[after].position - 1 : judge->in.log->slices[slice].head,
     };
+}
+
+struct window judge_window(const struct judge *judge, const struct attempt *attempt, int16_t slice,
+                           int64_t slack_us)
+{
+    return judge_window_between(judge, slice, attempt->sent_us - slack_us, attempt->done_us);
 }
 
 static void judge_order(struct judge *judge)
@@ -356,6 +362,8 @@ static void judge_deinit(struct judge *judge)
     }
     for (size_t i = 0; i < judge->coupons_count; i++)
         mem_free(judge->coupons[i].moments);
+    for (size_t i = 0; i < CHAOS_USERS; i++)
+        mem_free(judge->held[i].coupons);
     for (size_t i = 0; i < ISSUER_COUNT; i++)
         mem_free(judge->issuers[i].moments);
     for (size_t slice = 0; slice < SLICE_COUNT; slice++) {
@@ -385,5 +393,6 @@ void judge(const struct judge_input *input, struct judgement *ret)
     judge_answers(&judge);
     judge_refusals(&judge);
     judge_rows(&judge);
+    judge_reads(&judge);
     judge_deinit(&judge);
 }

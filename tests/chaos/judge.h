@@ -7,6 +7,7 @@
 
 #include "tests/chaos/history.h"
 #include "tests/chaos/log_image.h"
+#include "tests/chaos/read.h"
 
 /* X(NAME, invariant, what holds, what is counted) */
 #define JUDGE_RULES(X)                                                                                      \
@@ -38,7 +39,13 @@
     X(VALID, "I6", "coupons are used only while valid, and while no other order holds them", "uses")        \
     X(AMOUNT, "I6", "minimum and discount are those of the campaign", "uses")                               \
     X(LIFE, "I6", "coupons change as they may", "events")                                                   \
-    X(CHAIN, "I12", "the hash chain over the log verifies", "batches")
+    X(CHAIN, "I12", "the hash chain over the log verifies", "batches")                                      \
+    X(READ_TRUE, "I7", "what a read says of a slice is true of one moment of its log", "reads")             \
+    X(READ_AGE, "I7", "and of no older one than its Age allows", "reads")                                   \
+    X(READ_TOKEN, "I9", "and of none before its Consistency-Token", "reads")                                \
+    X(READ_INSTANT, "I13", "what the clock changes is told as of the instant that Age names", "reads")      \
+    X(READ_ORDER, "I7", "lists come in their order, and no longer than was asked for", "lists")             \
+    X(READ_FEED, "I5", "the feed is the log, position by position", "pages")
 
 enum judge_rule {
 #define JUDGE_ENUM(name, invariant, holds, counted) JUDGE_##name,
@@ -65,6 +72,7 @@ struct judgement {
 struct judge_input {
     const struct history *history; /* joined */
     const struct log_image *log;
+    const struct readings *reads; /* NULL: nobody read */
     uint64_t seed;
     int64_t base_us;         /* as the clients had it, for definitions */
     int64_t wall_offset_us;  /* wall clock minus monotonic clock; database and clients share a machine */

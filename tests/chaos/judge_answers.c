@@ -4,7 +4,7 @@
 #include "tests/chaos/judge_state.h"
 
 #include "common/base/clock.h"
-#include "common/json.h"
+#include "tests/chaos/judge_view.h"
 
 struct answer {
     struct judge *judge;
@@ -18,25 +18,6 @@ static void need(struct answer *answer, bool holds, const char *wrong)
 {
     if (!holds && !answer->wrong)
         answer->wrong = wrong;
-}
-
-static int64_t number_of(const struct json_value *object, const char *name)
-{
-    int64_t value;
-    return json_as_int(json_member(object, name), &value) ? value : -1;
-}
-
-static struct span text_of(const struct json_value *object, const char *name)
-{
-    struct span text;
-    return json_as_text(json_member(object, name), &text) ? text : (struct span){NULL, 0};
-}
-
-/* 0: null or not there. */
-static int64_t time_of(const struct json_value *object, const char *name)
-{
-    int64_t at_us;
-    return time_parse(text_of(object, name), &at_us) ? at_us : 0;
 }
 
 /* Whether the event at the token was made under this attempt's key, with its payload. */
@@ -72,14 +53,15 @@ static void check_campaign_state(struct answer *answer, const struct model_campa
                                  const struct campaign_moment *is)
 {
     const struct json_value *body = answer->body;
-    need(answer, number_of(body, "quantity") == campaign->definition.quantity, "quantity");
-    need(answer, number_of(body, "per_user_limit") == campaign->definition.per_user_limit, "per_user_limit");
-    need(answer, number_of(body, "issued") == is->issued, "issued");
-    need(answer, number_of(body, "released") == is->released, "released");
-    need(answer, number_of(body, "remaining") == is->released - is->issued, "remaining");
-    need(answer, number_of(body, "redeemed") == is->redeemed, "redeemed");
+    need(answer, json_number_of(body, "quantity") == campaign->definition.quantity, "quantity");
+    need(answer, json_number_of(body, "per_user_limit") == campaign->definition.per_user_limit,
+         "per_user_limit");
+    need(answer, json_number_of(body, "issued") == is->issued, "issued");
+    need(answer, json_number_of(body, "released") == is->released, "released");
+    need(answer, json_number_of(body, "remaining") == is->released - is->issued, "remaining");
+    need(answer, json_number_of(body, "redeemed") == is->redeemed, "redeemed");
     const char *state = state_name(is->state);
-    struct span status = text_of(body, "status");
+    struct span status = json_text_of(body, "status");
     bool said = state ? span_is(status, state) || span_is(status, "ended")
                       : !span_is(status, "paused") && !span_is(status, "closed");
     need(answer, said, "status");
@@ -90,8 +72,8 @@ static bool said_ended_in_time(const struct answer *answer, const struct model_c
 {
     enum { CLOCK_SLACK_US = 50 * US_PER_MS };
     int64_t done_us = answer->attempt->done_us + answer->judge->in.wall_offset_us + CLOCK_SLACK_US;
-    int64_t ends_at_us = campaign->definition.ends_at_us;
-    return span_is(text_of(answer->body, "status"), "ended") && ends_at_us && done_us >= ends_at_us;
+    int64_t end_us = judge_end_us(&campaign->definition);
+    return span_is(json_text_of(answer->body, "status"), "ended") && end_us && done_us >= end_us;
 }
 
 static void check_campaign(struct answer *answer)
@@ -100,11 +82,12 @@ static void check_campaign(struct answer *answer)
     const struct json_value *position = json_member(answer->body, "position");
     uint32_t number;
     struct position effect = {0}, token = answer->attempt->token;
-    bool ours = campaign_name_parse(text_of(answer->body, "id"), &number) && number == answer->op->campaign;
+    bool ours =
+        campaign_name_parse(json_text_of(answer->body, "id"), &number) && number == answer->op->campaign;
     need(answer, ours && number < judge->campaigns_count, "id");
     need(answer,
-         number_of(position, "slice") == token.slice && number_of(position, "position") == token.position &&
-             token.position > 0,
+         json_number_of(position, "slice") == token.slice &&
+             json_number_of(position, "position") == token.position && token.position > 0,
          "position");
     if (answer->wrong)
         return;
@@ -130,70 +113,19 @@ static void check_campaign(struct answer *answer)
 
 /* --- Coupons --- */
 
-static const char *coupon_state_name(enum model_coupon_state state)
-{
-    static const char *const names[] = {
-        [MODEL_ISSUED] = "issued",
-        [MODEL_RESERVED] = "reserved",
-        [MODEL_REDEEMED] = "redeemed",
-        [MODEL_REVOKED] = "revoked",
-    };
-    return names[state];
-}
-
-static void check_code(struct answer *answer, const struct json_value *body,
-                       const struct model_coupon *coupon)
-{
-    struct buf code;
-    if (!answer->judge->in.code_key)
-        return;
-    buf_init(&code, COUPON_CODE_MAX);
-    coupon_code_write(&code, answer->judge->in.code_key, coupon->at, coupon->code_prefix);
-    need(answer, span_equal(text_of(body, "code"), buf_span(&code)), "code");
-    buf_deinit(&code);
-}
-
-static void check_coupon_state(struct answer *answer, const struct json_value *body,
-                               const struct coupon_moment *is)
-{
-    uint32_t order = UINT32_MAX;
-    bool has_order = is->state == MODEL_RESERVED || is->state == MODEL_REDEEMED;
-    need(answer, span_is(text_of(body, "status"), coupon_state_name(is->state)), "status");
-    need(answer, (json_member(body, "order_id") != NULL) == has_order, "order_id");
-    if (has_order) {
-        need(answer, order_name_parse(text_of(body, "order_id"), &order) && order == is->order, "order_id");
-        need(answer, number_of(body, "order_amount") == is->amount, "order_amount");
-        need(answer, number_of(body, "discount_amount") == is->discount, "discount_amount");
-    }
-    need(answer, time_of(body, "reserved_until") == is->until_us, "reserved_until");
-    int64_t redeemed_us = is->state == MODEL_REDEEMED ? is->recorded_us : 0;
-    need(answer, time_of(body, "redeemed_at") == redeemed_us, "redeemed_at");
-}
-
-/* The coupon object, as it was after the event at `at` (of the coupon's slice). */
+/* The coupon object, as it was right after the event at `at` (of the coupon's slice), at its instant. */
 static void check_coupon_object(struct answer *answer, const struct json_value *body,
                                 const struct model_coupon *coupon, int64_t at)
 {
-    struct position id;
-    uint32_t user, campaign;
     const struct coupon_moment *is = NULL;
     for (size_t i = 0; i < coupon->moments_count; i++)
         if (coupon->moments[i].position == at)
             is = &coupon->moments[i];
     need(answer, is != NULL, "nothing happened to the coupon at that position");
-    need(answer,
-         coupon_id_parse(text_of(body, "coupon_id"), &id) && id.slice == coupon->at.slice &&
-             id.position == coupon->at.position,
-         "coupon_id");
-    need(answer, user_number_parse(text_of(body, "user_id"), &user) && user == coupon->user, "user_id");
-    need(answer, campaign_name_parse(text_of(body, "campaign_id"), &campaign) && campaign == coupon->campaign,
-         "campaign_id");
-    need(answer, number_of(body, "sequence") == coupon->sequence, "sequence");
-    need(answer, time_of(body, "issued_at") == coupon->issued_us, "issued_at");
-    need(answer, time_of(body, "expires_at") == coupon->expires_us, "expires_at");
-    check_code(answer, body, coupon);
-    if (is)
-        check_coupon_state(answer, body, is);
+    const char *wrong = view_coupon(answer->judge, body, coupon);
+    if (!wrong && is)
+        wrong = view_coupon_state(answer->judge, body, coupon, is, is->recorded_us);
+    need(answer, !wrong, wrong);
 }
 
 static void check_issue(struct answer *answer)
@@ -213,11 +145,11 @@ static void check_result(struct answer *answer, const struct json_value *result,
 {
     struct position at;
     uint32_t user;
-    need(answer, user_number_parse(text_of(result, "user_id"), &user) && user == expected, "user_id");
-    if (span_is(text_of(result, "status"), "refused"))
+    need(answer, user_number_parse(json_text_of(result, "user_id"), &user) && user == expected, "user_id");
+    if (span_is(json_text_of(result, "status"), "refused"))
         return;
     const struct model_coupon *coupon =
-        coupon_id_parse(text_of(result, "coupon_id"), &at) ? judge_coupon(answer->judge, at) : NULL;
+        coupon_id_parse(json_text_of(result, "coupon_id"), &at) ? judge_coupon(answer->judge, at) : NULL;
     need(answer, coupon != NULL, "a coupon that is not in the log");
     if (coupon)
         check_coupon_object(answer, result, coupon, coupon->at.position);
@@ -232,8 +164,8 @@ static void check_many(struct answer *answer)
     need(answer, results && json_array_length(results) == op->users, "as many results as users");
     for (uint32_t i = 0; i < op->users && !answer->wrong; i++)
         check_result(answer, json_array_at(results, i), (op->user + i) % CHAOS_USERS, &issued);
-    need(answer, number_of(answer->body, "issued") == issued, "issued");
-    need(answer, number_of(answer->body, "refused") == (int64_t)op->users - issued, "refused");
+    need(answer, json_number_of(answer->body, "issued") == issued, "issued");
+    need(answer, json_number_of(answer->body, "refused") == (int64_t)op->users - issued, "refused");
     bool empty = answer->attempt->token.position == 0; /* decided before another attempt took effect */
     need(answer, empty ? issued == 0 : (int64_t)own_events(answer) == issued, "as many coupons in the log");
 }
@@ -253,9 +185,10 @@ static void check_use(struct answer *answer)
         check_coupon_object(answer, answer->body, coupon, token.position);
         return;
     }
-    struct span status = text_of(answer->body, "status");
+    struct span status = json_text_of(answer->body, "status");
     need(answer,
-         (answer->op->kind == OP_GIVE_BACK && (span_is(status, "issued") || span_is(status, "reserved"))) ||
+         (answer->op->kind == OP_GIVE_BACK &&
+          (span_is(status, "issued") || span_is(status, "reserved") || span_is(status, "expired"))) ||
              (answer->op->kind == OP_REVOKE && span_is(status, "revoked")),
          "nothing happened");
 }
@@ -264,7 +197,8 @@ static void check_use(struct answer *answer)
 
 static void check_void(struct answer *answer)
 {
-    int64_t voided = number_of(answer->body, "voided"), matched = number_of(answer->body, "matched");
+    int64_t voided = json_number_of(answer->body, "voided"),
+            matched = json_number_of(answer->body, "matched");
     need(answer, voided == (int64_t)own_events(answer), "as many deleted in the log");
     need(answer, matched >= voided, "matched");
 }

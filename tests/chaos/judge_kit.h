@@ -52,14 +52,14 @@ static inline const char *time_json(const char *name, int64_t at_us)
     return text;
 }
 
-static inline struct said *done(uint32_t op, int status, int64_t position)
+static inline struct reply *done(uint32_t op, int status, int64_t position)
 {
-    return add_said(&world, (struct said){.op = op, .status = status, .token = here(&world, position)});
+    return add_reply(&world, (struct reply){.op = op, .status = status, .token = here(&world, position)});
 }
 
-static inline struct said *refused(uint32_t op, int status, const char *problem)
+static inline struct reply *refused(uint32_t op, int status, const char *problem)
 {
-    return add_said(&world, (struct said){.op = op, .status = status, .problem = problem});
+    return add_reply(&world, (struct reply){.op = op, .status = status, .problem = problem});
 }
 
 static inline void make_ops(void)
@@ -110,12 +110,12 @@ static inline void make_lines(void)
     add_line(&world, (struct line){EVENT_CampaignClosed, .op = CLOSE});
 }
 
-static inline void make_said(void)
+static inline void make_replies(void)
 {
     int64_t released = world.definition.released;
     say_campaign(&world, done(CREATE, 201, 1), "active", 0, released, 0);
     say_coupon(&world, done(ISSUE_0, 201, 2), 2, 0, 1, "issued", "");
-    struct said *repeat = done(ISSUE_0, 201, 2);
+    struct reply *repeat = done(ISSUE_0, 201, 2);
     repeat->number = 1, repeat->replayed = true;
     say_coupon(&world, repeat, 2, 0, 1, "issued", "");
     refused(LIAR, 422, "idempotency-key-reused");
@@ -156,16 +156,17 @@ static inline int begin(void **state)
     choose_definition(&world);
     make_ops();
     make_lines();
-    make_said();
+    make_replies();
     make_rows();
+    readings_init(&world.reads);
     return 0;
 }
 
-static inline struct said *said_of(uint32_t op)
+static inline struct reply *reply_of(uint32_t op)
 {
-    for (size_t i = 0; i < world.said_count; i++)
-        if (world.said[i].op == op)
-            return &world.said[i];
+    for (size_t i = 0; i < world.replies_count; i++)
+        if (world.replies[i].op == op)
+            return &world.replies[i];
     fail_msg("nobody asked that");
     return NULL;
 }

@@ -167,9 +167,15 @@ static int64_t planned_from(const struct campaign_created *is, int64_t step)
     return sum;
 }
 
+int64_t judge_end_us(const struct campaign_created *campaign)
+{
+    int64_t ends_us = campaign->ends_at_us, expires_us = campaign->coupon_expires_at_us;
+    return !ends_us || (expires_us && expires_us < ends_us) ? expires_us : ends_us;
+}
+
 static bool over(const struct model_campaign *campaign, const struct campaign_moment *was, int64_t at_us)
 {
-    int64_t ends_at_us = campaign->definition.ends_at_us;
+    int64_t ends_at_us = judge_end_us(&campaign->definition);
     return was->state == MODEL_CLOSED || was->state == MODEL_ENDED || (ends_at_us && at_us >= ends_at_us);
 }
 
@@ -235,7 +241,10 @@ static void add_coupon(struct judge *judge, struct model_campaign *campaign, con
         (struct coupon_moment){event->position, event->recorded_at_us, MODEL_ISSUED, 0, 0, 0, 0};
     campaign->coupons = judge_grow(campaign->coupons, campaign->coupons_count, &campaign->coupons_capacity,
                                    sizeof *campaign->coupons);
-    campaign->coupons[campaign->coupons_count++] = judge->coupons_count++;
+    campaign->coupons[campaign->coupons_count++] = judge->coupons_count;
+    struct held *held = &judge->held[user];
+    held->coupons = judge_grow(held->coupons, held->count, &held->capacity, sizeof *held->coupons);
+    held->coupons[held->count++] = judge->coupons_count++;
 }
 
 static void on_issued(struct judge *judge, struct model_campaign *campaign, const struct campaign_moment *was,
@@ -253,9 +262,8 @@ static void on_issued(struct judge *judge, struct model_campaign *campaign, cons
     judge_expect(judge, JUDGE_SEQUENCE, coupon->sequence == is->issued,
                  "%lld of slice %d has sequence %lld and is coupon %lld", position, event->slice,
                  (long long)coupon->sequence, (long long)is->issued);
-    bool born_expired = definition->coupon_expires_at_us && at_us >= definition->coupon_expires_at_us;
     judge_expect(judge, JUDGE_OPEN,
-                 was->state == MODEL_ACTIVE && !over(campaign, was, at_us) && !born_expired &&
+                 was->state == MODEL_ACTIVE && !over(campaign, was, at_us) &&
                      at_us >= definition->starts_at_us,
                  "%lld of slice %d was issued though %.*s was not open", position, event->slice,
                  SPAN_ARG(event->campaign_id));
@@ -290,8 +298,8 @@ static void on_state(struct judge *judge, struct model_campaign *campaign, const
         is->state = MODEL_CLOSED;
         break;
     case EVENT_CampaignEnded:
-        may = open && event->campaign_ended.due_at_us == campaign->definition.ends_at_us &&
-              event->recorded_at_us >= campaign->definition.ends_at_us && campaign->definition.ends_at_us;
+        may = open && event->campaign_ended.due_at_us == judge_end_us(&campaign->definition) &&
+              over(campaign, was, event->recorded_at_us);
         is->state = MODEL_ENDED;
         break;
     case EVENT_ReleasePlanHalted:
@@ -315,6 +323,8 @@ static void on_created(struct judge *judge, struct model_campaign *campaign, str
                  definition->released + planned_from(definition, 0) <= definition->quantity,
                  "%.*s begins with more than there is", SPAN_ARG(event->campaign_id));
     campaign->definition = *definition;
+    campaign->created_us = event->recorded_at_us;
+    campaign->slice = event->slice;
     *is = (struct campaign_moment){.released = definition->released, .state = MODEL_ACTIVE};
 }
 

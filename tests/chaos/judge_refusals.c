@@ -22,10 +22,9 @@ struct refusal {
 static bool ended_at(const struct refusal *refusal, const struct model_campaign *campaign,
                      const struct campaign_moment *is)
 {
-    const struct campaign_created *definition = &campaign->definition;
+    int64_t ends_at_us = judge_end_us(&campaign->definition);
     return is->state == MODEL_CLOSED || is->state == MODEL_ENDED ||
-           (definition->ends_at_us && refusal->until_us >= definition->ends_at_us) ||
-           (definition->coupon_expires_at_us && refusal->until_us >= definition->coupon_expires_at_us);
+           (ends_at_us && refusal->until_us >= ends_at_us);
 }
 
 /* How many coupons the user had by that position. */
@@ -160,12 +159,25 @@ static bool suspended_then(const struct refusal *refusal)
            judge_suspended(refusal->judge, issuer, heard_us, refusal->until_us, false);
 }
 
+/* A creation whose coupons would have expired when it was decided. */
+static bool born_expired(const struct refusal *refusal)
+{
+    struct definition_room room;
+    const struct judge *judge = refusal->judge;
+    struct campaign_created is =
+        op_definition(judge->in.seed, refusal->op->campaign, refusal->op->variant, judge->in.base_us, &room);
+    return refusal->op->kind == OP_CREATE && is.coupon_expires_at_us &&
+           refusal->until_us >= is.coupon_expires_at_us;
+}
+
 static bool right(struct refusal *refusal)
 {
     const struct judge *judge = refusal->judge;
     const struct attempt *attempt = refusal->attempt;
     if (strcmp(attempt->problem, "issuer-suspended") == 0)
         return suspended_then(refusal);
+    if (strcmp(attempt->problem, "invalid-window") == 0)
+        return born_expired(refusal);
     if (op_kind_has_coupon(refusal->op->kind)) {
         refusal->window = judge_window(judge, attempt, refusal->op->coupon.slice, 0);
         return coupon_refusal_right(refusal, judge_coupon(judge, refusal->op->coupon));

@@ -18,6 +18,8 @@ struct campaign_moment {
 
 struct model_campaign {
     struct campaign_created definition; /* borrowed from its event; moments_count 0: was never created */
+    int64_t created_us;
+    int16_t slice;
     struct campaign_moment *moments;
     size_t moments_count, moments_capacity;
     uint32_t held[CHAOS_USERS];
@@ -73,6 +75,10 @@ struct judge {
     uint32_t campaigns_count;
     struct model_coupon *coupons; /* in order of slice and position */
     size_t coupons_count, coupons_capacity;
+    struct held {
+        size_t *coupons; /* indices of a user's coupons, in order of slice and position */
+        size_t count, capacity;
+    } held[CHAOS_USERS];
     struct model_issuer issuers[ISSUER_COUNT];
     int64_t *commits_us; /* when each event of any slice was recorded, in order */
     size_t commits_count;
@@ -104,6 +110,10 @@ struct window {
 };
 struct window judge_window(const struct judge *judge, const struct attempt *attempt, int16_t slice,
                            int64_t slack_us);
+/* The same between any two instants: not before what had been answered by the first, before what was sent
+ * after the second. */
+struct window judge_window_between(const struct judge *judge, int16_t slice, int64_t from_us,
+                                   int64_t until_us);
 
 /* Whether a key was suspended at some moment between two instants (or, `always`, at every moment). */
 bool judge_suspended(const struct judge *judge, enum issuer issuer, int64_t from_us, int64_t until_us,
@@ -119,8 +129,11 @@ void judge_keys(struct judge *judge);
 void judge_answers(struct judge *judge);
 void judge_refusals(struct judge *judge);
 void judge_rows(struct judge *judge);
+void judge_reads(struct judge *judge);
 
 /* Of judge_log: one event of a coupon after its issue. `op` is what asked for it, NULL for a sweep. */
 void judge_coupon_event(struct judge *judge, struct model_campaign *campaign, const struct event *event,
                         const struct operation *op);
+/* From when on nothing is issued any more: the campaign's end, or when its coupons expire. 0: never. */
+int64_t judge_end_us(const struct campaign_created *campaign);
 int64_t judge_discount(const struct campaign_created *campaign, int64_t amount);

@@ -8,7 +8,7 @@
 #include "events/coupon.h"
 #include "tests/chaos/judge.h"
 
-enum { LINES_MAX = 32, SAID_MAX = 40, WORLD_TEXT_MAX = 2048, WORLD_SEED = 1 };
+enum { LINES_MAX = 32, REPLIES_MAX = 40, WORLD_TEXT_MAX = 2048, WORLD_SEED = 1 };
 #define WORLD_BASE_US INT64_C(1760000000000000)
 
 /* One event of the log to be. It says what its operation says, unless told otherwise here. */
@@ -26,7 +26,7 @@ struct line {
 #define NOBODY_ASKED UINT32_MAX
 
 /* One attempt. */
-struct said {
+struct reply {
     uint32_t op, number;
     int64_t sent_us, done_us;
     int status;
@@ -42,17 +42,18 @@ struct world {
     uint32_t campaign, variant;
     char id[CAMPAIGN_ID_MAX + 1]; /* of the campaign */
     struct position slice;        /* .slice is the campaign's */
-    struct operation ops[SAID_MAX];
+    struct operation ops[REPLIES_MAX];
     size_t ops_count;
     struct line lines[LINES_MAX];
     size_t lines_count;
-    struct said said[SAID_MAX];
-    size_t said_count;
+    struct reply replies[REPLIES_MAX];
+    size_t replies_count;
     struct image_campaign row;
     struct image_coupon coupon_rows[4];
     size_t coupon_rows_count;
     int64_t idempotency_rows, head_off;
     int64_t now_us; /* monotonic, of the last attempt */
+    struct readings reads;
     struct judgement judgement;
 };
 
@@ -111,12 +112,12 @@ static inline struct line *add_line(struct world *world, struct line line)
     return &world->lines[world->lines_count++];
 }
 
-static inline struct said *add_said(struct world *world, struct said said)
+static inline struct reply *add_reply(struct world *world, struct reply reply)
 {
-    said.sent_us = world->now_us += 10;
-    said.done_us = world->now_us += 10;
-    world->said[world->said_count] = said;
-    return &world->said[world->said_count++];
+    reply.sent_us = world->now_us += 10;
+    reply.done_us = world->now_us += 10;
+    world->replies[world->replies_count] = reply;
+    return &world->replies[world->replies_count++];
 }
 
 static inline struct position here(const struct world *world, int64_t position)
@@ -125,20 +126,20 @@ static inline struct position here(const struct world *world, int64_t position)
 }
 
 /* What the API says of the campaign after so much. */
-static inline void say_campaign(struct world *world, struct said *said, const char *status, int64_t issued,
+static inline void say_campaign(struct world *world, struct reply *reply, const char *status, int64_t issued,
                                 int64_t released, int64_t redeemed)
 {
-    snprintf(said->body, sizeof said->body,
+    snprintf(reply->body, sizeof reply->body,
              "{\"id\":\"chaos-%u\",\"status\":\"%s\",\"issued\":%lld,\"remaining\":%lld,\"released\":%lld,"
              "\"redeemed\":%lld,\"quantity\":%lld,\"per_user_limit\":2,\"position\":{\"slice\":%d,"
              "\"position\":%lld}}",
              world->campaign, status, (long long)issued, (long long)(released - issued), (long long)released,
-             (long long)redeemed, (long long)world->definition.quantity, said->token.slice,
-             (long long)said->token.position);
+             (long long)redeemed, (long long)world->definition.quantity, reply->token.slice,
+             (long long)reply->token.position);
 }
 
 /* And of a coupon. The campaign's coupons expire by days or never. */
-static inline void say_coupon(struct world *world, struct said *said, int64_t position, uint32_t user,
+static inline void say_coupon(struct world *world, struct reply *reply, int64_t position, uint32_t user,
                               int64_t sequence, const char *status, const char *more)
 {
     struct buf text, name;
@@ -159,7 +160,7 @@ static inline void say_coupon(struct world *world, struct said *said, int64_t po
         buf_append_text(&text, "null");
     }
     buf_printf(&text, "%s}", more);
-    memcpy(said->body, text.data, text.len + 1);
+    memcpy(reply->body, text.data, text.len + 1);
     buf_deinit(&text), buf_deinit(&name);
 }
 
@@ -320,23 +321,23 @@ static inline void make_story(const struct world *world, struct history *history
     history_init(&own);
     for (size_t i = 0; i < world->ops_count; i++)
         history_op(&own, &world->ops[i]);
-    for (size_t i = 0; i < world->said_count; i++) {
-        const struct said *said = &world->said[i];
+    for (size_t i = 0; i < world->replies_count; i++) {
+        const struct reply *reply = &world->replies[i];
         struct attempt attempt = {
-            .op = said->op, .number = said->number, .sent_us = said->sent_us, .done_us = said->done_us};
+            .op = reply->op, .number = reply->number, .sent_us = reply->sent_us, .done_us = reply->done_us};
         struct buf body, token;
         buf_init(&body, WORLD_TEXT_MAX), buf_init(&token, CONSISTENCY_TOKEN_MAX);
-        if (said->problem)
-            buf_printf(&body, "{\"code\":\"%s\"}", said->problem);
+        if (reply->problem)
+            buf_printf(&body, "{\"code\":\"%s\"}", reply->problem);
         else
-            buf_append_text(&body, said->body);
-        consistency_token_write(&token, said->token);
-        struct http_response response = {.status = said->status,
+            buf_append_text(&body, reply->body);
+        consistency_token_write(&token, reply->token);
+        struct http_response response = {.status = reply->status,
                                          .body = buf_span(&body),
-                                         .replayed = said->replayed,
-                                         .token = said->token.position ? buf_span(&token)
-                                                                       : (struct span){NULL, 0}};
-        history_add(&own, &attempt, said->status ? EXCHANGE_ANSWERED : EXCHANGE_LOST, &response);
+                                         .replayed = reply->replayed,
+                                         .token = reply->token.position ? buf_span(&token)
+                                                                        : (struct span){NULL, 0}};
+        history_add(&own, &attempt, reply->status ? EXCHANGE_ANSWERED : EXCHANGE_LOST, &response);
         buf_deinit(&body), buf_deinit(&token);
     }
     history_join(history, &own, 0);
@@ -359,10 +360,12 @@ static inline void judge_world(struct world *world)
     make_story(world, &history);
     struct judge_input input = {.history = &history,
                                 .log = &log,
+                                .reads = &world->reads,
                                 .seed = WORLD_SEED,
                                 .base_us = WORLD_BASE_US,
                                 .wall_offset_us = WORLD_BASE_US};
     judge(&input, &world->judgement);
     log_image_deinit(&log);
     history_deinit(&history);
+    readings_deinit(&world->reads);
 }

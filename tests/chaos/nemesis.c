@@ -32,6 +32,7 @@ struct nemesis {
     struct stack *stack;
     struct fleet *fleet;
     struct lane_thread lanes[LANE_COUNT];
+    pthread_mutex_t servers;  /* starting one of them looks at both, so PostgreSQL must be there for it */
     pthread_mutex_t starting; /* one program at a time: it gets this process's environment */
     pthread_mutex_t mutex;    /* of what follows */
     pthread_cond_t stopped;
@@ -79,6 +80,7 @@ static void await_gone(const struct nemesis *nemesis, const char *name)
         die("a server that was told to end does not");
 }
 
+/* With `servers` locked. */
 static void start_servers(struct nemesis *nemesis)
 {
     pthread_mutex_lock(&nemesis->starting);
@@ -242,7 +244,7 @@ static bool slow_store(struct nemesis *nemesis, const struct strike *strike)
     return done;
 }
 
-/* --- Redis, projector, query services --- */
+/* --- Redis --- */
 
 static bool call_redis(struct redis *redis, const char *name, struct span arg,
                        const struct redis_reply **ret_reply)
@@ -307,7 +309,9 @@ static void kill_redis(struct nemesis *nemesis, int64_t hold_ms)
     stack_signal(nemesis->stack, "redis", SIGKILL);
     await_gone(nemesis, "redis");
     (void)go_on_after(nemesis, hold_ms);
+    pthread_mutex_lock(&nemesis->servers);
     start_servers(nemesis);
+    pthread_mutex_unlock(&nemesis->servers);
 }
 
 static void freeze_redis(struct nemesis *nemesis, int64_t hold_ms)
@@ -315,15 +319,6 @@ static void freeze_redis(struct nemesis *nemesis, int64_t hold_ms)
     stack_signal(nemesis->stack, "redis", SIGSTOP);
     (void)go_on_after(nemesis, hold_ms);
     stack_signal(nemesis->stack, "redis", SIGCONT);
-}
-
-static void kill_projector(struct nemesis *nemesis, int64_t hold_ms)
-{
-    stack_signal(nemesis->stack, "projector", SIGKILL);
-    (void)go_on_after(nemesis, hold_ms);
-    pthread_mutex_lock(&nemesis->starting);
-    stack_service(nemesis->stack, "projector", "start");
-    pthread_mutex_unlock(&nemesis->starting);
 }
 
 /* --- Services --- */
@@ -355,25 +350,38 @@ static void restart_service(struct nemesis *nemesis, uint32_t service, bool gent
 
 /* --- Lanes --- */
 
+/* Those after which PostgreSQL is as it was before, but that nobody can use it meanwhile. */
+static bool strike_store(struct nemesis *nemesis, const struct strike *strike)
+{
+    bool done = true;
+    pthread_mutex_lock(&nemesis->servers);
+    if (strike->fault == FAULT_PG_FAST || strike->fault == FAULT_PG_IMMEDIATE)
+        done = restart_store(nemesis, strike->fault == FAULT_PG_FAST ? SIGINT : SIGQUIT, strike->hold_ms);
+    else if (strike->fault == FAULT_PG_FREEZE)
+        freeze_store(nemesis, strike->hold_ms);
+    else if (strike->fault == FAULT_PG_CONNECTIONS)
+        done = exhaust_connections(nemesis, strike->hold_ms);
+    else if (strike->fault == FAULT_PG_READ_ONLY)
+        done = make_read_only(nemesis, strike->hold_ms);
+    else
+        done = signal_backends(nemesis, SIGKILL, false, strike->pick) > 0;
+    pthread_mutex_unlock(&nemesis->servers);
+    return done;
+}
+
 /* false: it could not be done now. */
 static bool carry_out(struct nemesis *nemesis, const struct strike *strike)
 {
     switch (strike->fault) {
     case FAULT_PG_FAST:
-        return restart_store(nemesis, SIGINT, strike->hold_ms);
     case FAULT_PG_IMMEDIATE:
-        return restart_store(nemesis, SIGQUIT, strike->hold_ms);
+    case FAULT_PG_FREEZE:
+    case FAULT_PG_CONNECTIONS:
+    case FAULT_PG_READ_ONLY:
+    case FAULT_PG_BACKEND_KILL:
+        return strike_store(nemesis, strike);
     case FAULT_PG_TERMINATE:
         return signal_backends(nemesis, SIGTERM, false, strike->pick) > 0;
-    case FAULT_PG_BACKEND_KILL:
-        return signal_backends(nemesis, SIGKILL, false, strike->pick) > 0;
-    case FAULT_PG_FREEZE:
-        freeze_store(nemesis, strike->hold_ms);
-        return true;
-    case FAULT_PG_CONNECTIONS:
-        return exhaust_connections(nemesis, strike->hold_ms);
-    case FAULT_PG_READ_ONLY:
-        return make_read_only(nemesis, strike->hold_ms);
     case FAULT_PG_SLOW:
     case FAULT_PG_SLOW_MORE:
         return slow_store(nemesis, strike);
@@ -389,14 +397,17 @@ static bool carry_out(struct nemesis *nemesis, const struct strike *strike)
     case FAULT_REDIS_SLOW:
         slow_redis(nemesis, strike);
         return true;
-    case FAULT_PROJECTOR_KILL:
-        kill_projector(nemesis, strike->hold_ms);
-        return true;
     case FAULT_SERVICE_FREEZE:
         freeze_service(nemesis, strike->service, strike->hold_ms);
         return true;
     case FAULT_QUERY_FREEZE:
         freeze_service(nemesis, fleet_query(nemesis->fleet, strike->service), strike->hold_ms);
+        return true;
+    case FAULT_PROJECTOR_FREEZE:
+        freeze_service(nemesis, fleet_projector(nemesis->fleet), strike->hold_ms);
+        return true;
+    case FAULT_PROJECTOR_KILL:
+        restart_service(nemesis, fleet_projector(nemesis->fleet), false, strike->hold_ms);
         return true;
     case FAULT_SERVICE_KILL:
     case FAULT_SERVICE_RESTART:
@@ -436,6 +447,7 @@ struct nemesis *nemesis_start(struct stack *stack, struct fleet *fleet, uint64_t
     pthread_condattr_t attributes;
     nemesis->stack = stack;
     nemesis->fleet = fleet;
+    CHECK(pthread_mutex_init(&nemesis->servers, NULL) == 0);
     CHECK(pthread_mutex_init(&nemesis->starting, NULL) == 0);
     CHECK(pthread_mutex_init(&nemesis->mutex, NULL) == 0);
     CHECK(pthread_condattr_init(&attributes) == 0);
@@ -482,5 +494,6 @@ void nemesis_destroy(struct nemesis *nemesis)
     pthread_cond_destroy(&nemesis->stopped);
     pthread_mutex_destroy(&nemesis->mutex);
     pthread_mutex_destroy(&nemesis->starting);
+    pthread_mutex_destroy(&nemesis->servers);
     mem_free(nemesis);
 }

@@ -150,7 +150,8 @@ static void draw_discount(struct rng *rng, struct campaign_created *ret)
         ret->min_order_amount = rng_between(rng, 1, 8000);
 }
 
-/* About a campaign a second is made in a run that nothing holds up. */
+/* About a campaign a second is made in a run that nothing holds up. Coupons expire when the campaign ends or
+ * later, as they must. */
 static void draw_times(struct rng *rng, int64_t base_us, uint32_t campaign, struct campaign_created *ret)
 {
     int64_t about_us = base_us + (int64_t)campaign * US_PER_S;
@@ -159,13 +160,13 @@ static void draw_times(struct rng *rng, int64_t base_us, uint32_t campaign, stru
     if (rng_percent(rng, 20))
         ret->ends_at_us = about_us + rng_between(rng, 5 * US_PER_S, 20 * US_PER_S);
     if (rng_percent(rng, 30))
-        ret->coupon_expires_at_us = about_us + rng_between(rng, 5 * US_PER_S, 15 * US_PER_S);
+        ret->coupon_expires_at_us =
+            (ret->ends_at_us ? ret->ends_at_us : about_us) + rng_between(rng, 5 * US_PER_S, 15 * US_PER_S);
     else if (rng_percent(rng, 40))
         ret->coupon_valid_days = rng_between(rng, 1, 400);
-    if (ret->coupon_valid_days && rng_percent(rng, 50))
-        ret->utc_offset_code = UTC_OFFSET_CODE_ZERO + 15 * rng_between(rng, -48, 56);
 }
 
+/* Tranches come within 4.5 s, so before any end. */
 static void draw_stock(struct rng *rng, int64_t base_us, uint32_t campaign, struct definition_room *room,
                        struct campaign_created *ret)
 {
@@ -173,7 +174,7 @@ static void draw_stock(struct rng *rng, int64_t base_us, uint32_t campaign, stru
     size_t tranches = rng_percent(rng, 25) ? 1 + rng_below(rng, COUNT_OF(room->plan)) : 0;
     ret->quantity = rng_between(rng, 15, 160);
     for (size_t i = 0; i < tranches; i++) {
-        at_us += rng_between(rng, 200 * US_PER_MS, 4 * US_PER_S);
+        at_us += rng_between(rng, 200 * US_PER_MS, 1500 * US_PER_MS);
         room->plan[i] = (struct release){at_us, rng_between(rng, 1, ret->quantity / 5)};
         planned += room->plan[i].quantity;
     }

@@ -41,6 +41,8 @@ bool op_kind_keyed(enum op_kind kind);
 
 enum {
     CHAOS_CLIENTS_MAX = 32,
+    CHAOS_SERVICES_MAX = 8,
+    CHAOS_QUERIES_MAX = 2,
     CHAOS_USERS = 60,
     CHAOS_SLOTS = 48,  /* places that a coupon was last put into, shared by all clients */
     CHAOS_ORDERS = 90, /* few enough to meet */

@@ -106,6 +106,10 @@ static void definitions_make_sense(void **state)
         assert_true(is.released >= 0 && is.released + planned <= is.quantity);
         assert_true(!is.ends_at_us || is.ends_at_us > is.starts_at_us);
         assert_true(!is.coupon_expires_at_us || is.coupon_expires_at_us > is.starts_at_us);
+        assert_true(!is.coupon_expires_at_us || is.coupon_expires_at_us >= is.ends_at_us);
+        int64_t last_us = is.release_plan.count ? is.release_plan.items[is.release_plan.count - 1].at_us : 0;
+        assert_true((!is.ends_at_us || last_us < is.ends_at_us) &&
+                    (!is.coupon_expires_at_us || last_us < is.coupon_expires_at_us));
     }
 }
 

@@ -60,6 +60,7 @@ static int64_t hold_ms(struct rng *rng, enum fault fault)
     switch (fault) {
     case FAULT_SERVICE_FREEZE:
     case FAULT_QUERY_FREEZE:
+    case FAULT_PROJECTOR_FREEZE:
         return rng_percent(rng, 10) ? rng_between(rng, 5000, 12000) : rng_between(rng, 300, 4000);
     case FAULT_PG_FREEZE:
         return rng_percent(rng, 10) ? rng_between(rng, 3500, 10000) : rng_between(rng, 300, 3000);

@@ -28,6 +28,7 @@ enum lane { LANE_SERVICES, LANE_STORE, LANE_MODELS, LANE_COUNT };
     X(REDIS_FREEZE, LANE_MODELS, "Redis: SIGSTOP", 0)                                       \
     X(REDIS_SLOW, LANE_MODELS, "Redis: each exchange 5, 45 or 300 ms later", 0)             \
     X(PROJECTOR_KILL, LANE_MODELS, "projector: kill -9", 1)                                 \
+    X(PROJECTOR_FREEZE, LANE_MODELS, "projector: SIGSTOP for a while", 0)                   \
     X(QUERY_KILL, LANE_MODELS, "query service: kill -9", 1)                                 \
     X(QUERY_FREEZE, LANE_MODELS, "query service: SIGSTOP for a while", 0)                   \
     X(QUERY_RESTART, LANE_MODELS, "query service: SIGTERM and start", 0)

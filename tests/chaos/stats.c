@@ -4,7 +4,7 @@
 
 #include <inttypes.h>
 
-void stats_story(const struct history *history, FILE *out)
+void stats_attempts(const struct history *history, FILE *out)
 {
     uint64_t counts[OP_KIND_COUNT][OUTCOME_COUNT] = {{0}}, repeated[OP_KIND_COUNT] = {0};
     for (size_t i = 0; i < history->attempts_count; i++) {
@@ -22,6 +22,24 @@ void stats_story(const struct history *history, FILE *out)
             fprintf(out, "%10" PRIu64, counts[kind][outcome]);
         fprintf(out, "%10" PRIu64 "\n", repeated[kind]);
     }
+}
+
+void stats_reads(const struct readings *reads, FILE *out)
+{
+    uint64_t counts[READ_KIND_COUNT][4] = {{0}};
+    for (size_t i = 0; i < reads->count; i++) {
+        const struct read *read = &reads->list[i];
+        uint16_t status = read->status_code;
+        size_t column = status == 200 || status == 404 ? 0 : status ? 2 : 3;
+        counts[read->kind][column]++;
+        counts[read->kind][1] += column == 0 && read->from_store;
+    }
+    fprintf(out, "\n%zu reads\n%-20s%10s%10s%10s%10s\n", reads->count, "", "answered", "by store", "later",
+            "lost");
+    for (int kind = 0; kind < READ_KIND_COUNT; kind++)
+        fprintf(out, "%-20s%10" PRIu64 "%10" PRIu64 "%10" PRIu64 "%10" PRIu64 "\n",
+                read_kind_name((enum read_kind)kind), counts[kind][0], counts[kind][1], counts[kind][2],
+                counts[kind][3]);
 }
 
 void stats_faults(const struct nemesis *nemesis, FILE *out)

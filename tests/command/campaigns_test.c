@@ -358,6 +358,34 @@ static void an_end_is_noted(void **state)
     expect_stock_is_counted();
 }
 
+/* Whose coupons would be expired when they are issued is over: that is said, noted, and its stock given back.
+ */
+static void a_campaign_ends_with_its_coupons(void **state)
+{
+    (void)state;
+    char id[64], more[128];
+    int64_t expire_us = in_ms(1500);
+    snprintf(more, sizeof more, ",\"coupon_expires_at\":\"%s\"", moment(expire_us));
+    new_campaign(id, 5, more);
+    api_give(&api, id, "ann");
+    WAIT_UNTIL(clock_wall_us() >= expire_us, BOUND_MS);
+    struct http_answer answer = api_issue(&api, id, "bob");
+    api_expect(&answer, 410, "ended");
+    answer = act(id, "resume");
+    api_expect(&answer, 410, "ended");
+    WAIT_UNTIL(events_of(id, 8) == 1, BOUND_MS);
+    assert_int_equal(state_of(id), 4);
+    expect_stock_is_counted();
+    char body[512];
+    snprintf(body, sizeof body,
+             "{\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},\"currency\":\"KRW\","
+             "\"quantity\":1,\"coupon_expires_at\":\"%s\"}",
+             moment(clock_wall_us() - US_PER_S));
+    answer = api_post(&api, "/v1/campaigns", body, NULL);
+    api_expect(&answer, 400, "invalid-window");
+    assert_non_null(strstr(answer.body.ptr, "coupon_expires_at"));
+}
+
 static void a_release_plan_is_carried_out_without_anybody(void **state)
 {
     (void)state;
@@ -427,6 +455,7 @@ static void expect_full(void)
 {
     struct http_answer answer = create("too-large", 1);
     api_expect(&answer, 429, "quota-exceeded");
+    assert_null(http_answer_header(&answer, "Retry-After").ptr); /* nobody knows when */
 }
 
 static void live_coupons_are_bounded(void **state)
@@ -473,6 +502,7 @@ int main(void)
         cmocka_unit_test(a_void_races_issues),
         cmocka_unit_test(a_void_that_failed_in_part_is_finished_by_its_key),
         cmocka_unit_test(an_end_is_noted),
+        cmocka_unit_test(a_campaign_ends_with_its_coupons),
         cmocka_unit_test(a_release_plan_is_carried_out_without_anybody),
         cmocka_unit_test(two_thousand_are_voided),
         cmocka_unit_test(live_coupons_are_bounded),

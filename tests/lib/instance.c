@@ -73,6 +73,7 @@ bool instance_ready(const struct instance *instance)
 void instance_again(struct instance *instance)
 {
     CHECK(instance->pid == 0);
+    int64_t from_us = clock_mono_us();
     spawn(instance);
     int64_t deadline_us = clock_deadline_us(READY_MS);
     while (!instance_ready(instance)) {
@@ -80,6 +81,7 @@ void instance_again(struct instance *instance)
             fail_msg("%s-%s does not get ready", instance->options.service, instance->options.name);
         wait_moment();
     }
+    wait_note("(instances start)", from_us);
 }
 
 static const struct kind *kind_of(const char *service)

@@ -17,6 +17,7 @@
 #include "common/base/bytes.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "tests/lib/wait.h"
 
 extern char **environ;
 
@@ -207,6 +208,7 @@ static void set_environment(const struct stack *stack)
 /* Runs tools/stack; shows what it said where it fails. */
 static void run_tool(const struct stack *stack, const char *const *arguments, int64_t bound_ms)
 {
+    int64_t from_us = clock_mono_us();
     const char *argv[8] = {"tools/stack"};
     char said[FILE_BYTES_MAX];
     FILE *output = tmpfile();
@@ -231,6 +233,7 @@ static void run_tool(const struct stack *stack, const char *const *arguments, in
     }
     close(null);
     fclose(output);
+    wait_note(strcmp(arguments[0], "servers") == 0 ? "(servers start)" : "(services start or end)", from_us);
 }
 
 /* --- Files --- */
@@ -313,8 +316,10 @@ void stack_stop(struct stack *stack)
 {
     if (!stack)
         return;
+    int64_t from_us = clock_mono_us();
     close(stack->cleaner_pipe);
     int status = await_child(stack->cleaner, STOP_MS);
+    wait_note("(the stack ends)", from_us);
     close(stack->port_lock);
     for (size_t i = 0; i < stack->env_count; i++) {
         free(stack->env[i].name);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Waiting in tests: for something observable, with a bound, never for a while. */
+/* Waiting in tests: for something observable, with a bound, never for a while. What a program waited for is
+ * added up and written at its end to the file that TEST_WAITS names, for the summary of tools/run-tests.
+ * Thread-safe. */
 #pragma once
 
 #include <poll.h>
@@ -12,20 +14,23 @@
 
 #include "common/base/clock.h"
 
-/* Evaluates the condition until it is true; fails the test where it was not after bound_ms. */
+/* Evaluates the condition until it is true; fails the test where it was not after bound_ms. The bound is for
+ * what hangs: on a busy machine everything takes its time. */
 #define WAIT_UNTIL(condition, bound_ms)                                                \
     do {                                                                               \
+        int64_t wait_from_us = clock_mono_us();                                        \
         int64_t wait_deadline_us = clock_deadline_us(bound_ms);                        \
         while (!(condition)) {                                                         \
             if (clock_remaining_ms(wait_deadline_us) == 0)                             \
                 fail_msg("not within %lld ms: %s", (long long)(bound_ms), #condition); \
             wait_moment();                                                             \
         }                                                                              \
+        wait_note(#condition, wait_from_us);                                           \
     } while (0)
 
 /* The pause between two looks at a condition. */
-static inline void wait_moment(void)
-{
-    const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
-    (void)ppoll(NULL, 0, &pause, NULL);
-}
+void wait_moment(void);
+/* Adds the time since from_us (of clock_mono_us) to what was spent on `what`, a string that stays where it
+ * is.
+ */
+void wait_note(const char *what, int64_t from_us);

@@ -140,6 +140,10 @@ pg_start() {
     pg_initialise
     pg_hba | server_config "$RUN_DIR/pg/pg_hba.conf" || unchanged=
     pg_config | server_config "$RUN_DIR/pg/postgresql.conf" || unchanged=
+    if [[ $TEMPLATE_STATE == copied ]]; then
+        pg_launch # nobody can work on what has just been made
+        return
+    fi
     if [[ $unchanged && $(pg_postmaster) ]] && wait_until 5 pg_accepts; then
         say "==> PostgreSQL is running on port $(pg_port)"
         return

@@ -59,11 +59,16 @@ redis_accepts() {
 
 redis_start() {
     command -v redis-server >/dev/null || die "redis-server is not installed; run: tools/install run"
-    local unchanged=yes
+    local unchanged=yes new=
+    [[ -d $RUN_DIR/redis ]] || new=yes
     install -d -m 755 "$RUN_DIR/redis"
     make_server_directory "$RUN_DIR/redis/data"
     make_server_directory "$RUN_DIR/redis/log"
     redis_config | server_config "$RUN_DIR/redis/redis.conf" || unchanged=
+    if [[ $new ]]; then
+        redis_launch
+        return
+    fi
     if [[ $unchanged && $(redis_pids) ]] && wait_until 5 redis_accepts; then
         say "==> Redis is running on port $(redis_port)"
         return

@@ -71,8 +71,19 @@ $(B)/bin/empty_handler: $(call OBJ,bench/empty_handler.c) $(call ARCHIVE,bench) 
 $(B)/bin/chaos: $(call OBJ,tests/chaos/main.c) $(LIBS_TEST)
 	$(LINK)
 
+# Fuzz targets: tests/fuzz/<name>_fuzz.c with BUILD=fuzz is a program of its own; otherwise all of them are in the
+# one that replays the corpus. Some look into a service.
+FUZZ_SOURCES := $(wildcard tests/fuzz/*_fuzz.c)
+FUZZ_BINS    := $(patsubst tests/fuzz/%_fuzz.c,$(B)/bin/fuzz/%,$(FUZZ_SOURCES))
+CORPUS_BIN   := $(B)/bin/test/tests/fuzz/corpus_test
+$(B)/bin/fuzz/%: $(B)/obj/tests/fuzz/%_fuzz.o $(call ARCHIVE,$(SERVICE_NAMES) bench) $(LIBS_OWN)
+	$(LINK)
+$(FUZZ_BINS): LDFLAGS += -fsanitize=fuzzer
+$(CORPUS_BIN): $(call OBJ,tests/fuzz/corpus_test.c $(FUZZ_SOURCES)) $(call ARCHIVE,$(SERVICE_NAMES) bench) $(LIBS_OWN)
+	$(LINK)
+
 SERVICE_BINS := $(foreach s,$(SERVICE_NAMES),$(B)/bin/$s)
-UNIT_BINS    := $(call TEST_BIN,$(UNIT_TESTS))
+UNIT_BINS    := $(call TEST_BIN,$(UNIT_TESTS)) $(CORPUS_BIN)
 SYSTEM_BINS  := $(call TEST_BIN,$(SYSTEM_TESTS))
 $(UNIT_BINS) $(SYSTEM_BINS): LIBS += -lcmocka
 

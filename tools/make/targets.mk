@@ -14,11 +14,11 @@ USERS ?= 2500
 QUANTITY ?= 500
 CONNECTIONS ?= 800
 
-ALL_FOLDERS := $(LIB_FOLDERS) $(SERVICE_FOLDERS) bench $(BENCH_FOLDERS) $(SYSTEM_FOLDERS) tests/lib tests/chaos
+ALL_FOLDERS := $(LIB_FOLDERS) $(SERVICE_FOLDERS) bench $(BENCH_FOLDERS) $(SYSTEM_FOLDERS) tests/lib tests/chaos tests/fuzz
 HEADERS := $(wildcard $(addsuffix /*.h,$(ALL_FOLDERS)))
 C_FILES := $(HEADERS) $(wildcard $(addsuffix /*.c,$(ALL_FOLDERS)))
 
-.PHONY: all services bench-tools tests clean help up down status migrate storm chaos bench test tidy hdr-check format
+.PHONY: all services bench-tools tests clean help up down status migrate storm chaos bench fuzz fuzz-bins test tidy hdr-check format
 
 all: services bench-tools ## build the services and the bench tools
 services: $(SERVICE_BINS)
@@ -47,6 +47,13 @@ storm: $(B)/bin/storm ## replay incident 4 on the running stack: USERS= QUANTITY
 chaos: $(SERVICE_BINS) $(B)/bin/chaos ## clients, faults and a judge over all they were told: SEED= SECONDS= SERVICES= CLIENTS=
 	@BIN_DIR='$(CURDIR)/$(B)/bin' $(if $(SEED),SEED='$(SEED)') $(if $(SECONDS),SECONDS='$(SECONDS)') \
 		$(if $(SERVICES),SERVICES='$(SERVICES)') $(if $(CLIENTS),CLIENTS='$(CLIENTS)') $(B)/bin/chaos
+
+# clang's; each target in turn for its share of SECONDS. What is found is left in build/fuzz/found.
+fuzz: ## libFuzzer over everything that takes bytes from outside: SECONDS= ONLY=json,http_wire,...
+	@tools/install test
+	@$(MAKE) BUILD=fuzz CC=clang-14 fuzz-bins
+	@BIN_DIR='$(CURDIR)/build/fuzz-clang/bin/fuzz' $(if $(SECONDS),SECONDS_TOTAL='$(SECONDS)') $(if $(ONLY),ONLY='$(ONLY)') tests/fuzz/run
+fuzz-bins: $(FUZZ_BINS)
 
 # Figures are of the release build. BIG=1 loads ten million events before it measures appends again.
 bench: ## measure the numbers of the design: ONLY=issue,lag,rebuild,... JSON=1 BIG=1 ROUNDS=
