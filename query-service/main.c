@@ -59,6 +59,7 @@ static void api_setup(struct api *api, const struct options *options)
                                        .cache_bytes = (size_t)options->cache_bytes,
                                        .waiting_max = (size_t)options->waiting_max,
                                    });
+    warm_init(&api->warm, &api->reads);
 }
 
 /* What was set while services run holds over what the options say. */
@@ -85,11 +86,24 @@ static void on_hint(struct span message, void *context)
     struct hint hint;
     if (!hint_decode(message, &hint))
         return;
+    if (hint.opening) { /* no change, only worth having before somebody asks */
+        warm_note(&api->warm, &hint);
+        return;
+    }
     int64_t head = feed_head(api->feed, hint.slice);
     if (!invalidation_note(&api->reads.changes, &hint, head, clock_mono_us()))
         return;
     metric_add(query_metrics.hints, 1);
     feed_wake(api->feed, hint.slice);
+}
+
+/* What was read of a log that is gone is told to nobody any more, also where it is being loaded right now. */
+static void on_replaced(void *context)
+{
+    struct api *api = context;
+    atomic_fetch_add(&history, 1);
+    cache_clear(api->reads.cache);
+    metric_add(query_metrics.logs_replaced, 1);
 }
 
 static void feed_setup(struct api *api, const struct options *options)
@@ -103,6 +117,7 @@ static void feed_setup(struct api *api, const struct options *options)
                                                    .timeout_ms = options->store_timeout_ms,
                                                    .waiting_max = options->followers_max,
                                                    .tick = api_tick,
+                                                   .replaced = on_replaced,
                                                    .context = api});
     feed_start(api->feed);
 }
@@ -149,6 +164,7 @@ int main(int argc, char **argv)
     bus_subscriber_destroy(bus);
     feed_destroy(api.feed);
     loader_destroy(api.reads.loader);
+    warm_deinit(&api.warm);
     read_through_deinit(&api.reads);
     control_stop(api.control);
     log_time_deinit(&log_time);

@@ -71,6 +71,7 @@ static void setup_cache(struct query_metrics *metrics)
         metrics->hot[i] = metric_gauge("coupon_read_hot_permille",
                                        "share of the most wanted targets in a thousand reads", labels);
     }
+    metrics->warm = metric_gauge("coupon_cache_warm", "campaigns that are kept in memory before they open", NULL);
     metrics->waiting = metric_gauge("coupon_reads_waiting", "reads that wait for another one's load", NULL);
 }
 
@@ -91,6 +92,8 @@ void query_metrics_setup(void)
     metrics->store_queue[1] = metric_gauge("coupon_read_queue_length", queue, "stage=\"postgres_dear\"");
     metrics->control_errors = metric_counter("coupon_control_errors_total",
                                              "Readings of settings and kill switches that failed", NULL);
+    metrics->logs_replaced = metric_counter("coupon_read_logs_replaced_total",
+                                            "times the log was not the one that was read before", NULL);
     metrics->suspended = metric_gauge("coupon_issuers_suspended", "API keys that are refused", NULL);
     metrics->profile = metric_gauge("coupon_settings_profile",
                                     "Profile of the settings: 0 normal, 1 spike, 2 incident", NULL);

@@ -24,7 +24,7 @@ struct query_metrics {
     struct metric *not_modified;
     struct metric *token_waits;                     /* times a read was parked for its token */
     struct metric *model_queue[2], *store_queue[2]; /* gauges, by lane: quick, dear */
-    struct metric *control_errors, *suspended, *profile;
+    struct metric *control_errors, *suspended, *profile, *logs_replaced, *warm;
     struct metric *redis_open, *store_open;       /* gauges: 1 while the breaker is open */
     struct metric *model_seconds, *store_seconds; /* one batch of Redis, one read of PostgreSQL */
     struct metric *model_batch;

@@ -4,7 +4,6 @@
  * chance, nothing else. */
 #include "query-service/cache/cache.h"
 
-#include <malloc.h>
 #include <pthread.h>
 
 #include "common/base/map.h"
@@ -216,7 +215,7 @@ struct entry *cache_get(struct cache *cache, struct span key)
 static size_t slot_bytes(const struct slot *slot)
 {
     enum { TABLE_SHARE = 4 * sizeof(struct map_entry) };
-    return slot->entry->bytes + malloc_usable_size((void *)(uintptr_t)slot) + sizeof(size_t) + TABLE_SHARE;
+    return slot->entry->bytes + mem_size(slot) + TABLE_SHARE;
 }
 
 /* The same target again: it keeps its place and its hits, being loaded anew is no sign of being wanted. */

@@ -2,7 +2,6 @@
 /* Cache entries: one block of memory each, and the rules of their life. */
 #include "query-service/cache/entry.h"
 
-#include <malloc.h>
 #include <math.h>
 
 #include "common/base/clock.h"
@@ -63,7 +62,7 @@ struct entry *entry_create(const struct entry_source *source, double jitter)
         .campaign_slot = subject->campaign_slot,
         .bucket = subject->bucket,
         .positions = at,
-        .bytes = malloc_usable_size(entry) + sizeof(size_t), /* and the allocator's own word */
+        .bytes = mem_size(entry),
     };
     atomic_init(&entry->references, 1);
     atomic_init(&entry->retry_us, 0);

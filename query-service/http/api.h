@@ -4,10 +4,12 @@
 
 #include "common/http/http.h"
 #include "query-service/cache/read_through.h"
+#include "query-service/cache/warm.h"
 #include "query-service/feed/feed.h"
 
 struct api {
     struct read_through reads;
+    struct warm warm;
     struct feed *feed;
     struct control *control;
     struct log_time *time;

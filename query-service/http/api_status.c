@@ -78,6 +78,8 @@ void api_tick(void *context)
     size_t count = hot_top(api->reads.hot, top, STATUS_HOT_MAX);
     for (size_t i = 0; i < STATUS_HOT_MAX; i++)
         metric_set(query_metrics.hot[i], i < count ? (int64_t)top[i].permille : 0);
+    metric_set(query_metrics.warm, (int64_t)warm_count(&api->warm));
+    warm_tick(&api->warm);
     if (++ticks % HALVE_TICKS == 0)
         hot_halve(api->reads.hot);
 }

@@ -60,6 +60,13 @@ SYSTEM_TESTS := $(call TESTS_IN,$(SYSTEM_FOLDERS))
 $(call TEST_BIN,$(SYSTEM_TESTS)): $(B)/bin/test/%: $(B)/obj/%.o $(LIBS_TEST)
 	$(LINK)
 
+# What a test loads into a service, to have a host with a clock that is wrong.
+$(B)/lib/clock_shift.so: tests/lib/preload/clock_shift.c
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
+$(B)/bin/test/tests/query/instants_test: | $(B)/lib/clock_shift.so
+
 # Tools.
 TOOLS := $(B)/bin/bench $(B)/bin/storm $(B)/bin/empty_handler $(B)/bin/chaos
 $(B)/bin/bench: $(call OBJ,bench/measure/main.c) $(call ARCHIVE,bench) $(LIBS_OWN)
