@@ -74,7 +74,7 @@ static void write_result(struct buf *out, const struct issue_result *result, con
     json_open(out, NULL, '{');
     json_put_string(out, "user_id", result->user_id);
     json_put_string(out, "status", SPAN("refused"));
-    json_put_string(out, "code", span_of(result->refusal->code));
+    json_put_string(out, "refusal", span_of(result->refusal->code));
     json_close(out, '}');
 }
 

@@ -17,6 +17,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
+#include "common/base/thread.h"
 #include "events/problems.h"
 
 enum {
@@ -24,7 +25,7 @@ enum {
     COMMIT_FLOOR_MS = 100, /* a COMMIT is not sent with less time left */
     ANSWER_MS = 20,        /* before a deadline: what an answer takes to reach its client */
     CONNECT_MIN_MS = 500,  /* longest first attempt; after that twice as long, because slow is not gone */
-    CONNECT_MAX_MS = 2000,
+    CONNECT_MAX_MS = 4000,
     CONNECTS_AT_ONCE = 2, /* unless a command waits */
     CONNECT_TURN_MS = 2,
     IDLE_WAIT_MS = 200,
@@ -61,7 +62,6 @@ struct committer {
     unsigned failed_connects; /* in a row */
     unsigned busy_in_a_row;   /* batches that met somebody else's lock */
     int64_t used_us;          /* when the connection was last used to write, or asked whether it could be */
-    size_t isolate; /* > 0: so many commands are committed alone, to find the one that the store refuses */
 };
 
 struct committers {
@@ -365,14 +365,6 @@ static enum store_status run_batch(struct committer *self, struct command *list)
     return status;
 }
 
-static size_t list_length(const struct command *list)
-{
-    size_t length = 0;
-    for (; list; list = list->next)
-        length++;
-    return length;
-}
-
 /* Another transaction holds the slice's lock: at once again would only be in its way. Unless its client
  * stands still. */
 static void back_off_from_lock(struct committer *self)
@@ -385,37 +377,32 @@ static void back_off_from_lock(struct committer *self)
     queue_sleep(self->queue, clock_deadline_us(1 + crypto_random_below(BUSY_PAUSE_MAX_MS)));
 }
 
-/* The service's own commands are not worth a second attempt together with clients': takes them off the list,
- * and returns the rest. */
-static struct command *drop_swept(struct command *list)
-{
-    struct command *rest = NULL, **end = &rest;
-    while (list) {
-        struct command *command = list;
-        list = command->next;
-        command->next = NULL;
-        if (command->sweeper) {
-            sweeper_conclude(command->sweeper, command, SWEEP_FAILED);
-            command_destroy(command);
-        } else {
-            *end = command;
-            end = &command->next;
-        }
-    }
-    return rest;
-}
-
-/* The store refuses something of the list, and does not say what of it. */
+/* The store refuses something of the list, and does not say what of it: its commands are tried again alone.
+ * The sweep's first, so that clients pay for one batch more at most when it is one of those. */
 static void isolate(struct committer *self, struct command *list)
 {
-    size_t before = list_length(list);
-    list = drop_swept(list);
-    if (list && before == 1)
+    struct command *clients = NULL, *swept = NULL, **clients_end = &clients, **swept_end = &swept;
+    bool single = !list->next;
+    if (single && list->sweeper) {
+        sweeper_conclude(list->sweeper, list, SWEEP_FAILED);
+        command_destroy(list);
+        return;
+    }
+    if (single) {
         fail_all(list, &problem_internal, 0);
-    else if (list && list_length(list) == before)
-        self->isolate = before;
-    if (before > 1)
-        queue_put_back(self->queue, list);
+        return;
+    }
+    for (struct command *next; list; list = next) {
+        struct command ***end = list->sweeper ? &swept_end : &clients_end;
+        next = list->next;
+        list->next = NULL;
+        **end = list;
+        *end = &list->next;
+    }
+    for (struct command *command = swept ? swept : clients; command; command = command->next)
+        command->alone = true;
+    *clients_end = swept;
+    queue_put_back(self->queue, clients);
 }
 
 /* Nobody of the list was answered: what becomes of it. */
@@ -468,11 +455,8 @@ static void bound_queue(struct committer *self)
 static void turn(struct committer *self)
 {
     bound_queue(self);
-    size_t count_max = self->isolate > 0 ? 1 : self->options->batch_max;
-    struct command *list = queue_take(self->queue, count_max, clock_deadline_us(IDLE_WAIT_MS));
-    if (self->isolate > 0)
-        self->isolate--;
-    list = drop_late(list);
+    struct command *list =
+        drop_late(queue_take(self->queue, self->options->batch_max, clock_deadline_us(IDLE_WAIT_MS)));
     if (!list) {
         check_idle_connection(self);
         return;
@@ -516,11 +500,10 @@ static void *expirer_main(void *context)
     struct committers *all = context;
     for (bool stop = false; !stop;) {
         int64_t until_us = clock_deadline_us(EXPIRE_MS);
-        struct timespec until = {.tv_sec = until_us / US_PER_S, .tv_nsec = until_us % US_PER_S * 1000};
         for (size_t i = 0; i < SLICE_COUNT; i++)
             expire(&all->list[i]);
         pthread_mutex_lock(&all->lock);
-        while (!all->stop && pthread_cond_timedwait(&all->stopped, &all->lock, &until) == 0)
+        while (!all->stop && cond_wait_until(&all->stopped, &all->lock, until_us))
             ;
         stop = all->stop;
         pthread_mutex_unlock(&all->lock);
@@ -547,16 +530,12 @@ struct committers *committers_start(const struct committer_options *options)
     struct committers *all = mem_zalloc(sizeof *all);
     struct sweeper_options sweep = {
         .database_url = options->database_url, .control = options->control, .watch = options->watch};
-    pthread_condattr_t attributes;
     CHECK(options->batch_max >= 1 && options->batch_max <= BATCH_MAX);
     metrics_setup();
     all->options = *options;
     all->ready = service_part_create("event store");
     CHECK(pthread_mutex_init(&all->lock, NULL) == 0);
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&all->stopped, &attributes) == 0);
-    pthread_condattr_destroy(&attributes);
+    CHECK(pthread_cond_init(&all->stopped, NULL) == 0);
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         committer_start(all, slice);
         sweep.queues[slice] = all->list[slice].queue;

@@ -2,13 +2,12 @@
 /* The thread that keeps the control state current. It never writes. */
 #include "command-service/control.h"
 
-#include <errno.h>
-
 #include "common/base/clock.h"
 #include "common/base/crypto.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
+#include "common/base/thread.h"
 #include "common/service.h"
 #include "events/control/reader.h"
 
@@ -24,14 +23,12 @@ struct control {
     bool stop;
     /* The rest is the thread's alone. */
     struct control_reader *reader;
-    enum disk_verdict disk;
-    int64_t disk_percent;
     int64_t retry_ms; /* until the next look after a failed one */
     bool again;       /* the last look was overtaken by a note */
 };
 
 static struct {
-    struct metric *errors, *suspended, *profile, *disk_percent, *disk_verdict;
+    struct metric *errors, *suspended, *profile;
 } metrics;
 
 static void metrics_setup(void)
@@ -41,10 +38,6 @@ static void metrics_setup(void)
     metrics.suspended = metric_gauge("coupon_issuers_suspended", "API keys that may write nothing", NULL);
     metrics.profile = metric_gauge("coupon_settings_profile",
                                    "Profile of the settings: 0 normal, 1 spike, 2 incident", NULL);
-    metrics.disk_percent =
-        metric_gauge("coupon_disk_used_percent", "How full the event store's file system is", NULL);
-    metrics.disk_verdict =
-        metric_gauge("coupon_disk_verdict", "0 fine, 1 warn, 2 no new campaigns, 3 no writes", NULL);
 }
 
 /* --- Looking --- */
@@ -68,43 +61,14 @@ static bool read_table(struct control *control, struct control_state *ret)
     return false;
 }
 
-/* The thresholds are the ones that hold now. */
-static void look_at_disk(struct control *control, const struct settings *settings)
-{
-    const struct disk_thresholds thresholds = {
-        .warn = settings_get(settings, SETTING_disk_warn_percent),
-        .refuse_new = settings_get(settings, SETTING_disk_refuse_campaigns_percent),
-        .refuse_writes = settings_get(settings, SETTING_disk_refuse_writes_percent),
-    };
-    enum disk_verdict former = control->disk;
-    if (!*control->options.disk_path)
-        return;
-    if (!disk_used_percent(control->options.disk_path, &control->disk_percent)) {
-        log_warn("DISK-UNKNOWN", "cannot ask how full the disk is: %s", strerror(errno));
-        return; /* the last verdict holds */
-    }
-    control->disk = disk_judge(control->disk_percent, &thresholds, former);
-    if (control->disk > former)
-        log_warn("DISK-FULL", "the event store's disk is %lld %% full: verdict %d",
-                 (long long)control->disk_percent, (int)control->disk);
-    else if (control->disk < former)
-        log_info("DISK-ROOM", "the event store's disk is %lld %% full: verdict %d",
-                 (long long)control->disk_percent, (int)control->disk);
-}
-
 static void look(struct control *control)
 {
     struct control_state state;
     control_state_init(&state);
     state.settings = control->options.defaults;
     uint64_t begun = control_board_begin(&control->board);
-    bool read = read_table(control, &state);
-    const struct control_state *held = control_board_read(&control->board);
-    look_at_disk(control, read ? &state.settings : &held->settings);
-    state.disk = control->disk;
-    state.disk_percent = control->disk_percent;
-    control->again = !control_board_publish(&control->board, &state, begun);
-    if (read) {
+    if (read_table(control, &state)) {
+        control->again = !control_board_publish(&control->board, &state, begun);
         service_part_set(control->ready, true);
         control->retry_ms = RETRY_MIN_MS;
     } else {
@@ -112,11 +76,9 @@ static void look(struct control *control)
         control->retry_ms =
             2 * control->retry_ms < CONTROL_PAUSE_MS ? 2 * control->retry_ms : CONTROL_PAUSE_MS;
     }
-    held = control_board_read(&control->board);
+    const struct control_state *held = control_board_read(&control->board);
     metric_set(metrics.suspended, (int64_t)control_suspended_count(held));
     metric_set(metrics.profile, held->settings.profile);
-    metric_set(metrics.disk_percent, held->disk_percent);
-    metric_set(metrics.disk_verdict, held->disk);
 }
 
 /* Until the next look; true when there is none. With jitter, so that many services do not look at once. */
@@ -126,9 +88,8 @@ static bool await_next(struct control *control)
                        : control->again                           ? RETRY_MIN_MS
                                                                   : CONTROL_PAUSE_MS;
     int64_t until_us = clock_deadline_us(pause_ms / 2 + crypto_random_below((uint32_t)pause_ms / 2 + 1));
-    struct timespec until = {.tv_sec = until_us / US_PER_S, .tv_nsec = until_us % US_PER_S * 1000};
     pthread_mutex_lock(&control->lock);
-    while (!control->stop && pthread_cond_timedwait(&control->changed, &control->lock, &until) == 0)
+    while (!control->stop && cond_wait_until(&control->changed, &control->lock, until_us))
         ;
     bool stop = control->stop;
     pthread_mutex_unlock(&control->lock);
@@ -149,7 +110,6 @@ static void *control_main(void *context)
 struct control *control_start(const struct control_options *options)
 {
     struct control *control = mem_zalloc(sizeof *control);
-    pthread_condattr_t attributes;
     metrics_setup();
     control->options = *options;
     control->retry_ms = RETRY_MIN_MS;
@@ -159,10 +119,7 @@ struct control *control_start(const struct control_options *options)
     /* A standby would say tomorrow what holds today. */
     control->reader = control_reader_create(options->database_url, "firstcome_command", true);
     CHECK(pthread_mutex_init(&control->lock, NULL) == 0);
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&control->changed, &attributes) == 0);
-    pthread_condattr_destroy(&attributes);
+    CHECK(pthread_cond_init(&control->changed, NULL) == 0);
     CHECK(pthread_create(&control->thread, NULL, control_main, control) == 0);
     return control;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Settings, kill switches and the disk guard of a running command service: one thread that looks four times a
- * second at table control and at the disk, and publishes what it saw. So whatever is decided in any command
+/* Settings and kill switches of a running command service: one thread that looks four times a second at table
+ * control, and publishes what it saw. So whatever is decided in any command
  * service holds in all of them within a second. With PostgreSQL away the last state holds; before the first
  * look nothing is known, and nothing is let through. */
 #pragma once
@@ -11,7 +11,6 @@ struct control;
 
 struct control_options {
     const char *database_url;
-    const char *disk_path;         /* on the event store's file system; "": there is no guard */
     const struct keyring *keyring; /* borrowed */
     struct settings defaults;      /* before anything is set */
 };

@@ -25,7 +25,6 @@ static struct control *control_setup(const struct options *options)
         service_bad_option("--disk-path", strerror(errno));
     struct control_options control = {
         .database_url = options->database_url,
-        .disk_path = options->disk_path,
         .keyring = service_keyring(&options->service),
     };
     settings_init(&control.defaults);
@@ -79,7 +78,8 @@ int main(int argc, char **argv)
         .request_deadline_ms = options.request_deadline_ms,
         .accepted_deadline_ms = options.accepted_deadline_ms,
     };
-    gate_init(&api.gate, control);
+    struct disk_guard *disk = disk_guard_start(options.disk_path, control);
+    gate_init(&api.gate, control, disk);
     struct http_server *server = service_serve(
         &options.service,
         &(struct service_api){.routes = api_routes, .routes_count = api_routes_count, .context = &api});
@@ -95,6 +95,7 @@ int main(int argc, char **argv)
     early_stop(early);
     watch_destroy(watch);
     gate_deinit(&api.gate);
+    disk_guard_stop(disk);
     control_stop(control);
     bus_publisher_destroy(bus);
     log_info("STOPPED", "drained");

@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/map.h"
 #include "common/base/metrics.h"
+#include "common/base/thread.h"
 
 struct queue {
     pthread_mutex_t lock; /* guards everything below */
@@ -26,12 +27,8 @@ struct queue {
 struct queue *queue_create(size_t queue_max, size_t batch_max)
 {
     struct queue *queue = mem_zalloc(sizeof *queue);
-    pthread_condattr_t attributes;
     CHECK(pthread_mutex_init(&queue->lock, NULL) == 0);
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&queue->changed, &attributes) == 0);
-    pthread_condattr_destroy(&attributes);
+    CHECK(pthread_cond_init(&queue->changed, NULL) == 0);
     map_init(&queue->in_flight);
     queue->queue_max = queue_max;
     queue->batch_max = batch_max;
@@ -136,20 +133,20 @@ enum queue_verdict queue_offer(struct queue *queue, struct command *command, str
 
 /* --- the committer's side --- */
 
-static struct timespec timespec_of(int64_t mono_us)
+/* A command for many users is a batch in itself. */
+static bool travels_alone(const struct command *command)
 {
-    return (struct timespec){.tv_sec = mono_us / US_PER_S, .tv_nsec = mono_us % US_PER_S * 1000};
+    return command->alone || command_is_solo(command->kind);
 }
 
-/* How many from the front make the next batch: a command for many users travels alone, because it is a batch
- * in itself. */
+/* How many from the front make the next batch. */
 static size_t batch_length(const struct queue *queue, size_t count_max)
 {
     size_t length = 0;
     const struct command *command = queue->first;
-    if (command && command_is_solo(command->kind))
+    if (command && travels_alone(command))
         return 1;
-    for (; command && length < count_max && !command_is_solo(command->kind); command = command->next)
+    for (; command && length < count_max && !travels_alone(command); command = command->next)
         length++;
     return length;
 }
@@ -174,9 +171,8 @@ static struct command *cut(struct queue *queue, size_t count)
 
 static void wait_for_command(struct queue *queue, int64_t until_us)
 {
-    struct timespec until = timespec_of(until_us);
     while (queue->depth == 0 && !queue->closed)
-        if (pthread_cond_timedwait(&queue->changed, &queue->lock, &until) != 0)
+        if (!cond_wait_until(&queue->changed, &queue->lock, until_us))
             return;
 }
 
@@ -330,10 +326,9 @@ bool queue_finished(struct queue *queue)
 
 void queue_sleep(struct queue *queue, int64_t until_us)
 {
-    struct timespec until = timespec_of(until_us);
     pthread_mutex_lock(&queue->lock);
     while (!queue->closed && clock_mono_us() < until_us)
-        if (pthread_cond_timedwait(&queue->changed, &queue->lock, &until) != 0)
+        if (!cond_wait_until(&queue->changed, &queue->lock, until_us))
             break;
     pthread_mutex_unlock(&queue->lock);
 }

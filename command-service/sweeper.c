@@ -10,6 +10,7 @@
 #include "common/base/crypto.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
+#include "common/base/thread.h"
 
 enum {
     SWEEP_MS = 200,     /* between two passes over all slices */
@@ -266,9 +267,8 @@ static bool pause_after(struct sweeper *sweeper, int64_t spent_us)
     if (pause_us < (SWEEP_SHARE - 1) * spent_us)
         pause_us = (SWEEP_SHARE - 1) * spent_us;
     int64_t until_us = clock_mono_us() + pause_us;
-    struct timespec until = {.tv_sec = until_us / US_PER_S, .tv_nsec = until_us % US_PER_S * 1000};
     pthread_mutex_lock(&sweeper->lock);
-    while (!sweeper->stop && pthread_cond_timedwait(&sweeper->stopped, &sweeper->lock, &until) == 0)
+    while (!sweeper->stop && cond_wait_until(&sweeper->stopped, &sweeper->lock, until_us))
         ;
     bool stop = sweeper->stop;
     pthread_mutex_unlock(&sweeper->lock);
@@ -291,7 +291,6 @@ static void *sweeper_main(void *context)
 struct sweeper *sweeper_start(const struct sweeper_options *options)
 {
     struct sweeper *sweeper = mem_zalloc(sizeof *sweeper);
-    pthread_condattr_t attributes;
     passes_metric = metric_counter("coupon_sweep_passes_total",
                                    "Looks of the sweep at all slices, for what is due by itself", NULL);
     aside_metric = metric_counter("coupon_sweep_set_aside_total",
@@ -300,10 +299,7 @@ struct sweeper *sweeper_start(const struct sweeper_options *options)
     sweeper->connect_ms = CONNECT_MIN_MS;
     sweeper->reader = due_reader_create(options->database_url);
     CHECK(pthread_mutex_init(&sweeper->lock, NULL) == 0);
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&sweeper->stopped, &attributes) == 0);
-    pthread_condattr_destroy(&attributes);
+    CHECK(pthread_cond_init(&sweeper->stopped, NULL) == 0);
     CHECK(pthread_create(&sweeper->thread, NULL, sweeper_main, sweeper) == 0);
     return sweeper;
 }

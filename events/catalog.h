@@ -44,9 +44,12 @@ enum { EVENT_TEXT_MAX = 64, EVENT_DATA_MAX = 8192 };
 #define STOCK_RELEASED_FIELDS(F)                                                                   \
     F(1, INT, quantity, QUANTITY_MAX, "coupons that may be issued in addition")                    \
     F(2, INT, plan_step, RELEASE_PLAN_MAX, "which tranche of the release plan, from 1; 0 by hand") \
-    F(3, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked, empty for the plan")
+    F(3, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked, empty for the plan")        \
+    F(4, TEXT, reason, REASON_MAX, "for people; empty where none was given")
 
-#define ACTOR_FIELDS(F) F(1, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked")
+#define ACTOR_FIELDS(F)                                                 \
+    F(1, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked") \
+    F(2, TEXT, reason, REASON_MAX, "for people; empty where none was given")
 
 #define DUE_FIELDS(F) F(1, INT, due_at_us, INT64_MAX, "when it was over; this event only notes it")
 
@@ -58,39 +61,48 @@ enum { EVENT_TEXT_MAX = 64, EVENT_DATA_MAX = 8192 };
 
 /* What an order does with a coupon. Each of these events says all there is to know of the coupon's state
  * after it, so that the state is a function of CouponIssued and the coupon's last event. */
-#define COUPON_RESERVED_FIELDS(F)                                                                     \
-    F(1, TEXT, order_id, ORDER_ID_MAX, "the order that holds it")                                     \
-    F(2, INT, order_amount, MONEY_MAX, "what the order is worth before the discount, in minor units") \
-    F(3, INT, discount_amount, MONEY_MAX, "what the coupon takes off it, in minor units")             \
-    F(4, INT, reserved_until_us, INT64_MAX, "others may have it again from here on")                  \
-    F(5, INT, renewed, 1, "1: it was reserved until now, by the same order or by one whose time is over")
+#define COUPON_RESERVED_FIELDS(F)                                                                         \
+    F(1, TEXT, order_id, ORDER_ID_MAX, "the order that holds it")                                         \
+    F(2, INT, order_amount, MONEY_MAX, "what the order is worth before the discount, in minor units")     \
+    F(3, INT, discount_amount, MONEY_MAX, "what the coupon takes off it, in minor units")                 \
+    F(4, INT, reserved_until_us, INT64_MAX, "others may have it again from here on")                      \
+    F(5, INT, renewed, 1, "1: it was reserved until now, by the same order or by one whose time is over") \
+    F(6, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked")
 
 #define COUPON_REDEEMED_FIELDS(F)                                                                     \
     F(1, TEXT, order_id, ORDER_ID_MAX, "the order that used it")                                      \
     F(2, INT, order_amount, MONEY_MAX, "what the order is worth before the discount, in minor units") \
     F(3, INT, discount_amount, MONEY_MAX, "what the coupon took off it, in minor units")              \
-    F(4, INT, was_reserved, 1, "1: it was reserved until now")
+    F(4, INT, was_reserved, 1, "1: it was reserved until now")                                        \
+    F(5, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked")
 
 #define ORDER_FIELDS(F) F(1, TEXT, order_id, ORDER_ID_MAX, "the order that had it")
+
+/* Given back by whoever had it, or by an admin. */
+#define GIVEN_BACK_FIELDS(F) \
+    ORDER_FIELDS(F)          \
+    F(2, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked")
 
 #define RESERVATION_EXPIRED_FIELDS(F) \
     ORDER_FIELDS(F)                   \
     F(2, INT, due_at_us, INT64_MAX, "when it was over; this event only notes it")
 
 #define COUPON_REVOKED_FIELDS(F)                                        \
-    F(1, TEXT, reason, REVOKE_REASON_MAX, "for people")                 \
+    F(1, TEXT, reason, REASON_MAX, "for people")                        \
     F(2, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked") \
     F(3, INT, was_reserved, 1, "1: it was reserved until now")
 
 /* About the service itself, not a campaign: in slice CONTROL_SLICE, with CONTROL_STREAM for a campaign id. */
 #define ISSUER_FIELDS(F)                                                  \
     F(1, TEXT, issuer, EVENT_TEXT_MAX, "name of the API key it is about") \
-    F(2, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked")
+    F(2, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked")   \
+    F(3, TEXT, reason, REASON_MAX, "for people; empty where none was given")
 
 #define SETTING_CHANGED_FIELDS(F)                                           \
     F(1, TEXT, name, EVENT_TEXT_MAX, "of the setting, events/settings.def") \
     F(2, TEXT, value, EVENT_TEXT_MAX, "empty: the profile's again")         \
-    F(3, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked")
+    F(3, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked")     \
+    F(4, TEXT, reason, REASON_MAX, "for people; empty where none was given")
 
 #define COUPON_ISSUED_FIELDS(F)                                                                  \
     F(1, INT, sequence, QUANTITY_MAX, "place in the campaign, dense from 1")                     \
@@ -113,11 +125,11 @@ enum { EVENT_TEXT_MAX = 64, EVENT_DATA_MAX = 8192 };
       "no further tranche until it is resumed: the last one went badly")                                     \
     X(10, 1, CouponReserved, coupon_reserved, COUPON_RESERVED_FIELDS, "an order holds a coupon for a while") \
     X(11, 1, CouponRedeemed, coupon_redeemed, COUPON_REDEEMED_FIELDS, "an order used a coupon")              \
-    X(12, 1, ReservationReleased, reservation_released, ORDER_FIELDS,                                        \
+    X(12, 1, ReservationReleased, reservation_released, GIVEN_BACK_FIELDS,                                   \
       "the order gave a reserved coupon back")                                                               \
     X(13, 1, ReservationExpired, reservation_expired, RESERVATION_EXPIRED_FIELDS,                            \
       "the order did not use a reserved coupon in time")                                                     \
-    X(14, 1, CouponRestored, coupon_restored, ORDER_FIELDS, "the order gave a used coupon back")             \
+    X(14, 1, CouponRestored, coupon_restored, GIVEN_BACK_FIELDS, "the order gave a used coupon back")        \
     X(15, 1, CouponRevoked, coupon_revoked, COUPON_REVOKED_FIELDS, "a coupon was taken away for good")       \
     X(16, 1, IssuerSuspended, issuer_suspended, ISSUER_FIELDS, "an API key may write nothing until resumed") \
     X(17, 1, IssuerResumed, issuer_resumed, ISSUER_FIELDS, "an API key may write again")                     \
@@ -134,7 +146,7 @@ enum {
     RELEASE_PLAN_MAX = 100,
     CAMPAIGN_ID_MAX = 64,
     ORDER_ID_MAX = 128,
-    REVOKE_REASON_MAX = 200,
+    REASON_MAX = 200,
     USER_ID_MAX = 128,
     UTC_OFFSET_MAX_MIN = 18 * 60,   /* as far as RFC 3339's neighbours go; the world uses -12:00 to +14:00 */
     UTC_OFFSET_CODE_ZERO = 24 * 60, /* utc_offset_code of +00:00: a field of an event is never negative */

@@ -71,6 +71,8 @@ static struct campaign_created limits_campaign(void)
     };
 }
 
+static const struct span none = {NULL, 0};
+
 struct example {
     const char *name;
     struct event event;
@@ -95,12 +97,12 @@ static void coupon_and_control_examples(struct event *full, struct event *limits
             (struct release_plan_halted){RELEASE_PLAN_MAX, INT64_MAX, 1000, INT64_MAX};
         break;
     case EVENT_CouponReserved:
-        full->coupon_reserved = (struct coupon_reserved){order, 50000, 5000, 1790000900000000, 1};
-        limits->coupon_reserved = (struct coupon_reserved){most, MONEY_MAX, MONEY_MAX, INT64_MAX, 1};
+        full->coupon_reserved = (struct coupon_reserved){order, 50000, 5000, 1790000900000000, 1, none};
+        limits->coupon_reserved = (struct coupon_reserved){most, MONEY_MAX, MONEY_MAX, INT64_MAX, 1, none};
         break;
     case EVENT_CouponRedeemed:
-        full->coupon_redeemed = (struct coupon_redeemed){order, 50000, 5000, 1};
-        limits->coupon_redeemed = (struct coupon_redeemed){most, MONEY_MAX, MONEY_MAX, 1};
+        full->coupon_redeemed = (struct coupon_redeemed){order, 50000, 5000, 1, none};
+        limits->coupon_redeemed = (struct coupon_redeemed){most, MONEY_MAX, MONEY_MAX, 1, none};
         break;
     case EVENT_ReservationReleased:
         full->reservation_released.order_id = order;
@@ -116,22 +118,62 @@ static void coupon_and_control_examples(struct event *full, struct event *limits
         break;
     case EVENT_CouponRevoked:
         full->coupon_revoked = (struct coupon_revoked){SPAN("fraud"), admin, 1};
-        limits->coupon_revoked = (struct coupon_revoked){letters(REVOKE_REASON_MAX), letters(64), 1};
+        limits->coupon_revoked = (struct coupon_revoked){letters(REASON_MAX), letters(64), 1};
         break;
     case EVENT_IssuerSuspended:
-        full->issuer_suspended = (struct issuer_suspended){SPAN("generator"), admin};
-        limits->issuer_suspended = (struct issuer_suspended){letters(64), letters(64)};
+        full->issuer_suspended = (struct issuer_suspended){SPAN("generator"), admin, none};
+        limits->issuer_suspended = (struct issuer_suspended){letters(64), letters(64), none};
         break;
     case EVENT_IssuerResumed:
-        full->issuer_resumed = (struct issuer_resumed){SPAN("generator"), admin};
-        limits->issuer_resumed = (struct issuer_resumed){letters(64), letters(64)};
+        full->issuer_resumed = (struct issuer_resumed){SPAN("generator"), admin, none};
+        limits->issuer_resumed = (struct issuer_resumed){letters(64), letters(64), none};
         break;
     case EVENT_SettingChanged:
-        full->setting_changed = (struct setting_changed){SPAN("profile"), SPAN("spike"), admin};
-        limits->setting_changed = (struct setting_changed){letters(64), letters(64), letters(64)};
+        full->setting_changed = (struct setting_changed){SPAN("profile"), SPAN("spike"), admin, none};
+        limits->setting_changed = (struct setting_changed){letters(64), letters(64), letters(64), none};
         break;
     default:
         fail();
+    }
+}
+
+/* Fields that came later, in a line of their own, so that those before stay as they were. False: none did. */
+static bool add_later_fields(struct event *event)
+{
+    static const struct span actor = {"shop", 4}, reason = {"쿠폰 오류", 13};
+    switch (event->type) {
+    case EVENT_CampaignCreated:
+        event->campaign_created.discount_hundredths = 99;
+        event->campaign_created.utc_offset_code = UTC_OFFSET_CODE_ZERO + 9 * 60;
+        return true;
+    case EVENT_StockReleased:
+        event->stock_released.reason = reason;
+        return true;
+    case EVENT_CampaignPaused:
+    case EVENT_CampaignResumed:
+    case EVENT_CampaignClosed:
+    case EVENT_CampaignDeleted: /* all have the same fields */
+        event->campaign_paused.reason = reason;
+        return true;
+    case EVENT_CouponReserved:
+        event->coupon_reserved.actor = actor;
+        return true;
+    case EVENT_CouponRedeemed:
+        event->coupon_redeemed.actor = actor;
+        return true;
+    case EVENT_ReservationReleased:
+    case EVENT_CouponRestored:
+        event->coupon_restored.actor = actor;
+        return true;
+    case EVENT_IssuerSuspended:
+    case EVENT_IssuerResumed:
+        event->issuer_suspended.reason = reason;
+        return true;
+    case EVENT_SettingChanged:
+        event->setting_changed.reason = reason;
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -139,7 +181,7 @@ static void coupon_and_control_examples(struct event *full, struct event *limits
 static size_t examples_of(enum event_type type, struct example *ret)
 {
     static const char *const names[] = {"minimal", "full", "limits"};
-    memset(ret, 0, 3 * sizeof *ret);
+    memset(ret, 0, EXAMPLES_MAX * sizeof *ret);
     for (size_t i = 0; i < COUNT_OF(names); i++)
         ret[i] = (struct example){names[i], {.type = type, .version = event_describe((int)type)->version}};
     struct event *full = &ret[1].event, *limits = &ret[2].event;
@@ -149,8 +191,8 @@ static size_t examples_of(enum event_type type, struct example *ret)
         limits->campaign_created = limits_campaign();
         break;
     case EVENT_StockReleased:
-        full->stock_released = (struct stock_released){500, 2, SPAN("admin")};
-        limits->stock_released = (struct stock_released){QUANTITY_MAX, RELEASE_PLAN_MAX, letters(64)};
+        full->stock_released = (struct stock_released){500, 2, SPAN("admin"), none};
+        limits->stock_released = (struct stock_released){QUANTITY_MAX, RELEASE_PLAN_MAX, letters(64), none};
         break;
     case EVENT_CampaignPaused:
         full->campaign_paused.actor = SPAN("admin");
@@ -172,7 +214,8 @@ static size_t examples_of(enum event_type type, struct example *ret)
     default:
         coupon_and_control_examples(full, limits);
     }
-    return COUNT_OF(names);
+    ret[3] = (struct example){"later", *full};
+    return COUNT_OF(names) + add_later_fields(&ret[3].event);
 }
 
 /* --- golden files --- */

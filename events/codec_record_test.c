@@ -167,11 +167,11 @@ static void state_records_come_back(void **state)
 static void notes_belong_to_their_state(void **state)
 {
     (void)state;
-    char text[REVOKE_REASON_MAX + 1] = {0};
+    char text[REASON_MAX + 1] = {0};
     static const size_t max[] = {[COUPON_ISSUED] = 0,
                                  [COUPON_RESERVED] = ORDER_ID_MAX,
                                  [COUPON_REDEEMED] = ORDER_ID_MAX,
-                                 [COUPON_REVOKED] = REVOKE_REASON_MAX};
+                                 [COUPON_REVOKED] = REASON_MAX};
     for (enum coupon_state is = COUPON_ISSUED; is <= COUPON_REVOKED; is++) {
         struct coupon coupon = coupon_in(is);
         bool needs = is == COUPON_RESERVED || is == COUPON_REDEEMED;

@@ -82,7 +82,7 @@ bool coupon_take_note(struct coupon *coupon, struct span note)
     coupon->order_id = ordered ? note : absent;
     coupon->reason = coupon->state == COUPON_REVOKED ? note : absent;
     if (coupon->state == COUPON_REVOKED)
-        return note.len <= REVOKE_REASON_MAX;
+        return note.len <= REASON_MAX;
     return ordered ? note.len >= 1 && note.len <= ORDER_ID_MAX : !note.ptr;
 }
 

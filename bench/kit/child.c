@@ -59,9 +59,11 @@ pid_t child_start(const struct child_spec *spec)
     const char **environment = merge_environment(spec->environment);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, spec->output_path,
-                                     O_WRONLY | O_CREAT | O_APPEND, 0600);
-    posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+    if (spec->output_path) {
+        posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, spec->output_path,
+                                         O_WRONLY | O_CREAT | O_APPEND, 0600);
+        posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+    }
     if (spec->directory)
         posix_spawn_file_actions_addchdir_np(&actions, spec->directory);
     int error = posix_spawn(&pid, spec->argv[0], &actions, NULL, (char *const *)spec->argv,

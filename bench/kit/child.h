@@ -10,7 +10,7 @@
 struct child_spec {
     const char *const *argv;        /* argv[0] is the program's path; NULL-terminated */
     const char *const *environment; /* "NAME=value", on top of this process's and instead of what it has */
-    const char *output_path;        /* stdout and stderr are appended there */
+    const char *output_path;        /* stdout and stderr are appended there; NULL: as this process's */
     const char *directory;          /* where it works; NULL: where this process does */
 };
 

@@ -11,7 +11,8 @@
 struct figure {
     const char *metric; /* "issue" */
     const char *what, *unit;
-    const char *goal; /* of the design, as text; "" for none */
+    const char *goal;  /* of the design, as text; "" for none */
+    double goal_ratio; /* where the goal is one of a ratio, 0 elsewhere */
     struct series series;
     const char *baseline; /* "" for none */
     struct series baseline_series;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bench: measures a stack of its own against the numbers of the design and against baselines in the same run.
- * Options and order; how each number is measured is in bench/lib/bench_*.c. Started by bench/run.
+ * Options and order; how each number is measured is in the file of its name. Started by bench/run.
  *
  * Exit status: 0 whatever the figures are, 2 when they could not be measured. */
 #include "bench/measure/run_bench.h"
@@ -16,7 +16,7 @@
 #define AT(member) offsetof(struct bench_options, member)
 static const struct config_option table[] = {
     {"only", CONFIG_STRING, AT(only),
-     "issue,writers,refuse,append,restart,read,stampede,lag,rebuild,memory,live", 1, 256, "",
+     "issue,peers,writers,refuse,append,restart,read,stampede,lag,rebuild,memory,live,overload", 1, 256, "",
      "what to measure, separated by commas"},
     {"json", CONFIG_FLAG, AT(json), "false", 0, 0, "", "one JSON document a line"},
     {"rounds", CONFIG_INT, AT(rounds), "3", 1, SERIES_MAX, "rounds", "of ours and baseline, in turns"},
@@ -30,6 +30,8 @@ static const struct config_option table[] = {
     {"memory-coupons", CONFIG_INT, AT(memory_coupons), "200000", 1000, 10000000, "coupons",
      "whose models are weighed"},
     {"restarts", CONFIG_INT, AT(restarts), "5", 1, SERIES_MAX, "times", "to kill and restart"},
+    {"peers-dir", CONFIG_STRING, AT(peers_dir), "", 0, 4000, "",
+     "where bench/peers/install put message-db and Emmett; empty: they are not compared"},
     {"port-base", CONFIG_INT, AT(port_base), NULL, 1, 65000, "", "of the stack"},
     {"bin-dir", CONFIG_STRING, AT(bin_dir), NULL, 1, 4000, "", "where the programs are"},
     {"run-dir", CONFIG_STRING, AT(run_dir), NULL, 1, 4000, "", "of the stack"},
@@ -56,10 +58,11 @@ static const struct {
     const char *name;
     void (*measure)(struct bench *bench);
 } metrics[] = {
-    {"issue", bench_issue},     {"writers", bench_writers},   {"live", bench_live},
-    {"refuse", bench_refuse},   {"append", bench_append},     {"restart", bench_restart},
-    {"read", bench_read},       {"stampede", bench_stampede}, {"lag", bench_lag},
-    {"rebuild", bench_rebuild}, {"memory", bench_memory},
+    {"issue", bench_issue},       {"writers", bench_writers},   {"live", bench_live},
+    {"refuse", bench_refuse},     {"append", bench_append},     {"restart", bench_restart},
+    {"read", bench_read},         {"stampede", bench_stampede}, {"lag", bench_lag},
+    {"rebuild", bench_rebuild},   {"memory", bench_memory},     {"peers", bench_peers},
+    {"overload", bench_overload},
 };
 
 static bool is_known(struct span name)

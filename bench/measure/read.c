@@ -5,17 +5,15 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "bench/kit/child.h"
 #include "bench/load/http_load.h"
+#include "bench/peers/redis_peer.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/redis/redis.h"
 
 enum { MANY = 256, CROWD = 10000, WARM_MS = 700, CALL_MS = 10000, BODY_MAX = 64 * 1024, TEXT_MAX = 4096 };
-
-static const char webdis_path[] = "/usr/bin/webdis";
 
 /* --- one call --- */
 
@@ -101,26 +99,13 @@ static void put_into_redis(const struct bench *bench, struct span body)
 static pid_t webdis_start(const struct bench *bench, struct target *ret)
 {
     enum { REDIS_OFFSET = 4 }; /* of its port, in every stack */
-    char config[TEXT_MAX], log[TEXT_MAX];
-    if (access(webdis_path, X_OK) != 0)
+    const struct bench_options *is = &bench->options;
+    if (!peer_has_webdis())
         return 0;
-    int port = (int)bench->options.port_base + (int)BENCH_PORT_SCRATCH;
-    snprintf(config, sizeof config, "%s/webdis.json", bench->options.run_dir);
-    snprintf(log, sizeof log, "%s/log/webdis.log", bench->options.run_dir);
-    FILE *file = fopen(config, "we");
-    if (!file)
-        bench_die(config, "cannot be written");
-    fprintf(
-        file,
-        "{\"redis_host\":\"127.0.0.1\",\"redis_port\":%d,\"redis_auth\":\"%s\",\"http_host\":\"127.0.0.1\","
-        "\"http_port\":%d,\"threads\":2,\"daemonize\":false,\"database\":0,\"verbosity\":1,"
-        "\"logfile\":\"%s\"}\n",
-        (int)bench->options.port_base + REDIS_OFFSET, bench->options.redis_password, port, log);
-    fclose(file);
-    const char *argv[] = {webdis_path, config, NULL}, *environment[] = {NULL};
-    pid_t pid =
-        child_start(&(struct child_spec){.argv = argv, .environment = environment, .output_path = log});
-    bench_target(bench, BENCH_PORT_SCRATCH, ret);
+    bench_target(bench, BENCH_PORT_PEER, ret);
+    pid_t pid = peer_webdis(&(struct peer_webdis){is->run_dir, is->redis_password,
+                                                  (int)is->port_base + (int)BENCH_PORT_PEER,
+                                                  (int)is->port_base + REDIS_OFFSET});
     bench_await_listener(ret, "webdis");
     return pid;
 }

@@ -64,23 +64,36 @@ void bench_target(const struct bench *bench, enum bench_port port, struct target
 }
 
 /* The marker makes tools/stack take the process for one of its own, so that it ends with the stack. */
-pid_t bench_spawn(const struct bench *bench, const char *program, enum bench_port port, const char *database)
+static pid_t spawn(const struct bench *bench, const char *program, enum bench_port port, const char *database,
+                   const char *const *flags)
 {
+    enum { ARGUMENTS_MAX = 24 };
+    const char *argv[ARGUMENTS_MAX] = {NULL};
+    size_t count = 0;
     char path[PATH_BYTES], log[PATH_BYTES], port_text[32], marker[PATH_BYTES], url[PATH_BYTES];
     char url_variable[PATH_BYTES + 16];
     const struct bench_options *is = &bench->options;
     snprintf(path, sizeof path, "%s/%s", is->bin_dir, program);
     snprintf(log, sizeof log, "%s/log/bench-%s.log", is->run_dir, program);
-    snprintf(port_text, sizeof port_text, "PORT=%d", (int)is->port_base + (int)port);
+    snprintf(port_text, sizeof port_text, "%d", (int)is->port_base + (int)port);
     snprintf(marker, sizeof marker, "FIRSTCOME_PROCESS=command-service@%s", is->run_dir);
     snprintf(url, sizeof url, "%s", is->command_database_url);
     if (database)
         scratch_url(is->command_database_url, database, url, sizeof url);
     snprintf(url_variable, sizeof url_variable, "DATABASE_URL=%s", url);
-    const char *argv[] = {path, NULL};
+    argv[count++] = path;
+    argv[count++] = "--port";
+    argv[count++] = port_text;
+    for (; flags && *flags && count < ARGUMENTS_MAX - 1; flags++)
+        argv[count++] = *flags;
     /* Only the product's database has somebody who listens to hints about it. */
-    const char *environment[] = {port_text, marker, url_variable, database ? "BUS_URL=" : NULL, NULL};
+    const char *environment[] = {marker, url_variable, database ? "BUS_URL=" : NULL, NULL};
     return child_start(&(struct child_spec){.argv = argv, .environment = environment, .output_path = log});
+}
+
+pid_t bench_spawn(const struct bench *bench, const char *program, enum bench_port port, const char *database)
+{
+    return spawn(bench, program, port, database, NULL);
 }
 
 static bool is_ready(const struct target *target)
@@ -119,11 +132,12 @@ void bench_await_listener(const struct target *target, const char *who)
     }
 }
 
-pid_t bench_start(const struct bench *bench, const char *program, enum bench_port port, const char *database)
+static pid_t start(const struct bench *bench, const char *program, enum bench_port port, const char *database,
+                   const char *const *flags)
 {
     struct target target;
     int64_t deadline_us = clock_deadline_us(READY_MS);
-    pid_t pid = bench_spawn(bench, program, port, database);
+    pid_t pid = spawn(bench, program, port, database, flags);
     bench_target(bench, port, &target);
     while (!is_ready(&target)) {
         if (clock_remaining_ms(deadline_us) == 0)
@@ -131,6 +145,17 @@ pid_t bench_start(const struct bench *bench, const char *program, enum bench_por
         (void)poll(NULL, 0, 10);
     }
     return pid;
+}
+
+pid_t bench_start(const struct bench *bench, const char *program, enum bench_port port, const char *database)
+{
+    return start(bench, program, port, database, NULL);
+}
+
+pid_t bench_start_with(const struct bench *bench, const char *program, enum bench_port port,
+                       const char *const *flags)
+{
+    return start(bench, program, port, NULL, flags);
 }
 
 /* --- Requests --- */
@@ -209,24 +234,31 @@ static const uint64_t numbers_apart = 500000000;
 static void flow_begin(const struct bench *bench, const struct bench_flow *flow, size_t index,
                        struct running_flow *ret)
 {
+    bool reads = flow->read || flow->reads;
     snprintf(ret->path, sizeof ret->path, "/v1/campaigns/%s/coupons", flow->campaign ? flow->campaign : "");
     ret->options = (struct flow_options){
         .target = flow->target,
-        .request = {.method = flow->read ? "GET" : "POST",
+        .request = {.method = reads ? "GET" : "POST",
                     .path = flow->read       ? flow->read
                             : flow->campaign ? ret->path
                                              : flow->path,
-                    .token = span_of(flow->read ? bench->options.admin_token : bench->options.issue_token)},
+                    .token = span_of(reads ? bench->options.admin_token : bench->options.issue_token)},
+        .paths = flow->reads,
+        .paths_count = flow->reads_count,
         .wanted_status = flow->wanted_status,
+        .refused_status = flow->refused_status,
+        .late_us = flow->late_us,
+        .timeout_ms = flow->timeout_ms,
         .connections = flow->connections,
         .per_second = flow->per_second,
-        .warm_ms = WARM_MS,
+        .warm_ms = flow->warm_ms ? flow->warm_ms : WARM_MS,
         .measure_ms = flow->measure_ms ? flow->measure_ms : bench->options.sample_ms,
-        .first_number = bench->number + index * numbers_apart,
+        .first_number = flow->first_number ? flow->first_number : bench->number + index * numbers_apart,
     };
-    if (!flow->read) {
+    if (!reads) {
         ret->options.request.key = SPAN("bench-key-" FLOW_NUMBER);
-        ret->options.request.body = SPAN("{\"user_id\":\"bench-" FLOW_NUMBER "\"}");
+        ret->options.request.body =
+            flow->body ? span_of(flow->body) : SPAN("{\"user_id\":\"bench-" FLOW_NUMBER "\"}");
     }
     CHECK(pthread_create(&ret->thread, NULL, flow_main, ret) == 0);
 }
@@ -234,14 +266,15 @@ static void flow_begin(const struct bench *bench, const struct bench_flow *flow,
 static void flow_end(struct running_flow *flow)
 {
     const struct flow_result *result = flow->result;
+    const char *path = flow->options.paths ? flow->options.paths[0] : flow->options.request.path;
     CHECK(pthread_join(flow->thread, NULL) == 0);
     if (!flow->started)
         bench_die("the load", "epoll is not available");
     if (result->odd || result->failed)
-        bench_say("%s: %" PRIu64 " unexpected answers (for instance %d), %" PRIu64 " without an answer",
-                  flow->options.request.path, result->odd, result->odd_status, result->failed);
-    if (result->wanted == 0)
-        bench_die(flow->options.request.path, "nothing could be measured, see above");
+        bench_say("%s: %" PRIu64 " unexpected answers (for instance %d), %" PRIu64 " without an answer", path,
+                  result->odd, result->odd_status, result->failed);
+    if (result->wanted == 0 && !flow->options.late_us) /* nothing on time is a figure, too */
+        bench_die(path, "nothing could be measured, see above");
 }
 
 void bench_flows(struct bench *bench, const struct bench_flow *flows, size_t count, struct flow_result *ret)
@@ -254,7 +287,17 @@ void bench_flows(struct bench *bench, const struct bench_flow *flows, size_t cou
     }
     for (size_t i = 0; i < count; i++)
         flow_end(&running[i]);
-    bench->number = ret[count - 1].next_number;
+    if (!flows[count - 1].first_number)
+        bench->number = ret[count - 1].next_number;
+}
+
+void bench_note_client(struct figure *figure, const char *whose, const struct flow_result *result)
+{
+    const char *limit = flow_limit(result);
+    size_t used = strlen(figure->note);
+    snprintf(figure->note + used, sizeof figure->note - used,
+             "%s%s: load thread %.0f %% computing, %.0f %% waiting for a processor%s%s", used ? "; " : "",
+             whose, 100 * result->client_busy, 100 * result->client_waited, limit[0] ? ": " : "", limit);
 }
 
 void bench_flow(struct bench *bench, const struct bench_flow *flow, struct flow_result *ret)

@@ -14,7 +14,7 @@ struct bench_options {
     int64_t rounds, sample_ms, preload, append_events, restarts;
     int64_t rebuild_events, memory_coupons;
     int64_t port_base;
-    const char *bin_dir, *run_dir, *admin_token, *issue_token;
+    const char *bin_dir, *run_dir, *peers_dir, *admin_token, *issue_token;
     const char *database_url, *command_database_url, *projector_database_url, *superuser_url;
     const char *redis_url, *redis_password;
 };
@@ -38,10 +38,15 @@ enum bench_port {
     BENCH_PORT_EMPTY = 10,
     BENCH_PORT_SCRATCH = 11,
     BENCH_PORT_SECOND = 12,
-    BENCH_PORT_REDIS = 13
+    BENCH_PORT_REDIS = 13,
+    BENCH_PORT_PEER = 14,
+    BENCH_PORT_PEER_REDIS = 15
 };
 pid_t bench_start(const struct bench *bench, const char *program, enum bench_port port, const char *database);
-/* The same without waiting. */
+/* The same with more flags, which win over the environment; NULL-terminated. */
+pid_t bench_start_with(const struct bench *bench, const char *program, enum bench_port port,
+                       const char *const *flags);
+/* Without waiting. */
 pid_t bench_spawn(const struct bench *bench, const char *program, enum bench_port port, const char *database);
 /* Waits until somebody accepts connections there; `who` for the message where nobody does. */
 void bench_await_listener(const struct target *target, const char *who);
@@ -55,10 +60,16 @@ const char *bench_campaign(struct bench *bench, const struct target *target, int
 struct bench_flow {
     const struct target *target;
     const char *campaign, *path;
-    const char *read;               /* a path that is read instead; NULL: POST as above */
+    const char *body;         /* NULL: an issue to one more user */
+    const char *read;         /* a path that is read instead; NULL: POST as above */
+    const char *const *reads; /* several, in turns; NULL: that one */
+    size_t reads_count;
+    uint64_t first_number;          /* 0: one that was not used yet */
     int64_t per_second, measure_ms; /* 0: as fast as possible; for sample_ms */
+    int64_t warm_ms;                /* 0: what all have */
+    int64_t late_us, timeout_ms;    /* as in struct flow_options */
     size_t connections;
-    int wanted_status;
+    int wanted_status, refused_status;
 };
 void bench_flow(struct bench *bench, const struct bench_flow *flow, struct flow_result *ret);
 /* Several at once, each from a thread of its own. */
@@ -67,6 +78,9 @@ void bench_flows(struct bench *bench, const struct bench_flow *flows, size_t cou
 /* Sends one issue and waits; its HTTP status, 0 for no answer. */
 int bench_issue_once(const struct bench *bench, const struct target *target, const char *campaign,
                      uint64_t number);
+
+/* What the load thread of a flow was doing, for a note; "ours: ". */
+void bench_note_client(struct figure *figure, const char *whose, const struct flow_result *result);
 
 /* The measurements. */
 void bench_issue(struct bench *bench);
@@ -80,3 +94,5 @@ void bench_stampede(struct bench *bench);
 void bench_lag(struct bench *bench); /* projector and Redis are the stack's */
 void bench_rebuild(struct bench *bench);
 void bench_memory(struct bench *bench);
+void bench_overload(struct bench *bench);
+void bench_peers(struct bench *bench);

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "bench/storm/checker.h"
-#include "events/event_log.h"
 
 #define NEVER_US INT64_MAX
 #define NOBODY   UINT32_MAX /* no user, key or coupon of that kind */
@@ -38,16 +37,6 @@ struct checker {
     struct checked_campaign campaign;
     struct verdict verdict;
     int16_t slice;
-    /* the log */
-    struct log_chain chain;
-    uint8_t chain_before[32];
-    struct checked_batch batch;
-    bool batch_open;
-    int64_t position, recorded_at_us;
-    /* the campaign in it */
-    bool created, open;
-    bool stock_moved; /* released more, paused, resumed or closed: "sold out" was not for ever */
-    int64_t quantity, released, last_position;
     struct coupon_row *coupons;
     size_t coupons_count, coupons_capacity;
     struct user_row *users;
@@ -58,13 +47,3 @@ struct checker {
  */
 bool checker_expect(struct checker *checker, enum rule rule, bool holds, const char *format, ...)
     PRINTF_LIKE(4, 5);
-
-/* A coupon as JSON says it, in a 201 or in a list. Borrowed from the document. */
-struct coupon_view {
-    struct span coupon_id, campaign_id, user_id, code;
-    int64_t sequence, issued_at_us;
-};
-bool coupon_view_read(const struct json_value *object, struct coupon_view *ret) MUST_USE;
-/* NULL, or which member differs from the log. */
-const char *coupon_view_difference(const struct checker *checker, const struct coupon_view *view,
-                                   const struct coupon_row *row);

@@ -5,23 +5,19 @@
 
 #include "bench/storm/checker.h"
 #include "events/coupon.h"
-#include "events/event_log.h"
 
-enum { LINES_MAX = 16, SAID_MAX = 24, USERS = 6, TEXT_MAX = 1024 };
+enum { LINES_MAX = 16, REPLIES_MAX = 40, USERS = 6, TEXT_MAX = 1024 };
 static const char campaign_id[] = "storm-test";
 static const struct user_names names = {"test-"};
 
-/* One event of the log to be. */
+/* One coupon of the log to be. */
 struct line {
-    enum event_type type;
-    uint32_t user; /* CouponIssued; USERS: nobody's */
-    int64_t position, time_us, sequence, nth, quantity, released, per_user_limit;
-    bool ends_batch;
-    bool other_slice;
+    uint32_t user; /* USERS: nobody's */
+    int64_t position, time_us, sequence;
 };
 
 /* One attempt of a user. */
-struct said {
+struct reply {
     uint32_t user;
     size_t line; /* 201: the coupon of this line */
     int64_t sent_us, done_us;
@@ -36,133 +32,72 @@ struct said {
 
 struct world {
     struct line lines[LINES_MAX];
-    struct said said[SAID_MAX];
-    size_t lines_count, said_count;
-    int64_t demand, created_at;
-    size_t bad_chain;       /* the batch that ends with this line has another hash; LINES_MAX: none */
-    int64_t batch_last_off; /* what the first batch says of its last position is so much off */
-    int64_t last_batch_time_off;
+    struct reply replies[REPLIES_MAX];
+    size_t lines_count, replies_count;
+    int64_t demand;
     struct attempts attempts;
     struct checker *checker;
 };
 
 /* --- A world in which all is well --- */
 
-static inline struct line *add_line(struct world *world, struct line line)
+static inline struct line *add_line(struct world *world, uint32_t user, int64_t sequence)
 {
-    line.position = (int64_t)world->lines_count + 1;
-    line.time_us = 1000 * line.position;
-    world->lines[world->lines_count] = line;
+    int64_t position = (int64_t)world->lines_count + 2; /* 1 is the campaign's creation */
+    world->lines[world->lines_count] = (struct line){user, position, 1000 * position, sequence};
     return &world->lines[world->lines_count++];
 }
 
-static inline struct said *add_said(struct world *world, struct said said)
+static inline struct reply *add_reply(struct world *world, struct reply reply)
 {
-    world->said[world->said_count] = said;
-    return &world->said[world->said_count++];
+    world->replies[world->replies_count] = reply;
+    return &world->replies[world->replies_count++];
 }
 
-/* Lines 0: created, 1..3: users 0..2 get the three coupons. Attempts 0..2 are theirs, 3 user 0 again, 4 and 5
- * user 2's twin and a later try, 6 and 7 users 3 and 4, sold out. User 5 does not ask. */
+/* Lines 0..2: users 0..2 get the three coupons. Attempts 0..2 are theirs, 3 user 0 again, 4 and 5 user 2's
+ * twin and a later try, 6 and 7 users 3 and 4, sold out. User 5 does not ask. */
 static inline void world_init(struct world *world)
 {
-    *world = (struct world){.demand = 5, .created_at = 1, .bad_chain = LINES_MAX};
-    add_line(world,
-             (struct line){.type = EVENT_CampaignCreated, .quantity = 3, .released = 3, .per_user_limit = 1})
-        ->ends_batch = true;
+    *world = (struct world){.demand = 5};
     for (uint32_t user = 0; user < 3; user++)
-        add_line(world,
-                 (struct line){.type = EVENT_CouponIssued, .user = user, .sequence = user + 1, .nth = 1});
-    world->lines[2].ends_batch = world->lines[3].ends_batch = true;
+        add_line(world, user, user + 1);
     for (uint32_t user = 0; user < 3; user++)
-        add_said(world, (struct said){.user = user, .line = user + 1, .sent_us = 100, .done_us = 200 + user});
-    add_said(world, (struct said){.user = 0, .line = 1, .sent_us = 300, .done_us = 400, .replayed = true});
-    add_said(world, (struct said){.user = 2, .problem = "in-flight", .sent_us = 100, .done_us = 150});
-    add_said(world, (struct said){.user = 2, .line = 3, .sent_us = 300, .done_us = 410, .replayed = true});
-    add_said(world, (struct said){.user = 3, .problem = "sold-out", .sent_us = 100, .done_us = 500});
-    add_said(world, (struct said){.user = 4, .problem = "sold-out", .sent_us = 450, .done_us = 500});
+        add_reply(world, (struct reply){.user = user, .line = user, .sent_us = 100, .done_us = 200 + user});
+    add_reply(world, (struct reply){.user = 0, .line = 0, .sent_us = 300, .done_us = 400, .replayed = true});
+    add_reply(world, (struct reply){.user = 2, .problem = "in-flight", .sent_us = 100, .done_us = 150});
+    add_reply(world, (struct reply){.user = 2, .line = 2, .sent_us = 300, .done_us = 410, .replayed = true});
+    add_reply(world, (struct reply){.user = 3, .problem = "sold-out", .sent_us = 100, .done_us = 500});
+    add_reply(world, (struct reply){.user = 4, .problem = "sold-out", .sent_us = 450, .done_us = 500});
 }
 
 /* --- Playing it to the checker --- */
 
-static inline struct event make_event(const struct line *line, struct buf *user, struct buf *data)
+static inline struct event make_event(const struct line *line, struct buf *user)
 {
-    struct event event = {.slice = slice_of(span_of(campaign_id)),
+    buf_clear(user);
+    if (line->user < USERS)
+        user_name_write(&names, line->user, user);
+    else
+        buf_append_text(user, "a-stranger");
+    return (struct event){.slice = slice_of(span_of(campaign_id)),
                           .position = line->position,
-                          .type = line->type,
+                          .type = EVENT_CouponIssued,
                           .version = 1,
                           .campaign_id = span_of(campaign_id),
-                          .recorded_at_us = line->time_us};
-    event.slice = (int16_t)(event.slice ^ (line->other_slice ? 1 : 0));
-    if (line->type == EVENT_CampaignCreated)
-        event.campaign_created = (struct campaign_created){.name = SPAN("x"),
-                                                           .discount_value = 10,
-                                                           .currency = SPAN("EUR"),
-                                                           .quantity = line->quantity,
-                                                           .released = line->released,
-                                                           .per_user_limit = line->per_user_limit};
-    else if (line->type == EVENT_StockReleased)
-        event.stock_released.quantity = line->quantity;
-    else if (line->type == EVENT_CouponIssued)
-        event.coupon_issued = (struct coupon_issued){.sequence = line->sequence, .nth = line->nth};
-    buf_clear(user), buf_clear(data);
-    if (line->type == EVENT_CouponIssued && line->user < USERS)
-        user_name_write(&names, line->user, user);
-    else if (line->type == EVENT_CouponIssued)
-        buf_append_text(user, "a-stranger");
-    event.user_id = user->len ? buf_span(user) : (struct span){NULL, 0};
-    event_encode(&event, data);
-    event.data = buf_span(data);
-    return event;
-}
-
-/* The hash of lines from..to as the writer would have made it. */
-static inline void chain_lines(const struct world *world, size_t from, size_t to, uint8_t chain[32])
-{
-    struct log_chain hash;
-    struct buf user, data;
-    buf_init(&user, TEXT_MAX), buf_init(&data, TEXT_MAX);
-    log_chain_begin(&hash, chain);
-    for (size_t i = from; i <= to; i++) {
-        struct event event = make_event(&world->lines[i], &user, &data);
-        log_chain_add(&hash, &event);
-    }
-    log_chain_end(&hash, chain);
-    buf_deinit(&user), buf_deinit(&data);
-}
-
-static inline void play_batch(struct world *world, size_t from, size_t to, uint8_t chain[32])
-{
-    struct buf user, data;
-    struct checked_batch batch = {.first = world->lines[from].position,
-                                  .last = world->lines[to].position + world->batch_last_off,
-                                  .recorded_at_us = world->lines[to].time_us};
-    if (to + 1 == world->lines_count)
-        batch.recorded_at_us += world->last_batch_time_off;
-    buf_init(&user, TEXT_MAX), buf_init(&data, TEXT_MAX);
-    chain_lines(world, from, to, chain);
-    chain[5] ^= (uint8_t)(world->bad_chain == to);
-    memcpy(batch.chain, chain, 32);
-    checker_batch_begin(world->checker, &batch);
-    for (size_t i = from; i <= to; i++) {
-        struct event event = make_event(&world->lines[i], &user, &data);
-        checker_event(world->checker, &event);
-    }
-    checker_batch_end(world->checker);
-    world->batch_last_off = 0;
-    buf_deinit(&user), buf_deinit(&data);
+                          .user_id = buf_span(user),
+                          .recorded_at_us = line->time_us,
+                          .coupon_issued = {.sequence = line->sequence, .nth = 1}};
 }
 
 static inline void play_log(struct world *world)
 {
-    uint8_t chain[32] = {0};
-    checker_log_begin(world->checker, 0, chain);
-    for (size_t from = 0, to = 0; to < world->lines_count; to++)
-        if (world->lines[to].ends_batch || to + 1 == world->lines_count) {
-            play_batch(world, from, to, chain);
-            from = to + 1;
-        }
-    checker_log_end(world->checker);
+    struct buf user;
+    buf_init(&user, TEXT_MAX);
+    for (size_t i = 0; i < world->lines_count; i++) {
+        struct event event = make_event(&world->lines[i], &user);
+        checker_coupon(world->checker, &event);
+    }
+    buf_deinit(&user);
 }
 
 static inline void replace(struct buf *text, const char *from, const char *to)
@@ -182,43 +117,41 @@ static inline void replace(struct buf *text, const char *from, const char *to)
 static inline void write_coupon(const struct world *world, size_t line, struct buf *out)
 {
     static const uint8_t code_key[CRYPTO_KEY_BYTES];
-    struct buf user, data;
-    buf_init(&user, TEXT_MAX), buf_init(&data, TEXT_MAX);
-    struct event event = make_event(&world->lines[line], &user, &data);
+    struct buf user;
+    buf_init(&user, TEXT_MAX);
+    struct event event = make_event(&world->lines[line], &user);
     struct coupon coupon = coupon_from_event(&event);
     coupon_write_json(out, NULL, &coupon, code_key, 0);
-    buf_deinit(&user), buf_deinit(&data);
+    buf_deinit(&user);
 }
 
-static inline void play_said(struct world *world, const struct said *said)
+static inline void play_reply(struct world *world, const struct reply *reply)
 {
-    struct load_result result = {.sent_us = said->sent_us, .done_us = said->done_us, .outcome = said->lost};
+    struct load_result result = {
+        .sent_us = reply->sent_us, .done_us = reply->done_us, .outcome = reply->lost};
     struct buf body, token;
     buf_init(&body, TEXT_MAX), buf_init(&token, CONSISTENCY_TOKEN_MAX);
-    if (said->problem)
-        buf_printf(&body, "{\"code\":\"%s\"}", said->problem);
-    else if (!said->lost)
-        write_coupon(world, said->line, &body);
-    if (said->from)
-        replace(&body, said->from, said->to);
-    int16_t slice = (int16_t)(slice_of(span_of(campaign_id)) ^ (said->token_elsewhere ? 1 : 0));
+    if (reply->problem)
+        buf_printf(&body, "{\"code\":\"%s\"}", reply->problem);
+    else if (!reply->lost)
+        write_coupon(world, reply->line, &body);
+    if (reply->from)
+        replace(&body, reply->from, reply->to);
+    int16_t slice = (int16_t)(slice_of(span_of(campaign_id)) ^ (reply->token_elsewhere ? 1 : 0));
     consistency_token_write(&token,
-                            (struct position){slice, world->lines[said->line].position - said->token_off});
-    result.response = (struct http_response){.status = said->problem ? 409 : 201,
-                                             .replayed = said->replayed,
+                            (struct position){slice, world->lines[reply->line].position - reply->token_off});
+    result.response = (struct http_response){.status = reply->problem ? 409 : 201,
+                                             .replayed = reply->replayed,
                                              .token = buf_span(&token),
                                              .body = buf_span(&body)};
-    attempts_add(&world->attempts, said->user, said->other_key ? USERS - 1 : said->user, &result);
+    attempts_add(&world->attempts, reply->user, reply->other_key ? USERS - 1 : reply->user, &result);
     buf_deinit(&body), buf_deinit(&token);
 }
 
 static inline void world_play(struct world *world)
 {
     struct checked_campaign campaign = {.id = span_of(campaign_id),
-                                        .created_at = world->created_at,
                                         .quantity = 3,
-                                        .released = 3,
-                                        .per_user_limit = 1,
                                         .users = USERS,
                                         .keys = USERS,
                                         .demand = world->demand,
@@ -226,8 +159,8 @@ static inline void world_play(struct world *world)
     world->checker = checker_create(&campaign);
     attempts_init(&world->attempts, 64 * TEXT_MAX);
     play_log(world);
-    for (size_t i = 0; i < world->said_count; i++)
-        play_said(world, &world->said[i]);
+    for (size_t i = 0; i < world->replies_count; i++)
+        play_reply(world, &world->replies[i]);
     checker_answers(world->checker, &world->attempts);
 }
 

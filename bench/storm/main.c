@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* storm: sends a crowd at a running stack, then proves from the log, from every answer and from the read
- * models that each promise was kept. Options, the order of things, and the report; how the crowd behaves is
- * crowd.c, what is right and wrong is checker.c.
+/* storm: sends a crowd at a running stack, then compares every answer with the log, and has `projector
+ * verify` prove log, state rows and read models. Options, the order of things, and the report; how the crowd
+ * behaves is crowd.c, what is right and wrong is checker.c.
  *
  * Exit status: 0 no violation, 1 violations, 2 the storm could not be run or judged. */
 #include <inttypes.h>
@@ -10,10 +10,10 @@
 
 #include "bench/kit/progress.h"
 #include "bench/load/load_call.h"
+#include "bench/storm/coupons_source.h"
 #include "bench/storm/crowd.h"
-#include "bench/storm/log_source.h"
-#include "bench/storm/read_models.h"
 #include "bench/storm/report.h"
+#include "bench/storm/verify_call.h"
 #include "common/base/clock.h"
 #include "common/base/config.h"
 #include "common/base/crypto.h"
@@ -21,12 +21,11 @@
 
 enum { EXIT_VIOLATION = 1, EXIT_CANNOT = 2 };
 enum { THREADS_MAX = 16, DESCRIPTORS_SPARE = 64, POLL_MS = 20, SETTLE_MS = 3000, CREATE_MS = 10000 };
-enum { READ_SAMPLE = 200, REASON_MAX = 256, BODIES_SPARE = 64 * 1024 * 1024, BODIES_PER_COUPON = 2048 };
+enum { REASON_TEXT_MAX = 256, BODIES_SPARE = 64 * 1024 * 1024, BODIES_PER_COUPON = 2048 };
 
 struct options {
-    const char *command_url, *query_url, *admin_token, *issue_token, *read_token, *database_url;
-    int64_t users, quantity, connections, retry_percent, twin_percent, threads, timeout_ms, deadline_s,
-        settle_s;
+    const char *command_url, *admin_token, *issue_token, *database_url, *redis_url;
+    int64_t users, quantity, connections, retry_percent, twin_percent, threads, timeout_ms, deadline_s;
     bool resend_lost;
 };
 
@@ -46,15 +45,12 @@ static const struct config_option table[] = {
     {"threads", CONFIG_INT, AT(threads), "1", 1, THREADS_MAX, "threads", "of the load"},
     {"timeout-ms", CONFIG_INT, AT(timeout_ms), "10000", 1, 600000, "ms", "for a connect, and for an answer"},
     {"deadline-s", CONFIG_INT, AT(deadline_s), "120", 1, 86400, "s", "after which nobody asks any more"},
-    {"settle-s", CONFIG_INT, AT(settle_s), "5", 0, 3600, "s",
-     "after the storm in which reads may still differ from the log"},
     {"command-url", CONFIG_STRING, AT(command_url), NULL, 1, 1024, "", "write API, http://host:port"},
-    {"query-url", CONFIG_STRING, AT(query_url), "", 0, 1024, "",
-     "read API, http://host:port; empty: not checked"},
     {"admin-token", CONFIG_STRING, AT(admin_token), NULL, 1, 256, "", "key that may create campaigns"},
     {"issue-token", CONFIG_STRING, AT(issue_token), NULL, 1, 256, "", "key that may issue coupons"},
-    {"read-token", CONFIG_STRING, AT(read_token), "", 0, 256, "", "key that may read"},
     {"database-url", CONFIG_STRING, AT(database_url), NULL, 1, 4096, "", "the event store, to read the log"},
+    {"redis-url", CONFIG_STRING, AT(redis_url), "", 0, 4096, "",
+     "the read models, to compare them with the log; empty: they are not"},
     {.name = NULL},
 };
 static const struct config_option *const tables[] = {table, NULL};
@@ -67,7 +63,7 @@ static const struct config_program program = {
 
 struct storm {
     struct options options;
-    struct target command, query;
+    struct target command;
     char campaign_id[CAMPAIGN_ID_MAX + 1], key_prefix[64];
     struct user_names names;
     struct position created_at;
@@ -112,12 +108,9 @@ static void choose_names(struct storm *storm)
 
 static void find_targets(struct storm *storm)
 {
-    char reason[REASON_MAX];
+    char reason[REASON_TEXT_MAX];
     if (!target_init(&storm->command, storm->options.command_url, reason, sizeof reason))
         give_up("command-url", reason);
-    if (storm->options.query_url[0] &&
-        !target_init(&storm->query, storm->options.query_url, reason, sizeof reason))
-        give_up("query-url", reason);
     if (!load_allow_descriptors((size_t)storm->options.connections + DESCRIPTORS_SPARE))
         give_up("connections", "this process may not open so many files (ulimit -n)");
 }
@@ -279,38 +272,34 @@ static void let_settle(const struct storm *storm)
 static void check(struct storm *storm)
 {
     const struct options *is = &storm->options;
-    char reason[REASON_MAX];
+    char reason[REASON_TEXT_MAX];
     struct checked_campaign campaign = {
         .id = span_of(storm->campaign_id),
-        .created_at = storm->created_at.position,
         .quantity = is->quantity,
-        .released = is->quantity,
-        .per_user_limit = 1,
         .users = (uint32_t)is->users,
         .keys = (uint32_t)is->users,
         .demand = is->users,
         .names = &storm->names,
     };
-    struct log_range range = {is->database_url, storm->created_at.slice, storm->created_at.position};
+    struct coupons_range range = {is->database_url, campaign.id, storm->created_at};
     storm->checker = checker_create(&campaign);
-    if (!log_source_feed(&range, storm->checker, reason, sizeof reason))
+    if (!coupons_source_feed(&range, storm->checker, reason, sizeof reason))
         give_up("reading the log", reason);
     checker_answers(storm->checker, &storm->attempts);
 }
 
-static void check_reads(struct storm *storm, int64_t storm_end_us)
+/* Returns whether log, state rows and models of the campaign's slice agree. */
+static bool verify(const struct storm *storm)
 {
-    struct read_models reads = {
-        .target = &storm->query,
-        .token = storm->options.read_token,
-        .campaign_id = span_of(storm->campaign_id),
-        .names = &storm->names,
-        .users = (uint32_t)storm->options.users,
-        .sample = READ_SAMPLE,
-        .deadline_us = storm_end_us + storm->options.settle_s * US_PER_S,
-    };
-    if (storm->options.query_url[0])
-        read_models_check(&reads, storm->checker);
+    const struct options *is = &storm->options;
+    struct verify_call call = {is->database_url, is->redis_url[0] ? is->redis_url : NULL,
+                               storm->created_at.slice};
+    printf("\nprojector verify, slice %d:\n", call.slice);
+    fflush(stdout);
+    int status = verify_call(&call);
+    if (status != 0 && status != 1)
+        give_up("projector verify", "not all could be compared");
+    return status == 0;
 }
 
 int main(int argc, char **argv)
@@ -327,16 +316,14 @@ int main(int argc, char **argv)
            storm.campaign_id, storm.options.users, storm.options.quantity, storm.options.connections);
     fflush(stdout);
     run_storm(&storm);
-    int64_t storm_end_us = clock_mono_us();
     collect(&storm);
     report_print(&storm.report, &storm.attempts);
     fflush(stdout);
     let_settle(&storm);
     check(&storm);
-    check_reads(&storm, storm_end_us);
     const struct verdict *verdict = checker_verdict(storm.checker);
     report_verdict(verdict);
-    bool violated = verdict->violations > 0;
+    bool violated = !verify(&storm) || verdict->violations > 0;
     checker_destroy(storm.checker);
     attempts_deinit(&storm.attempts);
     return fflush(stdout) != 0 ? EXIT_CANNOT : violated ? EXIT_VIOLATION : 0;

@@ -19,7 +19,7 @@ static struct command *ask_coupon(enum command_kind kind, int64_t position, cons
     command->coupon.order_id = span_of(order);
     command->coupon.order_amount = 5000;
     command->coupon.ttl_s = 60;
-    command->coupon.reason = SPAN("fraud");
+    command->reason = SPAN("fraud");
     return command;
 }
 

@@ -77,6 +77,7 @@ struct command {
     enum command_kind kind;
     int16_t slice;         /* where its events go */
     int16_t request_slice; /* where its idempotency row is; differs from `slice` only for COMMAND_CREATE */
+    bool alone;            /* goes in a batch of its own: the store refused one it was in */
     bool keyed; /* has an Idempotency-Key: takes effect once (I4). A LOOKUP is about one, but no attempt at it
                  */
     bool
@@ -85,6 +86,7 @@ struct command {
     uint8_t fingerprint[FINGERPRINT_BYTES]; /* of the payload */
     struct span campaign_id;                /* of every kind whose subject has a campaign, but COUPON */
     struct span actor;                      /* name of the API key */
+    struct span reason; /* for people; of what steers, and of REVOKE; absent: none given */
     uint8_t trace_bytes[TRACE_BYTES];
     struct span trace;   /* trace_bytes, or absent */
     int64_t received_us; /* monotonic */
@@ -119,7 +121,6 @@ struct command {
             struct position at;          /* its CouponIssued */
             struct span user_id;         /* RESERVE, REDEEM */
             struct span order_id;        /* RESERVE, REDEEM, FREE, RESTORE */
-            struct span reason;          /* REVOKE */
             int64_t order_amount, ttl_s; /* RESERVE, REDEEM; RESERVE */
         } coupon;
         struct {

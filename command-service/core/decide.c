@@ -97,7 +97,8 @@ static void decide_release(const struct command *command, const struct subject *
     if (ret->refusal)
         return;
     decision_accept(ret, EVENT_StockReleased, command, campaign->id)->stock_released =
-        (struct stock_released){.quantity = command->release.quantity, .actor = command->actor};
+        (struct stock_released){
+            .quantity = command->release.quantity, .actor = command->actor, .reason = command->reason};
 }
 
 /* Pausing what is paused, resuming what runs and closing what is over are accepted without an event: in an
@@ -111,8 +112,8 @@ static void decide_state(const struct command *command, const struct subject *su
     if (command->kind == COMMAND_CLOSE) {
         if (over)
             return;
-        decision_accept(ret, EVENT_CampaignClosed, command, campaign->id)->campaign_closed.actor =
-            command->actor;
+        decision_accept(ret, EVENT_CampaignClosed, command, campaign->id)->campaign_closed =
+            (struct campaign_closed){command->actor, command->reason};
         return;
     }
     if (over) {
@@ -120,11 +121,11 @@ static void decide_state(const struct command *command, const struct subject *su
         return;
     }
     if (command->kind == COMMAND_PAUSE && campaign->state == CAMPAIGN_ACTIVE)
-        decision_accept(ret, EVENT_CampaignPaused, command, campaign->id)->campaign_paused.actor =
-            command->actor;
+        decision_accept(ret, EVENT_CampaignPaused, command, campaign->id)->campaign_paused =
+            (struct campaign_paused){command->actor, command->reason};
     else if (command->kind == COMMAND_RESUME && (campaign->state == CAMPAIGN_PAUSED || campaign->plan_halted))
-        decision_accept(ret, EVENT_CampaignResumed, command, campaign->id)->campaign_resumed.actor =
-            command->actor;
+        decision_accept(ret, EVENT_CampaignResumed, command, campaign->id)->campaign_resumed =
+            (struct campaign_resumed){command->actor, command->reason};
 }
 
 static const struct problem *refuse_create(const struct command *command, const struct subject *subject,
@@ -163,8 +164,8 @@ static void decide_delete(const struct command *command, const struct subject *s
         ret->refusal = &problem_has_coupons;
     if (ret->refusal || subject->campaign->state == CAMPAIGN_DELETED)
         return;
-    decision_accept(ret, EVENT_CampaignDeleted, command, subject->campaign->id)->campaign_deleted.actor =
-        command->actor;
+    decision_accept(ret, EVENT_CampaignDeleted, command, subject->campaign->id)->campaign_deleted =
+        (struct campaign_deleted){command->actor, command->reason};
 }
 
 /* The tranches go on being released until somebody has looked, so only while there are any. The figures are
@@ -199,9 +200,10 @@ static void decide_control(const struct command *command, const struct subject *
     struct event *event = decision_accept(ret, types[command->kind], command, CONTROL_STREAM);
     struct span name = command->control.name;
     if (command->kind == COMMAND_SET)
-        event->setting_changed = (struct setting_changed){name, command->control.value, command->actor};
+        event->setting_changed =
+            (struct setting_changed){name, command->control.value, command->actor, command->reason};
     else /* both have the same fields */
-        event->issuer_suspended = (struct issuer_suspended){name, command->actor};
+        event->issuer_suspended = (struct issuer_suspended){name, command->actor, command->reason};
 }
 
 static void decide_one_issue(const struct command *command, const struct subject *subject, int64_t now_us,

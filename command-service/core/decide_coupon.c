@@ -45,6 +45,7 @@ static void reserve(const struct command *command, const struct subject *subject
         .discount_amount = coupon_discount(&subject->campaign->definition, command->coupon.order_amount),
         .reserved_until_us = until_us,
         .renewed = coupon->state == COUPON_RESERVED,
+        .actor = command->actor,
     };
 }
 
@@ -59,6 +60,7 @@ static void redeem(const struct command *command, const struct subject *subject,
         .order_amount = command->coupon.order_amount,
         .discount_amount = coupon_discount(&subject->campaign->definition, command->coupon.order_amount),
         .was_reserved = coupon->state == COUPON_RESERVED,
+        .actor = command->actor,
     };
 }
 
@@ -75,8 +77,8 @@ static void give_back(const struct command *command, const struct subject *subje
     else if (coupon_reserved_at(coupon, now_us) && !is_of_order(coupon, command))
         ret->refusal = &problem_reserved;
     else if (coupon->state == COUPON_RESERVED && is_of_order(coupon, command))
-        accept(ret, EVENT_ReservationReleased, command, coupon)->reservation_released.order_id =
-            coupon->order_id;
+        accept(ret, EVENT_ReservationReleased, command, coupon)->reservation_released =
+            (struct reservation_released){coupon->order_id, command->actor};
 }
 
 /* Redeemable again, if it is still valid then; that its time is over does not keep it with the order. */
@@ -88,7 +90,8 @@ static void restore(const struct command *command, const struct subject *subject
     else if (coupon->state != COUPON_REDEEMED || !is_of_order(coupon, command))
         ret->refusal = &problem_not_redeemed;
     else
-        accept(ret, EVENT_CouponRestored, command, coupon)->coupon_restored.order_id = coupon->order_id;
+        accept(ret, EVENT_CouponRestored, command, coupon)->coupon_restored =
+            (struct coupon_restored){coupon->order_id, command->actor};
 }
 
 /* For good. What was used cannot be taken away any more: restore it first. Again, it changes nothing. */
@@ -100,7 +103,7 @@ static void revoke(const struct command *command, const struct subject *subject,
     if (ret->refusal || coupon->state == COUPON_REVOKED)
         return;
     accept(ret, EVENT_CouponRevoked, command, coupon)->coupon_revoked = (struct coupon_revoked){
-        .reason = command->coupon.reason,
+        .reason = command->reason,
         .actor = command->actor,
         .was_reserved = coupon->state == COUPON_RESERVED,
     };

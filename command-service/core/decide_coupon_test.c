@@ -88,7 +88,8 @@ static struct command command_of(enum command_kind kind)
 {
     return (struct command){
         .kind = kind,
-        .coupon = {.at = {3, ISSUED_AT}, .reason = SPAN("stolen")},
+        .coupon = {.at = {3, ISSUED_AT}},
+        .reason = SPAN("stolen"),
         .actor = SPAN("shop"),
         .trace = SPAN("t"),
     };

@@ -25,10 +25,11 @@ static void metrics_setup(void)
         refused[i] = metric_counter("coupon_gate_refused_total", "Writes that were not let in", labels[i]);
 }
 
-void gate_init(struct gate *gate, struct control *control)
+void gate_init(struct gate *gate, struct control *control, struct disk_guard *disk)
 {
     metrics_setup();
     gate->control = control;
+    gate->disk = disk;
     gate->users = rate_limit_create(GATE_USERS);
     gate->addresses = rate_limit_create(GATE_ADDRESSES);
     gate->keys = rate_limit_create(GATE_KEYS);
@@ -97,9 +98,9 @@ enum gate_reason gate_judge(struct gate *gate, const struct control_state *state
     enum gate_reason reason = judge_rates(gate, &state->settings, visit, now_us, ret_limit);
     if (reason != GATE_OPEN || visit->class == GATE_READ)
         return reason;
-    if (state->disk >= DISK_REFUSE_WRITES)
+    if (visit->disk >= DISK_REFUSE_WRITES)
         return GATE_DISK_WRITE;
-    return state->disk >= DISK_REFUSE_NEW && visit->class == GATE_CREATE ? GATE_DISK_CREATE : GATE_OPEN;
+    return visit->disk >= DISK_REFUSE_NEW && visit->class == GATE_CREATE ? GATE_DISK_CREATE : GATE_OPEN;
 }
 
 /* --- The answer --- */
@@ -190,6 +191,7 @@ bool gate_admit(struct gate *gate, struct command *command)
         .key = http_key(command->request),
         .user = command_user(command),
         .address = http_address(command->request),
+        .disk = disk_guard_verdict(gate->disk),
     };
     enum gate_reason reason = gate_judge(gate, control_now(gate->control), &visit, clock_mono_us(), &limit);
     if (reason == GATE_OPEN)

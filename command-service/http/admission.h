@@ -10,6 +10,7 @@
 
 #include "command-service/control.h"
 #include "command-service/core/command.h"
+#include "command-service/disk_guard.h"
 #include "common/base/rate_limit.h"
 #include "common/http/http.h"
 
@@ -22,6 +23,7 @@ enum {
 
 struct gate {
     struct control *control; /* borrowed */
+    struct disk_guard *disk; /* borrowed */
     struct rate_limit *users, *addresses, *keys;
 };
 
@@ -50,6 +52,7 @@ struct gate_visit {
     const struct api_key *key;
     struct span user;    /* absent where the request is not about one user */
     struct span address; /* as http_address() has it */
+    enum disk_verdict disk;
 };
 
 /* The rate that refused, for the answer's headers. */
@@ -59,7 +62,7 @@ struct gate_limit {
     struct rate_verdict verdict;
 };
 
-void gate_init(struct gate *gate, struct control *control);
+void gate_init(struct gate *gate, struct control *control, struct disk_guard *disk);
 void gate_deinit(struct gate *gate);
 
 /* The decision; counts the visit against its limits. Any thread. *ret_limit is set for the three rates. */

@@ -20,7 +20,7 @@ static struct control_state control;
 static int set_up(void **state)
 {
     (void)state;
-    gate_init(&gate, NULL);
+    gate_init(&gate, NULL, NULL);
     control_state_init(&control);
     control.known = true;
     return 0;
@@ -167,7 +167,7 @@ static void the_disk(void **state)
         for (enum gate_class class = GATE_CREATE; class <= GATE_CONTROL; class ++) {
             struct gate_visit visit = visit_of("ann");
             visit.class = class;
-            control.disk = disk;
+            visit.disk = disk;
             assert_int_equal(judge(&visit), wanted[disk][class]);
         }
 }
@@ -179,7 +179,7 @@ static void who_steers_comes_through(void **state)
     visit.class = GATE_CONTROL;
     set("rate_limit_per_key", "1");
     set("rate_limit_per_address", "1");
-    control.disk = DISK_REFUSE_WRITES;
+    visit.disk = DISK_REFUSE_WRITES;
     for (int i = 0; i < 10; i++)
         assert_int_equal(judge(&visit), GATE_OPEN);
 }

@@ -111,15 +111,26 @@ static bool known_setting(struct span name, struct json_fault *fault)
 
 void api_put_setting(struct http_request *request, void *context)
 {
-    static const struct json_field fields[] = {{"value", JSON_ANY, JSON_REQUIRED, 0, 0, 0}};
+    struct body {
+        const struct json_value *value;
+        struct span reason;
+    } body = {0};
+    static const struct json_field fields[] = {
+        {"value", JSON_ANY, JSON_REQUIRED, offsetof(struct body, value), 0, 0},
+        {"reason", JSON_STRING, JSON_OPTIONAL, offsetof(struct body, reason), 1, REASON_MAX},
+    };
     const struct json_object_reader reader = {fields, COUNT_OF(fields), ""};
-    const struct json_value *value = NULL;
     struct command *command = command_create(COMMAND_SET, request);
     struct json_fault fault;
+    bool good = false;
     command->control.name = http_param(request, 0);
     if (known_setting(command->control.name, &fault) && api_parse(command, EMPTY_IS_MALFORMED, &fault) &&
-        json_read_object(json_root(command->source), &reader, &value, &fault) &&
-        read_value(command, value, &fault) && check_value(command, &fault))
+        json_read_object(json_root(command->source), &reader, &body, &fault) &&
+        read_value(command, body.value, &fault) && check_value(command, &fault)) {
+        command->reason = body.reason;
+        good = api_check_reason(command, &fault);
+    }
+    if (good)
         submit(context, command, KEY_OPTIONAL);
     else
         api_refuse(command, &fault);
@@ -148,7 +159,7 @@ static void post_issuer(struct http_request *request, struct api *api, enum comm
     struct json_fault fault;
     command->control.name = http_param(request, 0);
     if (known_issuer(api, command->control.name, &fault) && not_own_key(command, &fault) &&
-        api_read(command, NULL, 0, EMPTY_IS_OBJECT, &fault))
+        api_read_reason(command, &fault))
         submit(api, command, KEY_REQUIRED);
     else
         api_refuse(command, &fault);

@@ -30,7 +30,7 @@ static const struct json_field reserve_fields[] = {
 static const struct json_field redeem_fields[] = {USER_FIELD, ORDER_FIELD, AMOUNT_FIELD};
 static const struct json_field order_fields[] = {ORDER_FIELD};
 static const struct json_field revoke_fields[] = {
-    {"reason", JSON_STRING, JSON_REQUIRED, AT(reason), 1, REVOKE_REASON_MAX},
+    {"reason", JSON_STRING, JSON_REQUIRED, offsetof(struct command, reason), 1, REASON_MAX},
 };
 #undef AT
 
@@ -39,19 +39,18 @@ struct coupon_call {
     enum command_kind kind;
     const struct json_field *fields;
     size_t fields_count;
-    bool user, order, reason;
+    bool user, order;
 };
 
-static const struct coupon_call reserve_call = {
-    COMMAND_RESERVE, reserve_fields, COUNT_OF(reserve_fields), true, true, false};
-static const struct coupon_call redeem_call = {COMMAND_REDEEM, redeem_fields, COUNT_OF(redeem_fields),
-                                               true,           true,          false};
-static const struct coupon_call free_call = {COMMAND_FREE, order_fields, COUNT_OF(order_fields),
-                                             false,        true,         false};
-static const struct coupon_call restore_call = {COMMAND_RESTORE, order_fields, COUNT_OF(order_fields),
-                                                false,           true,         false};
-static const struct coupon_call revoke_call = {COMMAND_REVOKE, revoke_fields, COUNT_OF(revoke_fields),
-                                               false,          false,         true};
+static const struct coupon_call reserve_call = {COMMAND_RESERVE, reserve_fields, COUNT_OF(reserve_fields),
+                                                true, true};
+static const struct coupon_call redeem_call = {COMMAND_REDEEM, redeem_fields, COUNT_OF(redeem_fields), true,
+                                               true};
+static const struct coupon_call free_call = {COMMAND_FREE, order_fields, COUNT_OF(order_fields), false, true};
+static const struct coupon_call restore_call = {COMMAND_RESTORE, order_fields, COUNT_OF(order_fields), false,
+                                                true};
+static const struct coupon_call revoke_call = {COMMAND_REVOKE, revoke_fields, COUNT_OF(revoke_fields), false,
+                                               false};
 
 /* A text that names no coupon of ours is answered like a coupon that is not there: nobody learns which it is.
  */
@@ -72,9 +71,7 @@ static bool check_texts(const struct coupon_call *call, const struct command *co
     if (call->order && !order_id_valid(command->coupon.order_id))
         return json_fail(fault, &problem_invalid_order_id, "order_id",
                          "an order id is 1 to 128 bytes of UTF-8 without control characters");
-    if (call->reason && text_has_control(command->coupon.reason))
-        return json_fail(fault, &problem_invalid_value, "reason", "reason has control characters");
-    return true;
+    return api_check_reason(command, fault);
 }
 
 static void post(struct http_request *request, struct api *api, const struct coupon_call *call)

@@ -15,6 +15,14 @@ bool api_parse(struct command *command, enum empty_body empty, struct json_fault
 bool api_read(struct command *command, const struct json_field *fields, size_t count, enum empty_body empty,
               struct json_fault *fault);
 bool api_check_user(const struct command *command, struct json_fault *fault);
+/* The `reason` that what steers may have, as an element of a table of fields; its text is looked at apart. */
+#define API_REASON_FIELD                                                                      \
+    {                                                                                         \
+        "reason", JSON_STRING, JSON_OPTIONAL, offsetof(struct command, reason), 1, REASON_MAX \
+    }
+bool api_check_reason(const struct command *command, struct json_fault *fault);
+/* A body that has nothing but a reason, or nothing at all. */
+bool api_read_reason(struct command *command, struct json_fault *fault);
 
 /* api_control.c */
 http_handler api_get_settings, api_put_setting, api_post_suspend, api_post_resume_issuer;

@@ -4,9 +4,10 @@
 
 #include "command-service/http/campaign_routes.h"
 #include "command-service/http/response.h"
+#include "events/api_document.h"
 #include "events/problems.h"
 
-enum { BATCH_BODY_MAX = 1024 * 1024 };
+enum { BATCH_BODY_MAX = 2 * 1024 * 1024 }; /* ISSUE_MANY_MAX of the longest ids, and spare */
 
 /* --- parsing --- */
 
@@ -41,6 +42,20 @@ bool api_read(struct command *command, const struct json_field *fields, size_t c
            json_read_object(json_root(command->source), &reader, command, fault);
 }
 
+bool api_check_reason(const struct command *command, struct json_fault *fault)
+{
+    if (!text_has_control(command->reason))
+        return true;
+    return json_fail(fault, &problem_invalid_value, "reason", "reason has control characters");
+}
+
+bool api_read_reason(struct command *command, struct json_fault *fault)
+{
+    static const struct json_field fields[] = {API_REASON_FIELD};
+    return api_read(command, fields, COUNT_OF(fields), EMPTY_IS_OBJECT, fault) &&
+           api_check_reason(command, fault);
+}
+
 /* The campaign in the path. */
 static bool path_campaign(struct command *command, struct json_fault *fault)
 {
@@ -67,7 +82,7 @@ static void post_state(struct http_request *request, struct api *api, enum comma
 {
     struct command *command = command_create(kind, request);
     struct json_fault fault;
-    if (path_campaign(command, &fault) && api_read(command, NULL, 0, EMPTY_IS_OBJECT, &fault))
+    if (path_campaign(command, &fault) && api_read_reason(command, &fault))
         submit(api, command, KEY_REQUIRED);
     else
         api_refuse(command, &fault);
@@ -93,11 +108,13 @@ static void post_release(struct http_request *request, void *context)
     static const struct json_field fields[] = {
         {"quantity", JSON_INTEGER, JSON_REQUIRED, offsetof(struct command, release.quantity), 1,
          QUANTITY_MAX},
+        API_REASON_FIELD,
     };
     struct command *command = command_create(COMMAND_RELEASE, request);
     struct json_fault fault;
     if (path_campaign(command, &fault) &&
-        api_read(command, fields, COUNT_OF(fields), EMPTY_IS_MALFORMED, &fault))
+        api_read(command, fields, COUNT_OF(fields), EMPTY_IS_MALFORMED, &fault) &&
+        api_check_reason(command, &fault))
         submit(context, command, KEY_REQUIRED);
     else
         api_refuse(command, &fault);
@@ -166,7 +183,7 @@ static void delete_campaign(struct http_request *request, void *context)
 {
     struct command *command = command_create(COMMAND_DELETE, request);
     struct json_fault fault;
-    if (path_campaign(command, &fault) && api_read(command, NULL, 0, EMPTY_IS_OBJECT, &fault))
+    if (path_campaign(command, &fault) && api_read_reason(command, &fault))
         submit(context, command, KEY_OPTIONAL);
     else
         api_refuse(command, &fault);
@@ -189,12 +206,13 @@ static void post_void(struct http_request *request, void *context)
         {"created_before", JSON_TIME, JSON_OPTIONAL, AT(created_before_us), 0, 0},
         {"created_after", JSON_TIME, JSON_OPTIONAL, AT(created_after_us), 0, 0},
         {"dry_run", JSON_BOOLEAN, JSON_OPTIONAL, AT(dry_run), 0, 0},
+        API_REASON_FIELD,
     };
 #undef AT
     struct command *command = command_create(COMMAND_VOID, request);
     struct json_fault fault;
     if (api_read(command, fields, COUNT_OF(fields), EMPTY_IS_OBJECT, &fault) &&
-        check_filter(&command->voids, &fault))
+        check_filter(&command->voids, &fault) && api_check_reason(command, &fault))
         submit_to_all(context, command);
     else
         api_refuse(command, &fault);
@@ -224,6 +242,7 @@ const struct http_route api_routes[] = {
     {HTTP_PUT, "/v1/settings/{name}", AUTH_ADMIN, 0, api_put_setting},
     {HTTP_POST, "/v1/issuers/{key-name}/suspend", AUTH_ADMIN, 0, api_post_suspend},
     {HTTP_POST, "/v1/issuers/{key-name}/resume", AUTH_ADMIN, 0, api_post_resume_issuer},
+    API_DOCUMENT_ROUTES,
     {HTTP_GET, "/v1/requests/{key}", AUTH_ISSUE | AUTH_REDEEM | AUTH_ADMIN, 0, get_request},
 };
 const size_t api_routes_count = COUNT_OF(api_routes);

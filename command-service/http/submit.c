@@ -58,7 +58,7 @@ static struct payload payload_of(const struct command *command)
     switch (command_subject(command->kind)) {
     case SUBJECT_COUPON:
         return (struct payload){.order_id = command->coupon.order_id,
-                                .reason = command->coupon.reason,
+                                .reason = command->reason,
                                 .order_amount = command->coupon.order_amount,
                                 .ttl_s = command->coupon.ttl_s};
     case SUBJECT_CONTROL:
@@ -113,6 +113,10 @@ static void fingerprint(struct command *command)
     }
     if (command->kind > COMMAND_ISSUE_MANY)
         add_later_fields(&payload, command);
+    if (command->reason.ptr && command->kind != COMMAND_REVOKE) { /* only where one is given: as above */
+        buf_append_char(&payload, '\0');
+        buf_append_span(&payload, command->reason);
+    }
     CHECK(!payload.overflow);
     crypto_hash(NULL, buf_span(&payload), command->fingerprint, sizeof command->fingerprint);
     buf_deinit(&payload);

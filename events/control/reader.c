@@ -20,6 +20,7 @@ static const struct pg_statement statements[SQL_COUNT] = {
 struct control_reader {
     struct pg *pg;
     struct pg_args args;
+    int64_t connect_ms;
 };
 
 struct control_reader *control_reader_create(const char *url, const char *role, bool read_write)
@@ -29,14 +30,15 @@ struct control_reader *control_reader_create(const char *url, const char *role, 
         .url = url,
         .role = role,
         .application = "firstcome control",
-        .statement_timeout_ms = CONTROL_READ_MS - 50,
-        .lock_timeout_ms = CONTROL_READ_MS - 50,
+        .statement_timeout_ms = CONTROL_STATEMENT_MS,
+        .lock_timeout_ms = CONTROL_STATEMENT_MS,
         .idle_in_transaction_timeout_ms = 1000,
         .read_write = read_write,
         .statements = statements,
         .statements_count = SQL_COUNT,
     });
     pg_args_init(&reader->args);
+    reader->connect_ms = CONTROL_CONNECT_MS;
     return reader;
 }
 
@@ -66,12 +68,24 @@ static void apply(const struct pg_rows *rows, const struct keyring *keyring, str
     state->known = true;
 }
 
+static bool connected(struct control_reader *reader)
+{
+    if (pg_connected(reader->pg))
+        return true;
+    bool good = pg_connect(reader->pg, clock_deadline_us(reader->connect_ms)) == PG_OK;
+    if (good)
+        reader->connect_ms = CONTROL_CONNECT_MS;
+    else if (reader->connect_ms < CONTROL_CONNECT_MAX_MS)
+        reader->connect_ms *= 2;
+    return good;
+}
+
 bool control_reader_read(struct control_reader *reader, const struct keyring *keyring,
                          struct control_state *state, struct control_clock *ret_clock,
                          void (*unknown)(const struct control_row *row))
 {
     struct pg_rows *rows = NULL;
-    if (!pg_connected(reader->pg) && pg_connect(reader->pg, clock_deadline_us(CONTROL_CONNECT_MS)) != PG_OK)
+    if (!connected(reader))
         return false;
     pg_args_reset(&reader->args);
     pg_arg_i16(&reader->args, CONTROL_SLICE);

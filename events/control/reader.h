@@ -7,10 +7,12 @@
 #include "events/control/state.h"
 
 enum {
-    CONTROL_READ_MS = 250, /* longest time for one reading over a connection that is there */
-    CONTROL_CONNECT_MS =
-        250,                /* and for making one, so that what is decided holds everywhere within a second */
-    CONTROL_PAUSE_MS = 250, /* between two readings */
+    CONTROL_STATEMENT_MS = 200, /* what the server may take for one reading */
+    CONTROL_READ_MS = 1000,     /* and the way there and back: slow is not gone */
+    CONTROL_CONNECT_MS = 250,   /* longest time for making a connection; twice as long after each failure, */
+    CONTROL_CONNECT_MAX_MS = 4000, /* up to this */
+    CONTROL_PAUSE_MS =
+        250, /* between two readings, so that what is decided holds everywhere within a second */
 };
 
 struct control_reader;

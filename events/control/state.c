@@ -80,15 +80,10 @@ uint64_t control_board_begin(struct control_board *board)
 bool control_board_publish(struct control_board *board, const struct control_state *reading, uint64_t begun)
 {
     pthread_mutex_lock(&board->lock);
-    struct control_state next = board->state;
     bool current = board->notes == begun;
-    if (reading->known && current)
-        next = *reading;
-    next.disk = reading->disk;
-    next.disk_percent = reading->disk_percent;
     /* Padding may differ, which only costs every thread a copy. */
-    if (memcmp(&next, &board->state, sizeof next) != 0) {
-        board->state = next;
+    if (current && memcmp(reading, &board->state, sizeof *reading) != 0) {
+        board->state = *reading;
         changed_locked(board);
     }
     pthread_mutex_unlock(&board->lock);

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What people decided at run time, and how full the disk is: settings, suspended issuers, the disk's verdict.
- * A value; and the board on which one thread publishes it for all others. */
+/* What people decided at run time: settings, suspended issuers. A value; and the board on which one thread
+ * publishes it for all others. */
 #pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "common/base/disk.h"
 #include "common/http/auth.h"
 #include "events/settings.h"
 
@@ -18,8 +17,6 @@ struct control_state {
     int64_t position; /* of the last control event that is in here */
     struct settings settings;
     uint64_t suspended[AUTH_KEYS_MAX / 64]; /* a bit for each api_key.index */
-    enum disk_verdict disk;
-    int64_t disk_percent; /* 0 where nobody looks */
 };
 
 /* One row of table control, or what a control event says. */
@@ -52,8 +49,8 @@ void control_board_init(struct control_board *board); /* with control_state_init
 void control_board_deinit(struct control_board *board);
 /* A reading of the table begins; hand what this returns to control_board_publish. */
 uint64_t control_board_begin(struct control_board *board);
-/* Publishes what was read from the table (where it is known) and the disk. false: a row was noted since the
- * reading began, which may not have seen it; only the disk was published, read again. */
+/* Publishes what was read from the table. false: a row was noted since the reading began, which may not have
+ * seen it; nothing was published, read again. */
 bool control_board_publish(struct control_board *board, const struct control_state *reading,
                            uint64_t begun) MUST_USE;
 /* Takes one committed row over at once, without waiting for the next reading; not where a reading was there

@@ -3,6 +3,7 @@
 #include "query-service/http/api.h"
 
 #include "common/base/clock.h"
+#include "events/api_document.h"
 #include "events/problems.h"
 #include "query-service/http/header_list.h"
 #include "query-service/http/respond.h"
@@ -303,6 +304,7 @@ const struct http_route api_routes[] = {
     {HTTP_GET, "/v1/coupons/{coupon}/validity", READERS, 0, get_validity},
     {HTTP_GET, "/v1/users/{user}/coupons", READERS, 0, get_user_coupons},
     {HTTP_GET, "/v1/rankings/campaigns", READERS, 0, get_ranking},
+    API_DOCUMENT_ROUTES,
     {HTTP_GET, "/v1/events", READERS, 0, api_get_events},
     {HTTP_GET, "/v1/status", READERS, 0, api_get_status},
 };

@@ -241,7 +241,7 @@ static void bad_bodies_are_named(void **state)
 static void texts_of_coupon_calls_are_bounded(void **state)
 {
     (void)state;
-    char text[REVOKE_REASON_MAX + 2], body[512];
+    char text[REASON_MAX + 2], body[512];
     for (size_t above = 0; above <= 1; above++) {
         memset(text, 'o', sizeof text);
         text[ORDER_ID_MAX + above] = '\0';
@@ -249,7 +249,7 @@ static void texts_of_coupon_calls_are_bounded(void **state)
         struct http_answer answer = api_post(&api, "/v1/coupons/c0-999999/release", body, NULL);
         api_expect(&answer, above ? 400 : 404, above ? "invalid-order-id" : "unknown-coupon");
         memset(text, 'r', sizeof text);
-        text[REVOKE_REASON_MAX + above] = '\0';
+        text[REASON_MAX + above] = '\0';
         snprintf(body, sizeof body, "{\"reason\":\"%s\"}", text);
         answer = api_post(&api, "/v1/coupons/c0-999999/revoke", body, NULL);
         api_expect(&answer, above ? 400 : 404, above ? "out-of-range" : "unknown-coupon");
@@ -396,7 +396,7 @@ static void large_bodies_are_refused_at_the_limit(void **state)
 {
     (void)state;
     expect_limit("/v1/campaigns/x/coupons", "{\"user_id\":\"u\"}", 64 * 1024);
-    expect_limit("/v1/campaigns/x/coupons/batch", "{\"user_ids\":[\"u\"]}", 1024 * 1024);
+    expect_limit("/v1/campaigns/x/coupons/batch", "{\"user_ids\":[\"u\"]}", 2 * 1024 * 1024);
 }
 
 static void ambiguous_framing_is_refused_and_closed(void **state)

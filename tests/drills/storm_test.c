@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Incident 4 replayed (2,500 users, 500 coupons, 800 connections), alone and with a server killed or emptied
- * in the middle. bench/storm sends the crowd and judges every promise from log and answers; here it must find
+ * in the middle. bench/storm sends the crowd and judges every answer, log, rows and models; here it must find
  * nothing. */
 #include "tests/lib/wait.h"
 
@@ -42,8 +42,8 @@ static int64_t storm_campaigns(void)
 static void start(struct storm *storm, const char *users, const char *quantity, const char *connections)
 {
     char program[PATH_MAX];
-    const char *const variables[] = {"COMMAND_URL", "QUERY_URL",  "ADMIN_TOKEN",
-                                     "ISSUE_TOKEN", "READ_TOKEN", "DATABASE_URL"};
+    const char *const variables[] = {"COMMAND_URL", "ADMIN_TOKEN", "ISSUE_TOKEN", "DATABASE_URL",
+                                     "REDIS_URL"};
     CHECK(getenv("BIN_DIR")); /* stack_start sets it */
     snprintf(program, sizeof program, "%s/storm", getenv("BIN_DIR"));
     snprintf(storm->output, sizeof storm->output, "%s/storm.out", stack_directory(stack));

@@ -2,6 +2,8 @@
 /* The test client: non-blocking socket, poll, a growing input buffer that answers are cut from. */
 #include "tests/lib/http_client.h"
 
+#include "tests/lib/exchange.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
@@ -345,6 +347,8 @@ enum http_outcome http_client_call(struct http_client *client, const struct http
     enum http_outcome outcome = try_call(client, deadline_us, ret);
     if (outcome == HTTP_CLOSED && reused && ret->head.len == 0)
         outcome = try_call(client, deadline_us, ret);
+    if (outcome == HTTP_ANSWERED)
+        exchange_note(call, ret);
     return outcome;
 }
 

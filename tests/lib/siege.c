@@ -8,8 +8,9 @@
 #include "bench/kit/series.h"
 #include "bench/load/load_call.h"
 #include "bench/storm/checker.h"
+#include "bench/storm/coupons_source.h"
 #include "bench/storm/crowd.h"
-#include "bench/storm/log_source.h"
+#include "bench/storm/verify_call.h"
 #include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "tests/lib/json_get.h"
@@ -236,28 +237,27 @@ static void judge(const struct siege *siege, const struct attempts *attempts, ui
     char reason[256];
     struct checked_campaign campaign = {
         .id = span_of(siege->campaign_id),
-        .created_at = siege->created_at.position,
         .quantity = QUANTITY,
-        .released = QUANTITY,
-        .per_user_limit = 1,
         .users = USERS,
         .keys = USERS,
         .demand = came,
         .names = &siege->names,
     };
     const char *own = stack_env(siege->stack, "DATABASE_URL");
-    struct log_range range = {siege->options.database_url ? siege->options.database_url : own,
-                              siege->created_at.slice, siege->created_at.position};
+    const char *url = siege->options.database_url ? siege->options.database_url : own;
+    struct coupons_range range = {url, campaign.id, siege->created_at};
+    struct verify_call call = {.database_url = url, .slice = siege->created_at.slice};
     struct checker *checker = checker_create(&campaign);
-    if (!log_source_feed(&range, checker, reason, sizeof reason))
+    if (!coupons_source_feed(&range, checker, reason, sizeof reason))
         fail_msg("reading the log: %s", reason);
     checker_answers(checker, attempts);
     const struct verdict *verdict = checker_verdict(checker);
     if (verdict->violations)
         fail_msg("%" PRIu64 " violations, the first: %s %s", verdict->violations,
                  rule_describe(verdict->first[0].rule)->invariant, verdict->first[0].text);
-    assert_true(verdict->checked[RULE_ANSWER] > 0 && verdict->checked[RULE_SEQUENCE] >= came);
+    assert_true(verdict->checked[RULE_ANSWER] > 0 && verdict->checked[RULE_ASKED] >= came);
     checker_destroy(checker);
+    assert_int_equal(verify_call(&call), 0);
 }
 
 void siege_end(struct siege *siege)

@@ -4,7 +4,7 @@ SERVICE_NAMES := command-service projector query-service
 # The folders of each library: its own and those directly in it. A library may use those after it.
 FOLDERS_OF = $(patsubst %/,%,$(sort $1/ $(dir $(wildcard $1/*/*.[ch]))))
 SERVICE_FOLDERS := $(foreach s,$(SERVICE_NAMES),$(call FOLDERS_OF,$s))
-BENCH_FOLDERS   := bench/measure bench/storm bench/load bench/kit
+BENCH_FOLDERS   := bench/measure bench/peers bench/storm bench/load bench/kit
 LIB_FOLDERS     := $(foreach l,verify readmodel events common,$(call FOLDERS_OF,$l))
 SYSTEM_FOLDERS  := tests/command tests/projector tests/query tests/platform tests/outage tests/drills
 
@@ -33,6 +33,9 @@ $(B)/obj/%.o: %.c tools/make/flags.mk
 	@mkdir -p $(@D)
 	@echo "  CC  $<"
 	@$(CCACHE) $(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# What the assembler embeds.
+$(B)/obj/events/api_document.o: docs/openapi.json docs/openapi.html
 
 define LINK
 	@mkdir -p $(@D)

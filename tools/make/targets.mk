@@ -18,12 +18,13 @@ ALL_FOLDERS := $(LIB_FOLDERS) $(SERVICE_FOLDERS) bench $(BENCH_FOLDERS) $(SYSTEM
 HEADERS := $(wildcard $(addsuffix /*.h,$(ALL_FOLDERS)))
 C_FILES := $(HEADERS) $(wildcard $(addsuffix /*.c,$(ALL_FOLDERS)))
 
-.PHONY: all services bench-tools tests clean help up down status migrate storm chaos bench fuzz fuzz-bins test tidy hdr-check format
+.PHONY: all services bench-tools unit-tests tests clean help up down status migrate storm chaos bench fuzz fuzz-bins test tidy hdr-check format
 
 all: services bench-tools ## build the services and the bench tools
 services: $(SERVICE_BINS)
 bench-tools: $(TOOLS)
-tests: $(UNIT_BINS) $(SYSTEM_BINS)
+unit-tests: $(UNIT_BINS)
+tests: unit-tests $(SYSTEM_BINS)
 
 up: ## install what is missing, build, start everything, issue a first coupon
 	@tools/install run
@@ -75,6 +76,14 @@ test: ## install, build (gcc with release, asan, tsan; clang), tidy, run every t
 	@$(MAKE) BUILD=release CC=clang all tests
 	@tools/run-tests
 
+test-more: ## install, build, run what needs packages, privileges or time that `make test` has not
+	@tools/install test-more
+	@echo "==> Building release, asan, tsan"
+	@$(MAKE) BUILD=release all tests
+	@$(MAKE) BUILD=asan all tests
+	@$(MAKE) BUILD=tsan all tests
+	@MORE=1 tools/run-tests
+
 tidy: services hdr-check ## check the rules of CONTRIBUTING.md that a program can check
 	@BIN_DIR='$(CURDIR)/$(B)/bin' tools/tidy
 
@@ -86,6 +95,31 @@ $(B)/hdr/%.h.ok: %.h tools/make/flags.mk
 		|| { echo "$<:1: hdr-check: does not compile alone; include what it uses" >&2; exit 1; }
 	@touch $@
 -include $(HEADERS:%=$(B)/hdr/%.d)
+
+# Looked at again only when the file, a header it includes or the rules have changed.
+ANALYZED := $(filter-out %_test.c,$(filter %.c,$(C_FILES)))
+analyze: $(ANALYZED:%=build/analyze/%.ok) ## static analysis: clang-tidy, cppcheck, gcc -fanalyzer
+	@cppcheck --quiet -j2 --error-exitcode=1 --inline-suppr --std=c17 --enable=warning,portability \
+		--suppressions-list=tools/cppcheck.supp -I. -D_GNU_SOURCE $(ANALYZED) 2>&1 || exit 1
+	@echo "analyze: $(words $(ANALYZED)) files"
+build/analyze/%.c.ok: %.c .clang-tidy tools/make/flags.mk
+	@mkdir -p $(@D)
+	@echo "  AN  $<"
+	@clang-tidy-14 --quiet $< -- $(LANGUAGE) 2>/dev/null
+	@gcc $(LANGUAGE) -O1 -fanalyzer -Werror -Wno-analyzer-too-complex -MMD -MP -MF $(@:.ok=.d) -MT $@ -c -o /dev/null $<
+	@touch $@
+-include $(wildcard $(ANALYZED:%=build/analyze/%.d))
+
+coverage: ## what the unit tests run of each folder; fails where a branch of the rules is not taken
+	@tools/install test
+	@$(MAKE) BUILD=coverage CC=gcc unit-tests
+	@tools/coverage
+
+# For clangd and its like. No program has to be started for it: every file is compiled with the same flags.
+compile_commands.json: $(C_FILES) tools/make/flags.mk
+	@{ echo '['; for file in $(filter %.c,$(C_FILES)); do \
+		printf '%s{"directory": "%s", "file": "%s", "arguments": [%s]}\n' "$$comma" '$(CURDIR)' "$$file" \
+			"$$(printf '"%s", ' $(CC) $(CFLAGS) -c)\"$$file\""; comma=,; done; echo ']'; } >$@
 
 format: ## rewrite all C files with clang-format 14
 	@tools/install test

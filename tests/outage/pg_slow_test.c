@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* PostgreSQL answers, but slowly: every exchange with it takes 50, 300, 700 ms longer. Whoever asks hears
+ * something within the deadline all the same, up to 300 ms it is the coupon, and afterwards all is as before.
+ */
+#include "tests/lib/wait.h"
+
+#include "common/base/crypto.h"
+#include "events/ids.h"
+#include "tests/lib/api.h"
+#include "tests/lib/instance.h"
+#include "tests/lib/proxy.h"
+#include "tests/lib/store.h"
+
+enum {
+    PROXY_OFFSET = 18,
+    CAMPAIGNS = 6,
+    EACH = 4, /* requests to a campaign at once */
+    ROUNDS = 3,
+    DEADLINE_MS = 2000, /* of the service (I11) */
+    SLACK_MS = 300,     /* and a few times what its quickest answer took at worst in the same round */
+    LONG_MS = 60000,
+};
+
+static struct stack *stack;
+static struct proxy *proxy;
+static struct instance *service;
+static struct api_client api;
+static struct http_client *clients[CAMPAIGNS * EACH];
+static char campaigns[CAMPAIGNS][64];
+static unsigned users;
+
+/* How long the service takes to answer what needs no store: what the machine makes of a moment right now. */
+static int64_t moment_us(void)
+{
+    struct http_answer answer;
+    int64_t start_us = clock_mono_us();
+    const struct http_call call = {.method = "GET", .path = "/livez"};
+    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
+    return clock_mono_us() - start_us;
+}
+
+/* Everybody asks at once. How many got a coupon. */
+static size_t ask_all(void)
+{
+    char user[32];
+    size_t issued = 0;
+    int64_t start_us = clock_mono_us(), moment = moment_us();
+    for (size_t i = 0; i < COUNT_OF(clients); i++) {
+        snprintf(user, sizeof user, "user-%u", users++);
+        api_issue_begin(&api, clients[i], campaigns[i % CAMPAIGNS], user, api_fresh_key());
+    }
+    for (size_t i = 0; i < COUNT_OF(clients); i++) {
+        struct http_answer answer;
+        assert_int_equal(http_client_read(clients[i], LONG_MS, &answer), HTTP_ANSWERED);
+        int64_t took_us = clock_mono_us() - start_us, now = moment_us();
+        moment = now > moment ? now : moment;
+        if (took_us > (DEADLINE_MS + SLACK_MS) * US_PER_MS + 5 * moment)
+            fail_msg("an answer (%d) came after %lld ms; the service needs %lld ms for nothing",
+                     answer.status, (long long)took_us / US_PER_MS, (long long)moment / US_PER_MS);
+        if (answer.status != 201 && answer.status != 503 && answer.status != 504)
+            fail_msg("%d %s", answer.status, api_problem(&answer));
+        issued += answer.status == 201;
+    }
+    return issued;
+}
+
+static void slow_by(int64_t delay_ms, bool must_issue)
+{
+    size_t issued = 0;
+    proxy_delay(proxy, delay_ms);
+    for (int round = 0; round < ROUNDS; round++)
+        issued += ask_all();
+    assert_true(issued > 0 || !must_issue);
+    proxy_delay(proxy, 0);
+    WAIT_UNTIL(instance_ready(service), LONG_MS);
+    WAIT_UNTIL(ask_all() == COUNT_OF(clients), LONG_MS);
+}
+
+static void by_50_ms(void **state)
+{
+    (void)state;
+    slow_by(50, true);
+}
+
+static void by_300_ms(void **state)
+{
+    (void)state;
+    slow_by(300, true);
+}
+
+static void by_700_ms(void **state)
+{
+    (void)state;
+    slow_by(700, false);
+}
+
+/* A service that starts while every exchange is slow connects all the same: slow is not gone. */
+static void connects_to_a_slow_store(void **state)
+{
+    (void)state;
+    proxy_delay(proxy, 200);
+    http_client_close(api.command);
+    for (size_t i = 0; i < COUNT_OF(clients); i++)
+        http_client_close(clients[i]);
+    instance_kill(service);
+    instance_again(service); /* ready */
+    proxy_delay(proxy, 0);
+    WAIT_UNTIL(ask_all() == COUNT_OF(clients), LONG_MS);
+}
+
+/* Nothing that was answered 201 is missing, nobody has two. */
+static void nothing_was_lost(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        store_number(stack, "SELECT count(*) - count(DISTINCT user_id) FROM event WHERE type = 6"), 0);
+    assert_int_equal(store_number(stack,
+                                  "SELECT count(*) FROM campaign c WHERE issued <> (SELECT count(*) FROM "
+                                  "event e WHERE e.slice = c.slice AND e.campaign_id = c.id AND "
+                                  "e.type = 6)"),
+                     0);
+}
+
+static int setup(void **state)
+{
+    static char url[512];
+    char port[16];
+    (void)state;
+    crypto_setup();
+    stack = stack_start(STACK_SERVERS);
+    const char *direct = stack_env(stack, "DATABASE_URL");
+    int base = stack_port_base(stack);
+    snprintf(port, sizeof port, ":%d/", base + 3);
+    const char *at = strstr(direct, port);
+    if (!at)
+        return -1;
+    snprintf(url, sizeof url, "%.*s:%d/%s", (int)(at - direct), direct, base + PROXY_OFFSET,
+             at + strlen(port));
+    proxy = proxy_start(base + PROXY_OFFSET, base + 3);
+    service = instance_start(
+        stack, &(struct instance_options){
+                   .service = "command-service", .name = "slow", .port_offset = 7, .database_url = url});
+    instance_open_api(service, &api);
+    for (size_t i = 0; i < COUNT_OF(clients); i++)
+        clients[i] = http_client_create(instance_url(service));
+    for (size_t i = 0; i < CAMPAIGNS; i++)
+        snprintf(campaigns[i], sizeof campaigns[i], "%s", api_campaign(&api, 100000, ""));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(clients); i++)
+        http_client_destroy(clients[i]);
+    api_close(&api);
+    instance_destroy(service);
+    proxy_stop(proxy);
+    stack_stop(stack);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(by_50_ms),         cmocka_unit_test(by_300_ms),
+        cmocka_unit_test(by_700_ms),        cmocka_unit_test(connects_to_a_slow_store),
+        cmocka_unit_test(nothing_was_lost),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
