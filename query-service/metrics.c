@@ -71,7 +71,7 @@ static void setup_cache(struct query_metrics *metrics)
         metrics->hot[i] = metric_gauge("coupon_read_hot_permille",
                                        "share of the most wanted targets in a thousand reads", labels);
     }
-    metrics->warm = metric_gauge("coupon_cache_warm", "campaigns that are kept in memory before they open", NULL);
+    metrics->warm = metric_gauge("coupon_cache_warm", "campaigns kept in memory before they open", NULL);
     metrics->waiting = metric_gauge("coupon_reads_waiting", "reads that wait for another one's load", NULL);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is kept in memory before anybody asks: campaigns that open soon, and those somebody named
- * (`projector prewarm`). Hints say which; each is loaded at once and again whenever its entry is not fresh any more,
- * so that the first of the crowd finds it there, current. Bounded: a campaign too many is not kept warm. Any
- * thread. */
+ * (`projector prewarm`). Hints say which; each is loaded at once and again whenever its entry is not fresh
+ * any more, so that the first of the crowd finds it there, current. Bounded: a campaign too many is not kept
+ * warm. Any thread. */
 #pragma once
 
 #include <pthread.h>

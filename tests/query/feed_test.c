@@ -379,8 +379,8 @@ static void postgres_may_go_and_come_back(void **state)
     await_event(&waiters, before, &answer);
 }
 
-/* Who follows, each from another position, while PostgreSQL is there and does not answer: everybody is told so in
- * about the time of one exchange, not of one each; and the service can be stopped meanwhile. */
+/* Who follows, each from another position, while PostgreSQL is there and does not answer: everybody is told
+ * so in about the time of one exchange, not of one each; and the service can be stopped meanwhile. */
 static void a_frozen_store_is_asked_once_for_all(void **state)
 {
     (void)state;
@@ -393,7 +393,8 @@ static void a_frozen_store_is_asked_once_for_all(void **state)
     for (int i = 0; i < WAITING - 1; i++) {
         char request[512];
         snprintf(request, sizeof request,
-                 "GET /v1/events?slice=%d&after=%d&wait=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n",
+                 "GET /v1/events?slice=%d&after=%d&wait=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+                 "%s\r\n\r\n",
                  slice, i, stack_env(stack, "READ_TOKEN"));
         waiters.clients[i] = http_client_create(stack_env(stack, "QUERY_URL"));
         assert_int_equal(http_client_send(waiters.clients[i], span_of(request), LONG_MS), HTTP_ANSWERED);

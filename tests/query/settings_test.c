@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is set, and who is suspended, while query services run: each setting of theirs seen from the reader's side,
- * within a second, in every process. */
+/* What is set, and who is suspended, while query services run: each setting of theirs seen from the reader's
+ * side, within a second, in every process. */
 #include "tests/lib/wait.h"
 
 #include "common/base/crypto.h"
@@ -87,7 +87,8 @@ static void a_profile_sets_all_of_them(void **state)
     becomes("private, max-age=1, stale-while-revalidate=60, stale-if-error=600");
 }
 
-/* What is said of a life is what it is: with an hour every read is a fresh hit, with none nobody gets a fresh one. */
+/* What is said of a life is what it is: with a minute every read is a fresh hit, with none
+ * nobody gets one. */
 static void entries_live_by_what_is_set(void **state)
 {
     (void)state;
@@ -111,13 +112,13 @@ static void entries_live_by_what_is_set(void **state)
     /* Nothing behind answers: the entry is given for as long as stale_if_error_ms says. */
     stack_signal(stack, "projector", SIGSTOP);
     reads_redis(stack, "FLUSHALL", NULL);
-    assert_true(store_signal_backends(stack, "firstcome query", SIGSTOP) >= 1);
+    struct pg *holder = store_hold(stack, "LOCK TABLE campaign IN ACCESS EXCLUSIVE MODE");
     WAIT_UNTIL((answer = api_get(&api, path, NULL), reads_is_from(&answer, "stale-if-error")), BUSY_MS);
     put("stale_if_error_ms", "0");
     WAIT_UNTIL((answer = api_get(&api, path, NULL), answer.status == 503), BUSY_MS);
     put("stale_if_error_ms", "null");
     WAIT_UNTIL((answer = api_get(&api, path, NULL), reads_is_from(&answer, "stale-if-error")), BUSY_MS);
-    store_signal_backends(stack, "firstcome query", SIGCONT);
+    store_let_go(holder);
     stack_signal(stack, "projector", SIGCONT);
     put("fresh_ms", "null");
     put("stale_ms", "null");
