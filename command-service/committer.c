@@ -356,7 +356,7 @@ static enum store_status run_batch(struct committer *self, struct command *list)
         hint_readers(self, batch);
         note_swept(batch);
         tell_watch(self);
-        early_note_batch(self->options->early, batch);
+        early_note_batch(self->options->early, batch, start_us);
         answer_all(self);
     }
     if (status == STORE_UNKNOWN)

@@ -1,195 +1,339 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of campaigns that refuse everybody. */
-#include "command-service/early_internal.h"
+/* The table of campaigns that refuse everybody, and the thread that reads who holds their coupons. */
+#include "command-service/early.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "command-service/store/holders.h"
+#include "common/base/bloom.h"
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/metrics.h"
+#include "common/base/thread.h"
 #include "events/problems.h"
 
-/* So many refusals in one batch make a campaign worth following: a crowd, not a few latecomers. */
-enum { CROWD = 8 };
+enum {
+    CROWD = 8,      /* so many refusals in one batch make a campaign worth an entry, not a few latecomers */
+    MARGIN_MS = 50, /* before a start nobody is refused early any more */
+    BACKOFF_MS = 250,
+    UNUSED_MS = 30000, /* an entry that refused nobody for so long may be replaced */
+};
+
+struct entry {
+    char id[CAMPAIGN_ID_MAX];
+    size_t id_len; /* 0: free */
+    uint64_t hash;
+    const struct problem *problem; /* what everybody without a coupon is told */
+    int64_t until_us;              /* monotonic; past it nobody is told anything */
+    int64_t holders;               /* coupons that are issued, and will ever be */
+    struct bloom *filter;          /* who holds them; NULL: nobody yet */
+    int64_t covered;               /* how many are in the filter; sequences are dense (I5) */
+    _Atomic int64_t used_us;       /* monotonic: when it last refused */
+};
+
+struct early {
+    struct early_options options;
+    pthread_rwlock_t lock; /* guards the table */
+    struct entry entries[EARLY_MAX];
+    atomic_size_t count; /* of entries; what is looked at first */
+    pthread_t loader;
+    pthread_mutex_t wake_lock; /* guards what follows */
+    pthread_cond_t wake;
+    bool stop, wanted; /* wanted: some filter is not whole */
+};
 
 static struct metric *refused_metric, *followed_metric;
+
+static struct span id_of(const struct entry *entry)
+{
+    return (struct span){entry->id, entry->id_len};
+}
+
+static struct entry *find(struct early *early, struct span campaign_id)
+{
+    uint64_t hash = span_hash(campaign_id);
+    for (size_t i = 0; i < EARLY_MAX; i++) {
+        struct entry *entry = &early->entries[i];
+        if (entry->hash == hash && entry->id_len && span_equal(id_of(entry), campaign_id))
+            return entry;
+    }
+    return NULL;
+}
+
+/* --- refusing --- */
+
+const struct problem *early_refusal(struct early *early, struct span campaign_id, struct span user_id)
+{
+    const struct problem *problem = NULL;
+    if (atomic_load_explicit(&early->count, memory_order_relaxed) == 0)
+        return NULL;
+    int64_t now_us = clock_mono_us();
+    pthread_rwlock_rdlock(&early->lock);
+    struct entry *entry = find(early, campaign_id);
+    if (entry && now_us < entry->until_us && entry->covered == entry->holders &&
+        (!entry->filter || !bloom_has(entry->filter, span_hash(user_id)))) {
+        problem = entry->problem;
+        atomic_store_explicit(&entry->used_us, now_us, memory_order_relaxed);
+    }
+    pthread_rwlock_unlock(&early->lock);
+    metric_add(refused_metric, problem != NULL);
+    return problem;
+}
+
+/* --- what batches tell --- */
+
+/* What everybody without a coupon is told, and until when (monotonic). NULL: it may change at any moment. */
+static const struct problem *final_refusal(const struct campaign *campaign, int64_t now_us, int64_t read_us,
+                                           int64_t *ret_until_us)
+{
+    *ret_until_us = read_us + EARLY_LEASE_MS * US_PER_MS;
+    switch (campaign_phase(campaign, now_us)) {
+    case PHASE_ENDED:
+    case PHASE_CLOSED:
+        *ret_until_us = INT64_MAX;
+        return &problem_ended;
+    case PHASE_DELETED:
+        *ret_until_us = INT64_MAX;
+        return &problem_unknown_campaign;
+    case PHASE_SOLD_OUT:
+        return &problem_sold_out;
+    case PHASE_SCHEDULED: {
+        int64_t open_us = read_us + (campaign->definition.starts_at_us - now_us) - MARGIN_MS * US_PER_MS;
+        if (open_us < *ret_until_us)
+            *ret_until_us = open_us;
+        return &problem_not_started;
+    }
+    case PHASE_ACTIVE:
+    case PHASE_PAUSED:
+        break;
+    }
+    return NULL;
+}
+
+static void drop(struct early *early, struct entry *entry)
+{
+    bloom_destroy(entry->filter);
+    *entry = (struct entry){.id_len = 0};
+    metric_set(followed_metric, (int64_t)atomic_fetch_sub(&early->count, 1) - 1);
+}
+
+/* A free place, or that of one that is of no use any more; NULL: there is none. */
+static struct entry *place(struct early *early)
+{
+    int64_t unused_us = clock_mono_us() - UNUSED_MS * US_PER_MS;
+    for (size_t i = 0; i < EARLY_MAX; i++)
+        if (early->entries[i].id_len == 0)
+            return &early->entries[i];
+    for (size_t i = 0; i < EARLY_MAX; i++)
+        if (early->entries[i].used_us < unused_us) {
+            drop(early, &early->entries[i]);
+            return &early->entries[i];
+        }
+    return NULL;
+}
+
+static struct entry *enter(struct early *early, const struct campaign *campaign)
+{
+    struct entry *entry = place(early);
+    if (!entry)
+        return NULL;
+    *entry = (struct entry){
+        .id_len = campaign->id.len,
+        .hash = span_hash(campaign->id),
+        .holders = campaign->issued,
+        .used_us = clock_mono_us(),
+    };
+    memcpy(entry->id, campaign->id.ptr, campaign->id.len);
+    metric_set(followed_metric, (int64_t)atomic_fetch_add(&early->count, 1) + 1);
+    return entry;
+}
+
+/* true: its filter has to be loaded. */
+static bool note(struct early *early, const struct batch *batch, const struct loaded_campaign *loaded,
+                 size_t refusals, int64_t read_us)
+{
+    int64_t until_us;
+    const struct campaign *campaign = &loaded->campaign;
+    const struct problem *problem =
+        loaded->exists ? final_refusal(campaign, batch->now_us, read_us, &until_us) : NULL;
+    struct entry *entry = find(early, campaign->id);
+    if (entry && (!problem || entry->holders != campaign->issued)) { /* it issues again, or did */
+        drop(early, entry);
+        entry = NULL;
+    }
+    if (!entry && problem && refusals >= CROWD)
+        entry = enter(early, campaign);
+    if (!entry)
+        return false;
+    entry->problem = problem;
+    entry->until_us = until_us;
+    return entry->covered < entry->holders;
+}
+
+static void wake(struct early *early)
+{
+    pthread_mutex_lock(&early->wake_lock);
+    early->wanted = true;
+    pthread_cond_signal(&early->wake);
+    pthread_mutex_unlock(&early->wake_lock);
+}
+
+/* Refusals of the batch's issues, per campaign: most batches of a sale have none, or only one campaign. */
+static size_t refusals_of(const struct batch *batch, struct span campaign_id)
+{
+    size_t refusals = 0;
+    for (size_t i = 0; i < batch->count; i++)
+        refusals += batch->verdicts[i].refusal && batch->commands[i]->kind == COMMAND_ISSUE &&
+                    span_equal(batch->commands[i]->campaign_id, campaign_id);
+    return refusals;
+}
+
+static size_t refusals_in(const struct batch *batch)
+{
+    size_t refusals = 0;
+    for (size_t i = 0; i < batch->count; i++)
+        refusals += batch->verdicts[i].refusal != NULL;
+    return refusals;
+}
+
+void early_note_batch(struct early *early, const struct batch *batch, int64_t read_us)
+{
+    bool wanted = false, many = refusals_in(batch) >= CROWD;
+    if (early->options.bytes_max == 0 || (!many && atomic_load(&early->count) == 0))
+        return;
+    pthread_rwlock_wrlock(&early->lock);
+    for (size_t i = 0; i < batch->campaigns_count; i++) {
+        const struct loaded_campaign *loaded = batch->campaign_list[i];
+        size_t refusals = many ? refusals_of(batch, loaded->campaign.id) : 0;
+        wanted |= note(early, batch, loaded, refusals, read_us);
+    }
+    pthread_rwlock_unlock(&early->lock);
+    if (wanted)
+        wake(early);
+}
+
+/* --- who holds --- */
+
+static size_t bytes_used(const struct early *early)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < EARLY_MAX; i++)
+        if (early->entries[i].filter)
+            bytes += bloom_bytes((size_t)early->entries[i].holders);
+    return bytes;
+}
+
+/* Whose holders to read next, and from where; false: every filter is whole, or there is no memory for more.
+ */
+static bool next_missing(struct early *early, struct holders_query *ret)
+{
+    bool found = false;
+    pthread_rwlock_wrlock(&early->lock);
+    for (size_t i = 0; i < EARLY_MAX && !found; i++) {
+        struct entry *entry = &early->entries[i];
+        if (!entry->id_len || entry->covered == entry->holders)
+            continue;
+        if (!entry->filter &&
+            bytes_used(early) + bloom_bytes((size_t)entry->holders) <= early->options.bytes_max)
+            entry->filter = bloom_create((size_t)entry->holders);
+        found = entry->filter != NULL;
+        *ret = (struct holders_query){.campaign_id_len = entry->id_len, .after = entry->covered};
+        memcpy(ret->campaign_id, entry->id, entry->id_len);
+    }
+    pthread_rwlock_unlock(&early->lock);
+    return found;
+}
+
+/* false: there were none. */
+static bool add(struct early *early, const struct holders_query *query, const struct pg_rows *rows)
+{
+    int count = pg_rows_count(rows);
+    pthread_rwlock_wrlock(&early->lock);
+    struct entry *entry = find(early, (struct span){query->campaign_id, query->campaign_id_len});
+    if (entry && entry->filter && entry->covered == query->after) { /* or another one by now */
+        for (int row = 0; row < count && entry->covered < entry->holders; row++, entry->covered++)
+            bloom_add(entry->filter, span_hash(pg_bytes(rows, row, 0)));
+    }
+    pthread_rwlock_unlock(&early->lock);
+    return count > 0;
+}
+
+/* Waits until a filter is wanted, or for the back-off; false: stop. */
+static bool await_work(struct early *early, bool failed)
+{
+    int64_t until_us = failed ? clock_deadline_us(BACKOFF_MS) : INT64_MAX;
+    pthread_mutex_lock(&early->wake_lock);
+    while (!early->stop && (failed || !early->wanted) &&
+           cond_wait_until(&early->wake, &early->wake_lock, until_us))
+        ;
+    early->wanted = false;
+    bool stop = early->stop;
+    pthread_mutex_unlock(&early->wake_lock);
+    return !stop;
+}
+
+static bool stopping(struct early *early)
+{
+    pthread_mutex_lock(&early->wake_lock);
+    bool stop = early->stop;
+    pthread_mutex_unlock(&early->wake_lock);
+    return stop;
+}
+
+/* With a connection of its own, so that no committer waits for it; made when it is needed. */
+static void *loader_main(void *context)
+{
+    struct early *early = context;
+    struct holders_reader *reader = holders_reader_create(early->options.database_url);
+    struct holders_query query;
+    bool failed = false;
+    while (await_work(early, failed)) {
+        failed = false;
+        while (!failed && !stopping(early) && next_missing(early, &query)) {
+            struct pg_rows *rows = NULL;
+            failed = !holders_read(reader, &query, &rows) || !add(early, &query, rows);
+            pg_rows_destroy(rows);
+        }
+        if (failed)
+            log_warn("EARLY-HOLDERS",
+                     "cannot read who holds coupons of a campaign that refuses everybody: %s",
+                     holders_reader_error(reader));
+    }
+    holders_reader_destroy(reader);
+    return NULL;
+}
+
+/* --- life --- */
 
 struct early *early_start(const struct early_options *options)
 {
     struct early *early = mem_zalloc(sizeof *early);
-    pthread_condattr_t attributes;
     refused_metric = metric_counter("coupon_early_refusals_total",
-                                    "Issues refused from recent knowledge, without a transaction", NULL);
+                                    "Issues refused by what cannot change, without a transaction", NULL);
     followed_metric =
-        metric_gauge("coupon_early_campaigns", "Campaigns that refuse everybody and are followed", NULL);
+        metric_gauge("coupon_early_campaigns", "Campaigns that refuse everybody and are known for it", NULL);
     early->options = *options;
-    early->keys = (struct recent_keys){.now = bloom_create(KEYS_KEPT), .before = bloom_create(KEYS_KEPT)};
     CHECK(pthread_rwlock_init(&early->lock, NULL) == 0);
     CHECK(pthread_mutex_init(&early->wake_lock, NULL) == 0);
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&early->wake, &attributes) == 0);
-    pthread_condattr_destroy(&attributes);
-    CHECK(pthread_create(&early->keeper, NULL, early_keeper_main, early) == 0);
+    CHECK(pthread_cond_init(&early->wake, NULL) == 0);
+    CHECK(pthread_create(&early->loader, NULL, loader_main, early) == 0);
     return early;
-}
-
-static void wake_keeper(struct early *early)
-{
-    pthread_mutex_lock(&early->wake_lock);
-    pthread_cond_signal(&early->wake);
-    pthread_mutex_unlock(&early->wake_lock);
 }
 
 void early_stop(struct early *early)
 {
     if (!early)
         return;
-    atomic_store(&early->stopping, true);
-    wake_keeper(early);
-    CHECK(pthread_join(early->keeper, NULL) == 0);
+    pthread_mutex_lock(&early->wake_lock);
+    early->stop = true;
+    pthread_cond_signal(&early->wake);
+    pthread_mutex_unlock(&early->wake_lock);
+    CHECK(pthread_join(early->loader, NULL) == 0);
     for (size_t i = 0; i < EARLY_MAX; i++)
-        if (early->entries[i].id_len)
-            early_drop(early, &early->entries[i]);
-    bloom_destroy(early->keys.now);
-    bloom_destroy(early->keys.before);
+        bloom_destroy(early->entries[i].filter);
     pthread_cond_destroy(&early->wake);
     pthread_mutex_destroy(&early->wake_lock);
     pthread_rwlock_destroy(&early->lock);
     mem_free(early);
-}
-
-/* --- the table --- */
-
-struct early_entry *early_find(struct early *early, struct span campaign_id)
-{
-    uint64_t hash = span_hash(campaign_id);
-    for (size_t i = 0; i < EARLY_MAX; i++) {
-        struct early_entry *entry = &early->entries[i];
-        if (entry->hash == hash && entry->id_len &&
-            span_equal((struct span){entry->id, entry->id_len}, campaign_id))
-            return entry;
-    }
-    return NULL;
-}
-
-void early_drop(struct early *early, struct early_entry *entry)
-{
-    bloom_destroy(entry->holders);
-    *entry = (struct early_entry){.id_len = 0};
-    metric_set(followed_metric, (int64_t)atomic_fetch_sub(&early->count, 1) - 1);
-}
-
-/* A full table follows nobody else: the keeper drops what is of no use any more. */
-static void follow(struct early *early, struct span campaign_id)
-{
-    struct early_entry *entry = early_find(early, campaign_id);
-    for (size_t i = 0; i < EARLY_MAX && !entry; i++) {
-        if (early->entries[i].id_len)
-            continue;
-        entry = &early->entries[i];
-        *entry = (struct early_entry){.id_len = campaign_id.len, .hash = span_hash(campaign_id)};
-        memcpy(entry->id, campaign_id.ptr, campaign_id.len);
-        metric_set(followed_metric, (int64_t)atomic_fetch_add(&early->count, 1) + 1);
-    }
-    if (entry)
-        atomic_store(&entry->used_us, clock_mono_us());
-}
-
-static uint64_t key_hash64(const uint8_t key_hash[REQUEST_KEY_BYTES])
-{
-    uint64_t hash; /* of a cryptographic hash: any eight bytes do */
-    memcpy(&hash, key_hash, sizeof hash);
-    return hash;
-}
-
-static const struct problem *refusal_of(const struct early_entry *entry, const struct recent_keys *keys,
-                                        struct span user_id, uint64_t key)
-{
-    if (!entry || !entry->problem || clock_mono_us() >= entry->valid_until_us)
-        return NULL;
-    if (bloom_has(entry->holders, span_hash(user_id)))
-        return NULL;
-    return bloom_has(keys->now, key) || bloom_has(keys->before, key) ? NULL : entry->problem;
-}
-
-const struct problem *early_refusal(struct early *early, struct span campaign_id, struct span user_id,
-                                    const uint8_t key_hash[REQUEST_KEY_BYTES])
-{
-    if (atomic_load_explicit(&early->count, memory_order_relaxed) == 0)
-        return NULL;
-    pthread_rwlock_rdlock(&early->lock);
-    struct early_entry *entry = early_find(early, campaign_id);
-    const struct problem *problem = refusal_of(entry, &early->keys, user_id, key_hash64(key_hash));
-    if (problem)
-        atomic_store_explicit(&entry->used_us, clock_mono_us(), memory_order_relaxed);
-    pthread_rwlock_unlock(&early->lock);
-    metric_add(refused_metric, problem != NULL);
-    return problem;
-}
-
-/* --- what commits tell --- */
-
-static void note_key(struct recent_keys *keys, const struct command *command)
-{
-    if (keys->count == KEYS_KEPT) {
-        struct bloom *oldest = keys->before;
-        keys->before = keys->now;
-        keys->now = oldest;
-        bloom_clear(oldest);
-        keys->count = 0;
-    }
-    bloom_add(keys->now, key_hash64(command->id.key_hash));
-    keys->count++;
-}
-
-static bool is_of_everybody(const struct problem *problem)
-{
-    return problem == &problem_sold_out || problem == &problem_paused || problem == &problem_ended ||
-           problem == &problem_not_started;
-}
-
-static bool took_effect(const struct batch *batch, size_t index)
-{
-    return batch->commands[index]->kind == COMMAND_ISSUE && batch->verdicts[index].remembered;
-}
-
-static size_t refusals_of(const struct batch *batch, struct span campaign_id)
-{
-    size_t refusals = 0;
-    for (size_t i = 0; i < batch->count; i++)
-        refusals += batch->commands[i]->kind == COMMAND_ISSUE &&
-                    is_of_everybody(batch->verdicts[i].refusal) &&
-                    span_equal(batch->commands[i]->campaign_id, campaign_id);
-    return refusals;
-}
-
-/* Whether there is anything to tell: most batches of a sale only issue. */
-static bool refused_many(const struct batch *batch)
-{
-    size_t refusals = 0;
-    for (size_t i = 0; i < batch->count; i++)
-        refusals += batch->verdicts[i].refusal != NULL;
-    return refusals >= CROWD;
-}
-
-void early_note_batch(struct early *early, const struct batch *batch)
-{
-    bool many = refused_many(batch), woken = false;
-    pthread_rwlock_wrlock(&early->lock);
-    for (size_t i = 0; i < batch->count; i++)
-        if (took_effect(batch, i))
-            note_key(&early->keys, batch->commands[i]);
-    for (size_t i = 0; i < batch->campaigns_count; i++) {
-        const struct loaded_campaign *loaded = batch->campaign_list[i];
-        struct early_entry *entry = loaded->changed ? early_find(early, loaded->campaign.id) : NULL;
-        if (entry) {
-            entry->version++;
-            entry->valid_until_us = 0;
-        }
-        if (many && refusals_of(batch, loaded->campaign.id) >= CROWD) {
-            follow(early, loaded->campaign.id);
-            woken = true;
-        }
-    }
-    pthread_rwlock_unlock(&early->lock);
-    if (woken)
-        wake_keeper(early);
 }

@@ -1,36 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Refusing early: once a campaign refuses everybody who holds nothing of it (sold out, paused, ended, not
- * started), a crowd need not be asked into a transaction to hear so. Cached knowledge only ever refuses, and
- * for at most EARLY_MS from the moment it was read.
+/* Refusing early: a crowd at a campaign that refuses everybody for good need not be asked into a transaction
+ * to hear so. Only what cannot become untrue again is refused here:
+ * - ended, closed, deleted: for good;
+ * - sold out with all of its quantity issued: for EARLY_LEASE_MS from the instant it was read under the slice
+ *   lock, because a raise of the quantity lets nobody in before that time has passed (docs/decisions.md);
+ * - not started: until the start by PostgreSQL's clock, and for no longer than the lease at a time.
+ * What a tranche, a release or a resume can change at any moment is decided properly.
  *
- * What keeps it true:
- * - Who holds a coupon of the campaign, or may, is never refused here: a retry of what took effect must get
- * its first answer (I4), and a holder is told already-issued. The holders are in a Bloom filter, which has
- * all of them before a refusal is published.
- * - Who comes with an Idempotency-Key that took effect in this process, for whatever user, is not either.
- * - The refusal is what decide_issue_refusal() says, at both ends of the time it is used for.
- * - What this process itself changes about the campaign ends the refusal at once.
- * - With PostgreSQL gone nothing is renewed, and after EARLY_MS everybody is queued again.
+ * Who may have to be told something else is never refused here (I4): the holders, whose retries must get
+ * their first answers. A Bloom filter has all of them before anybody is refused; since nothing more is
+ * issued, it is made once.
  *
- * One thread (the keeper) reads the campaigns that are followed, all in one statement, and their new holders;
- * the request path asks nobody. Bounded: EARLY_MAX campaigns, bytes_max for all filters. Thread-safe. */
+ * Knowledge comes from the batches that refuse; nobody polls. Bounded: EARLY_MAX campaigns, bytes_max for all
+ * filters. Thread-safe. */
 #pragma once
 
 #include "command-service/core/batch.h"
 
-enum { EARLY_MS = 100, EARLY_MAX = 64 };
+enum { EARLY_LEASE_MS = 1000, EARLY_MAX = 64 };
 
 struct early;
 
 struct early_options {
     const char *database_url;
-    size_t bytes_max; /* of all filters of holders together */
+    size_t bytes_max; /* of all filters of holders together; 0: nothing is refused early */
 };
 struct early *early_start(const struct early_options *options);
 void early_stop(struct early *early); /* accepts NULL; nobody may ask any more */
 
 /* On an HTTP thread: the refusal, or NULL where the command must be decided properly. */
-const struct problem *early_refusal(struct early *early, struct span campaign_id, struct span user_id,
-                                    const uint8_t key_hash[REQUEST_KEY_BYTES]);
-/* After a commit: what took effect, which campaigns changed, and which refused many. */
-void early_note_batch(struct early *early, const struct batch *batch);
+const struct problem *early_refusal(struct early *early, struct span campaign_id, struct span user_id);
+/* After a commit: what it refused. read_us: monotonic, from before the batch was loaded. */
+void early_note_batch(struct early *early, const struct batch *batch, int64_t read_us);

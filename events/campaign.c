@@ -5,6 +5,7 @@
 #include "common/base/clock.h"
 #include "common/json.h"
 #include "events/ids.h"
+#include "events/problems.h"
 
 static void campaign_begin(struct campaign *campaign, const struct event *event)
 {
@@ -167,6 +168,37 @@ enum campaign_phase campaign_phase(const struct campaign *campaign, int64_t now_
     return campaign->issued >= campaign->definition.quantity ? PHASE_SOLD_OUT : PHASE_ACTIVE;
 }
 
+struct campaign campaign_at(const struct campaign *campaign, int64_t now_us)
+{
+    struct campaign at = *campaign;
+    const struct release_list *plan = &campaign->definition.release_plan;
+    if (now_us == 0 || campaign->plan_halted || campaign_over(campaign, now_us))
+        return at;
+    while (at.plan_done < (int64_t)plan->count && plan->items[at.plan_done].at_us <= now_us)
+        at.released += plan->items[at.plan_done++].quantity;
+    return at;
+}
+
+const struct problem *campaign_issue_refusal(const struct campaign *campaign, int64_t held, int64_t now_us)
+{
+    switch (campaign_phase(campaign, now_us)) {
+    case PHASE_SCHEDULED:
+        return &problem_not_started;
+    case PHASE_PAUSED:
+        return &problem_paused;
+    case PHASE_ENDED:
+    case PHASE_CLOSED:
+    case PHASE_DELETED:
+        return &problem_ended;
+    case PHASE_ACTIVE:
+    case PHASE_SOLD_OUT:
+        break;
+    }
+    if (held >= campaign->definition.per_user_limit) /* I2 */
+        return &problem_already_issued;
+    return campaign->issued >= campaign->released ? &problem_sold_out : NULL; /* I1 */
+}
+
 const char *campaign_status(const struct campaign *campaign, int64_t now_us)
 {
     static const char *const names[] = {
@@ -283,8 +315,9 @@ static void write_definition(struct buf *out, const struct campaign_created *is)
     write_lists(out, is);
 }
 
-void campaign_write_json(struct buf *out, const char *key, const struct campaign *campaign, int64_t now_us)
+void campaign_write_json(struct buf *out, const char *key, const struct campaign *is, int64_t now_us)
 {
+    const struct campaign now = campaign_at(is, now_us), *campaign = &now;
     json_open(out, key, '{');
     json_put_string(out, "id", campaign->id);
     json_put_string(out, "status", span_of(campaign_status(campaign, now_us)));

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+#include "common/http/problem.h"
 #include "events/codec.h"
 
 enum campaign_state {
@@ -58,6 +59,14 @@ static inline bool campaign_over(const struct campaign *campaign, int64_t now_us
 /* The word for the phase: scheduled, active, sold_out, paused, ended, closed or deleted. */
 const char *campaign_status(const struct campaign *campaign, int64_t now_us);
 
+/* The campaign as it is at that instant: tranches of the release plan whose time has come are released,
+ * whether or not the log says so yet. 0: by the log alone. Borrows as the campaign does. */
+struct campaign campaign_at(const struct campaign *campaign, int64_t now_us);
+/* Why a coupon would be refused at that instant to somebody who was issued `held` of them already; NULL: it
+ * would be issued. Stock is what the log says: ask of campaign_at() where a tranche may be due. The one rule
+ * behind issuing, and behind saying afterwards why somebody was refused (I1, I2). */
+const struct problem *campaign_issue_refusal(const struct campaign *campaign, int64_t held, int64_t now_us);
+
 /* When it ends by itself: at ends_at, or when a coupon issued then would have expired already. 0: never. */
 int64_t campaign_ends_at_us(const struct campaign_created *definition);
 /* The next instant at which something is due by itself: the next tranche of the release plan, or the end. 0:
@@ -76,4 +85,4 @@ void utc_offset_write(int64_t code, char ret[static 7]);
 bool campaign_has_tag(const struct campaign *campaign, struct span tag);
 
 /* The JSON object of design §9. `position` tells the reader's client where the state stands. */
-void campaign_write_json(struct buf *out, const char *key, const struct campaign *campaign, int64_t now_us);
+void campaign_write_json(struct buf *out, const char *key, const struct campaign *is, int64_t now_us);

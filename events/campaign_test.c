@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/crypto.h"
 #include "common/base/testing.h"
+#include "events/problems.h"
 
 enum { START = 1000, END = 2000 };
 
@@ -450,6 +451,41 @@ static int64_t at(const char *text)
     return wall_us;
 }
 
+/* A tranche is there from its instant on, whether or not the log says so yet; unless the plan is halted or
+ * all is over. */
+static void tranches_are_there_from_their_instant(void **state)
+{
+    (void)state;
+    static const struct release plan[] = {{1000, 5}, {2000, 7}};
+    struct campaign campaign = {.definition = {.quantity = 20,
+                                               .released = 8,
+                                               .per_user_limit = 1,
+                                               .ends_at_us = 3000,
+                                               .release_plan = {plan, 2}},
+                                .state = CAMPAIGN_ACTIVE,
+                                .first = 1,
+                                .released = 8,
+                                .issued = 8};
+    static const struct {
+        int64_t at_us, released, done;
+    } cases[] = {{0, 8, 0},     {999, 8, 0},   {1000, 13, 1}, {1999, 13, 1},
+                 {2000, 20, 2}, {2999, 20, 2}, {3000, 8, 0}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct campaign at = campaign_at(&campaign, cases[i].at_us);
+        assert_int_equal(at.released, cases[i].released);
+        assert_int_equal(at.plan_done, cases[i].done);
+    }
+    assert_ptr_equal(campaign_issue_refusal(&campaign, 0, 999), &problem_sold_out);
+    struct campaign at = campaign_at(&campaign, 1000);
+    assert_null(campaign_issue_refusal(&at, 0, 1000));
+    assert_ptr_equal(campaign_issue_refusal(&at, 1, 1000), &problem_already_issued);
+    assert_ptr_equal(campaign_issue_refusal(&campaign, 0, 3000), &problem_ended);
+    campaign.plan_done = 1, campaign.released = 13;
+    assert_int_equal(campaign_at(&campaign, 2000).released, 20);
+    campaign.plan_halted = true;
+    assert_int_equal(campaign_at(&campaign, 2000).released, 13);
+}
+
 static void days_end_at_the_local_midnight(void **state)
 {
     (void)state;
@@ -512,6 +548,7 @@ int main(void)
         cmocka_unit_test(finds_its_tags),
         cmocka_unit_test(json_is_frozen),
         cmocka_unit_test(json_of_what_is_optional_is_frozen),
+        cmocka_unit_test(tranches_are_there_from_their_instant),
         cmocka_unit_test(days_end_at_the_local_midnight),
         cmocka_unit_test(offsets_from_utc_come_back),
     };

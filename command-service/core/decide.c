@@ -27,27 +27,6 @@ struct event *decision_accept(struct decision *ret, enum event_type type, const 
     return &ret->event;
 }
 
-const struct problem *decide_issue_refusal(const struct campaign *campaign, const struct holding *held,
-                                           int64_t now_us)
-{
-    switch (campaign_phase(campaign, now_us)) {
-    case PHASE_SCHEDULED:
-        return &problem_not_started;
-    case PHASE_PAUSED:
-        return &problem_paused;
-    case PHASE_ENDED:
-    case PHASE_CLOSED:
-    case PHASE_DELETED:
-        return &problem_ended;
-    case PHASE_ACTIVE:
-    case PHASE_SOLD_OUT:
-        break;
-    }
-    if (held->count >= campaign->definition.per_user_limit) /* I2 */
-        return &problem_already_issued;
-    return campaign->issued >= campaign->released ? &problem_sold_out : NULL; /* I1 */
-}
-
 /* The refusals that come from the subject not being there. */
 static const struct problem *refuse_absent(const struct command *command, const struct subject *subject)
 {
@@ -72,7 +51,7 @@ void decide_issue(const struct command *command, struct span user_id, const stru
     const struct holding *held = subject->held;
     *ret = (struct decision){.refusal = refuse_absent(command, subject)};
     if (!ret->refusal)
-        ret->refusal = decide_issue_refusal(campaign, held, now_us);
+        ret->refusal = campaign_issue_refusal(campaign, held->count, now_us);
     if (ret->refusal)
         return;
     struct event *event = decision_accept(ret, EVENT_CouponIssued, command, campaign->id);

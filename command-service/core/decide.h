@@ -41,11 +41,6 @@ void decide(const struct command *command, const struct subject *subject, int64_
 void decide_issue(const struct command *command, struct span user_id, const struct subject *subject,
                   int64_t now_us, struct decision *ret);
 
-/* Why an issue to somebody with that holding would be refused, NULL when it would not: also for refusing
- * early from a recent copy of the campaign (early.h). */
-const struct problem *decide_issue_refusal(const struct campaign *campaign, const struct holding *held,
-                                           int64_t now_us);
-
 /* The next tranche of the release plan whose time has come, as a StockReleased event. Decided from the
  * instant, not by a timer: a late or dead timer can neither open a sale late nor early. Whoever touches a
  * campaign does what is due first. */

@@ -181,8 +181,7 @@ static void name_request(struct command *command, struct span idempotency_key)
     struct buf room;
     buf_init(&room, COUPON_ID_MAX);
     command->keyed = true;
-    if (command->kind != COMMAND_ISSUE) /* it has its name already, from refused_early */
-        name_key(command, idempotency_key);
+    name_key(command, idempotency_key);
     hash_texts(span_of(command_name(command->kind)), target_of(command, &room), command->id.operation,
                sizeof command->id.operation);
     buf_deinit(&room);
@@ -293,18 +292,6 @@ static bool take_key(struct command *command, enum key_rule rule, struct span *r
     return false;
 }
 
-/* Before anything is hashed or queued that a crowd at a sold-out campaign would pay for. true: answered and
- * gone. */
-static bool refused_early(struct api *api, struct command *command, struct span key)
-{
-    name_key(command, key);
-    const struct problem *problem =
-        early_refusal(api->early, command->campaign_id, command->issue.user_id, command->id.key_hash);
-    if (problem)
-        refuse(command, problem);
-    return problem != NULL;
-}
-
 void submit(struct api *api, struct command *command, enum key_rule rule)
 {
     struct span key;
@@ -315,8 +302,14 @@ void submit(struct api *api, struct command *command, enum key_rule rule)
         command_destroy(command);
         return;
     }
-    if (command->kind == COMMAND_ISSUE && refused_early(api, command, key))
-        return;
+    if (command->kind == COMMAND_ISSUE) {
+        const struct problem *problem =
+            early_refusal(api->early, command->campaign_id, command->issue.user_id);
+        if (problem) { /* before anything is hashed or queued that a crowd would pay for */
+            refuse(command, problem);
+            return;
+        }
+    }
     if (key.ptr)
         name_request(command, key);
     else

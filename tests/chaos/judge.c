@@ -76,7 +76,7 @@ struct model_coupon *judge_coupon(const struct judge *judge, struct position at)
     return NULL;
 }
 
-const struct campaign_moment *campaign_at(const struct model_campaign *campaign, int64_t position)
+const struct campaign_moment *campaign_moment_at(const struct model_campaign *campaign, int64_t position)
 {
     size_t low = 0, high = campaign->moments_count;
     while (low < high) {

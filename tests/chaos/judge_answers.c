@@ -92,7 +92,7 @@ static void check_campaign(struct answer *answer)
     if (answer->wrong)
         return;
     const struct model_campaign *campaign = &judge->campaigns[number];
-    const struct campaign_moment *is = campaign_at(campaign, token.position);
+    const struct campaign_moment *is = campaign_moment_at(campaign, token.position);
     need(answer, is && is->position == token.position, "the campaign has no event at that position");
     if (answer->wrong)
         return;
@@ -210,7 +210,7 @@ static void check_delete(struct answer *answer)
     uint32_t number = answer->op->campaign;
     const struct campaign_moment *is = NULL;
     if (number < judge->campaigns_count)
-        is = campaign_at(&judge->campaigns[number], answer->attempt->token.position);
+        is = campaign_moment_at(&judge->campaigns[number], answer->attempt->token.position);
     need(answer, is && is->state == MODEL_DELETED && is->position == answer->attempt->token.position,
          "it is not deleted");
 }

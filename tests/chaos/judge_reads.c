@@ -193,14 +193,14 @@ static const struct model_campaign *campaign_of(const struct view *view, uint32_
 
 static const struct campaign_moment *campaign_then(const struct model_campaign *campaign, int64_t position)
 {
-    const struct campaign_moment *is = campaign_at(campaign, position);
+    const struct campaign_moment *is = campaign_moment_at(campaign, position);
     return is && is->state != MODEL_DELETED ? is : NULL;
 }
 
 static void gather_campaign(struct view *view, const struct model_campaign *campaign, int64_t low,
                             int64_t high)
 {
-    const struct campaign_moment *is = campaign_at(campaign, low);
+    const struct campaign_moment *is = campaign_moment_at(campaign, low);
     for (size_t i = is ? (size_t)(is - campaign->moments) + 1 : 0;
          i < campaign->moments_count && campaign->moments[i].position <= high; i++)
         add_change(view, campaign->moments[i].position);

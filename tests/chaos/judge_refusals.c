@@ -84,7 +84,7 @@ static bool campaign_refusal_right(const struct refusal *refusal, const struct m
     bool unknown = strcmp(code, "unknown-campaign") == 0;
     bool exists =
         strcmp(code, "campaign-exists") == 0; /* an id is never used again, not even of the deleted */
-    const struct campaign_moment *first = campaign_at(campaign, refusal->window.low);
+    const struct campaign_moment *first = campaign_moment_at(campaign, refusal->window.low);
     if (no_campaign_then(first) ? unknown || (exists && first) : right_then(refusal, campaign, first))
         return true;
     size_t next = first ? (size_t)(first - campaign->moments) + 1 : 0;

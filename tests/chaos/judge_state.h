@@ -97,7 +97,7 @@ const char *judge_name(const struct judge *judge, uint32_t op);
 
 /* NULL where there is none. */
 struct model_coupon *judge_coupon(const struct judge *judge, struct position at);
-const struct campaign_moment *campaign_at(const struct model_campaign *campaign, int64_t position);
+const struct campaign_moment *campaign_moment_at(const struct model_campaign *campaign, int64_t position);
 /* Room for one more in a growing list; its new address. */
 void *judge_grow(void *list, size_t count, size_t *capacity, size_t size);
 /* UINT32_MAX where there is none. */
