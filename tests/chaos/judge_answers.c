@@ -53,12 +53,14 @@ static void check_campaign_state(struct answer *answer, const struct model_campa
                                  const struct campaign_moment *is)
 {
     const struct json_value *body = answer->body;
+    const struct image_slice *slice = &answer->judge->in.log->slices[campaign->slice];
+    int64_t released = view_released(campaign, is, slice->events[is->position - 1].recorded_at_us);
     need(answer, json_number_of(body, "quantity") == campaign->definition.quantity, "quantity");
     need(answer, json_number_of(body, "per_user_limit") == campaign->definition.per_user_limit,
          "per_user_limit");
     need(answer, json_number_of(body, "issued") == is->issued, "issued");
-    need(answer, json_number_of(body, "released") == is->released, "released");
-    need(answer, json_number_of(body, "remaining") == is->released - is->issued, "remaining");
+    need(answer, json_number_of(body, "released") == released, "released");
+    need(answer, json_number_of(body, "remaining") == released - is->issued, "remaining");
     need(answer, json_number_of(body, "redeemed") == is->redeemed, "redeemed");
     const char *state = state_name(is->state);
     struct span status = json_text_of(body, "status");

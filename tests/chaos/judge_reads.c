@@ -13,7 +13,7 @@ enum {
         5 * US_PER_S,   /* models count as current for so long after they were compared with the log */
     BUSY_US = US_PER_S, /* this machine: between a clock that was read and what goes by it */
     INSTANT_SLACK_US = 300 * US_PER_MS,
-    BOUNDARIES_MAX = 4,
+    BOUNDARIES_MAX = 8,
     ITEMS_MAX = 64,
 };
 
@@ -212,25 +212,18 @@ static void gather_read_campaign(struct view *view, int64_t low, int64_t high)
 }
 
 struct campaign_claim {
+    const struct json_value *body; /* NULL: only the status */
     const struct model_campaign *campaign;
     const struct campaign_moment *is;
-    struct span status;
+    const char *status;
 };
 
-static bool says_status(const void *what, int64_t now_us)
+static bool says_campaign(const void *what, int64_t now_us)
 {
     const struct campaign_claim *claim = what;
-    return span_is(claim->status, view_campaign_status(claim->campaign, claim->is, now_us));
-}
-
-static enum match match_status(const struct view *view, const struct model_campaign *campaign,
-                               const struct campaign_moment *is, struct span status)
-{
-    const struct campaign_created *definition = &campaign->definition;
-    struct campaign_claim claim = {campaign, is, status};
-    struct boundaries boundaries = {
-        {definition->starts_at_us, definition->ends_at_us, definition->coupon_expires_at_us}, 3};
-    return match_instant(view, &boundaries, says_status, &claim);
+    if (!claim->body)
+        return strcmp(claim->status, view_campaign_status(claim->campaign, claim->is, now_us)) == 0;
+    return !view_campaign_now(claim->body, claim->campaign, claim->is, now_us);
 }
 
 static enum match match_campaign(const struct view *view, const struct json_value *body,
@@ -238,7 +231,13 @@ static enum match match_campaign(const struct view *view, const struct json_valu
 {
     if (!is || view_campaign(body, campaign, is))
         return MATCH_NO;
-    return match_status(view, campaign, is, json_text_of(body, "status"));
+    const struct campaign_created *definition = &campaign->definition;
+    struct campaign_claim claim = {body, campaign, is, NULL};
+    struct boundaries boundaries = {
+        {definition->starts_at_us, definition->ends_at_us, definition->coupon_expires_at_us}, 3};
+    for (size_t i = 0; i < definition->release_plan.count && boundaries.count < BOUNDARIES_MAX; i++)
+        boundaries.list[boundaries.count++] = definition->release_plan.items[i].at_us;
+    return match_instant(view, &boundaries, says_campaign, &claim);
 }
 
 /* Whether the answer and the log agree that there is no such campaign; false where there is. */
@@ -379,8 +378,8 @@ static enum match match_left_out(const struct view *view, const struct model_cam
         return MATCH_FULL;
     if (!view->read->status)
         return MATCH_NO;
-    struct campaign_claim claim = {campaign, is, span_of(view->read->status)};
-    bool had = says_status(&claim, view->from_us) && says_status(&claim, view->until_us);
+    struct campaign_claim claim = {NULL, campaign, is, view->read->status};
+    bool had = says_campaign(&claim, view->from_us) && says_campaign(&claim, view->until_us);
     return had ? MATCH_FACTS : MATCH_FULL;
 }
 

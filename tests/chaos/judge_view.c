@@ -123,10 +123,6 @@ const char *view_campaign(const struct json_value *body, const struct model_camp
         return "created_at";
     if (json_number_of(body, "issued") != is->issued)
         return "issued";
-    if (json_number_of(body, "released") != is->released)
-        return "released";
-    if (json_number_of(body, "remaining") != is->released - is->issued)
-        return "remaining";
     if (json_number_of(body, "redeemed") != is->redeemed)
         return "redeemed";
     if (json_number_of(body, "reserved") != is->reserved)
@@ -151,4 +147,25 @@ const char *view_campaign_status(const struct model_campaign *campaign, const st
     if (is->issued >= definition->quantity)
         return "sold_out";
     return now_us < definition->starts_at_us ? "scheduled" : "active";
+}
+
+int64_t view_released(const struct model_campaign *campaign, const struct campaign_moment *is, int64_t now_us)
+{
+    const struct release_list *plan = &campaign->definition.release_plan;
+    int64_t end_us = judge_end_us(&campaign->definition), released = is->released;
+    bool over = is->state == MODEL_CLOSED || is->state == MODEL_ENDED || (end_us && now_us >= end_us);
+    for (size_t i = (size_t)is->plan_done; i < plan->count && !over && !is->halted; i++)
+        released += plan->items[i].at_us <= now_us ? plan->items[i].quantity : 0;
+    return released;
+}
+
+const char *view_campaign_now(const struct json_value *body, const struct model_campaign *campaign,
+                              const struct campaign_moment *is, int64_t now_us)
+{
+    int64_t released = view_released(campaign, is, now_us);
+    if (!span_is(json_text_of(body, "status"), view_campaign_status(campaign, is, now_us)))
+        return "status";
+    if (json_number_of(body, "released") != released)
+        return "released";
+    return json_number_of(body, "remaining") == released - is->issued ? NULL : "remaining";
 }

@@ -13,9 +13,15 @@ const char *view_coupon_state(const struct judge *judge, const struct json_value
                               const struct model_coupon *coupon, const struct coupon_moment *is,
                               int64_t now_us);
 
-/* Counts, and what the definition says; not the status. */
+/* What the log alone changes of a campaign, and what the definition says; and what the clock changes, too:
+ * the status, and stock whose time has come. */
 const char *view_campaign(const struct json_value *body, const struct model_campaign *campaign,
                           const struct campaign_moment *is);
+const char *view_campaign_now(const struct json_value *body, const struct model_campaign *campaign,
+                              const struct campaign_moment *is, int64_t now_us);
+/* Stock with the tranches that are due by then, whether or not the log has them yet. */
+int64_t view_released(const struct model_campaign *campaign, const struct campaign_moment *is,
+                      int64_t now_us);
 /* The status at an instant: one of the API's words. */
 const char *view_campaign_status(const struct model_campaign *campaign, const struct campaign_moment *is,
                                  int64_t now_us);

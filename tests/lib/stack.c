@@ -17,6 +17,7 @@
 #include "common/base/bytes.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "tests/lib/pace.h"
 #include "tests/lib/wait.h"
 
 extern char **environ;
@@ -357,6 +358,7 @@ struct stack *stack_start(enum stack_parts parts)
         die("%s: %s", stack->directory, strerror(errno));
     print_path(stack->directory, "%s", resolved); /* as the kernel shows it in /proc */
     free(resolved);
+    pace_start();
     start_cleaner(stack);
     run_tool(stack, (const char *[]){"servers", NULL}, START_MS);
     read_env(stack);

@@ -6,6 +6,7 @@
 #include "common/base/crypto.h"
 #include "readmodel/keys.h"
 #include "tests/lib/cluster.h"
+#include "tests/lib/pace.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
 
@@ -218,13 +219,13 @@ static void postgres_frozen(void **state)
         int64_t start_us = clock_mono_us();
         answer = api_get(&api, ONLY_IN_THE_LOG, NULL);
         api_expect(&answer, 503, "store-unavailable");
-        assert_true(clock_mono_us() - start_us < REFUSED_MS * US_PER_MS);
+        pace_within(start_us, REFUSED_MS * US_PER_MS, "an answer");
         assert_true(http_answer_header(&answer, "Retry-After").ptr != NULL);
         start_us = clock_mono_us();
         answer = api_get(&api, "/v1/campaigns/f-0", NULL);
         api_expect(&answer, 200, NULL);
         assert_true(reads_is_from(&answer, "redis"));
-        assert_true(clock_mono_us() - start_us < REFUSED_MS * US_PER_MS);
+        pace_within(start_us, REFUSED_MS * US_PER_MS, "an answer");
     }
     reads_compare(&reads, "redis", FAST_MS); /* those of users among them */
     stack_signal(stack, "postgresql", SIGCONT);
@@ -243,7 +244,7 @@ static void both_down(void **state)
         int64_t start_us = clock_mono_us();
         answer = api_get(&api, reads.records[i].path, NULL);
         api_expect(&answer, 503, "store-unavailable");
-        assert_true(clock_mono_us() - start_us < REFUSED_MS * US_PER_MS);
+        pace_within(start_us, REFUSED_MS * US_PER_MS, "an answer");
     }
     struct http_call ready = {.method = "GET", .path = "/readyz"};
     WAIT_UNTIL(http_client_call(api.query, &ready, &answer) == HTTP_ANSWERED && answer.status == 503,
