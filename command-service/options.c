@@ -45,4 +45,6 @@ const struct config_program options_program = {
     .purpose = "decides commands and appends their events: the write API of Firstcome",
     .usage = "",
     .tables = tables,
+    .prefix = SERVICE_ENVIRONMENT_PREFIX,
+    .plain = service_plain_names,
 };

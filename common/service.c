@@ -57,6 +57,8 @@ const struct config_option service_option_table[] = {
     {.name = NULL},
 };
 
+const char *const service_plain_names[] = {"database-url", "redis-url", "port-base", NULL};
+
 /* --- Readiness --- */
 
 struct service_part {

@@ -17,6 +17,10 @@ struct service_options {
     const char *api_keys_file, *log_level, *log_file, *metrics_open;
 };
 extern const struct config_option service_option_table[];
+/* Environment names of a service's options: FIRSTCOME_NAME, but for these, which are what everybody calls
+ * them. */
+#define SERVICE_ENVIRONMENT_PREFIX "FIRSTCOME_"
+extern const char *const service_plain_names[];
 
 /* Readiness: a service is ready when every named part is. Parts are added at setup, set from any thread. */
 struct service_part; /* lives as long as the process */

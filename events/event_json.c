@@ -66,6 +66,14 @@ static void put_field(struct buf *out, const struct event_field *field, const ch
     UNREACHABLE("every kind has a case");
 }
 
+static void put_data(struct buf *out, const struct event *event, const struct event_description *is)
+{
+    json_open(out, "data", '{');
+    for (size_t i = 0; i < is->fields_count; i++)
+        put_field(out, &is->fields[i], (const char *)&event->campaign_created);
+    json_close(out, '}');
+}
+
 static void put_trace(struct buf *out, struct span trace)
 {
     struct buf hex;
@@ -103,12 +111,41 @@ void event_write_json(struct buf *out, const struct event *event, bool decoded, 
     json_put_string(out, "user_id", event->user_id);
     json_put_string(out, "coupon_id", event->coupon_id);
     put_trace(out, event->trace);
-    if (is) {
-        json_open(out, "data", '{');
-        for (size_t i = 0; i < is->fields_count; i++)
-            put_field(out, &is->fields[i], (const char *)&event->campaign_created);
-        json_close(out, '}');
+    if (is)
+        put_data(out, event, is);
+    json_close(out, '}');
+}
+
+/* A text of the payload by its name; absent where the type has none, or it is empty. */
+static struct span text_field(const struct event *event, const struct event_description *is, const char *name)
+{
+    for (size_t i = 0; i < is->fields_count; i++) {
+        const struct event_field *field = &is->fields[i];
+        const struct span *text = (const void *)((const char *)&event->campaign_created + field->offset);
+        if (field->kind == FIELD_TEXT && strcmp(field->name, name) == 0 && text->len)
+            return *text;
     }
+    return (struct span){NULL, 0};
+}
+
+void event_write_history_json(struct buf *out, const struct event *event)
+{
+    const struct event_description *is = event_describe((int)event->type);
+    struct span actor = text_field(event, is, "actor");
+    json_open(out, NULL, '{');
+    json_put_string(out, "type", span_of(is->name));
+    json_put_time(out, "recorded_at", event->recorded_at_us);
+    json_put_string(out, "actor", actor.ptr ? actor : text_field(event, is, "created_by"));
+    json_put_string(out, "reason", text_field(event, is, "reason"));
+    json_open(out, "position", '{');
+    json_put_int(out, "slice", event->slice);
+    json_put_int(out, "position", event->position);
+    json_close(out, '}');
+    put_trace(out, event->trace);
+    json_put_string(out, "campaign_id", event->campaign_id);
+    json_put_string(out, "coupon_id", event->coupon_id);
+    json_put_string(out, "user_id", event->user_id);
+    put_data(out, event, is);
     json_close(out, '}');
 }
 

@@ -12,5 +12,8 @@ void event_write_json(struct buf *out, const struct event *event, bool decoded, 
 /* Only slice, position, type, type_id and version: for who may know that there is one, and not what it says.
  * They are how every event begins. */
 void event_write_json_bare(struct buf *out, const struct event *event, bool decoded, int64_t type_id);
+/* For people who ask what happened: type, time, who asked and why (of the events that say so), position,
+ * trace, whose, and the payload. Of a decoded event. */
+void event_write_history_json(struct buf *out, const struct event *event);
 /* The type of that name in the catalogue; false where there is none. */
 bool event_type_parse(struct span name, enum event_type *ret) MUST_USE;

@@ -102,7 +102,8 @@ static const struct config_option *const rebuild_tables[] = {store_table, rebuil
 #define PROGRAM(of_usage, of_tables)                                                           \
     {                                                                                          \
         .name = "projector", .purpose = "follows the event log into the read models in Redis", \
-        .usage = (of_usage), .tables = (of_tables)                                             \
+        .usage = (of_usage), .tables = (of_tables), .prefix = SERVICE_ENVIRONMENT_PREFIX,      \
+        .plain = service_plain_names                                                           \
     }
 
 static const struct config_program any_program = PROGRAM(

@@ -16,7 +16,7 @@ static void sources_ready(bool ready)
 }
 
 static struct log_time log_time;
-static _Atomic uint64_t history;
+static _Atomic uint64_t log_epoch; /* one more whenever the log is another one */
 
 static struct loader *loader_setup(const struct options *options)
 {
@@ -54,7 +54,7 @@ static void api_setup(struct api *api, const struct options *options)
     api->request_deadline_ms = options->request_deadline_ms;
     api->token_wait_ms = options->token_wait_ms;
     api->reads = (struct read_through){
-        .loader = loader_setup(options), .control = api->control, .time = &log_time, .history = &history};
+        .loader = loader_setup(options), .control = api->control, .time = &log_time, .log_epoch = &log_epoch};
     read_through_init(&api->reads, &(struct read_through_options){
                                        .cache_bytes = (size_t)options->cache_bytes,
                                        .waiting_max = (size_t)options->waiting_max,
@@ -101,7 +101,7 @@ static void on_hint(struct span message, void *context)
 static void on_replaced(void *context)
 {
     struct api *api = context;
-    atomic_fetch_add(&history, 1);
+    atomic_fetch_add(&log_epoch, 1);
     cache_clear(api->reads.cache);
     metric_add(query_metrics.logs_replaced, 1);
 }
@@ -148,6 +148,10 @@ int main(int argc, char **argv)
     struct api api = {.control = control_setup(&options), .time = &log_time};
     api_setup(&api, &options);
     feed_setup(&api, &options);
+    api.history = history_create(&(struct history_options){.database_url = options.database_url,
+                                                           .timeout_ms = options.store_timeout_ms,
+                                                           .past_events_max = options.past_events_max});
+    history_start(api.history);
     struct bus_subscriber *bus = bus_setup(&api, &options);
     struct http_server *server = service_serve(
         &options.service,
@@ -159,10 +163,12 @@ int main(int argc, char **argv)
     if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
     loader_stop(api.reads.loader);
+    history_stop(api.history);
     feed_stop(api.feed);
     http_server_destroy(server); /* after a drain cut short, connections bring requests until here */
     bus_subscriber_destroy(bus);
     feed_destroy(api.feed);
+    history_destroy(api.history);
     loader_destroy(api.reads.loader);
     warm_deinit(&api.warm);
     read_through_deinit(&api.reads);

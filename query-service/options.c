@@ -63,4 +63,6 @@ const struct config_program options_program = {
     .purpose = "answers questions about campaigns and coupons: the read API of Firstcome",
     .usage = "",
     .tables = tables,
+    .prefix = SERVICE_ENVIRONMENT_PREFIX,
+    .plain = service_plain_names,
 };

@@ -87,7 +87,7 @@ static pid_t spawn(const struct bench *bench, const char *program, enum bench_po
     for (; flags && *flags && count < ARGUMENTS_MAX - 1; flags++)
         argv[count++] = *flags;
     /* Only the product's database has somebody who listens to hints about it. */
-    const char *environment[] = {marker, url_variable, database ? "BUS_URL=" : NULL, NULL};
+    const char *environment[] = {marker, url_variable, database ? "FIRSTCOME_BUS_URL=" : NULL, NULL};
     return child_start(&(struct child_spec){.argv = argv, .environment = environment, .output_path = log});
 }
 

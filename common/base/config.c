@@ -28,14 +28,22 @@ static _Noreturn void usage_error(const struct config_program *program, const ch
     exit(EX_USAGE);
 }
 
-static void env_name(const struct config_option *option, char ret[NAME_LEN_MAX + 1])
+static bool is_plain(const struct config_program *program, const struct config_option *option)
 {
-    size_t len = strlen(option->name);
-    CHECK(len <= NAME_LEN_MAX);
-    for (size_t i = 0; i <= len; i++) {
-        char c = option->name[i];
-        ret[i] = c == '-' ? '_' : c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
-    }
+    for (size_t i = 0; program->plain && program->plain[i]; i++)
+        if (strcmp(program->plain[i], option->name) == 0)
+            return true;
+    return false;
+}
+
+static void env_name(const struct config_program *program, const struct config_option *option,
+                     char ret[NAME_LEN_MAX + 1])
+{
+    bool prefixed = program->prefix && !is_plain(program, option);
+    int len = snprintf(ret, NAME_LEN_MAX + 1, "%s%s", prefixed ? program->prefix : "", option->name);
+    CHECK(len > 0 && len <= NAME_LEN_MAX);
+    for (char *at = ret; *at; at++)
+        *at = *at == '-' ? '_' : *at >= 'a' && *at <= 'z' ? (char)(*at - 'a' + 'A') : *at;
 }
 
 /* --- Values --- */
@@ -98,7 +106,8 @@ struct row {
     char flag[NAME_LEN_MAX + 16], env[NAME_LEN_MAX + 1], fallback[NAME_LEN_MAX + 1], range[96];
 };
 
-static void row_fill(struct row *row, const struct config_option *option)
+static void row_fill(struct row *row, const struct config_program *program,
+                     const struct config_option *option)
 {
     bool flag = option->kind == CONFIG_FLAG;
     const char *unit = option->unit && option->unit[0] ? option->unit : NULL;
@@ -109,7 +118,7 @@ static void row_fill(struct row *row, const struct config_option *option)
              flag                         ? ""
              : option->kind == CONFIG_INT ? " N"
                                           : " TEXT");
-    env_name(option, row->env);
+    env_name(program, option, row->env);
     snprintf(row->fallback, sizeof row->fallback, "%.*s", NAME_LEN_MAX, fallback);
     if (flag)
         snprintf(row->range, sizeof row->range, "true, false");
@@ -145,7 +154,7 @@ static _Noreturn void help(const struct config_program *program)
     struct row row = titles;
     int flag = 0, env = 0, fallback = 0, range = 0;
     for (size_t table = 0, index = 0; (option = option_after(program, &table, &index));) {
-        row_fill(&row, option);
+        row_fill(&row, program, option);
         widen(&flag, row.flag), widen(&env, row.env);
         widen(&fallback, row.fallback), widen(&range, row.range);
     }
@@ -160,7 +169,7 @@ static _Noreturn void help(const struct config_program *program)
                row.range, text);
         if (!(option = option_after(program, &table, &index)))
             break;
-        row_fill(&row, option);
+        row_fill(&row, program, option);
         text = option->help;
     }
     printf("  %-*s  %-*s  %-*s  %-*s  %s\n", flag, "--help", env, "", fallback, "", range, "",
@@ -231,7 +240,7 @@ static void set_option(const struct parse *parse, const struct config_option *op
 {
     char env[NAME_LEN_MAX + 1], what[2 * NAME_LEN_MAX + 32], reason[REASON_LEN_MAX + 1];
     const char *text = NULL;
-    env_name(option, env);
+    env_name(parse->program, option, env);
     snprintf(what, sizeof what, "--%s", option->name);
     for (size_t i = 0; i < parse->given_count; i++)
         if (parse->given[i].option == option)

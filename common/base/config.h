@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Options of a program: tables of what can be set, by flag (--name VALUE or --name=VALUE) or environment
- * (NAME), each with default, unit and range. Flags win over the environment. A bad value is refused by name
- * at start. */
+ * (PREFIX_NAME), each with default, unit and range. Flags win over the environment. A bad value is refused by
+ * name at start. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,7 +13,7 @@ enum config_kind { CONFIG_INT, CONFIG_STRING, CONFIG_FLAG };
 /* CONFIG_INT is stored as int64_t, CONFIG_STRING as const char * (borrowed from argv, the environment or the
  * table, which live as long as the process; never NULL after config_parse), CONFIG_FLAG as bool (the flag
  * alone is true; in the environment and after '=' one of true, false, 1, 0). The environment name is the
- * flag's in capitals with '_' for '-'. */
+ * program's prefix and the flag's name in capitals with '_' for '-'. */
 struct config_option {
     const char *name; /* "queue-max" */
     enum config_kind kind;
@@ -28,6 +28,8 @@ struct config_program {
     const char *name, *purpose;                /* for --help */
     const char *usage;                         /* what follows the name, e.g. "run|status [--json]" */
     const struct config_option *const *tables; /* NULL-terminated list of tables, each ended by name NULL */
+    const char *prefix;       /* of environment names, so that PORT is somebody else's; NULL: none */
+    const char *const *plain; /* options whose environment names have no prefix, ended by NULL; NULL: none */
 };
 
 /* Fills `options` from argv and environment. `argv` loses the flags it understood; positional arguments and

@@ -32,7 +32,8 @@ static const struct config_option second_table[] = {
     {0},
 };
 static const struct config_option *const tables[] = {first_table, second_table, NULL};
-static const struct config_program program = {"cfgtest", "tests options", "run|status", tables};
+static const char *const plain[] = {"cfgtest-secret", NULL};
+static const struct config_program program = {"cfgtest", "tests options", "run|status", tables, "P_", plain};
 
 /* Runs config_parse on the words of a copy of argv; what is left is compared with `rest`. */
 static void parse(const char *const *words, struct options *options, const char *const *rest)
@@ -71,22 +72,26 @@ static void flags_win_over_the_environment(void **state)
 {
     (void)state;
     struct options options = {0};
-    setenv("CFGTEST_QUEUE_MAX", "77", 1);
-    setenv("CFGTEST_SECRET", "env", 1);
-    setenv("CFGTEST_JSON", "1", 1);
+    setenv("CFGTEST_QUEUE_MAX", "somebody else's", 1); /* without the program's prefix */
+    setenv("P_CFGTEST_QUEUE_MAX", "77", 1);
+    setenv("P_CFGTEST_SECRET", "nobody's", 1);
+    setenv("CFGTEST_SECRET", "env", 1); /* the one that goes without */
+    setenv("P_CFGTEST_JSON", "1", 1);
     parse(WORDS("run"), &options, WORDS("run"));
     assert_int_equal(options.queue_max, 77);
     assert_string_equal(options.secret, "env");
     assert_string_equal(options.name, "");
     assert_true(options.json);
-    setenv("CFGTEST_QUEUE_MAX", "nonsense", 1); /* is not looked at where the flag is given */
+    setenv("P_CFGTEST_QUEUE_MAX", "nonsense", 1); /* is not looked at where the flag is given */
     parse(WORDS("--cfgtest-queue-max=8", "--cfgtest-queue-max=9", "--cfgtest-json=false"), &options,
           (const char *const[]){"prog", NULL});
     assert_int_equal(options.queue_max, 9);
     assert_false(options.json);
-    unsetenv("CFGTEST_QUEUE_MAX");
+    unsetenv("P_CFGTEST_QUEUE_MAX");
     unsetenv("CFGTEST_SECRET");
-    unsetenv("CFGTEST_JSON");
+    unsetenv("P_CFGTEST_SECRET");
+    unsetenv("CFGTEST_QUEUE_MAX");
+    unsetenv("P_CFGTEST_JSON");
 }
 
 /* Runs config_parse in a child. Returns its exit code and what it printed on `stream`. */
@@ -140,11 +145,11 @@ static void refuses_by_name(void **state)
     assert_refused(WORDS("--cfgtest-secret=s", "--cfgtest-json=hunter2"), "--cfgtest-json");
     assert_refused(WORDS("--cfgtest-secret=hunter2hunter2hunter2"), "1 to 20");
     assert_refused(WORDS("--cfgtest-secret="), "--cfgtest-secret");
-    setenv("CFGTEST_OFFSET", "hunter2", 1);
-    assert_refused(WORDS("--cfgtest-secret=s"), "CFGTEST_OFFSET");
-    setenv("CFGTEST_OFFSET", "", 1);
-    assert_refused(WORDS("--cfgtest-secret=s"), "CFGTEST_OFFSET");
-    unsetenv("CFGTEST_OFFSET");
+    setenv("P_CFGTEST_OFFSET", "hunter2", 1);
+    assert_refused(WORDS("--cfgtest-secret=s"), "P_CFGTEST_OFFSET");
+    setenv("P_CFGTEST_OFFSET", "", 1);
+    assert_refused(WORDS("--cfgtest-secret=s"), "P_CFGTEST_OFFSET");
+    unsetenv("P_CFGTEST_OFFSET");
 }
 
 static void help_lists_everything(void **state)
@@ -155,7 +160,7 @@ static void help_lists_everything(void **state)
         "cfgtest: tests options\n",
         "Usage: cfgtest [OPTION]... run|status\n",
         "--cfgtest-queue-max N",
-        "CFGTEST_QUEUE_MAX",
+        "P_CFGTEST_QUEUE_MAX",
         "4096",
         "1..100000 commands",
         "Queue.\n",

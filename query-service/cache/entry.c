@@ -51,7 +51,7 @@ struct entry *entry_create(const struct entry_source *source, double jitter)
     *entry = (struct entry){
         .loaded_us = source->began_us,
         .ended_us = source->ended_us,
-        .history = source->history,
+        .log_epoch = source->log_epoch,
         .jitter = (uint16_t)(jitter * JITTER_MAX),
         .status = source->status,
         .from_models = source->from_models,
@@ -100,7 +100,7 @@ bool entry_reaches(const struct entry *entry, const int64_t at_least[SLICE_COUNT
 bool entry_is_behind(const struct entry *entry, const struct entry *other)
 {
     bool behind = false;
-    if (entry->slices != other->slices || entry->history != other->history ||
+    if (entry->slices != other->slices || entry->log_epoch != other->log_epoch ||
         entry->loaded_us - other->loaded_us > ENTRY_RACE_US)
         return false;
     for (size_t i = 0; i < slices_count(entry->slices); i++) {
@@ -164,7 +164,7 @@ static enum entry_verdict judge_age(const struct entry *entry, const struct entr
 enum entry_verdict entry_judge(const struct entry *entry, const struct entry_life *life,
                                const struct entry_moment *moment)
 {
-    if (entry->history != moment->history || !entry_at(entry, moment->log_us))
+    if (entry->log_epoch != moment->log_epoch || !entry_at(entry, moment->log_us))
         return ENTRY_DEAD;
     return judge_age(entry, life, moment);
 }

@@ -43,7 +43,7 @@ struct entry {
     _Atomic int64_t retry_us; /* a refresh failed: no other before */
     int64_t loaded_us;        /* when the load began: it knows of nothing that happened later */
     int64_t ended_us;         /* when it was there */
-    uint64_t history;         /* which log it is of (feed/history.h) */
+    uint64_t log_epoch;       /* which log it is of (feed/log_identity.h) */
     uint16_t jitter;          /* 0..1000: of freshness */
     uint16_t status;          /* of HTTP */
     bool from_models, every, no_stale, settled;
@@ -69,7 +69,7 @@ struct entry_source {
     const struct entry_subject *subject;
     const int64_t *stands_on; /* SLICE_COUNT positions, those in subject->slices count */
     int64_t began_us, ended_us;
-    uint64_t history;
+    uint64_t log_epoch;
 };
 
 /* With one reference. `jitter` from 0 to 1 spreads the end of freshness by a tenth either way, so that what
@@ -97,12 +97,12 @@ enum entry_verdict {
 };
 
 struct entry_moment {
-    int64_t now_us;   /* monotonic */
-    int64_t log_us;   /* the log's clock */
-    uint64_t history; /* the log that is read now */
-    double chance;    /* evenly distributed in (0, 1] */
-    bool changed;     /* a hint says that the log went on */
-    bool quick;       /* Redis answers, so a load costs little */
+    int64_t now_us;     /* monotonic */
+    int64_t log_us;     /* the log's clock */
+    uint64_t log_epoch; /* the log that is read now */
+    double chance;      /* evenly distributed in (0, 1] */
+    bool changed;       /* a hint says that the log went on */
+    bool quick;         /* Redis answers, so a load costs little */
 };
 
 enum {

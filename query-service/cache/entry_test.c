@@ -205,16 +205,16 @@ static void an_entry_of_another_log_is_dead(void **state)
 {
     (void)state;
     struct entry *entry = plain(200), *other = plain(200);
-    struct entry_moment moment = {.now_us = 10 * S, .chance = 1, .history = 1};
+    struct entry_moment moment = {.now_us = 10 * S, .chance = 1, .log_epoch = 1};
     assert_int_equal(entry_judge(entry, &life, &moment), ENTRY_DEAD);
-    moment.history = 0;
+    moment.log_epoch = 0;
     assert_int_equal(entry_judge(entry, &life, &moment), ENTRY_FRESH);
     int64_t less[SLICE_COUNT] = {[3] = 6};
     struct entry *behind = make(200, 0, 0.5, 1 << 3, less);
     assert_true(entry_is_behind(behind, other));
-    other->history = 1;
+    other->log_epoch = 1;
     assert_false(entry_is_behind(behind, other)); /* its positions say nothing here */
-    other->history = 0;
+    other->log_epoch = 0;
     behind->loaded_us = other->loaded_us + ENTRY_RACE_US + 1;
     assert_false(entry_is_behind(behind, other)); /* it was not loaded beside it */
     entry_release(entry);

@@ -44,7 +44,7 @@ static struct entry_moment moment_now(const struct read_through *reads)
     return (struct entry_moment){
         .now_us = now_us,
         .log_us = log_time_us(reads->time, now_us),
-        .history = atomic_load_explicit(reads->history, memory_order_relaxed),
+        .log_epoch = atomic_load_explicit(reads->log_epoch, memory_order_relaxed),
         .chance = 1,
     };
 }
@@ -134,7 +134,7 @@ static struct entry *entry_of(struct read *read)
             .stands_on = read->stands_on,
             .began_us = read->began_us,
             .ended_us = clock_mono_us(),
-            .history = read->history,
+            .log_epoch = read->log_epoch,
         },
         chance());
     for (size_t i = 0; i < count; i++)
@@ -211,7 +211,7 @@ static void start_load(struct read_through *reads, struct read *read)
 {
     read->done = on_loaded;
     read->owner = reads;
-    read->history = atomic_load(reads->history);
+    read->log_epoch = atomic_load(reads->log_epoch);
     loader_submit(reads->loader, read);
 }
 

@@ -30,10 +30,10 @@ struct read_through {
     struct invalidation changes;
     struct single_flight *flights;
     struct hot *hot;
-    struct loader *loader;     /* borrowed, as what follows */
-    struct control *control;   /* how long entries live */
-    struct log_time *time;     /* what is true now */
-    _Atomic uint64_t *history; /* which log is read now: entries of another are dead */
+    struct loader *loader;       /* borrowed, as what follows */
+    struct control *control;     /* how long entries live */
+    struct log_time *time;       /* what is true now */
+    _Atomic uint64_t *log_epoch; /* which log is read now: entries of another are dead */
 };
 
 /* The caller fills in what is borrowed. */

@@ -14,7 +14,7 @@
 #include "events/event_json.h"
 #include "events/event_log.h"
 #include "events/problems.h"
-#include "query-service/feed/history.h"
+#include "query-service/feed/log_identity.h"
 
 enum {
     TICK_MS = 500,
@@ -28,7 +28,7 @@ enum {
 
 enum feed_statement { FEED_HEADS, FEED_READ, FEED_LOG, FEED_STATEMENTS };
 static const struct pg_statement statements[FEED_STATEMENTS] = {
-    [FEED_HEADS] = {"feed_heads", HISTORY_HEADS_SQL},
+    [FEED_HEADS] = {"feed_heads", LOG_IDENTITY_HEADS_SQL},
     [FEED_READ] = {"feed_read", LOG_READ_SQL},
     /* A restored cluster and a promoted standby go on in a timeline of their own. */
     [FEED_LOG] = {"feed_log", "SELECT s.system_identifier, c.timeline_id FROM pg_control_system() AS s,"
@@ -60,7 +60,7 @@ struct feed {
     struct pg *pg;
     struct pg_args args;
     struct list waiting; /* who was served without news goes to its end, so each has its turn */
-    struct history history;
+    struct log_identity identity;
     bool standby;
     int64_t retry_us; /* no exchange before */
     uint32_t lost;    /* made of the chain of the last log that took the place of another; 0: none did */
@@ -187,16 +187,16 @@ static void take_heads(struct feed *feed, const struct pg_rows *rows)
 {
     bool same = true;
     for (int i = 0; i < pg_rows_count(rows); i++) {
-        const struct history_row row = {.slice = (int16_t)pg_i64(rows, i, 0),
-                                        .head = pg_i64(rows, i, 1),
-                                        .chain = pg_bytes(rows, i, 2),
-                                        .was = pg_bytes(rows, i, 3),
-                                        .standby = pg_i64(rows, i, 4) != 0};
+        const struct log_identity_row row = {.slice = (int16_t)pg_i64(rows, i, 0),
+                                             .head = pg_i64(rows, i, 1),
+                                             .chain = pg_bytes(rows, i, 2),
+                                             .was = pg_bytes(rows, i, 3),
+                                             .standby = pg_i64(rows, i, 4) != 0};
         if (row.slice < 0 || row.slice >= SLICE_COUNT)
             continue;
         feed->standby = row.standby;
         atomic_store(&feed->heads[row.slice], row.head);
-        if (history_take(&feed->history, &row))
+        if (log_identity_take(&feed->identity, &row))
             continue;
         same = false;
         memcpy(&feed->lost, row.chain.ptr, sizeof feed->lost);
@@ -395,7 +395,7 @@ static bool begin_exchange(struct feed *feed, const struct exchange *exchange, i
     pg_args_reset(&feed->args);
     pg_array_begin(&feed->args, PG_INT8);
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        pg_array_i64(&feed->args, feed->history.slices[slice].head);
+        pg_array_i64(&feed->args, feed->identity.slices[slice].head);
     pg_array_end(&feed->args);
     pg_send(feed->pg, FEED_HEADS, &feed->args);
     for (size_t i = 0; i < exchange->count; i++)

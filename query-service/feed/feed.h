@@ -7,7 +7,8 @@
  * waits for, one statement for all reads the heads, when a hint comes or every FEED_POLL_MS; followers that
  * ask for the same share one read, and several reads one exchange. Each exchange has a deadline, and after
  * one that failed nobody asks for a while: so however many follow and however PostgreSQL is, each is answered
- * at the latest one exchange after its time. It also notices when the log is not the one it was (history.h).
+ * at the latest one exchange after its time. It also notices when the log is not the one it was
+ * (log_identity.h).
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Routes of the read API: look into the cache; parse, validate, submit. */
-#include "query-service/http/api.h"
+#include "query-service/http/api_internal.h"
 
 #include "common/base/clock.h"
 #include "events/api_document.h"
@@ -30,7 +30,7 @@ bool api_refuse_parameter(struct http_request *request, const char *name, const 
     return refuse_parameter(request, name, why);
 }
 
-bool api_refuse_suspended(struct http_request *request, struct api *api)
+bool api_refuse_suspended(struct http_request *request, const struct api *api)
 {
     if (!control_refuses(api->control, http_key(request)))
         return false;
@@ -40,7 +40,7 @@ bool api_refuse_suspended(struct http_request *request, struct api *api)
 
 /* --- parts of a request; each answers it and returns false where they are wrong --- */
 
-static bool take_campaign_id(struct http_request *request, struct span id, struct query *query)
+bool api_take_campaign_id(struct http_request *request, struct span id, struct query *query)
 {
     if (!campaign_id_valid(id))
         return refuse(request, &problem_invalid_id, "id", "a campaign id is [a-z0-9][a-z0-9-]{0,63}");
@@ -48,7 +48,7 @@ static bool take_campaign_id(struct http_request *request, struct span id, struc
     return true;
 }
 
-static bool take_user_id(struct http_request *request, struct span id, struct query *query)
+bool api_take_user_id(struct http_request *request, struct span id, struct query *query)
 {
     if (!user_id_valid(id))
         return refuse(request, &problem_invalid_user_id, "user",
@@ -57,7 +57,7 @@ static bool take_user_id(struct http_request *request, struct span id, struct qu
     return true;
 }
 
-static bool take_limit(struct http_request *request, struct query *query)
+bool api_take_limit(struct http_request *request, struct query *query)
 {
     struct span text = http_query(request, "limit");
     if (text.ptr && !parse_i64(text, 1, QUERY_LIMIT_MAX, &query->limit))
@@ -93,7 +93,7 @@ static bool take_status(struct http_request *request, struct query *query)
 }
 
 /* After the id. `now_us` becomes the instant that is asked for. */
-static bool take_as_of(struct http_request *request, struct query *query)
+bool api_take_as_of(struct http_request *request, struct query *query)
 {
     struct span text = http_query(request, "as_of");
     struct past *past = &query->past;
@@ -113,7 +113,7 @@ static bool take_as_of(struct http_request *request, struct query *query)
 }
 
 /* After ids and filters: a cursor is bound to them. */
-static bool take_cursor(struct http_request *request, enum cursor_kind kind, struct query *query)
+bool api_take_cursor(struct http_request *request, enum cursor_kind kind, struct query *query)
 {
     struct span text = http_query(request, "cursor");
     struct buf scope;
@@ -128,7 +128,7 @@ static bool take_cursor(struct http_request *request, enum cursor_kind kind, str
 }
 
 /* Consistency-Token: one or several, separated by commas or in lines of their own (I9). */
-static bool take_tokens(struct http_request *request, struct query *query)
+bool api_take_tokens(struct http_request *request, struct query *query)
 {
     size_t count = 0;
     struct span rest;
@@ -172,7 +172,8 @@ static void answer(struct http_request *request, struct api *api, enum query_kin
         return;
     int64_t received_us = http_received_us(request);
     struct read *read = read_create(kind, log_time_us(api->time, clock_mono_us()));
-    if (!parse(request, api, &read->query) || !take_target(request) || !take_tokens(request, &read->query)) {
+    if (!parse(request, api, &read->query) || !take_target(request) ||
+        !api_take_tokens(request, &read->query)) {
         read_destroy(read);
         return;
     }
@@ -191,36 +192,36 @@ static bool parse_campaigns(struct http_request *request, const struct api *api,
     static const char *const known[] = {"status", "tag", "limit", "cursor", NULL};
     (void)api;
     return http_query_only(request, known) && take_status(request, query) && take_tag(request, query) &&
-           take_limit(request, query) && take_cursor(request, CURSOR_CAMPAIGNS, query);
+           api_take_limit(request, query) && api_take_cursor(request, CURSOR_CAMPAIGNS, query);
 }
 
 static bool parse_campaign(struct http_request *request, const struct api *api, struct query *query)
 {
     static const char *const known[] = {"as_of", NULL};
     (void)api;
-    return http_query_only(request, known) && take_campaign_id(request, http_param(request, 0), query) &&
-           take_as_of(request, query);
+    return http_query_only(request, known) && api_take_campaign_id(request, http_param(request, 0), query) &&
+           api_take_as_of(request, query);
 }
 
 static bool parse_holders(struct http_request *request, const struct api *api, struct query *query)
 {
     static const char *const known[] = {"limit", "cursor", NULL};
     (void)api;
-    return http_query_only(request, known) && take_campaign_id(request, http_param(request, 0), query) &&
-           take_limit(request, query) && take_cursor(request, CURSOR_HOLDERS, query);
+    return http_query_only(request, known) && api_take_campaign_id(request, http_param(request, 0), query) &&
+           api_take_limit(request, query) && api_take_cursor(request, CURSOR_HOLDERS, query);
 }
 
 static bool parse_user_in_campaign(struct http_request *request, const struct api *api, struct query *query)
 {
     (void)api;
     return http_query_only(request, no_parameters) &&
-           take_campaign_id(request, http_param(request, 0), query) &&
-           take_user_id(request, http_param(request, 1), query);
+           api_take_campaign_id(request, http_param(request, 0), query) &&
+           api_take_user_id(request, http_param(request, 1), query);
 }
 
 /* What is neither an id nor a code of ours is answered like an id nobody has: it tells nothing about codes.
  */
-static bool take_coupon(struct http_request *request, const struct api *api, struct query *query)
+bool api_take_coupon(struct http_request *request, const struct api *api, struct query *query)
 {
     struct span name = http_param(request, 0);
     return coupon_code_parse(name, api->code_key, &query->coupon) || coupon_id_parse(name, &query->coupon) ||
@@ -229,7 +230,7 @@ static bool take_coupon(struct http_request *request, const struct api *api, str
 
 static bool parse_coupon(struct http_request *request, const struct api *api, struct query *query)
 {
-    return http_query_only(request, no_parameters) && take_coupon(request, api, query);
+    return http_query_only(request, no_parameters) && api_take_coupon(request, api, query);
 }
 
 static bool take_order_amount(struct http_request *request, struct query *query)
@@ -242,23 +243,23 @@ static bool take_order_amount(struct http_request *request, struct query *query)
 static bool take_holder(struct http_request *request, struct query *query)
 {
     struct span user = http_query(request, "user_id");
-    return !user.ptr || take_user_id(request, user, query);
+    return !user.ptr || api_take_user_id(request, user, query);
 }
 
 static bool parse_validity(struct http_request *request, const struct api *api, struct query *query)
 {
     static const char *const known[] = {"user_id", "order_amount", NULL};
     return http_query_only(request, known) && take_holder(request, query) &&
-           take_order_amount(request, query) && take_coupon(request, api, query);
+           take_order_amount(request, query) && api_take_coupon(request, api, query);
 }
 
 static bool parse_user_coupons(struct http_request *request, const struct api *api, struct query *query)
 {
     static const char *const known[] = {"status", "limit", "cursor", NULL};
     (void)api;
-    return http_query_only(request, known) && take_user_id(request, http_param(request, 0), query) &&
-           take_status(request, query) && take_limit(request, query) &&
-           take_cursor(request, CURSOR_COUPONS, query);
+    return http_query_only(request, known) && api_take_user_id(request, http_param(request, 0), query) &&
+           take_status(request, query) && api_take_limit(request, query) &&
+           api_take_cursor(request, CURSOR_COUPONS, query);
 }
 
 static bool take_ranking(struct http_request *request, struct query *query)
@@ -276,7 +277,7 @@ static bool parse_ranking(struct http_request *request, const struct api *api, s
     static const char *const known[] = {"by", "window", "tag", "limit", "as_of", NULL};
     (void)api;
     return http_query_only(request, known) && take_ranking(request, query) && take_tag(request, query) &&
-           take_limit(request, query) && take_as_of(request, query);
+           api_take_limit(request, query) && api_take_as_of(request, query);
 }
 
 #define HANDLER(name, kind, of_campaign)                                \
@@ -305,6 +306,10 @@ const struct http_route api_routes[] = {
     {HTTP_GET, "/v1/users/{user}/coupons", READERS, 0, get_user_coupons},
     {HTTP_GET, "/v1/rankings/campaigns", READERS, 0, get_ranking},
     API_DOCUMENT_ROUTES,
+    {HTTP_GET, "/v1/coupons/{coupon}/history", READERS, 0, api_get_coupon_history},
+    {HTTP_GET, "/v1/campaigns/{id}/history", READERS, 0, api_get_campaign_history},
+    {HTTP_GET, "/v1/campaigns/{id}/users/{user}/decision", READERS, 0, api_get_decision},
+    {HTTP_GET, "/v1/audit", AUTH_ADMIN, 0, api_get_audit},
     {HTTP_GET, "/v1/events", READERS, 0, api_get_events},
     {HTTP_GET, "/v1/status", READERS, 0, api_get_status},
 };

@@ -6,6 +6,7 @@
 #include "query-service/cache/read_through.h"
 #include "query-service/cache/warm.h"
 #include "query-service/feed/feed.h"
+#include "query-service/history/history.h"
 
 struct api {
     struct read_through reads;
@@ -13,6 +14,7 @@ struct api {
     struct feed *feed;
     struct control *control;
     struct log_time *time;
+    struct history *history;
     int64_t request_deadline_ms, token_wait_ms;
     int64_t queue_max, model_threads, store_connections, followers_max,
         model_age_max_ms; /* as set; of both lanes */
@@ -29,6 +31,6 @@ void api_get_status(struct http_request *request, void *context);
 /* Answers a request with 400 invalid-parameter; always false, so that a parser can say `return ...`. */
 bool api_refuse_parameter(struct http_request *request, const char *name, const char *why);
 /* Answers a request whose API key is suspended: true where it was. */
-bool api_refuse_suspended(struct http_request *request, struct api *api);
+bool api_refuse_suspended(struct http_request *request, const struct api *api);
 /* For gauges: about twice a second, from one thread. */
 void api_tick(void *api);

@@ -5,9 +5,9 @@
 #include "common/json.h"
 #include "query-service/http/header_list.h"
 
-static void render_next(struct buf *out, const struct query *query, const struct answer *answer)
+void render_cursor(struct buf *out, const struct query *query, const struct cursor *next)
 {
-    if (answer->next.kind == CURSOR_NONE) {
+    if (next->kind == CURSOR_NONE) {
         json_put_null(out, "next");
         return;
     }
@@ -15,7 +15,7 @@ static void render_next(struct buf *out, const struct query *query, const struct
     buf_init(&scope, 2 * QUERY_TEXT_MAX);
     buf_init(&cursor, CURSOR_TEXT_MAX);
     query_scope(query, &scope);
-    cursor_write(&cursor, &answer->next, buf_span(&scope));
+    cursor_write(&cursor, next, buf_span(&scope));
     CHECK(!scope.overflow && !cursor.overflow);
     json_put_string(out, "next", buf_span(&cursor));
     buf_deinit(&scope);
@@ -29,7 +29,7 @@ static void render_campaigns(struct buf *out, const struct query *query, const s
     for (size_t i = 0; i < answer->campaigns_count; i++)
         campaign_write_json(out, NULL, &answer->campaigns[i], query->now_us);
     json_close(out, ']');
-    render_next(out, query, answer);
+    render_cursor(out, query, &answer->next);
     json_close(out, '}');
 }
 
@@ -41,7 +41,7 @@ static void render_coupons(struct buf *out, const struct query *query, const str
     for (size_t i = 0; i < answer->coupons_count; i++)
         coupon_write_json(out, NULL, &answer->coupons[i], code_key, query->now_us);
     json_close(out, ']');
-    render_next(out, query, answer);
+    render_cursor(out, query, &answer->next);
     json_close(out, '}');
 }
 

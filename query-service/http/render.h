@@ -4,6 +4,8 @@
 
 #include "query-service/load/answer.h"
 
+/* The member `next` of a list: the cursor as text, bound to the list; or null. */
+void render_cursor(struct buf *out, const struct query *query, const struct cursor *next);
 /* The answer must be one that was found. */
 void render_answer(struct buf *out, const struct query *query, const struct answer *answer,
                    const uint8_t code_key[CRYPTO_KEY_BYTES]);

@@ -104,16 +104,6 @@ static void note_instant(int64_t *first, int64_t at_us, int64_t now_us)
         *first = at_us;
 }
 
-static void note_campaign(int64_t *first, const struct campaign *campaign, int64_t now_us)
-{
-    const struct campaign_created *is = &campaign->definition;
-    note_instant(first, is->starts_at_us, now_us);
-    note_instant(first, is->ends_at_us, now_us);
-    note_instant(first, is->coupon_expires_at_us, now_us);
-    for (size_t i = 0; i < is->release_plan.count; i++)
-        note_instant(first, is->release_plan.items[i].at_us, now_us);
-}
-
 static void note_coupon(int64_t *first, const struct coupon *coupon, int64_t now_us)
 {
     if (coupon->state == COUPON_ISSUED || coupon->state == COUPON_RESERVED)
@@ -126,7 +116,7 @@ static int64_t first_instant(const struct answer *answer, const struct query *qu
 {
     int64_t first = answer->filter_until_us;
     for (size_t i = 0; i < answer->campaigns_count; i++)
-        note_campaign(&first, &answer->campaigns[i], query->now_us);
+        note_instant(&first, campaign_next_change_us(&answer->campaigns[i], query->now_us), query->now_us);
     for (size_t i = 0; i < answer->coupons_count; i++)
         note_coupon(&first, &answer->coupons[i], query->now_us);
     return first;

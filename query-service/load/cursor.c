@@ -33,9 +33,11 @@ static void put_key(struct buf *out, const struct cursor *cursor)
         buf_append(out, cursor->id, cursor->id_len);
         return;
     case CURSOR_HOLDERS:
+    case CURSOR_HISTORY:
         put_number(out, cursor->number);
         return;
     case CURSOR_COUPONS:
+    case CURSOR_AUDIT:
         put_number(out, cursor->time_us);
         buf_append_char(out, (char)cursor->slice);
         put_number(out, cursor->number);
@@ -93,7 +95,10 @@ static bool take_key(struct span key, struct cursor *ret)
         return true;
     case CURSOR_HOLDERS:
         return take_number(&key, 1, QUANTITY_MAX, &ret->number) && key.len == 0;
+    case CURSOR_HISTORY:
+        return take_number(&key, 1, INT64_MAX, &ret->number) && key.len == 0;
     case CURSOR_COUPONS:
+    case CURSOR_AUDIT:
         if (!take_number(&key, 0, INT64_MAX, &ret->time_us))
             return false;
         slice = take(&key, 1);

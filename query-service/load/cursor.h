@@ -17,6 +17,8 @@ enum cursor_kind {
     CURSOR_CAMPAIGNS = 'c', /* time_us, id: newest first, then id descending */
     CURSOR_HOLDERS = 'h',   /* number: sequence */
     CURSOR_COUPONS = 'u',   /* time_us, slice, number (position): newest first */
+    CURSOR_HISTORY = 'e',   /* number: position */
+    CURSOR_AUDIT = 'a',     /* as of coupons */
 };
 
 enum { CURSOR_TEXT_MAX = 128 };

@@ -126,6 +126,10 @@ void query_scope(const struct query *query, struct buf *out)
         put_text(out, span_of(window_label(query->window)));
     } else if (query->kind == QUERY_VALIDITY) {
         buf_append_i64(out, query->order_amount);
+    } else if (query->coupon.position) {
+        buf_append_i64(out, query->coupon.slice);
+        buf_append_char(out, '-');
+        buf_append_i64(out, query->coupon.position);
     }
 }
 

@@ -60,7 +60,7 @@ struct read {
     int64_t stands_on[SLICE_COUNT]; /* how far the log is in the answer; for the slices of the query */
     int64_t token_wait_until_us;    /* monotonic: until then worth waiting for the models to reach a token */
     int64_t began_us;               /* monotonic: when it was submitted to the loader */
-    uint64_t history;               /* which log was read when it was submitted */
+    uint64_t log_epoch;             /* which log was read when it was submitted */
     struct read_waiter waiter;
     void *owner;                     /* of `done` */
     void (*done)(struct read *read); /* gets ownership; called once, from any thread */

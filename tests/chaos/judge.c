@@ -175,10 +175,9 @@ struct window judge_window_between(const struct judge *judge, int16_t slice, int
     };
 }
 
-struct window judge_window(const struct judge *judge, const struct attempt *attempt, int16_t slice,
-                           int64_t slack_us)
+struct window judge_window(const struct judge *judge, const struct attempt *attempt, int16_t slice)
 {
-    return judge_window_between(judge, slice, attempt->sent_us - slack_us, attempt->done_us);
+    return judge_window_between(judge, slice, attempt->sent_us, attempt->done_us);
 }
 
 static void judge_order(struct judge *judge)
@@ -189,7 +188,7 @@ static void judge_order(struct judge *judge)
         struct position first = judge->effects[i].first;
         if (first.position == 0)
             continue;
-        struct window window = judge_window(judge, attempt, first.slice, 0);
+        struct window window = judge_window(judge, attempt, first.slice);
         judge_expect(judge, JUDGE_ORDER, first.position > window.low,
                      "%s is at %lld of slice %d, but %lld had been answered before it was asked",
                      judge_name(judge, attempt->op), (long long)first.position, first.slice,

@@ -128,12 +128,18 @@ static bool other_under_way(const struct group *group, uint32_t op, const struct
     return false;
 }
 
-/* A service that knows that a campaign refuses everybody says so without looking for the key. To somebody who
- * comes with a used key and another payload that is as true as 422, and promises as little. */
-static bool refuses_everybody(const struct attempt *attempt)
+/* A service that knows that a campaign refuses everybody for good, or before its start, says so without
+ * looking for the key. To somebody who comes with a used key and another payload that is as true as 422. */
+static bool refused_early(const struct judge *judge, const struct operation *op,
+                          const struct attempt *attempt)
 {
-    return strcmp(attempt->problem, "sold-out") == 0 || strcmp(attempt->problem, "paused") == 0 ||
-           strcmp(attempt->problem, "ended") == 0 || strcmp(attempt->problem, "not-started") == 0;
+    if (op->kind != OP_ISSUE)
+        return false;
+    if (strcmp(attempt->problem, "sold-out") != 0)
+        return strcmp(attempt->problem, "ended") == 0 || strcmp(attempt->problem, "not-started") == 0;
+    const struct model_campaign *campaign = &judge->campaigns[op->campaign];
+    return op->campaign < judge->campaigns_count && campaign->moments_count &&
+           campaign->moments[campaign->moments_count - 1].issued >= campaign->definition.quantity;
 }
 
 static void check_refused(struct group *group, uint32_t op, uint32_t index)
@@ -151,7 +157,7 @@ static void check_refused(struct group *group, uint32_t op, uint32_t index)
         return; /* about who operations: a suspended key is told nothing, not even what it was told before */
     if (!group->remembered || group->first == UINT32_MAX)
         return;
-    if (other && judge->in.history->ops[op].kind == OP_ISSUE && refuses_everybody(attempt))
+    if (other && refused_early(judge, &judge->in.history->ops[op], attempt))
         return;
     const struct attempt *first = &judge->in.history->attempts[group->first];
     judge_expect(judge, JUDGE_REFUSED, attempt->sent_us <= first->done_us,

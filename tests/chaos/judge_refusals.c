@@ -5,9 +5,7 @@
 
 #include "common/base/clock.h"
 
-/* A service may refuse for 100 ms by what it knows; it may have been told a little later than it happened,
- * and this machine may be busy. */
-enum { KNOWN_SLACK_US = 400 * US_PER_MS, CLOCK_SLACK_US = 50 * US_PER_MS, STOPPED_SLACK_US = 15 * US_PER_S };
+enum { CLOCK_SLACK_US = 50 * US_PER_MS, STOPPED_SLACK_US = 15 * US_PER_S };
 
 struct refusal {
     const struct judge *judge;
@@ -179,7 +177,7 @@ static bool right(struct refusal *refusal)
     if (strcmp(attempt->problem, "invalid-window") == 0)
         return born_expired(refusal);
     if (op_kind_has_coupon(refusal->op->kind)) {
-        refusal->window = judge_window(judge, attempt, refusal->op->coupon.slice, 0);
+        refusal->window = judge_window(judge, attempt, refusal->op->coupon.slice);
         return coupon_refusal_right(refusal, judge_coupon(judge, refusal->op->coupon));
     }
     const struct model_campaign never = {0};
@@ -187,7 +185,7 @@ static bool right(struct refusal *refusal)
     struct buf id;
     buf_init(&id, CAMPAIGN_ID_MAX);
     campaign_name_write(&id, refusal->op->campaign);
-    refusal->window = judge_window(judge, attempt, slice_of(buf_span(&id)), KNOWN_SLACK_US);
+    refusal->window = judge_window(judge, attempt, slice_of(buf_span(&id)));
     buf_deinit(&id);
     if (refusal->op->campaign < judge->campaigns_count)
         campaign = &judge->campaigns[refusal->op->campaign];

@@ -104,12 +104,11 @@ void *judge_grow(void *list, size_t count, size_t *capacity, size_t size);
 uint32_t judge_attempt(const struct judge *judge, uint32_t op, uint32_t number);
 
 /* Between which positions of a slice an attempt was decided: not before what had been answered when it was
- * sent (or `slack_us` earlier), before what was asked after it was answered. */
+ * sent, before what was asked after it was answered. */
 struct window {
     int64_t low, high;
 };
-struct window judge_window(const struct judge *judge, const struct attempt *attempt, int16_t slice,
-                           int64_t slack_us);
+struct window judge_window(const struct judge *judge, const struct attempt *attempt, int16_t slice);
 /* The same between any two instants: not before what had been answered by the first, before what was sent
  * after the second. */
 struct window judge_window_between(const struct judge *judge, int16_t slice, int64_t from_us,

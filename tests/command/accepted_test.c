@@ -398,12 +398,12 @@ static void asking_needs_a_scope_and_a_key(void **state)
 
 static int start(void **state)
 {
-    setenv("ISSUE_SLA_MS", "0", 1);
+    setenv("FIRSTCOME_ISSUE_SLA_MS", "0", 1);
     setenv("COMMITTERS", "1", 1);
-    setenv("BATCH_MAX", "1", 1);
-    setenv("HTTP_THREADS", "1", 1); /* what was sent first is read first */
-    setenv("REQUEST_DEADLINE_MS", "60000", 1);
-    setenv("ACCEPTED_DEADLINE_MS", "60000", 1);
+    setenv("FIRSTCOME_BATCH_MAX", "1", 1);
+    setenv("FIRSTCOME_HTTP_THREADS", "1", 1); /* what was sent first is read first */
+    setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "60000", 1);
+    setenv("FIRSTCOME_ACCEPTED_DEADLINE_MS", "60000", 1);
     stack = api_setup(state, &api, STACK_COMMAND);
     return 0;
 }

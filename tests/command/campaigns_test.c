@@ -430,7 +430,7 @@ static void campaigns_per_key_and_day_are_bounded(void **state)
 {
     (void)state;
     char id[64];
-    limit_to("CAMPAIGNS_PER_KEY_PER_DAY", used_today("key:admin") + 2);
+    limit_to("FIRSTCOME_CAMPAIGNS_PER_KEY_PER_DAY", used_today("key:admin") + 2);
     new_campaign(id, 1, "");
     expect_delete(id, 204, NULL); /* gives nothing back: it was created today */
     new_campaign(id, 1, "");
@@ -445,7 +445,7 @@ static void campaigns_per_day_are_bounded(void **state)
 {
     (void)state;
     char id[64];
-    limit_to("CAMPAIGNS_PER_DAY", used_today("*") + 1);
+    limit_to("FIRSTCOME_CAMPAIGNS_PER_DAY", used_today("*") + 1);
     new_campaign(id, 1, "");
     struct http_answer answer = create("one-too-many-of-all", 1);
     api_expect(&answer, 429, "quota-exceeded");
@@ -463,7 +463,7 @@ static void live_coupons_are_bounded(void **state)
     (void)state;
     char ids[3][64], more[128];
     int64_t used = used_today("#");
-    limit_to("LIVE_COUPONS_MAX", used + 20);
+    limit_to("FIRSTCOME_LIVE_COUPONS_MAX", used + 20);
     new_campaign(ids[0], 10, "");
     struct http_answer answer = create("too-large", 11);
     api_expect(&answer, 429, "quota-exceeded");
@@ -487,7 +487,7 @@ static void live_coupons_are_bounded(void **state)
 
 static int start(void **state)
 {
-    setenv("CAMPAIGNS_PER_KEY_PER_DAY", PLENTY, 1);
+    setenv("FIRSTCOME_CAMPAIGNS_PER_KEY_PER_DAY", PLENTY, 1);
     stack = api_setup(state, &api, STACK_COMMAND);
     return 0;
 }

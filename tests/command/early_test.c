@@ -192,7 +192,7 @@ static void nothing_is_known_without_the_store(void **state)
 
 static int start(void **state)
 {
-    setenv("REQUEST_DEADLINE_MS", "4000", 1); /* nobody is refused for the machine being busy */
+    setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "4000", 1); /* nobody is refused for the machine being busy */
     stack = api_setup(state, &api, STACK_COMMAND);
     for (size_t i = 0; i < CROWD; i++)
         crowd[i] = http_client_create(stack_env(stack, "COMMAND_URL"));

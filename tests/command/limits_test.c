@@ -503,7 +503,7 @@ static void make_disk(void)
 static int setup(void **state)
 {
     make_disk();
-    setenv("DISK_PATH", disk, 1);
+    setenv("FIRSTCOME_DISK_PATH", disk, 1);
     stack = api_setup(state, &api, STACK_ALL);
     first = (struct steer){stack, api.command};
     return 0;

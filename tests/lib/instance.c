@@ -119,9 +119,9 @@ static struct instance *create(struct stack *stack, const struct instance_option
     if (kind->redis)
         add_line(instance, "REDIS_URL", redis_of(stack, kind, options));
     /* The stack's own listen there, and two cannot on one address; one more does without hints. */
-    add_line(instance, "BUS_URL", kind->hints ? stack_env(stack, "BUS_URL") : "");
-    add_line(instance, "API_KEYS_FILE", stack_env(stack, "API_KEYS_FILE"));
-    add_line(instance, "CODE_KEY_FILE", stack_env(stack, "CODE_KEY_FILE"));
+    add_line(instance, "FIRSTCOME_BUS_URL", kind->hints ? stack_env(stack, "BUS_URL") : "");
+    add_line(instance, "FIRSTCOME_API_KEYS_FILE", stack_env(stack, "API_KEYS_FILE"));
+    add_line(instance, "FIRSTCOME_CODE_KEY_FILE", stack_env(stack, "CODE_KEY_FILE"));
     return instance;
 }
 
@@ -132,7 +132,7 @@ struct instance *instance_start(struct stack *stack, const struct instance_optio
     CHECK(options->port_offset >= 6 && options->port_offset < 20); /* those before are the stack's */
     snprintf(port, sizeof port, "%d", stack_port_base(stack) + options->port_offset);
     snprintf(instance->url, sizeof instance->url, "http://127.0.0.1:%s", port);
-    add_line(instance, "PORT", port);
+    add_line(instance, "FIRSTCOME_PORT", port);
     instance_again(instance);
     return instance;
 }

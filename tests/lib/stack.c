@@ -202,8 +202,9 @@ static void set_environment(const struct stack *stack)
     setenv("PORT_BASE", port_base, 1);
     setenv("BIN_DIR", stack->bin_directory, 1);
     setenv("STACK_TEMPLATES", templates, 0);
-    setenv("DISK_PATH", "", 0); /* how full this machine's disk is decides no test that does not ask for it */
-    setenv("DRAIN_GRACE_MS", "0", 0); /* nobody balances the load of a test, unless it says so */
+    setenv("FIRSTCOME_DISK_PATH", "",
+           0); /* how full this machine's disk is decides no test that does not ask for it */
+    setenv("FIRSTCOME_DRAIN_GRACE_MS", "0", 0); /* nobody balances the load of a test, unless it says so */
 }
 
 /* Runs tools/stack; shows what it said where it fails. */

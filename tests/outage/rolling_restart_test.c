@@ -15,7 +15,7 @@
 
 enum { SERVICES = 2, CLIENTS = 8, LONG_MS = 60000, SERVED = 50 };
 /* A balancer that looks every few milliseconds, on a machine that may keep it from looking for a second. */
-#define GRACE "DRAIN_GRACE_MS=1500"
+#define GRACE "FIRSTCOME_DRAIN_GRACE_MS=1500"
 
 static struct stack *stack;
 

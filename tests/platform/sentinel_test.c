@@ -208,7 +208,8 @@ static int set_up(void **state)
     stack = stack_start(STACK_SERVERS);
     sentinels_start(&sentinels, stack);
     setenv("SERVICES_REDIS_URL", sentinels_url(&sentinels), 1);
-    setenv("CACHE_BYTES", "0", 1); /* the reader is to see Redis and PostgreSQL, not copies in memory */
+    setenv("FIRSTCOME_CACHE_BYTES", "0",
+           1); /* the reader is to see Redis and PostgreSQL, not copies in memory */
     stack_service(stack, "projector", "start");
     stack_service(stack, "command-service", "start");
     stack_service(stack, "query-service", "start");

@@ -381,7 +381,8 @@ static int set_up(void **state)
     assert_int_equal(mkdir(directory, 0700), 0);
     snprintf(url, sizeof url, "redis://127.0.0.1:%d", stack_port_base(stack) + REDIS_OFFSET);
     setenv("SERVICES_REDIS_URL", url, 1);
-    setenv("CACHE_BYTES", "0", 1); /* the reader is to see Redis and PostgreSQL, not copies in memory */
+    setenv("FIRSTCOME_CACHE_BYTES", "0",
+           1); /* the reader is to see Redis and PostgreSQL, not copies in memory */
     models_open(&models, stack);
     redis_destroy(models.redis);
     models.redis = redis_create(url, reason, sizeof reason);

@@ -10,6 +10,7 @@
 #include "bench/load/load_call.h"
 #include "common/base/crypto.h"
 #include "events/ids.h"
+#include "tests/lib/instance.h"
 #include "tests/lib/pace.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
@@ -19,7 +20,7 @@ enum { CROWD = 1500 };
 #else
 enum { CROWD = 10000 }; /* connections of this process, and of the service: as many as a usual limit allows */
 #endif
-enum { SHOWS_MS = 20000, REFUSED_MS = 2500 };
+enum { SHOWS_MS = 20000, REFUSED_MS = 2500, PORT_OFFSET = 7 };
 
 #define POSTGRES_LOADS "coupon_read_loads_total{source=\"postgres\"}"
 
@@ -29,18 +30,18 @@ static struct api_client api;
 /* Copies do not grow old in these tests, unless a test says so: what shows is not for lack of time. */
 static void set_lives(const char *fresh_ms, const char *stale_ms, const char *error_ms)
 {
-    setenv("FRESH_MS", fresh_ms, 1);
-    setenv("STALE_MS", stale_ms, 1);
-    setenv("STALE_IF_ERROR_MS", error_ms, 1);
+    setenv("FIRSTCOME_FRESH_MS", fresh_ms, 1);
+    setenv("FIRSTCOME_STALE_MS", stale_ms, 1);
+    setenv("FIRSTCOME_STALE_IF_ERROR_MS", error_ms, 1);
 }
 
 static int setup(void **state)
 {
     crypto_setup();
     set_lives("60000", "3600000", "3600000");
-    setenv("DRAIN_GRACE_MS", "0", 1); /* it is restarted often */
-    setenv("CONNECTIONS_MAX", "12000", 1);
-    setenv("CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
+    setenv("FIRSTCOME_DRAIN_GRACE_MS", "0", 1); /* it is restarted often */
+    setenv("FIRSTCOME_CONNECTIONS_MAX", "12000", 1);
+    setenv("FIRSTCOME_CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
     stack = api_setup(state, &api, STACK_ALL);
     return 0;
 }
@@ -188,24 +189,32 @@ static void a_hint_shows_a_change(void **state)
                SHOWS_MS);
 }
 
-/* A hint that is lost: the event is put into the log behind everybody's back. It shows when freshness ends.
- */
+/* A hint that is lost: here to a service that hears none. What changed shows when freshness ends, to whoever
+ * reads on: first the old copy, which has it loaded anew, then the new one. */
 static void without_a_hint_time_does(void **state)
 {
     (void)state;
+    static const char *const environment[] = {"FIRSTCOME_FRESH_MS=1000", "FIRSTCOME_STALE_MS=60000",
+                                              "FIRSTCOME_BUS_URL=", NULL};
     struct http_answer answer;
-    char path[128];
-    set_lives("1000", "60000", "60000");
-    reads_restart_service(&api);
-    snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, ",\"released\":5")));
-    answer = reads_get(&api, path);
-    WAIT_UNTIL((answer = get(path), reads_is_from(&answer, "memory")), SHOWS_MS);
-    WAIT_UNTIL((answer = get(path), reads_is_from(&answer, "memory, revalidating")), SHOWS_MS);
-    int64_t refreshes = reads_metric(&api, "coupon_cache_refreshes_total");
-    assert_true(refreshes >= 1);
-    WAIT_UNTIL((answer = get(path), reads_is_from(&answer, "hit; ttl=0; detail=memory")), SHOWS_MS);
-    set_lives("60000", "3600000", "3600000");
-    reads_restart_service(&api);
+    struct api_client deaf;
+    char id[64], path[128];
+    struct instance *instance = instance_start(stack, &(struct instance_options){.service = "query-service",
+                                                                                 .name = "deaf",
+                                                                                 .port_offset = PORT_OFFSET,
+                                                                                 .environment = environment});
+    instance_open_api(instance, &deaf);
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 10, ""));
+    snprintf(path, sizeof path, "%s", path_of(id));
+    answer = reads_get(&deaf, path);
+    WAIT_UNTIL((answer = api_get(&deaf, path, NULL), reads_is_from(&answer, "detail=memory")), SHOWS_MS);
+    int64_t refreshes = reads_metric(&deaf, "coupon_cache_refreshes_total");
+    api_give(&api, id, "unheard");
+    WAIT_UNTIL((answer = api_get(&deaf, path, NULL), issued_in(&answer) == 1), SHOWS_MS);
+    assert_true(reads_metric(&deaf, "coupon_cache_refreshes_total") > refreshes);
+    assert_int_equal(reads_metric(&deaf, "coupon_read_hints_total"), 0);
+    api_close(&deaf);
+    instance_destroy(instance);
 }
 
 /* I9: never from before the token, whatever is in memory. */
@@ -325,8 +334,8 @@ static void a_crowd_at_a_cold_target_is_one_load(void **state)
     static struct crowd crowd;
     char reason[128], path[128];
     pthread_t thread;
-    setenv("STORE_TIMEOUT_MS", "60000", 1);
-    setenv("REQUEST_DEADLINE_MS", "60000", 1);
+    setenv("FIRSTCOME_STORE_TIMEOUT_MS", "60000", 1);
+    setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "60000", 1);
     snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, "")));
     reads_restart_service(&api);
     assert_true(load_allow_descriptors(CROWD + 100));
@@ -351,8 +360,8 @@ static void a_crowd_at_a_cold_target_is_one_load(void **state)
     assert_int_equal(reads_metric(&api, POSTGRES_LOADS) - loads, 1);
     stack_signal(stack, "projector", SIGCONT);
     buf_deinit(&crowd.request);
-    unsetenv("STORE_TIMEOUT_MS");
-    unsetenv("REQUEST_DEADLINE_MS");
+    unsetenv("FIRSTCOME_STORE_TIMEOUT_MS");
+    unsetenv("FIRSTCOME_REQUEST_DEADLINE_MS");
 }
 
 /* --- nothing behind --- */

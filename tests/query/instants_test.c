@@ -58,16 +58,16 @@ static void write_preload(char ret[512])
 
 static int setup(void **state)
 {
-    static const char *const deaf[] = {"BUS_URL=", NULL};
+    static const char *const deaf[] = {"FIRSTCOME_BUS_URL=", NULL};
     crypto_setup();
-    setenv("CONNECTIONS_MAX", "12000", 1);
-    setenv("CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
+    setenv("FIRSTCOME_CONNECTIONS_MAX", "12000", 1);
+    setenv("FIRSTCOME_CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
     stack = api_setup(state, &api, STACK_ALL);
     readers[0] = api;
     start_other(1, "deaf", deaf);
 #if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
     static char preload[512], shift[64];
-    static const char *const late[] = {"BUS_URL=", preload, shift, NULL};
+    static const char *const late[] = {"FIRSTCOME_BUS_URL=", preload, shift, NULL};
     write_preload(preload);
     snprintf(shift, sizeof shift, "CLOCK_LATE_S=%d", CLOCK_LATE_S);
     start_other(2, "late", late);

@@ -70,8 +70,8 @@ static int set_up(void **state)
 {
     (void)state;
     crypto_setup();
-    setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
-    setenv("PAST_EVENTS_MAX", "100", 1);
+    setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
+    setenv("FIRSTCOME_PAST_EVENTS_MAX", "100", 1);
     stack = stack_start(STACK_ALL);
     api_open(&api, stack);
     past_open(&past, stack);

@@ -60,7 +60,7 @@ static void fill(void)
 static int setup(void **state)
 {
     crypto_setup();
-    setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
+    setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     stack = api_setup(state, &api, STACK_ALL);
     create("f-none"); /* a slice with events, and nothing issued anywhere: Redis can tell that, too */
     reads_init(&reads, &api);

@@ -139,7 +139,8 @@ static void readers_stop(struct readers *readers, const char *name)
 static struct instance *start(const char *name, const char *drain_ms)
 {
     static const char *environment[8]; /* borrowed by the instance, and there is one at a time */
-    const char *const is[] = {"CACHE_BYTES=0", "STORE_CONNECTIONS=1", "DRAIN_GRACE_MS=0", drain_ms};
+    const char *const is[] = {"FIRSTCOME_CACHE_BYTES=0", "FIRSTCOME_STORE_CONNECTIONS=1",
+                              "FIRSTCOME_DRAIN_GRACE_MS=0", drain_ms};
     memset(environment, 0, sizeof environment);
     memcpy(environment, is, sizeof is);
     return instance_start(stack, &(struct instance_options){.service = "query-service",
@@ -154,7 +155,7 @@ static void a_stop_concludes_what_is_under_way(void **state)
 {
     (void)state;
     static struct readers readers;
-    struct instance *instance = start("drained", "DRAIN_MS=5000");
+    struct instance *instance = start("drained", "FIRSTCOME_DRAIN_MS=5000");
     readers_start(&readers, instance_url(instance));
     for (int i = 0; i < STOPS; i++) {
         uint64_t before = readers.good;
@@ -193,7 +194,7 @@ static void a_drain_cut_short_ends_well(void **state)
 {
     (void)state;
     static struct readers readers;
-    struct instance *instance = start("cut-short", "DRAIN_MS=0");
+    struct instance *instance = start("cut-short", "FIRSTCOME_DRAIN_MS=0");
     readers_start(&readers, instance_url(instance));
     for (int i = 0; i < STOPS; i++) {
         uint64_t before = readers.good;

@@ -53,7 +53,7 @@ static void fill_slices(void)
 static int setup(void **state)
 {
     crypto_setup();
-    setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
+    setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     stack = api_setup(state, &api, STACK_ALL);
     fill_slices();
     create("paused", ",\"tags\":[\"odd\"],\"code_prefix\":\"OIL\"");

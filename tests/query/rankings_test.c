@@ -95,7 +95,7 @@ static void make_past(void)
 static int set_up(void **state)
 {
     crypto_setup();
-    setenv("CACHE_BYTES", "0", 1); /* what answers is the levels behind */
+    setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     stack = api_setup(state, &api, STACK_ALL);
     models_open(&models, stack);
     past_open(&past, stack);

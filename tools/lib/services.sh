@@ -55,20 +55,19 @@ service_environment() {
     local role
     role=$(service_role "$1")
     printf '%s\n' "$(service_marker "$1")" "PORT_BASE=$PORT_BASE" "DATABASE_URL=$(database_url "$role")" \
-        "BUS_URL=$(service_bus_url "$1")" "API_KEYS_FILE=$SECRETS_DIR/api-keys" "CODE_KEY_FILE=$SECRETS_DIR/code.key"
+        "FIRSTCOME_BUS_URL=$(service_bus_url "$1")" "FIRSTCOME_API_KEYS_FILE=$SECRETS_DIR/api-keys" "FIRSTCOME_CODE_KEY_FILE=$SECRETS_DIR/code.key"
     if [[ $role == projector ]]; then
-        printf 'BUS_PUBLISH_URL=%s\n' "$(query_bus_url)"
+        printf 'FIRSTCOME_BUS_PUBLISH_URL=%s\n' "$(query_bus_url)"
     fi
     if [[ $role == command ]]; then
-        printf 'DISK_PATH=%s\n' "${DISK_PATH-$PG_DATA}" # the disk that PostgreSQL must not run out of
+        printf 'FIRSTCOME_DISK_PATH=%s\n' "${FIRSTCOME_DISK_PATH-$PG_DATA}" # the disk that PostgreSQL must not run out of
     else
         printf 'REDIS_URL=%s\n' "${SERVICES_REDIS_URL:-$(redis_url "$role")}"
     fi
 }
 
-# What .run/env may have put into the caller's environment and is not for a service to know; and PORT, which
-# many shells have set for something else and which would put all three services on one port.
-NOT_FOR_SERVICES=(PORT ADMIN_TOKEN ISSUE_TOKEN REDEEM_TOKEN READ_TOKEN REDIS_URL COMMAND_DATABASE_URL
+# What .run/env may have put into the caller's environment and is not for a service to know.
+NOT_FOR_SERVICES=(ADMIN_TOKEN ISSUE_TOKEN REDEEM_TOKEN READ_TOKEN REDIS_URL COMMAND_DATABASE_URL
     PROJECTOR_DATABASE_URL QUERY_DATABASE_URL PROJECTOR_REDIS_URL QUERY_REDIS_URL)
 
 service_program() {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A log that goes on, a standby behind it, and logs that are not the one they were. */
-#include "query-service/feed/history.h"
+#include "query-service/feed/log_identity.h"
 
 #include "common/base/testing.h"
 
-static struct history history;
+static struct log_identity identity;
 
 /* A chain that is this byte all over; 0: absent. */
 static struct span chain(char *text, char byte)
@@ -16,17 +16,17 @@ static struct span chain(char *text, char byte)
 static bool take(int64_t head, char at_head, char at_known, bool standby)
 {
     char texts[2][CHAIN_BYTES];
-    return history_take(&history, &(struct history_row){.slice = 3,
-                                                        .head = head,
-                                                        .chain = chain(texts[0], at_head),
-                                                        .was = chain(texts[1], at_known),
-                                                        .standby = standby});
+    return log_identity_take(&identity, &(struct log_identity_row){.slice = 3,
+                                                                   .head = head,
+                                                                   .chain = chain(texts[0], at_head),
+                                                                   .was = chain(texts[1], at_known),
+                                                                   .standby = standby});
 }
 
 static int setup(void **state)
 {
     (void)state;
-    history = (struct history){0};
+    identity = (struct log_identity){0};
     assert_true(take(0, 'o', 0, false)); /* an empty slice */
     assert_true(take(10, 'a', 0, false));
     return 0;

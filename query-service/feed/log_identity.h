@@ -11,20 +11,20 @@ enum { CHAIN_BYTES = 32 };
 
 /* $1 the head that was read last of each slice, 0 where there was none -> slice, head, chain at the head,
  * chain at $1 (NULL: no batch ends there), and whether this server is a standby. */
-#define HISTORY_HEADS_SQL                                                             \
+#define LOG_IDENTITY_HEADS_SQL                                                        \
     "SELECT s.slice, s.head, s.chain, b.chain, pg_is_in_recovery() FROM slice s"      \
     " LEFT JOIN LATERAL (SELECT r.last, r.chain FROM batch r WHERE r.slice = s.slice" \
     " AND r.first <= ($1::bigint[])[s.slice + 1] ORDER BY r.first DESC LIMIT 1) AS b" \
     " ON b.last = ($1::bigint[])[s.slice + 1]"
 
-struct history {
+struct log_identity {
     struct {
         int64_t head; /* read last; 0: none yet, or empty */
         uint8_t chain[CHAIN_BYTES];
     } slices[SLICE_COUNT];
 };
 
-struct history_row {
+struct log_identity_row {
     int16_t slice;
     int64_t head;
     struct span chain; /* at `head` */
@@ -34,4 +34,4 @@ struct history_row {
 
 /* Takes a row. False where the log is not the one whose head was read before: then it goes on with the one
  * that is there now. A standby may be behind what another server said; that says nothing yet. */
-bool history_take(struct history *history, const struct history_row *row);
+bool log_identity_take(struct log_identity *identity, const struct log_identity_row *row);

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The thread that answers questions about what happened, and its statements. */
+#include "query-service/history/history.h"
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/json.h"
+#include "events/event_json.h"
+#include "events/event_log.h"
+#include "events/problems.h"
+#include "query-service/history/decision.h"
+#include "query-service/http/render.h"
+#include "query-service/http/respond.h"
+#include "query-service/pg/store_reader.h"
+
+enum { QUEUE_MAX = 256, CLIENT_SPARE_MS = 200, ARENA_BYTES = 64 * 1024 };
+
+/* The predicate of the indexes event_sNN_steered and event_sNN_audit, word for word. */
+#define STEERS "e.type NOT IN (6, 10, 11, 12, 13, 14)"
+
+enum statement {
+    SQL_HEADS,
+    SQL_ISSUE,
+    SQL_COUPON,
+    SQL_EXISTS,
+    SQL_CAMPAIGN,
+    SQL_AUDIT,
+    SQL_MOMENT,
+    SQL_COUNT
+};
+
+static const struct pg_statement statements[SQL_COUNT] = {
+    [SQL_HEADS] = {"history_heads", "SELECT s.slice, s.head FROM slice s"},
+    [SQL_ISSUE] = {"history_issue", "SELECT " LOG_COLUMNS " FROM event e WHERE e.slice = $1::smallint"
+                                    " AND e.position = $2::bigint AND e.type = 6"},
+    /* $1 slice, $2 coupon, $3 after which position, $4 how many. */
+    [SQL_COUPON] = {"history_coupon", "SELECT " LOG_COLUMNS " FROM event e WHERE e.slice = $1::smallint"
+                                      " AND e.coupon_id = $2::text AND e.type BETWEEN 10 AND 15"
+                                      " AND e.position > $3::bigint ORDER BY e.position LIMIT $4::bigint"},
+    /* Deleted ones too: what happened to them is asked for most. */
+    [SQL_EXISTS] = {"history_exists",
+                    "SELECT 1 FROM campaign c WHERE c.slice = $1::smallint AND c.id = $2::text"},
+    [SQL_CAMPAIGN] = {"history_campaign",
+                      "SELECT " LOG_COLUMNS " FROM event e WHERE e.slice = $1::smallint"
+                      " AND e.campaign_id = $2::text AND " STEERS
+                      " AND e.position > $3::bigint ORDER BY e.position LIMIT $4::bigint"},
+    /* $1 time, $2 slice, $3 position: what the page before ended with; $4 how many. Newest first of each
+     * slice by position, which is by time. */
+    [SQL_AUDIT] = {"history_audit",
+                   "SELECT " LOG_COLUMNS " FROM generate_series(0, 15) AS n (slice) CROSS JOIN LATERAL ("
+                   "SELECT " LOG_COLUMNS " FROM event e WHERE e.slice = n.slice::smallint AND " STEERS
+                   " AND (e.recorded_at, e.slice, e.position) < ($1::timestamptz, $2::smallint, $3::bigint)"
+                   " ORDER BY e.position DESC LIMIT $4::bigint) AS e"
+                   " ORDER BY e.recorded_at DESC, e.slice DESC, e.position DESC LIMIT $4::bigint"},
+    /* $1 slice, $2 instant -> how far the slice's log was then: halved by primary key, times do not run
+       backwards. */
+    [SQL_MOMENT] = {"history_moment",
+                    "WITH RECURSIVE halving AS (SELECT 0::bigint AS low, s.head AS high FROM slice s"
+                    " WHERE s.slice = $1::smallint UNION ALL SELECT"
+                    " CASE WHEN e.recorded_at <= $2::timestamptz THEN m.middle ELSE h.low END,"
+                    " CASE WHEN e.recorded_at <= $2::timestamptz THEN h.high ELSE m.middle - 1 END"
+                    " FROM halving h CROSS JOIN LATERAL (SELECT (h.low + h.high + 1) / 2 AS middle) m"
+                    " CROSS JOIN LATERAL (SELECT r.recorded_at FROM event r WHERE r.slice = $1::smallint"
+                    " AND r.position = m.middle LIMIT 1) e WHERE h.low < h.high)"
+                    " SELECT low FROM halving WHERE low = high"},
+};
+
+/* One thread's connections. */
+struct asker {
+    struct pg *pg;
+    struct pg_args args;
+    struct store_reader *reader; /* for what the reads with as_of fold */
+    struct breaker breaker;
+    int64_t timeout_ms;
+};
+
+struct history {
+    struct worker_pool *pool;
+    struct asker asker;
+};
+
+/* What came of a question; the answer is in the request's reply body where it is good. */
+enum outcome { OUTCOME_GOOD, OUTCOME_NO_CAMPAIGN, OUTCOME_NO_COUPON, OUTCOME_FAILED };
+
+struct question *question_create(enum history_kind kind, int64_t now_us)
+{
+    static const enum query_kind kinds[] = {
+        [HISTORY_COUPON] = QUERY_COUPON,
+        [HISTORY_CAMPAIGN] = QUERY_CAMPAIGN,
+        [HISTORY_AUDIT] = QUERY_CAMPAIGNS, /* of all slices */
+        [HISTORY_DECISION] = QUERY_CAMPAIGN,
+    };
+    struct question *question = mem_zalloc(sizeof *question);
+    question->kind = kind;
+    query_init(&question->query, kinds[kind], now_us);
+    return question;
+}
+
+void question_destroy(struct question *question)
+{
+    mem_free(question);
+}
+
+/* --- asking --- */
+
+static enum pg_status call(struct asker *asker, enum statement statement, int64_t deadline_us,
+                           struct pg_rows **ret)
+{
+    enum pg_status status = PG_OK;
+    *ret = NULL;
+    if (!pg_connected(asker->pg))
+        status = pg_connect(asker->pg, deadline_us);
+    if (status == PG_OK)
+        status = pg_call(asker->pg, statement, &asker->args, deadline_us, ret);
+    if (status == PG_LOST &&
+        (status = pg_connect(asker->pg, deadline_us)) == PG_OK) /* restarted since: once more */
+        status = pg_call(asker->pg, statement, &asker->args, deadline_us, ret);
+    if (status == PG_LOST || status == PG_TIMEOUT) /* what the server refused is the question's own fault */
+        breaker_failure(&asker->breaker, clock_mono_us());
+    else
+        breaker_success(&asker->breaker);
+    if (status != PG_OK)
+        log_warn("HISTORY-FAILED", "statement %s: %s", statements[statement].name, pg_error(asker->pg));
+    return status;
+}
+
+static void begin(struct asker *asker)
+{
+    pg_args_reset(&asker->args);
+}
+
+/* The log must have reached the consistency tokens (I9); a replica may not have. */
+static bool reaches_tokens(struct asker *asker, const struct question *question)
+{
+    struct pg_rows *rows;
+    bool reached = true, asked = false;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        asked = asked || question->query.at_least[slice] > 0;
+    if (!asked)
+        return true;
+    begin(asker);
+    if (call(asker, SQL_HEADS, question->deadline_us, &rows) != PG_OK)
+        return false;
+    for (int row = 0; row < pg_rows_count(rows); row++) {
+        int64_t slice = pg_i64(rows, row, 0);
+        if (slice >= 0 && slice < SLICE_COUNT &&
+            query_at_least(&question->query, (int16_t)slice) > pg_i64(rows, row, 1))
+            reached = false;
+    }
+    pg_rows_destroy(rows);
+    return reached;
+}
+
+/* --- lists of events --- */
+
+static bool write_events(struct buf *out, const struct pg_rows *rows, int64_t limit, struct event *ret_last)
+{
+    struct arena arena;
+    bool good = true;
+    arena_init(&arena, ARENA_BYTES);
+    for (int row = 0; good && row < pg_rows_count(rows) && row < limit; row++) {
+        struct event event;
+        arena_reset(&arena);
+        good = event_log_row(rows, row, 0, &arena, &event) == CODEC_OK;
+        if (!good)
+            break;
+        event_write_history_json(out, &event);
+        *ret_last = (struct event){
+            .slice = event.slice, .position = event.position, .recorded_at_us = event.recorded_at_us};
+    }
+    arena_deinit(&arena);
+    return good;
+}
+
+static void close_list(struct buf *out, const struct question *question, const struct event *last, bool more)
+{
+    struct cursor next = {.kind = CURSOR_NONE};
+    json_close(out, ']');
+    if (more && question->kind == HISTORY_AUDIT)
+        next = (struct cursor){.kind = CURSOR_AUDIT,
+                               .time_us = last->recorded_at_us,
+                               .slice = last->slice,
+                               .number = last->position};
+    else if (more)
+        next = (struct cursor){.kind = CURSOR_HISTORY, .number = last->position};
+    render_cursor(out, &question->query, &next);
+    json_close(out, '}');
+}
+
+/* One page; `first` is the event before the list, or NULL. */
+static enum outcome answer_list(struct asker *asker, struct question *question, enum statement statement,
+                                const struct pg_rows *first)
+{
+    struct buf *out = http_reply_body(question->request);
+    const int64_t limit = question->query.limit;
+    struct pg_rows *rows;
+    struct event last = {0};
+    if (call(asker, statement, question->deadline_us, &rows) != PG_OK)
+        return OUTCOME_FAILED;
+    json_open(out, NULL, '{');
+    json_open(out, "items", '[');
+    bool good = (!first || write_events(out, first, 1, &last)) && write_events(out, rows, limit, &last);
+    close_list(out, question, &last, pg_rows_count(rows) > limit);
+    pg_rows_destroy(rows);
+    return good ? OUTCOME_GOOD : OUTCOME_FAILED;
+}
+
+static enum outcome answer_coupon(struct asker *asker, struct question *question)
+{
+    const struct query *query = &question->query;
+    struct pg_rows *issue;
+    struct buf id;
+    begin(asker);
+    pg_arg_i16(&asker->args, query->coupon.slice);
+    pg_arg_i64(&asker->args, query->coupon.position);
+    if (call(asker, SQL_ISSUE, question->deadline_us, &issue) != PG_OK)
+        return OUTCOME_FAILED;
+    enum outcome outcome = OUTCOME_NO_COUPON;
+    if (pg_rows_count(issue) == 1) {
+        bool more = query->after.kind != CURSOR_NONE;
+        buf_init(&id, COUPON_ID_MAX);
+        coupon_id_write(&id, query->coupon);
+        begin(asker);
+        pg_arg_i16(&asker->args, query->coupon.slice);
+        pg_arg_bytes(&asker->args, buf_span(&id));
+        pg_arg_i64(&asker->args, more ? query->after.number : query->coupon.position);
+        pg_arg_i64(&asker->args, query->limit + 1);
+        outcome = answer_list(asker, question, SQL_COUPON, more ? NULL : issue);
+        buf_deinit(&id);
+    }
+    pg_rows_destroy(issue);
+    return outcome;
+}
+
+static void campaign_args(struct asker *asker, const struct query *query)
+{
+    begin(asker);
+    pg_arg_i16(&asker->args, slice_of(query->campaign_id));
+    pg_arg_bytes(&asker->args, query->campaign_id);
+}
+
+static enum outcome answer_campaign(struct asker *asker, struct question *question)
+{
+    const struct query *query = &question->query;
+    struct pg_rows *rows;
+    campaign_args(asker, query);
+    if (call(asker, SQL_EXISTS, question->deadline_us, &rows) != PG_OK)
+        return OUTCOME_FAILED;
+    bool exists = pg_rows_count(rows) > 0;
+    pg_rows_destroy(rows);
+    if (!exists)
+        return OUTCOME_NO_CAMPAIGN;
+    campaign_args(asker, query);
+    pg_arg_i64(&asker->args, query->after.kind == CURSOR_NONE ? 0 : query->after.number);
+    pg_arg_i64(&asker->args, query->limit + 1);
+    return answer_list(asker, question, SQL_CAMPAIGN, NULL);
+}
+
+static enum outcome answer_audit(struct asker *asker, struct question *question)
+{
+    const struct cursor *after = &question->query.after;
+    bool first = after->kind == CURSOR_NONE;
+    begin(asker);
+    /* As far in the future as the type of the column goes comfortably: the year 9999. */
+    pg_arg_time(&asker->args, first ? INT64_C(253402300799000000) : after->time_us);
+    pg_arg_i16(&asker->args, first ? SLICE_COUNT : after->slice);
+    pg_arg_i64(&asker->args, first ? INT64_MAX : after->number);
+    pg_arg_i64(&asker->args, question->query.limit + 1);
+    return answer_list(asker, question, SQL_AUDIT, NULL);
+}
+
+/* --- the decision --- */
+
+static struct read *fold(struct asker *asker, const struct question *question, enum query_kind kind,
+                         struct position at)
+{
+    struct read *read = read_create(kind, question->query.now_us);
+    read->query.campaign_id = query_keep(&read->query, question->query.campaign_id);
+    read->item.deadline_us = question->deadline_us;
+    if (kind == QUERY_CAMPAIGN)
+        read->query.past = (struct past){.kind = PAST_POSITION, .at = at};
+    else
+        read->query.user_id = query_keep(&read->query, question->query.user_id);
+    store_reader_run(asker->reader, read);
+    return read;
+}
+
+/* Where the moment is in the slice's log; position 0: before everything. */
+static enum outcome find_moment(struct asker *asker, const struct question *question, struct position *ret)
+{
+    const struct query *query = &question->query;
+    struct pg_rows *rows;
+    if (query->past.kind == PAST_POSITION) {
+        *ret = query->past.at;
+        return OUTCOME_GOOD;
+    }
+    begin(asker);
+    pg_arg_i16(&asker->args, slice_of(query->campaign_id));
+    pg_arg_time(&asker->args, query->now_us); /* the instant that is asked for */
+    if (call(asker, SQL_MOMENT, question->deadline_us, &rows) != PG_OK)
+        return OUTCOME_FAILED;
+    *ret = (struct position){slice_of(query->campaign_id), pg_rows_count(rows) ? pg_i64(rows, 0, 0) : 0};
+    pg_rows_destroy(rows);
+    return OUTCOME_GOOD;
+}
+
+static int64_t held_by(const struct read *read, struct position at)
+{
+    int64_t held = 0;
+    for (size_t i = 0; i < read->answer.coupons_count; i++)
+        held += read->answer.coupons[i].at.position <= at.position;
+    return held;
+}
+
+/* A read that did not go well answers the request itself, and false comes back. */
+static bool is_good(struct question *question, const struct read *read)
+{
+    if (read->failure == READ_GOOD)
+        return true;
+    respond_failure(question->request, read->failure);
+    question->request = NULL;
+    return false;
+}
+
+static enum outcome answer_decision(struct asker *asker, struct question *question)
+{
+    struct position at;
+    struct read *campaign = NULL, *user = NULL;
+    enum outcome outcome = find_moment(asker, question, &at);
+    if (outcome != OUTCOME_GOOD)
+        return outcome;
+    user = fold(asker, question, QUERY_USER_IN_CAMPAIGN, at);
+    if (at.position > 0 && is_good(question, user))
+        campaign = fold(asker, question, QUERY_CAMPAIGN, at);
+    bool good = question->request && (campaign ? is_good(question, campaign) : is_good(question, user));
+    if (good && user->answer.outcome != ANSWER_FOUND) {
+        outcome = OUTCOME_NO_CAMPAIGN; /* there is none to this day */
+    } else if (good) {
+        bool there = campaign && campaign->answer.outcome == ANSWER_FOUND;
+        bool placed = question->query.past.kind == PAST_POSITION && campaign;
+        decision_write(
+            http_reply_body(question->request),
+            &(struct decision_facts){.campaign_id = question->query.campaign_id,
+                                     .user_id = question->query.user_id,
+                                     .campaign = there ? &campaign->answer.campaigns[0] : NULL,
+                                     .held = held_by(user, at),
+                                     .at = at,
+                                     .as_of_us = placed ? campaign->query.now_us : question->query.now_us});
+    }
+    read_destroy(campaign);
+    read_destroy(user);
+    return outcome;
+}
+
+/* --- one question --- */
+
+static enum outcome answer(struct asker *asker, struct question *question)
+{
+    switch (question->kind) {
+    case HISTORY_COUPON:
+        return answer_coupon(asker, question);
+    case HISTORY_CAMPAIGN:
+        return answer_campaign(asker, question);
+    case HISTORY_AUDIT:
+        return answer_audit(asker, question);
+    case HISTORY_DECISION:
+        return answer_decision(asker, question);
+    }
+    UNREACHABLE("every kind has a case");
+}
+
+static void refuse(struct http_request *request, const struct problem *problem)
+{
+    http_add_header(request, "Cache-Control", SPAN("no-store"));
+    http_problem(request, &(struct problem_detail){.problem = problem});
+}
+
+static void finish(struct question *question, enum outcome outcome)
+{
+    struct http_request *request = question->request;
+    if (!request)
+        return; /* answered already */
+    switch (outcome) {
+    case OUTCOME_GOOD:
+        http_add_header(request, "Cache-Control", SPAN("no-store"));
+        http_reply(request, 200);
+        return;
+    case OUTCOME_NO_CAMPAIGN:
+        refuse(request, &problem_unknown_campaign);
+        return;
+    case OUTCOME_NO_COUPON:
+        refuse(request, &problem_unknown_coupon);
+        return;
+    case OUTCOME_FAILED:
+        respond_failure(request, READ_UNAVAILABLE);
+        return;
+    }
+}
+
+static void run(struct asker *asker, struct question *question)
+{
+    int64_t now_us = clock_mono_us(), own_us = clock_deadline_us(asker->timeout_ms + CLIENT_SPARE_MS);
+    if (own_us < question->deadline_us)
+        question->deadline_us = own_us;
+    if (now_us >= question->deadline_us || !breaker_allows(&asker->breaker, now_us))
+        respond_failure(question->request, READ_UNAVAILABLE);
+    else if (!reaches_tokens(asker, question))
+        respond_failure(question->request, READ_NOT_REACHED);
+    else
+        finish(question, answer(asker, question));
+    question_destroy(question);
+}
+
+static void work(void *state, struct work_item *const *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        run(state, (struct question *)items[i]);
+}
+
+static void tick(void *state)
+{
+    (void)state; /* nothing to look after between questions */
+}
+
+struct history *history_create(const struct history_options *options)
+{
+    struct history *history = mem_zalloc(sizeof *history);
+    struct asker *asker = &history->asker;
+    void *state[] = {asker};
+    breaker_init(&asker->breaker);
+    asker->timeout_ms = options->timeout_ms;
+    asker->pg = pg_create(&(struct pg_options){
+        .url = options->database_url,
+        .role = "firstcome_query",
+        .application = "firstcome query history",
+        .statement_timeout_ms = options->timeout_ms,
+        .lock_timeout_ms = options->timeout_ms,
+        .idle_in_transaction_timeout_ms = options->timeout_ms,
+        .statements = statements,
+        .statements_count = SQL_COUNT,
+    });
+    pg_args_init(&asker->args);
+    asker->reader =
+        store_reader_create(&(struct store_reader_options){.url = options->database_url,
+                                                           .timeout_ms = options->timeout_ms,
+                                                           .past_events_max = options->past_events_max,
+                                                           .breaker = &asker->breaker});
+    history->pool = pool_create(&(struct pool_options){
+        .name = "history", .threads = 1, .items_max = QUEUE_MAX, .state = state, .work = work, .tick = tick});
+    return history;
+}
+
+void history_start(struct history *history)
+{
+    pool_start(history->pool);
+}
+
+void history_stop(struct history *history)
+{
+    pool_stop(history->pool);
+}
+
+void history_destroy(struct history *history)
+{
+    if (!history)
+        return;
+    pool_destroy(history->pool);
+    store_reader_destroy(history->asker.reader);
+    pg_destroy(history->asker.pg);
+    pg_args_deinit(&history->asker.args);
+    breaker_deinit(&history->asker.breaker);
+    mem_free(history);
+}
+
+void history_submit(struct history *history, struct http_request *request, struct question *question)
+{
+    question->request = request;
+    http_defer(request);
+    if (pool_submit(history->pool, &question->item))
+        return;
+    respond_failure(request, READ_OVERLOADED);
+    question_destroy(question);
+}
