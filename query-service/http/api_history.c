@@ -16,7 +16,7 @@ static void submit(struct http_request *request, const struct api *api, struct q
         question_destroy(question);
         return;
     }
-    question->deadline_us = http_received_us(request) + api->request_deadline_ms * US_PER_MS;
+    question->item.deadline_us = http_received_us(request) + api->request_deadline_ms * US_PER_MS;
     history_submit(api->history, request, question);
 }
 
