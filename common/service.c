@@ -38,11 +38,15 @@ const struct config_option service_option_table[] = {
      "port to listen on; 0: port-base plus the service's own"},
     {"http-threads", CONFIG_INT, OPTION(http_threads), "2", 1, 64, "threads", "event loops that serve HTTP"},
     {"connections-max", CONFIG_INT, OPTION(connections_max), "10000", 1, 1000000, "connections",
-     "open connections; further ones get 503"},
-    {"connections-per-address-max", CONFIG_INT, OPTION(connections_per_address_max), "10000", 1, 1000000,
-     "connections", "of one client address; lower it where clients, not one proxy or test, connect directly"},
+     "open connections; for a further one the slowest or longest idle one goes, or it gets 503"},
+    {"connections-per-address-max", CONFIG_INT, OPTION(connections_per_address_max), "0", 0, 1000000,
+     "connections", "of one client address (IPv6: one /64 network); 0: nine tenths of connections-max"},
     {"idle-timeout-s", CONFIG_INT, OPTION(idle_timeout_s), "60", 1, 3600, "s",
-     "silence after which a connection is closed"},
+     "time without a request after which a connection is closed"},
+    {"http-bytes-max", CONFIG_INT, OPTION(http_bytes_max), "268435456", 1048576, 1099511627776, "bytes",
+     "memory for connections, heads, bodies and answers; above, 503"},
+    {"http-bytes-per-client-max", CONFIG_INT, OPTION(http_bytes_per_client_max), "67108864", 1048576,
+     1099511627776, "bytes", "of which the requests of one address, or of one key, may hold so much"},
     {"drain-grace-ms", CONFIG_INT, OPTION(drain_grace_ms), "1000", 0, 600000, "ms",
      "how long to serve on after SIGTERM while /readyz says no; longer than load balancers need to notice"},
     {"drain-ms", CONFIG_INT, OPTION(drain_ms), "5000", 0, 600000, "ms",
@@ -405,6 +409,12 @@ static void keys_reload(const struct service_options *options)
         log_info("KEYS-READ", "%d keys are new, different or gone", changes);
 }
 
+static unsigned connections_per_address(const struct service_options *options)
+{
+    unsigned all = (unsigned)options->connections_max, set = (unsigned)options->connections_per_address_max;
+    return set ? set : all - all / 10;
+}
+
 struct http_server *service_serve(const struct service_options *options, const struct service_api *api)
 {
     char reason[512];
@@ -413,7 +423,9 @@ struct http_server *service_serve(const struct service_options *options, const s
         .port = (uint16_t)options->port,
         .threads = (unsigned)options->http_threads,
         .connections_max = (unsigned)options->connections_max,
-        .connections_per_address_max = (unsigned)options->connections_per_address_max,
+        .connections_per_address_max = connections_per_address(options),
+        .bytes_max = (size_t)options->http_bytes_max,
+        .bytes_per_client_max = (size_t)options->http_bytes_per_client_max,
         .idle_timeout_s = (unsigned)options->idle_timeout_s,
         .header_bytes_max = HEADER_BYTES_MAX,
         .keyring = service_keyring(options),

@@ -4,7 +4,7 @@
 
 #include <msgpack.h>
 
-#include "events/coupon.h"
+#include "events/ids.h"
 
 /* --- the catalogue as data --- */
 
@@ -313,86 +313,6 @@ enum codec_status event_decode(struct event *event, struct arena *arena)
     bool good = unpack(event->data, &unpacked) && read_map(&unpacked.data, is, arena, payload);
     msgpack_unpacked_destroy(&unpacked); /* texts point into event->data, lists into the arena */
     return good ? CODEC_OK : CODEC_CORRUPT;
-}
-
-/* --- coupon records --- */
-
-enum { ISSUE_FIELDS = 6, STATE_FIELDS = 6 };
-
-void coupon_issue_encode(const struct event *issued, struct buf *out)
-{
-    const struct coupon_issued *is = &issued->coupon_issued;
-    CHECK(issued->type == EVENT_CouponIssued);
-    msgpack_packer packer;
-    msgpack_packer_init(&packer, out, append_to_buf);
-    msgpack_pack_array(&packer, ISSUE_FIELDS);
-    pack_text(&packer, issued->campaign_id, CAMPAIGN_ID_MAX);
-    msgpack_pack_int64(&packer, is->sequence);
-    msgpack_pack_int64(&packer, is->nth);
-    msgpack_pack_int64(&packer, issued->recorded_at_us);
-    msgpack_pack_int64(&packer, is->expires_at_us);
-    pack_text(&packer, is->code_prefix, CODE_PREFIX_MAX);
-}
-
-static bool read_issue(const msgpack_object *root, struct event *ret)
-{
-    struct coupon_issued *is = &ret->coupon_issued;
-    if (root->type != MSGPACK_OBJECT_ARRAY || root->via.array.size != ISSUE_FIELDS)
-        return false;
-    const msgpack_object *at = root->via.array.ptr;
-    *ret = (struct event){.type = EVENT_CouponIssued, .version = 1};
-    return read_text(&at[0], CAMPAIGN_ID_MAX, &ret->campaign_id) &&
-           read_int(&at[1], QUANTITY_MAX, &is->sequence) && read_int(&at[2], PER_USER_LIMIT_MAX, &is->nth) &&
-           read_int(&at[3], INT64_MAX, &ret->recorded_at_us) &&
-           read_int(&at[4], INT64_MAX, &is->expires_at_us) &&
-           read_text(&at[5], CODE_PREFIX_MAX, &is->code_prefix);
-}
-
-bool coupon_issue_decode(struct span record, struct span user_id, struct event *ret)
-{
-    msgpack_unpacked unpacked;
-    bool good = unpack(record, &unpacked) && read_issue(&unpacked.data, ret);
-    msgpack_unpacked_destroy(&unpacked);
-    if (!good || !user_id.ptr || user_id.len == 0 || user_id.len > USER_ID_MAX)
-        return false;
-    ret->user_id = user_id;
-    return true;
-}
-
-void coupon_state_encode(const struct coupon *coupon, struct buf *out)
-{
-    msgpack_packer packer;
-    msgpack_packer_init(&packer, out, append_to_buf);
-    msgpack_pack_array(&packer, STATE_FIELDS);
-    msgpack_pack_int(&packer, (int)coupon->state);
-    msgpack_pack_int64(&packer, coupon->order_amount);
-    msgpack_pack_int64(&packer, coupon->discount_amount);
-    msgpack_pack_int64(&packer, coupon->reserved_until_us);
-    msgpack_pack_int64(&packer, coupon->changed_at_us);
-    msgpack_pack_int64(&packer, coupon->last);
-}
-
-static bool read_state(const msgpack_object *root, struct coupon *ret)
-{
-    int64_t state = 0;
-    if (root->type != MSGPACK_OBJECT_ARRAY || root->via.array.size != STATE_FIELDS)
-        return false;
-    const msgpack_object *at = root->via.array.ptr;
-    bool good = read_int(&at[0], COUPON_REVOKED, &state) && state >= COUPON_ISSUED &&
-                read_int(&at[1], MONEY_MAX, &ret->order_amount) &&
-                read_int(&at[2], MONEY_MAX, &ret->discount_amount) &&
-                read_int(&at[3], INT64_MAX, &ret->reserved_until_us) &&
-                read_int(&at[4], INT64_MAX, &ret->changed_at_us) && read_int(&at[5], INT64_MAX, &ret->last);
-    ret->state = (enum coupon_state)state;
-    return good;
-}
-
-bool coupon_state_decode(struct span record, struct span note, struct coupon *ret)
-{
-    msgpack_unpacked unpacked;
-    bool good = unpack(record, &unpacked) && read_state(&unpacked.data, ret) && ret->last > ret->at.position;
-    msgpack_unpacked_destroy(&unpacked);
-    return good && coupon_take_note(ret, note);
 }
 
 /* --- hints --- */

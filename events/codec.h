@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* MessagePack: event payloads, bus hints and read-model records to bytes and back. Payloads are maps with
+/* MessagePack: event payloads and bus hints to bytes and back. Payloads are maps with
  * small integer keys, ascending, without the fields that have their default; so one payload has one encoding.
  * The only file that knows msgpack-c. Decoding trusts nothing: every length and value is checked against the
  * catalogue. */
@@ -42,22 +42,6 @@ enum codec_status {
 /* Fills the payload from event->data by event->type and event->version; fields not in the bytes get their
  * default. Texts are borrowed from event->data, lists are in `arena`. */
 enum codec_status event_decode(struct event *event, struct arena *arena) MUST_USE;
-
-/* The records of a coupon in the read models: COUPONS in readmodel/redis_keys.def. Arrays, because they are
- * written a hundred million times and a rebuild can change them. What is text of the coupon's own (user,
- * order, reason) is in fields of its own beside them, as it is; slice and position are in key and field. */
-
-/* [campaign, sequence, nth, issued at µs, expires at µs, code prefix] of a decoded CouponIssued. */
-void coupon_issue_encode(const struct event *issued, struct buf *out);
-/* Makes a decoded CouponIssued of it and its user again (without trace and data); texts borrowed.
- * `ret->slice` and `ret->position` are left to the caller. */
-bool coupon_issue_decode(struct span record, struct span user_id, struct event *ret) MUST_USE;
-
-struct coupon;
-/* [state, order amount, discount amount, reserved until µs, changed at µs, position of the last event]. */
-void coupon_state_encode(const struct coupon *coupon, struct buf *out);
-/* Puts that state, with its note (coupon_note(), borrowed), into a coupon that was only issued. */
-bool coupon_state_decode(struct span record, struct span note, struct coupon *ret) MUST_USE;
 
 /* A message of the bus: "look now". The command service says that the log of a slice reaches `position`; the
  * projector says that the models do, and what that changed, so that who keeps copies can drop them. Best

@@ -14,7 +14,14 @@
 #define LOG_READ_SQL                                                                                \
     "SELECT " LOG_COLUMNS " FROM event e WHERE e.slice = $1::smallint AND e.position > $2::bigint " \
     "ORDER BY e.slice, e.position LIMIT $3::bigint"
-enum { LOG_COLUMN_COUNT = 10 };
+enum log_column {
+    LOG_COLUMN_POSITION,
+    LOG_COLUMN_TYPE,
+    LOG_COLUMN_CAMPAIGN = 3,
+    LOG_COLUMN_RECORDED_AT = 6,
+    LOG_COLUMN_DATA = 8,
+    LOG_COLUMN_COUNT = 10
+};
 
 /* How far the log of every slice went at an instant. $1 the instant -> slice, position of the last event
  * recorded by then (0: none), in order of slices. Times never run backwards and positions have no gaps, so

@@ -13,10 +13,10 @@ enum { EXIT_BAD_USAGE = 64, PORT_OFFSET = 2, STATUS_BYTES_MAX = 64 * 1024 };
 
 /* --- status --- */
 
-static struct model_writer *status_models(const struct options *options)
+static struct redis_writer *status_models(const struct options *options)
 {
     char reason[256];
-    struct model_writer *models = model_writer_create(options->redis_url, reason, sizeof reason);
+    struct redis_writer *models = redis_writer_create(options->redis_url, reason, sizeof reason);
     if (models)
         return models;
     fprintf(stderr, "projector: --redis-url: %s\n", reason);
@@ -25,7 +25,7 @@ static struct model_writer *status_models(const struct options *options)
 
 static int command_status(const struct options *options)
 {
-    struct model_writer *models = status_models(options);
+    struct redis_writer *models = status_models(options);
     struct pg *pg = sql_create(options->database_url);
     struct status status;
     struct buf out;
@@ -38,16 +38,16 @@ static int command_status(const struct options *options)
     bool written = fwrite(out.data, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
     buf_deinit(&out);
     pg_destroy(pg);
-    model_writer_destroy(models);
+    redis_writer_destroy(models);
     return written && status_good(&status) ? 0 : 1;
 }
 
 /* --- run --- */
 
-static struct model_writer *models_setup(const struct options *options)
+static struct redis_writer *models_setup(const struct options *options)
 {
     char reason[256];
-    struct model_writer *models = model_writer_create(options->redis_url, reason, sizeof reason);
+    struct redis_writer *models = redis_writer_create(options->redis_url, reason, sizeof reason);
     if (!models)
         service_bad_option("--redis-url", reason);
     return models;
@@ -74,6 +74,16 @@ static struct bus_publisher *publisher_setup(const struct options *options)
     if (!bus)
         service_bad_option("--bus-publish-url", reason);
     return bus;
+}
+
+static struct repair *repair_setup(const struct options *options, const struct projector_metrics *metrics)
+{
+    char reason[256];
+    struct repair *repair =
+        repair_create(options->database_url, options->redis_url, metrics, reason, sizeof reason);
+    if (!repair)
+        service_bad_option("--redis-url", reason);
+    return repair;
 }
 
 static void *follow(void *follower)
@@ -109,6 +119,7 @@ static int command_run(struct options *options)
         .writer = models_setup(options),
         .hints = &hints,
         .metrics = &metrics,
+        .repair = repair_setup(options, &metrics),
         .bus = publisher_setup(options),
     };
     follower_init(&follower, &means, &options->follower);
@@ -125,8 +136,9 @@ static int command_run(struct options *options)
     http_server_destroy(server);
     bus_subscriber_destroy(bus);
     bus_publisher_destroy(means.bus);
+    repair_destroy(means.repair);
     follower_deinit(&follower);
-    model_writer_destroy(means.writer);
+    redis_writer_destroy(means.writer);
     pg_destroy(means.pg);
     hints_deinit(&hints);
     log_info("STOPPED", "drained");
@@ -143,7 +155,6 @@ int main(int argc, char **argv)
         return command_status(&options);
     case COMMAND_PREWARM:
         return prewarm_run(&(struct prewarm_options){.database_url = options.database_url,
-                                                     .redis_url = options.redis_url,
                                                      .bus_publish_url = options.bus_publish_url,
                                                      .campaign = options.prewarm_campaign});
     case COMMAND_REBUILD:

@@ -14,7 +14,7 @@ static void setup_errors(struct projector_metrics *metrics)
 
 void projector_metrics_setup(struct projector_metrics *metrics)
 {
-    static const char refused[] = "Batches the script refused as a whole, by reason";
+    static const char refused[] = "Times Redis was found elsewhere than expected, by reason";
     *metrics = (struct projector_metrics){
         .lag_events =
             metric_gauge("coupon_projector_lag_events", "Events in the log not yet in the models", NULL),
@@ -25,21 +25,17 @@ void projector_metrics_setup(struct projector_metrics *metrics)
             metric_gauge("coupon_projector_stuck_slices", "Slices that cannot go on without a person", NULL),
         .events = metric_counter("coupon_projector_events_total", "Events applied to the models", NULL),
         .batches = metric_counter("coupon_projector_batches_total", "Batches applied to the models", NULL),
-        .restarts = metric_counter("coupon_projector_restarts_total",
-                                   "Slices replayed from their start because a key had vanished", NULL),
+        .restarts =
+            metric_counter("coupon_projector_restarts_total",
+                           "Slices made anew, because a key was missed or they were of another log", NULL),
         .prewarmed = metric_counter("coupon_projector_prewarmed_total",
                                     "Times a campaign that opens soon was announced", NULL),
-        .vanished = metric_counter("coupon_projector_vanished_keys_total",
-                                   "Keys that had vanished from the models with nothing to miss them", NULL),
-        .scrubbed = metric_counter("coupon_projector_scrubbed_events_total",
-                                   "Events whose keys were looked for in the models", NULL),
         .apply_age =
             metric_histogram_seconds("coupon_projector_apply_age_seconds",
                                      "Age of a batch's oldest event when it was in the models", NULL),
     };
     setup_errors(metrics);
     static const char name[] = "coupon_projector_refused_total";
-    metrics->refused[MODEL_FENCED] = metric_counter(name, refused, "reason=\"fenced\"");
-    metrics->refused[MODEL_MOVED] = metric_counter(name, refused, "reason=\"moved\"");
-    metrics->refused[MODEL_HOLE] = metric_counter(name, refused, "reason=\"hole\"");
+    metrics->fenced = metric_counter(name, refused, "reason=\"fenced\"");
+    metrics->moved = metric_counter(name, refused, "reason=\"moved\"");
 }

@@ -26,7 +26,7 @@ static const struct config_option run_table[] = {
      "run: time between looks at the log when no hint comes"},
     {"pace-ms", CONFIG_INT, AT(follower.pace_ms), "5", 0, 1000, "ms",
      "run: least time between two batches while there is no backlog; more is gentler, less is fresher"},
-    {"batch-events", CONFIG_INT, AT(follower.batch_events), "500", 1, PROJECTION_EVENTS_MAX, "events",
+    {"batch-events", CONFIG_INT, AT(follower.batch_events), "500", 1, APPLIER_BATCH_MAX, "events",
      "run: most events in one script, which Redis runs without serving anybody else"},
     {.name = NULL},
 };
@@ -39,7 +39,7 @@ static const struct config_option status_table[] = {
 static const struct config_option rebuild_table[] = {
     {"json", CONFIG_FLAG, AT(json), NULL, 0, 0, "", "rebuild: JSON lines, on a terminal too"},
     {"campaign", CONFIG_STRING, AT(rebuild.campaign), "", 0, 64, "",
-     "rebuild: the models of this campaign's slice only, in the live generation"},
+     "rebuild: the models of this campaign's slice only"},
     {"to-time", CONFIG_STRING, AT(rebuild.to_time), "", 0, GENERATION_LIMIT_MAX, "",
      "rebuild: a look at the past, up to this time (RFC 3339)"},
     {"to-position", CONFIG_STRING, AT(rebuild.to_position), "", 0, GENERATION_LIMIT_MAX, "",
@@ -47,16 +47,14 @@ static const struct config_option rebuild_table[] = {
     {"generation", CONFIG_STRING, AT(rebuild.generation), "", 0, GENERATION_NAME_MAX, "",
      "rebuild: name of the generation that is made; default rebuild, or past"},
     {"drop", CONFIG_FLAG, AT(rebuild.drop), NULL, 0, 0, "", "rebuild: drops the generation of that name"},
-    {"batch-events", CONFIG_INT, AT(rebuild.batch_events), "500", 1, PROJECTION_EVENTS_MAX, "events",
-     "rebuild: most events in one script, which Redis runs without serving anybody else"},
     {.name = NULL},
 };
 
 static const struct config_option prewarm_table[] = {
     {"campaign", CONFIG_STRING, AT(prewarm_campaign), "", 0, 64, "",
-     "prewarm: this campaign; default all that open within five minutes"},
+     "prewarm: this campaign; default all that open within ten minutes"},
     {"bus-publish-url", CONFIG_STRING, AT(bus_publish_url), "", 0, 1024, "",
-     "prewarm: query services that are told, nng URLs separated by commas; empty: only looks"},
+     "prewarm: query services that are told, nng URLs separated by commas; empty: only says which"},
     {.name = NULL},
 };
 

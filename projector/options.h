@@ -4,7 +4,7 @@
 
 #include "common/service.h"
 #include "projector/rebuild/rebuild.h"
-#include "projector/run/run_loop.h"
+#include "projector/run/loop.h"
 #include "verify/verify.h"
 
 enum command { COMMAND_RUN, COMMAND_STATUS, COMMAND_VERIFY, COMMAND_REBUILD, COMMAND_PREWARM };

@@ -23,7 +23,7 @@ static const struct pg_statement statements[SQL_COUNT] = {
                             " CASE WHEN s.head > p.position THEN (SELECT e.recorded_at FROM event e"
                             "   WHERE e.slice = s.slice AND e.position > p.position"
                             "   ORDER BY e.slice, e.position LIMIT 1) END,"
-                            " clock_timestamp()"
+                            " clock_timestamp(), s.chain"
                             " FROM unnest($1::bigint[]) WITH ORDINALITY AS p(position, n)"
                             " JOIN slice s ON s.slice = p.n - 1 ORDER BY s.slice"},
     [SQL_READ] = {"read", LOG_READ_SQL},
@@ -40,12 +40,19 @@ static const struct pg_statement statements[SQL_COUNT] = {
     [SQL_CAMPAIGNS] = {"campaigns", "SELECT c.slice, c.id, c.version, c.definition FROM campaign c"
                                     " WHERE (c.slice, c.id) > ($1::smallint, $2::text) AND c.status IN (1, 2)"
                                     " ORDER BY c.slice, c.id LIMIT $3::bigint"},
-    [SQL_COUNT_OF] = {"count_of",
-                      "SELECT count(*) FILTER (WHERE e.type = 1), count(*) FILTER (WHERE e.type = 7),"
-                      " count(*) FILTER (WHERE e.type = 6),"
-                      " count(*) FILTER (WHERE e.type = 6 AND e.recorded_at > $4::timestamptz)"
-                      " FROM event e WHERE e.slice = $1::smallint"
-                      " AND e.position > $2::bigint AND e.position <= $3::bigint"},
+    [SQL_CAMPAIGN_KNOWN] = {"campaign_known", "SELECT FROM campaign c WHERE c.slice = $1::smallint"
+                                              " AND c.id = $2::text AND c.status IN (1, 2)"},
+    /* A batch that covers chain_at must end there with that chain; where no batch does, the log was not
+     * written by the command service, and the event's time has to do. */
+    [SQL_HISTORY] =
+        {"history",
+         "SELECT p.n - 1, (p.position = 0 OR EXISTS (SELECT FROM event e WHERE e.slice = (p.n - 1)::smallint"
+         "   AND e.position = p.position AND e.recorded_at = p.at))"
+         " AND (p.chain_at = 0 OR NOT EXISTS (SELECT FROM (SELECT b.last, b.chain FROM batch b"
+         "   WHERE b.slice = (p.n - 1)::smallint AND b.first <= p.chain_at ORDER BY b.first DESC LIMIT 1) c"
+         "   WHERE c.last > p.chain_at OR (c.last = p.chain_at AND c.chain <> p.chain)))"
+         " FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[], $4::bytea[]) WITH ORDINALITY"
+         "   AS p(position, at, chain_at, chain, n)"},
 };
 
 struct pg *sql_create(const char *url)

@@ -4,33 +4,53 @@
 
 #include "common/base/clock.h"
 #include "common/json.h"
-#include "projector/run/leader.h"
+#include "projector/run/lead.h"
 #include "projector/sql.h"
 
 enum { EACH_DEADLINE_MS = 950 };
 
 /* --- collecting --- */
 
-static void collect_redis(struct status *status, struct model_writer *models)
+static enum redis_status read_seen(struct status *status, struct redis_writer *models, int64_t deadline_us)
 {
-    enum redis_status result =
-        model_writer_peek(models, clock_deadline_us(EACH_DEADLINE_MS), &status->checkpoints);
+    struct redis_command command;
+    struct buf key;
+    const struct redis_reply *reply;
+    redis_command_init(&command);
+    buf_init(&key, KEY_TEXT_MAX);
+    key_seen(&key);
+    redis_arg_text(&command, "PTTL");
+    redis_arg(&command, buf_span(&key));
+    enum redis_status result = redis_writer_call(models, &command, deadline_us, &reply);
+    if (result == REDIS_OK && redis_integer(reply) > 0)
+        status->seen_ago_us = (SEEN_MS - redis_integer(reply)) * US_PER_MS;
+    redis_command_deinit(&command);
+    buf_deinit(&key);
+    return result;
+}
+
+static void collect_redis(struct status *status, struct redis_writer *models)
+{
+    int64_t deadline_us = clock_deadline_us(EACH_DEADLINE_MS);
+    enum redis_status result = redis_writer_roots(models, deadline_us, status->roots);
+    if (result == REDIS_OK)
+        result = read_seen(status, models, deadline_us);
     status->redis_state = redis_status_label(result);
     status->redis_reachable = result == REDIS_OK;
     if (result != REDIS_OK)
-        snprintf(status->redis_error, sizeof status->redis_error, "%s", model_writer_error(models));
+        snprintf(status->redis_error, sizeof status->redis_error, "%s", redis_writer_error(models));
 }
 
 static enum pg_status read_heads(struct status *status, struct pg *pg, int64_t deadline_us)
 {
     int64_t positions[SLICE_COUNT];
-    struct feed feed;
+    struct log_reader reader;
     for (int slice = 0; slice < SLICE_COUNT; slice++)
-        positions[slice] = status->checkpoints.slices[slice].position;
-    feed_init(&feed, pg);
-    feed_ask(&feed, positions, 0, NULL);
-    enum pg_status result = feed_receive_heads(&feed, deadline_us, &status->heads);
-    feed_deinit(&feed);
+        positions[slice] = status->roots[slice].position;
+    log_reader_init(&reader, pg);
+    log_reader_ask(&reader, positions, 0, NULL);
+    enum pg_status result = log_reader_heads(&reader, deadline_us, &status->heads);
+    log_reader_deinit(&reader);
     return result;
 }
 
@@ -63,9 +83,9 @@ static void collect_store(struct status *status, struct pg *pg)
         snprintf(status->store_error, sizeof status->store_error, "%s", pg_error(pg));
 }
 
-void status_collect(struct status *ret, struct pg *pg, struct model_writer *models)
+void status_collect(struct status *ret, struct pg *pg, struct redis_writer *models)
 {
-    *ret = (struct status){0};
+    *ret = (struct status){.seen_ago_us = -1};
     collect_redis(ret, models); /* first: the positions found are what the log is compared with */
     collect_store(ret, pg);
     ret->now_us = clock_wall_us();
@@ -79,22 +99,22 @@ bool status_good(const struct status *status)
 /* --- one slice --- */
 
 struct line {
-    int64_t head, position, lag_events, lag_us, seen_ago_us;
+    int64_t head, position, generation, lag_events, lag_us;
     bool behind, has_head, has_position, has_lag;
 };
 
 static struct line line_of(const struct status *status, int slice)
 {
-    const struct feed_head *log = &status->heads.slices[slice];
-    const struct checkpoint *checkpoint = &status->checkpoints.slices[slice];
+    const struct log_head *log = &status->heads.slices[slice];
+    const struct checkpoint *checkpoint = &status->roots[slice];
     struct line line = {
         .head = log->head,
         .position = checkpoint->position,
         .has_head = status->store_reachable,
         .has_position = status->redis_reachable,
         .has_lag = status_good(status),
-        .behind = checkpoint->behind || checkpoint->seen_us == 0,
-        .seen_ago_us = checkpoint->seen_us ? status->now_us - checkpoint->seen_us : -1,
+        .generation = checkpoint->generation,
+        .behind = checkpoint->behind || !checkpoint->present,
     };
     if (line.has_lag && line.head > line.position) {
         int64_t age_us = status->heads.now_us - log->oldest_us;
@@ -130,7 +150,7 @@ static void text_line(struct buf *out, const struct line *line, int slice)
     text_number(out, 14, line->has_lag, line->lag_events);
     text_seconds(out, 14, line->has_lag, line->lag_us);
     buf_printf(out, "%8s", !line->has_position ? "-" : line->behind ? "yes" : "no");
-    text_seconds(out, 14, line->has_position && line->seen_ago_us >= 0, line->seen_ago_us);
+    text_number(out, 14, line->has_position && line->generation > 0, line->generation);
     buf_append_char(out, '\n');
 }
 
@@ -143,12 +163,12 @@ void status_write_text(struct buf *out, const struct status *status)
         buf_printf(out, "leader      %s, epoch %lld\n", status->led ? "yes" : "no", (long long)status->epoch);
     else
         buf_printf(out, "leader      unknown\n");
-    if (status->redis_reachable && status->checkpoints.generation)
-        buf_printf(out, "generation  %lld\n", (long long)status->checkpoints.generation);
+    if (status->redis_reachable && status->seen_ago_us >= 0)
+        buf_printf(out, "seen        %.3f s ago\n", (double)status->seen_ago_us / US_PER_S);
     else
-        buf_printf(out, "generation  %s\n", status->redis_reachable ? "none" : "unknown");
+        buf_printf(out, "seen        %s\n", status->redis_reachable ? "not lately" : "unknown");
     buf_printf(out, "%5s%14s%14s%14s%14s%8s%14s\n", "slice", "head", "checkpoint", "lag events",
-               "lag seconds", "behind", "seen s ago");
+               "lag seconds", "behind", "generation");
     for (int slice = 0; slice < SLICE_COUNT; slice++) {
         struct line line = line_of(status, slice);
         text_line(out, &line, slice);
@@ -184,7 +204,7 @@ static void json_line(struct buf *out, const struct line *line, int slice)
         json_put_bool(out, "behind", line->behind);
     else
         json_put_null(out, "behind");
-    json_seconds(out, "seen_seconds_ago", line->has_position && line->seen_ago_us >= 0, line->seen_ago_us);
+    json_known_int(out, "generation", line->has_position && line->generation > 0, line->generation);
     json_close(out, '}');
 }
 
@@ -194,6 +214,16 @@ static void json_store(struct buf *out, const char *key, const char *state, cons
     json_put_string(out, "state", span_of(state));
     json_put_string(out, "error", *error ? span_of(error) : (struct span){0});
     json_close(out, '}');
+}
+
+/* Each slice has its own; the one that was made last says most. */
+static int64_t newest(const struct status *status)
+{
+    int64_t newest = 0;
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        if (status->roots[slice].generation > newest)
+            newest = status->roots[slice].generation;
+    return newest;
 }
 
 void status_write_json(struct buf *out, const struct status *status)
@@ -208,8 +238,9 @@ void status_write_json(struct buf *out, const struct status *status)
         json_put_null(out, "held");
     json_known_int(out, "epoch", status->store_reachable, status->epoch);
     json_close(out, '}');
-    json_known_int(out, "generation", status->redis_reachable && status->checkpoints.generation,
-                   status->checkpoints.generation);
+    json_known_int(out, "generation", status->redis_reachable && newest(status) > 0, newest(status));
+    json_seconds(out, "seen_seconds_ago", status->redis_reachable && status->seen_ago_us >= 0,
+                 status->seen_ago_us);
     json_open(out, "slices", '[');
     for (int slice = 0; slice < SLICE_COUNT; slice++) {
         struct line line = line_of(status, slice);

@@ -3,21 +3,22 @@
 #pragma once
 
 #include "projector/run/log_reader.h"
-#include "projector/run/model_writer.h"
+#include "projector/run/redis_writer.h"
 
 struct status {
     bool store_reachable, redis_reachable;
     const char *redis_state; /* class of the failure, "ok" without one */
     char store_error[160], redis_error[160];
-    struct feed_heads heads;        /* where store_reachable */
-    int64_t epoch;                  /* of the lease */
-    bool led;                       /* somebody holds the lock */
-    struct checkpoints checkpoints; /* where redis_reachable; generation 0: there are no models */
-    int64_t now_us;                 /* wall clock */
+    struct log_heads heads;               /* where store_reachable */
+    int64_t epoch;                        /* of the lease */
+    bool led;                             /* somebody holds the lock */
+    struct checkpoint roots[SLICE_COUNT]; /* where redis_reachable */
+    int64_t seen_ago_us; /* since a leader last looked after the models; -1: longer than readers believe it */
+    int64_t now_us;      /* wall clock */
 };
 
 /* Looks, for at most two seconds in all. What cannot be reached is left out. */
-void status_collect(struct status *ret, struct pg *pg, struct model_writer *models);
+void status_collect(struct status *ret, struct pg *pg, struct redis_writer *models);
 bool status_good(const struct status *status); /* both stores answered */
 
 void status_write_text(struct buf *out, const struct status *status);

@@ -21,12 +21,12 @@ static struct status sample(void)
         .now_us = 20000000,
     };
     status.heads.now_us = 20000000;
-    status.heads.slices[2] = (struct feed_head){.head = 100, .head_at_us = 19000000, .oldest_us = 18500000};
-    status.checkpoints.generation = 1;
+    status.heads.slices[2] = (struct log_head){.head = 100, .head_at_us = 19000000, .oldest_us = 18500000};
     for (int slice = 0; slice < SLICE_COUNT; slice++)
-        status.checkpoints.slices[slice].seen_us = 19900000;
-    status.checkpoints.slices[2].position = 90;
-    status.checkpoints.slices[2].behind = true;
+        status.roots[slice] = (struct checkpoint){.present = true, .generation = 1};
+    status.roots[2].position = 90;
+    status.roots[2].behind = 1;
+    status.seen_ago_us = 100000;
     return status;
 }
 

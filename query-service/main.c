@@ -32,7 +32,6 @@ static struct loader *loader_setup(const struct options *options)
             .dear_queue_max = options->dear_queue_max,
             .redis_timeout_ms = options->redis_timeout_ms,
             .store_timeout_ms = options->store_timeout_ms,
-            .model_age_max_ms = options->model_age_max_ms,
             .past_events_max = options->past_events_max,
             .time = &log_time,
             .ready = sources_ready,
@@ -112,7 +111,6 @@ static void feed_setup(struct api *api, const struct options *options)
     api->model_threads = options->model_threads + 1;
     api->store_connections = options->store_connections + options->dear_connections;
     api->followers_max = options->followers_max;
-    api->model_age_max_ms = options->model_age_max_ms;
     api->feed = feed_create(&(struct feed_options){.database_url = options->database_url,
                                                    .timeout_ms = options->store_timeout_ms,
                                                    .waiting_max = options->followers_max,

@@ -34,8 +34,6 @@ static const struct config_option table[] = {
      "longest time for one read in PostgreSQL, connecting included"},
     {"token-wait-ms", CONFIG_INT, AT(token_wait_ms), "200", 0, 10000, "ms",
      "how long a read waits for the models to reach its Consistency-Token before PostgreSQL answers"},
-    {"model-age-max-ms", CONFIG_INT, AT(model_age_max_ms), "5000", 100, 3600000, "ms",
-     "how long after the projector last compared the models with the log they count as current"},
     {"fresh-ms", CONFIG_INT, AT(fresh_ms), "1000", 0, 60000, "ms",
      "how long an answer is given from memory without a thought, unless setting fresh_ms says otherwise"},
     {"stale-ms", CONFIG_INT, AT(stale_ms), "60000", 0, 3600000, "ms",

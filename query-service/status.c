@@ -58,7 +58,7 @@ const char *status_bottleneck(const struct status_facts *facts)
         return "loads: many reads wait for few answers that take long to come";
     if (at_least(&facts->followers, 90))
         return "followers of the feed: nearly as many as may wait";
-    if (lag_most(facts) >= LAG_EVENTS_MAX || facts->model_age_ms > facts->model_age_max_ms)
+    if (lag_most(facts) >= LAG_EVENTS_MAX)
         return "the projector: the models are far behind the log";
     if (at_least(&facts->store_busy, 100))
         return "the connections to PostgreSQL: all are at work, none waits yet";

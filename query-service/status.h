@@ -24,8 +24,8 @@ struct status_facts {
     int64_t cache_entries, hits, stale, misses; /* look-ups since the start */
     int64_t heads[SLICE_COUNT];                 /* of the log, -1: not known */
     int64_t positions[SLICE_COUNT];             /* of the models, -1: not known */
-    int64_t model_age_ms; /* since the projector last compared, of the oldest slice; -1: not known */
-    int64_t model_age_max_ms;
+    int64_t model_age_ms; /* since the projector last compared, -1: not known, or so long ago that they are
+                             not used */
     struct hot_item hot[STATUS_HOT_MAX];
     size_t hot_count;
 };

@@ -7,15 +7,16 @@
 
 static struct status_facts healthy(void)
 {
-    struct status_facts facts = {.redis_usable = true,
-                                 .store_usable = true,
-                                 .redis_queue = {0, 100},
-                                 .store_queue = {0, 100},
-                                 .redis_busy = {0, 2},
-                                 .store_busy = {1, 4},
-                                 .waiting = {0, 1000},
-                                 .followers = {0, 1000},
-                                 .model_age_max_ms = 5000};
+    struct status_facts facts = {
+        .redis_usable = true,
+        .store_usable = true,
+        .redis_queue = {0, 100},
+        .store_queue = {0, 100},
+        .redis_busy = {0, 2},
+        .store_busy = {1, 4},
+        .waiting = {0, 1000},
+        .followers = {0, 1000},
+    };
     return facts;
 }
 
@@ -50,9 +51,6 @@ static void each_is_named(void **state)
     names(&facts, "without-postgresql", "the connections to PostgreSQL: reads queue");
     facts.redis_open = true;
     names(&facts, "memory-only", "PostgreSQL and Redis do not answer");
-    facts = healthy();
-    facts.model_age_ms = 5001;
-    names(&facts, "normal", "the projector");
 }
 
 static void it_is_json(void **state)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading the models in small transactions and comparing them with the shadow. */
+/* Reading the models in small transactions, each with the facts of the same instant. */
 #include "verify/models_internal.h"
 
 #include <poll.h>
@@ -9,15 +9,9 @@
 
 enum {
     REDIS_MS = 5000,
-    ATTEMPTS = 5,      /* of a slice whose replay or generation changed meanwhile */
-    SETTLE_MS = 30000, /* how long to wait for a catching up to go on */
+    ATTEMPTS = 5,      /* of a slice that was made anew or switched meanwhile */
+    SETTLE_MS = 30000, /* how long to wait for models to be there while nothing goes on */
     SETTLE_POLL_MS = 100,
-    CLOCKS_DIFFER_S = 60, /* between this machine and Redis */
-};
-
-struct instant {
-    int64_t position, life;
-    bool behind;
 };
 
 struct verify_models *verify_models_create(const char *redis_url, size_t memory, char *reason,
@@ -30,7 +24,7 @@ struct verify_models *verify_models_create(const char *redis_url, size_t memory,
     models->redis = redis;
     redis_command_init(&models->command);
     buf_init(&models->key, KEY_TEXT_MAX);
-    shadow_init(&models->shadow, memory);
+    facts_init(&models->facts, memory);
     return models;
 }
 
@@ -41,7 +35,7 @@ void verify_models_destroy(struct verify_models *models)
     redis_destroy(models->redis);
     redis_command_deinit(&models->command);
     buf_deinit(&models->key);
-    shadow_deinit(&models->shadow);
+    facts_deinit(&models->facts);
     mem_free(models);
 }
 
@@ -57,10 +51,16 @@ bool probe_going(const struct verify_models *models)
     return models->failed == MODELS_OK && !models->moved;
 }
 
-static void fail(struct verify_models *models, enum models_status status, const char *what)
+static void fail(struct verify_models *models, enum models_status status, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
+static void fail(struct verify_models *models, enum models_status status, const char *format, ...)
 {
+    va_list args;
+    va_start(args, format);
     models->failed = status;
-    snprintf(models->error, sizeof models->error, "%s", what);
+    vsnprintf(models->error, sizeof models->error, format, args);
+    va_end(args);
 }
 
 /* --- talking to Redis --- */
@@ -69,6 +69,13 @@ void probe_command(struct verify_models *models, const char *name)
 {
     redis_command_reset(&models->command);
     redis_arg_text(&models->command, name);
+}
+
+void probe_key_command(struct verify_models *models, const char *name)
+{
+    probe_command(models, name);
+    redis_arg(&models->command, buf_span(&models->key));
+    buf_clear(&models->key);
 }
 
 void probe_send(struct verify_models *models)
@@ -83,7 +90,7 @@ const struct redis_reply *probe_receive(struct verify_models *models)
     if (status == REDIS_OK)
         return reply;
     if (models->failed == MODELS_OK)
-        fail(models, MODELS_UNAVAILABLE, redis_error(models->redis));
+        fail(models, MODELS_UNAVAILABLE, "%s", redis_error(models->redis));
     return NULL;
 }
 
@@ -93,72 +100,34 @@ static bool connect_if_needed(struct verify_models *models)
         return true;
     if (redis_connect(models->redis, clock_deadline_us(REDIS_MS)) == REDIS_OK)
         return true;
-    fail(models, MODELS_UNAVAILABLE, redis_error(models->redis));
+    fail(models, MODELS_UNAVAILABLE, "%s", redis_error(models->redis));
     return false;
 }
 
-/* 0: there is none. */
-static int64_t read_generation(struct verify_models *models)
+static void send_root(struct verify_models *models)
 {
-    int64_t generation = 0;
-    probe_command(models, "GET");
+    key_root(&models->key, models->model.slice);
+    checkpoint_command(&models->command, buf_span(&models->key));
     buf_clear(&models->key);
-    key_live(&models->key);
-    redis_arg(&models->command, buf_span(&models->key));
-    probe_send(models);
-    const struct redis_reply *reply = probe_receive(models);
-    if (reply && redis_text(reply).ptr && !parse_i64(redis_text(reply), 1, INT64_MAX, &generation))
-        fail(models, MODELS_UNSETTLED, "the live generation is no number");
-    return generation;
-}
-
-static void send_instant(struct verify_models *models)
-{
-    probe_command(models, "HMGET");
-    buf_clear(&models->key);
-    key_checkpoint(&models->key, models->model);
-    redis_arg(&models->command, buf_span(&models->key));
-    redis_arg_text(&models->command, "pos");
-    redis_arg_text(&models->command, "life");
-    redis_arg_text(&models->command, "behind");
     probe_send(models);
 }
 
-/* A field that is absent is 0. */
-static int64_t number_at(const struct redis_reply *reply, size_t index)
+static struct checkpoint read_root(struct verify_models *models)
 {
-    int64_t number;
-    struct span text = redis_text(redis_at(reply, index));
-    return text.ptr && parse_i64(text, 0, INT64_MAX, &number) ? number : 0;
-}
-
-static struct instant instant_of(const struct redis_reply *reply)
-{
-    if (redis_kind(reply) != REDIS_ARRAY || redis_length(reply) != 3)
-        return (struct instant){0};
-    return (struct instant){number_at(reply, 0), number_at(reply, 1), number_at(reply, 2) != 0};
-}
-
-static struct instant read_instant(struct verify_models *models)
-{
-    send_instant(models);
+    send_root(models);
     const struct redis_reply *reply = probe_receive(models);
-    return reply ? instant_of(reply) : (struct instant){0};
+    return reply ? checkpoint_from_reply(reply) : (struct checkpoint){0};
 }
 
-/* What is sent until probe_end is read at one instant, that of the checkpoint. */
 void probe_begin(struct verify_models *models)
 {
-    models->shadow.now_s = clock_wall_us() / US_PER_S + CLOCKS_DIFFER_S;
     probe_command(models, "MULTI");
     probe_send(models);
-    send_instant(models);
+    send_root(models);
 }
 
 static void fold_to(struct verify_models *models, int64_t position);
 
-/* The replies of the transaction after the checkpoint's, of which there must be `count`, once the shadow is
- * at the same instant; NULL when this cannot be. They live until the next command. */
 const struct redis_reply *probe_end(struct verify_models *models, size_t count)
 {
     probe_command(models, "EXEC");
@@ -172,14 +141,16 @@ const struct redis_reply *probe_end(struct verify_models *models, size_t count)
         fail(models, MODELS_UNAVAILABLE, "a transaction is not answered as it should be");
         return NULL;
     }
-    struct instant instant = instant_of(redis_at(reply, 0));
-    models->moved = instant.life != models->life || instant.position < models->shadow.position;
-    if (!models->moved && instant.position > models->shadow.position)
-        fold_to(models, instant.position);
+    struct checkpoint root = checkpoint_from_reply(redis_at(reply, 0));
+    models->moved = !root.present || root.generation != models->model.generation ||
+                    root.position < models->facts.position;
+    models->root = root;
+    if (!models->moved && root.position > models->facts.position)
+        fold_to(models, root.position);
     return probe_going(models) ? reply : NULL;
 }
 
-/* --- folding --- */
+/* --- differences --- */
 
 struct key_name key_name_of(struct span text)
 {
@@ -205,39 +176,38 @@ void probe_differ(struct verify_models *models, struct span key, const char *for
     va_end(args);
 }
 
-/* What the probe found counts only where its generation is still the live one: a former one is being dropped.
- */
 void probe_report(struct verify_models *models)
 {
     size_t count = models->found_count;
     models->found_count = 0;
     if (count == 0 || models->moved)
         return;
-    if (read_generation(models) != models->model.generation) {
+    struct checkpoint root = read_root(models);
+    if (!root.present || root.generation != models->model.generation) {
         models->moved = true;
         return;
     }
     for (size_t i = 0; i < count; i++) {
         const struct found *found = &models->found[i];
         struct verify_place place = {.slice = models->model.slice,
-                                     .position = models->shadow.position,
+                                     .position = models->facts.position,
                                      .key = key_name_text(&found->key)};
         verify_differ(models->means->report, VERIFY_MODEL, &place, "%s", found->detail);
     }
 }
 
-/* Adds one event of the log to the shadow, or ends a page. */
+/* --- folding --- */
+
+/* Adds one event of the log to the facts. */
 static bool fold_event(void *context, const struct event *event, enum codec_status status)
 {
     struct verify_models *models = context;
-    struct shadow *shadow = &models->shadow;
-    if (!event || shadow->projection.events == PROJECTION_EVENTS_MAX)
-        shadow_apply(shadow);
     if (!event)
         return true;
-    int64_t next = shadow->position + (int64_t)shadow->projection.events + 1;
-    if (event->position == next && status == CODEC_OK && shadow_add(shadow, event))
+    if (event->position == models->facts.position + 1 && status == CODEC_OK) {
+        facts_add(&models->facts, event);
         return true;
+    }
     if (!models->stuck)
         probe_differ(models, (struct span){0}, "the projector cannot have come beyond the event before %lld",
                      (long long)event->position);
@@ -247,59 +217,74 @@ static bool fold_event(void *context, const struct event *event, enum codec_stat
 
 static void fold_to(struct verify_models *models, int64_t position)
 {
-    struct verify_range range = {models->model.slice, models->shadow.position, position};
+    struct verify_range range = {models->model.slice, models->facts.position, position};
     enum verify_status status = verify_source_read(models->means->source, &range, fold_event, models);
     if (status != VERIFY_OK)
         models->failed = MODELS_STORE;
-    else if (models->shadow.position < position && !models->stuck)
+    else if (models->facts.position < position && !models->stuck)
         probe_differ(models, (struct span){0}, "the checkpoint is at %lld, beyond the end of the log",
                      (long long)position);
-    models->stuck |= models->shadow.position < position;
+    models->stuck |= models->facts.position < position;
     if (models->stuck && models->failed == MODELS_OK)
-        fail(models, MODELS_UNSETTLED, "the models of a slice are not of this log");
+        fail(models, MODELS_UNSETTLED, "the models of slice %d are not of this log", models->model.slice);
 }
 
 /* --- a slice --- */
 
-/* Once through all keys of the part that the shadow holds. */
-static void probe_all(struct verify_models *models, const struct instant *instant)
+/* Once through everything that this pass follows. */
+static void compare_once(struct verify_models *models)
 {
-    fold_to(models, instant->position);
+    static void (*const steps[])(struct verify_models *) = {
+        compare_root, compare_campaigns, compare_coupons, compare_users, compare_indexes, compare_strangers,
+    };
+    fold_to(models, models->root.position);
     probe_report(models);
-    if (probe_going(models))
-        compare_zsets(models);
-    if (probe_going(models))
-        compare_others(models);
-    if (probe_going(models))
-        compare_strangers(models);
+    for (size_t i = 0; i < COUNT_OF(steps) && probe_going(models); i++)
+        steps[i](models);
 }
 
-/* Where the models of the slice stand. Generation 0: there are none. */
-static struct instant find_models(struct verify_models *models, int16_t slice)
+/* How far the furthest generation is that is being made of the slice; 0: none is. */
+static int64_t building_position(struct verify_models *models)
 {
-    models->model = (struct model){read_generation(models), slice};
-    struct instant instant = {0};
-    if (models->failed == MODELS_OK && models->model.generation > 0)
-        instant = read_instant(models);
-    models->life = instant.life;
-    return instant;
+    int64_t numbers[32], furthest = 0;
+    size_t count = 0;
+    key_generations(&models->key);
+    probe_key_command(models, "HKEYS");
+    probe_send(models);
+    const struct redis_reply *reply = probe_receive(models);
+    for (size_t i = 0; reply && i < redis_length(reply) && count < COUNT_OF(numbers); i++)
+        count += parse_i64(redis_text(redis_at(reply, i)), 1, INT64_MAX, &numbers[count]);
+    for (size_t i = 0; i < count && models->failed == MODELS_OK; i++) {
+        key_checkpoint(&models->key, (struct model){numbers[i], models->model.slice});
+        checkpoint_command(&models->command, buf_span(&models->key));
+        buf_clear(&models->key);
+        probe_send(models);
+        reply = probe_receive(models);
+        int64_t position = reply ? checkpoint_from_reply(reply).position : 0;
+        furthest = position > furthest ? position : furthest;
+    }
+    return furthest;
 }
 
-/* While a slice is being replayed, keys may be there that the checkpoint has not come to again. A replay
- * takes as long as the log is, so what is waited for is that it goes on. */
-static bool await_models(struct verify_models *models, int16_t slice, struct instant *ret)
+/* A slice that lost its models gets new ones, which takes as long as its log is; so what is waited for is
+ * that it goes on. */
+static bool await_models(struct verify_models *models, int16_t slice)
 {
-    int64_t until_us = 0, position = -1;
+    int64_t until_us = clock_deadline_us(models->waited ? 0 : SETTLE_MS), furthest = 0;
+    models->model.slice = slice;
     for (;;) {
-        *ret = find_models(models, slice);
-        bool there = models->model.generation > 0 && (ret->position > 0 || models->head == 0);
-        if (models->failed != MODELS_OK || (there && !ret->behind))
-            return models->failed == MODELS_OK;
-        if (ret->position > position || until_us == 0)
+        models->root = read_root(models);
+        models->model.generation = models->root.generation;
+        bool none = models->head == 0 && !models->root.present;
+        if (models->failed != MODELS_OK || models->root.present || none)
+            return models->failed == MODELS_OK && !none;
+        int64_t position = building_position(models);
+        if (position > furthest)
             until_us = clock_deadline_us(SETTLE_MS);
-        position = ret->position;
+        furthest = position > furthest ? position : furthest;
         if (clock_remaining_ms(until_us) == 0) {
-            fail(models, MODELS_UNSETTLED, "models of a slice are not there or do not catch up");
+            models->waited = true;
+            fail(models, MODELS_UNSETTLED, "there are no models of slice %d, and nobody makes them", slice);
             return false;
         }
         (void)poll(NULL, 0, SETTLE_POLL_MS);
@@ -308,17 +293,13 @@ static bool await_models(struct verify_models *models, int16_t slice, struct ins
 
 static void attempt(struct verify_models *models, int16_t slice)
 {
-    struct instant instant;
-    if (!await_models(models, slice, &instant))
-        return;
     models->moved = false;
-    models->shadow.now_s = clock_wall_us() / US_PER_S + CLOCKS_DIFFER_S;
-    shadow_begin(&models->shadow, models->model);
+    if (!await_models(models, slice))
+        return;
+    facts_begin(&models->facts, slice, models->root.position);
     do {
-        probe_all(models, &instant);
-    } while (probe_going(models) && shadow_again(&models->shadow));
-    if (models->failed == MODELS_OK && read_generation(models) != models->model.generation)
-        models->moved = true;
+        compare_once(models);
+    } while (probe_going(models) && facts_again(&models->facts));
 }
 
 enum models_status verify_models_slice(struct verify_models *models, const struct verify_models_means *means,
@@ -330,12 +311,13 @@ enum models_status verify_models_slice(struct verify_models *models, const struc
     models->failed = MODELS_OK;
     models->moved = true;
     models->stuck = false;
+    models->found_count = 0;
     if (!connect_if_needed(models))
         return models->failed;
     for (int i = 0; i < ATTEMPTS && models->moved && models->failed == MODELS_OK; i++)
         attempt(models, slice);
     if (models->failed == MODELS_OK && models->moved)
         fail(models, MODELS_UNSETTLED,
-             "the models of a slice were replayed again and again while being read");
+             "the models of slice %d were lost or made anew again and again while being read", slice);
     return models->failed;
 }

@@ -29,7 +29,7 @@
     X(CONTROL_ROW, "control-row", "I7", "table control says what the log says")                           \
     X(QUOTA_ROW, "quota-row", "I7", "table creation_quota says what the log says")                        \
     X(REQUEST_ROW, "request-row", "I4", "an idempotency row names an event that it can be the answer of") \
-    X(MODEL, "model", "I7", "a key in Redis has what the projector makes of the log")
+    X(MODEL, "model", "I7", "a key in Redis says what the log says, and no key says more")
 
 enum verify_rule {
 #define VERIFY_RULE_ENUM(name, label, invariant, holds) VERIFY_##name,

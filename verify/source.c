@@ -21,6 +21,7 @@ enum sql {
     COMMIT,
     HEADS,
     HEAD,
+    CHAIN,
     EVENTS,
     BATCHES,
     CAMPAIGNS,
@@ -43,6 +44,9 @@ static const struct pg_statement statements[SQL_COUNT] = {
     [COMMIT] = {"commit", "COMMIT"},
     [HEADS] = {"heads", "SELECT head FROM slice ORDER BY slice"},
     [HEAD] = {"head", "SELECT head, recorded_at, chain FROM slice WHERE slice = $1::smallint"},
+    [CHAIN] = {"chain",
+               "SELECT chain FROM batch WHERE slice = $1::smallint AND first <= $2::bigint AND last ="
+               " $2::bigint ORDER BY slice, first DESC LIMIT 1"},
     [EVENTS] = {"events", "SELECT " LOG_COLUMNS
                           ", e.nth FROM event e WHERE e.slice = $1::smallint AND e.position > $2::bigint "
                           "ORDER BY e.slice, e.position LIMIT $3::bigint"},
@@ -470,6 +474,20 @@ enum verify_status verify_source_read(struct verify_source *source, const struct
     if (status == VERIFY_OK) /* a page too far may be on its way */
         status = receive_next(source);
     end_reading(source);
+    return status;
+}
+
+enum verify_status verify_source_chain(struct verify_source *source, int16_t slice, int64_t position,
+                                       uint8_t ret[32])
+{
+    struct pg_rows *rows = NULL;
+    arg_slice(source, slice);
+    pg_arg_i64(&source->args, position);
+    enum verify_status status = call(source, CHAIN, &source->args, &rows);
+    memset(ret, 0, 32);
+    if (status == VERIFY_OK && pg_rows_count(rows) == 1)
+        (void)chain_of(rows, 0, 0, ret);
+    pg_rows_destroy(rows);
     return status;
 }
 

@@ -43,3 +43,6 @@ typedef bool verify_reader(void *context, const struct event *event, enum codec_
 /* Reads a range of the log, outside any snapshot: what is committed does not change. */
 enum verify_status verify_source_read(struct verify_source *source, const struct verify_range *range,
                                       verify_reader *reader, void *context) MUST_USE;
+/* The log's hash after the batch that ends at a position; zeros where none does. */
+enum verify_status verify_source_chain(struct verify_source *source, int16_t slice, int64_t position,
+                                       uint8_t ret[32]) MUST_USE;

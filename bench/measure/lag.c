@@ -71,17 +71,11 @@ static int64_t ask(struct redis *redis, struct redis_command *command)
     return parse_i64(redis_text(reply), 0, INT64_MAX, &value) ? value : 0; /* 0: not there yet */
 }
 
-static void ask_for_position(struct redis *redis, int16_t slice, struct redis_command *command)
+static void ask_for_position(int16_t slice, struct redis_command *command)
 {
     struct buf key;
     buf_init(&key, KEY_TEXT_MAX);
-    key_live(&key);
-    redis_arg_text(command, "GET");
-    redis_arg(command, buf_span(&key));
-    int64_t generation = ask(redis, command);
-    buf_clear(&key);
-    key_checkpoint(&key, (struct model){generation, slice});
-    redis_command_reset(command);
+    key_root(&key, slice);
     redis_arg_text(command, "HGET");
     redis_arg(command, buf_span(&key));
     redis_arg_text(command, "pos");
@@ -106,7 +100,7 @@ static void *watch_main(void *context)
     if (!redis || redis_connect(redis, clock_deadline_us(TIMEOUT_MS)) != REDIS_OK)
         bench_die("Redis", redis ? redis_error(redis) : reason);
     redis_command_init(&command);
-    ask_for_position(redis, watch->slice, &command);
+    ask_for_position(watch->slice, &command);
     while (!atomic_load(&watch->over)) {
         see(watch, ask(redis, &command));
         (void)poll(NULL, 0, LOOK_MS);

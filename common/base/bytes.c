@@ -235,7 +235,7 @@ void hex_encode(struct buf *buf, const void *data, size_t len)
     }
 }
 
-static int hex_digit(char c)
+int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';

@@ -62,6 +62,7 @@ bool utf8_valid(struct span text);       /* well-formed, no surrogates, no overl
 bool text_has_control(struct span text); /* C0, DEL, or C1 (U+0080..U+009F) */
 
 void hex_encode(struct buf *buf, const void *data, size_t len);
+int hex_digit(char c);                                             /* 0..15, or -1 where it is none */
 bool hex_decode(struct span text, void *ret, size_t len) MUST_USE; /* exactly len bytes */
 /* base64url without padding (RFC 4648 section 5), for cursors and keys. */
 void base64url_encode(struct buf *buf, const void *data, size_t len);

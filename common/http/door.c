@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The door of the HTTP server: one thread that listens, accepts, keeps the limits on connections, hands
- * sockets to the event loops, and ends connections that take too long over one request. It accepts itself
- * rather than leave that to libmicrohttpd, because MHD_quiesce_daemon races with its own threads (its failure
- * to remove the listening socket twice aborts the process), and because running out of descriptors must not
- * become a busy loop. No requests, no library. */
+/* The door of the HTTP server: one thread that listens, accepts, refuses whom there is no room for, hands
+ * sockets to the event loops, and now and then ends what is slow (limits.c). It accepts itself rather than
+ * leave that to libmicrohttpd, because MHD_quiesce_daemon races with its own threads (its failure to remove
+ * the listening socket twice aborts the process), and because running out of descriptors must not become a
+ * busy loop. No requests, no library. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
@@ -14,145 +14,7 @@
 #include "common/base/mem.h"
 #include "common/http/internal.h"
 
-enum { ACCEPTS_PER_TURN = 64, PAUSE_MS = 100, DROP_BYTES = 4096 };
-
-/* --- Addresses --- */
-
-struct http_address {
-    struct http_address *next;
-    struct in6_addr key;
-    unsigned connections;
-};
-
-/* IPv4 as it is mapped into IPv6. */
-static struct in6_addr address_key(const struct sockaddr *address)
-{
-    struct in6_addr key = {0};
-    if (address->sa_family == AF_INET6) {
-        key = ((const struct sockaddr_in6 *)address)->sin6_addr;
-    } else if (address->sa_family == AF_INET) {
-        key.s6_addr[10] = key.s6_addr[11] = 0xFF;
-        memcpy(&key.s6_addr[12], &((const struct sockaddr_in *)address)->sin_addr, 4);
-    }
-    return key;
-}
-
-static struct http_address **address_find(struct http_door *door, const struct in6_addr *key)
-{
-    uint64_t hash = span_hash((struct span){(const char *)key, sizeof *key});
-    struct http_address **at = &door->addresses[hash % HTTP_CONNECTION_HASH];
-    while (*at && memcmp(&(*at)->key, key, sizeof *key) != 0)
-        at = &(*at)->next;
-    return at;
-}
-
-/* Counts one more connection of an address, unless it has as many as it may. */
-static bool address_take(struct http_server *server, const struct in6_addr *key)
-{
-    struct http_door *door = &server->door;
-    pthread_mutex_lock(&door->lock);
-    struct http_address **at = address_find(door, key);
-    if (!*at) {
-        *at = mem_zalloc(sizeof **at);
-        (*at)->key = *key;
-    }
-    bool room = (*at)->connections < server->options.connections_per_address_max;
-    (*at)->connections += room;
-    pthread_mutex_unlock(&door->lock);
-    return room;
-}
-
-static void address_give_locked(struct http_door *door, const struct in6_addr *key)
-{
-    struct http_address **at = address_find(door, key), *address = *at;
-    CHECK(address && address->connections > 0);
-    if (--address->connections > 0)
-        return;
-    *at = address->next;
-    mem_free(address);
-}
-
-/* --- Connections --- */
-
-void http_door_enter(struct http_server *server, struct http_conn *conn, const struct sockaddr *address)
-{
-    struct http_door *door = &server->door;
-    conn->address = address_key(address);
-    pthread_mutex_lock(&door->lock);
-    conn->next = door->conns;
-    if (door->conns)
-        door->conns->previous = conn;
-    door->conns = conn;
-    pthread_mutex_unlock(&door->lock);
-}
-
-struct span http_address(const struct http_request *request)
-{
-    /* Handlers only ever see the request of a connection, which is a part of it. */
-    const struct http_conn *conn =
-        (const struct http_conn *)((const char *)request - offsetof(struct http_conn, request));
-    return (struct span){(const char *)&conn->address, sizeof conn->address};
-}
-
-static void connection_gone_locked(struct http_server *server, const struct in6_addr *key)
-{
-    address_give_locked(&server->door, key);
-    metric_add(server->connections_gauge, (uint64_t)-1);
-    if (atomic_fetch_sub(&server->door.connections, 1) == 1 && atomic_load(&server->draining))
-        pthread_cond_broadcast(&server->door.changed);
-}
-
-void http_door_leave(struct http_server *server, struct http_conn *conn)
-{
-    struct http_door *door = &server->door;
-    pthread_mutex_lock(&door->lock);
-    if (conn->previous)
-        conn->previous->next = conn->next;
-    else
-        door->conns = conn->next;
-    if (conn->next)
-        conn->next->previous = conn->previous;
-    connection_gone_locked(server, &conn->address);
-    pthread_mutex_unlock(&door->lock);
-}
-
-void http_door_forget(struct http_server *server, const struct sockaddr *address)
-{
-    struct in6_addr key = address_key(address);
-    pthread_mutex_lock(&server->door.lock);
-    connection_gone_locked(server, &key);
-    pthread_mutex_unlock(&server->door.lock);
-}
-
-/* Only the receiving side is shut: the loop then reads what has arrived, answers it, and sees the end only
- * after that. A whole close would reset the connection under a request that is already here. */
-void http_door_hang_up(struct http_loop *loop)
-{
-    struct http_door *door = &loop->server->door;
-    pthread_mutex_lock(&door->lock);
-    for (struct http_conn *conn = door->conns; conn; conn = conn->next)
-        if (conn->request.loop == loop && conn->request.phase == HTTP_PHASE_IDLE)
-            shutdown(conn->fd, SHUT_RD);
-    pthread_mutex_unlock(&door->lock);
-}
-
-/* Ends connections whose current request is overdue. Their loop sees the end of the stream and cleans up; it
- * leaves the list before it closes the socket, so the descriptor cannot be someone else's by now. */
-static void sweep(struct http_server *server)
-{
-    struct http_door *door = &server->door;
-    int64_t now_us = clock_mono_us();
-    pthread_mutex_lock(&door->lock);
-    for (struct http_conn *conn = door->conns; conn; conn = conn->next) {
-        int64_t deadline_us = atomic_load_explicit(&conn->deadline_us, memory_order_relaxed);
-        if (deadline_us == 0 || deadline_us > now_us ||
-            !atomic_compare_exchange_strong(&conn->deadline_us, &deadline_us, 0))
-            continue;
-        metric_add(server->refused[HTTP_REASON_SLOW], 1); /* first, so that who sees the end sees this too */
-        shutdown(conn->fd, SHUT_RDWR);
-    }
-    pthread_mutex_unlock(&door->lock);
-}
+enum { ACCEPTS_PER_TURN = 256, PAUSE_MS = 100, DROP_BYTES = 4096 };
 
 /* --- Accepting --- */
 
@@ -163,39 +25,48 @@ static void drop_input(int fd)
     (void)recv(fd, dropped, sizeof dropped, MSG_DONTWAIT);
 }
 
-static void refuse(struct http_server *server, int fd, enum http_reason reason)
+/* Made once a second: nothing of it but the request's id is different each time. */
+static void refusal_make(struct http_server *server)
 {
-    struct http_request *request = &server->door.refused;
-    struct buf answer;
-    buf_init(&answer, HTTP_KEEP_BYTES);
+    struct http_door *door = &server->door;
+    int64_t second = clock_mono_us() / US_PER_S;
+    if (door->refusal.len && door->refusal_second == second)
+        return;
+    struct http_request *request = &door->refused;
     http_request_set_id(request);
-    http_refuse(request, &problem_overloaded, reason, "this instance has as many connections as it may");
+    request->refusal = &problem_overloaded;
+    request->refusal_detail = "this instance has as many connections as it may";
     http_refusal_reply(request);
-    http_raw_answer(request, &answer);
-    drop_input(fd);
-    (void)send(fd, answer.data, answer.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    shutdown(fd, SHUT_WR);
-    drop_input(fd);
-    close(fd);
-    buf_deinit(&answer);
+    buf_clear(&door->refusal);
+    http_raw_answer(request, true, &door->refusal);
+    const char *id = strstr(door->refusal.data, request->id);
+    CHECK(id);
+    door->refusal_id_at = (size_t)(id - door->refusal.data);
+    door->refusal_second = second;
     http_request_end(request);
 }
 
-static void admit(struct http_server *server, int fd, const struct sockaddr *address, socklen_t len)
+static void refuse(struct http_server *server, int fd, enum http_reason reason)
 {
     struct http_door *door = &server->door;
-    struct in6_addr key = address_key(address);
-    if (atomic_load(&door->connections) >= server->options.connections_max) {
-        refuse(server, fd, HTTP_REASON_CONNECTIONS);
-        return;
-    }
-    if (!address_take(server, &key)) {
-        refuse(server, fd, HTTP_REASON_ADDRESS);
-        return;
-    }
-    atomic_fetch_add(&door->connections, 1);
-    metric_add(server->connections_gauge, 1);
-    http_loop_add(server, fd, address, len);
+    metric_add(server->refused[reason], 1);
+    refusal_make(server);
+    http_request_set_id(&door->refused);
+    memcpy(door->refusal.data + door->refusal_id_at, door->refused.id, HTTP_REQUEST_ID_LEN);
+    (void)send(fd, door->refusal.data, door->refusal.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    shutdown(fd, SHUT_WR);
+    drop_input(fd);
+    close(fd);
+}
+
+static void admit(struct http_server *server, int fd, const struct sockaddr *peer, socklen_t len)
+{
+    enum http_reason reason;
+    struct http_address *address = http_limits_admit(server, peer, &reason);
+    if (address)
+        http_loop_add(server, fd, peer, len, address);
+    else
+        refuse(server, fd, reason);
 }
 
 enum accepted { ACCEPT_MORE, ACCEPT_DONE, ACCEPT_STARVED };
@@ -225,10 +96,10 @@ static enum accepted accept_some(struct http_server *server, size_t count_max)
     return last;
 }
 
-static void wake(struct http_door *door)
+void http_door_wake(struct http_server *server)
 {
     uint64_t one = 1;
-    ssize_t written = write(door->wake_fd, &one, sizeof one);
+    ssize_t written = write(server->door.wake_fd, &one, sizeof one);
     CHECK(written == sizeof one || errno == EAGAIN);
 }
 
@@ -275,9 +146,9 @@ static void *door_run(void *argument)
         starved = door_turn(server, starved);
         if (atomic_load(&door->close_wanted) && door->listen_fd >= 0)
             listen_end(server);
-        if (clock_mono_us() < sweep_us)
+        if (clock_mono_us() < sweep_us && !atomic_load(&door->pressed))
             continue;
-        sweep(server);
+        http_limits_sweep(server);
         sweep_us = clock_deadline_us(HTTP_SWEEP_MS);
     }
     return NULL;
@@ -353,6 +224,7 @@ bool http_door_open(struct http_server *server, char *reason, size_t reason_size
         return false;
     }
     http_request_init(&door->refused, server);
+    buf_init(&door->refusal, HTTP_REPLY_MAX);
     CHECK(pthread_mutex_init(&door->lock, NULL) == 0 && pthread_cond_init(&door->changed, NULL) == 0);
     return true;
 }
@@ -368,7 +240,7 @@ void http_door_close(struct http_server *server)
 {
     struct http_door *door = &server->door;
     atomic_store(&door->close_wanted, true);
-    wake(door);
+    http_door_wake(server);
     pthread_mutex_lock(&door->lock);
     while (!door->closed)
         pthread_cond_wait(&door->changed, &door->lock);
@@ -381,7 +253,7 @@ void http_door_stop(struct http_server *server)
     if (!door->started)
         return;
     atomic_store(&door->stop_wanted, true);
-    wake(door);
+    http_door_wake(server);
     pthread_join(door->thread, NULL);
     door->started = false;
 }
@@ -393,12 +265,8 @@ void http_door_deinit(struct http_server *server)
         close(door->listen_fd);
     close(door->wake_fd);
     http_request_deinit(&door->refused);
-    for (size_t i = 0; i < HTTP_CONNECTION_HASH; i++)
-        while (door->addresses[i]) {
-            struct http_address *next = door->addresses[i]->next;
-            mem_free(door->addresses[i]);
-            door->addresses[i] = next;
-        }
+    buf_deinit(&door->refusal);
+    http_limits_deinit(server);
     pthread_cond_destroy(&door->changed);
     pthread_mutex_destroy(&door->lock);
 }

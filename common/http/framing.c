@@ -1,44 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is refused before a handler sees it, in this order: framing, route, key, scope, query, body size.
- * Framing comes first and is strict, because two programs that disagree about where a request ends can be
- * made to disagree about who sent the next one (request smuggling). Pure: no sockets, no library. */
+/* Where a request begins and ends: heads (RFC 9112 sections 2 to 7, RFC 9110 section 5) and chunked bodies,
+ * read strictly and in one pass over the bytes as they came. Strictly, because two programs that disagree
+ * about where a request ends can be made to disagree about who sent the next one (request smuggling). What is
+ * not exactly as the grammar has it is refused, and nothing after it is read. Pure: no sockets, no library.
+ */
 #include "common/http/internal.h"
 
 #include <strings.h>
 
-enum { HEAD_BLANKS_MAX = 255 };
+enum { VERSION_LEN = 8, CHUNK_DIGITS_MAX = 15, METHOD_LEN_MAX = 32 };
 
-const struct problem problem_headers_too_large = {"headers-too-large", 431, false,
-                                                  "The request line and headers are too large"};
+/* --- Characters --- */
 
-void http_refuse(struct http_request *request, const struct problem *problem, enum http_reason reason,
-                 const char *detail)
+/* tchar of RFC 9110; bytes above 127 and NUL are not. */
+static const bool token_char[256] = {
+    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1, ['-'] = 1,
+    ['.'] = 1, ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1, ['~'] = 1,  ['0'] = 1, ['1'] = 1, ['2'] = 1,
+    ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1, ['8'] = 1,  ['9'] = 1, ['A'] = 1, ['B'] = 1,
+    ['C'] = 1, ['D'] = 1, ['E'] = 1, ['F'] = 1, ['G'] = 1, ['H'] = 1,  ['I'] = 1, ['J'] = 1, ['K'] = 1,
+    ['L'] = 1, ['M'] = 1, ['N'] = 1, ['O'] = 1, ['P'] = 1, ['Q'] = 1,  ['R'] = 1, ['S'] = 1, ['T'] = 1,
+    ['U'] = 1, ['V'] = 1, ['W'] = 1, ['X'] = 1, ['Y'] = 1, ['Z'] = 1,  ['a'] = 1, ['b'] = 1, ['c'] = 1,
+    ['d'] = 1, ['e'] = 1, ['f'] = 1, ['g'] = 1, ['h'] = 1, ['i'] = 1,  ['j'] = 1, ['k'] = 1, ['l'] = 1,
+    ['m'] = 1, ['n'] = 1, ['o'] = 1, ['p'] = 1, ['q'] = 1, ['r'] = 1,  ['s'] = 1, ['t'] = 1, ['u'] = 1,
+    ['v'] = 1, ['w'] = 1, ['x'] = 1, ['y'] = 1, ['z'] = 1};
+
+static size_t token_len(struct span text)
 {
-    request->refusal = problem;
-    request->refusal_detail = detail;
-    metric_add(request->server->refused[reason], 1);
-}
-
-/* A refusal after which the rest of the input cannot be trusted, or is not worth reading. */
-static void refuse_and_close(struct http_request *request, const struct problem *problem,
-                             enum http_reason reason, const char *detail)
-{
-    http_refuse(request, problem, reason, detail);
-    request->refusal_closes = true;
-}
-
-/* --- Framing --- */
-
-static bool token_valid(struct span name)
-{
-    static const char others[] = "!#$%&'*+-.^_`|~";
-    for (size_t i = 0; i < name.len; i++) {
-        char c = name.ptr[i];
-        bool alphanumeric = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!alphanumeric && (c == '\0' || !memchr(others, c, sizeof others - 1)))
-            return false;
-    }
-    return name.len > 0;
+    size_t len = 0;
+    while (len < text.len && token_char[(unsigned char)text.ptr[len]])
+        len++;
+    return len;
 }
 
 static bool value_valid(struct span value)
@@ -51,181 +42,282 @@ static bool value_valid(struct span value)
     return true;
 }
 
-/* libmicrohttpd 0.9.75 takes a bare LF for the end of a line, folds continued lines, cuts a value at a NUL
- * and takes a line that begins with a NUL for the end of the head. It cuts the head into strings where it
- * lies, so all of these show as gaps: the head is good only if strings, separators and CRLFs account for
- * every byte. */
-static bool head_exact(const struct http_request *request)
+static bool is_blank(char c)
 {
-    const struct http_head *head = &request->head;
-    if (head->url != head->method + strlen(head->method) + 1)
-        return false;
-    if (head->version != head->url + request->target_len + 1)
-        return false;
-    const char *at = head->version + strlen(head->version) + 2;
-    for (size_t i = 0; i < request->headers_count; i++) {
-        const struct http_pair *field = &request->headers[i];
-        const char *value = field->name.ptr + field->name.len + 1;
-        if (field->name.ptr != at || field->value.ptr < value || field->value.ptr > value + HEAD_BLANKS_MAX)
+    return c == ' ' || c == '\t';
+}
+
+struct span http_trim(struct span text)
+{
+    while (text.len && is_blank(text.ptr[0]))
+        text = (struct span){text.ptr + 1, text.len - 1};
+    while (text.len && is_blank(text.ptr[text.len - 1]))
+        text.len--;
+    return text;
+}
+
+bool http_text_is(struct span text, const char *want)
+{
+    size_t len = strlen(want);
+    return text.len == len && strncasecmp(text.ptr, want, len) == 0;
+}
+
+struct span http_list_next(struct span *rest)
+{
+    struct span item = {NULL, 0};
+    while (rest->ptr && item.len == 0)
+        item = http_trim(span_cut(rest, ','));
+    return item.len ? item : (struct span){NULL, 0};
+}
+
+/* uri-host [":" port] of RFC 3986, as far as its characters go: nothing that ends an authority, no user, no
+ * list. An empty one is what a request without authority has. */
+static bool host_valid(struct span host)
+{
+    static const char allowed[] = "-._~!$&'()*+;=:%[]";
+    for (size_t i = 0; i < host.len; i++) {
+        char c = host.ptr[i];
+        bool alphanumeric = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!alphanumeric && (c == '\0' || !memchr(allowed, c, sizeof allowed - 1)))
             return false;
-        at = field->value.ptr + field->value.len + 2;
-    }
-    return at + 2 == head->method + head->size;
-}
-
-struct framing {
-    unsigned lengths, encodings, hosts;
-    struct span length, encoding;
-};
-
-static bool name_is(struct span name, const char *want, size_t len)
-{
-    return name.len == len && strncasecmp(name.ptr, want, len) == 0;
-}
-
-static void framing_note(struct http_request *request, const struct http_pair *field, struct framing *framing)
-{
-    if (name_is(field->name, "content-length", 14)) {
-        framing->lengths++;
-        framing->length = field->value;
-    } else if (name_is(field->name, "transfer-encoding", 17)) {
-        framing->encodings++;
-        framing->encoding = field->value;
-    } else if (name_is(field->name, "host", 4)) {
-        framing->hosts++;
-    } else if (name_is(field->name, "expect", 6)) {
-        request->expects_continue = true;
-    }
-}
-
-static const char *framing_fault(struct http_request *request)
-{
-    struct framing framing = {0};
-    bool http_1_0 = strcmp(request->head.version, "HTTP/1.0") == 0;
-    if (request->server->head_exact && !head_exact(request))
-        return "a line does not end with CRLF, is folded, or has a NUL byte or stray blanks";
-    for (size_t i = 0; i < request->headers_count; i++) {
-        if (!token_valid(request->headers[i].name) || !value_valid(request->headers[i].value))
-            return "a header has a name or value with characters that are not allowed there";
-        framing_note(request, &request->headers[i], &framing);
-    }
-    if (framing.lengths + framing.encodings > 1)
-        return "more than one Content-Length or Transfer-Encoding";
-    if (framing.encodings && (http_1_0 || !name_is(framing.encoding, "chunked", 7)))
-        return "the only Transfer-Encoding understood is chunked, with HTTP/1.1";
-    if (framing.lengths && !parse_u64(framing.length, INT64_MAX, &request->content_length))
-        return "Content-Length is not a plain decimal number";
-    if (framing.hosts > 1 || (framing.hosts == 0 && !http_1_0))
-        return "exactly one Host header is required";
-    request->chunked = framing.encodings == 1;
-    return NULL;
-}
-
-static bool screen_framing(struct http_request *request, struct http_path *path)
-{
-    const struct http_server *server = request->server;
-    if (request->headers_count > HTTP_HEADERS_MAX || request->head.size > server->options.header_bytes_max) {
-        refuse_and_close(request, &problem_headers_too_large, HTTP_REASON_HEADERS, NULL);
-        return false;
-    }
-    const char *fault = framing_fault(request);
-    if (!fault && !http_target_parse(request, path))
-        fault = "the request target is not a valid path";
-    if (fault)
-        refuse_and_close(request, &problem_malformed_request, HTTP_REASON_FRAMING, fault);
-    return fault == NULL;
-}
-
-/* --- Route, key, scope, query, size --- */
-
-static void take_params(struct http_request *request, const struct http_shape *shape,
-                        const struct http_path *path)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < shape->segments_count; i++)
-        if (!shape->segments[i].ptr)
-            request->params[count++] = path->segments[i];
-}
-
-static bool screen_route(struct http_request *request, const char *method, const struct http_path *path)
-{
-    request->method = http_method_of(method);
-    struct http_match match = http_router_find(&request->server->router, path, request->method);
-    if (match.endpoint) {
-        request->endpoint = match.endpoint;
-        take_params(request, match.shape, path);
-        return true;
-    }
-    if (match.path_known) {
-        http_refuse(request, &problem_method_not_allowed, HTTP_REASON_METHOD, NULL);
-        http_add_header(request, "Allow", span_of(match.allow));
-    } else {
-        http_refuse(request, &problem_unknown_route, HTTP_REASON_ROUTE, NULL);
-    }
-    return false;
-}
-
-/* The token of the one Authorization header, absent where there is none, several, or another scheme. */
-static struct span bearer_token(const struct http_request *request)
-{
-    static const char scheme[] = "Bearer ";
-    struct span value = {NULL, 0};
-    unsigned count = 0;
-    for (size_t i = 0; i < request->headers_count; i++) {
-        if (!name_is(request->headers[i].name, "authorization", 13))
-            continue;
-        value = request->headers[i].value;
-        count++;
-    }
-    if (count != 1 || value.len < sizeof scheme || strncasecmp(value.ptr, scheme, sizeof scheme - 1) != 0)
-        return (struct span){NULL, 0};
-    value = (struct span){value.ptr + sizeof scheme - 1, value.len - (sizeof scheme - 1)};
-    while (value.len && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t'))
-        value.len--;
-    return value;
-}
-
-static bool screen_key(struct http_request *request)
-{
-    unsigned scopes = request->endpoint->route->scopes;
-    if (scopes == 0 || ((scopes & AUTH_ANYBODY) && !http_header(request, "Authorization").ptr))
-        return true;
-    struct span token = bearer_token(request);
-    request->key = token.ptr ? keyring_find(request->server->options.keyring, token) : NULL;
-    if (!request->key) {
-        http_refuse(request, &problem_unauthenticated, HTTP_REASON_KEY, NULL);
-        http_add_header(request, "WWW-Authenticate", SPAN("Bearer"));
-        return false;
-    }
-    if (!(request->key->scopes & scopes)) {
-        http_refuse(request, &problem_forbidden, HTTP_REASON_SCOPE, NULL);
-        return false;
     }
     return true;
 }
 
-static void screen_admission(struct http_request *request)
+/* --- The request line --- */
+
+static bool fault(struct http_request *request, const char *detail)
 {
-    const struct http_options *options = &request->server->options;
-    int64_t retry_ms = 0;
-    const struct problem *problem =
-        options->admit ? options->admit(request, options->context, &retry_ms) : NULL;
-    if (!problem)
-        return;
-    http_refuse(request, problem, HTTP_REASON_ADMISSION, NULL);
-    request->refusal_retry_ms = retry_ms;
+    http_refuse_and_close(request, &problem_malformed_request, HTTP_REASON_FRAMING, detail);
+    return false;
 }
 
-void http_screen(struct http_request *request, const char *method)
+/* HTTP/1.2 and later mean to a server what HTTP/1.1 means; another major version it does not speak. */
+static bool version_read(struct http_request *request, struct span text)
 {
-    struct http_path path;
-    if (!screen_framing(request, &path) || !screen_route(request, method, &path) || !screen_key(request))
-        return;
-    if (!http_query_parse(request))
-        http_refuse(request, &problem_invalid_parameter, HTTP_REASON_QUERY,
-                    "the query string has a bad escape or more than 16 parameters");
-    else if (request->content_length > request->endpoint->body_max)
-        refuse_and_close(request, &problem_body_too_large, HTTP_REASON_BODY, NULL);
+    bool version = text.len == VERSION_LEN && memcmp(text.ptr, "HTTP/", 5) == 0 && text.ptr[6] == '.' &&
+                   text.ptr[5] >= '1' && text.ptr[5] <= '9' && text.ptr[7] >= '0' && text.ptr[7] <= '9';
+    if (!version)
+        return fault(request, "the request line is not method, target and HTTP/1.1, one blank apart");
+    if (text.ptr[5] != '1') {
+        http_refuse_and_close(request, &problem_http_version, HTTP_REASON_FRAMING, NULL);
+        return false;
+    }
+    request->http_1_0 = request->closes = text.ptr[7] == '0';
+    return true;
+}
+
+static bool request_line_read(struct http_request *request, struct span line)
+{
+    size_t len = token_len(line);
+    struct span method = {line.ptr, len};
+    request->method = http_method_of(method);
+    request->is_head = span_is(method, "HEAD");
+    if (len == 0 || len > METHOD_LEN_MAX || len == line.len || line.ptr[len] != ' ')
+        return fault(request, "the request line does not begin with a method and one blank");
+    struct span rest = {line.ptr + len + 1, line.len - len - 1};
+    struct span target = span_cut(&rest, ' ');
+    if (!rest.ptr || target.len == 0)
+        return fault(request, "the request line is not method, target and HTTP/1.1, one blank apart");
+    request->target_at = (size_t)(target.ptr - request->head);
+    request->target_len = target.len;
+    return version_read(request, rest);
+}
+
+/* --- Fields --- */
+
+/* `raw` is the value with the blanks behind it, which the fields that frame a body may not have. */
+static bool framing_field_read(struct http_request *request, struct span name, struct span value,
+                               struct span raw)
+{
+    if (http_text_is(name, "content-length")) {
+        if (request->framed++)
+            return fault(request, "more than one Content-Length or Transfer-Encoding");
+        if (!parse_u64(raw, INT64_MAX, &request->content_length))
+            return fault(request, "Content-Length is not a plain decimal number");
+    } else if (http_text_is(name, "transfer-encoding")) {
+        if (request->framed++)
+            return fault(request, "more than one Content-Length or Transfer-Encoding");
+        if (request->http_1_0 || !http_text_is(raw, "chunked"))
+            return fault(request, "the only Transfer-Encoding understood is chunked, with HTTP/1.1");
+        request->chunked = true;
+    } else if (http_text_is(name, "host")) {
+        if (request->hosts++ || !host_valid(value))
+            return fault(request, "exactly one Host header is required, and it names a host");
+    } else if (http_text_is(name, "expect")) {
+        request->expects_continue = !request->http_1_0; /* or anything else, see screen.c */
+    } else if (http_text_is(name, "connection")) {
+        for (struct span item = http_list_next(&value); item.ptr; item = http_list_next(&value)) {
+            if (http_text_is(item, "close"))
+                request->closes = request->close_asked = true;
+            else if (request->http_1_0 && http_text_is(item, "keep-alive"))
+                request->closes = request->close_asked;
+        }
+    }
+    return true;
+}
+
+static bool field_read(struct http_request *request, struct span line)
+{
+    size_t len = token_len(line);
+    if (len == 0 || len == line.len || line.ptr[len] != ':')
+        return fault(request, "a header line is not a name, a colon and a value, or is folded");
+    struct span name = {line.ptr, len}, raw = {line.ptr + len + 1, line.len - len - 1};
+    if (!value_valid(raw))
+        return fault(request, "a header value has characters that are not allowed there");
+    if (request->fields_count == HTTP_HEADERS_MAX) {
+        http_refuse_and_close(request, &problem_headers_too_large, HTTP_REASON_HEADERS, NULL);
+        return false;
+    }
+    struct span value = http_trim(raw);
+    while (raw.len && is_blank(raw.ptr[0]))
+        raw = (struct span){raw.ptr + 1, raw.len - 1};
+    request->fields[request->fields_count++] = (struct http_field){
+        .name_at = (uint16_t)(name.ptr - request->head),
+        .name_len = (uint16_t)name.len,
+        .value_at = (uint16_t)((value.len ? value.ptr : name.ptr) - request->head),
+        .value_len = (uint16_t)value.len,
+    };
+    return framing_field_read(request, name, value, raw);
+}
+
+static bool head_end(struct http_request *request)
+{
+    return request->hosts || request->http_1_0 ||
+           fault(request, "exactly one Host header is required, and it names a host");
+}
+
+static bool line_read(struct http_request *request, struct span line)
+{
+    if (request->lines++ == 0)
+        return request_line_read(request, line);
+    return line.len ? field_read(request, line) : head_end(request);
+}
+
+enum http_reading http_head_read(struct http_request *request, const char *data, size_t len)
+{
+    size_t max = request->server->options.header_bytes_max;
+    request->head = data;
+    for (;;) {
+        size_t at = request->head_len;
+        const char *end = len > at ? memchr(data + at, '\n', len - at) : NULL;
+        if (!end && len <= max)
+            return HTTP_READING_MORE;
+        if (!end || (size_t)(end + 1 - data) > max) {
+            http_refuse_and_close(request, &problem_headers_too_large, HTTP_REASON_HEADERS, NULL);
+            return HTTP_READING_FAULT;
+        }
+        struct span line = {data + at, (size_t)(end - data) - at};
+        if (line.len == 0 || line.ptr[line.len - 1] != '\r') {
+            fault(request, "a line does not end with CRLF");
+            return HTTP_READING_FAULT;
+        }
+        line.len--;
+        request->head_len = (size_t)(end + 1 - data);
+        if (!line_read(request, line))
+            return HTTP_READING_FAULT;
+        if (line.len == 0)
+            return HTTP_READING_DONE;
+    }
+}
+
+/* --- Chunked bodies --- */
+
+/* Cuts a line that CRLF ends off `in`; ptr NULL where there is none yet. */
+static struct span line_cut(struct span *in)
+{
+    const char *end = in->len ? memchr(in->ptr, '\n', in->len) : NULL;
+    struct span line = {NULL, 0};
+    if (!end)
+        return line;
+    line = (struct span){in->ptr, (size_t)(end - in->ptr)};
+    *in = (struct span){end + 1, in->len - line.len - 1};
+    return line;
+}
+
+static bool chunk_size_read(struct http_request *request, struct span line)
+{
+    uint64_t size = 0;
+    size_t len = 0;
+    for (int digit; len < line.len && (digit = hex_digit(line.ptr[len])) >= 0; len++) {
+        if (len >= CHUNK_DIGITS_MAX) {
+            http_refuse_and_close(request, &problem_body_too_large, HTTP_REASON_BODY, NULL);
+            return false;
+        }
+        size = size << 4 | (unsigned)digit;
+    }
+    struct span extension = {line.ptr + len, line.len - len};
+    if (len == 0 || (extension.len && extension.ptr[0] != ';') || !value_valid(extension))
+        return fault(request, "a chunk does not begin with its size in hex digits");
+    request->chunk_left = size;
+    request->chunk_state = size ? HTTP_CHUNK_DATA : HTTP_CHUNK_TRAILER;
+    return true;
+}
+
+/* A trailer says nothing that this server would use; it must be well-formed all the same. */
+static bool trailer_read(struct http_request *request, struct span line)
+{
+    size_t len = token_len(line);
+    struct span value = {line.ptr + len, line.len - len};
+    if (line.len && (len == 0 || value.len == 0 || value.ptr[0] != ':' || !value_valid(value)))
+        return fault(request, "a trailer line is not a name, a colon and a value, or is folded");
+    if (line.len == 0)
+        request->chunk_state = HTTP_CHUNK_END;
+    return true;
+}
+
+static bool chunk_end_read(struct http_request *request, struct span line)
+{
+    request->chunk_state = HTTP_CHUNK_SIZE;
+    return line.len == 0 || fault(request, "a chunk is longer than its size");
+}
+
+static enum http_reading chunk_line_read(struct http_request *request, struct span *in)
+{
+    size_t before = in->len;
+    struct span line = line_cut(in);
+    request->chunk_overhead += before - in->len;
+    if (!line.ptr && in->len <= HTTP_CHUNK_LINE_MAX)
+        return HTTP_READING_MORE;
+    if (!line.ptr ||
+        request->chunk_overhead > request->body_len + request->dropped + HTTP_CHUNK_OVERHEAD_MAX) {
+        fault(request, "chunks have more around them than in them");
+        return HTTP_READING_FAULT;
+    }
+    if (line.len == 0 || line.ptr[line.len - 1] != '\r') {
+        fault(request, "a line does not end with CRLF");
+        return HTTP_READING_FAULT;
+    }
+    line.len--;
+    bool good;
+    if (request->chunk_state == HTTP_CHUNK_SIZE)
+        good = chunk_size_read(request, line);
+    else if (request->chunk_state == HTTP_CHUNK_TRAILER)
+        good = trailer_read(request, line);
     else
-        screen_admission(request);
+        good = chunk_end_read(request, line);
+    return good ? HTTP_READING_DONE : HTTP_READING_FAULT;
+}
+
+enum http_reading http_chunks_read(struct http_request *request, struct span *in, struct span *ret_data)
+{
+    *ret_data = (struct span){NULL, 0};
+    while (request->chunk_state != HTTP_CHUNK_END) {
+        if (request->chunk_state != HTTP_CHUNK_DATA) {
+            enum http_reading read = chunk_line_read(request, in);
+            if (read != HTTP_READING_DONE)
+                return read;
+            continue;
+        }
+        if (in->len == 0)
+            return HTTP_READING_MORE;
+        size_t len = in->len < request->chunk_left ? in->len : (size_t)request->chunk_left;
+        *ret_data = (struct span){in->ptr, len};
+        *in = (struct span){in->ptr + len, in->len - len};
+        request->chunk_left -= len;
+        if (request->chunk_left == 0)
+            request->chunk_state = HTTP_CHUNK_DATA_END;
+        return HTTP_READING_PART;
+    }
+    return HTTP_READING_DONE;
 }

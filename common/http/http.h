@@ -45,7 +45,10 @@ struct http_options {
     unsigned threads;
     unsigned connections_max, connections_per_address_max;
     unsigned idle_timeout_s;
-    size_t header_bytes_max;         /* request line and headers; above: 431 */
+    size_t header_bytes_max; /* request line and headers, at most 65535; above: 431 */
+    /* Memory for connections, heads, bodies and answers: in all, and what the requests of one address or one
+     * key may take of it. Above: 503. 0: no bound. */
+    size_t bytes_max, bytes_per_client_max;
     const struct keyring *keyring;   /* borrowed; may be NULL where every route is open */
     const struct http_route *routes; /* borrowed for the server's life */
     size_t routes_count;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the HTTP server share. Not for anyone else.
- *   http.c         the event loops; the only file that knows libmicrohttpd
- *   http_server.c  starting, draining, ending
- *   http_door.c    listening, accepting, limits, and the sweep that ends slow connections
- *   http_route.c   request targets and route tables
- *   http_screen.c  what is refused before a handler sees it
- *   http_request.c what handlers read from a request and write into its answer */
+/* What the files of the HTTP server share. Not for anyone else. The way of a request:
+ *   door.c     listens, accepts, refuses whom there is no room for, hands sockets to the event loops
+ *   input.c    reads a connection until one request is complete, or is refused
+ *   framing.c  where a request begins and ends (pure)
+ *   screen.c   what is refused once the head is known (pure), with router.c for targets and routes
+ *   loop.c     the event loops; the only file that knows libmicrohttpd, which is told of complete requests
+ *   request.c  what handlers read from a request and write into its answer
+ *   limits.c   how many connections and bytes an address or a key may have; ends what is slow
+ *   server.c   starting, draining, ending */
 #pragma once
 
 #include <netinet/in.h>
@@ -20,14 +22,21 @@ enum {
     HTTP_HEADERS_MAX = 100,   /* fields in a request; above: 431 */
     HTTP_SEGMENTS_MAX = 8,    /* of a path */
     HTTP_QUERY_MAX = 16,      /* parameters */
-    HTTP_ADDED_MAX = 8,       /* headers a handler may add */
-    HTTP_KEEP_BYTES = 16384,  /* a buffer larger than this is given back after the request */
+    HTTP_ADDED_MAX = 12,      /* headers a handler may add */
+    HTTP_ADDED_BYTES = 3072,  /* of their values */
+    HTTP_KEEP_BYTES = 4096,   /* a buffer larger than this is given back after the request */
+    HTTP_INPUT_BYTES = 2048,  /* first size of what a connection receives into */
+    HTTP_POOL_BYTES = 6144,   /* of the library, per connection: the head of an answer and its bookkeeping */
     HTTP_SWALLOW_MAX = 65536, /* body bytes read and dropped so that a refused request keeps its connection */
     HTTP_LINGER_MAX = 1 << 20, /* bytes read and dropped after an answer that closes the connection */
     HTTP_REPLY_MAX = 16 << 20,
     HTTP_BACKLOG = 4096,
     HTTP_SWEEP_MS = 500,
-    HTTP_CONNECTION_HASH = 1024,
+    HTTP_ADDRESS_HASH = 1024,
+    HTTP_DIRECT_MAX = 16,       /* requests of one connection refused in one turn of its loop */
+    HTTP_CHUNK_LINE_MAX = 1024, /* size and extension of a chunk, or one trailer */
+    HTTP_CHUNK_OVERHEAD_MAX =
+        16384, /* what may be around the chunks of a body, beyond as much as is in them */
 };
 
 /* Why a request or connection was refused, as the metric calls it. X(name, label) */
@@ -39,12 +48,15 @@ enum {
     X(HTTP_REASON_KEY, "key")                 \
     X(HTTP_REASON_SCOPE, "scope")             \
     X(HTTP_REASON_QUERY, "query")             \
+    X(HTTP_REASON_FIELDS, "fields")           \
     X(HTTP_REASON_BODY, "body")               \
+    X(HTTP_REASON_MEMORY, "memory")           \
     X(HTTP_REASON_ADMISSION, "admission")     \
     X(HTTP_REASON_CONNECTIONS, "connections") \
     X(HTTP_REASON_ADDRESS, "address")         \
     X(HTTP_REASON_DESCRIPTORS, "descriptors") \
-    X(HTTP_REASON_SLOW, "slow")
+    X(HTTP_REASON_SLOW, "slow")               \
+    X(HTTP_REASON_EVICTED, "evicted")
 #define HTTP_REASON_ENUM(name, label) name,
 enum http_reason { HTTP_REASONS(HTTP_REASON_ENUM) HTTP_REASON_COUNT };
 
@@ -95,7 +107,7 @@ void http_endpoint_measure(struct http_endpoint *endpoint, const char *name);
 /* `method` may be HTTP_METHOD_UNKNOWN. */
 struct http_match http_router_find(const struct http_router *router, const struct http_path *path,
                                    unsigned method);
-unsigned http_method_of(const char *name); /* HEAD counts as GET */
+unsigned http_method_of(struct span name); /* HEAD counts as GET */
 
 /* --- Requests --- */
 
@@ -103,20 +115,32 @@ struct http_pair {
     struct span name, value;
 };
 
-/* The request line as it lies in memory, to prove that nothing but CRLF separates its lines. */
-struct http_head {
-    const char *method, *url, *version;
-    size_t size; /* bytes from the method to the end of the empty line */
+/* A field of the head, as it lies behind http_request.head. Its value is without blanks around it. */
+struct http_field {
+    uint16_t name_at, name_len, value_at, value_len;
 };
 
-/* Where a request is. Only the loop thread of its connection reads or writes this. */
+/* Where a request is. Only the loop thread of its connection reads or writes this.
+ *
+ *   IDLE -> HEAD -> BODY -> HANDLER -> SENDING -> IDLE      as it should be
+ *           HEAD -> BODY -> IDLE                            refused, and answered around the library
+ *           HEAD, BODY -> CLOSING                           refused, and the rest of the input not to be
+ * trusted */
 enum http_phase {
-    HTTP_PHASE_IDLE,    /* no request */
-    HTTP_PHASE_HEAD,    /* the request line is here */
+    HTTP_PHASE_IDLE,    /* no byte of a request */
+    HTTP_PHASE_HEAD,    /* a part of a head is here */
     HTTP_PHASE_BODY,    /* the head is here and counted as in flight */
-    HTTP_PHASE_HANDLER, /* the handler was called; answered or deferred */
+    HTTP_PHASE_HANDLER, /* all of it is here, and the library's turn; then the handler was called */
     HTTP_PHASE_SENDING, /* the answer is queued */
-    HTTP_PHASE_CLOSING  /* answered around the library, the rest of the input is dropped */
+    HTTP_PHASE_CLOSING  /* answered around the library; the rest of the input is dropped */
+};
+
+enum http_chunk_state {
+    HTTP_CHUNK_SIZE,
+    HTTP_CHUNK_DATA,
+    HTTP_CHUNK_DATA_END,
+    HTTP_CHUNK_TRAILER,
+    HTTP_CHUNK_END
 };
 
 /* One per connection, reused for every request on it. Whoever owns the request (the loop thread, or after
@@ -131,20 +155,32 @@ struct http_request {
     const struct api_key *key;
     int64_t arrived_us, received_us;
     char id[HTTP_REQUEST_ID_LEN + 1];
-    unsigned method;
-    bool expects_continue, chunked;
-    uint64_t content_length;
 
-    char *text; /* target_len bytes as sent, then as many for what is decoded */
-    size_t target_len, text_size, decoded_len;
+    /* The head, in the memory of its connection's input, which stays where it is until the answer is sent. */
+    const char *head;
+    size_t head_len; /* up to the end of the last line that was read */
+    unsigned lines;
+    unsigned method;
+    bool is_head; /* HEAD: the answer has no body */
+    bool http_1_0, closes, close_asked, expects_continue;
+    size_t target_at, target_len;
+    unsigned framed, hosts; /* fields that frame the body; Host fields */
+    uint64_t content_length;
+    bool chunked;
+    enum http_chunk_state chunk_state;
+    uint64_t chunk_left;
+    size_t chunk_overhead; /* bytes around the chunks so far */
+    struct http_field fields[HTTP_HEADERS_MAX];
+    size_t fields_count;
+
     struct span path, query_text;
     struct span params[HTTP_PARAMS_MAX];
     struct http_pair query[HTTP_QUERY_MAX];
     size_t query_count;
-    struct http_pair headers[HTTP_HEADERS_MAX]; /* borrowed from the library until the request is answered */
-    size_t headers_count;
-    struct http_head head;
-    char *body;
+    char *decoded; /* what had escapes in the target */
+    size_t decoded_size, decoded_len;
+    const char *body; /* in the input, or body_own */
+    char *body_own;
     size_t body_len, body_size;
 
     const struct problem *refusal; /* NULL: the handler is called */
@@ -173,28 +209,45 @@ struct http_request {
 };
 
 void http_request_init(struct http_request *request, struct http_server *server);
-/* A request line has arrived; copies the raw target. */
-void http_request_begin(struct http_request *request, const char *target);
 void http_request_end(struct http_request *request); /* forgets everything, keeps small buffers */
 void http_request_deinit(struct http_request *request);
 void http_request_set_id(struct http_request *request);
-void http_body_append(struct http_request *request, const char *data, size_t len);
+
+enum http_reading {
+    HTTP_READING_MORE, /* all that is here was read, and it is not the end */
+    HTTP_READING_PART, /* a part of a body */
+    HTTP_READING_DONE,
+    HTTP_READING_FAULT /* the request was refused, and nothing after it may be read */
+};
+
+/* Reads on in a head of which `len` bytes are here; `data` may have moved since the last call. */
+enum http_reading http_head_read(struct http_request *request, const char *data, size_t len);
+/* Takes the next piece of a chunked body off `in`. */
+enum http_reading http_chunks_read(struct http_request *request, struct span *in, struct span *ret_data);
+struct span http_trim(struct span text);               /* without blanks and tabs around it */
+bool http_text_is(struct span text, const char *want); /* whatever the case of the letters */
+struct span
+http_list_next(struct span *rest); /* the next item of a comma-separated list; ptr NULL at the end */
+
 /* Splits and decodes; false when the target is malformed. */
 bool http_target_parse(struct http_request *request, struct http_path *path);
 bool http_query_parse(struct http_request *request);
 
 /* Decides what becomes of a request whose head is complete: sets endpoint, key and parameters, or a refusal.
  */
-void http_screen(struct http_request *request, const char *method);
+void http_screen(struct http_request *request);
 /* Turns the request into a refused one. */
 void http_refuse(struct http_request *request, const struct problem *problem, enum http_reason reason,
                  const char *detail);
+/* The same, where the rest of the input cannot be trusted, or is not worth reading. */
+void http_refuse_and_close(struct http_request *request, const struct problem *problem,
+                           enum http_reason reason, const char *detail);
 /* Answers with the problem document of the refusal. */
 void http_refusal_reply(struct http_request *request);
 struct span http_answer_body(const struct http_request *request);
 void http_shared_release(struct http_request *request);
-/* Writes the whole answer as it goes over the wire, for the few that the library cannot send. */
-void http_raw_answer(const struct http_request *request, struct buf *out);
+/* Appends the whole answer as it goes over the wire, for those that do not go through the library. */
+void http_raw_answer(const struct http_request *request, bool closes, struct buf *out);
 
 /* --- Connections and the server --- */
 
@@ -207,22 +260,67 @@ struct http_loop {
     void *daemon;
     pthread_t thread;
     int wake_fd;
-    uint64_t entered; /* connections that the library took, ever */
+    uint64_t entered;              /* connections that the library took, ever */
+    struct http_address *entering; /* of the one it is given */
+    struct http_conn **by_fd;      /* its connections by descriptor */
+    size_t by_fd_size;
+    struct http_conn *unread; /* have input that the library does not know of, by next_unread */
+    int64_t heard_us, run_us; /* what is read in this turn arrived after the one; when this turn began */
     atomic_bool sleeping, stop_wanted;
     atomic_uint connections;
     _Atomic(struct http_request *) answered; /* deferred requests that have their answer */
     _Atomic(struct http_newcomer *) newcomers;
 };
 
-struct http_conn {
-    struct http_request request;
-    struct http_conn *previous, *next; /* under door.lock */
-    int fd;
-    struct in6_addr address;
-    _Atomic int64_t deadline_us; /* the sweep ends the connection after this; 0: the service's turn */
+/* What one client address has. An IPv6 client is its /64 network: it has all of its addresses. */
+struct http_address {
+    struct http_address *next;
+    struct in6_addr network;
+    unsigned connections, leaving; /* leaving: cut, and not gone yet; under door.lock */
+    int64_t evict_again_us;        /* nobody of it can be evicted before; under door.lock */
+    atomic_size_t held;            /* bytes, see http_hold */
 };
 
-struct http_address; /* how many connections one client address has */
+/* What was received and is not used up: [start, end) of `data`; of a request in progress the bytes up to
+ * `used` are taken. */
+struct http_input {
+    char *data;
+    size_t size, start, used, end;
+    bool drained; /* the socket had no more when it was last read */
+};
+
+struct http_conn {
+    struct http_request request;       /* first: an http_request is part of a connection */
+    struct http_conn *previous, *next; /* under door.lock */
+    int fd;
+    struct in6_addr peer;
+    struct http_address *address;
+
+    /* Of the loop thread. */
+    struct http_input input;
+    size_t held, held_by_key; /* bytes that its request holds, see http_hold; those on its key's account */
+    uint32_t held_key;
+    bool counted; /* its request is in flight */
+    bool called;  /* its handler was */
+    bool ending;  /* the library will close it after this answer */
+    struct http_conn *next_unread;
+    bool unread;
+
+    /* Written by the loop thread, read by the door. */
+    _Atomic int stage;           /* enum http_phase */
+    _Atomic int64_t since_us;    /* how long it has been there */
+    _Atomic int64_t deadline_us; /* how long it may be there; 0: for ever */
+    _Atomic uint64_t moved;      /* bytes of the body that came */
+    atomic_bool late;            /* set by the door: the request is to be refused for its lateness */
+
+    /* Of the door, under its lock. */
+    bool cut;                 /* shut down, and not gone yet */
+    int64_t sampled_us;       /* stage and progress when the sweep last looked at the answer being sent: */
+    int64_t sampled_since_us; /* since_us then */
+    uint64_t sampled_acked;   /* bytes that the client's host had acknowledged */
+    int64_t stalled_us;       /* since when there was no progress */
+    bool reads_slowly;
+};
 
 struct http_door {
     int listen_fd, wake_fd;
@@ -230,13 +328,20 @@ struct http_door {
     pthread_t thread;
     bool started;
     atomic_bool close_wanted, stop_wanted;
+    atomic_bool pressed; /* some request found no room for its bytes */
     atomic_uint connections;
+    atomic_size_t held;          /* bytes of all connections, see http_hold */
     struct http_request refused; /* for answers to connections that are not let in */
-    pthread_mutex_t lock;        /* guards what is below */
+    struct buf refusal;          /* such an answer, without its request id */
+    size_t refusal_id_at;
+    int64_t refusal_second;
+    pthread_mutex_t lock; /* guards what is below */
     pthread_cond_t changed;
     bool closed; /* nothing is accepted any more */
+    unsigned leaving;
+    int64_t evict_again_us;
     struct http_conn *conns;
-    struct http_address *addresses[HTTP_CONNECTION_HASH];
+    struct http_address *addresses[HTTP_ADDRESS_HASH];
 };
 
 struct http_server {
@@ -246,31 +351,63 @@ struct http_server {
     struct http_loop *loops;
     unsigned loops_count;
     struct http_door door;
-    bool head_exact; /* the library leaves heads in place, see http_screen.c */
-    /* How long each part of a request may take in total; the idle timeout is the library's. */
-    _Atomic int64_t head_ms, body_ms, send_ms, linger_ms; /* atomic, because tests shorten them */
-    atomic_bool draining;                                 /* every answer closes its connection */
-    atomic_bool hanging_up;                               /* connections without a request are closed */
+    /* How long each part of a request may take in total. Atomic, because tests shorten them. */
+    _Atomic int64_t head_ms, body_ms, send_ms, linger_ms;
+    atomic_bool draining;   /* every answer closes its connection */
+    atomic_bool hanging_up; /* connections without a request are closed */
     _Atomic int64_t in_flight;
-    struct metric *in_flight_gauge, *connections_gauge, *refused[HTTP_REASON_COUNT];
+    atomic_size_t key_held[AUTH_KEYS_MAX]; /* bytes by api_key.index */
+    struct metric *in_flight_gauge, *connections_gauge, *held_gauge, *refused[HTTP_REASON_COUNT];
 };
 
+/* door.c */
 bool http_door_open(struct http_server *server, char *reason, size_t reason_size);
 void http_door_start(struct http_server *server);
 void http_door_close(struct http_server *server); /* returns when nothing is accepted any more */
 void http_door_stop(struct http_server *server);  /* ends its thread */
 void http_door_deinit(struct http_server *server);
-void http_door_enter(struct http_server *server, struct http_conn *conn, const struct sockaddr *address);
-void http_door_leave(struct http_server *server, struct http_conn *conn);
+void http_door_wake(struct http_server *server);
+
+/* limits.c */
+/* Counts one more connection of a client, or says why there is no room, having made some where it could by
+ * ending what is slow or idle. */
+struct http_address *http_limits_admit(struct http_server *server, const struct sockaddr *address,
+                                       enum http_reason *ret_reason);
+/* Counts a connection out that never got to http_limits_enter. */
+void http_limits_forget(struct http_server *server, struct http_address *address);
+void http_limits_enter(struct http_server *server, struct http_conn *conn, const struct sockaddr *peer);
+void http_limits_leave(struct http_server *server, struct http_conn *conn);
+/* Where a connection is from now on, and how long it may be (0: for ever). By its loop thread. */
+void http_phase_set(struct http_conn *conn, enum http_phase phase, int64_t timeout_ms);
+/* Holds that many bytes more for the request of a connection, until http_let_go; false where the server, the
+ * address or the key has no room for them. By its loop thread. */
+bool http_hold(struct http_conn *conn, size_t bytes) MUST_USE;
+void http_let_go(struct http_conn *conn);
+/* Ends what has been where it is for too long; what is slow too, where bytes are short. */
+void http_limits_sweep(struct http_server *server);
 /* Ends the connections of a loop that have no request; called by its thread. What has arrived on them by now
  * is still read and answered. */
-void http_door_hang_up(struct http_loop *loop);
+void http_limits_hang_up(struct http_loop *loop);
+void http_limits_deinit(struct http_server *server);
 
-/* Counts a connection out that never got to http_door_enter. */
-void http_door_forget(struct http_server *server, const struct sockaddr *address);
+/* input.c */
+enum http_input_verdict {
+    HTTP_INPUT_WAIT,    /* for more from the client */
+    HTTP_INPUT_AGAIN,   /* there is more, but it is others' turn */
+    HTTP_INPUT_REQUEST, /* a request is complete, and is its handler's */
+    HTTP_INPUT_END      /* the connection is over */
+};
+enum http_input_verdict http_input_read(struct http_conn *conn);
+/* The request is over, answered or not; begins to wait for the next one. */
+void http_input_finish(struct http_conn *conn);
+/* Whether there is input that the next http_input_read would use. */
+bool http_input_has_more(const struct http_conn *conn);
 
+/* loop.c */
+bool http_library_known(char *reason, size_t reason_size); /* false: it is not the one this is written for */
 bool http_loop_start(struct http_server *server, struct http_loop *loop); /* false: errno says why */
 void http_loop_stop(struct http_loop *loop);                              /* every request is answered */
-void http_loops_hang_up(struct http_server *server); /* has every loop call http_door_hang_up from now on */
+void http_loops_hang_up(struct http_server *server); /* has every loop call http_limits_hang_up from now on */
 /* Gives an accepted socket to the event loop that has the fewest. */
-void http_loop_add(struct http_server *server, int fd, const struct sockaddr *address, socklen_t len);
+void http_loop_add(struct http_server *server, int fd, const struct sockaddr *peer, socklen_t len,
+                   struct http_address *address);

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The event loops of the HTTP server, and the phases of a request that they take it through. The only file
- * that knows libmicrohttpd. What the library makes us do:
+/* The event loops of the HTTP server. The only file that knows libmicrohttpd.
+ *
+ * The library watches the sockets, keeps connections alive and sends answers. It does not read from sockets:
+ * its recv() is http_library_recv here (tools/make/rules.mk renames it in a copy of Debian's archive), which
+ * hands it a request line of ours for each request that input.c has read completely and found good. Version
+ * 0.9.75 would answer some malformed requests by itself, twice, takes a bare LF for the end of a line, folds
+ * lines, and counts neither bytes nor time; it has no hook for any of that. Nothing that a client sends
+ * reaches its parser.
  *
  * Each loop is a thread of ours around a daemon without threads. The library's own threads call epoll_wait a
  * second time whenever exactly 128 events came at once, with a timeout as long as the idle timeout, and leave
  * those 128 clients waiting. Called without waiting (MHD_run), it cannot.
- *
- * An answer queued before the body is read closes the connection, so answers wait for the end of the body,
- * even of a refused request, unless that is too long.
- *
- * In the middle of a body no answer can be queued at all. What must be refused there is written to the socket
- * directly (http_raw_answer) and the sending side shut. The library goes on reading, and what it reads is
- * dropped until the client closes or has sent enough. Closing at once would reset the connection, and a
- * client that is still sending would never see the answer.
  *
  * A deferred request is a suspended connection, which is not watched: a client that goes away is noticed when
  * the answer is sent. */
@@ -28,19 +26,13 @@
 #include "common/base/mem.h"
 #include "common/http/internal.h"
 
-enum {
-    LOOP_WAIT_MS = 1000,
-    POOL_SLACK_BYTES = 4096, /* for the head of the answer and the bookkeeping of a usual request's headers */
-    LIBRARY_CONNECTIONS_MAX = 1 << 20
-};
+enum { LOOP_WAIT_MS = 1000, LIBRARY_CONNECTIONS_MAX = 1 << 20, BY_FD_FIRST = 256 };
+
+#if MHD_VERSION != 0x00097500
+#error "what is known of libmicrohttpd here, and in rules.mk, is known of 0.9.75"
+#endif
 
 /* --- Answers --- */
-
-static void deadline_set(struct http_conn *conn, int64_t timeout_ms)
-{
-    int64_t deadline_us = timeout_ms ? clock_deadline_us(timeout_ms) : 0;
-    atomic_store_explicit(&conn->deadline_us, deadline_us, memory_order_relaxed);
-}
 
 static void headers_add(struct MHD_Response *response, const struct http_request *request)
 {
@@ -50,212 +42,167 @@ static void headers_add(struct MHD_Response *response, const struct http_request
     for (size_t i = 0; i < request->added_count; i++)
         good = good && MHD_add_response_header(response, request->added[i].name,
                                                request->added_text.data + request->added[i].at);
-    if (atomic_load_explicit(&request->server->draining, memory_order_relaxed))
-        good = good && MHD_add_response_header(response, "Connection", "close");
     CHECK(good); /* it fails only for control characters, which http_add_header refuses, and without memory */
 }
 
-/* The reply buffer stays as it is until the answer is sent, so the library need not copy it. */
+/* An answer for which there is no room becomes a refusal. What took effect has done so: asked again with the
+ * same key, the answer is the same. */
+static void refuse_for_memory(struct http_conn *conn)
+{
+    struct http_request *request = &conn->request;
+    http_shared_release(request);
+    buf_deinit(&request->reply);
+    buf_clear(&request->added_text);
+    request->added_count = 0;
+    request->answered = request->deferred = false;
+    http_refuse(request, &problem_overloaded, HTTP_REASON_MEMORY, "there is no room for this answer now");
+    request->refusal_retry_ms = 1000;
+    http_refusal_reply(request);
+}
+
+/* The body stays as it is until the answer is sent, so the library need not copy it. */
 static enum MHD_Result answer_queue(struct http_conn *conn)
 {
     struct http_request *request = &conn->request;
-    request->phase = HTTP_PHASE_SENDING;
-    deadline_set(conn, request->server->send_ms);
+    size_t own = request->shared.release ? 0 : request->reply.capacity;
+    if (own > HTTP_KEEP_BYTES && !http_hold(conn, own))
+        refuse_for_memory(conn);
+    http_phase_set(conn, HTTP_PHASE_SENDING, request->server->send_ms);
     struct span body = http_answer_body(request);
     struct MHD_Response *response = MHD_create_response_from_buffer(
         body.len, body.len ? (void *)(uintptr_t)body.ptr : NULL, MHD_RESPMEM_PERSISTENT);
     CHECK(response != NULL);
     headers_add(response, request);
+    if (!conn->ending && atomic_load_explicit(&request->server->draining, memory_order_relaxed)) {
+        conn->ending = true;
+        CHECK(MHD_add_response_header(response, "Connection", "close") == MHD_YES);
+    }
     enum MHD_Result queued = MHD_queue_response(request->connection, (unsigned)request->status, response);
     MHD_destroy_response(response);
     return queued;
 }
 
-/* The rest of the input is of no use: answers now and reads only to let the answer arrive. A client that left
- * no room in its socket for a few hundred bytes gets none. */
-static enum MHD_Result answer_raw(struct http_conn *conn)
+/* --- Requests, as the library is told of them --- */
+
+/* What it needs to know to answer: whether the answer has a body, and what becomes of the connection. */
+static struct span request_text(struct http_conn *conn)
 {
-    struct http_request *request = &conn->request;
-    struct buf answer;
-    buf_init(&answer, HTTP_REPLY_MAX);
-    http_refusal_reply(request);
-    http_raw_answer(request, &answer);
-    (void)send(conn->fd, answer.data, answer.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    shutdown(conn->fd, SHUT_WR);
-    buf_deinit(&answer);
-    request->phase = HTTP_PHASE_CLOSING;
-    deadline_set(conn, request->server->linger_ms);
-    return MHD_YES;
+    static const struct span texts[2][3] = {
+        {SPAN("GET / HTTP/1.1\r\n\r\n"), SPAN("GET / HTTP/1.1\r\nConnection: close\r\n\r\n"),
+         SPAN("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")},
+        {SPAN("HEAD / HTTP/1.1\r\n\r\n"), SPAN("HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n"),
+         SPAN("HEAD / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")}};
+    const struct http_request *request = &conn->request;
+    conn->ending = request->closes;
+    conn->called = false;
+    return texts[request->is_head][request->closes ? 1 : request->http_1_0 ? 2 : 0];
 }
 
-/* --- Phases of a request --- */
+static _Thread_local struct http_loop *this_loop; /* of a loop's thread */
 
-static enum MHD_Result header_take(void *context, enum MHD_ValueKind kind, const char *name, size_t name_len,
-                                   const char *value, size_t value_len)
+/* What the library calls for recv(). It must not go on to its own answers, so there is none of its errors
+ * that this may lead to. EINTR: it will ask again in its next turn, without waiting for the socket. */
+ssize_t http_library_recv(int fd, void *to, size_t size, int flags);
+ssize_t http_library_recv(int fd, void *to, size_t size, int flags)
 {
-    struct http_request *request = context;
-    (void)kind;
-    if (request->headers_count < HTTP_HEADERS_MAX)
-        request->headers[request->headers_count] =
-            (struct http_pair){{name, name_len}, {value ? value : "", value_len}};
-    request->headers_count++; /* one too many is refused later */
-    return MHD_YES;
-}
-
-static enum MHD_Result head_complete(struct http_conn *conn, const struct http_head *head)
-{
-    struct http_request *request = &conn->request;
-    struct http_server *server = request->server;
-    request->phase = HTTP_PHASE_BODY;
-    request->arrived_us = clock_mono_us();
-    request->head = *head;
-    request->endpoint = &server->unrouted;
-    atomic_fetch_add(&server->in_flight, 1);
-    metric_add(server->in_flight_gauge, 1);
-    deadline_set(conn, server->body_ms);
-    http_request_set_id(request);
-    MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, header_take, request);
-    http_screen(request, head->method);
-    if (!request->refusal)
-        return MHD_YES;
-    bool swallow =
-        !request->refusal_closes && !request->expects_continue && request->content_length <= HTTP_SWALLOW_MAX;
-    return swallow ? MHD_YES : answer_raw(conn);
-}
-
-static enum MHD_Result body_part(struct http_conn *conn, const char *data, size_t len)
-{
-    struct http_request *request = &conn->request;
-    if (request->phase == HTTP_PHASE_CLOSING || request->refusal) {
-        request->dropped += len;
-        if (request->phase == HTTP_PHASE_CLOSING)
-            return request->dropped > HTTP_LINGER_MAX ? MHD_NO : MHD_YES;
-        return request->dropped > HTTP_SWALLOW_MAX ? answer_raw(conn) : MHD_YES;
+    struct http_loop *loop = this_loop;
+    struct http_conn *conn = loop && (size_t)fd < loop->by_fd_size ? loop->by_fd[fd] : NULL;
+    (void)flags;
+    errno = ECONNRESET;
+    if (!conn)
+        return -1;
+    switch (http_input_read(conn)) {
+    case HTTP_INPUT_WAIT:
+        errno = EAGAIN;
+        return -1;
+    case HTTP_INPUT_AGAIN:
+        errno = EINTR;
+        return -1;
+    case HTTP_INPUT_END:
+        return 0;
+    case HTTP_INPUT_REQUEST:
+        break;
     }
-    if (len > request->endpoint->body_max - request->body_len) {
-        http_refuse(request, &problem_body_too_large, HTTP_REASON_BODY, NULL);
-        return answer_raw(conn);
-    }
-    http_body_append(request, data, len);
-    return MHD_YES;
+    struct span text = request_text(conn);
+    CHECK(text.len <= size);
+    memcpy(to, text.ptr, text.len);
+    return (ssize_t)text.len;
 }
 
-/* The whole request is here. After the call a deferred request may already be answered by another thread:
- * only `deferred` and `phase`, which are this thread's own, may be looked at. */
-static enum MHD_Result request_complete(struct http_conn *conn)
-{
-    struct http_request *request = &conn->request;
-    deadline_set(conn, 0);
-    request->received_us = clock_mono_us();
-    request->phase = HTTP_PHASE_HANDLER;
-    if (request->refusal)
-        http_refusal_reply(request);
-    else
-        request->endpoint->route->handler(request, request->server->options.context);
-    if (request->deferred)
-        return MHD_YES;
-    CHECK(request->answered);
-    return answer_queue(conn);
-}
-
-/* Called by the library when the head is complete, for each part of the body, when the body is complete, and
- * again when a suspended connection was resumed. */
+/* Called by the library when it has the head of a request, when it has all of it, and again when a suspended
+ * connection was resumed. An answer queued in the first of these calls would close the connection. After the
+ * call of the handler a deferred request may already be answered by another thread: only `deferred`, which is
+ * this thread's own, may be looked at. */
 static enum MHD_Result on_access(void *context, struct MHD_Connection *connection, const char *url,
                                  const char *method, const char *version, const char *data, size_t *data_len,
                                  void **request_context)
 {
     struct http_conn *conn = *request_context;
-    size_t len = *data_len;
-    (void)context;
-    *data_len = 0; /* everything is taken, always */
-    if (len)
-        return body_part(conn, data, len);
-    switch (conn->request.phase) {
-    case HTTP_PHASE_HEAD: {
-        const union MHD_ConnectionInfo *size =
-            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-        struct http_head head = {method, url, version, size ? size->header_size : 0};
-        return head_complete(conn, &head);
+    (void)context, (void)url, (void)method, (void)version, (void)data, (void)data_len;
+    if (!conn) {
+        conn = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+        *request_context = conn;
+        CHECK(conn->request.phase == HTTP_PHASE_HANDLER);
+        return MHD_YES;
     }
-    case HTTP_PHASE_BODY:
-        return request_complete(conn);
-    case HTTP_PHASE_HANDLER:
-        CHECK(conn->request.answered);
-        return answer_queue(conn);
-    case HTTP_PHASE_CLOSING:
-        return MHD_NO;
-    case HTTP_PHASE_IDLE:
-    case HTTP_PHASE_SENDING:
-        break;
+    if (!conn->called) {
+        conn->called = true;
+        conn->request.endpoint->route->handler(&conn->request, conn->request.server->options.context);
+        if (conn->request.deferred)
+            return MHD_YES;
     }
-    UNREACHABLE("the library calls for a request only between its first line and its answer");
-}
-
-/* The request line is here, still as it was sent. Next the library would cut the query into parameters, and
- * when those need more memory than there is, forget to answer: so it gets to see an empty query. The buffer
- * is its own and writable, whatever the type says. What this returns is the request's context in the other
- * callbacks. */
-static void *on_target(void *context, const char *target, struct MHD_Connection *connection)
-{
-    struct http_loop *loop = context;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    struct http_conn *conn = info->socket_context;
-    CHECK(conn->request.phase == HTTP_PHASE_IDLE);
-    http_request_begin(&conn->request, target ? target : "");
-    char *query = target ? strchr(target, '?') : NULL;
-    if (query)
-        query[1] = '\0';
-    deadline_set(conn, loop->server->head_ms);
-    return conn;
-}
-
-/* Decoding is done in http_route.c, where it is strict and keeps lengths. */
-static size_t on_unescape(void *context, struct MHD_Connection *connection, char *text)
-{
-    (void)context;
-    (void)connection;
-    return strlen(text);
-}
-
-static void request_measure(const struct http_request *request)
-{
-    unsigned class = request->status > 0 ? (unsigned)request->status / 100 : 0;
-    if (!request->answered || class >= COUNT_OF(request->endpoint->requests))
-        return;
-    if (request->endpoint->requests[class])
-        metric_add(request->endpoint->requests[class], 1);
-    metric_observe_us(request->endpoint->duration, clock_mono_us() - request->arrived_us);
+    CHECK(conn->request.answered);
+    return answer_queue(conn);
 }
 
 /* The answer is sent, or the connection broke. No deferred request gets here before it is answered, because
- * the library leaves suspended connections alone. */
+ * the library leaves suspended connections alone. What came behind the request is in our input, and the
+ * library waits for the socket: the loop has to tell it. */
 static void on_completed(void *context, struct MHD_Connection *connection, void **request_context,
                          enum MHD_RequestTerminationCode reason)
 {
     struct http_loop *loop = context;
-    struct http_server *server = loop->server;
     struct http_conn *conn = *request_context;
     (void)connection;
-    (void)reason;
     if (!conn)
         return;
-    bool counted = conn->request.phase != HTTP_PHASE_HEAD;
-    if (counted)
-        request_measure(&conn->request);
-    http_request_end(&conn->request);
-    deadline_set(conn, (int64_t)server->options.idle_timeout_s * 1000 + server->head_ms);
-    if (!counted)
+    http_input_finish(conn);
+    if (reason != MHD_REQUEST_TERMINATED_COMPLETED_OK || conn->ending || conn->unread ||
+        !http_input_has_more(conn))
         return;
-    metric_add(server->in_flight_gauge, (uint64_t)-1);
-    if (atomic_fetch_sub(&server->in_flight, 1) == 1 && atomic_load(&server->draining)) {
-        pthread_mutex_lock(&server->door.lock);
-        pthread_cond_broadcast(&server->door.changed);
-        pthread_mutex_unlock(&server->door.lock);
+    conn->unread = true;
+    conn->next_unread = loop->unread;
+    loop->unread = conn;
+}
+
+/* A resumed connection counts as ready to be read, in the next turn. false: there was none. */
+static bool wake_unread(struct http_loop *loop)
+{
+    bool any = loop->unread != NULL;
+    while (loop->unread) {
+        struct http_conn *conn = loop->unread;
+        loop->unread = conn->next_unread;
+        conn->unread = false;
+        MHD_suspend_connection(conn->request.connection);
+        MHD_resume_connection(conn->request.connection);
     }
+    return any;
 }
 
 /* --- Connections --- */
+
+static void by_fd_set(struct http_loop *loop, int fd, struct http_conn *conn)
+{
+    size_t size = loop->by_fd_size ? loop->by_fd_size : BY_FD_FIRST;
+    while (size <= (size_t)fd)
+        size *= 2;
+    if (size > loop->by_fd_size) {
+        loop->by_fd = mem_realloc(loop->by_fd, size * sizeof *loop->by_fd);
+        memset(loop->by_fd + loop->by_fd_size, 0, (size - loop->by_fd_size) * sizeof *loop->by_fd);
+        loop->by_fd_size = size;
+    }
+    loop->by_fd[fd] = conn;
+}
 
 static void conn_create(struct http_loop *loop, struct MHD_Connection *connection, void **socket_context)
 {
@@ -264,33 +211,48 @@ static void conn_create(struct http_loop *loop, struct MHD_Connection *connectio
     http_request_init(&conn->request, server);
     conn->request.loop = loop;
     conn->request.connection = connection;
+    conn->address = loop->entering;
     conn->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    deadline_set(conn, (int64_t)server->options.idle_timeout_s * 1000 + server->head_ms);
-    http_door_enter(server, conn,
-                    MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr);
+    by_fd_set(loop, conn->fd, conn);
+    http_phase_set(conn, HTTP_PHASE_IDLE, (int64_t)server->options.idle_timeout_s * 1000);
+    http_limits_enter(server, conn,
+                      MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr);
     *socket_context = conn;
     loop->entered++;
+}
+
+static void conn_destroy(struct http_loop *loop, struct http_conn *conn)
+{
+    struct http_conn **at = &loop->unread;
+    while (*at && *at != conn)
+        at = &(*at)->next_unread;
+    if (*at)
+        *at = conn->next_unread;
+    if (conn->counted) /* it came to no answer */
+        http_input_finish(conn);
+    http_let_go(conn);
+    loop->by_fd[conn->fd] = NULL;
+    http_limits_leave(loop->server, conn);
+    atomic_fetch_sub(&loop->connections, 1);
+    http_request_deinit(&conn->request);
+    mem_free(conn->input.data);
+    mem_free(conn);
 }
 
 static void on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
                           enum MHD_ConnectionNotificationCode code)
 {
-    struct http_loop *loop = context;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        conn_create(loop, connection, socket_context);
-        return;
-    }
-    struct http_conn *conn = *socket_context;
-    http_door_leave(loop->server, conn);
-    atomic_fetch_sub(&loop->connections, 1);
-    http_request_deinit(&conn->request);
-    mem_free(conn);
+    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        conn_create(context, connection, socket_context);
+    else
+        conn_destroy(context, *socket_context);
 }
 
 /* --- Handing over to a loop --- */
 
 struct http_newcomer {
     struct http_newcomer *next;
+    struct http_address *counted;
     int fd;
     socklen_t len;
     struct sockaddr_storage address;
@@ -307,7 +269,8 @@ static void loop_wake(struct http_loop *loop)
     CHECK(written == sizeof one || errno == EAGAIN);
 }
 
-void http_loop_add(struct http_server *server, int fd, const struct sockaddr *address, socklen_t len)
+void http_loop_add(struct http_server *server, int fd, const struct sockaddr *peer, socklen_t len,
+                   struct http_address *address)
 {
     struct http_loop *best = &server->loops[0];
     for (unsigned i = 1; i < server->loops_count; i++)
@@ -316,7 +279,8 @@ void http_loop_add(struct http_server *server, int fd, const struct sockaddr *ad
     struct http_newcomer *newcomer = mem_zalloc(sizeof *newcomer);
     newcomer->fd = fd;
     newcomer->len = len;
-    memcpy(&newcomer->address, address, len);
+    newcomer->counted = address;
+    memcpy(&newcomer->address, peer, len);
     atomic_fetch_add(&best->connections, 1);
     newcomer->next = atomic_load(&best->newcomers);
     while (!atomic_compare_exchange_weak(&best->newcomers, &newcomer->next, newcomer))
@@ -330,11 +294,12 @@ static void newcomer_enter(struct http_loop *loop, struct http_newcomer *newcome
 {
     const struct sockaddr *address = (const struct sockaddr *)&newcomer->address;
     uint64_t entered = loop->entered;
+    loop->entering = newcomer->counted;
     if (MHD_add_connection(loop->daemon, newcomer->fd, address, newcomer->len) == MHD_YES)
         return;
     if (loop->entered != entered)
         return;
-    http_door_forget(loop->server, address);
+    http_limits_forget(loop->server, newcomer->counted);
     atomic_fetch_sub(&loop->connections, 1);
 }
 
@@ -385,8 +350,10 @@ static void loop_wait(struct http_loop *loop)
     int epoll_fd = MHD_get_daemon_info(loop->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     struct pollfd fds[] = {{.fd = epoll_fd, .events = POLLIN}, {.fd = loop->wake_fd, .events = POLLIN}};
     atomic_store(&loop->sleeping, true);
-    if (!atomic_load(&loop->answered) && !atomic_load(&loop->newcomers) && !atomic_load(&loop->stop_wanted))
+    if (!atomic_load(&loop->answered) && !atomic_load(&loop->newcomers) && !atomic_load(&loop->stop_wanted)) {
         (void)poll(fds, COUNT_OF(fds), wait_ms);
+        loop->run_us = clock_mono_us(); /* what is there now came while this thread slept, or just now */
+    }
     atomic_store(&loop->sleeping, false);
     if (fds[1].revents) {
         uint64_t count;
@@ -398,13 +365,18 @@ static void loop_wait(struct http_loop *loop)
 static void *loop_run(void *argument)
 {
     struct http_loop *loop = argument;
+    this_loop = loop;
     while (!atomic_load(&loop->stop_wanted)) {
+        loop->heard_us = loop->run_us ? loop->run_us : clock_mono_us();
+        loop->run_us = clock_mono_us();
         take_newcomers(loop);
         take_answered(loop);
         MHD_run(loop->daemon);
+        bool more = wake_unread(loop);
         if (atomic_load_explicit(&loop->server->hanging_up, memory_order_relaxed))
-            http_door_hang_up(loop);
-        loop_wait(loop);
+            http_limits_hang_up(loop);
+        if (!more)
+            loop_wait(loop);
     }
     return NULL;
 }
@@ -415,24 +387,28 @@ static void on_panic(void *context, const char *file, unsigned line, const char 
     check_failed(file, (int)line, "libmicrohttpd", what ? what : "panic");
 }
 
+bool http_library_known(char *reason, size_t reason_size)
+{
+    if (strcmp(MHD_get_version(), "0.9.75") == 0)
+        return true;
+    snprintf(reason, reason_size, "libmicrohttpd is %s: how requests are kept apart is known of 0.9.75 only",
+             MHD_get_version());
+    return false;
+}
+
 bool http_loop_start(struct http_server *server, struct http_loop *loop)
 {
-    const struct http_options *options = &server->options;
-    size_t pool_bytes = 2 * options->header_bytes_max + POOL_SLACK_BYTES;
     loop->server = server;
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (loop->wake_fd < 0)
         return false;
     MHD_set_panic_func(on_panic, NULL);
-    server->head_exact = strcmp(MHD_get_version(), "0.9.75") == 0;
-    /* Limits on connections are the door's; the library's is only kept out of the way. */
+    /* Limits on connections and time are ours; the library's are only kept out of the way. */
     loop->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_access, loop,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, loop, MHD_OPTION_NOTIFY_CONNECTION, on_connection, loop,
-        MHD_OPTION_URI_LOG_CALLBACK, on_target, loop, MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)LIBRARY_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-        options->idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, pool_bytes,
-        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)LIBRARY_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)HTTP_POOL_BYTES, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
     if (!loop->daemon) {
         close(loop->wake_fd);
         return false;
@@ -463,6 +439,7 @@ void http_loop_stop(struct http_loop *loop)
     take_answered(loop);
     MHD_stop_daemon(loop->daemon);
     close(loop->wake_fd);
+    mem_free(loop->by_fd);
 }
 
 /* --- What handlers call --- */

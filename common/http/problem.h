@@ -28,9 +28,14 @@ struct problem {
     X(forbidden, "forbidden", 403, false, "This API key does not have the scope for this call")        \
     X(unknown_route, "unknown-route", 404, false, "There is nothing at this path")                     \
     X(method_not_allowed, "method-not-allowed", 405, false, "This path does not know this method")     \
+    X(request_timeout, "request-timeout", 408, true, "The request took too long to arrive")            \
+    X(precondition_failed, "precondition-failed", 412, false, "A condition of the request is not met") \
     X(body_too_large, "body-too-large", 413, false, "The body is larger than this call accepts")       \
+    X(unsupported_media, "unsupported-media-type", 415, false, "The body's coding or type is unknown") \
+    X(expectation_failed, "expectation-failed", 417, false, "The only expectation is 100-continue")    \
     X(internal, "internal", 500, true, "An unexpected error occurred")                                 \
     X(overloaded, "overloaded", 503, true, "The service is at its limit, try again later")             \
+    X(http_version, "http-version-not-supported", 505, false, "This server speaks HTTP/1.1")           \
     X(shutting_down, "shutting-down", 503, true, "This instance is shutting down, try again")
 
 #define PROBLEM_DECLARE(name, code, status, retryable, title) extern const struct problem problem_##name;

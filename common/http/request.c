@@ -14,21 +14,7 @@ void http_request_init(struct http_request *request, struct http_server *server)
     memset(request, 0, sizeof *request);
     request->server = server;
     buf_init(&request->reply, HTTP_REPLY_MAX);
-    buf_init(&request->added_text, HTTP_KEEP_BYTES);
-}
-
-void http_request_begin(struct http_request *request, const char *target)
-{
-    size_t len = strlen(target);
-    if (request->text_size < 2 * len) {
-        mem_free(request->text); /* not realloc: what is there is not needed */
-        request->text_size = 2 * len + 128;
-        request->text = mem_alloc(request->text_size);
-    }
-    if (len)
-        memcpy(request->text, target, len);
-    request->target_len = len;
-    request->phase = HTTP_PHASE_HEAD;
+    buf_init(&request->added_text, HTTP_ADDED_BYTES);
 }
 
 static void buf_retire(struct buf *buf)
@@ -48,31 +34,35 @@ void http_shared_release(struct http_request *request)
 
 void http_request_end(struct http_request *request)
 {
-    if (request->body_size > HTTP_KEEP_BYTES) {
-        mem_free(request->body);
-        request->body = NULL;
-        request->body_size = 0;
-    }
+    mem_free(request->body_own);
+    request->body_own = NULL;
+    request->body = NULL;
+    request->body_size = 0;
     buf_retire(&request->reply);
     buf_retire(&request->added_text);
     request->endpoint = NULL;
     request->key = NULL;
+    request->head = NULL;
+    request->head_len = request->target_len = request->decoded_len = request->body_len = request->dropped = 0;
+    request->lines = request->framed = request->hosts = 0;
+    request->is_head = request->http_1_0 = request->closes = request->close_asked = false;
     request->expects_continue = request->chunked = false;
     request->content_length = 0;
-    request->target_len = request->decoded_len = request->body_len = request->dropped = 0;
+    request->chunk_state = HTTP_CHUNK_SIZE;
+    request->chunk_left = request->chunk_overhead = 0;
     memset(request->params, 0, sizeof request->params);
-    request->query_count = request->headers_count = request->added_count = 0;
+    request->query_count = request->fields_count = request->added_count = 0;
     http_shared_release(request);
     request->refusal = NULL;
     request->refusal_retry_ms = 0;
     request->refusal_closes = request->deferred = request->answered = false;
-    request->phase = HTTP_PHASE_IDLE;
+    request->status = 0;
 }
 
 void http_request_deinit(struct http_request *request)
 {
-    mem_free(request->text);
-    mem_free(request->body);
+    mem_free(request->decoded);
+    mem_free(request->body_own);
     buf_deinit(&request->reply);
     buf_deinit(&request->added_text);
 }
@@ -98,20 +88,6 @@ void http_request_set_id(struct http_request *request)
     uint64_t id = mix(mix(state.counter) ^ state.key);
     for (size_t i = HTTP_REQUEST_ID_LEN; i > 0; i--, id >>= 4)
         request->id[i - 1] = digits[id & 15];
-}
-
-void http_body_append(struct http_request *request, const char *data, size_t len)
-{
-    size_t need = request->body_len + len;
-    if (need > request->body_size) {
-        /* With a known length once, and untouched memory costs nothing; chunked bodies double. */
-        size_t size = request->chunked ? 2 * need : (size_t)request->content_length;
-        CHECK(size >= need);
-        request->body = mem_realloc(request->body, size);
-        request->body_size = size;
-    }
-    memcpy(request->body + request->body_len, data, len);
-    request->body_len = need;
 }
 
 /* --- Reading --- */
@@ -159,15 +135,12 @@ bool http_query_only(struct http_request *request, const char *const *known)
 struct span http_header_nth(const struct http_request *request, const char *name, size_t nth)
 {
     size_t len = strlen(name);
-    for (size_t i = 0; i < request->headers_count; i++) {
-        struct span value = request->headers[i].value;
-        if (request->headers[i].name.len != len || strncasecmp(request->headers[i].name.ptr, name, len) != 0)
+    for (size_t i = 0; i < request->fields_count; i++) {
+        const struct http_field *field = &request->fields[i];
+        if (field->name_len != len || strncasecmp(request->head + field->name_at, name, len) != 0)
             continue;
-        if (nth-- > 0)
-            continue;
-        while (value.len && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t'))
-            value.len--;
-        return value;
+        if (nth-- == 0)
+            return (struct span){request->head + field->value_at, field->value_len};
     }
     return (struct span){NULL, 0};
 }
@@ -187,7 +160,7 @@ struct span http_path(const struct http_request *request)
     return request->path;
 }
 
-/* Path and query lie behind each other in the request's text, with the '?' in between. */
+/* Path and query lie behind each other in the head, with the '?' in between. */
 struct span http_target(const struct http_request *request)
 {
     struct span query = request->query_text;
@@ -323,29 +296,38 @@ void http_refusal_reply(struct http_request *request)
                                                    .retry_after_ms = request->refusal_retry_ms});
 }
 
-/* RFC 9110 wants a Date on refusals too. */
+/* RFC 9110 wants a Date on refusals too. Made once a second by each thread. */
 static void date_append(struct buf *out)
 {
     static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    static _Thread_local char text[48];
+    static _Thread_local time_t made;
     time_t seconds = (time_t)(clock_wall_us() / US_PER_S);
     struct tm tm;
-    CHECK(gmtime_r(&seconds, &tm));
-    buf_printf(out, "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday], tm.tm_mday,
-               months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    if (made != seconds) {
+        CHECK(gmtime_r(&seconds, &tm));
+        snprintf(text, sizeof text, "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday],
+                 tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+        made = seconds;
+    }
+    buf_append_text(out, text);
 }
 
-void http_raw_answer(const struct http_request *request, struct buf *out)
+void http_raw_answer(const struct http_request *request, bool closes, struct buf *out)
 {
+    struct span body = http_answer_body(request);
     buf_printf(out, "HTTP/1.1 %d %s\r\n", request->status, request->refusal->title);
     date_append(out);
-    buf_printf(out, "Connection: close\r\nX-Request-Id: %s\r\nContent-Type: %s\r\n", request->id,
-               request->content_type);
+    if (closes)
+        buf_append_text(out, "Connection: close\r\n");
+    buf_printf(out, "X-Request-Id: %s\r\nContent-Type: %s\r\n", request->id, request->content_type);
     for (size_t i = 0; i < request->added_count; i++)
         buf_printf(out, "%s: %s\r\n", request->added[i].name,
                    request->added_text.data + request->added[i].at);
-    buf_printf(out, "Content-Length: %zu\r\n\r\n", request->reply.len);
-    buf_append_span(out, buf_span(&request->reply));
+    buf_printf(out, "Content-Length: %zu\r\n\r\n", body.len);
+    if (!request->is_head)
+        buf_append_span(out, body);
     CHECK(!out->overflow);
 }

@@ -10,12 +10,12 @@
 static const char *const method_names[HTTP_METHODS] = {
     [HTTP_GET] = "GET", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE"};
 
-unsigned http_method_of(const char *name)
+unsigned http_method_of(struct span name)
 {
     for (unsigned method = 0; method < HTTP_METHODS; method++)
-        if (strcmp(name, method_names[method]) == 0)
+        if (span_is(name, method_names[method]))
             return method;
-    return strcmp(name, "HEAD") == 0 ? (unsigned)HTTP_GET : (unsigned)HTTP_METHOD_UNKNOWN;
+    return span_is(name, "HEAD") ? (unsigned)HTTP_GET : (unsigned)HTTP_METHOD_UNKNOWN;
 }
 
 /* --- Route tables --- */
@@ -197,19 +197,9 @@ struct http_match http_router_find(const struct http_router *router, const struc
 
 /* --- Targets --- */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-/* Decodes a piece of the target into the request's text; without an escape the piece itself is the answer.
- * `plus` is what '+' means. What is decoded is never longer than what was sent, so there is always room. */
+/* Decodes a piece of the target into memory of the request's; without an escape the piece itself is the
+ * answer. `plus` is what '+' means. What is decoded is never longer than what was sent, so there is always
+ * room. */
 static bool decode(struct http_request *request, struct span piece, char plus, struct span *ret)
 {
     *ret = piece;
@@ -217,13 +207,19 @@ static bool decode(struct http_request *request, struct span piece, char plus, s
         return true;
     if (!memchr(piece.ptr, '%', piece.len) && (plus == '+' || !memchr(piece.ptr, '+', piece.len)))
         return true;
-    char *to = request->text + request->target_len + request->decoded_len;
+    if (request->decoded_size < request->target_len) { /* enough for all pieces, so that it never moves */
+        CHECK(request->decoded_len == 0);
+        mem_free(request->decoded);
+        request->decoded_size = request->target_len;
+        request->decoded = mem_alloc(request->decoded_size);
+    }
+    char *to = request->decoded + request->decoded_len;
     size_t len = 0;
     for (size_t i = 0; i < piece.len; i++) {
         char c = piece.ptr[i];
         if (c == '%') {
-            int high = i + 2 < piece.len ? hex_value(piece.ptr[i + 1]) : -1;
-            int low = high >= 0 ? hex_value(piece.ptr[i + 2]) : -1;
+            int high = i + 2 < piece.len ? hex_digit(piece.ptr[i + 1]) : -1;
+            int low = high >= 0 ? hex_digit(piece.ptr[i + 2]) : -1;
             if (low < 0)
                 return false;
             c = (char)(high << 4 | low);
@@ -269,7 +265,7 @@ static bool target_origin(struct span *target)
 
 bool http_target_parse(struct http_request *request, struct http_path *path)
 {
-    struct span target = {request->text, request->target_len};
+    struct span target = {request->head + request->target_at, request->target_len};
     path->count = 0;
     if (!target_clean(target) || !target_origin(&target))
         return false;

@@ -23,6 +23,8 @@ static void server_measure(struct http_server *server)
             "coupon_http_refused_total", "HTTP requests and connections refused before a handler", labels[i]);
     server->in_flight_gauge = metric_gauge("coupon_http_in_flight",
                                            "HTTP requests between complete headers and a sent answer", NULL);
+    server->held_gauge =
+        metric_gauge("coupon_http_held_bytes", "memory of connections, heads, bodies and answers", NULL);
     server->connections_gauge =
         metric_gauge("coupon_http_connections", "HTTP connections that are open", NULL);
     http_endpoint_measure(&server->unrouted, "none");
@@ -45,8 +47,8 @@ static const char *options_fault(const struct http_options *options)
 {
     if (options->threads == 0 || options->connections_max == 0 || options->connections_per_address_max == 0)
         return "threads and connections must be at least 1";
-    if (options->header_bytes_max < 1024)
-        return "header_bytes_max must be at least 1024";
+    if (options->header_bytes_max < 1024 || options->header_bytes_max > UINT16_MAX)
+        return "header_bytes_max must be 1024 to 65535";
     for (size_t i = 0; i < options->routes_count; i++)
         if (options->routes[i].scopes && !options->keyring)
             return "a route needs a key, but there is no keyring";
@@ -56,12 +58,16 @@ static const char *options_fault(const struct http_options *options)
 struct http_server *http_server_create(const struct http_options *options, char *reason, size_t reason_size)
 {
     const char *fault = options_fault(options);
-    if (fault) {
+    if (fault)
         snprintf(reason, reason_size, "%s", fault);
+    if (fault || !http_library_known(reason, reason_size))
         return NULL;
-    }
     struct http_server *server = mem_zalloc(sizeof *server);
     server->options = *options;
+    if (options->bytes_max == 0)
+        server->options.bytes_max = SIZE_MAX;
+    if (options->bytes_per_client_max == 0)
+        server->options.bytes_per_client_max = SIZE_MAX;
     server->head_ms = HEAD_MS;
     server->body_ms = BODY_MS;
     server->send_ms = SEND_MS;

@@ -265,6 +265,9 @@ static inline struct kit *kit_start(struct http_options options)
         options.connections_per_address_max = 1000;
     options.idle_timeout_s = options.idle_timeout_s ? options.idle_timeout_s : 30;
     options.header_bytes_max = options.header_bytes_max ? options.header_bytes_max : 8192;
+    options.bytes_max = options.bytes_max ? options.bytes_max : 1 << 28;
+    options.bytes_per_client_max =
+        options.bytes_per_client_max ? options.bytes_per_client_max : options.bytes_max;
     options.keyring = kit->keyring;
     options.routes = kit_routes;
     options.routes_count = COUNT_OF(kit_routes);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The registry of generations. */
+/* The registry of generations, and what drops them. */
 #include "projector/rebuild/generations.h"
 
-#include "readmodel/keys.h"
+#include "common/base/clock.h"
 
-static const char *const state_names[] = {
-    [GENERATION_BUILDING] = "building", [GENERATION_READY] = "ready", [GENERATION_PAST] = "past"};
+static const char *const state_names[] = {[GENERATION_BUILDING] = "building", [GENERATION_PAST] = "past"};
 
 /* --- values --- */
 
@@ -52,63 +51,42 @@ const struct generation *generations_by_name(const struct generations *generatio
     return NULL;
 }
 
-const struct generation *generations_in_state(const struct generations *generations,
-                                              enum generation_state state)
+bool generations_need(const struct generations *generations, struct model model)
 {
+    bool needed = model.generation == generations->live[model.slice];
     for (size_t i = 0; i < generations->count; i++)
-        if (generations->items[i].state == state)
-            return &generations->items[i];
-    return NULL;
-}
-
-bool generations_needed(const struct generations *generations, int64_t number)
-{
-    bool needed = number == generations->live;
-    for (size_t i = 0; i < generations->count; i++)
-        needed |= number == generations->items[i].number;
+        needed |= model.generation == generations->items[i].number;
     return needed;
 }
 
-int64_t generations_next(const struct generations *generations)
+int64_t generations_next(const struct generations *generations, int64_t now_us)
 {
-    int64_t highest = generations->live;
+    int64_t next = now_us / US_PER_S;
     for (size_t i = 0; i < generations->count; i++)
-        highest = generations->items[i].number > highest ? generations->items[i].number : highest;
-    return highest + 1;
+        next = generations->items[i].number >= next ? generations->items[i].number + 1 : next;
+    for (size_t i = 0; i < SLICE_COUNT; i++)
+        next = generations->live[i] >= next ? generations->live[i] + 1 : next;
+    return next;
 }
 
 /* --- Redis --- */
 
-struct call {
-    struct redis_command command;
+static void begin(struct redis_command *command, const char *verb)
+{
     struct buf key;
-};
-
-static void begin(struct call *call, const char *verb)
-{
-    redis_command_init(&call->command);
-    buf_init(&call->key, KEY_TEXT_MAX);
-    redis_arg_text(&call->command, verb);
+    redis_command_init(command);
+    buf_init(&key, KEY_TEXT_MAX);
+    key_generations(&key);
+    redis_arg_text(command, verb);
+    redis_arg(command, buf_span(&key));
+    buf_deinit(&key);
 }
 
-static void add_key(struct call *call, void (*write)(struct buf *out))
-{
-    buf_clear(&call->key);
-    write(&call->key);
-    redis_arg(&call->command, buf_span(&call->key));
-}
-
-static void end(struct call *call)
-{
-    redis_command_deinit(&call->command);
-    buf_deinit(&call->key);
-}
-
-static enum redis_status run(struct redis *redis, struct call *call, int64_t deadline_us,
+static enum redis_status run(struct redis_writer *writer, struct redis_command *command, int64_t deadline_us,
                              const struct redis_reply **ret)
 {
-    enum redis_status status = redis_call(redis, &call->command, deadline_us, ret);
-    end(call);
+    enum redis_status status = redis_writer_call(writer, command, deadline_us, ret);
+    redis_command_deinit(command);
     return status;
 }
 
@@ -125,69 +103,172 @@ static void read_entries(const struct redis_reply *reply, struct generations *re
     }
 }
 
-enum redis_status generations_read(struct redis *redis, int64_t deadline_us, struct generations *ret)
+enum redis_status generations_read(struct redis_writer *writer, int64_t deadline_us, struct generations *ret)
 {
-    struct call live, list;
+    struct redis_command command;
+    struct checkpoint roots[SLICE_COUNT];
     const struct redis_reply *reply;
     *ret = (struct generations){0};
-    begin(&live, "GET");
-    add_key(&live, key_live);
-    enum redis_status status = run(redis, &live, deadline_us, &reply);
+    enum redis_status status = redis_writer_roots(writer, deadline_us, roots);
     if (status != REDIS_OK)
         return status;
-    if (redis_kind(reply) != REDIS_NIL && !parse_i64(redis_text(reply), 1, INT64_MAX, &ret->live))
-        return REDIS_ERROR;
-    begin(&list, "HGETALL");
-    add_key(&list, key_generations);
-    status = run(redis, &list, deadline_us, &reply);
+    for (size_t i = 0; i < SLICE_COUNT; i++)
+        ret->live[i] = roots[i].generation;
+    begin(&command, "HGETALL");
+    status = run(writer, &command, deadline_us, &reply);
     if (status == REDIS_OK)
         read_entries(reply, ret);
     return status;
 }
 
-enum redis_status generations_put(struct redis *redis, const struct generation *generation,
+enum redis_status generations_put(struct redis_writer *writer, const struct generation *generation,
                                   int64_t deadline_us)
 {
-    struct call call;
+    struct redis_command command;
     struct buf value;
     const struct redis_reply *reply;
     buf_init(&value, 128);
     generation_write(&value, generation);
-    begin(&call, "HSET");
-    add_key(&call, key_generations);
-    redis_arg_i64(&call.command, generation->number);
-    redis_arg(&call.command, buf_span(&value));
+    begin(&command, "HSET");
+    redis_arg_i64(&command, generation->number);
+    redis_arg(&command, buf_span(&value));
     buf_deinit(&value);
-    return run(redis, &call, deadline_us, &reply);
+    return run(writer, &command, deadline_us, &reply);
 }
 
-enum redis_status generations_remove(struct redis *redis, int64_t number, int64_t deadline_us)
+enum redis_status generations_remove(struct redis_writer *writer, int64_t number, int64_t deadline_us)
 {
-    struct call call;
+    struct redis_command command;
     const struct redis_reply *reply;
-    begin(&call, "HDEL");
-    add_key(&call, key_generations);
-    redis_arg_i64(&call.command, number);
-    return run(redis, &call, deadline_us, &reply);
+    begin(&command, "HDEL");
+    redis_arg_i64(&command, number);
+    return run(writer, &command, deadline_us, &reply);
 }
 
-enum redis_status generations_switch(struct redis *redis, int64_t from, int64_t to, int64_t deadline_us,
-                                     int64_t *ret)
+/* --- dropping --- */
+
+enum { STEP_KEYS = 500, KEYS_BYTES_MAX = 4 * 1024 * 1024 };
+
+void drop_begin(struct drop *drop)
 {
-    static const char script[] = "local live = redis.call('GET', KEYS[1]) or '0'\n"
-                                 "if live ~= ARGV[1] then return live end\n"
-                                 "redis.call('SET', KEYS[1], ARGV[2])\n"
-                                 "return ARGV[2]\n";
-    struct call call;
+    *drop = (struct drop){.cursor = "0"};
+}
+
+bool model_of_key(struct span key, struct model *ret)
+{
+    struct span rest = key;
+    int64_t generation, slice;
+    if (!span_is(span_cut(&rest, ':'), "fc") || !rest.ptr ||
+        !parse_i64(span_cut(&rest, ':'), 1, INT64_MAX, &generation) || !rest.ptr)
+        return false;
+    struct span tag = span_cut(&rest, ':');
+    if (tag.len < 3 || tag.ptr[0] != '{' || tag.ptr[tag.len - 1] != '}' ||
+        !parse_i64((struct span){tag.ptr + 1, tag.len - 2}, 0, SLICE_COUNT - 1, &slice))
+        return false;
+    *ret = (struct model){generation, (int16_t)slice};
+    return true;
+}
+
+static void write_scan(struct redis_command *command, const char *cursor)
+{
+    redis_arg_text(command, "SCAN");
+    redis_arg_text(command, cursor);
+    redis_arg_text(command, "MATCH");
+    redis_arg_text(command, "fc:*");
+    redis_arg_text(command, "COUNT");
+    redis_arg_i64(command, STEP_KEYS);
+}
+
+/* The models' keys on a page of SCAN, one a line: they have to outlive the reply. */
+static void keep_keys(struct buf *out, const struct redis_reply *keys)
+{
+    for (size_t i = 0; i < redis_length(keys); i++) {
+        struct span key = redis_text(redis_at(keys, i));
+        struct model model;
+        if (!model_of_key(key, &model) || text_has_control(key))
+            continue;
+        buf_append_span(out, key);
+        buf_append_char(out, '\n');
+    }
+}
+
+/* Queues an UNLINK for each key that is not needed; returns how many. One key per command: each is in a slot
+ * of its own. */
+static size_t send_unlinks(struct redis *redis, struct span keys, const struct generations *generations)
+{
+    struct redis_command command;
+    size_t sent = 0;
+    redis_command_init(&command);
+    while (keys.ptr && keys.len > 0) {
+        struct span key = span_cut(&keys, '\n');
+        struct model model;
+        if (!model_of_key(key, &model) || generations_need(generations, model))
+            continue;
+        redis_command_reset(&command);
+        redis_arg_text(&command, "UNLINK");
+        redis_arg(&command, key);
+        redis_send(redis, &command);
+        sent++;
+    }
+    redis_command_deinit(&command);
+    return sent;
+}
+
+static enum redis_status receive_unlinks(struct drop *drop, struct redis *redis, size_t count,
+                                         int64_t deadline_us)
+{
+    enum redis_status first = REDIS_OK;
+    for (; count > 0; count--) {
+        const struct redis_reply *reply;
+        enum redis_status status = redis_receive(redis, deadline_us, &reply);
+        if (status == REDIS_LOST)
+            return status;
+        if (status == REDIS_OK)
+            drop->dropped += redis_integer(reply);
+        else if (first == REDIS_OK)
+            first = status;
+    }
+    return first;
+}
+
+static enum redis_status scan(struct drop *drop, struct redis *redis, int64_t deadline_us,
+                              struct buf *ret_keys)
+{
+    struct redis_command command;
     const struct redis_reply *reply;
-    begin(&call, "EVAL");
-    redis_arg_text(&call.command, script);
-    redis_arg_text(&call.command, "1");
-    add_key(&call, key_live);
-    redis_arg_i64(&call.command, from);
-    redis_arg_i64(&call.command, to);
-    enum redis_status status = run(redis, &call, deadline_us, &reply);
-    if (status == REDIS_OK && !parse_i64(redis_text(reply), 0, INT64_MAX, ret))
+    redis_command_init(&command);
+    write_scan(&command, drop->cursor);
+    enum redis_status status = redis_call(redis, &command, deadline_us, &reply);
+    redis_command_deinit(&command);
+    if (status != REDIS_OK)
+        return status;
+    if (redis_length(reply) != 2)
         return REDIS_ERROR;
+    struct span cursor = redis_text(redis_at(reply, 0));
+    if (cursor.len == 0 || cursor.len >= sizeof drop->cursor)
+        return REDIS_ERROR;
+    memcpy(drop->cursor, cursor.ptr, cursor.len);
+    drop->cursor[cursor.len] = '\0';
+    drop->done = span_is(cursor, "0");
+    keep_keys(ret_keys, redis_at(reply, 1));
+    return REDIS_OK;
+}
+
+/* The keys first, then what is needed: a generation is written down before its first key is made, so a key
+ * that was found and is nobody's then has been nobody's since. */
+enum redis_status drop_step(struct drop *drop, struct redis_writer *writer, int64_t deadline_us)
+{
+    struct redis *redis = redis_writer_redis(writer);
+    struct generations generations;
+    struct buf keys;
+    buf_init(&keys, KEYS_BYTES_MAX);
+    enum redis_status status = scan(drop, redis, deadline_us, &keys);
+    if (status == REDIS_OK)
+        status = generations_read(writer, deadline_us, &generations);
+    if (status == REDIS_OK && !keys.overflow) {
+        size_t sent = send_unlinks(redis, buf_span(&keys), &generations);
+        status = receive_unlinks(drop, redis, sent, deadline_us);
+    }
+    buf_deinit(&keys);
     return status;
 }

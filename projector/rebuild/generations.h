@@ -1,22 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Generations of models: the live one that readers use, and those beside it. What a generation beside it is
- * for is in Redis with it, so that a rebuild that was killed can be gone on with, and nothing is there for
- * nobody. */
+/* Generations of models beside the live ones: what is written in Redis of each, so that nothing is there for
+ * nobody, and dropping the keys of those that nobody needs any more. Which generation of a slice is live is
+ * in the slice's root. */
 #pragma once
 
-#include "common/redis/redis.h"
-#include "events/ids.h"
+#include "projector/run/redis_writer.h"
 
 enum generation_state {
-    GENERATION_BUILDING, /* a rebuild works on it, or did until it was killed */
-    GENERATION_READY,    /* complete and checked: whoever leads makes it the live one */
+    GENERATION_BUILDING, /* a rebuild works on it, or did until it was killed: only one does at a time */
     GENERATION_PAST,     /* a look at the past: complete, and never made live */
 };
 
 enum { GENERATIONS_MAX = 16, GENERATION_NAME_MAX = 32, GENERATION_LIMIT_MAX = 32 };
 
 struct generation {
-    int64_t number;
+    int64_t number; /* of the models of every slice that it has */
     enum generation_state state;
     char name[GENERATION_NAME_MAX + 1];
     char limit[GENERATION_LIMIT_MAX +
@@ -24,7 +22,7 @@ struct generation {
 };
 
 struct generations {
-    int64_t live; /* 0: none */
+    int64_t live[SLICE_COUNT]; /* 0: none */
     struct generation items[GENERATIONS_MAX];
     size_t count;
 };
@@ -35,20 +33,30 @@ void generation_write(struct buf *out, const struct generation *generation);
 bool generation_parse(struct span text, struct generation *ret) MUST_USE;
 /* NULL where there is none. */
 const struct generation *generations_by_name(const struct generations *generations, const char *name);
-const struct generation *generations_in_state(const struct generations *generations,
-                                              enum generation_state state);
-/* Whether readers or somebody at work may need its keys. */
-bool generations_needed(const struct generations *generations, int64_t number);
-/* A number that no generation has had since Redis was empty. */
-int64_t generations_next(const struct generations *generations);
+/* Whether readers or somebody at work may need the keys of these models. */
+bool generations_need(const struct generations *generations, struct model model);
+/* A number that no generation whose keys may still be there has had. */
+int64_t generations_next(const struct generations *generations, int64_t now_us);
 
 /* The conversation with Redis, on a connection where nothing is on its way. An entry that is not one is left
  * out: it is of a newer version. */
-enum redis_status generations_read(struct redis *redis, int64_t deadline_us,
+enum redis_status generations_read(struct redis_writer *writer, int64_t deadline_us,
                                    struct generations *ret) MUST_USE;
-enum redis_status generations_put(struct redis *redis, const struct generation *generation,
+enum redis_status generations_put(struct redis_writer *writer, const struct generation *generation,
                                   int64_t deadline_us) MUST_USE;
-enum redis_status generations_remove(struct redis *redis, int64_t number, int64_t deadline_us) MUST_USE;
-/* Makes `to` the live generation where it is `from` still. *ret is what is live then. */
-enum redis_status generations_switch(struct redis *redis, int64_t from, int64_t to, int64_t deadline_us,
-                                     int64_t *ret) MUST_USE;
+enum redis_status generations_remove(struct redis_writer *writer, int64_t number,
+                                     int64_t deadline_us) MUST_USE;
+
+/* A walk through all keys, for those of models that nobody needs: a few at a time, UNLINK hands the memory
+ * back on a thread of Redis's own, and between two small steps Redis serves everybody else. By SCAN, so that
+ * what a rebuild left that was killed goes too. */
+struct drop {
+    char cursor[24]; /* of SCAN; "" before the first step */
+    int64_t dropped; /* keys so far */
+    bool done;
+};
+void drop_begin(struct drop *drop);
+/* Looks at some 500 keys. What is needed is read again at each step. */
+enum redis_status drop_step(struct drop *drop, struct redis_writer *writer, int64_t deadline_us) MUST_USE;
+/* Whose key a key of models is. Pure. */
+bool model_of_key(struct span key, struct model *ret) MUST_USE;

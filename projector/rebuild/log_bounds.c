@@ -5,13 +5,10 @@
 #include "common/base/clock.h"
 #include "projector/run/log_reader.h"
 #include "projector/sql.h"
-#include "readmodel/keys.h"
 
 enum {
     DEADLINE_MS = 5000,
-    PAGE = 100000,         /* events in one statement: well below its timeout */
-    KEPT_MARGIN_S = 86400, /* for clocks that differ */
-    SETTLED_S = 5,         /* PostgreSQL's clock is read under the slice lock, which is held for less */
+    SETTLED_S = 5, /* PostgreSQL's clock is read under the slice lock, which is held for less */
 };
 
 bool log_limit_parse(struct span text, struct log_limit *ret)
@@ -42,14 +39,14 @@ static int64_t deadline(void)
     return clock_deadline_us(DEADLINE_MS);
 }
 
-static enum log_answer heads(struct pg *pg, struct feed_heads *ret)
+static enum log_answer heads(struct pg *pg, struct log_heads *ret)
 {
     static const int64_t origin[SLICE_COUNT];
-    struct feed feed;
-    feed_init(&feed, pg);
-    feed_ask(&feed, origin, 0, NULL);
-    enum pg_status status = feed_receive_heads(&feed, deadline(), ret);
-    feed_deinit(&feed);
+    struct log_reader reader;
+    log_reader_init(&reader, pg);
+    log_reader_ask(&reader, origin, 0, NULL);
+    enum pg_status status = log_reader_heads(&reader, deadline(), ret);
+    log_reader_deinit(&reader);
     return status == PG_OK ? LOG_ANSWERED : LOG_FAILED;
 }
 
@@ -90,7 +87,7 @@ static enum log_answer time_of(struct pg *pg, struct position at, int64_t *ret_u
 
 enum log_answer log_limit_positions(struct pg *pg, const struct log_limit *limit, int64_t ret[SLICE_COUNT])
 {
-    struct feed_heads now;
+    struct log_heads now;
     int64_t time_us = limit->time_us;
     enum log_answer answer = heads(pg, &now);
     if (answer == LOG_ANSWERED && limit->kind == LOG_LIMIT_POSITION)
@@ -107,38 +104,4 @@ enum log_answer log_limit_positions(struct pg *pg, const struct log_limit *limit
     if (answer == LOG_ANSWERED && limit->kind == LOG_LIMIT_POSITION)
         ret[limit->at.slice] = limit->at.position;
     return answer;
-}
-
-static enum log_answer count_page(struct pg *pg, int16_t slice, int64_t after, int64_t up_to,
-                                  struct log_counts *counts)
-{
-    struct pg_args args;
-    struct pg_rows *rows;
-    pg_args_init(&args);
-    pg_arg_i16(&args, slice);
-    pg_arg_i64(&args, after);
-    pg_arg_i64(&args, up_to);
-    pg_arg_time(&args, clock_wall_us() - (KEY_KEPT_S - KEPT_MARGIN_S) * (int64_t)US_PER_S);
-    enum pg_status status = pg_call(pg, SQL_COUNT_OF, &args, deadline(), &rows);
-    pg_args_deinit(&args);
-    if (status != PG_OK)
-        return LOG_FAILED;
-    counts->created += pg_i64(rows, 0, 0);
-    counts->deleted += pg_i64(rows, 0, 1);
-    counts->issued += pg_i64(rows, 0, 2);
-    counts->kept += pg_i64(rows, 0, 3);
-    pg_rows_destroy(rows);
-    return LOG_ANSWERED;
-}
-
-enum log_answer log_count(struct pg *pg, int16_t slice, int64_t up_to, struct log_counts *ret)
-{
-    struct log_counts counts = {0};
-    for (int64_t after = 0; after < up_to; after += PAGE) {
-        int64_t last = up_to - after < PAGE ? up_to : after + PAGE;
-        if (count_page(pg, slice, after, last, &counts) != LOG_ANSWERED)
-            return LOG_FAILED;
-    }
-    *ret = counts;
-    return LOG_ANSWERED;
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Questions to the log for a rebuild: how far it goes, went at an instant, and what is in a range. One round
- * trip each, except counting, which goes in bounded pages. */
+/* Questions to the log for a rebuild: how far it goes, and went at an instant. One round trip each. */
 #pragma once
 
 #include "common/pg/pg.h"
@@ -26,11 +25,3 @@ enum log_answer {
 /* The position that each slice is to be brought to. */
 enum log_answer log_limit_positions(struct pg *pg, const struct log_limit *limit,
                                     int64_t ret[SLICE_COUNT]) MUST_USE;
-
-struct log_counts {
-    int64_t created, deleted; /* campaigns */
-    int64_t issued;           /* coupons */
-    int64_t kept;             /* of those, so young that no model of them has expired */
-};
-/* Of the events of a slice up to a position. */
-enum log_answer log_count(struct pg *pg, int16_t slice, int64_t up_to, struct log_counts *ret) MUST_USE;

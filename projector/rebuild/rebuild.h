@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command rebuild: models made anew from the log while the old ones are in use.
+/* The command rebuild: models made anew from the log while the old ones are in use, slice by slice
+ * (builder.h); each slice's readers see the new ones as soon as they are there, and the old ones are dropped.
+ * So it needs room for one slice more. An interrupted rebuild is run again: slices that have switched have,
+ * what else was written is dropped.
  *
- * Whole: writes the next generation beside the live one (replay.h), counts it against the log
- * (model_counts.h), calls it ready, and whoever leads hands over to it (handover.h); where nobody leads, the
- * rebuild takes the lead for that moment. Then what nobody needs is dropped (sweep.h). All progress is in
- * Redis with the generation, so a rebuild that was killed is gone on with by running it again.
- *
- * Of one campaign: its slice is replayed in the live generation. The slice is what has a checkpoint, so
- * nothing smaller can be made anew exactly; its readers are answered from PostgreSQL for so long.
+ * Of one campaign: its slice, which is what has a checkpoint.
  *
  * Up to a time or position: a generation of its own, which is never made live. */
 #pragma once
@@ -22,10 +19,11 @@ struct rebuild_options {
     const char *generation;            /* name; "": "rebuild", or "past" for a look at the past */
     bool drop;                         /* drops the generation of that name instead */
     bool json;
-    int64_t batch_events;
 };
 
-/* Returns the exit status: 0 done; 1 not, and standard error says why. */
+enum { REBUILD_DONE = 0, REBUILD_FAILED = 1, REBUILD_NO_ROOM = 2 };
+/* Returns the exit status: REBUILD_DONE, or standard error says why not; with REBUILD_NO_ROOM Redis has not
+ * the memory, and nothing of it was left there. */
 int rebuild_run(const struct rebuild_options *options);
 
 /* Why the options do not fit together; NULL when they do. Pure. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rules that need no server: which campaign opens next, what a generation in Redis is for, whose key a
- * key is, when a hand-over may go on, how far a log limit goes, what a bar shows. */
+ * key is, how far a log limit goes, what a bar shows. */
 #include "projector/run/prewarm.h"
 
 #include <setjmp.h>
@@ -10,9 +10,9 @@
 #include <cmocka.h>
 
 #include "common/base/clock.h"
+#include "projector/rebuild/generations.h"
 #include "projector/rebuild/log_bounds.h"
 #include "projector/rebuild/progress_bar.h"
-#include "projector/rebuild/sweep.h"
 
 static struct opening opening;
 
@@ -56,58 +56,50 @@ static void generations_come_back(void **state)
 {
     (void)state;
     static const char *const bad[] = {"",
-                                      "ready",
-                                      "ready name",
-                                      "ready name ",
+                                      "past",
+                                      "past name",
+                                      "past name ",
                                       "begun name head",
-                                      "ready Name head",
+                                      "past Name head",
                                       " name head",
-                                      "ready name 12345678901234567890123456789012345"};
-    struct generation is = {.state = GENERATION_READY, .name = "look", .limit = "3:17"}, read;
+                                      "past name 12345678901234567890123456789012345"};
+    struct generation is = {.state = GENERATION_PAST, .name = "look", .limit = "3:17"}, read;
     struct buf text;
     buf_init(&text, 128);
     generation_write(&text, &is);
-    assert_string_equal(text.data, "ready look 3:17");
+    assert_string_equal(text.data, "past look 3:17");
     assert_true(generation_parse(buf_span(&text), &read));
-    assert_int_equal(read.state, GENERATION_READY);
+    assert_int_equal(read.state, GENERATION_PAST);
     assert_string_equal(read.name, "look");
     assert_string_equal(read.limit, "3:17");
     for (size_t i = 0; i < COUNT_OF(bad); i++)
         assert_false(generation_parse(span_of(bad[i]), &read));
-    struct generations all = {.live = 4, .count = 1, .items = {{.number = 7}}};
-    assert_int_equal(generations_next(&all), 8);
-    assert_true(generations_needed(&all, 4) && generations_needed(&all, 7));
-    assert_false(generations_needed(&all, 5));
     buf_deinit(&text);
 }
 
-static void only_keys_of_generations_are_swept(void **state)
+static void what_is_needed_is_by_slice(void **state)
 {
     (void)state;
-    assert_int_equal(sweep_generation_of(SPAN("fc:12:{3}:c:x")), 12);
-    static const char *const others[] = {
-        "fc:live",   "fc:generations", "fc:0:{3}:c", "fc:x:{3}:c", "fcq:1:{3}:c",
-        "fc:12:3:c", "fc:12:",         "fc:12",      "",           "other"};
-    for (size_t i = 0; i < COUNT_OF(others); i++)
-        assert_int_equal(sweep_generation_of(span_of(others[i])), 0);
+    struct generations all = {.live = {4, 9}, .count = 1, .items = {{.number = 7}}};
+    assert_true(generations_need(&all, (struct model){4, 0}) && generations_need(&all, (struct model){9, 1}));
+    assert_true(generations_need(&all, (struct model){7, 0}) && generations_need(&all, (struct model){7, 5}));
+    assert_false(generations_need(&all, (struct model){9, 0}) ||
+                 generations_need(&all, (struct model){4, 1}));
+    assert_int_equal(generations_next(&all, 5 * (int64_t)US_PER_S), 10); /* none that was used */
+    assert_int_equal(generations_next(&all, 500 * (int64_t)US_PER_S), 500);
 }
 
-static void a_hand_over_is_bounded_and_not_tried_again_at_once(void **state)
+static void whose_key_a_key_is(void **state)
 {
     (void)state;
-    struct handover handover = {0};
-    const int64_t shown[SLICE_COUNT] = {5};
-    int64_t now_us = 1000 * (int64_t)US_PER_S;
-    assert_int_equal(handover_live(&handover, 3), 3);
-    assert_true(handover_may_begin(&handover, now_us));
-    assert_false(handover_may_begin(&handover, now_us + 1));
-    handover_begin(&handover, 2, shown, now_us);
-    assert_int_equal(handover_live(&handover, 3), 2);
-    assert_false(handover_too_long(&handover, now_us + HANDOVER_BOUND_MS * US_PER_MS));
-    assert_true(handover_too_long(&handover, now_us + HANDOVER_BOUND_MS * US_PER_MS + 1));
-    handover_forget(&handover);
-    assert_false(handover_may_begin(&handover, now_us + HANDOVER_AGAIN_MS * US_PER_MS - 1));
-    assert_true(handover_may_begin(&handover, now_us + HANDOVER_AGAIN_MS * US_PER_MS));
+    struct model model;
+    assert_true(model_of_key(SPAN("fc:12:{3}:c:x"), &model));
+    assert_true(model.generation == 12 && model.slice == 3);
+    static const char *const others[] = {
+        "fc:seen",   "fc:generations", "fc:{3}", "fc:0:{3}:c", "fc:x:{3}:c", "fcq:1:{3}:c",
+        "fc:12:3:c", "fc:12:",         "fc:12",  "",           "other",      "fc:12:{16}:c"};
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        assert_false(model_of_key(span_of(others[i]), &model));
 }
 
 static void limits_are_heads_times_or_positions(void **state)
@@ -140,12 +132,9 @@ static void figures_of_a_bar(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_earliest_comes_first),
-        cmocka_unit_test(the_latest_do_not_fit),
-        cmocka_unit_test(generations_come_back),
-        cmocka_unit_test(only_keys_of_generations_are_swept),
-        cmocka_unit_test(a_hand_over_is_bounded_and_not_tried_again_at_once),
-        cmocka_unit_test(limits_are_heads_times_or_positions),
+        cmocka_unit_test(the_earliest_comes_first), cmocka_unit_test(the_latest_do_not_fit),
+        cmocka_unit_test(generations_come_back),    cmocka_unit_test(what_is_needed_is_by_slice),
+        cmocka_unit_test(whose_key_a_key_is),       cmocka_unit_test(limits_are_heads_times_or_positions),
         cmocka_unit_test(figures_of_a_bar),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

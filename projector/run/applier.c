@@ -5,26 +5,31 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "events/event_log.h"
+#include "projector/sql.h"
 
 enum {
     BATCH_BYTES_MAX = 512 * 1024,         /* of event data in one script: bounds how long Redis is busy */
     DECODED_BYTES_MAX = 64 * 1024 * 1024, /* lists of one batch, bounded by the line above */
+    MEMORY_REFRESHES = 10,                /* between two looks at how Redis is configured: two seconds */
 };
 
-void applier_init(struct applier *applier, struct model_writer *writer,
+void applier_init(struct applier *applier, struct redis_writer *writer,
                   const struct projector_metrics *metrics, const struct applier_options *options)
 {
     *applier = (struct applier){.writer = writer, .metrics = metrics, .options = *options};
-    CHECK(options->batch_events >= 1 && options->batch_events <= PROJECTION_EVENTS_MAX);
-    CHECK(options->window >= 1 && options->window <= MODEL_PENDING_MAX);
-    projection_init(&applier->projection);
+    CHECK(options->batch_events >= 1 && options->batch_events <= APPLIER_BATCH_MAX);
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        fold_init(&applier->folds[slice]);
+    script_batch_init(&applier->batch);
     arena_init(&applier->decoded, DECODED_BYTES_MAX);
     announcer_init(&applier->announcer, options->bus);
 }
 
 void applier_deinit(struct applier *applier)
 {
-    projection_deinit(&applier->projection);
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        fold_deinit(&applier->folds[slice]);
+    script_batch_deinit(&applier->batch);
     arena_deinit(&applier->decoded);
     announcer_deinit(&applier->announcer);
 }
@@ -60,7 +65,7 @@ static void fail(struct applier *applier, enum redis_status status)
     metric_add(applier->metrics->redis_errors[status], 1);
     if (status != applier->trouble)
         log_warn("REDIS-TROUBLE", "stopped at the checkpoint, class %s: %s", redis_status_label(status),
-                 model_writer_error(applier->writer));
+                 redis_writer_error(applier->writer));
     applier->trouble = status;
     if (at_once)
         return;
@@ -68,79 +73,57 @@ static void fail(struct applier *applier, enum redis_status status)
     backoff_fail(&applier->backoff, clock_mono_us());
 }
 
-static void mark_restart(struct applier *applier, struct model model)
-{
-    if (applier->restart_in != model.generation)
-        applier->restart = 0;
-    applier->restart_in = model.generation;
-    applier->restart |= 1U << model.slice;
-    applier->loaded = false;
-}
-
-void applier_restart(struct applier *applier, int16_t slice)
-{
-    applier_settle(applier);
-    mark_restart(applier, (struct model){applier->generation, slice});
-}
-
 static void refused(struct applier *applier, const struct model_outcome *outcome)
 {
     applier->loaded = false;
-    metric_add(applier->metrics->refused[outcome->result], 1);
-    switch (outcome->result) {
-    case MODEL_FENCED:
+    if (outcome->result == SCRIPT_FENCED) {
+        metric_add(applier->metrics->fenced, 1);
         applier->fenced_by = outcome->value;
         log_warn("FENCED", "slice %d: a projector with epoch %lld has written, ours is %lld",
                  outcome->model.slice, (long long)outcome->value, (long long)applier->epoch);
-        break;
-    case MODEL_MOVED:
-        log_warn("CHECKPOINT-MOVED", "slice %d: checkpoint is %lld, expected %lld; going on from there",
-                 outcome->model.slice, (long long)outcome->value, (long long)outcome->expected);
-        break;
-    case MODEL_HOLE:
-        mark_restart(applier, outcome->model);
-        log_warn("MODEL-HOLE", "slice %d: a key vanished; the slice is replayed from its start",
-                 outcome->model.slice);
-        break;
-    case MODEL_APPLIED:
-        UNREACHABLE("is no refusal");
+    } else {
+        metric_add(applier->metrics->moved, 1);
+        log_info("CHECKPOINT-MOVED", "slice %d: checkpoint is %lld, expected %lld; going on from there",
+                 outcome->model.slice, (long long)outcome->value, (long long)outcome->expected.position);
     }
 }
 
 /* --- writing --- */
 
-static void receive_one(struct applier *applier)
+static void receive_one(struct applier *applier, int64_t deadline_us)
 {
     struct model_outcome outcome;
-    enum redis_status status = model_writer_receive(applier->writer, deadline(), &outcome);
+    enum redis_status status = redis_writer_receive(applier->writer, deadline_us, &outcome);
+    bool applied = status == REDIS_OK && outcome.result == SCRIPT_APPLIED;
     if (status == REDIS_LOST)
         announcer_forget(&applier->announcer);
     else
-        announcer_settled(&applier->announcer, status == REDIS_OK && outcome.result == MODEL_APPLIED);
-    if (status != REDIS_OK) {
-        if (applier->loaded) /* the first to fail says why; those behind it fail with it */
+        announcer_settled(&applier->announcer, applied);
+    if (!applied) {
+        if (applier->loaded && status != REDIS_OK) /* the first to fail says why; the rest fails with it */
             fail(applier, status);
-        return;
-    }
-    if (outcome.result != MODEL_APPLIED) {
-        if (applier->loaded)
+        else if (applier->loaded)
             refused(applier, &outcome);
         return;
     }
-    if (applier->loaded)
-        progress_confirm(&applier->slices[outcome.model.slice], outcome.next);
-    if (outcome.next > outcome.expected) {
-        metric_add(applier->metrics->events, (uint64_t)(outcome.next - outcome.expected));
+    if (applier->loaded) {
+        applier->confirmed[outcome.model.slice] = outcome.next;
+        progress_confirm(&applier->slices[outcome.model.slice], outcome.next.position);
+    }
+    if (outcome.next.position > outcome.expected.position) {
+        metric_add(applier->metrics->events, (uint64_t)(outcome.next.position - outcome.expected.position));
         metric_add(applier->metrics->batches, 1);
         metric_observe_us(applier->metrics->apply_age,
                           clock_wall_us() + applier->store_ahead_us - outcome.oldest_us);
     }
 }
 
+/* One deadline for all: the leader must not be silent for longer, PostgreSQL takes that for dead. */
 static void settle_down_to(struct applier *applier, size_t pending)
 {
-    while (model_writer_pending(applier->writer) > pending)
-        receive_one(applier);
+    int64_t deadline_us = deadline();
+    while (redis_writer_pending(applier->writer) > pending)
+        receive_one(applier, deadline_us);
 }
 
 void applier_settle(struct applier *applier)
@@ -148,105 +131,210 @@ void applier_settle(struct applier *applier)
     settle_down_to(applier, 0);
 }
 
+/* Only the checkpoint, no events. */
+static void send_checkpoint(struct applier *applier, int16_t slice, const struct checkpoint *expected,
+                            const struct checkpoint *next)
+{
+    struct model_write write = {
+        .model = {next->generation, slice}, .live = true, .expected = *expected, .next = *next};
+    redis_writer_send(applier->writer, &write);
+    announcer_sent_nothing(&applier->announcer);
+    applier->folds[slice].at = *next;
+}
+
 /* --- loading --- */
 
-static void take_checkpoints(struct applier *applier, const struct checkpoints *checkpoints)
+static void take_roots(struct applier *applier, const struct checkpoint *roots)
 {
-    applier->generation = checkpoints->generation;
-    applier->beyond = 0;
-    applier->found_epoch = 0;
     for (int slice = 0; slice < SLICE_COUNT; slice++) {
-        const struct checkpoint *found = &checkpoints->slices[slice];
-        progress_load(&applier->slices[slice], found->position, found->at_us);
-        applier->found_epoch = found->epoch > applier->found_epoch ? found->epoch : applier->found_epoch;
+        applier->confirmed[slice] = roots[slice];
+        progress_load(&applier->slices[slice], roots[slice].position, roots[slice].at_us);
     }
 }
 
-static void restart_slice(struct applier *applier, int16_t slice)
+/* The COUPONS that each slice stands in, which the next batch adds to. */
+static enum redis_status start_folds(struct applier *applier)
 {
-    struct progress *progress = &applier->slices[slice];
-    struct model_write write = {
-        .model = {applier->generation, slice},
-        .epoch = applier->epoch,
-        .expected = progress->position,
-        .behind = true,
-        .seen_us = clock_wall_us(),
-    };
-    model_writer_send(applier->writer, &write);
-    announcer_sent_nothing(&applier->announcer);
-    progress_load(progress, 0, 0);
-    metric_add(applier->metrics->restarts, 1);
+    struct redis *redis = redis_writer_redis(applier->writer);
+    struct redis_command command;
+    struct buf key;
+    enum redis_status first = REDIS_OK;
+    int64_t deadline_us = deadline(), now_s = clock_wall_us() / US_PER_S;
+    redis_command_init(&command);
+    buf_init(&key, KEY_TEXT_MAX);
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        struct checkpoint *at = &applier->confirmed[slice];
+        buf_clear(&key);
+        key_coupons(&key, (struct model){at->generation, slice}, at->position);
+        redis_command_reset(&command);
+        redis_arg_text(&command, "GET");
+        redis_arg(&command, buf_span(&key));
+        redis_send(redis, &command);
+    }
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        const struct redis_reply *reply = NULL;
+        const struct checkpoint *at = &applier->confirmed[slice];
+        struct fold *fold = &applier->folds[slice];
+        if (first != REDIS_LOST) {
+            enum redis_status status = redis_receive(redis, deadline_us, &reply);
+            first = first == REDIS_OK || status == REDIS_LOST ? status : first;
+        }
+        fold_start(fold, (struct model){at->generation, slice}, at,
+                   reply ? redis_text(reply) : (struct span){0}, now_s);
+        if (fold->chunk.lost && first == REDIS_OK)
+            applier->anew |= 1U << slice;
+    }
+    redis_command_deinit(&command);
+    buf_deinit(&key);
+    return first;
 }
 
-static void restart_slices(struct applier *applier)
+/* A generation begins with a number that the slice's former ones, of which keys may be left, had not. */
+static void make_root(struct applier *applier, int16_t slice, int64_t former)
 {
+    struct checkpoint none = {0};
+    int64_t now_s = clock_wall_us() / US_PER_S;
+    struct checkpoint root = {.present = true,
+                              .generation = now_s > former ? now_s : former + 1,
+                              .epoch = applier->epoch,
+                              .behind = 1,
+                              .buckets = 1};
+    send_checkpoint(applier, slice, &none, &root);
+    applier->confirmed[slice] = root;
+    applier->left_over = true;
+    log_info("MODELS-BEGIN", "slice %d: there are no models; beginning generation %lld", slice,
+             (long long)root.generation);
+}
+
+static void note_memory(struct applier *applier, const struct redis_memory *memory)
+{
+    if (memory->evicts && !applier->evicts)
+        log_error("REDIS-EVICTS",
+                  "maxmemory-policy is not noeviction: Redis may drop models when it is full");
+    applier->evicts = memory->evicts;
+}
+
+static enum redis_status load(struct applier *applier)
+{
+    struct checkpoint roots[SLICE_COUNT];
+    struct redis_memory memory;
+    int64_t former[SLICE_COUNT];
+    enum redis_status status = redis_writer_connect(applier->writer, deadline());
+    if (status == REDIS_OK)
+        status = redis_writer_memory(applier->writer, deadline(), &memory);
+    if (status == REDIS_OK)
+        status = redis_writer_roots(applier->writer, deadline(), roots);
+    if (status != REDIS_OK)
+        return status;
+    note_memory(applier, &memory);
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        former[slice] = applier->confirmed[slice].generation;
+    take_roots(applier, roots);
+    applier->anew = applier->foreign = 0;
+    applier->loaded = true;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        if (applier->restart_in == applier->generation && applier->restart & 1U << slice)
-            restart_slice(applier, slice);
-    applier->restart = 0;
+        if (!roots[slice].present)
+            make_root(applier, slice, former[slice]);
     applier_settle(applier);
+    return applier->loaded ? start_folds(applier) : REDIS_OK;
 }
 
 bool applier_load(struct applier *applier, int64_t epoch)
 {
-    struct checkpoints checkpoints;
     if (applier->loaded)
         return true;
     if (!backoff_over(&applier->backoff, clock_mono_us()))
         return false;
-    enum redis_status status =
-        model_writer_load(applier->writer, applier->options.generation, deadline(), &checkpoints);
-    if (status != REDIS_OK) {
-        fail(applier, status);
-        return false;
-    }
-    take_checkpoints(applier, &checkpoints);
-    handover_forget(&applier->handover);
-    applier->epoch = epoch ? epoch : applier->found_epoch;
+    applier->epoch = epoch;
     applier->fenced_by = 0;
-    applier->loaded = true;
-    restart_slices(applier);
+    applier->history_checked = false;
+    enum redis_status status = load(applier);
+    if (status != REDIS_OK)
+        fail(applier, status);
     return applier->loaded;
 }
 
 void applier_peek(struct applier *applier)
 {
-    struct checkpoints checkpoints = {0};
+    struct checkpoint roots[SLICE_COUNT];
     CHECK(!applier->loaded);
     if (!backoff_over(&applier->backoff, clock_mono_us()))
         return;
-    enum redis_status status = model_writer_peek(applier->writer, deadline(), &checkpoints);
+    enum redis_status status = redis_writer_roots(applier->writer, deadline(), roots);
     if (status != REDIS_OK) {
         fail(applier, status);
         return;
     }
     recover(applier);
-    take_checkpoints(applier, &checkpoints);
+    take_roots(applier, roots);
+}
+
+/* --- whose log it is --- */
+
+static void history_args(const struct applier *applier, struct pg_args *args)
+{
+    const struct checkpoint *at = applier->confirmed;
+    pg_array_begin(args, PG_INT8);
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        pg_array_i64(args, at[slice].position);
+    pg_array_end(args);
+    pg_array_begin(args, PG_TIMESTAMPTZ);
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        pg_array_time(args, at[slice].at_us);
+    pg_array_end(args);
+    pg_array_begin(args, PG_INT8);
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        pg_array_i64(args, at[slice].chain_at);
+    pg_array_end(args);
+    pg_array_begin(args, PG_BYTEA);
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        pg_array_bytes(args, (struct span){(const char *)at[slice].chain, CHAIN_BYTES});
+    pg_array_end(args);
+}
+
+/* Its models show what this log does not say. Until they are made anew readers ask PostgreSQL. */
+static void found_foreign(struct applier *applier, int16_t slice)
+{
+    struct checkpoint at = applier->confirmed[slice], next = at;
+    applier->foreign |= 1U << slice;
+    log_error("HISTORY-LOST",
+              "slice %d: the models at %lld are of another log: PostgreSQL was restored, or a failover lost "
+              "commits; they are made anew",
+              slice, (long long)at.position);
+    next.behind = 1;
+    next.epoch = applier->epoch;
+    send_checkpoint(applier, slice, &at, &next);
+}
+
+enum pg_status applier_check_history(struct applier *applier, struct pg *pg, int64_t deadline_us)
+{
+    struct pg_args args;
+    struct pg_rows *rows;
+    if (!applier->loaded || applier->history_checked)
+        return PG_OK;
+    pg_args_init(&args);
+    history_args(applier, &args);
+    enum pg_status status = pg_call(pg, SQL_HISTORY, &args, deadline_us, &rows);
+    pg_args_deinit(&args);
+    if (status != PG_OK)
+        return status;
+    for (int row = 0; row < pg_rows_count(rows); row++)
+        if (pg_i64(rows, row, 1) == 0)
+            found_foreign(applier, (int16_t)pg_i64(rows, row, 0));
+    pg_rows_destroy(rows);
+    applier_settle(applier);
+    applier->history_checked = true;
+    return PG_OK;
 }
 
 /* --- the log --- */
 
-static void report_beyond(struct applier *applier, int slice)
+void applier_heads(struct applier *applier, const struct log_heads *heads)
 {
-    const struct progress *progress = &applier->slices[slice];
-    if (applier->beyond & 1U << slice)
-        return;
-    applier->beyond |= 1U << slice;
-    log_error("CHECKPOINT-BEYOND-LOG",
-              "slice %d: checkpoint %lld is beyond the head %lld: these models are of another log", slice,
-              (long long)progress->position, (long long)progress->log.head);
-}
-
-void applier_heads(struct applier *applier, const struct feed_heads *heads, int64_t seen_us)
-{
-    applier->seen_us = seen_us;
+    applier->store_now_us = heads->now_us;
     applier->store_ahead_us = heads->now_us - clock_wall_us();
-    for (int slice = 0; slice < SLICE_COUNT; slice++) {
-        struct progress *progress = &applier->slices[slice];
-        progress_log(progress, &heads->slices[slice]);
-        if (applier->loaded && progress_beyond_log(progress))
-            report_beyond(applier, slice);
-    }
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        progress_log(&applier->slices[slice], &heads->slices[slice]);
 }
 
 static void stick(struct progress *progress, int slice, const char *id, const char *why)
@@ -256,21 +344,82 @@ static void stick(struct progress *progress, int slice, const char *id, const ch
     log_error(id, "slice %d stops before position %lld: %s", slice, (long long)at, why);
 }
 
-/* Decodes row `row` and adds it to the batch. False, and the slice is stuck, when that cannot be done. The
- * batch before it has been counted into `progress` only when it was sent, so `added` says what is in it. */
-static bool add_row(struct applier *applier, struct progress *progress, const struct pg_rows *rows, int row)
+/* Asks for the records of campaigns, and waits for what was sent before: rare, because a campaign is asked
+ * for once. */
+static void load_campaigns(struct applier *applier, struct fold *fold, const struct span *ids, size_t count)
 {
-    struct projection *projection = &applier->projection;
+    struct redis_command command;
+    struct buf key;
+    applier_settle(applier);
+    if (!applier->loaded)
+        return;
+    struct redis *redis = redis_writer_redis(applier->writer);
+    int64_t deadline_us = deadline();
+    redis_command_init(&command);
+    buf_init(&key, KEY_TEXT_MAX);
+    for (size_t i = 0; i < count; i++) {
+        buf_clear(&key);
+        key_campaign(&key, fold->model, ids[i]);
+        redis_command_reset(&command);
+        redis_arg_text(&command, "GET");
+        redis_arg(&command, buf_span(&key));
+        redis_send(redis, &command);
+    }
+    redis_command_deinit(&command);
+    buf_deinit(&key);
+    for (size_t i = 0; i < count; i++) {
+        const struct redis_reply *reply;
+        enum redis_status status = redis_receive(redis, deadline_us, &reply);
+        if (status != REDIS_OK && applier->loaded)
+            fail(applier, status);
+        if (status == REDIS_LOST)
+            return;
+        if (!fold_load(fold, ids[i], redis_text(reply)))
+            applier->anew |= 1U << fold->model.slice;
+    }
+}
+
+/* The campaigns that rows are about and that neither are known nor begin here. */
+static void load_campaigns_of(struct applier *applier, int16_t slice, const struct pg_rows *rows)
+{
+    enum { AT_ONCE = 256 };
+    struct fold *fold = &applier->folds[slice];
+    struct span ids[AT_ONCE];
+    struct map met;
+    size_t count = 0;
+    map_init(&met);
+    for (int row = 0; row < pg_rows_count(rows) && applier->loaded; row++) {
+        struct event event = {.type = (enum event_type)pg_i64(rows, row, LOG_COLUMN_TYPE)};
+        struct span id = pg_bytes(rows, row, LOG_COLUMN_CAMPAIGN);
+        if (!campaign_concerned(&event) || id.len < 1 || id.len > CAMPAIGN_ID_MAX || map_get(&met, id))
+            continue;
+        map_put(&met, id, &met);
+        if (event.type == EVENT_CampaignCreated || fold_knows(fold, id))
+            continue;
+        ids[count++] = id;
+        if (count == AT_ONCE) {
+            load_campaigns(applier, fold, ids, count);
+            count = 0;
+        }
+    }
+    map_deinit(&met);
+    if (count > 0 && applier->loaded)
+        load_campaigns(applier, fold, ids, count);
+}
+
+/* Decodes row `row` and adds it to the batch. False, and the slice is stuck, when that cannot be done. */
+static bool add_row(struct applier *applier, int16_t slice, const struct pg_rows *rows, int row, bool first)
+{
+    struct fold *fold = &applier->folds[slice];
+    struct progress *progress = &applier->slices[slice];
     struct event event;
-    int slice = projection->model.slice;
     enum codec_status status = event_log_row(rows, row, 0, &applier->decoded, &event);
-    int64_t next = progress->position + 1 + (int64_t)projection->events;
-    bool fits = event.position == next;
-    if (fits && status == CODEC_OK && projection_add(projection, &event)) {
+    bool fits = event.position == fold->at.position + 1;
+    if (fits && status == CODEC_OK && fold_add(fold, &event, &applier->batch.sink)) {
         announcer_add(&applier->announcer, &event);
         return true;
     }
-    if (projection->events > 0)
+    if (!first)
         return false; /* send what is good; it is looked at again as the first of the next batch */
     if (!fits)
         stick(progress, slice, "LOG-GAP", "the next event in the log has another position");
@@ -281,37 +430,51 @@ static bool add_row(struct applier *applier, struct progress *progress, const st
     return false;
 }
 
-/* Makes a batch of rows from `row` on; returns the row after it. */
-static int make_batch(struct applier *applier, int16_t slice, const struct pg_rows *rows, int row)
+static void send_batch(struct applier *applier, int16_t slice, const struct checkpoint *before,
+                       int64_t oldest_us)
 {
-    struct projection *projection = &applier->projection;
-    arena_reset(&applier->decoded);
-    projection_begin(projection, (struct model){applier->generation, slice});
-    announcer_begin(&applier->announcer);
-    while (row < pg_rows_count(rows) && projection->events < applier->options.batch_events &&
-           projection->bytes < BATCH_BYTES_MAX && add_row(applier, &applier->slices[slice], rows, row))
-        row++;
-    projection_end(projection);
-    return row;
+    struct fold *fold = &applier->folds[slice];
+    struct progress *progress = &applier->slices[slice];
+    struct checkpoint *at = &fold->at;
+    fold_flush(fold, &applier->batch.sink);
+    at->epoch = applier->epoch;
+    at->behind = progress_move(progress, at->position, at->at_us);
+    if (users_buckets(at->coupons) > at->buckets)
+        at->buckets = users_buckets(at->coupons);
+    if (at->position == progress->log.head && progress->log.chain_known) {
+        at->chain_at = at->position;
+        memcpy(at->chain, progress->log.chain, CHAIN_BYTES);
+    }
+    struct model_write write = {.model = fold->model,
+                                .live = true,
+                                .expected = *before,
+                                .next = *at,
+                                .batch = &applier->batch,
+                                .oldest_us = oldest_us};
+    redis_writer_send(applier->writer, &write);
+    announcer_sent(&applier->announcer, slice, at->position);
+    fold_trim(fold);
 }
 
-static void send_batch(struct applier *applier, int16_t slice)
+/* Makes a batch of rows from `row` on and sends it; returns how many they were. */
+static int apply_batch(struct applier *applier, int16_t slice, const struct pg_rows *rows, int row)
 {
-    const struct projection *projection = &applier->projection;
-    struct progress *progress = &applier->slices[slice];
-    struct model_write write = {
-        .model = projection->model,
-        .epoch = applier->epoch,
-        .expected = progress->position,
-        .next = projection->last,
-        .at_us = projection->last_at_us,
-        .oldest_us = projection->first_at_us,
-        .behind = progress_move(progress, projection->last, projection->last_at_us),
-        .seen_us = applier->seen_us,
-        .mutations = &projection->mutations,
-    };
-    model_writer_send(applier->writer, &write);
-    announcer_sent(&applier->announcer, slice, projection->last);
+    struct fold *fold = &applier->folds[slice];
+    struct checkpoint before = fold->at;
+    size_t bytes = 0, count = 0;
+    int64_t oldest_us = pg_time(rows, row, LOG_COLUMN_RECORDED_AT);
+    arena_reset(&applier->decoded);
+    script_batch_begin(&applier->batch, fold->at.buckets);
+    announcer_begin(&applier->announcer);
+    while (row < pg_rows_count(rows) && count < applier->options.batch_events && bytes < BATCH_BYTES_MAX &&
+           add_row(applier, slice, rows, row, count == 0)) {
+        bytes += pg_bytes(rows, row, LOG_COLUMN_DATA).len;
+        row++;
+        count++;
+    }
+    if (count > 0)
+        send_batch(applier, slice, &before, oldest_us);
+    return (int)count;
 }
 
 size_t applier_rows(struct applier *applier, int16_t slice, const struct pg_rows *rows)
@@ -319,141 +482,141 @@ size_t applier_rows(struct applier *applier, int16_t slice, const struct pg_rows
     struct progress *progress = &applier->slices[slice];
     size_t sent = 0;
     int count = pg_rows_count(rows);
-    if (count > 0) /* columns as in LOG_COLUMNS: position first, recorded_at seventh */
-        progress_log_reaches(progress, pg_i64(rows, count - 1, 0), pg_time(rows, count - 1, 6));
+    if (count == 0)
+        return 0;
+    progress_log_reaches(progress, pg_i64(rows, count - 1, LOG_COLUMN_POSITION),
+                         pg_time(rows, count - 1, LOG_COLUMN_RECORDED_AT));
+    load_campaigns_of(applier, slice, rows);
     for (int row = 0; row < count && applier->loaded;) {
-        row = make_batch(applier, slice, rows, row);
-        if (applier->projection.events == 0)
+        int added = apply_batch(applier, slice, rows, row);
+        if (added == 0)
             break; /* stuck */
-        sent += applier->projection.events;
-        send_batch(applier, slice);
-        settle_down_to(applier, applier->options.window - 1);
+        row += added;
+        sent += (size_t)added;
+        settle_down_to(applier, LEADER_WINDOW - 1);
     }
     return sent;
 }
 
-/* --- looking after the checkpoints --- */
+/* --- looking after the roots --- */
 
-static void refresh_slice(struct applier *applier, int16_t slice)
-{
-    struct progress *progress = &applier->slices[slice];
-    struct model_write write = {
-        .model = {applier->generation, slice},
-        .epoch = applier->epoch,
-        .expected = progress->position,
-        .next = progress->position,
-        .at_us = progress->at_us,
-        .behind = progress_move(progress, progress->position, progress->at_us),
-        .seen_us = applier->seen_us,
-    };
-    model_writer_send(applier->writer, &write);
-    announcer_sent_nothing(&applier->announcer);
-}
-
-/* Readers find what this writes, or in a hand-over what it wrote before. */
-static void check_live(struct applier *applier)
-{
-    int64_t live, expected = handover_live(&applier->handover, applier->generation);
-    enum redis_status status = model_writer_keep_live(applier->writer, expected, deadline(), &live);
-    if (status != REDIS_OK)
-        fail(applier, status);
-    else if (live != expected)
-        applier->loaded = false;
-}
-
-void applier_refresh(struct applier *applier)
-{
-    CHECK(applier->loaded);
-    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        refresh_slice(applier, slice);
-    applier_settle(applier);
-    if (applier->loaded && applier->options.generation == 0)
-        check_live(applier);
-    if (applier->loaded)
-        recover(applier); /* writes were accepted, not only reads: that is what was in question */
-}
-
-/* --- handing over to another generation --- */
-
-static void begin_handover(struct applier *applier, int64_t next)
-{
-    struct checkpoints checkpoints;
-    enum redis_status status = model_writer_load(applier->writer, next, deadline(), &checkpoints);
-    if (status != REDIS_OK) {
-        fail(applier, status);
-        return;
-    }
-    int64_t shown[SLICE_COUNT];
-    for (int slice = 0; slice < SLICE_COUNT; slice++)
-        shown[slice] = applier->slices[slice].confirmed;
-    handover_begin(&applier->handover, applier->generation, shown, clock_mono_us());
-    take_checkpoints(applier, &checkpoints);
-    applier_refresh(
-        applier); /* slices where nothing happens have nothing else to say that they are current */
-    log_info("HANDOVER", "going on in generation %lld, readers follow when it shows what %lld does",
-             (long long)next, (long long)applier->handover.former);
-}
-
-static bool shows_as_much(const struct applier *applier)
+static bool same_roots(struct applier *applier, const struct checkpoint *found)
 {
     for (int slice = 0; slice < SLICE_COUNT; slice++) {
-        const struct progress *progress = &applier->slices[slice];
-        if (progress->behind || progress->confirmed < applier->handover.shown[slice])
-            return false;
+        const struct checkpoint *is = &applier->confirmed[slice];
+        if (found[slice].present && found[slice].generation == is->generation &&
+            found[slice].position == is->position && found[slice].epoch == is->epoch)
+            continue;
+        log_info("CHECKPOINT-MOVED", "slice %d: checkpoint is %lld of generation %lld, expected %lld of %lld",
+                 slice, (long long)found[slice].position, (long long)found[slice].generation,
+                 (long long)is->position, (long long)is->generation);
+        metric_add(applier->metrics->moved, 1);
+        return false;
     }
     return true;
 }
 
-static void end_handover(struct applier *applier)
+/* Readers are told when a slice falls behind, and when it is no longer, also where nothing else is to be
+ * written. */
+static void tell_behind(struct applier *applier)
 {
-    int64_t live;
-    enum redis_status status =
-        generations_switch(model_writer_redis(applier->writer), applier->handover.former, applier->generation,
-                           deadline(), &live);
-    if (status != REDIS_OK) {
-        fail(applier, status);
-    } else if (live != applier->generation) {
-        applier->loaded = false;
-    } else {
-        log_info("GENERATION", "readers use generation %lld now", (long long)live);
-        handover_forget(&applier->handover);
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        struct checkpoint at = applier->confirmed[slice], next = at;
+        struct progress *progress = &applier->slices[slice];
+        if (applier->foreign >> slice & 1)
+            continue; /* behind until it is another one */
+        next.behind = progress_move(progress, at.position, at.at_us);
+        next.epoch = applier->epoch;
+        if (next.behind != at.behind || next.epoch != at.epoch)
+            send_checkpoint(applier, slice, &at, &next);
+    }
+    applier_settle(applier);
+}
+
+static void take_holes(struct applier *applier, const struct redis_reply *holes)
+{
+    for (size_t i = 0; i + 1 < redis_length(holes); i += 2) {
+        int64_t slice, generation;
+        if (!parse_i64(redis_text(redis_at(holes, i)), 0, SLICE_COUNT - 1, &slice) ||
+            !parse_i64(redis_text(redis_at(holes, i + 1)), 1, INT64_MAX, &generation) ||
+            generation != applier->confirmed[slice].generation || applier->anew >> slice & 1)
+            continue;
+        applier->anew |= 1U << slice;
+        log_warn("MODEL-HOLE", "slice %lld: a reader missed a key; the slice is made anew", (long long)slice);
     }
 }
 
-static void look_for_ready(struct applier *applier)
+static void clear(struct redis_command *command, struct buf *key, const char *verb)
 {
-    struct generations generations;
-    enum redis_status status =
-        generations_read(model_writer_redis(applier->writer), deadline(), &generations);
-    if (status != REDIS_OK) {
-        fail(applier, status);
-        return;
-    }
-    const struct generation *ready = generations_in_state(&generations, GENERATION_READY);
-    if (ready && ready->number != applier->generation && applier_current(applier))
-        begin_handover(applier, ready->number);
+    redis_command_reset(command);
+    redis_arg_text(command, verb);
+    redis_arg(command, buf_span(key));
+    buf_clear(key);
 }
 
-void applier_hand_over(struct applier *applier)
+static enum redis_status look_for_holes(struct applier *applier, struct redis_command *command,
+                                        struct buf *key)
 {
-    struct handover *handover = &applier->handover;
-    int64_t now_us = clock_mono_us();
+    const struct redis_reply *reply;
+    key_holes(key);
+    clear(command, key, "HGETALL");
+    enum redis_status status = redis_writer_call(applier->writer, command, deadline(), &reply);
+    if (status != REDIS_OK || redis_length(reply) == 0)
+        return status;
+    take_holes(applier, reply);
+    key_holes(key);
+    clear(command, key, "UNLINK");
+    return redis_writer_call(applier->writer, command, deadline(), &reply);
+}
+
+static enum redis_status tell_seen(struct applier *applier, struct redis_command *command, struct buf *key)
+{
+    const struct redis_reply *reply;
+    key_seen(key);
+    clear(command, key, "SET");
+    redis_arg_i64(command, applier->store_now_us);
+    redis_arg_text(command, "PX");
+    redis_arg_i64(command, SEEN_MS);
+    return redis_writer_call(applier->writer, command, deadline(), &reply);
+}
+
+void applier_refresh(struct applier *applier)
+{
+    struct checkpoint found[SLICE_COUNT];
+    struct redis_command command;
+    struct buf key;
+    CHECK(applier->loaded);
+    applier_settle(applier);
+    tell_behind(applier);
     if (!applier->loaded)
         return;
-    if (handover->former == 0) {
-        if (handover_may_begin(handover, now_us))
-            look_for_ready(applier);
-    } else if (shows_as_much(applier)) {
-        end_handover(applier);
-    } else if (handover_too_long(handover, now_us)) {
-        log_warn("HANDOVER-LATE", "generation %lld did not catch up in time; back to the live one",
-                 (long long)applier->generation);
-        applier->loaded = false; /* reads again what is live, and goes on there */
+    redis_command_init(&command);
+    buf_init(&key, KEY_TEXT_MAX);
+    enum redis_status status = redis_writer_roots(applier->writer, deadline(), found);
+    if (status == REDIS_OK && !same_roots(applier, found))
+        applier->loaded = false;
+    if (status == REDIS_OK && applier->loaded)
+        status = look_for_holes(applier, &command, &key);
+    if (status == REDIS_OK && applier->loaded && ++applier->refreshes % MEMORY_REFRESHES == 0) {
+        struct redis_memory memory;
+        status = redis_writer_memory(applier->writer, deadline(), &memory);
+        if (status == REDIS_OK)
+            note_memory(applier, &memory);
     }
+    if (status == REDIS_OK && applier->loaded)
+        status = tell_seen(applier, &command, &key);
+    redis_command_deinit(&command);
+    buf_deinit(&key);
+    if (status != REDIS_OK)
+        fail(applier, status);
+    else if (applier->loaded)
+        recover(applier); /* writes were accepted, not only reads: that is what was in question */
 }
 
 bool applier_stuck(const struct applier *applier)
 {
+    if (applier->foreign)
+        return true;
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         if (applier->slices[slice].stuck_at || progress_beyond_log(&applier->slices[slice]))
             return true;

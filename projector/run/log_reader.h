@@ -8,36 +8,39 @@
 
 /* Events per slice, and of all slices together (but a few of each): bounds memory, and how long whoever asks
  * is busy with them before it says something to PostgreSQL again, which takes a silent leader for dead. */
-enum { FEED_ROWS_MAX = 2000, FEED_ROUND_ROWS = 6000, FEED_ROWS_MIN = 300 };
+enum { LOG_ROWS_MAX = 2000, LOG_ROUND_ROWS = 6000, LOG_ROWS_MIN = 300 };
 
-struct feed_head {
+struct log_head {
     int64_t head;       /* position of the slice's last event */
     int64_t head_at_us; /* its recorded_at */
     int64_t oldest_us;  /* recorded_at of the first event after the position asked from; 0: there is none */
+    uint8_t chain[32];  /* the hash chain there (I12) */
+    bool chain_known;
 };
 
 /* PostgreSQL's view of all slices at one instant. */
-struct feed_heads {
-    struct feed_head slices[SLICE_COUNT];
+struct log_heads {
+    struct log_head slices[SLICE_COUNT];
     int64_t now_us; /* PostgreSQL's clock, which recorded_at is of */
 };
 
-struct feed {
+struct log_reader {
     struct pg *pg; /* borrowed */
     struct pg_args args;
 };
 
-void feed_init(struct feed *feed, struct pg *pg);
-void feed_deinit(struct feed *feed);
+void log_reader_init(struct log_reader *reader, struct pg *pg);
+void log_reader_deinit(struct log_reader *reader);
 
 /* How many events of each slice a round asks for at most. */
-int feed_page(unsigned wanted);
+int log_reader_page(unsigned wanted);
 /* Asks for the heads, and for events after positions[slice] of every slice whose bit is set in `wanted`; with
  * `limits` (NULL: none), for none after limits[slice], which must be above the position. */
-void feed_ask(struct feed *feed, const int64_t positions[SLICE_COUNT], unsigned wanted,
-              const int64_t *limits);
+void log_reader_ask(struct log_reader *reader, const int64_t positions[SLICE_COUNT], unsigned wanted,
+                    const int64_t *limits);
 
 /* The answers, in this order: the heads, then one result per wanted slice, ascending; columns as in
  * events/event_log.h, owned by the caller. Anything but PG_OK ends the round and the connection with it. */
-enum pg_status feed_receive_heads(struct feed *feed, int64_t deadline_us, struct feed_heads *ret) MUST_USE;
-enum pg_status feed_receive_rows(struct feed *feed, int64_t deadline_us, struct pg_rows **ret) MUST_USE;
+enum pg_status log_reader_heads(struct log_reader *reader, int64_t deadline_us,
+                                struct log_heads *ret) MUST_USE;
+enum pg_status log_reader_rows(struct log_reader *reader, int64_t deadline_us, struct pg_rows **ret) MUST_USE;

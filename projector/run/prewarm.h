@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Campaigns that open within the next minutes: sees that they are in the models and announces them to the
- * query services, so that the first of the crowd finds them in memory. Whoever leads does it by itself, again
- * and again until a campaign opens, because a copy made early may be gone by then; the command does it once.
- */
+/* Campaigns that open within the next minutes: announces them to the query services, which then keep them in
+ * memory, so that the first of the crowd finds them there. Whoever leads does it by itself, again and again
+ * until a campaign opens, because a hint may be lost and a query service may start; the command does it at
+ * once. */
 #pragma once
 
 #include "projector/run/applier.h"
 
-enum { OPENING_MAX = 1024, PREWARM_AHEAD_S = 300 };
+enum { OPENING_MAX = 1024, PREWARM_AHEAD_S = 600 };
 
 /* The next campaigns to open, earliest first. Pure. With more than fit the latest are left out; they come
  * back with a later look. */
@@ -36,13 +36,13 @@ struct prewarm {
 /* Reads the next page: campaigns that are not over and open after now_us and before its `PREWARM_AHEAD_S`. */
 enum pg_status prewarm_page(struct prewarm *prewarm, struct pg *pg, int64_t now_us,
                             int64_t deadline_us) MUST_USE;
-/* For whoever leads, between rounds; a page a second, and a minute between walks. */
+/* For whoever leads, between rounds; a page a second, and half a minute between walks. */
 enum pg_status prewarm_turn(struct prewarm *prewarm, struct pg *pg, struct applier *applier, int64_t now_us,
                             int64_t deadline_us) MUST_USE;
 
 struct prewarm_options {
-    const char *database_url, *redis_url, *bus_publish_url;
+    const char *database_url, *bus_publish_url;
     const char *campaign; /* "": all that open soon */
 };
-/* The command. Exit status: 0 when every one of them is in the models. */
+/* The command. Exit status: 0 when every one of them exists. */
 int prewarm_run(const struct prewarm_options *options);

@@ -11,7 +11,7 @@ void progress_load(struct progress *progress, int64_t position, int64_t at_us)
         progress->stuck_at = 0; /* somebody newer got past it */
 }
 
-void progress_log(struct progress *progress, const struct feed_head *log)
+void progress_log(struct progress *progress, const struct log_head *log)
 {
     progress->log = *log;
 }
@@ -22,11 +22,12 @@ void progress_log_reaches(struct progress *progress, int64_t position, int64_t a
         return;
     progress->log.head = position;
     progress->log.head_at_us = at_us;
+    progress->log.chain_known = false;
 }
 
 bool progress_move(struct progress *progress, int64_t position, int64_t at_us)
 {
-    const struct feed_head *log = &progress->log;
+    const struct log_head *log = &progress->log;
     progress->position = position;
     progress->at_us = at_us;
     if (position == log->head)

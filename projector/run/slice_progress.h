@@ -12,7 +12,7 @@ struct progress {
     int64_t position;  /* the checkpoint, as found in Redis and moved by what was sent since */
     int64_t at_us;     /* recorded_at of the event there, 0 at the start */
     int64_t confirmed; /* the checkpoint, as far as Redis has said so */
-    struct feed_head log;
+    struct log_head log;
     bool behind;      /* readers are told to ask PostgreSQL instead */
     int64_t stuck_at; /* position of an event that cannot be applied; 0: none */
 };
@@ -20,7 +20,7 @@ struct progress {
 /* The checkpoint was read from Redis. Behind until a write reaches the head: what readers saw before Redis
  * lost something must not seem to go back. */
 void progress_load(struct progress *progress, int64_t position, int64_t at_us);
-void progress_log(struct progress *progress, const struct feed_head *log);
+void progress_log(struct progress *progress, const struct log_head *log);
 /* An event was read that is younger than the head was when it was asked for. */
 void progress_log_reaches(struct progress *progress, int64_t position, int64_t at_us);
 /* The models will be at `position`; returns whether they are behind then (and remembers it). In normal

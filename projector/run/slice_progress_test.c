@@ -14,8 +14,7 @@ static struct progress progress_at(int64_t position, int64_t head)
 {
     struct progress progress = {0};
     progress_load(&progress, position, position ? SECOND : 0);
-    progress_log(&progress,
-                 &(struct feed_head){.head = head, .head_at_us = 10 * SECOND, .oldest_us = SECOND});
+    progress_log(&progress, &(struct log_head){.head = head, .head_at_us = 10 * SECOND, .oldest_us = SECOND});
     return progress;
 }
 
@@ -45,7 +44,7 @@ static void a_busy_slice_is_not_behind_while_it_follows(void **state)
     (void)state;
     struct progress progress = progress_at(7, 7);
     progress_move(&progress, 7, SECOND);
-    progress_log(&progress, &(struct feed_head){.head = 5000, .head_at_us = 10 * SECOND});
+    progress_log(&progress, &(struct log_head){.head = 5000, .head_at_us = 10 * SECOND});
     assert_false(progress_move(&progress, 507, 9 * SECOND)); /* many are missing, but none is a second old */
     assert_false(progress_move(&progress, 4800, SECOND));    /* old ones are missing, but few */
 }
@@ -55,7 +54,7 @@ static void many_and_old_is_behind(void **state)
     (void)state;
     struct progress progress = progress_at(7, 7);
     progress_move(&progress, 7, SECOND);
-    progress_log(&progress, &(struct feed_head){.head = 5000, .head_at_us = 10 * SECOND});
+    progress_log(&progress, &(struct log_head){.head = 5000, .head_at_us = 10 * SECOND});
     assert_true(progress_move(&progress, 507, 9 * SECOND - 1));
     assert_true(progress_move(&progress, 4999, 10 * SECOND)); /* once behind, only the head ends it */
     assert_false(progress_move(&progress, 5000, 10 * SECOND));

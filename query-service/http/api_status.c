@@ -19,7 +19,7 @@ static void collect_loader(struct api *api, struct status_facts *facts)
 {
     struct loader_facts loader;
     loader_facts(api->reads.loader, &loader);
-    int64_t age_us = log_time_us(api->time, clock_mono_us()) - loader.seen_us;
+    int64_t age_us = clock_mono_us() - loader.seen_us;
     facts->redis_usable = loader.redis_usable;
     facts->store_usable = loader.store_usable;
     facts->redis_open = loader.redis_open;
@@ -29,7 +29,6 @@ static void collect_loader(struct api *api, struct status_facts *facts)
     facts->redis_busy = (struct status_gauge){(int64_t)loader.redis_busy, api->model_threads};
     facts->store_busy = (struct status_gauge){(int64_t)loader.store_busy, api->store_connections};
     facts->model_age_ms = loader.seen_us > 0 ? (age_us > 0 ? age_us : 0) / US_PER_MS : -1;
-    facts->model_age_max_ms = api->model_age_max_ms;
     memcpy(facts->positions, loader.positions, sizeof facts->positions);
 }
 

@@ -17,8 +17,8 @@
 #include "common/base/mem.h"
 #include "query-service/metrics.h"
 #include "query-service/pg/store_reader.h"
-#include "query-service/redis/checkpoint.h"
 #include "query-service/redis/model_reader.h"
+#include "query-service/redis/model_state.h"
 
 enum lane_name { LANE_QUICK, LANE_DEAR, LANE_COUNT };
 enum { DEAR_THREADS = 1, DEAR_BATCH_MAX = 4, DEAR_TIMEOUTS = 5 /* as long as so many quick ones */ };
@@ -44,6 +44,7 @@ struct loader {
     size_t threads_count;
     atomic_bool model_usable, store_usable;
     _Atomic int64_t positions[SLICE_COUNT], seen_us; /* as the last probe of Redis found them */
+    _Atomic unsigned missed;                         /* bit per slice: Redis lacked what it should have */
 };
 
 static struct read *read_of(struct work_item *item)
@@ -142,8 +143,10 @@ static void work_models(void *state, struct work_item *const *items, size_t coun
             fail(read_of(items[i]), READ_UNAVAILABLE);
         else
             reads[reads_count++] = read_of(items[i]);
-    if (reads_count)
+    if (reads_count) {
+        model_reader_missed(thread->model, atomic_exchange(&lane->loader->missed, 0));
         model_reader_run(thread->model, reads, reads_count);
+    }
     for (size_t i = 0; i < reads_count; i++) {
         if (lane == &lane->loader->lanes[LANE_QUICK])
             note_model(lane->loader, reads[i]);
@@ -152,16 +155,13 @@ static void work_models(void *state, struct work_item *const *items, size_t coun
     show(lane->loader);
 }
 
-static void note_positions(struct loader *loader, const struct model_state *models)
+static void note_positions(struct loader *loader, const struct model_state *models, int64_t seen_ago_us)
 {
-    int64_t oldest_us = INT64_MAX;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         const struct checkpoint *checkpoint = &models->slices[slice];
-        atomic_store(&loader->positions[slice], checkpoint->present ? checkpoint->pos : -1);
-        if (checkpoint->seen_us < oldest_us)
-            oldest_us = checkpoint->seen_us;
+        atomic_store(&loader->positions[slice], checkpoint->present ? checkpoint->position : -1);
     }
-    atomic_store(&loader->seen_us, oldest_us);
+    atomic_store(&loader->seen_us, seen_ago_us >= 0 ? clock_mono_us() - seen_ago_us : 0);
 }
 
 static void tick_models(void *state)
@@ -169,10 +169,11 @@ static void tick_models(void *state)
     struct loader_thread *thread = state;
     struct loader *loader = thread->lane->loader;
     struct model_state models;
-    bool current = model_reader_probe(thread->model, &models);
+    int64_t seen_ago_us;
+    bool current = model_reader_probe(thread->model, &models, &seen_ago_us);
     if (thread->lane == &loader->lanes[LANE_QUICK]) {
         note(loader, &loader->model_usable, current, "Redis");
-        note_positions(loader, &models);
+        note_positions(loader, &models, seen_ago_us);
     }
     show(loader);
 }
@@ -188,12 +189,35 @@ static void note_store(struct lane *lane, const struct read *read)
         note(loader, &loader->store_usable, false, "PostgreSQL");
 }
 
+/* What Redis did not know, and PostgreSQL did, in a part of the log that the models cover: it was lost. */
+static void note_missed(struct loader *loader, const struct read *read, const int64_t models[SLICE_COUNT])
+{
+    const struct answer *answer = &read->answer;
+    enum { MARGIN_S = 86400 };
+    int64_t young_us = read->query.now_us - (KEY_KEPT_S - MARGIN_S) * (int64_t)US_PER_S;
+    if (read->fallback != FALLBACK_ABSENT || read->failure != READ_GOOD || answer->outcome != ANSWER_FOUND)
+        return;
+    if (answer->campaigns_count == 1 && read->query.kind == QUERY_CAMPAIGN) {
+        int16_t slice = slice_of(answer->campaigns[0].id);
+        if (answer->campaigns[0].first <= models[slice])
+            atomic_fetch_or(&loader->missed, 1U << slice);
+    } else if (answer->coupons_count == 1 &&
+               (read->query.kind == QUERY_COUPON || read->query.kind == QUERY_VALIDITY)) {
+        const struct coupon *coupon = &answer->coupons[0];
+        if (coupon->at.position <= models[coupon->at.slice] && coupon->issued_at_us > young_us)
+            atomic_fetch_or(&loader->missed, 1U << coupon->at.slice);
+    }
+}
+
 static void work_store(void *state, struct work_item *const *items, size_t count)
 {
     struct loader_thread *thread = state;
     for (size_t i = 0; i < count; i++) {
         struct read *read = read_of(items[i]);
+        int64_t models[SLICE_COUNT]; /* how far they were when Redis was asked */
+        memcpy(models, read->stands_on, sizeof models);
         store_reader_run(thread->store, read);
+        note_missed(thread->lane->loader, read, models);
         note_store(thread->lane, read);
         conclude(read);
     }
@@ -217,10 +241,8 @@ static bool create_models(struct lane *lane, int64_t threads, size_t batch_max, 
 {
     struct loader *loader = lane->loader;
     const struct loader_options *is = &loader->options;
-    struct model_reader_options options = {.url = is->redis_url,
-                                           .timeout_ms = lane->redis_timeout_ms,
-                                           .age_max_ms = is->model_age_max_ms,
-                                           .breaker = &lane->redis_breaker};
+    struct model_reader_options options = {
+        .url = is->redis_url, .timeout_ms = lane->redis_timeout_ms, .breaker = &lane->redis_breaker};
     void *states[POOL_THREADS_MAX];
     for (int64_t i = 0; i < threads; i++) {
         struct model_reader *reader = model_reader_create(&options, reason, reason_size);

@@ -15,7 +15,7 @@ struct loader_options {
     const char *database_url, *redis_url;
     int64_t model_threads, store_connections, queue_max;
     int64_t dear_connections, dear_queue_max; /* of the lane of dear questions; it has one thread for Redis */
-    int64_t redis_timeout_ms, store_timeout_ms, model_age_max_ms, past_events_max;
+    int64_t redis_timeout_ms, store_timeout_ms, past_events_max;
     struct log_time *time;     /* borrowed: the instant of each question */
     void (*ready)(bool ready); /* called from any thread when either dependency comes or goes */
 };
@@ -39,6 +39,6 @@ struct loader_facts {
     bool redis_usable, store_usable, redis_open, store_open;
     size_t redis_queue, store_queue, redis_busy, store_busy; /* of both lanes */
     int64_t positions[SLICE_COUNT];                          /* of the models, -1: not known */
-    int64_t seen_us; /* wall clock: when the projector last compared the oldest of them, 0: not known */
+    int64_t seen_us; /* monotonic: when the projector last looked after them, 0: not known */
 };
 void loader_facts(struct loader *loader, struct loader_facts *ret);

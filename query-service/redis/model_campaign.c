@@ -3,9 +3,20 @@
  * found is complete or says why it cannot (I7). */
 #include "query-service/redis/model_step.h"
 
+#include "common/base/clock.h"
+#include "readmodel/campaign_record.h"
+#include "readmodel/coupon_chunk.h"
+#include "readmodel/coupon_state.h"
+
 struct model model_of(const struct model_work *work, int16_t slice)
 {
-    return (struct model){work->state->generation, slice};
+    return (struct model){work->asked->slices[slice].generation, slice};
+}
+
+enum fallback model_hole(struct model_work *work, int16_t slice)
+{
+    work->holes |= 1U << slice;
+    return FALLBACK_ABSENT;
 }
 
 struct buf *pipe_key(struct model_pipe *pipe)
@@ -31,46 +42,23 @@ void pipe_send(struct model_pipe *pipe, struct model_work *work)
 
 /* --- a campaign --- */
 
-static const char *const campaign_fields[] = {"d",        "t",        "first", "pos",    "released", "issued",
-                                              "redeemed", "reserved", "plan",  "halted", "state"};
-
 void model_ask_campaign(struct model_work *work, struct model_pipe *pipe, struct span id)
 {
     key_campaign(pipe_key(pipe), model_of(work, slice_of(id)), id);
-    struct redis_command *command = pipe_command(pipe, "HMGET");
-    for (size_t i = 0; i < COUNT_OF(campaign_fields); i++)
-        redis_arg_text(command, campaign_fields[i]);
+    pipe_command(pipe, "GET");
     pipe_send(pipe, work);
 }
 
-enum fallback model_take_campaign(struct model_work *work, struct span id, const struct redis_reply *reply)
+enum fallback model_take_campaign(struct model_work *work, struct span id, bool listed,
+                                  const struct redis_reply *reply)
 {
-    struct campaign campaign = {.id = id};
-    int64_t state, halted;
-    int64_t *const numbers[] = {&campaign.created_at_us,
-                                &campaign.first,
-                                &campaign.position,
-                                &campaign.released,
-                                &campaign.issued,
-                                &campaign.redeemed,
-                                &campaign.reserved,
-                                &campaign.plan_done,
-                                &halted,
-                                &state};
-    if (redis_length(reply) != COUNT_OF(campaign_fields))
+    struct campaign_record record;
+    if (redis_kind(reply) == REDIS_NIL)
+        return listed ? model_hole(work, slice_of(id)) : FALLBACK_ABSENT;
+    if (!campaign_record_decode(id, redis_text(reply), &record) ||
+        !answer_add_campaign(&work->read->answer, &record.campaign, record.definition))
         return FALLBACK_CORRUPT;
-    for (size_t i = 0; i < COUNT_OF(campaign_fields); i++)
-        if (redis_kind(redis_at(reply, i)) == REDIS_NIL)
-            return FALLBACK_ABSENT;
-    for (size_t i = 0; i < COUNT_OF(numbers); i++)
-        if (!parse_i64(redis_text(redis_at(reply, i + 1)), 0, INT64_MAX, numbers[i]))
-            return FALLBACK_CORRUPT;
-    if (state < CAMPAIGN_ACTIVE || state > CAMPAIGN_ENDED || halted > 1)
-        return FALLBACK_CORRUPT;
-    campaign.plan_halted = halted != 0;
-    campaign.state = (enum campaign_state)state;
-    bool sound = answer_add_campaign(&work->read->answer, &campaign, redis_text(redis_at(reply, 0)));
-    return sound ? FALLBACK_NONE : FALLBACK_CORRUPT;
+    return FALLBACK_NONE;
 }
 
 static void ask_campaign(struct model_work *work, struct model_pipe *pipe)
@@ -81,67 +69,94 @@ static void ask_campaign(struct model_work *work, struct model_pipe *pipe)
 static enum fallback take_campaign(struct model_work *work, size_t index, const struct redis_reply *reply)
 {
     CHECK(index == 0);
-    return model_take_campaign(work, work->read->query.campaign_id, reply);
+    return model_take_campaign(work, work->read->query.campaign_id, false, reply);
 }
 
 const struct model_steps model_campaign = {.ask = ask_campaign, .take = take_campaign};
 
 /* --- coupons by position --- */
 
-/* The projector writes a coupon's user and issue together, in a hash that is then there until all of it goes,
- * and its state only where those are. So a coupon that is there without a state was only issued (I7). */
-enum fallback model_take_coupon_at(struct model_work *work, struct position at,
-                                   const struct redis_reply *reply, size_t first)
+void model_ask_coupons(struct model_work *work, struct model_pipe *pipe, int16_t slice,
+                       const int64_t *positions, size_t count)
 {
-    struct span fields[COUPON_FIELDS];
-    struct event issued;
-    for (size_t i = 0; i < COUPON_FIELDS; i++)
-        fields[i] = redis_text(redis_at(reply, first + i));
-    if (!fields[COUPON_FIELD_USER].ptr && !fields[COUPON_FIELD_ISSUE].ptr)
-        return FALLBACK_ABSENT;
-    if (!coupon_issue_decode(fields[COUPON_FIELD_ISSUE], fields[COUPON_FIELD_USER], &issued) ||
-        slice_of(issued.campaign_id) != at.slice || issued.coupon_issued.sequence < 1)
-        return FALLBACK_CORRUPT;
-    issued.slice = at.slice;
-    issued.position = at.position;
-    struct coupon coupon = coupon_from_event(&issued);
-    struct span state = fields[COUPON_FIELD_STATE], note = fields[COUPON_FIELD_NOTE];
-    if (!state.ptr != !note.ptr || (state.ptr && !coupon_state_decode(state, note, &coupon)))
-        return FALLBACK_CORRUPT;
-    answer_add_coupon(&work->read->answer, &coupon);
-    return FALLBACK_NONE;
-}
-
-enum fallback model_take_coupon(struct model_work *work, struct position at, const struct redis_reply *reply)
-{
-    if (redis_length(reply) != COUPON_FIELDS)
-        return FALLBACK_CORRUPT;
-    return model_take_coupon_at(work, at, reply, 0);
-}
-
-void model_arg_coupon(struct model_pipe *pipe, int64_t position)
-{
-    for (enum coupon_field field = 0; field < COUPON_FIELDS; field++)
-        redis_arg_i64(&pipe->command, key_coupon_field(position, field));
-}
-
-void model_ask_coupon(struct model_work *work, struct model_pipe *pipe, struct position at)
-{
-    key_coupons(pipe_key(pipe), model_of(work, at.slice), at.position);
-    pipe_command(pipe, "HMGET");
-    model_arg_coupon(pipe, at.position);
+    key_coupons(pipe_key(pipe), model_of(work, slice), positions[0]);
+    pipe_command(pipe, "GET");
     pipe_send(pipe, work);
+    key_states(pipe_key(pipe), model_of(work, slice), positions[0]);
+    struct redis_command *command = pipe_command(pipe, "HMGET");
+    redis_arg(command, STATES_MARK);
+    for (size_t i = 0; i < count; i++)
+        redis_arg_i64(command, positions[i] % COUPON_CHUNK);
+    pipe_send(pipe, work);
+}
+
+/* A chunk that is not there was lost, or has come to its end; which of them, the time tells. */
+static enum fallback missing_chunk(struct model_work *work, int16_t slice, int64_t issued_at_us)
+{
+    enum { MARGIN_S = 86400 }; /* for clocks that differ */
+    int64_t young_us = clock_wall_us() - (KEY_KEPT_S - MARGIN_S) * (int64_t)US_PER_S;
+    return issued_at_us > young_us ? model_hole(work, slice) : FALLBACK_ABSENT;
+}
+
+enum fallback model_take_chunk(struct model_work *work, int16_t slice, const int64_t *positions, size_t count,
+                               int64_t issued_at_us, const struct redis_reply *reply)
+{
+    struct answer *answer = &work->read->answer;
+    struct chunk_reader chunk;
+    struct event issued;
+    size_t taken = 0;
+    if (redis_kind(reply) == REDIS_NIL)
+        return missing_chunk(work, slice, issued_at_us);
+    if (!chunk_open(&chunk, redis_text(reply), slice, positions[0]))
+        return model_hole(work, slice); /* begun anew after a loss */
+    work->chunk_first = answer->coupons_count;
+    work->chunk_has_states = chunk.has_states;
+    while (taken < count && chunk_next(&chunk, &issued)) {
+        if (issued.position != positions[taken])
+            continue;
+        if (slice_of(issued.campaign_id) != slice)
+            return FALLBACK_CORRUPT;
+        struct coupon coupon = coupon_from_event(&issued);
+        answer_add_coupon(answer, &coupon);
+        taken++;
+    }
+    if (chunk.corrupt)
+        return FALLBACK_CORRUPT;
+    return taken == count ? FALLBACK_NONE : FALLBACK_ABSENT;
+}
+
+/* A head that says that there are states means a hash with the mark; in it, no state means that nothing
+ * happened to the coupon (I7). */
+enum fallback model_take_states(struct model_work *work, const struct redis_reply *reply)
+{
+    struct answer *answer = &work->read->answer;
+    size_t count = answer->coupons_count - work->chunk_first;
+    if (!work->chunk_has_states)
+        return FALLBACK_NONE;
+    if (redis_length(reply) != count + 1)
+        return FALLBACK_CORRUPT;
+    if (redis_kind(redis_at(reply, 0)) == REDIS_NIL)
+        return count ? model_hole(work, answer->coupons[work->chunk_first].at.slice) : FALLBACK_NONE;
+    for (size_t i = 0; i < count; i++) {
+        struct coupon *coupon = &answer->coupons[work->chunk_first + i];
+        struct span state = redis_text(redis_at(reply, i + 1));
+        if (state.ptr && !coupon_state_decode(answer_text(answer, state), coupon))
+            return FALLBACK_CORRUPT;
+    }
+    return FALLBACK_NONE;
 }
 
 static void ask_coupon(struct model_work *work, struct model_pipe *pipe)
 {
-    model_ask_coupon(work, pipe, work->read->query.coupon);
+    struct position at = work->read->query.coupon;
+    model_ask_coupons(work, pipe, at.slice, &at.position, 1);
 }
 
 static enum fallback take_coupon(struct model_work *work, size_t index, const struct redis_reply *reply)
 {
-    CHECK(index == 0);
-    return model_take_coupon(work, work->read->query.coupon, reply);
+    struct position at = work->read->query.coupon;
+    return index == 0 ? model_take_chunk(work, at.slice, &at.position, 1, 0, reply)
+                      : model_take_states(work, reply);
 }
 
 const struct model_steps model_coupon = {.ask = ask_coupon, .take = take_coupon};
@@ -157,13 +172,78 @@ static enum fallback take_coupons_campaign(struct model_work *work, size_t index
                                            const struct redis_reply *reply)
 {
     CHECK(index == 0);
-    return model_take_campaign(work, work->read->answer.coupons[0].campaign_id, reply);
+    return model_take_campaign(work, work->read->answer.coupons[0].campaign_id, true, reply);
 }
 
 const struct model_steps model_validity = {.ask = ask_coupon,
                                            .take = take_coupon,
                                            .ask_more = ask_coupons_campaign,
                                            .take_more = take_coupons_campaign};
+
+/* --- holders of a campaign, in order of issue --- */
+
+enum fallback model_take_whether_known(struct model_work *work, const struct redis_reply *reply)
+{
+    struct campaign_record record;
+    if (redis_kind(reply) == REDIS_NIL)
+        return FALLBACK_ABSENT;
+    if (!campaign_record_decode(work->read->query.campaign_id, redis_text(reply), &record))
+        return FALLBACK_CORRUPT;
+    work->issued = record.campaign.issued;
+    return FALLBACK_NONE;
+}
+
+/* The page and one more, so that its end is known; at most two keys of HOLDERS. */
+static void ask_holders(struct model_work *work, struct model_pipe *pipe)
+{
+    const struct query *query = &work->read->query;
+    int64_t sequence = query->after.number + 1, end = sequence + query->limit + 1;
+    model_ask_campaign(work, pipe, query->campaign_id);
+    while (sequence < end) {
+        int64_t first = holder_offset(sequence), left = (end - sequence) * HOLDER_BYTES;
+        int64_t room = HOLDERS_CHUNK * HOLDER_BYTES - first, bytes = left < room ? left : room;
+        key_holders(pipe_key(pipe), model_of(work, slice_of(query->campaign_id)), query->campaign_id,
+                    sequence);
+        struct redis_command *command = pipe_command(pipe, "GETRANGE");
+        redis_arg_i64(command, first);
+        redis_arg_i64(command, first + bytes - 1);
+        pipe_send(pipe, work);
+        sequence += bytes / HOLDER_BYTES;
+    }
+    work->positions = answer_alloc(&work->read->answer, ((size_t)query->limit + 1) * sizeof *work->positions);
+}
+
+/* How many of the sequences from `sequence` on are in its key of HOLDERS and asked for. */
+static int64_t holders_asked(const struct query *query, int64_t sequence)
+{
+    int64_t end = query->after.number + query->limit + 2;
+    int64_t room = HOLDERS_CHUNK - (sequence - 1) % HOLDERS_CHUNK;
+    return end - sequence < room ? end - sequence : room;
+}
+
+/* Sequences are dense (I5): every one up to `issued` must be there, at ascending positions. What is not was
+ * lost: nothing, or zeros before what was written later. */
+static enum fallback take_holders(struct model_work *work, size_t index, const struct redis_reply *reply)
+{
+    const struct query *query = &work->read->query;
+    int64_t sequence = query->after.number + 1 + (int64_t)work->positions_count;
+    struct span bytes = redis_text(reply);
+    if (index == 0)
+        return model_take_whether_known(work, reply);
+    int64_t asked = holders_asked(query, sequence), wanted = work->issued - sequence + 1;
+    wanted = wanted < asked ? wanted : asked;
+    for (int64_t i = 0; i < wanted; i++) {
+        int64_t before = work->positions_count ? work->positions[work->positions_count - 1] : 0;
+        bool there = bytes.ptr && (size_t)(i + 1) * HOLDER_BYTES <= bytes.len;
+        int64_t position = there ? holder_read(bytes.ptr + i * HOLDER_BYTES) : 0;
+        if (position == 0)
+            return model_hole(work, slice_of(query->campaign_id));
+        if (position <= before)
+            return FALLBACK_CORRUPT;
+        work->positions[work->positions_count++] = position;
+    }
+    return FALLBACK_NONE;
+}
 
 /* How many positions from `first` on are in the same key of COUPONS. */
 static size_t chunk_run(const struct model_work *work, size_t first)
@@ -178,91 +258,19 @@ static size_t chunk_run(const struct model_work *work, size_t first)
 static void ask_positions(struct model_work *work, struct model_pipe *pipe)
 {
     int16_t slice = slice_of(work->read->query.campaign_id);
-    for (size_t first = 0; first < work->positions_count;) {
-        size_t end = first + chunk_run(work, first);
-        key_coupons(pipe_key(pipe), model_of(work, slice), work->positions[first]);
-        pipe_command(pipe, "HMGET");
-        for (; first < end; first++)
-            model_arg_coupon(pipe, work->positions[first]);
-        pipe_send(pipe, work);
-    }
+    for (size_t first = 0; first < work->positions_count; first += chunk_run(work, first))
+        model_ask_coupons(work, pipe, slice, work->positions + first, chunk_run(work, first));
 }
 
 static enum fallback take_positions(struct model_work *work, size_t index, const struct redis_reply *reply)
 {
-    (void)index;
     int16_t slice = slice_of(work->read->query.campaign_id);
-    size_t count = chunk_run(work, work->positions_taken);
-    if (redis_length(reply) != count * COUPON_FIELDS)
-        return FALLBACK_CORRUPT;
-    for (size_t i = 0; i < count; i++) {
-        struct position at = {slice, work->positions[work->positions_taken++]};
-        enum fallback verdict = model_take_coupon_at(work, at, reply, i * COUPON_FIELDS);
-        if (verdict != FALLBACK_NONE)
-            return verdict;
+    size_t first = work->positions_taken, count = chunk_run(work, first);
+    if (index % 2 == 1) {
+        work->positions_taken += count;
+        return model_take_states(work, reply);
     }
-    return FALLBACK_NONE;
-}
-
-/* --- holders of a campaign, in order of issue --- */
-
-/* `first` is written with the campaign's creation only: a hash that was lost and begun anew has none. */
-void model_ask_whether_known(struct model_work *work, struct model_pipe *pipe)
-{
-    struct span id = work->read->query.campaign_id;
-    key_campaign(pipe_key(pipe), model_of(work, slice_of(id)), id);
-    struct redis_command *command = pipe_command(pipe, "HMGET");
-    redis_arg_text(command, "first");
-    redis_arg_text(command, "issued");
-    pipe_send(pipe, work);
-}
-
-enum fallback model_take_whether_known(struct model_work *work, const struct redis_reply *reply)
-{
-    if (redis_length(reply) != 2)
-        return FALLBACK_CORRUPT;
-    if (redis_kind(redis_at(reply, 0)) == REDIS_NIL || redis_kind(redis_at(reply, 1)) == REDIS_NIL)
-        return FALLBACK_ABSENT;
-    bool sound = parse_i64(redis_text(redis_at(reply, 1)), 0, QUANTITY_MAX, &work->issued);
-    return sound ? FALLBACK_NONE : FALLBACK_CORRUPT;
-}
-
-/* The page and one more, so that its end is known; at most two keys of HOLDERS. */
-static void ask_holders(struct model_work *work, struct model_pipe *pipe)
-{
-    const struct query *query = &work->read->query;
-    int64_t sequence = query->after.number + 1, end = sequence + query->limit + 1;
-    model_ask_whether_known(work, pipe);
-    while (sequence < end) {
-        int64_t chunk = (sequence - 1) / KEY_CHUNK;
-        key_holders(pipe_key(pipe), model_of(work, slice_of(query->campaign_id)), query->campaign_id,
-                    sequence);
-        struct redis_command *command = pipe_command(pipe, "HMGET");
-        for (; sequence < end && (sequence - 1) / KEY_CHUNK == chunk; sequence++)
-            redis_arg_i64(command, sequence);
-        pipe_send(pipe, work);
-    }
-    work->positions = answer_alloc(&work->read->answer, ((size_t)query->limit + 1) * sizeof *work->positions);
-}
-
-/* Sequences are dense (I5): every one up to `issued` must be there, at ascending positions. */
-static enum fallback take_holders(struct model_work *work, size_t index, const struct redis_reply *reply)
-{
-    const struct query *query = &work->read->query;
-    if (index == 0)
-        return model_take_whether_known(work, reply);
-    for (size_t i = 0; i < redis_length(reply); i++) {
-        int64_t sequence = query->after.number + 1 + (int64_t)work->positions_count, position;
-        if (sequence > work->issued || (int64_t)work->positions_count > query->limit)
-            return FALLBACK_NONE;
-        if (redis_kind(redis_at(reply, i)) == REDIS_NIL)
-            return FALLBACK_ABSENT;
-        int64_t before = work->positions_count ? work->positions[work->positions_count - 1] : 0;
-        if (!parse_i64(redis_text(redis_at(reply, i)), before + 1, INT64_MAX, &position))
-            return FALLBACK_CORRUPT;
-        work->positions[work->positions_count++] = position;
-    }
-    return FALLBACK_NONE;
+    return model_take_chunk(work, slice, work->positions + first, count, 0, reply);
 }
 
 static enum fallback finish_holders(struct model_work *work)

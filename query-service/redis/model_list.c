@@ -2,14 +2,19 @@
 /* Steps for reads over all slices: the list of campaigns and the rankings. Each slice has a sorted set; the
  * first round reads a window of each, the second the campaigns of what the merged windows show.
  *
- * What proves a set complete: the checkpoint says which sets have a member, and the projector does not go on
- * where one of those vanished; so a set that is there is whole, and one that need not be there is empty. */
+ * What proves a set whole (I7): from a slice's first event on each has a member that is the mark; a set that
+ * was lost, and begun anew by a later write, has none.
+ *
+ * A ranking of a stretch of time reads the records of all campaigns that were active in it: where those are
+ * more than ACTIVE_MAX, PostgreSQL is asked, before any record is. */
 #include "query-service/redis/model_step.h"
+
+#include "readmodel/campaign_record.h"
 
 enum {
     TIES_MAX = 64,       /* campaigns created in the same microsecond as a cursor's that are stepped over */
     RANK_SCAN_MAX = 128, /* of each slice, where a tag picks */
-    ACTIVE_MAX = 2048,   /* campaigns of a slice that were active in a ranking's stretch of time */
+    ACTIVE_MAX = 512,    /* campaigns that were active in a ranking's stretch of time */
 };
 
 static bool counts_activity(const struct query *query)
@@ -20,7 +25,7 @@ static bool counts_activity(const struct query *query)
 static size_t window_of(const struct query *query)
 {
     if (counts_activity(query))
-        return ACTIVE_MAX;
+        return ACTIVE_MAX + 1;
     if (query->kind == QUERY_RANKING)
         return query->tag.ptr ? RANK_SCAN_MAX : (size_t)query->limit;
     return query_scan(query) + 1 + (query->after.kind == CURSOR_NONE ? 0 : TIES_MAX);
@@ -30,9 +35,7 @@ static enum model_index index_of(const struct query *query)
 {
     if (query->kind == QUERY_CAMPAIGNS)
         return INDEX_CAMPAIGNS;
-    if (query->window == WINDOW_ALL)
-        return query->by == COUNTED_ISSUED ? INDEX_RANKING_ISSUED : INDEX_RANKING_REDEEMED;
-    return query->by == COUNTED_ISSUED ? INDEX_ACTIVE_ISSUED : INDEX_ACTIVE_REDEEMED;
+    return query->window == WINDOW_ALL ? index_ranking(query->by) : index_active(query->by);
 }
 
 /* Room for that many more. */
@@ -106,7 +109,7 @@ static void ask_highest(struct model_work *work, struct model_pipe *pipe, int16_
     pipe_send(pipe, work);
 }
 
-/* Of each slice a window of its set, and whether the set is there at all. */
+/* Of each slice a window of its set, and whether the set has the mark. */
 static void ask_windows(struct model_work *work, struct model_pipe *pipe)
 {
     const struct query *query = &work->read->query;
@@ -119,28 +122,16 @@ static void ask_windows(struct model_work *work, struct model_pipe *pipe)
             ask_highest(work, pipe, slice);
         else
             ask_scores(work, pipe, slice, max, since_us);
-        begin_window(work, pipe, slice, "EXISTS");
+        redis_arg(begin_window(work, pipe, slice, "ZSCORE"), INDEX_MARK);
         pipe_send(pipe, work);
     }
 }
 
-/* Members of ACTIVE say how many and, as their score, since when. */
-static bool read_activity(const struct query *query, struct span member, struct listed *ret)
-{
-    struct activity activity;
-    if (!activity_read(member, &activity, &ret->id) || !campaign_id_valid(ret->id))
-        return false;
-    ret->reached_at_us = ret->score;
-    ret->score = activity_in(&activity, query->window, query->now_us);
-    return true;
-}
-
-/* The score is there already. */
+/* The score is there already; of ACTIVE it is only the time, and the record says the rest. */
 static bool read_member(const struct query *query, struct span member, struct listed *ret)
 {
-    if (counts_activity(query))
-        return read_activity(query, member, ret);
-    ret->id = query->kind == QUERY_RANKING ? rank_member_campaign(member, &ret->reached_at_us) : member;
+    bool ranked = query->kind == QUERY_RANKING && !counts_activity(query);
+    ret->id = ranked ? rank_member_campaign(member, &ret->reached_at_us) : member;
     return campaign_id_valid(ret->id);
 }
 
@@ -157,22 +148,19 @@ static void note_full(struct model_work *work, const struct listed *last)
     work->windows_full = true;
 }
 
-/* Not one of the list: on a page before, or nothing left of its count. */
-static bool is_left_out(const struct query *query, const struct listed *listed)
-{
-    return is_before_page(query, listed) || (counts_activity(query) && listed->score <= 0);
-}
-
 static enum fallback take_entries(struct model_work *work, const struct redis_reply *reply)
 {
     const struct query *query = &work->read->query;
     struct listed listed = {0};
     reserve(work, redis_length(reply) / 2);
     for (size_t i = 0; i + 1 < redis_length(reply); i += 2) {
+        struct span member = redis_text(redis_at(reply, i));
+        if (span_equal(member, INDEX_MARK))
+            continue;
         if (!parse_i64(redis_text(redis_at(reply, i + 1)), 0, INT64_MAX, &listed.score) ||
-            !read_member(query, redis_text(redis_at(reply, i)), &listed))
+            !read_member(query, member, &listed))
             return FALLBACK_CORRUPT;
-        if (is_left_out(query, &listed))
+        if (is_before_page(query, &listed))
             continue;
         listed.id = answer_text(&work->read->answer, listed.id);
         work->listed[work->listed_count++] = listed;
@@ -184,11 +172,13 @@ static enum fallback take_window(struct model_work *work, const struct redis_rep
 {
     const struct query *query = &work->read->query;
     size_t entries = redis_length(reply) / 2, window = window_of(query), before = work->listed_count;
+    if (entries > 0 && span_equal(redis_text(redis_at(reply, 2 * entries - 2)), INDEX_MARK))
+        entries--;
     if (entries > window)
         return FALLBACK_CORRUPT;
-    if (entries == window && counts_activity(query))
-        return FALLBACK_UNPROVEN; /* in order of time, so whoever has most may be beyond */
     enum fallback verdict = take_entries(work, reply);
+    if (verdict == FALLBACK_NONE && counts_activity(query))
+        return work->listed_count > ACTIVE_MAX ? FALLBACK_UNPROVEN : FALLBACK_NONE;
     if (verdict != FALLBACK_NONE || entries < window)
         return verdict;
     if (work->listed_count == before)
@@ -201,8 +191,10 @@ static enum fallback take_windows(struct model_work *work, size_t index, const s
 {
     if (index % 2 == 0)
         return take_window(work, reply);
-    bool has = work->state->slices[index / 2].has[index_of(&work->read->query)];
-    return has && redis_integer(reply) == 0 ? FALLBACK_ABSENT : FALLBACK_NONE;
+    int16_t slice = (int16_t)(index / 2);
+    if (redis_kind(reply) == REDIS_NIL && work->state->slices[slice].position > 0)
+        return model_hole(work, slice);
+    return FALLBACK_NONE;
 }
 
 /* --- second round: the campaigns --- */
@@ -227,14 +219,31 @@ static void merge(struct model_work *work)
 
 static void ask_listed(struct model_work *work, struct model_pipe *pipe)
 {
-    merge(work);
+    if (!counts_activity(&work->read->query))
+        merge(work);
     for (size_t i = 0; i < work->listed_count; i++)
         model_ask_campaign(work, pipe, work->listed[i].id);
 }
 
+/* Of a stretch of time: what the campaign has counted in it, and since when that many. */
+static bool read_activity(const struct query *query, struct span record, struct listed *listed)
+{
+    struct campaign_record is;
+    if (!campaign_record_decode(listed->id, record, &is))
+        return false;
+    const struct counted_record *counted = &is.counted[query->by];
+    listed->score = activity_in(&counted->activity, query->window, query->now_us);
+    listed->reached_at_us = counted->reached_at_us;
+    return true;
+}
+
 static enum fallback take_listed(struct model_work *work, size_t index, const struct redis_reply *reply)
 {
-    return model_take_campaign(work, work->listed[index].id, reply);
+    const struct query *query = &work->read->query;
+    struct listed *listed = &work->listed[index];
+    if (counts_activity(query) && redis_text(reply).ptr && !read_activity(query, redis_text(reply), listed))
+        return FALLBACK_CORRUPT;
+    return model_take_campaign(work, listed->id, true, reply);
 }
 
 static enum fallback finish_campaigns(struct model_work *work)
@@ -250,12 +259,33 @@ static enum fallback finish_campaigns(struct model_work *work)
     return FALLBACK_NONE;
 }
 
+/* The campaigns were read in order of time: in that of the ranking, without those that have counted nothing.
+ */
+static void order_by_activity(struct model_work *work)
+{
+    struct answer *answer = &work->read->answer;
+    size_t kept = 0, count = work->listed_count;
+    struct campaign *ordered = answer_alloc(answer, (count + 1) * sizeof *ordered);
+    struct listed *listed = work->listed;
+    for (size_t i = 0; i < count; i++)
+        listed[i].at = i;
+    if (count > 1)
+        qsort(listed, count, sizeof *listed, compare_rank);
+    for (size_t i = 0; i < count && listed[i].score > 0; i++)
+        ordered[kept++] = answer->campaigns[listed[i].at];
+    answer->campaigns = ordered;
+    answer->campaigns_count = answer->campaigns_capacity = kept;
+    work->windows_full = false; /* nothing was left out */
+}
+
 /* The counts are the ranking's own: the campaign was read a moment later. */
 static enum fallback finish_ranking(struct model_work *work)
 {
     struct answer *answer = &work->read->answer;
     const struct query *query = &work->read->query;
     size_t kept = 0;
+    if (counts_activity(query))
+        order_by_activity(work);
     answer->counts = answer_alloc(answer, (size_t)query->limit * sizeof *answer->counts);
     for (size_t i = 0; i < answer->campaigns_count && kept < (size_t)query->limit; i++) {
         if (!query_takes_campaign(query, &answer->campaigns[i]))

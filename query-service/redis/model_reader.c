@@ -2,10 +2,11 @@
 /* The connection to Redis and the rounds of a batch. What each kind of read asks for is in
  * model_campaign.c, model_list.c and model_user.c.
  *
- * Keys carry the generation, which is itself in Redis. It is asked for in the same pipeline as the models;
- * when the answer is another one than the keys were made with, the batch goes out once more. Every round also
- * asks for the checkpoints, before any model, so a model is never older than the checkpoint it is judged by.
- */
+ * Keys carry the generation of their slice, which is itself in Redis, in the slice's root. Roots are asked
+ * for in the same pipeline as the models; when one is another than the keys were made with, the batch goes
+ * out once more. They come before any model, so a model is never older than the checkpoint it is judged by;
+ * and because no two generations have the same number, a key that is there is of the models it was asked for
+ * in. */
 #include "query-service/redis/model_reader.h"
 
 #include "common/base/clock.h"
@@ -17,8 +18,9 @@
 struct model_reader {
     struct model_reader_options options;
     struct model_pipe pipe;
-    int64_t generation;  /* the one that was live last, 0: not known */
-    int64_t deadline_us; /* of the batch */
+    struct model_state known; /* the state that was found last: what keys are made by */
+    int64_t deadline_us;      /* of the batch */
+    unsigned missed; /* bit per slice: what somebody else found missing, to be told with the next batch */
 };
 
 static const struct model_steps *const steps_of[QUERY_KIND_COUNT] = {
@@ -75,16 +77,14 @@ static bool connect_redis(struct model_reader *reader)
 static void ask_state(struct model_reader *reader, unsigned slices)
 {
     struct redis_command *command = &reader->pipe.command;
-    buf_clear(&reader->pipe.key);
-    key_live(&reader->pipe.key);
-    redis_command_reset(command);
-    redis_arg_text(command, "GET");
-    redis_arg(command, buf_span(&reader->pipe.key));
+    key_seen(pipe_key(&reader->pipe));
+    pipe_command(&reader->pipe, "EXISTS");
     redis_send(reader->pipe.redis, command);
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         if (!(slices >> slice & 1))
             continue;
-        checkpoint_command(command, (struct model){reader->generation, slice});
+        key_root(pipe_key(&reader->pipe), slice);
+        checkpoint_command(command, buf_span(&reader->pipe.key));
         redis_send(reader->pipe.redis, command);
     }
 }
@@ -105,7 +105,7 @@ static bool take_state(struct model_reader *reader, unsigned slices, struct mode
     *ret = (struct model_state){0};
     if (!receive(reader, &reply) || !reply)
         return false;
-    ret->generation = generation_from_reply(reply);
+    ret->seen = redis_integer(reply) == 1;
     bool good = true;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         if (!(slices >> slice & 1))
@@ -142,11 +142,9 @@ struct batch {
     struct model_work works[POOL_BATCH_MAX];
     size_t count;
     unsigned slices;
-    struct model_state state, later; /* of the first round, of the second */
+    struct model_state asked, state, later; /* what keys are made by; of the first round, of the second */
 };
 
-/* Everybody's replies of one round. After a state that shows another generation than asked for they mean
- * nothing, but have to be received all the same. */
 static bool take_round(struct model_reader *reader, struct batch *batch, enum round round)
 {
     struct model_state *state = round == ROUND_FIRST ? &batch->state : &batch->later;
@@ -154,11 +152,10 @@ static bool take_round(struct model_reader *reader, struct batch *batch, enum ro
         redis_disconnect(reader->pipe.redis); /* drops what is still to come */
         return false;
     }
-    bool meant = state->generation == reader->generation;
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
-        if (!meant && work->verdict == FALLBACK_NONE)
-            work->verdict = FALLBACK_MOVED;
+        if (work->verdict == FALLBACK_NONE && (round == ROUND_FIRST || work->steps->ask_more))
+            work->verdict = model_state_compare(&batch->asked, state, &work->read->query);
         if (!take_replies(reader, work, round))
             return false;
     }
@@ -167,43 +164,59 @@ static bool take_round(struct model_reader *reader, struct batch *batch, enum ro
 
 static void begin(struct model_reader *reader, struct batch *batch)
 {
-    batch->state = (struct model_state){.generation = reader->generation};
+    batch->asked = reader->known;
     batch->slices = 0;
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
         struct read *read = work->read;
         answer_reset(&read->answer);
-        *work =
-            (struct model_work){.read = read, .steps = steps_of[read->query.kind], .state = &batch->state};
+        *work = (struct model_work){.read = read,
+                                    .steps = steps_of[read->query.kind],
+                                    .state = &batch->state,
+                                    .asked = &batch->asked};
         CHECK(work->steps != NULL);
         batch->slices |= query_slices(&read->query);
     }
 }
 
-/* The first round, once more where the generation turned out to be another. */
+static void remember(struct model_reader *reader, const struct batch *batch)
+{
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        if (batch->slices >> slice & 1)
+            reader->known.slices[slice] = batch->state.slices[slice];
+}
+
+static bool anything_moved(const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->works[i].verdict == FALLBACK_MOVED)
+            return true;
+    return false;
+}
+
+/* The first round, once more where the keys turned out to be made by another state. */
 static bool first_round(struct model_reader *reader, struct batch *batch)
 {
     for (int attempt = 0; attempt < 2; attempt++) {
         begin(reader, batch);
         ask_state(reader, batch->slices);
-        for (size_t i = 0; reader->generation != 0 && i < batch->count; i++)
+        for (size_t i = 0; i < batch->count; i++)
             batch->works[i].steps->ask(&batch->works[i], &reader->pipe);
         if (!take_round(reader, batch, ROUND_FIRST))
             return false;
-        bool meant = reader->generation == batch->state.generation && reader->generation != 0;
-        reader->generation = batch->state.generation;
-        if (meant || reader->generation == 0)
-            return true;
+        remember(reader, batch);
+        if (!anything_moved(batch))
+            break;
     }
+    batch->asked = batch->state;
     return true;
 }
 
-static void judge(struct model_reader *reader, struct batch *batch)
+static void judge(struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
-        enum fallback verdict =
-            model_state_judge(&batch->state, &work->read->query, reader->options.age_max_ms * US_PER_MS);
+        enum fallback verdict = model_state_judge(&batch->state, &work->read->query);
         if (verdict != FALLBACK_NONE)
             work->verdict = verdict;
     }
@@ -225,21 +238,14 @@ static bool second_round(struct model_reader *reader, struct batch *batch)
         if (work->verdict == FALLBACK_NONE && work->steps->ask_more)
             work->steps->ask_more(work, &reader->pipe);
     }
-    if (!take_round(reader, batch, ROUND_SECOND))
-        return false;
-    for (size_t i = 0; i < batch->count; i++) {
-        struct model_work *work = &batch->works[i];
-        if (work->verdict == FALLBACK_NONE && work->steps->ask_more)
-            work->verdict = model_state_compare(&batch->state, &batch->later, &work->read->query);
-    }
-    return true;
+    return take_round(reader, batch, ROUND_SECOND);
 }
 
 /* The checkpoints were read before the models, so the answer is not older. */
 static void note_positions(const struct batch *batch, struct read *read)
 {
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        read->stands_on[slice] = batch->state.slices[slice].pos;
+        read->stands_on[slice] = batch->state.slices[slice].position;
 }
 
 static void finish(struct batch *batch, bool answered)
@@ -257,11 +263,40 @@ static void finish(struct batch *batch, bool answered)
     }
 }
 
+/* What readers missed that must be there: the projector makes such a slice anew. A word in Redis, because
+ * only that is always there between the two. */
+static void report_holes(struct model_reader *reader, const struct batch *batch)
+{
+    const struct redis_reply *reply;
+    unsigned holes = reader->missed;
+    for (size_t i = 0; i < batch->count; i++)
+        holes |= batch->works[i].holes;
+    reader->missed = 0;
+    if (!holes)
+        return;
+    key_holes(pipe_key(&reader->pipe));
+    struct redis_command *command = pipe_command(&reader->pipe, "HSET");
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        if (holes >> slice & 1 && reader->known.slices[slice].present) {
+            redis_arg_i64(command, slice);
+            redis_arg_i64(command, reader->known.slices[slice].generation);
+        }
+    if (command->count > 2 &&
+        redis_call(reader->pipe.redis, command, reader->deadline_us, &reply) != REDIS_OK)
+        log_warn("HOLE-UNTOLD", "could not tell the projector of a missing key: %s",
+                 redis_error(reader->pipe.redis));
+}
+
+void model_reader_missed(struct model_reader *reader, unsigned slices)
+{
+    reader->missed |= slices;
+}
+
 static bool rounds(struct model_reader *reader, struct batch *batch)
 {
     if (!connect_redis(reader) || !first_round(reader, batch))
         return false;
-    judge(reader, batch);
+    judge(batch);
     return second_round(reader, batch);
 }
 
@@ -283,25 +318,39 @@ void model_reader_run(struct model_reader *reader, struct read *const *reads, si
         breaker_success(reader->options.breaker);
     else
         breaker_failure(reader->options.breaker, clock_mono_us());
+    if (answered)
+        report_holes(reader, &batch);
     finish(&batch, answered);
     metric_observe(query_metrics.model_batch, count);
     metric_observe_us(query_metrics.model_seconds, clock_mono_us() - start_us);
 }
 
-bool model_reader_probe(struct model_reader *reader, struct model_state *ret)
+/* How long ago a projector looked after the models, by the life that is left of its word. */
+static bool take_seen_ago(struct model_reader *reader, int64_t *ret_us)
 {
-    *ret = (struct model_state){0};
+    const struct redis_reply *reply;
+    key_seen(pipe_key(&reader->pipe));
+    pipe_command(&reader->pipe, "PTTL");
+    redis_send(reader->pipe.redis, &reader->pipe.command);
+    if (!receive(reader, &reply) || !reply)
+        return false;
+    int64_t left_ms = redis_integer(reply);
+    *ret_us = left_ms > 0 ? (SEEN_MS - left_ms) * US_PER_MS : -1;
+    return true;
+}
+
+bool model_reader_probe(struct model_reader *reader, struct model_state *ret, int64_t *ret_seen_ago_us)
+{
     const unsigned all = (1u << SLICE_COUNT) - 1;
+    *ret = (struct model_state){0};
+    *ret_seen_ago_us = -1;
     if (!breaker_allows(reader->options.breaker, clock_mono_us()))
         return false;
     reader->deadline_us = clock_deadline_us(reader->options.timeout_ms);
     bool answered = connect_redis(reader);
-    for (int attempt = 0; answered && attempt < 2; attempt++) {
+    if (answered) {
         ask_state(reader, all);
-        answered = take_state(reader, all, ret);
-        if (answered && ret->generation == reader->generation)
-            break;
-        reader->generation = answered ? ret->generation : 0;
+        answered = take_state(reader, all, ret) && take_seen_ago(reader, ret_seen_ago_us);
     }
     if (answered)
         breaker_success(reader->options.breaker);
@@ -309,7 +358,8 @@ bool model_reader_probe(struct model_reader *reader, struct model_state *ret)
         breaker_failure(reader->options.breaker, clock_mono_us());
     if (!answered)
         redis_disconnect(reader->pipe.redis);
+    else
+        reader->known = *ret;
     struct query anything = {.kind = QUERY_CAMPAIGNS, .now_us = clock_wall_us()};
-    return answered &&
-           model_state_judge(ret, &anything, reader->options.age_max_ms * US_PER_MS) == FALLBACK_NONE;
+    return answered && model_state_judge(ret, &anything) == FALLBACK_NONE;
 }

@@ -13,7 +13,6 @@ struct model_reader;
 struct model_reader_options {
     const char *url;
     int64_t timeout_ms;      /* of one batch, connecting included */
-    int64_t age_max_ms;      /* how long ago the projector may have compared the checkpoint with the log */
     struct breaker *breaker; /* shared by all readers; borrowed */
 };
 
@@ -26,7 +25,12 @@ void model_reader_destroy(struct model_reader *reader); /* accepts NULL */
  * there, or the reason and the answer is empty. */
 void model_reader_run(struct model_reader *reader, struct read *const *reads, size_t count);
 
-/* Whether all models are current right now; for readiness. Asks Redis. *ret is how far they are, generation 0
- * where Redis did not say. */
+/* Slices, as bits, of which somebody else found that a key is missing: the projector is told with the next
+ * batch. */
+void model_reader_missed(struct model_reader *reader, unsigned slices);
+
+/* Whether all models are current right now; for readiness. Asks Redis. *ret is how far they are, absent where
+ * Redis did not say; *ret_seen_ago_us how long ago a projector looked after them, -1 where that is too long.
+ */
 struct model_state;
-bool model_reader_probe(struct model_reader *reader, struct model_state *ret);
+bool model_reader_probe(struct model_reader *reader, struct model_state *ret, int64_t *ret_seen_ago_us);

@@ -3,12 +3,13 @@
  * but model_reader.c and the files with the steps. */
 #pragma once
 
-#include "query-service/redis/checkpoint.h"
+#include "query-service/redis/model_state.h"
 
 /* A list entry before its campaign is known. */
 struct listed {
     int64_t score, reached_at_us; /* created at; or the count, and when it was reached */
     struct span id;
+    size_t at; /* of the answer's campaigns, where they are in another order */
 };
 
 /* A coupon of a user before its record is known. */
@@ -21,21 +22,24 @@ struct held {
 struct model_work {
     struct read *read;
     const struct model_steps *steps;
-    const struct model_state *state; /* of this round; its generation is the one asked for */
+    const struct model_state *state; /* of this round; keys were made by the one before */
+    const struct model_state *asked; /* what keys are made by */
     enum fallback verdict;           /* once set, the rest of the replies is dropped */
+    unsigned holes;                  /* bit per slice of which a key is missing that must be there */
     size_t expected;                 /* replies of this round */
-    int64_t issued;                  /* QUERY_HOLDERS */
+    int64_t issued;                  /* of the query's campaign */
     int64_t *positions;              /* of coupons, ascending */
     size_t positions_count, positions_taken;
     struct listed *listed;
     size_t listed_count, listed_capacity;
     bool windows_full;      /* some slice has more than was asked for */
     struct listed frontier; /* the first of the ends of those windows, in list order */
-    bool bucket_begun;      /* the one whose reply comes next */
-    uint32_t user_tag;
+    uint64_t user_hash;
     uint16_t campaign_tag;
     struct held *held; /* what has the tags, newest first within a slice */
     size_t held_count;
+    size_t chunk_first; /* of the answer's coupons: the first of the chunk whose states come next */
+    bool chunk_has_states;
 };
 
 /* What the steps write commands with. */
@@ -62,21 +66,25 @@ extern const struct model_steps model_campaigns, model_ranking;
 
 /* The models of a slice in the generation that is being read. */
 struct model model_of(const struct model_work *work, int16_t slice);
+/* A key of the slice is missing, or has not the mark, that must be there: FALLBACK_ABSENT, and the projector
+ * is told. */
+enum fallback model_hole(struct model_work *work, int16_t slice);
 /* Starts a command on a key; then arguments by redis_arg..., then pipe_send. */
 struct buf *pipe_key(struct model_pipe *pipe);
 struct redis_command *pipe_command(struct model_pipe *pipe, const char *verb);
 void pipe_send(struct model_pipe *pipe, struct model_work *work);
 
-/* A whole campaign from its hash. */
+/* A whole campaign from its record. `listed`: a list of the slice says that it is there. */
 void model_ask_campaign(struct model_work *work, struct model_pipe *pipe, struct span id);
-enum fallback model_take_campaign(struct model_work *work, struct span id, const struct redis_reply *reply);
+enum fallback model_take_campaign(struct model_work *work, struct span id, bool listed,
+                                  const struct redis_reply *reply);
 /* Whether the query's campaign exists, and how many it has issued: sets work->issued. */
-void model_ask_whether_known(struct model_work *work, struct model_pipe *pipe);
 enum fallback model_take_whether_known(struct model_work *work, const struct redis_reply *reply);
-/* A coupon by its place; added to the answer. */
-void model_ask_coupon(struct model_work *work, struct model_pipe *pipe, struct position at);
-enum fallback model_take_coupon(struct model_work *work, struct position at, const struct redis_reply *reply);
-/* The same for one of several in a chunk: its fields are in the reply from `first` on. */
-void model_arg_coupon(struct model_pipe *pipe, int64_t position);
-enum fallback model_take_coupon_at(struct model_work *work, struct position at,
-                                   const struct redis_reply *reply, size_t first);
+
+/* Coupons of one chunk at ascending positions, in two replies; added to the answer. `issued_at_us`: of one of
+ * them, where it is known from elsewhere that they are coupons; 0 where not. */
+void model_ask_coupons(struct model_work *work, struct model_pipe *pipe, int16_t slice,
+                       const int64_t *positions, size_t count);
+enum fallback model_take_chunk(struct model_work *work, int16_t slice, const int64_t *positions, size_t count,
+                               int64_t issued_at_us, const struct redis_reply *reply);
+enum fallback model_take_states(struct model_work *work, const struct redis_reply *reply);

@@ -2,11 +2,13 @@
 /* Steps for reads about one user: what the user holds, everywhere or in one campaign. The first round reads
  * the user's bucket in each slice that matters, the second the coupons of the answer.
  *
- * What proves it whole (I7): the projector makes USERS_BEGUN with a slice's first event and does not go on
- * where it vanished, so where it is, it says truly which buckets have begun. Nor does the projector add to a
- * bucket that has begun and is gone, so one that is there has all of its coupons. A bucket that has not begun
- * has none. What was read while a slice was started anew is told by the checkpoint's life. */
+ * What proves it whole (I7): every bucket that there is by the checkpoint exists, and begins with the mark,
+ * which only its beginning writes. So one that is absent or has no mark was lost, and one that is there has
+ * all of its coupons up to the checkpoint. Whether it is still the user's bucket is looked at again with the
+ * second round: buckets are split while one reads (model_state_compare). */
 #include "query-service/redis/model_step.h"
+
+#include "readmodel/users.h"
 
 enum { IN_CAMPAIGN_MAX = 2 * PER_USER_LIMIT_MAX }; /* others with the same tags come on top */
 
@@ -14,27 +16,10 @@ enum { IN_CAMPAIGN_MAX = 2 * PER_USER_LIMIT_MAX }; /* others with the same tags 
 
 static void ask_bucket(struct model_work *work, struct model_pipe *pipe, int16_t slice)
 {
-    struct user_place place = user_place(work->read->query.user_id);
-    key_users_begun(pipe_key(pipe), model_of(work, slice));
-    struct redis_command *command = pipe_command(pipe, "GETRANGE"); /* before the bucket, see take_begun */
-    redis_arg_i64(command, place.bucket);
-    redis_arg_i64(command, place.bucket);
-    pipe_send(pipe, work);
-    key_users(pipe_key(pipe), model_of(work, slice), place.bucket);
+    int64_t buckets = work->asked->slices[slice].buckets;
+    key_users(pipe_key(pipe), model_of(work, slice), users_bucket(work->user_hash, buckets ? buckets : 1));
     pipe_command(pipe, "GET");
     pipe_send(pipe, work);
-}
-
-/* A bucket that begins between the two commands makes no difference: it had none when the first was run. */
-static enum fallback take_begun(struct model_work *work, int16_t slice, const struct redis_reply *reply)
-{
-    struct span begun = redis_text(reply);
-    work->bucket_begun = span_is(begun, "1");
-    if (work->bucket_begun || span_equal(begun, SPAN("\0")))
-        return FALLBACK_NONE;
-    if (begun.ptr && begun.len == 0)
-        return work->state->slices[slice].pos == 0 ? FALLBACK_NONE : FALLBACK_ABSENT;
-    return FALLBACK_CORRUPT;
 }
 
 /* Newest first, as the list is. */
@@ -57,7 +42,7 @@ static bool is_before_page(const struct query *query, const struct held *held)
 
 static bool has_tags(const struct model_work *work, const struct holding *holding)
 {
-    return holding->user == work->user_tag &&
+    return holding->user == user_tag(work->user_hash) &&
            (!work->read->query.campaign_id.ptr || holding->campaign == work->campaign_tag);
 }
 
@@ -65,19 +50,14 @@ static bool has_tags(const struct model_work *work, const struct holding *holdin
 static enum fallback take_bucket(struct model_work *work, int16_t slice, size_t most,
                                  const struct redis_reply *reply)
 {
-    struct span bucket = redis_text(reply);
+    struct span entries;
     size_t end = work->held_count + most;
     struct holding later = {.position = INT64_MAX, .at_us = INT64_MAX};
-    if (!work->bucket_begun)
-        return FALLBACK_NONE; /* whatever is there is of an earlier life */
-    if (!bucket.ptr)
-        return FALLBACK_ABSENT;
-    if (bucket.len == 0 || bucket.len % HOLDING_BYTES != 0)
-        return FALLBACK_CORRUPT;
-    for (size_t at = bucket.len; at > 0 && work->held_count < end; at -= HOLDING_BYTES) {
-        struct holding holding = holding_read(bucket.ptr + at - HOLDING_BYTES);
-        if (holding.position < 1 || holding.at_us < 0 || holding.position >= later.position ||
-            holding.at_us > later.at_us)
+    if (!users_entries(redis_text(reply), &entries))
+        return work->state->slices[slice].position == 0 ? FALLBACK_NONE : model_hole(work, slice);
+    for (size_t at = entries.len; at > 0 && work->held_count < end; at -= HOLDING_BYTES) {
+        struct holding holding = holding_read(entries.ptr + at - HOLDING_BYTES);
+        if (holding.position < 1 || holding.position >= later.position || holding.at_us > later.at_us)
             return FALLBACK_CORRUPT;
         later = holding;
         struct held held = {holding.at_us, {slice, holding.position}};
@@ -91,19 +71,22 @@ static enum fallback take_bucket(struct model_work *work, int16_t slice, size_t 
 
 static void begin_held(struct model_work *work, size_t most)
 {
-    work->user_tag = user_place(work->read->query.user_id).tag;
+    work->user_hash = user_hash(work->read->query.user_id);
     work->held = answer_alloc(&work->read->answer, most * sizeof *work->held);
 }
 
 static void ask_held(struct model_work *work, struct model_pipe *pipe)
 {
     for (size_t i = 0; i < work->held_count; i++)
-        model_ask_coupon(work, pipe, work->held[i].at);
+        model_ask_coupons(work, pipe, work->held[i].at.slice, &work->held[i].at.position, 1);
 }
 
 static enum fallback take_held(struct model_work *work, size_t index, const struct redis_reply *reply)
 {
-    return model_take_coupon(work, work->held[index].at, reply);
+    const struct held *held = &work->held[index / 2];
+    if (index % 2 == 1)
+        return model_take_states(work, reply);
+    return model_take_chunk(work, held->at.slice, &held->at.position, 1, held->at_us, reply);
 }
 
 static bool is_of_user(const struct model_work *work, size_t index)
@@ -122,10 +105,7 @@ static void ask_user(struct model_work *work, struct model_pipe *pipe)
 
 static enum fallback take_user(struct model_work *work, size_t index, const struct redis_reply *reply)
 {
-    int16_t slice = (int16_t)(index / 2);
-    if (index % 2 == 0)
-        return take_begun(work, slice, reply);
-    return take_bucket(work, slice, query_scan(&work->read->query) + 1, reply);
+    return take_bucket(work, (int16_t)index, query_scan(&work->read->query) + 1, reply);
 }
 
 /* The page and one more, so that its end is known. */
@@ -160,7 +140,7 @@ static void ask_in_campaign(struct model_work *work, struct model_pipe *pipe)
     const struct query *query = &work->read->query;
     begin_held(work, IN_CAMPAIGN_MAX);
     work->campaign_tag = campaign_tag(query->campaign_id);
-    model_ask_whether_known(work, pipe);
+    model_ask_campaign(work, pipe, query->campaign_id);
     ask_bucket(work, pipe, slice_of(query->campaign_id));
 }
 
@@ -169,8 +149,6 @@ static enum fallback take_in_campaign(struct model_work *work, size_t index, con
     int16_t slice = slice_of(work->read->query.campaign_id);
     if (index == 0)
         return model_take_whether_known(work, reply);
-    if (index == 1)
-        return take_begun(work, slice, reply);
     enum fallback verdict = take_bucket(work, slice, IN_CAMPAIGN_MAX, reply);
     return verdict == FALLBACK_NONE && work->held_count == IN_CAMPAIGN_MAX ? FALLBACK_UNPROVEN : verdict;
 }

@@ -1,41 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Heads of requests, cut into strings where they lie as libmicrohttpd does it, through all of the screening:
- * framing, target, route, key, query. What is let through has the one framing it may have. */
+/* Heads and chunked bodies as they come, in pieces: framing, target, route, key, query, fields. What is let
+ * through has the one framing it may have, and in how many pieces it came makes no difference. */
 #include "common/base/mem.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/http_room.h"
 
-/* Ends the string before the next separator and says where the next begins; NULL: there is none. */
-static char *cut(char *at, const char *separator)
-{
-    char *end = strstr(at, separator);
-    if (!end)
-        return NULL;
-    *end = '\0';
-    return end + strlen(separator);
-}
-
-static void take_headers(struct http_request *request, char *line)
-{
-    while (line && *line && strncmp(line, "\r\n", 2) != 0) {
-        char *next = cut(line, "\r\n"), *value = strchr(line, ':');
-        if (value)
-            *value++ = '\0';
-        while (value && (*value == ' ' || *value == '\t'))
-            value++;
-        if (request->headers_count < HTTP_HEADERS_MAX)
-            request->headers[request->headers_count] =
-                (struct http_pair){span_of(line), span_of(value ? value : "")};
-        request->headers_count++;
-        line = next;
-    }
-}
+struct outcome {
+    enum http_reading head, body;
+    size_t head_len, body_len;
+    const struct problem *refusal;
+};
 
 static void look(struct http_request *request)
 {
     uint8_t trace[24];
     CHECK(request->content_length <= request->endpoint->body_max);
     CHECK(!request->chunked || request->content_length == 0);
+    CHECK(request->framed <= 1 && (request->hosts == 1 || request->http_1_0));
     CHECK(http_path(request).len >= 1 && http_path(request).ptr[0] == '/');
     CHECK(http_target(request).len <= request->target_len);
     (void)http_trace(request, trace);
@@ -43,27 +24,54 @@ static void look(struct http_request *request)
     (void)http_header_nth(request, "traceparent", 1);
 }
 
-FUZZ_TARGET(http_request)
+static void read_chunks(struct http_request *request, struct span in, struct outcome *outcome)
+{
+    struct span part;
+    while ((outcome->body = http_chunks_read(request, &in, &part)) == HTTP_READING_PART) {
+        CHECK(part.len > 0);
+        outcome->body_len += part.len;
+        request->body_len += part.len;
+    }
+}
+
+/* `step`: how many bytes of the head come at a time. Each time they lie somewhere else. */
+static struct outcome read_request(struct span input, size_t step)
 {
     struct http_request request;
-    char *text = mem_alloc(size + 1);
-    if (size)
-        memcpy(text, data, size);
-    text[size] = '\0';
-    char *url = cut(text, " "), *version = url ? cut(url, " ") : NULL,
-         *headers = version ? cut(version, "\r\n") : NULL;
-    if (headers) {
-        http_request_init(&request, room_server());
-        http_request_begin(&request, url);
-        request.head = (struct http_head){text, url, version, size};
-        request.endpoint = &request.server->unrouted;
-        take_headers(&request, headers);
-        http_screen(&request, text);
+    struct outcome outcome = {.head = HTTP_READING_MORE};
+    char *data = NULL;
+    http_request_init(&request, room_server());
+    request.endpoint = &request.server->unrouted;
+    for (size_t len = 0; outcome.head == HTTP_READING_MORE && len < input.len;) {
+        len = input.len - len < step ? input.len : len + step;
+        char *moved = mem_alloc(len);
+        memcpy(moved, input.ptr, len);
+        mem_free(data);
+        data = moved;
+        outcome.head = http_head_read(&request, data, len);
+    }
+    if (outcome.head == HTTP_READING_DONE) {
+        outcome.head_len = request.head_len;
+        http_screen(&request);
         if (!request.refusal)
             look(&request);
-        http_request_end(&request);
-        http_request_deinit(&request);
+        if (request.chunked && !request.refusal)
+            read_chunks(&request, (struct span){input.ptr + request.head_len, input.len - request.head_len},
+                        &outcome);
     }
-    mem_free(text);
+    CHECK((outcome.head != HTTP_READING_FAULT && outcome.body != HTTP_READING_FAULT) || request.refusal);
+    outcome.refusal = request.refusal;
+    http_request_end(&request);
+    http_request_deinit(&request);
+    mem_free(data);
+    return outcome;
+}
+
+FUZZ_TARGET(http_request)
+{
+    struct span input = fuzz_text(data, size);
+    struct outcome whole = read_request(input, input.len + 1), pieces = read_request(input, 7);
+    CHECK(whole.head == pieces.head && whole.head_len == pieces.head_len && whole.refusal == pieces.refusal);
+    CHECK(whole.body == pieces.body && whole.body_len == pieces.body_len);
     return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bytes on a connection, through the library and all of ours: every answer is a whole one, and none comes
+/* Bytes on a connection, through all of the server: every answer is a whole one, and none comes
  * after the one that says it is the last. */
 #include <arpa/inet.h>
 #include <poll.h>
@@ -33,8 +33,7 @@ static void exchange(struct span input, struct buf *answers)
             break; /* the server has closed: it has said what it had to say */
         input = (struct span){input.ptr + sent, input.len - (size_t)sent};
     }
-    /* Not in one piece with the input: the library notices an end that comes by itself, not one that comes
-     * with the last bytes, and would keep the connection until its idle timeout. */
+    /* Not in one piece with the input: such an end is noticed a second later. */
     struct pollfd first = {.fd = fd, .events = POLLIN};
     (void)poll(&first, 1, PAUSE_MS);
     (void)shutdown(fd, SHUT_WR);

@@ -6,6 +6,7 @@
 
 #include "common/base/mem.h"
 #include "events/codec.h"
+#include "readmodel/campaign_record.h"
 #include "readmodel/keys.h"
 #include "tests/lib/wait.h"
 
@@ -245,22 +246,42 @@ const struct redis_reply *models_call(struct models *models, const char *const *
     return receive(models);
 }
 
-int64_t models_generation(struct models *models)
-{
-    int64_t generation = 0;
-    struct span text = redis_text(MODELS_CALL(models, "GET", "fc:live"));
-    return text.ptr && parse_i64(text, 1, INT64_MAX, &generation) ? generation : 0;
-}
-
 int64_t models_checkpoint(struct models *models, int16_t slice, const char *field)
 {
     char key[48];
     int64_t value = -1;
-    snprintf(key, sizeof key, "fc:%lld:{%d}:cp", (long long)models_generation(models), slice);
+    snprintf(key, sizeof key, "fc:{%d}", slice);
     struct span text = redis_text(MODELS_CALL(models, "HGET", key, field));
     if (text.ptr)
         assert_true(parse_i64(text, INT64_MIN, INT64_MAX, &value));
     return value;
+}
+
+int64_t models_generation(struct models *models, int16_t slice)
+{
+    return models_checkpoint(models, slice, "generation");
+}
+
+const char *models_key(struct models *models, int16_t slice, const char *rest)
+{
+    static char keys[4][256];
+    static size_t turn;
+    char *key = keys[turn++ % COUNT_OF(keys)];
+    snprintf(key, sizeof keys[0], "fc:%lld:{%d}:%s", (long long)models_generation(models, slice), slice,
+             rest);
+    return key;
+}
+
+bool models_campaign(struct models *models, int16_t slice, const char *id, struct campaign_record *ret)
+{
+    static struct arena lists;
+    char rest[128];
+    snprintf(rest, sizeof rest, "c:%s", id);
+    arena_deinit(&lists);
+    arena_init(&lists, 1 << 20);
+    struct span bytes = redis_text(MODELS_CALL(models, "GET", models_key(models, slice, rest)));
+    return bytes.ptr && campaign_record_decode(span_of(id), bytes, ret) &&
+           campaign_record_define(ret, &lists);
 }
 
 bool models_current(struct models *models)
@@ -349,8 +370,13 @@ static void collect_keys(struct models *models, struct lines *keys)
 static void send_read(struct models *models, const char *key)
 {
     const char *rest = strstr(key, "}:");
-    if (!rest || strncmp(rest, "}:u", 3) == 0)
+    if (rest && (strncmp(rest, "}:c:", 4) == 0 || strncmp(rest, "}:p:", 4) == 0 ||
+                 strncmp(rest, "}:h:", 4) == 0 || strncmp(rest, "}:u:", 4) == 0))
         send_words(models, (const char *[]){"GET", key, NULL});
+    else if (!rest && !strchr(key, '{'))
+        send_words(models, (const char *[]){"TYPE", key, NULL});
+    else if (!rest)
+        send_words(models, (const char *[]){"HGETALL", key, NULL});
     else if (strcmp(rest, "}:cs") == 0 || strncmp(rest, "}:r:", 4) == 0 || strncmp(rest, "}:a:", 4) == 0)
         send_words(models, (const char *[]){"ZRANGE", key, "0", "-1", "WITHSCORES", NULL});
     else
@@ -367,8 +393,9 @@ static const char *without_generation(const char *key)
 static bool compared(const char *key, struct span field)
 {
     size_t len = strlen(key);
-    bool checkpoint = len > 3 && strcmp(key + len - 3, ":cp") == 0;
-    return !checkpoint || !(span_is(field, "epoch") || span_is(field, "seen") || span_is(field, "life"));
+    bool root = len > 1 && key[len - 1] == '}';
+    return !root || !(span_is(field, "epoch") || span_is(field, "generation") || span_is(field, "chain") ||
+                      span_is(field, "chain_at"));
 }
 
 /* Some members are bytes, which are no line. */
@@ -383,8 +410,8 @@ static void put_field(struct buf *out, struct span field)
 static void add_content(struct lines *lines, const char *key, const struct redis_reply *reply)
 {
     struct buf text;
-    if (strcmp(key, "fc:live") == 0)
-        return;
+    if (!strchr(key, '{'))
+        return; /* of no slice */
     buf_init(&text, 64 * 1024);
     if (redis_text(reply).ptr) {
         buf_printf(&text, "%s = ", key);
@@ -431,10 +458,35 @@ void models_assert_equal_the_log(struct models *models)
     buf_deinit(&fresh);
 }
 
+/* Those of generations that are not live any more are nobody's, and about to be dropped. */
+static void drop_former(struct models *models, struct lines *keys)
+{
+    int64_t live[SLICE_COUNT];
+    size_t kept = 0;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        live[slice] = models_generation(models, slice);
+    for (size_t i = 0; i < keys->count; i++) {
+        struct span rest = span_of(keys->items[i]);
+        int64_t generation, slice;
+        (void)span_cut(&rest, ':');
+        bool of_models = parse_i64(span_cut(&rest, ':'), 1, INT64_MAX, &generation) && rest.ptr &&
+                         rest.len > 2 && rest.ptr[0] == '{';
+        struct span number = span_cut(&rest, '}');
+        if (of_models &&
+            parse_i64((struct span){number.ptr + 1, number.len - 1}, 0, SLICE_COUNT - 1, &slice) &&
+            generation != live[slice])
+            mem_free(keys->items[i]);
+        else
+            keys->items[kept++] = keys->items[i];
+    }
+    keys->count = kept;
+}
+
 void models_dump(struct models *models, struct buf *out)
 {
     struct lines keys = {0}, lines = {0};
     collect_keys(models, &keys);
+    drop_former(models, &keys);
     for (size_t i = 0; i < keys.count; i++)
         send_read(models, keys.items[i]);
     for (size_t i = 0; i < keys.count; i++) {

@@ -41,9 +41,14 @@ int16_t models_slice(const struct models *models, size_t campaign);
 /* Sends a command to Redis, connecting again where that is needed; the reply lives until the next call. */
 const struct redis_reply *models_call(struct models *models, const char *const *words);
 #define MODELS_CALL(models, ...) models_call((models), (const char *[]){__VA_ARGS__, NULL})
-int64_t models_generation(struct models *models); /* the live one, 0 where there is none */
-/* A field of a slice's checkpoint in the live generation as a number, -1 where there is none. */
+/* A field of the slice's root as a number, -1 where there is none. */
 int64_t models_checkpoint(struct models *models, int16_t slice, const char *field);
+int64_t models_generation(struct models *models, int16_t slice); /* the live one, -1 where there is none */
+/* A key of the live generation, by what comes after "fc:<g>:{<slice>}:"; valid for three more calls. */
+const char *models_key(struct models *models, int16_t slice, const char *rest);
+/* What Redis has of a campaign; valid until the next call. False where it is not there. */
+struct campaign_record;
+bool models_campaign(struct models *models, int16_t slice, const char *id, struct campaign_record *ret);
 
 /* Every checkpoint of the live generation is at its head and says so. */
 bool models_current(struct models *models);

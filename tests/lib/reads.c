@@ -199,6 +199,18 @@ int64_t reads_redis(struct stack *stack, ...)
     return number;
 }
 
+const char *reads_key(struct stack *stack, int16_t slice, const char *rest)
+{
+    static char keys[8][256];
+    static size_t turn;
+    char *key = keys[turn++ % COUNT_OF(keys)], root[24];
+    snprintf(root, sizeof root, "fc:{%d}", slice);
+    int64_t generation = reads_redis(
+        stack, "EVAL", "return tonumber(redis.call('HGET', KEYS[1], 'generation') or '0')", "1", root, NULL);
+    snprintf(key, sizeof keys[0], "fc:%lld:{%d}:%s", (long long)generation, slice, rest);
+    return key;
+}
+
 void reads_await_redis(struct api_client *api)
 {
     struct http_answer answer;

@@ -47,5 +47,8 @@ void reads_restart_service(struct api_client *api);
 /* One command to the stack's Redis as its administrator; it must succeed. Ends with NULL. Returns what an
  * integer reply says. */
 int64_t reads_redis(struct stack *stack, ...);
+/* A key of the live models of a slice, by what comes after "fc:<g>:{<slice>}:"; valid for seven more calls.
+ */
+const char *reads_key(struct stack *stack, int16_t slice, const char *rest);
 /* Waits until Redis answers reads of all slices again. */
 void reads_await_redis(struct api_client *api);

@@ -2,6 +2,8 @@
 /* Queries of tests: a connection each, because none of them is hot. */
 #include "tests/lib/store.h"
 
+#include <limits.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -48,6 +50,38 @@ int64_t store_numberf(struct stack *stack, const char *format, ...)
 void store_run_as(struct stack *stack, const char *url_variable, const char *sql)
 {
     pg_rows_destroy(store_rows(stack, url_variable, sql));
+}
+
+static void read_superuser_secret(struct stack *stack, char *ret, size_t size)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/secrets/postgres.password", stack_directory(stack));
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(ret, (int)size, file));
+    ret[strcspn(ret, "\n")] = '\0';
+    fclose(file);
+}
+
+void store_tamper(struct stack *stack, const char *sql)
+{
+    enum { PATIENCE_MS = 60000 };
+    char url[256], password[128];
+    struct pg_rows *rows = NULL;
+    read_superuser_secret(stack, password, sizeof password);
+    snprintf(url, sizeof url, "postgresql://postgres:%s@127.0.0.1:%d/firstcome", password,
+             stack_port_base(stack) + 3);
+    const struct pg_statement statements[] = {{"off", "SET session_replication_role = replica"}, {"do", sql}};
+    struct pg *pg = pg_create(&(struct pg_options){
+        .url = url, .application = "test", .statements = statements, .statements_count = 2});
+    for (size_t i = 0; i < 2; i++) {
+        if ((i == 0 && pg_connect(pg, clock_deadline_us(PATIENCE_MS)) != PG_OK) ||
+            pg_call(pg, i, NULL, clock_deadline_us(PATIENCE_MS), &rows) != PG_OK)
+            fail_msg("%s: %s", sql, pg_error(pg));
+        pg_rows_destroy(rows);
+        rows = NULL;
+    }
+    pg_destroy(pg);
 }
 
 size_t store_signal_backends(struct stack *stack, const char *application, int signal_number)

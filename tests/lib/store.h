@@ -12,6 +12,8 @@ int64_t store_number(struct stack *stack, const char *sql);
 int64_t store_numberf(struct stack *stack, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Runs a statement as the role of the given variable of the env file ("COMMAND_DATABASE_URL"). */
 void store_run_as(struct stack *stack, const char *url_variable, const char *sql);
+/* Runs a statement as superuser with triggers off: what grants and triggers are there to prevent. */
+void store_tamper(struct stack *stack, const char *sql);
 /* Signals every backend that the service of this application name has ("firstcome command"); returns how
  * many. */
 size_t store_signal_backends(struct stack *stack, const char *application, int signal_number);

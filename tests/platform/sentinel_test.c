@@ -129,7 +129,7 @@ static void assert_checkpoint_fell_behind(enum sentinels_process server, int64_t
 {
     char key[64], text[64];
     int64_t position = 0;
-    snprintf(key, sizeof key, "fc:%d:{%d}:cp", 1, slice_of(span_of(campaign)));
+    snprintf(key, sizeof key, "fc:{%d}", slice_of(span_of(campaign)));
     assert_int_equal(SENTINELS_CALL(&sentinels, server, text, "HGET", key, "pos"), REDIS_OK);
     if (*text)
         assert_true(parse_i64(span_of(text), 0, INT64_MAX, &position));

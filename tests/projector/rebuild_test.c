@@ -2,9 +2,11 @@
 /* projector rebuild against real servers: what comes out is what following the log makes (I8), readers notice
  * nothing, and being killed at any moment costs only time. */
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/base/crypto.h"
 #include "events/ids.h"
+#include "readmodel/campaign_record.h"
 #include "tests/lib/api.h"
 #include "tests/lib/models.h"
 #include "tests/lib/projector.h"
@@ -12,7 +14,7 @@
 #include "tests/lib/wait.h"
 #include "tests/lib/watch.h"
 
-enum { LONG_MS = 60000, OUTPUT_MAX = 256 * 1024, BATCH = 200, KILLS = 20 };
+enum { LONG_MS = 60000, OUTPUT_MAX = 256 * 1024, BATCH = 200, KILLS_MAX = 40 };
 
 static struct stack *stack;
 static struct models models;
@@ -88,9 +90,22 @@ static int64_t dbsize(void)
     return redis_integer(MODELS_CALL(&models, "DBSIZE"));
 }
 
+static int64_t generation_of_campaign(void)
+{
+    return models_generation(&models, slice_of(span_of(campaign)));
+}
+
+/* No generation is being built, and every key is one of a live one. */
 static void assert_nothing_left_over(void)
 {
     assert_false(redis_integer(MODELS_CALL(&models, "EXISTS", "fc:generations")));
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        char all[32], live[48];
+        snprintf(all, sizeof all, "fc:*:{%d}:*", slice);
+        snprintf(live, sizeof live, "fc:%lld:{%d}:*", (long long)models_generation(&models, slice), slice);
+        size_t count = redis_length(MODELS_CALL(&models, "KEYS", all));
+        assert_int_equal(redis_length(MODELS_CALL(&models, "KEYS", live)), count);
+    }
     models_assert_equal_the_log(&models);
 }
 
@@ -100,15 +115,10 @@ static void assert_nothing_left_over(void)
 static void readers_notice_nothing(void **state)
 {
     (void)state;
-    struct reads reads;
     int status;
     FILE *output = tmpfile();
-    reads_init(&reads, &api);
-    reads_record(&reads, "/v1/rankings/campaigns?limit=100");
-    reads_record_pages(&reads, "/v1/campaigns?limit=50");
-    reads_record(&reads, "/v1/users/u3/coupons?limit=100");
     watch_start(&watch, stack, campaign, issued);
-    int64_t before = models_generation(&models);
+    int64_t before = generation_of_campaign();
     pid_t pid = projector_spawn(stack, (const char *[]){"rebuild", "--json", NULL}, output);
     for (int i = 0; waitpid(pid, &status, WNOHANG) == 0; i++)
         if (i < 40)
@@ -116,7 +126,7 @@ static void readers_notice_nothing(void **state)
         else
             wait_moment();
     assert_ended_well(status, output);
-    assert_true(models_generation(&models) > before);
+    assert_true(generation_of_campaign() > before);
     issue(2);
     models_await_current(&models);
     projector_assert_verify_clean(stack);
@@ -126,43 +136,166 @@ static void readers_notice_nothing(void **state)
     watch.stack = NULL;
     assert_true(watch.from_redis > 0);
     fclose(output);
-    reads_await_redis(&api);
-    struct http_answer answer = api_get(&api, "/v1/users/u3/coupons?limit=100", NULL);
-    assert_true(reads_is_from(&answer, "redis"));
-    assert_string_equal(reads.records[reads.count - 1].path, "/v1/users/u3/coupons?limit=100");
-    reads_deinit(&reads);
     assert_nothing_left_over();
 }
 
-/* At instants spread over all of its phases. Whatever was done stays done, so the runs get on. */
-static void killed_at_any_instant_it_is_gone_on_with(void **state)
+/* What nobody writes to reads the same before, in every phase, and after, and from Redis. */
+static void readers_are_told_the_same(void **state)
 {
     (void)state;
-    for (int i = 0; i < KILLS; i++) {
-        int status;
-        const struct timespec pause = {.tv_nsec = (long)crypto_random_below(150) * 1000000};
-        FILE *output = tmpfile();
-        pid_t pid =
-            projector_spawn(stack, (const char *[]){"rebuild", "--batch-events", "100", NULL}, output);
-        (void)ppoll(NULL, 0, &pause, NULL);
-        assert_int_equal(kill(pid, SIGKILL), 0);
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        fclose(output);
-        if (i % 5 == 0)
-            issue(1);
+    struct reads reads;
+    int status;
+    FILE *output = tmpfile();
+    reads_init(&reads, &api);
+    reads_record(&reads, "/v1/rankings/campaigns?limit=100");
+    reads_record(&reads, "/v1/rankings/campaigns?limit=100&window=24h");
+    reads_record_pages(&reads, "/v1/campaigns?limit=50");
+    reads_record(&reads, "/v1/users/u3/coupons?limit=100");
+    for (int round = 0; round < 3; round++) {
+        pid_t pid = projector_spawn(stack, (const char *[]){"rebuild", "--json", NULL}, output);
+        while (waitpid(pid, &status, WNOHANG) == 0)
+            reads_compare(&reads, NULL, LONG_MS);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    reads_await_redis(&api);
+    reads_compare(&reads, "redis", LONG_MS);
+    reads_deinit(&reads);
+    fclose(output);
+}
+
+/* The last phase it told of; "" before the first. */
+static void last_phase(FILE *output, char *ret, size_t size)
+{
+    static char said[65536];
+    static const char name[] = "\"phase\":\"";
+    ssize_t len = pread(fileno(output), said, sizeof said - 1, 0); /* the other process writes on meanwhile */
+    said[len > 0 ? len : 0] = '\0';
+    *ret = '\0';
+    for (const char *found = said; (found = strstr(found, name)); found++)
+        snprintf(ret, size, "%.*s", (int)strcspn(found + strlen(name), "\""), found + strlen(name));
+}
+
+/* Killed in that phase; false where it was too fast. */
+static bool kill_in(const char *phase)
+{
+    int status;
+    char last[24];
+    FILE *output = tmpfile();
+    pid_t pid = projector_spawn(stack, (const char *[]){"rebuild", "--json", NULL}, output);
+    do
+        last_phase(output, last, sizeof last);
+    while (strcmp(last, phase) != 0 && waitpid(pid, &status, WNOHANG) == 0);
+    (void)kill(pid, SIGKILL);
+    (void)waitpid(pid, &status, 0);
+    last_phase(output, last, sizeof last);
+    fclose(output);
+    return strcmp(last, phase) == 0 && WIFSIGNALED(status);
+}
+
+/* In each of its phases: it is run again, and nothing is left of the one that was killed. */
+static void killed_in_any_phase_it_is_run_again(void **state)
+{
+    (void)state;
+    static const char *const phases[] = {"build", "catch up", "switch", "drop"};
+    for (size_t i = 0; i < COUNT_OF(phases); i++) {
+        int attempts = 0;
+        while (!kill_in(phases[i]))
+            if (++attempts == KILLS_MAX)
+                fail_msg("it was never killed in phase %s", phases[i]);
+        issue(1);
     }
     REBUILD(0, "readers use the new generation now", "--json");
     assert_nothing_left_over();
 }
 
-static void without_a_projector_it_leads_itself(void **state)
+/* --- memory --- */
+
+static int64_t used_memory(void)
+{
+    static const char name[] = "used_memory:";
+    int64_t value = 0;
+    struct span info = redis_text(MODELS_CALL(&models, "INFO", "memory"));
+    while (info.ptr && info.len > 0) {
+        struct span line = span_cut(&info, '\n');
+        if (!span_starts(line, span_of(name)))
+            continue;
+        struct span number = {line.ptr + strlen(name), line.len - strlen(name)};
+        if (number.len > 0 && number.ptr[number.len - 1] == '\r')
+            number.len--;
+        assert_true(parse_i64(number, 0, INT64_MAX, &value));
+    }
+    return value;
+}
+
+static void set_maxmemory(int64_t bytes)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)bytes);
+    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", text);
+}
+
+/* Looked at first: nothing is begun that has no room. */
+static void what_does_not_fit_is_not_begun(void **state)
 {
     (void)state;
-    int64_t before = models_generation(&models);
+    int64_t oom = projector_metric(stack, "coupon_projector_redis_errors_total{class=\"oom\"}");
+    models_await_current(&models);
+    set_maxmemory(used_memory() + 100000);
+    REBUILD(2, "does not fit", "--json");
+    issue(1);
+    models_await_current(&models);
+    set_maxmemory(0);
+    assert_int_equal(projector_metric(stack, "coupon_projector_redis_errors_total{class=\"oom\"}"), oom);
+    assert_nothing_left_over();
+}
+
+/* Redis fills up half way: what was built goes, whoever follows the log was not refused, and the command says
+ * so. */
+static void redis_fills_up_half_way(void **state)
+{
+    (void)state;
+    int status, hits = 0;
+    char said[8192];
+    int64_t oom = projector_metric(stack, "coupon_projector_redis_errors_total{class=\"oom\"}");
+    for (int attempt = 0; attempt < KILLS_MAX && hits == 0; attempt++) {
+        FILE *output = tmpfile();
+        models_await_current(&models);
+        pid_t pid = projector_spawn(stack, (const char *[]){"rebuild", "--json", NULL}, output);
+        do
+            last_phase(output, said, sizeof said);
+        while (!*said);
+        (void)kill(pid, SIGSTOP);
+        int64_t used = used_memory(); /* nearly full, but not so that anybody else is refused */
+        set_maxmemory(used + used / 40);
+        (void)kill(pid, SIGCONT);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        issue(1);
+        models_await_current(&models);
+        set_maxmemory(0);
+        ssize_t len = pread(fileno(output), said, sizeof said - 1, 0);
+        said[len > 0 ? len : 0] = '\0';
+        fclose(output);
+        assert_true(WIFEXITED(status));
+        if (WEXITSTATUS(status) == 2)
+            assert_non_null(strstr(said, "readers keep the old models"));
+        hits += WEXITSTATUS(status) == 2 && strstr(said, "\"phase\":\"build\"");
+        if (WEXITSTATUS(status) == 2)
+            assert_false(redis_integer(MODELS_CALL(&models, "EXISTS", "fc:generations")));
+    }
+    if (hits == 0)
+        fail_msg("it was never full half way, last: %s", said);
+    assert_int_equal(projector_metric(stack, "coupon_projector_redis_errors_total{class=\"oom\"}"), oom);
+    assert_nothing_left_over();
+}
+
+static void without_a_projector_it_switches_too(void **state)
+{
+    (void)state;
+    int64_t before = generation_of_campaign();
     stack_service(stack, "projector", "kill");
     issue(3);
     REBUILD(0, "readers use the new generation now", "--json");
-    assert_int_equal(models_generation(&models), before + 1);
+    assert_true(generation_of_campaign() > before);
     assert_true(models_current(&models));
     stack_service(stack, "projector", "start");
     assert_nothing_left_over();
@@ -173,7 +306,7 @@ static void redis_is_emptied_meanwhile(void **state)
     (void)state;
     int status;
     FILE *output = tmpfile();
-    pid_t pid = projector_spawn(stack, (const char *[]){"rebuild", "--batch-events", "20", NULL}, output);
+    pid_t pid = projector_spawn(stack, (const char *[]){"rebuild", "--json", NULL}, output);
     WAIT_UNTIL(redis_integer(MODELS_CALL(&models, "EXISTS", "fc:generations")), LONG_MS);
     MODELS_CALL(&models, "FLUSHALL");
     assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -190,8 +323,7 @@ static void into_an_empty_redis_without_a_leader(void **state)
     stack_service(stack, "projector", "kill");
     MODELS_CALL(&models, "FLUSHALL");
     REBUILD(0, "readers use the new generation now", "--json");
-    assert_int_equal(models_generation(&models), 1);
-    assert_true(models_current(&models));
+    assert_true(models_checkpoint(&models, slice_of(span_of(campaign)), "pos") > 0);
     stack_service(stack, "projector", "start");
     assert_nothing_left_over();
 }
@@ -199,42 +331,42 @@ static void into_an_empty_redis_without_a_leader(void **state)
 static void what_is_broken_is_made_anew(void **state)
 {
     (void)state;
-    char key[192];
-    int64_t generation = models_generation(&models);
-    int slice = slice_of(span_of(campaign));
+    char rest[128];
+    int16_t slice = slice_of(span_of(campaign));
+    int64_t generation = generation_of_campaign();
+    int16_t another = (int16_t)((slice + 1) % SLICE_COUNT);
+    int64_t others = models_generation(&models, another);
     models_await_current(&models);
-    snprintf(key, sizeof key, "fc:%lld:{%d}:c:%s", (long long)generation, slice, campaign);
-    MODELS_CALL(&models, "HSET", key, "issued", "7", "released", "1");
-    snprintf(key, sizeof key, "fc:%lld:{%d}:h:%s:0", (long long)generation, slice, campaign);
-    MODELS_CALL(&models, "DEL", key);
-    REBUILD(0, "made anew", "--campaign", campaign);
-    assert_int_equal(models_generation(&models), generation);
-    models_assert_equal_the_log(&models);
-    MODELS_CALL(&models, "DEL", key);
-    stack_service(stack, "projector", "stop");
-    REBUILD(0, "made anew", "--campaign", campaign);
-    stack_service(stack, "projector", "start");
+    snprintf(rest, sizeof rest, "h:%s:0", campaign);
+    MODELS_CALL(&models, "SET", models_key(&models, slice, "u:0"), "rubbish");
+    MODELS_CALL(&models, "DEL", models_key(&models, slice, rest));
+    REBUILD(0, "readers use the new generation now", "--json", "--campaign", campaign);
+    assert_true(generation_of_campaign() > generation);
+    assert_int_equal(models_generation(&models, another), others);
     models_assert_equal_the_log(&models);
 }
 
 static void a_look_at_the_past(void **state)
 {
     (void)state;
-    char position[32], key[192];
-    int slice = slice_of(span_of(campaign));
-    int64_t live = models_generation(&models), size = dbsize();
+    char position[32], key[192], number[32];
+    int16_t slice = slice_of(span_of(campaign));
+    int64_t live = generation_of_campaign(), size = dbsize();
     snprintf(position, sizeof position, "%d:%d", slice, 5001);
     issued = issued < 5100 ? (issue((int)(5100 - issued) / BATCH + 1), issued) : issued;
     models_await_current(&models);
     REBUILD(1, "some seconds ago", "--to-time", "2100-01-01T00:00:00Z");
     REBUILD(1, "no such event", "--to-position", "0:99999999999");
     REBUILD(0, "shows the past up to", "--to-position", position, "--generation", "look");
-    assert_int_equal(models_generation(&models), live);
-    snprintf(key, sizeof key, "fc:%lld:{%d}:c:%s", (long long)live + 1, slice, campaign);
-    int64_t then;
-    assert_true(parse_i64(redis_text(MODELS_CALL(&models, "HGET", key, "issued")), 0, INT64_MAX, &then));
-    assert_in_range(then, 4990, 5001); /* other events of the slice may be among the 5001 */
-    snprintf(key, sizeof key, "fc:%lld:{%d}:cp", (long long)live + 1, slice);
+    assert_int_equal(generation_of_campaign(), live);
+    struct span found = redis_text(redis_at(MODELS_CALL(&models, "HKEYS", "fc:generations"), 0));
+    snprintf(number, sizeof number, "%.*s", SPAN_ARG(found));
+    snprintf(key, sizeof key, "fc:%s:{%d}:c:%s", number, slice, campaign);
+    struct campaign_record then;
+    assert_true(
+        campaign_record_decode(span_of(campaign), redis_text(MODELS_CALL(&models, "GET", key)), &then));
+    assert_in_range(then.campaign.issued, 4990, 5001); /* other events of the slice may be among the 5001 */
+    snprintf(key, sizeof key, "fc:%s:{%d}:cp", number, slice);
     assert_true(span_is(redis_text(MODELS_CALL(&models, "HGET", key, "pos")), "5001"));
     REBUILD(1, "is there already", "--to-position", position, "--generation", "look");
     REBUILD(0, "readers use the new generation now", "--json"); /* and leaves the look alone */
@@ -264,7 +396,7 @@ static void what_opens_soon_is_announced(void **state)
     assert_null(strstr(text.data, campaign)); /* is open */
     buf_clear(&text);
     assert_int_equal(PROJECTOR_RUN(stack, &text, "prewarm", "--campaign", "unheard-of"), 1);
-    assert_non_null(strstr(text.data, "is not in the models"));
+    assert_non_null(strstr(text.data, "no such campaign"));
     stack_service(stack, "projector", "stop");
     stack_service(stack, "projector", "start"); /* looks at once */
     WAIT_UNTIL(projector_metric(stack, "coupon_projector_prewarmed_total") >= 1, LONG_MS);
@@ -309,8 +441,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(readers_notice_nothing),
-        cmocka_unit_test(killed_at_any_instant_it_is_gone_on_with),
-        cmocka_unit_test(without_a_projector_it_leads_itself),
+        cmocka_unit_test(readers_are_told_the_same),
+        cmocka_unit_test(killed_in_any_phase_it_is_run_again),
+        cmocka_unit_test(what_does_not_fit_is_not_begun),
+        cmocka_unit_test(redis_fills_up_half_way),
+        cmocka_unit_test(without_a_projector_it_switches_too),
         cmocka_unit_test(redis_is_emptied_meanwhile),
         cmocka_unit_test(into_an_empty_redis_without_a_leader),
         cmocka_unit_test(what_is_broken_is_made_anew),

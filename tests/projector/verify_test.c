@@ -200,42 +200,16 @@ static void it_waits_for_models_that_are_being_replayed(void **state)
 
 /* --- editing history --- */
 
-static void read_secret(char *ret, size_t size)
-{
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/secrets/postgres.password", stack_directory(stack));
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    assert_non_null(fgets(ret, (int)size, file));
-    ret[strcspn(ret, "\n")] = '\0';
-    fclose(file);
-}
-
-/* As superuser, with triggers off: what grants and triggers are there to prevent. $S is the slice. */
+/* What grants and triggers are there to prevent. $S is the slice. */
 static void tamper(const char *sql)
 {
-    char url[256], password[128], text[1024];
-    struct pg_rows *rows = NULL;
+    char text[1024];
     const char *hole = strstr(sql, "$S");
     if (hole)
         snprintf(text, sizeof text, "%.*s%d%s", (int)(hole - sql), sql, slice, hole + 2);
     else
         snprintf(text, sizeof text, "%s", sql);
-    read_secret(password, sizeof password);
-    snprintf(url, sizeof url, "postgresql://postgres:%s@127.0.0.1:%d/firstcome", password,
-             stack_port_base(stack) + 3);
-    const struct pg_statement statements[] = {{"off", "SET session_replication_role = replica"},
-                                              {"do", text}};
-    struct pg *pg = pg_create(&(struct pg_options){
-        .url = url, .application = "test", .statements = statements, .statements_count = 2});
-    for (size_t i = 0; i < 2; i++) {
-        if ((i == 0 && pg_connect(pg, clock_deadline_us(LONG_MS)) != PG_OK) ||
-            pg_call(pg, i, NULL, clock_deadline_us(LONG_MS), &rows) != PG_OK)
-            fail_msg("%s: %s", text, pg_error(pg));
-        pg_rows_destroy(rows);
-        rows = NULL;
-    }
-    pg_destroy(pg);
+    store_tamper(stack, text);
 }
 
 struct edit {
@@ -348,61 +322,6 @@ static void settings_and_quotas_are_told(void **state)
     expect_clean(VERIFY("--json", "--log"));
 }
 
-/* --- editing models --- */
-
-/* The key of the hot campaign's slice that begins so; any of them. */
-static const char *key_like(const char *pattern)
-{
-    static char key[256];
-    char match[256];
-    snprintf(match, sizeof match, "fc:1:{%d}:%s", slice, pattern);
-    const struct redis_reply *reply = MODELS_CALL(&models, "KEYS", match);
-    if (redis_length(reply) == 0)
-        fail_msg("no key is like %s", match);
-    struct span found = redis_text(redis_at(reply, 0));
-    snprintf(key, sizeof key, "%.*s", SPAN_ARG(found));
-    return key;
-}
-
-static void expect_key_told(const char *key)
-{
-    char text[320];
-    snprintf(text, sizeof text, "\"key\":\"%.200s\"", key);
-    if (!strstr(output.data, text))
-        fail_msg("%s is not told:\n%s", key, output.data);
-}
-
-static void every_edit_of_a_model_is_told(void **state)
-{
-    char keys[6][256], number[8];
-    (void)state;
-    models_await_current(&models);
-    stack_signal(stack, "projector", SIGSTOP); /* it might repair */
-    snprintf(number, sizeof number, "%d", slice);
-    snprintf(keys[0], sizeof keys[0], "fc:1:{%d}:c:%s", slice, hot);
-    MODELS_CALL(&models, "HINCRBY", keys[0], "issued", "1");
-    snprintf(keys[1], sizeof keys[1], "%s", key_like("h:*"));
-    MODELS_CALL(&models, "DEL", keys[1]);
-    snprintf(keys[2], sizeof keys[2], "%s", key_like("cs"));
-    MODELS_CALL(&models, "ZADD", keys[2], "7", "nobody");
-    snprintf(keys[3], sizeof keys[3], "%s", key_like("u:*"));
-    MODELS_CALL(&models, "APPEND", keys[3], "x");
-    snprintf(keys[4], sizeof keys[4], "fc:1:{%d}:c:stranger", slice);
-    MODELS_CALL(&models, "HSET", keys[4], "d", "x");
-    snprintf(keys[5], sizeof keys[5], "%s", key_like("ub"));
-    MODELS_CALL(&models, "SET", keys[5], "x");
-    expect_rule(VERIFY("--json", "--slice", number), "models", "model");
-    for (size_t i = 0; i < COUNT_OF(keys); i++)
-        expect_key_told(keys[i]);
-    if (!strstr(output.data, "\"model\":6}"))
-        fail_msg("other keys as well:\n%s", output.data);
-    assert_int_equal(VERIFY("--json", "--slice", number, "--limit", "2"), 1);
-    assert_non_null(strstr(output.data, "\"differences\":6,")); /* counted beyond the limit */
-    stack_signal(stack, "projector", SIGCONT);
-    MODELS_CALL(&models, "FLUSHALL");
-    expect_clean(VERIFY("--json"));
-}
-
 /* --- not able to look --- */
 
 static void what_cannot_be_looked_at_is_no_difference(void **state)
@@ -444,7 +363,6 @@ int main(void)
         cmocka_unit_test(it_waits_for_models_that_are_being_replayed),
         cmocka_unit_test(every_edit_is_told),
         cmocka_unit_test(settings_and_quotas_are_told),
-        cmocka_unit_test(every_edit_of_a_model_is_told),
         cmocka_unit_test(what_cannot_be_looked_at_is_no_difference),
     };
     crypto_setup();

@@ -129,66 +129,78 @@ static void redis_flushed_again_and_again(void **state)
     everything_is_as_before();
 }
 
-static void bucket_key(char *ret, size_t size, const char *campaign, const char *user)
-{
-    snprintf(ret, size, "fc:1:{%d}:u:%lld", slice_of(span_of(campaign)),
-             (long long)user_place(span_of(user)).bucket);
-}
-
 /* I7: each of these keys gone, alone, is noticed; nobody is told that something does not exist. */
 static void missing_keys_are_noticed(void **state)
 {
     (void)state;
-    char key[7][64];
-    int slice = slice_of(SPAN("f-0"));
-    snprintf(key[0], sizeof key[0], "fc:1:{%d}:c:f-0", slice);
-    snprintf(key[1], sizeof key[1], "fc:1:{%d}:h:f-0:0", slice);
-    snprintf(key[2], sizeof key[2], "fc:1:{%d}:p:0", slice);
-    bucket_key(key[3], sizeof key[3], "f-0", "twice");
-    snprintf(key[4], sizeof key[4], "fc:1:{%d}:cs", slice);
-    snprintf(key[5], sizeof key[5], "fc:1:{%d}:r:issued", slice);
-    snprintf(key[6], sizeof key[6], "fc:1:{%d}:ub", slice);
+    static const char *const keys[] = {"c:f-0", "h:f-0:0", "p:0", "u:0", "cs", "r:issued", "a:issued"};
+    int16_t slice = slice_of(SPAN("f-0"));
+    char root[24];
+    snprintf(root, sizeof root, "fc:{%d}", slice);
     stack_signal(stack, "projector", SIGSTOP); /* it might repair */
-    for (size_t i = 0; i < COUNT_OF(key); i++) {
-        assert_int_equal(reads_redis(stack, "DEL", key[i], NULL), 1);
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        assert_int_equal(reads_redis(stack, "DEL", reads_key(stack, slice, keys[i]), NULL), 1);
         reads_compare(&reads, NULL, FAST_MS);
     }
-    reads_redis(stack, "DEL", "fc:live", NULL);
-    reads_compare(&reads, "postgres", FAST_MS);
+    reads_redis(stack, "DEL", root, NULL);
+    reads_compare(&reads, NULL, FAST_MS);
     stack_signal(stack, "projector", SIGCONT);
     reads_redis(stack, "FLUSHALL", NULL);
     everything_is_as_before();
 }
 
+/* What was lost and is begun anew by a later write has no mark, and is not taken for whole. */
+static void what_is_begun_anew_is_noticed(void **state)
+{
+    (void)state;
+    int16_t slice = slice_of(SPAN("f-0"));
+    stack_signal(stack, "projector", SIGSTOP);
+    for (size_t i = 0; i < 3; i++) {
+        static const char *const sets[] = {"cs", "r:issued", "a:issued"};
+        const char *key = reads_key(stack, slice, sets[i]);
+        reads_redis(stack, "DEL", key, NULL);
+        reads_redis(stack, "ZADD", key, "5", i == 1 ? "7ff9d0c4b7b1ffff1f-0" : "f-0", NULL);
+    }
+    const char *bucket = reads_key(stack, slice, "u:0"), *states = reads_key(stack, slice, "s:0");
+    const char *holders = reads_key(stack, slice, "h:f-0:0"), *coupons = reads_key(stack, slice, "p:0");
+    reads_redis(stack, "DEL", bucket, NULL);
+    reads_redis(stack, "APPEND", bucket, "0123456789012345678", NULL);
+    reads_redis(stack, "DEL", states, NULL);
+    reads_redis(stack, "HSET", states, "63", "x", NULL);
+    reads_redis(stack, "DEL", holders, NULL);
+    reads_redis(stack, "SETRANGE", holders, "10", "12345", NULL);
+    reads_compare(&reads, NULL, FAST_MS);
+    reads_redis(stack, "DEL", coupons, NULL);
+    reads_redis(stack, "SETRANGE", coupons, "100", "more", NULL);
+    reads_compare(&reads, NULL, FAST_MS);
+    stack_signal(stack, "projector", SIGCONT);
+    everything_is_as_before(); /* readers met it, so it is made anew */
+}
+
 static void broken_keys_are_noticed(void **state)
 {
     (void)state;
-    char campaign[64], coupons[64], holders[64], user[64], set[64];
-    int slice = slice_of(SPAN("f-0"));
-    snprintf(campaign, sizeof campaign, "fc:1:{%d}:c:f-0", slice);
-    snprintf(coupons, sizeof coupons, "fc:1:{%d}:p:0", slice);
-    snprintf(holders, sizeof holders, "fc:1:{%d}:h:f-0:0", slice);
-    bucket_key(user, sizeof user, "f-0", "twice");
-    snprintf(set, sizeof set, "fc:1:{%d}:cs", slice);
+    int16_t slice = slice_of(SPAN("f-0"));
+    char root[24];
+    snprintf(root, sizeof root, "fc:{%d}", slice);
+    const char *campaign = reads_key(stack, slice, "c:f-0"), *coupons = reads_key(stack, slice, "p:0");
+    const char *holders = reads_key(stack, slice, "h:f-0:0"), *user = reads_key(stack, slice, "u:0");
+    const char *set = reads_key(stack, slice, "cs");
     stack_signal(stack, "projector", SIGSTOP);
-    reads_redis(stack, "HSET", coupons, "10", "no state", NULL); /* of position 2, without a note */
-    reads_compare(&reads, NULL, FAST_MS);
-    reads_redis(stack, "HSET", coupons, "11", "a note", NULL);
-    reads_compare(&reads, NULL, FAST_MS);
-    reads_redis(stack, "HSET", campaign, "d", "\xc1", NULL);
-    reads_redis(stack, "HSET", coupons, "9", "not a record", NULL);
-    reads_redis(stack, "HSET", holders, "1", "99", NULL);
+    reads_redis(stack, "SETRANGE", campaign, "0", "\xc1", NULL);
+    reads_redis(stack, "SETRANGE", coupons, "3", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", NULL);
+    reads_redis(stack, "SETRANGE", holders, "0", "zzzzz", NULL);
     reads_redis(stack, "APPEND", user, "half a holding", NULL);
     reads_redis(stack, "ZADD", set, "5", "Not An Id", NULL);
     reads_compare(&reads, NULL, FAST_MS);
-    reads_redis(stack, "SET", campaign, "another type", NULL);
-    reads_redis(stack, "SET", coupons, "another type", NULL);
+    reads_redis(stack, "DEL", campaign, coupons, set, user, NULL);
+    reads_redis(stack, "HSET", campaign, "another", "type", NULL);
+    reads_redis(stack, "HSET", coupons, "another", "type", NULL);
     reads_redis(stack, "SET", set, "another type", NULL);
-    reads_redis(stack, "DEL", user, NULL);
     reads_redis(stack, "HSET", user, "another", "type", NULL);
     reads_compare(&reads, NULL, FAST_MS);
-    reads_redis(stack, "SET", "fc:live", "rubbish", NULL);
-    reads_compare(&reads, "postgres", FAST_MS);
+    reads_redis(stack, "HSET", root, "buckets", "rubbish", NULL);
+    reads_compare(&reads, NULL, FAST_MS);
     stack_signal(stack, "projector", SIGCONT);
     reads_redis(stack, "FLUSHALL", NULL);
     everything_is_as_before();
@@ -276,6 +288,7 @@ int main(void)
         cmocka_unit_test(redis_killed),
         cmocka_unit_test(redis_flushed_again_and_again),
         cmocka_unit_test(missing_keys_are_noticed),
+        cmocka_unit_test(what_is_begun_anew_is_noticed),
         cmocka_unit_test(broken_keys_are_noticed),
         cmocka_unit_test(old_models_are_not_believed),
         cmocka_unit_test(postgres_frozen),

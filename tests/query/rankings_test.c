@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rankings over windows, and models that come to their end: a log that goes back months, read from Redis and
  * from PostgreSQL. Both say what the log says, and what the script keeps in Redis is what the fold makes. */
+#include "readmodel/campaign_record.h"
 #include "tests/lib/wait.h"
 
 #include "common/base/crypto.h"
@@ -225,28 +226,30 @@ static void rankings_are_the_logs(void **state)
 
 /* --- what is in Redis --- */
 
-/* The bytes of a member, and its score, as the fold makes them. */
-static void the_script_makes_what_the_fold_makes(void **state)
+/* The activity of a campaign is what its events make. */
+static void the_record_says_what_the_events_say(void **state)
 {
     (void)state;
     size_t in_window = 0;
     for (size_t i = 0; i < CAMPAIGNS; i++) {
         const struct past_campaign *campaign = &past.campaigns[i];
+        int16_t slice = slice_of(span_of(campaign->id));
+        struct campaign_record record;
+        assert_true(models_campaign(&models, slice, campaign->id, &record));
         for (enum counted counted = 0; counted < COUNTED_COUNT; counted++) {
-            char key[64], field[32], active[64];
-            struct buf record;
-            int16_t slice = slice_of(span_of(campaign->id));
-            snprintf(key, sizeof key, "fc:1:{%d}:c:%s", slice, campaign->id);
-            snprintf(field, sizeof field, "a:%s", counted_label(counted));
-            snprintf(active, sizeof active, "fc:1:{%d}:a:%s", slice, counted_label(counted));
-            buf_init(&record, ACTIVITY_BYTES_MAX + CAMPAIGN_ID_MAX);
-            activity_write(&record, &campaign->activity[counted]);
-            if (campaign->changed_at_us[counted]) {
-                struct span found = redis_text(MODELS_CALL(&models, "HGET", key, field));
-                assert_true(span_equal(found, buf_span(&record)));
-            }
-            in_window += (size_t)redis_integer(MODELS_CALL(&models, "ZCARD", active));
-            buf_deinit(&record);
+            struct buf is, should;
+            char rest[24];
+            buf_init(&is, ACTIVITY_BYTES_MAX);
+            buf_init(&should, ACTIVITY_BYTES_MAX);
+            activity_write(&is, &record.counted[counted].activity);
+            activity_write(&should, &campaign->activity[counted]);
+            if (campaign->changed_at_us[counted])
+                assert_true(span_equal(buf_span(&is), buf_span(&should)));
+            snprintf(rest, sizeof rest, "a:%s", counted_label(counted));
+            const char *active = models_key(&models, slice, rest);
+            in_window += redis_kind(MODELS_CALL(&models, "ZSCORE", active, campaign->id)) != REDIS_NIL;
+            buf_deinit(&is);
+            buf_deinit(&should);
         }
     }
     assert_true(in_window > CAMPAIGNS);
@@ -266,16 +269,18 @@ static void a_lost_set_is_noticed(void **state)
         {"a:redeemed", "/v1/rankings/campaigns?window=7d&by=redeemed"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        char key[64];
+        int16_t slice = slice_of(span_of(past.campaigns[0].id));
         models_await_current(&models);
         stack_signal(stack, "projector", SIGSTOP);
-        snprintf(key, sizeof key, "fc:1:{%d}:%s", slice_of(span_of(past.campaigns[0].id)), rows[i].set);
+        const char *key = models_key(&models, slice, rows[i].set);
         assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", key)), 1);
         struct http_answer answer = api_get(&api, rows[i].path, NULL);
         api_expect(&answer, 200, NULL);
         assert_true(reads_is_from(&answer, "postgres"));
         stack_signal(stack, "projector", SIGCONT);
-        WAIT_UNTIL(redis_integer(MODELS_CALL(&models, "EXISTS", key)) == 1, LONG_MS);
+        WAIT_UNTIL(redis_integer(MODELS_CALL(&models, "EXISTS", models_key(&models, slice, rows[i].set))) ==
+                       1,
+                   LONG_MS);
     }
     models_await_current(&models);
     check_all("redis");
@@ -292,7 +297,7 @@ static int64_t expires_at(const char *key)
 static void old_coupons_are_postgres(void **state)
 {
     (void)state;
-    char key[96], path[PATH_BYTES];
+    char rest[32], path[PATH_BYTES];
     size_t old = 0, young = 0;
     models_await_current(&models);
     for (size_t i = 0; i < CAMPAIGNS; i++)
@@ -300,8 +305,8 @@ static void old_coupons_are_postgres(void **state)
             const struct coupon *coupon = &past.campaigns[i].coupons[n];
             bool is_old = coupon->issued_at_us < clock_wall_us() - 91 * DAY;
             bool is_young = coupon->issued_at_us > clock_wall_us() - 80 * DAY;
-            snprintf(key, sizeof key, "fc:1:{%d}:p:%lld", coupon->at.slice,
-                     (long long)(coupon->at.position / COUPON_CHUNK));
+            snprintf(rest, sizeof rest, "p:%lld", (long long)(coupon->at.position / COUPON_CHUNK));
+            const char *key = models_key(&models, coupon->at.slice, rest);
             snprintf(path, sizeof path, "/v1/coupons/c%d-%lld", coupon->at.slice,
                      (long long)coupon->at.position);
             struct http_answer answer = api_get(&api, path, NULL);
@@ -312,7 +317,7 @@ static void old_coupons_are_postgres(void **state)
             json_destroy(doc);
             if (is_young)
                 assert_true(reads_is_from(&answer, "redis"));
-            if (is_young)
+            if (is_young && expires_at(key) >= 0) /* the one that is not complete yet does not expire */
                 assert_true(expires_at(key) * US_PER_S >=
                             coupon->issued_at_us / US_PER_S * US_PER_S + 90 * DAY);
             old += is_old && reads_is_from(&answer, "postgres");
@@ -320,29 +325,24 @@ static void old_coupons_are_postgres(void **state)
                 assert_int_equal(redis_integer(MODELS_CALL(&models, "EXISTS", key)), 0);
             young += is_young;
         }
-    assert_true(old >= ANCIENT - 2 * COUPON_CHUNK && young > 50); /* an end of the run may share its chunk */
+    /* An end of the run may share its chunk. */
+    if (old < ANCIENT - 2 * COUPON_CHUNK || young <= 50)
+        fail_msg("%zu old ones in PostgreSQL, %zu young ones", old, young);
 }
 
 /* --- more than may be looked at --- */
 
-/* As many active campaigns in a slice as a reader gets at most: whoever has most may be beyond, so Redis is
- * not believed. */
+/* More active campaigns than a reader looks at. */
 static void too_many_for_redis_is_postgres(void **state)
 {
     (void)state;
-    char key[64], now[24], grain[24];
+    char now[24];
     models_await_current(&models);
     stack_signal(stack, "projector", SIGSTOP);
-    snprintf(key, sizeof key, "fc:1:{%d}:a:issued", slice_of(span_of(past.campaigns[0].id)));
-    int64_t now_us = clock_wall_us();
-    snprintf(now, sizeof now, "%lld", (long long)now_us);
-    snprintf(grain, sizeof grain, "%lld", (long long)(now_us / US_PER_S / window_grain_s(WINDOW_HOUR)));
-    MODELS_CALL(&models, "EVAL",
-                "for i = 1, 2048 do"
-                "  local record = struct.pack('>I4BBBI4I4', i, 1, 0, 0, ARGV[2], i - 1)"
-                "  redis.call('ZADD', KEYS[1], ARGV[1], record .. ARGV[3])"
-                "end",
-                "1", key, now, grain, past.campaigns[0].id);
+    const char *key = models_key(&models, slice_of(span_of(past.campaigns[0].id)), "a:issued");
+    snprintf(now, sizeof now, "%lld", (long long)clock_wall_us());
+    MODELS_CALL(&models, "EVAL", "for i = 1, 513 do redis.call('ZADD', KEYS[1], ARGV[1], 'crowd-' .. i) end",
+                "1", key, now);
     (void)check(&(struct ranking){COUNTED_ISSUED, WINDOW_HOUR, ""}, "postgres");
     (void)check(&(struct ranking){COUNTED_REDEEMED, WINDOW_HOUR, ""}, "redis");
     MODELS_CALL(&models, "FLUSHALL");
@@ -384,7 +384,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rankings_are_the_logs),
-        cmocka_unit_test(the_script_makes_what_the_fold_makes),
+        cmocka_unit_test(the_record_says_what_the_events_say),
         cmocka_unit_test(old_coupons_are_postgres),
         cmocka_unit_test(a_lost_set_is_noticed),
         cmocka_unit_test(too_many_for_redis_is_postgres),

@@ -4,7 +4,7 @@
  * Redis no more than it may. */
 #include "common/base/crypto.h"
 #include "common/base/mem.h"
-#include "readmodel/keys.h"
+#include "readmodel/users.h"
 #include "tests/lib/models.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/wait.h"
@@ -12,7 +12,6 @@
 enum {
     CAMPAIGNS = 24,
     USERS = 12,
-    BUCKETS = 4, /* that the users share, so that one lost bucket concerns several */
     HELD_MAX = 400,
     ROUNDS = 8,
     LONG_MS = 60000,
@@ -64,9 +63,7 @@ static void find_users(void)
 {
     int number = 0;
     for (size_t i = 0; i < USERS; i++)
-        do
-            snprintf(users[i].id, sizeof users[i].id, "user %d", number++);
-        while (user_place(span_of(users[i].id)).bucket >= BUCKETS);
+        snprintf(users[i].id, sizeof users[i].id, "user %d", number++);
 }
 
 /* To anybody but the last one, who never gets any. */
@@ -198,7 +195,7 @@ static int compare_texts(const void *a, const void *b)
 /* Every key of the models, sorted, so that the same seed loses the same ones. Freed by the caller. */
 static size_t all_keys(char ***ret)
 {
-    const struct redis_reply *keys = MODELS_CALL(&models, "KEYS", "fc:1:*");
+    const struct redis_reply *keys = MODELS_CALL(&models, "KEYS", "fc:*{*");
     size_t count = redis_length(keys);
     *ret = mem_alloc((count + 1) * sizeof **ret);
     for (size_t i = 0; i < count; i++) {
@@ -294,20 +291,20 @@ static void undisturbed_redis_knows_everybody(void **state)
     assert_int_equal(from_postgres, 0);
 }
 
-/* Only the user's keys of one slice, in every combination, with coupons issued there afterwards: to the same
- * user, and to another of the same bucket. */
+/* Only the user's keys of one slice, in every combination, with coupons issued there afterwards. */
 static void each_subset_of_one_users_keys(void **state)
 {
     (void)state;
     int16_t slice = slice_of(SPAN("u-0"));
-    char keys[3][48];
     for (int subset = 1; subset < 8; subset++) {
         const struct user *user = &users[subset % (USERS - 1)];
-        snprintf(keys[0], sizeof keys[0], "fc:1:{%d}:u:%lld", slice,
-                 (long long)user_place(span_of(user->id)).bucket);
-        snprintf(keys[1], sizeof keys[1], "fc:1:{%d}:ub", slice);
-        snprintf(keys[2], sizeof keys[2], "fc:1:{%d}:cp", slice);
+        char root[24], rest[32];
         models_await_current(&models);
+        snprintf(root, sizeof root, "fc:{%d}", slice);
+        snprintf(rest, sizeof rest, "u:%lld",
+                 (long long)users_bucket(user_hash(span_of(user->id)),
+                                         models_checkpoint(&models, slice, "buckets")));
+        const char *keys[] = {models_key(&models, slice, rest), models_key(&models, slice, "u:0"), root};
         for (int key = 0; key < 3; key++)
             if (subset >> key & 1)
                 MODELS_CALL(&models, "DEL", keys[key]);
@@ -322,76 +319,50 @@ static void each_subset_of_one_users_keys(void **state)
 
 /* --- what vanished is made again --- */
 
-/* The models as they are and as a replay into an empty Redis makes them are the same. */
-static void assert_models_equal_the_log(void)
+/* A reader meets it, and that is all it takes. */
+static void a_lost_bucket_is_made_again_once_it_was_missed(void **state)
 {
-    struct buf found, fresh;
-    buf_init(&found, 64 * 1024 * 1024);
-    buf_init(&fresh, 64 * 1024 * 1024);
-    models_await_current(&models);
-    models_dump(&models, &found);
+    (void)state;
     flush_all();
-    models_dump(&models, &fresh);
-    assert_true(fresh.len > 0);
-    assert_string_equal(found.data, fresh.data);
-    buf_deinit(&found);
-    buf_deinit(&fresh);
-}
-
-static size_t one, other; /* campaigns of one slice that give their coupons to the same users */
-
-static void create_two_in_a_slice(void)
-{
-    for (;;) {
-        other = models_create(&models);
-        for (one = 0; one < other; one++)
-            if (models_slice(&models, one) == models_slice(&models, other))
-                return;
+    for (int broken = 0; broken < 2; broken++) {
+        int16_t slice = slice_of(SPAN("u-0"));
+        models_await_current(&models);
+        int64_t before = holes();
+        char *key = mem_strdup(models_key(&models, slice, "u:0"));
+        assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", key)), 1);
+        if (broken)
+            MODELS_CALL(&models, "HSET", key, "another", "type");
+        for (int i = 0; i < 3; i++)
+            issue();
+        WAIT_UNTIL((check_everybody(AS_IT_IS), holes() > before), LONG_MS);
+        from_postgres = 0;
+        WAIT_UNTIL((from_postgres = 0, check_everybody(AS_IT_IS), from_postgres == 0), LONG_MS);
+        mem_free(key);
     }
 }
 
-static void a_lost_bucket_is_found_by_what_builds_on_it(void **state)
+/* More coupons than a bucket has room for, to be followed and to be rebuilt: buckets are split, and everybody
+ * is where the reader looks. */
+static void buckets_grow_with_their_coupons(void **state)
 {
     (void)state;
-    char key[48];
-    create_two_in_a_slice();
-    models_issue(&models, one, 1); /* to user-1 */
-    flush_all();
-    snprintf(key, sizeof key, "fc:1:{%d}:u:%lld", models_slice(&models, one),
-             (long long)user_place(SPAN("user-1")).bucket);
-    int64_t before = holes();
-    assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", key)), 1);
-    models_issue(&models, other, 1);
-    WAIT_UNTIL(holes() > before, LONG_MS);
-    assert_models_equal_the_log();
-}
-
-static void a_lost_list_of_buckets_is_found_without_any_coupon(void **state)
-{
-    (void)state;
-    char key[48];
-    snprintf(key, sizeof key, "fc:1:{%d}:ub", slice_of(SPAN("u-0")));
-    int64_t before = holes();
-    assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", key)), 1);
-    WAIT_UNTIL(holes() > before, LONG_MS);
-    WAIT_UNTIL(redis_integer(MODELS_CALL(&models, "EXISTS", key)) == 1, LONG_MS);
-    assert_models_equal_the_log();
-}
-
-static void a_bucket_of_another_type_is_replaced(void **state)
-{
-    (void)state;
-    char key[48];
-    models_issue(&models, one, 20);
+    enum { MANY = 3000 };
+    size_t campaign = models_create(&models);
+    int16_t slice = models_slice(&models, campaign);
+    int64_t before = models_checkpoint(&models, slice, "buckets");
+    for (int i = 0; i < 10; i++)
+        models_issue(&models, campaign, MANY / 10);
     models_await_current(&models);
-    snprintf(key, sizeof key, "fc:1:{%d}:u:%lld", models_slice(&models, one),
-             (long long)user_place(SPAN("user-15")).bucket);
-    int64_t before = holes();
-    MODELS_CALL(&models, "DEL", key);
-    MODELS_CALL(&models, "HSET", key, "another", "type");
-    models_issue(&models, other, 20);
-    WAIT_UNTIL(holes() > before, LONG_MS);
-    assert_models_equal_the_log();
+    assert_true(models_checkpoint(&models, slice, "buckets") >= before + MANY / USERS_PER_BUCKET);
+    for (int i = 1; i <= MANY; i += 97) {
+        char path[160];
+        snprintf(path, sizeof path, "/v1/users/user-%d/coupons?limit=100", i);
+        struct http_answer answer = api_get(&api, path, NULL);
+        api_expect(&answer, 200, NULL);
+        assert_non_null(memmem(answer.body.ptr, answer.body.len, models.campaigns[campaign].id,
+                               strlen(models.campaigns[campaign].id)));
+    }
+    models_assert_equal_the_log(&models);
 }
 
 /* --- memory --- */
@@ -475,9 +446,8 @@ int main(void)
         cmocka_unit_test(each_subset_of_one_users_keys),
         cmocka_unit_test(whatever_vanishes_no_answer_is_wrong),
         cmocka_unit_test(undisturbed_redis_knows_everybody),
-        cmocka_unit_test(a_lost_bucket_is_found_by_what_builds_on_it),
-        cmocka_unit_test(a_lost_list_of_buckets_is_found_without_any_coupon),
-        cmocka_unit_test(a_bucket_of_another_type_is_replaced),
+        cmocka_unit_test(a_lost_bucket_is_made_again_once_it_was_missed),
+        cmocka_unit_test(buckets_grow_with_their_coupons),
         cmocka_unit_test(a_coupon_costs_what_it_may),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

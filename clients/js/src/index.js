@@ -228,7 +228,7 @@ export class Firstcome {
       if (location.origin !== new URL(base).origin) throw new NetworkError("the status URL is of another origin"); // the key stays here
       const { body } = await this.#transport.call(location.href, { headers: this.#headers(), signal: asked.signal, timeoutMs: left });
       const use = body.items.at(0);
-      if (use === undefined || use.state === "unknown") {
+      if (use === undefined) {
         const answer = await this.#transport.call(base + path, { ...asked, headers, timeoutMs: left });
         this.#remember(answer.headers);
         return answer.body;

@@ -152,7 +152,7 @@ test("the feed goes on after the last event, and notices another log", async () 
 test("an accepted request is followed to its outcome", async () => {
   script = [
     json(202, { status: "pending" }, { Location: "/v1/requests/k1" }),
-    json(200, { items: [{ operation: "issue", target: "sale", state: "queued" }] }),
+    json(200, { items: [{ operation: "issue", target: "sale", state: "in-flight" }] }),
     json(200, { items: [{ operation: "issue", target: "sale", state: "done", status: 201, answer: { coupon_id: "c1-1" } }] }),
   ];
   const coupon = await client().issue("sale", { userId: "ann" }, { idempotencyKey: "k1", async: true });

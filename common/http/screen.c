@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What becomes of a request whose head is complete and well-formed, in this order: target, route, key, scope,
+ * query, what its fields ask for (expectation, coding and type of the body, conditions), size of the body,
+ * admission. Pure: no sockets, no library. */
+#include "common/http/internal.h"
+
+#include <strings.h>
+
+const struct problem problem_headers_too_large = {"headers-too-large", 431, false,
+                                                  "The request line and headers are too large"};
+
+void http_refuse(struct http_request *request, const struct problem *problem, enum http_reason reason,
+                 const char *detail)
+{
+    request->refusal = problem;
+    request->refusal_detail = detail;
+    metric_add(request->server->refused[reason], 1);
+}
+
+void http_refuse_and_close(struct http_request *request, const struct problem *problem,
+                           enum http_reason reason, const char *detail)
+{
+    http_refuse(request, problem, reason, detail);
+    request->refusal_closes = true;
+}
+
+/* --- Route, key, scope, query, size --- */
+
+static void take_params(struct http_request *request, const struct http_shape *shape,
+                        const struct http_path *path)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < shape->segments_count; i++)
+        if (!shape->segments[i].ptr)
+            request->params[count++] = path->segments[i];
+}
+
+static bool screen_route(struct http_request *request, const struct http_path *path)
+{
+    struct http_match match = http_router_find(&request->server->router, path, request->method);
+    if (match.endpoint) {
+        request->endpoint = match.endpoint;
+        take_params(request, match.shape, path);
+        return true;
+    }
+    if (match.path_known) {
+        http_refuse(request, &problem_method_not_allowed, HTTP_REASON_METHOD, NULL);
+        http_add_header(request, "Allow", span_of(match.allow));
+    } else {
+        http_refuse(request, &problem_unknown_route, HTTP_REASON_ROUTE, NULL);
+    }
+    return false;
+}
+
+/* The token of the one Authorization header, absent where there is none, several, or another scheme. */
+static struct span bearer_token(const struct http_request *request)
+{
+    static const char scheme[] = "Bearer ";
+    struct span value = http_header(request, "Authorization");
+    if (value.len < sizeof scheme || strncasecmp(value.ptr, scheme, sizeof scheme - 1) != 0 ||
+        http_header_nth(request, "Authorization", 1).ptr)
+        return (struct span){NULL, 0};
+    return (struct span){value.ptr + sizeof scheme - 1, value.len - (sizeof scheme - 1)};
+}
+
+static bool screen_key(struct http_request *request)
+{
+    unsigned scopes = request->endpoint->route->scopes;
+    if (scopes == 0 || ((scopes & AUTH_ANYBODY) && !http_header(request, "Authorization").ptr))
+        return true;
+    struct span token = bearer_token(request);
+    request->key = token.ptr ? keyring_find(request->server->options.keyring, token) : NULL;
+    if (!request->key) {
+        http_refuse(request, &problem_unauthenticated, HTTP_REASON_KEY, NULL);
+        http_add_header(request, "WWW-Authenticate", SPAN("Bearer"));
+        return false;
+    }
+    if (!(request->key->scopes & scopes)) {
+        http_refuse(request, &problem_forbidden, HTTP_REASON_SCOPE, NULL);
+        return false;
+    }
+    return true;
+}
+
+/* --- What the fields ask for --- */
+
+/* RFC 9110 section 10.1.1: the one expectation there is. HTTP/1.0 knows none. */
+static bool screen_expectation(struct http_request *request)
+{
+    struct span value;
+    for (size_t i = 0; !request->http_1_0 && (value = http_header_nth(request, "Expect", i)).ptr; i++)
+        for (struct span item = http_list_next(&value); item.ptr; item = http_list_next(&value)) {
+            if (http_text_is(item, "100-continue"))
+                continue;
+            http_refuse_and_close(request, &problem_expectation_failed, HTTP_REASON_FIELDS, NULL);
+            return false;
+        }
+    return true;
+}
+
+/* Section 8.4: the codings that were applied to the body. None is taken off here, so none may be there. */
+static bool screen_coding(struct http_request *request)
+{
+    struct span value;
+    for (size_t i = 0; (value = http_header_nth(request, "Content-Encoding", i)).ptr; i++)
+        for (struct span item = http_list_next(&value); item.ptr; item = http_list_next(&value)) {
+            if (http_text_is(item, "identity"))
+                continue;
+            http_refuse(request, &problem_unsupported_media, HTTP_REASON_FIELDS,
+                        "a body must come without a content coding");
+            http_add_header(request, "Accept-Encoding", SPAN("identity"));
+            return false;
+        }
+    return true;
+}
+
+static bool type_known(struct span type)
+{
+    static const char suffix[] = "+json", tree[] = "application/";
+    size_t tree_len = sizeof tree - 1, suffix_len = sizeof suffix - 1;
+    /* What curl -d says of every body, whatever is in it. */
+    if (http_text_is(type, "application/json") || http_text_is(type, "application/x-www-form-urlencoded"))
+        return true;
+    return type.len > tree_len + suffix_len && strncasecmp(type.ptr, tree, tree_len) == 0 &&
+           strncasecmp(type.ptr + type.len - suffix_len, suffix, suffix_len) == 0;
+}
+
+/* JSON in UTF-8, or nothing said. */
+static bool screen_type(struct http_request *request)
+{
+    struct span rest = http_header(request, "Content-Type");
+    if (!rest.ptr)
+        return true;
+    bool good =
+        type_known(http_trim(span_cut(&rest, ';'))) && !http_header_nth(request, "Content-Type", 1).ptr;
+    while (good && rest.ptr) {
+        struct span value = http_trim(span_cut(&rest, ';')), name = span_cut(&value, '=');
+        if (value.len >= 2 && value.ptr[0] == '"' && value.ptr[value.len - 1] == '"')
+            value = (struct span){value.ptr + 1, value.len - 2};
+        good = !http_text_is(name, "charset") || http_text_is(value, "utf-8") || http_text_is(value, "utf8");
+    }
+    if (good)
+        return true;
+    http_refuse(request, &problem_unsupported_media, HTTP_REASON_FIELDS,
+                "a body must be application/json in UTF-8");
+    http_add_header(request, "Accept", SPAN("application/json"));
+    return false;
+}
+
+/* Section 13: a request must not take effect where its condition is false. None of the calls that change
+ * something can tell, so a request that has one takes no effect. */
+static bool screen_conditions(struct http_request *request)
+{
+    static const char *const names[] = {"If-Match", "If-None-Match", "If-Unmodified-Since"};
+    if (request->method == HTTP_GET)
+        return true;
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        if (!http_header(request, names[i]).ptr)
+            continue;
+        http_refuse(request, &problem_precondition_failed, HTTP_REASON_FIELDS,
+                    "this call knows no conditions; nothing was done");
+        return false;
+    }
+    return true;
+}
+
+static bool screen_fields(struct http_request *request)
+{
+    bool has_body = request->chunked || request->content_length > 0;
+    return screen_expectation(request) && (!has_body || (screen_coding(request) && screen_type(request))) &&
+           screen_conditions(request);
+}
+
+static void screen_admission(struct http_request *request)
+{
+    const struct http_options *options = &request->server->options;
+    int64_t retry_ms = 0;
+    const struct problem *problem =
+        options->admit ? options->admit(request, options->context, &retry_ms) : NULL;
+    if (!problem)
+        return;
+    http_refuse(request, problem, HTTP_REASON_ADMISSION, NULL);
+    request->refusal_retry_ms = retry_ms;
+}
+
+void http_screen(struct http_request *request)
+{
+    struct http_path path;
+    if (!http_target_parse(request, &path)) {
+        http_refuse_and_close(request, &problem_malformed_request, HTTP_REASON_FRAMING,
+                              "the request target is not a valid path");
+        return;
+    }
+    if (!screen_route(request, &path) || !screen_key(request))
+        return;
+    if (!http_query_parse(request))
+        http_refuse(request, &problem_invalid_parameter, HTTP_REASON_QUERY,
+                    "the query string has a bad escape or more than 16 parameters");
+    else if (screen_fields(request) && request->content_length > request->endpoint->body_max)
+        http_refuse_and_close(request, &problem_body_too_large, HTTP_REASON_BODY, NULL);
+    else if (!request->refusal)
+        screen_admission(request);
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The conversation with Redis about models and checkpoints. */
+#include "projector/run/redis_writer.h"
+
+#include "common/base/mem.h"
+
+enum { SHA_LEN = 40 };
+
+struct redis_writer {
+    struct redis *redis;
+    struct redis_command command;
+    struct buf key;
+    char shas[SCRIPT_COUNT][SHA_LEN];
+    struct model_outcome pending[WRITES_PENDING_MAX]; /* ring: the writes on their way */
+    size_t pending_first, pending_count;
+    char error[160];
+};
+
+struct redis_writer *redis_writer_create(const char *url, char *reason, size_t reason_size)
+{
+    struct redis *redis = redis_create(url, reason, reason_size);
+    if (!redis)
+        return NULL;
+    struct redis_writer *writer = mem_zalloc(sizeof *writer);
+    writer->redis = redis;
+    redis_command_init(&writer->command);
+    buf_init(&writer->key, KEY_TEXT_MAX);
+    return writer;
+}
+
+void redis_writer_destroy(struct redis_writer *writer)
+{
+    if (!writer)
+        return;
+    redis_destroy(writer->redis);
+    redis_command_deinit(&writer->command);
+    buf_deinit(&writer->key);
+    mem_free(writer);
+}
+
+const char *redis_writer_error(const struct redis_writer *writer)
+{
+    return writer->error;
+}
+
+struct redis *redis_writer_redis(struct redis_writer *writer)
+{
+    CHECK(writer->pending_count == 0);
+    return writer->redis;
+}
+
+/* What Redis says here is not what this program understands: a version of Redis or of ours that does not fit.
+ */
+static enum redis_status misunderstood(struct redis_writer *writer, const char *what)
+{
+    snprintf(writer->error, sizeof writer->error, "%s", what);
+    return REDIS_ERROR;
+}
+
+static enum redis_status noted(struct redis_writer *writer, enum redis_status status)
+{
+    if (status != REDIS_OK)
+        snprintf(writer->error, sizeof writer->error, "%s", redis_error(writer->redis));
+    return status;
+}
+
+static enum redis_status receive(struct redis_writer *writer, int64_t deadline_us,
+                                 const struct redis_reply **ret)
+{
+    return noted(writer, redis_receive(writer->redis, deadline_us, ret));
+}
+
+enum redis_status redis_writer_call(struct redis_writer *writer, const struct redis_command *command,
+                                    int64_t deadline_us, const struct redis_reply **ret)
+{
+    CHECK(writer->pending_count == 0);
+    return noted(writer, redis_call(writer->redis, command, deadline_us, ret));
+}
+
+/* --- connecting --- */
+
+static enum redis_status load_script(struct redis_writer *writer, enum script script, int64_t deadline_us)
+{
+    const struct redis_reply *reply;
+    redis_command_reset(&writer->command);
+    redis_arg_text(&writer->command, "SCRIPT");
+    redis_arg_text(&writer->command, "LOAD");
+    redis_arg(&writer->command, script_text(script));
+    enum redis_status status = redis_writer_call(writer, &writer->command, deadline_us, &reply);
+    if (status != REDIS_OK)
+        return status;
+    struct span sha = redis_text(reply);
+    if (sha.len != SHA_LEN)
+        return misunderstood(writer, "SCRIPT LOAD does not answer with a hash");
+    memcpy(writer->shas[script], sha.ptr, SHA_LEN);
+    return REDIS_OK;
+}
+
+enum redis_status redis_writer_connect(struct redis_writer *writer, int64_t deadline_us)
+{
+    enum redis_status status = REDIS_OK;
+    CHECK(writer->pending_count == 0);
+    if (!redis_connected(writer->redis))
+        status = noted(writer, redis_connect(writer->redis, deadline_us));
+    for (enum script script = 0; status == REDIS_OK && script < SCRIPT_COUNT; script++)
+        status = load_script(writer, script, deadline_us);
+    return status;
+}
+
+/* --- checkpoints --- */
+
+enum redis_status redis_writer_roots(struct redis_writer *writer, int64_t deadline_us,
+                                     struct checkpoint ret[SLICE_COUNT])
+{
+    enum redis_status first = REDIS_OK;
+    CHECK(writer->pending_count == 0);
+    if (!redis_connected(writer->redis))
+        first = noted(writer, redis_connect(writer->redis, deadline_us));
+    if (first != REDIS_OK)
+        return first;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        buf_clear(&writer->key);
+        key_root(&writer->key, slice);
+        checkpoint_command(&writer->command, buf_span(&writer->key));
+        redis_send(writer->redis, &writer->command);
+    }
+    for (int slice = 0; slice < SLICE_COUNT; slice++) { /* all replies, so that none is left over */
+        const struct redis_reply *reply;
+        enum redis_status status = receive(writer, deadline_us, &reply);
+        if (status == REDIS_LOST)
+            return status;
+        ret[slice] = checkpoint_from_reply(reply);
+        first = first == REDIS_OK ? status : first;
+    }
+    return first;
+}
+
+enum redis_status redis_writer_switch(struct redis_writer *writer, struct model model, int64_t live,
+                                      bool may_go_back, int64_t deadline_us, enum script_result *ret)
+{
+    const struct redis_reply *reply;
+    int64_t value;
+    script_switch(&writer->command, (struct span){writer->shas[SCRIPT_SWITCH], SHA_LEN}, model, live,
+                  may_go_back);
+    enum redis_status status = redis_writer_call(writer, &writer->command, deadline_us, &reply);
+    if (status == REDIS_OK && !script_result(reply, ret, &value))
+        return misunderstood(writer, "the script does not answer as it should");
+    return status;
+}
+
+/* --- batches --- */
+
+size_t redis_writer_pending(const struct redis_writer *writer)
+{
+    return writer->pending_count;
+}
+
+void redis_writer_send(struct redis_writer *writer, const struct model_write *write)
+{
+    CHECK(writer->pending_count < WRITES_PENDING_MAX);
+    buf_clear(&writer->key);
+    if (write->live)
+        key_root(&writer->key, write->model.slice);
+    else
+        key_checkpoint(&writer->key, write->model);
+    script_apply(&writer->command, (struct span){writer->shas[SCRIPT_APPLY], SHA_LEN}, buf_span(&writer->key),
+                 &write->expected, &write->next, write->model, write->batch);
+    redis_send(writer->redis, &writer->command);
+    size_t at = (writer->pending_first + writer->pending_count++) % WRITES_PENDING_MAX;
+    writer->pending[at] = (struct model_outcome){
+        .model = write->model,
+        .expected = write->expected,
+        .next = write->next,
+        .oldest_us = write->oldest_us,
+    };
+}
+
+enum redis_status redis_writer_receive(struct redis_writer *writer, int64_t deadline_us,
+                                       struct model_outcome *ret)
+{
+    const struct redis_reply *reply;
+    CHECK(writer->pending_count > 0);
+    *ret = writer->pending[writer->pending_first];
+    writer->pending_first = (writer->pending_first + 1) % WRITES_PENDING_MAX;
+    writer->pending_count--;
+    enum redis_status status = receive(writer, deadline_us, &reply);
+    if (status == REDIS_LOST)
+        writer->pending_count = 0;
+    if (status == REDIS_OK && !script_result(reply, &ret->result, &ret->value))
+        return misunderstood(writer, "the script does not answer as it should");
+    return status;
+}
+
+/* --- memory --- */
+
+/* The value of a line "name:value" of INFO; absent where there is none. */
+static struct span info_value(struct span info, const char *name)
+{
+    while (info.ptr && info.len > 0) {
+        struct span value = span_cut(&info, '\n');
+        if (value.len > 0 && value.ptr[value.len - 1] == '\r')
+            value.len--;
+        if (span_is(span_cut(&value, ':'), name))
+            return value;
+    }
+    return (struct span){NULL, 0};
+}
+
+enum redis_status redis_writer_memory(struct redis_writer *writer, int64_t deadline_us,
+                                      struct redis_memory *ret)
+{
+    const struct redis_reply *reply;
+    *ret = (struct redis_memory){0};
+    redis_command_reset(&writer->command);
+    redis_arg_text(&writer->command, "INFO");
+    redis_arg_text(&writer->command, "memory");
+    enum redis_status status = redis_writer_call(writer, &writer->command, deadline_us, &reply);
+    if (status != REDIS_OK)
+        return status;
+    struct span info = redis_text(reply);
+    if (!parse_i64(info_value(info, "used_memory"), 0, INT64_MAX, &ret->used) ||
+        !parse_i64(info_value(info, "maxmemory"), 0, INT64_MAX, &ret->max))
+        return misunderstood(writer, "INFO does not say how much memory is used");
+    ret->evicts = ret->max > 0 && !span_is(info_value(info, "maxmemory_policy"), "noeviction");
+    return REDIS_OK;
+}

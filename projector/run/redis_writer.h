@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The connection to Redis of whoever writes models: the scripts, checkpoints, and batches with their
+ * checkpoint, a few of them on the way at once. Knows nothing of what is in them. Whatever goes wrong, the
+ * next thing to do is to read the checkpoints again: what Redis holds is never remembered. One thread. */
+#pragma once
+
+#include "readmodel/script.h"
+
+struct redis_writer;
+
+/* NULL with reason when the URL does not parse. Does not connect. */
+struct redis_writer *redis_writer_create(const char *url, char *reason, size_t reason_size);
+void redis_writer_destroy(struct redis_writer *writer);            /* accepts NULL */
+const char *redis_writer_error(const struct redis_writer *writer); /* of the last failure, one line */
+struct redis *redis_writer_redis(struct redis_writer *writer);     /* nothing of its own may be pending */
+
+/* Connects where it is not connected, and loads the scripts. Nothing may be pending. */
+enum redis_status redis_writer_connect(struct redis_writer *writer, int64_t deadline_us) MUST_USE;
+/* The root of every slice. For status too: needs no right to write. */
+enum redis_status redis_writer_roots(struct redis_writer *writer, int64_t deadline_us,
+                                     struct checkpoint ret[SLICE_COUNT]) MUST_USE;
+/* A command of the caller's and its reply, for what there are not many of. */
+enum redis_status redis_writer_call(struct redis_writer *writer, const struct redis_command *command,
+                                    int64_t deadline_us, const struct redis_reply **ret) MUST_USE;
+
+/* --- batches --- */
+
+struct model_write {
+    struct model model;
+    bool live; /* the checkpoint is the root; otherwise it is the generation's own */
+    struct checkpoint expected, next;
+    const struct script_batch *batch; /* NULL: only the checkpoint; borrowed during the call */
+    int64_t oldest_us;                /* recorded_at of its first event; comes back with the outcome */
+};
+
+struct model_outcome {
+    struct model model;
+    struct checkpoint expected, next;
+    int64_t oldest_us;
+    enum script_result result;
+    int64_t value;
+};
+
+enum { WRITES_PENDING_MAX = 32 };
+size_t redis_writer_pending(const struct redis_writer *writer);
+/* Queues a write; at most WRITES_PENDING_MAX may be pending. */
+void redis_writer_send(struct redis_writer *writer, const struct model_write *write);
+/* The outcome of the oldest pending write, which is then no longer pending. After REDIS_LOST none is. */
+enum redis_status redis_writer_receive(struct redis_writer *writer, int64_t deadline_us,
+                                       struct model_outcome *ret) MUST_USE;
+/* Makes a generation of a slice the live one where `live` is until then. */
+enum redis_status redis_writer_switch(struct redis_writer *writer, struct model model, int64_t live,
+                                      bool may_go_back, int64_t deadline_us,
+                                      enum script_result *ret) MUST_USE;
+
+/* What Redis says of its memory. */
+struct redis_memory {
+    int64_t used, max; /* bytes; max 0: no limit */
+    bool evicts;       /* it has a limit, and drops keys where it is reached: no place for models */
+};
+enum redis_status redis_writer_memory(struct redis_writer *writer, int64_t deadline_us,
+                                      struct redis_memory *ret) MUST_USE;

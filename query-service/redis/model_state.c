@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Judging checkpoints. */
+#include "query-service/redis/model_state.h"
+
+#include "readmodel/users.h"
+
+static enum fallback judge(const struct checkpoint *checkpoint, int64_t at_least)
+{
+    if (!checkpoint->present)
+        return FALLBACK_NOT_LIVE;
+    if (checkpoint->behind)
+        return FALLBACK_CATCHING_UP;
+    return checkpoint->position < at_least ? FALLBACK_BEHIND : FALLBACK_NONE;
+}
+
+enum fallback model_state_judge(const struct model_state *state, const struct query *query)
+{
+    unsigned slices = query_slices(query);
+    enum fallback found = FALLBACK_NONE;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        if (!(slices >> slice & 1))
+            continue;
+        enum fallback here = judge(&state->slices[slice], query_at_least(query, slice));
+        if (here != FALLBACK_NONE && here != FALLBACK_BEHIND)
+            return here; /* no moment's wait mends this, whatever the others say */
+        if (here == FALLBACK_BEHIND)
+            found = here;
+    }
+    return state->seen ? found : FALLBACK_OLD;
+}
+
+static bool asks_for_user(const struct query *query)
+{
+    return query->kind == QUERY_USER_COUPONS || query->kind == QUERY_USER_IN_CAMPAIGN;
+}
+
+enum fallback model_state_compare(const struct model_state *before, const struct model_state *after,
+                                  const struct query *query)
+{
+    unsigned slices = query_slices(query);
+    uint64_t hash = asks_for_user(query) ? user_hash(query->user_id) : 0;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        const struct checkpoint *was = &before->slices[slice], *is = &after->slices[slice];
+        if (!(slices >> slice & 1))
+            continue;
+        if (!is->present || is->generation != was->generation || is->position < was->position)
+            return FALLBACK_MOVED;
+        if (asks_for_user(query) &&
+            users_bucket(hash, is->buckets) != users_bucket(hash, was->buckets ? was->buckets : 1))
+            return FALLBACK_MOVED;
+    }
+    return FALLBACK_NONE;
+}

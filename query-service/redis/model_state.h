@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How far the models in Redis are, and whether that is good enough for a read. Pure. */
+#pragma once
+
+#include "query-service/load/read.h"
+#include "readmodel/checkpoint.h"
+
+/* The state of all models at one moment: what the first commands of every pipeline ask for. */
+struct model_state {
+    bool seen; /* a projector leads and has found them as it left them within SEEN_MS */
+    struct checkpoint slices[SLICE_COUNT];
+};
+
+/* FALLBACK_NONE when every slice the query depends on is current: there, not catching up, looked after, and
+ * at or past the consistency token. FALLBACK_BEHIND only where waiting a moment may help. */
+enum fallback model_state_judge(const struct model_state *state, const struct query *query);
+/* Whether keys that were made by `before` were the right ones when `after` was the state: of the same
+ * generations (no two have the same number, so what was flushed, lost or made anew has another) and, for what
+ * a user holds, of the same buckets. FALLBACK_MOVED where not. */
+enum fallback model_state_compare(const struct model_state *before, const struct model_state *after,
+                                  const struct query *query);

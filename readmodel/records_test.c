@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is in Redis comes back as it was written, and what was lost is seen to be. */
+#include "readmodel/campaign_record.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "events/coupon.h"
+#include "readmodel/coupon_chunk.h"
+#include "readmodel/coupon_state.h"
+
+enum { AT = 1800000000, COUPONS = 40 };
+
+static struct event issued_at(int i)
+{
+    static char users[COUPONS][16];
+    struct event event = {.slice = 3,
+                          .position = 64 + i,
+                          .type = EVENT_CouponIssued,
+                          .version = 1,
+                          .campaign_id = i % 3 ? SPAN("hot") : SPAN("a-campaign-with-a-long-name"),
+                          .recorded_at_us = (AT + i / 5) * INT64_C(1000000)};
+    snprintf(users[i], sizeof users[i], "user-%d", i);
+    event.user_id = span_of(users[i]);
+    event.coupon_issued = (struct coupon_issued){.sequence = 1000 + i,
+                                                 .nth = 1 + i % 2,
+                                                 .expires_at_us = i % 4 ? (AT + 86400) * INT64_C(1000000) : 0,
+                                                 .code_prefix = i % 3 ? SPAN("") : SPAN("SALE")};
+    return event;
+}
+
+static void write_coupons(struct chunk_writer *writer, int from, int to)
+{
+    for (int i = from; i < to; i++) {
+        struct event event = issued_at(i);
+        chunk_writer_add(writer, &event);
+    }
+}
+
+static void coupons_come_back(void **state)
+{
+    (void)state;
+    struct chunk_writer writer;
+    struct chunk_reader reader;
+    struct event read;
+    chunk_writer_init(&writer);
+    chunk_writer_begin(&writer);
+    write_coupons(&writer, 0, COUPONS);
+    assert_true(writer.bytes.len < COUPONS * 25); /* next to the user's id some 10 bytes */
+    assert_true(chunk_open(&reader, buf_span(&writer.bytes), 3, 64));
+    assert_false(reader.has_states);
+    for (int i = 0; i < COUPONS; i++) {
+        struct event is = issued_at(i);
+        assert_true(chunk_next(&reader, &read));
+        assert_int_equal(read.position, is.position);
+        assert_int_equal(read.recorded_at_us, is.recorded_at_us);
+        assert_true(span_equal(read.campaign_id, is.campaign_id) && span_equal(read.user_id, is.user_id));
+        assert_int_equal(read.coupon_issued.sequence, is.coupon_issued.sequence);
+        assert_int_equal(read.coupon_issued.nth, is.coupon_issued.nth);
+        assert_int_equal(read.coupon_issued.expires_at_us, is.coupon_issued.expires_at_us);
+        assert_true(span_equal(read.coupon_issued.code_prefix, is.coupon_issued.code_prefix));
+    }
+    assert_false(chunk_next(&reader, &read) || reader.corrupt);
+    chunk_writer_deinit(&writer);
+}
+
+/* Wherever it was interrupted, the same bytes come out (I8). */
+static void a_chunk_goes_on_as_if_nothing_had_been(void **state)
+{
+    (void)state;
+    struct chunk_writer whole, parts;
+    chunk_writer_init(&whole);
+    chunk_writer_init(&parts);
+    chunk_writer_begin(&whole);
+    write_coupons(&whole, 0, COUPONS);
+    for (int cut = 1; cut < COUPONS; cut++) {
+        struct buf stored;
+        buf_init(&stored, CHUNK_BYTES_MAX);
+        chunk_writer_begin(&parts);
+        write_coupons(&parts, 0, cut);
+        buf_append_span(&stored, buf_span(&parts.bytes));
+        chunk_writer_resume(&parts, buf_span(&stored), stored.len, 3, 64);
+        assert_false(parts.lost);
+        write_coupons(&parts, cut, COUPONS);
+        assert_true(span_equal(buf_span(&parts.bytes), buf_span(&whole.bytes)));
+        buf_deinit(&stored);
+    }
+    chunk_writer_deinit(&whole);
+    chunk_writer_deinit(&parts);
+}
+
+static void a_chunk_that_was_lost_is_not_taken_for_whole(void **state)
+{
+    (void)state;
+    struct chunk_writer writer;
+    struct chunk_reader reader;
+    chunk_writer_init(&writer);
+    chunk_writer_resume(&writer, (struct span){NULL, 0}, 100, 3, 64);
+    assert_true(writer.lost);
+    write_coupons(&writer, 10, 12); /* goes behind where the rest was: Redis fills that with zeros */
+    assert_false(chunk_open(&reader, buf_span(&writer.bytes), 3, 64));
+    chunk_writer_resume(&writer, SPAN("c not a chunk"), 13, 3, 64);
+    assert_true(writer.lost);
+    assert_false(chunk_open(&reader, (struct span){NULL, 0}, 3, 64));
+    assert_false(
+        chunk_open(&reader, SPAN("s"), 3, 64)); /* only a head: a state of a coupon that is not there */
+    chunk_writer_deinit(&writer);
+}
+
+static void states_come_back_and_are_short(void **state)
+{
+    (void)state;
+    struct coupon coupon = {.at = {3, 77},
+                            .state = COUPON_REDEEMED,
+                            .last = 900,
+                            .changed_at_us = AT * INT64_C(1000000),
+                            .order_id = SPAN("6f1c2d3e-4b5a-4978-8a9b-0c1d2e3f4a5b"),
+                            .order_amount = 123456,
+                            .discount_amount = 12345};
+    struct coupon read = {.at = {3, 77}, .state = COUPON_ISSUED};
+    struct buf bytes;
+    buf_init(&bytes, 512);
+    coupon_state_encode(&coupon, &bytes);
+    assert_true(bytes.len <= 64); /* what Redis keeps compact */
+    assert_true(coupon_state_decode(buf_span(&bytes), &read));
+    assert_int_equal(read.state, COUPON_REDEEMED);
+    assert_int_equal(read.last, 900);
+    assert_int_equal(read.changed_at_us, coupon.changed_at_us);
+    assert_int_equal(read.discount_amount, 12345);
+    assert_true(span_equal(read.order_id, coupon.order_id));
+    for (size_t len = 0; len < bytes.len - coupon.order_id.len; len++)
+        assert_false(coupon_state_decode((struct span){bytes.data, len}, &read));
+    buf_deinit(&bytes);
+}
+
+static void campaigns_come_back(void **state)
+{
+    (void)state;
+    struct campaign_record is = {
+        .campaign = {
+            .id = SPAN("hot"),
+            .definition = {.name = SPAN("Hot"), .quantity = 100, .released = 50, .currency = SPAN("EUR")},
+            .created_at_us = AT,
+            .first = 5,
+            .position = 90,
+            .released = 60,
+            .issued = 40,
+            .redeemed = 2,
+            .reserved = 1,
+            .plan_done = 3,
+            .plan_halted = true,
+            .state = CAMPAIGN_PAUSED}};
+    struct campaign_record read;
+    struct buf bytes;
+    struct arena lists;
+    activity_mark(&is.counted[COUNTED_ISSUED].activity, AT * INT64_C(1000000), 0);
+    is.counted[COUNTED_ISSUED].activity.count = 40;
+    is.counted[COUNTED_ISSUED].reached_at_us = AT * INT64_C(1000000);
+    buf_init(&bytes, 16384);
+    arena_init(&lists, 1 << 20);
+    campaign_record_encode(&is, &bytes);
+    assert_true(campaign_record_decode(SPAN("hot"), buf_span(&bytes), &read));
+    assert_true(campaign_record_define(&read, &lists));
+    assert_int_equal(read.campaign.issued, 40);
+    assert_int_equal(read.campaign.redeemed, 2);
+    assert_int_equal(read.campaign.reserved, 1);
+    assert_int_equal(read.campaign.plan_done, 3);
+    assert_true(read.campaign.plan_halted && read.campaign.state == CAMPAIGN_PAUSED);
+    assert_true(read.campaign.first == 5 && read.campaign.position == 90 && read.campaign.released == 60);
+    assert_int_equal(read.counted[COUNTED_ISSUED].activity.count, 40);
+    assert_int_equal(read.counted[COUNTED_REDEEMED].reached_at_us, 0);
+    assert_true(span_is(read.campaign.definition.name, "Hot"));
+    assert_false(campaign_record_decode(SPAN("hot"), (struct span){NULL, 0}, &read));
+    assert_false(campaign_record_decode(SPAN("hot"), (struct span){bytes.data, 9}, &read));
+    arena_deinit(&lists);
+    buf_deinit(&bytes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(coupons_come_back),
+        cmocka_unit_test(a_chunk_goes_on_as_if_nothing_had_been),
+        cmocka_unit_test(a_chunk_that_was_lost_is_not_taken_for_whole),
+        cmocka_unit_test(states_come_back_and_are_short),
+        cmocka_unit_test(campaigns_come_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
