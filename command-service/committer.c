@@ -550,6 +550,13 @@ struct queue *committers_queue(struct committers *committers, int16_t slice)
     return committers->list[slice].queue;
 }
 
+void committers_in_flight(struct committers *committers, const uint8_t key_hash[REQUEST_KEY_BYTES],
+                          void (*visit)(const struct command *command, void *context), void *context)
+{
+    for (size_t i = 0; i < SLICE_COUNT; i++)
+        queue_in_flight(committers->list[i].queue, key_hash, visit, context);
+}
+
 const uint8_t *committers_code_key(const struct committers *committers)
 {
     return committers->options.code_key;

@@ -59,7 +59,7 @@ void command_destroy(struct command *command)
 {
     if (!command)
         return;
-    CHECK(!command->request && !command->gather && !command->accepted_in);
+    CHECK(!command->request && !command->gather);
     if (command->source)
         command->source_destroy(command->source);
     arena_deinit(&command->arena);

@@ -72,8 +72,9 @@ struct void_filter {
 };
 
 struct command {
-    struct command *next; /* in its slice's queue */
-    struct queue *home;   /* the queue it was offered to, which knows it as in flight */
+    struct command *next;     /* in its slice's queue */
+    struct queue *home;       /* the queue it was offered to, which knows it as in flight */
+    struct command *same_key; /* in flight there under the same Idempotency-Key, for something else */
     enum command_kind kind;
     int16_t slice;         /* where its events go */
     int16_t request_slice; /* where its idempotency row is; differs from `slice` only for COMMAND_CREATE */
@@ -99,9 +100,9 @@ struct command {
 
     /* Who is told, exactly once: one of these, or nobody (the service's own commands). */
     struct http_request *request;
-    struct gather *gather;        /* it is one of several that are answered together */
-    struct requests *accepted_in; /* 202 was answered: where what becomes of it is kept */
-    struct watch *watch;          /* ISSUE, ISSUE_MANY: who is told how it went; NULL for nobody */
+    struct gather *gather; /* it is one of several that are answered together */
+    bool accepted;         /* 202 was answered: nobody */
+    struct watch *watch;   /* ISSUE, ISSUE_MANY: who is told how it went; NULL for nobody */
 
     /* What its kind needs besides. */
     union {

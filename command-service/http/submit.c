@@ -123,7 +123,7 @@ static void fingerprint(struct command *command)
 }
 
 /* What names the thing in the path. */
-static struct span target_of(const struct command *command, struct buf *room)
+struct span submit_target(const struct command *command, struct buf *room)
 {
     switch (command_subject(command->kind)) {
     case SUBJECT_COUPON:
@@ -137,6 +137,11 @@ static struct span target_of(const struct command *command, struct buf *room)
     default:
         return command->kind == COMMAND_CREATE ? SPAN("") : command->campaign_id;
     }
+}
+
+void submit_operation(enum command_kind kind, struct span target, uint8_t ret[8])
+{
+    hash_texts(span_of(command_name(kind)), target, ret, 8);
 }
 
 static void name_key(struct command *command, struct span idempotency_key)
@@ -182,8 +187,7 @@ static void name_request(struct command *command, struct span idempotency_key)
     buf_init(&room, COUPON_ID_MAX);
     command->keyed = true;
     name_key(command, idempotency_key);
-    hash_texts(span_of(command_name(command->kind)), target_of(command, &room), command->id.operation,
-               sizeof command->id.operation);
+    submit_operation(command->kind, submit_target(command, &room), command->id.operation);
     buf_deinit(&room);
     fingerprint(command);
     if (command->kind == COMMAND_CREATE && !command->campaign_id.ptr)
@@ -245,11 +249,11 @@ static bool prefers_async(const struct http_request *request)
     return false;
 }
 
-/* Where the command may be accepted instead of answered: opens its entry in the register. */
-static struct requests *may_accept(struct api *api, struct command *command)
+/* Whether the command may be accepted instead of answered. */
+static bool may_accept(struct api *api, struct command *command)
 {
     if (command->kind != COMMAND_ISSUE || !command->keyed || !prefers_async(command->request))
-        return NULL;
+        return false;
     command->accept_above_us =
         settings_get(&control_now(api->control)->settings, SETTING_issue_sla_ms) * US_PER_MS;
     command->accepted_deadline_us =
@@ -257,25 +261,22 @@ static struct requests *may_accept(struct api *api, struct command *command)
     /* The path is the request's, which is gone once 202 is answered; the command goes on living. */
     memcpy(command->campaign_id_text, command->campaign_id.ptr, command->campaign_id.len);
     command->campaign_id.ptr = command->campaign_id_text;
-    return requests_open(api->requests, command->id.key_hash) ? api->requests : NULL;
+    return true;
 }
 
 static void offer(struct api *api, struct command *command, struct span key)
 {
     struct http_request *request = command->request;
     struct queue *queue = committers_queue(api->committers, command->slice);
-    struct requests *accepts = request ? may_accept(api, command) : NULL;
-    uint8_t key_hash[REQUEST_KEY_BYTES];
+    bool may = request && may_accept(api, command);
     int64_t wait_ms;
-    memcpy(key_hash, command->id.key_hash,
-           sizeof key_hash); /* the command is not ours any more when it is taken */
-    enum queue_verdict verdict = queue_offer(queue, command, accepts, &wait_ms);
-    if (accepts && verdict != QUEUE_ACCEPTED)
-        requests_forget(accepts, key_hash);
-    if (verdict == QUEUE_ACCEPTED)
+    enum queue_verdict verdict = queue_offer(queue, command, may, &wait_ms);
+    if (verdict == QUEUE_ACCEPTED) { /* the command is not ours any more */
+        watch_note(api->watch, http_param(request, 0), false, clock_mono_us() - http_received_us(request));
         answer_accepted(request, key);
-    else if (verdict != QUEUE_TAKEN)
+    } else if (verdict != QUEUE_TAKEN) {
         refuse_offer(command, verdict, wait_ms);
+    }
 }
 
 /* false: answered and gone. */
@@ -348,15 +349,13 @@ static struct command *part_of(const struct command *whole, int16_t slice, struc
 }
 
 /* Consumes `whole`, whose request was deferred. */
-static void offer_parts(struct api *api, struct command *whole, enum gather_kind kind, struct span key)
+static void offer_parts(struct api *api, struct command *whole, struct span key)
 {
-    struct gather *gather =
-        gather_create(kind, whole->request, SLICE_COUNT, committers_code_key(api->committers));
+    struct gather *gather = gather_create(whole->request, SLICE_COUNT);
     whole->request = NULL;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         struct command *part = part_of(whole, slice, gather);
-        if (part->kind != COMMAND_LOOKUP)
-            name_request(part, key);
+        name_request(part, key);
         offer(api, part, key);
     }
     command_destroy(whole);
@@ -373,7 +372,7 @@ void submit_to_all(struct api *api, struct command *command)
         return;
     }
     http_defer(command->request);
-    offer_parts(api, command, GATHER_VOID, key);
+    offer_parts(api, command, key);
 }
 
 void submit_lookup(struct api *api, struct http_request *request, struct span key)
@@ -384,17 +383,10 @@ void submit_lookup(struct api *api, struct http_request *request, struct span ke
         return;
     }
     stamp(api, command);
-    if (!gate_admit(&api->gate, command)) {
-        command_destroy(command);
-        return;
-    }
-    name_key(command, key);
-    if (requests_find(api->requests, command->id.key_hash, http_reply_body(request))) {
+    if (gate_admit(&api->gate, command)) {
+        name_key(command, key);
         command->request = NULL;
-        command_destroy(command);
-        http_reply(request, 200);
-        return;
+        requests_ask(api->requests, request, command->id.key_hash);
     }
-    http_defer(request);
-    offer_parts(api, command, GATHER_LOOKUP, key);
+    command_destroy(command);
 }

@@ -39,6 +39,10 @@ $(B)/obj/%.o: %.c tools/make/flags.mk
 	@echo "  CC  $<"
 	@$(CCACHE) $(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# One version, for --version, metrics, packages and images.
+$(B)/obj/common/base/process.o: CFLAGS += -DFIRSTCOME_VERSION='"$(shell cat VERSION)"'
+$(B)/obj/common/base/process.o: VERSION
+
 # What the assembler embeds.
 $(B)/obj/events/api_document.o: docs/openapi.json docs/openapi.html
 $(B)/obj/readmodel/script.o: $(wildcard readmodel/*.lua)
