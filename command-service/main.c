@@ -73,11 +73,13 @@ int main(int argc, char **argv)
         .committers = committers_setup(&options, bus, control, watch, early),
         .watch = watch,
         .early = early,
-        .requests = requests_create((size_t)options.accepted_max),
         .control = control,
         .request_deadline_ms = options.request_deadline_ms,
         .accepted_deadline_ms = options.accepted_deadline_ms,
     };
+    api.requests = requests_start(&(struct requests_options){.database_url = options.database_url,
+                                                             .committers = api.committers,
+                                                             .deadline_ms = options.request_deadline_ms});
     struct disk_guard *disk = disk_guard_start(options.disk_path, control);
     gate_init(&api.gate, control, disk);
     struct http_server *server = service_serve(
@@ -89,9 +91,10 @@ int main(int argc, char **argv)
     if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
     committers_stop(api.committers);
+    requests_stop(api.requests);
     http_server_destroy(server); /* after a drain cut short, connections bring requests until here */
-    committers_destroy(api.committers);
     requests_destroy(api.requests);
+    committers_destroy(api.committers);
     early_stop(early);
     watch_destroy(watch);
     gate_deinit(&api.gate);

@@ -34,7 +34,7 @@ static int64_t mark_of(const struct command *command)
 static enum queue_verdict offer(struct queue *queue, struct command *command)
 {
     int64_t wait_ms = -1;
-    enum queue_verdict verdict = queue_offer(queue, command, NULL, &wait_ms);
+    enum queue_verdict verdict = queue_offer(queue, command, false, &wait_ms);
     assert_true(wait_ms >= 0);
     return verdict;
 }
@@ -263,7 +263,7 @@ static void a_command_goes_on_in_another_queue(void **state)
     given(home, 1, 7);
     given(other, 2, 8);
     struct command *command = take(home, BATCH);
-    queue_forward(other, command); /* above the bound: it was let in before */
+    assert_true(queue_forward(other, command)); /* above the bound: it was let in before */
     refused(home, command_new(1, 7), QUEUE_IN_FLIGHT);
     struct command *list = take(other, BATCH);
     EXPECT_LIST(list, 8, 7);
@@ -325,7 +325,7 @@ static int64_t predicted_ms(struct queue *queue, int16_t slice)
     int64_t wait_ms = -1;
     struct command *command = command_new(slice, 1000000);
     command->deadline_us = 0; /* refused where anything is queued */
-    assert_int_equal(queue_offer(queue, command, NULL, &wait_ms), QUEUE_FULL);
+    assert_int_equal(queue_offer(queue, command, false, &wait_ms), QUEUE_FULL);
     command_destroy(command);
     return wait_ms;
 }
@@ -406,7 +406,7 @@ static void *offer_many(void *context)
     for (uint32_t i = 0; i < EACH; i++) {
         struct command *command = command_new((int16_t)(i % THREAD_SLICES), self->index * EACH + i + 1);
         int64_t wait_ms;
-        while (queue_offer(self->queue, command, NULL, &wait_ms) == QUEUE_FULL) {
+        while (queue_offer(self->queue, command, false, &wait_ms) == QUEUE_FULL) {
             const struct timespec pause = {.tv_nsec = 100 * 1000};
             (void)ppoll(NULL, 0, &pause, NULL); /* the taker makes room */
         }
