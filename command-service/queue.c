@@ -275,14 +275,17 @@ void queue_put_back(struct queue *queue, struct command *list)
     pthread_mutex_unlock(&queue->lock);
 }
 
-void queue_forward(struct queue *to, struct command *command)
+bool queue_forward(struct queue *to, struct command *command)
 {
     pthread_mutex_lock(&to->lock);
-    clamp_deadline(to, command);
-    append(to, command);
-    metric_add(to->depth_gauge, 1);
-    pthread_cond_signal(&to->changed);
+    bool open = !to->closed; /* its committer may have ended */
+    if (open) {
+        append(to, command);
+        metric_add(to->depth_gauge, 1);
+        pthread_cond_signal(&to->changed);
+    }
     pthread_mutex_unlock(&to->lock);
+    return open;
 }
 
 void queue_done(struct command *const *commands, size_t count)

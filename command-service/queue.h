@@ -52,8 +52,8 @@ struct command *queue_take(struct queue *queue, size_t count_max, int64_t wait_u
 /* Puts a taken list back in front, order kept. */
 void queue_put_back(struct queue *queue, struct command *list);
 /* Hands a taken command on to the queue of another slice: no admission, the same deadline, and still in
- * flight in the queue it was first offered to. */
-void queue_forward(struct queue *to, struct command *command);
+ * flight in the queue it was first offered to. false: that queue is closed, the command is the caller's. */
+bool queue_forward(struct queue *to, struct command *command) MUST_USE;
 /* Forgets taken commands that are about to be answered: their requests are no longer in flight. */
 void queue_done(struct command *const *commands, size_t count);
 /* Takes every command whose deadline is not after `now_us` off the queue. */

@@ -127,7 +127,7 @@ static void offer(struct sweeper *sweeper, enum command_kind kind, int16_t slice
     int64_t wait_ms;
     struct command *command = command_create(kind, NULL);
     command->sweeper = sweeper;
-    command->slice = command->request_slice = slice;
+    command->slice = slice;
     command->deadline_us = clock_deadline_us(COMMAND_MS);
     command->actor = SPAN("");
     memcpy(command->campaign_id_text, item->campaign_id, item->campaign_id_len);

@@ -149,13 +149,19 @@ static void name_key(struct command *command, struct span idempotency_key)
     hash_texts(command->actor, idempotency_key, command->id.key_hash, sizeof command->id.key_hash);
 }
 
+/* Where a creation's key is claimed. */
+static int16_t key_slice(const struct command *command)
+{
+    return command->id.key_hash[0] & (SLICE_COUNT - 1);
+}
+
 /* A campaign without an id gets one that is a function of the request, so that a retry means the same
  * campaign. */
 static void generate_id(struct command *command, struct span idempotency_key)
 {
     struct buf id;
     buf_init(&id, CAMPAIGN_ID_MAX);
-    campaign_id_generate(&id, command->actor, idempotency_key);
+    campaign_id_generate(&id, command->actor, idempotency_key, key_slice(command));
     memcpy(command->campaign_id_text, id.data, id.len);
     command->campaign_id = (struct span){command->campaign_id_text, id.len};
     buf_deinit(&id);
@@ -176,7 +182,6 @@ static void find_slice(struct command *command)
     default:
         command->slice = slice_of(command->campaign_id);
     }
-    command->request_slice = command->slice;
 }
 
 /* The idempotency row of a creation lives in a slice of the key's, because the id in the payload may differ
@@ -194,7 +199,7 @@ static void name_request(struct command *command, struct span idempotency_key)
         generate_id(command, idempotency_key);
     find_slice(command);
     if (command->kind == COMMAND_CREATE)
-        command->request_slice = command->id.key_hash[0] & (SLICE_COUNT - 1);
+        command_route_creation(command, key_slice(command));
 }
 
 /* --- queueing --- */
@@ -383,7 +388,7 @@ static struct command *part_of(const struct command *whole, int16_t slice, struc
 {
     struct command *part = command_create(whole->kind, NULL);
     part->gather = gather;
-    part->slice = part->request_slice = slice;
+    part->slice = slice;
     part->id = whole->id;
     part->voids = whole->voids;
     part->voids.created_by = keep(part, whole->voids.created_by);

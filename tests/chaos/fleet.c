@@ -15,7 +15,6 @@ enum {
     BUS_OFFSET = 6,     /* where a query service hears of changes */
     PROXY_OFFSET = 7,
     PORT_OFFSET = 10,
-    PROJECTOR_OFFSET = 2,
     ALL_MAX = CHAOS_SERVICES_MAX + FLEET_QUERIES + 1,
     VARIABLE_MAX = 512,
     VARIABLES = 9,
@@ -141,8 +140,7 @@ static void start_service(struct fleet *fleet, uint32_t service)
     char url[64], reason[128];
     const char *kind = kind_of(fleet, service);
     struct process *process = &fleet->list[service];
-    bool projector = service == fleet_projector(fleet);
-    int port = stack_port_base(fleet->stack) + (projector ? PROJECTOR_OFFSET : PORT_OFFSET + (int)service);
+    int port = stack_port_base(fleet->stack) + PORT_OFFSET + (int)service;
     print(url, sizeof url, "http://127.0.0.1:%d", port);
     if (!target_init(&fleet->targets[service], url, reason, sizeof reason))
         die(reason);
