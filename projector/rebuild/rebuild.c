@@ -214,6 +214,9 @@ static void clean_up(struct rebuild *rebuild)
  * needed while its generation is said to be built. */
 static bool make_room(struct rebuild *rebuild)
 {
+    enum redis_status status = redis_writer_connect(builder_writer(rebuild->builder), deadline());
+    if (status != REDIS_OK)
+        return redis_failed(rebuild, status);
     return forget_generation(rebuild, rebuild->generation.number) && drop_others(rebuild, false) &&
            put_state(rebuild, GENERATION_BUILDING);
 }
@@ -230,7 +233,8 @@ static bool build_slice(struct rebuild *rebuild, int16_t slice, bool past)
         enum build_result result = builder_run(rebuild->builder, &build);
         if (result == BUILD_DONE)
             return true;
-        if (result == BUILD_NO_ROOM && !dropped && !past) { /* what the slices before left may be in the way */
+        if (result == BUILD_NO_ROOM && !dropped &&
+            !past) { /* what the slices before left may be in the way */
             dropped = true;
             if (!make_room(rebuild))
                 return false;
