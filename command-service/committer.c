@@ -286,13 +286,39 @@ static void note_swept(const struct batch *batch)
     }
 }
 
+/* Creations whose next step is in another slice go there, still unanswered. Moves the others to the front of
+ * the list. */
+static size_t forward_creations(struct committer *self, struct command **answered)
+{
+    struct batch *batch = self->batch;
+    size_t count = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct verdict *verdict = &batch->verdicts[i];
+        struct command *command = batch->commands[i];
+        if (verdict->forwarded) {
+            command_forward(command, &verdict->claim, verdict->slice);
+            if (queue_forward(committers_queue(self->all, verdict->slice), command)) {
+                batch->commands[i] = NULL;
+                continue;
+            }
+            verdict->refusal = &problem_shutting_down; /* a retry goes on from here */
+        }
+        answered[count++] = command;
+    }
+    return count;
+}
+
 /* Everything is durable: the one place where success is answered (I3). */
 static void answer_all(struct committer *self)
 {
+    struct command *answered[BATCH_MAX] = {NULL};
     struct batch *batch = self->batch;
-    queue_done(batch->commands, batch->count);
+    size_t count = forward_creations(self, answered);
+    queue_done(answered, count);
     for (size_t i = 0; i < batch->count; i++) {
         struct command *command = batch->commands[i];
+        if (!command)
+            continue;
         count_verdict(command, &batch->verdicts[i]);
         note_control(self, command, &batch->verdicts[i]);
         if (command->sweeper)
@@ -303,8 +329,8 @@ static void answer_all(struct committer *self)
     }
     /* Not before: a verdict may borrow from another command of the batch, as a coupon's code prefix from the
      * command that created the campaign. */
-    for (size_t i = 0; i < batch->count; i++)
-        command_destroy(batch->commands[i]);
+    for (size_t i = 0; i < count; i++)
+        command_destroy(answered[i]);
 }
 
 /* COMMIT was sent and its outcome is not known: this concerns those who would have had an effect, not
@@ -312,7 +338,8 @@ static void answer_all(struct committer *self)
 static void mark_effects(struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++)
-        batch->commands[i]->commit_was_sent |= !batch->verdicts[i].refusal && !batch->verdicts[i].replayed;
+        batch->commands[i]->commit_was_sent |=
+            !batch->verdicts[i].refusal && !batch->verdicts[i].replayed && !batch->verdicts[i].forwarded;
 }
 
 /* Read after the commands were taken, so that they meet what was set before they were sent. */
@@ -548,6 +575,13 @@ struct committers *committers_start(const struct committer_options *options)
 struct queue *committers_queue(struct committers *committers, int16_t slice)
 {
     return committers->list[slice].queue;
+}
+
+void committers_in_flight(struct committers *committers, const uint8_t key_hash[REQUEST_KEY_BYTES],
+                          void (*visit)(const struct command *command, void *context), void *context)
+{
+    for (size_t i = 0; i < SLICE_COUNT; i++)
+        queue_in_flight(committers->list[i].queue, key_hash, visit, context);
 }
 
 const uint8_t *committers_code_key(const struct committers *committers)

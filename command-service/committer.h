@@ -30,6 +30,9 @@ struct committer_options {
 struct committers *committers_start(const struct committer_options *options);
 /* The queue that commands of a slice go to. */
 struct queue *committers_queue(struct committers *committers, int16_t slice);
+/* Visits what is in flight under a key, of any slice; see queue_in_flight. */
+void committers_in_flight(struct committers *committers, const uint8_t key_hash[REQUEST_KEY_BYTES],
+                          void (*visit)(const struct command *command, void *context), void *context);
 /* What coupon codes are derived with; valid until committers_destroy. */
 const uint8_t *committers_code_key(const struct committers *committers);
 /* Closes the queues, finishes what is queued (bounded by the commands' own deadlines), joins the threads.

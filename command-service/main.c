@@ -2,7 +2,7 @@
 /* The command service: what is set up in which order, and torn down in reverse. */
 #include <errno.h>
 
-#include "command-service/http/routes.h"
+#include "command-service/http/submit.h"
 #include "command-service/options.h"
 #include "common/base/log.h"
 
@@ -73,25 +73,29 @@ int main(int argc, char **argv)
         .committers = committers_setup(&options, bus, control, watch, early),
         .watch = watch,
         .early = early,
-        .requests = requests_create((size_t)options.accepted_max),
         .control = control,
         .request_deadline_ms = options.request_deadline_ms,
         .accepted_deadline_ms = options.accepted_deadline_ms,
     };
+    api.requests = requests_start(&(struct requests_options){.database_url = options.database_url,
+                                                             .committers = api.committers,
+                                                             .deadline_ms = options.request_deadline_ms});
     struct disk_guard *disk = disk_guard_start(options.disk_path, control);
     gate_init(&api.gate, control, disk);
     struct http_server *server = service_serve(
         &options.service,
-        &(struct service_api){.routes = api_routes, .routes_count = api_routes_count, .context = &api});
+        &(struct service_api){
+            .routes = api_routes, .routes_count = api_routes_count, .admit = submit_admit, .context = &api});
     log_info("STARTED", "listening on port %lld", (long long)options.service.port);
 
     service_wait_for_stop(&options.service);
     if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
     committers_stop(api.committers);
+    requests_stop(api.requests);
     http_server_destroy(server); /* after a drain cut short, connections bring requests until here */
-    committers_destroy(api.committers);
     requests_destroy(api.requests);
+    committers_destroy(api.committers);
     early_stop(early);
     watch_destroy(watch);
     gate_deinit(&api.gate);

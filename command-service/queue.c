@@ -17,7 +17,7 @@ struct queue {
     int64_t earliest_us; /* no deadline in the queue is before this one */
     size_t queue_max, batch_max;
     bool busy;            /* the committer has a batch under way */
-    struct map in_flight; /* request id -> command, from offer to done */
+    struct map in_flight; /* hash of a key -> its commands, from offer to done */
     int64_t batch_us;     /* how long a batch takes, moving average; 0 until known */
     bool available, closed;
     int64_t closing_us;         /* once closed: until when who was accepted may still be served */
@@ -71,20 +71,78 @@ static enum queue_verdict admit_wait(const struct command *command, bool may_acc
     return done_us > command->deadline_us ? QUEUE_FULL : QUEUE_TAKEN;
 }
 
+static struct span key_of(const struct command *command)
+{
+    return (struct span){(const char *)command->id.key_hash, REQUEST_KEY_BYTES};
+}
+
+/* What is in flight under the same key for the same thing. */
+static const struct command *find_twin(const struct queue *queue, const struct command *command)
+{
+    const struct command *twin = command->keyed ? map_get(&queue->in_flight, key_of(command)) : NULL;
+    while (twin && memcmp(&twin->id, &command->id, sizeof twin->id) != 0)
+        twin = twin->same_key;
+    return twin;
+}
+
+static void note_in_flight(struct queue *queue, struct command *command)
+{
+    if (!command->keyed)
+        return;
+    command->same_key = map_remove(&queue->in_flight, key_of(command));
+    map_put(&queue->in_flight, key_of(command), command);
+}
+
+static void forget_in_flight(struct queue *queue, struct command *command)
+{
+    struct command *first = map_remove(&queue->in_flight, key_of(command)), **at = &first;
+    while (*at && *at != command)
+        at = &(*at)->same_key;
+    CHECK(*at == command);
+    *at = command->same_key;
+    if (first)
+        map_put(&queue->in_flight, key_of(first), first);
+}
+
+void queue_in_flight(struct queue *queue, const uint8_t key_hash[REQUEST_KEY_BYTES],
+                     void (*visit)(const struct command *command, void *context), void *context)
+{
+    struct span key = {(const char *)key_hash, REQUEST_KEY_BYTES};
+    pthread_mutex_lock(&queue->lock);
+    for (const struct command *at = map_get(&queue->in_flight, key); at; at = at->same_key)
+        visit(at, context);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+static enum queue_verdict has_room(const struct queue *queue)
+{
+    if (!queue->available)
+        return QUEUE_UNAVAILABLE;
+    return queue->depth >= queue->queue_max ? QUEUE_FULL : QUEUE_TAKEN;
+}
+
 static enum queue_verdict admit(const struct queue *queue, const struct command *command, bool may_accept)
 {
-    const struct command *twin =
-        command->keyed ? map_get(&queue->in_flight, request_id_span(&command->id)) : NULL;
+    const struct command *twin = find_twin(queue, command);
     if (queue->closed)
         return QUEUE_CLOSED;
     if (twin)
         return memcmp(twin->fingerprint, command->fingerprint, FINGERPRINT_BYTES) == 0 ? QUEUE_IN_FLIGHT
                                                                                        : QUEUE_REUSED;
-    if (!queue->available)
-        return QUEUE_UNAVAILABLE;
-    if (queue->depth >= queue->queue_max)
-        return QUEUE_FULL;
-    return admit_wait(command, may_accept, predicted_wait_us(queue));
+    return has_room(queue) == QUEUE_TAKEN ? admit_wait(command, may_accept, predicted_wait_us(queue))
+                                          : has_room(queue);
+}
+
+enum queue_verdict queue_would(struct queue *queue, int64_t deadline_us, int64_t *ret_wait_ms)
+{
+    pthread_mutex_lock(&queue->lock);
+    int64_t wait_us = predicted_wait_us(queue);
+    enum queue_verdict verdict = has_room(queue);
+    if (verdict == QUEUE_TAKEN && clock_deadline_us(COMMAND_FLOOR_MS) + wait_us > deadline_us)
+        verdict = QUEUE_FULL;
+    *ret_wait_ms = wait_us / US_PER_MS;
+    pthread_mutex_unlock(&queue->lock);
+    return verdict;
 }
 
 enum { CLOSING_MS = 2000 };
@@ -93,7 +151,7 @@ enum { CLOSING_MS = 2000 };
  * deadline when the store is gone. */
 static void clamp_deadline(const struct queue *queue, struct command *command)
 {
-    if (queue->closed && command->accepted_in && command->deadline_us > queue->closing_us)
+    if (queue->closed && command->accepted && command->deadline_us > queue->closing_us)
         command->deadline_us = queue->closing_us;
 }
 
@@ -107,23 +165,23 @@ static void append(struct queue *queue, struct command *command)
         queue->earliest_us = command->deadline_us;
 }
 
-enum queue_verdict queue_offer(struct queue *queue, struct command *command, struct requests *accepts,
+enum queue_verdict queue_offer(struct queue *queue, struct command *command, bool may_accept,
                                int64_t *ret_wait_ms)
 {
     pthread_mutex_lock(&queue->lock);
-    enum queue_verdict verdict = admit(queue, command, accepts != NULL);
+    enum queue_verdict verdict = admit(queue, command, may_accept);
     *ret_wait_ms = predicted_wait_us(queue) / US_PER_MS;
     if (verdict == QUEUE_ACCEPTED) {
         command->request = NULL; /* before the committer can see it */
-        command->accepted_in = accepts;
+        command->accepted = true;
+        command->watch = NULL; /* its client was answered now, however long it waits */
         command->deadline_us = command->accepted_deadline_us;
     }
     if (verdict == QUEUE_TAKEN || verdict == QUEUE_ACCEPTED) {
         append(queue, command);
         metric_add(queue->depth_gauge, 1);
         command->home = queue;
-        if (command->keyed)
-            map_put(&queue->in_flight, request_id_span(&command->id), command);
+        note_in_flight(queue, command);
         if (queue->depth == 1)
             pthread_cond_signal(&queue->changed);
     }
@@ -217,14 +275,17 @@ void queue_put_back(struct queue *queue, struct command *list)
     pthread_mutex_unlock(&queue->lock);
 }
 
-void queue_forward(struct queue *to, struct command *command)
+bool queue_forward(struct queue *to, struct command *command)
 {
     pthread_mutex_lock(&to->lock);
-    clamp_deadline(to, command);
-    append(to, command);
-    metric_add(to->depth_gauge, 1);
-    pthread_cond_signal(&to->changed);
+    bool open = !to->closed; /* its committer may have ended */
+    if (open) {
+        append(to, command);
+        metric_add(to->depth_gauge, 1);
+        pthread_cond_signal(&to->changed);
+    }
     pthread_mutex_unlock(&to->lock);
+    return open;
 }
 
 void queue_done(struct command *const *commands, size_t count)
@@ -239,7 +300,7 @@ void queue_done(struct command *const *commands, size_t count)
             locked = commands[i]->home;
             pthread_mutex_lock(&locked->lock);
         }
-        CHECK(map_remove(&locked->in_flight, request_id_span(&commands[i]->id)) == commands[i]);
+        forget_in_flight(locked, commands[i]);
     }
     if (locked)
         pthread_mutex_unlock(&locked->lock);

@@ -36,11 +36,15 @@ enum { COMMAND_FLOOR_MS = 300 };
 struct queue *queue_create(size_t queue_max, size_t batch_max);
 void queue_destroy(struct queue *queue); /* must be empty; accepts NULL */
 
-/* ret_wait_ms: how long the queue is predicted to need, for Retry-After (QUEUE_FULL). `accepts`: where a
- * command that may be accepted instead of answered is to be finished (pending there already); NULL where it
- * may not. */
-enum queue_verdict queue_offer(struct queue *queue, struct command *command, struct requests *accepts,
+/* ret_wait_ms: how long the queue is predicted to need, for Retry-After (QUEUE_FULL). `may_accept`: it may be
+ * accepted instead of answered. */
+enum queue_verdict queue_offer(struct queue *queue, struct command *command, bool may_accept,
                                int64_t *ret_wait_ms);
+/* Whether a command with that deadline would be taken now (QUEUE_TAKEN), before there is one. */
+enum queue_verdict queue_would(struct queue *queue, int64_t deadline_us, int64_t *ret_wait_ms);
+/* Visits what is in flight under a key. Under the queue's lock: `visit` must be quick. */
+void queue_in_flight(struct queue *queue, const uint8_t key_hash[REQUEST_KEY_BYTES],
+                     void (*visit)(const struct command *command, void *context), void *context);
 
 /* A list (linked by next, in FIFO order) of at most `count_max` commands. Waits until `wait_until_us` for the
  * first one; NULL when none came. The caller owns them until queue_put_back or queue_done. */
@@ -48,8 +52,8 @@ struct command *queue_take(struct queue *queue, size_t count_max, int64_t wait_u
 /* Puts a taken list back in front, order kept. */
 void queue_put_back(struct queue *queue, struct command *list);
 /* Hands a taken command on to the queue of another slice: no admission, the same deadline, and still in
- * flight in the queue it was first offered to. */
-void queue_forward(struct queue *to, struct command *command);
+ * flight in the queue it was first offered to. false: that queue is closed, the command is the caller's. */
+bool queue_forward(struct queue *to, struct command *command) MUST_USE;
 /* Forgets taken commands that are about to be answered: their requests are no longer in flight. */
 void queue_done(struct command *const *commands, size_t count);
 /* Takes every command whose deadline is not after `now_us` off the queue. */

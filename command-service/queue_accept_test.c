@@ -21,7 +21,7 @@ static struct command *command_new(int16_t slice, uint32_t number)
 static void given(struct queue *queue, int16_t slice, uint32_t number)
 {
     int64_t wait_ms;
-    assert_int_equal(queue_offer(queue, command_new(slice, number), NULL, &wait_ms), QUEUE_TAKEN);
+    assert_int_equal(queue_offer(queue, command_new(slice, number), false, &wait_ms), QUEUE_TAKEN);
 }
 
 /* As many as were taken or accepted are there to be taken, in one list. */
@@ -38,15 +38,12 @@ static void finish_all(struct queue *queue, size_t count)
     queue_destroy(queue);
 }
 
-/* Stands for the register: the queue only hands it on. */
-static struct requests *const some_register = (struct requests *)&(char){0};
-
 static enum queue_verdict offer_to_accept(struct queue *queue, struct command *command, int64_t above_us)
 {
     int64_t wait_ms;
     command->accept_above_us = above_us;
     command->accepted_deadline_us = clock_deadline_us(2 * FAR_MS);
-    return queue_offer(queue, command, some_register, &wait_ms);
+    return queue_offer(queue, command, true, &wait_ms);
 }
 
 static void accepts_who_would_wait_longer(void **state)
@@ -62,16 +59,14 @@ static void accepts_who_would_wait_longer(void **state)
     assert_int_equal(offer_to_accept(queue, below, wait_us + 1), QUEUE_TAKEN);
     assert_int_equal(offer_to_accept(queue, at, wait_us), QUEUE_TAKEN); /* "longer than", not "as long as" */
     assert_int_equal(offer_to_accept(queue, above, wait_us - 1), QUEUE_ACCEPTED);
-    assert_true(below->request == request && !below->accepted_in);
-    assert_true(!above->request &&
-                above->accepted_in == some_register); /* the request is the caller's again */
+    assert_true(below->request == request && !below->accepted);
+    assert_true(!above->request && above->accepted); /* the request is the caller's again */
     assert_true(above->deadline_us == above->accepted_deadline_us);
     assert_true(below->deadline_us < below->accepted_deadline_us);
     struct command *twin = command_new(1, 4);
     assert_int_equal(offer_to_accept(queue, twin, 0), QUEUE_IN_FLIGHT); /* also while it is only accepted */
     command_destroy(twin);
     below->request = at->request = NULL;
-    above->accepted_in = NULL;
     finish_all(queue, 4);
 }
 
@@ -87,12 +82,11 @@ static void accepts_nobody_who_would_be_too_late(void **state)
     late->deadline_us = in_time->deadline_us = clock_deadline_us(2000);
     late->accepted_deadline_us = clock_deadline_us(39000);
     in_time->accepted_deadline_us = clock_deadline_us(60000);
-    assert_int_equal(queue_offer(queue, late, some_register, &wait_ms), QUEUE_FULL);
+    assert_int_equal(queue_offer(queue, late, true, &wait_ms), QUEUE_FULL);
     assert_int_equal(wait_ms, 40000);
-    assert_null(late->accepted_in);
+    assert_false(late->accepted);
     command_destroy(late);
-    assert_int_equal(queue_offer(queue, in_time, some_register, &wait_ms), QUEUE_ACCEPTED);
-    in_time->accepted_in = NULL;
+    assert_int_equal(queue_offer(queue, in_time, true, &wait_ms), QUEUE_ACCEPTED);
     finish_all(queue, 2);
 }
 
@@ -134,7 +128,6 @@ static void closing_hurries_who_was_accepted(void **state)
     assert_true(list == taken && list->next == queued && !queued->next);
     for (struct command *next; list; list = next) {
         next = list->next;
-        list->accepted_in = NULL;
         queue_done(&list, 1);
         command_destroy(list);
     }

@@ -34,7 +34,7 @@ static int64_t mark_of(const struct command *command)
 static enum queue_verdict offer(struct queue *queue, struct command *command)
 {
     int64_t wait_ms = -1;
-    enum queue_verdict verdict = queue_offer(queue, command, NULL, &wait_ms);
+    enum queue_verdict verdict = queue_offer(queue, command, false, &wait_ms);
     assert_true(wait_ms >= 0);
     return verdict;
 }
@@ -263,7 +263,7 @@ static void a_command_goes_on_in_another_queue(void **state)
     given(home, 1, 7);
     given(other, 2, 8);
     struct command *command = take(home, BATCH);
-    queue_forward(other, command); /* above the bound: it was let in before */
+    assert_true(queue_forward(other, command)); /* above the bound: it was let in before */
     refused(home, command_new(1, 7), QUEUE_IN_FLIGHT);
     struct command *list = take(other, BATCH);
     EXPECT_LIST(list, 8, 7);
@@ -325,7 +325,7 @@ static int64_t predicted_ms(struct queue *queue, int16_t slice)
     int64_t wait_ms = -1;
     struct command *command = command_new(slice, 1000000);
     command->deadline_us = 0; /* refused where anything is queued */
-    assert_int_equal(queue_offer(queue, command, NULL, &wait_ms), QUEUE_FULL);
+    assert_int_equal(queue_offer(queue, command, false, &wait_ms), QUEUE_FULL);
     command_destroy(command);
     return wait_ms;
 }
@@ -376,6 +376,25 @@ static void refuses_who_would_wait_too_long(void **state)
     finish_all(queue);
 }
 
+static void says_beforehand_what_it_would_do(void **state)
+{
+    (void)state;
+    struct queue *queue = queue_create(2, 1);
+    int64_t wait_ms, far_us = clock_deadline_us(FAR_MS);
+    assert_int_equal(queue_would(queue, far_us, &wait_ms), QUEUE_TAKEN);
+    assert_int_equal(queue_would(queue, clock_deadline_us(COMMAND_FLOOR_MS - 1), &wait_ms), QUEUE_FULL);
+    given(queue, 1, 1);
+    queue_note_batch(queue, 20 * (int64_t)US_PER_S);
+    assert_int_equal(queue_would(queue, far_us, &wait_ms), QUEUE_TAKEN);
+    assert_int_equal(wait_ms, 40000);
+    assert_int_equal(queue_would(queue, clock_deadline_us(39000), &wait_ms), QUEUE_FULL);
+    given(queue, 1, 2);
+    assert_int_equal(queue_would(queue, far_us, &wait_ms), QUEUE_FULL);
+    queue_set_available(queue, false);
+    assert_int_equal(queue_would(queue, far_us, &wait_ms), QUEUE_UNAVAILABLE);
+    finish_all(queue);
+}
+
 /* Otherwise one slow hour would never end: without batches nothing new is learned. */
 static void an_empty_queue_takes(void **state)
 {
@@ -406,7 +425,7 @@ static void *offer_many(void *context)
     for (uint32_t i = 0; i < EACH; i++) {
         struct command *command = command_new((int16_t)(i % THREAD_SLICES), self->index * EACH + i + 1);
         int64_t wait_ms;
-        while (queue_offer(self->queue, command, NULL, &wait_ms) == QUEUE_FULL) {
+        while (queue_offer(self->queue, command, false, &wait_ms) == QUEUE_FULL) {
             const struct timespec pause = {.tv_nsec = 100 * 1000};
             (void)ppoll(NULL, 0, &pause, NULL); /* the taker makes room */
         }
@@ -539,6 +558,7 @@ int main(void)
         cmocka_unit_test(predicts_in_batches),
         cmocka_unit_test(the_last_moments_are_of_no_use),
         cmocka_unit_test(refuses_who_would_wait_too_long),
+        cmocka_unit_test(says_beforehand_what_it_would_do),
         cmocka_unit_test(an_empty_queue_takes),
         cmocka_unit_test(nothing_is_lost_between_threads),
         cmocka_unit_test(each_command_wakes_the_taker),

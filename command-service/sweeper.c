@@ -127,7 +127,7 @@ static void offer(struct sweeper *sweeper, enum command_kind kind, int16_t slice
     int64_t wait_ms;
     struct command *command = command_create(kind, NULL);
     command->sweeper = sweeper;
-    command->slice = command->request_slice = slice;
+    command->slice = slice;
     command->deadline_us = clock_deadline_us(COMMAND_MS);
     command->actor = SPAN("");
     memcpy(command->campaign_id_text, item->campaign_id, item->campaign_id_len);
@@ -138,7 +138,7 @@ static void offer(struct sweeper *sweeper, enum command_kind kind, int16_t slice
     pthread_mutex_lock(&sweeper->lock);
     sweeper->slices[slice].under_way++;
     pthread_mutex_unlock(&sweeper->lock);
-    if (queue_offer(sweeper->options.queues[slice], command, NULL, &wait_ms) == QUEUE_TAKEN)
+    if (queue_offer(sweeper->options.queues[slice], command, false, &wait_ms) == QUEUE_TAKEN)
         return;
     sweeper_conclude(sweeper, command, SWEEP_LATER);
     command->sweeper = NULL;

@@ -14,6 +14,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
+#include "common/base/process.h"
 #include "common/base/thread.h"
 #include "common/json.h"
 #include "common/pg/pg.h"
@@ -220,6 +221,7 @@ static size_t scrapes_answer(struct scrape *scrape)
     size_t count = 0;
     buf_init(&rendering->text, METRICS_BYTES_MAX);
     metrics_render(&rendering->text);
+    process_metrics_render(&rendering->text);
     atomic_store(&rendering->users, 1);
     while (scrape) {
         struct scrape *next = scrape->next;
@@ -333,6 +335,9 @@ static void descriptors_reserve(struct service_options *options)
 
 void service_setup(const char *name, uint16_t port_offset, struct service_options *options)
 {
+    char version[64];
+    snprintf(version, sizeof version, "version=\"%s\"", program_version());
+    metric_set(metric_gauge("coupon_build_info", "Which version runs.", version), 1);
     enum log_level level = level_of(options->log_level);
     signals_block();
     log_setup(name, level);

@@ -99,6 +99,44 @@ void campaign_apply(struct campaign *campaign, const struct event *event)
     campaign->position = event->position;
 }
 
+/* What campaign_count would make of the counts. */
+static bool can_count(const struct campaign *campaign, const struct event *event)
+{
+    switch (event->type) {
+    case EVENT_CouponRedeemed:
+        return campaign->reserved >= event->coupon_redeemed.was_reserved;
+    case EVENT_ReservationReleased:
+    case EVENT_ReservationExpired:
+        return campaign->reserved > 0;
+    case EVENT_CouponRestored:
+        return campaign->redeemed > 0;
+    case EVENT_CouponRevoked:
+        return campaign->reserved >= event->coupon_revoked.was_reserved;
+    default:
+        return true;
+    }
+}
+
+bool campaign_can_apply(const struct campaign *campaign, const struct event *event)
+{
+    if (event->position <= campaign->position)
+        return false;
+    switch (event->type) {
+    case EVENT_CampaignCreated:
+        return campaign->first == 0;
+    case EVENT_StockReleased:
+        return campaign->released + event->stock_released.quantity <= campaign->definition.quantity &&
+               (event->stock_released.plan_step == 0 ||
+                event->stock_released.plan_step == campaign->plan_done + 1);
+    case EVENT_CouponIssued:
+        return event->coupon_issued.sequence == campaign->issued + 1 && campaign->issued < campaign->released;
+    case EVENT_CampaignDeleted:
+        return campaign->issued == 0;
+    default:
+        return can_count(campaign, event);
+    }
+}
+
 bool campaign_concerned(const struct event *event)
 {
     switch (event->type) {

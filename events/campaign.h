@@ -34,6 +34,8 @@ struct campaign {
  * struct; the struct then borrows from the event. Asserts what decide() guarantees: dense sequences (I5),
  * stock (I1). */
 void campaign_apply(struct campaign *campaign, const struct event *event);
+/* Whether it would assert nothing: for who has the campaign from somewhere it may be wrong. */
+bool campaign_can_apply(const struct campaign *campaign, const struct event *event);
 
 /* Whether an event is about a campaign at all, and so for campaign_apply. */
 bool campaign_concerned(const struct event *event);

@@ -304,10 +304,12 @@ static void json_of_what_is_optional_is_frozen(void **state)
         "\"position\":{\"slice\":9,\"position\":5}}");
     campaign.definition.discount_type = 0;
     campaign.definition.discount_max = 700;
+    assert_true(utc_offset_parse(SPAN("+09:00"), &campaign.definition.utc_offset_code));
     struct buf out;
     buf_init(&out, 4096);
     campaign_write_json(&out, NULL, &campaign, 1);
     assert_non_null(strstr(out.data, "{\"type\":\"percent\",\"percent\":3000,\"max_amount\":700}"));
+    assert_non_null(strstr(out.data, "\"utc_offset\":\"+09:00\""));
     buf_deinit(&out);
 }
 
@@ -516,8 +518,9 @@ static void offsets_from_utc_come_back(void **state)
 {
     (void)state;
     static const char *const good[] = {"+00:00", "+09:00", "-12:00", "+05:45", "-18:00", "+18:00"};
-    static const char *const bad[] = {"",       "Z",     "+9:00",   "09:00",  "+18:01",
-                                      "+09:60", "+0900", "+09:00 ", "+ 9:00", "+09:-1"};
+    static const char *const bad[] = {"",       "Z",       "+9:00",  "09:00",  "+18:01", "+09:60",
+                                      "+0900",  "+09:00 ", "+ 9:00", "+09:-1", "+a0:00", "+0/:00",
+                                      "+0a:00", "+19:00",  "009:00", "+09.00"};
     int64_t code;
     char text[7];
     for (size_t i = 0; i < COUNT_OF(good); i++) {

@@ -101,11 +101,18 @@ static void hints_are_not_trusted(void **state)
         {"\x83\x01\x05\x02\x06\x03\x97\xA1x\xA1x\xA1x\xA1x\xA1x\xA1x\xA1x", 21}, /* one too many */
         {"\x83\x01\x05\x02\x06\x04\x91\xCD\x40\x00", 10},                        /* bucket 16384 */
         {"\x83\x01\x05\x02\x06\x05\x02", 7},
+        {"\x83\x01\x05\x02\x06\x03\x91\x05", 8}, /* a number for a campaign */
+        {"\x83\x01\x05\x02\x06\x04\xA1x", 8},    /* no list of users */
     };
     struct hint read;
     for (size_t i = 0; i < COUNT_OF(bad); i++)
         if (hint_good(bad[i], &read))
             fail_msg("bad hint %zu is taken", i);
+    char crowd[9 + HINT_USERS_MAX + 1] = "\x83\x01\x05\x02\x06\x04\xDC\0"; /* as many zeros as it says */
+    crowd[8] = (char)HINT_USERS_MAX;
+    assert_true(hint_good((struct span){crowd, 9 + HINT_USERS_MAX}, &read));
+    crowd[8] = (char)(HINT_USERS_MAX + 1);
+    assert_false(hint_good((struct span){crowd, sizeof crowd}, &read));
     assert_true(hint_good(SPAN("\x83\x01\x05\x02\x06\x1F\xA1x"), &read)); /* a key from the future */
     assert_int_equal(read.position, 6);
     uint64_t chance = 3;

@@ -127,6 +127,20 @@ static void bounds_inside_lists_hold(void **state)
     buf_deinit(&bytes);
 }
 
+/* Lists that do not fit where they are to go. */
+static void lists_take_no_more_than_the_arena(void **state)
+{
+    (void)state;
+    static const struct span lists[] = {{"\x81\x0E\x91\xA1x", 5}, {"\x81\x10\x92\x01\x02", 5}};
+    for (size_t i = 0; i < COUNT_OF(lists); i++) {
+        struct arena arena;
+        struct event event = {.type = EVENT_CampaignCreated, .data = lists[i]};
+        arena_init(&arena, 1);
+        assert_int_equal(event_decode(&event, &arena), CODEC_CORRUPT);
+        arena_deinit(&arena);
+    }
+}
+
 static void wrong_kinds_are_corrupt(void **state)
 {
     (void)state;
@@ -282,6 +296,7 @@ int main(void)
         cmocka_unit_test(unknown_keys_are_skipped),
         cmocka_unit_test(every_bound_holds),
         cmocka_unit_test(bounds_inside_lists_hold),
+        cmocka_unit_test(lists_take_no_more_than_the_arena),
         cmocka_unit_test(wrong_kinds_are_corrupt),
         cmocka_unit_test(keys_ascend),
         cmocka_unit_test(exactly_one_map_fills_the_bytes),

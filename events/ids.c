@@ -94,19 +94,9 @@ int16_t user_group(uint64_t user_hash)
     return (int16_t)(user_hash >> 48 & (USER_GROUPS - 1));
 }
 
-void campaign_id_generate(struct buf *out, struct span api_key_name, struct span idempotency_key)
+/* 128 bits in 26 characters. */
+static void write_generated(struct buf *out, const uint8_t hash[16])
 {
-    struct buf name;
-    uint8_t hash[16];
-    buf_init(&name, 1024);
-    buf_append_text(&name, "campaign id");
-    buf_append_char(&name, '\0');
-    buf_append_span(&name, api_key_name);
-    buf_append_char(&name, '\0');
-    buf_append_span(&name, idempotency_key);
-    CHECK(!name.overflow);
-    crypto_hash(NULL, buf_span(&name), hash, sizeof hash);
-    buf_deinit(&name);
     buf_append_text(out, "c-");
     for (size_t bit = 0; bit < 26 * 5; bit += 5) {
         unsigned value = 0;
@@ -115,6 +105,28 @@ void campaign_id_generate(struct buf *out, struct span api_key_name, struct span
         char c = crockford[value];
         buf_append_char(out, (char)(c >= 'A' ? c - 'A' + 'a' : c));
     }
+}
+
+void campaign_id_generate(struct buf *out, struct span api_key_name, struct span idempotency_key,
+                          int16_t slice)
+{
+    struct buf name;
+    uint8_t hash[16];
+    const size_t before = out->len;
+    buf_init(&name, 1024);
+    buf_append_text(&name, "campaign id");
+    buf_append_char(&name, '\0');
+    buf_append_span(&name, api_key_name);
+    buf_append_char(&name, '\0');
+    buf_append_span(&name, idempotency_key);
+    do { /* one of sixteen is in the slice */
+        out->len = before;
+        crypto_hash(NULL, buf_span(&name), hash, sizeof hash);
+        write_generated(out, hash);
+        buf_append_char(&name, '\0');
+        CHECK(!name.overflow && !out->overflow);
+    } while (slice_of((struct span){out->data + before, out->len - before}) != slice);
+    buf_deinit(&name);
 }
 
 void coupon_id_write(struct buf *out, struct position at)

@@ -42,7 +42,8 @@ int16_t user_group(uint64_t user_hash);
 
 /* The id of a campaign created without one: a function of who asked and of the Idempotency-Key, so that a
  * retry means the same campaign. 28 characters, "c-" and 26 of base32. */
-void campaign_id_generate(struct buf *out, struct span api_key_name, struct span idempotency_key);
+void campaign_id_generate(struct buf *out, struct span api_key_name, struct span idempotency_key,
+                          int16_t slice);
 
 /* A coupon's id says where its CouponIssued is: "c<slice>-<position>". Not a secret. */
 void coupon_id_write(struct buf *out, struct position at);

@@ -135,16 +135,31 @@ static void grammar_of_user_ids(void **state)
 
 /* --- generated campaign ids --- */
 
-static void generate(const char *key_name, const char *idempotency_key, char ret[CAMPAIGN_ID_MAX + 1])
+static void generate_in(const char *key_name, const char *idempotency_key, int16_t slice,
+                        char ret[CAMPAIGN_ID_MAX + 1])
 {
     struct buf id;
     buf_init(&id, CAMPAIGN_ID_MAX);
-    campaign_id_generate(&id, span_of(key_name), span_of(idempotency_key));
+    campaign_id_generate(&id, span_of(key_name), span_of(idempotency_key), slice);
+    assert_int_equal(slice_of(buf_span(&id)), slice);
     assert_false(id.overflow);
     assert_int_equal(id.len, 28);
     assert_true(campaign_id_valid(buf_span(&id)));
     memcpy(ret, id.data, id.len + 1);
     buf_deinit(&id);
+}
+
+static void generate(const char *key_name, const char *idempotency_key, char ret[CAMPAIGN_ID_MAX + 1])
+{
+    generate_in(key_name, idempotency_key, slice_of(SPAN("c-fsvsw6j7g09tvdm6pwwy5yrtt8")), ret);
+}
+
+static void generated_ids_are_in_the_slice_that_is_asked_for(void **state)
+{
+    (void)state;
+    char ids[SLICE_COUNT][CAMPAIGN_ID_MAX + 1];
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        generate_in("admin", "key-1", slice, ids[slice]);
 }
 
 static void generated_ids_are_frozen(void **state)
@@ -491,6 +506,7 @@ int main(void)
         cmocka_unit_test(grammar_of_campaign_ids_and_tags),
         cmocka_unit_test(grammar_of_code_prefixes),
         cmocka_unit_test(grammar_of_user_ids),
+        cmocka_unit_test(generated_ids_are_in_the_slice_that_is_asked_for),
         cmocka_unit_test(generated_ids_are_frozen),
         cmocka_unit_test(generated_ids_use_all_bits),
         cmocka_unit_test(coupon_ids_come_back),

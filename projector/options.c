@@ -152,7 +152,8 @@ enum command options_parse(int argc, char **argv, struct options *ret)
 {
     enum command command = COMMAND_RUN;
     const struct config_program *program = find_program(argc, argv, &command);
-    bool help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+    bool help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+                             strcmp(argv[1], "--version") == 0);
     if (!program && !help)
         usage_error("no command given");
     *ret = (struct options){0};

@@ -233,14 +233,18 @@ static bool names_an_earlier_event(const struct verify_log *log, const struct ev
     return coupon_id_parse(event->coupon_id, &at) && at.slice == log->slice && at.position < event->position;
 }
 
-static const char *fault_of_coupon(struct verify_log *log, const struct event *event, int64_t nth)
+static const char *fault_of_coupon(struct verify_log *log, const struct event *event,
+                                   struct verify_columns columns)
 {
     bool issued = event->type == EVENT_CouponIssued;
     if (!user_id_valid(event->user_id))
         return "user_id is not one";
     if (issued ? !names_this_event(log, event) : !names_an_earlier_event(log, event))
         return "coupon_id names another place";
-    return nth == (issued ? event->coupon_issued.nth : 0) ? NULL : "column nth is not what the data says";
+    if (columns.wrong_holder)
+        return "column holder is not that of user, campaign and nth";
+    return columns.nth == (issued ? event->coupon_issued.nth : 0) ? NULL
+                                                                  : "column nth is not what the data says";
 }
 
 static const char *fault_of_stream(const struct verify_log *log, const struct event *event)
@@ -252,7 +256,8 @@ static const char *fault_of_stream(const struct verify_log *log, const struct ev
     return log->campaign_fault;
 }
 
-static const char *fault_of_envelope(struct verify_log *log, const struct event *event, int64_t nth)
+static const char *fault_of_envelope(struct verify_log *log, const struct event *event,
+                                     struct verify_columns columns)
 {
     if (event->trace.ptr && event->trace.len != TRACE_BYTES)
         return "trace has another length";
@@ -260,9 +265,9 @@ static const char *fault_of_envelope(struct verify_log *log, const struct event 
     if (fault)
         return fault;
     if (event->type == EVENT_CouponIssued || coupon_concerned(event))
-        return fault_of_coupon(log, event, nth);
-    if (nth)
-        return "column nth is set, but it is no CouponIssued";
+        return fault_of_coupon(log, event, columns);
+    if (columns.nth || columns.wrong_holder)
+        return "column nth or holder is set, but it is no CouponIssued";
     return event->user_id.ptr || event->coupon_id.ptr ? "names a user or a coupon, but is about neither"
                                                       : NULL;
 }
@@ -325,7 +330,7 @@ static void count_quota(struct verify_log *log, const struct event *event)
 }
 
 void verify_log_event(struct verify_log *log, const struct event *event, enum codec_status status,
-                      int64_t nth)
+                      struct verify_columns columns)
 {
     bool readable = status == CODEC_OK;
     note_campaign(log, event->campaign_id);
@@ -333,7 +338,7 @@ void verify_log_event(struct verify_log *log, const struct event *event, enum co
         check_place(log, event);
         check_batch(log, event);
         readable = check_bytes(log, event, status);
-        const char *fault = readable ? fault_of_envelope(log, event, nth) : NULL;
+        const char *fault = readable ? fault_of_envelope(log, event, columns) : NULL;
         if (fault)
             verify_log_differ(log, VERIFY_ENVELOPE, event, fault);
         log->totals->events++;

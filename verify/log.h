@@ -123,9 +123,14 @@ bool verify_log_again(struct verify_log *log) MUST_USE;
 bool verify_log_wants_batch(const struct verify_log *log, int64_t position);
 void verify_log_batch(struct verify_log *log, const struct verify_batch *batch); /* in order of `first` */
 void verify_log_no_batch(struct verify_log *log); /* there was no further one */
-/* `nth` is the column of that name, 0 for NULL. `status` is what decoding said. */
+/* Columns of an event that are not in the chain, because its data says them too. */
+struct verify_columns {
+    int64_t nth;       /* 0 for NULL */
+    bool wrong_holder; /* column holder is not what user, campaign and nth make with the slice's secret */
+};
+/* `status` is what decoding said. */
 void verify_log_event(struct verify_log *log, const struct event *event, enum codec_status status,
-                      int64_t nth);
+                      struct verify_columns columns);
 void verify_log_end(struct verify_log *log, const struct verify_head *head);
 
 /* --- for verify_log_*.c and verify_state.c --- */

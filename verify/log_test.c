@@ -226,6 +226,15 @@ static void a_column_nth_where_no_coupon_is_issued(void **state)
     world_expect(&world, VERIFY_ENVELOPE);
 }
 
+static void a_holder_that_is_anothers(void **state)
+{
+    (void)state;
+    world_seal(&world);
+    world.lines[1].wrong_holder = true;
+    world_play(&world);
+    world_expect(&world, VERIFY_ENVELOPE);
+}
+
 /* --- wrong programs --- */
 
 static void a_trace_of_another_length(void **state)
@@ -480,7 +489,7 @@ static void with_little_memory_the_same_is_found_in_more_passes(void **state)
             event_encode(&event, &data);
             event.data = buf_span(&data);
             verify_log_no_batch(&world.log);
-            verify_log_event(&world.log, &event, CODEC_OK, i ? 1 : 0);
+            verify_log_event(&world.log, &event, CODEC_OK, (struct verify_columns){.nth = i ? 1 : 0});
             assert_true(world.log.memory.bytes <= world.log.memory.bytes_max);
             buf_deinit(&id), buf_deinit(&data);
         }
@@ -516,6 +525,7 @@ int main(void)
         TEST(the_same_payload_in_other_bytes),
         TEST(a_changed_nth_column),
         TEST(a_column_nth_where_no_coupon_is_issued),
+        TEST(a_holder_that_is_anothers),
         TEST(a_trace_of_another_length),
         TEST(a_user_where_none_is_concerned),
         TEST(time_runs_backwards),

@@ -10,7 +10,7 @@
 enum {
     REDIS_MS = 5000,
     ATTEMPTS = 5,      /* of a slice that was made anew or switched meanwhile */
-    SETTLE_MS = 30000, /* how long to wait for models to be there while nothing goes on */
+    SETTLE_MS = 15000, /* how long to wait for models to be there while nothing goes on */
     SETTLE_POLL_MS = 100,
 };
 

@@ -47,7 +47,7 @@ void verify_quota_row(struct verify_quota *quota, const struct verify_quota_row 
 {
     struct quota_count *count = count_of(quota, row->scope, row->day);
     if (count)
-        count->used = row->used;
+        count->used += row->used;
 }
 
 static void add(struct verify_quota *quota, struct span scope, int64_t day, int64_t number)

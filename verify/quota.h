@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Table creation_quota against the log. Its rows count over all slices, which are verified one after the
- * other while writers go on; so they are compared as of one instant: the rows and the heads of all slices are
- * read first, in one snapshot, and of each slice the log up to that head counts. Pure. */
+/* Table creation_quota against the log. Each slice has rows of its own, but which slice a former version
+ * counted a campaign in is not known; so the sums over all slices are compared. Slices are verified one after
+ * the other while writers go on, so they are compared as of one instant: the rows and the heads of all slices
+ * are read first, in one snapshot, and of each slice the log up to that head counts. Pure. */
 #pragma once
 
 #include "events/event.h"
@@ -24,6 +25,7 @@ struct verify_quota {
 
 void verify_quota_init(struct verify_quota *quota, const int64_t heads[SLICE_COUNT]);
 void verify_quota_deinit(struct verify_quota *quota); /* accepts one that is all zero */
+/* Once for every row of every slice. */
 void verify_quota_row(struct verify_quota *quota, const struct verify_quota_row *row);
 /* Once for every CampaignCreated of the log. */
 void verify_quota_created(struct verify_quota *quota, const struct event *created);

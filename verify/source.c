@@ -6,6 +6,8 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/pg/pg.h"
+#include "events/event_log.h"
+#include "events/holder.h"
 #include "verify/state.h"
 
 enum {
@@ -48,7 +50,8 @@ static const struct pg_statement statements[SQL_COUNT] = {
                "SELECT chain FROM batch WHERE slice = $1::smallint AND first <= $2::bigint AND last ="
                " $2::bigint ORDER BY slice, first DESC LIMIT 1"},
     [EVENTS] = {"events", "SELECT " LOG_COLUMNS
-                          ", e.nth FROM event e WHERE e.slice = $1::smallint AND e.position > $2::bigint "
+                          ", e.nth, e.holder, (SELECT s.secret FROM slice s WHERE s.slice = $1::smallint) "
+                          "FROM event e WHERE e.slice = $1::smallint AND e.position > $2::bigint "
                           "ORDER BY e.slice, e.position LIMIT $3::bigint"},
     [BATCHES] = {"batches",
                  "SELECT first, last, recorded_at, chain FROM batch WHERE slice = $1::smallint AND "
@@ -60,7 +63,8 @@ static const struct pg_statement statements[SQL_COUNT] = {
     [COUPONS] = {"coupons",
                  CURSOR("c.position, c.state, c.last, c.changed_at, c.order_amount, c.discount_amount, "
                         "c.reserved_until, c.campaign_id, c.order_id, c.reason, " LOG_COLUMNS
-                        " FROM coupon c LEFT JOIN LATERAL (SELECT * FROM event e WHERE e.slice = c.slice "
+                        " FROM coupon c LEFT JOIN LATERAL (SELECT " LOG_COLUMNS
+                        " FROM event e WHERE e.slice = c.slice "
                         "AND e.position = c.last LIMIT 1) e ON true WHERE c.slice = $1::smallint")},
     [RUNS] = {"runs", CURSOR("campaign_id, first_sequence, first_position, last_position FROM issue_run "
                              "WHERE slice = $1::smallint")},
@@ -238,17 +242,38 @@ static enum verify_status feed_batch(struct verify_source *source)
     return VERIFY_OK;
 }
 
+/* Coupons from before 005 have none. */
+static bool is_wrong_holder(const struct pg_rows *rows, int row, const struct event *event)
+{
+    struct span holder = pg_bytes(rows, row, LOG_COLUMN_COUNT + 1),
+                secret = pg_bytes(rows, row, LOG_COLUMN_COUNT + 2);
+    struct slice_secret key;
+    uint8_t right[HOLDER_BYTES];
+    if (!holder.ptr)
+        return false;
+    if (event->type != EVENT_CouponIssued || holder.len != sizeof right || secret.len != sizeof key ||
+        event->user_id.len > USER_ID_MAX || event->campaign_id.len > CAMPAIGN_ID_MAX)
+        return true;
+    memcpy(key.bytes, secret.ptr, sizeof key);
+    holder_of(&key, event->user_id, event->campaign_id, event->coupon_issued.nth, right);
+    return memcmp(right, holder.ptr, sizeof right) != 0;
+}
+
 static enum verify_status feed_event(struct verify_source *source, int row)
 {
     struct event event;
     enum verify_status status = VERIFY_OK;
     enum codec_status decoded = event_log_row(source->events, row, 0, &source->arena, &event);
-    int64_t nth =
-        pg_is_null(source->events, row, LOG_COLUMN_COUNT) ? 0 : pg_i64(source->events, row, LOG_COLUMN_COUNT);
+    struct verify_columns columns = {
+        .nth = pg_is_null(source->events, row, LOG_COLUMN_COUNT)
+                   ? 0
+                   : pg_i64(source->events, row, LOG_COLUMN_COUNT),
+        .wrong_holder = decoded == CODEC_OK && is_wrong_holder(source->events, row, &event),
+    };
     while (status == VERIFY_OK && verify_log_wants_batch(source->log, event.position))
         status = feed_batch(source);
     if (status == VERIFY_OK)
-        verify_log_event(source->log, &event, decoded, nth);
+        verify_log_event(source->log, &event, decoded, columns);
     return status;
 }
 
@@ -519,7 +544,7 @@ enum verify_status verify_source_heads(struct verify_source *source, int64_t hea
     if (quota)
         verify_quota_init(quota, heads);
     source->quota = quota;
-    if (status == VERIFY_OK && quota)
-        status = feed_table(source, QUOTAS, CONTROL_SLICE, feed_quota);
+    for (int16_t slice = 0; status == VERIFY_OK && quota && slice < SLICE_COUNT; slice++)
+        status = feed_table(source, QUOTAS, slice, feed_quota);
     return status == VERIFY_OK ? call(source, COMMIT, NULL, NULL) : status;
 }

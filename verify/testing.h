@@ -14,6 +14,7 @@ struct line {
     char id[COUPON_ID_MAX + 1], data[DATA_MAX];
     enum codec_status status;
     int64_t nth; /* the column */
+    bool wrong_holder;
     bool ends_batch, missing;
 };
 
@@ -163,7 +164,8 @@ static inline void world_play_pass(struct world *world)
                 verify_log_no_batch(&world->log);
         }
         if (line)
-            verify_log_event(&world->log, &line->event, line->status, line->nth);
+            verify_log_event(&world->log, &line->event, line->status,
+                             (struct verify_columns){line->nth, line->wrong_holder});
     }
     verify_log_end(&world->log, &world->head);
 }

@@ -55,16 +55,10 @@ static void preload_events(const struct scratch_preload *preload, int64_t first,
     char sql[SQL_MAX];
     snprintf(sql, sizeof sql,
              "INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id, nth, "
-             "recorded_at, data) SELECT %d, n, 6, 1, 'bench-old', md5(n::text), 'c%d-' || n, 1, "
-             "clock_timestamp(), '\\x83010002010300'::bytea FROM generate_series(%" PRId64
-             "::bigint, %" PRId64 ") AS n",
+             "recorded_at, data, key, holder) SELECT %d, n, 6, 1, 'bench-old', md5(n::text), 'c%d-' || n, 1, "
+             "clock_timestamp(), '\\x83010002010300'::bytea, md5('k' || n)::uuid, md5('h' || n)::uuid FROM "
+             "generate_series(%" PRId64 "::bigint, %" PRId64 ") AS n",
              preload->slice, preload->slice, first, last);
-    (void)scratch_number(preload->url, sql, PRELOAD_CALL_MS);
-    snprintf(sql, sizeof sql,
-             "INSERT INTO idempotency (slice, key_hash, operation, fingerprint, status, position, "
-             "recorded_at) SELECT %d, md5('k' || n)::uuid, 1, md5('f' || n)::uuid, 201, n, clock_timestamp() "
-             "FROM generate_series(%" PRId64 "::bigint, %" PRId64 ") AS n",
-             preload->slice, first, last);
     (void)scratch_number(preload->url, sql, PRELOAD_CALL_MS);
 }
 

@@ -6,8 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "bench/kit/append_run.h"
 #include "bench/kit/child.h"
-#include "bench/kit/replay.h"
 #include "bench/kit/scratch.h"
 #include "common/base/clock.h"
 #include "events/campaign.h"
@@ -22,10 +22,10 @@ struct append_runs {
     struct series plain, empty, full, empty_us, full_us, http_empty, http_full, loading;
 };
 
-static double replay_us(const struct bench *bench, struct append_runs *runs, const char *url, bool plain)
+static double append_us(const struct bench *bench, struct append_runs *runs, const char *url, bool plain)
 {
-    struct replay_result result;
-    struct replay_options options = {.url = url,
+    struct append_result result;
+    struct append_options options = {.url = url,
                                      .campaign_id = "bench-hot",
                                      .slice = runs->slice,
                                      .first_user = runs->user,
@@ -33,7 +33,7 @@ static double replay_us(const struct bench *bench, struct append_runs *runs, con
                                      .per_batch = PER_BATCH,
                                      .plain = plain};
     runs->user += 2 * bench->options.append_events;
-    replay_run(&options, &result);
+    append_run(&options, &result);
     if (!plain)
         series_add(&runs->loading, 100 * result.load_share);
     return result.us_per_event;
@@ -67,11 +67,11 @@ static double http_per_second(struct bench *bench, struct append_runs *runs, con
 static void append_round(struct bench *bench, struct append_runs *runs)
 {
     fresh(bench, runs);
-    series_add(&runs->plain, US_PER_S / replay_us(bench, runs, runs->command_empty_url, true));
+    series_add(&runs->plain, US_PER_S / append_us(bench, runs, runs->command_empty_url, true));
     fresh(bench, runs);
-    series_add(&runs->empty_us, replay_us(bench, runs, runs->command_empty_url, false));
+    series_add(&runs->empty_us, append_us(bench, runs, runs->command_empty_url, false));
     series_add(&runs->empty, US_PER_S / runs->empty_us.values[runs->empty_us.count - 1]);
-    series_add(&runs->full_us, replay_us(bench, runs, runs->command_full_url, false));
+    series_add(&runs->full_us, append_us(bench, runs, runs->command_full_url, false));
     series_add(&runs->full, US_PER_S / runs->full_us.values[runs->full_us.count - 1]);
     fresh(bench, runs);
     series_add(&runs->http_empty, http_per_second(bench, runs, "bench_empty"));
@@ -91,7 +91,7 @@ static void prepare(struct bench *bench, struct append_runs *runs)
     (void)scratch_number(is->superuser_url, "CHECKPOINT", 600000);
     /* After a checkpoint every page is logged in full when it is first touched; that is not what an event
      * costs in the long run. */
-    (void)replay_us(bench, runs, runs->command_full_url, false);
+    (void)append_us(bench, runs, runs->command_full_url, false);
     runs->loading.count = 0;
 }
 

@@ -9,9 +9,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "bench/kit/append_run.h"
 #include "bench/kit/child.h"
 #include "bench/kit/progress.h"
-#include "bench/kit/replay.h"
 #include "bench/kit/scratch.h"
 #include "common/base/clock.h"
 #include "events/codec.h"
@@ -47,9 +47,9 @@ static void write_log(const struct bench_store *store)
     struct progress progress;
     progress_begin(&progress, "log");
     for (int16_t slice = 0; slice < store->slices; slice++) {
-        struct replay_result result;
+        struct append_result result;
         scratch_created(store->owner_url, store->campaigns[slice], slice);
-        replay_run(&(struct replay_options){.url = store->command_url,
+        append_run(&(struct append_options){.url = store->command_url,
                                             .campaign_id = store->campaigns[slice],
                                             .slice = slice,
                                             .first_user = slice * store->each,

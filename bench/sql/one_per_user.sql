@@ -6,8 +6,7 @@
 \set user random(1, 1000000000000000000)
 BEGIN;
 SELECT issued + 1 AS sequence FROM campaign WHERE slice = :slice AND id = 'bench-hot' AND issued < released AND status = 1 FOR UPDATE \gset
-SELECT count(*) AS held FROM event e WHERE e.slice = :slice AND e.user_id = 'bench-' || :user AND e.campaign_id = 'bench-hot' AND e.type = 6 \gset
-INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id, nth, recorded_at, data) VALUES (:slice, :sequence, 6, 1, 'bench-hot', 'bench-' || :user, 'c' || :slice || '-' || :sequence, :held + 1, clock_timestamp(), '\x83010002010300');
-INSERT INTO idempotency (slice, key_hash, operation, fingerprint, status, position, recorded_at) VALUES (:slice, md5('bench-' || :user)::uuid, 1, md5('f' || :user)::uuid, 201, :sequence, clock_timestamp());
+SELECT count(*) AS held FROM event e WHERE e.slice = :slice AND e.holder = md5('h' || :user)::uuid \gset
+INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id, nth, recorded_at, data, key, holder) VALUES (:slice, :sequence, 6, 1, 'bench-hot', 'bench-' || :user, 'c' || :slice || '-' || :sequence, :held + 1, clock_timestamp(), '\x83010002010300', md5('k' || :user)::uuid, md5('h' || :user)::uuid);
 UPDATE campaign SET issued = :sequence, position = :sequence WHERE slice = :slice AND id = 'bench-hot';
 COMMIT;

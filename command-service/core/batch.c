@@ -25,6 +25,7 @@ void batch_reset(struct batch *batch)
     batch->count = batch->campaigns_count = batch->coupons_count = batch->quotas_count = 0;
     batch->holdings_count = batch->events_count = 0;
     batch->void_found = (struct void_counts){0};
+    batch->creates = false;
 }
 
 void batch_destroy(struct batch *batch)
@@ -119,18 +120,14 @@ static void want_coupon(struct batch *batch, const struct command *command)
     batch->coupon_list[batch->coupons_count++] = loaded;
 }
 
-/* Keeps the list in order of scope. */
-static void want_quota(struct batch *batch, struct span scope)
+struct loaded_quota *batch_quota(struct batch *batch, struct span scope)
 {
-    size_t at = 0;
-    while (at < batch->quotas_count && span_compare(batch->quotas[at].scope, scope) < 0)
-        at++;
-    if (at < batch->quotas_count && span_equal(batch->quotas[at].scope, scope))
-        return;
-    CHECK(batch->quotas_count < COUNT_OF(batch->quotas));
-    memmove(&batch->quotas[at + 1], &batch->quotas[at], (batch->quotas_count - at) * sizeof batch->quotas[0]);
-    batch->quotas[at] = (struct loaded_quota){.scope = scope};
-    batch->quotas_count++;
+    for (size_t i = 0; i < batch->quotas_count; i++)
+        if (span_equal(batch->quotas[i].scope, scope))
+            return &batch->quotas[i];
+    CHECK(batch->quotas_count < COUNT_OF(batch->quotas)); /* two, and one for each key that creates */
+    batch->quotas[batch->quotas_count] = (struct loaded_quota){.scope = batch_keep(batch, scope)};
+    return &batch->quotas[batch->quotas_count++];
 }
 
 struct span batch_key_scope(struct batch *batch, struct span actor)
@@ -141,24 +138,25 @@ struct span batch_key_scope(struct batch *batch, struct span actor)
     return buf_span(&batch->scratch);
 }
 
-/* Creating counts against three quotas; whatever may end a campaign gives its stock back to one. */
-static void want_quotas(struct batch *batch, const struct command *command)
+/* Creating counts against three quotas. */
+static void want_creation(struct batch *batch, size_t index)
 {
-    switch (command->kind) {
-    case COMMAND_CREATE:
-        want_quota(batch, QUOTA_EVERYBODY);
-        want_quota(batch, batch_keep(batch, batch_key_scope(batch, command->actor)));
-        want_quota(batch, QUOTA_OPEN_STOCK);
-        break;
-    case COMMAND_CLOSE:
-    case COMMAND_DELETE:
-    case COMMAND_VOID:
-    case COMMAND_TEND:
-        want_quota(batch, QUOTA_OPEN_STOCK);
-        break;
-    default:
-        break;
-    }
+    const struct command *command = batch->commands[index];
+    batch->claims[index] = NULL;
+    if (command->kind != COMMAND_CREATE)
+        return;
+    batch->creates = true;
+    batch->claims[index] = batch_alloc(batch, sizeof *batch->claims[index]);
+    (void)batch_quota(batch, QUOTA_EVERYBODY);
+    (void)batch_quota(batch, batch_key_scope(batch, command->actor));
+    (void)batch_quota(batch, QUOTA_OPEN_STOCK);
+}
+
+/* A creation that is on its way to its campaign's slice is not about the campaign yet. */
+static bool is_on_its_way(const struct command *command)
+{
+    return command->kind == COMMAND_CREATE &&
+           (command->claim.step == CLAIM_WANTED || command->claim.step == CLAIM_FENCE);
 }
 
 static void want_subject(struct batch *batch, const struct command *command)
@@ -174,7 +172,7 @@ static void want_subject(struct batch *batch, const struct command *command)
         CHECK(batch_campaign(batch, command->campaign_id));
         break;
     case SUBJECT_CAMPAIGN:
-        CHECK(batch_campaign(batch, command->campaign_id));
+        CHECK(is_on_its_way(command) || batch_campaign(batch, command->campaign_id));
         break;
     case SUBJECT_COUPON:
         want_coupon(batch, command);
@@ -196,9 +194,9 @@ void batch_begin(struct batch *batch, struct command *list)
         batch->commands[batch->count] = command;
         batch->verdicts[batch->count] = (struct verdict){0};
         batch->records[batch->count] = NULL;
-        batch->count++;
         want_subject(batch, command);
-        want_quotas(batch, command);
+        want_creation(batch, batch->count);
+        batch->count++;
     }
 }
 
@@ -206,8 +204,19 @@ bool batch_has_writes(const struct batch *batch)
 {
     bool any = batch->events_count > 0;
     for (size_t i = 0; i < batch->count && !any; i++)
-        any = batch->verdicts[i].remembered;
+        any = batch->verdicts[i].remembered ||
+              (batch->claims[i] && (batch->claims[i]->write_claim || batch->claims[i]->write_fence));
     for (size_t i = 0; i < batch->campaigns_count && !any; i++)
         any = batch->campaign_list[i]->changed;
     return any;
+}
+
+int64_t batch_time(int64_t last_us, int64_t database_us, int64_t own_us)
+{
+    int64_t now_us = database_us;
+    if (now_us > own_us + CLOCK_TRUST_US)
+        now_us = own_us + CLOCK_TRUST_US;
+    if (now_us < own_us - CLOCK_TRUST_US)
+        now_us = own_us - CLOCK_TRUST_US;
+    return now_us > last_us ? now_us : last_us;
 }

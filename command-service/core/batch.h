@@ -20,6 +20,7 @@ _Static_assert((int)VOID_MAX <= (int)BATCH_MAX,
 struct loaded_campaign {
     struct campaign campaign;
     bool exists, is_new, changed;
+    bool unreadable;   /* there is a row, but not one that this program can read */
     int64_t due_at_us; /* as loaded; campaign_due_at_us() says what it should be */
     int64_t run_first_sequence, run_first_position,
         run_last_position; /* coupons issued in this batch; 0 none */
@@ -27,15 +28,26 @@ struct loaded_campaign {
 
 struct loaded_coupon {
     struct coupon coupon; /* `at` from the command */
-    bool exists, changed;
-    struct loaded_campaign *of;
+    bool exists, changed, unreadable;
+    struct loaded_campaign *of; /* NULL where it is not known */
 };
 
-/* A row of creation_quota, locked. */
+/* What one scope of creation_quota has used. */
 struct loaded_quota {
-    struct span scope, day; /* day as PostgreSQL writes it */
-    int64_t used;
-    bool changed;
+    struct span scope;
+    int64_t elsewhere; /* in the other slices, as of a moment before the lock */
+    int64_t here;      /* in this slice, under the lock */
+    int64_t change;    /* by this batch */
+};
+
+/* What is known of the key of a creation in this slice: who claimed it, and up to which attempt it is fenced
+ * off. */
+struct loaded_claim {
+    int64_t attempt; /* 0: nobody */
+    uint8_t fingerprint[FINGERPRINT_BYTES];
+    int16_t target_slice; /* of the campaign that is to be created */
+    int64_t fenced;
+    bool write_claim, write_fence; /* decided */
 };
 
 /* How much may be created, and what "so far" is counted in: scopes of the table. */
@@ -63,6 +75,8 @@ struct void_counts {
 /* What an earlier transaction left behind of a request: its effect, and what its answer is made from. */
 struct request_record {
     uint8_t fingerprint[FINGERPRINT_BYTES];
+    bool has_fingerprint; /* false: `effect` says the payload (CouponIssued: the user) */
+    bool unreadable;      /* there is something, but not what this program can read */
     int status;
     int64_t position;    /* of the event that is the effect */
     struct span answer;  /* the first answer; absent where it is rendered from the event */
@@ -78,9 +92,13 @@ struct verdict {
     const struct holding *held;    /* with already-issued: what the user holds */
     bool replayed;                 /* the first answer again */
     bool remembered;               /* to be kept with its effect, so that a retry gets this answer (I4) */
-    struct position token;         /* position 0: none */
-    int64_t now_us;                /* the instant it was decided for */
-    int found_status;              /* LOOKUP: HTTP status of the first answer, 0 where nothing is known */
+    int64_t effect;                /* position of its own last event, which keeps its key; 0: none */
+    bool forwarded;                /* not to be answered: it goes on, with `claim` in `slice` */
+    struct claim claim;
+    int16_t slice;
+    struct position token; /* position 0: none */
+    int64_t now_us;        /* the instant it was decided for */
+    int found_status;      /* LOOKUP: HTTP status of the first answer, 0 where nothing is known */
 
     /* The answer, by the command's kind: one of these. */
     struct span kept; /* replayed: its bytes, where they were kept */
@@ -107,8 +125,10 @@ struct batch {
     struct map coupons; /* position, 8 bytes -> struct loaded_coupon */
     struct loaded_coupon *coupon_list[BATCH_MAX];
     size_t coupons_count;
-    struct loaded_quota quotas[BATCH_MAX + 2]; /* in order of scope, which is the order of locking */
+    struct loaded_quota quotas[BATCH_MAX + 2];
     size_t quotas_count;
+    bool creates;                           /* any command does: quotas and claims are to be loaded */
+    struct loaded_claim *claims[BATCH_MAX]; /* per command; NULL but for creations */
     struct creation_limits limits;
     struct void_counts void_found; /* VOID: how many fit, whether or not they were loaded */
     struct map holdings;           /* campaign id, NUL, user id -> struct holding */
@@ -136,5 +156,11 @@ void batch_hold(struct batch *batch, struct holding *held, int64_t position);
 /* For the store: the campaign of that id, put on the list where no command named it. NULL: the list is full.
  */
 struct loaded_campaign *batch_campaign(struct batch *batch, struct span id);
+/* What a slice's time is now (I13): never before `last_us`, that of its last event; else the database's
+ * clock, as long as the service's own clock is no more than CLOCK_TRUST_US away. A reading further off is
+ * taken as that far off, so that a wild one can neither freeze the slice's time until it comes true nor open
+ * and end campaigns. */
+#define CLOCK_TRUST_US (INT64_C(30) * 1000 * 1000)
+int64_t batch_time(int64_t last_us, int64_t database_us, int64_t own_us);
 bool batch_has_writes(const struct batch *batch);
 void batch_reset(struct batch *batch);

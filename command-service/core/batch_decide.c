@@ -6,32 +6,16 @@
 
 /* --- events --- */
 
-static struct loaded_quota *quota_of(struct batch *batch, struct span scope)
-{
-    for (size_t i = 0; i < batch->quotas_count; i++)
-        if (span_equal(batch->quotas[i].scope, scope))
-            return &batch->quotas[i];
-    UNREACHABLE("batch_begin asked for what its commands count against");
-}
-
-/* Never below nothing: a count that is off is for `projector verify` to tell, not a reason to stop issuing.
- */
-static void quota_move(struct loaded_quota *quota, int64_t by)
-{
-    quota->used = quota->used + by > 0 ? quota->used + by : 0;
-    quota->changed = true;
-}
-
 /* What creating and ending campaigns does to the quotas. */
 static void count_creation(struct batch *batch, const struct campaign *before, const struct campaign *after)
 {
     int64_t opened = !campaign_over(after, 0) - (before->first && !campaign_over(before, 0));
     if (opened)
-        quota_move(quota_of(batch, QUOTA_OPEN_STOCK), opened * after->definition.quantity);
+        batch_quota(batch, QUOTA_OPEN_STOCK)->change += opened * after->definition.quantity;
     if (before->first)
         return;
-    quota_move(quota_of(batch, QUOTA_EVERYBODY), 1);
-    quota_move(quota_of(batch, batch_key_scope(batch, after->definition.created_by)), 1);
+    batch_quota(batch, QUOTA_EVERYBODY)->change++;
+    batch_quota(batch, batch_key_scope(batch, after->definition.created_by))->change++;
 }
 
 static void fold(struct batch *batch, struct loaded_campaign *loaded, const struct event *event)
@@ -62,11 +46,17 @@ static struct span coupon_id(struct batch *batch, struct position at)
 const struct event *batch_append(struct batch *batch, struct loaded_campaign *campaign,
                                  struct loaded_coupon *coupon, const struct event *decided)
 {
+    struct event placed = *decided;
+    placed.slice = batch->slice;
+    placed.position = batch->head + 1; /* I5: gapless, in commit order, because the slice is locked */
+    placed.recorded_at_us = batch->now_us;
+    if (campaign && !campaign_can_apply(&campaign->campaign, &placed)) {
+        campaign->unreadable = true;
+        return NULL;
+    }
     struct event *event = next_event(batch);
-    *event = *decided;
-    event->slice = batch->slice;
-    event->position = ++batch->head; /* I5: gapless, in commit order, because the slice is locked */
-    event->recorded_at_us = batch->now_us;
+    *event = placed;
+    batch->head++;
     buf_clear(&batch->scratch);
     event_encode(event, &batch->scratch);
     event->data = batch_keep(batch, buf_span(&batch->scratch));
@@ -95,8 +85,9 @@ void batch_note_issued(struct batch *batch, struct loaded_campaign *loaded, cons
 void batch_release_due(struct batch *batch, struct loaded_campaign *loaded)
 {
     struct event event;
-    while (loaded->exists && decide_due_release(&loaded->campaign, batch->now_us, &event))
-        batch_append(batch, loaded, NULL, &event);
+    while (loaded->exists && !loaded->unreadable &&
+           decide_due_release(&loaded->campaign, batch->now_us, &event))
+        (void)batch_append(batch, loaded, NULL, &event);
 }
 
 /* --- answers --- */
@@ -127,13 +118,24 @@ static void replay_coupon(const struct request_record *record, struct verdict *v
     answer_coupon(&coupon, coupon.changed_at_us, verdict);
 }
 
+static bool is_same_payload(const struct request_record *record, const struct command *command)
+{
+    if (record->has_fingerprint)
+        return memcmp(record->fingerprint, command->fingerprint, FINGERPRINT_BYTES) == 0;
+    return command->kind == COMMAND_ISSUE && record->effect.type == EVENT_CouponIssued &&
+           span_equal(record->effect.user_id, command->issue.user_id);
+}
+
 void batch_replay(struct batch *batch, size_t index)
 {
     const struct request_record *record = batch->records[index];
     const struct command *command = batch->commands[index];
     struct verdict *verdict = &batch->verdicts[index];
-    bool lookup = command->kind == COMMAND_LOOKUP;
-    if (!lookup && memcmp(record->fingerprint, command->fingerprint, FINGERPRINT_BYTES) != 0) {
+    if (record->unreadable) {
+        verdict->refusal = &problem_unreadable_state;
+        return;
+    }
+    if (command->kind != COMMAND_LOOKUP && !is_same_payload(record, command)) {
         verdict->refusal = &problem_idempotency_key_reused;
         return;
     }
@@ -164,6 +166,11 @@ struct target {
     struct creation creation;
 };
 
+static int64_t used(const struct loaded_quota *quota)
+{
+    return quota->elsewhere + quota->here + quota->change;
+}
+
 static void find_target(struct batch *batch, const struct command *command, struct target *ret)
 {
     *ret = (struct target){0};
@@ -176,9 +183,9 @@ static void find_target(struct batch *batch, const struct command *command, stru
         ret->campaign = map_get(&batch->campaigns, command->campaign_id);
     if (command->kind == COMMAND_CREATE)
         ret->creation = (struct creation){
-            .by_key = quota_of(batch, batch_key_scope(batch, command->actor))->used,
-            .by_all = quota_of(batch, QUOTA_EVERYBODY)->used,
-            .stock = quota_of(batch, QUOTA_OPEN_STOCK)->used,
+            .by_key = used(batch_quota(batch, batch_key_scope(batch, command->actor))),
+            .by_all = used(batch_quota(batch, QUOTA_EVERYBODY)),
+            .stock = used(batch_quota(batch, QUOTA_OPEN_STOCK)),
             .by_key_max = batch->limits.campaigns_per_key_per_day,
             .by_all_max = batch->limits.campaigns_per_day,
             .stock_max = batch->limits.open_stock,
@@ -192,6 +199,7 @@ static void accept(struct batch *batch, size_t index, const struct target *targe
     struct verdict *verdict = &batch->verdicts[index];
     struct coupon coupon;
     verdict->remembered = command->keyed;
+    verdict->effect = event ? event->position : 0;
     switch (command_subject(command->kind)) {
     case SUBJECT_HOLDER:
         batch_note_issued(batch, target->campaign, event);
@@ -217,11 +225,131 @@ static void do_what_is_due(struct batch *batch, const struct command *command, s
 {
     struct event event;
     batch_release_due(batch, loaded);
-    if (command->kind != COMMAND_TEND || !loaded->exists)
+    if (command->kind != COMMAND_TEND || !loaded->exists || loaded->unreadable)
         return;
     if (decide_due_end(&loaded->campaign, batch->now_us, &event))
-        batch_append(batch, loaded, NULL, &event);
+        (void)batch_append(batch, loaded, NULL, &event);
     loaded->changed |= loaded->due_at_us != campaign_due_at_us(&loaded->campaign);
+}
+
+/* --- claims --- */
+
+static void forward(struct verdict *verdict, struct claim claim, int16_t slice)
+{
+    verdict->forwarded = true;
+    verdict->claim = claim;
+    verdict->slice = slice;
+}
+
+/* What is next for a creation that does not find the key free for itself. */
+static void fence_off(const struct command *command, const struct loaded_claim *found,
+                      struct verdict *verdict)
+{
+    struct claim next = command->claim;
+    next.step = CLAIM_FENCE;
+    next.attempt = found->attempt;
+    forward(verdict, next, found->target_slice);
+}
+
+static bool is_in_the_way(const struct command *command, const struct loaded_claim *found)
+{
+    return found->attempt > command->claim.fenced &&
+           memcmp(found->fingerprint, command->fingerprint, FINGERPRINT_BYTES) != 0;
+}
+
+static void claim_key(const struct command *command, struct loaded_claim *found, struct verdict *verdict)
+{
+    bool ours = found->attempt && memcmp(found->fingerprint, command->fingerprint, FINGERPRINT_BYTES) == 0;
+    struct claim next = command->claim;
+    if (is_in_the_way(command, found)) {
+        fence_off(command, found, verdict);
+        return;
+    }
+    found->write_claim = !ours;
+    next.step = CLAIM_HELD;
+    next.attempt = ours ? found->attempt : found->attempt + 1;
+    forward(verdict, next, slice_of(command->campaign_id));
+}
+
+static void fence(const struct command *command, struct loaded_claim *found, struct verdict *verdict)
+{
+    int16_t target = slice_of(command->campaign_id);
+    struct claim next = command->claim;
+    found->write_fence = found->fenced < command->claim.attempt;
+    next.step = target == next.home ? CLAIM_DIRECT : CLAIM_WANTED;
+    next.fenced = command->claim.attempt;
+    forward(verdict, next, next.home);
+}
+
+/* What a quota refuses must leave no claim, which would bind the key to a payload that never took effect. But
+ * that the campaign exists is told before, and only its slice knows. */
+static void want_claim(struct batch *batch, const struct command *command, const struct target *target,
+                       struct loaded_claim *found, struct verdict *verdict)
+{
+    struct decision decision;
+    struct claim next = command->claim;
+    decide(command, &(struct subject){.creation = &target->creation}, batch->now_us, &decision);
+    if (!decision.refusal) {
+        claim_key(command, found, verdict);
+        return;
+    }
+    next.step = CLAIM_REFUSED;
+    forward(verdict, next, slice_of(command->campaign_id));
+}
+
+/* A quota may be free again meanwhile. */
+static void refuse_or_want_again(struct batch *batch, const struct command *command,
+                                 const struct target *target, struct verdict *verdict)
+{
+    struct decision decision;
+    struct claim next = command->claim;
+    struct subject subject = {.campaign = target->campaign->exists ? &target->campaign->campaign : NULL,
+                              .creation = &target->creation};
+    decide(command, &subject, batch->now_us, &decision);
+    verdict->refusal = decision.refusal;
+    if (decision.refusal)
+        return;
+    next.step = CLAIM_WANTED;
+    forward(verdict, next, next.home);
+}
+
+/* Whether a creation is decided here and now; otherwise it was refused, or goes on. Its key has no effect in
+ * this slice. */
+static bool may_create(struct batch *batch, size_t index, const struct target *target)
+{
+    const struct command *command = batch->commands[index];
+    struct loaded_claim *found = batch->claims[index];
+    struct verdict *verdict = &batch->verdicts[index];
+    switch (command->claim.step) {
+    case CLAIM_DIRECT:
+        if (!is_in_the_way(command, found))
+            return true;
+        fence_off(command, found, verdict);
+        return false;
+    case CLAIM_WANTED:
+        want_claim(batch, command, target, found, verdict);
+        return false;
+    case CLAIM_REFUSED:
+        refuse_or_want_again(batch, command, target, verdict);
+        return false;
+    case CLAIM_FENCE:
+        fence(command, found, verdict);
+        return false;
+    case CLAIM_HELD:
+        if (found->fenced < command->claim.attempt)
+            return true;
+        verdict->refusal = &problem_in_flight; /* with another payload, which took the claim over */
+        return false;
+    }
+    UNREACHABLE("every step is above");
+}
+
+/* --- each command --- */
+
+static bool is_unreadable(const struct target *target)
+{
+    return (target->campaign && target->campaign->unreadable) ||
+           (target->coupon && target->coupon->unreadable);
 }
 
 static void decide_one(struct batch *batch, size_t index)
@@ -237,8 +365,14 @@ static void decide_one(struct batch *batch, size_t index)
     if (command->kind == COMMAND_LOOKUP)
         return; /* nothing is known of the request */
     find_target(batch, command, &target);
+    if (command->kind == COMMAND_CREATE && !may_create(batch, index, &target))
+        return;
     if (target.campaign && !target.coupon)
         do_what_is_due(batch, command, target.campaign);
+    if (is_unreadable(&target)) {
+        verdict->refusal = &problem_unreadable_state;
+        return;
+    }
     struct subject subject = {
         .campaign = target.campaign && target.campaign->exists ? &target.campaign->campaign : NULL,
         .held = command->kind == COMMAND_ISSUE
@@ -253,8 +387,14 @@ static void decide_one(struct batch *batch, size_t index)
         verdict->held = subject.held;
     if (decision.refusal)
         return;
-    const struct event *event =
-        decision.has_event ? batch_append(batch, target.campaign, target.coupon, &decision.event) : NULL;
+    const struct event *event = NULL;
+    if (decision.has_event) {
+        event = batch_append(batch, target.campaign, target.coupon, &decision.event);
+        if (!event) {
+            verdict->refusal = &problem_unreadable_state;
+            return;
+        }
+    }
     accept(batch, index, &target, event);
 }
 

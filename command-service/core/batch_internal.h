@@ -12,8 +12,12 @@ struct span batch_holding_key(struct batch *batch, struct span campaign_id, stru
 struct span batch_coupon_key(const struct position *at); /* borrows from `at` */
 struct span batch_key_scope(struct batch *batch, struct span actor);
 
+/* The count of a scope, added where no command of the batch asked for it. */
+struct loaded_quota *batch_quota(struct batch *batch, struct span scope);
+
 /* Gives the event its place and time, encodes it, and folds it into its campaign and its coupon (either may
- * be NULL). */
+ * be NULL). NULL, and nothing done: the state that was loaded contradicts the log, since the rules allow the
+ * event. */
 const struct event *batch_append(struct batch *batch, struct loaded_campaign *campaign,
                                  struct loaded_coupon *coupon, const struct event *decided);
 /* A coupon of this batch: now held by its user, and in the campaign's run. */

@@ -27,10 +27,14 @@ static struct issue_result decide_user(struct batch *batch, const struct command
     };
     decide_issue(many, user_id, &subject, batch->now_us, &decision);
     struct issue_result result = {.refusal = decision.refusal, .user_id = user_id};
-    if (!decision.refusal) {
-        const struct event *event = batch_append(batch, loaded, NULL, &decision.event);
+    if (decision.refusal)
+        return result;
+    const struct event *event = batch_append(batch, loaded, NULL, &decision.event);
+    if (event) {
         batch_note_issued(batch, loaded, event);
         result.coupon = coupon_from_event(event);
+    } else {
+        result.refusal = &problem_unreadable_state;
     }
     return result;
 }
@@ -47,6 +51,10 @@ void batch_decide_many(struct batch *batch)
     const size_t count = many->issue_many.count;
     struct issue_result *results = batch_alloc(batch, count * sizeof *results);
     batch_release_due(batch, loaded);
+    if (loaded->unreadable) {
+        verdict->refusal = &problem_unreadable_state;
+        return;
+    }
     int64_t head = batch->head;
     for (size_t i = 0; i < count; i++) {
         results[i] = decide_user(batch, many, many->issue_many.user_ids[i], loaded);
@@ -59,6 +67,7 @@ void batch_decide_many(struct batch *batch)
     verdict->token = (struct position){batch->slice, batch->head > head ? batch->head : 0};
     /* Where nobody got one, nothing happened and the key may be tried again. */
     verdict->remembered = many->keyed && batch->head > head;
+    verdict->effect = batch->head > head ? batch->head : 0;
 }
 
 /* --- voiding --- */
@@ -78,11 +87,11 @@ void batch_decide_void(struct batch *batch)
         struct loaded_campaign *loaded = batch->campaign_list[i];
         struct decision decision;
         decide(command, &(struct subject){.campaign = &loaded->campaign}, batch->now_us, &decision);
-        if (decision.refusal || !decision.has_event)
-            continue;
-        batch_append(batch, loaded, NULL, &decision.event);
-        verdict->voided.voided++;
+        if (!loaded->unreadable && !decision.refusal && decision.has_event &&
+            batch_append(batch, loaded, NULL, &decision.event))
+            verdict->voided.voided++;
     }
-    verdict->token = (struct position){batch->slice, batch->events_count ? batch->head : 0};
+    verdict->effect = batch->events_count ? batch->head : 0;
+    verdict->token = (struct position){batch->slice, verdict->effect};
     verdict->remembered = command->keyed && !command->voids.dry_run;
 }

@@ -295,6 +295,41 @@ static void replays_an_answer(void **state)
     assert_true(batch->verdicts[1].remembered);
 }
 
+/* The event says all of an issue's payload. */
+static void an_issue_is_compared_by_its_user(void **state)
+{
+    (void)state;
+    ask_issue(0, "a");
+    ask_issue(0, "b");
+    begin();
+    loaded(0);
+    for (size_t i = 0; i < 2; i++) {
+        struct request_record *record = record_for(i);
+        record->has_fingerprint = false;
+        record->effect = (struct event){.slice = batch->slice,
+                                        .position = 17,
+                                        .type = EVENT_CouponIssued,
+                                        .user_id = SPAN("a"),
+                                        .coupon_issued = {.sequence = 3, .nth = 1}};
+    }
+    batch_decide(batch);
+    assert_true(batch->verdicts[0].replayed);
+    expect_refusal(1, &problem_idempotency_key_reused);
+}
+
+static void an_unreadable_effect_costs_only_its_own_retry(void **state)
+{
+    (void)state;
+    ask_issue(0, "a");
+    ask_issue(0, "b");
+    begin();
+    loaded(0);
+    record_for(0)->unreadable = true;
+    batch_decide(batch);
+    expect_refusal(0, &problem_unreadable_state);
+    expect_coupon(1, 0, 1);
+}
+
 static void another_payload_is_not_a_replay(void **state)
 {
     (void)state;
@@ -401,6 +436,8 @@ int main(void)
         TEST(many_campaigns_share_the_slice),
         TEST(replays_a_coupon),
         TEST(replays_an_answer),
+        TEST(an_issue_is_compared_by_its_user),
+        TEST(an_unreadable_effect_costs_only_its_own_retry),
         TEST(another_payload_is_not_a_replay),
         TEST(own_effect_is_no_replay),
         TEST(can_be_used_again),

@@ -55,7 +55,7 @@ static inline struct command *ask(enum command_kind kind, size_t name)
 {
     struct command *command = command_create(kind, NULL);
     command->campaign_id = span_of(names[name]);
-    command->slice = command->request_slice = slice_of(command->campaign_id);
+    command->slice = slice_of(command->campaign_id);
     command->actor = SPAN("admin");
     command->keyed = true;
     requests++;
@@ -211,6 +211,7 @@ static inline struct request_record *record_for(size_t command)
 {
     struct request_record *record = arena_alloc(&batch->arena, sizeof *record);
     memcpy(record->fingerprint, batch->commands[command]->fingerprint, FINGERPRINT_BYTES);
+    record->has_fingerprint = true;
     batch->records[command] = record;
     return record;
 }

@@ -31,6 +31,20 @@ bool command_is_solo(enum command_kind kind)
     return command_subject(kind) == SUBJECT_HOLDERS || command_subject(kind) == SUBJECT_SLICE;
 }
 
+void command_route_creation(struct command *command, int16_t home)
+{
+    int16_t target = slice_of(command->campaign_id);
+    command->slice = home;
+    command->claim = (struct claim){.step = target == home ? CLAIM_DIRECT : CLAIM_WANTED, .home = home};
+}
+
+void command_forward(struct command *command, const struct claim *claim, int16_t slice)
+{
+    CHECK(command->kind == COMMAND_CREATE);
+    command->claim = *claim;
+    command->slice = slice;
+}
+
 struct span command_user(const struct command *command)
 {
     switch (command->kind) {
@@ -59,7 +73,7 @@ void command_destroy(struct command *command)
 {
     if (!command)
         return;
-    CHECK(!command->request && !command->gather && !command->accepted_in);
+    CHECK(!command->request && !command->gather);
     if (command->source)
         command->source_destroy(command->source);
     arena_deinit(&command->arena);

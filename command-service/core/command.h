@@ -71,13 +71,32 @@ struct void_filter {
     bool dry_run;
 };
 
+/* A creation's way to the slice of its campaign. Where that is not the slice of its key, the key is claimed
+ * first, in a transaction of its own:
+ *
+ *   WANTED --claimed--> HELD (in the campaign's slice) --> created or refused
+ *     |--over a quota--> REFUSED (in the campaign's slice, which knows whether it exists) --> refused, or
+ * WANTED again |  ^                                         DIRECT (key and campaign in one slice) -->
+ * created or refused another payload has the claim                  |  ^ v  | v  | FENCE (in the slice of
+ * that payload's campaign: it took effect, and this one is refused; or it no longer can)
+ *
+ * Who dies on the way leaves a claim that a retry goes on with, and that nobody else is kept from taking
+ * over. */
+enum claim_step { CLAIM_DIRECT, CLAIM_WANTED, CLAIM_HELD, CLAIM_REFUSED, CLAIM_FENCE };
+struct claim {
+    enum claim_step step;
+    int16_t home;    /* slice of the key */
+    int64_t attempt; /* HELD: ours; FENCE: of the claim that is in the way */
+    int64_t fenced;  /* up to which attempt others cannot take effect any more */
+};
+
 struct command {
-    struct command *next; /* in its slice's queue */
-    struct queue *home;   /* the queue it was offered to, which knows it as in flight */
+    struct command *next;     /* in its slice's queue */
+    struct queue *home;       /* the queue it was offered to, which knows it as in flight */
+    struct command *same_key; /* in flight there under the same Idempotency-Key, for something else */
     enum command_kind kind;
-    int16_t slice;         /* where its events go */
-    int16_t request_slice; /* where its idempotency row is; differs from `slice` only for COMMAND_CREATE */
-    bool alone;            /* goes in a batch of its own: the store refused one it was in */
+    int16_t slice; /* where its next transaction is, and in the end its events */
+    bool alone;    /* goes in a batch of its own: the store refused one it was in */
     bool keyed; /* has an Idempotency-Key: takes effect once (I4). A LOOKUP is about one, but no attempt at it
                  */
     bool
@@ -99,9 +118,9 @@ struct command {
 
     /* Who is told, exactly once: one of these, or nobody (the service's own commands). */
     struct http_request *request;
-    struct gather *gather;        /* it is one of several that are answered together */
-    struct requests *accepted_in; /* 202 was answered: where what becomes of it is kept */
-    struct watch *watch;          /* ISSUE, ISSUE_MANY: who is told how it went; NULL for nobody */
+    struct gather *gather; /* it is one of several that are answered together */
+    bool accepted;         /* 202 was answered: nobody */
+    struct watch *watch;   /* ISSUE, ISSUE_MANY: who is told how it went; NULL for nobody */
 
     /* What its kind needs besides. */
     union {
@@ -115,7 +134,10 @@ struct command {
         struct {
             int64_t quantity;
         } release;
-        struct campaign_created *create; /* in the arena */
+        struct {
+            struct campaign_created *create; /* in the arena */
+            struct claim claim;
+        };
         struct void_filter voids;
         struct {
             struct position at;          /* its CouponIssued */
@@ -139,6 +161,9 @@ const char *command_name(enum command_kind kind);
 enum command_subject command_subject(enum command_kind kind);
 /* Whether it must be the only one of its batch. */
 bool command_is_solo(enum command_kind kind);
+/* Sends a creation on its way: the first step, and the next (see struct claim). */
+void command_route_creation(struct command *command, int16_t home);
+void command_forward(struct command *command, const struct claim *claim, int16_t slice);
 /* The one user it is about; absent where there is none or many. */
 struct span command_user(const struct command *command);
 struct command *command_create(enum command_kind kind, struct http_request *request);

@@ -17,7 +17,7 @@ static struct event *accept(struct decision *ret, enum event_type type, const st
 
 static bool is_of_order(const struct coupon *coupon, const struct command *command)
 {
-    return coupon->order_id.ptr && span_equal(coupon->order_id, command->coupon.order_id);
+    return span_equal(coupon->order_id, command->coupon.order_id);
 }
 
 static bool may_use(const struct command *command, const struct subject *subject, int64_t now_us,

@@ -1,143 +1,303 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The register of accepted requests. */
+/* Questions about keys: the thread that reads, and how the uses read as JSON. */
 #include "command-service/http/requests.h"
-
-#include "common/json.h"
 
 #include <pthread.h>
 
-#include "common/base/map.h"
+#include "command-service/answer.h"
+#include "command-service/http/submit.h"
+#include "command-service/store/uses.h"
+#include "common/base/clock.h"
+#include "common/base/crypto.h"
+#include "common/base/log.h"
+#include "common/base/thread.h"
+#include "common/json.h"
+#include "events/problems.h"
 
-struct entry {
-    struct entry *next, *previous; /* in order of finishing */
+enum { ASKED_MAX = 256, ARENA_MAX = 1024 * 1024, ANSWER_MS = 20 };
+
+struct question {
+    struct http_request *request;
     uint8_t key_hash[REQUEST_KEY_BYTES];
-    struct request_outcome outcome; /* answer: owned, on the heap */
+    int64_t deadline_us;
 };
 
 struct requests {
+    struct requests_options options;
+    struct uses_reader *reader; /* the thread's alone, like the arena */
+    struct arena arena;
+    pthread_t thread;
     pthread_mutex_t lock; /* guards everything below */
-    struct map by_key;
-    struct entry *oldest, *newest; /* those that are done: may be forgotten */
-    size_t count_max;
+    pthread_cond_t came;
+    struct question asked[ASKED_MAX]; /* in a ring */
+    size_t first, count;
+    bool stop;
 };
 
-void request_outcome_write(struct buf *out, const struct request_outcome *outcome)
+/* --- JSON --- */
+
+/* The bytes after it are the status and the answer. */
+static void open_item(struct buf *out, const char *operation, struct span target, const char *state)
 {
-    static const char *const names[] = {
-        [REQUEST_UNKNOWN] = "unknown", [REQUEST_PENDING] = "pending", [REQUEST_DONE] = "done"};
     json_open(out, NULL, '{');
-    json_put_string(out, "status", span_of(names[outcome->state]));
-    if (outcome->state == REQUEST_DONE) {
-        json_put_int(out, "http_status", outcome->http_status);
-        json_put_raw(out, "answer", outcome->answer);
-    } else if (outcome->state == REQUEST_UNKNOWN) {
-        json_put_string(out, "detail",
-                        SPAN("Nothing is known of this request, or its outcome is not known. Send the same "
-                             "request again with the same Idempotency-Key: what took effect is answered "
-                             "again, what did not is decided afresh."));
+    json_put_string(out, "operation", span_of(operation));
+    json_put_string(out, "target", target);
+    json_put_string(out, "state", span_of(state));
+}
+
+static void write_in_flight(const struct command *command, void *context)
+{
+    struct buf *out = context, target;
+    buf_init(&target, SUBMIT_TARGET_MAX);
+    open_item(out, command_name(command->kind), submit_target(command, &target), "in-flight");
+    json_close(out, '}');
+    buf_deinit(&target);
+}
+
+/* What a use was of. The row has a hash of it, so each kind is tried with what its event is about. */
+struct named {
+    enum command_kind kind;
+    struct span target;
+};
+
+static struct span control_name(const struct event *event)
+{
+    if (event->type == EVENT_SettingChanged)
+        return event->setting_changed.name;
+    if (event->type == EVENT_IssuerSuspended || event->type == EVENT_IssuerResumed)
+        return event->issuer_suspended.issuer; /* both have the same fields */
+    return (struct span){NULL, 0};
+}
+
+/* The campaign that was created, as the answer says it: its event is in a slice of its own. */
+static struct span created_id(struct span answer, struct buf *room)
+{
+    struct json_fault fault;
+    struct span id;
+    struct json_doc *doc = json_parse(answer, &fault);
+    buf_clear(room);
+    if (doc && json_as_text(json_member(json_root(doc), "id"), &id))
+        buf_append_span(room, id);
+    json_destroy(doc);
+    return buf_span(room);
+}
+
+static struct named name_of(const struct key_use *use, struct buf *room)
+{
+    const struct span nothing = {NULL, 0};
+    buf_append_i64(room, use->slice);
+    for (enum command_kind kind = 0; kind < COMMAND_KINDS; kind++) {
+        uint8_t operation[sizeof use->operation];
+        struct span target = nothing;
+        if (kind == COMMAND_CREATE)
+            target = SPAN("");
+        else if (command_subject(kind) == SUBJECT_SLICE)
+            target = buf_span(room);
+        else if (!use->has_effect)
+            continue;
+        else if (command_subject(kind) == SUBJECT_CONTROL)
+            target = control_name(&use->effect);
+        else if (command_subject(kind) == SUBJECT_COUPON)
+            target = use->effect.coupon_id;
+        else
+            target = use->effect.campaign_id;
+        if (!target.ptr)
+            continue;
+        submit_operation(kind, target, operation);
+        if (memcmp(operation, use->operation, sizeof operation) != 0)
+            continue;
+        if (kind == COMMAND_CREATE)
+            target = created_id(use->answer, room);
+        return (struct named){kind, command_subject(kind) == SUBJECT_SLICE ? nothing : target};
     }
+    return (struct named){COMMAND_KINDS, nothing};
+}
+
+/* As it was right after its last event. */
+static void write_coupon(struct buf *out, const struct key_use *use, const uint8_t *code_key)
+{
+    struct coupon coupon = coupon_from_event(use->has_issued ? &use->issued : &use->effect);
+    if (use->has_issued)
+        coupon_apply(&coupon, &use->effect);
+    coupon_write_json(out, "answer", &coupon, code_key, coupon.changed_at_us);
+}
+
+static void write_done(struct buf *out, const struct key_use *use, const struct named *named,
+                       const uint8_t *code_key)
+{
+    bool about_coupon = use->has_effect && (use->has_issued || use->effect.type == EVENT_CouponIssued);
+    open_item(out, named->kind < COMMAND_KINDS ? command_name(named->kind) : "unknown", named->target,
+              "done");
+    json_put_int(out, "status", use->status);
+    if (!use->answer.ptr && about_coupon)
+        write_coupon(out, use, code_key);
+    else if (use->answer.len > 0 && named->kind != COMMAND_ISSUE_MANY) /* of that only a retry can tell */
+        json_put_raw(out, "answer", use->answer);
     json_close(out, '}');
 }
 
-static struct span key_of(const uint8_t *key_hash)
+/* The parts of a void are one use. false: what is kept is not what this program wrote. */
+static bool add_counts(struct span answer, struct void_counts *counts)
 {
-    return (struct span){(const char *)key_hash, REQUEST_KEY_BYTES};
+    struct json_fault fault;
+    int64_t matched, voidable, voided;
+    struct json_doc *doc = json_parse(answer, &fault);
+    const struct json_value *root = doc ? json_root(doc) : NULL;
+    bool good = doc && json_as_int(json_member(root, "matched"), &matched) &&
+                json_as_int(json_member(root, "voidable"), &voidable) &&
+                json_as_int(json_member(root, "voided"), &voided);
+    if (good) {
+        counts->matched += matched;
+        counts->voidable += voidable;
+        counts->voided += voided;
+    }
+    json_destroy(doc);
+    return good;
 }
 
-struct requests *requests_create(size_t count_max)
+static void write_void(struct buf *out, const struct void_counts *counts)
+{
+    open_item(out, command_name(COMMAND_VOID), (struct span){NULL, 0}, "done");
+    json_put_int(out, "status", answer_status(COMMAND_VOID));
+    struct buf answer;
+    buf_init(&answer, 256);
+    answer_write_counts(&answer, counts);
+    json_put_raw(out, "answer", buf_span(&answer));
+    buf_deinit(&answer);
+    json_close(out, '}');
+}
+
+/* false: a row cannot be read. */
+static bool write_uses(struct requests *requests, struct buf *out, const struct pg_rows *rows)
+{
+    const uint8_t *code_key = committers_code_key(requests->options.committers);
+    struct void_counts voided = {0};
+    bool any_void = false, good = true;
+    struct buf room;
+    buf_init(&room, SUBMIT_TARGET_MAX);
+    for (int row = 0; good && row < pg_rows_count(rows); row++) {
+        struct key_use use;
+        buf_clear(&room);
+        good = uses_row(rows, row, &requests->arena, &use);
+        struct named named = good ? name_of(&use, &room) : (struct named){COMMAND_KINDS, {NULL, 0}};
+        if (named.kind == COMMAND_VOID)
+            any_void = good = add_counts(use.answer, &voided);
+        else if (good)
+            write_done(out, &use, &named, code_key);
+    }
+    if (good && any_void)
+        write_void(out, &voided);
+    buf_deinit(&room);
+    return good;
+}
+
+/* --- answering --- */
+
+static void fail(struct http_request *request, const struct problem *problem)
+{
+    http_problem(request, &(struct problem_detail){.problem = problem,
+                                                   .retry_after_ms = 500 + crypto_random_below(1000)});
+}
+
+/* What is in flight is looked at first: what ends meanwhile is found in the store. */
+static void answer(struct requests *requests, const struct question *question)
+{
+    struct pg_rows *rows = NULL;
+    struct buf *out = http_reply_body(question->request);
+    json_open(out, NULL, '{');
+    json_open(out, "items", '[');
+    committers_in_flight(requests->options.committers, question->key_hash, write_in_flight, out);
+    bool read = uses_read(requests->reader, question->key_hash, question->deadline_us, &rows);
+    bool good = read && write_uses(requests, out, rows);
+    if (!read)
+        log_warn("REQUESTS-READ", "cannot read what became of a request: %s",
+                 uses_reader_error(requests->reader));
+    json_close(out, ']');
+    json_close(out, '}');
+    if (good)
+        http_reply(question->request, 200);
+    else
+        fail(question->request, read ? &problem_internal : &problem_store_unavailable);
+    pg_rows_destroy(rows);
+    arena_reset(&requests->arena);
+}
+
+/* false: there is none, and it is time to stop. */
+static bool next(struct requests *requests, struct question *ret)
+{
+    pthread_mutex_lock(&requests->lock);
+    while (requests->count == 0 && !requests->stop)
+        (void)cond_wait_until(&requests->came, &requests->lock, INT64_MAX);
+    bool found = requests->count > 0;
+    if (found) {
+        *ret = requests->asked[requests->first];
+        requests->first = (requests->first + 1) % ASKED_MAX;
+        requests->count--;
+    }
+    pthread_mutex_unlock(&requests->lock);
+    return found;
+}
+
+static void *requests_main(void *context)
+{
+    struct requests *requests = context;
+    struct question question;
+    while (next(requests, &question)) {
+        if (clock_mono_us() < question.deadline_us)
+            answer(requests, &question);
+        else
+            fail(question.request, &problem_overloaded);
+    }
+    return NULL;
+}
+
+void requests_ask(struct requests *requests, struct http_request *request,
+                  const uint8_t key_hash[REQUEST_KEY_BYTES])
+{
+    struct question question = {.request = request};
+    question.deadline_us =
+        http_received_us(request) + (requests->options.deadline_ms - ANSWER_MS) * US_PER_MS;
+    memcpy(question.key_hash, key_hash, sizeof question.key_hash);
+    http_defer(request);
+    pthread_mutex_lock(&requests->lock);
+    bool room = requests->count < ASKED_MAX && !requests->stop;
+    if (room) {
+        requests->asked[(requests->first + requests->count++) % ASKED_MAX] = question;
+        pthread_cond_signal(&requests->came);
+    }
+    pthread_mutex_unlock(&requests->lock);
+    if (!room)
+        fail(request, &problem_overloaded);
+}
+
+/* --- life --- */
+
+struct requests *requests_start(const struct requests_options *options)
 {
     struct requests *requests = mem_zalloc(sizeof *requests);
+    requests->options = *options;
+    requests->reader = uses_reader_create(options->database_url);
+    arena_init(&requests->arena, ARENA_MAX);
     CHECK(pthread_mutex_init(&requests->lock, NULL) == 0);
-    map_init(&requests->by_key);
-    requests->count_max = count_max;
+    CHECK(pthread_cond_init(&requests->came, NULL) == 0);
+    CHECK(pthread_create(&requests->thread, NULL, requests_main, requests) == 0);
     return requests;
 }
 
-static void entry_free(struct requests *requests, struct entry *entry)
+void requests_stop(struct requests *requests)
 {
-    map_remove(&requests->by_key, key_of(entry->key_hash));
-    mem_free((char *)entry->outcome.answer.ptr);
-    mem_free(entry);
-}
-
-static void append_done(struct requests *requests, struct entry *entry)
-{
-    entry->previous = requests->newest;
-    *(entry->previous ? &entry->previous->next : &requests->oldest) = entry;
-    requests->newest = entry;
-}
-
-/* At once, wherever it stands: how many are remembered must not slow down who retries. */
-static void forget_done(struct requests *requests, struct entry *entry)
-{
-    *(entry->previous ? &entry->previous->next : &requests->oldest) = entry->next;
-    *(entry->next ? &entry->next->previous : &requests->newest) = entry->previous;
-    entry_free(requests, entry);
+    pthread_mutex_lock(&requests->lock);
+    requests->stop = true;
+    pthread_cond_signal(&requests->came);
+    pthread_mutex_unlock(&requests->lock);
+    CHECK(pthread_join(requests->thread, NULL) == 0);
 }
 
 void requests_destroy(struct requests *requests)
 {
-    if (!requests)
-        return;
-    while (requests->oldest)
-        forget_done(requests, requests->oldest);
-    CHECK(requests->by_key.count == 0); /* whoever was accepted was told */
-    map_deinit(&requests->by_key);
+    uses_reader_destroy(requests->reader);
+    arena_deinit(&requests->arena);
+    pthread_cond_destroy(&requests->came);
     pthread_mutex_destroy(&requests->lock);
     mem_free(requests);
-}
-
-bool requests_open(struct requests *requests, const uint8_t key_hash[REQUEST_KEY_BYTES])
-{
-    pthread_mutex_lock(&requests->lock);
-    struct entry *entry = map_get(&requests->by_key, key_of(key_hash));
-    bool pending = entry && entry->outcome.state == REQUEST_PENDING;
-    if (entry && !pending) /* the same key again, after it was done: the new attempt is what is asked for */
-        forget_done(requests, entry);
-    if (!pending && requests->by_key.count == requests->count_max && requests->oldest)
-        forget_done(requests, requests->oldest);
-    bool opened = !pending && requests->by_key.count < requests->count_max;
-    if (opened) {
-        entry = mem_zalloc(sizeof *entry);
-        memcpy(entry->key_hash, key_hash, sizeof entry->key_hash);
-        entry->outcome.state = REQUEST_PENDING;
-        map_put(&requests->by_key, key_of(entry->key_hash), entry);
-    }
-    pthread_mutex_unlock(&requests->lock);
-    return opened;
-}
-
-void requests_forget(struct requests *requests, const uint8_t key_hash[REQUEST_KEY_BYTES])
-{
-    pthread_mutex_lock(&requests->lock);
-    struct entry *entry = map_get(&requests->by_key, key_of(key_hash));
-    CHECK(entry && entry->outcome.state == REQUEST_PENDING);
-    entry_free(requests, entry);
-    pthread_mutex_unlock(&requests->lock);
-}
-
-void requests_finish(struct requests *requests, const uint8_t key_hash[REQUEST_KEY_BYTES],
-                     const struct request_outcome *outcome)
-{
-    CHECK(outcome->state != REQUEST_PENDING);
-    char *answer = outcome->answer.len ? mem_alloc(outcome->answer.len) : NULL;
-    if (answer)
-        memcpy(answer, outcome->answer.ptr, outcome->answer.len);
-    pthread_mutex_lock(&requests->lock);
-    struct entry *entry = map_get(&requests->by_key, key_of(key_hash));
-    CHECK(entry && entry->outcome.state == REQUEST_PENDING);
-    entry->outcome = *outcome;
-    entry->outcome.answer = (struct span){answer, answer ? outcome->answer.len : 0};
-    append_done(requests, entry);
-    pthread_mutex_unlock(&requests->lock);
-}
-
-bool requests_find(struct requests *requests, const uint8_t key_hash[REQUEST_KEY_BYTES], struct buf *out)
-{
-    pthread_mutex_lock(&requests->lock);
-    const struct entry *entry = map_get(&requests->by_key, key_of(key_hash));
-    if (entry)
-        request_outcome_write(out, &entry->outcome);
-    pthread_mutex_unlock(&requests->lock);
-    return entry != NULL;
 }

@@ -5,7 +5,6 @@
 
 #include "command-service/answer.h"
 #include "command-service/http/gather.h"
-#include "command-service/http/requests.h"
 #include "command-service/watch.h"
 #include "common/base/clock.h"
 #include "common/base/crypto.h"
@@ -40,36 +39,6 @@ static void tell_watch(const struct command *command, int status)
 
 /* --- accepted requests --- */
 
-static void finish_accepted(struct command *command, const struct request_outcome *outcome)
-{
-    requests_finish(command->accepted_in, command->id.key_hash, outcome);
-    command->accepted_in = NULL;
-}
-
-static void finish_with_problem(struct command *command, const struct problem_detail *detail)
-{
-    struct buf body;
-    buf_init(&body, REQUEST_OUTCOME_MAX);
-    problem_write(&body, detail);
-    bool unknown = detail->problem == &problem_outcome_unknown;
-    finish_accepted(command, &(struct request_outcome){.state = unknown ? REQUEST_UNKNOWN : REQUEST_DONE,
-                                                       .http_status = detail->problem->status,
-                                                       .answer = buf_span(&body)});
-    buf_deinit(&body);
-}
-
-static void finish_with_verdict(struct command *command, const struct verdict *verdict,
-                                const uint8_t *code_key)
-{
-    struct buf body;
-    buf_init(&body, REQUEST_OUTCOME_MAX);
-    answer_write(&body, command, verdict, code_key);
-    finish_accepted(command, &(struct request_outcome){.state = REQUEST_DONE,
-                                                       .http_status = answer_status(command->kind),
-                                                       .answer = buf_span(&body)});
-    buf_deinit(&body);
-}
-
 /* "/v1/requests/" and the key as one segment of a path. */
 void answer_accepted(struct http_request *request, struct span idempotency_key)
 {
@@ -88,7 +57,10 @@ void answer_accepted(struct http_request *request, struct span idempotency_key)
     http_add_header(request, "Location", buf_span(&location));
     http_add_header(request, "Preference-Applied", SPAN("respond-async"));
     buf_deinit(&location);
-    request_outcome_write(http_reply_body(request), &(struct request_outcome){.state = REQUEST_PENDING});
+    struct buf *body = http_reply_body(request);
+    json_open(body, NULL, '{');
+    json_put_string(body, "status", SPAN("pending"));
+    json_close(body, '}');
     http_reply(request, 202);
 }
 
@@ -102,9 +74,7 @@ void answer_detail(struct command *command, const struct problem_detail *detail)
     tell_watch(command, detail->problem->status);
     command->request = NULL;
     command->gather = NULL;
-    if (command->accepted_in)
-        finish_with_problem(command, detail);
-    else if (gather)
+    if (gather)
         gather_problem(gather, detail->problem, detail->retry_after_ms);
     else if (request)
         http_problem(request, detail);
@@ -191,10 +161,8 @@ void answer_verdict(struct command *command, const struct verdict *verdict,
     tell_watch(command, answer_status(command->kind));
     command->request = NULL;
     command->gather = NULL;
-    if (command->accepted_in)
-        finish_with_verdict(command, verdict, code_key);
-    else if (gather)
-        gather_verdict(gather, command, verdict);
+    if (gather)
+        gather_verdict(gather, verdict);
     else if (request)
         reply(request, command, verdict, code_key);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From verdicts to answers, for whoever is to be told: the command's HTTP request, the gathering it is a part
- * of, the register of accepted requests, or nobody. Each function tells them exactly once, and from then on
- * the command has nobody to tell. */
+ * of, or nobody. Each function tells them exactly once, and from then on the command has nobody to tell. */
 #pragma once
 
 #include "command-service/core/batch.h"

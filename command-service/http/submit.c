@@ -123,7 +123,7 @@ static void fingerprint(struct command *command)
 }
 
 /* What names the thing in the path. */
-static struct span target_of(const struct command *command, struct buf *room)
+struct span submit_target(const struct command *command, struct buf *room)
 {
     switch (command_subject(command->kind)) {
     case SUBJECT_COUPON:
@@ -139,9 +139,20 @@ static struct span target_of(const struct command *command, struct buf *room)
     }
 }
 
+void submit_operation(enum command_kind kind, struct span target, uint8_t ret[8])
+{
+    hash_texts(span_of(command_name(kind)), target, ret, 8);
+}
+
 static void name_key(struct command *command, struct span idempotency_key)
 {
     hash_texts(command->actor, idempotency_key, command->id.key_hash, sizeof command->id.key_hash);
+}
+
+/* Where a creation's key is claimed. */
+static int16_t key_slice(const struct command *command)
+{
+    return command->id.key_hash[0] & (SLICE_COUNT - 1);
 }
 
 /* A campaign without an id gets one that is a function of the request, so that a retry means the same
@@ -150,7 +161,7 @@ static void generate_id(struct command *command, struct span idempotency_key)
 {
     struct buf id;
     buf_init(&id, CAMPAIGN_ID_MAX);
-    campaign_id_generate(&id, command->actor, idempotency_key);
+    campaign_id_generate(&id, command->actor, idempotency_key, key_slice(command));
     memcpy(command->campaign_id_text, id.data, id.len);
     command->campaign_id = (struct span){command->campaign_id_text, id.len};
     buf_deinit(&id);
@@ -171,7 +182,6 @@ static void find_slice(struct command *command)
     default:
         command->slice = slice_of(command->campaign_id);
     }
-    command->request_slice = command->slice;
 }
 
 /* The idempotency row of a creation lives in a slice of the key's, because the id in the payload may differ
@@ -182,32 +192,77 @@ static void name_request(struct command *command, struct span idempotency_key)
     buf_init(&room, COUPON_ID_MAX);
     command->keyed = true;
     name_key(command, idempotency_key);
-    hash_texts(span_of(command_name(command->kind)), target_of(command, &room), command->id.operation,
-               sizeof command->id.operation);
+    submit_operation(command->kind, submit_target(command, &room), command->id.operation);
     buf_deinit(&room);
     fingerprint(command);
     if (command->kind == COMMAND_CREATE && !command->campaign_id.ptr)
         generate_id(command, idempotency_key);
     find_slice(command);
     if (command->kind == COMMAND_CREATE)
-        command->request_slice = command->id.key_hash[0] & (SLICE_COUNT - 1);
+        command_route_creation(command, key_slice(command));
 }
 
 /* --- queueing --- */
 
+static const struct problem *const verdict_problems[] = {
+    [QUEUE_IN_FLIGHT] = &problem_in_flight,  [QUEUE_REUSED] = &problem_idempotency_key_reused,
+    [QUEUE_FULL] = &problem_overloaded,      [QUEUE_UNAVAILABLE] = &problem_store_unavailable,
+    [QUEUE_CLOSED] = &problem_shutting_down,
+};
+
+/* Spread over the predicted drain, so that those refused now do not come back all at once. */
+static int64_t spread_ms(int64_t wait_ms)
+{
+    enum { LEAST_MS = 500, SPREAD_MIN_MS = 1000, SPREAD_MAX_MS = 30000 };
+    int64_t spread = wait_ms < SPREAD_MIN_MS   ? SPREAD_MIN_MS
+                     : wait_ms < SPREAD_MAX_MS ? wait_ms
+                                               : SPREAD_MAX_MS;
+    return LEAST_MS + crypto_random_below((uint32_t)spread);
+}
+
 static void refuse_offer(struct command *command, enum queue_verdict verdict, int64_t wait_ms)
 {
-    static const struct problem *const problems[] = {
-        [QUEUE_IN_FLIGHT] = &problem_in_flight,  [QUEUE_REUSED] = &problem_idempotency_key_reused,
-        [QUEUE_FULL] = &problem_overloaded,      [QUEUE_UNAVAILABLE] = &problem_store_unavailable,
-        [QUEUE_CLOSED] = &problem_shutting_down,
-    };
-    /* Spread over the predicted drain, so that those refused now do not come back all at once. */
-    int64_t spread_ms = wait_ms > 1000 ? wait_ms : 1000;
-    int64_t retry_after_ms = 500 + crypto_random_below((uint32_t)(spread_ms < 30000 ? spread_ms : 30000));
-    bool retryable = problems[verdict]->retryable;
-    answer_problem(command, problems[verdict], retryable ? retry_after_ms : 0);
+    const struct problem *problem = verdict_problems[verdict];
+    answer_problem(command, problem, problem->retryable ? spread_ms(wait_ms) : 0);
     command_destroy(command);
+}
+
+/* From its last byte; or from when it had arrived, where that was not long ago: then it did not wait for its
+ * client but for the event loop, which is part of what the client waits for. */
+static int64_t clock_starts_us(const struct http_request *request, int64_t received_us)
+{
+    enum { LOOP_LAG_MAX_MS = 500 };
+    int64_t arrived_us = http_arrived_us(request), earliest_us = received_us - LOOP_LAG_MAX_MS * US_PER_MS;
+    return arrived_us > earliest_us ? arrived_us : earliest_us;
+}
+
+/* The slice of what the path names; -1: it does not say, or it is for who steers. */
+static int16_t slice_in_path(const struct http_request *request)
+{
+    struct position at;
+    struct span pattern = span_of(http_route_of(request)->pattern), target = http_param(request, 0);
+    if (span_starts(pattern, SPAN("/v1/campaigns/{id}/coupons")))
+        return campaign_id_valid(target) ? slice_of(target) : -1;
+    if (span_starts(pattern, SPAN("/v1/coupons/{id}/")))
+        return coupon_id_parse(target, &at) ? at.slice : -1;
+    return -1;
+}
+
+const struct problem *submit_admit(const struct http_request *request, void *context,
+                                   int64_t *ret_retry_after_ms)
+{
+    struct api *api = context;
+    int64_t wait_ms;
+    int16_t slice = slice_in_path(request);
+    if (slice < 0 || http_header(request, "Prefer").ptr) /* that one may be accepted */
+        return NULL;
+    int64_t deadline_us = clock_starts_us(request, clock_mono_us()) + api->request_deadline_ms * US_PER_MS;
+    enum queue_verdict verdict = queue_would(committers_queue(api->committers, slice), deadline_us, &wait_ms);
+    if (verdict == QUEUE_TAKEN)
+        return NULL;
+    watch_note(api->watch, http_param(request, 0), true, 0);
+    *ret_retry_after_ms = spread_ms(wait_ms);
+    return verdict_problems[verdict];
 }
 
 static void refuse(struct command *command, const struct problem *problem)
@@ -223,7 +278,8 @@ static void stamp(const struct api *api, struct command *command)
     if (http_trace(request, command->trace_bytes))
         command->trace = (struct span){(const char *)command->trace_bytes, TRACE_BYTES};
     command->received_us = http_received_us(request);
-    command->deadline_us = command->received_us + api->request_deadline_ms * US_PER_MS;
+    command->deadline_us =
+        clock_starts_us(request, command->received_us) + api->request_deadline_ms * US_PER_MS;
     if (command->kind == COMMAND_ISSUE || command->kind == COMMAND_ISSUE_MANY)
         command->watch = api->watch;
 }
@@ -245,11 +301,11 @@ static bool prefers_async(const struct http_request *request)
     return false;
 }
 
-/* Where the command may be accepted instead of answered: opens its entry in the register. */
-static struct requests *may_accept(struct api *api, struct command *command)
+/* Whether the command may be accepted instead of answered. */
+static bool may_accept(struct api *api, struct command *command)
 {
     if (command->kind != COMMAND_ISSUE || !command->keyed || !prefers_async(command->request))
-        return NULL;
+        return false;
     command->accept_above_us =
         settings_get(&control_now(api->control)->settings, SETTING_issue_sla_ms) * US_PER_MS;
     command->accepted_deadline_us =
@@ -257,25 +313,22 @@ static struct requests *may_accept(struct api *api, struct command *command)
     /* The path is the request's, which is gone once 202 is answered; the command goes on living. */
     memcpy(command->campaign_id_text, command->campaign_id.ptr, command->campaign_id.len);
     command->campaign_id.ptr = command->campaign_id_text;
-    return requests_open(api->requests, command->id.key_hash) ? api->requests : NULL;
+    return true;
 }
 
 static void offer(struct api *api, struct command *command, struct span key)
 {
     struct http_request *request = command->request;
     struct queue *queue = committers_queue(api->committers, command->slice);
-    struct requests *accepts = request ? may_accept(api, command) : NULL;
-    uint8_t key_hash[REQUEST_KEY_BYTES];
+    bool may = request && may_accept(api, command);
     int64_t wait_ms;
-    memcpy(key_hash, command->id.key_hash,
-           sizeof key_hash); /* the command is not ours any more when it is taken */
-    enum queue_verdict verdict = queue_offer(queue, command, accepts, &wait_ms);
-    if (accepts && verdict != QUEUE_ACCEPTED)
-        requests_forget(accepts, key_hash);
-    if (verdict == QUEUE_ACCEPTED)
+    enum queue_verdict verdict = queue_offer(queue, command, may, &wait_ms);
+    if (verdict == QUEUE_ACCEPTED) { /* the command is not ours any more */
+        watch_note(api->watch, http_param(request, 0), false, clock_mono_us() - http_received_us(request));
         answer_accepted(request, key);
-    else if (verdict != QUEUE_TAKEN)
+    } else if (verdict != QUEUE_TAKEN) {
         refuse_offer(command, verdict, wait_ms);
+    }
 }
 
 /* false: answered and gone. */
@@ -335,7 +388,7 @@ static struct command *part_of(const struct command *whole, int16_t slice, struc
 {
     struct command *part = command_create(whole->kind, NULL);
     part->gather = gather;
-    part->slice = part->request_slice = slice;
+    part->slice = slice;
     part->id = whole->id;
     part->voids = whole->voids;
     part->voids.created_by = keep(part, whole->voids.created_by);
@@ -348,15 +401,13 @@ static struct command *part_of(const struct command *whole, int16_t slice, struc
 }
 
 /* Consumes `whole`, whose request was deferred. */
-static void offer_parts(struct api *api, struct command *whole, enum gather_kind kind, struct span key)
+static void offer_parts(struct api *api, struct command *whole, struct span key)
 {
-    struct gather *gather =
-        gather_create(kind, whole->request, SLICE_COUNT, committers_code_key(api->committers));
+    struct gather *gather = gather_create(whole->request, SLICE_COUNT);
     whole->request = NULL;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         struct command *part = part_of(whole, slice, gather);
-        if (part->kind != COMMAND_LOOKUP)
-            name_request(part, key);
+        name_request(part, key);
         offer(api, part, key);
     }
     command_destroy(whole);
@@ -373,7 +424,7 @@ void submit_to_all(struct api *api, struct command *command)
         return;
     }
     http_defer(command->request);
-    offer_parts(api, command, GATHER_VOID, key);
+    offer_parts(api, command, key);
 }
 
 void submit_lookup(struct api *api, struct http_request *request, struct span key)
@@ -384,17 +435,10 @@ void submit_lookup(struct api *api, struct http_request *request, struct span ke
         return;
     }
     stamp(api, command);
-    if (!gate_admit(&api->gate, command)) {
-        command_destroy(command);
-        return;
-    }
-    name_key(command, key);
-    if (requests_find(api->requests, command->id.key_hash, http_reply_body(request))) {
+    if (gate_admit(&api->gate, command)) {
+        name_key(command, key);
         command->request = NULL;
-        command_destroy(command);
-        http_reply(request, 200);
-        return;
+        requests_ask(api->requests, request, command->id.key_hash);
     }
-    http_defer(request);
-    offer_parts(api, command, GATHER_LOOKUP, key);
+    command_destroy(command);
 }

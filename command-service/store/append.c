@@ -1,112 +1,198 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The writing half of the store: a decided batch as a handful of set-based statements, one array per column,
- * and the COMMIT, in one round trip. */
-#include "command-service/store/internal.h"
-
+ * and the COMMIT, in one round trip. Every statement has a list of rows and a table of their columns. */
 #include "command-service/answer.h"
+#include "command-service/store/internal.h"
+#include "common/base/log.h"
 #include "events/control/state.h"
 #include "events/event_log.h"
+#include "events/problems.h"
 
-/* One array argument over the batch's events. */
-#define EVENT_ARRAY(element, push, value)                  \
-    do {                                                   \
-        pg_array_begin(args, element);                     \
-        for (size_t i = 0; i < batch->events_count; i++) { \
-            const struct event *event = &batch->events[i]; \
-            push(args, value);                             \
-        }                                                  \
-        pg_array_end(args);                                \
+#define COLUMN(row, element, member)               \
+    {                                              \
+        PG_##element, offsetof(struct row, member) \
+    }
+#define SEND(store, statement, columns, rows, count)                                             \
+    do {                                                                                         \
+        store_columns(&(store)->args, columns, COUNT_OF(columns), rows, count, sizeof(rows)[0]); \
+        pg_send((store)->pg, statement, &(store)->args);                                         \
     } while (0)
 
-static void push_nth(struct pg_args *args, const struct event *event)
+static void begin_args(struct store *store, const struct batch *batch)
 {
-    if (event->type == EVENT_CouponIssued)
-        pg_array_i16(args, (int16_t)event->coupon_issued.nth);
-    else
-        pg_array_bytes(args, (struct span){NULL, 0});
+    pg_args_reset(&store->args);
+    pg_arg_i16(&store->args, batch->slice);
 }
 
-static void send_events(struct store *store, const struct batch *batch)
+static struct span keep(struct batch *batch, const void *bytes, size_t len)
 {
-    struct pg_args *args = &store->args;
-    pg_args_reset(args);
-    pg_arg_i16(args, batch->slice);
-    pg_arg_time(args, batch->now_us);
-    EVENT_ARRAY(PG_INT8, pg_array_i64, event->position);
-    EVENT_ARRAY(PG_INT2, pg_array_i16, (int16_t)event->type);
-    EVENT_ARRAY(PG_INT2, pg_array_i16, event->version);
-    EVENT_ARRAY(PG_TEXT, pg_array_bytes, event->campaign_id);
-    EVENT_ARRAY(PG_TEXT, pg_array_bytes, event->user_id);
-    EVENT_ARRAY(PG_TEXT, pg_array_bytes, event->coupon_id);
-    EVENT_ARRAY(PG_INT2, push_nth, event);
-    EVENT_ARRAY(PG_BYTEA, pg_array_bytes, event->trace);
-    EVENT_ARRAY(PG_BYTEA, pg_array_bytes, event->data);
-    pg_send(store->pg, SQL_APPEND, args);
+    char *copy = batch_alloc(batch, len + 1);
+    if (len)
+        memcpy(copy, bytes, len);
+    return (struct span){copy, len};
 }
 
-static void push_time_or_null(struct pg_args *args, int64_t wall_us)
+/* What is kept of a first answer; absent where it is rendered from the event again. */
+static struct span kept_answer(struct batch *batch, size_t index)
 {
-    if (wall_us)
-        pg_array_time(args, wall_us);
-    else
-        pg_array_bytes(args, (struct span){NULL, 0});
-}
-
-/* One array argument over the commands that leave an idempotency row. */
-#define REMEMBERED_ARRAY(element, push, value)                   \
-    do {                                                         \
-        pg_array_begin(args, element);                           \
-        for (size_t i = 0; i < batch->count; i++) {              \
-            const struct command *command = batch->commands[i];  \
-            const struct verdict *verdict = &batch->verdicts[i]; \
-            if (verdict->remembered && command)                  \
-                push(args, value);                               \
-        }                                                        \
-        pg_array_end(args);                                      \
-    } while (0)
-
-static void push_answer(struct pg_args *args, struct buf *scratch, const struct command *command,
-                        const struct verdict *verdict)
-{
+    struct buf *scratch = &batch->scratch;
     buf_clear(scratch);
-    bool kept = answer_keep(scratch, command, verdict);
+    bool kept = answer_keep(scratch, batch->commands[index], &batch->verdicts[index]);
     CHECK(!scratch->overflow);
-    pg_array_bytes(args, kept ? (struct span){scratch->data ? (const char *)scratch->data : "", scratch->len}
-                              : (struct span){NULL, 0});
+    return kept ? keep(batch, scratch->data, scratch->len) : (struct span){NULL, 0};
 }
 
-static void send_requests_done(struct store *store, struct batch *batch)
+static struct span fingerprint_of(const struct command *command)
 {
-    struct pg_args *args = &store->args;
-    pg_args_reset(args);
-    pg_arg_time(args, batch->now_us);
-    REMEMBERED_ARRAY(PG_INT2, pg_array_i16, command->request_slice);
-    REMEMBERED_ARRAY(PG_UUID, pg_array_bytes, store_key_hash(&command->id));
-    REMEMBERED_ARRAY(PG_INT8, pg_array_i64, store_operation(&command->id));
-    REMEMBERED_ARRAY(PG_UUID, pg_array_bytes,
-                     ((struct span){(const char *)command->fingerprint, FINGERPRINT_BYTES}));
-    REMEMBERED_ARRAY(PG_INT2, pg_array_i16, (int16_t)answer_status(command->kind));
-    REMEMBERED_ARRAY(PG_INT8, pg_array_i64, verdict->token.position);
-    pg_array_begin(args, PG_BYTEA);
-    for (size_t i = 0; i < batch->count; i++)
-        if (batch->verdicts[i].remembered)
-            push_answer(args, &batch->scratch, batch->commands[i], &batch->verdicts[i]);
-    pg_array_end(args);
-    pg_send(store->pg, SQL_REMEMBER, args);
+    return (struct span){(const char *)command->fingerprint, FINGERPRINT_BYTES};
 }
 
-/* One array argument over the loaded campaigns that `condition` picks. */
-#define CAMPAIGN_ARRAY(condition, element, push, value)                     \
-    do {                                                                    \
-        pg_array_begin(args, element);                                      \
-        for (size_t i = 0; i < batch->campaigns_count; i++) {               \
-            const struct loaded_campaign *loaded = batch->campaign_list[i]; \
-            const struct campaign *campaign = &loaded->campaign;            \
-            if (campaign && (condition))                                    \
-                push(args, value);                                          \
-        }                                                                   \
-        pg_array_end(args);                                                 \
-    } while (0)
+static struct span key_of(struct batch *batch, const struct command *command)
+{
+    uint8_t key[KEY_BYTES];
+    store_key(&command->id, key);
+    return keep(batch, key, sizeof key);
+}
+
+/* --- events --- */
+
+struct event_row {
+    int64_t position, type, version, nth;
+    struct span campaign_id, user_id, coupon_id, trace, data;
+    struct span key, fingerprint, answer, holder;
+};
+
+static const struct store_column event_columns[] = {
+    COLUMN(event_row, INT8, position),    COLUMN(event_row, INT2, type),
+    COLUMN(event_row, INT2, version),     COLUMN(event_row, TEXT, campaign_id),
+    COLUMN(event_row, TEXT, user_id),     COLUMN(event_row, TEXT, coupon_id),
+    COLUMN(event_row, INT2, nth),         COLUMN(event_row, BYTEA, trace),
+    COLUMN(event_row, BYTEA, data),       COLUMN(event_row, UUID, key),
+    COLUMN(event_row, UUID, fingerprint), COLUMN(event_row, BYTEA, answer),
+    COLUMN(event_row, UUID, holder),
+};
+
+/* What was loaded for a user has the hash of the first coupon; the others of a user differ in the last bytes.
+ */
+static struct span holder_of_event(struct store *store, struct batch *batch, const struct event *event)
+{
+    uint8_t holder[HOLDER_BYTES];
+    holder_of(&store->secret, event->user_id, event->campaign_id, event->coupon_issued.nth, holder);
+    return keep(batch, holder, sizeof holder);
+}
+
+/* The keys go with the events that are their effects. */
+static void attach_keys(struct batch *batch, struct event_row *rows)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct verdict *verdict = &batch->verdicts[i];
+        const struct command *command = batch->commands[i];
+        if (!verdict->remembered || verdict->effect == 0)
+            continue;
+        struct event_row *row = &rows[verdict->effect - batch->events[0].position];
+        CHECK(!row->key.ptr);
+        row->key = key_of(batch, command);
+        row->answer = kept_answer(batch, i);
+        if (command->kind != COMMAND_ISSUE) /* the event says the user, which is all of its payload */
+            row->fingerprint = fingerprint_of(command);
+    }
+}
+
+static size_t send_events(struct store *store, struct batch *batch)
+{
+    if (batch->events_count == 0)
+        return 0;
+    struct event_row *rows = batch_alloc(batch, batch->events_count * sizeof *rows);
+    for (size_t i = 0; i < batch->events_count; i++) {
+        const struct event *event = &batch->events[i];
+        bool issued = event->type == EVENT_CouponIssued;
+        rows[i] = (struct event_row){
+            .position = event->position,
+            .type = event->type,
+            .version = event->version,
+            .nth = issued ? event->coupon_issued.nth : STORE_NULL,
+            .campaign_id = event->campaign_id,
+            .user_id = event->user_id,
+            .coupon_id = event->coupon_id,
+            .trace = event->trace,
+            .data = event->data,
+        };
+        if (issued)
+            rows[i].holder = holder_of_event(store, batch, event);
+    }
+    attach_keys(batch, rows);
+    begin_args(store, batch);
+    pg_arg_time(&store->args, batch->now_us);
+    SEND(store, SQL_APPEND, event_columns, rows, batch->events_count);
+    return 1;
+}
+
+/* --- effects without an event --- */
+
+struct request_row {
+    struct span key_hash, fingerprint, answer;
+    int64_t operation, status, position;
+};
+
+static const struct store_column request_columns[] = {
+    COLUMN(request_row, UUID, key_hash),    COLUMN(request_row, INT8, operation),
+    COLUMN(request_row, UUID, fingerprint), COLUMN(request_row, INT2, status),
+    COLUMN(request_row, INT8, position),    COLUMN(request_row, BYTEA, answer),
+};
+
+/* Where services of the former version may still be asked, they have to find all. */
+static size_t send_requests(struct store *store, struct batch *batch)
+{
+    struct request_row *rows = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct verdict *verdict = &batch->verdicts[i];
+        const struct command *command = batch->commands[i];
+        if (!verdict->remembered || (verdict->effect && store->keyed_from >= 0))
+            continue;
+        if (!rows)
+            rows = batch_alloc(batch, batch->count * sizeof *rows);
+        rows[count++] = (struct request_row){
+            .key_hash = store_former_key(&command->id),
+            .fingerprint = fingerprint_of(command),
+            .answer = kept_answer(batch, i),
+            .operation = store_former_operation(&command->id),
+            .status = answer_status(command->kind),
+            .position = verdict->token.position ? verdict->token.position : STORE_NULL,
+        };
+    }
+    if (count == 0)
+        return 0;
+    begin_args(store, batch);
+    pg_arg_time(&store->args, batch->now_us);
+    SEND(store, SQL_REMEMBER, request_columns, rows, count);
+    return 1;
+}
+
+/* --- campaigns --- */
+
+struct campaign_row {
+    struct span id, created_by, definition;
+    int64_t version, quantity, released, issued, state, plan_done, first, position, due_at_us, redeemed,
+        reserved, plan_halted;
+};
+
+static const struct store_column new_columns[] = {
+    COLUMN(campaign_row, TEXT, id),        COLUMN(campaign_row, TEXT, created_by),
+    COLUMN(campaign_row, INT2, version),   COLUMN(campaign_row, BYTEA, definition),
+    COLUMN(campaign_row, INT8, quantity),  COLUMN(campaign_row, INT8, released),
+    COLUMN(campaign_row, INT8, issued),    COLUMN(campaign_row, INT2, state),
+    COLUMN(campaign_row, INT2, plan_done), COLUMN(campaign_row, INT8, first),
+    COLUMN(campaign_row, INT8, position),  COLUMN(campaign_row, TIMESTAMPTZ, due_at_us),
+};
+
+static const struct store_column changed_columns[] = {
+    COLUMN(campaign_row, TEXT, id),          COLUMN(campaign_row, INT8, released),
+    COLUMN(campaign_row, INT8, issued),      COLUMN(campaign_row, INT2, state),
+    COLUMN(campaign_row, INT2, plan_done),   COLUMN(campaign_row, INT8, position),
+    COLUMN(campaign_row, INT8, redeemed),    COLUMN(campaign_row, INT8, reserved),
+    COLUMN(campaign_row, INT2, plan_halted), COLUMN(campaign_row, TIMESTAMPTZ, due_at_us),
+};
 
 /* The bytes of the CampaignCreated that this batch appends for a campaign. */
 static struct span created_data(const struct batch *batch, const struct campaign *campaign)
@@ -117,88 +203,142 @@ static struct span created_data(const struct batch *batch, const struct campaign
     UNREACHABLE("a new campaign has its event in the batch");
 }
 
-static void send_new_campaigns(struct store *store, const struct batch *batch)
+static struct campaign_row campaign_row(const struct batch *batch, const struct loaded_campaign *loaded)
 {
-    struct pg_args *args = &store->args;
-    int16_t version = event_describe(EVENT_CampaignCreated)->version;
-    pg_args_reset(args);
-    pg_arg_i16(args, batch->slice);
-    pg_arg_time(args, batch->now_us);
-    CAMPAIGN_ARRAY(loaded->is_new, PG_TEXT, pg_array_bytes, campaign->id);
-    CAMPAIGN_ARRAY(loaded->is_new, PG_TEXT, pg_array_bytes, campaign->definition.created_by);
-    CAMPAIGN_ARRAY(loaded->is_new, PG_INT2, pg_array_i16, version);
-    CAMPAIGN_ARRAY(loaded->is_new, PG_BYTEA, pg_array_bytes, created_data(batch, campaign));
-    CAMPAIGN_ARRAY(loaded->is_new, PG_INT8, pg_array_i64, campaign->definition.quantity);
-    CAMPAIGN_ARRAY(loaded->is_new, PG_INT8, pg_array_i64, campaign->released);
-    CAMPAIGN_ARRAY(loaded->is_new, PG_INT8, pg_array_i64, campaign->issued);
-    CAMPAIGN_ARRAY(loaded->is_new, PG_INT2, pg_array_i16, (int16_t)campaign->state);
-    CAMPAIGN_ARRAY(loaded->is_new, PG_INT2, pg_array_i16, (int16_t)campaign->plan_done);
-    CAMPAIGN_ARRAY(loaded->is_new, PG_INT8, pg_array_i64, campaign->first);
-    CAMPAIGN_ARRAY(loaded->is_new, PG_INT8, pg_array_i64, campaign->position);
-    CAMPAIGN_ARRAY(loaded->is_new, PG_TIMESTAMPTZ, push_time_or_null, campaign_due_at_us(campaign));
-    pg_send(store->pg, SQL_NEW_CAMPAIGNS, args);
+    const struct campaign *campaign = &loaded->campaign;
+    return (struct campaign_row){
+        .id = campaign->id,
+        .created_by = campaign->definition.created_by,
+        .definition = loaded->is_new ? created_data(batch, campaign) : (struct span){NULL, 0},
+        .version = event_describe(EVENT_CampaignCreated)->version,
+        .quantity = campaign->definition.quantity,
+        .released = campaign->released,
+        .issued = campaign->issued,
+        .state = (int64_t)campaign->state,
+        .plan_done = campaign->plan_done,
+        .first = campaign->first,
+        .position = campaign->position,
+        .due_at_us = campaign_due_at_us(campaign),
+        .redeemed = campaign->redeemed,
+        .reserved = campaign->reserved,
+        .plan_halted = campaign->plan_halted,
+    };
 }
 
-static void send_changed_campaigns(struct store *store, const struct batch *batch)
+static size_t send_campaigns(struct store *store, struct batch *batch, bool is_new)
 {
-    struct pg_args *args = &store->args;
-    pg_args_reset(args);
-    pg_arg_i16(args, batch->slice);
-    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_TEXT, pg_array_bytes, campaign->id);
-    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT8, pg_array_i64, campaign->released);
-    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT8, pg_array_i64, campaign->issued);
-    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT2, pg_array_i16, (int16_t)campaign->state);
-    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT2, pg_array_i16, (int16_t)campaign->plan_done);
-    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT8, pg_array_i64, campaign->position);
-    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT8, pg_array_i64, campaign->redeemed);
-    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT8, pg_array_i64, campaign->reserved);
-    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_INT2, pg_array_i16, campaign->plan_halted);
-    CAMPAIGN_ARRAY(loaded->changed && !loaded->is_new, PG_TIMESTAMPTZ, push_time_or_null,
-                   campaign_due_at_us(campaign));
-    pg_send(store->pg, SQL_CHANGED_CAMPAIGNS, args);
+    struct campaign_row *rows = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < batch->campaigns_count; i++) {
+        const struct loaded_campaign *loaded = batch->campaign_list[i];
+        if (!loaded->changed || loaded->unreadable || loaded->is_new != is_new)
+            continue;
+        if (!rows)
+            rows = batch_alloc(batch, batch->campaigns_count * sizeof *rows);
+        rows[count++] = campaign_row(batch, loaded);
+    }
+    if (count == 0)
+        return 0;
+    begin_args(store, batch);
+    if (is_new) {
+        pg_arg_time(&store->args, batch->now_us);
+        SEND(store, SQL_NEW_CAMPAIGNS, new_columns, rows, count);
+    } else {
+        SEND(store, SQL_CHANGED_CAMPAIGNS, changed_columns, rows, count);
+    }
+    return 1;
 }
 
-static void send_runs(struct store *store, const struct batch *batch)
+struct run_row {
+    struct span campaign_id;
+    int64_t first_sequence, first_position, last_position;
+};
+
+static const struct store_column run_columns[] = {
+    COLUMN(run_row, TEXT, campaign_id),
+    COLUMN(run_row, INT8, first_sequence),
+    COLUMN(run_row, INT8, first_position),
+    COLUMN(run_row, INT8, last_position),
+};
+
+static size_t send_runs(struct store *store, struct batch *batch)
 {
-    struct pg_args *args = &store->args;
-    pg_args_reset(args);
-    pg_arg_i16(args, batch->slice);
-    CAMPAIGN_ARRAY(loaded->run_first_sequence, PG_TEXT, pg_array_bytes, campaign->id);
-    CAMPAIGN_ARRAY(loaded->run_first_sequence, PG_INT8, pg_array_i64, loaded->run_first_sequence);
-    CAMPAIGN_ARRAY(loaded->run_first_sequence, PG_INT8, pg_array_i64, loaded->run_first_position);
-    CAMPAIGN_ARRAY(loaded->run_first_sequence, PG_INT8, pg_array_i64, loaded->run_last_position);
-    pg_send(store->pg, SQL_RUNS, args);
+    struct run_row *rows = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < batch->campaigns_count; i++) {
+        const struct loaded_campaign *loaded = batch->campaign_list[i];
+        if (loaded->run_first_sequence == 0)
+            continue;
+        if (!rows)
+            rows = batch_alloc(batch, batch->campaigns_count * sizeof *rows);
+        rows[count++] = (struct run_row){loaded->campaign.id, loaded->run_first_sequence,
+                                         loaded->run_first_position, loaded->run_last_position};
+    }
+    if (count == 0)
+        return 0;
+    begin_args(store, batch);
+    SEND(store, SQL_RUNS, run_columns, rows, count);
+    return 1;
 }
 
-/* One array argument over the coupons that changed. */
-#define COUPON_ARRAY(element, push, value)                                \
-    do {                                                                  \
-        pg_array_begin(args, element);                                    \
-        for (size_t i = 0; i < batch->coupons_count; i++) {               \
-            const struct coupon *coupon = &batch->coupon_list[i]->coupon; \
-            if (batch->coupon_list[i]->changed)                           \
-                push(args, value);                                        \
-        }                                                                 \
-        pg_array_end(args);                                               \
-    } while (0)
+/* --- coupons --- */
 
-static void send_coupon_states(struct store *store, const struct batch *batch)
+struct coupon_row {
+    int64_t position, state, last, changed_at_us, order_amount, discount_amount, reserved_until_us;
+    struct span campaign_id, order_id, reason;
+};
+
+static const struct store_column coupon_columns[] = {
+    COLUMN(coupon_row, INT8, position),
+    COLUMN(coupon_row, TEXT, campaign_id),
+    COLUMN(coupon_row, INT2, state),
+    COLUMN(coupon_row, INT8, last),
+    COLUMN(coupon_row, TIMESTAMPTZ, changed_at_us),
+    COLUMN(coupon_row, TEXT, order_id),
+    COLUMN(coupon_row, INT8, order_amount),
+    COLUMN(coupon_row, INT8, discount_amount),
+    COLUMN(coupon_row, TIMESTAMPTZ, reserved_until_us),
+    COLUMN(coupon_row, TEXT, reason),
+};
+
+static size_t send_coupon_states(struct store *store, struct batch *batch)
 {
-    struct pg_args *args = &store->args;
-    pg_args_reset(args);
-    pg_arg_i16(args, batch->slice);
-    COUPON_ARRAY(PG_INT8, pg_array_i64, coupon->at.position);
-    COUPON_ARRAY(PG_TEXT, pg_array_bytes, coupon->campaign_id);
-    COUPON_ARRAY(PG_INT2, pg_array_i16, (int16_t)coupon->state);
-    COUPON_ARRAY(PG_INT8, pg_array_i64, coupon->last);
-    COUPON_ARRAY(PG_TIMESTAMPTZ, pg_array_time, coupon->changed_at_us);
-    COUPON_ARRAY(PG_TEXT, pg_array_bytes, coupon->order_id);
-    COUPON_ARRAY(PG_INT8, pg_array_i64, coupon->order_amount);
-    COUPON_ARRAY(PG_INT8, pg_array_i64, coupon->discount_amount);
-    COUPON_ARRAY(PG_TIMESTAMPTZ, push_time_or_null, coupon->reserved_until_us);
-    COUPON_ARRAY(PG_TEXT, pg_array_bytes, coupon->reason);
-    pg_send(store->pg, SQL_COUPON_STATES, args);
+    struct coupon_row *rows = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < batch->coupons_count; i++) {
+        const struct coupon *coupon = &batch->coupon_list[i]->coupon;
+        if (!batch->coupon_list[i]->changed)
+            continue;
+        if (!rows)
+            rows = batch_alloc(batch, batch->coupons_count * sizeof *rows);
+        rows[count++] = (struct coupon_row){
+            .position = coupon->at.position,
+            .state = (int64_t)coupon->state,
+            .last = coupon->last,
+            .changed_at_us = coupon->changed_at_us,
+            .order_amount = coupon->order_amount,
+            .discount_amount = coupon->discount_amount,
+            .reserved_until_us = coupon->reserved_until_us,
+            .campaign_id = coupon->campaign_id,
+            .order_id = coupon->order_id,
+            .reason = coupon->reason,
+        };
+    }
+    if (count == 0)
+        return 0;
+    begin_args(store, batch);
+    SEND(store, SQL_COUPON_STATES, coupon_columns, rows, count);
+    return 1;
 }
+
+/* --- the service itself --- */
+
+static const struct store_column control_columns[] = {
+    COLUMN(control_row, INT2, kind),
+    COLUMN(control_row, TEXT, name),
+    COLUMN(control_row, TEXT, value),
+    COLUMN(control_row, INT8, position),
+};
 
 /* What the last event of each name says: table control has one row for a name. */
 static bool control_row_of(const struct event *event, struct control_row *ret)
@@ -207,161 +347,198 @@ static bool control_row_of(const struct event *event, struct control_row *ret)
     case EVENT_SettingChanged:
         *ret = (struct control_row){CONTROL_SETTING, event->setting_changed.name,
                                     event->setting_changed.value, event->position};
-        return true;
+        break;
     case EVENT_IssuerSuspended:
         *ret = (struct control_row){CONTROL_ISSUER, event->issuer_suspended.issuer, SPAN("suspended"),
                                     event->position};
-        return true;
+        break;
     case EVENT_IssuerResumed:
         *ret = (struct control_row){CONTROL_ISSUER, event->issuer_resumed.issuer, SPAN(""), event->position};
-        return true;
+        break;
     default:
         return false;
     }
+    if (!ret->value.ptr)
+        ret->value = SPAN("");
+    return true;
 }
 
-static size_t control_rows(const struct batch *batch, struct control_row ret[BATCH_MAX])
+static size_t send_control(struct store *store, struct batch *batch)
 {
-    struct control_row row;
+    struct control_row row, *rows = NULL;
     size_t count = 0;
-    for (size_t i = 0; i < batch->events_count; i++) {
+    for (size_t i = 0; batch->slice == CONTROL_SLICE && i < batch->events_count; i++) {
         size_t at = 0;
         if (!control_row_of(&batch->events[i], &row))
             continue;
-        while (at < count && !(ret[at].kind == row.kind && span_equal(ret[at].name, row.name)))
+        if (!rows)
+            rows = batch_alloc(batch, BATCH_MAX * sizeof *rows);
+        while (at < count && !(rows[at].kind == row.kind && span_equal(rows[at].name, row.name)))
             at++;
         CHECK(at < BATCH_MAX); /* each is a command's */
-        ret[at] = row;
+        rows[at] = row;
         count += at == count;
     }
-    return count;
+    if (count == 0)
+        return 0;
+    begin_args(store, batch);
+    SEND(store, SQL_CONTROL, control_columns, rows, count);
+    return 1;
 }
 
-static void send_control(struct store *store, const struct control_row *rows, size_t count)
+/* --- creations --- */
+
+static const struct store_column quota_columns[] = {
+    COLUMN(loaded_quota, TEXT, scope),
+    COLUMN(loaded_quota, INT8, change),
+};
+
+static size_t send_quotas(struct store *store, struct batch *batch)
 {
-    struct pg_args *args = &store->args;
-    pg_args_reset(args);
-    pg_arg_i16(args, CONTROL_SLICE);
-    pg_array_begin(args, PG_INT2);
-    for (size_t i = 0; i < count; i++)
-        pg_array_i16(args, (int16_t)rows[i].kind);
-    pg_array_end(args);
-    pg_array_begin(args, PG_TEXT);
-    for (size_t i = 0; i < count; i++)
-        pg_array_bytes(args, rows[i].name);
-    pg_array_end(args);
-    pg_array_begin(args, PG_TEXT);
-    for (size_t i = 0; i < count; i++)
-        pg_array_bytes(args, rows[i].value.ptr ? rows[i].value : SPAN(""));
-    pg_array_end(args);
-    pg_array_begin(args, PG_INT8);
-    for (size_t i = 0; i < count; i++)
-        pg_array_i64(args, rows[i].position);
-    pg_array_end(args);
-    pg_send(store->pg, SQL_CONTROL, args);
+    struct loaded_quota *rows = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < batch->quotas_count; i++) {
+        if (batch->quotas[i].change == 0)
+            continue;
+        if (!rows)
+            rows = batch_alloc(batch, batch->quotas_count * sizeof *rows);
+        rows[count++] = batch->quotas[i];
+    }
+    if (count == 0)
+        return 0;
+    begin_args(store, batch);
+    pg_arg_time(&store->args, batch->now_us);
+    SEND(store, SQL_QUOTAS_USED, quota_columns, rows, count);
+    return 1;
 }
 
-static void send_quotas_used(struct store *store, const struct batch *batch)
+struct claim_row {
+    struct span key, fingerprint, campaign_id;
+    int64_t attempt;
+};
+
+static const struct store_column claim_columns[] = {
+    COLUMN(claim_row, UUID, key),
+    COLUMN(claim_row, INT8, attempt),
+    COLUMN(claim_row, UUID, fingerprint),
+    COLUMN(claim_row, TEXT, campaign_id),
+};
+static const struct store_column fence_columns[] = {
+    COLUMN(claim_row, UUID, key),
+    COLUMN(claim_row, INT8, attempt),
+};
+
+static size_t send_claims(struct store *store, struct batch *batch, bool fences)
 {
-    struct pg_args *args = &store->args;
-    pg_args_reset(args);
-    pg_array_begin(args, PG_TEXT);
-    for (size_t i = 0; i < batch->quotas_count; i++)
-        pg_array_bytes(args, batch->quotas[i].scope);
-    pg_array_end(args);
-    pg_array_begin(args, PG_TEXT);
-    for (size_t i = 0; i < batch->quotas_count; i++)
-        pg_array_bytes(args, batch->quotas[i].day);
-    pg_array_end(args);
-    pg_array_begin(args, PG_INT8);
-    for (size_t i = 0; i < batch->quotas_count; i++)
-        pg_array_i64(args, batch->quotas[i].used);
-    pg_array_end(args);
-    pg_send(store->pg, SQL_QUOTAS_USED, args);
+    struct claim_row *rows = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct loaded_claim *claim = batch->claims[i];
+        const struct command *command = batch->commands[i];
+        if (!claim || !(fences ? claim->write_fence : claim->write_claim))
+            continue;
+        if (!rows)
+            rows = batch_alloc(batch, batch->count * sizeof *rows);
+        rows[count++] = (struct claim_row){
+            .key = key_of(batch, command),
+            .fingerprint = fingerprint_of(command),
+            .campaign_id = command->campaign_id,
+            .attempt = fences ? command->claim.attempt : batch->verdicts[i].claim.attempt,
+        };
+    }
+    if (count == 0)
+        return 0;
+    begin_args(store, batch);
+    if (fences)
+        SEND(store, SQL_FENCE, fence_columns, rows, count);
+    else
+        SEND(store, SQL_CLAIM, claim_columns, rows, count);
+    return 1;
 }
 
-static void send_batch_and_head(struct store *store, struct batch *batch)
+/* --- the round trip --- */
+
+static size_t send_head(struct store *store, struct batch *batch)
 {
     struct log_chain chain;
+    if (batch->events_count == 0)
+        return 0;
     log_chain_begin(&chain, batch->chain);
     for (size_t i = 0; i < batch->events_count; i++)
         log_chain_add(&chain, &batch->events[i]);
     log_chain_end(&chain, batch->chain);
-    struct span link = {(const char *)batch->chain, sizeof batch->chain};
-    pg_args_reset(&store->args);
-    pg_arg_i16(&store->args, batch->slice);
+    begin_args(store, batch);
     pg_arg_i64(&store->args, batch->events[0].position);
     pg_arg_i64(&store->args, batch->head);
-    pg_arg_bytes(&store->args, link);
-    pg_arg_time(&store->args, batch->now_us);
-    pg_send(store->pg, SQL_BATCH, &store->args);
-    pg_args_reset(&store->args);
-    pg_arg_i16(&store->args, batch->slice);
-    pg_arg_i64(&store->args, batch->head);
-    pg_arg_bytes(&store->args, link);
+    pg_arg_bytes(&store->args, (struct span){(const char *)batch->chain, sizeof batch->chain});
     pg_arg_time(&store->args, batch->now_us);
     pg_send(store->pg, SQL_HEAD, &store->args);
-}
-
-/* Which of the tables a batch writes to. */
-struct kinds {
-    bool requests, new_campaigns, changed_campaigns, runs, coupons, quotas;
-};
-
-static struct kinds kinds_of(const struct batch *batch)
-{
-    struct kinds kinds = {false};
-    for (size_t i = 0; i < batch->count; i++)
-        kinds.requests |= batch->verdicts[i].remembered;
-    for (size_t i = 0; i < batch->campaigns_count; i++) {
-        const struct loaded_campaign *loaded = batch->campaign_list[i];
-        kinds.new_campaigns |= loaded->is_new;
-        kinds.changed_campaigns |= loaded->changed && !loaded->is_new;
-        kinds.runs |= loaded->run_first_sequence > 0;
-    }
-    for (size_t i = 0; i < batch->coupons_count; i++)
-        kinds.coupons |= batch->coupon_list[i]->changed;
-    for (size_t i = 0; i < batch->quotas_count; i++)
-        kinds.quotas |= batch->quotas[i].changed;
-    return kinds;
-}
-
-/* The state rows. Returns how many results that will give. */
-static size_t send_states(struct store *store, const struct batch *batch, const struct kinds *kinds)
-{
-    struct control_row controls[BATCH_MAX];
-    size_t controls_count = batch->slice == CONTROL_SLICE ? control_rows(batch, controls) : 0;
-    if (kinds->new_campaigns)
-        send_new_campaigns(store, batch);
-    if (kinds->changed_campaigns)
-        send_changed_campaigns(store, batch);
-    if (kinds->runs)
-        send_runs(store, batch);
-    if (kinds->coupons)
-        send_coupon_states(store, batch);
-    if (controls_count)
-        send_control(store, controls, controls_count);
-    if (kinds->quotas)
-        send_quotas_used(store, batch);
-    return (size_t)kinds->new_campaigns + kinds->changed_campaigns + kinds->runs + kinds->coupons +
-           (controls_count > 0) + kinds->quotas;
+    return 1;
 }
 
 /* Queues everything the batch writes; returns how many results that will give. */
 static size_t send_writes(struct store *store, struct batch *batch)
 {
-    struct kinds kinds = kinds_of(batch);
-    size_t sent = 0;
-    if (kinds.requests) {
-        send_requests_done(store, batch);
-        sent++;
+    size_t sent = send_requests(store, batch);
+    sent += send_campaigns(store, batch, true);
+    sent += send_campaigns(store, batch, false);
+    sent += send_runs(store, batch);
+    sent += send_coupon_states(store, batch);
+    sent += send_control(store, batch);
+    sent += send_quotas(store, batch);
+    sent += send_claims(store, batch, false);
+    sent += send_claims(store, batch, true);
+    sent += send_events(store, batch);
+    return sent + send_head(store, batch);
+}
+
+/* What nobody can read, or what contradicts the log, is for operators to mend. */
+static void log_unreadable(const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct command *command = batch->commands[i];
+        bool coupon = command_subject(command->kind) == SUBJECT_COUPON;
+        struct span id = coupon ? SPAN("-") : command->campaign_id;
+        if (batch->verdicts[i].refusal == &problem_unreadable_state)
+            log_error("STATE-UNREADABLE",
+                      "slice %d: a row for \"%s\" cannot be read or contradicts the log: campaign %.*s, "
+                      "coupon %lld",
+                      batch->slice, command_name(command->kind), SPAN_ARG(id),
+                      coupon ? (long long)command->coupon.at.position : 0LL);
     }
-    sent += send_states(store, batch, &kinds);
-    if (batch->events_count == 0)
-        return sent;
-    send_events(store, batch);
-    send_batch_and_head(store, batch);
-    return sent + 3;
+}
+
+/* The filters have what was committed. */
+static void note_committed(struct store *store, const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->events_count; i++) {
+        const struct event *event = &batch->events[i];
+        uint8_t user[HOLDER_USER_BYTES];
+        struct known_campaign *known =
+            event->type == EVENT_CouponIssued ? known_find(store->known, event->campaign_id) : NULL;
+        if (!known || !known->complete)
+            continue;
+        holder_user(&store->secret, event->user_id, user);
+        known_add(store->known, known, store_hash64(user));
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct command *command = batch->commands[i];
+        struct known_campaign *known =
+            batch->verdicts[i].remembered && batch->verdicts[i].effect && command->campaign_id.ptr
+                ? known_find(store->known, command->campaign_id)
+                : NULL;
+        if (known && known->complete)
+            known_add(store->known, known, store_hash64(command->id.key_hash));
+    }
+    for (size_t i = 0; i < batch->campaigns_count; i++) {
+        const struct loaded_campaign *loaded = batch->campaign_list[i];
+        struct known_campaign *known = known_find(store->known, loaded->campaign.id);
+        if (!known || !known->complete || loaded->run_first_sequence == 0)
+            continue;
+        known->covered = loaded->campaign.issued;
+        known->run = loaded->run_first_sequence;
+        known->position = loaded->run_last_position;
+    }
 }
 
 enum store_status store_commit(struct store *store, struct batch *batch, int64_t deadline_us)
@@ -369,14 +546,18 @@ enum store_status store_commit(struct store *store, struct batch *batch, int64_t
     struct pg_rows *rows[12] = {NULL};
     bool writes = batch_has_writes(batch);
     size_t sent = writes ? send_writes(store, batch) : 0;
+    log_unreadable(batch);
     pg_send(store->pg, writes ? SQL_COMMIT : SQL_ROLLBACK, NULL);
     pg_sync(store->pg);
     CHECK(++sent <= COUNT_OF(rows));
     enum pg_status status = store_receive(store, sent, rows, deadline_us);
     for (size_t i = 0; i < sent; i++)
         pg_rows_destroy(rows[i]);
-    if (status == PG_OK)
+    if (status == PG_OK) {
+        store->probe_all = false;
+        note_committed(store, batch);
         return STORE_OK;
+    }
     if (status == PG_REFUSED)
         return store_rolled_back(store);
     return writes ? STORE_UNKNOWN : STORE_LOST;

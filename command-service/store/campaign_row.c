@@ -2,28 +2,29 @@
 /* Reading rows of table campaign. */
 #include "command-service/store/campaign_row.h"
 
-bool campaign_row_read(const struct pg_rows *rows, int row, struct arena *arena, struct campaign *ret)
+bool campaign_row_read(const struct pg_rows *rows, int row, int column, int64_t head,
+                       struct known_campaign *known, struct campaign *ret)
 {
-    struct event created = {
-        .type = EVENT_CampaignCreated,
-        .version = (int16_t)pg_i64(rows, row, 2),
-        .data = pg_bytes(rows, row, 3),
+    struct campaign campaign = {
+        .id = pg_bytes(rows, row, column),
+        .created_at_us = pg_time(rows, row, column + 1),
+        .released = pg_i64(rows, row, column + 4),
+        .issued = pg_i64(rows, row, column + 5),
+        .plan_done = pg_i64(rows, row, column + 7),
+        .first = pg_i64(rows, row, column + 8),
+        .position = pg_i64(rows, row, column + 9),
+        .redeemed = pg_i64(rows, row, column + 10),
+        .reserved = pg_i64(rows, row, column + 11),
+        .plan_halted = pg_i64(rows, row, column + 12) != 0,
     };
-    if (event_decode(&created, arena) != CODEC_OK)
+    int64_t state = pg_i64(rows, row, column + 6);
+    if (state < CAMPAIGN_ACTIVE || state > CAMPAIGN_DELETED || campaign.first < 1 ||
+        campaign.position > head ||
+        !known_define(known, (int16_t)pg_i64(rows, row, column + 2), pg_bytes(rows, row, column + 3),
+                      &campaign.definition))
         return false;
-    *ret = (struct campaign){
-        .id = pg_bytes(rows, row, CAMPAIGN_COLUMN_ID),
-        .created_at_us = pg_time(rows, row, 1),
-        .definition = created.campaign_created,
-        .released = pg_i64(rows, row, 4),
-        .issued = pg_i64(rows, row, 5),
-        .state = (enum campaign_state)pg_i64(rows, row, 6),
-        .plan_done = pg_i64(rows, row, 7),
-        .first = pg_i64(rows, row, 8),
-        .position = pg_i64(rows, row, 9),
-        .redeemed = pg_i64(rows, row, 10),
-        .reserved = pg_i64(rows, row, 11),
-        .plan_halted = pg_i64(rows, row, 12) != 0,
-    };
-    return true;
+    campaign.state = (enum campaign_state)state;
+    *ret = campaign;
+    return campaign.released <= campaign.definition.quantity && campaign.plan_done >= 0 &&
+           campaign.plan_done <= (int64_t)campaign.definition.release_plan.count;
 }

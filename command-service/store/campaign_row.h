@@ -2,16 +2,16 @@
 /* Rows of table campaign as values: the columns, named once for every statement that reads them. */
 #pragma once
 
+#include "command-service/store/known.h"
 #include "common/pg/pg.h"
-#include "events/campaign.h"
 
 /* Of a table or subquery called c. */
 #define CAMPAIGN_COLUMNS                                                                                  \
     "c.id, c.created_at, c.version, c.definition, c.released, c.issued, c.status, c.plan_done, c.first, " \
     "c.position, c.redeemed, c.reserved, c.plan_halted, c.due_at"
-enum { CAMPAIGN_COLUMN_ID = 0, CAMPAIGN_COLUMN_DUE_AT = 13, CAMPAIGN_COLUMN_COUNT = 14 };
+enum { CAMPAIGN_COLUMN_DUE_AT = 13, CAMPAIGN_COLUMN_COUNT = 14 };
 
-/* A row whose first columns are CAMPAIGN_COLUMNS; borrows from rows and arena. false: its definition is not
- * one. */
-bool campaign_row_read(const struct pg_rows *rows, int row, struct arena *arena,
-                       struct campaign *ret) MUST_USE;
+/* A row whose columns from `column` on are CAMPAIGN_COLUMNS; borrows from rows and `known`. false: not one
+ * that this program can read, or that the log of a slice with this head can have made. */
+bool campaign_row_read(const struct pg_rows *rows, int row, int column, int64_t head,
+                       struct known_campaign *known, struct campaign *ret) MUST_USE;

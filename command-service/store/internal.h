@@ -1,27 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the parts of the store share: store.c has the statements and the connection, store_load.c locks and
- * loads, store_append.c writes and commits. For nobody else. */
+/* What the parts of the store share: sql.c has the statements, store.c the connection, load.c locks and
+ * loads, append.c writes and commits. For nobody else. */
 #pragma once
 
+#include "command-service/store/known.h"
 #include "command-service/store/store.h"
 #include "common/pg/pg.h"
+#include "events/holder.h"
 
 enum statement {
     SQL_DURABLE,
+    SQL_AS_LOGIN,
     SQL_EVICT,
     SQL_BEGIN,
     SQL_LOCK,
     SQL_LOOK,
-    SQL_NOW,
+    SQL_SECRET,
     SQL_CAMPAIGNS,
     SQL_COUPONS,
-    SQL_COUPON_CAMPAIGNS,
     SQL_VOID_FOUND,
     SQL_VOIDABLE,
     SQL_QUOTAS,
+    SQL_CLAIMS,
     SQL_REQUESTS,
     SQL_LOOKUPS,
     SQL_HOLDINGS,
+    SQL_SEEN,
     SQL_ISSUED,
     SQL_APPEND,
     SQL_REMEMBER,
@@ -30,15 +34,22 @@ enum statement {
     SQL_COUPON_STATES,
     SQL_CONTROL,
     SQL_QUOTAS_USED,
+    SQL_CLAIM,
+    SQL_FENCE,
     SQL_RUNS,
-    SQL_BATCH,
     SQL_HEAD,
     SQL_COMMIT,
     SQL_ROLLBACK,
     SQL_COUNT,
 };
 
-enum { STORE_RESULTS_MAX = 16 };
+extern const struct pg_statement store_statements[SQL_COUNT];
+
+/* Columns of SQL_COUPONS and of SQL_REQUESTS: see there. */
+enum { STORE_RESULTS_MAX = 40, KEY_BYTES = 16 };
+
+/* keyed_from of a slice that services of the former version may append to. */
+enum { KEYED_FROM_UNKNOWN = -1 };
 
 struct store {
     struct pg *pg;
@@ -46,6 +57,20 @@ struct store {
     struct pg_rows *results[STORE_RESULTS_MAX]; /* what the loaded batch borrows from */
     size_t results_count;
     const char *fault; /* what is wrong with a server that can be reached; NULL for nothing */
+
+    /* What is known of the slice; forgotten with the connection, which may lead to another server the next
+     * time. */
+    int16_t slice; /* -1: of none */
+    struct slice_secret secret;
+    int64_t keyed_from; /* events after it have their key and holder */
+    struct known *known;
+    bool probe_all; /* an index refused what a filter had let through: look for everything the next time */
+
+    /* Of the batch that is loaded. */
+    struct known_campaign *campaigns[BATCH_MAX]; /* by its campaign_list; NULL: not known */
+    uint8_t (*holders)[HOLDER_BYTES]; /* by its holding_list: first coupon of the user; in the arena */
+    uint32_t *holding_campaigns;      /* by its holding_list: index of its campaign; in the arena */
+    bool *holding_probed, request_probed[BATCH_MAX];
 };
 
 /* Frees what the last loaded batch borrowed. */
@@ -53,8 +78,25 @@ void store_forget(struct store *store);
 /* Ends the transaction without effect; `status` is why, and is returned unless the connection is lost. */
 enum store_status store_end(struct store *store, enum store_status status, int64_t deadline_us);
 /* What a refusal means for the batch, whose transaction common/pg has rolled back. */
-enum store_status store_rolled_back(const struct store *store);
+enum store_status store_rolled_back(struct store *store);
 /* Receives `count` results of a round into `ret` (NULL where a statement was refused). */
 enum pg_status store_receive(struct store *store, size_t count, struct pg_rows **ret, int64_t deadline_us);
-int64_t store_operation(const struct request_id *id);
-struct span store_key_hash(const struct request_id *id);
+
+/* The columns `key` of event, and `key_hash` and `operation` of table idempotency. */
+void store_key(const struct request_id *id, uint8_t ret[KEY_BYTES]);
+struct span store_former_key(const struct request_id *id);
+int64_t store_former_operation(const struct request_id *id);
+
+/* What filters are asked for: the user of a holder, and a key. */
+uint64_t store_hash64(const uint8_t bytes[8]);
+
+/* One array argument for each column of a list of rows. A column is read from the row at its offset: int64_t
+ * for PG_INT2 and PG_INT8 (STORE_NULL: NULL), int64_t of wall µs for PG_TIMESTAMPTZ (0: NULL), struct span
+ * otherwise (absent: NULL). */
+#define STORE_NULL INT64_MIN
+struct store_column {
+    enum pg_element element;
+    size_t at;
+};
+void store_columns(struct pg_args *args, const struct store_column *columns, size_t columns_count,
+                   const void *rows, size_t rows_count, size_t row_size);

@@ -3,6 +3,8 @@
  * messages: some are passwords. */
 #include "common/base/config.h"
 
+#include "common/base/process.h"
+
 #include <sysexits.h>
 
 #include "common/base/bytes.h"
@@ -212,9 +214,14 @@ static void take_flag(struct parse *parse, char **argv, int *at)
 
 static void asked_for_help(const struct config_program *program, char **argv)
 {
-    for (int i = 1; argv[i] && strcmp(argv[i], "--") != 0; i++)
+    for (int i = 1; argv[i] && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--version") == 0) {
+            printf("%s %s\n", program->name, program_version());
+            exit(0);
+        }
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             help(program);
+    }
 }
 
 /* Moves flags out of argv into parse->given; what is left are the positional arguments. */

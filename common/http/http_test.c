@@ -106,6 +106,17 @@ static const struct {
     {"chunk size zz", SPAN(POST "Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n"), 400},
     {"chunk size -3", SPAN(POST "Transfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n"), 400},
     {"chunk without its end", SPAN(POST "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n"), 400},
+    {"chunk size with a blank", SPAN(POST "Transfer-Encoding: chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\n"), 400},
+    {"chunk size 0x3", SPAN(POST "Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n"), 400},
+    {"chunk size ended by LF", SPAN(POST "Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n"), 400},
+    {"chunk ended by LF", SPAN(POST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\n0\r\n\r\n"), 400},
+    {"CR in a chunk extension", SPAN(POST "Transfer-Encoding: chunked\r\n\r\n3;a\rb\r\nabc\r\n0\r\n\r\n"),
+     400},
+    {"trailer folded", SPAN(POST "Transfer-Encoding: chunked\r\n\r\n0\r\nX-A: 1\r\n 2\r\n\r\n"), 400},
+    {"trailer ended by LF", SPAN(POST "Transfer-Encoding: chunked\r\n\r\n0\r\nX-A: 1\n\r\n"), 400},
+    {"two hosts in one", SPAN("GET /v1/touch HTTP/1.1\r\nHost: a, b\r\n\r\n"), 400},
+    {"user in Host", SPAN("GET /v1/touch HTTP/1.1\r\nHost: a@b\r\n\r\n"), 400},
+    {"path in Host", SPAN("GET /v1/touch HTTP/1.1\r\nHost: a/b\r\n\r\n"), 400},
     {"chunk size too large",
      SPAN(POST "Transfer-Encoding: chunked\r\n\r\n"
                "1ffffffffffffffff\r\na\r\n"),
@@ -130,11 +141,63 @@ static void refused_framing_ends_the_connection(void **state)
         if (got != refused[i].status)
             fail_msg("%s: %d, not %d", refused[i].name, got, refused[i].status);
         kit_read_end(talk);
+        if (talk->count != 1 || talk->parsed != talk->text.len)
+            fail_msg("%s: answered %zu times, or more than answered", refused[i].name, talk->count);
         if (atomic_load(&kit->touched) != touched || atomic_load(&kit->handled) != handled)
             fail_msg("%s: a handler ran", refused[i].name);
         buf_deinit(&data);
         kit_close(talk);
     }
+}
+
+/* HEAD has no body, also where it is refused. */
+static void refused_heads_have_no_body(void **state)
+{
+    (void)state;
+    static const char *const requests[] = {
+        LINE("HEAD", "/v1/touch") "X-A: 1\nX-B: 2\r\n\r\n",
+        LINE("HEAD", "/v1/touch") "Content-Length: 18446744073709551616\r\n\r\n",
+        LINE("HEAD", "/v1/nothing") "Connection: close\r\n\r\n",
+        "HEAD /v1/touch HTTP/1.1\r\n\r\n",
+        "HEAD /v1/touch HTTP/3.0\r\n\r\n",
+    };
+    for (size_t i = 0; i < COUNT_OF(requests); i++) {
+        struct kit_talk *talk = kit_open(kit);
+        assert_true(kit_send(talk, span_of(requests[i])));
+        kit_read(talk, 1, true);
+        assert_in_range(talk->replies[0], 400, 505);
+        kit_read(talk, 2, true);
+        assert_true(talk->ended);
+        assert_int_equal(talk->parsed, talk->text.len);
+        kit_close(talk);
+    }
+}
+
+/* Fields that change what a request means: understood, or refused for what they are. */
+static void fields_that_are_not_understood_are_refused(void **state)
+{
+    (void)state;
+#define BODY2 "Content-Length: 2\r\n\r\n{}"
+    kit_expect(kit, POST "Content-Encoding: gzip\r\n" BODY2, 415, "unsupported-media-type");
+    kit_expect(kit, POST "Content-Encoding: identity, br\r\n" BODY2, 415, "unsupported-media-type");
+    kit_expect(kit, POST "Content-Encoding: identity\r\n" BODY2, 200, "{}");
+    kit_expect(kit, POST "Content-Type: text/xml\r\n" BODY2, 415, "unsupported-media-type");
+    kit_expect(kit, POST "Content-Type: application/json; charset=euc-kr\r\n" BODY2, 415,
+               "unsupported-media");
+    kit_expect(kit, POST "Content-Type: application/JSON ; charset=\"UTF-8\"\r\n" BODY2, 200, "{}");
+    kit_expect(kit, POST "Content-Type: application/x-www-form-urlencoded\r\n" BODY2, 200, "{}");
+    kit_expect(kit, POST "Content-Type: application/vnd.shop+json\r\n" BODY2, 200, "{}");
+    kit_expect(kit, POST "Expect: 200-ok\r\n" BODY2, 417, "expectation-failed");
+    kit_expect(kit, POST "If-Match: \"a\"\r\n" BODY2, 412, "precondition-failed");
+    kit_expect(kit, POST "If-None-Match: *\r\n" BODY2, 412, "precondition-failed");
+    kit_expect(kit, POST "If-Unmodified-Since: Mon, 30 Nov 2026 00:00:00 GMT\r\n" BODY2, 412,
+               "precondition-failed");
+    kit_expect(kit, POST "If-Modified-Since: Mon, 30 Nov 2026 00:00:00 GMT\r\n" BODY2, 200,
+               "{}"); /* of reads */
+    kit_expect(kit, POST "Range: bytes=0-1\r\n" BODY2, 200, "{}");
+    struct kit_talk *talk = kit_ask(kit, POST "Content-Encoding: gzip\r\n" BODY2);
+    assert_true(span_is(kit_header(talk, "Accept-Encoding"), "identity"));
+    kit_close(talk);
 }
 
 /* Well-formed, if unusual: answered, and so is the request behind it on the same connection. */
@@ -235,6 +298,11 @@ static void heads_are_bounded(void **state)
         kit_read(talk, 1, false);
         assert_int_equal(talk->count, 1);
         assert_int_equal(talk->replies[0], i == 0 ? 200 : 431);
+        if (i > 0) {
+            kit_read_end(talk);
+            assert_int_equal(talk->count, 1);
+            assert_int_equal(talk->parsed, talk->text.len);
+        }
         buf_deinit(&head);
         kit_close(talk);
     }
@@ -373,6 +441,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refused_framing_ends_the_connection),
+        cmocka_unit_test(refused_heads_have_no_body),
+        cmocka_unit_test(fields_that_are_not_understood_are_refused),
         cmocka_unit_test(answered_requests_keep_the_connection),
         cmocka_unit_test(connections_close_when_asked_to),
         cmocka_unit_test(heads_are_bounded),

@@ -56,10 +56,14 @@
     " CROSS JOIN cost WHERE $3::bigint - $4::bigint > $5::bigint AND cost.cost <= $5::bigint"               \
     " AND s.low <= s.high)"
 
+#define PAST_COLUMNS                                                                                         \
+    "v.position, v.type, v.version, v.campaign_id, v.user_id, v.coupon_id, v.recorded_at, v.trace, v.data, " \
+    "v.slice"
 #define PAST_EVENTS_SQL                                                                                      \
     PAST_RUNS PAST_STRETCHES " SELECT " LOG_COLUMNS                                                          \
                              ", cost.cost, issued.issued, issued.last FROM cost CROSS JOIN issued LEFT JOIN" \
-                             " (SELECT o.* FROM wanted w CROSS JOIN LATERAL (SELECT v.* FROM event v"        \
+                             " (SELECT o.* FROM wanted w CROSS JOIN LATERAL (SELECT " PAST_COLUMNS           \
+                             " FROM event v"                                                                 \
                              " WHERE v.slice = $1::smallint AND v.position BETWEEN w.low AND w.high"         \
                              " AND v.position > $4::bigint AND v.type + 0 <> 6 AND v.campaign_id = $2::text" \
                              " OFFSET 0) AS o) AS e ON true ORDER BY e.position"

@@ -6,6 +6,7 @@
 #include "events/event_log.h"
 
 enum store_statement {
+    STORE_TIMEOUT,
     STORE_HEADS,
     STORE_CAMPAIGN,
     STORE_CAMPAIGNS,
@@ -38,10 +39,17 @@ enum { CAMPAIGN_COLUMN_COUNT = 12 };
 #define COUPON_COLUMNS                                                                              \
     LOG_COLUMNS ", s.state, s.last, s.changed_at, coalesce(s.order_id, s.reason), s.order_amount, " \
                 "s.discount_amount, s.reserved_until"
+/* Columns of an event o that the above and what joins to it need. This role may not see all of them. */
+#define EVENT_COLUMNS                                                                                        \
+    "o.position, o.type, o.version, o.campaign_id, o.user_id, o.coupon_id, o.recorded_at, o.trace, o.data, " \
+    "o.slice, o.nth"
 #define COUPON_STATE " LEFT JOIN coupon s ON s.slice = e.slice AND s.position = e.position"
 
 /* A deleted campaign reads as unknown. */
 #define NOT_DELETED " c.status <> 5"
+
+/* $1 ms as text: for what this session is asked from now on. */
+#define STORE_TIMEOUT_SQL "SELECT set_config('statement_timeout', $1::text, false)"
 
 #define STORE_HEADS_SQL "SELECT slice, head FROM slice"
 
@@ -60,26 +68,35 @@ enum { CAMPAIGN_COLUMN_COUNT = 12 };
 /* $1 slice, $2 campaign, $3 after which sequence, $4 how many. Sequences are dense, so the runs that matter
  * are the one with $3 + 1 in it and those that begin within the page; a run's coupons are the campaign's
  * events between its ends, in order. */
-#define STORE_HOLDERS_SQL                                                                                \
-    "SELECT " COUPON_COLUMNS " FROM ("                                                                   \
-    "SELECT r.first_sequence, r.first_position, r.last_position FROM issue_run r"                        \
-    " WHERE r.slice = $1::smallint AND r.campaign_id = $2::text AND r.first_sequence <= $3::bigint + $4" \
-    " AND r.first_sequence >= coalesce((SELECT b.first_sequence FROM issue_run b"                        \
-    " WHERE b.slice = $1::smallint AND b.campaign_id = $2::text AND b.first_sequence <= $3::bigint + 1"  \
-    " ORDER BY b.first_sequence DESC LIMIT 1), 1)"                                                       \
-    " ORDER BY r.first_sequence LIMIT $4::bigint + 1) AS run"                                            \
-    " CROSS JOIN LATERAL ("                                                                              \
-    "SELECT o.*, run.first_sequence + row_number() OVER (ORDER BY o.position) - 1 AS sequence"           \
-    " FROM event o WHERE o.slice = $1::smallint AND o.position BETWEEN run.first_position AND "          \
-    "run.last_position"                                                                                  \
-    " AND o.type + 0 = 6 AND o.campaign_id = $2::text) AS e" COUPON_STATE                                \
+#define STORE_HOLDERS_SQL                                                                                    \
+    "SELECT " COUPON_COLUMNS " FROM ("                                                                       \
+    "SELECT r.first_sequence, r.first_position, r.last_position FROM issue_run r"                            \
+    " WHERE r.slice = $1::smallint AND r.campaign_id = $2::text AND r.first_sequence <= $3::bigint + $4"     \
+    " AND r.first_sequence >= coalesce((SELECT b.first_sequence FROM issue_run b"                            \
+    " WHERE b.slice = $1::smallint AND b.campaign_id = $2::text AND b.first_sequence <= $3::bigint + 1"      \
+    " ORDER BY b.first_sequence DESC LIMIT 1), 1)"                                                           \
+    " ORDER BY r.first_sequence LIMIT $4::bigint + 1) AS run"                                                \
+    " CROSS JOIN LATERAL ("                                                                                  \
+    "SELECT " EVENT_COLUMNS ", run.first_sequence + row_number() OVER (ORDER BY o.position) - 1 AS sequence" \
+    " FROM event o WHERE o.slice = $1::smallint AND o.position BETWEEN run.first_position AND "              \
+    "run.last_position"                                                                                      \
+    " AND o.type + 0 = 6 AND o.campaign_id = $2::text) AS e" COUPON_STATE                                    \
     " WHERE e.sequence > $3::bigint ORDER BY e.sequence LIMIT $4::bigint"
 
-/* Off event_held. */
-#define STORE_USER_IN_CAMPAIGN_SQL                           \
-    "SELECT " COUPON_COLUMNS " FROM event e" COUPON_STATE    \
-    " WHERE e.slice = $1::smallint AND e.user_id = $2::text" \
-    " AND e.campaign_id = $3::text AND e.type = 6 ORDER BY e.nth"
+/* The coupons of a user in a slice n, as events o: by their holders; and those from before there were any, by
+ * the user. */
+#define USERS_COUPONS(user, ALSO)                                                                     \
+    "(SELECT " EVENT_COLUMNS " FROM holders_of(n.secret, " user                                       \
+    ") AS h CROSS JOIN event o WHERE o.slice = n.slice "                                              \
+    "AND o.holder >= h.low AND o.holder <= h.high AND o.user_id = " user ALSO                         \
+    " UNION ALL SELECT " EVENT_COLUMNS                                                                \
+    " FROM event o WHERE n.keyed_from IS DISTINCT FROM 0 AND o.slice = n.slice AND o.user_id = " user \
+    " AND o.type = 6 AND o.holder IS NULL" ALSO ")"
+
+#define STORE_USER_IN_CAMPAIGN_SQL                                              \
+    "SELECT " COUPON_COLUMNS " FROM slice n CROSS JOIN LATERAL " USERS_COUPONS( \
+        "$2::text", " AND o.campaign_id = $3::text") " AS e" COUPON_STATE       \
+                                                     " WHERE n.slice = $1::smallint ORDER BY e.nth"
 
 /* Whatever event is there; the reader looks whether it is a coupon's. */
 #define STORE_COUPON_SQL                                  \
@@ -91,15 +108,16 @@ enum { CAMPAIGN_COLUMN_COUNT = 12 };
     "SELECT " CAMPAIGN_COLUMNS " FROM event e JOIN campaign c ON c.slice = e.slice AND c.id = e.campaign_id" \
     " WHERE e.slice = $1::smallint AND e.position = $2::bigint AND" NOT_DELETED
 
-/* $1 user; $2 time, $3 slice, $4 position: what the page before ended with; $5 how many. Off event_held,
- * slice by slice. Sorted by time inside, not by position: that would tempt the planner to walk the primary
- * key. */
-#define STORE_USER_COUPONS_SQL                                                                          \
-    "SELECT " COUPON_COLUMNS " FROM generate_series(0, 15) AS n (slice) CROSS JOIN LATERAL ("           \
-    "SELECT o.* FROM event o WHERE o.slice = n.slice::smallint AND o.user_id = $1::text AND o.type = 6" \
-    " AND (o.recorded_at, o.slice, o.position) < ($2::timestamptz, $3::smallint, $4::bigint)"           \
-    " ORDER BY o.recorded_at DESC, o.position DESC LIMIT $5::bigint) AS e" COUPON_STATE                 \
-    " ORDER BY e.recorded_at DESC, e.slice DESC, e.position DESC LIMIT $5::bigint"
+/* $1 user; $2 time, $3 slice, $4 position: what the page before ended with; $5 how many. Slice by slice.
+ * Sorted by time inside, not by position: that would tempt the planner to walk the primary key. */
+#define STORE_USER_COUPONS_SQL                                                                    \
+    "SELECT " COUPON_COLUMNS " FROM slice n CROSS JOIN LATERAL ("                                 \
+    "SELECT o.* FROM " USERS_COUPONS(                                                             \
+        "$1::text",                                                                               \
+        "") " AS o WHERE"                                                                         \
+            " (o.recorded_at, o.slice, o.position) < ($2::timestamptz, $3::smallint, $4::bigint)" \
+            " ORDER BY o.recorded_at DESC, o.position DESC LIMIT $5::bigint) AS e" COUPON_STATE   \
+            " ORDER BY e.recorded_at DESC, e.slice DESC, e.position DESC LIMIT $5::bigint"
 
 /* --- rankings ---
  * $1 how many, $2 bytes that the definition must contain (a tag; NULL: any). After the campaign come its

@@ -18,7 +18,9 @@ static const struct pg_statement statements[] = {
                                      " position, plan_halted FROM campaign ORDER BY slice, id"},
     [READ_COUPONS] = {"coupons", "SELECT slice, position, state, last, order_amount, discount_amount,"
                                  " reserved_until, order_id FROM coupon ORDER BY slice, position"},
-    [COUNT_IDEMPOTENCY] = {"idempotency", "SELECT count(*) FROM idempotency"},
+    [COUNT_IDEMPOTENCY] =
+        {"idempotency",
+         "SELECT (SELECT count(*) FROM idempotency) + (SELECT count(*) FROM event WHERE key IS NOT NULL)"},
 };
 
 struct reader {

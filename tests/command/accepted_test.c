@@ -5,6 +5,7 @@
 #include "tests/lib/wait.h"
 
 #include "tests/lib/api.h"
+#include "tests/lib/instance.h"
 #include "tests/lib/store.h"
 
 enum { FILLERS = 3, BOUND_MS = 20000 };
@@ -38,14 +39,16 @@ static struct http_answer ask_with(const char *token, const char *path)
                     &(struct http_call){.method = "GET", .path = path, .token = stack_env(stack, token)});
 }
 
-/* What GET of a location says now: "pending", "done" or "unknown". */
+/* What GET of a location says now of its one use: "in-flight" or "done"; "none" where it knows of none. */
 static const char *state_for(const char *token, const char *location)
 {
     static char state[16];
     struct http_answer answer = ask_with(token, location);
     api_expect(&answer, 200, NULL);
     struct json_doc *doc = json_get_doc(answer.body);
-    struct span text = json_get_text(doc, "status");
+    size_t uses = json_get_length(doc, "items");
+    struct span text = uses ? json_get_text(doc, "items.0.state") : SPAN("none");
+    assert_true(uses <= 1);
     snprintf(state, sizeof state, "%.*s", SPAN_ARG(text));
     json_destroy(doc);
     return state;
@@ -136,8 +139,10 @@ static void expect_as_a_retry(const char *location, const char *campaign, const 
     answer = issue(campaign, user, key, NULL);
     api_expect(&answer, 201, NULL);
     assert_true(span_is(header(&answer, "Idempotency-Replayed"), "true"));
-    snprintf(expected, sizeof expected, "{\"status\":\"done\",\"http_status\":201,\"answer\":%.*s}",
-             SPAN_ARG(answer.body));
+    snprintf(expected, sizeof expected,
+             "{\"items\":[{\"operation\":\"issue\",\"target\":\"%s\",\"state\":\"done\",\"status\":201,"
+             "\"answer\":%.*s}]}",
+             campaign, SPAN_ARG(answer.body));
     assert_string_equal(wrapped, expected);
 }
 
@@ -159,7 +164,7 @@ static void accepted_then_done(void **state)
     accept(id, "ann", key, location);
     snprintf(expected, sizeof expected, "/v1/requests/%s", key);
     assert_string_equal(location, expected);
-    assert_true(is_state(location, "pending"));
+    assert_true(is_state(location, "in-flight"));
     assert_int_equal(coupons_of(id, "ann"), 0); /* a 202 never means issued */
     struct http_answer answer = issue(id, "ann", key, prefer);
     api_expect(&answer, 409, "in-flight");
@@ -173,7 +178,7 @@ static void accepted_then_done(void **state)
     assert_int_equal(coupons_of(id, "ann"), 1);
     assert_int_equal(coupons_of(other, "ann"), 0);
     expect_as_a_retry(location, id, "ann", key);
-    expect_as_a_retry(location, id, "ann", key); /* now from the idempotency row, the retry took the entry */
+    assert_string_equal(state_for("ADMIN_TOKEN", location), "none"); /* of another API key's requests */
 }
 
 static void never_without_the_preference(void **state)
@@ -226,7 +231,8 @@ static void the_preference_is_found_in_a_list(void **state)
     assert_int_equal(coupons_of(id, "ann"), COUNT_OF(lists));
 }
 
-static void a_refusal_is_an_outcome(void **state)
+/* A refusal leaves nothing behind: the same key may be tried again, and is decided afresh. */
+static void a_refusal_leaves_nothing(void **state)
 {
     (void)state;
     char id[64], location[1024];
@@ -234,14 +240,11 @@ static void a_refusal_is_an_outcome(void **state)
     struct queue queue = fill(id);
     accept(id, "late", "refused", location); /* the fillers take all there is */
     drain(&queue);
-    WAIT_UNTIL(is_state(location, "done"), BOUND_MS);
-    struct http_answer answer = ask_with("ISSUE_TOKEN", location);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_int_equal(json_get_int(doc, "http_status"), 409);
-    assert_true(span_is(json_get_text(doc, "answer.code"), "sold-out"));
-    assert_int_equal(json_get_int(doc, "answer.status"), 409);
-    json_destroy(doc);
-    assert_string_equal(state_for("ADMIN_TOKEN", location), "unknown"); /* of another API key's requests */
+    WAIT_UNTIL(is_state(location, "none"), BOUND_MS);
+    struct http_answer answer = issue(id, "late", "refused", NULL);
+    api_expect(&answer, 409, "sold-out");
+    answer = issue(id, "filler-0", "another-key", NULL);
+    api_expect(&answer, 409, "already-issued");
 }
 
 /* Whatever a key may be made of comes back as one segment of the location's path. */
@@ -271,7 +274,7 @@ static void any_key_has_a_location(void **state)
     }
 }
 
-/* After a crash, "pending" would be a promise that nobody keeps. */
+/* After a crash, "in-flight" would be a promise that nobody keeps. */
 static void a_crash_is_told_honestly(void **state)
 {
     (void)state;
@@ -293,7 +296,7 @@ static void a_crash_is_told_honestly(void **state)
     http_client_close(api.command);
     assert_true(is_state(done, "done")); /* its row says so */
     expect_as_a_retry(done, id, "done", "before-the-crash");
-    assert_true(is_state(lost, "unknown"));
+    assert_true(is_state(lost, "none"));
     assert_int_equal(coupons_of(other, "lost"), 0);
     struct http_answer answer = issue(other, "lost", "lost-in-the-crash", prefer);
     api_expect(&answer, 201, NULL);
@@ -303,14 +306,20 @@ static void a_crash_is_told_honestly(void **state)
     assert_int_equal(coupons_of(other, "lost"), 1);
 }
 
-static void expect_done(const char *key, int status, struct span answer_expected)
+/* answer: absent where only a retry can put it together. */
+static void expect_done(const char *key, const char *operation, const char *target, int status,
+                        struct span answer_expected)
 {
     char location[64];
     struct buf expected;
     snprintf(location, sizeof location, "/v1/requests/%s", key);
     buf_init(&expected, 64 * 1024);
-    buf_printf(&expected, "{\"status\":\"done\",\"http_status\":%d,\"answer\":%.*s}", status,
-               SPAN_ARG(answer_expected));
+    buf_printf(&expected,
+               "{\"items\":[{\"operation\":\"%s\",\"target\":%s%s%s,\"state\":\"done\",\"status\":%d",
+               operation, target ? "\"" : "", target ? target : "null", target ? "\"" : "", status);
+    if (answer_expected.len)
+        buf_printf(&expected, ",\"answer\":%.*s", SPAN_ARG(answer_expected));
+    buf_append_text(&expected, "}]}");
     struct http_answer answer = ask_with("ADMIN_TOKEN", location);
     api_expect(&answer, 200, NULL);
     if (!span_equal(answer.body, buf_span(&expected)))
@@ -322,17 +331,17 @@ static void expect_done(const char *key, int status, struct span answer_expected
 static void every_kind_of_request_can_be_asked_for(void **state)
 {
     (void)state;
-    char id[64], path[128];
+    char id[64], path[192];
     struct buf kept;
     static const struct {
-        const char *verb, *key, *body;
+        const char *verb, *key, *body, *operation;
         bool whole; /* of the others only a retry can put the answer together */
     } calls[] = {
-        {"/pause", "kind-pause", "{}", true},
-        {"/resume", "kind-resume", "{}", true},
-        {"/coupons", "kind-issue", "{\"user_id\":\"ann\"}", true},
-        {"/coupons/batch", "kind-batch", "{\"user_ids\":[\"bob\",\"ann\",\"cyd\"]}", false},
-        {"/close", "kind-close", "{}", true},
+        {"/pause", "kind-pause", "{}", "pause", true},
+        {"/resume", "kind-resume", "{}", "resume", true},
+        {"/coupons", "kind-issue", "{\"user_id\":\"ann\"}", "issue", true},
+        {"/coupons/batch", "kind-batch", "{\"user_ids\":[\"bob\",\"ann\",\"cyd\"]}", "issue many", false},
+        {"/close", "kind-close", "{}", "close", true},
     };
     new_campaign(id, 20, "");
     for (size_t i = 0; i < COUNT_OF(calls); i++) {
@@ -342,20 +351,56 @@ static void every_kind_of_request_can_be_asked_for(void **state)
         int status = answer.status;
         buf_init(&kept, 64 * 1024);
         buf_append_span(&kept, answer.body);
-        expect_done(calls[i].key, status, calls[i].whole ? buf_span(&kept) : SPAN("null"));
+        expect_done(calls[i].key, calls[i].operation, id, status,
+                    calls[i].whole ? buf_span(&kept) : SPAN(""));
         buf_deinit(&kept);
     }
     struct http_answer answer =
         api_post(&api, "/v1/campaigns/void", "{\"created_before\":\"2020-01-01T00:00:00Z\"}", "kind-void");
     api_expect(&answer, 200, NULL);
-    expect_done("kind-void", 200, SPAN("null"));
-    snprintf(path, sizeof path, "/v1/campaigns/%s", api_campaign(&api, 1, ""));
+    buf_init(&kept, 1024);
+    buf_append_span(&kept, answer.body);
+    expect_done("kind-void", "void", NULL, 200, buf_span(&kept)); /* its sixteen parts are one use */
+    buf_deinit(&kept);
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 1, ""));
+    snprintf(path, sizeof path, "/v1/campaigns/%s", id);
     answer = api_call(&api, &(struct http_call){.method = "DELETE",
                                                 .path = path,
                                                 .token = stack_env(stack, "ADMIN_TOKEN"),
                                                 .key = "kind-delete"});
     api_expect(&answer, 204, NULL);
-    expect_done("kind-delete", 204, SPAN("null"));
+    expect_done("kind-delete", "delete", id, 204, SPAN(""));
+}
+
+/* A key may be used for different things, each of which is told; and by whom it was taken does not matter. */
+static void all_uses_of_a_key_are_told(void **state)
+{
+    (void)state;
+    char ids[2][64], path[192];
+    struct api_client there;
+    struct instance *other = instance_start(
+        stack, &(struct instance_options){.service = "command-service", .name = "other", .port_offset = 7});
+    instance_open_api(other, &there);
+    for (size_t i = 0; i < 2; i++) {
+        new_campaign(ids[i], 20, "");
+        snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", ids[i]);
+        struct http_answer answer = api_post(i ? &there : &api, path, "{\"user_id\":\"ann\"}", "used-often");
+        api_expect(&answer, 201, NULL);
+    }
+    snprintf(path, sizeof path, "/v1/campaigns/%s/pause", ids[0]);
+    struct http_answer answer = api_post(&there, path, "{}", "used-often");
+    api_expect(&answer, 200, NULL);
+    answer = ask_with("ADMIN_TOKEN", "/v1/requests/used-often");
+    api_expect(&answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_int_equal(json_get_length(doc, "items"), 3);
+    assert_true(span_is(json_get_text(doc, "items.0.target"), ids[0]));
+    assert_true(span_is(json_get_text(doc, "items.1.target"), ids[1]));
+    assert_true(span_is(json_get_text(doc, "items.2.operation"), "pause"));
+    assert_true(span_is(json_get_text(doc, "items.2.answer.status"), "paused"));
+    json_destroy(doc);
+    api_close(&there);
+    instance_destroy(other);
 }
 
 static void the_largest_answer_can_be_asked_for(void **state)
@@ -379,7 +424,7 @@ static void the_largest_answer_can_be_asked_for(void **state)
     struct http_answer answer = api_post(&api, "/v1/campaigns", body.data, "kind-largest");
     api_expect(&answer, 201, NULL);
     buf_append_span(&kept, answer.body);
-    expect_done("kind-largest", 201, buf_span(&kept));
+    expect_done("kind-largest", "create", "largest", 201, buf_span(&kept));
     buf_deinit(&body);
     buf_deinit(&kept);
 }
@@ -393,13 +438,12 @@ static void asking_needs_a_scope_and_a_key(void **state)
     assert_int_equal(answer.status, 401);
     answer = ask_with("ISSUE_TOKEN", "/v1/requests/with%20space");
     api_expect(&answer, 400, "idempotency-key-invalid");
-    assert_true(is_state("/v1/requests/never-heard-of", "unknown"));
+    assert_true(is_state("/v1/requests/never-heard-of", "none"));
 }
 
 static int start(void **state)
 {
     setenv("FIRSTCOME_ISSUE_SLA_MS", "0", 1);
-    setenv("COMMITTERS", "1", 1);
     setenv("FIRSTCOME_BATCH_MAX", "1", 1);
     setenv("FIRSTCOME_HTTP_THREADS", "1", 1); /* what was sent first is read first */
     setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "60000", 1);
@@ -414,10 +458,11 @@ int main(void)
         cmocka_unit_test(accepted_then_done),
         cmocka_unit_test(never_without_the_preference),
         cmocka_unit_test(the_preference_is_found_in_a_list),
-        cmocka_unit_test(a_refusal_is_an_outcome),
+        cmocka_unit_test(a_refusal_leaves_nothing),
         cmocka_unit_test(any_key_has_a_location),
         cmocka_unit_test(a_crash_is_told_honestly),
         cmocka_unit_test(every_kind_of_request_can_be_asked_for),
+        cmocka_unit_test(all_uses_of_a_key_are_told),
         cmocka_unit_test(the_largest_answer_can_be_asked_for),
         cmocka_unit_test(asking_needs_a_scope_and_a_key),
     };

@@ -30,7 +30,7 @@ static int64_t state_of(const char *campaign)
 static void expect_stock_is_counted(void)
 {
     assert_int_equal(
-        NUMBER("SELECT used FROM creation_quota WHERE scope = '#'"),
+        NUMBER("SELECT coalesce(sum(used), 0)::bigint FROM creation_quota WHERE scope = '#'"),
         NUMBER("SELECT coalesce(sum(quantity), 0)::bigint FROM campaign WHERE status IN (1, 2)"));
 }
 
@@ -423,7 +423,9 @@ static void limit_to(const char *option, int64_t most)
 
 static int64_t used_today(const char *scope)
 {
-    return NUMBER("SELECT used FROM creation_quota WHERE scope = '%s' ORDER BY day DESC LIMIT 1", scope);
+    return NUMBER("SELECT coalesce(sum(used), 0)::bigint FROM creation_quota WHERE scope = '%s' AND day IN "
+                  "('epoch', (now() AT TIME ZONE 'UTC')::date)",
+                  scope);
 }
 
 static void campaigns_per_key_and_day_are_bounded(void **state)

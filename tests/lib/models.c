@@ -25,10 +25,13 @@ static const struct pg_statement statements[SQL_COUNT] = {
         {"append",
          "WITH s AS (UPDATE slice SET head = head + cardinality($4::bytea[]),"
          "   recorded_at = greatest(recorded_at, clock_timestamp())"
-         "   WHERE slice = $1::smallint RETURNING head - cardinality($4::bytea[]) AS before, recorded_at)"
-         " INSERT INTO event (slice, position, type, version, campaign_id, user_id, nth, recorded_at, data)"
+         "   WHERE slice = $1::smallint RETURNING head - cardinality($4::bytea[]) AS before, recorded_at, "
+         "secret)"
+         " INSERT INTO event (slice, position, type, version, campaign_id, user_id, nth, recorded_at, data,"
+         " holder)"
          " SELECT $1::smallint, s.before + e.n, $2::smallint, 1, $3::text, e.user_id,"
-         "   CASE WHEN e.user_id IS NULL THEN NULL ELSE 1 END, s.recorded_at, e.data"
+         "   CASE WHEN e.user_id IS NULL THEN NULL ELSE 1 END, s.recorded_at, e.data,"
+         "   holder_of(s.secret, e.user_id, $3::text, 1)"
          " FROM s, unnest($4::bytea[], $5::text[]) WITH ORDINALITY AS e(data, user_id, n)"},
     [SQL_REDEEM] =
         {"redeem",

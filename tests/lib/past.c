@@ -19,13 +19,15 @@ enum { SQL_BEGIN, SQL_COMMIT, SQL_EVENT, SQL_CAMPAIGN, SQL_COUPON, SQL_RUN, SQL_
 static const struct pg_statement statements[SQL_COUNT] = {
     [SQL_BEGIN] = {"begin", "BEGIN"},
     [SQL_COMMIT] = {"commit", "COMMIT"},
-    [SQL_EVENT] = {"event",
-                   "WITH s AS (UPDATE slice SET head = head + 1, recorded_at = $7::timestamptz"
-                   " WHERE slice = $1::smallint AND recorded_at <= $7::timestamptz RETURNING head)"
-                   " INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id,"
-                   " nth, recorded_at, data) SELECT $1::smallint, s.head, $2::smallint, 1, $3::text,"
-                   " $4::text, $5::text, $6::smallint, $7::timestamptz, $8::bytea FROM s"
-                   " RETURNING position"},
+    [SQL_EVENT] =
+        {"event",
+         "WITH s AS (UPDATE slice SET head = head + 1, recorded_at = $7::timestamptz"
+         " WHERE slice = $1::smallint AND recorded_at <= $7::timestamptz RETURNING head, secret)"
+         " INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id,"
+         " nth, recorded_at, data, holder) SELECT $1::smallint, s.head, $2::smallint, 1, $3::text,"
+         " $4::text, $5::text, $6::smallint, $7::timestamptz, $8::bytea,"
+         " CASE $2::smallint WHEN 6 THEN holder_of(s.secret, $4::text, $3::text, $6::smallint) END FROM s"
+         " RETURNING position"},
     [SQL_CAMPAIGN] =
         {"campaign", "INSERT INTO campaign (slice, id, created_at, created_by, version, definition, quantity,"
                      " released, issued, status, plan_done, first, position, redeemed)"

@@ -87,8 +87,15 @@ static void slices_begin_empty(void **state)
 }
 
 /* One coupon, so that triggers for rows have rows. */
-#define EVENT_ROW(position, user, nth) \
-    "INSERT INTO event VALUES (3, " position ", 6, 1, 'c', " user ", 'c3-1', " nth ", now(), NULL, '\\x80')"
+#define EVENT_ROW(position, user, nth)                                                                       \
+    "INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id, nth, recorded_at, " \
+    "data, "                                                                                                 \
+    "holder) SELECT 3, " position ", 6, 1, 'c', " user ", 'c3-1', " nth                                      \
+    ", now(), '\\x80', holder_of(secret, " user ", 'c', " nth ") FROM slice WHERE slice = 3"
+
+#define EVENT_KEY(position)                                                                           \
+    "INSERT INTO event (slice, position, type, version, campaign_id, recorded_at, data, key) VALUES " \
+    "(3, " position ", 3, 1, 'c', now(), '\\x81', '00000000-0000-0000-0000-000000000001')"
 
 static void the_database_knows_the_limits(void **state)
 {
@@ -100,6 +107,8 @@ static void the_database_knows_the_limits(void **state)
     expect(OWNER, EVENT_ROW("2", "'u'", "NULL"), "23514");
     expect(OWNER, EVENT_ROW("2", "NULL", "1"), "23514");
     expect(OWNER, EVENT_ROW("0", "'u'", "2"), "23514");
+    expect(OWNER, EVENT_KEY("2"), DONE);
+    expect(OWNER, EVENT_KEY("3"), "23505"); /* a key has one effect in its slice (I4) */
     expect(OWNER, "INSERT INTO event VALUES (16, 1, 1, 1, 'c', NULL, NULL, NULL, now(), NULL, '\\x80')",
            "23514");
     expect(OWNER, "INSERT INTO campaign VALUES (3, 'c', now(), 'a', 1, '\\x80', 5, 3, 3, 1, 0, 1, 1)", DONE);
@@ -155,7 +164,13 @@ struct right {
 
 /* "WHERE false" and its like: rights are looked at, rows are not touched. */
 static const struct right rights[] = {
-    {"SELECT count(*) FROM event", true, true, true},
+    {"SELECT count(position) FROM event", true, true, true},
+    {"SELECT count(holder) FROM event", true, true, true},
+    {"SELECT count(key) FROM event", true, false, false},
+    {"SELECT count(fingerprint) FROM event", true, false, false},
+    {"SELECT count(answer) FROM event", true, false, false},
+    {"SELECT count(*) FROM creation_claim", true, false, false},
+    {"SELECT count(*) FROM creation_fence", true, false, false},
     {"SELECT count(*) FROM event_s03", true, true, true},
     {"SELECT count(*) FROM event_type", true, true, true},
     {"SELECT count(*) FROM slice", true, true, true},

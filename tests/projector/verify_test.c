@@ -283,13 +283,21 @@ static const struct edit edits[] = {
      {ADD("coupon", "discount_amount", "-1", "position = 4")}},
     {"a coupon row taken away", "coupon-row", {TAKE_AWAY("coupon", "position = 5")}, {GIVE_BACK("coupon")}},
     {"a run taken away", "run-row", {TAKE_AWAY("issue_run", "first_sequence = 3")}, {GIVE_BACK("issue_run")}},
-    {"an answer that names another coupon's time",
+    {"a coupon that another user holds",
+     "envelope",
+     {"UPDATE event SET holder = holder_of(secret, 'eve', campaign_id, nth) FROM slice s WHERE s.slice = $S "
+      "AND "
+      "event.slice = s.slice AND position = 8"},
+     {"UPDATE event SET holder = holder_of(secret, user_id, campaign_id, nth) FROM slice s WHERE s.slice = "
+      "$S AND "
+      "event.slice = s.slice AND position = 8"}},
+    {"an answer that is rendered from a creation",
      "request-row",
-     {ADD("idempotency", "position", "1", "answer IS NULL AND position = 8")},
-     {ADD("idempotency", "position", "-1",
-          "answer IS NULL AND position = 9 AND recorded_at = (SELECT "
-          "recorded_at FROM event WHERE slice = idempotency.slice AND "
-          "position = 8)")}},
+     {"INSERT INTO idempotency SELECT slice, gen_random_uuid(), 7, gen_random_uuid(), 201, 1, NULL, "
+      "recorded_at "
+      "FROM event "
+      "WHERE slice = $S AND position = 1"},
+     {"DELETE FROM idempotency WHERE operation = 7"}},
 };
 
 static void every_edit_is_told(void **state)

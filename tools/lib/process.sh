@@ -142,11 +142,22 @@ stop_pids() {
             return 0
         fi
         signal_all "$signal" "${pids[@]}"
-        if wait_until "$patience" none_left "$listing"; then
+        # Looking through all of /proc is dear on a busy machine; those that are known are cheap to watch.
+        if wait_until "$patience" all_gone "${pids[@]}" && wait_until "$patience" none_left "$listing"; then
             return 0
         fi
     done
     return 1
+}
+
+# all_gone PID...: starts no process. A zombie is gone, as above.
+all_gone() {
+    local pid stat
+    for pid; do
+        if { read -r stat <"/proc/$pid/stat"; } 2>/dev/null && [[ ${stat##*) } != [ZX]* ]]; then
+            return 1
+        fi
+    done
 }
 
 # shellcheck disable=SC2086

@@ -6,7 +6,7 @@ FOLDERS_OF = $(patsubst %/,%,$(sort $1/ $(dir $(wildcard $1/*/*.[ch]))))
 SERVICE_FOLDERS := $(foreach s,$(SERVICE_NAMES),$(call FOLDERS_OF,$s))
 BENCH_FOLDERS   := bench/measure bench/peers bench/storm bench/load bench/kit
 LIB_FOLDERS     := $(foreach l,verify readmodel events common,$(call FOLDERS_OF,$l))
-SYSTEM_FOLDERS  := tests/command tests/projector tests/query tests/platform tests/outage tests/drills
+SYSTEM_FOLDERS  := tests/command tests/projector tests/query tests/platform tests/outage tests/drills tests/faults
 
 TESTS_IN = $(filter %_test.c,$(wildcard $(addsuffix /*.c,$1)))
 CODE_IN  = $(filter-out %_test.c %/main.c,$(wildcard $(addsuffix /*.c,$1)))
@@ -30,7 +30,8 @@ $(B)/lib/microhttpd.a: tools/make/rules.mk
 
 ARCHIVE    = $(addprefix $(B)/lib/,$(addsuffix .a,$1))
 LIBS_OWN  := $(call ARCHIVE,verify readmodel events common) $(B)/lib/microhttpd.a
-LIBS_TEST := $(call ARCHIVE,tests bench) $(LIBS_OWN)
+LIBS_BENCH := $(call ARCHIVE,bench command-service) $(LIBS_OWN)
+LIBS_TEST  := $(call ARCHIVE,tests) $(LIBS_BENCH)
 
 # Another path to the compiler, another compiler: ccache is used where it is installed.
 CCACHE := $(shell command -v ccache 2>/dev/null)
@@ -38,6 +39,10 @@ $(B)/obj/%.o: %.c tools/make/flags.mk
 	@mkdir -p $(@D)
 	@echo "  CC  $<"
 	@$(CCACHE) $(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# One version, for --version, metrics, packages and images.
+$(B)/obj/common/base/process.o: CFLAGS += -DFIRSTCOME_VERSION='"$(shell cat VERSION)"'
+$(B)/obj/common/base/process.o: VERSION
 
 # What the assembler embeds.
 $(B)/obj/events/api_document.o: docs/openapi.json docs/openapi.html
@@ -69,13 +74,28 @@ SYSTEM_TESTS := $(call TESTS_IN,$(SYSTEM_FOLDERS))
 $(call TEST_BIN,$(SYSTEM_TESTS)): $(B)/bin/test/%: $(B)/obj/%.o $(LIBS_TEST)
 	$(LINK)
 
+# What a test loads into a service, to have a host with a clock that is wrong.
+$(B)/lib/clock_shift.so: tests/lib/preload/clock_shift.c
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
+$(B)/bin/test/tests/query/instants_test: | $(B)/lib/clock_shift.so
+
+# Loaded into a service by tests/faults; whatever the build, it is plain.
+FAULT_SHIM := $(B)/bin/fault_shim.so
+$(FAULT_SHIM): tests/faults/shim.c tests/faults/faults.h tools/make/flags.mk
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) $(filter-out -fsanitize% -fPIE,$(CFLAGS)) -fno-builtin -fPIC -shared -o $@ $< -ldl
+$(call TEST_BIN,tests/faults/injected_test.c): $(FAULT_SHIM)
+
 # Tools.
 TOOLS := $(B)/bin/bench $(B)/bin/storm $(B)/bin/empty_handler $(B)/bin/chaos
-$(B)/bin/bench: $(call OBJ,bench/measure/main.c) $(call ARCHIVE,bench) $(LIBS_OWN)
+$(B)/bin/bench: $(call OBJ,bench/measure/main.c) $(LIBS_BENCH)
 	$(LINK)
-$(B)/bin/storm: $(call OBJ,bench/storm/main.c) $(call ARCHIVE,bench) $(LIBS_OWN)
+$(B)/bin/storm: $(call OBJ,bench/storm/main.c) $(LIBS_BENCH)
 	$(LINK)
-$(B)/bin/empty_handler: $(call OBJ,bench/empty_handler.c) $(call ARCHIVE,bench) $(LIBS_OWN)
+$(B)/bin/empty_handler: $(call OBJ,bench/empty_handler.c) $(LIBS_BENCH)
 	$(LINK)
 $(B)/bin/chaos: $(call OBJ,tests/chaos/main.c) $(LIBS_TEST)
 	$(LINK)

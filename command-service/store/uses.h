@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What became of an Idempotency-Key, in every slice: one statement on a connection of its own that is made
+ * when it is needed. No lock, no queue, no transaction: nobody who writes waits for who asks. One thread at a
+ * time. */
+#pragma once
+
+#include "command-service/core/command.h"
+#include "common/pg/pg.h"
+#include "events/event.h"
+
+/* One use of a key that took effect. Borrows from the rows and the arena. */
+struct key_use {
+    int16_t slice;
+    uint8_t operation[8]; /* as in struct request_id */
+    int status;           /* HTTP status of the first answer */
+    struct span answer;   /* as it was kept; absent where it is rendered from the events */
+    struct event effect;  /* its event, or where the answer was kept the campaign's last one then */
+    struct event issued;  /* where `effect` is about a coupon: its CouponIssued */
+    bool has_effect, has_issued;
+};
+
+struct uses_reader;
+struct uses_reader *uses_reader_create(const char *database_url); /* does not connect */
+void uses_reader_destroy(struct uses_reader *reader);             /* accepts NULL */
+const char *uses_reader_error(const struct uses_reader *reader);
+/* In order of time. false: PostgreSQL did not answer by the deadline. */
+bool uses_read(struct uses_reader *reader, const uint8_t key_hash[REQUEST_KEY_BYTES], int64_t deadline_us,
+               struct pg_rows **ret) MUST_USE;
+/* Row `row` of them. false: its events cannot be decoded. */
+bool uses_row(const struct pg_rows *rows, int row, struct arena *arena, struct key_use *ret) MUST_USE;

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a process can say of itself: its version, and the process_* metrics of the Prometheus client
+ * conventions, read from /proc when asked. */
+#pragma once
+
+#include "common/base/bytes.h"
+
+/* Of the file VERSION, as it was built: "2.0.0". */
+const char *program_version(void);
+
+/* Appends process_cpu_seconds_total, process_resident_memory_bytes, process_virtual_memory_bytes,
+ * process_open_fds, process_max_fds and process_start_time_seconds as Prometheus text.
+ * What /proc does not say is left out. From any thread. */
+void process_metrics_render(struct buf *out);
