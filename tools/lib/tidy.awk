@@ -19,7 +19,7 @@ BEGIN {
     own("msgpack", "events/codec.c")
     own("jansson", "common/json.c")
     own("sodium", "common/base/crypto.c")
-    plain_headers = " cmocka.h ctype.h dirent.h dlfcn.h endian.h errno.h fcntl.h float.h inttypes.h limits.h math.h netdb.h poll.h" \
+    plain_headers = " cmocka.h ctype.h dirent.h dlfcn.h endian.h errno.h fcntl.h float.h inttypes.h limits.h malloc.h math.h netdb.h poll.h" \
         " pthread.h sched.h semaphore.h setjmp.h signal.h spawn.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h" \
         " stdio.h stdlib.h string.h strings.h sysexits.h syslog.h termios.h time.h unistd.h "
     system_folders = " arpa linux net netinet sys "

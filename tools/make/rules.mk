@@ -74,6 +74,13 @@ SYSTEM_TESTS := $(call TESTS_IN,$(SYSTEM_FOLDERS))
 $(call TEST_BIN,$(SYSTEM_TESTS)): $(B)/bin/test/%: $(B)/obj/%.o $(LIBS_TEST)
 	$(LINK)
 
+# What a test loads into a service, to have a host with a clock that is wrong.
+$(B)/lib/clock_shift.so: tests/lib/preload/clock_shift.c
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
+$(B)/bin/test/tests/query/instants_test: | $(B)/lib/clock_shift.so
+
 # Loaded into a service by tests/faults; whatever the build, it is plain.
 FAULT_SHIM := $(B)/bin/fault_shim.so
 $(FAULT_SHIM): tests/faults/shim.c tests/faults/faults.h tools/make/flags.mk
