@@ -95,7 +95,7 @@ $(FRONT_BIN): $(call OBJ,$(wildcard tests/fronts/*.c)) $(LIBS_TEST)
 	$(LINK)
 
 # Tools.
-TOOLS := $(B)/bin/bench $(B)/bin/storm $(B)/bin/empty_handler $(B)/bin/chaos
+TOOLS := $(B)/bin/bench $(B)/bin/storm $(B)/bin/empty_handler
 $(B)/bin/bench: $(call OBJ,bench/measure/main.c) $(LIBS_BENCH)
 	$(LINK)
 $(B)/bin/storm: $(call OBJ,bench/storm/main.c) $(LIBS_BENCH)
