@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* empty-handler: a service with nothing in it, which `make bench` compares the real ones with. Same HTTP
  * server, same options, same authentication; POST /inline is answered by the handler, POST /deferred by
- * another thread, as the committers do. Both say 201 with a body as long as a coupon's; GET /inline says 200
- * with one as long as a campaign's. */
+ * another thread, as the committers do. Both say 201 with a body as long as a coupon's; GET /inline/{bytes}
+ * says 200 with a body of that length and the headers of a read. */
 #include <pthread.h>
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/service.h"
+
+enum { BODY_BYTES_MAX = 64 * 1024 };
 
 struct options {
     struct service_options service; /* first: common tables point into it */
@@ -51,15 +53,25 @@ static void post_inline(struct http_request *request, void *context)
     answer(request, 201);
 }
 
-/* As long a body as a campaign has. */
+/* A body of as many bytes as the path says, and the headers that the query service sends with one from
+ * memory. */
 static void get_inline(struct http_request *request, void *context)
 {
-    static const char more[] = "01234567890123456789012345678901234567890123456789012345678901234567890123456"
-                               "78901234567890123456789";
+    static const char digits[] = "0123456789012345678901234567890123456789012345678901234567890123456789";
+    uint64_t bytes = 0;
     (void)context;
-    buf_append_text(http_reply_body(request), more);
-    buf_append_text(http_reply_body(request), more);
-    answer(request, 200);
+    if (!parse_u64(http_param(request, 0), BODY_BYTES_MAX, &bytes))
+        bytes = 0;
+    for (size_t part; bytes > 0; bytes -= part) {
+        part = bytes < sizeof digits - 1 ? bytes : sizeof digits - 1;
+        buf_append(http_reply_body(request), digits, part);
+    }
+    http_add_header(request, "Cache-Status", SPAN("firstcome-query; hit; ttl=1; detail=memory"));
+    http_add_header(request, "Age", SPAN("0"));
+    http_add_header(request, "ETag", SPAN("\"0123456789abcdef01234567\""));
+    http_add_header(request, "Cache-Control",
+                    SPAN("private, max-age=1, stale-while-revalidate=60, stale-if-error=600"));
+    http_reply(request, 200);
 }
 
 static void post_deferred(struct http_request *request, void *context)
@@ -101,7 +113,7 @@ static void *desk_main(void *context)
 
 static const struct http_route routes[] = {
     {.method = HTTP_POST, .pattern = "/inline", .scopes = AUTH_ISSUE, .handler = post_inline},
-    {.method = HTTP_GET, .pattern = "/inline", .scopes = AUTH_ADMIN, .handler = get_inline},
+    {.method = HTTP_GET, .pattern = "/inline/{bytes}", .scopes = AUTH_ADMIN, .handler = get_inline},
     {.method = HTTP_POST, .pattern = "/deferred", .scopes = AUTH_ISSUE, .handler = post_deferred},
 };
 

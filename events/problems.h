@@ -45,6 +45,8 @@
     X(unknown_setting, "unknown-setting", 404, false, "There is no such setting")                           \
     X(quota_exceeded, "quota-exceeded", 429, true, "No more campaigns may be created for now")              \
     X(past_too_far, "past-too-far", 422, false, "This answer about the past would cost too much")           \
+    X(beyond_head, "beyond-head", 409, false,                                                               \
+      "The log does not reach this position: it is not the log it was")                                     \
     X(store_unavailable, "store-unavailable", 503, true, "The event store cannot be reached")               \
     X(unreadable_state, "unreadable-state", 503, true,                                                      \
       "What the event store has of this cannot be read or contradicts itself; operators are told")          \

@@ -48,6 +48,7 @@ static const struct {
     {&problem_unknown_setting, "unknown-setting", 404, false},
     {&problem_quota_exceeded, "quota-exceeded", 429, true},
     {&problem_past_too_far, "past-too-far", 422, false},
+    {&problem_beyond_head, "beyond-head", 409, false},
     {&problem_store_unavailable, "store-unavailable", 503, true},
     {&problem_unreadable_state, "unreadable-state", 503, true},
     {&problem_outcome_unknown, "outcome-unknown", 504, true},

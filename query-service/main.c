@@ -15,10 +15,12 @@ static void sources_ready(bool ready)
     service_part_set(sources, ready);
 }
 
+static struct log_time log_time;
+static _Atomic uint64_t log_epoch; /* one more whenever the log is another one */
+
 static struct loader *loader_setup(const struct options *options)
 {
     char reason[256];
-    service_check_database_url(options->database_url);
     struct loader *loader = loader_create(
         &(struct loader_options){
             .database_url = options->database_url,
@@ -26,9 +28,12 @@ static struct loader *loader_setup(const struct options *options)
             .model_threads = options->model_threads,
             .store_connections = options->store_connections,
             .queue_max = options->queue_max,
+            .dear_connections = options->dear_connections,
+            .dear_queue_max = options->dear_queue_max,
             .redis_timeout_ms = options->redis_timeout_ms,
             .store_timeout_ms = options->store_timeout_ms,
             .past_events_max = options->past_events_max,
+            .time = &log_time,
             .ready = sources_ready,
         },
         reason, sizeof reason);
@@ -42,26 +47,36 @@ static void api_setup(struct api *api, const struct options *options)
     char reason[256];
     if (!crypto_key_load(options->code_key_file, api->code_key, reason, sizeof reason))
         service_bad_option("--code-key-file", reason);
-    struct respond_options respond_options = {
-        .fresh_s = options->fresh_s,
-        .stale_while_revalidate_s = options->stale_while_revalidate_s,
-        .stale_if_error_s = options->stale_if_error_s,
-        .past_events_max = options->past_events_max,
-    };
+    struct respond_options respond_options = {.past_events_max = options->past_events_max};
     memcpy(respond_options.code_key, api->code_key, sizeof api->code_key);
     respond_setup(&respond_options);
     api->request_deadline_ms = options->request_deadline_ms;
     api->token_wait_ms = options->token_wait_ms;
-    read_through_init(&api->reads,
-                      &(struct read_through_options){
-                          .cache_bytes = (size_t)options->cache_bytes,
-                          .waiting_max = (size_t)options->waiting_max,
-                          .life = {.fresh_us = options->fresh_s * US_PER_S,
-                                   .stale_us = options->stale_while_revalidate_s * US_PER_S,
-                                   .error_us = options->stale_if_error_s * US_PER_S,
-                                   .negative_us = options->negative_ms * US_PER_MS},
-                      },
-                      loader_setup(options));
+    api->reads = (struct read_through){
+        .loader = loader_setup(options), .control = api->control, .time = &log_time, .log_epoch = &log_epoch};
+    read_through_init(&api->reads, &(struct read_through_options){
+                                       .cache_bytes = (size_t)options->cache_bytes,
+                                       .waiting_max = (size_t)options->waiting_max,
+                                   });
+    warm_init(&api->warm, &api->reads);
+}
+
+/* What was set while services run holds over what the options say. */
+static struct control *control_setup(const struct options *options)
+{
+    struct control_options control = {
+        .database_url = options->database_url,
+        .keyring = service_keyring(&options->service),
+        .negative_us = options->negative_ms * US_PER_MS,
+        .time = &log_time,
+    };
+    service_check_database_url(options->database_url);
+    log_time_init(&log_time, clock_wall_us(), clock_mono_us());
+    settings_init(&control.defaults);
+    settings_default(&control.defaults, SETTING_fresh_ms, options->fresh_ms);
+    settings_default(&control.defaults, SETTING_stale_ms, options->stale_ms);
+    settings_default(&control.defaults, SETTING_stale_if_error_ms, options->stale_if_error_ms);
+    return control_start(&control);
 }
 
 static void on_hint(struct span message, void *context)
@@ -70,6 +85,10 @@ static void on_hint(struct span message, void *context)
     struct hint hint;
     if (!hint_decode(message, &hint))
         return;
+    if (hint.opening) { /* no change, only worth having before somebody asks */
+        warm_note(&api->warm, &hint);
+        return;
+    }
     int64_t head = feed_head(api->feed, hint.slice);
     if (!invalidation_note(&api->reads.changes, &hint, head, clock_mono_us()))
         return;
@@ -77,16 +96,26 @@ static void on_hint(struct span message, void *context)
     feed_wake(api->feed, hint.slice);
 }
 
+/* What was read of a log that is gone is told to nobody any more, also where it is being loaded right now. */
+static void on_replaced(void *context)
+{
+    struct api *api = context;
+    atomic_fetch_add(&log_epoch, 1);
+    cache_clear(api->reads.cache);
+    metric_add(query_metrics.logs_replaced, 1);
+}
+
 static void feed_setup(struct api *api, const struct options *options)
 {
-    api->queue_max = options->queue_max;
-    api->model_threads = options->model_threads;
-    api->store_connections = options->store_connections;
+    api->queue_max = options->queue_max + options->dear_queue_max;
+    api->model_threads = options->model_threads + 1;
+    api->store_connections = options->store_connections + options->dear_connections;
     api->followers_max = options->followers_max;
     api->feed = feed_create(&(struct feed_options){.database_url = options->database_url,
                                                    .timeout_ms = options->store_timeout_ms,
                                                    .waiting_max = options->followers_max,
                                                    .tick = api_tick,
+                                                   .replaced = on_replaced,
                                                    .context = api});
     feed_start(api->feed);
 }
@@ -114,7 +143,7 @@ int main(int argc, char **argv)
     service_setup("query-service", 1, &options.service);
     query_metrics_setup();
     sources = service_part_create("sources");
-    struct api api = {0};
+    struct api api = {.control = control_setup(&options), .time = &log_time};
     api_setup(&api, &options);
     feed_setup(&api, &options);
     api.history = history_create(&(struct history_options){.database_url = options.database_url,
@@ -139,7 +168,10 @@ int main(int argc, char **argv)
     feed_destroy(api.feed);
     history_destroy(api.history);
     loader_destroy(api.reads.loader);
+    warm_deinit(&api.warm);
     read_through_deinit(&api.reads);
+    control_stop(api.control);
+    log_time_deinit(&log_time);
     log_info("STOPPED", "drained");
     return 0;
 }

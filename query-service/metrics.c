@@ -36,6 +36,8 @@ static void setup_errors(struct query_metrics *metrics)
     }
     metrics->store_errors = metric_counter("coupon_read_store_errors_total",
                                            "reads of PostgreSQL that failed or were late", NULL);
+    metrics->store_refusals =
+        metric_counter("coupon_read_store_refusals_total", "questions that took PostgreSQL too long", NULL);
     const char *help = "reads refused with 503, by reason";
     metrics->refused_overload = metric_counter("coupon_reads_refused_total", help, "reason=\"overloaded\"");
     metrics->refused_unavailable =
@@ -69,6 +71,7 @@ static void setup_cache(struct query_metrics *metrics)
         metrics->hot[i] = metric_gauge("coupon_read_hot_permille",
                                        "share of the most wanted targets in a thousand reads", labels);
     }
+    metrics->warm = metric_gauge("coupon_cache_warm", "campaigns kept in memory before they open", NULL);
     metrics->waiting = metric_gauge("coupon_reads_waiting", "reads that wait for another one's load", NULL);
 }
 
@@ -82,9 +85,18 @@ void query_metrics_setup(void)
         metric_counter("coupon_reads_not_modified_total", "reads answered with 304", NULL);
     metrics->token_waits = metric_counter("coupon_read_token_waits_total",
                                           "times a read waited a moment for its consistency token", NULL);
-    const char *queue = "reads waiting, by stage";
-    metrics->model_queue = metric_gauge("coupon_read_queue_length", queue, "stage=\"redis\"");
-    metrics->store_queue = metric_gauge("coupon_read_queue_length", queue, "stage=\"postgres\"");
+    const char *queue = "reads waiting, by what for; dear ones have a lane of their own";
+    metrics->model_queue[0] = metric_gauge("coupon_read_queue_length", queue, "stage=\"redis\"");
+    metrics->store_queue[0] = metric_gauge("coupon_read_queue_length", queue, "stage=\"postgres\"");
+    metrics->model_queue[1] = metric_gauge("coupon_read_queue_length", queue, "stage=\"redis_dear\"");
+    metrics->store_queue[1] = metric_gauge("coupon_read_queue_length", queue, "stage=\"postgres_dear\"");
+    metrics->control_errors = metric_counter("coupon_control_errors_total",
+                                             "Readings of settings and kill switches that failed", NULL);
+    metrics->logs_replaced = metric_counter("coupon_read_logs_replaced_total",
+                                            "times the log was not the one that was read before", NULL);
+    metrics->suspended = metric_gauge("coupon_issuers_suspended", "API keys that are refused", NULL);
+    metrics->profile = metric_gauge("coupon_settings_profile",
+                                    "Profile of the settings: 0 normal, 1 spike, 2 incident", NULL);
     const char *open = "1 while the breaker in front of this dependency is open";
     metrics->redis_open = metric_gauge("coupon_read_breaker_open", open, "dependency=\"redis\"");
     metrics->store_open = metric_gauge("coupon_read_breaker_open", open, "dependency=\"postgres\"");

@@ -12,17 +12,19 @@
 struct query_metrics {
     struct metric *reads[SOURCE_COUNT];     /* requests answered, by where the answer came from */
     struct metric *loads[SOURCE_COUNT];     /* loads that went well; none is from memory */
-    struct metric *lookups[ENTRY_DEAD + 1]; /* by what the copies in process were worth */
+    struct metric *lookups[ENTRY_DEAD + 1]; /* by what the entries in process were worth */
     struct metric *collapsed, *refreshes, *kept;
     struct metric *cache_bytes, *cache_entries, *cache_evicted, *waiting; /* gauges */
     struct metric *followers, *hints, *hot[STATUS_HOT_MAX];
     struct metric *fallbacks[FALLBACK_COUNT]; /* reads that went on to PostgreSQL, by reason */
     struct metric *redis_errors[REDIS_STATUS_COUNT];
-    struct metric *store_errors; /* lost, late or refused */
+    struct metric *store_errors;   /* lost, late or refused */
+    struct metric *store_refusals; /* of a question, by PostgreSQL */
     struct metric *refused_overload, *refused_unavailable;
     struct metric *not_modified;
-    struct metric *token_waits;                   /* times a read was parked for its token */
-    struct metric *model_queue, *store_queue;     /* gauges */
+    struct metric *token_waits;                     /* times a read was parked for its token */
+    struct metric *model_queue[2], *store_queue[2]; /* gauges, by lane: quick, dear */
+    struct metric *control_errors, *suspended, *profile, *logs_replaced, *warm;
     struct metric *redis_open, *store_open;       /* gauges: 1 while the breaker is open */
     struct metric *model_seconds, *store_seconds; /* one batch of Redis, one read of PostgreSQL */
     struct metric *model_batch;

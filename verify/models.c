@@ -10,7 +10,7 @@
 enum {
     REDIS_MS = 5000,
     ATTEMPTS = 5,      /* of a slice that was made anew or switched meanwhile */
-    SETTLE_MS = 30000, /* how long to wait for models to be there while nothing goes on */
+    SETTLE_MS = 15000, /* how long to wait for models to be there while nothing goes on */
     SETTLE_POLL_MS = 100,
 };
 
@@ -61,6 +61,11 @@ static void fail(struct verify_models *models, enum models_status status, const 
     models->failed = status;
     vsnprintf(models->error, sizeof models->error, format, args);
     va_end(args);
+}
+
+void probe_give_up(struct verify_models *models, const char *what)
+{
+    fail(models, MODELS_UNSETTLED, "models of slice %d: %s", models->model.slice, what);
 }
 
 /* --- talking to Redis --- */

@@ -10,14 +10,15 @@
 #include <unistd.h>
 
 #include "bench/load/http_load.h"
+#include "bench/measure/results.h"
 #include "common/base/config.h"
 #include "common/base/crypto.h"
 
 #define AT(member) offsetof(struct bench_options, member)
 static const struct config_option table[] = {
     {"only", CONFIG_STRING, AT(only),
-     "issue,peers,writers,refuse,append,restart,read,stampede,lag,rebuild,memory,live,overload", 1, 256, "",
-     "what to measure, separated by commas"},
+     "issue,peers,writers,refuse,append,restart,read,load,stampede,lag,rebuild,memory,live,overload", 1, 256,
+     "", "what to measure, separated by commas"},
     {"json", CONFIG_FLAG, AT(json), "false", 0, 0, "", "one JSON document a line"},
     {"rounds", CONFIG_INT, AT(rounds), "3", 1, SERIES_MAX, "rounds", "of ours and baseline, in turns"},
     {"sample-ms", CONFIG_INT, AT(sample_ms), "3000", 100, 600000, "ms", "of each measurement over HTTP"},
@@ -30,6 +31,8 @@ static const struct config_option table[] = {
     {"memory-coupons", CONFIG_INT, AT(memory_coupons), "200000", 1000, 10000000, "coupons",
      "whose models are weighed"},
     {"restarts", CONFIG_INT, AT(restarts), "5", 1, SERIES_MAX, "times", "to kill and restart"},
+    {"results-dir", CONFIG_STRING, AT(results_dir), "", 0, 4000, "",
+     "folder for figures, drawings and a description of the machine; empty: none"},
     {"peers-dir", CONFIG_STRING, AT(peers_dir), "", 0, 4000, "",
      "where bench/peers/install put message-db and Emmett; empty: they are not compared"},
     {"port-base", CONFIG_INT, AT(port_base), NULL, 1, 65000, "", "of the stack"},
@@ -41,6 +44,7 @@ static const struct config_option table[] = {
     {"command-database-url", CONFIG_STRING, AT(command_database_url), NULL, 1, 2048, "", "as the service"},
     {"projector-database-url", CONFIG_STRING, AT(projector_database_url), NULL, 1, 2048, "",
      "as the projector"},
+    {"query-database-url", CONFIG_STRING, AT(query_database_url), NULL, 1, 2048, "", "as the query service"},
     {"superuser-url", CONFIG_STRING, AT(superuser_url), NULL, 1, 2048, "", "who may create databases"},
     {"redis-password", CONFIG_STRING, AT(redis_password), NULL, 1, 256, "", "its password"},
     {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 2048, "", "as its administrator"},
@@ -62,7 +66,7 @@ static const struct {
     {"refuse", bench_refuse},     {"append", bench_append},     {"restart", bench_restart},
     {"read", bench_read},         {"stampede", bench_stampede}, {"lag", bench_lag},
     {"rebuild", bench_rebuild},   {"memory", bench_memory},     {"peers", bench_peers},
-    {"overload", bench_overload},
+    {"overload", bench_overload}, {"load", bench_load},
 };
 
 static bool is_known(struct span name)
@@ -112,6 +116,7 @@ static void measure(struct bench *bench)
             continue;
         describe(bench, metrics[i].name);
         metrics[i].measure(bench);
+        results_end_table(bench, metrics[i].name);
     }
 }
 
@@ -127,6 +132,7 @@ int main(int argc, char **argv)
     bench.number = bench.run;
     if (!load_allow_descriptors(1024))
         bench_die("connections", "this process may not open so many files (ulimit -n)");
+    results_begin(&bench);
     measure(&bench);
     return fflush(stdout) == 0 ? 0 : 2;
 }

@@ -11,6 +11,7 @@
 
 #include "bench/kit/child.h"
 #include "bench/kit/scratch.h"
+#include "bench/measure/results.h"
 #include "common/base/clock.h"
 #include "common/json.h"
 #include "events/ids.h"
@@ -51,6 +52,7 @@ void bench_print(const struct bench *bench, const struct figure *figure)
     fwrite(out.data, 1, out.len, stdout);
     fflush(stdout);
     buf_deinit(&out);
+    results_add(bench, figure);
 }
 
 /* --- Programs --- */
@@ -77,7 +79,8 @@ static pid_t spawn(const struct bench *bench, const char *program, enum bench_po
     snprintf(log, sizeof log, "%s/log/bench-%s.log", is->run_dir, program);
     snprintf(port_text, sizeof port_text, "%d", (int)is->port_base + (int)port);
     snprintf(marker, sizeof marker, "FIRSTCOME_PROCESS=command-service@%s", is->run_dir);
-    snprintf(url, sizeof url, "%s", is->command_database_url);
+    bool reader = strcmp(program, "query-service") == 0;
+    snprintf(url, sizeof url, "%s", reader ? is->query_database_url : is->command_database_url);
     if (database)
         scratch_url(is->command_database_url, database, url, sizeof url);
     snprintf(url_variable, sizeof url_variable, "DATABASE_URL=%s", url);

@@ -14,8 +14,9 @@ struct bench_options {
     int64_t rounds, sample_ms, preload, append_events, restarts;
     int64_t rebuild_events, memory_coupons;
     int64_t port_base;
-    const char *bin_dir, *run_dir, *peers_dir, *admin_token, *issue_token;
-    const char *database_url, *command_database_url, *projector_database_url, *superuser_url;
+    const char *bin_dir, *run_dir, *results_dir, *peers_dir, *admin_token, *issue_token;
+    const char *database_url, *command_database_url, *projector_database_url, *query_database_url,
+        *superuser_url;
     const char *redis_url, *redis_password;
 };
 
@@ -90,6 +91,7 @@ void bench_refuse(struct bench *bench);
 void bench_append(struct bench *bench);
 void bench_restart(struct bench *bench);
 void bench_read(struct bench *bench); /* query service and Redis are the stack's */
+void bench_load(struct bench *bench);
 void bench_stampede(struct bench *bench);
 void bench_lag(struct bench *bench); /* projector and Redis are the stack's */
 void bench_rebuild(struct bench *bench);

@@ -63,6 +63,8 @@ double pgbench_per_second(const struct pgbench *pgbench)
                           pgbench->script,
                           "-D",
                           pgbench->define ? pgbench->define : "nothing=0",
+                          "-D",
+                          pgbench->define_too ? pgbench->define_too : "nothing_too=0",
                           pgbench->database,
                           NULL};
     return tps_of(argv, pgbench->options, pgbench->run_dir, pgbench->ms);

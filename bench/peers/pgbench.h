@@ -8,8 +8,8 @@
 struct pgbench {
     const char *run_dir; /* where the output goes */
     const char *database, *script;
-    const char *define;  /* "name=value", NULL for none */
-    const char *options; /* PGOPTIONS, NULL for none */
+    const char *define, *define_too; /* "name=value", NULL for none */
+    const char *options;             /* PGOPTIONS, NULL for none */
     int clients;
     int64_t ms;
 };

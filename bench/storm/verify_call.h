@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs `projector verify` for one slice as a program of its own: the log against itself, the state rows and,
+/* Runs `projector verify` as a program of its own: the log against itself, the state rows and,
  * where a Redis is named, the read models. It says on standard output what it finds. Blocks. */
 #pragma once
 
@@ -8,7 +8,7 @@
 struct verify_call {
     const char *database_url;
     const char *redis_url; /* NULL: only the log and the state rows */
-    int16_t slice;
+    int16_t slice;         /* -1: all, and what counts over all */
 };
 
 /* Its exit status: 0 nothing differs, 1 something does, otherwise not all could be compared; -1: it did not

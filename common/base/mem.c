@@ -2,6 +2,7 @@
 /* Heap wrappers that never return NULL, and the arena. */
 #include "common/base/mem.h"
 
+#include <malloc.h>
 #include <stdalign.h>
 #include <stdint.h>
 
@@ -34,6 +35,11 @@ void *mem_realloc(void *ptr, size_t size)
     void *grown = realloc(ptr, size ? size : 1);
     CHECK(grown != NULL);
     return grown;
+}
+
+size_t mem_size(const void *ptr)
+{
+    return malloc_usable_size((void *)(uintptr_t)ptr) + sizeof(size_t);
 }
 
 void mem_free(void *ptr)

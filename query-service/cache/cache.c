@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* S3-FIFO: two queues, a memory of what left the small one, and a count of hits per slot. The memory
- * ("ghost") is a direct-mapped table of hashes: one that is overwritten early costs an slot its second
+ * ("ghost") is a direct-mapped table of hashes: one that is overwritten early costs a slot its second
  * chance, nothing else. */
 #include "query-service/cache/cache.h"
 
@@ -13,7 +13,6 @@ enum {
     HITS_MAX = 3,
     SMALL_SHARE = 10,      /* the small queue has a tenth */
     SLOT_SHARE = 8,        /* the largest slot takes an eighth of a shard */
-    SLOT_OVERHEAD = 128,   /* of an slot and its place in the table */
     BYTES_PER_GHOST = 512, /* less than most entries take: there are about as many ghosts as entries */
     CACHE_LINE_BYTES = 64,
 };
@@ -129,7 +128,7 @@ static size_t bytes_of(const struct shard *shard)
     return shard->queues[QUEUE_SMALL].bytes + shard->queues[QUEUE_MAIN].bytes;
 }
 
-/* Each turn takes an slot out, or a hit off one, or moves one to the main queue, so it ends. */
+/* Each turn takes a slot out, or a hit off one, or moves one to the main queue, so it ends. */
 static void make_room(struct shard *shard)
 {
     while (bytes_of(shard) > shard->bytes_max) {
@@ -211,6 +210,14 @@ struct entry *cache_get(struct cache *cache, struct span key)
     return entry;
 }
 
+/* What a slot costs: the blocks of the entry and of the slot as the allocator rounds them, and its share of
+ * the table, which doubles when it is three quarters full: while it grows there are an old and a new one. */
+static size_t slot_bytes(const struct slot *slot)
+{
+    enum { TABLE_SHARE = 4 * sizeof(struct map_entry) };
+    return slot->entry->bytes + mem_size(slot) + TABLE_SHARE;
+}
+
 /* The same target again: it keeps its place and its hits, being loaded anew is no sign of being wanted. */
 static void replace(struct shard *shard, struct slot *slot, struct entry *entry)
 {
@@ -218,7 +225,7 @@ static void replace(struct shard *shard, struct slot *slot, struct entry *entry)
         return;
     entry_release(slot->entry);
     slot->entry = entry_keep(entry);
-    size_t bytes = entry->bytes + slot->key.len + SLOT_OVERHEAD;
+    size_t bytes = slot_bytes(slot);
     shard->queues[slot->in].bytes += bytes - slot->bytes;
     slot->bytes = bytes;
 }
@@ -231,7 +238,7 @@ static void add(struct shard *shard, struct span key, struct entry *entry)
     memcpy(slot + 1, key.ptr, key.len);
     slot->key = (struct span){(const char *)(slot + 1), key.len};
     slot->entry = entry_keep(entry);
-    slot->bytes = entry->bytes + key.len + SLOT_OVERHEAD;
+    slot->bytes = slot_bytes(slot);
     map_put(&shard->entries, slot->key, slot);
     queue_push(shard, was_here ? QUEUE_MAIN : QUEUE_SMALL, slot);
     if (was_here)
@@ -241,7 +248,7 @@ static void add(struct shard *shard, struct span key, struct entry *entry)
 void cache_put(struct cache *cache, struct span key, struct entry *entry)
 {
     struct shard *shard = shard_of(cache, key);
-    size_t bytes = entry->bytes + key.len + SLOT_OVERHEAD;
+    size_t bytes = entry->bytes + sizeof(struct slot) + key.len;
     if (key.len == 0 || key.len > CACHE_KEY_MAX || bytes > shard->bytes_max / SLOT_SHARE)
         return;
     pthread_mutex_lock(&shard->lock);

@@ -4,22 +4,25 @@
 #include "query-service/cache/cache.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "common/base/testing.h"
 
 enum { KEY_MAX = 64, BODY_MAX = 4000 };
 
-static const struct entry_life life = {1000000, 1000000, 1000000, 1000000};
-
-static struct entry *copy_at(int64_t position, size_t size)
+static struct entry *entry_at_position(int64_t position, size_t size)
 {
     static const char body[BODY_MAX];
     int64_t positions[SLICE_COUNT] = {position};
     struct entry_subject subject = {
         .slices = 1, .bucket = ENTRY_NO_BUCKET, .campaign_slot = ENTRY_CAMPAIGN_SLOTS};
-    struct entry_source source = {
-        .body = {body, size}, .etag = "", .status = 200, .subject = &subject, .stands_on = positions};
-    return entry_create(&source, &life, 0.5);
+    struct entry_rendering rendering = {.body = {body, size}, .until_us = ENTRY_FOREVER};
+    struct entry_source source = {.renderings = &rendering,
+                                  .renderings_count = 1,
+                                  .status = 200,
+                                  .subject = &subject,
+                                  .stands_on = positions};
+    return entry_create(&source, 0.5);
 }
 
 static struct span key_of(char *text, const char *prefix, int number)
@@ -31,7 +34,7 @@ static struct span key_of(char *text, const char *prefix, int number)
 static void put(struct cache *cache, const char *prefix, int number, int64_t position, size_t size)
 {
     char text[KEY_MAX];
-    struct entry *entry = copy_at(position, size);
+    struct entry *entry = entry_at_position(position, size);
     cache_put(cache, key_of(text, prefix, number), entry);
     entry_release(entry);
 }
@@ -73,7 +76,7 @@ static void a_late_load_takes_nothing_back(void **state)
     size_t bytes = cache_stats(cache).bytes;
     put(cache, "a", 1, 9, 100);
     assert_int_equal(get(cache, "a", 1), 9);
-    assert_int_equal(cache_stats(cache).bytes, bytes - 2900);
+    assert_true(cache_stats(cache).bytes < bytes - 2800);
     assert_int_equal(cache_stats(cache).entries, 1);
     cache_destroy(cache);
 }
@@ -111,7 +114,7 @@ static void what_is_too_large_is_not_kept(void **state)
 
     cache = cache_create(1 << 20, 1);
     memset(key, 'k', sizeof key);
-    struct entry *entry = copy_at(1, 1);
+    struct entry *entry = entry_at_position(1, 1);
     cache_put(cache, (struct span){key, CACHE_KEY_MAX + 1}, entry);
     assert_int_equal(cache_stats(cache).entries, 0);
     cache_put(cache, (struct span){key, CACHE_KEY_MAX}, entry);
@@ -125,7 +128,7 @@ static void a_scan_does_not_wash_it_out(void **state)
 {
     (void)state;
     enum { WANTED = 50, SCANNED = 5000, ROOM = 500 };
-    struct entry *entry = copy_at(1, 500);
+    struct entry *entry = entry_at_position(1, 500);
     struct cache *cache = cache_create(ROOM * (entry->bytes + 140), 1);
     entry_release(entry);
     for (int round = 0; round < 3; round++)
@@ -145,24 +148,79 @@ static void a_scan_does_not_wash_it_out(void **state)
     cache_destroy(cache);
 }
 
-/* What comes back after it was pushed out has shown that it is wanted. */
+/* What comes back after it was pushed out has shown that it is wanted: it gets to where no scan pushes it
+ * out. The memory of what was pushed out is a table of hashes, so now and then one is forgotten early. */
 static void a_second_coming_is_remembered(void **state)
 {
     (void)state;
-    enum { ROOM = 100 };
-    struct entry *entry = copy_at(1, 500);
-    struct cache *cache = cache_create(ROOM * (entry->bytes + 140), 1);
+    enum { ROOM = 100, TIMES = 20 };
+    int remembered = 0;
+    struct entry *entry = entry_at_position(1, 500);
+    for (int time = 0; time < TIMES; time++) {
+        struct cache *cache = cache_create(ROOM * (entry->bytes + 300), 1);
+        put(cache, "back", time, 1, 500);
+        for (int i = 0; get(cache, "back", time) > 0 && i < 10; i++) /* asked for, then left alone */
+            for (int j = 0; j < 2 * ROOM; j++)
+                put(cache, "scan", i * 2 * ROOM + j, 1, 500);
+        assert_true(cache_stats(cache).evicted >= 1);
+        put(cache, "back", time, 2, 500);
+        for (int i = 0; i < ROOM; i++) /* would push anything out of the small queue */
+            put(cache, "more", i, 1, 500);
+        remembered += get(cache, "back", time) == 2;
+        cache_destroy(cache);
+    }
     entry_release(entry);
-    put(cache, "back", 0, 1, 500);
-    for (int i = 0; i < ROOM + 2; i++)
-        put(cache, "scan", i, 1, 500);
-    assert_true(cache_stats(cache).evicted >= 1); /* the oldest of them: "back" */
-    put(cache, "back", 0, 2, 500);
-    for (int i = 0; i < ROOM; i++) /* would push anything out of the small queue */
-        put(cache, "more", i, 1, 500);
-    assert_int_equal(get(cache, "back", 0), 2);
+    assert_true(remembered >= TIMES / 2);
+}
+
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__) /* they keep what is freed for a while \
+                                                                     */
+/* Of this process, as the kernel counts it. */
+static size_t resident_bytes(void)
+{
+    char text[128] = "";
+    int64_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_true(fread(text, 1, sizeof text - 1, file) > 0);
+    fclose(file);
+    struct span rest = span_of(text);
+    (void)span_cut(&rest, ' ');
+    assert_true(parse_i64(span_cut(&rest, ' '), 0, INT64_MAX, &pages));
+    return (size_t)pages * 4096;
+}
+
+/* Twice: what was pushed out must be of use to what comes later. */
+static void *put_many(void *context)
+{
+    struct cache *cache = context;
+    static _Atomic int names;
+    int first = atomic_fetch_add(&names, 1) * 1000000;
+    uint64_t seed = (uint64_t)first + 7;
+    for (int i = 0; i < 300000; i++)
+        put(cache, "v1/campaigns/a-name-of-usual-length", first + i, 1, 200 + random_next(&seed) % 600);
+    return NULL;
+}
+
+/* The bound is of what is really used: as much as the process grows, but for a quarter. */
+static void the_bound_is_of_what_is_used(void **state)
+{
+    (void)state;
+    enum { BYTES = 64 << 20 };
+    pthread_t threads[2];
+    size_t before = resident_bytes();
+    struct cache *cache = cache_create(BYTES, 16);
+    for (size_t i = 0; i < COUNT_OF(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, put_many, cache), 0);
+    for (size_t i = 0; i < COUNT_OF(threads); i++)
+        pthread_join(threads[i], NULL);
+    size_t grown = resident_bytes() - before;
+    print_message("%zu MiB for a bound of %d\n", grown >> 20, BYTES >> 20);
+    assert_true(cache_stats(cache).bytes > BYTES / 10 * 9);
+    assert_true(grown < BYTES / 4 * 5);
     cache_destroy(cache);
 }
+#endif
 
 static void *hammer(void *context)
 {
@@ -201,6 +259,9 @@ int main(void)
         cmocka_unit_test(a_scan_does_not_wash_it_out),
         cmocka_unit_test(a_second_coming_is_remembered),
         cmocka_unit_test(threads_share_it),
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+        cmocka_unit_test(the_bound_is_of_what_is_used),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,21 +8,23 @@
 enum { S = 1000 * 1000, MS = 1000 };
 
 static const struct entry_life life = {1 * S, 60 * S, 600 * S, 500 * MS};
+static const struct entry_rendering rendering = {
+    {"{\"a\":1}", 7}, "\"00112233445566778899aabbccddeeff\"", ENTRY_FOREVER};
 
 static struct entry *make(int status, int64_t cost_us, double jitter, uint16_t slices,
                           const int64_t *positions)
 {
     struct entry_subject subject = {
         .slices = slices, .bucket = ENTRY_NO_BUCKET, .campaign_slot = ENTRY_CAMPAIGN_SLOTS};
-    struct entry_source source = {.body = SPAN("{\"a\":1}"),
-                                  .etag = "\"00112233445566778899aabbccddeeff\"",
+    struct entry_source source = {.renderings = &rendering,
+                                  .renderings_count = 1,
                                   .status = (uint16_t)status,
                                   .from_models = true,
                                   .subject = &subject,
                                   .stands_on = positions,
                                   .began_us = 10 * S - cost_us,
                                   .ended_us = 10 * S};
-    return entry_create(&source, &life, jitter);
+    return entry_create(&source, jitter);
 }
 
 static struct entry *plain(int status)
@@ -34,7 +36,8 @@ static struct entry *plain(int status)
 static enum entry_verdict at(const struct entry *entry, int64_t now_us, bool changed, bool quick)
 {
     return entry_judge(
-        entry, &(struct entry_moment){.now_us = now_us, .chance = 1, .changed = changed, .quick = quick});
+        entry, &life,
+        &(struct entry_moment){.now_us = now_us, .chance = 1, .changed = changed, .quick = quick});
 }
 
 static void it_ages(void **state)
@@ -60,18 +63,19 @@ static void what_is_settled_stays(void **state)
     struct entry_subject subject = {
         .slices = 1 << 3, .bucket = ENTRY_NO_BUCKET, .campaign_slot = ENTRY_CAMPAIGN_SLOTS};
     static const int64_t positions[SLICE_COUNT] = {[3] = 7};
-    struct entry_source source = {.etag = "",
+    struct entry_source source = {.renderings = &rendering,
+                                  .renderings_count = 1,
                                   .status = 200,
                                   .settled = true,
                                   .subject = &subject,
                                   .stands_on = positions,
                                   .ended_us = 10 * S};
-    struct entry *entry = entry_create(&source, &life, 0.5);
+    struct entry *entry = entry_create(&source, 0.5);
     assert_int_equal(at(entry, 10 * S + ENTRY_SETTLED_S * S - 1, true, true), ENTRY_FRESH);
     assert_int_equal(at(entry, 10 * S + ENTRY_SETTLED_S * S, true, true), ENTRY_STALE);
     entry_release(entry);
     source.status = 404;
-    entry = entry_create(&source, &life, 0.5);
+    entry = entry_create(&source, 0.5);
     assert_false(entry->settled);
     assert_int_equal(at(entry, 11 * S, false, true), ENTRY_DEAD);
     entry_release(entry);
@@ -93,16 +97,20 @@ static void what_is_acted_upon_is_never_stale(void **state)
     (void)state;
     static const int64_t positions[SLICE_COUNT] = {0};
     struct entry_subject subject = {.slices = 1, .bucket = 7, .campaign_slot = ENTRY_CAMPAIGN_SLOTS};
-    struct entry_source source = {.etag = "",
+    struct entry_source source = {.renderings = &rendering,
+                                  .renderings_count = 1,
                                   .status = 200,
-                                  .brief = true,
+                                  .no_stale = true,
                                   .subject = &subject,
                                   .stands_on = positions,
                                   .began_us = 10 * S,
                                   .ended_us = 10 * S};
-    struct entry *entry = entry_create(&source, &life, 0.5);
+    struct entry *entry = entry_create(&source, 0.5);
     assert_int_equal(at(entry, 11 * S - 1, false, true), ENTRY_FRESH);
     assert_int_equal(at(entry, 11 * S, false, true), ENTRY_DEAD);
+    /* Nor when it is known to be overtaken, however young it is. */
+    assert_int_equal(at(entry, 10 * S + 1, true, true), ENTRY_DEAD);
+    assert_int_equal(at(entry, 10 * S + 1, true, false), ENTRY_DEAD);
     entry_release(entry);
 }
 
@@ -111,8 +119,10 @@ static void what_is_loaded_together_does_not_expire_together(void **state)
     (void)state;
     static const int64_t positions[SLICE_COUNT] = {0};
     struct entry *sooner = make(200, 0, 0, 1, positions), *later = make(200, 0, 1, 1, positions);
-    assert_int_equal(sooner->fresh_until_us, 10 * S + 900 * MS);
-    assert_int_equal(later->fresh_until_us, 11 * S + 100 * MS);
+    assert_int_equal(at(sooner, 10 * S + 900 * MS - 1, false, true), ENTRY_FRESH);
+    assert_int_equal(at(sooner, 10 * S + 900 * MS, false, true), ENTRY_STALE);
+    assert_int_equal(at(later, 11 * S + 100 * MS - 1, false, true), ENTRY_FRESH);
+    assert_int_equal(at(later, 11 * S + 100 * MS, false, true), ENTRY_STALE);
     entry_release(sooner);
     entry_release(later);
 }
@@ -129,13 +139,16 @@ static void a_change_shortens_its_life(void **state)
     assert_int_equal(at(entry, 10 * S + 100 * MS, true, true), ENTRY_CHANGED);
     assert_int_equal(at(entry, 40 * S, true, true), ENTRY_CHANGED);
     assert_int_equal(at(entry, 80 * S, true, true), ENTRY_EXPIRED);
-    entry->fresh_until_us = 30 * S;
-    assert_int_equal(at(entry, 11 * S - 1, true, false), ENTRY_FRESH);
+    static const struct entry_life longer = {20 * S, 60 * S, 600 * S, 500 * MS}; /* set while it lives */
+    struct entry_moment moment = {.now_us = 11 * S - 1, .chance = 1, .changed = true};
+    assert_int_equal(entry_judge(entry, &longer, &moment), ENTRY_FRESH);
     assert_int_equal(at(entry, 11 * S, true, false), ENTRY_STALE);
     assert_int_equal(at(entry, 40 * S, true, false), ENTRY_STALE);
     entry->from_models = false; /* PostgreSQL had to be asked */
-    assert_int_equal(at(entry, 11 * S - 1, true, true), ENTRY_FRESH);
-    assert_int_equal(at(entry, 29 * S, true, true), ENTRY_STALE);
+    moment.quick = true;
+    assert_int_equal(entry_judge(entry, &longer, &moment), ENTRY_FRESH);
+    moment.now_us = 29 * S;
+    assert_int_equal(entry_judge(entry, &longer, &moment), ENTRY_STALE);
     entry_release(entry);
 }
 
@@ -146,14 +159,67 @@ static void the_dearer_the_earlier(void **state)
     static const int64_t positions[SLICE_COUNT] = {0};
     struct entry *entry = make(200, 20 * MS, 0.5, 1, positions); /* fresh until 11 s */
     struct entry_moment moment = {.now_us = 11 * S - 20 * MS, .chance = 0.36, .quick = true};
-    assert_int_equal(entry_judge(entry, &moment), ENTRY_EARLY); /* -ln(0.36) is just above 1 */
+    assert_int_equal(entry_judge(entry, &life, &moment), ENTRY_EARLY); /* -ln(0.36) is just above 1 */
     moment.chance = 0.37;
-    assert_int_equal(entry_judge(entry, &moment), ENTRY_FRESH); /* and this just below */
+    assert_int_equal(entry_judge(entry, &life, &moment), ENTRY_FRESH); /* and this just below */
     moment.chance = 1;
-    assert_int_equal(entry_judge(entry, &moment), ENTRY_FRESH);
+    assert_int_equal(entry_judge(entry, &life, &moment), ENTRY_FRESH);
     moment = (struct entry_moment){.now_us = 11 * S - 321 * MS, .chance = 1e-30, .quick = true};
-    assert_int_equal(entry_judge(entry, &moment), ENTRY_FRESH); /* too early for anybody */
+    assert_int_equal(entry_judge(entry, &life, &moment), ENTRY_FRESH); /* too early for anybody */
     entry_release(entry);
+}
+
+/* I13: rendered for before and after the instants at which time alone changes it, and dead after the second.
+ */
+static void an_instant_ends_what_was_true_before(void **state)
+{
+    (void)state;
+    static const int64_t positions[SLICE_COUNT] = {0};
+    const struct entry_rendering two[] = {{SPAN("before"), "\"b\"", 500 * S},
+                                          {SPAN("after"), "\"a\"", 700 * S}};
+    struct entry_subject subject = {
+        .slices = 1, .bucket = ENTRY_NO_BUCKET, .campaign_slot = ENTRY_CAMPAIGN_SLOTS};
+    struct entry *entry = entry_create(&(struct entry_source){.renderings = two,
+                                                              .renderings_count = 2,
+                                                              .status = 200,
+                                                              .subject = &subject,
+                                                              .stands_on = positions,
+                                                              .began_us = 10 * S,
+                                                              .ended_us = 10 * S},
+                                       0.5);
+    assert_true(span_is(entry_at(entry, 500 * S - 1)->body, "before"));
+    assert_string_equal(entry_at(entry, 500 * S - 1)->etag, "\"b\"");
+    assert_true(span_is(entry_at(entry, 500 * S)->body, "after"));
+    assert_true(span_is(entry_at(entry, 700 * S - 1)->body, "after"));
+    assert_null(entry_at(entry, 700 * S));
+    struct entry_moment moment = {.now_us = 10 * S + 200 * MS, .log_us = 699 * S + 500 * MS, .chance = 1};
+    assert_int_equal(entry_judge(entry, &life, &moment), ENTRY_FRESH);
+    assert_int_equal(entry_fresh_left_us(entry, &life, &moment), 500 * MS);
+    moment.log_us = 700 * S; /* fresh by its age */
+    assert_int_equal(entry_judge(entry, &life, &moment), ENTRY_DEAD);
+    entry_release(entry);
+}
+
+/* Whatever its age and positions. */
+static void an_entry_of_another_log_is_dead(void **state)
+{
+    (void)state;
+    struct entry *entry = plain(200), *other = plain(200);
+    struct entry_moment moment = {.now_us = 10 * S, .chance = 1, .log_epoch = 1};
+    assert_int_equal(entry_judge(entry, &life, &moment), ENTRY_DEAD);
+    moment.log_epoch = 0;
+    assert_int_equal(entry_judge(entry, &life, &moment), ENTRY_FRESH);
+    int64_t less[SLICE_COUNT] = {[3] = 6};
+    struct entry *behind = make(200, 0, 0.5, 1 << 3, less);
+    assert_true(entry_is_behind(behind, other));
+    other->log_epoch = 1;
+    assert_false(entry_is_behind(behind, other)); /* its positions say nothing here */
+    other->log_epoch = 0;
+    behind->loaded_us = other->loaded_us + ENTRY_RACE_US + 1;
+    assert_false(entry_is_behind(behind, other)); /* it was not loaded beside it */
+    entry_release(entry);
+    entry_release(other);
+    entry_release(behind);
 }
 
 static void it_knows_where_it_stands(void **state)
@@ -191,6 +257,8 @@ int main(void)
         cmocka_unit_test(what_is_loaded_together_does_not_expire_together),
         cmocka_unit_test(a_change_shortens_its_life),
         cmocka_unit_test(the_dearer_the_earlier),
+        cmocka_unit_test(an_instant_ends_what_was_true_before),
+        cmocka_unit_test(an_entry_of_another_log_is_dead),
         cmocka_unit_test(it_knows_where_it_stands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

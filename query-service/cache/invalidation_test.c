@@ -9,17 +9,18 @@ static struct invalidation changes;
 
 static struct entry *copy_about(struct entry_subject subject)
 {
-    static const struct entry_life life = {1, 1, 1, 1};
+    static const struct entry_rendering rendering = {.until_us = ENTRY_FOREVER};
     int64_t positions[SLICE_COUNT];
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         positions[slice] = 100;
-    return entry_create(&(struct entry_source){.etag = "",
+    return entry_create(&(struct entry_source){.renderings = &rendering,
+                                               .renderings_count = 1,
                                                .status = 200,
                                                .subject = &subject,
                                                .stands_on = positions,
                                                .began_us = 1000,
                                                .ended_us = 1100},
-                        &life, 0.5);
+                        0.5);
 }
 
 static struct entry_subject of_campaign(const char *id)

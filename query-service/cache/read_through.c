@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Copies, flights and loads: which read takes which way. */
+/* Entries, flights and loads: which read takes which way. */
 #include "query-service/cache/read_through.h"
 
 #include "common/base/clock.h"
@@ -8,15 +8,14 @@
 
 enum {
     SHARDS = 16,
-    FLIGHTS_PER_READ_MAX = 4, /* a read with a token may find that a flight went off too early for it */
+    FLIGHTS_PER_READ_MAX = 4, /* a read with a token may find that a load began too early for it */
     RETRY_MIN_US = 250000,    /* after a refresh that failed */
     RETRY_SPREAD_US = 250000,
 };
 
-void read_through_init(struct read_through *reads, const struct read_through_options *options,
-                       struct loader *loader)
+void read_through_init(struct read_through *reads, const struct read_through_options *options)
 {
-    *reads = (struct read_through){.options = *options, .loader = loader};
+    reads->options = *options;
     reads->cache = cache_create(options->cache_bytes, SHARDS);
     reads->flights = single_flight_create(options->waiting_max);
     reads->hot = hot_create();
@@ -37,6 +36,29 @@ static double chance(void)
     return (double)(crypto_random_below(STEPS) + 1) / STEPS;
 }
 
+/* --- judging --- */
+
+static struct entry_moment moment_now(const struct read_through *reads)
+{
+    int64_t now_us = clock_mono_us();
+    return (struct entry_moment){
+        .now_us = now_us,
+        .log_us = log_time_us(reads->time, now_us),
+        .log_epoch = atomic_load_explicit(reads->log_epoch, memory_order_relaxed),
+        .chance = 1,
+    };
+}
+
+static enum entry_verdict judge(struct read_through *reads, const struct entry *entry,
+                                const struct entry_life *life, struct entry_moment *moment)
+{
+    moment->changed = invalidation_concerns(&reads->changes, entry);
+    moment->quick = loader_models_usable(reads->loader);
+    if (entry_fresh_left_us(entry, life, moment) <= 16 * (entry->ended_us - entry->loaded_us))
+        moment->chance = chance();
+    return entry_judge(entry, life, moment);
+}
+
 /* --- answering one request --- */
 
 static void answer_failure(struct read *read, enum read_failure failure)
@@ -45,16 +67,17 @@ static void answer_failure(struct read *read, enum read_failure failure)
     metric_add(failure == READ_OVERLOADED ? query_metrics.refused_overload
                                           : query_metrics.refused_unavailable,
                failure != READ_INTERNAL && !asked_wrong);
-    respond_failure(read->request, failure);
+    respond_failure(read->waiter.request, failure);
 }
 
-static void answer_entry(struct read *read, const struct entry *entry, const struct respond_how *how)
+static void answer_entry(struct http_request *request, const struct entry *entry,
+                         const struct respond_how *how)
 {
     metric_add(query_metrics.reads[how->kind == RESPOND_LOADED ? how->source : SOURCE_MEMORY], 1);
-    respond_entry(read->request, entry, how);
+    respond_entry(request, entry, how);
 }
 
-/* --- making copies --- */
+/* --- making entries --- */
 
 static struct entry_subject subject_of(const struct read *read)
 {
@@ -67,7 +90,7 @@ static struct entry_subject subject_of(const struct read *read)
     if (query->coupon.position > 0 && read->answer.coupons_count > 0)
         user = read->answer.coupons[0].user_id; /* a coupon changes with its holder */
     if (user.ptr)
-        subject.bucket = user_group(user_hash(user));
+        subject.bucket = (int32_t)user_group(user_hash(user));
     /* Of a user in a campaign nothing changes when others get something, unless it is that there is one. */
     if (query->campaign_id.ptr && (!user.ptr || !found))
         subject.campaign_slot = entry_campaign_slot(query->campaign_id);
@@ -75,33 +98,53 @@ static struct entry_subject subject_of(const struct read *read)
     return subject;
 }
 
-static struct entry *entry_of(const struct read_through *reads, const struct read *read)
+/* Whether the same rows say what the answer is after an instant: a filter may let others in, and a window
+ * counts others. */
+static bool renders_again(const struct query *query)
 {
-    struct buf body;
-    char etag[ENTRY_ETAG_MAX + 1] = "";
+    return !query->status.ptr && query->kind != QUERY_RANKING;
+}
+
+/* The answer as it is at the load's instant, and where time alone will change it, as it is from then on. */
+static struct entry *entry_of(struct read *read)
+{
+    struct entry_rendering renderings[ENTRY_RENDERINGS_MAX];
+    struct buf bodies[ENTRY_RENDERINGS_MAX];
     struct entry_subject subject = subject_of(read);
-    int status = respond_render(read, &body, etag);
+    size_t count = 0;
+    int status;
+    do {
+        struct entry_rendering *is = &renderings[count];
+        *is = (struct entry_rendering){.until_us = answer_true_until_us(&read->answer, &read->query)};
+        status = respond_render(read, &bodies[count], is->etag);
+        is->body = buf_span(&bodies[count]);
+        read->query.now_us = is->until_us; /* for the next */
+        count++;
+    } while (count < ENTRY_RENDERINGS_MAX && read->query.now_us != ENTRY_FOREVER &&
+             renders_again(&read->query));
     struct entry *entry = entry_create(
         &(struct entry_source){
-            .body = buf_span(&body),
-            .etag = etag,
+            .renderings = renderings,
+            .renderings_count = count,
             .status = (uint16_t)status,
             .from_models = read->source == SOURCE_REDIS,
-            .brief = read->query.kind == QUERY_VALIDITY,
+            .no_stale = read->query.kind == QUERY_VALIDITY,
             .settled = read->settled,
             .subject = &subject,
             .stands_on = read->stands_on,
             .began_us = read->began_us,
             .ended_us = clock_mono_us(),
+            .log_epoch = read->log_epoch,
         },
-        &reads->options.life, chance());
-    buf_deinit(&body);
+        chance());
+    for (size_t i = 0; i < count; i++)
+        buf_deinit(&bodies[i]);
     return entry;
 }
 
-/* --- outcome --- */
+/* --- when a load is over --- */
 
-/* What a flight brought. */
+/* What a load brought. */
 struct outcome {
     struct read_through *reads;
     const struct read *read;
@@ -113,33 +156,52 @@ struct outcome {
 static bool was_meant_for(const struct read *load, const struct read *waiter)
 {
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        if (query_slices(&load->query) >> slice & 1 && waiter->own[slice] > load->query.at_least[slice])
+        if (query_slices(&load->query) >> slice & 1 &&
+            waiter->waiter.tokens[slice] > load->query.at_least[slice])
             return false;
     return true;
 }
 
-/* Answers, or returns false: the flight was not for this read, and it may take another. */
+static bool may_try_again(const struct read *waiter, int64_t now_us)
+{
+    return waiter->waiter.flights < FLIGHTS_PER_READ_MAX && now_us < waiter->item.deadline_us;
+}
+
+static bool may_give_kept(const struct outcome *outcome, const struct read *waiter,
+                          const struct entry_life *life, const struct entry_moment *moment)
+{
+    return outcome->kept && entry_judge(outcome->kept, life, moment) <= ENTRY_EXPIRED &&
+           entry_reaches(outcome->kept, waiter->waiter.tokens);
+}
+
+/* Answers, or returns false: the load was not for this read, or what it brought stopped being true while it
+ * was under way, and the read may take part in another. */
 static bool answer_waiter(const struct outcome *outcome, struct read *waiter)
 {
     const struct read *load = outcome->read;
-    int64_t now_us = clock_mono_us();
-    if (outcome->entry && entry_reaches(outcome->entry, waiter->own)) {
-        struct respond_how how = {RESPOND_LOADED, load->source, load->fallback, waiter != load, now_us};
-        answer_entry(waiter, outcome->entry, &how);
+    struct entry_moment moment = moment_now(outcome->reads);
+    struct entry_life life = control_life(outcome->reads->control);
+    struct respond_how how = {.moment = &moment, .life = &life};
+    bool is_true = outcome->entry && entry_at(outcome->entry, moment.log_us);
+    bool reaches = outcome->entry && entry_reaches(outcome->entry, waiter->waiter.tokens);
+    if (is_true && reaches) {
+        how.kind = RESPOND_LOADED;
+        how.source = load->source;
+        how.fallback = load->fallback;
+        how.collapsed = waiter != load;
+        answer_entry(waiter->waiter.request, outcome->entry, &how);
     } else if (outcome->entry) {
-        if (waiter != load && !was_meant_for(load, waiter) && waiter->flights < FLIGHTS_PER_READ_MAX &&
-            now_us < waiter->deadline_us)
+        bool again = !is_true || (waiter != load && !was_meant_for(load, waiter));
+        if (again && may_try_again(waiter, moment.now_us))
             return false;
-        answer_failure(waiter, READ_NOT_REACHED);
-    } else if (outcome->kept && now_us < outcome->kept->error_until_us &&
-               entry_reaches(outcome->kept, waiter->own)) {
+        answer_failure(waiter, reaches ? READ_UNAVAILABLE : READ_NOT_REACHED);
+    } else if (may_give_kept(outcome, waiter, &life, &moment)) {
         metric_add(query_metrics.kept, 1);
-        answer_entry(waiter, outcome->kept, &(struct respond_how){.kind = RESPOND_KEPT, .now_us = now_us});
+        how.kind = RESPOND_KEPT;
+        answer_entry(waiter->waiter.request, outcome->kept, &how);
     } else {
         answer_failure(waiter, load->failure);
     }
-    if (waiter != load)
-        read_destroy(waiter);
     return true;
 }
 
@@ -149,13 +211,14 @@ static void start_load(struct read_through *reads, struct read *read)
 {
     read->done = on_loaded;
     read->owner = reads;
+    read->log_epoch = atomic_load(reads->log_epoch);
     loader_submit(reads->loader, read);
 }
 
 /* Joins a flight or leads one; the request is deferred. */
 static void join(struct read_through *reads, struct span key, struct read *read)
 {
-    read->flights++;
+    read->waiter.flights++;
     switch (single_flight_join(reads->flights, key, read, true)) {
     case FLIGHT_LEADER:
         start_load(reads, read);
@@ -170,16 +233,15 @@ static void join(struct read_through *reads, struct span key, struct read *read)
     }
 }
 
-/* One flight for all whose tokens were ahead of the one that on_loaded: whoever leads it aims at the
- * furthest.
+/* One flight for all whose tokens were ahead of the load that ended: whoever leads it aims at the furthest.
  */
 static void join_again(struct read_through *reads, struct span key, struct read *list)
 {
     int64_t furthest[SLICE_COUNT] = {0};
     for (struct read *read = list; read; read = (struct read *)read->item.next)
         for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-            if (read->own[slice] > furthest[slice])
-                furthest[slice] = read->own[slice];
+            if (read->waiter.tokens[slice] > furthest[slice])
+                furthest[slice] = read->waiter.tokens[slice];
     while (list) {
         struct read *next = (struct read *)list->item.next;
         memcpy(list->query.at_least, furthest, sizeof furthest);
@@ -197,6 +259,22 @@ static void keep(const struct outcome *outcome, struct span key)
                      clock_mono_us() + RETRY_MIN_US + crypto_random_below(RETRY_SPREAD_US));
 }
 
+/* Answers everybody in the list; who is not answered goes to the end of `again`. */
+static void answer_all(const struct outcome *outcome, struct read *list, struct read **again)
+{
+    while (list) {
+        struct read *waiter = list;
+        list = (struct read *)waiter->item.next;
+        waiter->item.next = NULL;
+        if (answer_waiter(outcome, waiter)) {
+            read_destroy(waiter);
+            continue;
+        }
+        *again = waiter;
+        again = (struct read **)&waiter->item.next;
+    }
+}
+
 /* On a thread of the loader, or where the loader took nothing more, on that of the HTTP server. */
 static void on_loaded(struct read *read)
 {
@@ -208,116 +286,133 @@ static void on_loaded(struct read *read)
     key.ptr = key_text; /* the flight's own ends with it */
     struct outcome outcome = {.reads = reads, .read = read};
     if (read->failure == READ_GOOD)
-        outcome.entry = entry_of(reads, read);
+        outcome.entry = entry_of(read);
     else
         outcome.kept = cache_get(reads->cache, key);
     keep(&outcome, key); /* before the flight ends, so that nobody finds neither */
-    struct read *waiting = single_flight_end(reads->flights, read), *again = NULL, **last = &again;
-    while (waiting) {
-        struct read *waiter = waiting;
-        waiting = (struct read *)waiter->item.next;
-        waiter->item.next = NULL;
-        if (answer_waiter(&outcome, waiter))
-            continue;
-        *last = waiter;
-        last = (struct read **)&waiter->item.next;
-    }
-    if (read->request)
-        (void)answer_waiter(&outcome, read); /* the leader's own is never for another flight */
-    read_destroy(read);
+    struct read *followers = single_flight_end(reads->flights, read), *again = NULL;
+    answer_all(&outcome, followers, &again);
+    bool answered = !read->waiter.request || answer_waiter(&outcome, read);
     entry_release(outcome.entry);
     entry_release(outcome.kept);
+    if (answered) {
+        read_destroy(read);
+    } else {
+        answer_reset(&read->answer);
+        read->item.next = (struct work_item *)again;
+        again = read;
+    }
     join_again(reads, key, again);
 }
 
 /* --- the way of a read --- */
 
-/* Behind the reader's back. The read that was just answered goes, as nobody's. */
+/* Behind the reader's back. The read goes as nobody's. */
 static void refresh(struct read_through *reads, struct span key, struct read *read, struct entry *entry)
 {
-    int64_t now_us = clock_mono_us();
-    if (now_us < atomic_load(&entry->retry_us) ||
+    if ((entry && clock_mono_us() < atomic_load(&entry->retry_us)) ||
         single_flight_join(reads->flights, key, read, false) != FLIGHT_LEADER) {
         read_destroy(read);
         return;
     }
     metric_add(query_metrics.refreshes, 1);
-    read->request = NULL;
+    read->waiter.request = NULL;
     start_load(reads, read);
 }
 
-static void answer_from_memory(struct read_through *reads, struct read *read, struct entry *entry,
-                               enum entry_verdict verdict, int64_t now_us)
+static enum respond_kind kind_of(enum entry_verdict verdict)
 {
-    char key_text[CACHE_KEY_MAX];
-    struct span target = http_target(read->request), key = {key_text, target.len};
-    bool goes = verdict != ENTRY_FRESH;
-    if (goes)
-        memcpy(key_text, target.ptr, target.len); /* the request's ends with its answer */
-    answer_entry(read, entry,
-                 &(struct respond_how){
-                     .kind = verdict == ENTRY_FRESH || verdict == ENTRY_EARLY ? RESPOND_HIT : RESPOND_STALE,
-                     .now_us = now_us});
-    if (goes)
-        refresh(reads, key, read, entry);
-    else
-        read_destroy(read);
+    return verdict == ENTRY_FRESH || verdict == ENTRY_EARLY ? RESPOND_HIT : RESPOND_STALE;
 }
 
-/* A copy that is known to be overtaken: nobody waits where somebody went already. */
-static void answer_or_load(struct read_through *reads, struct read *read, struct entry *entry, int64_t now_us)
+static void answer_from_memory(struct read_through *reads, struct read *read, struct entry *entry,
+                               enum entry_verdict verdict, const struct respond_how *how)
 {
-    struct http_request *request = read->request;
-    if (now_us >= atomic_load(&entry->retry_us) &&
+    char key_text[CACHE_KEY_MAX];
+    struct span target = http_target(read->waiter.request), key = {key_text, target.len};
+    memcpy(key_text, target.ptr, target.len); /* the request's ends with its answer */
+    answer_entry(read->waiter.request, entry, how);
+    if (verdict == ENTRY_FRESH)
+        read_destroy(read);
+    else
+        refresh(reads, key, read, entry);
+}
+
+/* An entry that is known to be overtaken: nobody waits where somebody went already. */
+static void answer_or_load(struct read_through *reads, struct read *read, struct entry *entry,
+                           const struct respond_how *how)
+{
+    struct http_request *request = read->waiter.request;
+    if (how->moment->now_us >= atomic_load(&entry->retry_us) &&
         single_flight_join(reads->flights, http_target(request), read, false) == FLIGHT_LEADER) {
-        read->flights++;
+        read->waiter.flights++;
         http_defer(request);
         start_load(reads, read);
         return;
     }
-    answer_entry(read, entry, &(struct respond_how){.kind = RESPOND_STALE, .now_us = now_us});
+    answer_entry(request, entry, how);
     read_destroy(read);
 }
 
-static void count(enum entry_verdict verdict)
-{
-    metric_add(query_metrics.lookups[verdict], 1);
-}
-
 /* Every eighth is enough to see what is hot, and keeps the threads from queueing at the sketch's lock. */
-static void sample(struct read_through *reads, const struct query *query)
+static void sample(struct read_through *reads, enum query_kind kind, struct span campaign_id)
 {
     enum { EVERY = 8 };
     static _Thread_local unsigned turn;
     if (turn++ % EVERY == 0)
-        hot_count(reads->hot, query_kind_label(query->kind), query->campaign_id);
+        hot_count(reads->hot, query_kind_label(kind), campaign_id);
+}
+
+bool read_through_hit(struct read_through *reads, struct http_request *request, enum query_kind kind,
+                      struct span campaign_id)
+{
+    struct entry *entry = cache_get(reads->cache, http_target(request));
+    if (!entry)
+        return false;
+    struct entry_moment moment = moment_now(reads);
+    struct entry_life life = control_life(reads->control);
+    bool hit = judge(reads, entry, &life, &moment) == ENTRY_FRESH;
+    if (hit) {
+        sample(reads, kind, campaign_id);
+        metric_add(query_metrics.lookups[ENTRY_FRESH], 1);
+        answer_entry(request, entry, &(struct respond_how){RESPOND_HIT, .moment = &moment, .life = &life});
+    }
+    entry_release(entry);
+    return hit;
 }
 
 void read_through_get(struct read_through *reads, struct read *read)
 {
-    struct span key = http_target(read->request);
-    int64_t now_us = clock_mono_us();
+    struct span key = http_target(read->waiter.request);
+    struct entry_moment moment = moment_now(reads);
+    struct entry_life life = control_life(reads->control);
     enum entry_verdict verdict = ENTRY_DEAD;
-    memcpy(read->own, read->query.at_least, sizeof read->own);
-    sample(reads, &read->query);
+    memcpy(read->waiter.tokens, read->query.at_least, sizeof read->waiter.tokens);
+    sample(reads, read->query.kind, read->query.campaign_id);
     struct entry *entry = cache_get(reads->cache, key);
-    if (entry && entry_reaches(entry, read->own)) {
-        bool near_end = now_us + 16 * entry->cost_us >= entry->fresh_until_us;
-        verdict = entry_judge(entry, &(struct entry_moment){
-                                         .now_us = now_us,
-                                         .chance = near_end ? chance() : 1,
-                                         .changed = invalidation_concerns(&reads->changes, entry),
-                                         .quick = loader_models_usable(reads->loader),
-                                     });
-    }
-    count(verdict);
+    if (entry && entry_reaches(entry, read->waiter.tokens))
+        verdict = judge(reads, entry, &life, &moment);
+    metric_add(query_metrics.lookups[verdict], 1);
+    struct respond_how how = {kind_of(verdict), .moment = &moment, .life = &life};
     if (verdict <= ENTRY_STALE) {
-        answer_from_memory(reads, read, entry, verdict, now_us);
+        answer_from_memory(reads, read, entry, verdict, &how);
     } else if (verdict == ENTRY_CHANGED) {
-        answer_or_load(reads, read, entry, now_us);
+        answer_or_load(reads, read, entry, &how);
     } else {
-        http_defer(read->request); /* before another thread can answer it */
+        http_defer(read->waiter.request); /* before another thread can answer it */
         join(reads, key, read);
     }
+    entry_release(entry);
+}
+
+void read_through_warm(struct read_through *reads, struct span target, struct read *read)
+{
+    struct entry_moment moment = moment_now(reads);
+    struct entry_life life = control_life(reads->control);
+    struct entry *entry = cache_get(reads->cache, target);
+    if (entry && judge(reads, entry, &life, &moment) == ENTRY_FRESH)
+        read_destroy(read);
+    else
+        refresh(reads, target, read, entry);
     entry_release(entry);
 }

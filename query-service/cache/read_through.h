@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a read gets its answer: from the copies in process, from a load that is under way, or by a load of its
- * own.
+/* The cache that reads go through: a read gets its answer from an entry in process, from a load that is under
+ * way, or by a load of its own.
  *
- *   copy fresh                        answered at once, on the HTTP thread
- *   copy stale                        the same, and one reader has it loaded anew behind its back
- *   copy known to be overtaken        the first reader waits for the load, others get the copy meanwhile
- *   no copy, or one from before the   waits for the load that is under way, or leads one
- *     reader's Consistency-Token
- *   the load failed                   a copy that is kept for this, marked as such; else a problem
+ *   entry fresh                       answered at once, on the HTTP thread
+ *   entry stale                       the same, and one reader has it loaded anew behind its back
+ *   entry known to be overtaken       the first reader waits for the load, others get the entry meanwhile
+ *   no entry, one that is not true    waits for the load that is under way, or leads one
+ *     any more, or one from before
+ *     the reader's Consistency-Token
+ *   the load failed                   an entry that is kept for this, marked as such; else a problem
  */
 #pragma once
 
@@ -15,12 +16,12 @@
 #include "query-service/cache/hot.h"
 #include "query-service/cache/invalidation.h"
 #include "query-service/cache/single_flight.h"
+#include "query-service/control.h"
 #include "query-service/http/respond.h"
 #include "query-service/load/loader.h"
 
 struct read_through_options {
     size_t cache_bytes, waiting_max;
-    struct entry_life life;
 };
 
 struct read_through {
@@ -29,13 +30,24 @@ struct read_through {
     struct invalidation changes;
     struct single_flight *flights;
     struct hot *hot;
-    struct loader *loader; /* borrowed */
+    struct loader *loader;       /* borrowed, as what follows */
+    struct control *control;     /* how long entries live */
+    struct log_time *time;       /* what is true now */
+    _Atomic uint64_t *log_epoch; /* which log is read now: entries of another are dead */
 };
 
-void read_through_init(struct read_through *reads, const struct read_through_options *options,
-                       struct loader *loader);
+/* The caller fills in what is borrowed. */
+void read_through_init(struct read_through *reads, const struct read_through_options *options);
 void read_through_deinit(struct read_through *reads); /* after the loader has ended */
 
+/* Answers the request where there is a fresh entry for its target, whatever the target says: it was checked
+ * when the entry was made. Not for a request with a Consistency-Token. `campaign_id` and `kind` are for the
+ * statistics. False: nothing was done. On an HTTP thread. */
+bool read_through_hit(struct read_through *reads, struct http_request *request, enum query_kind kind,
+                      struct span campaign_id);
 /* Takes the read over and answers its request: now, or later from another thread. On an HTTP thread, in the
  * handler of the request, with a query that was checked. Never blocks. */
 void read_through_get(struct read_through *reads, struct read *read);
+/* Loads a target that nobody asked for yet, unless the entry there is fresh; takes the read over, which has
+ * no request. Any thread. */
+void read_through_warm(struct read_through *reads, struct span target, struct read *read);

@@ -51,8 +51,8 @@ static enum flight_role join_locked(struct single_flight *flights, struct span k
 {
     struct flight *flight = map_get(&flights->map, key);
     if (!flight) {
-        read->flight = flight_create(key);
-        map_put(&flights->map, read->flight->key, read->flight);
+        read->waiter.flight = flight_create(key);
+        map_put(&flights->map, read->waiter.flight->key, read->waiter.flight);
         return FLIGHT_LEADER;
     }
     if (!wait || flights->waiting == flights->waiting_max)
@@ -75,19 +75,19 @@ enum flight_role single_flight_join(struct single_flight *flights, struct span k
 
 struct span single_flight_key(const struct read *read)
 {
-    return read->flight->key;
+    return read->waiter.flight->key;
 }
 
 struct read *single_flight_end(struct single_flight *flights, struct read *read)
 {
-    struct flight *flight = read->flight;
+    struct flight *flight = read->waiter.flight;
     pthread_mutex_lock(&flights->lock);
     CHECK(map_remove(&flights->map, flight->key) == flight);
     for (struct work_item *item = flight->first; item; item = item->next)
         flights->waiting--;
     pthread_mutex_unlock(&flights->lock);
     struct read *first = (struct read *)flight->first; /* its first member */
-    read->flight = NULL;
+    read->waiter.flight = NULL;
     mem_free(flight);
     return first;
 }

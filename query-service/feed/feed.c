@@ -6,26 +6,33 @@
 #include <stdatomic.h>
 
 #include "common/base/clock.h"
+#include "common/base/crypto.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/thread.h"
 #include "common/json.h"
 #include "events/event_json.h"
 #include "events/event_log.h"
 #include "events/problems.h"
+#include "query-service/feed/log_identity.h"
 
 enum {
     TICK_MS = 500,
     SCAN_MAX = 1000,        /* events looked at for one answer; a filter may take none of them */
     ANSWER_BYTES = 4 << 20, /* an answer that is longer ends before the limit */
     ARENA_BYTES = 64 << 20, /* of the decoded events of one read: never reached */
-    RETRY_MS = 250,         /* between attempts to connect */
+    PAGES_MAX = 16,         /* different questions in one exchange with PostgreSQL */
+    RETRY_MS = 250,         /* after an exchange that failed */
     PACE_MS = 20,           /* between two looks at the log, however many hints come */
 };
 
-enum feed_statement { FEED_HEADS, FEED_READ, FEED_STATEMENTS };
+enum feed_statement { FEED_HEADS, FEED_READ, FEED_LOG, FEED_STATEMENTS };
 static const struct pg_statement statements[FEED_STATEMENTS] = {
-    [FEED_HEADS] = {"feed_heads", "SELECT slice, head FROM slice"},
+    [FEED_HEADS] = {"feed_heads", LOG_IDENTITY_HEADS_SQL},
     [FEED_READ] = {"feed_read", LOG_READ_SQL},
+    /* A restored cluster and a promoted standby go on in a timeline of their own. */
+    [FEED_LOG] = {"feed_log", "SELECT s.system_identifier, c.timeline_id FROM pg_control_system() AS s,"
+                              " pg_control_checkpoint() AS c"},
 };
 
 struct follower {
@@ -33,6 +40,11 @@ struct follower {
     struct http_request *request;
     struct feed_query query;
     int64_t until_us; /* answered by then, with or without news */
+    bool asked;       /* the log was looked at for it */
+};
+
+struct list {
+    struct follower *first, **last;
 };
 
 struct feed {
@@ -40,21 +52,47 @@ struct feed {
     pthread_t thread;
     pthread_mutex_t lock; /* guards what follows up to the next comment */
     pthread_cond_t came;
-    struct follower *incoming, **incoming_last;
+    struct list incoming;
     size_t count; /* incoming and waiting */
     bool woken;
     bool stopping;
     /* the thread's own */
     struct pg *pg;
     struct pg_args args;
-    struct follower *waiting;
-    int64_t retry_us;
-    bool hurry; /* a filter took nothing of what was looked at, and there is more */
+    struct list waiting; /* who was served without news goes to its end, so each has its turn */
+    struct log_identity identity;
+    bool standby;
+    int64_t retry_us; /* no exchange before */
+    uint32_t lost;    /* made of the chain of the last log that took the place of another; 0: none did */
+    char log[64];     /* its name */
     /* for anyone */
     _Atomic int64_t heads[SLICE_COUNT];
     _Atomic unsigned wanted; /* slices somebody waits for */
     atomic_bool usable, retiring;
 };
+
+static void list_init(struct list *list)
+{
+    list->first = NULL;
+    list->last = &list->first;
+}
+
+static void list_add(struct list *list, struct follower *follower)
+{
+    follower->next = NULL;
+    *list->last = follower;
+    list->last = &follower->next;
+}
+
+/* Takes out the one that `link` points to. */
+static struct follower *list_take(struct list *list, struct follower **link)
+{
+    struct follower *follower = *link;
+    *link = follower->next;
+    if (list->last == &follower->next)
+        list->last = link;
+    return follower;
+}
 
 /* --- answering --- */
 
@@ -76,84 +114,99 @@ struct page {
 static void answer(struct feed *feed, struct follower *follower, const struct page *page)
 {
     struct buf *body = http_reply_body(follower->request);
+    int64_t head = atomic_load(&feed->heads[follower->query.slice]);
     json_open(body, NULL, '{');
-    json_put_raw(body, "items", buf_span(&page->items));
-    json_put_int(body, "next", page->next);
+    json_put_raw(body, "items", page ? buf_span(&page->items) : SPAN("[]"));
+    json_put_int(body, "next", page ? page->next : follower->query.after);
+    if (head >= 0)
+        json_put_int(body, "head", head);
+    else
+        json_put_null(body, "head");
+    json_put_string(body, "log", span_of(feed->log));
     json_close(body, '}');
     http_add_header(follower->request, "Cache-Control", SPAN("no-store"));
     http_reply(follower->request, 200);
     forget(feed, follower);
 }
 
-static void answer_nothing(struct feed *feed, struct follower *follower)
-{
-    struct page page = {.next = follower->query.after};
-    buf_init(&page.items, 8);
-    buf_append_text(&page.items, "[]");
-    answer(feed, follower, &page);
-    buf_deinit(&page.items);
-}
-
-static void refuse(struct http_request *request, const struct problem *problem, const char *why)
+static void refuse(struct http_request *request, const struct problem_detail *detail)
 {
     http_add_header(request, "Cache-Control", SPAN("no-store"));
-    http_problem(request, &(struct problem_detail){.problem = problem,
-                                                   .detail = why,
-                                                   .retry_after_ms = problem->retryable ? 1000 : 0});
+    http_problem(request, detail);
 }
 
 static void fail(struct feed *feed, struct follower *follower, const struct problem *problem, const char *why)
 {
-    refuse(follower->request, problem, why);
+    refuse(follower->request, &(struct problem_detail){.problem = problem,
+                                                       .detail = why,
+                                                       .retry_after_ms = problem->retryable ? 1000 : 0});
     forget(feed, follower);
 }
 
-/* --- reading --- */
-
-static bool ready(struct feed *feed, int64_t deadline_us)
+/* The follower has read a log that went further, or is of another installation. */
+static void fail_beyond(struct feed *feed, struct follower *follower)
 {
-    if (pg_connected(feed->pg))
-        return true;
-    if (clock_mono_us() < feed->retry_us)
-        return false;
-    feed->retry_us = clock_deadline_us(RETRY_MS);
-    if (pg_connect(feed->pg, deadline_us) == PG_OK)
-        return true;
-    log_warn("FEED-FAILED", "connecting: %s", pg_error(feed->pg));
-    return false;
+    struct buf more;
+    buf_init(&more, 256);
+    buf_printf(&more, "\"head\":%lld,\"log\":\"%s\"",
+               (long long)atomic_load(&feed->heads[follower->query.slice]), feed->log);
+    refuse(follower->request,
+           &(struct problem_detail){.problem = &problem_beyond_head, .extension = buf_span(&more)});
+    buf_deinit(&more);
+    forget(feed, follower);
 }
 
-/* One statement, once more where the connection turns out to have been closed. NULL on failure. */
-static struct pg_rows *ask(struct feed *feed, enum feed_statement statement, const struct pg_args *args)
+/* --- one exchange with PostgreSQL: the heads, and a page for each of some questions --- */
+
+static void name_log(struct feed *feed, int64_t system, int64_t timeline)
+{
+    int len = snprintf(feed->log, sizeof feed->log, "%016llx-%lld", (unsigned long long)system,
+                       (long long)timeline);
+    if (feed->lost)
+        snprintf(feed->log + len, sizeof feed->log - (size_t)len, "-%08x", feed->lost);
+}
+
+static bool read_log_name(struct feed *feed, int64_t deadline_us)
 {
     struct pg_rows *rows = NULL;
-    int64_t deadline_us = clock_deadline_us(feed->options.timeout_ms);
-    for (int attempt = 0; attempt < 2 && ready(feed, deadline_us); attempt++) {
-        enum pg_status status = pg_call(feed->pg, statement, args, deadline_us, &rows);
-        atomic_store(&feed->usable, status == PG_OK);
-        if (status == PG_OK)
-            return rows;
-        log_warn("FEED-FAILED", "reading: %s", pg_error(feed->pg));
-        if (status != PG_LOST)
-            return NULL;
-        feed->retry_us = 0;
-    }
-    atomic_store(&feed->usable, false);
-    return NULL;
-}
-
-static bool read_heads(struct feed *feed)
-{
-    struct pg_rows *rows = ask(feed, FEED_HEADS, NULL);
-    if (!rows)
+    if (pg_call(feed->pg, FEED_LOG, NULL, deadline_us, &rows) != PG_OK)
         return false;
-    for (int row = 0; row < pg_rows_count(rows); row++) {
-        int64_t slice = pg_i64(rows, row, 0);
-        if (slice >= 0 && slice < SLICE_COUNT)
-            atomic_store(&feed->heads[slice], pg_i64(rows, row, 1));
-    }
+    if (pg_rows_count(rows) == 1)
+        name_log(feed, pg_i64(rows, 0, 0), pg_i64(rows, 0, 1));
     pg_rows_destroy(rows);
     return true;
+}
+
+static bool connected(struct feed *feed, int64_t deadline_us)
+{
+    return pg_connected(feed->pg) ||
+           (pg_connect(feed->pg, deadline_us) == PG_OK && read_log_name(feed, deadline_us));
+}
+
+static void take_heads(struct feed *feed, const struct pg_rows *rows)
+{
+    bool same = true;
+    for (int i = 0; i < pg_rows_count(rows); i++) {
+        const struct log_identity_row row = {.slice = (int16_t)pg_i64(rows, i, 0),
+                                             .head = pg_i64(rows, i, 1),
+                                             .chain = pg_bytes(rows, i, 2),
+                                             .was = pg_bytes(rows, i, 3),
+                                             .standby = pg_i64(rows, i, 4) != 0};
+        if (row.slice < 0 || row.slice >= SLICE_COUNT)
+            continue;
+        feed->standby = row.standby;
+        atomic_store(&feed->heads[row.slice], row.head);
+        if (log_identity_take(&feed->identity, &row))
+            continue;
+        same = false;
+        memcpy(&feed->lost, row.chain.ptr, sizeof feed->lost);
+    }
+    if (same)
+        return;
+    log_error("LOG-REPLACED",
+              "the event log is not the one that was read before: restored, or commits were lost");
+    (void)read_log_name(feed, clock_deadline_us(feed->options.timeout_ms));
+    feed->options.replaced(feed->options.context);
 }
 
 static bool takes(const struct feed_query *query, const struct event *event, int64_t type_id)
@@ -182,6 +235,7 @@ static bool take_rows(const struct pg_rows *rows, const struct feed_query *query
     bool good = true;
     struct arena arena;
     arena_init(&arena, ARENA_BYTES);
+    json_open(&page->items, NULL, '[');
     for (int row = 0; good && row < pg_rows_count(rows) && page->items.len < ANSWER_BYTES; row++) {
         struct event event;
         int64_t type_id = pg_i64(rows, row, TYPE_COLUMN);
@@ -196,31 +250,10 @@ static bool take_rows(const struct pg_rows *rows, const struct feed_query *query
         page->next = event.position;
         arena_reset(&arena);
     }
+    json_close(&page->items, ']');
     arena_deinit(&arena);
     return good && !page->items.overflow;
 }
-
-enum outcome { READ_PAGE, READ_FAILED, READ_BROKEN };
-
-/* Fills a page; the caller deinits its items. */
-static enum outcome read_page(struct feed *feed, const struct feed_query *query, struct page *page)
-{
-    bool filters = query->type != EVENT_TYPE_END || query->campaign_id_len;
-    enum outcome outcome = READ_FAILED;
-    *page = (struct page){.next = query->after};
-    buf_init(&page->items, 2 * ANSWER_BYTES);
-    json_open(&page->items, NULL, '[');
-    event_log_read_args(&feed->args, query->slice, query->after, filters ? SCAN_MAX : query->limit);
-    struct pg_rows *rows = ask(feed, FEED_READ, &feed->args);
-    if (rows) {
-        outcome = take_rows(rows, query, page) ? READ_PAGE : READ_BROKEN;
-        json_close(&page->items, ']');
-    }
-    pg_rows_destroy(rows);
-    return outcome;
-}
-
-/* --- serving --- */
 
 static bool asks_the_same(const struct feed_query *a, const struct feed_query *b)
 {
@@ -229,106 +262,218 @@ static bool asks_the_same(const struct feed_query *a, const struct feed_query *b
            memcmp(a->campaign_id, b->campaign_id, a->campaign_id_len) == 0;
 }
 
+/* Followers that ask for the same. */
+struct question {
+    struct feed_query query;
+    struct list followers;
+};
+
+struct exchange {
+    struct question questions[PAGES_MAX];
+    size_t count;
+    bool more; /* others are due as well */
+};
+
 static bool is_over(const struct feed *feed, const struct follower *follower)
 {
     return atomic_load(&feed->retiring) || clock_mono_us() >= follower->until_us;
 }
 
-/* Serves the first of the list and all who ask for the same; who got nothing yet goes to `waiting`, further
- * on where a filter took nothing of what was looked at. Returns the rest of the list. */
-static struct follower *serve_alike(struct feed *feed, struct follower *list)
+static bool is_due(const struct feed *feed, const struct follower *follower)
 {
-    struct page page;
-    struct feed_query query = list->query;
-    struct follower *rest = NULL, **last = &rest;
-    enum outcome outcome = read_page(feed, &query, &page);
-    while (list) {
-        struct follower *follower = list;
-        list = list->next;
-        follower->next = NULL;
-        if (!asks_the_same(&follower->query, &query)) {
-            *last = follower;
-            last = &follower->next;
-        } else if (outcome == READ_BROKEN) {
+    return !follower->asked || is_over(feed, follower) ||
+           atomic_load(&feed->heads[follower->query.slice]) > follower->query.after;
+}
+
+static struct question *question_of(struct exchange *exchange, const struct feed_query *query)
+{
+    for (size_t i = 0; i < exchange->count; i++)
+        if (asks_the_same(&exchange->questions[i].query, query))
+            return &exchange->questions[i];
+    if (exchange->count == PAGES_MAX)
+        return NULL;
+    struct question *question = &exchange->questions[exchange->count++];
+    question->query = *query;
+    list_init(&question->followers);
+    return question;
+}
+
+/* Takes who is due out of those who wait, in order, as far as one exchange goes. */
+static void gather(struct feed *feed, struct exchange *exchange)
+{
+    struct follower **link = &feed->waiting.first;
+    while (*link) {
+        struct question *question = is_due(feed, *link) ? question_of(exchange, &(*link)->query) : NULL;
+        exchange->more |= !question && is_due(feed, *link);
+        if (question)
+            list_add(&question->followers, list_take(&feed->waiting, link));
+        else
+            link = &(*link)->next;
+    }
+}
+
+static void send_page(struct feed *feed, const struct feed_query *query)
+{
+    bool filters = query->type != EVENT_TYPE_END || query->campaign_id_len;
+    event_log_read_args(&feed->args, query->slice, query->after, filters ? SCAN_MAX : query->limit);
+    pg_send(feed->pg, FEED_READ, &feed->args);
+}
+
+/* NULL where PostgreSQL did not answer; then nothing more comes. */
+static struct pg_rows *receive(struct feed *feed, int64_t deadline_us)
+{
+    struct pg_rows *rows = NULL;
+    if (pg_connected(feed->pg) && pg_receive(feed->pg, deadline_us, &rows) != PG_OK)
+        log_warn("FEED-FAILED", "reading: %s", pg_error(feed->pg));
+    return rows;
+}
+
+/* Who got nothing yet goes on waiting, further on where a filter took nothing of what was looked at. */
+static bool serve(struct feed *feed, struct follower *follower, const struct page *page)
+{
+    bool beyond = !feed->standby && follower->query.after > atomic_load(&feed->heads[follower->query.slice]);
+    if (beyond) {
+        fail_beyond(feed, follower);
+        return false;
+    }
+    if (page->count > 0 || is_over(feed, follower)) {
+        answer(feed, follower, page);
+        return false;
+    }
+    bool further = page->next > follower->query.after;
+    follower->asked = true;
+    follower->query.after = page->next;
+    list_add(&feed->waiting, follower);
+    return further;
+}
+
+/* True where somebody has more to look at. */
+static bool serve_question(struct feed *feed, struct question *question, const struct pg_rows *rows)
+{
+    struct page page = {.next = question->query.after};
+    bool further = false;
+    buf_init(&page.items, 2 * ANSWER_BYTES);
+    bool good = take_rows(rows, &question->query, &page);
+    for (struct follower *follower = question->followers.first, *next; follower; follower = next) {
+        next = follower->next;
+        if (good)
+            further |= serve(feed, follower, &page);
+        else
             fail(feed, follower, &problem_internal, "the log has an entry this version does not understand");
-        } else if (outcome == READ_FAILED && is_over(feed, follower)) {
-            fail(feed, follower, &problem_store_unavailable, "the event store did not answer in time");
-        } else if (outcome == READ_PAGE && (page.count > 0 || is_over(feed, follower))) {
-            answer(feed, follower, &page);
-        } else {
-            feed->hurry |= page.next > follower->query.after;
-            follower->query.after = page.next;
-            follower->next = feed->waiting;
-            feed->waiting = follower;
-        }
     }
     buf_deinit(&page.items);
-    return rest;
+    return further;
 }
 
-static void serve_all(struct feed *feed, struct follower *list)
+/* PostgreSQL does not answer: whose time is over is told so, the others go on waiting. */
+static void put_off(struct feed *feed, struct list *list)
 {
-    while (list)
-        list = serve_alike(feed, list);
-}
-
-/* Takes out of `waiting` whose slice has news, or whose time is over. */
-static struct follower *take_due(struct feed *feed)
-{
-    struct follower *due = NULL, **last = &due, **link = &feed->waiting;
-    while (*link) {
-        struct follower *follower = *link;
-        if (atomic_load(&feed->heads[follower->query.slice]) <= follower->query.after &&
-            !is_over(feed, follower)) {
-            link = &follower->next;
-            continue;
-        }
-        *link = follower->next;
-        follower->next = NULL;
-        *last = follower;
-        last = &follower->next;
+    for (struct follower *follower = list->first, *next; follower; follower = next) {
+        next = follower->next;
+        if (is_over(feed, follower))
+            fail(feed, follower, &problem_store_unavailable, "the event store did not answer in time");
+        else
+            list_add(&feed->waiting, follower);
     }
-    return due;
 }
+
+static void put_off_all(struct feed *feed)
+{
+    struct list all = feed->waiting;
+    if (!all.first)
+        return;
+    list_init(&feed->waiting);
+    put_off(feed, &all);
+}
+
+static bool begin_exchange(struct feed *feed, const struct exchange *exchange, int64_t deadline_us)
+{
+    if (!connected(feed, deadline_us)) {
+        log_warn("FEED-FAILED", "connecting: %s", pg_error(feed->pg));
+        return false;
+    }
+    pg_args_reset(&feed->args);
+    pg_array_begin(&feed->args, PG_INT8);
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        pg_array_i64(&feed->args, feed->identity.slices[slice].head);
+    pg_array_end(&feed->args);
+    pg_send(feed->pg, FEED_HEADS, &feed->args);
+    for (size_t i = 0; i < exchange->count; i++)
+        send_page(feed, &exchange->questions[i].query);
+    pg_sync(feed->pg);
+    return true;
+}
+
+/* Serves who is due, as many as one exchange takes. Returns how soon to look again. */
+static int64_t serve_due(struct feed *feed)
+{
+    static struct exchange exchange; /* of the only thread */
+    int64_t deadline_us = clock_deadline_us(feed->options.timeout_ms);
+    bool further = false;
+    exchange.count = 0;
+    exchange.more = false;
+    gather(feed, &exchange);
+    struct pg_rows *rows = begin_exchange(feed, &exchange, deadline_us) ? receive(feed, deadline_us) : NULL;
+    bool good = rows != NULL;
+    struct pg_rows *heads = rows;
+    struct pg_rows *pages[PAGES_MAX] = {NULL};
+    for (size_t i = 0; good && i < exchange.count; i++)
+        good = (pages[i] = receive(feed, deadline_us)) != NULL;
+    if (heads)
+        take_heads(feed, heads);
+    pg_rows_destroy(heads);
+    for (size_t i = 0; i < exchange.count; i++) {
+        if (pages[i])
+            further |= serve_question(feed, &exchange.questions[i], pages[i]);
+        else
+            put_off(feed, &exchange.questions[i].followers);
+        pg_rows_destroy(pages[i]);
+    }
+    atomic_store(&feed->usable, good);
+    if (!good) {
+        feed->retry_us = clock_deadline_us(RETRY_MS); /* from now on: the exchange may have taken long */
+        put_off_all(feed);
+    }
+    return !good ? RETRY_MS : exchange.more ? 0 : further ? PACE_MS : FEED_POLL_MS;
+}
+
+/* --- the thread --- */
 
 static void note_wanted(struct feed *feed)
 {
     unsigned wanted = 0;
-    for (struct follower *follower = feed->waiting; follower; follower = follower->next)
+    for (struct follower *follower = feed->waiting.first; follower; follower = follower->next)
         wanted |= 1u << follower->query.slice;
     atomic_store(&feed->wanted, wanted);
 }
 
-static struct follower *take_incoming(struct feed *feed, int64_t until_us, bool *ret_woken, bool *ret_stop)
+/* Adds who came to those who wait; true where somebody did. */
+static bool take_incoming(struct feed *feed, int64_t until_us, bool *ret_woken, bool *ret_stop)
 {
-    struct timespec until = {until_us / US_PER_S, until_us % US_PER_S * 1000};
     pthread_mutex_lock(&feed->lock);
-    while (!feed->incoming && !feed->woken && !feed->stopping && clock_mono_us() < until_us)
-        (void)pthread_cond_timedwait(&feed->came, &feed->lock, &until);
-    struct follower *list = feed->incoming;
-    feed->incoming = NULL;
-    feed->incoming_last = &feed->incoming;
+    while (!feed->incoming.first && !feed->woken && !feed->stopping &&
+           cond_wait_until(&feed->came, &feed->lock, until_us))
+        continue;
+    struct follower *first = feed->incoming.first;
+    if (first) {
+        *feed->waiting.last = first;
+        feed->waiting.last = feed->incoming.last;
+        list_init(&feed->incoming);
+    }
     *ret_woken = feed->woken;
     *ret_stop = feed->stopping;
     feed->woken = false;
     pthread_mutex_unlock(&feed->lock);
-    return list;
+    return first != NULL;
 }
 
-static void end(struct feed *feed, struct follower *list)
+static void answer_everybody(struct feed *feed)
 {
-    pthread_mutex_lock(&feed->lock);
-    *feed->incoming_last = list; /* what came until now, too */
-    list = feed->incoming;
-    feed->incoming = NULL;
-    pthread_mutex_unlock(&feed->lock);
-    struct follower *const lists[] = {list, feed->waiting};
-    for (size_t i = 0; i < COUNT_OF(lists); i++)
-        for (struct follower *follower = lists[i], *next; follower; follower = next) {
-            next = follower->next;
-            answer_nothing(feed, follower);
-        }
-    feed->waiting = NULL;
+    for (struct follower *follower = feed->waiting.first, *next; follower; follower = next) {
+        next = follower->next;
+        answer(feed, follower, NULL);
+    }
+    list_init(&feed->waiting);
 }
 
 static void *run(void *context)
@@ -338,23 +483,22 @@ static void *run(void *context)
     bool woken, stop;
     pthread_setname_np(pthread_self(), "feed");
     for (;;) {
-        int64_t until_us = feed->waiting && poll_us < tick_us ? poll_us : tick_us;
-        struct follower *list = take_incoming(feed, until_us, &woken, &stop);
+        int64_t until_us = feed->waiting.first && poll_us < tick_us ? poll_us : tick_us;
+        bool came = take_incoming(feed, until_us, &woken, &stop);
         if (stop) {
-            end(feed, list);
+            answer_everybody(feed);
             return NULL;
         }
-        serve_all(feed, list);
         int64_t now_us = clock_mono_us(), soon_us = looked_us + PACE_MS * US_PER_MS;
-        bool ticks = now_us >= tick_us;
-        if ((woken || feed->hurry) && soon_us < poll_us)
+        bool ticks = now_us >= tick_us, due = ticks || (feed->waiting.first && now_us >= poll_us);
+        if (woken && soon_us < poll_us)
             poll_us = soon_us;
-        if (ticks || (feed->waiting && now_us >= poll_us)) {
-            feed->hurry = false;
-            (void)read_heads(feed);
-            serve_all(feed, take_due(feed));
+        if (now_us < feed->retry_us) {
+            put_off_all(feed);
+            poll_us = feed->retry_us;
+        } else if (came || due) {
             looked_us = now_us;
-            poll_us = clock_deadline_us(feed->hurry ? PACE_MS : FEED_POLL_MS);
+            poll_us = clock_deadline_us(serve_due(feed));
         }
         note_wanted(feed);
         if (ticks) {
@@ -369,27 +513,26 @@ static void *run(void *context)
 struct feed *feed_create(const struct feed_options *options)
 {
     struct feed *feed = mem_zalloc(sizeof *feed);
-    pthread_condattr_t monotonic;
     feed->options = *options;
-    feed->incoming_last = &feed->incoming;
+    list_init(&feed->incoming);
+    list_init(&feed->waiting);
+    snprintf(feed->log, sizeof feed->log, "unknown");
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
         atomic_init(&feed->heads[slice], -1);
     feed->pg = pg_create(&(struct pg_options){
         .url = options->database_url,
         .role = "firstcome_query",
         .application = "firstcome query",
-        .statement_timeout_ms = options->timeout_ms,
+        .statement_timeout_ms =
+            options->timeout_ms * 3 / 4, /* the server refuses before the exchange is given up */
         .lock_timeout_ms = options->timeout_ms,
         .idle_in_transaction_timeout_ms = options->timeout_ms,
         .statements = statements,
         .statements_count = FEED_STATEMENTS,
     });
     pg_args_init(&feed->args);
-    pthread_condattr_init(&monotonic);
-    CHECK(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&feed->came, &monotonic) == 0);
+    CHECK(pthread_cond_init(&feed->came, NULL) == 0);
     CHECK(pthread_mutex_init(&feed->lock, NULL) == 0);
-    pthread_condattr_destroy(&monotonic);
     return feed;
 }
 
@@ -438,15 +581,17 @@ void feed_submit(struct feed *feed, struct http_request *request, const struct f
     pthread_mutex_lock(&feed->lock);
     bool taken = !feed->stopping && feed->count < (size_t)feed->options.waiting_max;
     if (taken) {
-        *feed->incoming_last = follower;
-        feed->incoming_last = &follower->next;
+        list_add(&feed->incoming, follower);
         feed->count++;
         pthread_cond_signal(&feed->came);
     }
     pthread_mutex_unlock(&feed->lock);
     if (taken)
         return;
-    refuse(request, &problem_overloaded, "too many followers are waiting for events, or the service ends");
+    refuse(request, &(struct problem_detail){
+                        .problem = &problem_overloaded,
+                        .detail = "too many followers are waiting for events, or the service ends",
+                        .retry_after_ms = 1000});
     mem_free(follower);
 }
 

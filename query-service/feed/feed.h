@@ -5,7 +5,11 @@
  * One thread with one connection to PostgreSQL serves all followers, so they can never take the connections
  * of the other reads. Who waits for news costs neither: he is an entry in a list. Of the slices somebody
  * waits for, one statement for all reads the heads, when a hint comes or every FEED_POLL_MS; followers that
- * ask for the same share one read. */
+ * ask for the same share one read, and several reads one exchange. Each exchange has a deadline, and after
+ * one that failed nobody asks for a while: so however many follow and however PostgreSQL is, each is answered
+ * at the latest one exchange after its time. It also notices when the log is not the one it was
+ * (log_identity.h).
+ */
 #pragma once
 
 #include "common/http/http.h"
@@ -32,7 +36,8 @@ struct feed;
 struct feed_options {
     const char *database_url;
     int64_t timeout_ms, waiting_max;
-    void (*tick)(void *context); /* about twice a second on the feed's thread: for gauges */
+    void (*tick)(void *context);     /* about twice a second on the feed's thread: for gauges */
+    void (*replaced)(void *context); /* the log is another one than before; on the feed's thread */
     void *context;
 };
 

@@ -139,7 +139,7 @@ static bool reaches_tokens(struct asker *asker, const struct question *question)
     if (!asked)
         return true;
     begin(asker);
-    if (call(asker, SQL_HEADS, question->deadline_us, &rows) != PG_OK)
+    if (call(asker, SQL_HEADS, question->item.deadline_us, &rows) != PG_OK)
         return false;
     for (int row = 0; row < pg_rows_count(rows); row++) {
         int64_t slice = pg_i64(rows, row, 0);
@@ -195,7 +195,7 @@ static enum outcome answer_list(struct asker *asker, struct question *question, 
     const int64_t limit = question->query.limit;
     struct pg_rows *rows;
     struct event last = {0};
-    if (call(asker, statement, question->deadline_us, &rows) != PG_OK)
+    if (call(asker, statement, question->item.deadline_us, &rows) != PG_OK)
         return OUTCOME_FAILED;
     json_open(out, NULL, '{');
     json_open(out, "items", '[');
@@ -213,7 +213,7 @@ static enum outcome answer_coupon(struct asker *asker, struct question *question
     begin(asker);
     pg_arg_i16(&asker->args, query->coupon.slice);
     pg_arg_i64(&asker->args, query->coupon.position);
-    if (call(asker, SQL_ISSUE, question->deadline_us, &issue) != PG_OK)
+    if (call(asker, SQL_ISSUE, question->item.deadline_us, &issue) != PG_OK)
         return OUTCOME_FAILED;
     enum outcome outcome = OUTCOME_NO_COUPON;
     if (pg_rows_count(issue) == 1) {
@@ -244,7 +244,7 @@ static enum outcome answer_campaign(struct asker *asker, struct question *questi
     const struct query *query = &question->query;
     struct pg_rows *rows;
     campaign_args(asker, query);
-    if (call(asker, SQL_EXISTS, question->deadline_us, &rows) != PG_OK)
+    if (call(asker, SQL_EXISTS, question->item.deadline_us, &rows) != PG_OK)
         return OUTCOME_FAILED;
     bool exists = pg_rows_count(rows) > 0;
     pg_rows_destroy(rows);
@@ -276,7 +276,7 @@ static struct read *fold(struct asker *asker, const struct question *question, e
 {
     struct read *read = read_create(kind, question->query.now_us);
     read->query.campaign_id = query_keep(&read->query, question->query.campaign_id);
-    read->deadline_us = question->deadline_us;
+    read->item.deadline_us = question->item.deadline_us;
     if (kind == QUERY_CAMPAIGN)
         read->query.past = (struct past){.kind = PAST_POSITION, .at = at};
     else
@@ -297,7 +297,7 @@ static enum outcome find_moment(struct asker *asker, const struct question *ques
     begin(asker);
     pg_arg_i16(&asker->args, slice_of(query->campaign_id));
     pg_arg_time(&asker->args, query->now_us); /* the instant that is asked for */
-    if (call(asker, SQL_MOMENT, question->deadline_us, &rows) != PG_OK)
+    if (call(asker, SQL_MOMENT, question->item.deadline_us, &rows) != PG_OK)
         return OUTCOME_FAILED;
     *ret = (struct position){slice_of(query->campaign_id), pg_rows_count(rows) ? pg_i64(rows, 0, 0) : 0};
     pg_rows_destroy(rows);
@@ -400,9 +400,9 @@ static void finish(struct question *question, enum outcome outcome)
 static void run(struct asker *asker, struct question *question)
 {
     int64_t now_us = clock_mono_us(), own_us = clock_deadline_us(asker->timeout_ms + CLIENT_SPARE_MS);
-    if (own_us < question->deadline_us)
-        question->deadline_us = own_us;
-    if (now_us >= question->deadline_us || !breaker_allows(&asker->breaker, now_us))
+    if (own_us < question->item.deadline_us)
+        question->item.deadline_us = own_us;
+    if (now_us >= question->item.deadline_us || !breaker_allows(&asker->breaker, now_us))
         respond_failure(question->request, READ_UNAVAILABLE);
     else if (!reaches_tokens(asker, question))
         respond_failure(question->request, READ_NOT_REACHED);
@@ -415,6 +415,15 @@ static void work(void *state, struct work_item *const *items, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         run(state, (struct question *)items[i]);
+}
+
+/* Nobody got to it in time. */
+static void expire(void *context, struct work_item *item)
+{
+    struct question *question = (struct question *)item;
+    (void)context;
+    respond_failure(question->request, READ_UNAVAILABLE);
+    question_destroy(question);
 }
 
 static void tick(void *state)
@@ -445,8 +454,14 @@ struct history *history_create(const struct history_options *options)
                                                            .timeout_ms = options->timeout_ms,
                                                            .past_events_max = options->past_events_max,
                                                            .breaker = &asker->breaker});
-    history->pool = pool_create(&(struct pool_options){
-        .name = "history", .threads = 1, .items_max = QUEUE_MAX, .state = state, .work = work, .tick = tick});
+    history->pool = pool_create(&(struct pool_options){.name = "history",
+                                                       .threads = 1,
+                                                       .items_max = QUEUE_MAX,
+                                                       .batch_max = 1,
+                                                       .state = state,
+                                                       .work = work,
+                                                       .expire = expire,
+                                                       .tick = tick});
     return history;
 }
 

@@ -22,7 +22,6 @@ struct question {
     enum history_kind kind;
     struct query query;
     struct http_request *request;
-    int64_t deadline_us; /* monotonic */
 };
 struct question *question_create(enum history_kind kind, int64_t now_us);
 void question_destroy(struct question *question); /* accepts NULL */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Routes of the read API: parse, validate, submit. */
+/* Routes of the read API: look into the cache; parse, validate, submit. */
 #include "query-service/http/api_internal.h"
 
 #include "common/base/clock.h"
@@ -28,6 +28,14 @@ static bool refuse_parameter(struct http_request *request, const char *name, con
 bool api_refuse_parameter(struct http_request *request, const char *name, const char *why)
 {
     return refuse_parameter(request, name, why);
+}
+
+bool api_refuse_suspended(struct http_request *request, const struct api *api)
+{
+    if (!control_refuses(api->control, http_key(request)))
+        return false;
+    (void)refuse(request, &problem_issuer_suspended, NULL, NULL);
+    return true;
 }
 
 /* --- parts of a request; each answers it and returns false where they are wrong --- */
@@ -145,22 +153,33 @@ static bool take_target(struct http_request *request)
 
 /* --- handing on --- */
 
-static struct read *begin(enum query_kind kind)
+/* Fills the query from the request; or answers the request and returns false. */
+typedef bool parser(struct http_request *request, const struct api *api, struct query *query);
+
+static bool has_tokens(const struct http_request *request)
 {
-    return read_create(kind, clock_wall_us());
+    return http_header_nth(request, "Consistency-Token", 0).ptr != NULL;
 }
 
-/* Consumes the read: `good` says whether the request is still unanswered and worth a read. */
-static void submit(struct http_request *request, struct api *api, struct read *read, bool good)
+/* `of_campaign`: the first parameter of the path is one, for the statistics. */
+static void answer(struct http_request *request, struct api *api, enum query_kind kind, bool of_campaign,
+                   parser *parse)
 {
-    if (!good || !take_target(request) || !api_take_tokens(request, &read->query)) {
+    struct span absent = {NULL, 0};
+    if (api_refuse_suspended(request, api) ||
+        (!has_tokens(request) &&
+         read_through_hit(&api->reads, request, kind, of_campaign ? http_param(request, 0) : absent)))
+        return;
+    int64_t received_us = http_received_us(request);
+    struct read *read = read_create(kind, log_time_us(api->time, clock_mono_us()));
+    if (!parse(request, api, &read->query) || !take_target(request) ||
+        !api_take_tokens(request, &read->query)) {
         read_destroy(read);
         return;
     }
-    int64_t received_us = http_received_us(request);
-    read->deadline_us = received_us + api->request_deadline_ms * US_PER_MS;
-    read->patience_us = received_us + api->token_wait_ms * US_PER_MS;
-    read->request = request;
+    read->item.deadline_us = received_us + api->request_deadline_ms * US_PER_MS;
+    read->token_wait_until_us = received_us + api->token_wait_ms * US_PER_MS;
+    read->waiter.request = request;
     read_through_get(&api->reads, read);
 }
 
@@ -168,44 +187,36 @@ static void submit(struct http_request *request, struct api *api, struct read *r
 
 static const char *const no_parameters[] = {NULL};
 
-static void get_campaigns(struct http_request *request, void *context)
+static bool parse_campaigns(struct http_request *request, const struct api *api, struct query *query)
 {
     static const char *const known[] = {"status", "tag", "limit", "cursor", NULL};
-    struct read *read = begin(QUERY_CAMPAIGNS);
-    struct query *query = &read->query;
-    submit(request, context, read,
-           http_query_only(request, known) && take_status(request, query) && take_tag(request, query) &&
-               api_take_limit(request, query) && api_take_cursor(request, CURSOR_CAMPAIGNS, query));
+    (void)api;
+    return http_query_only(request, known) && take_status(request, query) && take_tag(request, query) &&
+           api_take_limit(request, query) && api_take_cursor(request, CURSOR_CAMPAIGNS, query);
 }
 
-static void get_campaign(struct http_request *request, void *context)
+static bool parse_campaign(struct http_request *request, const struct api *api, struct query *query)
 {
     static const char *const known[] = {"as_of", NULL};
-    struct read *read = begin(QUERY_CAMPAIGN);
-    submit(request, context, read,
-           http_query_only(request, known) &&
-               api_take_campaign_id(request, http_param(request, 0), &read->query) &&
-               api_take_as_of(request, &read->query));
+    (void)api;
+    return http_query_only(request, known) && api_take_campaign_id(request, http_param(request, 0), query) &&
+           api_take_as_of(request, query);
 }
 
-static void get_holders(struct http_request *request, void *context)
+static bool parse_holders(struct http_request *request, const struct api *api, struct query *query)
 {
     static const char *const known[] = {"limit", "cursor", NULL};
-    struct read *read = begin(QUERY_HOLDERS);
-    struct query *query = &read->query;
-    submit(request, context, read,
-           http_query_only(request, known) && api_take_campaign_id(request, http_param(request, 0), query) &&
-               api_take_limit(request, query) && api_take_cursor(request, CURSOR_HOLDERS, query));
+    (void)api;
+    return http_query_only(request, known) && api_take_campaign_id(request, http_param(request, 0), query) &&
+           api_take_limit(request, query) && api_take_cursor(request, CURSOR_HOLDERS, query);
 }
 
-static void get_user_in_campaign(struct http_request *request, void *context)
+static bool parse_user_in_campaign(struct http_request *request, const struct api *api, struct query *query)
 {
-    struct read *read = begin(QUERY_USER_IN_CAMPAIGN);
-    struct query *query = &read->query;
-    submit(request, context, read,
-           http_query_only(request, no_parameters) &&
-               api_take_campaign_id(request, http_param(request, 0), query) &&
-               api_take_user_id(request, http_param(request, 1), query));
+    (void)api;
+    return http_query_only(request, no_parameters) &&
+           api_take_campaign_id(request, http_param(request, 0), query) &&
+           api_take_user_id(request, http_param(request, 1), query);
 }
 
 /* What is neither an id nor a code of ours is answered like an id nobody has: it tells nothing about codes.
@@ -217,11 +228,9 @@ bool api_take_coupon(struct http_request *request, const struct api *api, struct
            refuse(request, &problem_unknown_coupon, NULL, NULL);
 }
 
-static void get_coupon(struct http_request *request, void *context)
+static bool parse_coupon(struct http_request *request, const struct api *api, struct query *query)
 {
-    struct read *read = begin(QUERY_COUPON);
-    submit(request, context, read,
-           http_query_only(request, no_parameters) && api_take_coupon(request, context, &read->query));
+    return http_query_only(request, no_parameters) && api_take_coupon(request, api, query);
 }
 
 static bool take_order_amount(struct http_request *request, struct query *query)
@@ -237,25 +246,20 @@ static bool take_holder(struct http_request *request, struct query *query)
     return !user.ptr || api_take_user_id(request, user, query);
 }
 
-static void get_validity(struct http_request *request, void *context)
+static bool parse_validity(struct http_request *request, const struct api *api, struct query *query)
 {
     static const char *const known[] = {"user_id", "order_amount", NULL};
-    struct read *read = begin(QUERY_VALIDITY);
-    struct query *query = &read->query;
-    submit(request, context, read,
-           http_query_only(request, known) && take_holder(request, query) &&
-               take_order_amount(request, query) && api_take_coupon(request, context, query));
+    return http_query_only(request, known) && take_holder(request, query) &&
+           take_order_amount(request, query) && api_take_coupon(request, api, query);
 }
 
-static void get_user_coupons(struct http_request *request, void *context)
+static bool parse_user_coupons(struct http_request *request, const struct api *api, struct query *query)
 {
     static const char *const known[] = {"status", "limit", "cursor", NULL};
-    struct read *read = begin(QUERY_USER_COUPONS);
-    struct query *query = &read->query;
-    submit(request, context, read,
-           http_query_only(request, known) && api_take_user_id(request, http_param(request, 0), query) &&
-               take_status(request, query) && api_take_limit(request, query) &&
-               api_take_cursor(request, CURSOR_COUPONS, query));
+    (void)api;
+    return http_query_only(request, known) && api_take_user_id(request, http_param(request, 0), query) &&
+           take_status(request, query) && api_take_limit(request, query) &&
+           api_take_cursor(request, CURSOR_COUPONS, query);
 }
 
 static bool take_ranking(struct http_request *request, struct query *query)
@@ -268,15 +272,27 @@ static bool take_ranking(struct http_request *request, struct query *query)
     return true;
 }
 
-static void get_ranking(struct http_request *request, void *context)
+static bool parse_ranking(struct http_request *request, const struct api *api, struct query *query)
 {
     static const char *const known[] = {"by", "window", "tag", "limit", "as_of", NULL};
-    struct read *read = begin(QUERY_RANKING);
-    submit(request, context, read,
-           http_query_only(request, known) && take_ranking(request, &read->query) &&
-               take_tag(request, &read->query) && api_take_limit(request, &read->query) &&
-               api_take_as_of(request, &read->query));
+    (void)api;
+    return http_query_only(request, known) && take_ranking(request, query) && take_tag(request, query) &&
+           api_take_limit(request, query) && api_take_as_of(request, query);
 }
+
+#define HANDLER(name, kind, of_campaign)                                \
+    static void get_##name(struct http_request *request, void *context) \
+    {                                                                   \
+        answer(request, context, kind, of_campaign, parse_##name);      \
+    }
+HANDLER(campaigns, QUERY_CAMPAIGNS, false)
+HANDLER(campaign, QUERY_CAMPAIGN, true)
+HANDLER(holders, QUERY_HOLDERS, true)
+HANDLER(user_in_campaign, QUERY_USER_IN_CAMPAIGN, true)
+HANDLER(coupon, QUERY_COUPON, false)
+HANDLER(validity, QUERY_VALIDITY, false)
+HANDLER(user_coupons, QUERY_USER_COUPONS, false)
+HANDLER(ranking, QUERY_RANKING, false)
 
 #define READERS (AUTH_READ | AUTH_ADMIN)
 

@@ -4,15 +4,19 @@
 
 #include "common/http/http.h"
 #include "query-service/cache/read_through.h"
+#include "query-service/cache/warm.h"
 #include "query-service/feed/feed.h"
 #include "query-service/history/history.h"
 
 struct api {
     struct read_through reads;
+    struct warm warm;
     struct feed *feed;
+    struct control *control;
+    struct log_time *time;
     struct history *history;
     int64_t request_deadline_ms, token_wait_ms;
-    int64_t queue_max, model_threads, store_connections, followers_max; /* as set */
+    int64_t queue_max, model_threads, store_connections, followers_max; /* as set; of both lanes */
     uint8_t code_key[CRYPTO_KEY_BYTES];
 };
 
@@ -25,5 +29,7 @@ void api_get_events(struct http_request *request, void *context);
 void api_get_status(struct http_request *request, void *context);
 /* Answers a request with 400 invalid-parameter; always false, so that a parser can say `return ...`. */
 bool api_refuse_parameter(struct http_request *request, const char *name, const char *why);
+/* Answers a request whose API key is suspended: true where it was. */
+bool api_refuse_suspended(struct http_request *request, const struct api *api);
 /* For gauges: about twice a second, from one thread. */
 void api_tick(void *api);

@@ -44,6 +44,8 @@ void api_get_events(struct http_request *request, void *context)
 {
     static const char *const known[] = {"slice", "after", "limit", "wait", "campaign", "type", NULL};
     struct api *api = context;
+    if (api_refuse_suspended(request, api))
+        return;
     struct feed_query query = {.limit = FEED_LIMIT_DEFAULT,
                                .type = EVENT_TYPE_END,
                                .control = http_key(request)->scopes & AUTH_ADMIN};

@@ -19,7 +19,7 @@ static void collect_loader(struct api *api, struct status_facts *facts)
 {
     struct loader_facts loader;
     loader_facts(api->reads.loader, &loader);
-    int64_t age_us = clock_wall_us() - loader.seen_us;
+    int64_t age_us = clock_mono_us() - loader.seen_us;
     facts->redis_usable = loader.redis_usable;
     facts->store_usable = loader.store_usable;
     facts->redis_open = loader.redis_open;
@@ -55,7 +55,7 @@ void api_get_status(struct http_request *request, void *context)
 {
     static const char *const none[] = {NULL};
     struct status_facts facts;
-    if (!http_query_only(request, none))
+    if (api_refuse_suspended(request, context) || !http_query_only(request, none))
         return;
     collect(context, &facts);
     status_write(http_reply_body(request), &facts);
@@ -77,6 +77,8 @@ void api_tick(void *context)
     size_t count = hot_top(api->reads.hot, top, STATUS_HOT_MAX);
     for (size_t i = 0; i < STATUS_HOT_MAX; i++)
         metric_set(query_metrics.hot[i], i < count ? (int64_t)top[i].permille : 0);
+    metric_set(query_metrics.warm, (int64_t)warm_count(&api->warm));
+    warm_tick(&api->warm);
     if (++ticks % HALVE_TICKS == 0)
         hot_halve(api->reads.hot);
 }

@@ -12,21 +12,12 @@ enum { HEADER_MAX = 160, BODY_MAX = 16 << 20, RETRY_MIN_MS = 500, RETRY_SPREAD_M
 
 static struct {
     struct respond_options options;
-    char cache_control[HEADER_MAX], brief_control[HEADER_MAX], settled_control[HEADER_MAX];
     char far_events[HEADER_MAX], far_campaigns[HEADER_MAX];
 } setup; /* written once, before threads start */
 
 void respond_setup(const struct respond_options *options)
 {
     setup.options = *options;
-    snprintf(setup.cache_control, sizeof setup.cache_control,
-             "private, max-age=%lld, stale-while-revalidate=%lld, stale-if-error=%lld",
-             (long long)options->fresh_s, (long long)options->stale_while_revalidate_s,
-             (long long)options->stale_if_error_s);
-    snprintf(setup.brief_control, sizeof setup.brief_control, "private, max-age=%lld, must-revalidate",
-             (long long)options->fresh_s);
-    snprintf(setup.settled_control, sizeof setup.settled_control, "private, max-age=%lld, immutable",
-             (long long)ENTRY_SETTLED_S);
     snprintf(setup.far_events, sizeof setup.far_events,
              "more than %lld events would have to be looked at; ask for a later moment",
              (long long)options->past_events_max);
@@ -42,7 +33,7 @@ static void add_cache_status(struct http_request *request, const struct entry *e
 {
     char text[HEADER_MAX];
     const char *collapsed = how->collapsed ? "; collapsed" : "";
-    long long ttl = (entry->fresh_until_us - how->now_us) / US_PER_S;
+    long long ttl = entry_fresh_left_us(entry, how->life, how->moment) / US_PER_S;
     switch (how->kind) {
     case RESPOND_HIT:
         snprintf(text, sizeof text, "firstcome-query; hit; ttl=%lld; detail=memory", ttl);
@@ -174,26 +165,52 @@ static bool has_it(const struct http_request *request, struct span etag)
     return false;
 }
 
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* What others may do with the answer. All three spans are counted from the load, which Age tells: so together
+ * they reach no further than the instant at which it stops being true. */
+static void add_cache_control(struct http_request *request, const struct entry *entry,
+                              const struct entry_rendering *rendering, const struct respond_how *how)
+{
+    char text[HEADER_MAX];
+    int64_t most_s = INT64_MAX;
+    if (rendering->until_us != ENTRY_FOREVER)
+        most_s =
+            entry_age_s(entry, how->moment->now_us) + (rendering->until_us - how->moment->log_us) / US_PER_S;
+    int64_t fresh_s = least(how->life->fresh_us / US_PER_S, most_s);
+    if (entry->settled)
+        snprintf(text, sizeof text, "private, max-age=%lld, immutable", (long long)ENTRY_SETTLED_S);
+    else if (entry->no_stale)
+        snprintf(text, sizeof text, "private, max-age=%lld, must-revalidate", (long long)fresh_s);
+    else
+        snprintf(text, sizeof text, "private, max-age=%lld, stale-while-revalidate=%lld, stale-if-error=%lld",
+                 (long long)fresh_s, (long long)least(how->life->stale_us / US_PER_S, most_s - fresh_s),
+                 (long long)least(how->life->error_us / US_PER_S, most_s - fresh_s));
+    http_add_header(request, "Cache-Control", span_of(text));
+}
+
 void respond_entry(struct http_request *request, const struct entry *entry, const struct respond_how *how)
 {
+    const struct entry_rendering *is = entry_at(entry, how->moment->log_us);
+    CHECK(is != NULL);
     add_cache_status(request, entry, how);
-    add_age(request, entry, how->now_us);
+    add_age(request, entry, how->moment->now_us);
     if (entry->status != 200) {
         http_add_header(request, "Cache-Control", SPAN("no-store"));
-        buf_append_span(http_reply_body(request), entry->body);
+        buf_append_span(http_reply_body(request), is->body);
         http_reply_as(request, entry->status, "application/problem+json");
         return;
     }
-    http_add_header(request, "ETag", span_of(entry->etag));
-    http_add_header(request, "Cache-Control",
-                    span_of(entry->settled ? setup.settled_control
-                            : entry->brief ? setup.brief_control
-                                           : setup.cache_control));
-    if (has_it(request, span_of(entry->etag))) {
+    http_add_header(request, "ETag", span_of(is->etag));
+    add_cache_control(request, entry, is, how);
+    if (has_it(request, span_of(is->etag))) {
         metric_add(query_metrics.not_modified, 1);
         http_reply(request, 304);
         return;
     }
-    buf_append_span(http_reply_body(request), entry->body);
+    buf_append_span(http_reply_body(request), is->body);
     http_reply(request, 200);
 }

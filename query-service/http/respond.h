@@ -7,7 +7,6 @@
 #include "query-service/load/read.h"
 
 struct respond_options {
-    int64_t fresh_s, stale_while_revalidate_s, stale_if_error_s;
     int64_t past_events_max; /* told to whoever asks for more */
     uint8_t code_key[CRYPTO_KEY_BYTES];
 };
@@ -15,8 +14,9 @@ struct respond_options {
 /* Once, before the first read. */
 void respond_setup(const struct respond_options *options);
 
-/* Renders what was found: the body into `body` (initialised here, the caller deinits it), its entity tag, of
- * at most ENTRY_ETAG_MAX characters and empty for a problem. Returns the status. */
+/* Renders what was found as it is at the query's instant: the body into `body` (initialised here, the caller
+ * deinits it), its entity tag, of at most ENTRY_ETAG_MAX characters and empty for a problem. Returns the
+ * status. */
 int respond_render(const struct read *read, struct buf *body, char *ret_etag);
 
 enum respond_kind {
@@ -27,12 +27,14 @@ enum respond_kind {
 };
 struct respond_how {
     enum respond_kind kind;
-    enum read_source source; /* RESPOND_LOADED */
-    enum fallback fallback;  /* RESPOND_LOADED: why not Redis */
-    bool collapsed;          /* RESPOND_LOADED: another request's load */
-    int64_t now_us;
+    enum read_source source;           /* RESPOND_LOADED */
+    enum fallback fallback;            /* RESPOND_LOADED: why not Redis */
+    bool collapsed;                    /* RESPOND_LOADED: another request's load */
+    const struct entry_moment *moment; /* something of the entry is true at it */
+    const struct entry_life *life;
 };
 
-/* Answers with the copy, or with 304 where the request has it already. */
+/* Answers with what is true of the entry now, or with 304 where the request has it already. What caches on
+ * the way are told of its life ends when it stops being true (I13). */
 void respond_entry(struct http_request *request, const struct entry *entry, const struct respond_how *how);
 void respond_failure(struct http_request *request, enum read_failure failure);

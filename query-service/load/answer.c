@@ -2,6 +2,8 @@
 /* Answers: collecting what a reader finds, and pages. */
 #include "query-service/load/answer.h"
 
+#include "common/base/clock.h"
+
 void answer_init(struct answer *answer)
 {
     *answer = (struct answer){0};
@@ -93,6 +95,53 @@ void answer_add_coupon(struct answer *answer, const struct coupon *coupon)
     is->reason = answer_text(answer, coupon->reason);
 }
 
+/* --- what time alone changes --- */
+
+/* Makes *first the instant `at_us` where that is the earlier one after now_us; 0 is none. */
+static void note_instant(int64_t *first, int64_t at_us, int64_t now_us)
+{
+    if (at_us > now_us && (*first == 0 || at_us < *first))
+        *first = at_us;
+}
+
+static void note_coupon(int64_t *first, const struct coupon *coupon, int64_t now_us)
+{
+    if (coupon->state == COUPON_ISSUED || coupon->state == COUPON_RESERVED)
+        note_instant(first, coupon->expires_at_us, now_us);
+    if (coupon->state == COUPON_RESERVED)
+        note_instant(first, coupon->reserved_until_us, now_us);
+}
+
+static int64_t first_instant(const struct answer *answer, const struct query *query)
+{
+    int64_t first = answer->filter_until_us;
+    for (size_t i = 0; i < answer->campaigns_count; i++)
+        note_instant(&first, campaign_next_change_us(&answer->campaigns[i], query->now_us), query->now_us);
+    for (size_t i = 0; i < answer->coupons_count; i++)
+        note_coupon(&first, &answer->coupons[i], query->now_us);
+    return first;
+}
+
+static int64_t window_edge_us(const struct query *query)
+{
+    int64_t grain_us = window_grain_s(query->window) * US_PER_S;
+    return grain_us ? (query->now_us / grain_us + 1) * grain_us : 0;
+}
+
+int64_t answer_true_until_us(const struct answer *answer, const struct query *query)
+{
+    int64_t until_us = 0;
+    if (answer->outcome != ANSWER_FOUND || query->past.kind != PAST_NONE)
+        return INT64_MAX;
+    if (query->kind == QUERY_RANKING)
+        until_us = window_edge_us(query);
+    else if (query->kind != QUERY_USER_IN_CAMPAIGN)
+        until_us = first_instant(answer, query);
+    return until_us ? until_us : INT64_MAX;
+}
+
+/* --- pages --- */
+
 /* Cutting a page out of a scan. `last` is the entry the next page begins after. */
 struct page {
     size_t limit, scan; /* entries to give, entries to look at */
@@ -129,6 +178,8 @@ void answer_cut_campaigns(struct answer *answer, const struct query *query)
 {
     struct page page = page_begin(query);
     struct cursor last = {.kind = CURSOR_CAMPAIGNS};
+    if (query->status.ptr)
+        answer->filter_until_us = first_instant(answer, query);
     size_t kept = 0;
     for (size_t i = 0; i < answer->campaigns_count; i++) {
         const struct campaign *campaign = &answer->campaigns[i];
@@ -148,6 +199,8 @@ void answer_cut_campaigns(struct answer *answer, const struct query *query)
 void answer_cut_coupons(struct answer *answer, const struct query *query)
 {
     struct page page = page_begin(query);
+    if (query->status.ptr)
+        answer->filter_until_us = first_instant(answer, query);
     struct cursor last = {.kind = query->kind == QUERY_HOLDERS ? CURSOR_HOLDERS : CURSOR_COUPONS};
     size_t kept = 0;
     for (size_t i = 0; i < answer->coupons_count; i++) {

@@ -26,6 +26,9 @@ struct answer {
     int64_t *counts; /* rankings: of each campaign */
     size_t campaigns_count, coupons_count, campaigns_capacity, coupons_capacity;
     struct cursor next; /* CURSOR_NONE: this is the last page */
+    /* When time alone may let another entry through the filter of a list: the first such instant after the
+     * query's; 0: there is none, or no such filter. Set by cutting. */
+    int64_t filter_until_us;
 };
 
 void answer_init(struct answer *answer);
@@ -46,3 +49,8 @@ void answer_add_coupon(struct answer *answer, const struct coupon *coupon);
  * still have a next. */
 void answer_cut_campaigns(struct answer *answer, const struct query *query);
 void answer_cut_coupons(struct answer *answer, const struct query *query);
+
+/* The first instant after query->now_us from which the answer is another, though nothing happens (I13):
+ * something opens, ends, expires or lapses, a window moves on. INT64_MAX where only events change it. After
+ * cutting. */
+int64_t answer_true_until_us(const struct answer *answer, const struct query *query);

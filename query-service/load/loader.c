@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two pools and the way of a read through them:
+/* The pools of a lane and the way of a read through them:
  *
  *   submit -> model pool -> done                 Redis knew
- *                  |  ^-- parked a moment         its checkpoint is just before the consistency token
+ *                  |  ^-- parked a moment        its checkpoint is just before the consistency token
  *                  v
  *             store pool -> done                 Redis did not know, or may not be asked
  *
- * Both queues are first in, first out and every read has the same patience, and no reader works on a read
- * past its deadline; so whoever waits is picked up by the time its own deadline comes (I11). */
+ * A read that no thread takes by its deadline is ended by the pool, and one that a thread has taken by the
+ * reader, which asks nobody for longer than there is time (I11). */
 #include "query-service/load/loader.h"
 
 #include <stdatomic.h>
@@ -20,19 +20,28 @@
 #include "query-service/redis/model_reader.h"
 #include "query-service/redis/model_state.h"
 
+enum lane_name { LANE_QUICK, LANE_DEAR, LANE_COUNT };
+enum { DEAR_THREADS = 1, DEAR_BATCH_MAX = 4, DEAR_TIMEOUTS = 5 /* as long as so many quick ones */ };
+
+struct lane {
+    struct loader *loader;
+    struct breaker redis_breaker, store_breaker;
+    struct worker_pool *models, *store;
+    int64_t redis_timeout_ms;
+};
+
 /* What a thread of a pool owns. */
 struct loader_thread {
-    struct loader *loader;
-    struct model_reader *model; /* threads of the model pool */
-    struct store_reader *store; /* threads of the store pool */
+    struct lane *lane;
+    struct model_reader *model; /* threads of a model pool */
+    struct store_reader *store; /* threads of a store pool */
 };
 
 struct loader {
     struct loader_options options;
-    struct breaker redis_breaker, store_breaker;
-    struct loader_thread threads[2 * POOL_THREADS_MAX];
+    struct lane lanes[LANE_COUNT];
+    struct loader_thread threads[3 * POOL_THREADS_MAX + DEAR_THREADS];
     size_t threads_count;
-    struct worker_pool *model_pool, *store_pool;
     atomic_bool model_usable, store_usable;
     _Atomic int64_t positions[SLICE_COUNT], seen_us; /* as the last probe of Redis found them */
     _Atomic unsigned missed;                         /* bit per slice: Redis lacked what it should have */
@@ -54,10 +63,12 @@ static void note(struct loader *loader, atomic_bool *which, bool usable, const c
 
 static void show(struct loader *loader)
 {
-    metric_set(query_metrics.redis_open, breaker_is_open(&loader->redis_breaker));
-    metric_set(query_metrics.store_open, breaker_is_open(&loader->store_breaker));
-    metric_set(query_metrics.model_queue, (int64_t)pool_items(loader->model_pool));
-    metric_set(query_metrics.store_queue, (int64_t)pool_items(loader->store_pool));
+    metric_set(query_metrics.redis_open, breaker_is_open(&loader->lanes[LANE_QUICK].redis_breaker));
+    metric_set(query_metrics.store_open, breaker_is_open(&loader->lanes[LANE_QUICK].store_breaker));
+    for (size_t i = 0; i < LANE_COUNT; i++) {
+        metric_set(query_metrics.model_queue[i], (int64_t)pool_items(loader->lanes[i].models));
+        metric_set(query_metrics.store_queue[i], (int64_t)pool_items(loader->lanes[i].store));
+    }
 }
 
 /* --- concluding --- */
@@ -69,33 +80,44 @@ static void conclude(struct read *read)
     read->done(read);
 }
 
-static void submit_to_store(struct loader *loader, struct read *read)
+static void fail(struct read *read, enum read_failure failure)
 {
-    metric_add(query_metrics.fallbacks[read->fallback], 1);
-    read->source = SOURCE_POSTGRES;
-    if (pool_submit(loader->store_pool, &read->item))
-        return;
-    read->failure = READ_OVERLOADED;
+    read->failure = failure;
     conclude(read);
 }
 
-/* --- the model pool --- */
+static void expire(void *context, struct work_item *item)
+{
+    (void)context;
+    fail(read_of(item), READ_UNAVAILABLE);
+}
+
+static void submit_to_store(struct loader *loader, struct read *read)
+{
+    struct lane *lane = &loader->lanes[query_is_dear(&read->query, true) ? LANE_DEAR : LANE_QUICK];
+    metric_add(query_metrics.fallbacks[read->fallback], 1);
+    read->source = SOURCE_POSTGRES;
+    if (!pool_submit(lane->store, &read->item))
+        fail(read, READ_OVERLOADED);
+}
+
+/* --- model pools --- */
 
 static bool waits_for_token(const struct read *read)
 {
-    return read->fallback == FALLBACK_BEHIND && clock_mono_us() < read->patience_us;
+    return read->fallback == FALLBACK_BEHIND && clock_mono_us() < read->token_wait_until_us;
 }
 
-static void route(struct loader *loader, struct read *read)
+static void route(struct lane *lane, struct read *read)
 {
     if (read->fallback == FALLBACK_NONE) {
         read->source = SOURCE_REDIS;
         conclude(read);
     } else if (waits_for_token(read)) {
         metric_add(query_metrics.token_waits, 1);
-        pool_park(loader->model_pool, &read->item);
+        pool_park(lane->models, &read->item);
     } else {
-        submit_to_store(loader, read);
+        submit_to_store(lane->loader, read);
     }
 }
 
@@ -108,19 +130,29 @@ static void note_model(struct loader *loader, const struct read *read)
         note(loader, &loader->model_usable, false, "Redis");
 }
 
+/* Who has less time left than Redis may take is answered now. */
 static void work_models(void *state, struct work_item *const *items, size_t count)
 {
     struct loader_thread *thread = state;
+    struct lane *lane = thread->lane;
     struct read *reads[POOL_BATCH_MAX] = {0};
+    size_t reads_count = 0;
+    int64_t until_us = clock_deadline_us(lane->redis_timeout_ms);
     for (size_t i = 0; i < count; i++)
-        reads[i] = read_of(items[i]);
-    model_reader_missed(thread->model, atomic_exchange(&thread->loader->missed, 0));
-    model_reader_run(thread->model, reads, count);
-    for (size_t i = 0; i < count; i++) {
-        note_model(thread->loader, reads[i]);
-        route(thread->loader, reads[i]);
+        if (items[i]->deadline_us < until_us)
+            fail(read_of(items[i]), READ_UNAVAILABLE);
+        else
+            reads[reads_count++] = read_of(items[i]);
+    if (reads_count) {
+        model_reader_missed(thread->model, atomic_exchange(&lane->loader->missed, 0));
+        model_reader_run(thread->model, reads, reads_count);
     }
-    show(thread->loader);
+    for (size_t i = 0; i < reads_count; i++) {
+        if (lane == &lane->loader->lanes[LANE_QUICK])
+            note_model(lane->loader, reads[i]);
+        route(lane, reads[i]);
+    }
+    show(lane->loader);
 }
 
 static void note_positions(struct loader *loader, const struct model_state *models, int64_t seen_ago_us)
@@ -129,27 +161,31 @@ static void note_positions(struct loader *loader, const struct model_state *mode
         const struct checkpoint *checkpoint = &models->slices[slice];
         atomic_store(&loader->positions[slice], checkpoint->present ? checkpoint->position : -1);
     }
-    atomic_store(&loader->seen_us, seen_ago_us >= 0 ? clock_wall_us() - seen_ago_us : 0);
+    atomic_store(&loader->seen_us, seen_ago_us >= 0 ? clock_mono_us() - seen_ago_us : 0);
 }
 
 static void tick_models(void *state)
 {
     struct loader_thread *thread = state;
+    struct loader *loader = thread->lane->loader;
     struct model_state models;
     int64_t seen_ago_us;
     bool current = model_reader_probe(thread->model, &models, &seen_ago_us);
-    note(thread->loader, &thread->loader->model_usable, current, "Redis");
-    note_positions(thread->loader, &models, seen_ago_us);
-    show(thread->loader);
+    if (thread->lane == &loader->lanes[LANE_QUICK]) {
+        note(loader, &loader->model_usable, current, "Redis");
+        note_positions(loader, &models, seen_ago_us);
+    }
+    show(loader);
 }
 
-/* --- the store pool --- */
+/* --- store pools --- */
 
-static void note_store(struct loader *loader, const struct read *read)
+static void note_store(struct lane *lane, const struct read *read)
 {
+    struct loader *loader = lane->loader;
     if (read->failure != READ_UNAVAILABLE)
         note(loader, &loader->store_usable, true, "PostgreSQL");
-    else if (breaker_is_open(&loader->store_breaker))
+    else if (lane == &loader->lanes[LANE_QUICK] && breaker_is_open(&lane->store_breaker))
         note(loader, &loader->store_usable, false, "PostgreSQL");
 }
 
@@ -181,113 +217,137 @@ static void work_store(void *state, struct work_item *const *items, size_t count
         int64_t models[SLICE_COUNT]; /* how far they were when Redis was asked */
         memcpy(models, read->stands_on, sizeof models);
         store_reader_run(thread->store, read);
-        note_missed(thread->loader, read, models);
-        note_store(thread->loader, read);
+        note_missed(thread->lane->loader, read, models);
+        note_store(thread->lane, read);
         conclude(read);
     }
-    show(thread->loader);
+    show(thread->lane->loader);
 }
 
 static void tick_store(void *state)
 {
     struct loader_thread *thread = state;
-    note(thread->loader, &thread->loader->store_usable, store_reader_probe(thread->store), "PostgreSQL");
-    show(thread->loader);
+    struct loader *loader = thread->lane->loader;
+    bool usable = store_reader_probe(thread->store);
+    if (thread->lane == &loader->lanes[LANE_QUICK])
+        note(loader, &loader->store_usable, usable, "PostgreSQL");
+    show(loader);
 }
 
 /* --- life --- */
 
-static bool create_readers(struct loader *loader, char *reason, size_t reason_size)
+static bool create_models(struct lane *lane, int64_t threads, size_t batch_max, int64_t queue_max,
+                          char *reason, size_t reason_size)
 {
+    struct loader *loader = lane->loader;
     const struct loader_options *is = &loader->options;
-    struct model_reader_options model = {
-        .url = is->redis_url, .timeout_ms = is->redis_timeout_ms, .breaker = &loader->redis_breaker};
-    struct store_reader_options store = {.url = is->database_url,
-                                         .timeout_ms = is->store_timeout_ms,
-                                         .past_events_max = is->past_events_max,
-                                         .breaker = &loader->store_breaker};
-    for (int64_t i = 0; i < is->model_threads; i++) {
-        struct loader_thread *thread = &loader->threads[loader->threads_count++];
-        *thread = (struct loader_thread){.loader = loader,
-                                         .model = model_reader_create(&model, reason, reason_size)};
-        if (!thread->model)
+    struct model_reader_options options = {
+        .url = is->redis_url, .timeout_ms = lane->redis_timeout_ms, .breaker = &lane->redis_breaker};
+    void *states[POOL_THREADS_MAX];
+    for (int64_t i = 0; i < threads; i++) {
+        struct model_reader *reader = model_reader_create(&options, reason, reason_size);
+        if (!reader)
             return false;
+        loader->threads[loader->threads_count] = (struct loader_thread){.lane = lane, .model = reader};
+        states[i] = &loader->threads[loader->threads_count++];
     }
-    for (int64_t i = 0; i < is->store_connections; i++)
-        loader->threads[loader->threads_count++] =
-            (struct loader_thread){.loader = loader, .store = store_reader_create(&store)};
+    lane->models = pool_create(&(struct pool_options){.name = "models",
+                                                      .threads = (unsigned)threads,
+                                                      .items_max = (size_t)queue_max,
+                                                      .batch_max = batch_max,
+                                                      .state = states,
+                                                      .work = work_models,
+                                                      .expire = expire,
+                                                      .tick = tick_models});
     return true;
 }
 
-static void destroy_readers(struct loader *loader)
+/* Each thread takes one read at a time: a batch would only keep what is behind the first from the others. */
+static void create_store(struct lane *lane, int64_t connections, int64_t queue_max)
 {
-    for (size_t i = 0; i < loader->threads_count; i++) {
-        model_reader_destroy(loader->threads[i].model);
-        store_reader_destroy(loader->threads[i].store);
+    struct loader *loader = lane->loader;
+    const struct loader_options *is = &loader->options;
+    struct store_reader_options options = {.url = is->database_url,
+                                           .timeout_ms = is->store_timeout_ms,
+                                           .past_events_max = is->past_events_max,
+                                           .breaker = &lane->store_breaker};
+    void *states[POOL_THREADS_MAX];
+    for (int64_t i = 0; i < connections; i++) {
+        loader->threads[loader->threads_count] =
+            (struct loader_thread){.lane = lane, .store = store_reader_create(&options)};
+        states[i] = &loader->threads[loader->threads_count++];
     }
+    lane->store = pool_create(&(struct pool_options){.name = "store",
+                                                     .threads = (unsigned)connections,
+                                                     .items_max = (size_t)queue_max,
+                                                     .batch_max = 1,
+                                                     .state = states,
+                                                     .work = work_store,
+                                                     .expire = expire,
+                                                     .tick = tick_store});
 }
 
-static void create_pools(struct loader *loader)
+static bool create_lanes(struct loader *loader, char *reason, size_t reason_size)
 {
     const struct loader_options *is = &loader->options;
-    void *states[2 * POOL_THREADS_MAX];
-    for (size_t i = 0; i < loader->threads_count; i++)
-        states[i] = &loader->threads[i];
-    loader->store_pool = pool_create(&(struct pool_options){
-        .name = "store",
-        .threads = (unsigned)is->store_connections,
-        .items_max = (size_t)is->queue_max,
-        .state = states + is->model_threads,
-        .work = work_store,
-        .tick = tick_store,
-    });
-    loader->model_pool = pool_create(&(struct pool_options){
-        .name = "model",
-        .threads = (unsigned)is->model_threads,
-        .items_max = (size_t)is->queue_max,
-        .state = states,
-        .work = work_models,
-        .tick = tick_models,
-    });
+    struct lane *quick = &loader->lanes[LANE_QUICK], *dear = &loader->lanes[LANE_DEAR];
+    quick->redis_timeout_ms = is->redis_timeout_ms;
+    dear->redis_timeout_ms = DEAR_TIMEOUTS * is->redis_timeout_ms;
+    if (!create_models(quick, is->model_threads, POOL_BATCH_MAX, is->queue_max, reason, reason_size) ||
+        !create_models(dear, DEAR_THREADS, DEAR_BATCH_MAX, is->dear_queue_max, reason, reason_size))
+        return false;
+    create_store(quick, is->store_connections, is->queue_max);
+    create_store(dear, is->dear_connections, is->dear_queue_max);
+    return true;
 }
 
 struct loader *loader_create(const struct loader_options *options, char *reason, size_t reason_size)
 {
-    CHECK(options->model_threads >= 1 && options->model_threads <= POOL_THREADS_MAX);
-    CHECK(options->store_connections >= 1 && options->store_connections <= POOL_THREADS_MAX);
     struct loader *loader = mem_zalloc(sizeof *loader);
     loader->options = *options;
-    breaker_init(&loader->redis_breaker);
-    breaker_init(&loader->store_breaker);
-    if (create_readers(loader, reason, reason_size)) {
-        create_pools(loader);
-        pool_start(loader->store_pool);
-        pool_start(loader->model_pool);
-        return loader;
+    for (size_t i = 0; i < LANE_COUNT; i++) {
+        loader->lanes[i].loader = loader;
+        breaker_init(&loader->lanes[i].redis_breaker);
+        breaker_init(&loader->lanes[i].store_breaker);
     }
-    loader_destroy(loader);
-    return NULL;
+    if (!create_lanes(loader, reason, reason_size)) {
+        loader_destroy(loader);
+        return NULL;
+    }
+    for (size_t i = 0; i < LANE_COUNT; i++) {
+        pool_start(loader->lanes[i].store);
+        pool_start(loader->lanes[i].models);
+    }
+    return loader;
 }
 
-/* In the order of the way, because what the model pool passes on still has to find the store pool. A
- * read with a token that is tried again meanwhile is refused. */
+/* In the order of the way, because what the model pools pass on still has to find the store pools. A read
+ * with a token that is tried again meanwhile is refused. */
 void loader_stop(struct loader *loader)
 {
-    pool_stop(loader->model_pool);
-    pool_stop(loader->store_pool);
+    for (size_t i = 0; i < LANE_COUNT; i++)
+        pool_stop(loader->lanes[i].models);
+    for (size_t i = 0; i < LANE_COUNT; i++)
+        pool_stop(loader->lanes[i].store);
 }
 
-/* Freed only when both stand still, because each tick shows the length of both. */
+/* Freed only when all stand still, because each tick shows the length of all. */
 void loader_destroy(struct loader *loader)
 {
     if (!loader)
         return;
     loader_stop(loader);
-    pool_destroy(loader->model_pool);
-    pool_destroy(loader->store_pool);
-    destroy_readers(loader);
-    breaker_deinit(&loader->redis_breaker);
-    breaker_deinit(&loader->store_breaker);
+    for (size_t i = 0; i < loader->threads_count; i++) {
+        model_reader_destroy(loader->threads[i].model);
+        store_reader_destroy(loader->threads[i].store);
+    }
+    for (size_t i = 0; i < LANE_COUNT; i++) {
+        struct lane *lane = &loader->lanes[i];
+        pool_destroy(lane->models);
+        pool_destroy(lane->store);
+        breaker_deinit(&lane->redis_breaker);
+        breaker_deinit(&lane->store_breaker);
+    }
     mem_free(loader);
 }
 
@@ -302,10 +362,10 @@ void loader_submit(struct loader *loader, struct read *read)
         submit_to_store(loader, read);
         return;
     }
-    if (pool_submit(loader->model_pool, &read->item))
-        return;
-    read->failure = READ_OVERLOADED;
-    conclude(read);
+    read->query.now_us = log_time_us(loader->options.time, read->began_us);
+    struct lane *lane = &loader->lanes[query_is_dear(&read->query, false) ? LANE_DEAR : LANE_QUICK];
+    if (!pool_submit(lane->models, &read->item))
+        fail(read, READ_OVERLOADED);
 }
 
 bool loader_models_usable(const struct loader *loader)
@@ -318,14 +378,16 @@ void loader_facts(struct loader *loader, struct loader_facts *ret)
     *ret = (struct loader_facts){
         .redis_usable = atomic_load(&loader->model_usable),
         .store_usable = atomic_load(&loader->store_usable),
-        .redis_open = breaker_is_open(&loader->redis_breaker),
-        .store_open = breaker_is_open(&loader->store_breaker),
-        .redis_queue = pool_items(loader->model_pool),
-        .store_queue = pool_items(loader->store_pool),
-        .redis_busy = pool_busy(loader->model_pool),
-        .store_busy = pool_busy(loader->store_pool),
+        .redis_open = breaker_is_open(&loader->lanes[LANE_QUICK].redis_breaker),
+        .store_open = breaker_is_open(&loader->lanes[LANE_QUICK].store_breaker),
         .seen_us = atomic_load(&loader->seen_us),
     };
+    for (size_t i = 0; i < LANE_COUNT; i++) {
+        ret->redis_queue += pool_items(loader->lanes[i].models);
+        ret->store_queue += pool_items(loader->lanes[i].store);
+        ret->redis_busy += pool_busy(loader->lanes[i].models);
+        ret->store_busy += pool_busy(loader->lanes[i].store);
+    }
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
         ret->positions[slice] = atomic_load(&loader->positions[slice]);
 }

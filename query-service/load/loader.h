@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who reads for whom: a pool of threads with Redis, a pool of threads with PostgreSQL behind it, both with
- * bounded queues, so that PostgreSQL being slow leaves the reads that Redis can answer alone. HTTP threads
- * only submit. Every read is concluded by its deadline. */
+ * bounded queues, so that PostgreSQL being slow leaves the reads that Redis can answer alone. Twice: dear
+ * questions (rankings, filtered lists, the past) have a lane with threads, queues and breakers of their own,
+ * so that they wait for each other and nobody else for them. HTTP threads only submit. Every read is
+ * concluded by its deadline. */
 #pragma once
 
+#include "query-service/load/log_time.h"
 #include "query-service/load/read.h"
 
 struct loader;
@@ -11,7 +14,9 @@ struct loader;
 struct loader_options {
     const char *database_url, *redis_url;
     int64_t model_threads, store_connections, queue_max;
+    int64_t dear_connections, dear_queue_max; /* of the lane of dear questions; it has one thread for Redis */
     int64_t redis_timeout_ms, store_timeout_ms, past_events_max;
+    struct log_time *time;     /* borrowed: the instant of each question */
     void (*ready)(bool ready); /* called from any thread when either dependency comes or goes */
 };
 
@@ -32,8 +37,8 @@ bool loader_models_usable(const struct loader *loader);
 /* What is going on, for gauges and for people. Any thread. */
 struct loader_facts {
     bool redis_usable, store_usable, redis_open, store_open;
-    size_t redis_queue, store_queue, redis_busy, store_busy;
-    int64_t positions[SLICE_COUNT]; /* of the models, -1: not known */
-    int64_t seen_us;                /* wall clock: when the projector last looked after them, 0: not known */
+    size_t redis_queue, store_queue, redis_busy, store_busy; /* of both lanes */
+    int64_t positions[SLICE_COUNT];                          /* of the models, -1: not known */
+    int64_t seen_us; /* monotonic: when the projector last looked after them, 0: not known */
 };
 void loader_facts(struct loader *loader, struct loader_facts *ret);

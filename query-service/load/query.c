@@ -63,6 +63,14 @@ int64_t query_at_least(const struct query *query, int16_t slice)
     return query_slices(query) >> slice & 1 ? query->at_least[slice] : 0;
 }
 
+bool query_is_dear(const struct query *query, bool to_store)
+{
+    bool filtered = query->status.ptr || query->tag.ptr;
+    if (query->kind == QUERY_RANKING) /* PostgreSQL has no index on the counts */
+        return to_store || filtered || query->window != WINDOW_ALL;
+    return filtered || query->past.kind != PAST_NONE;
+}
+
 static bool among(struct span text, const char *const *texts)
 {
     for (; *texts; texts++)

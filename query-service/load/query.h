@@ -75,6 +75,10 @@ unsigned query_slices(const struct query *query);
 /* The highest position that a token asks for in one slice; 0 where that slice does not matter. */
 int64_t query_at_least(const struct query *query, int16_t slice);
 
+/* Whether Redis, or PostgreSQL, has to look at much more than the answer holds: such questions have a lane of
+ * their own (loader.h). */
+bool query_is_dear(const struct query *query, bool to_store);
+
 bool query_campaign_status_known(struct span status);
 bool query_coupon_status_known(struct span status);
 bool query_takes_campaign(const struct query *query, const struct campaign *campaign);

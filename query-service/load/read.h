@@ -40,22 +40,28 @@ enum read_failure {
 
 struct flight;
 
+/* What the cache in front of the stores keeps with a read (cache/read_through.c); the loader and the readers
+ * do not look. */
+struct read_waiter {
+    struct http_request *request; /* NULL: nobody waits for it */
+    int64_t tokens[SLICE_COUNT];  /* the request's own; query.at_least may ask for more, for others */
+    struct flight *flight;        /* that it leads */
+    unsigned flights;             /* it took part in */
+};
+
 struct read {
-    struct work_item item; /* first, so that a pool's item is the read */
+    struct work_item item; /* first, so that a pool's item is the read; its deadline is the read's (I11) */
     struct query query;
     struct answer answer;
-    int64_t deadline_us; /* monotonic: answered by then, whatever happens (I11) */
-    int64_t patience_us; /* monotonic: until then worth waiting for the checkpoint to reach a token */
     enum read_source source;
     enum fallback fallback;
     enum read_failure failure;
-    bool settled;                    /* of the past, and nothing that comes can change it */
-    int64_t stands_on[SLICE_COUNT];  /* how far the log is in the answer; for the slices of the query */
-    int64_t own[SLICE_COUNT];        /* the request's tokens; query.at_least may ask for more, for others */
-    int64_t began_us;                /* monotonic: when it was submitted to the loader */
-    unsigned flights;                /* flights it took part in */
-    struct flight *flight;           /* that it leads */
-    void *request;                   /* whose it is, NULL: nobody waits for it; the readers do not look */
+    bool settled;                   /* of the past, and nothing that comes can change it */
+    int64_t stands_on[SLICE_COUNT]; /* how far the log is in the answer; for the slices of the query */
+    int64_t token_wait_until_us;    /* monotonic: until then worth waiting for the models to reach a token */
+    int64_t began_us;               /* monotonic: when it was submitted to the loader */
+    uint64_t log_epoch;             /* which log was read when it was submitted */
+    struct read_waiter waiter;
     void *owner;                     /* of `done` */
     void (*done)(struct read *read); /* gets ownership; called once, from any thread */
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The queue, its threads and the parking lot. One lock; it is held to move pointers only. */
+/* The queue, its threads and the parked items. One lock; it is held to move pointers only. */
 #include "query-service/load/worker_pool.h"
 
 #include <errno.h>
@@ -10,17 +10,21 @@
 
 struct list {
     struct work_item *first, **last;
+    int64_t latest_us; /* deadline of the last; of the queue */
 };
 
 struct worker_pool {
     struct pool_options options;
     pthread_mutex_t lock;
-    pthread_cond_t wake;
-    struct list queue, parked; /* parked: all wait equally long, so the first is due first */
-    size_t queued, count;      /* count: with the parked ones */
-    size_t busy;               /* threads at work */
-    bool started, stopping;
-    pthread_t threads[POOL_THREADS_MAX];
+    pthread_cond_t wake; /* of the workers */
+    pthread_cond_t late; /* of the thread that ends what comes too late */
+    struct list queue,
+        parked;           /* queue: by deadline; parked: all wait equally long, so the first is due first */
+    size_t queued, count; /* count: with the parked ones */
+    size_t busy;          /* threads at work */
+    size_t idle;          /* threads that wait for work */
+    bool started, stopping, stopped;
+    pthread_t threads[POOL_THREADS_MAX], expirer;
     struct worker {
         struct worker_pool *pool;
         void *state;
@@ -41,13 +45,36 @@ static void list_put(struct list *list, struct work_item *item)
     list->last = &item->next;
 }
 
+static struct work_item *list_unlink(struct list *list, struct work_item **link)
+{
+    struct work_item *item = *link;
+    *link = item->next;
+    if (list->last == &item->next)
+        list->last = link;
+    return item;
+}
+
 static struct work_item *list_take(struct list *list)
 {
-    struct work_item *item = list->first;
-    list->first = item->next;
-    if (!list->first)
-        list->last = &list->first;
-    return item;
+    return list_unlink(list, &list->first);
+}
+
+/* Most come in order already. */
+static void list_put_by_deadline(struct list *list, struct work_item *item)
+{
+    struct work_item **link = &list->first;
+    if (list->first && item->deadline_us < list->latest_us)
+        while (*link && (*link)->deadline_us <= item->deadline_us)
+            link = &(*link)->next;
+    else
+        link = list->last;
+    if (!*link) {
+        list->latest_us = item->deadline_us;
+        list_put(list, item);
+        return;
+    }
+    item->next = *link;
+    *link = item;
 }
 
 static bool parked_is_due(const struct worker_pool *pool)
@@ -73,16 +100,18 @@ static bool wait_for_work(struct worker_pool *pool, int64_t until_us)
 /* What comes back goes first, it is older; of the queue a fair share, so that others help with a burst. */
 static size_t take_batch(struct worker_pool *pool, struct work_item **items)
 {
-    size_t count = 0;
-    while (count < POOL_BATCH_MAX && parked_is_due(pool))
+    size_t count = 0, most = pool->options.batch_max;
+    while (count < most && parked_is_due(pool))
         items[count++] = list_take(&pool->parked);
     size_t share = (pool->queued + pool->options.threads - 1) / pool->options.threads;
-    while (share > 0 && count < POOL_BATCH_MAX && pool->queue.first) {
+    while (share > 0 && count < most && pool->queue.first) {
         items[count++] = list_take(&pool->queue);
         pool->queued--;
         share--;
     }
     pool->count -= count;
+    if (pool->count > 0)
+        pthread_cond_signal(&pool->late); /* may have to wait for longer than it can */
     return count;
 }
 
@@ -123,9 +152,65 @@ static void *run(void *context)
     return NULL;
 }
 
+/* --- what comes too late --- */
+
+/* The link to the item with the first deadline, and the list it is in; NULL where there is none. The parked
+ * ones are in no order of deadlines, and few. */
+static struct work_item **first_deadline(struct worker_pool *pool, struct list **ret)
+{
+    struct work_item **first = pool->queue.first ? &pool->queue.first : NULL;
+    *ret = &pool->queue;
+    for (struct work_item **link = &pool->parked.first; *link; link = &(*link)->next)
+        if (!first || (*link)->deadline_us < (*first)->deadline_us) {
+            first = link;
+            *ret = &pool->parked;
+        }
+    return first;
+}
+
+/* Takes out what is past its deadline, or waits for the next; NULL where it was woken for something else. */
+static struct work_item *await_late(struct worker_pool *pool)
+{
+    struct list *list;
+    struct work_item **link = first_deadline(pool, &list);
+    if (!link) {
+        pthread_cond_wait(&pool->late, &pool->lock);
+        return NULL;
+    }
+    int64_t deadline_us = (*link)->deadline_us;
+    if (clock_mono_us() < deadline_us) {
+        struct timespec at = {deadline_us / US_PER_S, deadline_us % US_PER_S * 1000};
+        (void)pthread_cond_timedwait(&pool->late, &pool->lock, &at);
+        return NULL;
+    }
+    pool->count--;
+    pool->queued -= list == &pool->queue;
+    return list_unlink(list, link);
+}
+
+static void *run_expirer(void *context)
+{
+    struct worker_pool *pool = context;
+    pthread_setname_np(pthread_self(), "deadlines");
+    pthread_mutex_lock(&pool->lock);
+    while (!pool->stopped) {
+        struct work_item *item = await_late(pool);
+        if (!item)
+            continue;
+        pthread_mutex_unlock(&pool->lock);
+        pool->options.expire(pool->options.context, item);
+        pthread_mutex_lock(&pool->lock);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+/* --- life --- */
+
 struct worker_pool *pool_create(const struct pool_options *options)
 {
     CHECK(options->threads >= 1 && options->threads <= POOL_THREADS_MAX);
+    CHECK(options->batch_max >= 1 && options->batch_max <= POOL_BATCH_MAX);
     struct worker_pool *pool = mem_zalloc(sizeof *pool);
     pool->options = *options;
     list_init(&pool->queue);
@@ -134,6 +219,7 @@ struct worker_pool *pool_create(const struct pool_options *options)
     pthread_condattr_init(&monotonic);
     CHECK(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
     CHECK(pthread_cond_init(&pool->wake, &monotonic) == 0);
+    CHECK(pthread_cond_init(&pool->late, &monotonic) == 0);
     CHECK(pthread_mutex_init(&pool->lock, NULL) == 0);
     pthread_condattr_destroy(&monotonic);
     for (unsigned i = 0; i < options->threads; i++)
@@ -146,9 +232,9 @@ void pool_start(struct worker_pool *pool)
     const struct pool_options *options = &pool->options;
     CHECK(!pool->started);
     pool->started = true;
-    for (unsigned i = 0; i < options->threads; i++) {
+    for (unsigned i = 0; i < options->threads; i++)
         CHECK(pthread_create(&pool->threads[i], NULL, run, &pool->workers[i]) == 0);
-    }
+    CHECK(pthread_create(&pool->expirer, NULL, run_expirer, pool) == 0);
 }
 
 void pool_stop(struct worker_pool *pool)
@@ -161,8 +247,14 @@ void pool_stop(struct worker_pool *pool)
     pthread_mutex_unlock(&pool->lock);
     for (unsigned i = 0; pool->started && i < pool->options.threads; i++)
         pthread_join(pool->threads[i], NULL);
-    pool->started = false;
+    pthread_mutex_lock(&pool->lock);
     CHECK(pool->count == 0);
+    pool->stopped = true;
+    pthread_cond_signal(&pool->late);
+    pthread_mutex_unlock(&pool->lock);
+    if (pool->started)
+        pthread_join(pool->expirer, NULL);
+    pool->started = false;
 }
 
 void pool_destroy(struct worker_pool *pool)
@@ -171,6 +263,7 @@ void pool_destroy(struct worker_pool *pool)
         return;
     pool_stop(pool);
     pthread_cond_destroy(&pool->wake);
+    pthread_cond_destroy(&pool->late);
     pthread_mutex_destroy(&pool->lock);
     mem_free(pool);
 }
@@ -180,10 +273,10 @@ bool pool_submit(struct worker_pool *pool, struct work_item *item)
     pthread_mutex_lock(&pool->lock);
     bool room = !pool->stopping && pool->count < pool->options.items_max;
     if (room) {
-        list_put(&pool->queue, item);
+        list_put_by_deadline(&pool->queue, item);
         pool->queued++;
         pool->count++;
-        pthread_cond_signal(&pool->wake);
+        pthread_cond_signal(pool->idle ? &pool->wake : &pool->late);
     }
     pthread_mutex_unlock(&pool->lock);
     return room;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A bounded queue and the few threads that work it off in batches, each with a state of its own (a
  * connection). What waits longer than one turn is parked and comes back after a fixed delay. Knows nothing of
- * what the items are. Items come out in the order they went in, so a queue whose items have the same patience
- * never keeps one past its time behind another that has more. */
+ * what the items are, only until when each has to be worked on: the queue is in order of deadlines, and a
+ * thread of its own takes out what the workers, all of them busy, did not get to in time (I11). */
 #pragma once
 
 #include <stdbool.h>
@@ -12,7 +12,8 @@
 /* Embedded in what is queued. */
 struct work_item {
     struct work_item *next;
-    int64_t due_us; /* parked: when it comes back, monotonic */
+    int64_t deadline_us; /* monotonic; the submitter's */
+    int64_t due_us;      /* parked: when it comes back, monotonic */
 };
 
 enum { POOL_BATCH_MAX = 32, POOL_TICK_MS = 500, POOL_PARK_MS = 10, POOL_THREADS_MAX = 64 };
@@ -23,9 +24,13 @@ struct pool_options {
     const char *name;   /* literal, at most 15 bytes: the threads' name */
     unsigned threads;   /* 1..POOL_THREADS_MAX */
     size_t items_max;   /* queued and parked together */
+    size_t batch_max;   /* items that a thread takes at once, 1..POOL_BATCH_MAX */
     void *const *state; /* one per thread, handed to work and tick; the states are borrowed */
     /* Works a batch off. Every item is handed on, answered or parked before it returns. */
     void (*work)(void *state, struct work_item *const *items, size_t count);
+    /* Ends an item that no worker took by its deadline. On the pool's own thread. */
+    void (*expire)(void *context, struct work_item *item);
+    void *context;
     /* Called by each thread about every POOL_TICK_MS, between batches, and once at the start. */
     void (*tick)(void *state);
 };

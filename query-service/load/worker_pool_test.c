@@ -17,13 +17,13 @@ enum { ITEMS = 1000, THREADS = 4 };
 struct job {
     struct work_item item;
     atomic_int worked;
-    int64_t parked_us, back_us;
+    int64_t parked_us, back_us, expired_us;
 };
 
 static struct job jobs[ITEMS];
 static struct worker_pool *pool;
 static sem_t gate;
-static atomic_int ticks, held;
+static atomic_int ticks, held, expired;
 
 static void tick(void *state)
 {
@@ -60,15 +60,27 @@ static void work_parking(void *state, struct work_item *const *items, size_t cou
     (void)state;
 }
 
+static void expire(void *context, struct work_item *item)
+{
+    (void)context;
+    ((struct job *)item)->expired_us = clock_mono_us();
+    atomic_fetch_add(&expired, 1);
+}
+
 static struct worker_pool *start(unsigned threads, size_t items_max,
                                  void (*work)(void *, struct work_item *const *, size_t))
 {
     void *const states[THREADS] = {NULL};
     memset(jobs, 0, sizeof jobs);
+    for (int i = 0; i < ITEMS; i++)
+        jobs[i].item.deadline_us = INT64_MAX;
+    atomic_store(&expired, 0);
     atomic_store(&held, 0);
     pool = pool_create(&(struct pool_options){.name = "test",
                                               .threads = threads,
                                               .items_max = items_max,
+                                              .batch_max = POOL_BATCH_MAX,
+                                              .expire = expire,
                                               .state = states,
                                               .work = work,
                                               .tick = tick});
@@ -122,6 +134,43 @@ static void parked_items_come_back_after_the_delay(void **state)
     }
 }
 
+static void await(atomic_int *value, int is)
+{
+    int64_t deadline_us = clock_deadline_us(20000);
+    while (atomic_load(value) < is && clock_remaining_ms(deadline_us) > 0)
+        continue;
+    assert_int_equal(atomic_load(value), is);
+}
+
+/* While the only worker is held up, what is queued behind it ends by its own deadline, the first first; what
+ * has time is worked on. */
+static void what_no_worker_gets_to_ends_by_its_deadline(void **state)
+{
+    (void)state;
+    sem_init(&gate, 0, 0);
+    start(1, ITEMS, work_behind_gate);
+    assert_true(pool_submit(pool, &jobs[0].item));
+    await(&held, 1);
+    int64_t now_us = clock_mono_us();
+    static const int ms[] = {0, 60, 20, 40}; /* of jobs 1 to 3 */
+    for (int i = 1; i <= 3; i++) {
+        jobs[i].item.deadline_us = now_us + ms[i] * US_PER_MS;
+        assert_true(pool_submit(pool, &jobs[i].item));
+    }
+    assert_true(pool_submit(pool, &jobs[4].item));
+    await(&expired, 3);
+    assert_int_equal(pool_items(pool), 1);
+    assert_true(jobs[2].expired_us <= jobs[3].expired_us && jobs[3].expired_us <= jobs[1].expired_us);
+    for (int i = 1; i <= 3; i++)
+        assert_true(jobs[i].expired_us >= jobs[i].item.deadline_us);
+    sem_post(&gate);
+    sem_post(&gate);
+    pool_destroy(pool);
+    for (int i = 0; i <= 4; i++)
+        assert_int_equal(atomic_load(&jobs[i].worked), i == 0 || i == 4);
+    sem_destroy(&gate);
+}
+
 static atomic_bool is_over;
 
 static void *stop_it(void *context)
@@ -162,6 +211,7 @@ int main(void)
         cmocka_unit_test(everything_is_worked_on_once),
         cmocka_unit_test(a_full_queue_refuses),
         cmocka_unit_test(parked_items_come_back_after_the_delay),
+        cmocka_unit_test(what_no_worker_gets_to_ends_by_its_deadline),
         cmocka_unit_test(a_stopping_pool_refuses_and_finishes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

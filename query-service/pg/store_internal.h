@@ -11,6 +11,7 @@ struct store_reader {
     struct store_reader_options options;
     struct pg *pg;
     struct pg_args args;
+    int64_t session_timeout_ms; /* the server's, of this connection; 0: not known */
 };
 
 /* Sends a statement of ($1 slice, $2 campaign); leaves no arguments behind. */
@@ -22,6 +23,11 @@ void store_window_args(struct store_reader *reader, const struct query *query);
 /* The next result of the round, NULL where there is none. After a refusal the others come back refused too,
  * and have to be fetched all the same. */
 struct pg_rows *store_receive(struct store_reader *reader, int64_t deadline_us, enum pg_status *status);
+
+/* Sends the server's timeout ahead of a round, where the one of the session is not that of the time there is;
+ * and receives its result, before the others of the round. */
+bool store_ask_timeout(struct store_reader *reader, int64_t deadline_us);
+void store_take_timeout(struct store_reader *reader, bool asked, int64_t deadline_us, enum pg_status *status);
 
 void store_take_heads(const struct pg_rows *heads, struct read *read);
 bool store_take_campaign(const struct pg_rows *rows, int row, struct answer *answer) MUST_USE;

@@ -68,6 +68,7 @@ static enum pg_status where_round(struct store_reader *reader, struct read *read
     enum pg_status status = PG_OK;
     struct pg_rows *rows[3] = {NULL};
     bool of_campaign = query->kind == QUERY_CAMPAIGN;
+    bool asked = store_ask_timeout(reader, deadline_us);
     pg_args_reset(&reader->args);
     pg_send(reader->pg, STORE_HEADS, NULL);
     if (query->past.kind == PAST_POSITION) {
@@ -82,6 +83,7 @@ static enum pg_status where_round(struct store_reader *reader, struct read *read
     if (of_campaign)
         store_ask_campaign_by(reader, query, STORE_PAST_CAMPAIGN);
     pg_sync(reader->pg);
+    store_take_timeout(reader, asked, deadline_us, &status);
     for (size_t i = 0; i < 2u + of_campaign; i++)
         rows[i] = store_receive(reader, deadline_us, &status);
     if (status == PG_OK) {
@@ -164,8 +166,10 @@ enum pg_status store_past_rounds(struct store_reader *reader, struct read *read,
     bool known = read->query.kind == QUERY_CAMPAIGN && moment.created.type != EVENT_CampaignCreated;
     if (status != PG_OK || read->failure != READ_GOOD || known)
         return status;
+    bool asked = store_ask_timeout(reader, deadline_us);
     ask_past(reader, &read->query, &moment);
     pg_sync(reader->pg);
+    store_take_timeout(reader, asked, deadline_us, &status);
     struct pg_rows *rows = store_receive(reader, deadline_us, &status);
     if (rows && !take_past(reader, rows, read, &moment))
         read->failure = READ_INTERNAL;

@@ -9,6 +9,7 @@
 #include "query-service/pg/past_sql.h"
 
 static const struct pg_statement statements[STORE_STATEMENT_COUNT] = {
+    [STORE_TIMEOUT] = {"timeout", STORE_TIMEOUT_SQL},
     [STORE_HEADS] = {"heads", STORE_HEADS_SQL},
     [STORE_CAMPAIGN] = {"campaign", STORE_CAMPAIGN_SQL},
     [STORE_CAMPAIGNS] = {"campaigns", STORE_CAMPAIGNS_SQL},
@@ -29,6 +30,15 @@ static const struct pg_statement statements[STORE_STATEMENT_COUNT] = {
     [STORE_PAST_RANKING_REDEEMED] = {"past_ranking_redeemed", PAST_RANKING_REDEEMED_SQL},
 };
 
+/* The server refuses a statement before the reader gives up on the connection, so that a question that takes
+ * too long is told from a server that does not answer. */
+static int64_t server_timeout_ms(int64_t budget_ms)
+{
+    enum { MARGIN_MS = 100, MARGIN_DIVISOR = 4 };
+    int64_t margin_ms = budget_ms / MARGIN_DIVISOR < MARGIN_MS ? budget_ms / MARGIN_DIVISOR : MARGIN_MS;
+    return budget_ms - margin_ms > 1 ? budget_ms - margin_ms : 1;
+}
+
 struct store_reader *store_reader_create(const struct store_reader_options *options)
 {
     struct store_reader *reader = mem_zalloc(sizeof *reader);
@@ -37,7 +47,7 @@ struct store_reader *store_reader_create(const struct store_reader_options *opti
         .url = options->url,
         .role = "firstcome_query",
         .application = "firstcome query",
-        .statement_timeout_ms = options->timeout_ms,
+        .statement_timeout_ms = server_timeout_ms(options->timeout_ms),
         .lock_timeout_ms = options->timeout_ms,
         .idle_in_transaction_timeout_ms = options->timeout_ms,
         .statements = statements,
@@ -366,12 +376,36 @@ struct pg_rows *store_receive(struct store_reader *reader, int64_t deadline_us, 
     return rows;
 }
 
+bool store_ask_timeout(struct store_reader *reader, int64_t deadline_us)
+{
+    int64_t whole_ms = server_timeout_ms(reader->options.timeout_ms);
+    int64_t left_ms = server_timeout_ms(clock_remaining_ms(deadline_us));
+    int64_t wanted_ms = left_ms > whole_ms * 9 / 10 ? whole_ms : left_ms;
+    char text[24];
+    if (wanted_ms == reader->session_timeout_ms)
+        return false;
+    snprintf(text, sizeof text, "%lld", (long long)wanted_ms);
+    pg_args_reset(&reader->args);
+    pg_arg_bytes(&reader->args, span_of(text));
+    pg_send(reader->pg, STORE_TIMEOUT, &reader->args);
+    reader->session_timeout_ms = wanted_ms;
+    return true;
+}
+
+void store_take_timeout(struct store_reader *reader, bool asked, int64_t deadline_us, enum pg_status *status)
+{
+    if (asked)
+        pg_rows_destroy(store_receive(reader, deadline_us, status));
+}
+
 static enum pg_status present_round(struct store_reader *reader, struct read *read, int64_t deadline_us)
 {
     enum pg_status status = PG_OK;
+    bool asked = store_ask_timeout(reader, deadline_us);
     pg_send(reader->pg, STORE_HEADS, NULL);
     size_t count = ask(reader, &read->query);
     pg_sync(reader->pg);
+    store_take_timeout(reader, asked, deadline_us, &status);
     struct pg_rows *heads = store_receive(reader, deadline_us, &status);
     if (heads)
         store_take_heads(heads, read);
@@ -394,16 +428,26 @@ static enum pg_status round_trip(struct store_reader *reader, struct read *read,
                                               : store_past_rounds(reader, read, deadline_us);
 }
 
+static enum pg_status connect_store(struct store_reader *reader, int64_t deadline_us)
+{
+    if (pg_connected(reader->pg))
+        return PG_OK;
+    reader->session_timeout_ms = server_timeout_ms(reader->options.timeout_ms);
+    return pg_connect(reader->pg, deadline_us);
+}
+
 static enum pg_status attempt(struct store_reader *reader, struct read *read, int64_t deadline_us)
 {
     bool was_connected = pg_connected(reader->pg);
-    enum pg_status status = was_connected ? PG_OK : pg_connect(reader->pg, deadline_us);
+    enum pg_status status = connect_store(reader, deadline_us);
     if (status == PG_OK)
         status = round_trip(reader, read, deadline_us);
+    if (status != PG_OK)
+        reader->session_timeout_ms = 0; /* what was set in a round that failed is taken back */
     if (status != PG_LOST || !was_connected)
         return status;
     /* The server was restarted since: a read may simply be sent again. */
-    status = pg_connect(reader->pg, deadline_us);
+    status = connect_store(reader, deadline_us);
     return status == PG_OK ? round_trip(reader, read, deadline_us) : status;
 }
 
@@ -413,19 +457,32 @@ static int64_t deadline_of(const struct store_reader *reader, int64_t read_deadl
     return own_us < read_deadline_us ? own_us : read_deadline_us;
 }
 
+/* What the server refuses because of the question is no failure of the server: it took too long for this one
+ * (57014), or is beyond what a program may ask (class 54). */
+static bool question_is_at_fault(const struct store_reader *reader, enum pg_status status)
+{
+    const char *sqlstate = pg_sqlstate(reader->pg);
+    return status == PG_REFUSED && (strcmp(sqlstate, "57014") == 0 || strncmp(sqlstate, "54", 2) == 0);
+}
+
 static void conclude(struct store_reader *reader, struct read *read, enum pg_status status)
 {
+    const char *kind = query_kind_label(read->query.kind);
     if (status == PG_OK) {
         breaker_success(reader->options.breaker);
+    } else if (question_is_at_fault(reader, status)) {
+        breaker_success(reader->options.breaker);
+        read->failure = READ_TOO_MUCH;
+        metric_add(query_metrics.store_refusals, 1);
+        log_warn("STORE-REFUSED", "reading %s: %s", kind, pg_error(reader->pg));
     } else {
         breaker_failure(reader->options.breaker, clock_mono_us());
         read->failure = READ_UNAVAILABLE;
         metric_add(query_metrics.store_errors, 1);
-        log_warn("STORE-FAILED", "reading %s: %s", query_kind_label(read->query.kind), pg_error(reader->pg));
+        log_warn("STORE-FAILED", "reading %s: %s", kind, pg_error(reader->pg));
     }
     if (read->failure == READ_INTERNAL)
-        log_error("STORE-CORRUPT", "reading %s: a row is not what this version understands",
-                  query_kind_label(read->query.kind));
+        log_error("STORE-CORRUPT", "reading %s: a row is not what this version understands", kind);
     if (read->failure == READ_GOOD)
         cut(read);
     else
@@ -434,12 +491,14 @@ static void conclude(struct store_reader *reader, struct read *read, enum pg_sta
 
 void store_reader_run(struct store_reader *reader, struct read *read)
 {
+    enum { TIME_MIN_US = 20 * US_PER_MS }; /* with less there is no asking */
     int64_t start_us = clock_mono_us();
-    if (start_us >= read->deadline_us || !breaker_allows(reader->options.breaker, start_us)) {
+    if (start_us + TIME_MIN_US >= read->item.deadline_us ||
+        !breaker_allows(reader->options.breaker, start_us)) {
         read->failure = READ_UNAVAILABLE;
         return;
     }
-    conclude(reader, read, attempt(reader, read, deadline_of(reader, read->deadline_us)));
+    conclude(reader, read, attempt(reader, read, deadline_of(reader, read->item.deadline_us)));
     metric_observe_us(query_metrics.store_seconds, clock_mono_us() - start_us);
 }
 
@@ -449,10 +508,10 @@ bool store_reader_probe(struct store_reader *reader)
     if (!breaker_allows(reader->options.breaker, clock_mono_us()))
         return false;
     struct pg_rows *rows = NULL;
-    enum pg_status status = pg_connected(reader->pg) ? PG_OK : pg_connect(reader->pg, deadline_us);
+    enum pg_status status = connect_store(reader, deadline_us);
     if (status == PG_OK)
         status = pg_call(reader->pg, STORE_HEADS, NULL, deadline_us, &rows);
-    if (status == PG_LOST && (status = pg_connect(reader->pg, deadline_us)) == PG_OK)
+    if (status == PG_LOST && (status = connect_store(reader, deadline_us)) == PG_OK)
         status = pg_call(reader->pg, STORE_HEADS, NULL, deadline_us, &rows);
     pg_rows_destroy(rows);
     if (status == PG_OK)

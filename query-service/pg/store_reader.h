@@ -19,7 +19,7 @@ struct store_reader_options {
 struct store_reader *store_reader_create(const struct store_reader_options *options); /* does not connect */
 void store_reader_destroy(struct store_reader *reader);                               /* accepts NULL */
 
-/* Answers the read or sets read->failure, at the latest when read->deadline_us has passed. */
+/* Answers the read or sets read->failure, at the latest when read->item.deadline_us has passed. */
 void store_reader_run(struct store_reader *reader, struct read *read);
 
 /* Connects where it is not connected, and asks for the heads of the log; for readiness. */

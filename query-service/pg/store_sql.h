@@ -6,6 +6,7 @@
 #include "events/event_log.h"
 
 enum store_statement {
+    STORE_TIMEOUT,
     STORE_HEADS,
     STORE_CAMPAIGN,
     STORE_CAMPAIGNS,
@@ -46,6 +47,9 @@ enum { CAMPAIGN_COLUMN_COUNT = 12 };
 
 /* A deleted campaign reads as unknown. */
 #define NOT_DELETED " c.status <> 5"
+
+/* $1 ms as text: for what this session is asked from now on. */
+#define STORE_TIMEOUT_SQL "SELECT set_config('statement_timeout', $1::text, false)"
 
 #define STORE_HEADS_SQL "SELECT slice, head FROM slice"
 

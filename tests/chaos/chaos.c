@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "bench/kit/child.h"
+#include "bench/storm/verify_call.h"
 #include "common/base/clock.h"
 #include "tests/chaos/client.h"
 #include "tests/chaos/nemesis.h"
@@ -55,7 +56,8 @@ static void start(struct run *run)
     run->fleet = fleet_start(run->stack, options->services);
     if (!fleet_await_ready(run->fleet, clock_deadline_us(READY_MS)))
         die("the services", "not ready in time");
-    if (!crypto_key_load(stack_env(run->stack, "CODE_KEY_FILE"), run->code_key, reason, sizeof reason))
+    if (!crypto_key_load(stack_env(run->stack, "FIRSTCOME_CODE_KEY_FILE"), run->code_key, reason,
+                         sizeof reason))
         die("the key of the codes", reason);
     run->input = (struct judge_input){
         .history = &run->history,
@@ -133,6 +135,19 @@ static void settle(struct run *run)
         die("the log cannot be read", reason);
 }
 
+/* What verify says of log and state rows: the judge's second opinion, and its own trial. Models may lack what
+ * a fault took and no reader missed since. */
+static bool verify(const struct run *run)
+{
+    struct verify_call call = {.database_url = stack_env(run->stack, "DATABASE_URL"), .slice = -1};
+    fprintf(run->out, "\nprojector verify --log:\n");
+    fflush(run->out);
+    int status = verify_call(&call);
+    if (status != 0)
+        fprintf(run->out, "VIOLATION: projector verify ended with status %d\n", status);
+    return status == 0;
+}
+
 /* --- Keeping --- */
 
 static void copy(const struct run *run, const char *from, const char *to)
@@ -183,6 +198,7 @@ struct chaos_outcome chaos_run(const struct chaos_options *options, FILE *out)
     stats_attempts(&run.history, out);
     stats_reads(&run.reads, out);
     stats_faults(run.nemesis, out);
+    run.judgement.violations += !verify(&run);
     stats_judgement(&run.judgement, options->seed, out);
     if (run.judgement.violations && options->keep)
         keep(&run);

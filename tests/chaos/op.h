@@ -41,7 +41,7 @@ bool op_kind_keyed(enum op_kind kind);
 
 enum {
     CHAOS_CLIENTS_MAX = 32,
-    CHAOS_SERVICES_MAX = 8,
+    CHAOS_SERVICES_MAX = 7, /* with the query services and the projector, ten ports */
     CHAOS_QUERIES_MAX = 2,
     CHAOS_USERS = 60,
     CHAOS_SLOTS = 48,  /* places that a coupon was last put into, shared by all clients */

@@ -12,7 +12,7 @@
 
 enum {
     HOLDERS = 40,
-    FAST_MS = 500,     /* a read while one dependency is gone; mostly a few, but the machine is shared */
+    FAST_MS = 2000,    /* a read while one dependency is gone; mostly a few, but the machine is shared */
     REFUSED_MS = 2000, /* the deadline */
     RECOVERED_MS = 20000,
 };

@@ -6,7 +6,7 @@ FOLDERS_OF = $(patsubst %/,%,$(sort $1/ $(dir $(wildcard $1/*/*.[ch]))))
 SERVICE_FOLDERS := $(foreach s,$(SERVICE_NAMES),$(call FOLDERS_OF,$s))
 BENCH_FOLDERS   := bench/measure bench/peers bench/storm bench/load bench/kit
 LIB_FOLDERS     := $(foreach l,verify readmodel events common,$(call FOLDERS_OF,$l))
-SYSTEM_FOLDERS  := tests/command tests/projector tests/query tests/platform tests/outage tests/drills
+SYSTEM_FOLDERS  := tests/command tests/projector tests/query tests/platform tests/outage tests/drills tests/faults
 
 TESTS_IN = $(filter %_test.c,$(wildcard $(addsuffix /*.c,$1)))
 CODE_IN  = $(filter-out %_test.c %/main.c,$(wildcard $(addsuffix /*.c,$1)))
@@ -74,8 +74,23 @@ SYSTEM_TESTS := $(call TESTS_IN,$(SYSTEM_FOLDERS))
 $(call TEST_BIN,$(SYSTEM_TESTS)): $(B)/bin/test/%: $(B)/obj/%.o $(LIBS_TEST)
 	$(LINK)
 
+# What a test loads into a service, to have a host with a clock that is wrong.
+$(B)/lib/clock_shift.so: tests/lib/preload/clock_shift.c
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
+$(B)/bin/test/tests/query/instants_test: | $(B)/lib/clock_shift.so
+
+# Loaded into a service by tests/faults; whatever the build, it is plain.
+FAULT_SHIM := $(B)/bin/fault_shim.so
+$(FAULT_SHIM): tests/faults/shim.c tests/faults/faults.h tools/make/flags.mk
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) $(filter-out -fsanitize% -fPIE,$(CFLAGS)) -fno-builtin -fPIC -shared -o $@ $< -ldl
+$(call TEST_BIN,tests/faults/injected_test.c): $(FAULT_SHIM)
+
 # Tools.
-TOOLS := $(B)/bin/bench $(B)/bin/storm $(B)/bin/empty_handler $(B)/bin/chaos
+TOOLS := $(B)/bin/bench $(B)/bin/storm $(B)/bin/empty_handler
 $(B)/bin/bench: $(call OBJ,bench/measure/main.c) $(LIBS_BENCH)
 	$(LINK)
 $(B)/bin/storm: $(call OBJ,bench/storm/main.c) $(LIBS_BENCH)

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* I13: what time alone changes is told as it is from its instant on, by every query service: one that hears
+ * of changes, one whose bus is cut, and one whose host has a clock that is half a minute late. And the crowd
+ * at an opening finds it in memory. Test and PostgreSQL are on one machine, so the test's clock is the log's.
+ */
+#include "tests/lib/wait.h"
+
+#include <unistd.h>
+
+#include "bench/load/http_load.h"
+#include "bench/load/load_call.h"
+#include "common/base/crypto.h"
+#include "events/ids.h"
+#include "tests/lib/instance.h"
+#include "tests/lib/projector.h"
+#include "tests/lib/reads.h"
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+enum { CROWD = 1000, SERVICES = 2 }; /* a sanitizer insists on being loaded before the wrong clock */
+#else
+enum { CROWD = 10000, SERVICES = 3 };
+#endif
+enum {
+    PORT_OFFSET = 7,
+    HINTS_OFFSET = 6, /* where the stack's query service listens for hints */
+    SHOWS_MS = 30000,
+    AHEAD_MS = 4000, /* from a creation to its instant: enough to be read before on a busy machine */
+    LATE_MS = 100,   /* the promise */
+    CLOCK_LATE_S = 30,
+};
+
+static struct stack *stack;
+static struct api_client api, readers[SERVICES];
+static struct instance *others[SERVICES];
+
+static void start_other(int index, const char *name, const char *const *environment)
+{
+    others[index] = instance_start(stack, &(struct instance_options){.service = "query-service",
+                                                                     .name = name,
+                                                                     .port_offset = PORT_OFFSET + index,
+                                                                     .environment = environment});
+    instance_open_api(others[index], &readers[index]);
+}
+
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+/* This program is <build>/bin/test/tests/query/..., the library <build>/lib/... */
+static void write_preload(char ret[512])
+{
+    char self[400];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+    assert_true(len > 0);
+    self[len] = '\0';
+    char *bin = strstr(self, "/bin/test/");
+    assert_non_null(bin);
+    snprintf(ret, 512, "LD_PRELOAD=%.*s/lib/clock_shift.so", (int)(bin - self), self);
+}
+#endif
+
+static int setup(void **state)
+{
+    static const char *const deaf[] = {"FIRSTCOME_BUS_URL=", NULL};
+    crypto_setup();
+    setenv("FIRSTCOME_CONNECTIONS_MAX", "12000", 1);
+    setenv("FIRSTCOME_CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
+    stack = api_setup(state, &api, STACK_ALL);
+    readers[0] = api;
+    start_other(1, "deaf", deaf);
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+    static char preload[512], shift[64];
+    static const char *const late[] = {"FIRSTCOME_BUS_URL=", preload, shift, NULL};
+    write_preload(preload);
+    snprintf(shift, sizeof shift, "CLOCK_LATE_S=%d", CLOCK_LATE_S);
+    start_other(2, "late", late);
+#endif
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    for (int i = 1; i < SERVICES; i++) {
+        api_close(&readers[i]);
+        instance_destroy(others[i]);
+    }
+    return api_teardown(state);
+}
+
+/* "2026-…Z" of an instant, as a member of a campaign's creation. */
+static const char *member(const char *name, int64_t at_us)
+{
+    static char text[96];
+    struct buf time;
+    buf_init(&time, 64);
+    time_format(&time, at_us);
+    snprintf(text, sizeof text, ",\"%s\":\"%.*s\"", name, SPAN_ARG(buf_span(&time)));
+    buf_deinit(&time);
+    return text;
+}
+
+static int64_t soon_us(void)
+{
+    return clock_wall_us() + AHEAD_MS * US_PER_MS;
+}
+
+static void status_of(const struct http_answer *answer, char ret[32])
+{
+    api_expect(answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer->body);
+    snprintf(ret, 32, "%.*s", SPAN_ARG(json_get_text(doc, "status")));
+    json_destroy(doc);
+}
+
+/* What others may keep it for ends at the instant too. */
+static void no_cache_keeps_it_longer(const struct http_answer *answer, int64_t read_us, int64_t at_us)
+{
+    struct span rest = http_answer_header(answer, "Cache-Control");
+    int64_t spans[3], age; /* fresh, stale, stale if there is an error */
+    (void)span_cut(&rest, '=');
+    for (size_t i = 0; i < COUNT_OF(spans); i++) {
+        assert_true(parse_i64(span_cut(&rest, ','), 0, 86400, &spans[i]));
+        (void)span_cut(&rest, '=');
+    }
+    assert_true(parse_i64(http_answer_header(answer, "Age"), 0, 86400, &age));
+    int64_t left_us = at_us - read_us;
+    assert_true((spans[0] + spans[1] - age) * US_PER_S <= left_us);
+    assert_true((spans[0] + spans[2] - age) * US_PER_S <= left_us);
+}
+
+/* Reads again and again from just before the instant until a moment after it, from every service in turn.
+ * Every answer that was asked for LATE_MS after the instant says `after`; every one that was there before it
+ * says `before`. */
+static void watch(const char *path, int64_t at_us, const char *before, const char *after)
+{
+    enum { BEFORE_MS = 500, AFTER_MS = 1500 };
+    char status[32];
+    int seen_after = 0;
+    while (clock_wall_us() < at_us - BEFORE_MS * US_PER_MS)
+        wait_moment();
+    while (clock_wall_us() < at_us + AFTER_MS * US_PER_MS || seen_after < SERVICES)
+        for (int i = 0; i < SERVICES; i++) {
+            int64_t asked_us = clock_wall_us();
+            struct http_answer answer = api_get(&readers[i], path, NULL);
+            int64_t answered_us = clock_wall_us();
+            status_of(&answer, status);
+            bool is_after = strcmp(status, after) == 0;
+            if (!is_after && strcmp(status, before) != 0)
+                fail_msg("%s: neither %s nor %s but %s", path, before, after, status);
+            if (asked_us >= at_us + LATE_MS * US_PER_MS && !is_after)
+                fail_msg("%s: %s is told %lld ms after its end by service %d", path, status,
+                         (long long)(asked_us - at_us) / US_PER_MS, i);
+            if (answered_us < at_us - LATE_MS * US_PER_MS && is_after)
+                fail_msg("%s: %s is told too early by service %d", path, status, i);
+            if (!is_after)
+                no_cache_keeps_it_longer(&answer, asked_us, at_us + LATE_MS * US_PER_MS);
+            seen_after += is_after;
+        }
+}
+
+/* Every service has read it, and has it in memory. */
+static void read_everywhere(const char *path)
+{
+    struct http_answer answer;
+    for (int i = 0; i < SERVICES; i++)
+        WAIT_UNTIL((answer = api_get(&readers[i], path, NULL), answer.status == 200), SHOWS_MS);
+}
+
+static void path_to(char ret[160], const char *campaign)
+{
+    snprintf(ret, 160, "/v1/campaigns/%s", campaign);
+}
+
+static void an_opening_is_told_from_its_instant_on(void **state)
+{
+    (void)state;
+    char path[160];
+    int64_t at_us = soon_us();
+    path_to(path, api_campaign(&api, 10, member("starts_at", at_us)));
+    read_everywhere(path);
+    watch(path, at_us, "scheduled", "active");
+}
+
+static void an_end_is_told_from_its_instant_on(void **state)
+{
+    (void)state;
+    char path[160];
+    int64_t at_us = soon_us();
+    path_to(path, api_campaign(&api, 10, member("ends_at", at_us)));
+    read_everywhere(path);
+    watch(path, at_us, "active", "ended");
+}
+
+/* Nobody reads for a while around the opening: whoever is first then gets no old copy. */
+static void the_first_reader_after_an_opening_is_told_of_it(void **state)
+{
+    (void)state;
+    char path[160], status[32];
+    int64_t at_us = soon_us();
+    path_to(path, api_campaign(&api, 10, member("starts_at", at_us)));
+    read_everywhere(path);
+    WAIT_UNTIL(clock_wall_us() >= at_us + LATE_MS * US_PER_MS, SHOWS_MS);
+    for (int i = 0; i < SERVICES; i++) {
+        struct http_answer answer = api_get(&readers[i], path, NULL);
+        status_of(&answer, status);
+        assert_string_equal(status, "active");
+    }
+}
+
+static void a_coupon_expires_and_a_reservation_lapses(void **state)
+{
+    (void)state;
+    char path[160], reserve[160], ends[96], id[64];
+    int64_t at_us = soon_us() + 2 * US_PER_S;
+    snprintf(ends, sizeof ends, "%s", member("ends_at", at_us - US_PER_S));
+    char more[256];
+    snprintf(more, sizeof more, "%s%s", ends, member("coupon_expires_at", at_us));
+    const char *campaign = api_campaign(&api, 10, more);
+    struct http_answer answer = api_issue(&api, campaign, "kim");
+    api_expect(&answer, 201, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    snprintf(id, sizeof id, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
+    json_destroy(doc);
+    snprintf(reserve, sizeof reserve, "/v1/coupons/%s/reserve", id);
+    answer = api_post(&api, reserve,
+                      "{\"user_id\":\"kim\",\"order_id\":\"o\",\"order_amount\":1000,"
+                      "\"ttl_seconds\":2}",
+                      NULL);
+    api_expect(&answer, 200, NULL);
+    doc = json_get_doc(answer.body);
+    int64_t until_us;
+    assert_true(time_parse(json_get_text(doc, "reserved_until"), &until_us));
+    json_destroy(doc);
+    snprintf(path, sizeof path, "/v1/coupons/%s", id);
+    read_everywhere(path);
+    watch(path, until_us, "reserved", "issued");
+    watch(path, at_us, "issued", "expired");
+}
+
+/* A list that is filtered by status lets others in at an instant. */
+static void a_filter_goes_by_the_instant(void **state)
+{
+    (void)state;
+    char path[] = "/v1/campaigns?status=scheduled&tag=opening-soon&limit=5", id[64], more[192];
+    int64_t at_us = soon_us();
+    snprintf(more, sizeof more, ",\"tags\":[\"opening-soon\"]%s", member("starts_at", at_us));
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 10, more));
+    read_everywhere(path);
+    WAIT_UNTIL(clock_wall_us() >= at_us + LATE_MS * US_PER_MS, SHOWS_MS);
+    for (int i = 0; i < SERVICES; i++) {
+        struct http_answer answer = api_get(&readers[i], path, NULL);
+        api_expect(&answer, 200, NULL);
+        assert_null(memmem(answer.body.ptr, answer.body.len, id, strlen(id)));
+    }
+}
+
+/* --- the crowd at an opening --- */
+
+struct crowd {
+    struct target target;
+    struct buf request;
+    int64_t at_us;
+    size_t sent, answered, wrong, from_memory;
+    bool first_from_memory;
+};
+
+static enum load_next crowd_next(void *context, size_t idle, struct load_job *ret, struct buf *request)
+{
+    struct crowd *crowd = context;
+    (void)idle;
+    if (crowd->sent == CROWD)
+        return LOAD_END;
+    int64_t wait_us = crowd->at_us - clock_wall_us();
+    if (wait_us > 0) {
+        *ret = (struct load_job){.due_us = clock_mono_us() + wait_us};
+        return LOAD_WAIT;
+    }
+    buf_append_span(request, buf_span(&crowd->request));
+    *ret = (struct load_job){.tag = crowd->sent++};
+    return LOAD_SEND;
+}
+
+static void crowd_done(void *context, const struct load_result *result)
+{
+    struct crowd *crowd = context;
+    bool good = result->outcome == LOAD_ANSWERED && result->response.status == 200;
+    struct span body = good ? result->response.body : SPAN("");
+    if (!memmem(body.ptr, body.len, "\"status\":\"active\"", strlen("\"status\":\"active\"")))
+        crowd->wrong++;
+    crowd->answered++;
+}
+
+/* Named by hand, then nobody asks until the opening. The first of the crowd finds the campaign in memory,
+ * open; so do the others, and what is loaded is what keeps it warm, not the crowd. */
+static void the_crowd_finds_it_in_memory(void **state)
+{
+    (void)state;
+    static struct crowd crowd;
+    char path[160], id[64], reason[128], bus[64];
+    struct http_answer answer;
+    int64_t at_us = soon_us() + 4 * US_PER_S;
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 10, member("starts_at", at_us)));
+    path_to(path, id);
+    struct buf said;
+    buf_init(&said, 65536);
+    /* The bus connects some time after the service has started; what is said before is lost. */
+    snprintf(bus, sizeof bus, "tcp://127.0.0.1:%d", stack_port_base(stack) + HINTS_OFFSET);
+    while (reads_metric(&api, "coupon_cache_warm") == 0)
+        (void)PROJECTOR_RUN(stack, &said, "prewarm", "--bus-publish-url", bus, "--campaign", id);
+    buf_deinit(&said);
+    assert_true(load_allow_descriptors(CROWD + 100));
+    assert_true(target_init(&crowd.target, stack_env(stack, "QUERY_URL"), reason, sizeof reason));
+    buf_init(&crowd.request, 4096);
+    load_call_write(&crowd.target,
+                    &(struct load_call_request){
+                        .method = "GET", .path = path, .token = span_of(stack_env(stack, "READ_TOKEN"))},
+                    &crowd.request);
+    crowd.at_us = at_us + LATE_MS * US_PER_MS;
+    WAIT_UNTIL(clock_wall_us() >= at_us, SHOWS_MS);
+    answer = api_get(&api, path, NULL);
+    assert_true(reads_is_from(&answer, "memory"));
+    struct load_options options = {
+        .target = &crowd.target, .connections = CROWD, .timeout_ms = 60000, .body_max = 65536};
+    struct load_driver driver = {crowd_next, crowd_done, &crowd};
+    int64_t waited = reads_metric(&api, "coupon_reads_collapsed_total");
+    struct load *load = load_create(&options, &driver);
+    assert_non_null(load);
+    load_run(load, clock_deadline_us(120000));
+    load_destroy(load);
+    assert_int_equal(crowd.answered, CROWD);
+    assert_int_equal(crowd.wrong, 0);
+    assert_int_equal(reads_metric(&api, "coupon_reads_collapsed_total"), waited); /* nobody waited */
+    buf_deinit(&crowd.request);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_opening_is_told_from_its_instant_on),
+        cmocka_unit_test(an_end_is_told_from_its_instant_on),
+        cmocka_unit_test(the_first_reader_after_an_opening_is_told_of_it),
+        cmocka_unit_test(a_coupon_expires_and_a_reservation_lapses),
+        cmocka_unit_test(a_filter_goes_by_the_instant),
+        cmocka_unit_test(the_crowd_finds_it_in_memory),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
