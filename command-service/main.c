@@ -2,7 +2,7 @@
 /* The command service: what is set up in which order, and torn down in reverse. */
 #include <errno.h>
 
-#include "command-service/http/routes.h"
+#include "command-service/http/submit.h"
 #include "command-service/options.h"
 #include "common/base/log.h"
 
@@ -84,7 +84,8 @@ int main(int argc, char **argv)
     gate_init(&api.gate, control, disk);
     struct http_server *server = service_serve(
         &options.service,
-        &(struct service_api){.routes = api_routes, .routes_count = api_routes_count, .context = &api});
+        &(struct service_api){
+            .routes = api_routes, .routes_count = api_routes_count, .admit = submit_admit, .context = &api});
     log_info("STARTED", "listening on port %lld", (long long)options.service.port);
 
     service_wait_for_stop(&options.service);

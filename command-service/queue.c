@@ -114,6 +114,13 @@ void queue_in_flight(struct queue *queue, const uint8_t key_hash[REQUEST_KEY_BYT
     pthread_mutex_unlock(&queue->lock);
 }
 
+static enum queue_verdict has_room(const struct queue *queue)
+{
+    if (!queue->available)
+        return QUEUE_UNAVAILABLE;
+    return queue->depth >= queue->queue_max ? QUEUE_FULL : QUEUE_TAKEN;
+}
+
 static enum queue_verdict admit(const struct queue *queue, const struct command *command, bool may_accept)
 {
     const struct command *twin = find_twin(queue, command);
@@ -122,11 +129,20 @@ static enum queue_verdict admit(const struct queue *queue, const struct command 
     if (twin)
         return memcmp(twin->fingerprint, command->fingerprint, FINGERPRINT_BYTES) == 0 ? QUEUE_IN_FLIGHT
                                                                                        : QUEUE_REUSED;
-    if (!queue->available)
-        return QUEUE_UNAVAILABLE;
-    if (queue->depth >= queue->queue_max)
-        return QUEUE_FULL;
-    return admit_wait(command, may_accept, predicted_wait_us(queue));
+    return has_room(queue) == QUEUE_TAKEN ? admit_wait(command, may_accept, predicted_wait_us(queue))
+                                          : has_room(queue);
+}
+
+enum queue_verdict queue_would(struct queue *queue, int64_t deadline_us, int64_t *ret_wait_ms)
+{
+    pthread_mutex_lock(&queue->lock);
+    int64_t wait_us = predicted_wait_us(queue);
+    enum queue_verdict verdict = has_room(queue);
+    if (verdict == QUEUE_TAKEN && clock_deadline_us(COMMAND_FLOOR_MS) + wait_us > deadline_us)
+        verdict = QUEUE_FULL;
+    *ret_wait_ms = wait_us / US_PER_MS;
+    pthread_mutex_unlock(&queue->lock);
+    return verdict;
 }
 
 enum { CLOSING_MS = 2000 };

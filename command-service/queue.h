@@ -40,6 +40,8 @@ void queue_destroy(struct queue *queue); /* must be empty; accepts NULL */
  * accepted instead of answered. */
 enum queue_verdict queue_offer(struct queue *queue, struct command *command, bool may_accept,
                                int64_t *ret_wait_ms);
+/* Whether a command with that deadline would be taken now (QUEUE_TAKEN), before there is one. */
+enum queue_verdict queue_would(struct queue *queue, int64_t deadline_us, int64_t *ret_wait_ms);
 /* Visits what is in flight under a key. Under the queue's lock: `visit` must be quick. */
 void queue_in_flight(struct queue *queue, const uint8_t key_hash[REQUEST_KEY_BYTES],
                      void (*visit)(const struct command *command, void *context), void *context);

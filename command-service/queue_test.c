@@ -376,6 +376,25 @@ static void refuses_who_would_wait_too_long(void **state)
     finish_all(queue);
 }
 
+static void says_beforehand_what_it_would_do(void **state)
+{
+    (void)state;
+    struct queue *queue = queue_create(2, 1);
+    int64_t wait_ms, far_us = clock_deadline_us(FAR_MS);
+    assert_int_equal(queue_would(queue, far_us, &wait_ms), QUEUE_TAKEN);
+    assert_int_equal(queue_would(queue, clock_deadline_us(COMMAND_FLOOR_MS - 1), &wait_ms), QUEUE_FULL);
+    given(queue, 1, 1);
+    queue_note_batch(queue, 20 * (int64_t)US_PER_S);
+    assert_int_equal(queue_would(queue, far_us, &wait_ms), QUEUE_TAKEN);
+    assert_int_equal(wait_ms, 40000);
+    assert_int_equal(queue_would(queue, clock_deadline_us(39000), &wait_ms), QUEUE_FULL);
+    given(queue, 1, 2);
+    assert_int_equal(queue_would(queue, far_us, &wait_ms), QUEUE_FULL);
+    queue_set_available(queue, false);
+    assert_int_equal(queue_would(queue, far_us, &wait_ms), QUEUE_UNAVAILABLE);
+    finish_all(queue);
+}
+
 /* Otherwise one slow hour would never end: without batches nothing new is learned. */
 static void an_empty_queue_takes(void **state)
 {
@@ -539,6 +558,7 @@ int main(void)
         cmocka_unit_test(predicts_in_batches),
         cmocka_unit_test(the_last_moments_are_of_no_use),
         cmocka_unit_test(refuses_who_would_wait_too_long),
+        cmocka_unit_test(says_beforehand_what_it_would_do),
         cmocka_unit_test(an_empty_queue_takes),
         cmocka_unit_test(nothing_is_lost_between_threads),
         cmocka_unit_test(each_command_wakes_the_taker),

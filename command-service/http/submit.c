@@ -204,19 +204,65 @@ static void name_request(struct command *command, struct span idempotency_key)
 
 /* --- queueing --- */
 
+static const struct problem *const verdict_problems[] = {
+    [QUEUE_IN_FLIGHT] = &problem_in_flight,  [QUEUE_REUSED] = &problem_idempotency_key_reused,
+    [QUEUE_FULL] = &problem_overloaded,      [QUEUE_UNAVAILABLE] = &problem_store_unavailable,
+    [QUEUE_CLOSED] = &problem_shutting_down,
+};
+
+/* Spread over the predicted drain, so that those refused now do not come back all at once. */
+static int64_t spread_ms(int64_t wait_ms)
+{
+    enum { LEAST_MS = 500, SPREAD_MIN_MS = 1000, SPREAD_MAX_MS = 30000 };
+    int64_t spread = wait_ms < SPREAD_MIN_MS   ? SPREAD_MIN_MS
+                     : wait_ms < SPREAD_MAX_MS ? wait_ms
+                                               : SPREAD_MAX_MS;
+    return LEAST_MS + crypto_random_below((uint32_t)spread);
+}
+
 static void refuse_offer(struct command *command, enum queue_verdict verdict, int64_t wait_ms)
 {
-    static const struct problem *const problems[] = {
-        [QUEUE_IN_FLIGHT] = &problem_in_flight,  [QUEUE_REUSED] = &problem_idempotency_key_reused,
-        [QUEUE_FULL] = &problem_overloaded,      [QUEUE_UNAVAILABLE] = &problem_store_unavailable,
-        [QUEUE_CLOSED] = &problem_shutting_down,
-    };
-    /* Spread over the predicted drain, so that those refused now do not come back all at once. */
-    int64_t spread_ms = wait_ms > 1000 ? wait_ms : 1000;
-    int64_t retry_after_ms = 500 + crypto_random_below((uint32_t)(spread_ms < 30000 ? spread_ms : 30000));
-    bool retryable = problems[verdict]->retryable;
-    answer_problem(command, problems[verdict], retryable ? retry_after_ms : 0);
+    const struct problem *problem = verdict_problems[verdict];
+    answer_problem(command, problem, problem->retryable ? spread_ms(wait_ms) : 0);
     command_destroy(command);
+}
+
+/* From its last byte; or from when it had arrived, where that was not long ago: then it did not wait for its
+ * client but for the event loop, which is part of what the client waits for. */
+static int64_t clock_starts_us(const struct http_request *request, int64_t received_us)
+{
+    enum { LOOP_LAG_MAX_MS = 500 };
+    int64_t arrived_us = http_arrived_us(request), earliest_us = received_us - LOOP_LAG_MAX_MS * US_PER_MS;
+    return arrived_us > earliest_us ? arrived_us : earliest_us;
+}
+
+/* The slice of what the path names; -1: it does not say, or it is for who steers. */
+static int16_t slice_in_path(const struct http_request *request)
+{
+    struct position at;
+    struct span pattern = span_of(http_route_of(request)->pattern), target = http_param(request, 0);
+    if (span_starts(pattern, SPAN("/v1/campaigns/{id}/coupons")))
+        return campaign_id_valid(target) ? slice_of(target) : -1;
+    if (span_starts(pattern, SPAN("/v1/coupons/{id}/")))
+        return coupon_id_parse(target, &at) ? at.slice : -1;
+    return -1;
+}
+
+const struct problem *submit_admit(const struct http_request *request, void *context,
+                                   int64_t *ret_retry_after_ms)
+{
+    struct api *api = context;
+    int64_t wait_ms;
+    int16_t slice = slice_in_path(request);
+    if (slice < 0 || http_header(request, "Prefer").ptr) /* that one may be accepted */
+        return NULL;
+    int64_t deadline_us = clock_starts_us(request, clock_mono_us()) + api->request_deadline_ms * US_PER_MS;
+    enum queue_verdict verdict = queue_would(committers_queue(api->committers, slice), deadline_us, &wait_ms);
+    if (verdict == QUEUE_TAKEN)
+        return NULL;
+    watch_note(api->watch, http_param(request, 0), true, 0);
+    *ret_retry_after_ms = spread_ms(wait_ms);
+    return verdict_problems[verdict];
 }
 
 static void refuse(struct command *command, const struct problem *problem)
@@ -232,7 +278,8 @@ static void stamp(const struct api *api, struct command *command)
     if (http_trace(request, command->trace_bytes))
         command->trace = (struct span){(const char *)command->trace_bytes, TRACE_BYTES};
     command->received_us = http_received_us(request);
-    command->deadline_us = command->received_us + api->request_deadline_ms * US_PER_MS;
+    command->deadline_us =
+        clock_starts_us(request, command->received_us) + api->request_deadline_ms * US_PER_MS;
     if (command->kind == COMMAND_ISSUE || command->kind == COMMAND_ISSUE_MANY)
         command->watch = api->watch;
 }

@@ -15,6 +15,10 @@ void submit_to_all(struct api *api, struct command *command);
 /* What became of the requests with the key (as it was sent). */
 void submit_lookup(struct api *api, struct http_request *request, struct span key);
 
+/* On an event loop, before the body is read: whether a request about a coupon would be queued (http_admit).
+ * Refusing must cost far less than deciding, or a service that has more to do than it can does ever less. */
+http_admit submit_admit;
+
 /* What names a request besides its key: kind and target, as eight bytes of a hash that are kept (I4). */
 void submit_operation(enum command_kind kind, struct span target, uint8_t ret[8]);
 /* The target: what names the thing in the path. Borrows from the command or from `room`. */

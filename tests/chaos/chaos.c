@@ -56,7 +56,8 @@ static void start(struct run *run)
     run->fleet = fleet_start(run->stack, options->services);
     if (!fleet_await_ready(run->fleet, clock_deadline_us(READY_MS)))
         die("the services", "not ready in time");
-    if (!crypto_key_load(stack_env(run->stack, "CODE_KEY_FILE"), run->code_key, reason, sizeof reason))
+    if (!crypto_key_load(stack_env(run->stack, "FIRSTCOME_CODE_KEY_FILE"), run->code_key, reason,
+                         sizeof reason))
         die("the key of the codes", reason);
     run->input = (struct judge_input){
         .history = &run->history,

@@ -69,7 +69,7 @@ static void print_url(const struct fleet *fleet, const char *of, enum fleet_serv
 static void set_command_variables(const struct fleet *fleet, char (*variables)[VARIABLE_MAX])
 {
     print_url(fleet, "COMMAND_DATABASE_URL", FLEET_STORE, variables[0]);
-    print(variables[1], VARIABLE_MAX, "FIRSTCOME_BUS_URL=%s", stack_env(fleet->stack, "BUS_URL"));
+    print(variables[1], VARIABLE_MAX, "FIRSTCOME_BUS_URL=%s", stack_env(fleet->stack, "FIRSTCOME_BUS_URL"));
     /* A long run makes more campaigns than a person would. */
     print(variables[2], VARIABLE_MAX, "FIRSTCOME_CAMPAIGNS_PER_KEY_PER_DAY=1000000");
     print(variables[3], VARIABLE_MAX, "FIRSTCOME_CAMPAIGNS_PER_DAY=1000000");
@@ -88,7 +88,7 @@ static void set_projector_variables(const struct fleet *fleet, char (*variables)
 {
     print_url(fleet, "PROJECTOR_DATABASE_URL", FLEET_STORE, variables[0]);
     print_url(fleet, "PROJECTOR_REDIS_URL", FLEET_REDIS, variables[1]);
-    print(variables[2], VARIABLE_MAX, "FIRSTCOME_BUS_URL=%s", stack_env(fleet->stack, "BUS_URL"));
+    print(variables[2], VARIABLE_MAX, "FIRSTCOME_BUS_URL=%s", stack_env(fleet->stack, "FIRSTCOME_BUS_URL"));
     print(variables[3], VARIABLE_MAX, "FIRSTCOME_BUS_PUBLISH_URL=tcp://127.0.0.1:%d",
           stack_port_base(fleet->stack) + BUS_OFFSET);
 }
@@ -109,8 +109,10 @@ static void set_variables(struct fleet *fleet, uint32_t service, int port)
           stack_directory(stack));
     print(variables[1], VARIABLE_MAX, "PORT_BASE=%d", stack_port_base(stack));
     print(variables[2], VARIABLE_MAX, "FIRSTCOME_PORT=%d", port);
-    print(variables[3], VARIABLE_MAX, "FIRSTCOME_API_KEYS_FILE=%s", stack_env(stack, "API_KEYS_FILE"));
-    print(variables[4], VARIABLE_MAX, "FIRSTCOME_CODE_KEY_FILE=%s", stack_env(stack, "CODE_KEY_FILE"));
+    print(variables[3], VARIABLE_MAX, "FIRSTCOME_API_KEYS_FILE=%s",
+          stack_env(stack, "FIRSTCOME_API_KEYS_FILE"));
+    print(variables[4], VARIABLE_MAX, "FIRSTCOME_CODE_KEY_FILE=%s",
+          stack_env(stack, "FIRSTCOME_CODE_KEY_FILE"));
     if (service < fleet->services)
         set_command_variables(fleet, variables + 5);
     else if (service < fleet_projector(fleet))

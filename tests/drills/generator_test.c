@@ -100,7 +100,7 @@ static void add_key(void)
 {
     uint8_t hash[CRYPTO_HASH_BYTES];
     struct buf hex;
-    FILE *file = fopen(stack_env(stack, "API_KEYS_FILE"), "ae");
+    FILE *file = fopen(stack_env(stack, "FIRSTCOME_API_KEYS_FILE"), "ae");
     assert_non_null(file);
     buf_init(&hex, 2 * sizeof hash);
     crypto_sha256(SPAN(GENERATOR_TOKEN), hash);

@@ -119,9 +119,9 @@ static struct instance *create(struct stack *stack, const struct instance_option
     if (kind->redis)
         add_line(instance, "REDIS_URL", redis_of(stack, kind, options));
     /* The stack's own listen there, and two cannot on one address; one more does without hints. */
-    add_line(instance, "FIRSTCOME_BUS_URL", kind->hints ? stack_env(stack, "BUS_URL") : "");
-    add_line(instance, "FIRSTCOME_API_KEYS_FILE", stack_env(stack, "API_KEYS_FILE"));
-    add_line(instance, "FIRSTCOME_CODE_KEY_FILE", stack_env(stack, "CODE_KEY_FILE"));
+    add_line(instance, "FIRSTCOME_BUS_URL", kind->hints ? stack_env(stack, "FIRSTCOME_BUS_URL") : "");
+    add_line(instance, "FIRSTCOME_API_KEYS_FILE", stack_env(stack, "FIRSTCOME_API_KEYS_FILE"));
+    add_line(instance, "FIRSTCOME_CODE_KEY_FILE", stack_env(stack, "FIRSTCOME_CODE_KEY_FILE"));
     return instance;
 }
 

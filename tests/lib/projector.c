@@ -23,7 +23,7 @@ static void set_environment(const struct stack *stack)
     const char *redis = getenv("SERVICES_REDIS_URL"); /* as tools/stack does */
     setenv("DATABASE_URL", stack_env(stack, "PROJECTOR_DATABASE_URL"), 1);
     setenv("REDIS_URL", redis ? redis : stack_env(stack, "PROJECTOR_REDIS_URL"), 1);
-    setenv("FIRSTCOME_API_KEYS_FILE", stack_env(stack, "API_KEYS_FILE"), 1);
+    setenv("FIRSTCOME_API_KEYS_FILE", stack_env(stack, "FIRSTCOME_API_KEYS_FILE"), 1);
 }
 
 pid_t projector_spawn(struct stack *stack, const char *const *arguments, FILE *output)
