@@ -135,13 +135,12 @@ void batch_replay(struct batch *batch, size_t index)
         verdict->refusal = &problem_unreadable_state;
         return;
     }
-    if (command->kind != COMMAND_LOOKUP && !is_same_payload(record, command)) {
+    if (!is_same_payload(record, command)) {
         verdict->refusal = &problem_idempotency_key_reused;
         return;
     }
     /* Our own effect, found again after a lost connection, is a first answer and not a replay. */
     verdict->replayed = !command->commit_was_sent;
-    verdict->found_status = record->status;
     if (!record->answer.ptr) {
         replay_coupon(record, verdict);
         return;
@@ -202,6 +201,7 @@ static void accept(struct batch *batch, size_t index, const struct target *targe
     verdict->effect = event ? event->position : 0;
     switch (command_subject(command->kind)) {
     case SUBJECT_HOLDER:
+        CHECK(event); /* an accepted issue is one */
         batch_note_issued(batch, target->campaign, event);
         coupon = coupon_from_event(event);
         answer_coupon(&coupon, batch->now_us, verdict);
@@ -213,6 +213,7 @@ static void accept(struct batch *batch, size_t index, const struct target *targe
         answer_coupon(&coupon, batch->now_us, verdict);
         break;
     case SUBJECT_CONTROL:
+        CHECK(event); /* of control, only what changes something is accepted */
         verdict->token = (struct position){batch->slice, event->position};
         break;
     default:
@@ -303,6 +304,7 @@ static void refuse_or_want_again(struct batch *batch, const struct command *comm
 {
     struct decision decision;
     struct claim next = command->claim;
+    CHECK(target->campaign); /* only a creation waits for a quota */
     struct subject subject = {.campaign = target->campaign->exists ? &target->campaign->campaign : NULL,
                               .creation = &target->creation};
     decide(command, &subject, batch->now_us, &decision);
@@ -362,8 +364,6 @@ static void decide_one(struct batch *batch, size_t index)
         batch_replay(batch, index);
         return;
     }
-    if (command->kind == COMMAND_LOOKUP)
-        return; /* nothing is known of the request */
     find_target(batch, command, &target);
     if (command->kind == COMMAND_CREATE && !may_create(batch, index, &target))
         return;

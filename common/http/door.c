@@ -14,7 +14,7 @@
 #include "common/base/mem.h"
 #include "common/http/internal.h"
 
-enum { ACCEPTS_PER_TURN = 256, PAUSE_MS = 100, DROP_BYTES = 4096 };
+enum { ACCEPTS_PER_TURN = 256, PAUSE_MS = 100, DROP_BYTES = 4096, PRESSED_SWEEP_MS = 100 };
 
 /* --- Accepting --- */
 
@@ -140,15 +140,17 @@ static void *door_run(void *argument)
 {
     struct http_server *server = argument;
     struct http_door *door = &server->door;
-    int64_t sweep_us = clock_deadline_us(HTTP_SWEEP_MS);
+    int64_t sweep_us = clock_deadline_us(HTTP_SWEEP_MS), pressed_sweep_us = 0;
     bool starved = false;
     while (!atomic_load(&door->stop_wanted)) {
         starved = door_turn(server, starved);
         if (atomic_load(&door->close_wanted) && door->listen_fd >= 0)
             listen_end(server);
-        if (clock_mono_us() < sweep_us && !atomic_load(&door->pressed))
+        int64_t now_us = clock_mono_us();
+        if (now_us < sweep_us && !(atomic_load(&door->pressed) && now_us >= pressed_sweep_us))
             continue;
         http_limits_sweep(server);
+        pressed_sweep_us = clock_deadline_us(PRESSED_SWEEP_MS);
         sweep_us = clock_deadline_us(HTTP_SWEEP_MS);
     }
     return NULL;

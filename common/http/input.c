@@ -146,6 +146,7 @@ static enum step receive(struct http_conn *conn, char *to, size_t room, size_t *
     while (got < 0 && errno == EINTR);
     conn->input.drained = got < (ssize_t)room;
     if (got > 0) {
+        conn->input.read += (size_t)got;
         *ret = (size_t)got;
         return STEP_ON;
     }
@@ -417,7 +418,8 @@ static enum step step_of(struct http_conn *conn)
 
 enum http_input_verdict http_input_read(struct http_conn *conn)
 {
-    for (unsigned refused = 0; refused < HTTP_DIRECT_MAX;) {
+    conn->input.read = 0;
+    for (unsigned refused = 0; refused < HTTP_DIRECT_MAX && conn->input.read < HTTP_TURN_BYTES;) {
         switch (step_of(conn)) {
         case STEP_ON:
             break;

@@ -34,6 +34,7 @@ enum {
     HTTP_SWEEP_MS = 500,
     HTTP_ADDRESS_HASH = 1024,
     HTTP_DIRECT_MAX = 16,       /* requests of one connection refused in one turn of its loop */
+    HTTP_TURN_BYTES = 65536,    /* read of one connection in one turn */
     HTTP_CHUNK_LINE_MAX = 1024, /* size and extension of a chunk, or one trailer */
     HTTP_CHUNK_OVERHEAD_MAX =
         16384, /* what may be around the chunks of a body, beyond as much as is in them */
@@ -286,6 +287,7 @@ struct http_address {
 struct http_input {
     char *data;
     size_t size, start, used, end;
+    size_t read;  /* in this turn */
     bool drained; /* the socket had no more when it was last read */
 };
 
@@ -330,7 +332,8 @@ struct http_door {
     atomic_bool close_wanted, stop_wanted;
     atomic_bool pressed; /* some request found no room for its bytes */
     atomic_uint connections;
-    atomic_size_t held;          /* bytes of all connections, see http_hold */
+    /* Bytes: in all, and of those what http_hold was asked for. */
+    atomic_size_t held, held_by_requests;
     struct http_request refused; /* for answers to connections that are not let in */
     struct buf refusal;          /* such an answer, without its request id */
     size_t refusal_id_at;

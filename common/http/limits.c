@@ -100,18 +100,26 @@ static void press(struct http_server *server)
         http_door_wake(server);
 }
 
+/* What large requests may not take is kept for connections, so that none of these is refused for those. */
+static size_t requests_bytes_max(const struct http_options *options)
+{
+    size_t connections = (size_t)options->connections_max * HTTP_CONN_BYTES,
+           most = options->bytes_max / 4 * 3;
+    return options->bytes_max - (connections < most ? connections : most);
+}
+
 bool http_hold(struct http_conn *conn, size_t bytes)
 {
     struct http_server *server = conn->request.server;
     const struct http_options *options = &server->options;
     const struct api_key *key = conn->request.key;
-    bool held = sum_add(&server->door.held, bytes, options->bytes_max);
+    bool held = sum_add(&server->door.held_by_requests, bytes, requests_bytes_max(options));
     if (held && !sum_add(&conn->address->held, bytes, options->bytes_per_client_max)) {
-        atomic_fetch_sub(&server->door.held, bytes);
+        atomic_fetch_sub(&server->door.held_by_requests, bytes);
         held = false;
     }
     if (held && key && !sum_add(&server->key_held[key->index], bytes, options->bytes_per_client_max)) {
-        atomic_fetch_sub(&server->door.held, bytes);
+        atomic_fetch_sub(&server->door.held_by_requests, bytes);
         atomic_fetch_sub(&conn->address->held, bytes);
         held = false;
     }
@@ -119,6 +127,7 @@ bool http_hold(struct http_conn *conn, size_t bytes)
         press(server);
         return false;
     }
+    atomic_fetch_add(&server->door.held, bytes);
     conn->held += bytes;
     conn->held_by_key += key ? bytes : 0;
     conn->held_key = key ? key->index : 0;
@@ -132,6 +141,7 @@ void http_let_go(struct http_conn *conn)
     if (conn->held == 0)
         return;
     atomic_fetch_sub(&server->door.held, conn->held);
+    atomic_fetch_sub(&server->door.held_by_requests, conn->held);
     atomic_fetch_sub(&conn->address->held, conn->held);
     atomic_fetch_sub(&server->key_held[conn->held_key], conn->held_by_key);
     metric_add(server->held_gauge, (uint64_t)0 - conn->held);
