@@ -40,9 +40,10 @@ for n = fields + 6, fields + 5 + 3 * ARGV[fields + 5], 3 do
   end
 end
 
+local users = prefix .. 'u:'
 for n = 1, #holdings, 23 do
   local bucket, entry = number('>I4c19', holdings, n)
-  write('APPEND', prefix .. 'u:' .. bucket, entry)
+  if type(pcall('APPEND', users .. bucket, entry)) ~= 'number' then call('UNLINK', users .. bucket) end
 end
 
 -- Buckets that come into being take what is theirs from their parents (users.h). Where that was lost there is
@@ -50,7 +51,7 @@ end
 for bucket = tonumber(buckets), grown - 1 do
   local half = 1
   while 2 * half <= bucket do half = 2 * half end
-  local parent = prefix .. 'u:' .. bucket - half
+  local parent = users .. bucket - half
   local all, stay, go = pcall('GET', parent), {'u'}, {'u'}
   if type(all) == 'string' and string.sub(all, 1, 1) == 'u' then
     for n = 2, #all, 19 do
@@ -58,7 +59,7 @@ for bucket = tonumber(buckets), grown - 1 do
       to[#to + 1] = string.sub(all, n, n + 18)
     end
     call('SET', parent, table.concat(stay))
-    call('SET', prefix .. 'u:' .. bucket, table.concat(go))
+    call('SET', users .. bucket, table.concat(go))
   end
 end
 

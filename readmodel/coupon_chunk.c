@@ -29,6 +29,8 @@ static struct chunk_campaign *get_campaign(struct chunk_context *context, struct
     struct chunk_campaign *campaign = &context->campaigns[index];
     if (index > context->count || index >= COUPON_CHUNK) {
         from->bad = true;
+        if (context->count == 0)
+            context->campaigns[0] = (struct chunk_campaign){0}; /* what is read of it is thrown away */
         return &context->campaigns[0];
     }
     if (index == context->count) {

@@ -327,16 +327,18 @@ void compare_campaigns(struct verify_models *models)
 {
     struct fact_campaign *list[CAMPAIGNS_PER_PROBE];
     int64_t since = models->facts.position;
-    for (int round = 0; round < ROUNDS_MAX && probe_going(models); round++) {
-        size_t at = 0, count, capacity = models->facts.campaigns.capacity, all = 0;
+    size_t left = 1;
+    for (int round = 0; round < ROUNDS_MAX && left > 0 && probe_going(models); round++) {
+        size_t at = 0, count, capacity = models->facts.campaigns.capacity;
+        left = 0;
         while (probe_going(models) && models->facts.campaigns.capacity == capacity &&
                (count = pick_campaigns(models, since, &at, list)) > 0) {
             probe_campaigns(models, list, count);
-            all += count;
+            left += count;
         }
-        if (all == 0)
-            break;
     }
+    if (left > 0 && probe_going(models))
+        probe_give_up(models, "a campaign changed each time it was read");
     if (probe_going(models))
         compare_all_holders(models, since);
 }

@@ -63,6 +63,11 @@ static void fail(struct verify_models *models, enum models_status status, const 
     va_end(args);
 }
 
+void probe_give_up(struct verify_models *models, const char *what)
+{
+    fail(models, MODELS_UNSETTLED, "models of slice %d: %s", models->model.slice, what);
+}
+
 /* --- talking to Redis --- */
 
 void probe_command(struct verify_models *models, const char *name)

@@ -47,6 +47,9 @@ struct span key_name_text(const struct key_name *name);
 /* Whether to go on: nothing failed, and the models are those that were begun with. */
 bool probe_going(const struct verify_models *models);
 
+/* What is compared does not keep still for long enough. */
+void probe_give_up(struct verify_models *models, const char *what);
+
 /* A command is probe_command, its arguments to models->command, probe_send; its reply comes by probe_receive,
  * or within a probe by probe_end. probe_key_command takes its key from models->key, which is empty then. */
 void probe_command(struct verify_models *models, const char *name);

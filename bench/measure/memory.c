@@ -20,11 +20,11 @@ void bench_memory(struct bench *bench)
 {
     static struct bench_store store;
     char what[128];
-    struct figure issued = {.metric = "memory", .what = what, .unit = "B", .goal = "<= 250", .baseline = ""};
+    struct figure issued = {.metric = "memory", .what = what, .unit = "B", .goal = "<= 110", .baseline = ""};
     struct figure redeemed = {.metric = "memory",
                               .what = "each of them redeemed, order ids of 36 bytes",
                               .unit = "B",
-                              .goal = "",
+                              .goal = "<= 180",
                               .baseline = ""};
     bench_store_init(&store, bench, bench->options.memory_coupons, 1);
     snprintf(what, sizeof what, "Redis per issued coupon, %" PRId64 " in one campaign",

@@ -129,6 +129,7 @@ static void check_answer(struct checker *checker, const struct attempts *attempt
     if (checker_expect(checker, RULE_ANSWER, wrong == NULL,
                        "user %" PRIu32 ": the answer differs from the log: %s", attempt->user,
                        wrong ? wrong : "")) {
+        CHECK(row); /* without a difference there is one */
         row->answered_us = earlier(row->answered_us, attempt->done_us);
         row->key = attempt->key;
         checker->keys[attempt->key].coupon = (uint32_t)(row - checker->coupons);

@@ -202,6 +202,7 @@ static void accept(struct batch *batch, size_t index, const struct target *targe
     verdict->effect = event ? event->position : 0;
     switch (command_subject(command->kind)) {
     case SUBJECT_HOLDER:
+        CHECK(event); /* an accepted issue is one */
         batch_note_issued(batch, target->campaign, event);
         coupon = coupon_from_event(event);
         answer_coupon(&coupon, batch->now_us, verdict);
@@ -213,6 +214,7 @@ static void accept(struct batch *batch, size_t index, const struct target *targe
         answer_coupon(&coupon, batch->now_us, verdict);
         break;
     case SUBJECT_CONTROL:
+        CHECK(event); /* of control, only what changes something is accepted */
         verdict->token = (struct position){batch->slice, event->position};
         break;
     default:
@@ -303,6 +305,7 @@ static void refuse_or_want_again(struct batch *batch, const struct command *comm
 {
     struct decision decision;
     struct claim next = command->claim;
+    CHECK(target->campaign); /* only a creation waits for a quota */
     struct subject subject = {.campaign = target->campaign->exists ? &target->campaign->campaign : NULL,
                               .creation = &target->creation};
     decide(command, &subject, batch->now_us, &decision);

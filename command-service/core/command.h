@@ -143,6 +143,7 @@ struct command {
             struct position at;          /* its CouponIssued */
             struct span user_id;         /* RESERVE, REDEEM */
             struct span order_id;        /* RESERVE, REDEEM, FREE, RESTORE */
+            struct span currency;        /* RESERVE, REDEEM; absent: not said */
             int64_t order_amount, ttl_s; /* RESERVE, REDEEM; RESERVE */
         } coupon;
         struct {

@@ -113,7 +113,12 @@ static void fingerprint(struct command *command)
     }
     if (command->kind > COMMAND_ISSUE_MANY)
         add_later_fields(&payload, command);
-    if (command->reason.ptr && command->kind != COMMAND_REVOKE) { /* only where one is given: as above */
+    bool orders = command->kind == COMMAND_RESERVE || command->kind == COMMAND_REDEEM;
+    if (orders && command->coupon.currency.ptr) { /* only where one is given: as above */
+        buf_append_char(&payload, '\0');
+        buf_append_span(&payload, command->coupon.currency);
+    }
+    if (command->reason.ptr && command->kind != COMMAND_REVOKE) { /* the same */
         buf_append_char(&payload, '\0');
         buf_append_span(&payload, command->reason);
     }

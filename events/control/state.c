@@ -81,7 +81,8 @@ bool control_board_publish(struct control_board *board, const struct control_sta
 {
     pthread_mutex_lock(&board->lock);
     bool current = board->notes == begun;
-    /* Padding may differ, which only costs every thread a copy. */
+    /* Padding may differ, which only costs every thread a copy.
+     * NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-exp42-c,cert-flp37-c) */
     if (current && memcmp(reading, &board->state, sizeof *reading) != 0) {
         board->state = *reading;
         changed_locked(board);

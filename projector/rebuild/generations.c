@@ -147,7 +147,7 @@ enum redis_status generations_remove(struct redis_writer *writer, int64_t number
 
 /* --- dropping --- */
 
-enum { STEP_KEYS = 500, KEYS_BYTES_MAX = 4 * 1024 * 1024 };
+enum { STEP_KEYS = 1000, KEYS_BYTES_MAX = 4 * 1024 * 1024 };
 
 void drop_begin(struct drop *drop)
 {

@@ -56,7 +56,7 @@ struct drop {
     bool done;
 };
 void drop_begin(struct drop *drop);
-/* Looks at some 500 keys. What is needed is read again at each step. */
+/* Looks at some 1,000 keys. What is needed is read again at each step. */
 enum redis_status drop_step(struct drop *drop, struct redis_writer *writer, int64_t deadline_us) MUST_USE;
 /* Whose key a key of models is. Pure. */
 bool model_of_key(struct span key, struct model *ret) MUST_USE;

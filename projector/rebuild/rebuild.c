@@ -121,6 +121,7 @@ static bool forget_generation(struct rebuild *rebuild, int64_t number)
 /* Under the lock nobody builds: what is said to be being built was left by one that was killed. */
 static bool forget_interrupted(struct rebuild *rebuild, struct generations *generations)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): read_generations has set it */
     for (size_t i = 0; i < generations->count; i++)
         if (generations->items[i].state == GENERATION_BUILDING &&
             !forget_generation(rebuild, generations->items[i].number))
@@ -210,6 +211,17 @@ static void clean_up(struct rebuild *rebuild)
                 redis_status_label(status));
 }
 
+/* Drops the generations that were live before, and what there is of the slice that did not fit: the latter is
+ * needed while its generation is said to be built. */
+static bool make_room(struct rebuild *rebuild)
+{
+    enum redis_status status = redis_writer_connect(builder_writer(rebuild->builder), deadline());
+    if (status != REDIS_OK)
+        return redis_failed(rebuild, status);
+    return forget_generation(rebuild, rebuild->generation.number) && drop_others(rebuild, false) &&
+           put_state(rebuild, GENERATION_BUILDING);
+}
+
 static bool build_slice(struct rebuild *rebuild, int16_t slice, bool past)
 {
     struct build build = {.slice = slice,
@@ -218,10 +230,17 @@ static bool build_slice(struct rebuild *rebuild, int16_t slice, bool past)
                           .progress = show_progress,
                           .context = rebuild};
     int64_t until_us = clock_deadline_us(PATIENCE_MS);
-    for (;;) {
+    for (bool dropped = false;;) {
         enum build_result result = builder_run(rebuild->builder, &build);
         if (result == BUILD_DONE)
             return true;
+        if (result == BUILD_NO_ROOM && !dropped &&
+            !past) { /* what the slices before left may be in the way */
+            dropped = true;
+            if (!make_room(rebuild))
+                return false;
+            continue;
+        }
         rebuild->no_room = result == BUILD_NO_ROOM;
         if (result != BUILD_FAILED || clock_mono_us() > until_us)
             return give_up(rebuild, "%s; readers keep the old models", builder_error(rebuild->builder));
@@ -237,7 +256,7 @@ static bool build_slices(struct rebuild *rebuild, unsigned slices, bool past)
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         if (!(slices >> slice & 1) || rebuild->limits[slice] == 0)
             continue;
-        if (!build_slice(rebuild, slice, past) || (!past && !drop_others(rebuild, false)))
+        if (!build_slice(rebuild, slice, past))
             return false;
         rebuild->done += rebuild->limits[slice];
     }

@@ -261,9 +261,11 @@ static void redis_fills_up_half_way(void **state)
         FILE *output = tmpfile();
         models_await_current(&models);
         pid_t pid = projector_spawn(stack, (const char *[]){"rebuild", "--json", NULL}, output);
+        bool ended = false;
         do
             last_phase(output, said, sizeof said);
-        while (!*said);
+        while (!*said && !(ended = waitpid(pid, &status, WNOHANG) != 0));
+        assert_false(ended);
         (void)kill(pid, SIGSTOP);
         int64_t used = used_memory(); /* nearly full, but not so that anybody else is refused */
         set_maxmemory(used + used / 40);

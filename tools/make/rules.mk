@@ -90,7 +90,7 @@ $(FAULT_SHIM): tests/faults/shim.c tests/faults/faults.h tools/make/flags.mk
 $(call TEST_BIN,tests/faults/injected_test.c): $(FAULT_SHIM)
 
 # Tools.
-TOOLS := $(B)/bin/bench $(B)/bin/storm $(B)/bin/empty_handler $(B)/bin/chaos
+TOOLS := $(B)/bin/bench $(B)/bin/storm $(B)/bin/empty_handler
 $(B)/bin/bench: $(call OBJ,bench/measure/main.c) $(LIBS_BENCH)
 	$(LINK)
 $(B)/bin/storm: $(call OBJ,bench/storm/main.c) $(LIBS_BENCH)

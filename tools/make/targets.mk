@@ -24,7 +24,7 @@ all: services bench-tools ## build the services and the bench tools
 services: $(SERVICE_BINS)
 bench-tools: $(TOOLS)
 unit-tests: $(UNIT_BINS)
-tests: unit-tests $(SYSTEM_BINS)
+tests: unit-tests $(SYSTEM_BINS) $(B)/bin/chaos
 
 up: ## install what is missing, build, start everything, issue a first coupon
 	@tools/install run
@@ -45,7 +45,9 @@ storm: $(B)/bin/storm ## replay incident 4 on the running stack: USERS= QUANTITY
 	@. '$(abspath $(RUN_DIR))/env'; USERS='$(USERS)' QUANTITY='$(QUANTITY)' CONNECTIONS='$(CONNECTIONS)' $(B)/bin/storm
 
 # A stack of its own; nothing that runs is touched.
-chaos: $(SERVICE_BINS) $(B)/bin/chaos ## clients, faults and a judge over all they were told: SEED= SECONDS= SERVICES= CLIENTS=
+chaos: ## clients, faults and a judge over all they were told: SEED= SECONDS= SERVICES= CLIENTS=
+	@tools/install test
+	@$(MAKE) $(SERVICE_BINS) $(B)/bin/chaos
 	@BIN_DIR='$(CURDIR)/$(B)/bin' $(if $(SEED),SEED='$(SEED)') $(if $(SECONDS),SECONDS='$(SECONDS)') \
 		$(if $(SERVICES),SERVICES='$(SERVICES)') $(if $(CLIENTS),CLIENTS='$(CLIENTS)') $(B)/bin/chaos
 
@@ -97,8 +99,10 @@ $(B)/hdr/%.h.ok: %.h tools/make/flags.mk
 -include $(HEADERS:%=$(B)/hdr/%.d)
 
 # Looked at again only when the file, a header it includes or the rules have changed.
-ANALYZED := $(filter-out %_test.c,$(filter %.c,$(C_FILES)))
-analyze: $(ANALYZED:%=build/analyze/%.ok) ## static analysis: clang-tidy, cppcheck, gcc -fanalyzer
+ANALYZED := $(filter-out %_test.c tests/%,$(filter %.c,$(C_FILES)))
+analyze: ## static analysis of what is not a test: clang-tidy, cppcheck, gcc -fanalyzer
+	@tools/install test-more
+	@$(MAKE) $(ANALYZED:%=build/analyze/%.ok)
 	@cppcheck --quiet -j2 --error-exitcode=1 --inline-suppr --std=c17 --enable=warning,portability \
 		--suppressions-list=tools/cppcheck.supp -I. -D_GNU_SOURCE $(ANALYZED) 2>&1 || exit 1
 	@echo "analyze: $(words $(ANALYZED)) files"
