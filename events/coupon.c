@@ -131,6 +131,8 @@ const struct problem *coupon_check(const struct coupon *coupon, const struct cam
     if (coupon_reserved_at(coupon, now_us) &&
         !(use->order_id.ptr && span_equal(use->order_id, coupon->order_id)))
         return &problem_reserved;
+    if (use->currency.ptr && !span_equal(use->currency, campaign->currency))
+        return &problem_currency_mismatch;
     if (use->order_amount >= 0 && use->order_amount < campaign->min_order_amount)
         return &problem_below_minimum;
     if (use->order_amount >= 0 && coupon_discount(campaign, use->order_amount) == 0)

@@ -57,6 +57,7 @@ struct coupon_use {
     struct span user_id;  /* absent: not asked who (GET validity) */
     struct span order_id; /* absent: no order yet, so any reservation is in the way */
     int64_t order_amount; /* minor units; < 0: not known yet, the minimum is not looked at */
+    struct span currency; /* of the order; absent: not said, then it is not compared */
 };
 
 /* Why a coupon may not be used so at that instant, NULL when it may: the one rule behind reserve, redeem and

@@ -37,6 +37,8 @@
     X(revoked, "revoked", 410, false, "The coupon was revoked")                                             \
     X(below_minimum, "below-minimum", 422, false, "The order is below the campaign's minimum")              \
     X(no_discount, "no-discount", 422, false, "The coupon would take nothing off this order")               \
+    X(currency_mismatch, "currency-mismatch", 422, false,                                                   \
+      "The order is in another currency than the campaign")                                                 \
     X(invalid_order_id, "invalid-order-id", 400, false, "The order id is not of the allowed form")          \
     X(rate_limited, "rate-limited", 429, true, "There are too many requests")                               \
     X(issuer_suspended, "issuer-suspended", 403, false, "This API key is suspended")                        \

@@ -40,6 +40,7 @@ static const struct {
     {&problem_revoked, "revoked", 410, false},
     {&problem_below_minimum, "below-minimum", 422, false},
     {&problem_no_discount, "no-discount", 422, false},
+    {&problem_currency_mismatch, "currency-mismatch", 422, false},
     {&problem_invalid_order_id, "invalid-order-id", 400, false},
     {&problem_rate_limited, "rate-limited", 429, true},
     {&problem_issuer_suspended, "issuer-suspended", 403, false},

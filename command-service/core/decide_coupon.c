@@ -23,7 +23,10 @@ static bool is_of_order(const struct coupon *coupon, const struct command *comma
 static bool may_use(const struct command *command, const struct subject *subject, int64_t now_us,
                     struct decision *ret)
 {
-    struct coupon_use use = {command->coupon.user_id, command->coupon.order_id, command->coupon.order_amount};
+    struct coupon_use use = {.user_id = command->coupon.user_id,
+                             .order_id = command->coupon.order_id,
+                             .order_amount = command->coupon.order_amount,
+                             .currency = command->coupon.currency};
     ret->refusal = coupon_check(subject->coupon, &subject->campaign->definition, &use, now_us);
     return !ret->refusal;
 }

@@ -21,13 +21,19 @@ enum { RESERVE_SECONDS_MAX = 7 * 24 * 60 * 60 };
         "order_amount", JSON_INTEGER, JSON_REQUIRED, AT(order_amount), 0, MONEY_MAX \
     }
 
+#define CURRENCY_FIELD                                             \
+    {                                                              \
+        "currency", JSON_STRING, JSON_OPTIONAL, AT(currency), 3, 3 \
+    }
+
 static const struct json_field reserve_fields[] = {
     USER_FIELD,
     ORDER_FIELD,
     AMOUNT_FIELD,
+    CURRENCY_FIELD,
     {"ttl_seconds", JSON_INTEGER, JSON_REQUIRED, AT(ttl_s), 1, RESERVE_SECONDS_MAX},
 };
-static const struct json_field redeem_fields[] = {USER_FIELD, ORDER_FIELD, AMOUNT_FIELD};
+static const struct json_field redeem_fields[] = {USER_FIELD, ORDER_FIELD, AMOUNT_FIELD, CURRENCY_FIELD};
 static const struct json_field order_fields[] = {ORDER_FIELD};
 static const struct json_field revoke_fields[] = {
     {"reason", JSON_STRING, JSON_REQUIRED, offsetof(struct command, reason), 1, REASON_MAX},

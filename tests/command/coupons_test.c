@@ -497,6 +497,26 @@ static void a_coupon_expires_by_the_instant(void **state)
 
 /* --- discounts --- */
 
+static void the_currency_is_compared_where_it_is_given(void **state)
+{
+    (void)state;
+    char path[256];
+    struct held held = hold_of(api_campaign(&api, 1, "")); /* in KRW */
+    snprintf(path, sizeof path, "/v1/coupons/%s/redeem", held.id);
+    static const char body[] =
+        "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":5000,\"currency\":\"%s\"}";
+    char text[256];
+    snprintf(text, sizeof text, body, "USD");
+    struct http_answer answer = api_post(&api, path, text, "currency-1");
+    api_expect(&answer, 422, "currency-mismatch");
+    snprintf(text, sizeof text, body, "KRW");
+    answer = api_post(&api, path, text, "currency-1"); /* a refusal left nothing behind */
+    api_expect(&answer, 200, NULL);
+    snprintf(text, sizeof text, body, "USD");
+    answer = api_post(&api, path, text, "currency-1");
+    api_expect(&answer, 422, "idempotency-key-reused");
+}
+
 static void discounts_are_whole_minor_units(void **state)
 {
     (void)state;
@@ -586,6 +606,7 @@ int main(void)
         cmocka_unit_test(fifty_redeem_one_coupon),
         cmocka_unit_test(a_reservation_lapses_by_the_instant_and_is_noted),
         cmocka_unit_test(many_lapses_are_noted_together),
+        cmocka_unit_test(the_currency_is_compared_where_it_is_given),
         cmocka_unit_test(discounts_are_whole_minor_units),
         cmocka_unit_test(a_coupon_expires_by_the_instant),
         cmocka_unit_test(state_rows_equal_the_log),
