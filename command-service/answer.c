@@ -94,12 +94,6 @@ static void write_results(struct buf *out, const struct issue_result *results, s
     json_close(out, '}');
 }
 
-/* What is kept of many coupons or of a void. */
-static bool is_in_parts(struct span kept)
-{
-    return kept.ptr && (span_starts(kept, SPAN("[")) || span_starts(kept, SPAN("{\"matched\"")));
-}
-
 void answer_write(struct buf *out, const struct command *command, const struct verdict *verdict,
                   const uint8_t code_key[CRYPTO_KEY_BYTES])
 {
@@ -110,8 +104,6 @@ void answer_write(struct buf *out, const struct command *command, const struct v
         write_results(out, verdict->results, command->issue_many.count, code_key);
     else if (command->kind == COMMAND_VOID)
         answer_write_counts(out, &verdict->voided);
-    else if (command->kind == COMMAND_LOOKUP && is_in_parts(verdict->kept))
-        return; /* only a retry, which says what was asked, can put the answer together again */
     else if (verdict->kept.ptr)
         buf_append_span(out, verdict->kept);
     else if (verdict->campaign)

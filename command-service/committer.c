@@ -236,7 +236,7 @@ static void hint_readers(const struct committer *self, const struct batch *batch
 
 static void count_verdict(const struct command *command, const struct verdict *verdict)
 {
-    if (command->kind == COMMAND_LOOKUP || command->sweeper) /* no attempt at anything of a client's */
+    if (command->sweeper) /* no attempt at anything of a client's */
         return;
     if (verdict->refusal)
         metric_add(metrics.refused, 1);

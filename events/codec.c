@@ -6,6 +6,8 @@
 
 #include "events/ids.h"
 
+#include "common/base/be.h"
+
 /* --- the catalogue as data --- */
 
 #define FIELD_ROW(field_key, kind_, member, max_, meaning_) \
@@ -247,11 +249,9 @@ static bool read_sized(struct span data, size_t at, struct object_head *ret)
                     : first >= EXT   ? EXT
                                      : BIN;
     size_t width = (size_t)1 << (first - base + (base >= ARRAY));
-    uint64_t size = 0;
     if (data.len - at - 1 < width)
         return false;
-    for (size_t i = 1; i <= width; i++)
-        size = size << 8 | (unsigned char)data.ptr[at + i];
+    uint64_t size = be_get(data.ptr + at + 1, width);
     *ret = (struct object_head){.bytes = width};
     if (base >= ARRAY)
         ret->objects = base == MAP ? 2 * size : size;

@@ -2,6 +2,8 @@
 /* Ids, codes and tokens: their grammar and how they are derived. */
 #include "events/ids.h"
 
+#include "common/base/be.h"
+
 enum {
     SLICE_BITS = 4,
     POSITION_BITS = 41, /* 2.2e12 events per slice */
@@ -82,11 +84,8 @@ int16_t slice_of(struct span campaign_id)
 uint64_t user_hash(struct span user_id)
 {
     uint8_t hash[8];
-    uint64_t value = 0;
     crypto_hash(NULL, user_id, hash, sizeof hash);
-    for (size_t i = 0; i < sizeof hash; i++)
-        value = value << 8 | hash[i];
-    return value;
+    return be_get(hash, sizeof hash);
 }
 
 int16_t user_group(uint64_t user_hash)

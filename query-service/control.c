@@ -11,14 +11,18 @@
 
 enum {
     RETRY_MIN_MS = 20,
-    FIRST_MS = 600, /* longest wait for the first reading: connecting and reading */
+    FIRST_MS = 600,    /* longest wait for the first reading: connecting and reading */
+    PRIMARY_MS = 5000, /* between two tries to reach the primary, while a standby answers */
 };
 
 struct control {
     struct control_options options;
     struct control_board board;
-    struct control_reader *reader; /* the thread's */
-    int64_t retry_ms;              /* the thread's: until the next reading after a failed one */
+    /* The thread's. The primary is asked where it can be reached: its clock is the log's, and a standby would
+     * say in a moment what holds now. */
+    struct control_reader *primary, *standby;
+    int64_t primary_retry_us; /* while a standby answers: not before */
+    int64_t retry_ms;         /* until the next reading after a failed one */
     pthread_t thread;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
@@ -33,14 +37,31 @@ static void warn_unknown(const struct control_row *row)
              (long long)row->kind, SPAN_ARG(row->name));
 }
 
+static bool read_from(struct control *control, struct control_reader *reader, struct control_state *ret,
+                      struct control_clock *ret_clock)
+{
+    control_state_init(ret);
+    ret->settings = control->options.defaults;
+    return control_reader_read(reader, control->options.keyring, ret, ret_clock, warn_unknown);
+}
+
+static bool read_any(struct control *control, struct control_state *ret, struct control_clock *ret_clock)
+{
+    if (clock_mono_us() >= control->primary_retry_us && read_from(control, control->primary, ret, ret_clock))
+        return true;
+    if (!read_from(control, control->standby, ret, ret_clock))
+        return false;
+    if (clock_mono_us() >= control->primary_retry_us)
+        control->primary_retry_us = clock_deadline_us(PRIMARY_MS);
+    return true;
+}
+
 static bool read_table(struct control *control, struct control_state *ret)
 {
     struct control_clock clock;
-    control_state_init(ret);
-    ret->settings = control->options.defaults;
-    if (!control_reader_read(control->reader, control->options.keyring, ret, &clock, warn_unknown)) {
+    if (!read_any(control, ret, &clock)) {
         log_warn("CONTROL-READ", "cannot read settings and kill switches: %s",
-                 control_reader_error(control->reader));
+                 control_reader_error(control->standby));
         return false;
     }
     if (!log_time_note(control->options.time, clock.sent_us, clock.received_us, clock.wall_us))
@@ -71,7 +92,8 @@ static void look(struct control *control)
 /* Until the next reading, with jitter, so that many services do not read at once; true when there is none. */
 static bool await_next(struct control *control)
 {
-    int64_t pause_ms = control_reader_connected(control->reader) ? CONTROL_PAUSE_MS : control->retry_ms;
+    bool connected = control_reader_connected(control->primary) || control_reader_connected(control->standby);
+    int64_t pause_ms = connected ? CONTROL_PAUSE_MS : control->retry_ms;
     int64_t until_us = clock_deadline_us(pause_ms / 2 + crypto_random_below((uint32_t)pause_ms / 2 + 1));
     struct timespec until = {.tv_sec = until_us / US_PER_S, .tv_nsec = until_us % US_PER_S * US_PER_MS};
     pthread_mutex_lock(&control->lock);
@@ -112,8 +134,8 @@ struct control *control_start(const struct control_options *options)
     control->retry_ms = RETRY_MIN_MS;
     control_board_init(&control->board);
     control->board.state.settings = options->defaults; /* no thread has read it yet */
-    /* A standby will do where there is no primary: it is behind by less than a reading. */
-    control->reader = control_reader_create(options->database_url, "firstcome_query", false);
+    control->primary = control_reader_create(options->database_url, "firstcome_query", true);
+    control->standby = control_reader_create(options->database_url, "firstcome_query", false);
     CHECK(pthread_mutex_init(&control->lock, NULL) == 0);
     CHECK(pthread_condattr_init(&monotonic) == 0);
     CHECK(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
@@ -131,7 +153,8 @@ void control_stop(struct control *control)
     pthread_cond_broadcast(&control->changed);
     pthread_mutex_unlock(&control->lock);
     CHECK(pthread_join(control->thread, NULL) == 0);
-    control_reader_destroy(control->reader);
+    control_reader_destroy(control->primary);
+    control_reader_destroy(control->standby);
     pthread_cond_destroy(&control->changed);
     pthread_mutex_destroy(&control->lock);
     control_board_deinit(&control->board);

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "common/base/be.h"
 #include "common/base/clock.h"
 
 #define WINDOW_ROW(name, label, grain, grains) [name] = {label, grain, grains},
@@ -118,10 +119,7 @@ static void write_number(struct buf *out, int64_t value)
 
 static int64_t read_number(const char *bytes)
 {
-    int64_t value = 0;
-    for (int i = 0; i < NUMBER_BYTES; i++)
-        value = value << 8 | (unsigned char)bytes[i];
-    return value;
+    return (int64_t)be_get(bytes, NUMBER_BYTES);
 }
 
 void activity_write(struct buf *out, const struct activity *activity)

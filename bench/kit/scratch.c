@@ -97,7 +97,7 @@ static void preload_campaign(const struct scratch_preload *preload)
     buf_deinit(&definition);
     (void)scratch_number(preload->url, sql, CALL_MS);
     snprintf(sql, sizeof sql, "UPDATE slice SET head = %" PRId64 ", recorded_at = now() WHERE slice = %d",
-             preload->events, preload->slice);
+             preload->events > 0 ? preload->events : 1, preload->slice); /* where the campaign was created */
     (void)scratch_number(preload->url, sql, CALL_MS);
 }
 

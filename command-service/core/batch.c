@@ -179,7 +179,6 @@ static void want_subject(struct batch *batch, const struct command *command)
         break;
     case SUBJECT_SLICE:
     case SUBJECT_CONTROL:
-    case SUBJECT_REQUEST:
         break;
     }
 }

@@ -98,7 +98,6 @@ struct verdict {
     int16_t slice;
     struct position token; /* position 0: none */
     int64_t now_us;        /* the instant it was decided for */
-    int found_status;      /* LOOKUP: HTTP status of the first answer, 0 where nothing is known */
 
     /* The answer, by the command's kind: one of these. */
     struct span kept; /* replayed: its bytes, where they were kept */

@@ -273,55 +273,6 @@ static void another_payload_for_a_coupon_is_refused(void **state)
     assert_false(batch_has_writes(batch));
 }
 
-/* --- looking up --- */
-
-static struct command *ask_lookup(void)
-{
-    struct command *command = ask(COMMAND_LOOKUP, 0);
-    command->keyed = false;
-    command->fingerprint[0] = 9; /* who looks does not know the payload */
-    return command;
-}
-
-static void looks_up_what_is_known(void **state)
-{
-    (void)state;
-    static const char *const parts[] = {"[7,\"sold-out\"]", "{\"matched\":1,\"voidable\":1,\"voided\":1}"};
-    for (size_t i = 0; i < 5; i++)
-        ask_lookup();
-    begin();
-    struct request_record *kept = record_for(1);
-    kept->status = 200;
-    kept->position = 33;
-    kept->answer = SPAN("{\"id\":\"spring\"}");
-    kept->fingerprint[0] = 1;
-    struct request_record *coupon = record_for(2);
-    coupon->status = 200;
-    coupon->position = 40;
-    coupon->effect = effect_of(EVENT_CouponRedeemed);
-    coupon->issued = issued_at(FIRST_AT);
-    for (size_t i = 0; i < COUNT_OF(parts); i++) {
-        struct request_record *record = record_for(3 + i);
-        record->status = 200;
-        record->answer = span_of(parts[i]);
-    }
-    batch_decide(batch);
-    assert_int_equal(batch->verdicts[0].found_status, 0); /* nothing is known of it */
-    assert_null(batch->verdicts[0].refusal);
-    assert_span(batch->verdicts[1].kept, "{\"id\":\"spring\"}");
-    assert_null(batch->verdicts[1].refusal);
-    assert_int_equal(batch->verdicts[2].coupon.state, COUPON_REDEEMED);
-    for (size_t i = 3; i < 5; i++) { /* what is kept of these is no answer */
-        struct buf body;
-        buf_init(&body, 64);
-        answer_write(&body, batch->commands[i], &batch->verdicts[i], (const uint8_t[CRYPTO_KEY_BYTES]){0});
-        assert_int_equal(batch->verdicts[i].found_status, 200);
-        assert_int_equal(body.len, 0);
-        buf_deinit(&body);
-    }
-    assert_false(batch_has_writes(batch));
-}
-
 int main(void)
 {
     crypto_setup();
@@ -334,7 +285,6 @@ int main(void)
         TEST(nothing_to_do_leaves_no_row),
         TEST(replays_are_rendered_from_the_effect),
         TEST(another_payload_for_a_coupon_is_refused),
-        TEST(looks_up_what_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -135,13 +135,12 @@ void batch_replay(struct batch *batch, size_t index)
         verdict->refusal = &problem_unreadable_state;
         return;
     }
-    if (command->kind != COMMAND_LOOKUP && !is_same_payload(record, command)) {
+    if (!is_same_payload(record, command)) {
         verdict->refusal = &problem_idempotency_key_reused;
         return;
     }
     /* Our own effect, found again after a lost connection, is a first answer and not a replay. */
     verdict->replayed = !command->commit_was_sent;
-    verdict->found_status = record->status;
     if (!record->answer.ptr) {
         replay_coupon(record, verdict);
         return;
@@ -365,8 +364,6 @@ static void decide_one(struct batch *batch, size_t index)
         batch_replay(batch, index);
         return;
     }
-    if (command->kind == COMMAND_LOOKUP)
-        return; /* nothing is known of the request */
     find_target(batch, command, &target);
     if (command->kind == COMMAND_CREATE && !may_create(batch, index, &target))
         return;

@@ -9,28 +9,27 @@
 
 /* X(KIND, "name", subject). Name and place in the list go into hashes that are kept, so both are for ever.
  * The subject is what must be loaded to decide: see enum command_subject. */
-#define COMMANDS(X)                                                                     \
-    X(CREATE, "create", CAMPAIGN)                                                       \
-    X(PAUSE, "pause", CAMPAIGN)                                                         \
-    X(RESUME, "resume", CAMPAIGN)                                                       \
-    X(CLOSE, "close", CAMPAIGN)                                                         \
-    X(RELEASE, "release", CAMPAIGN)                                                     \
-    X(ISSUE, "issue", HOLDER)                                                           \
-    X(ISSUE_MANY, "issue many", HOLDERS)                                                \
-    X(DELETE, "delete", CAMPAIGN)                                                       \
-    X(VOID, "void", SLICE)                                                              \
-    X(RESERVE, "reserve", COUPON)                                                       \
-    X(REDEEM, "redeem", COUPON)                                                         \
-    X(FREE, "release coupon", COUPON)                                                   \
-    X(RESTORE, "restore", COUPON)                                                       \
-    X(REVOKE, "revoke", COUPON)                                                         \
-    X(SUSPEND, "suspend issuer", CONTROL)                                               \
-    X(RESUME_ISSUER, "resume issuer", CONTROL)                                          \
-    X(SET, "set", CONTROL)                                                              \
-    X(LOOKUP, "lookup", REQUEST) /* what became of a request: GET /v1/requests/{key} */ \
-    X(TEND, "tend", CAMPAIGN)    /* the sweep: what is due by itself */                 \
-    X(LAPSE, "lapse", COUPON)    /* the sweep: a reservation is over */                 \
-    X(HALT, "halt", CAMPAIGN)    /* the watch: the last tranche of the release plan went badly */
+#define COMMANDS(X)                                                  \
+    X(CREATE, "create", CAMPAIGN)                                    \
+    X(PAUSE, "pause", CAMPAIGN)                                      \
+    X(RESUME, "resume", CAMPAIGN)                                    \
+    X(CLOSE, "close", CAMPAIGN)                                      \
+    X(RELEASE, "release", CAMPAIGN)                                  \
+    X(ISSUE, "issue", HOLDER)                                        \
+    X(ISSUE_MANY, "issue many", HOLDERS)                             \
+    X(DELETE, "delete", CAMPAIGN)                                    \
+    X(VOID, "void", SLICE)                                           \
+    X(RESERVE, "reserve", COUPON)                                    \
+    X(REDEEM, "redeem", COUPON)                                      \
+    X(FREE, "release coupon", COUPON)                                \
+    X(RESTORE, "restore", COUPON)                                    \
+    X(REVOKE, "revoke", COUPON)                                      \
+    X(SUSPEND, "suspend issuer", CONTROL)                            \
+    X(RESUME_ISSUER, "resume issuer", CONTROL)                       \
+    X(SET, "set", CONTROL)                                           \
+    X(TEND, "tend", CAMPAIGN) /* the sweep: what is due by itself */ \
+    X(LAPSE, "lapse", COUPON) /* the sweep: a reservation is over */ \
+    X(HALT, "halt", CAMPAIGN) /* the watch: the last tranche of the release plan went badly */
 
 enum command_kind {
 #define COMMAND_ENUM(KIND, name, subject) COMMAND_##KIND,
@@ -46,7 +45,6 @@ enum command_subject {
     SUBJECT_COUPON,   /* coupon.at, and the campaign it is of */
     SUBJECT_SLICE,   /* the campaigns of the slice that `voids` picks; always the only command of its batch */
     SUBJECT_CONTROL, /* nothing */
-    SUBJECT_REQUEST, /* the idempotency row alone */
 };
 
 enum {
@@ -97,8 +95,7 @@ struct command {
     enum command_kind kind;
     int16_t slice; /* where its next transaction is, and in the end its events */
     bool alone;    /* goes in a batch of its own: the store refused one it was in */
-    bool keyed; /* has an Idempotency-Key: takes effect once (I4). A LOOKUP is about one, but no attempt at it
-                 */
+    bool keyed;    /* has an Idempotency-Key: takes effect once (I4) */
     bool
         commit_was_sent; /* an earlier attempt may have taken effect: its outcome must be read, not guessed */
     struct request_id id;

@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/crypto.h"
 #include "common/base/metrics.h"
+#include "common/http/http.h"
 #include "events/problems.h"
 
 enum {
@@ -123,45 +124,45 @@ void gate_limit_write(struct buf *out, const struct gate_limit *limit, int64_t r
                (long long)seconds_up(retry_after_ms, 1000));
 }
 
-static void answer_rate(struct command *command, const struct gate_limit *limit, const char *whose)
+/* The headers say what the rate is; returns when to come back. */
+static int64_t tell_rate(struct http_request *request, const struct gate_limit *limit)
 {
     /* Spread, so that those refused now do not come back all at once. */
     int64_t retry_after_ms = limit->verdict.retry_after_us / US_PER_MS + 1 + crypto_random_below(JITTER_MS);
     struct buf header;
     buf_init(&header, GATE_HEADER_MAX);
     gate_policy_write(&header, limit);
-    http_add_header(command->request, "RateLimit-Policy", buf_span(&header));
+    http_add_header(request, "RateLimit-Policy", buf_span(&header));
     buf_clear(&header);
     gate_limit_write(&header, limit, retry_after_ms);
-    http_add_header(command->request, "RateLimit", buf_span(&header));
+    http_add_header(request, "RateLimit", buf_span(&header));
     buf_deinit(&header);
-    answer_detail(command, &(struct problem_detail){.problem = &problem_rate_limited,
-                                                    .detail = whose,
-                                                    .retry_after_ms = retry_after_ms});
+    return retry_after_ms;
 }
 
-static void answer_refusal(struct command *command, enum gate_reason reason, const struct gate_limit *limit)
+static struct problem_detail refusal_of(struct http_request *request, enum gate_reason reason,
+                                        const struct gate_limit *limit)
 {
-    struct problem_detail detail = {.problem = &problem_store_unavailable};
+    static const char *const details[GATE_REASON_COUNT] = {
+        [GATE_USER_RATE] = "there are too many requests about this user",
+        [GATE_ADDRESS_RATE] = "there are too many requests from this address",
+        [GATE_KEY_RATE] = "there are too many requests with this API key",
+        [GATE_DISK_CREATE] = "the event store's disk is too full for new campaigns",
+        [GATE_DISK_WRITE] = "the event store's disk is too full to write",
+    };
+    struct problem_detail detail = {.problem = &problem_store_unavailable, .detail = details[reason]};
     switch (reason) {
     case GATE_SUSPENDED:
         detail.problem = &problem_issuer_suspended;
         break;
     case GATE_USER_RATE:
-        answer_rate(command, limit, "there are too many requests about this user");
-        return;
     case GATE_ADDRESS_RATE:
-        answer_rate(command, limit, "there are too many requests from this address");
-        return;
     case GATE_KEY_RATE:
-        answer_rate(command, limit, "there are too many requests with this API key");
-        return;
-    case GATE_DISK_CREATE:
-        detail.detail = "the event store's disk is too full for new campaigns";
-        detail.retry_after_ms = DISK_RETRY_MS + crypto_random_below(DISK_RETRY_MS);
+        detail.problem = &problem_rate_limited;
+        detail.retry_after_ms = tell_rate(request, limit);
         break;
+    case GATE_DISK_CREATE:
     case GATE_DISK_WRITE:
-        detail.detail = "the event store's disk is too full to write";
         detail.retry_after_ms = DISK_RETRY_MS + crypto_random_below(DISK_RETRY_MS);
         break;
     case GATE_UNKNOWN:
@@ -171,32 +172,46 @@ static void answer_refusal(struct command *command, enum gate_reason reason, con
     case GATE_REASON_COUNT:
         UNREACHABLE("only refusals come here");
     }
-    answer_detail(command, &detail);
+    return detail;
 }
 
-static enum gate_class class_of(enum command_kind kind)
-{
-    if (command_subject(kind) == SUBJECT_CONTROL)
-        return GATE_CONTROL;
-    if (kind == COMMAND_LOOKUP)
-        return GATE_READ;
-    return kind == COMMAND_CREATE ? GATE_CREATE : GATE_WRITE;
-}
-
-bool gate_admit(struct gate *gate, struct command *command)
+/* true: go on. */
+static bool judge_request(struct gate *gate, struct http_request *request, enum gate_class class,
+                          struct span user, struct problem_detail *ret)
 {
     struct gate_limit limit;
     const struct gate_visit visit = {
-        .class = class_of(command->kind),
-        .key = http_key(command->request),
-        .user = command_user(command),
-        .address = http_address(command->request),
+        .class = class,
+        .key = http_key(request),
+        .user = user,
+        .address = http_address(request),
         .disk = disk_guard_verdict(gate->disk),
     };
     enum gate_reason reason = gate_judge(gate, control_now(gate->control), &visit, clock_mono_us(), &limit);
     if (reason == GATE_OPEN)
         return true;
     metric_add(refused[reason], 1);
-    answer_refusal(command, reason, &limit);
+    *ret = refusal_of(request, reason, &limit);
+    return false;
+}
+
+bool gate_admit(struct gate *gate, struct command *command)
+{
+    struct problem_detail detail;
+    enum gate_class class = command_subject(command->kind) == SUBJECT_CONTROL ? GATE_CONTROL
+                            : command->kind == COMMAND_CREATE                 ? GATE_CREATE
+                                                                              : GATE_WRITE;
+    if (judge_request(gate, command->request, class, command_user(command), &detail))
+        return true;
+    answer_detail(command, &detail);
+    return false;
+}
+
+bool gate_admit_question(struct gate *gate, struct http_request *request)
+{
+    struct problem_detail detail;
+    if (judge_request(gate, request, GATE_READ, (struct span){NULL, 0}, &detail))
+        return true;
+    http_problem(request, &detail);
     return false;
 }

@@ -30,7 +30,7 @@ struct gate {
 enum gate_class {
     GATE_CREATE,  /* begins something new */
     GATE_WRITE,   /* goes on with what there is */
-    GATE_READ,    /* asks what became of a request: takes no disk, but a place in every queue */
+    GATE_READ,    /* asks what became of a request: takes no disk */
     GATE_CONTROL, /* settings and kill switches */
 };
 
@@ -70,6 +70,8 @@ enum gate_reason gate_judge(struct gate *gate, const struct control_state *state
                             const struct gate_visit *visit, int64_t now_us, struct gate_limit *ret_limit);
 /* true: go on. false: the command's request was answered with a refusal, and command->request is NULL. */
 bool gate_admit(struct gate *gate, struct command *command) MUST_USE;
+/* The same for a request that only asks what became of others; false: it was answered. */
+bool gate_admit_question(struct gate *gate, struct http_request *request) MUST_USE;
 
 /* The headers of draft-ietf-httpapi-ratelimit-headers: `"user";q=10;w=1` and `"user";r=0;t=1`. */
 enum { GATE_HEADER_MAX = 80 };

@@ -104,7 +104,7 @@ static struct named name_of(const struct key_use *use, struct buf *room)
         if (!target.ptr)
             continue;
         submit_operation(kind, target, operation);
-        if (memcmp(operation, use->operation, sizeof operation) != 0)
+        if (memcmp(operation, use->operation, use->operation_len) != 0)
             continue;
         if (kind == COMMAND_CREATE)
             target = created_id(use->answer, room);

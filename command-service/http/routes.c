@@ -220,7 +220,7 @@ static void post_void(struct http_request *request, void *context)
 
 static void get_request(struct http_request *request, void *context)
 {
-    submit_lookup(context, request, http_param(request, 0));
+    submit_question(context, request, http_param(request, 0));
 }
 
 const struct http_route api_routes[] = {

@@ -182,7 +182,6 @@ static void find_slice(struct command *command)
         command->slice = CONTROL_SLICE;
         break;
     case SUBJECT_SLICE:
-    case SUBJECT_REQUEST:
         break; /* whoever made the command says */
     default:
         command->slice = slice_of(command->campaign_id);
@@ -432,18 +431,15 @@ void submit_to_all(struct api *api, struct command *command)
     offer_parts(api, command, key);
 }
 
-void submit_lookup(struct api *api, struct http_request *request, struct span key)
+void submit_question(struct api *api, struct http_request *request, struct span key)
 {
-    struct command *command = command_create(COMMAND_LOOKUP, request);
+    uint8_t key_hash[REQUEST_KEY_BYTES];
     if (!key_valid(key)) {
-        refuse(command, &problem_idempotency_key_invalid);
+        http_fail(request, &problem_idempotency_key_invalid, NULL);
         return;
     }
-    stamp(api, command);
-    if (gate_admit(&api->gate, command)) {
-        name_key(command, key);
-        command->request = NULL;
-        requests_ask(api->requests, request, command->id.key_hash);
-    }
-    command_destroy(command);
+    if (!gate_admit_question(&api->gate, request))
+        return;
+    hash_texts(span_of(http_key(request)->name), key, key_hash, sizeof key_hash);
+    requests_ask(api->requests, request, key_hash);
 }

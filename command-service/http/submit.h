@@ -13,7 +13,7 @@ void submit(struct api *api, struct command *command, enum key_rule rule);
 /* The same for a command about every slice: one is made for each and all are answered together. */
 void submit_to_all(struct api *api, struct command *command);
 /* What became of the requests with the key (as it was sent). */
-void submit_lookup(struct api *api, struct http_request *request, struct span key);
+void submit_question(struct api *api, struct http_request *request, struct span key);
 
 /* On an event loop, before the body is read: whether a request about a coupon would be queued (http_admit).
  * Refusing must cost far less than deciding, or a service that has more to do than it can does ever less. */

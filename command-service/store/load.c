@@ -351,27 +351,6 @@ static void send_requests(struct store *store, const struct batch *batch, const 
     pg_array_end(args);
 }
 
-static void send_lookups(struct store *store, const struct batch *batch)
-{
-    enum { PREFIX = 12 };
-    struct pg_args *args = &store->args;
-    begin_args(store, batch);
-    for (int column = 0; column < 3; column++) {
-        pg_array_begin(args, PG_UUID);
-        for (size_t i = 0; i < batch->count; i++) {
-            const struct command *command = batch->commands[i];
-            uint8_t key[KEY_BYTES];
-            memcpy(key, command->id.key_hash, sizeof key);
-            if (column < 2)
-                memset(key + PREFIX, column == 0 ? 0 : 0xFF, sizeof key - PREFIX);
-            pg_array_bytes(args, command->kind == COMMAND_LOOKUP
-                                     ? (struct span){(const char *)key, sizeof key}
-                                     : (struct span){NULL, 0});
-        }
-        pg_array_end(args);
-    }
-}
-
 static bool take_event(struct batch *batch, const struct pg_rows *rows, int row, int column,
                        struct event *ret)
 {
@@ -636,14 +615,6 @@ static bool any_of(const struct batch *batch, enum command_subject subject)
     return false;
 }
 
-static bool only_lookups(const struct batch *batch)
-{
-    for (size_t i = 0; i < batch->count; i++)
-        if (command_subject(batch->commands[i]->kind) != SUBJECT_REQUEST)
-            return false;
-    return true;
-}
-
 static void send_subjects(struct store *store, struct batch *batch, struct round *round)
 {
     if (batch->campaigns_count) {
@@ -665,10 +636,6 @@ static void send_subjects(struct store *store, struct batch *batch, struct round
         send(store, round, SQL_QUOTAS, take_quotas);
         send_claims(store, batch);
         send(store, round, SQL_CLAIMS, take_claims);
-    }
-    if (any_of(batch, SUBJECT_REQUEST)) {
-        send_lookups(store, batch);
-        send(store, round, SQL_LOOKUPS, take_requests);
     }
     if (any_followed(store, batch)) {
         send_seen(store, batch);
@@ -755,7 +722,7 @@ static enum store_status begin_and_load(struct store *store, struct batch *batch
     pg_args_reset(&store->args);
     send(store, &round, SQL_BEGIN, take_begin);
     begin_args(store, batch);
-    send(store, &round, only_lookups(batch) ? SQL_LOOK : SQL_LOCK, take_slice);
+    send(store, &round, SQL_LOCK, take_slice);
     send_subjects(store, batch, &round);
     (void)send_probes(store, batch, &round);
     pg_sync(store->pg);

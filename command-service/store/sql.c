@@ -55,10 +55,6 @@ const struct pg_statement store_statements[SQL_COUNT] = {
     [SQL_LOCK] = {"lock", "SELECT s.*, clock_timestamp() FROM (SELECT head, chain, recorded_at, secret, "
                           "coalesce(keyed_from, -1) "
                           "FROM slice WHERE slice = $1::smallint FOR UPDATE) s"},
-    /* For who only asks what became of a request: nobody has to wait for that. */
-    [SQL_LOOK] = {"look",
-                  "SELECT head, chain, recorded_at, secret, coalesce(keyed_from, -1), clock_timestamp() "
-                  "FROM slice WHERE slice = $1::smallint"},
     [SQL_SECRET] = {"secret",
                     "SELECT secret, coalesce(keyed_from, -1) FROM slice WHERE slice = $1::smallint"},
     [SQL_CAMPAIGNS] = {"campaigns",
@@ -105,34 +101,23 @@ const struct pg_statement store_statements[SQL_COUNT] = {
                                   "o.status, o.position, o.answer FROM idempotency o WHERE o.slice = "
                                   "$1::smallint AND o.key_hash = w.key_hash "
                                   "AND o.operation = w.operation LIMIT 1) LIMIT 1) r" REQUEST_EVENTS},
-    /* For who knows the key but not what it was used for. */
-    [SQL_LOOKUPS] = {"lookups", "SELECT " REQUEST_COLUMNS
-                                " FROM unnest($2::uuid[], $3::uuid[], $4::uuid[]) WITH ORDINALITY AS "
-                                "w(low, high, key_hash, nr) CROSS JOIN LATERAL ((SELECT o.fingerprint, CASE "
-                                "WHEN o.type = 1 OR (o.type = 6 AND "
-                                "o.answer IS NULL) THEN 201::smallint WHEN o.type = 7 AND o.answer = '' THEN "
-                                "204::smallint ELSE 200::smallint "
-                                "END AS status, o.position, o.answer FROM event o WHERE o.slice = "
-                                "$1::smallint AND o.key >= w.low AND o.key <= "
-                                "w.high LIMIT 1) UNION ALL (SELECT o.fingerprint, o.status, o.position, "
-                                "o.answer FROM idempotency o WHERE "
-                                "o.slice = $1::smallint AND o.key_hash = w.key_hash ORDER BY o.recorded_at "
-                                "DESC LIMIT 1) LIMIT 1) r" REQUEST_EVENTS},
     /* $2 a user's first coupon of the campaign, without which there is no other; $3, $4 all of the user's; $5
      * campaign, $6 user; $7 the user again where coupons from before 005 are to be looked for. */
-    [SQL_HOLDINGS] = {"holdings", "SELECT w.nr, h.nth, h.position FROM unnest($2::uuid[], $3::uuid[], "
-                                  "$4::uuid[], $5::text[], $6::text[], "
-                                  "$7::text[]) WITH ORDINALITY AS w(first, low, high, campaign_id, user_id, "
-                                  "former, nr) CROSS JOIN LATERAL ("
-                                  "SELECT e.nth, e.position FROM event e WHERE e.slice = $1::smallint AND "
-                                  "e.holder >= w.low AND e.holder <= w.high "
-                                  "AND e.campaign_id = w.campaign_id AND e.user_id = w.user_id AND EXISTS "
-                                  "(SELECT FROM event f WHERE f.slice = "
-                                  "$1::smallint AND f.holder = w.first) UNION ALL SELECT e.nth, e.position "
-                                  "FROM event e WHERE e.slice = "
-                                  "$1::smallint AND e.user_id = w.former AND e.campaign_id = w.campaign_id "
-                                  "AND e.type = 6 AND e.holder IS NULL) h "
-                                  "ORDER BY 1, 2"},
+    [SQL_HOLDINGS] =
+        {"holdings",
+         "SELECT w.nr, h.nth, h.position FROM unnest($2::uuid[], $3::uuid[], "
+         "$4::uuid[], $5::text[], $6::text[], "
+         "$7::text[]) WITH ORDINALITY AS w(first, low, high, campaign_id, user_id, "
+         "former, nr) CROSS JOIN LATERAL ("
+         "SELECT e.nth, e.position FROM event e WHERE e.slice = $1::smallint AND "
+         "e.holder >= w.low AND e.holder <= w.high "
+         "AND e.campaign_id = w.campaign_id AND e.user_id = w.user_id AND (w.former IS NOT NULL OR EXISTS "
+         "(SELECT FROM event f WHERE f.slice = "
+         "$1::smallint AND f.holder = w.first)) UNION ALL SELECT e.nth, e.position "
+         "FROM event e WHERE e.slice = "
+         "$1::smallint AND e.user_id = w.former AND e.campaign_id = w.campaign_id "
+         "AND e.type = 6 AND e.holder IS NULL) h "
+         "ORDER BY 1, 2"},
     /* $2 campaigns, $3 first sequence of the last run that was read, $4 position of the last event, $5 how
      * many rows at most: what was issued of them since, in order. */
     [SQL_SEEN] = {"seen", "SELECT w.nr, h.run, h.position, h.holder, h.key FROM unnest($2::text[], "

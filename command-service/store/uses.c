@@ -2,26 +2,43 @@
 /* The statement that finds the uses of a key. */
 #include "command-service/store/uses.h"
 
+#include "common/base/be.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "events/event_log.h"
 
-enum { STATEMENT_MS = 500, CONNECT_MS = 1000, USES_MAX = 256 };
+enum {
+    STATEMENT_MS = 500,
+    CONNECT_MS = 1000,
+    USES_MAX = 256,
+    KEY_PREFIX =
+        12, /* bytes of an event's key that are the Idempotency-Key's; the others are the operation's */
+};
 
 #define EVENT_AT(name, place) \
     "LATERAL (SELECT * FROM event x WHERE x.slice = o.slice AND x.position = " place " LIMIT 1) " name
 
-/* An event about a coupon (10 to 15) names it; the place of its CouponIssued is in the coupon's id. */
+/* $1 slices; $2, $3 the range of the key in events; $4 the key as the former version and effects without an
+ * event have it, where those are not in an event too. What an event without a kept status answered: 201 of
+ * what is new, 204 of a DELETE. An event about a coupon (10 to 15) names it; the place of its CouponIssued is
+ * in the coupon's id. */
 static const struct pg_statement statements[] = {
-    {"uses", "SELECT o.slice, o.operation, o.status, o.answer, " LOG_COLUMNS
-             ", i.position, i.type, i.version, i.campaign_id, i.user_id, i.coupon_id, i.recorded_at, "
-             "i.trace, i.data, "
-             "i.slice FROM unnest($1::smallint[]) AS w(slice) CROSS JOIN LATERAL (SELECT * FROM "
-             "idempotency o WHERE "
-             "o.slice = w.slice AND o.key_hash = $2::uuid ORDER BY o.recorded_at LIMIT $3::bigint) o "
-             "LEFT JOIN " EVENT_AT("e", "o.position") " ON true LEFT JOIN " EVENT_AT(
-                 "i", "CASE WHEN e.type BETWEEN 10 AND 15 THEN split_part(e.coupon_id, '-', 2)::bigint "
-                      "END") " ON true ORDER BY o.recorded_at, o.slice LIMIT $3::bigint"},
+    {"uses",
+     "SELECT o.slice, o.key, o.operation, o.status, o.answer, " LOG_COLUMNS
+     ", i.position, i.type, i.version, i.campaign_id, i.user_id, i.coupon_id, i.recorded_at, i.trace, "
+     "i.data, "
+     "i.slice FROM unnest($1::smallint[]) AS w(slice) CROSS JOIN LATERAL (SELECT k.slice, k.key, "
+     "NULL::bigint "
+     "AS operation, CASE WHEN k.type = 1 OR (k.type = 6 AND k.answer IS NULL) THEN 201::smallint WHEN k.type "
+     "= 7 AND k.answer = '' THEN 204::smallint ELSE 200::smallint END AS status, k.position, k.answer, "
+     "k.recorded_at FROM event k WHERE k.slice = w.slice AND k.key >= $2::uuid AND k.key <= $3::uuid UNION "
+     "ALL SELECT r.slice, NULL, r.operation, r.status, r.position, r.answer, r.recorded_at FROM idempotency "
+     "r "
+     "WHERE r.slice = w.slice AND r.key_hash = $4::uuid AND NOT EXISTS (SELECT FROM event k WHERE k.slice = "
+     "w.slice AND k.position = r.position AND k.key >= $2::uuid AND k.key <= $3::uuid) LIMIT $5::bigint) o "
+     "LEFT JOIN " EVENT_AT("e", "o.position") " ON true LEFT JOIN " EVENT_AT(
+         "i", "CASE WHEN e.type BETWEEN 10 AND 15 THEN split_part(e.coupon_id, '-', 2)::bigint "
+              "END") " ON true ORDER BY o.recorded_at, o.slice LIMIT $5::bigint"},
 };
 
 struct uses_reader {
@@ -74,6 +91,12 @@ bool uses_read(struct uses_reader *reader, const uint8_t key_hash[REQUEST_KEY_BY
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
         pg_array_i16(args, slice);
     pg_array_end(args);
+    uint8_t edge[REQUEST_KEY_BYTES];
+    memcpy(edge, key_hash, sizeof edge);
+    memset(edge + KEY_PREFIX, 0, sizeof edge - KEY_PREFIX);
+    pg_arg_bytes(args, (struct span){(const char *)edge, sizeof edge});
+    memset(edge + KEY_PREFIX, 0xFF, sizeof edge - KEY_PREFIX);
+    pg_arg_bytes(args, (struct span){(const char *)edge, sizeof edge});
     pg_arg_bytes(args, (struct span){(const char *)key_hash, REQUEST_KEY_BYTES});
     pg_arg_i64(args, USES_MAX);
     return pg_call(reader->pg, 0, args, deadline_us, ret) == PG_OK;
@@ -81,17 +104,22 @@ bool uses_read(struct uses_reader *reader, const uint8_t key_hash[REQUEST_KEY_BY
 
 bool uses_row(const struct pg_rows *rows, int row, struct arena *arena, struct key_use *ret)
 {
-    enum { SLICE, OPERATION, STATUS, ANSWER, EFFECT, ISSUED = EFFECT + LOG_COLUMN_COUNT };
-    uint64_t operation = (uint64_t)pg_i64(rows, row, OPERATION);
+    enum { SLICE, KEY, OPERATION, STATUS, ANSWER, EFFECT, ISSUED = EFFECT + LOG_COLUMN_COUNT };
+    struct span key = pg_bytes(rows, row, KEY);
     *ret = (struct key_use){
         .slice = (int16_t)pg_i64(rows, row, SLICE),
         .status = (int)pg_i64(rows, row, STATUS),
         .answer = pg_bytes(rows, row, ANSWER),
         .has_effect = !pg_is_null(rows, row, EFFECT),
         .has_issued = !pg_is_null(rows, row, ISSUED),
+        .operation_len = sizeof ret->operation,
     };
-    for (size_t i = 0; i < sizeof ret->operation; i++)
-        ret->operation[i] = (uint8_t)(operation >> (56 - 8 * i));
+    if (key.len > KEY_PREFIX) {
+        ret->operation_len = key.len - KEY_PREFIX;
+        memcpy(ret->operation, key.ptr + KEY_PREFIX, ret->operation_len);
+    } else {
+        be_put(ret->operation, sizeof ret->operation, (uint64_t)pg_i64(rows, row, OPERATION));
+    }
     return (!ret->has_effect || event_log_row(rows, row, EFFECT, arena, &ret->effect) == CODEC_OK) &&
            (!ret->has_issued || event_log_row(rows, row, ISSUED, arena, &ret->issued) == CODEC_OK);
 }

@@ -12,6 +12,7 @@
 struct key_use {
     int16_t slice;
     uint8_t operation[8]; /* as in struct request_id */
+    size_t operation_len; /* how many bytes of it were kept */
     int status;           /* HTTP status of the first answer */
     struct span answer;   /* as it was kept; absent where it is rendered from the events */
     struct event effect;  /* its event, or where the answer was kept the campaign's last one then */

@@ -260,6 +260,26 @@ bool hex_decode(struct span text, void *ret, size_t len)
     return true;
 }
 
+ptrdiff_t percent_decode(struct span text, char plus, char *to)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c == '%') {
+            int high = i + 2 < text.len ? hex_digit(text.ptr[i + 1]) : -1;
+            int low = high >= 0 ? hex_digit(text.ptr[i + 2]) : -1;
+            if (low < 0)
+                return -1;
+            c = (char)(high << 4 | low);
+            i += 2;
+        } else if (c == '+') {
+            c = plus;
+        }
+        to[len++] = c;
+    }
+    return (ptrdiff_t)len;
+}
+
 static const char base64url_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 void base64url_encode(struct buf *buf, const void *data, size_t len)

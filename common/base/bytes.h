@@ -64,6 +64,9 @@ bool text_has_control(struct span text); /* C0, DEL, or C1 (U+0080..U+009F) */
 void hex_encode(struct buf *buf, const void *data, size_t len);
 int hex_digit(char c);                                             /* 0..15, or -1 where it is none */
 bool hex_decode(struct span text, void *ret, size_t len) MUST_USE; /* exactly len bytes */
+/* Percent-decoding into `to`, which has room for as many bytes as the text: its length, or -1 where an escape
+ * is malformed. `plus` is what '+' means. */
+ptrdiff_t percent_decode(struct span text, char plus, char *to);
 /* base64url without padding (RFC 4648 section 5), for cursors and keys. */
 void base64url_encode(struct buf *buf, const void *data, size_t len);
 bool base64url_decode(struct span text, void *ret, size_t len_max, size_t *ret_len) MUST_USE;

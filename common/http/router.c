@@ -214,24 +214,12 @@ static bool decode(struct http_request *request, struct span piece, char plus, s
         request->decoded = mem_alloc(request->decoded_size);
     }
     char *to = request->decoded + request->decoded_len;
-    size_t len = 0;
-    for (size_t i = 0; i < piece.len; i++) {
-        char c = piece.ptr[i];
-        if (c == '%') {
-            int high = i + 2 < piece.len ? hex_digit(piece.ptr[i + 1]) : -1;
-            int low = high >= 0 ? hex_digit(piece.ptr[i + 2]) : -1;
-            if (low < 0)
-                return false;
-            c = (char)(high << 4 | low);
-            i += 2;
-        } else if (c == '+') {
-            c = plus;
-        }
-        to[len++] = c;
-    }
-    request->decoded_len += len;
+    ptrdiff_t len = percent_decode(piece, plus, to);
+    if (len < 0)
+        return false;
+    request->decoded_len += (size_t)len;
     CHECK(request->decoded_len <= request->target_len);
-    *ret = (struct span){to, len};
+    *ret = (struct span){to, (size_t)len};
     return true;
 }
 

@@ -61,7 +61,7 @@ bool pg_error_ends_connection(const char *severity, const char *sqlstate)
 {
     return strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0 ||
            strncmp(sqlstate, "08", 2) == 0 || strncmp(sqlstate, "57P", 3) == 0 ||
-           strcmp(sqlstate, "25006") == 0 || sqlstate[0] == '\0';
+           strcmp(sqlstate, "25006") == 0 || strcmp(sqlstate, "0A000") == 0 || sqlstate[0] == '\0';
 }
 
 void pg_args_init(struct pg_args *args)

@@ -120,7 +120,7 @@ static void parameters_are_of_the_one_host(void **state)
 static void errors_that_end_a_connection(void **state)
 {
     (void)state;
-    static const char *const ending[] = {"57P01", "57P02", "57P03", "25006", "08006", ""};
+    static const char *const ending[] = {"57P01", "57P02", "57P03", "25006", "0A000", "08006", ""};
     static const char *const refusing[] = {"23505", "55P03", "57014", "53100", "40001", "25P02"};
     for (size_t i = 0; i < COUNT_OF(ending); i++)
         assert_true(pg_error_ends_connection("ERROR", ending[i]));

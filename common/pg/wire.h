@@ -19,5 +19,6 @@ int64_t pg_time_from_wire(int64_t pg_us);
 int64_t pg_number_from_wire(const char *value, int length);
 
 /* Whether an error leaves a connection that is of no use: the server ends it (FATAL), is going down (57P0x),
- * or does not accept writes any more (25006), so that the next connect has to look for one that does. */
+ * or does not accept writes any more (25006), so that the next connect has to look for one that does; or a
+ * migration changed what a prepared statement gives (0A000), so that all have to be prepared again. */
 bool pg_error_ends_connection(const char *severity, const char *sqlstate);

@@ -11,20 +11,13 @@ static bool fail(const char **ret_reason, const char *reason)
 }
 
 /* Into a NUL-terminated text of fixed size; false when it does not fit, is malformed, or has a NUL inside. */
-static bool percent_decode(struct span text, char *ret, size_t size)
+static bool text_decode(struct span text, char *ret, size_t size)
 {
-    size_t len = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        if (c == '%') {
-            if (text.len - i < 3 || !hex_decode((struct span){text.ptr + i + 1, 2}, &c, 1))
-                return false;
-            i += 2;
-        }
-        if (c == '\0' || len + 1 >= size)
-            return false;
-        ret[len++] = c;
-    }
+    char decoded[3 * REDIS_URL_TEXT_MAX];
+    ptrdiff_t len = text.len <= sizeof decoded ? percent_decode(text, '+', decoded) : -1;
+    if (len < 0 || (size_t)len >= size || memchr(decoded, '\0', (size_t)len))
+        return false;
+    memcpy(ret, decoded, (size_t)len);
     ret[len] = '\0';
     return true;
 }
@@ -46,9 +39,9 @@ static bool parse_credentials(struct span text, struct redis_url *url, const cha
     struct span user = span_cut(&password, ':');
     if (!password.ptr)
         return fail(ret_reason, "a user without a password: write user:password@ or :password@");
-    if (!percent_decode(user, url->user, sizeof url->user))
+    if (!text_decode(user, url->user, sizeof url->user))
         return fail(ret_reason, "the user is too long or badly percent-encoded");
-    if (!percent_decode(password, url->password, sizeof url->password) || url->password[0] == '\0')
+    if (!text_decode(password, url->password, sizeof url->password) || url->password[0] == '\0')
         return fail(ret_reason, "the password is empty, too long or badly percent-encoded");
     return true;
 }
@@ -75,7 +68,7 @@ static bool parse_endpoint(struct span text, uint16_t default_port, struct redis
     } else {
         host = span_cut(&port, ':');
     }
-    if (host.len == 0 || !percent_decode(host, ret->host, sizeof ret->host))
+    if (host.len == 0 || !text_decode(host, ret->host, sizeof ret->host))
         return fail(ret_reason, "the host is empty, too long or badly percent-encoded");
     return parse_port(port, default_port, &ret->port, ret_reason);
 }
@@ -119,7 +112,7 @@ static bool parse_sentinel_parameter(struct span parameter, struct redis_url *ur
     bool user = span_is(name, "sentinel_user");
     if (!value.ptr || !(user || span_is(name, "sentinel_password")))
         return fail(ret_reason, "only sentinel_user and sentinel_password may follow '?'");
-    return percent_decode(value, user ? url->sentinel_user : url->sentinel_password, REDIS_URL_TEXT_MAX) ||
+    return text_decode(value, user ? url->sentinel_user : url->sentinel_password, REDIS_URL_TEXT_MAX) ||
            fail(ret_reason, "user or password of the sentinels is too long or badly percent-encoded");
 }
 
@@ -145,7 +138,7 @@ static bool parse_sentinel(struct span rest, struct redis_url *url, const char *
     struct span list = span_cut(&name, '/');
     struct span database = name;
     name = span_cut(&database, '/');
-    if (name.len == 0 || !percent_decode(name, url->primary, sizeof url->primary))
+    if (name.len == 0 || !text_decode(name, url->primary, sizeof url->primary))
         return fail(ret_reason, "there is no name of the primary after the sentinels, or a bad one");
     if (!parse_sentinels(list, url, ret_reason) || !parse_database(database, url, ret_reason))
         return false;
@@ -166,9 +159,9 @@ static bool parse_parameter(struct span parameter, struct redis_url *url, const 
     if (span_is(name, "db"))
         return parse_database(value, url, ret_reason);
     if (span_is(name, "user"))
-        decoded = percent_decode(value, url->user, sizeof url->user);
+        decoded = text_decode(value, url->user, sizeof url->user);
     else if (span_is(name, "password"))
-        decoded = percent_decode(value, url->password, sizeof url->password);
+        decoded = text_decode(value, url->password, sizeof url->password);
     else
         return fail(ret_reason, "only db, user and password may follow '?'");
     return decoded || fail(ret_reason, "user or password is too long or badly percent-encoded");
@@ -178,7 +171,7 @@ static bool parse_unix(struct span rest, struct redis_url *url, const char **ret
 {
     struct span parameters = rest;
     struct span path = span_cut(&parameters, '?');
-    if (path.len < 2 || path.ptr[0] != '/' || !percent_decode(path, url->path, sizeof url->path))
+    if (path.len < 2 || path.ptr[0] != '/' || !text_decode(path, url->path, sizeof url->path))
         return fail(ret_reason, "the socket's path is not absolute, is too long or badly percent-encoded");
     while (parameters.ptr && parameters.len > 0)
         if (!parse_parameter(span_cut(&parameters, '&'), url, ret_reason))

@@ -249,13 +249,16 @@ void cache_put(struct cache *cache, struct span key, struct entry *entry)
 {
     struct shard *shard = shard_of(cache, key);
     size_t bytes = entry->bytes + sizeof(struct slot) + key.len;
-    if (key.len == 0 || key.len > CACHE_KEY_MAX || bytes > shard->bytes_max / SLOT_SHARE)
+    if (key.len == 0 || key.len > CACHE_KEY_MAX)
         return;
     pthread_mutex_lock(&shard->lock);
     struct slot *slot = map_get(&shard->entries, key);
-    if (slot)
+    bool fits = bytes <= shard->bytes_max / SLOT_SHARE;
+    if (slot && !fits)
+        slot_destroy(shard, slot); /* rather nothing than what was */
+    else if (slot)
         replace(shard, slot, entry);
-    else
+    else if (fits)
         add(shard, key, entry);
     make_room(shard);
     pthread_mutex_unlock(&shard->lock);

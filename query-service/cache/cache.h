@@ -19,9 +19,10 @@ void cache_destroy(struct cache *cache); /* accepts NULL */
 
 /* The copy of that key with a reference for the caller, NULL where there is none. */
 struct entry *cache_get(struct cache *cache, struct span key);
-/* Keeps a copy (with a reference of its own), in place of the one there was. Not where the one there knows
- * more of the log: a load that took long never takes back what a quicker one brought. Nor what is longer than
- * CACHE_KEY_MAX, or takes more than an eighth of a shard. */
+/* Keeps an entry (with a reference of its own), in place of the one there was. Not where the one there knows
+ * more of the log: a load that took long never takes back what a quicker one brought (entry_is_behind). A key
+ * longer than CACHE_KEY_MAX is not kept; of what takes more than an eighth of a shard neither it nor what was
+ * there. */
 void cache_put(struct cache *cache, struct span key, struct entry *entry);
 void cache_clear(struct cache *cache);
 

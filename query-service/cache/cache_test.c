@@ -108,6 +108,9 @@ static void what_is_too_large_is_not_kept(void **state)
     put(none, "small", 1, 1, 1);
     assert_int_equal(get(cache, "small", 1), 1);
     assert_int_equal(get(cache, "large", 1), -1);
+    put(cache, "small", 1, 2, 2000); /* has grown: what was there is not given for it */
+    assert_int_equal(get(cache, "small", 1), -1);
+    put(cache, "small", 1, 3, 1000);
     assert_int_equal(get(none, "small", 1), -1);
     cache_destroy(cache);
     cache_destroy(none);

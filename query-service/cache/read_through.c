@@ -70,8 +70,7 @@ static void answer_failure(struct read *read, enum read_failure failure)
     respond_failure(read->waiter.request, failure);
 }
 
-static void answer_entry(struct http_request *request, const struct entry *entry,
-                         const struct respond_how *how)
+static void answer_entry(struct http_request *request, struct entry *entry, const struct respond_how *how)
 {
     metric_add(query_metrics.reads[how->kind == RESPOND_LOADED ? how->source : SOURCE_MEMORY], 1);
     respond_entry(request, entry, how);

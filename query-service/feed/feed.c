@@ -115,9 +115,12 @@ static void answer(struct feed *feed, struct follower *follower, const struct pa
 {
     struct buf *body = http_reply_body(follower->request);
     int64_t head = atomic_load(&feed->heads[follower->query.slice]);
+    int64_t next = page ? page->next : follower->query.after;
+    if (page && head >= 0 && next > head)
+        head = next; /* the page was read a moment after the head */
     json_open(body, NULL, '{');
     json_put_raw(body, "items", page ? buf_span(&page->items) : SPAN("[]"));
-    json_put_int(body, "next", page ? page->next : follower->query.after);
+    json_put_int(body, "next", next);
     if (head >= 0)
         json_put_int(body, "head", head);
     else

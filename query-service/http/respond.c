@@ -26,36 +26,74 @@ void respond_setup(const struct respond_options *options)
              STORE_ACTIVE_MAX);
 }
 
-/* RFC 9211: this service is the cache in front of the log. A hit is of a copy in process or of Redis; the
+/* A header's value under construction: on the way of every hit, so without printf. */
+struct text {
+    size_t len;
+    char data[HEADER_MAX];
+};
+
+static void add_text(struct text *text, const char *more)
+{
+    size_t len = strlen(more);
+    CHECK(len <= sizeof text->data - text->len);
+    memcpy(text->data + text->len, more, len);
+    text->len += len;
+}
+
+static void add_number(struct text *text, int64_t number)
+{
+    char digits[24];
+    size_t at = sizeof digits;
+    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    digits[--at] = '\0';
+    do
+        digits[--at] = (char)('0' + rest % 10);
+    while (rest /= 10);
+    if (number < 0)
+        digits[--at] = '-';
+    add_text(text, digits + at);
+}
+
+static void add_header(struct http_request *request, const char *name, const struct text *text)
+{
+    http_add_header(request, name, (struct span){text->data, text->len});
+}
+
+static void add_loaded(struct text *text, const struct respond_how *how)
+{
+    if (how->source == SOURCE_REDIS) {
+        add_text(text, "hit; detail=redis");
+    } else {
+        bool stale = how->fallback == FALLBACK_BEHIND || how->fallback == FALLBACK_OLD;
+        add_text(text, stale ? "fwd=stale; detail=\"postgres, " : "fwd=miss; detail=\"postgres, ");
+        add_text(text, fallback_label(how->fallback));
+        add_text(text, "\"");
+    }
+    if (how->collapsed)
+        add_text(text, "; collapsed");
+}
+
+/* RFC 9211: this service is the cache in front of the log. A hit is of an entry in process or of Redis; the
  * detail says which, and why not. `ttl` is the freshness left, negative where it is past. */
 static void add_cache_status(struct http_request *request, const struct entry *entry,
                              const struct respond_how *how)
 {
-    char text[HEADER_MAX];
-    const char *collapsed = how->collapsed ? "; collapsed" : "";
-    long long ttl = entry_fresh_left_us(entry, how->life, how->moment) / US_PER_S;
-    switch (how->kind) {
-    case RESPOND_HIT:
-        snprintf(text, sizeof text, "firstcome-query; hit; ttl=%lld; detail=memory", ttl);
-        break;
-    case RESPOND_STALE:
-        snprintf(text, sizeof text, "firstcome-query; hit; ttl=%lld; detail=\"memory, revalidating\"", ttl);
-        break;
-    case RESPOND_KEPT:
-        snprintf(text, sizeof text,
-                 "firstcome-query; fwd=stale; fwd-status=503; ttl=%lld; detail=\"memory, stale-if-error\"",
-                 ttl);
-        break;
-    case RESPOND_LOADED:
-        if (how->source == SOURCE_REDIS)
-            snprintf(text, sizeof text, "firstcome-query; hit; detail=redis%s", collapsed);
-        else
-            snprintf(text, sizeof text, "firstcome-query; fwd=%s; detail=\"postgres, %s\"%s",
-                     how->fallback == FALLBACK_BEHIND || how->fallback == FALLBACK_OLD ? "stale" : "miss",
-                     fallback_label(how->fallback), collapsed);
-        break;
+    static const char *const before[] = {[RESPOND_HIT] = "hit; ttl=",
+                                         [RESPOND_STALE] = "hit; ttl=",
+                                         [RESPOND_KEPT] = "fwd=stale; fwd-status=503; ttl="};
+    static const char *const after[] = {[RESPOND_HIT] = "; detail=memory",
+                                        [RESPOND_STALE] = "; detail=\"memory, revalidating\"",
+                                        [RESPOND_KEPT] = "; detail=\"memory, stale-if-error\""};
+    struct text text = {.len = 0};
+    add_text(&text, "firstcome-query; ");
+    if (how->kind == RESPOND_LOADED) {
+        add_loaded(&text, how);
+    } else {
+        add_text(&text, before[how->kind]);
+        add_number(&text, entry_fresh_left_us(entry, how->life, how->moment) / US_PER_S);
+        add_text(&text, after[how->kind]);
     }
-    http_add_header(request, "Cache-Status", span_of(text));
+    add_header(request, "Cache-Status", &text);
 }
 
 static void fail(struct http_request *request, const struct problem *problem, const char *detail)
@@ -150,9 +188,9 @@ int respond_render(const struct read *read, struct buf *body, char *ret_etag)
 
 static void add_age(struct http_request *request, const struct entry *entry, int64_t now_us)
 {
-    char text[24];
-    snprintf(text, sizeof text, "%lld", (long long)entry_age_s(entry, now_us));
-    http_add_header(request, "Age", span_of(text));
+    struct text text = {.len = 0};
+    add_number(&text, entry_age_s(entry, now_us));
+    add_header(request, "Age", &text);
 }
 
 /* If-None-Match is a list, and a list may come in several lines. */
@@ -175,25 +213,35 @@ static int64_t least(int64_t a, int64_t b)
 static void add_cache_control(struct http_request *request, const struct entry *entry,
                               const struct entry_rendering *rendering, const struct respond_how *how)
 {
-    char text[HEADER_MAX];
+    struct text text = {.len = 0};
     int64_t most_s = INT64_MAX;
     if (rendering->until_us != ENTRY_FOREVER)
         most_s =
             entry_age_s(entry, how->moment->now_us) + (rendering->until_us - how->moment->log_us) / US_PER_S;
-    int64_t fresh_s = least(how->life->fresh_us / US_PER_S, most_s);
-    if (entry->settled)
-        snprintf(text, sizeof text, "private, max-age=%lld, immutable", (long long)ENTRY_SETTLED_S);
-    else if (entry->no_stale)
-        snprintf(text, sizeof text, "private, max-age=%lld, must-revalidate", (long long)fresh_s);
-    else
-        snprintf(text, sizeof text, "private, max-age=%lld, stale-while-revalidate=%lld, stale-if-error=%lld",
-                 (long long)fresh_s, (long long)least(how->life->stale_us / US_PER_S, most_s - fresh_s),
-                 (long long)least(how->life->error_us / US_PER_S, most_s - fresh_s));
-    http_add_header(request, "Cache-Control", span_of(text));
+    int64_t fresh_s = least(entry->settled ? ENTRY_SETTLED_S : how->life->fresh_us / US_PER_S, most_s);
+    add_text(&text, "private, max-age=");
+    add_number(&text, fresh_s);
+    if (entry->settled) {
+        add_text(&text, ", immutable");
+    } else if (entry->no_stale) {
+        add_text(&text, ", must-revalidate");
+    } else {
+        add_text(&text, ", stale-while-revalidate=");
+        add_number(&text, least(how->life->stale_us / US_PER_S, most_s - fresh_s));
+        add_text(&text, ", stale-if-error=");
+        add_number(&text, least(how->life->error_us / US_PER_S, most_s - fresh_s));
+    }
+    add_header(request, "Cache-Control", &text);
 }
 
-void respond_entry(struct http_request *request, const struct entry *entry, const struct respond_how *how)
+static void release_entry(void *entry)
 {
+    entry_release(entry);
+}
+
+void respond_entry(struct http_request *request, struct entry *entry, const struct respond_how *how)
+{
+    enum { SHARED_MIN = 2048 }; /* bytes from which a copy costs more than sharing */
     const struct entry_rendering *is = entry_at(entry, how->moment->log_us);
     CHECK(is != NULL);
     add_cache_status(request, entry, how);
@@ -209,6 +257,10 @@ void respond_entry(struct http_request *request, const struct entry *entry, cons
     if (has_it(request, span_of(is->etag))) {
         metric_add(query_metrics.not_modified, 1);
         http_reply(request, 304);
+        return;
+    }
+    if (is->body.len >= SHARED_MIN) {
+        http_reply_shared(request, 200, "application/json", is->body, release_entry, entry_keep(entry));
         return;
     }
     buf_append_span(http_reply_body(request), is->body);

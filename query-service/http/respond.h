@@ -36,5 +36,5 @@ struct respond_how {
 
 /* Answers with what is true of the entry now, or with 304 where the request has it already. What caches on
  * the way are told of its life ends when it stops being true (I13). */
-void respond_entry(struct http_request *request, const struct entry *entry, const struct respond_how *how);
+void respond_entry(struct http_request *request, struct entry *entry, const struct respond_how *how);
 void respond_failure(struct http_request *request, enum read_failure failure);

@@ -178,6 +178,81 @@ static void holds_as_many_as_a_scan_and_one(void **state)
     answer_deinit(&answer);
 }
 
+/* I13: the first instant after the question's at which time alone changes the answer. */
+static void time_changes_what_it_changes(void **state)
+{
+    (void)state;
+    struct query query;
+    struct answer answer;
+    query_init(&query, QUERY_CAMPAIGN, 1000);
+    answer_init(&answer);
+    add_campaign(&answer, "c", 1, "t");
+    assert_true(answer_true_until_us(&answer, &query) == INT64_MAX);
+    answer.campaigns[0].definition.starts_at_us = 2000;
+    answer.campaigns[0].definition.ends_at_us = 3000;
+    assert_int_equal(answer_true_until_us(&answer, &query), 2000);
+    query.now_us = 2000;
+    assert_int_equal(answer_true_until_us(&answer, &query), 3000);
+    query.past.kind = PAST_INSTANT;
+    assert_true(answer_true_until_us(&answer, &query) == INT64_MAX);
+    query.past.kind = PAST_NONE;
+    answer.outcome = ANSWER_NO_CAMPAIGN;
+    assert_true(answer_true_until_us(&answer, &query) == INT64_MAX);
+    answer_deinit(&answer);
+}
+
+static void a_coupon_expires_or_its_reservation_lapses(void **state)
+{
+    (void)state;
+    struct query query;
+    struct answer answer;
+    query_init(&query, QUERY_USER_COUPONS, 1000);
+    answer_init(&answer);
+    add_coupon(&answer, 2);
+    assert_true(answer_true_until_us(&answer, &query) == INT64_MAX);
+    answer.coupons[0].expires_at_us = 5000;
+    assert_int_equal(answer_true_until_us(&answer, &query), 5000);
+    answer.coupons[0].state = COUPON_RESERVED;
+    answer.coupons[0].reserved_until_us = 2000;
+    assert_int_equal(answer_true_until_us(&answer, &query), 2000);
+    answer.coupons[0].state = COUPON_REDEEMED; /* for good */
+    assert_true(answer_true_until_us(&answer, &query) == INT64_MAX);
+    answer_deinit(&answer);
+}
+
+/* What a filter leaves out today it may let in tomorrow. */
+static void a_filter_looks_at_what_it_leaves_out(void **state)
+{
+    (void)state;
+    struct query query;
+    struct answer answer;
+    query_init(&query, QUERY_CAMPAIGNS, 1000);
+    answer_init(&answer);
+    add_campaign(&answer, "c", 1, "t");
+    answer.campaigns[0].definition.starts_at_us = 2000;
+    query.status = SPAN("active");
+    answer_cut_campaigns(&answer, &query);
+    assert_int_equal(answer.campaigns_count, 0);
+    assert_int_equal(answer_true_until_us(&answer, &query), 2000);
+    answer_deinit(&answer);
+}
+
+static void a_window_moves_on(void **state)
+{
+    (void)state;
+    struct query query;
+    struct answer answer;
+    const int64_t grain_us = window_grain_s(WINDOW_HOUR) * 1000000;
+    query_init(&query, QUERY_RANKING, 7 * grain_us + 5);
+    answer_init(&answer);
+    assert_true(answer_true_until_us(&answer, &query) == INT64_MAX);
+    query.window = WINDOW_HOUR;
+    assert_int_equal(answer_true_until_us(&answer, &query), 8 * grain_us);
+    query.now_us = 8 * grain_us;
+    assert_int_equal(answer_true_until_us(&answer, &query), 9 * grain_us);
+    answer_deinit(&answer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +263,10 @@ int main(void)
         cmocka_unit_test(status_filters_by_the_query_clock),
         cmocka_unit_test(unsound_campaigns_are_refused),
         cmocka_unit_test(holds_as_many_as_a_scan_and_one),
+        cmocka_unit_test(time_changes_what_it_changes),
+        cmocka_unit_test(a_coupon_expires_or_its_reservation_lapses),
+        cmocka_unit_test(a_filter_looks_at_what_it_leaves_out),
+        cmocka_unit_test(a_window_moves_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

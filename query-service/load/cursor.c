@@ -2,6 +2,8 @@
 /* Cursors to text and back. */
 #include "query-service/load/cursor.h"
 
+#include "common/base/be.h"
+
 enum { VERSION = 1, HEAD_BYTES = 2, SUM_BYTES = 4, BYTES_MAX = HEAD_BYTES + 8 + CAMPAIGN_ID_MAX + SUM_BYTES };
 _Static_assert((BYTES_MAX + 2) / 3 * 4 <= CURSOR_TEXT_MAX, "the longest cursor fits");
 
@@ -74,12 +76,10 @@ static struct span take(struct span *rest, size_t len)
 
 static bool take_number(struct span *rest, int64_t min, int64_t max, int64_t *ret)
 {
-    uint64_t value = 0;
     struct span bytes = take(rest, 8);
     if (!bytes.ptr)
         return false;
-    for (size_t i = 0; i < bytes.len; i++)
-        value = value << 8 | (unsigned char)bytes.ptr[i];
+    uint64_t value = be_get(bytes.ptr, bytes.len);
     *ret = (int64_t)value;
     return value <= INT64_MAX && *ret >= min && *ret <= max;
 }

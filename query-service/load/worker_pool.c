@@ -91,7 +91,10 @@ static bool wait_for_work(struct worker_pool *pool, int64_t until_us)
         if (pool->parked.first && pool->parked.first->due_us < wake_us)
             wake_us = pool->parked.first->due_us;
         struct timespec at = {wake_us / US_PER_S, wake_us % US_PER_S * 1000};
-        if (pthread_cond_timedwait(&pool->wake, &pool->lock, &at) == ETIMEDOUT && clock_mono_us() >= until_us)
+        pool->idle++;
+        bool late = pthread_cond_timedwait(&pool->wake, &pool->lock, &at) == ETIMEDOUT;
+        pool->idle--;
+        if (late && clock_mono_us() >= until_us)
             break;
     }
     return pool->queue.first || parked_is_due(pool);

@@ -205,6 +205,21 @@ static void a_stopping_pool_refuses_and_finishes(void **state)
     sem_destroy(&gate);
 }
 
+/* One after another, so that the worker rests before each: it must not sleep until its next tick. */
+static void an_idle_worker_is_woken(void **state)
+{
+    enum { ONE_BY_ONE = 40 };
+    (void)state;
+    start(1, ITEMS, work_count);
+    int before = atomic_load(&ticks);
+    for (int i = 0; i < ONE_BY_ONE; i++) {
+        assert_true(pool_submit(pool, &jobs[i].item));
+        await(&jobs[i].worked, 1);
+    }
+    assert_true(atomic_load(&ticks) - before < ONE_BY_ONE / 2);
+    pool_destroy(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +227,7 @@ int main(void)
         cmocka_unit_test(a_full_queue_refuses),
         cmocka_unit_test(parked_items_come_back_after_the_delay),
         cmocka_unit_test(what_no_worker_gets_to_ends_by_its_deadline),
+        cmocka_unit_test(an_idle_worker_is_woken),
         cmocka_unit_test(a_stopping_pool_refuses_and_finishes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

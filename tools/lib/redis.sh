@@ -45,7 +45,7 @@ maxmemory-policy noeviction
 
 user default on #$(redis_password_hash default) ~* &* +@all
 user projector on #$(redis_password_hash projector) $service_rights
-user query on #$(redis_password_hash query) ~* &* -@all +@read +@connection +@transaction -@dangerous +info +role
+user query on #$(redis_password_hash query) ~* &* -@all +@read +@connection +@transaction -@dangerous +info +role (+hset ~fc:holes)
 END
 }
 

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command service's store on a real PostgreSQL, without HTTP: a database that is brought from the former
+ * schema to this one while the former version goes on writing, and rows that nobody can read. The former
+ * version is played by its statements. */
+#include "command-service/store/store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/testing.h"
+#include "events/problems.h"
+#include "tests/lib/stack.h"
+#include "tests/lib/store.h"
+
+enum { CALL_MS = 20000, URL_MAX = 1024, SQL_MAX = 4096, COMMANDS_MAX = 8 };
+
+static struct stack *stack;
+static char url[URL_MAX];
+static struct store *store;
+static struct batch *batch;
+static int16_t slice;
+
+/* --- SQL of the former version --- */
+
+/* In the schema of the test. */
+static void sql(const char *format, ...) PRINTF_LIKE(1, 2);
+static void sql(const char *format, ...)
+{
+    char text[SQL_MAX];
+    va_list arguments;
+    struct pg_rows *rows = NULL;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    const struct pg_statement statement = {"one", text};
+    struct pg *pg = pg_create(&(struct pg_options){
+        .url = url, .application = "test", .statements = &statement, .statements_count = 1});
+    if (pg_connect(pg, clock_deadline_us(CALL_MS)) != PG_OK ||
+        pg_call(pg, 0, NULL, clock_deadline_us(CALL_MS), &rows) != PG_OK)
+        fail_msg("%s: %s", text, pg_error(pg));
+    pg_rows_destroy(rows);
+    pg_destroy(pg);
+}
+
+static int64_t number(const char *text)
+{
+    const struct pg_statement statement = {"one", text};
+    struct pg_rows *rows = NULL;
+    struct pg *pg = pg_create(&(struct pg_options){
+        .url = url, .application = "test", .statements = &statement, .statements_count = 1});
+    if (pg_connect(pg, clock_deadline_us(CALL_MS)) != PG_OK ||
+        pg_call(pg, 0, NULL, clock_deadline_us(CALL_MS), &rows) != PG_OK)
+        fail_msg("%s: %s", text, pg_error(pg));
+    int64_t ret = pg_i64(rows, 0, 0);
+    pg_rows_destroy(rows);
+    pg_destroy(pg);
+    return ret;
+}
+
+static void hex_of_event(const struct event *event, char *ret, size_t ret_size)
+{
+    struct buf data, hex;
+    buf_init(&data, EVENT_DATA_MAX);
+    buf_init(&hex, 2 * EVENT_DATA_MAX);
+    event_encode(event, &data);
+    hex_encode(&hex, data.data, data.len);
+    assert_true(hex.len < ret_size);
+    memcpy(ret, hex.data, hex.len + 1);
+    buf_deinit(&hex);
+    buf_deinit(&data);
+}
+
+static void former_creates(const char *campaign, int64_t position)
+{
+    char hex[SQL_MAX / 2];
+    struct event event = {.type = EVENT_CampaignCreated};
+    event.campaign_created = (struct campaign_created){.name = SPAN("n"),
+                                                       .discount_value = 10,
+                                                       .currency = SPAN("EUR"),
+                                                       .quantity = 100,
+                                                       .released = 100,
+                                                       .per_user_limit = 1,
+                                                       .created_by = SPAN("admin")};
+    hex_of_event(&event, hex, sizeof hex);
+    sql("INSERT INTO event (slice, position, type, version, campaign_id, recorded_at, data) VALUES (%d, "
+        "%lld, 1, 1, '%s', "
+        "now(), '\\x%s')",
+        slice, (long long)position, campaign, hex);
+    sql("INSERT INTO campaign (slice, id, created_at, created_by, version, definition, quantity, released, "
+        "issued, status, "
+        "plan_done, first, position) VALUES (%d, '%s', now(), 'admin', 1, '\\x%s', 100, 100, 0, 1, 0, %lld, "
+        "%lld)",
+        slice, campaign, hex, (long long)position, (long long)position);
+    sql("UPDATE slice SET head = %lld, recorded_at = now() WHERE slice = %d", (long long)position, slice);
+}
+
+static void former_issues(const char *campaign, const char *user, int64_t sequence, int64_t position,
+                          uint8_t key)
+{
+    char hex[SQL_MAX / 2];
+    struct event event = {.type = EVENT_CouponIssued};
+    event.coupon_issued = (struct coupon_issued){.sequence = sequence, .nth = 1};
+    hex_of_event(&event, hex, sizeof hex);
+    sql("INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id, nth, "
+        "recorded_at, data) VALUES "
+        "(%d, %lld, 6, 1, '%s', '%s', 'c%d-%lld', 1, now(), '\\x%s')",
+        slice, (long long)position, campaign, user, slice, (long long)position, hex);
+    sql("INSERT INTO idempotency (slice, key_hash, operation, fingerprint, status, position, recorded_at) "
+        "VALUES (%d, "
+        "'%02x000000-0000-0000-0000-000000000000', 0, '%02x000000-0000-0000-0000-000000000000', 201, %lld, "
+        "now())",
+        slice, key, key, (long long)position);
+    sql("INSERT INTO issue_run VALUES (%d, '%s', %lld, %lld, %lld)", slice, campaign, (long long)sequence,
+        (long long)position, (long long)position);
+    sql("UPDATE campaign SET issued = %lld, position = %lld WHERE slice = %d AND id = '%s'",
+        (long long)sequence, (long long)position, slice, campaign);
+    sql("UPDATE slice SET head = %lld, recorded_at = now() WHERE slice = %d", (long long)position, slice);
+}
+
+/* --- batches --- */
+
+static void connect_now(void)
+{
+    if (!store_connected(store) && store_connect(store, clock_deadline_us(CALL_MS)) != STORE_OK)
+        fail_msg("%s", store_error(store));
+}
+
+struct want {
+    const char *campaign, *user;
+    uint8_t key;                   /* and payload */
+    const struct problem *refusal; /* NULL: a coupon */
+    bool replayed;
+};
+
+static void expect_batch(const struct want *wants, size_t count)
+{
+    struct command *list = NULL, **end = &list;
+    int64_t deadline_us = clock_deadline_us(CALL_MS);
+    for (size_t i = 0; i < count; i++) {
+        struct command *command = command_create(COMMAND_ISSUE, NULL);
+        command->slice = slice;
+        command->keyed = true;
+        command->campaign_id = span_of(wants[i].campaign);
+        command->issue.user_id = span_of(wants[i].user);
+        command->actor = SPAN("issuer");
+        command->id.key_hash[0] = command->fingerprint[0] = wants[i].key;
+        *end = command;
+        end = &command->next;
+    }
+    enum store_status status = STORE_BUSY; /* what a store has to learn first makes a batch be done again */
+    for (int attempt = 0; attempt < 4 && (status == STORE_BUSY || status == STORE_LOST); attempt++) {
+        connect_now(); /* after a migration, statements are prepared again */
+        batch_reset(batch);
+        batch_begin(batch, list);
+        status = store_load(store, batch, deadline_us);
+        if (status == STORE_OK) {
+            batch_decide(batch);
+            status = store_commit(store, batch, deadline_us);
+        }
+    }
+    if (status != STORE_OK)
+        fail_msg("status %d: %s", (int)status, store_error(store));
+    for (size_t i = 0; i < count; i++) {
+        const struct verdict *verdict = &batch->verdicts[i];
+        if (verdict->refusal != wants[i].refusal || verdict->replayed != wants[i].replayed)
+            fail_msg("%s of %s: %s%s", wants[i].user, wants[i].campaign,
+                     verdict->refusal ? verdict->refusal->code : "issued", verdict->replayed ? " again" : "");
+    }
+    batch_reset(batch);
+    while (list) {
+        struct command *command = list;
+        list = command->next;
+        command_destroy(command);
+    }
+}
+#define EXPECT(...)                                   \
+    do {                                              \
+        const struct want expected[] = {__VA_ARGS__}; \
+        expect_batch(expected, COUNT_OF(expected));   \
+    } while (0)
+
+/* --- migrating --- */
+
+static void migrate(const char *folder, const char *how)
+{
+    int status = -1;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        setenv("DATABASE_URL", url, 1);
+        setenv("SCHEMA_DIR", folder, 1);
+        if (!freopen("/dev/null", "w", stdout))
+            _exit(126);
+        execl("schema/migrate", "schema/migrate", how, (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+/* The migrations of the former version alone. */
+static void migrate_to_former(void)
+{
+    static const char *const files[] = {"001_event_log.sql", "002_whole_write_side.sql",
+                                        "003_redemptions.sql", "004_verify_requests.sql"};
+    char folder[] = "/tmp/firstcome-schema-XXXXXX", from[URL_MAX], to[URL_MAX], here[URL_MAX];
+    assert_non_null(mkdtemp(folder));
+    assert_non_null(getcwd(here, sizeof here));
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        assert_true((size_t)snprintf(from, sizeof from, "%s/schema/%s", here, files[i]) < sizeof from);
+        snprintf(to, sizeof to, "%s/%s", folder, files[i]);
+        assert_int_equal(symlink(from, to), 0);
+    }
+    migrate(folder, NULL);
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        snprintf(to, sizeof to, "%s/%s", folder, files[i]);
+        assert_int_equal(unlink(to), 0);
+    }
+    assert_int_equal(rmdir(folder), 0);
+}
+
+static int64_t schema_number(void)
+{
+    return number("SELECT max(number) FROM schema_migration");
+}
+
+/* --- the tests --- */
+
+static void both_versions_write_until_the_former_has_stopped(void **state)
+{
+    (void)state;
+    migrate_to_former();
+    sql("GRANT SELECT ON ALL TABLES IN SCHEMA upgrade TO firstcome_command"); /* 001 does so for schema public
+                                                                               */
+    former_creates("old", 1);
+    former_issues("old", "ann", 1, 2, 1);
+    migrate("schema", NULL);
+    assert_int_equal(schema_number(), 6); /* the rest waits */
+    EXPECT({"old", "ann", 1, NULL, true}, /* the first answer, which the former gave */
+           {"old", "ann", 2, &problem_already_issued, false}, {"old", "bob", 3, NULL, false});
+    /* What the former version looks for: the coupon by its texts, the key in its table. */
+    assert_int_equal(
+        number("SELECT count(*) FROM event WHERE user_id = 'bob' AND campaign_id = 'old' AND type = 6"), 1);
+    assert_int_equal(
+        number("SELECT count(*) FROM idempotency WHERE key_hash = '03000000-0000-0000-0000-000000000000'"),
+        1);
+    former_issues("old", "carl", 3, 4, 4);
+    EXPECT({"old", "carl", 5, &problem_already_issued, false}, {"old", "carl", 4, NULL, true},
+           {"old", "bob", 3, NULL, true}, {"old", "bob", 6, &problem_already_issued, false});
+    migrate("schema", "--contract");
+    assert_true(schema_number() >= 8);
+    EXPECT({"old", "ann", 6, &problem_already_issued, false}, {"old", "ann", 1, NULL, true},
+           {"old", "bob", 7, &problem_already_issued, false}, {"old", "bob", 3, NULL, true},
+           {"old", "carl", 8, &problem_already_issued, false}, {"old", "dora", 9, NULL, false});
+    assert_int_equal(
+        number("SELECT count(*) FROM idempotency WHERE key_hash = '09000000-0000-0000-0000-000000000000'"),
+        0);
+    assert_int_equal(number("SELECT count(*) FROM event WHERE key IS NOT NULL AND holder IS NOT NULL"), 2);
+    EXPECT({"old", "dora", 9, NULL, true}, {"old", "dora", 10, &problem_already_issued, false});
+    assert_int_equal(number("SELECT sum(used)::bigint FROM creation_quota WHERE scope = '#'"), 100);
+}
+
+/* Enough at once that the campaign gets a filter; then nobody is looked for who cannot be there, and still
+ * nobody gets two. */
+static void a_filter_changes_no_answer(void **state)
+{
+    (void)state;
+    static char users[COMMANDS_MAX][16];
+    struct want wants[COMMANDS_MAX];
+    former_creates("fresh", number("SELECT max(head) FROM slice") + 1);
+    for (uint8_t round = 0; round < 3; round++) {
+        for (uint8_t i = 0; i < COMMANDS_MAX; i++) {
+            snprintf(users[i], sizeof users[i], "u%d-%d", round, i);
+            wants[i] =
+                (struct want){"fresh", users[i], (uint8_t)(100 + round * COMMANDS_MAX + i), NULL, false};
+        }
+        expect_batch(wants, COMMANDS_MAX);
+        for (size_t i = 0; i < COMMANDS_MAX; i++)
+            wants[i].replayed = true;
+        expect_batch(wants, COMMANDS_MAX);
+    }
+    EXPECT({"fresh", "u0-0", 90, &problem_already_issued, false},
+           {"fresh", "v", 100, &problem_idempotency_key_reused, false}, {"fresh", "w", 91, NULL, false});
+    /* Another process issues: this one reads it before it decides. */
+    struct store *here = store;
+    store = store_create(url);
+    assert_int_equal(store_connect(store, clock_deadline_us(CALL_MS)), STORE_OK);
+    EXPECT({"fresh", "theirs", 92, NULL, false});
+    store_destroy(store);
+    store = here;
+    EXPECT({"fresh", "theirs", 93, &problem_already_issued, false}, {"fresh", "theirs", 92, NULL, true},
+           {"fresh", "x", 94, NULL, false});
+}
+
+static void one_bad_row_costs_its_own_commands(void **state)
+{
+    (void)state;
+    int64_t head = number("SELECT max(head) FROM slice");
+    former_creates("bad", head + 1);
+    former_creates("ahead", head + 2);
+    sql("UPDATE campaign SET definition = '\\xC1' WHERE id = 'bad'");
+    sql("UPDATE campaign SET position = position + 1000 WHERE id = 'ahead'");
+    EXPECT({"bad", "ann", 200, &problem_unreadable_state, false}, {"fresh", "good", 201, NULL, false},
+           {"ahead", "ann", 202, &problem_unreadable_state, false}, {"fresh", "better", 203, NULL, false});
+}
+
+static int start(void **state)
+{
+    const char *owner;
+    *state = stack = stack_start(STACK_SERVERS);
+    owner = stack_env(stack, "DATABASE_URL");
+    slice = slice_of(SPAN("old"));
+    assert_true((size_t)snprintf(url, sizeof url, "%s%coptions=-csearch_path%%3Dupgrade", owner,
+                                 strchr(owner, '?') ? '&' : '?') < sizeof url);
+    (void)store_number(stack, "SELECT 1");
+    sql("CREATE SCHEMA upgrade");
+    sql("GRANT USAGE ON SCHEMA upgrade TO firstcome_command, firstcome_projector, firstcome_query");
+    batch = batch_create(&(struct creation_limits){0});
+    store = store_create(url);
+    return 0;
+}
+
+static int connect_store(void **state)
+{
+    (void)state;
+    connect_now();
+    return 0;
+}
+
+static int stop(void **state)
+{
+    store_destroy(store);
+    batch_destroy(batch);
+    return stack_teardown(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(both_versions_write_until_the_former_has_stopped),
+        cmocka_unit_test_setup(a_filter_changes_no_answer, connect_store),
+        cmocka_unit_test_setup(one_bad_row_costs_its_own_commands, connect_store),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
