@@ -2,6 +2,7 @@
 /* The command service: what is set up in which order, and torn down in reverse. */
 #include <errno.h>
 
+#include "command-service/http/response.h"
 #include "command-service/http/submit.h"
 #include "command-service/options.h"
 #include "common/base/log.h"
@@ -81,6 +82,7 @@ int main(int argc, char **argv)
                                                              .committers = api.committers,
                                                              .deadline_ms = options.request_deadline_ms});
     struct disk_guard *disk = disk_guard_start(options.disk_path, control);
+    answer_setup();
     gate_init(&api.gate, control, disk);
     struct http_server *server = service_serve(
         &options.service,

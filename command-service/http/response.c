@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/crypto.h"
 #include "common/base/log.h"
+#include "common/base/metrics.h"
 #include "common/json.h"
 #include "events/problems.h"
 
@@ -27,6 +28,20 @@ static void log_traced(const struct command *command, const char *outcome)
              command->request ? http_request_id(command->request) : "-", command_name(command->kind),
              outcome);
     buf_deinit(&trace);
+}
+
+static struct metric *late_metric;
+
+void answer_setup(void)
+{
+    late_metric =
+        metric_counter("coupon_late_answers_total", "Answers given after the request's deadline (I11)", NULL);
+}
+
+static void count_late(const struct command *command)
+{
+    if (command->request && command->deadline_us && clock_mono_us() > command->deadline_us)
+        metric_add(late_metric, 1);
 }
 
 /* A refusal is an answer too; what the watch wants to know is whether the service kept up. */
@@ -71,6 +86,7 @@ void answer_detail(struct command *command, const struct problem_detail *detail)
     struct http_request *request = command->request;
     struct gather *gather = command->gather;
     log_traced(command, detail->problem->code);
+    count_late(command);
     tell_watch(command, detail->problem->status);
     command->request = NULL;
     command->gather = NULL;
@@ -158,6 +174,7 @@ void answer_verdict(struct command *command, const struct verdict *verdict,
         return;
     }
     log_traced(command, verdict->replayed ? "replayed" : "accepted");
+    count_late(command);
     tell_watch(command, answer_status(command->kind));
     command->request = NULL;
     command->gather = NULL;

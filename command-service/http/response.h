@@ -6,6 +6,8 @@
 #include "command-service/core/batch.h"
 #include "common/http/http.h"
 
+void answer_setup(void); /* once, before the first answer */
+
 /* With a verdict that is durable (or a refusal). */
 void answer_verdict(struct command *command, const struct verdict *verdict,
                     const uint8_t code_key[CRYPTO_KEY_BYTES]);

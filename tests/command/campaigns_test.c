@@ -248,8 +248,9 @@ static void a_void_that_failed_in_part_is_finished_by_its_key(void **state)
     store_let_go(holder);
     assert_int_equal(events_of(ids[0], 7), 0);
     int64_t first =
-        NUMBER("SELECT count(*) FROM idempotency WHERE position(convert_to('\"voided\"', 'UTF8') in answer) "
-               "> 0 AND recorded_at > (SELECT created_at FROM campaign WHERE id = '%s')",
+        NUMBER("SELECT count(*) FROM (SELECT answer, recorded_at FROM idempotency UNION ALL SELECT answer, "
+               "recorded_at FROM event) a WHERE position(convert_to('\"voided\"', 'UTF8') in answer) > 0 AND "
+               "recorded_at > (SELECT created_at FROM campaign WHERE id = '%s')",
                ids[CAMPAIGNS - 1]);
     assert_true(first > 0 && first < SLICE_COUNT); /* some slices were done */
     answer = void_with(body, "void-in-parts");
@@ -409,8 +410,8 @@ static void a_release_plan_is_carried_out_without_anybody(void **state)
 /* The command service again, with this one limit. */
 static void limit_to(const char *option, int64_t most)
 {
-    static const char *const options[] = {"CAMPAIGNS_PER_KEY_PER_DAY", "CAMPAIGNS_PER_DAY",
-                                          "LIVE_COUPONS_MAX"};
+    static const char *const options[] = {"FIRSTCOME_CAMPAIGNS_PER_KEY_PER_DAY",
+                                          "FIRSTCOME_CAMPAIGNS_PER_DAY", "FIRSTCOME_LIVE_COUPONS_MAX"};
     char value[32];
     for (size_t i = 0; i < COUNT_OF(options); i++)
         setenv(options[i], PLENTY, 1);
