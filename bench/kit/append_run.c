@@ -21,7 +21,7 @@ static const struct pg_statement bare_insert = {
     "unnest($4::bigint[], $5::text[], $6::text[], $7::bytea[], $8::uuid[], $9::uuid[]) AS n(p, u, c, d, k, "
     "h)"};
 
-enum { CONNECT_MS = 10000, EXCHANGE_MS = 30000, USER_MAX = 40, DATA_MAX = 64, KEY_BYTES = 16 };
+enum { ATTEMPTS = 5, CONNECT_MS = 10000, EXCHANGE_MS = 30000, USER_MAX = 40, DATA_MAX = 64, KEY_BYTES = 16 };
 
 /* A user and a key of which nothing else is known, in no order, as real ones are. */
 struct item {
@@ -85,18 +85,30 @@ static struct command *make_commands(const struct run *run)
     return list;
 }
 
-static int64_t commit_batch(struct run *run)
+/* STORE_BUSY: a machine that stood still for longer than a statement may take. */
+static enum store_status try_batch(struct run *run, struct command *list, int64_t *ret_loading_us)
 {
-    struct command *list = make_commands(run);
     int64_t deadline_us = clock_deadline_us(EXCHANGE_MS), start_us = clock_mono_us();
+    batch_reset(run->batch);
     batch_begin(run->batch, list);
-    if (store_load(run->store, run->batch, deadline_us) != STORE_OK)
-        give_up(store_error(run->store));
-    int64_t loaded_us = clock_mono_us();
+    enum store_status status = store_load(run->store, run->batch, deadline_us);
+    *ret_loading_us = clock_mono_us() - start_us;
+    if (status != STORE_OK)
+        return status;
     batch_decide(run->batch);
     if (run->batch->events_count != run->count) /* else nothing would be appended */
         give_up("not everybody got a coupon");
-    if (store_commit(run->store, run->batch, deadline_us) != STORE_OK)
+    return store_commit(run->store, run->batch, deadline_us);
+}
+
+static int64_t commit_batch(struct run *run)
+{
+    struct command *list = make_commands(run);
+    int64_t loading_us = 0;
+    enum store_status status = STORE_BUSY;
+    for (int attempt = 0; attempt < ATTEMPTS && status == STORE_BUSY; attempt++)
+        status = try_batch(run, list, &loading_us);
+    if (status != STORE_OK)
         give_up(store_error(run->store));
     batch_reset(run->batch);
     while (list) {
@@ -104,7 +116,7 @@ static int64_t commit_batch(struct run *run)
         list = command->next;
         command_destroy(command);
     }
-    return loaded_us - start_us;
+    return loading_us;
 }
 
 /* --- barely --- */

@@ -295,6 +295,118 @@ static void a_filter_changes_no_answer(void **state)
            {"fresh", "x", 94, NULL, false});
 }
 
+/* --- creations whose key and campaign are in two slices --- */
+
+static struct campaign_created definition = {.name = {"n", 1},
+                                             .discount_value = 10,
+                                             .currency = {"EUR", 3},
+                                             .quantity = 5,
+                                             .released = 5,
+                                             .per_user_limit = 1};
+
+/* The payload is the id. */
+static struct command *creation(const char *id, uint8_t key)
+{
+    struct command *command = command_create(COMMAND_CREATE, NULL);
+    *command->create = definition;
+    command->campaign_id = span_of(id);
+    command->actor = SPAN("admin");
+    command->keyed = true;
+    command->id.key_hash[0] = key;
+    command->id.operation[0] = 77;
+    memcpy(command->fingerprint, id, strlen(id) < FINGERPRINT_BYTES ? strlen(id) : FINGERPRINT_BYTES);
+    command_route_creation(command, key % SLICE_COUNT);
+    return command;
+}
+
+/* One transaction of its way; true: it goes on. */
+static bool step(struct command *command, struct verdict *ret)
+{
+    int64_t deadline_us = clock_deadline_us(CALL_MS);
+    connect_now();
+    batch_reset(batch);
+    batch->limits = (struct creation_limits){1000, 1000, 1000000};
+    command->next = NULL;
+    batch_begin(batch, command);
+    if (store_load(store, batch, deadline_us) != STORE_OK)
+        fail_msg("%s", store_error(store));
+    batch_decide(batch);
+    *ret = batch->verdicts[0];
+    if (store_commit(store, batch, deadline_us) != STORE_OK)
+        fail_msg("%s", store_error(store));
+    if (ret->forwarded)
+        command_forward(command, &ret->claim, ret->slice);
+    return ret->forwarded;
+}
+
+static void expect_creation(const char *id, uint8_t key, const struct problem *refusal, bool replayed)
+{
+    struct command *command = creation(id, key);
+    struct verdict verdict;
+    int steps = 0;
+    while (step(command, &verdict))
+        assert_true(++steps < 6);
+    if (verdict.refusal != refusal)
+        fail_msg("%s: %s", id, verdict.refusal ? verdict.refusal->code : "created");
+    assert_int_equal(verdict.replayed, replayed);
+    command_destroy(command);
+}
+
+static int64_t created(const char *id)
+{
+    char text[256];
+    snprintf(text, sizeof text, "SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = 1", id);
+    return number(text);
+}
+
+/* Names in other slices than that of the key, and of each other. */
+static void name_elsewhere(uint8_t key, char ids[2][16])
+{
+    static int tried;
+    for (int found = 0; found < 2; tried++) {
+        snprintf(ids[found], sizeof ids[found], "e%d", tried);
+        int16_t at = slice_of(span_of(ids[found]));
+        found += at != key % SLICE_COUNT && (found == 0 || at != slice_of(span_of(ids[0])));
+    }
+}
+
+static void who_comes_next_finishes_a_creation(void **state)
+{
+    (void)state;
+    enum { KEY = 5 };
+    char ids[2][16];
+    struct verdict verdict;
+    name_elsewhere(KEY, ids);
+    struct command *dies = creation(ids[0], KEY);
+    assert_true(step(dies, &verdict)); /* the key is claimed, and then the process is gone */
+    command_destroy(dies);
+    assert_int_equal(created(ids[0]), 0);
+    expect_creation(ids[0], KEY, NULL, false);
+    expect_creation(ids[0], KEY, NULL, true);
+    expect_creation(ids[1], KEY, &problem_idempotency_key_reused, false);
+    assert_int_equal(created(ids[0]), 1);
+    assert_int_equal(created(ids[1]), 0);
+}
+
+static void a_claim_that_came_to_nothing_binds_nobody(void **state)
+{
+    (void)state;
+    enum { KEY = 6 };
+    char ids[2][16];
+    struct verdict verdict;
+    name_elsewhere(KEY, ids);
+    struct command *frozen = creation(ids[0], KEY);
+    assert_true(step(frozen, &verdict)); /* claimed, and then it stands still for long */
+    expect_creation(ids[1], KEY, NULL, false);
+    assert_false(step(frozen, &verdict)); /* goes on, too late */
+    assert_ptr_equal(verdict.refusal, &problem_in_flight);
+    command_destroy(frozen);
+    expect_creation(ids[0], KEY, &problem_idempotency_key_reused, false);
+    expect_creation(ids[1], KEY, NULL, true);
+    assert_int_equal(created(ids[0]), 0);
+    assert_int_equal(created(ids[1]), 1);
+}
+
 static void one_bad_row_costs_its_own_commands(void **state)
 {
     (void)state;
@@ -342,6 +454,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_versions_write_until_the_former_has_stopped),
         cmocka_unit_test_setup(a_filter_changes_no_answer, connect_store),
+        cmocka_unit_test_setup(who_comes_next_finishes_a_creation, connect_store),
+        cmocka_unit_test_setup(a_claim_that_came_to_nothing_binds_nobody, connect_store),
         cmocka_unit_test_setup(one_bad_row_costs_its_own_commands, connect_store),
     };
     return cmocka_run_group_tests(tests, start, stop);
