@@ -31,6 +31,7 @@ static const struct config_option table[] = {
     {"memory-coupons", CONFIG_INT, AT(memory_coupons), "200000", 1000, 10000000, "coupons",
      "whose models are weighed"},
     {"restarts", CONFIG_INT, AT(restarts), "5", 1, SERIES_MAX, "times", "to kill and restart"},
+    {"curves-big", CONFIG_FLAG, AT(curves_big), "false", 0, 0, "", "curves: to ten million events"},
     {"results-dir", CONFIG_STRING, AT(results_dir), "", 0, 4000, "",
      "folder for figures, drawings and a description of the machine; empty: none"},
     {"peers-dir", CONFIG_STRING, AT(peers_dir), "", 0, 4000, "",
@@ -66,7 +67,7 @@ static const struct {
     {"refuse", bench_refuse},     {"append", bench_append},     {"restart", bench_restart},
     {"read", bench_read},         {"stampede", bench_stampede}, {"lag", bench_lag},
     {"rebuild", bench_rebuild},   {"memory", bench_memory},     {"peers", bench_peers},
-    {"overload", bench_overload}, {"load", bench_load},
+    {"overload", bench_overload}, {"load", bench_load},         {"curves", bench_curves},
 };
 
 static bool is_known(struct span name)

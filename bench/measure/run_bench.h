@@ -10,7 +10,7 @@
 
 struct bench_options {
     const char *only;
-    bool json;
+    bool json, curves_big;
     int64_t rounds, sample_ms, preload, append_events, restarts;
     int64_t rebuild_events, memory_coupons;
     int64_t port_base;
@@ -62,6 +62,8 @@ struct bench_flow {
     const struct target *target;
     const char *campaign, *path;
     const char *body;         /* NULL: an issue to one more user */
+    const char *const *posts; /* paths that are posted to in turns; NULL: as above */
+    size_t posts_count;
     const char *read;         /* a path that is read instead; NULL: POST as above */
     const char *const *reads; /* several, in turns; NULL: that one */
     size_t reads_count;
@@ -96,5 +98,6 @@ void bench_stampede(struct bench *bench);
 void bench_lag(struct bench *bench); /* projector and Redis are the stack's */
 void bench_rebuild(struct bench *bench);
 void bench_memory(struct bench *bench);
+void bench_curves(struct bench *bench); /* CURVES=1: on the stack's own log, which it fills */
 void bench_overload(struct bench *bench);
 void bench_peers(struct bench *bench);

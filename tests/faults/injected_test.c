@@ -29,6 +29,7 @@ enum {
     SETTLE_MS = 60000,
     POINTS_EVERY = 500, /* where every place is meant and there are more, as in a library's connect */
     POOLED = 8,         /* connections that a pool did not need yet when descriptors were first counted */
+    LOOKS = 10,
     USERS = 3,
     CALL_MS = 3000,
     PORT_COMMAND = 6,
@@ -279,12 +280,18 @@ static uint64_t seed(void)
 
 static int scenario_nr;
 
-/* How often the scenario makes such a call. */
+/* How often the scenario makes such a call. Without reconnecting, the least of a few times: what came before
+ * may not be over. */
 static long places_of(struct subject *subject, enum fault_kind kind)
 {
-    long before = atomic_load(&subject->control->calls[kind]);
-    subject->scenario(subject, scenario_nr++);
-    return atomic_load(&subject->control->calls[kind]) - before;
+    long least = 0;
+    for (int time = 0; time < (reconnecting ? 1 : LOOKS); time++) {
+        long before = atomic_load(&subject->control->calls[kind]);
+        subject->scenario(subject, scenario_nr++);
+        long calls = atomic_load(&subject->control->calls[kind]) - before;
+        least = time == 0 || calls < least ? calls : least;
+    }
+    return least;
 }
 
 static void try_point(struct subject *subject, enum fault_kind kind, long place)
@@ -382,12 +389,27 @@ static int teardown(void **state)
     return 0;
 }
 
+/* A sanitizer has to be the first to see malloc. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
+static void is_for_plain_builds(void **state)
+{
+    (void)state;
+    skip();
+}
+
 int main(void)
 {
+    const struct CMUnitTest none[] = {cmocka_unit_test(is_for_plain_builds)};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_the_command_service),
         cmocka_unit_test(in_the_query_service),
         cmocka_unit_test(in_the_projector),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return SANITIZED ? cmocka_run_group_tests(none, NULL, NULL)
+                     : cmocka_run_group_tests(tests, setup, teardown);
 }

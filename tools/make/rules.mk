@@ -89,6 +89,11 @@ $(FAULT_SHIM): tests/faults/shim.c tests/faults/faults.h tools/make/flags.mk
 	@$(CC) $(filter-out -fsanitize% -fPIE,$(CFLAGS)) -fno-builtin -fPIC -shared -o $@ $< -ldl
 $(call TEST_BIN,tests/faults/injected_test.c): $(FAULT_SHIM)
 
+# With proxies in front, which `make test-more` has.
+FRONT_BIN := $(call TEST_BIN,tests/fronts/smuggling_test.c)
+$(FRONT_BIN): $(call OBJ,$(wildcard tests/fronts/*.c)) $(LIBS_TEST)
+	$(LINK)
+
 # Tools.
 TOOLS := $(B)/bin/bench $(B)/bin/storm $(B)/bin/empty_handler
 $(B)/bin/bench: $(call OBJ,bench/measure/main.c) $(LIBS_BENCH)
@@ -114,6 +119,6 @@ $(CORPUS_BIN): $(call OBJ,tests/fuzz/corpus_test.c $(FUZZ_SOURCES)) $(call ARCHI
 SERVICE_BINS := $(foreach s,$(SERVICE_NAMES),$(B)/bin/$s)
 UNIT_BINS    := $(call TEST_BIN,$(UNIT_TESTS)) $(CORPUS_BIN)
 SYSTEM_BINS  := $(call TEST_BIN,$(SYSTEM_TESTS))
-$(UNIT_BINS) $(SYSTEM_BINS): LIBS += -lcmocka
+$(UNIT_BINS) $(SYSTEM_BINS) $(FRONT_BIN): LIBS += -lcmocka
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

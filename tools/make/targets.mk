@@ -14,7 +14,7 @@ USERS ?= 2500
 QUANTITY ?= 500
 CONNECTIONS ?= 800
 
-ALL_FOLDERS := $(LIB_FOLDERS) $(SERVICE_FOLDERS) bench $(BENCH_FOLDERS) $(SYSTEM_FOLDERS) tests/lib tests/chaos tests/fuzz
+ALL_FOLDERS := $(LIB_FOLDERS) $(SERVICE_FOLDERS) bench $(BENCH_FOLDERS) $(SYSTEM_FOLDERS) tests/lib tests/chaos tests/fuzz tests/fronts
 HEADERS := $(wildcard $(addsuffix /*.h,$(ALL_FOLDERS)))
 C_FILES := $(HEADERS) $(wildcard $(addsuffix /*.c,$(ALL_FOLDERS)))
 
@@ -24,7 +24,7 @@ all: services bench-tools ## build the services and the bench tools
 services: $(SERVICE_BINS)
 bench-tools: $(TOOLS)
 unit-tests: $(UNIT_BINS)
-tests: unit-tests $(SYSTEM_BINS) $(B)/bin/chaos
+tests: unit-tests $(SYSTEM_BINS) $(FRONT_BIN) $(B)/bin/chaos
 
 up: ## install what is missing, build, start everything, issue a first coupon
 	@tools/install run
@@ -59,12 +59,12 @@ fuzz: ## libFuzzer over everything that takes bytes from outside: SECONDS= ONLY=
 fuzz-bins: $(FUZZ_BINS)
 
 # Figures are of the release build. BIG=1 loads ten million events before it measures appends again.
-bench: ## measure the numbers of the design: ONLY=issue,lag,rebuild,... JSON=1 BIG=1 ROUNDS=
+bench: ## measure the numbers of the design: ONLY=issue,lag,rebuild,... JSON=1 BIG=1 ROUNDS= CURVES=1
 	@tools/install run
 	@$(MAKE) BUILD=release all
 	@BIN_DIR='$(CURDIR)/build/release/bin' PRELOAD="$${PRELOAD:-$(if $(BIG),10000000,1000000)}" \
 		REBUILD_EVENTS="$${REBUILD_EVENTS:-$(if $(BIG),10000000,1000000)}" \
-		$(if $(ONLY),ONLY='$(ONLY)') $(if $(JSON),JSON=true) $(if $(ROUNDS),ROUNDS='$(ROUNDS)') bench/run
+		$(if $(ONLY)$(CURVES),ONLY='$(or $(ONLY),curves)') $(if $(BIG),CURVES_BIG=true) $(if $(JSON),JSON=true) $(if $(ROUNDS),ROUNDS='$(ROUNDS)') bench/run
 
 # Everything is built before the first test runs: a test that waits on a deadline must not share the machine
 # with a compiler. clang only compiles; it is there for its warnings.
