@@ -93,7 +93,7 @@ static void a_split_of_the_users_bucket_is_noticed(void **state)
     struct model_state before, after;
     unsigned moved = 0, stayed = 0;
     for (int i = 0; i < 64; i++) {
-        char user[16];
+        char user[24];
         init(&query, &before);
         query.kind = QUERY_USER_COUPONS;
         snprintf(user, sizeof user, "user-%d", i);
