@@ -233,9 +233,19 @@ static bool parse_coupon(struct http_request *request, const struct api *api, st
     return http_query_only(request, no_parameters) && api_take_coupon(request, api, query);
 }
 
-static bool take_order_amount(struct http_request *request, struct query *query)
+static bool take_order(struct http_request *request, struct query *query)
 {
-    struct span text = http_query(request, "order_amount");
+    struct span text = http_query(request, "order_amount"), id = http_query(request, "order_id"),
+                currency = http_query(request, "currency");
+    if (id.ptr && !order_id_valid(id))
+        return refuse(request, &problem_invalid_order_id, "order_id",
+                      "an order id is 1 to 128 bytes of UTF-8 without control characters");
+    if (currency.ptr && currency.len != 3)
+        return refuse_parameter(request, "currency", "currency is an ISO 4217 code like KRW");
+    if (id.ptr)
+        query->order_id = query_keep(query, id);
+    if (currency.ptr)
+        query->currency = query_keep(query, currency);
     return !text.ptr || parse_i64(text, 0, MONEY_MAX, &query->order_amount) ||
            refuse_parameter(request, "order_amount", "an amount is in minor units, from 0 to 1000000000000");
 }
@@ -248,9 +258,9 @@ static bool take_holder(struct http_request *request, struct query *query)
 
 static bool parse_validity(struct http_request *request, const struct api *api, struct query *query)
 {
-    static const char *const known[] = {"user_id", "order_amount", NULL};
-    return http_query_only(request, known) && take_holder(request, query) &&
-           take_order_amount(request, query) && api_take_coupon(request, api, query);
+    static const char *const known[] = {"user_id", "order_id", "order_amount", "currency", NULL};
+    return http_query_only(request, known) && take_holder(request, query) && take_order(request, query) &&
+           api_take_coupon(request, api, query);
 }
 
 static bool parse_user_coupons(struct http_request *request, const struct api *api, struct query *query)
@@ -301,8 +311,8 @@ const struct http_route api_routes[] = {
     {HTTP_GET, "/v1/campaigns/{id}", READERS, 0, get_campaign},
     {HTTP_GET, "/v1/campaigns/{id}/coupons", READERS, 0, get_holders},
     {HTTP_GET, "/v1/campaigns/{id}/users/{user}", READERS, 0, get_user_in_campaign},
-    {HTTP_GET, "/v1/coupons/{coupon}", READERS, 0, get_coupon},
-    {HTTP_GET, "/v1/coupons/{coupon}/validity", READERS, 0, get_validity},
+    {HTTP_GET, "/v1/coupons/{coupon}", READERS | AUTH_REDEEM, 0, get_coupon},
+    {HTTP_GET, "/v1/coupons/{coupon}/validity", READERS | AUTH_REDEEM, 0, get_validity},
     {HTTP_GET, "/v1/users/{user}/coupons", READERS, 0, get_user_coupons},
     {HTTP_GET, "/v1/rankings/campaigns", READERS, 0, get_ranking},
     API_DOCUMENT_ROUTES,

@@ -81,7 +81,10 @@ static void put_discount(struct buf *out, const struct query *query, const struc
 static void render_validity(struct buf *out, const struct query *query, const struct answer *answer)
 {
     const struct campaign_created *campaign = &answer->campaigns[0].definition;
-    struct coupon_use use = {.user_id = query->user_id, .order_amount = query->order_amount};
+    struct coupon_use use = {.user_id = query->user_id,
+                             .order_id = query->order_id, /* its own hold is in nobody's way */
+                             .order_amount = query->order_amount,
+                             .currency = query->currency};
     const struct problem *problem = coupon_check(&answer->coupons[0], campaign, &use, query->now_us);
     json_open(out, NULL, '{');
     json_put_bool(out, "valid", !problem);

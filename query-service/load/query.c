@@ -126,6 +126,8 @@ void query_scope(const struct query *query, struct buf *out)
         put_text(out, span_of(window_label(query->window)));
     } else if (query->kind == QUERY_VALIDITY) {
         buf_append_i64(out, query->order_amount);
+        put_text(out, query->order_id);
+        put_text(out, query->currency);
     } else if (query->coupon.position) {
         buf_append_i64(out, query->coupon.slice);
         buf_append_char(out, '-');

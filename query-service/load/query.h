@@ -27,7 +27,7 @@ enum {
     QUERY_LIMIT_MAX = 100,
     QUERY_SCAN_MAX = 256, /* entries looked at for one page of a filtered list */
     QUERY_TOKENS_MAX = 16,
-    QUERY_TEXT_MAX = CAMPAIGN_ID_MAX + USER_ID_MAX + 64, /* ids and filters of one query */
+    QUERY_TEXT_MAX = CAMPAIGN_ID_MAX + USER_ID_MAX + ORDER_ID_MAX + 64, /* ids and filters of one query */
 };
 
 /* The moment a read asks for with `as_of`. */
@@ -50,16 +50,17 @@ bool past_parse(struct span text, struct past *ret) MUST_USE;
 struct query {
     enum query_kind kind;
     struct span campaign_id, user_id;
-    struct span status, tag;       /* filters; absent: none */
-    struct position coupon;        /* QUERY_COUPON, QUERY_VALIDITY */
-    int64_t order_amount;          /* QUERY_VALIDITY: minor units, -1 where the order is not known */
-    enum counted by;               /* QUERY_RANKING */
-    enum window window;            /* QUERY_RANKING */
-    int64_t limit;                 /* lists: items of a page, 1..QUERY_LIMIT_MAX */
-    struct cursor after;           /* lists: where the page before ended; CURSOR_NONE: the first page */
-    int64_t at_least[SLICE_COUNT]; /* consistency tokens: answer from nothing older (I9); 0: none */
-    struct past past;              /* QUERY_CAMPAIGN, QUERY_RANKING: as of when; PAST_NONE: now */
-    int64_t now_us;                /* wall clock, or the instant in the past: decides status and expiry */
+    struct span status, tag;        /* filters; absent: none */
+    struct position coupon;         /* QUERY_COUPON, QUERY_VALIDITY */
+    struct span order_id, currency; /* QUERY_VALIDITY: of the order; absent: not said */
+    int64_t order_amount;           /* QUERY_VALIDITY: minor units, -1 where the order is not known */
+    enum counted by;                /* QUERY_RANKING */
+    enum window window;             /* QUERY_RANKING */
+    int64_t limit;                  /* lists: items of a page, 1..QUERY_LIMIT_MAX */
+    struct cursor after;            /* lists: where the page before ended; CURSOR_NONE: the first page */
+    int64_t at_least[SLICE_COUNT];  /* consistency tokens: answer from nothing older (I9); 0: none */
+    struct past past;               /* QUERY_CAMPAIGN, QUERY_RANKING: as of when; PAST_NONE: now */
+    int64_t now_us;                 /* wall clock, or the instant in the past: decides status and expiry */
     size_t texts_len;
     char texts[QUERY_TEXT_MAX];
 };

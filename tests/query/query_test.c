@@ -524,6 +524,13 @@ static void scopes_are_asked_for(void **state)
     call.token = stack_env(stack, "ADMIN_TOKEN");
     assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
     api_expect(&answer, 200, NULL);
+    call.token =
+        stack_env(stack, "REDEEM_TOKEN"); /* may ask about the coupon it is shown, and nothing else */
+    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    api_expect(&answer, 403, "forbidden");
+    call.path = "/v1/coupons/c0-999999/validity";
+    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    api_expect(&answer, 404, "unknown-coupon");
 }
 
 int main(void)

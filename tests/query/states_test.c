@@ -253,6 +253,10 @@ static void validity_says_whether_and_why_not(void **state)
     expect_validity(RESTORED, "?order_amount=5000", NULL, 500);
     expect_validity(GIVEN_BACK, "?order_amount=5000", NULL, 500);
     expect_validity(RESERVED, "?order_amount=5000", "reserved", 0);
+    expect_validity(RESERVED, "?order_amount=5000&order_id=another", "reserved", 0);
+    expect_validity(RESERVED, "?order_amount=5000&order_id=order-1", NULL, 500); /* its own hold */
+    expect_validity(UNTOUCHED, "?order_amount=5000&currency=KRW", NULL, 500);
+    expect_validity(UNTOUCHED, "?order_amount=5000&currency=USD", "currency-mismatch", 0);
     expect_validity(REDEEMED, "?order_amount=5000", "already-redeemed", 0);
     expect_validity(REVOKED, "?order_amount=5000", "revoked", 0);
     expect_validity(REVOKED, "?user_id=other", "not-holder", 0);
