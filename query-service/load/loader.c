@@ -54,10 +54,16 @@ static struct read *read_of(struct work_item *item)
 
 /* --- readiness --- */
 
+/* What comes back for quick questions is back for dear ones too: their breaker does not wait for its own
+ * time. */
 static void note(struct loader *loader, atomic_bool *which, bool usable, const char *what)
 {
-    if (atomic_exchange(which, usable) != usable)
+    if (atomic_exchange(which, usable) != usable) {
+        struct lane *dear = &loader->lanes[LANE_DEAR];
+        if (usable)
+            breaker_success(which == &loader->model_usable ? &dear->redis_breaker : &dear->store_breaker);
         log_info("DEPENDENCY", "%s is %s", what, usable ? "usable" : "not usable");
+    }
     loader->options.ready(atomic_load(&loader->model_usable) || atomic_load(&loader->store_usable));
 }
 

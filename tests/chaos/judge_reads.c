@@ -41,7 +41,7 @@ struct view {
     size_t list_count;
     bool more; /* of a list: there is a next page */
     int16_t slice;
-    int64_t from_us, until_us; /* wall clock: when it was rendered */
+    int64_t from_us, until_us; /* wall clock: when it was answered */
     int64_t *changes;          /* positions after which something it is about was another */
     size_t changes_count, changes_capacity;
 };
@@ -602,6 +602,9 @@ static const char *feed_difference(const struct view *view)
             return "an item is not the event at its position";
     if (count == 0 && window.low > after)
         return "it ends before what was answered a second before";
+    int64_t head = json_number_of(view->body, "head");
+    if (head >= 0 && (head < after + count || head > window.high))
+        return "its head is not that of the log";
     return json_number_of(view->body, "next") == after + count ? NULL : "next is not after the last item";
 }
 
@@ -637,8 +640,7 @@ static void judge_read(struct judge *judge, const struct read *read, struct view
     view->body = doc ? json_root(doc) : NULL;
     view->items = json_member(view->body, "items");
     read_items(view);
-    int64_t rendered_us = read->sent_us - (read->age_s + 1) * US_PER_S;
-    view->from_us = rendered_us + judge->in.wall_offset_us - INSTANT_SLACK_US;
+    view->from_us = read->sent_us + judge->in.wall_offset_us - INSTANT_SLACK_US;
     view->until_us = read->done_us + judge->in.wall_offset_us + INSTANT_SLACK_US;
     bool all = read_kind_of_all_slices(read->kind);
     bool list = all || (read->kind == READ_HOLDERS && view->body);

@@ -3,7 +3,7 @@
  * that of judge_kit.h: one campaign, coupons at 2 (restored in the end) and 3 (revoked), 11 events. */
 #include "tests/chaos/judge_kit.h"
 
-enum { NOW_S = 1, LATER_S = 60, PAST_RESERVATION_S = 5 };
+enum { NOW_S = 1, LATER_S = 60, PAST_RESERVATION_S = 4 };
 
 /* The campaign after so many events, as the read API has it. */
 static const char *campaign_json(const char *status, int64_t position, int64_t issued, int64_t released,
