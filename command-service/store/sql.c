@@ -91,16 +91,18 @@ const struct pg_statement store_statements[SQL_COUNT] = {
                               "WHERE f.slice = $1::smallint "
                               "AND f.key = w.key LIMIT 1) f ON true"},
     /* $2 keys; $3, $4 the same as the former version and effects without an event are found by, NULL for who
-     * cannot be there. */
-    [SQL_REQUESTS] = {"requests", "SELECT " REQUEST_COLUMNS
-                                  " FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) WITH ORDINALITY AS "
-                                  "w(key, key_hash, operation, nr) CROSS JOIN LATERAL ((SELECT "
-                                  "o.fingerprint, 0::smallint AS status, o.position, "
-                                  "o.answer FROM event o WHERE o.slice = $1::smallint AND o.key = w.key "
-                                  "LIMIT 1) UNION ALL (SELECT o.fingerprint, "
-                                  "o.status, o.position, o.answer FROM idempotency o WHERE o.slice = "
-                                  "$1::smallint AND o.key_hash = w.key_hash "
-                                  "AND o.operation = w.operation LIMIT 1) LIMIT 1) r" REQUEST_EVENTS},
+     * cannot be there. A range of one key, in order: with "=" a plan made while the slice was empty goes
+     * through all of it by its primary key and filters, for each key, for as long as the connection lives. */
+    [SQL_REQUESTS] = {"requests",
+                      "SELECT " REQUEST_COLUMNS
+                      " FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) WITH ORDINALITY AS "
+                      "w(key, key_hash, operation, nr) CROSS JOIN LATERAL ((SELECT "
+                      "o.fingerprint, 0::smallint AS status, o.position, "
+                      "o.answer FROM event o WHERE o.slice = $1::smallint AND o.key >= w.key "
+                      "AND o.key <= w.key ORDER BY o.key LIMIT 1) UNION ALL (SELECT o.fingerprint, "
+                      "o.status, o.position, o.answer FROM idempotency o WHERE o.slice = "
+                      "$1::smallint AND o.key_hash = w.key_hash "
+                      "AND o.operation = w.operation LIMIT 1) LIMIT 1) r" REQUEST_EVENTS},
     /* $2 a user's first coupon of the campaign, without which there is no other; $3, $4 all of the user's; $5
      * campaign, $6 user; $7 the user again where coupons from before 005 are to be looked for. */
     [SQL_HOLDINGS] =
