@@ -27,7 +27,7 @@ enum {
     P95_MS = 250,                     /* what incident 2 promises, on a machine of one's own */
     STREAMED = RATE / 3,              /* answers to the stream under each condition, at least */
     STORE_CONNECTIONS = 4,            /* as is usual */
-    BULKHEAD = STORE_CONNECTIONS + 1, /* and the feed's */
+    BULKHEAD = STORE_CONNECTIONS + 2 + 1, /* and two for dear reads, and the feed's */
     SETTLE_MS = 30000,
 };
 
