@@ -21,6 +21,7 @@ static const struct config_program program = {
     .purpose = "answers requests without doing anything, for comparison",
     .usage = "",
     .tables = tables,
+    .prefix = SERVICE_ENVIRONMENT_PREFIX,
 };
 
 struct waiting {

@@ -153,7 +153,7 @@ static struct entry *enter(struct early *early, const struct campaign *campaign)
 static bool note(struct early *early, const struct batch *batch, const struct loaded_campaign *loaded,
                  size_t refusals, int64_t read_us)
 {
-    int64_t until_us;
+    int64_t until_us = read_us;
     const struct campaign *campaign = &loaded->campaign;
     const struct problem *problem =
         loaded->exists ? final_refusal(campaign, batch->now_us, read_us, &until_us) : NULL;

@@ -104,14 +104,14 @@ bool service_ready(void)
 
 /* --- What every service answers --- */
 
-static enum { OPEN_TO_NOBODY, OPEN_TO_LOOPBACK, OPEN_TO_EVERYBODY } metrics_open;
+static enum metrics_open { OPEN_TO_NOBODY, OPEN_TO_LOOPBACK, OPEN_TO_EVERYBODY } metrics_open;
 
 static void metrics_open_set(const char *text)
 {
     static const char *const names[] = {"nobody", "loopback", "everybody"};
     for (size_t i = 0; i < COUNT_OF(names); i++)
         if (strcmp(text, names[i]) == 0) {
-            metrics_open = i;
+            metrics_open = (enum metrics_open)i;
             return;
         }
     service_bad_option("--metrics-open", "must be nobody, loopback or everybody");

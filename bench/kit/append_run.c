@@ -129,7 +129,11 @@ static void complete_items(struct run *run)
         struct item *item = &run->items[i];
         int64_t position = run->head + 1 + (int64_t)i;
         struct event event = {.type = EVENT_CouponIssued, .version = 1};
-        event.coupon_issued = (struct coupon_issued){.sequence = position, .nth = 1, .code_prefix = SPAN("")};
+        event.coupon_issued = (struct coupon_issued){
+            .sequence = position - run->options->plain_from, /* dense from 1 (I5) */
+            .nth = 1,
+            .code_prefix = SPAN(""),
+        };
         buf_clear(&scratch);
         event_encode(&event, &scratch);
         CHECK(scratch.len <= sizeof item->data);

@@ -96,8 +96,9 @@ static void step(struct bench *bench, struct overload_runs *runs, size_t nr, dou
         good += results[i].per_second;
         late += (double)(results[i].late + results[i].failed);
         p50 += (double)results[i].refused_p50_us / US_PER_MS / LOADS;
-        p99 =
-            results[i].refused_p99_us > p99 * US_PER_MS ? (double)results[i].refused_p99_us / US_PER_MS : p99;
+        p99 = (double)results[i].refused_p99_us > p99 * US_PER_MS
+                  ? (double)results[i].refused_p99_us / US_PER_MS
+                  : p99;
     }
     series_add(&ret->goodput, good);
     series_add(&ret->refused_p50, p50);

@@ -45,13 +45,52 @@ static void open_item(struct buf *out, const char *operation, struct span target
     json_put_string(out, "state", span_of(state));
 }
 
-static void write_in_flight(const struct command *command, void *context)
+/* What was in flight before the store was read: what is found there by then is done, and told as that. */
+enum { IN_FLIGHT_MAX = 64 };
+struct in_flight {
+    enum command_kind kind;
+    uint8_t operation[8];
+    char target[SUBMIT_TARGET_MAX];
+    size_t target_len;
+    bool done;
+};
+struct in_flight_list {
+    struct in_flight items[IN_FLIGHT_MAX];
+    size_t count;
+};
+
+static void note_in_flight(const struct command *command, void *context)
 {
-    struct buf *out = context, target;
-    buf_init(&target, SUBMIT_TARGET_MAX);
-    open_item(out, command_name(command->kind), submit_target(command, &target), "in-flight");
-    json_close(out, '}');
-    buf_deinit(&target);
+    struct in_flight_list *list = context;
+    struct buf room;
+    if (list->count == IN_FLIGHT_MAX)
+        return;
+    struct in_flight *item = &list->items[list->count++];
+    *item = (struct in_flight){.kind = command->kind};
+    memcpy(item->operation, command->id.operation, sizeof item->operation);
+    buf_init(&room, SUBMIT_TARGET_MAX);
+    struct span target = submit_target(command, &room);
+    CHECK(target.len <= sizeof item->target);
+    memcpy(item->target, target.ptr, target.len);
+    item->target_len = target.len;
+    buf_deinit(&room);
+}
+
+static void note_done(struct in_flight_list *list, const struct key_use *use)
+{
+    for (size_t i = 0; i < list->count; i++)
+        list->items[i].done |= memcmp(list->items[i].operation, use->operation, use->operation_len) == 0;
+}
+
+static void write_in_flight(struct buf *out, const struct in_flight_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const struct in_flight *item = &list->items[i];
+        if (item->done)
+            continue;
+        open_item(out, command_name(item->kind), (struct span){item->target, item->target_len}, "in-flight");
+        json_close(out, '}');
+    }
 }
 
 /* What a use was of. The row has a hash of it, so each kind is tried with what its event is about. */
@@ -168,7 +207,8 @@ static void write_void(struct buf *out, const struct void_counts *counts)
 }
 
 /* false: a row cannot be read. */
-static bool write_uses(struct requests *requests, struct buf *out, const struct pg_rows *rows)
+static bool write_uses(struct requests *requests, struct buf *out, const struct pg_rows *rows,
+                       struct in_flight_list *in_flight)
 {
     const uint8_t *code_key = committers_code_key(requests->options.committers);
     struct void_counts voided = {0};
@@ -179,6 +219,7 @@ static bool write_uses(struct requests *requests, struct buf *out, const struct 
         struct key_use use;
         buf_clear(&room);
         good = uses_row(rows, row, &requests->arena, &use);
+        note_done(in_flight, &use);
         struct named named = good ? name_of(&use, &room) : (struct named){COMMAND_KINDS, {NULL, 0}};
         if (named.kind == COMMAND_VOID)
             any_void = good = add_counts(use.answer, &voided);
@@ -203,12 +244,14 @@ static void fail(struct http_request *request, const struct problem *problem)
 static void answer(struct requests *requests, const struct question *question)
 {
     struct pg_rows *rows = NULL;
+    struct in_flight_list in_flight = {.count = 0};
     struct buf *out = http_reply_body(question->request);
     json_open(out, NULL, '{');
     json_open(out, "items", '[');
-    committers_in_flight(requests->options.committers, question->key_hash, write_in_flight, out);
+    committers_in_flight(requests->options.committers, question->key_hash, note_in_flight, &in_flight);
     bool read = uses_read(requests->reader, question->key_hash, question->deadline_us, &rows);
-    bool good = read && write_uses(requests, out, rows);
+    bool good = read && write_uses(requests, out, rows, &in_flight);
+    write_in_flight(out, &in_flight);
     if (!read)
         log_warn("REQUESTS-READ", "cannot read what became of a request: %s",
                  uses_reader_error(requests->reader));

@@ -91,16 +91,18 @@ const struct pg_statement store_statements[SQL_COUNT] = {
                               "WHERE f.slice = $1::smallint "
                               "AND f.key = w.key LIMIT 1) f ON true"},
     /* $2 keys; $3, $4 the same as the former version and effects without an event are found by, NULL for who
-     * cannot be there. */
-    [SQL_REQUESTS] = {"requests", "SELECT " REQUEST_COLUMNS
-                                  " FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) WITH ORDINALITY AS "
-                                  "w(key, key_hash, operation, nr) CROSS JOIN LATERAL ((SELECT "
-                                  "o.fingerprint, 0::smallint AS status, o.position, "
-                                  "o.answer FROM event o WHERE o.slice = $1::smallint AND o.key = w.key "
-                                  "LIMIT 1) UNION ALL (SELECT o.fingerprint, "
-                                  "o.status, o.position, o.answer FROM idempotency o WHERE o.slice = "
-                                  "$1::smallint AND o.key_hash = w.key_hash "
-                                  "AND o.operation = w.operation LIMIT 1) LIMIT 1) r" REQUEST_EVENTS},
+     * cannot be there. A range of one key, in order: with "=" a plan made while the slice was empty goes
+     * through all of it by its primary key and filters, for each key, for as long as the connection lives. */
+    [SQL_REQUESTS] = {"requests",
+                      "SELECT " REQUEST_COLUMNS
+                      " FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) WITH ORDINALITY AS "
+                      "w(key, key_hash, operation, nr) CROSS JOIN LATERAL ((SELECT "
+                      "o.fingerprint, 0::smallint AS status, o.position, "
+                      "o.answer FROM event o WHERE o.slice = $1::smallint AND o.key >= w.key "
+                      "AND o.key <= w.key ORDER BY o.key LIMIT 1) UNION ALL (SELECT o.fingerprint, "
+                      "o.status, o.position, o.answer FROM idempotency o WHERE o.slice = "
+                      "$1::smallint AND o.key_hash = w.key_hash "
+                      "AND o.operation = w.operation LIMIT 1) LIMIT 1) r" REQUEST_EVENTS},
     /* $2 a user's first coupon of the campaign, without which there is no other; $3, $4 all of the user's; $5
      * campaign, $6 user; $7 the user again where coupons from before 005 are to be looked for. */
     [SQL_HOLDINGS] =
@@ -120,21 +122,25 @@ const struct pg_statement store_statements[SQL_COUNT] = {
          "ORDER BY 1, 2"},
     /* $2 campaigns, $3 first sequence of the last run that was read, $4 position of the last event, $5 how
      * many rows at most: what was issued of them since, in order. */
-    [SQL_SEEN] = {"seen", "SELECT w.nr, h.run, h.position, h.holder, h.key FROM unnest($2::text[], "
-                          "$3::bigint[], $4::bigint[]) WITH "
-                          "ORDINALITY AS w(campaign_id, run, position, nr) CROSS JOIN LATERAL (SELECT "
-                          "r.first_sequence AS run, e.position, "
-                          "e.holder, e.key FROM (SELECT i.first_sequence, i.first_position, i.last_position "
-                          "FROM issue_run i WHERE i.slice "
-                          "= $1::smallint AND i.campaign_id = w.campaign_id AND i.first_sequence >= w.run "
-                          "AND i.last_position > w.position "
-                          "ORDER BY i.first_sequence LIMIT $5::bigint) r CROSS JOIN LATERAL (SELECT "
-                          "e.position, e.holder, e.key FROM event "
-                          "e WHERE e.slice = $1::smallint AND e.position BETWEEN r.first_position AND "
-                          "r.last_position AND e.position > "
-                          "w.position AND e.type + 0 = 6 AND e.campaign_id = w.campaign_id) e ORDER BY "
-                          "r.first_sequence, e.position LIMIT "
-                          "$5::bigint) h ORDER BY w.nr, h.position"},
+    [SQL_SEEN] =
+        {"seen",
+         "SELECT w.nr, h.run, h.position, h.holder, h.key FROM unnest($2::text[], $3::bigint[], "
+         "$4::bigint[]) "
+         "WITH ORDINALITY AS w(campaign_id, run, position, nr) CROSS JOIN LATERAL (SELECT r.first_sequence "
+         "AS "
+         "run, e.position, e.holder, e.key FROM (SELECT i.*, sum(i.last_position - i.first_position + 1) "
+         "OVER "
+         "(ORDER BY i.first_sequence) AS until FROM (SELECT i.first_sequence, i.first_position, "
+         "i.last_position FROM issue_run i WHERE i.slice = $1::smallint AND i.campaign_id = w.campaign_id "
+         "AND "
+         "i.first_sequence >= w.run AND i.last_position > w.position ORDER BY i.first_sequence LIMIT "
+         "$5::bigint) i) r CROSS JOIN LATERAL (SELECT e.position, e.holder, e.key FROM event e WHERE e.slice "
+         "= "
+         "$1::smallint AND e.position BETWEEN r.first_position AND r.last_position AND e.position > "
+         "w.position AND e.type + 0 = 6 AND e.campaign_id = w.campaign_id) e WHERE r.until - "
+         "(r.last_position "
+         "- r.first_position + 1) < $5::bigint ORDER BY r.first_sequence, e.position LIMIT $5::bigint) h "
+         "ORDER BY w.nr, h.position"},
     [SQL_ISSUED] = {"issued", "SELECT w.nr, " LOG_COLUMNS " FROM unnest($2::bigint[]) WITH ORDINALITY AS "
                               "w(position, nr) CROSS JOIN " EVENT_AT("e", "w.position")},
     [SQL_APPEND] =

@@ -232,6 +232,7 @@ static enum redis_status load(struct applier *applier)
     take_roots(applier, roots);
     applier->anew = applier->foreign = 0;
     applier->loaded = true;
+    applier->asked_at_ms = 0; /* perhaps another server, with another clock */
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
         if (!roots[slice].present)
             make_root(applier, slice, former[slice]);
@@ -569,15 +570,21 @@ static enum redis_status look_for_holes(struct applier *applier, struct redis_co
     return redis_writer_call(applier->writer, command, deadline(), &reply);
 }
 
+/* Counted from before the heads were asked for, by Redis' own clock: a projector that stood still in between,
+ * or whose command lay in a queue, promises nothing for longer. */
 static enum redis_status tell_seen(struct applier *applier, struct redis_command *command, struct buf *key)
 {
     const struct redis_reply *reply;
     key_seen(key);
     clear(command, key, "SET");
     redis_arg_i64(command, applier->store_now_us);
-    redis_arg_text(command, "PX");
-    redis_arg_i64(command, SEEN_MS);
-    return redis_writer_call(applier->writer, command, deadline(), &reply);
+    redis_arg_text(command, "PXAT");
+    redis_arg_i64(command, applier->asked_at_ms + SEEN_MS);
+    enum redis_status status =
+        applier->asked_at_ms ? redis_writer_call(applier->writer, command, deadline(), &reply)
+                             : REDIS_OK; /* not before the next round: its heads are asked for after this */
+    return status == REDIS_OK ? redis_writer_clock(applier->writer, deadline(), &applier->asked_at_ms)
+                              : status;
 }
 
 void applier_refresh(struct applier *applier)

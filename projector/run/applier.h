@@ -40,6 +40,8 @@ struct applier {
     bool loaded;            /* positions are known and nobody objected since */
     bool reachable;         /* the last talk with Redis went well */
     bool evicts;            /* Redis may drop keys when it is full */
+    int64_t asked_at_ms; /* by Redis' clock: no later than the heads of the last round were asked for; 0: not
+                            known */
     unsigned refreshes;
     struct backoff backoff;
     enum redis_status trouble; /* last class that was logged, REDIS_OK when all is well */

@@ -206,6 +206,23 @@ static struct span info_value(struct span info, const char *name)
     return (struct span){NULL, 0};
 }
 
+enum redis_status redis_writer_clock(struct redis_writer *writer, int64_t deadline_us, int64_t *ret_ms)
+{
+    const struct redis_reply *reply;
+    int64_t seconds, micros;
+    redis_command_reset(&writer->command);
+    redis_arg_text(&writer->command, "TIME");
+    enum redis_status status = redis_writer_call(writer, &writer->command, deadline_us, &reply);
+    if (status != REDIS_OK)
+        return status;
+    if (redis_length(reply) != 2 ||
+        !parse_i64(redis_text(redis_at(reply, 0)), 0, INT64_MAX / 1000000, &seconds) ||
+        !parse_i64(redis_text(redis_at(reply, 1)), 0, 999999, &micros))
+        return misunderstood(writer, "TIME does not say what time it is");
+    *ret_ms = seconds * 1000 + micros / 1000;
+    return REDIS_OK;
+}
+
 enum redis_status redis_writer_memory(struct redis_writer *writer, int64_t deadline_us,
                                       struct redis_memory *ret)
 {

@@ -55,8 +55,7 @@ static const char *const framings[] = {
     "Transfer-Encoding: chunked \r\n",
     "Transfer-Encoding : chunked\r\nContent-Length: #\r\n",
     "Transfer-Encoding:\tchunked\r\n",
-    "Transfer-Encoding: \x0b"
-    "chunked\r\nContent-Length: #\r\n",
+    "Transfer-Encoding: \013chunked\r\nContent-Length: #\r\n",
     "Transfer-Encoding:\r\n chunked\r\nContent-Length: #\r\n",
     " Transfer-Encoding: chunked\r\nContent-Length: #\r\n",
     "X: y\r\n Transfer-Encoding: chunked\r\nContent-Length: #\r\n",
