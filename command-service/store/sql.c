@@ -103,8 +103,9 @@ const struct pg_statement store_statements[SQL_COUNT] = {
                       "o.status, o.position, o.answer FROM idempotency o WHERE o.slice = "
                       "$1::smallint AND o.key_hash = w.key_hash "
                       "AND o.operation = w.operation LIMIT 1) LIMIT 1) r" REQUEST_EVENTS},
-    /* $2 a user's first coupon of the campaign, without which there is no other; $3, $4 all of the user's; $5
-     * campaign, $6 user; $7 the user again where coupons from before 005 are to be looked for. */
+    /* A range of one holder, in order, as above. $2 a user's first coupon of the campaign, without which
+     * there is no other; $3, $4 all of the user's; $5 campaign, $6 user; $7 the user again where coupons from
+     * before 005 are to be looked for. */
     [SQL_HOLDINGS] =
         {"holdings",
          "SELECT w.nr, h.nth, h.position FROM unnest($2::uuid[], $3::uuid[], "
@@ -113,9 +114,9 @@ const struct pg_statement store_statements[SQL_COUNT] = {
          "former, nr) CROSS JOIN LATERAL ("
          "SELECT e.nth, e.position FROM event e WHERE e.slice = $1::smallint AND "
          "e.holder >= w.low AND e.holder <= w.high "
-         "AND e.campaign_id = w.campaign_id AND e.user_id = w.user_id AND (w.former IS NOT NULL OR EXISTS "
-         "(SELECT FROM event f WHERE f.slice = "
-         "$1::smallint AND f.holder = w.first)) UNION ALL SELECT e.nth, e.position "
+         "AND e.campaign_id = w.campaign_id AND e.user_id = w.user_id AND (w.former IS NOT NULL OR "
+         "(SELECT f.position FROM event f WHERE f.slice = $1::smallint AND f.holder >= w.first "
+         "AND f.holder <= w.first ORDER BY f.holder LIMIT 1) IS NOT NULL) UNION ALL SELECT e.nth, e.position "
          "FROM event e WHERE e.slice = "
          "$1::smallint AND e.user_id = w.former AND e.campaign_id = w.campaign_id "
          "AND e.type = 6 AND e.holder IS NULL) h "
