@@ -179,7 +179,8 @@ int64_t campaign_due_at_us(const struct campaign *campaign)
 
 int64_t campaign_next_change_us(const struct campaign *campaign, int64_t now_us)
 {
-    const int64_t instants[] = {campaign->definition.starts_at_us, next_tranche_us(campaign),
+    const struct campaign at = campaign_at(campaign, now_us); /* a tranche that is due is not the next one */
+    const int64_t instants[] = {campaign->definition.starts_at_us, next_tranche_us(&at),
                                 campaign_ends_at_us(&campaign->definition)};
     int64_t next_us = 0;
     if (campaign_over(campaign, now_us))

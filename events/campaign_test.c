@@ -477,6 +477,10 @@ static void tranches_are_there_from_their_instant(void **state)
         assert_int_equal(at.released, cases[i].released);
         assert_int_equal(at.plan_done, cases[i].done);
     }
+    assert_int_equal(campaign_next_change_us(&campaign, 999), 1000);
+    assert_int_equal(campaign_next_change_us(&campaign, 1000),
+                     2000); /* also while the log does not have the first */
+    assert_int_equal(campaign_next_change_us(&campaign, 2000), 3000);
     assert_ptr_equal(campaign_issue_refusal(&campaign, 0, 999), &problem_sold_out);
     struct campaign at = campaign_at(&campaign, 1000);
     assert_null(campaign_issue_refusal(&at, 0, 1000));

@@ -87,7 +87,9 @@ static void assert_ended_well(int status, FILE *output)
 
 static int64_t dbsize(void)
 {
-    return redis_integer(MODELS_CALL(&models, "DBSIZE"));
+    /* But for the projector's word that it was there, which comes and goes. */
+    return redis_integer(MODELS_CALL(&models, "DBSIZE")) -
+           redis_integer(MODELS_CALL(&models, "EXISTS", "fc:seen"));
 }
 
 static int64_t generation_of_campaign(void)
@@ -353,10 +355,11 @@ static void a_look_at_the_past(void **state)
     (void)state;
     char position[32], key[192], number[32];
     int16_t slice = slice_of(span_of(campaign));
-    int64_t live = generation_of_campaign(), size = dbsize();
+    int64_t live = generation_of_campaign();
     snprintf(position, sizeof position, "%d:%d", slice, 5001);
     issued = issued < 5100 ? (issue((int)(5100 - issued) / BATCH + 1), issued) : issued;
     models_await_current(&models);
+    int64_t size = dbsize();
     REBUILD(1, "some seconds ago", "--to-time", "2100-01-01T00:00:00Z");
     REBUILD(1, "no such event", "--to-position", "0:99999999999");
     REBUILD(0, "shows the past up to", "--to-position", position, "--generation", "look");
