@@ -21,7 +21,7 @@
 #include "query-service/redis/model_state.h"
 
 enum lane_name { LANE_QUICK, LANE_DEAR, LANE_COUNT };
-enum { DEAR_THREADS = 1, DEAR_BATCH_MAX = 4, DEAR_TIMEOUTS = 5 /* as long as so many quick ones */ };
+enum { DEAR_THREADS = 1, DEAR_BATCH_MAX = 4, DEAR_MORE_MS = 200 /* than a batch of quick ones has */ };
 
 struct lane {
     struct loader *loader;
@@ -298,7 +298,7 @@ static bool create_lanes(struct loader *loader, char *reason, size_t reason_size
     const struct loader_options *is = &loader->options;
     struct lane *quick = &loader->lanes[LANE_QUICK], *dear = &loader->lanes[LANE_DEAR];
     quick->redis_timeout_ms = is->redis_timeout_ms;
-    dear->redis_timeout_ms = DEAR_TIMEOUTS * is->redis_timeout_ms;
+    dear->redis_timeout_ms = is->redis_timeout_ms + DEAR_MORE_MS;
     if (!create_models(quick, is->model_threads, POOL_BATCH_MAX, is->queue_max, reason, reason_size) ||
         !create_models(dear, DEAR_THREADS, DEAR_BATCH_MAX, is->dear_queue_max, reason, reason_size))
         return false;

@@ -155,12 +155,12 @@ static void watch(const char *path, int64_t at_us, const char *before, const cha
         }
 }
 
-/* Every service has read it, and has it in memory. */
+/* Every service has read it as it is in the log now, and has it in memory. */
 static void read_everywhere(const char *path)
 {
     struct http_answer answer;
     for (int i = 0; i < SERVICES; i++)
-        WAIT_UNTIL((answer = api_get(&readers[i], path, NULL), answer.status == 200), SHOWS_MS);
+        WAIT_UNTIL((answer = reads_get(&readers[i], path), answer.status == 200), SHOWS_MS);
 }
 
 static void path_to(char ret[160], const char *campaign)
@@ -302,8 +302,12 @@ static void the_crowd_finds_it_in_memory(void **state)
     buf_init(&said, 65536);
     /* The bus connects some time after the service has started; what is said before is lost. */
     snprintf(bus, sizeof bus, "tcp://127.0.0.1:%d", stack_port_base(stack) + HINTS_OFFSET);
-    while (reads_metric(&api, "coupon_cache_warm") == 0)
+    int64_t deadline_us = clock_deadline_us(SHOWS_MS);
+    while (reads_metric(&api, "coupon_cache_warm") == 0) {
+        if (clock_remaining_ms(deadline_us) == 0)
+            fail_msg("nothing is kept warm");
         (void)PROJECTOR_RUN(stack, &said, "prewarm", "--bus-publish-url", bus, "--campaign", id);
+    }
     buf_deinit(&said);
     assert_true(load_allow_descriptors(CROWD + 100));
     assert_true(target_init(&crowd.target, stack_env(stack, "QUERY_URL"), reason, sizeof reason));
