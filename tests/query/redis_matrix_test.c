@@ -23,10 +23,10 @@ enum {
     PROXY_OFFSET = 8,
     REDIS_OFFSET = 4,
     ROUNDS = 2,
-    ANSWER_MS = 2000,                 /* on any machine */
-    P95_MS = 250,                     /* what incident 2 promises, on a machine of one's own */
-    STREAMED = RATE / 3,              /* answers to the stream under each condition, at least */
-    STORE_CONNECTIONS = 4,            /* as is usual */
+    ANSWER_MS = 2000,                     /* on any machine */
+    P95_MS = 250,                         /* what incident 2 promises, on a machine of one's own */
+    STREAMED = RATE / 3,                  /* answers to the stream under each condition, at least */
+    STORE_CONNECTIONS = 4,                /* as is usual */
     BULKHEAD = STORE_CONNECTIONS + 2 + 1, /* and two for dear reads, and the feed's */
     SETTLE_MS = 30000,
 };
