@@ -26,19 +26,27 @@ bool chunk_open(struct chunk_reader *reader, struct span bytes, int16_t slice, i
 static struct chunk_campaign *get_campaign(struct chunk_context *context, struct cursor_bytes *from,
                                            size_t index)
 {
-    struct chunk_campaign *campaign = &context->campaigns[index];
     if (index > context->count || index >= COUPON_CHUNK) {
         from->bad = true;
         if (context->count == 0)
             context->campaigns[0] = (struct chunk_campaign){0}; /* what is read of it is thrown away */
         return &context->campaigns[0];
     }
+    struct chunk_campaign *campaign = &context->campaigns[index];
     if (index == context->count) {
         *campaign = (struct chunk_campaign){.id = text_get(from, CAMPAIGN_ID_MAX),
                                             .prefix = text_get(from, CODE_PREFIX_MAX)};
         context->count++;
     }
     return campaign;
+}
+
+/* Adds what was read to what came before; numbers that no writer makes must not overflow either. */
+static int64_t add(struct cursor_bytes *from, int64_t *to, int64_t difference)
+{
+    if (__builtin_add_overflow(*to, difference, to))
+        from->bad = true;
+    return *to;
 }
 
 bool chunk_next(struct chunk_reader *reader, struct event *ret)
@@ -59,12 +67,12 @@ bool chunk_next(struct chunk_reader *reader, struct event *ret)
                           .campaign_id = campaign->id,
                           .user_id = text_get(&from, USER_ID_MAX)};
     ret->coupon_issued = (struct coupon_issued){
-        .sequence = campaign->sequence += number_get(&from, QUANTITY_MAX),
+        .sequence = add(&from, &campaign->sequence, number_get(&from, QUANTITY_MAX)),
         .nth = number_get(&from, PER_USER_LIMIT_MAX),
         .code_prefix = campaign->prefix,
     };
-    ret->recorded_at_us = reader->context.at_us += number_get(&from, INT64_MAX / 2);
-    ret->coupon_issued.expires_at_us = campaign->expires_at_us += varint_get_signed(&from);
+    ret->recorded_at_us = add(&from, &reader->context.at_us, number_get(&from, INT64_MAX / 2));
+    ret->coupon_issued.expires_at_us = add(&from, &campaign->expires_at_us, varint_get_signed(&from));
     reader->corrupt = from.bad || ret->position <= reader->before ||
                       ret->position >= reader->first + COUPON_CHUNK || ret->user_id.len == 0 ||
                       campaign->id.len == 0 || campaign->sequence < 1 || campaign->expires_at_us < 0;
@@ -161,9 +169,10 @@ void chunk_writer_resume(struct chunk_writer *writer, struct span bytes, size_t 
         while (chunk_next(&reader, &issued))
             chunk_writer_add(writer, &issued);
         writer->lost = reader.corrupt || writer->bytes.len != len;
-        writer->bytes.data[0] = bytes.ptr[0];
-        if (!writer->lost)
+        if (!writer->lost) {
+            writer->bytes.data[0] = bytes.ptr[0];
             return;
+        }
     }
     /* What comes is put where it would be, behind zeros that no reader takes for a head. */
     chunk_writer_begin(writer);
