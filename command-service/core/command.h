@@ -29,7 +29,8 @@
     X(SET, "set", CONTROL)                                           \
     X(TEND, "tend", CAMPAIGN) /* the sweep: what is due by itself */ \
     X(LAPSE, "lapse", COUPON) /* the sweep: a reservation is over */ \
-    X(HALT, "halt", CAMPAIGN) /* the watch: the last tranche of the release plan went badly */
+    X(HALT, "halt", CAMPAIGN) /* the watch: the last tranche of the release plan went badly */ \
+    X(CHANGE, "change", CAMPAIGN)
 
 enum command_kind {
 #define COMMAND_ENUM(KIND, name, subject) COMMAND_##KIND,
@@ -67,6 +68,16 @@ struct void_filter {
     struct span created_by;                      /* absent: anybody */
     int64_t created_before_us, created_after_us; /* exclusive; 0: not given */
     bool dry_run;
+};
+
+/* What a CHANGE asks for; 0 and absent: it is not named. In the command's arena. */
+struct campaign_change {
+    struct span name;
+    int64_t quantity, per_user_limit, ends_at_us;
+    bool has_tags;
+    struct text_list tags;
+    struct text_list fields; /* the names of what is named */
+    struct span field_items[CHANGED_FIELDS_MAX];
 };
 
 /* A creation's way to the slice of its campaign. Where that is not the slice of its key, the key is claimed
@@ -136,6 +147,7 @@ struct command {
             struct claim claim;
         };
         struct void_filter voids;
+        struct campaign_change *change;
         struct {
             struct position at;          /* its CouponIssued */
             struct span user_id;         /* RESERVE, REDEEM */

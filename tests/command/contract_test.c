@@ -8,7 +8,7 @@
 #include "common/base/mem.h"
 #include "tests/lib/api.h"
 
-enum { TEXT_BYTES = 512 };
+enum { TEXT_BYTES = 512, BOUND_MS = 20000 };
 
 static struct stack *stack;
 static struct api_client api;
@@ -88,6 +88,8 @@ static const struct operation operations[] = {
      "{\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},\"currency\":\"KRW\",\"quantity\":1}",
      "{\"name\":\"o\",\"discount\":{\"type\":\"fixed\",\"amount\":1},\"currency\":\"KRW\",\"quantity\":1}",
      "", KEY},
+    {"PATCH", "/v1/campaigns/{c}", "/v1/campaigns/No", "{\"quantity\":6}", "{\"quantity\":7}",
+     "\"quantity\":6,", ID | KEY | REASON},
     {"POST", "/v1/campaigns/{c}/pause", "/v1/campaigns/No/pause", "{}", "{\"reason\":\"b\"}", "",
      ID | KEY | REASON | EMPTY_IS_TAKEN},
     {"POST", "/v1/campaigns/{c}/resume", "/v1/campaigns/No/resume", "{}", "{\"reason\":\"b\"}", "",
@@ -287,8 +289,37 @@ static void what_only_some_operations_know(void **state)
     (void)state;
     fresh();
     expect_rows(rows, COUNT_OF(rows));
+    expect_write("PATCH", "/v1/campaigns/{c}", "{\"quantity\":9}", 410, "ended");
+    expect_write("PATCH", "/v1/campaigns/nobodys", "{\"quantity\":9}", 404, "unknown-campaign");
     expect_write("PUT", "/v1/settings/nothing", "{\"value\":1}", 404, "unknown-setting");
     expect_write("PUT", "/v1/settings/queue_max", "{\"value\":-1}", 400, "out-of-range");
+}
+
+/* In force within a moment, and gone again. */
+static void what_only_a_change_knows(void **state)
+{
+    struct http_answer answer;
+    (void)state;
+    snprintf(campaign, sizeof campaign, "%s",
+             api_campaign(&api, 5, ",\"coupon_expires_at\":\"2999-01-01T00:00:00Z\""));
+    expect_write("PATCH", "/v1/campaigns/{c}", "{\"quantity\":4}", 409, "below-promise");
+    expect_write("PATCH", "/v1/campaigns/{c}", "{\"ends_at\":\"2998-12-31T00:00:00Z\"}", 409,
+                 "below-promise");
+    expect_write("PUT", "/v1/settings/live_coupons_max", "{\"value\":1000}", 200, NULL);
+    WAIT_UNTIL((answer = write_to("PATCH", "/v1/campaigns/{c}", "{\"quantity\":5000}", api_fresh_key()),
+                answer.status == 429),
+               BOUND_MS);
+    expect("PATCH", &answer, 429, "quota-exceeded");
+    expect_write("PUT", "/v1/settings/live_coupons_max", "{\"value\":null}", 200, NULL);
+    WAIT_UNTIL((answer = write_to("PATCH", "/v1/campaigns/{c}", "{\"quantity\":6000}", api_fresh_key()),
+                answer.status == 200),
+               BOUND_MS);
+    snprintf(campaign, sizeof campaign, "%s",
+             api_campaign(&api, 5,
+                          ",\"ends_at\":\"2998-01-01T00:00:00Z\",\"coupon_expires_at\":"
+                          "\"2999-01-01T00:00:00Z\""));
+    expect_write("PATCH", "/v1/campaigns/{c}", "{\"ends_at\":\"2999-01-02T00:00:00Z\"}", 400,
+                 "invalid-window");
 }
 
 /* A campaign that is yet to start, and one whose discount is too small for some orders. */
@@ -367,7 +398,6 @@ static void expect_read(const char *path, const char *more, const char *header, 
 /* With the tag that its answer had. Between the two the answer may have become another one. */
 static void expect_current(const char *path)
 {
-    enum { BOUND_MS = 20000 };
     char header[TEXT_BYTES];
     WAIT_UNTIL(({
                    struct http_answer answer = ask(path, "", NULL);
@@ -477,6 +507,7 @@ int main(void)
         cmocka_unit_test(what_changes_something_is_refused_alike),
         cmocka_unit_test(deleting_is_refused_alike),
         cmocka_unit_test(what_only_some_operations_know),
+        cmocka_unit_test(what_only_a_change_knows),
         cmocka_unit_test(what_only_some_campaigns_know),
         cmocka_unit_test(questions_are_refused_alike),
         cmocka_unit_test(what_only_some_questions_know),
