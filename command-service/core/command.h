@@ -9,26 +9,26 @@
 
 /* X(KIND, "name", subject). Name and place in the list go into hashes that are kept, so both are for ever.
  * The subject is what must be loaded to decide: see enum command_subject. */
-#define COMMANDS(X)                                                  \
-    X(CREATE, "create", CAMPAIGN)                                    \
-    X(PAUSE, "pause", CAMPAIGN)                                      \
-    X(RESUME, "resume", CAMPAIGN)                                    \
-    X(CLOSE, "close", CAMPAIGN)                                      \
-    X(RELEASE, "release", CAMPAIGN)                                  \
-    X(ISSUE, "issue", HOLDER)                                        \
-    X(ISSUE_MANY, "issue many", HOLDERS)                             \
-    X(DELETE, "delete", CAMPAIGN)                                    \
-    X(VOID, "void", SLICE)                                           \
-    X(RESERVE, "reserve", COUPON)                                    \
-    X(REDEEM, "redeem", COUPON)                                      \
-    X(FREE, "release coupon", COUPON)                                \
-    X(RESTORE, "restore", COUPON)                                    \
-    X(REVOKE, "revoke", COUPON)                                      \
-    X(SUSPEND, "suspend issuer", CONTROL)                            \
-    X(RESUME_ISSUER, "resume issuer", CONTROL)                       \
-    X(SET, "set", CONTROL)                                           \
-    X(TEND, "tend", CAMPAIGN) /* the sweep: what is due by itself */ \
-    X(LAPSE, "lapse", COUPON) /* the sweep: a reservation is over */ \
+#define COMMANDS(X)                                                                            \
+    X(CREATE, "create", CAMPAIGN)                                                              \
+    X(PAUSE, "pause", CAMPAIGN)                                                                \
+    X(RESUME, "resume", CAMPAIGN)                                                              \
+    X(CLOSE, "close", CAMPAIGN)                                                                \
+    X(RELEASE, "release", CAMPAIGN)                                                            \
+    X(ISSUE, "issue", HOLDER)                                                                  \
+    X(ISSUE_MANY, "issue many", HOLDERS)                                                       \
+    X(DELETE, "delete", CAMPAIGN)                                                              \
+    X(VOID, "void", SLICE)                                                                     \
+    X(RESERVE, "reserve", COUPON)                                                              \
+    X(REDEEM, "redeem", COUPON)                                                                \
+    X(FREE, "release coupon", COUPON)                                                          \
+    X(RESTORE, "restore", COUPON)                                                              \
+    X(REVOKE, "revoke", COUPON)                                                                \
+    X(SUSPEND, "suspend issuer", CONTROL)                                                      \
+    X(RESUME_ISSUER, "resume issuer", CONTROL)                                                 \
+    X(SET, "set", CONTROL)                                                                     \
+    X(TEND, "tend", CAMPAIGN) /* the sweep: what is due by itself */                           \
+    X(LAPSE, "lapse", COUPON) /* the sweep: a reservation is over */                           \
     X(HALT, "halt", CAMPAIGN) /* the watch: the last tranche of the release plan went badly */ \
     X(CHANGE, "change", CAMPAIGN)
 

@@ -50,6 +50,23 @@ static void expect_text(const struct json_doc *doc, const char *at, const char *
         fail_msg("%s is '%.*s', not %s", at, SPAN_ARG(is), text);
 }
 
+/* I4, byte for byte, from another process. */
+static void expect_first_answer_again(const char *id, const char *kept)
+{
+    struct http_answer answer;
+    stack_service(stack, "command-service", "kill");
+    stack_service(stack, "command-service", "start");
+    answer = patch_with(&api, id,
+                        "{\"quantity\":5,\"name\":\"twice\",\"per_user_limit\":2,\"tags\":[\"new\",\"신규\"],"
+                        "\"reason\":\"more demand\"}",
+                        "change-twice");
+    api_expect(&answer, 200, NULL);
+    assert_true(span_is(answer.body, kept));
+    assert_true(span_is(http_answer_header(&answer, "Idempotency-Replayed"), "true"));
+    answer = patch_with(&api, id, "{\"quantity\":6}", "change-twice");
+    api_expect(&answer, 422, "idempotency-key-reused");
+}
+
 static void a_change_is_read_everywhere_and_the_past_is_as_it_was(void **state)
 {
     (void)state;
@@ -70,17 +87,7 @@ static void a_change_is_read_everywhere_and_the_past_is_as_it_was(void **state)
     api_expect(&answer, 200, NULL);
     token_of(&answer, token);
     snprintf(kept, sizeof kept, "%.*s", SPAN_ARG(answer.body));
-    stack_service(stack, "command-service", "kill");
-    stack_service(stack, "command-service", "start");
-    answer = patch_with(&api, id,
-                        "{\"quantity\":5,\"name\":\"twice\",\"per_user_limit\":2,\"tags\":[\"new\",\"신규\"],"
-                        "\"reason\":\"more demand\"}",
-                        "change-twice");
-    api_expect(&answer, 200, NULL);
-    assert_true(span_is(answer.body, kept)); /* I4, byte for byte, from another process */
-    assert_true(span_is(http_answer_header(&answer, "Idempotency-Replayed"), "true"));
-    answer = patch_with(&api, id, "{\"quantity\":6}", "change-twice");
-    api_expect(&answer, 422, "idempotency-key-reused");
+    expect_first_answer_again(id, kept);
     for (int round = 0; round < 2; round++) { /* from Redis; and after a rebuild */
         doc = read_at(path, token);
         expect_text(doc, "name", "twice");
