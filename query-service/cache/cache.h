@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The copies in process (L1), by what is asked (query_key): bounded by bytes, and scan-resistant: S3-FIFO (Yang, Zhang,
- * Qiu, Yue, Rashmi: FIFO Queues are All You Need for Cache Eviction, SOSP 2023). What is new enters a small
- * queue; only what was asked for again gets from there to the main queue, so a walk through a million targets
- * that nobody asks for twice passes through a tenth of the memory. Knows nothing of freshness and no clock.
- * Thread-safe: in shards, each with a lock that is held for a look-up or an eviction, never for a copy's
- * bytes. */
+/* The copies in process (L1), by what is asked (query_key): bounded by bytes, and scan-resistant: S3-FIFO
+ * (Yang, Zhang, Qiu, Yue, Rashmi: FIFO Queues are All You Need for Cache Eviction, SOSP 2023). What is new
+ * enters a small queue; only what was asked for again gets from there to the main queue, so a walk through a
+ * million targets that nobody asks for twice passes through a tenth of the memory. Knows nothing of freshness
+ * and no clock. Thread-safe: in shards, each with a lock that is held for a look-up or an eviction, never for
+ * a copy's bytes. */
 #pragma once
 
 #include "query-service/cache/entry.h"

@@ -368,8 +368,8 @@ bool read_through_hit(struct read_through *reads, struct http_request *request, 
     struct entry *entry = cache_get(reads->cache, buf_span(&key));
     buf_deinit(&key);
     struct entry_life life = control_life(reads->control);
-    bool hit = entry && entry_reaches(entry, query->at_least) &&
-               judge(reads, entry, &life, moment) == ENTRY_FRESH;
+    bool hit =
+        entry && entry_reaches(entry, query->at_least) && judge(reads, entry, &life, moment) == ENTRY_FRESH;
     if (hit) {
         sample(reads, query);
         metric_add(query_metrics.lookups[ENTRY_FRESH], 1);

@@ -50,8 +50,7 @@ static void other_targets_are_other_flights(void **state)
     assert_int_equal(join(flights, "/a", &c, true), FLIGHT_FOLLOWER);
     assert_null(single_flight_end(flights, &b));
     assert_ptr_equal(single_flight_end(flights, &a), &c);
-    assert_int_equal(join(flights, "/a", &a, true),
-                     FLIGHT_LEADER); /* nothing is remembered */
+    assert_int_equal(join(flights, "/a", &a, true), FLIGHT_LEADER); /* nothing is remembered */
     assert_null(single_flight_end(flights, &a));
     single_flight_destroy(flights);
 }
@@ -65,8 +64,7 @@ static void not_everybody_may_wait(void **state)
     assert_int_equal(join(flights, "/a", &first, false), FLIGHT_BUSY);
     assert_int_equal(join(flights, "/a", &first, true), FLIGHT_FOLLOWER);
     assert_int_equal(join(flights, "/a", &second, true), FLIGHT_BUSY);
-    assert_int_equal(join(flights, "/b", &other, true),
-                     FLIGHT_LEADER); /* leading is not waiting */
+    assert_int_equal(join(flights, "/b", &other, true), FLIGHT_LEADER); /* leading is not waiting */
     assert_int_equal(join(flights, "/b", &second, true), FLIGHT_BUSY);
     assert_ptr_equal(single_flight_end(flights, &lead), &first);
     assert_int_equal(join(flights, "/b", &second, true), FLIGHT_FOLLOWER);
