@@ -91,8 +91,8 @@ const char *http_request_id(const struct http_request *request); /* 16 hex digit
 /* W3C trace context of the request as 16+8 bytes (trace id, parent span id); false when absent or invalid. */
 bool http_trace(const struct http_request *request, uint8_t ret[24]);
 const struct http_route *http_route_of(const struct http_request *request);
-/* Monotonic: when the last byte of the request had arrived in this host; that it then waited for the event loop
- * counts. The clock of its deadline starts here. */
+/* Monotonic: when the last byte of the request had arrived in this host; that it then waited for the event
+ * loop counts. The clock of its deadline starts here. */
 int64_t http_received_us(const struct http_request *request);
 /* The same of the last byte of its head, for who is asked before the body is here. */
 int64_t http_arrived_us(const struct http_request *request);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From the bytes of a connection to one complete request, or its refusal. Whatever a client sends gets exactly
- * one answer for each request.
+/* From the bytes of a connection to one complete request, or its refusal.
  *
  * A refused request whose end is known keeps its connection: its body is dropped. Where the end is not known,
  * or not worth waiting for, it is answered at once, and what still comes is dropped after that. */

@@ -125,9 +125,10 @@ struct http_field {
  *
  *          first byte      head read       all of it read        answered        all of it sent
  *   IDLE ------------> HEAD --------> BODY --------------> HANDLER ------> SENDING --+---> IDLE
- *                        |              | refused, or late                 ^         +---> CLOSING, where
- *                        +--------------+----------------------------------+         |     input is to be dropped
- *                                                                                    +---> over, where it closes
+ *                        |              | refused, or late                 ^         +---> CLOSING: input is
+ *                        +--------------+----------------------------------+         |     still to be
+ * dropped
+ *                                                                                    +---> over: it closes
  *
  * Over, from any but HANDLER: the client left, was there for too long, or had to make room for others. */
 enum http_phase {
@@ -264,12 +265,12 @@ struct http_loop {
     struct http_server *server;
     pthread_t thread;
     int epoll_fd, wake_fd;
-    int64_t now_us;                       /* when the connection whose turn it is got it */
-    int64_t learned_us;                   /* what is not known yet arrived later than this */
+    int64_t now_us;                        /* when the connection whose turn it is got it */
+    int64_t learned_us;                    /* what is not known yet arrived later than this */
     struct http_conns phases[HTTP_PHASES]; /* its connections, in each phase by since when */
-    struct http_conns ready;              /* those that can do something, in the order of ready_us */
-    int64_t tick_us, sample_us;           /* when to look at time limits, and at answers being sent, next */
-    unsigned pressed_seen;                /* of server.pressed */
+    struct http_conns ready;               /* those that can do something, in the order of ready_us */
+    int64_t tick_us, sample_us;            /* when to look at time limits, and at answers being sent, next */
+    unsigned pressed_seen;                 /* of server.pressed */
     atomic_bool sleeping, stop_wanted;
     atomic_uint connections;
     _Atomic(struct http_request *) answered; /* deferred requests that have their answer */
@@ -426,8 +427,8 @@ void http_finish(struct http_conn *conn);
 
 /* loop.c */
 bool http_loop_start(struct http_server *server, struct http_loop *loop); /* false: errno says why */
-void http_loop_stop(struct http_loop *loop); /* ends its thread */
-void http_loop_deinit(struct http_loop *loop); /* all are stopped, and every request is answered */
+void http_loop_stop(struct http_loop *loop);                              /* ends its thread */
+void http_loop_deinit(struct http_loop *loop);       /* all are stopped, and every request is answered */
 void http_loops_hang_up(struct http_server *server); /* has every loop call http_limits_hang_up from now on */
 /* Gives an accepted socket to the event loop that has the fewest. `full`: HTTP_REASON_COUNT, or why somebody
  * has to go first. */

@@ -195,6 +195,13 @@ static void sample(struct http_conn *conn, int64_t now_us)
 
 /* --- Ending connections --- */
 
+/* Nothing has arrived, also since the loop learned of sockets: closing cuts no request. */
+static bool is_silent(const struct http_conn *conn)
+{
+    char byte;
+    return !conn->readable && recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
+}
+
 static void end(struct http_conn *conn, enum http_reason reason)
 {
     if (reason != HTTP_REASON_COUNT)
@@ -202,14 +209,13 @@ static void end(struct http_conn *conn, enum http_reason reason)
     http_conn_destroy(conn);
 }
 
-/* A request that is late is told so, after what has arrived of it was read: it may be complete. One that comes
- * now is not for closing. */
+/* A request that is late is told so, after what has arrived of it was read: it may be complete. */
 static void end_overdue(struct http_conn *conn)
 {
     if (conn->phase == HTTP_PHASE_HEAD || conn->phase == HTTP_PHASE_BODY) {
         conn->late = true;
         http_conn_ready(conn, conn->request.loop->now_us);
-    } else if (conn->phase != HTTP_PHASE_IDLE || !conn->readable) {
+    } else if (conn->phase != HTTP_PHASE_IDLE || is_silent(conn)) {
         end(conn, conn->phase == HTTP_PHASE_SENDING ? HTTP_REASON_SLOW : HTTP_REASON_COUNT);
     }
 }
@@ -219,7 +225,7 @@ static bool may_go(const struct http_conn *conn)
 {
     switch (conn->phase) {
     case HTTP_PHASE_IDLE:
-        return !conn->readable;
+        return is_silent(conn);
     case HTTP_PHASE_HEAD:
     case HTTP_PHASE_CLOSING:
         return true;
@@ -298,7 +304,7 @@ void http_limits_hang_up(struct http_loop *loop)
     struct http_conn *next, *conn = TAILQ_FIRST(&loop->phases[HTTP_PHASE_IDLE]);
     for (; conn; conn = next) {
         next = TAILQ_NEXT(conn, in_phase);
-        if (!conn->readable)
+        if (is_silent(conn))
             end(conn, HTTP_REASON_COUNT);
     }
 }
@@ -316,7 +322,7 @@ static struct http_address *admit_locked(struct http_server *server, const struc
         address_drop_unused(door, address);
         return NULL;
     }
-    *ret = address->connections >= server->options.connections_per_address_max ? HTTP_REASON_ADDRESS
+    *ret = address->connections >= server->options.connections_per_address_max  ? HTTP_REASON_ADDRESS
            : atomic_load(&door->connections) >= server->options.connections_max ? HTTP_REASON_CONNECTIONS
                                                                                 : HTTP_REASON_COUNT;
     address->connections++;

@@ -222,7 +222,7 @@ static void a_network_is_one_client(void **state)
 {
     (void)state;
     static const char *const texts[] = {"2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:1::3",
-                                        "2001:db8:0:2::1", "::ffff:10.0.0.1", "::ffff:10.0.0.2"};
+                                        "2001:db8:0:2::1", "::ffff:10.0.0.1",      "::ffff:10.0.0.2"};
     struct http_address *admitted[COUNT_OF(texts)];
     kit = kit_start((struct http_options){.connections_per_address_max = 2});
     for (size_t i = 0; i < COUNT_OF(texts); i++) {

@@ -139,15 +139,16 @@ static struct kit_talk *block_the_loop(void)
     return talk;
 }
 
-static void read_turn(struct kit_talk *talk, long *ret_age_ms, long *ret_touched)
+static void read_turn(struct kit_talk *talk, uint64_t *ret_age_ms, uint64_t *ret_touched)
 {
     kit_read(talk, 1, false);
     assert_int_equal(talk->replies[0], 200);
-    assert_int_equal(sscanf(talk->body.ptr, "%ld %ld", ret_age_ms, ret_touched), 2);
+    struct span rest = talk->body, age = span_cut(&rest, ' ');
+    assert_true(parse_u64(age, UINT32_MAX, ret_age_ms) && parse_u64(rest, UINT32_MAX, ret_touched));
 }
 
-/* The clock of a request runs while its loop has no time for it, on a connection that the loop knows and on one
- * that it does not. */
+/* The clock of a request runs while its loop has no time for it, on a connection that the loop knows and on
+ * one that it does not. */
 static void waiting_for_the_loop_counts(void **state)
 {
     (void)state;
@@ -169,10 +170,10 @@ static void waiting_for_the_loop_counts(void **state)
     while (atomic_load(&kit->server->door.connections) < 3)
         poll(NULL, 0, 1);
     poll(NULL, 0, 150);
-    int64_t waited_ms = (clock_mono_us() - sent_us) / US_PER_MS;
+    uint64_t waited_ms = (uint64_t)((clock_mono_us() - sent_us) / US_PER_MS);
     kit_hold(kit, false);
     for (unsigned i = 0; i < 2; i++) {
-        long age_ms, touched;
+        uint64_t age_ms, touched;
         read_turn(talks[i], &age_ms, &touched);
         assert_true(age_ms >= (i ? 149 : waited_ms - 1));
         kit_close(talks[i]);
@@ -185,7 +186,7 @@ static void who_pipelines_waits_for_others(void **state)
 {
     (void)state;
     enum { MANY = 1000 };
-    long age_ms, touched;
+    uint64_t age_ms, touched;
     struct buf many;
     buf_init(&many, 1 << 20);
     for (int i = 0; i < MANY; i++)

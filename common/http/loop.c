@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The event loops of the HTTP server: whose turn it is. A loop learns of all sockets that have something for
- * it before it serves the first of them, puts their connections into one queue, and serves that in order, each
- * for no more than its share (HTTP_TURN_REQUESTS, HTTP_TURN_BYTES). Every TURN_US it learns of sockets again,
- * so that it knows when what a connection sent arrived: after it last learned of sockets, or while it slept.
- * The time that a request then waits for its turn counts as its age.
+ * it before it serves the first of them, puts their connections into one queue, and serves that in order,
+ * each for no more than its share (HTTP_TURN_REQUESTS, HTTP_TURN_BYTES). Every TURN_US it learns of sockets
+ * again, so that it knows when what a connection sent arrived: after it last learned of sockets, or while it
+ * slept. The time that a request then waits for its turn counts as its age.
  *
  * Sockets are registered once and edge-triggered: a request on a kept connection costs one recv and one
  * send. What the loop knows of a socket is `readable` and `writable`, which an edge sets, and a recv or send
@@ -247,8 +247,8 @@ static int sleep_ms(struct http_loop *loop)
     if (!TAILQ_EMPTY(&loop->ready))
         return 0;
     atomic_store(&loop->sleeping, true);
-    bool awaited = atomic_load(&loop->answered) || atomic_load(&loop->newcomers) ||
-                   atomic_load(&loop->stop_wanted);
+    bool awaited =
+        atomic_load(&loop->answered) || atomic_load(&loop->newcomers) || atomic_load(&loop->stop_wanted);
     return awaited ? 0 : clock_remaining_ms(loop->tick_us);
 }
 
