@@ -155,7 +155,7 @@ enum http_chunk_state {
 struct http_request {
     struct http_server *server;
     struct http_loop *loop;
-    struct http_request *next_answered; /* in loop.answered */
+    STAILQ_ENTRY(http_request) next_answered; /* in loop.answered */
     const struct http_endpoint *endpoint;
     const struct api_key *key;
     int64_t arrived_us, received_us;
@@ -255,12 +255,11 @@ void http_answer_head(const struct http_request *request, bool closes, struct bu
 
 /* --- Connections and the server --- */
 
-struct http_newcomer; /* see loop.c */
-
 TAILQ_HEAD(http_conns, http_conn);
+STAILQ_HEAD(http_requests, http_request);
+STAILQ_HEAD(http_newcomers, http_newcomer); /* see loop.c */
 
-/* An event loop: one thread, which alone touches its connections. Other threads put something into one of the
- * two lists and wake the loop if it sleeps. */
+/* An event loop: one thread, which alone touches its connections. */
 struct http_loop {
     struct http_server *server;
     pthread_t thread;
@@ -268,13 +267,15 @@ struct http_loop {
     int64_t now_us;                        /* when the connection whose turn it is got it */
     int64_t learned_us;                    /* what is not known yet arrived later than this */
     struct http_conns phases[HTTP_PHASES]; /* its connections, in each phase by since when */
-    struct http_conns ready;               /* those that can do something, in the order of ready_us */
+    struct http_conns ready;               /* those that can do something, who waits longest first */
     int64_t tick_us, sample_us;            /* when to look at time limits, and at answers being sent, next */
     unsigned pressed_seen;                 /* of server.pressed */
-    atomic_bool sleeping, stop_wanted;
+    atomic_bool stop_wanted;
     atomic_uint connections;
-    _Atomic(struct http_request *) answered; /* deferred requests that have their answer */
-    _Atomic(struct http_newcomer *) newcomers;
+    pthread_mutex_t lock; /* guards what other threads hand over, and whether they have to wake the loop */
+    struct http_requests answered; /* deferred requests that have their answer */
+    struct http_newcomers newcomers;
+    bool sleeping;
 };
 
 /* What one client address has. An IPv6 client is its /64 network: it has all of its addresses. */

@@ -76,7 +76,7 @@ static void conn_run(struct http_conn *conn)
 
 /* An accepted socket on its way to a loop. */
 struct http_newcomer {
-    struct http_newcomer *next;
+    STAILQ_ENTRY(http_newcomer) next;
     struct http_address *address;
     struct in6_addr peer;
     int fd;
@@ -122,22 +122,30 @@ void http_conn_destroy(struct http_conn *conn)
 
 /* --- Handing over to a loop --- */
 
-/* Whoever put something into a list calls this after it: either the loop is awake and will look, or it said
- * that it sleeps before it looked for the last time. */
-static void loop_wake(struct http_loop *loop)
+/* Under loop.lock, which whoever hands something over holds until the descriptor is written: when the loop
+ * has what it was given, and perhaps ends, nobody is about to write any more. */
+static void wake_locked(struct http_loop *loop)
 {
     uint64_t one = 1;
-    if (atomic_exchange(&loop->sleeping, false))
+    if (loop->sleeping)
         CHECK(write(loop->wake_fd, &one, sizeof one) == sizeof one);
+    loop->sleeping = false;
+}
+
+static void loop_wake(struct http_loop *loop)
+{
+    pthread_mutex_lock(&loop->lock);
+    wake_locked(loop);
+    pthread_mutex_unlock(&loop->lock);
 }
 
 static void newcomer_put(struct http_loop *loop, struct http_newcomer *newcomer)
 {
     atomic_fetch_add(&loop->connections, 1);
-    newcomer->next = atomic_load(&loop->newcomers);
-    while (!atomic_compare_exchange_weak(&loop->newcomers, &newcomer->next, newcomer))
-        ;
-    loop_wake(loop);
+    pthread_mutex_lock(&loop->lock);
+    STAILQ_INSERT_TAIL(&loop->newcomers, newcomer, next);
+    wake_locked(loop);
+    pthread_mutex_unlock(&loop->lock);
 }
 
 void http_loop_add(struct http_server *server, int fd, const struct sockaddr *peer,
@@ -190,40 +198,36 @@ static void newcomer_enter(struct http_loop *loop, struct http_newcomer *newcome
     mem_free(newcomer);
 }
 
-static void take_newcomers(struct http_loop *loop)
-{
-    if (!atomic_load_explicit(&loop->newcomers, memory_order_relaxed))
-        return;
-    struct http_newcomer *newcomer = atomic_exchange(&loop->newcomers, NULL);
-    while (newcomer) {
-        struct http_newcomer *next = newcomer->next;
-        newcomer_enter(loop, newcomer);
-        newcomer = next;
-    }
-}
-
 void http_loop_answered(struct http_request *request)
 {
     struct http_loop *loop = request->loop;
-    request->next_answered = atomic_load(&loop->answered);
-    while (!atomic_compare_exchange_weak(&loop->answered, &request->next_answered, request))
-        ;
-    loop_wake(loop); /* the request is its loop's again, and may be gone */
+    pthread_mutex_lock(&loop->lock);
+    STAILQ_INSERT_TAIL(&loop->answered, request, next_answered);
+    wake_locked(loop);
+    pthread_mutex_unlock(&loop->lock);
 }
 
 /* What is answered goes out before anything else is begun. */
-static void take_answered(struct http_loop *loop)
+static void take_handed_over(struct http_loop *loop)
 {
-    if (!atomic_load_explicit(&loop->answered, memory_order_relaxed))
-        return;
-    struct http_request *request = atomic_exchange(&loop->answered, NULL);
-    while (request) {
-        struct http_request *next = request->next_answered;
-        struct http_conn *conn = (struct http_conn *)request;
+    struct http_newcomers newcomers = STAILQ_HEAD_INITIALIZER(newcomers);
+    struct http_requests answered = STAILQ_HEAD_INITIALIZER(answered);
+    pthread_mutex_lock(&loop->lock);
+    loop->sleeping = false;
+    STAILQ_CONCAT(&answered, &loop->answered);
+    STAILQ_CONCAT(&newcomers, &loop->newcomers);
+    pthread_mutex_unlock(&loop->lock);
+    while (!STAILQ_EMPTY(&answered)) {
+        struct http_conn *conn = (struct http_conn *)STAILQ_FIRST(&answered); /* its first member */
+        STAILQ_REMOVE_HEAD(&answered, next_answered);
         conn->away = false;
         conn->ready_us = loop->now_us;
         conn_run(conn);
-        request = next;
+    }
+    while (!STAILQ_EMPTY(&newcomers)) {
+        struct http_newcomer *newcomer = STAILQ_FIRST(&newcomers);
+        STAILQ_REMOVE_HEAD(&newcomers, next);
+        newcomer_enter(loop, newcomer);
     }
 }
 
@@ -241,15 +245,17 @@ static void take_event(const struct epoll_event *event, int64_t heard_us)
     http_conn_ready(conn, heard_us);
 }
 
-/* Says that this thread sleeps; then how long it may. */
+/* How long this thread may sleep; if at all, it says so. */
 static int sleep_ms(struct http_loop *loop)
 {
     if (!TAILQ_EMPTY(&loop->ready))
         return 0;
-    atomic_store(&loop->sleeping, true);
-    bool awaited =
-        atomic_load(&loop->answered) || atomic_load(&loop->newcomers) || atomic_load(&loop->stop_wanted);
-    return awaited ? 0 : clock_remaining_ms(loop->tick_us);
+    pthread_mutex_lock(&loop->lock);
+    loop->sleeping =
+        STAILQ_EMPTY(&loop->answered) && STAILQ_EMPTY(&loop->newcomers) && !atomic_load(&loop->stop_wanted);
+    int timeout_ms = loop->sleeping ? clock_remaining_ms(loop->tick_us) : 0;
+    pthread_mutex_unlock(&loop->lock);
+    return timeout_ms;
 }
 
 /* Learns of every socket that has something for this loop; waits for one where nothing else is to be done. */
@@ -267,7 +273,6 @@ static void take_events(struct http_loop *loop)
             take_event(&events[i], heard_us);
     }
     loop->learned_us = before_us > heard_us ? before_us : heard_us;
-    atomic_store(&loop->sleeping, false);
 }
 
 static void serve(struct http_loop *loop)
@@ -287,8 +292,7 @@ static void *loop_run(void *argument)
     struct http_loop *loop = argument;
     while (!atomic_load(&loop->stop_wanted)) {
         take_events(loop);
-        take_answered(loop);
-        take_newcomers(loop);
+        take_handed_over(loop);
         if (atomic_load_explicit(&loop->server->hanging_up, memory_order_relaxed))
             http_limits_hang_up(loop);
         serve(loop);
@@ -306,6 +310,8 @@ bool http_loop_start(struct http_server *server, struct http_loop *loop)
     loop->server = server;
     loop->now_us = loop->learned_us = clock_mono_us();
     TAILQ_INIT(&loop->ready);
+    STAILQ_INIT(&loop->answered);
+    STAILQ_INIT(&loop->newcomers);
     for (int i = 0; i < HTTP_PHASES; i++)
         TAILQ_INIT(&loop->phases[i]);
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -320,6 +326,7 @@ bool http_loop_start(struct http_server *server, struct http_loop *loop)
         errno = saved;
         return false;
     }
+    CHECK(pthread_mutex_init(&loop->lock, NULL) == 0);
     /* Signals are for the main thread. */
     sigset_t all, before;
     sigfillset(&all);
@@ -347,11 +354,11 @@ void http_loop_stop(struct http_loop *loop)
 void http_loop_deinit(struct http_loop *loop)
 {
     struct http_conn *conn;
-    take_newcomers(loop); /* so that they are closed with the others */
-    take_answered(loop);
+    take_handed_over(loop); /* so that they are closed with the others */
     for (int i = 0; i < HTTP_PHASES; i++)
         while ((conn = TAILQ_FIRST(&loop->phases[i])))
             http_conn_destroy(conn);
     close(loop->epoll_fd);
     close(loop->wake_fd);
+    pthread_mutex_destroy(&loop->lock);
 }
