@@ -8,7 +8,7 @@
 #include "bench/kit/child.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
-#include "tests/chaos/connection.h"
+#include "bench/load/connection.h"
 
 enum {
     SERVERS_OFFSET = 3, /* PostgreSQL, then Redis, as tools/stack has them */
