@@ -59,14 +59,21 @@ bool generations_need(const struct generations *generations, struct model model)
     return needed;
 }
 
+/* Two for each millisecond. */
+int64_t generation_number(enum generation_maker maker, int64_t now_us, int64_t above)
+{
+    int64_t pair = now_us / US_PER_MS > above / 2 ? now_us / US_PER_MS : above / 2 + 1;
+    return 2 * pair + maker;
+}
+
 int64_t generations_next(const struct generations *generations, int64_t now_us)
 {
-    int64_t next = now_us / US_PER_S;
+    int64_t above = 0;
     for (size_t i = 0; i < generations->count; i++)
-        next = generations->items[i].number >= next ? generations->items[i].number + 1 : next;
+        above = generations->items[i].number > above ? generations->items[i].number : above;
     for (size_t i = 0; i < SLICE_COUNT; i++)
-        next = generations->live[i] >= next ? generations->live[i] + 1 : next;
-    return next;
+        above = generations->live[i] > above ? generations->live[i] : above;
+    return generation_number(MADE_BY_REBUILD, now_us, above);
 }
 
 /* --- Redis --- */
