@@ -81,7 +81,10 @@ int child_wait(pid_t pid, int64_t timeout_ms)
 {
     int status = -1, fd = pidfd_open(pid, 0);
     int64_t deadline_us = clock_deadline_us(timeout_ms);
-    CHECK(fd >= 0);
+    if (fd < 0) {
+        fprintf(stderr, "cannot wait for process %d: %s\n", (int)pid, strerror(errno));
+        exit(2);
+    }
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
     while (poll(&poll_fd, 1, clock_remaining_ms(deadline_us)) < 0 && errno == EINTR)
         ;

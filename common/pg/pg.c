@@ -277,9 +277,8 @@ static enum pg_status connect_to(struct pg *pg, const struct pg_host *host, int6
 {
     pg->error[0] = pg->sqlstate[0] = '\0';
     pg->conn = start_connecting(pg, host);
-    CHECK(pg->conn != NULL); /* NULL only when out of memory */
-    if (PQstatus(pg->conn) == CONNECTION_BAD)
-        return lose(pg, "connecting");
+    if (PQstatus(pg->conn) == CONNECTION_BAD) /* of NULL, which means out of memory, too */
+        return lose(pg, pg->conn ? "connecting" : "connecting: out of memory");
     PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
     enum pg_status status = finish_connecting(pg, deadline_us);
     return status == PG_OK ? set_up_session(pg, deadline_us) : status;

@@ -18,15 +18,16 @@ enum { EARLY_BYTES = 64 * 1024, DAY_S = 86400 };
 
 static struct fault_control *control;
 
-/* dlsym itself allocates before the real calloc is known. */
+/* dlsym itself allocates before the real calloc is known. Only the thread that looks takes memory here: the
+ * others, which allocate at the same time, would soon have used all of it. */
 static _Alignas(16) char early[EARLY_BYTES];
-static size_t early_used;
+static atomic_size_t early_used;
+static __thread bool looking __attribute__((tls_model("initial-exec")));
 
 static void *early_alloc(size_t size)
 {
-    size_t at = early_used;
-    early_used += (size + 15) & ~(size_t)15;
-    return early_used <= sizeof early ? early + at : NULL;
+    size_t padded = (size + 15) & ~(size_t)15, at = atomic_fetch_add(&early_used, padded);
+    return at + padded <= sizeof early ? early + at : NULL;
 }
 
 static bool is_early(const void *ptr)
@@ -59,22 +60,30 @@ static bool fails(enum fault_kind kind)
     return true;
 }
 
-/* The next definition of a function, looked up once. */
-#define REAL(name)                 \
-    static __typeof__(name) *real; \
-    if (!real)                     \
-    *(void **)&real = dlsym(RTLD_NEXT, #name)
+static void *look_up(const char *name)
+{
+    looking = true;
+    void *found = dlsym(RTLD_NEXT, name);
+    looking = false;
+    return found;
+}
+
+/* The next definition of a function, looked up once; threads that look at the same time find the same. */
+#define REAL(name)                                                               \
+    static _Atomic(__typeof__(&name)) found;                                     \
+    __typeof__(&name) real = atomic_load_explicit(&found, memory_order_relaxed); \
+    if (!real) {                                                                 \
+        *(void **)&real = look_up(#name);                                        \
+        atomic_store_explicit(&found, real, memory_order_relaxed);               \
+    }
 
 /* --- Memory --- */
 
 void *malloc(size_t size)
 {
-    static bool looking;
     if (looking)
         return early_alloc(size);
-    looking = true;
     REAL(malloc);
-    looking = false;
     if (fails(FAULT_MALLOC)) {
         errno = ENOMEM;
         return NULL;
@@ -84,12 +93,9 @@ void *malloc(size_t size)
 
 void *calloc(size_t count, size_t size)
 {
-    static bool looking;
     if (looking)
         return early_alloc(count * size); /* zeroed, and never given back */
-    looking = true;
     REAL(calloc);
-    looking = false;
     if (fails(FAULT_MALLOC)) {
         errno = ENOMEM;
         return NULL;
