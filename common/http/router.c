@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Request targets and route tables: splitting and strict percent-decoding of what a client sent, and finding
- * the route it means. Pure: no sockets, no library. */
+ * the route it means. Pure: no sockets. */
 #include "common/http/internal.h"
 
 #include <strings.h>
 
 #include "common/base/mem.h"
 
-static const char *const method_names[HTTP_METHODS] = {
-    [HTTP_GET] = "GET", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE"};
+static const char *const method_names[HTTP_METHODS] = {[HTTP_GET] = "GET",
+                                                       [HTTP_POST] = "POST",
+                                                       [HTTP_PUT] = "PUT",
+                                                       [HTTP_PATCH] = "PATCH",
+                                                       [HTTP_DELETE] = "DELETE"};
 
 unsigned http_method_of(struct span name)
 {
