@@ -584,9 +584,17 @@ static enum redis_status tell_seen(struct applier *applier, struct redis_command
     key_seen(key);
     clear(command, key, "SET");
     redis_arg_i64(command, applier->store_now_us);
-    redis_arg_text(command, "PX");
-    redis_arg_i64(command, SEEN_MS);
+    redis_arg_text(command, "PXAT");
+    redis_arg_i64(command, applier->refresh_ms + SEEN_MS);
     return redis_writer_call(applier->writer, command, deadline(), &reply);
+}
+
+void applier_begin_refresh(struct applier *applier)
+{
+    CHECK(applier->loaded);
+    enum redis_status status = redis_writer_clock(applier->writer, deadline(), &applier->refresh_ms);
+    if (status != REDIS_OK)
+        fail(applier, status);
 }
 
 void applier_refresh(struct applier *applier)

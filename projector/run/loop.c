@@ -120,11 +120,17 @@ static enum round apply_rows(struct follower *follower, int16_t slice, unsigned 
     return pg_rows_count(rows) == log_reader_page(wanted) ? ROUND_BACKLOG : ROUND_APPLIED;
 }
 
-/* Before anything is applied: after a loss the first thing readers learn is that the models are behind. */
-static void refresh_if_due(struct follower *follower)
+static bool begin_refresh_if_due(struct follower *follower)
 {
     if (!follower->applier.loaded || clock_mono_us() < follower->refresh_at_us)
-        return;
+        return false;
+    applier_begin_refresh(&follower->applier);
+    return follower->applier.loaded;
+}
+
+/* Before anything is applied: after a loss the first thing readers learn is that the models are behind. */
+static void refresh(struct follower *follower)
+{
     applier_refresh(&follower->applier);
     follower->refresh_at_us = clock_deadline_us(REFRESH_MS);
 }
@@ -159,6 +165,7 @@ static enum pg_status receive_rows(struct follower *follower, unsigned wanted, e
 static enum pg_status run_round(struct follower *follower, enum round *ret)
 {
     int64_t positions[SLICE_COUNT];
+    bool refreshes = begin_refresh_if_due(follower);
     unsigned wanted = slices_wanted(follower, hints_take(follower->hints));
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         positions[slice] = follower->applier.slices[slice].position;
@@ -166,7 +173,8 @@ static enum pg_status run_round(struct follower *follower, enum round *ret)
     enum pg_status status = receive_heads(follower);
     if (status != PG_OK)
         return status;
-    refresh_if_due(follower);
+    if (refreshes)
+        refresh(follower);
     status = receive_rows(follower, wanted, ret);
     applier_settle(&follower->applier);
     if (slices_wanted(follower, 0) & ~wanted)

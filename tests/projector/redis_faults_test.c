@@ -10,6 +10,7 @@
 #include "common/base/crypto.h"
 #include "events/ids.h"
 #include "readmodel/coupon_chunk.h"
+#include "readmodel/keys.h"
 #include "readmodel/users.h"
 #include "tests/lib/models.h"
 #include "tests/lib/projector.h"
@@ -438,6 +439,50 @@ static void what_only_a_reader_meets_is_made_anew(void **state)
     reads_deinit(&reads);
 }
 
+/* Somebody's SET waits in Redis for being let through. */
+static bool a_write_waits(void)
+{
+    struct span clients = redis_text(MODELS_CALL(&models, "CLIENT", "LIST"));
+    while (clients.ptr && clients.len > 0) {
+        struct span line = span_cut(&clients, '\n');
+        if (memmem(line.ptr, line.len, " cmd=set ", 9) && memmem(line.ptr, line.len, " flags=b ", 9))
+            return true;
+    }
+    return false;
+}
+
+static int64_t redis_now_ms(void)
+{
+    int64_t seconds;
+    assert_true(
+        parse_i64(redis_text(redis_at(MODELS_CALL(&models, "TIME"), 0)), 0, INT64_MAX / 1000, &seconds));
+    return seconds * 1000;
+}
+
+/* Between asking for the heads of the log and Redis' doing what the projector then says, the projector stands
+ * still and the log goes on: what it says must not make readers trust models that nobody has compared for so
+ * long. */
+static void a_projector_that_stood_still_promises_nothing(void **state)
+{
+    (void)state;
+    for (bool caught = false; !caught;) { /* it waits a second for Redis, then it connects again */
+        MODELS_CALL(&models, "CLIENT", "PAUSE", "60000", "WRITE");
+        WAIT_UNTIL(a_write_waits(), LONG_MS);
+        stack_signal(stack, "projector", SIGSTOP);
+        caught = a_write_waits();
+        if (!caught)
+            stack_signal(stack, "projector", SIGCONT);
+    }
+    int64_t stopped_ms = redis_now_ms();
+    issue(2);
+    WAIT_UNTIL(redis_now_ms() > stopped_ms + SEEN_MS, LONG_MS);
+    MODELS_CALL(&models, "CLIENT", "UNPAUSE");
+    WAIT_UNTIL(!a_write_waits(), LONG_MS);
+    assert_int_equal(redis_integer(MODELS_CALL(&models, "EXISTS", "fc:seen")), 0);
+    stack_signal(stack, "projector", SIGCONT);
+    end();
+}
+
 static void killed_and_started_again(void **state)
 {
     (void)state;
@@ -556,6 +601,7 @@ int main(void)
         cmocka_unit_test_setup(emptied_again_and_again, begin),
         cmocka_unit_test_setup(half_of_all_keys_vanish_again_and_again, begin),
         cmocka_unit_test_setup(what_only_a_reader_meets_is_made_anew, begin),
+        cmocka_unit_test_setup(a_projector_that_stood_still_promises_nothing, begin),
         cmocka_unit_test_setup(killed_and_started_again, begin),
         cmocka_unit_test_setup(stopped_and_going_on, begin),
         cmocka_unit_test_setup(loading, begin),
