@@ -209,7 +209,7 @@ static enum build_result find_head(struct builder *builder)
     struct log_heads heads;
     struct pg *pg = builder->pages[0].pg;
     log_reader_init(&reader, pg);
-    log_reader_ask(&reader, origin, 0, NULL);
+    log_reader_ask(&reader, origin, 0);
     enum pg_status status = log_reader_heads(&reader, store_deadline(), &heads);
     log_reader_deinit(&reader);
     if (status != PG_OK)

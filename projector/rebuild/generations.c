@@ -152,6 +152,21 @@ enum redis_status generations_remove(struct redis_writer *writer, int64_t number
     return run(writer, &command, deadline_us, &reply);
 }
 
+enum redis_status generations_forget_interrupted(struct redis_writer *writer, int64_t deadline_us,
+                                                 struct generations *ret)
+{
+    struct generations all;
+    enum redis_status status = generations_read(writer, deadline_us, &all);
+    *ret = all;
+    ret->count = 0;
+    for (size_t i = 0; status == REDIS_OK && i < all.count; i++)
+        if (all.items[i].state == GENERATION_BUILDING)
+            status = generations_remove(writer, all.items[i].number, deadline_us);
+        else
+            ret->items[ret->count++] = all.items[i];
+    return status;
+}
+
 /* --- dropping --- */
 
 enum { STEP_KEYS = 1000, KEYS_BYTES_MAX = 4 * 1024 * 1024 };

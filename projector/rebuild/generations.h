@@ -47,6 +47,10 @@ int64_t generations_next(const struct generations *generations, int64_t now_us);
  * out: it is of a newer version. */
 enum redis_status generations_read(struct redis_writer *writer, int64_t deadline_us,
                                    struct generations *ret) MUST_USE;
+/* The same, without those that are said to be being built, which are forgotten: under the lock (builder_lock)
+ * nobody builds, so they were left by one that was killed. */
+enum redis_status generations_forget_interrupted(struct redis_writer *writer, int64_t deadline_us,
+                                                 struct generations *ret) MUST_USE;
 enum redis_status generations_put(struct redis_writer *writer, const struct generation *generation,
                                   int64_t deadline_us) MUST_USE;
 enum redis_status generations_remove(struct redis_writer *writer, int64_t number,

@@ -64,10 +64,7 @@ static enum redis_status begin(struct repair *repair, int16_t slice, struct gene
     *ret = (struct generation){.state = GENERATION_BUILDING, .name = "repair", .limit = "head"};
     enum redis_status status = redis_writer_connect(writer, clock_deadline_us(REDIS_MS));
     if (status == REDIS_OK)
-        status = generations_read(writer, clock_deadline_us(REDIS_MS), &generations);
-    for (size_t i = 0; status == REDIS_OK && i < generations.count; i++)
-        if (generations.items[i].state == GENERATION_BUILDING)
-            status = generations_remove(writer, generations.items[i].number, clock_deadline_us(REDIS_MS));
+        status = generations_forget_interrupted(writer, clock_deadline_us(REDIS_MS), &generations);
     if (status == REDIS_OK)
         status = builder_drop(repair->builder, &dropped);
     if (status != REDIS_OK)
