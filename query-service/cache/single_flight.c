@@ -15,15 +15,14 @@ struct flight {
 struct single_flight {
     pthread_mutex_t lock; /* guards everything below, and the flights */
     struct map map;
-    size_t waiting, waiting_max;
+    size_t waiting;
 };
 
-struct single_flight *single_flight_create(size_t waiting_max)
+struct single_flight *single_flight_create(void)
 {
     struct single_flight *flights = mem_zalloc(sizeof *flights);
     CHECK(pthread_mutex_init(&flights->lock, NULL) == 0);
     map_init(&flights->map);
-    flights->waiting_max = waiting_max;
     return flights;
 }
 
@@ -54,7 +53,7 @@ static enum flight_role join_locked(struct single_flight *flights, struct read *
         map_put(&flights->map, key, read->waiter.flight);
         return FLIGHT_LEADER;
     }
-    if (!wait || flights->waiting == flights->waiting_max)
+    if (!wait)
         return FLIGHT_BUSY;
     read->item.next = NULL;
     *flight->last = &read->item;
