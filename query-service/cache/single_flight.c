@@ -8,8 +8,8 @@
 #include "common/base/mem.h"
 
 struct flight {
-    struct work_item *first, **last; /* who waits */
-    struct span key;                 /* the leader's */
+    struct work_list waiting;
+    struct span key; /* the leader's */
 };
 
 struct single_flight {
@@ -40,7 +40,7 @@ static struct flight *flight_create(struct span key)
 {
     struct flight *flight = mem_zalloc(sizeof *flight);
     flight->key = key;
-    flight->last = &flight->first;
+    work_list_init(&flight->waiting);
     return flight;
 }
 
@@ -55,9 +55,7 @@ static enum flight_role join_locked(struct single_flight *flights, struct read *
     }
     if (!wait)
         return FLIGHT_BUSY;
-    read->item.next = NULL;
-    *flight->last = &read->item;
-    flight->last = &read->item.next;
+    work_list_add(&flight->waiting, &read->item);
     flights->waiting++;
     return FLIGHT_FOLLOWER;
 }
@@ -75,10 +73,10 @@ struct read *single_flight_end(struct single_flight *flights, struct read *read)
     struct flight *flight = read->waiter.flight;
     pthread_mutex_lock(&flights->lock);
     CHECK(map_remove(&flights->map, flight->key) == flight);
-    for (struct work_item *item = flight->first; item; item = item->next)
+    for (struct work_item *item = flight->waiting.first; item; item = item->next)
         flights->waiting--;
     pthread_mutex_unlock(&flights->lock);
-    struct read *first = (struct read *)flight->first; /* its first member */
+    struct read *first = (struct read *)flight->waiting.first; /* its first member */
     read->waiter.flight = NULL;
     mem_free(flight);
     return first;
