@@ -21,7 +21,7 @@
 #include "query-service/redis/model_state.h"
 
 enum lane_name { LANE_QUICK, LANE_DEAR, LANE_COUNT };
-enum { DEAR_THREADS = 1, DEAR_BATCH_MAX = 4, DEAR_MORE_MS = 200 /* than a batch of quick ones has */ };
+enum { DEAR_BATCH_MAX = 4, DEAR_MORE_MS = 200 /* than a batch of quick ones has */ };
 
 struct lane {
     struct loader *loader;
@@ -40,7 +40,7 @@ struct loader_thread {
 struct loader {
     struct loader_options options;
     struct lane lanes[LANE_COUNT];
-    struct loader_thread threads[3 * POOL_THREADS_MAX + DEAR_THREADS];
+    struct loader_thread threads[3 * POOL_THREADS_MAX + LOADER_DEAR_THREADS];
     size_t threads_count;
     atomic_bool model_usable, store_usable;
     _Atomic int64_t positions[SLICE_COUNT], seen_us; /* as the last probe of Redis found them */
@@ -311,10 +311,10 @@ static bool create_lanes(struct loader *loader, char *reason, size_t reason_size
     quick->redis_timeout_ms = is->redis_timeout_ms;
     dear->redis_timeout_ms = is->redis_timeout_ms + DEAR_MORE_MS;
     if (!create_models(quick, is->model_threads, POOL_BATCH_MAX, is->queue_max, reason, reason_size) ||
-        !create_models(dear, DEAR_THREADS, DEAR_BATCH_MAX, is->dear_queue_max, reason, reason_size))
+        !create_models(dear, LOADER_DEAR_THREADS, DEAR_BATCH_MAX, LOADER_DEAR_QUEUE_MAX, reason, reason_size))
         return false;
     create_store(quick, is->store_connections, is->queue_max);
-    create_store(dear, is->dear_connections, is->dear_queue_max);
+    create_store(dear, LOADER_DEAR_CONNECTIONS, LOADER_DEAR_QUEUE_MAX);
     return true;
 }
 
