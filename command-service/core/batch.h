@@ -30,6 +30,7 @@ struct loaded_campaign {
 struct loaded_coupon {
     struct coupon coupon; /* `at` from the command */
     bool exists, changed, unreadable;
+    bool asks_whose;            /* a command of the batch has to know which API key has it */
     struct loaded_campaign *of; /* NULL where it is not known */
 };
 
