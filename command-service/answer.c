@@ -32,6 +32,16 @@ void answer_write_held(struct buf *out, int16_t slice, const struct holding *hel
     buf_deinit(&id);
 }
 
+void answer_write_next(struct buf *out, const struct refusal_next *next)
+{
+    if (next->from_us)
+        json_put_time(out, next->from, next->from_us);
+    if (next->says_held_back)
+        json_put_int(out, "held_back", next->held_back);
+    if (next->order_id.ptr)
+        json_put_string(out, "order_id", next->order_id);
+}
+
 static void put_value(struct buf *out, struct span value)
 {
     int64_t number;

@@ -15,6 +15,7 @@ void api_refuse(struct command *command, const struct json_fault *fault)
 {
     struct http_request *request = command->request;
     command->request = NULL;
+    answer_count_refusal(fault->detail.problem);
     http_problem(request, &fault->detail);
     command_destroy(command);
 }

@@ -372,10 +372,13 @@ void submit(struct api *api, struct command *command, enum key_rule rule)
         return;
     }
     if (command->kind == COMMAND_ISSUE) {
-        const struct problem *problem =
-            early_refusal(api->early, command->campaign_id, command->issue.user_id);
-        if (problem) { /* before anything is hashed or queued that a crowd would pay for */
-            refuse(command, problem);
+        struct verdict verdict = {0};
+        verdict.refusal =
+            early_refusal(api->early, command->campaign_id, command->issue.user_id, &verdict.next);
+        if (verdict.refusal) { /* before anything is hashed or queued that a crowd would pay for */
+            verdict.now_us = clock_wall_us();
+            answer_verdict(command, &verdict, NULL);
+            command_destroy(command);
             return;
         }
     }

@@ -321,6 +321,36 @@ static void what_only_a_change_knows(void **state)
                  "invalid-window");
 }
 
+/* A till reserves and redeems; nobody but it, or an admin, undoes that. */
+static void what_only_another_key_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *verb, *body;
+        int status;
+        const char *code;
+    } rows[] = {
+        {"release", "{\"order_id\":\"o1\"}", 403, "other-key"},
+        {"redeem", "{" USE "900}", 200, NULL},
+        {"restore", "{\"order_id\":\"o1\"}", 403, "other-key"},
+    };
+    fresh();
+    expect_write("POST", "/v1/coupons/{k}/reserve", "{" USE "900,\"ttl_seconds\":600}", 200, NULL);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char path[TEXT_BYTES], at[TEXT_BYTES];
+        snprintf(path, sizeof path, "/v1/coupons/{k}/%s", rows[i].verb);
+        fill(at, path, "");
+        bool refused = rows[i].code != NULL;
+        struct http_answer answer = api_call(
+            &api, &(struct http_call){.method = "POST",
+                                      .path = at,
+                                      .token = stack_env(stack, refused ? "REDEEM_TOKEN" : "ADMIN_TOKEN"),
+                                      .key = api_fresh_key(),
+                                      .body = rows[i].body});
+        expect(at, &answer, rows[i].status, rows[i].code);
+    }
+}
+
 /* A campaign that is yet to start, and one whose discount is too small for some orders. */
 static void what_only_some_campaigns_know(void **state)
 {
@@ -507,6 +537,7 @@ int main(void)
         cmocka_unit_test(deleting_is_refused_alike),
         cmocka_unit_test(what_only_some_operations_know),
         cmocka_unit_test(what_only_a_change_knows),
+        cmocka_unit_test(what_only_another_key_is_told),
         cmocka_unit_test(what_only_some_campaigns_know),
         cmocka_unit_test(questions_are_refused_alike),
         cmocka_unit_test(what_only_some_questions_know),
