@@ -77,6 +77,7 @@ int main(int argc, char **argv)
         .control = control,
         .request_deadline_ms = options.request_deadline_ms,
         .accepted_deadline_ms = options.accepted_deadline_ms,
+        .started_at_us = clock_wall_us(),
     };
     api.requests = requests_start(&(struct requests_options){.database_url = options.database_url,
                                                              .committers = api.committers,

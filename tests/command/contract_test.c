@@ -485,6 +485,8 @@ static void what_only_some_questions_know(void **state)
     };
     static const struct row commands[] = {
         {"/v1/settings", NULL, 200, NULL},
+        {"/v1/status", NULL, 200, NULL},
+        {"/v1/status?surprise=1", NULL, 400, "invalid-parameter"},
         {"/v1/requests/nobodys", NULL, 200, NULL},
         {"/v1/requests/a%20b", NULL, 400, "idempotency-key-invalid"},
         {"/v1/nothing", NULL, 404, "unknown-route"},
@@ -494,6 +496,25 @@ static void what_only_some_questions_know(void **state)
         expect_read(rows[i].path, "", NULL, rows[i].status, rows[i].code);
     for (size_t i = 0; i < COUNT_OF(commands); i++)
         expect_write("GET", commands[i].path, NULL, commands[i].status, commands[i].code);
+}
+
+static void a_command_service_says_how_it_is(void **state)
+{
+    (void)state;
+    struct http_answer answer = write_to("GET", "/v1/status", NULL, NULL);
+    expect("status", &answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_int_equal(json_get_length(doc, "slices"), 16);
+    assert_int_equal(json_get_int(doc, "slices.3.slice"), 3);
+    assert_true(json_get_int(doc, "slices.3.waiting_max") > 0);
+    assert_true(json_get_int(doc, "limits.live_coupons_max") > 0);
+    assert_true(span_is(json_get_text(doc, "profile"), "normal"));
+    assert_true(span_is(json_get_text(doc, "bottleneck"), "none"));
+    assert_true(json_get_text(doc, "instance").len > 0 && json_get_text(doc, "since").len > 0);
+    json_destroy(doc);
+    int64_t before = api_metric(&api, "coupon_refusals_total{code=\"unknown-campaign\"}");
+    expect_write("POST", "/v1/campaigns/nobodys/pause", "{}", 404, "unknown-campaign");
+    assert_int_equal(api_metric(&api, "coupon_refusals_total{code=\"unknown-campaign\"}"), before + 1);
 }
 
 /* --- whatever the operation --- */
@@ -541,6 +562,7 @@ int main(void)
         cmocka_unit_test(what_only_some_campaigns_know),
         cmocka_unit_test(questions_are_refused_alike),
         cmocka_unit_test(what_only_some_questions_know),
+        cmocka_unit_test(a_command_service_says_how_it_is),
         cmocka_unit_test(any_operation_may_be_refused_for_its_fields),
     };
     return cmocka_run_group_tests(tests, setup, api_teardown);
