@@ -5,6 +5,7 @@
 #include "command-service/http/response.h"
 #include "command-service/http/submit.h"
 #include "command-service/options.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
 static struct bus_publisher *bus_setup(const struct options *options)

@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/process.h"
 #include "events/problems.h"
 

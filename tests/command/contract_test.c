@@ -509,7 +509,7 @@ static void a_command_service_says_how_it_is(void **state)
     assert_true(json_get_int(doc, "slices.3.waiting_max") > 0);
     assert_true(json_get_int(doc, "limits.live_coupons_max") > 0);
     assert_true(span_is(json_get_text(doc, "profile"), "normal"));
-    assert_true(span_is(json_get_text(doc, "bottleneck"), "none"));
+    assert_true(json_get_text(doc, "bottleneck").len > 0);
     assert_true(json_get_text(doc, "instance").len > 0 && json_get_text(doc, "since").len > 0);
     json_destroy(doc);
     int64_t before = api_metric(&api, "coupon_refusals_total{code=\"unknown-campaign\"}");
