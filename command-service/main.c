@@ -5,6 +5,7 @@
 #include "command-service/http/response.h"
 #include "command-service/http/submit.h"
 #include "command-service/options.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
 static struct bus_publisher *bus_setup(const struct options *options)
@@ -77,6 +78,7 @@ int main(int argc, char **argv)
         .control = control,
         .request_deadline_ms = options.request_deadline_ms,
         .accepted_deadline_ms = options.accepted_deadline_ms,
+        .started_at_us = clock_wall_us(),
     };
     api.requests = requests_start(&(struct requests_options){.database_url = options.database_url,
                                                              .committers = api.committers,

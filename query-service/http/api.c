@@ -161,12 +161,26 @@ static bool has_tokens(const struct http_request *request)
     return http_header_nth(request, "Consistency-Token", 0).ptr != NULL;
 }
 
+/* Ids of coupons can be guessed: who may read only the coupon that it redeems names it by its code, or has
+ * the right to name it by its id. Asked before any copy is looked at. */
+static bool refuse_by_id(struct http_request *request, enum query_kind kind)
+{
+    struct position at;
+    bool coupon = kind == QUERY_COUPON || kind == QUERY_VALIDITY;
+    if (!coupon || (http_key(request)->scopes & (AUTH_READ | AUTH_ADMIN | AUTH_REDEEM_BY_ID)) ||
+        !coupon_id_parse(http_param(request, 0), &at))
+        return false;
+    (void)refuse(request, &problem_forbidden, "coupon",
+                 "this API key names coupons by their code, not by their id (redeem-by-id)");
+    return true;
+}
+
 /* `of_campaign`: the first parameter of the path is one, for the statistics. */
 static void answer(struct http_request *request, struct api *api, enum query_kind kind, bool of_campaign,
                    parser *parse)
 {
     struct span absent = {NULL, 0};
-    if (api_refuse_suspended(request, api) ||
+    if (api_refuse_suspended(request, api) || refuse_by_id(request, kind) ||
         (!has_tokens(request) &&
          read_through_hit(&api->reads, request, kind, of_campaign ? http_param(request, 0) : absent)))
         return;
