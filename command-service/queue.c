@@ -20,6 +20,7 @@ struct queue {
     struct map in_flight; /* hash of a key -> its commands, from offer to done */
     int64_t batch_us;     /* how long a batch takes, moving average; 0 until known */
     bool available, closed;
+    bool wanted;                /* a command for it is held elsewhere */
     int64_t closing_us;         /* once closed: until when who was accepted may still be served */
     struct metric *depth_gauge; /* of all queues of the process together */
 };
@@ -134,6 +135,14 @@ static enum queue_verdict admit(const struct queue *queue, const struct command 
                                           : has_room(queue);
 }
 
+void queue_want(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    queue->wanted = true;
+    pthread_cond_signal(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
+}
+
 enum queue_verdict queue_would(struct queue *queue, int64_t deadline_us, int64_t *ret_wait_ms)
 {
     pthread_mutex_lock(&queue->lock);
@@ -230,7 +239,7 @@ static struct command *cut(struct queue *queue, size_t count)
 
 static void wait_for_command(struct queue *queue, int64_t until_us)
 {
-    while (queue->depth == 0 && !queue->closed)
+    while (queue->depth == 0 && !queue->closed && !queue->wanted)
         if (!cond_wait_until(&queue->changed, &queue->lock, until_us))
             return;
 }
@@ -240,6 +249,7 @@ struct command *queue_take(struct queue *queue, size_t count_max, int64_t wait_u
     pthread_mutex_lock(&queue->lock);
     queue->busy = false;
     wait_for_command(queue, wait_until_us);
+    queue->wanted = false;
     struct command *list = cut(queue, batch_length(queue, count_max));
     queue->busy = list != NULL;
     pthread_mutex_unlock(&queue->lock);
@@ -250,7 +260,8 @@ bool queue_await(struct queue *queue, int64_t until_us)
 {
     pthread_mutex_lock(&queue->lock);
     wait_for_command(queue, until_us);
-    bool came = queue->depth > 0 || queue->closed;
+    bool came = queue->depth > 0 || queue->closed || queue->wanted;
+    queue->wanted = false;
     pthread_mutex_unlock(&queue->lock);
     return came;
 }

@@ -351,12 +351,10 @@ static bool take_key(struct command *command, enum key_rule rule, struct span *r
     return false;
 }
 
-void submit(struct api *api, struct command *command, enum key_rule rule)
+enum submission { SUBMIT_NOW, SUBMIT_HELD }; /* the second: its request was deferred */
+
+static void submit_stamped(struct api *api, struct command *command, struct span key, enum submission how)
 {
-    struct span key;
-    if (!take_key(command, rule, &key))
-        return;
-    stamp(api, command);
     if (!gate_admit(&api->gate, command)) {
         command_destroy(command);
         return;
@@ -376,8 +374,33 @@ void submit(struct api *api, struct command *command, enum key_rule rule)
         name_request(command, key);
     else
         find_slice(command);
-    http_defer(command->request); /* before the committer can see it */
+    if (how == SUBMIT_NOW)
+        http_defer(command->request); /* before the committer can see it */
     offer(api, command, key);
+}
+
+void submit(struct api *api, struct command *command, enum key_rule rule)
+{
+    struct span key;
+    if (!take_key(command, rule, &key))
+        return;
+    stamp(api, command);
+    if (!control_looked(api->control)) {
+        int16_t slice = slice_in_path(command->request);
+        if (slice >= 0)
+            queue_want(committers_queue(api->committers, slice));
+        http_defer(command->request);
+        control_hold(api->control, command);
+        return;
+    }
+    submit_stamped(api, command, key, SUBMIT_NOW);
+}
+
+void submit_held(struct command *command, void *context)
+{
+    struct span key;
+    if (take_key(command, KEY_OPTIONAL, &key)) /* it was looked at before the command was held */
+        submit_stamped(context, command, key, SUBMIT_HELD);
 }
 
 /* --- every slice --- */
