@@ -7,6 +7,8 @@
 #include <stdio.h>
 
 #include "bench/kit/child.h"
+#include "bench/kit/metrics_text.h"
+#include "bench/load/connection.h"
 #include "bench/load/http_load.h"
 #include "bench/peers/redis_peer.h"
 #include "common/base/clock.h"
@@ -19,32 +21,31 @@ enum { MANY = 256, CROWD = 10000, WARM_MS = 700, CALL_MS = 10000, BODY_MAX = 64 
 
 static void call(const struct target *target, const char *path, const char *token, struct buf *ret_body)
 {
-    struct load_call load;
+    struct connection load;
     struct http_response response;
     struct buf request;
-    load_call_init(&load, target, BODY_MAX);
+    connection_init(&load, target);
     buf_init(&request, TEXT_MAX);
     load_call_write(target,
                     &(struct load_call_request){.method = "GET", .path = path, .token = span_of(token)},
                     &request);
-    if (!load_call_send(&load, buf_span(&request), clock_deadline_us(CALL_MS), &response))
-        bench_die(path, load.error);
+    enum exchange outcome = connection_call(&load, buf_span(&request), clock_deadline_us(CALL_MS), &response);
+    if (outcome != EXCHANGE_ANSWERED)
+        bench_die(path, exchange_describe(outcome));
     if (response.status != 200)
         bench_die(path, "is not answered with 200");
     buf_append_span(ret_body, response.body);
     buf_deinit(&request);
-    load_call_deinit(&load);
+    connection_deinit(&load);
 }
 
 static double metric(const struct target *target, const char *name)
 {
     struct buf text;
-    uint64_t value = 0;
+    int64_t value = 0;
     buf_init(&text, 1 << 20);
     call(target, "/metrics", NULL, &text);
-    const char *found = strstr(text.data, name);
-    struct span rest = span_of(found ? found + strlen(name) + 1 : "");
-    if (!parse_u64(span_cut(&rest, '\n'), INT64_MAX, &value))
+    if (!metrics_find(buf_span(&text), name, &value))
         bench_die(name, "is not among the metrics");
     buf_deinit(&text);
     return (double)value;
@@ -181,13 +182,17 @@ static void print_reads(const struct bench *bench, const struct read_runs *runs,
 void bench_read(struct bench *bench)
 {
     static struct read_runs runs;
+    static const char *const deaf[] = {"--bus-url", "", NULL}; /* the stack's listens there */
     struct target command;
     struct buf body;
     char path[128], empty_path[32];
     bench_target(bench, BENCH_PORT_COMMAND, &command);
-    bench_target(bench, BENCH_PORT_QUERY, &runs.query);
+    bench_target(bench, BENCH_PORT_SECOND, &runs.query);
     bench_target(bench, BENCH_PORT_EMPTY, &runs.empty);
     pid_t service = bench_start(bench, "command-service", BENCH_PORT_COMMAND, NULL);
+    /* Like the handler it is compared with a child of this process: a scheduler that is fair between sessions
+     * would else give one of the two more than the other. */
+    pid_t query = bench_start_with(bench, "query-service", BENCH_PORT_SECOND, deaf);
     pid_t empty = bench_start(bench, "empty_handler", BENCH_PORT_EMPTY, NULL);
     snprintf(path, sizeof path, "/v1/campaigns/%s", bench_campaign(bench, &command, 1000, -1));
     buf_init(&body, BODY_MAX);
@@ -210,6 +215,7 @@ void bench_read(struct bench *bench)
     child_stop(nginx);
     child_stop(webdis);
     child_stop(empty);
+    child_stop(query);
     child_stop(service);
     buf_deinit(&body);
     print_reads(bench, &runs, webdis != 0);
