@@ -4,7 +4,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { WIDTH = 960, LEFT = 20, SCALE = 700, TOP = 60, ROW = 46, BAR = 14, DECADES = 4 };
 
@@ -28,11 +27,14 @@ static void put_text(struct buf *out, const char *text)
             buf_append_char(out, *text);
 }
 
-/* A goal that is a number ("<= 10", "1; ..."); 0 for none. */
+/* A goal that is a whole number ("<= 10", "1; ..."); 0 for none. */
 static double goal_of(const struct figure *figure)
 {
-    const char *text = figure->goal;
-    return strtod(strncmp(text, "<= ", 3) == 0 ? text + 3 : text, NULL);
+    uint64_t number = 0;
+    struct span text = span_of(figure->goal), most = SPAN("<= ");
+    if (span_starts(text, most))
+        text = (struct span){text.ptr + most.len, text.len - most.len};
+    return parse_u64(span_cut(&text, ';'), INT64_MAX, &number) ? (double)number : 0;
 }
 
 void plot_add(struct plot *plot, const struct figure *figure)
