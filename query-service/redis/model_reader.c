@@ -15,8 +15,6 @@
 #include "query-service/metrics.h"
 #include "query-service/redis/model_step.h"
 
-enum { CONNECT_FACTOR = 4 }; /* times the timeout of a batch: to connect and look */
-
 struct model_reader {
     struct model_reader_options options;
     struct model_pipe pipe;
@@ -307,7 +305,7 @@ void model_reader_run(struct model_reader *reader, struct read *const *reads, si
     struct batch batch = {.count = count};
     CHECK(count <= POOL_BATCH_MAX);
     int64_t start_us = clock_mono_us();
-    if (breaker_is_open(reader->options.breaker)) { /* whether it may close again is for model_reader_probe */
+    if (!breaker_allows(reader->options.breaker, start_us)) {
         for (size_t i = 0; i < count; i++)
             reads[i]->fallback = FALLBACK_OPEN;
         return;
@@ -348,11 +346,7 @@ bool model_reader_probe(struct model_reader *reader, struct model_state *ret, in
     *ret_seen_ago_us = -1;
     if (!breaker_allows(reader->options.breaker, clock_mono_us()))
         return false;
-    /* Connecting takes several exchanges: a Redis that a batch can be read from in time, but not connected to
-     * besides, is connected to here, where no read waits for it. */
-    bool connects = !redis_connected(reader->pipe.redis);
-    reader->deadline_us = clock_deadline_us(connects ? CONNECT_FACTOR * reader->options.timeout_ms
-                                                     : reader->options.timeout_ms);
+    reader->deadline_us = clock_deadline_us(reader->options.timeout_ms);
     bool answered = connect_redis(reader);
     if (answered) {
         ask_state(reader, all);

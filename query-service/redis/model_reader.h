@@ -29,10 +29,8 @@ void model_reader_run(struct model_reader *reader, struct read *const *reads, si
  * batch. */
 void model_reader_missed(struct model_reader *reader, unsigned slices);
 
-/* Whether all models are current right now; for readiness. Asks Redis, also where the breaker is open and it
- * is time to try again, and has four times as long as a batch where it has to connect first. *ret is how far
- * they are, absent where Redis did not say; *ret_seen_ago_us how long ago a projector looked after them, -1
- * where that is too long.
+/* Whether all models are current right now; for readiness. Asks Redis. *ret is how far they are, absent where
+ * Redis did not say; *ret_seen_ago_us how long ago a projector looked after them, -1 where that is too long.
  */
 struct model_state;
 bool model_reader_probe(struct model_reader *reader, struct model_state *ret, int64_t *ret_seen_ago_us);
