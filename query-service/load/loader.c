@@ -195,23 +195,34 @@ static void note_store(struct lane *lane, const struct read *read)
         note(loader, &loader->store_usable, false, "PostgreSQL");
 }
 
-/* What Redis did not know, and PostgreSQL did, in a part of the log that the models cover: it was lost. */
-static void note_missed(struct loader *loader, const struct read *read, const int64_t models[SLICE_COUNT])
+/* Whether Redis had all of these coupons of one slice for sure: the models cover them, and none has come to
+ * its end. */
+static bool all_kept(const struct read *read, const int64_t models[SLICE_COUNT])
 {
     const struct answer *answer = &read->answer;
     enum { MARGIN_S = 86400 };
     int64_t young_us = read->query.now_us - (KEY_KEPT_S - MARGIN_S) * (int64_t)US_PER_S;
+    for (size_t i = 0; i < answer->coupons_count; i++) {
+        const struct coupon *coupon = &answer->coupons[i];
+        if (coupon->at.position > models[coupon->at.slice] || coupon->issued_at_us <= young_us)
+            return false;
+    }
+    return answer->coupons_count > 0;
+}
+
+/* What Redis did not know, and PostgreSQL did, in a part of the log that the models cover: it was lost. Of a
+ * user's coupons, which are of many slices, the reader of the models tells this itself. */
+static void note_missed(struct loader *loader, const struct read *read, const int64_t models[SLICE_COUNT])
+{
+    const struct answer *answer = &read->answer;
     if (read->fallback != FALLBACK_ABSENT || read->failure != READ_GOOD || answer->outcome != ANSWER_FOUND)
         return;
     if (answer->campaigns_count == 1 && read->query.kind == QUERY_CAMPAIGN) {
         int16_t slice = slice_of(answer->campaigns[0].id);
         if (answer->campaigns[0].first <= models[slice])
             atomic_fetch_or(&loader->missed, 1U << slice);
-    } else if (answer->coupons_count == 1 &&
-               (read->query.kind == QUERY_COUPON || read->query.kind == QUERY_VALIDITY)) {
-        const struct coupon *coupon = &answer->coupons[0];
-        if (coupon->at.position <= models[coupon->at.slice] && coupon->issued_at_us > young_us)
-            atomic_fetch_or(&loader->missed, 1U << coupon->at.slice);
+    } else if (read->query.kind != QUERY_USER_COUPONS && all_kept(read, models)) {
+        atomic_fetch_or(&loader->missed, 1U << answer->coupons[0].at.slice);
     }
 }
 

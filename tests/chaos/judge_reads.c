@@ -234,7 +234,8 @@ static enum match match_campaign(const struct view *view, const struct json_valu
     const struct campaign_created *definition = &campaign->definition;
     struct campaign_claim claim = {body, campaign, is, NULL};
     struct boundaries boundaries = {
-        {definition->starts_at_us, definition->ends_at_us, definition->coupon_expires_at_us}, 3};
+        {definition->starts_at_us, definition->ends_at_us, definition->coupon_expires_at_us, is->reopens_us},
+        4};
     for (size_t i = 0; i < definition->release_plan.count && boundaries.count < BOUNDARIES_MAX; i++)
         boundaries.list[boundaries.count++] = definition->release_plan.items[i].at_us;
     return match_instant(view, &boundaries, says_campaign, &claim);
@@ -536,7 +537,10 @@ static void judge_slice(struct view *view)
     bool early = match == MATCH_NO && token > fresh && search(view, fresh, token - 1) != MATCH_NO;
     bool old = match == MATCH_NO && !early && fresh > 0 && search(view, 0, fresh - 1) != MATCH_NO;
     judge_expect(judge, JUDGE_READ_TRUE, match != MATCH_NO || early || old,
-                 "%s: slice %d was never so up to %lld", name_of(read), view->slice, (long long)window.high);
+                 "%s: slice %d was never so up to %lld: %s from %s, Age %lld s: %.*s", name_of(read),
+                 view->slice, (long long)window.high, read->status_code == 200 ? "200" : read->problem,
+                 read->from_store ? "PostgreSQL" : "the models", (long long)read->age_s,
+                 SPAN_ARG(readings_body(judge->in.reads, read)));
     judge_expect(judge, JUDGE_READ_AGE, !old, "%s: Age %lld s, but slice %d was not so from %lld on",
                  name_of(read), (long long)read->age_s, view->slice, (long long)fresh);
     if (token)
