@@ -96,8 +96,12 @@ static const struct problem *final_refusal(const struct campaign *campaign, int6
     case PHASE_DELETED:
         *ret_until_us = INT64_MAX;
         return &problem_unknown_campaign;
-    case PHASE_SOLD_OUT:
+    case PHASE_SOLD_OUT: {
+        int64_t open_us = read_us + (campaign->definition.reopens_at_us - now_us) - MARGIN_MS * US_PER_MS;
+        if (campaign->issued < campaign->definition.quantity && open_us < *ret_until_us)
+            *ret_until_us = open_us; /* it was enlarged, and reopens by itself */
         return &problem_sold_out;
+    }
     case PHASE_SCHEDULED: {
         int64_t open_us = read_us + (campaign->definition.starts_at_us - now_us) - MARGIN_MS * US_PER_MS;
         if (open_us < *ret_until_us)

@@ -17,7 +17,7 @@
 
 #include "command-service/core/batch.h"
 
-enum { EARLY_LEASE_MS = 1000, EARLY_MAX = 64 };
+enum { EARLY_MAX = 64 };
 
 struct early;
 

@@ -30,6 +30,34 @@ static void campaign_release(struct campaign *campaign, const struct stock_relea
     campaign->plan_done = release->plan_step;
 }
 
+#define COPY(key, kind, name, max, meaning) .name = from->name,
+struct campaign_created campaign_changed_definition(const struct campaign_changed *from)
+{
+    return (struct campaign_created){CAMPAIGN_CREATED_FIELDS(COPY)};
+}
+
+struct campaign_changed campaign_unchanged(const struct campaign_created *from)
+{
+    return (struct campaign_changed){CAMPAIGN_CREATED_FIELDS(COPY)};
+}
+#undef COPY
+
+void campaign_definition_write(struct buf *out, const struct campaign_created *definition)
+{
+    struct event created = {.type = EVENT_CampaignCreated, .campaign_created = *definition};
+    event_encode(&created, out);
+}
+
+static void campaign_change(struct campaign *campaign, const struct campaign_changed *changed)
+{
+    const struct campaign_created *was = &campaign->definition;
+    CHECK(changed->quantity >= was->quantity);             /* I1 */
+    CHECK(changed->per_user_limit >= was->per_user_limit); /* I2 */
+    campaign->definition = campaign_changed_definition(changed);
+    campaign->released += changed->released_more;
+    CHECK(campaign->released <= campaign->definition.quantity); /* I1 */
+}
+
 /* How many of its coupons are reserved and redeemed after an event of one of them. */
 static void campaign_count(struct campaign *campaign, const struct event *event)
 {
@@ -67,6 +95,9 @@ void campaign_apply(struct campaign *campaign, const struct event *event)
         break;
     case EVENT_StockReleased:
         campaign_release(campaign, &event->stock_released);
+        break;
+    case EVENT_CampaignChanged:
+        campaign_change(campaign, &event->campaign_changed);
         break;
     case EVENT_CampaignPaused:
         campaign->state = CAMPAIGN_PAUSED;
@@ -128,6 +159,10 @@ bool campaign_can_apply(const struct campaign *campaign, const struct event *eve
         return campaign->released + event->stock_released.quantity <= campaign->definition.quantity &&
                (event->stock_released.plan_step == 0 ||
                 event->stock_released.plan_step == campaign->plan_done + 1);
+    case EVENT_CampaignChanged:
+        return event->campaign_changed.quantity >= campaign->definition.quantity &&
+               event->campaign_changed.per_user_limit >= campaign->definition.per_user_limit &&
+               campaign->released + event->campaign_changed.released_more <= event->campaign_changed.quantity;
     case EVENT_CouponIssued:
         return event->coupon_issued.sequence == campaign->issued + 1 && campaign->issued < campaign->released;
     case EVENT_CampaignDeleted:
@@ -181,7 +216,8 @@ int64_t campaign_next_change_us(const struct campaign *campaign, int64_t now_us)
 {
     const struct campaign at = campaign_at(campaign, now_us); /* a tranche that is due is not the next one */
     const int64_t instants[] = {campaign->definition.starts_at_us, next_tranche_us(&at),
-                                campaign_ends_at_us(&campaign->definition)};
+                                campaign_ends_at_us(&campaign->definition),
+                                campaign->definition.reopens_at_us};
     int64_t next_us = 0;
     if (campaign_over(campaign, now_us))
         return 0;
@@ -204,7 +240,8 @@ enum campaign_phase campaign_phase(const struct campaign *campaign, int64_t now_
         return PHASE_PAUSED;
     if (now_us && now_us < campaign->definition.starts_at_us)
         return PHASE_SCHEDULED;
-    return campaign->issued >= campaign->definition.quantity ? PHASE_SOLD_OUT : PHASE_ACTIVE;
+    bool lately = now_us && now_us < campaign->definition.reopens_at_us;
+    return lately || campaign->issued >= campaign->definition.quantity ? PHASE_SOLD_OUT : PHASE_ACTIVE;
 }
 
 struct campaign campaign_at(const struct campaign *campaign, int64_t now_us)
@@ -220,7 +257,8 @@ struct campaign campaign_at(const struct campaign *campaign, int64_t now_us)
 
 const struct problem *campaign_issue_refusal(const struct campaign *campaign, int64_t held, int64_t now_us)
 {
-    switch (campaign_phase(campaign, now_us)) {
+    enum campaign_phase phase = campaign_phase(campaign, now_us);
+    switch (phase) {
     case PHASE_SCHEDULED:
         return &problem_not_started;
     case PHASE_PAUSED:
@@ -235,7 +273,8 @@ const struct problem *campaign_issue_refusal(const struct campaign *campaign, in
     }
     if (held >= campaign->definition.per_user_limit) /* I2 */
         return &problem_already_issued;
-    return campaign->issued >= campaign->released ? &problem_sold_out : NULL; /* I1 */
+    bool none_left = phase == PHASE_SOLD_OUT || campaign->issued >= campaign->released;
+    return none_left ? &problem_sold_out : NULL; /* I1 */
 }
 
 const char *campaign_status(const struct campaign *campaign, int64_t now_us)
@@ -366,6 +405,8 @@ void campaign_write_json(struct buf *out, const char *key, const struct campaign
     json_put_int(out, "reserved", campaign->reserved);
     json_put_int(out, "redeemed", campaign->redeemed);
     write_definition(out, &campaign->definition);
+    if (now_us && now_us < campaign->definition.reopens_at_us)
+        json_put_time(out, "reopens_at", campaign->definition.reopens_at_us);
     if (campaign->definition.release_plan.count) {
         json_put_int(out, "plan_done", campaign->plan_done);
         json_put_bool(out, "plan_halted", campaign->plan_halted);

@@ -45,7 +45,7 @@ bool campaign_concerned(const struct event *event);
 enum campaign_phase {
     PHASE_SCHEDULED, /* its start has not come */
     PHASE_ACTIVE,
-    PHASE_SOLD_OUT, /* as active, but all of its quantity is issued */
+    PHASE_SOLD_OUT, /* as active, but all of its quantity is issued, or was a moment ago */
     PHASE_PAUSED,
     PHASE_ENDED, /* its end, or the instant its coupons expire at, has come. From here on for good: */
     PHASE_CLOSED,
@@ -68,6 +68,16 @@ struct campaign campaign_at(const struct campaign *campaign, int64_t now_us);
  * would be issued. Stock is what the log says: ask of campaign_at() where a tranche may be due. The one rule
  * behind issuing, and behind saying afterwards why somebody was refused (I1, I2). */
 const struct problem *campaign_issue_refusal(const struct campaign *campaign, int64_t held, int64_t now_us);
+
+/* For so long after somebody saw that all of the quantity is issued, others may be told that it is sold out
+ * without a look: who lets more in waits as long (definition.reopens_at_us). */
+enum { EARLY_LEASE_MS = 1000 };
+
+/* The definition that a CampaignChanged says, and any definition as the data of a CampaignCreated, which is
+ * how it is kept. */
+struct campaign_created campaign_changed_definition(const struct campaign_changed *from);
+struct campaign_changed campaign_unchanged(const struct campaign_created *from); /* the way back */
+void campaign_definition_write(struct buf *out, const struct campaign_created *definition);
 
 /* When it ends by itself: at ends_at, or when a coupon issued then would have expired already. 0: never. */
 int64_t campaign_ends_at_us(const struct campaign_created *definition);

@@ -39,7 +39,17 @@ enum { EVENT_TEXT_MAX = 64, EVENT_DATA_MAX = 8192 };
     F(17, TEXT, created_by, EVENT_TEXT_MAX, "name of the API key that asked")                            \
     F(18, INT, discount_hundredths, 99, "hundredths of a percent, in addition to the whole ones")        \
     F(19, INT, utc_offset_code, UTC_OFFSET_CODE_MAX,                                                     \
-      "days of coupons end at midnight so many minutes east of UTC, plus 1440; 0 not at midnight")
+      "days of coupons end at midnight so many minutes east of UTC, plus 1440; 0 not at midnight")       \
+    F(20, INT, reopens_at_us, INT64_MAX,                                                                 \
+      "nobody is issued before, because everybody was told sold out; 0 not so")
+
+/* All of the definition as it is from here on, so that it is a function of the last of these events alone. */
+#define CAMPAIGN_CHANGED_FIELDS(F)                                                    \
+    CAMPAIGN_CREATED_FIELDS(F)                                                        \
+    F(21, TEXT, actor, EVENT_TEXT_MAX, "name of the API key that asked")              \
+    F(22, TEXT, reason, REASON_MAX, "for people; empty where none was given")         \
+    F(23, INT, released_more, QUANTITY_MAX, "coupons that may be issued in addition") \
+    F(24, TEXTS, fields, CHANGED_FIELDS_MAX, "what the request named: its fields, as they are there")
 
 #define STOCK_RELEASED_FIELDS(F)                                                                   \
     F(1, INT, quantity, QUANTITY_MAX, "coupons that may be issued in addition")                    \
@@ -134,7 +144,9 @@ enum { EVENT_TEXT_MAX = 64, EVENT_DATA_MAX = 8192 };
     X(16, 1, IssuerSuspended, issuer_suspended, ISSUER_FIELDS, "an API key may write nothing until resumed") \
     X(17, 1, IssuerResumed, issuer_resumed, ISSUER_FIELDS, "an API key may write again")                     \
     X(18, 1, SettingChanged, setting_changed, SETTING_CHANGED_FIELDS,                                        \
-      "a limit, a time or the profile was set")
+      "a limit, a time or the profile was set")                                                              \
+    X(19, 1, CampaignChanged, campaign_changed, CAMPAIGN_CHANGED_FIELDS,                                     \
+      "name, tags, quantity, end or limit were changed; never below what was promised")
 
 /* Limits of the contract. */
 #define QUANTITY_MAX INT64_C(100000000)
@@ -144,6 +156,7 @@ enum {
     TAGS_MAX = 16,
     CODE_PREFIX_MAX = 12,
     RELEASE_PLAN_MAX = 100,
+    CHANGED_FIELDS_MAX = 5,
     CAMPAIGN_ID_MAX = 64,
     ORDER_ID_MAX = 128,
     REASON_MAX = 200,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The codec against its golden files, whose bytes may never change, and against damage to what it wrote. Runs
  * from the root of the project, where events/golden is. */
+#include "events/campaign.h"
 #include "events/codec.h"
 
 #include "events/codec_testing.h"
@@ -72,6 +73,31 @@ static struct campaign_created limits_campaign(void)
 }
 
 static const struct span none = {NULL, 0};
+
+static struct campaign_changed full_change(void)
+{
+    static const struct span fields[] = {{"name", 4}, {"quantity", 8}};
+    const struct campaign_created is = full_campaign();
+    struct campaign_changed changed = campaign_unchanged(&is);
+    changed.reopens_at_us = 1790000001000000;
+    changed.actor = SPAN("shop");
+    changed.reason = SPAN("쿠폰 추가");
+    changed.released_more = 500;
+    changed.fields = (struct text_list){fields, 2};
+    return changed;
+}
+
+static struct campaign_changed limits_change(void)
+{
+    const struct campaign_created is = limits_campaign();
+    struct campaign_changed changed = campaign_unchanged(&is);
+    changed.reopens_at_us = INT64_MAX;
+    changed.actor = letters(EVENT_TEXT_MAX);
+    changed.reason = letters(REASON_MAX);
+    changed.released_more = QUANTITY_MAX;
+    changed.fields = (struct text_list){max_tags, CHANGED_FIELDS_MAX};
+    return changed;
+}
 
 struct example {
     const char *name;
@@ -189,6 +215,10 @@ static size_t examples_of(enum event_type type, struct example *ret)
     case EVENT_CampaignCreated:
         full->campaign_created = full_campaign();
         limits->campaign_created = limits_campaign();
+        break;
+    case EVENT_CampaignChanged:
+        full->campaign_changed = full_change();
+        limits->campaign_changed = limits_change();
         break;
     case EVENT_StockReleased:
         full->stock_released = (struct stock_released){500, 2, SPAN("admin"), none};

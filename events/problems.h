@@ -27,6 +27,8 @@
     X(paused, "paused", 409, true, "The campaign is paused")                                                \
     X(not_started, "not-started", 409, true, "The campaign has not started")                                \
     X(exceeds_quantity, "exceeds-quantity", 409, false, "More would be released than the campaign has")     \
+    X(below_promise, "below-promise", 409, false,                                                           \
+      "What was promised can be raised, not taken back: quantity, per_user_limit, ends_at")                 \
     X(ended, "ended", 410, false, "The campaign has ended")                                                 \
     X(has_coupons, "has-coupons", 409, false, "Coupons of this campaign were issued")                       \
     X(not_holder, "not-holder", 403, false, "The coupon belongs to somebody else")                          \
@@ -56,8 +58,9 @@
       "The outcome is not known yet; send the same request with the same Idempotency-Key")
 
 /* Occasions of codes above that a client is told something else about: which field, when to come back. */
-#define COUPON_OCCASIONS(X)                                                                    \
-    X(coupons_expired, "invalid-window", 400, false, "The coupons would have expired already") \
+#define COUPON_OCCASIONS(X)                                                                                  \
+    X(coupons_expired, "invalid-window", 400, false, "The coupons would have expired already")               \
+    X(ends_after_coupons, "invalid-window", 400, false, "The coupons would expire before the campaign ends") \
     X(stock_exceeded, "quota-exceeded", 429, true, "The open campaigns have as much stock as allowed")
 
 COUPON_PROBLEMS(PROBLEM_DECLARE)

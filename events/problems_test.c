@@ -30,6 +30,7 @@ static const struct {
     {&problem_paused, "paused", 409, true},
     {&problem_not_started, "not-started", 409, true},
     {&problem_exceeds_quantity, "exceeds-quantity", 409, false},
+    {&problem_below_promise, "below-promise", 409, false},
     {&problem_ended, "ended", 410, false},
     {&problem_has_coupons, "has-coupons", 409, false},
     {&problem_not_holder, "not-holder", 403, false},

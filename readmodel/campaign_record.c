@@ -17,7 +17,6 @@ static void put_counted(struct buf *out, const struct counted_record *counted)
 void campaign_record_encode(const struct campaign_record *record, struct buf *out)
 {
     const struct campaign *is = &record->campaign;
-    struct event created = {.type = EVENT_CampaignCreated, .campaign_created = is->definition};
     buf_append_char(out, FORMAT);
     varint_put(out, (uint64_t)is->created_at_us);
     varint_put(out, (uint64_t)is->first);
@@ -30,7 +29,7 @@ void campaign_record_encode(const struct campaign_record *record, struct buf *ou
     varint_put(out, (uint64_t)is->state << 1 | is->plan_halted);
     for (size_t i = 0; i < COUNTED_COUNT; i++)
         put_counted(out, &record->counted[i]);
-    event_encode(&created, out);
+    campaign_definition_write(out, &is->definition);
 }
 
 static void get_counted(struct cursor_bytes *from, struct counted_record *ret)

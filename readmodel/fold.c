@@ -314,11 +314,9 @@ static void note_counts(struct fold *fold, struct fold_campaign *campaign, const
 /* What an event may have changed in the definition is put where it lives as long as the campaign. */
 static void redefine(struct fold_campaign *campaign)
 {
-    struct event created = {.type = EVENT_CampaignCreated,
-                            .campaign_created = campaign->is.campaign.definition};
     struct buf bytes;
     buf_init(&bytes, EVENT_DATA_MAX);
-    event_encode(&created, &bytes);
+    campaign_definition_write(&bytes, &campaign->is.campaign.definition);
     buf_clear(&campaign->definition);
     buf_append_span(&campaign->definition, buf_span(&bytes));
     buf_deinit(&bytes);
@@ -351,6 +349,8 @@ static bool follows(const struct fold_campaign *campaign, const struct event *ev
     case EVENT_StockReleased:
         return is->released + event->stock_released.quantity <= is->definition.quantity &&
                (event->stock_released.plan_step == 0 || event->stock_released.plan_step == is->plan_done + 1);
+    case EVENT_CampaignChanged:
+        return campaign_can_apply(is, event);
     case EVENT_CouponIssued:
         return event->coupon_issued.sequence == is->issued + 1 && is->issued < is->released;
     case EVENT_CampaignDeleted:

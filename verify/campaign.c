@@ -72,6 +72,15 @@ void verify_hash_text(struct span text, uint8_t ret[DEFINITION_HASH_BYTES])
 }
 
 /* Keeps the numbers; the texts are gone with the event. */
+static void keep_numbers(struct verify_campaign *record)
+{
+    struct campaign_created *kept = &record->campaign.definition;
+    record->campaign.id = kept->name = kept->currency = kept->code_prefix = kept->created_by =
+        (struct span){0};
+    kept->tags = (struct text_list){0};
+    kept->release_plan = (struct release_list){0};
+}
+
 static void created(struct context *context)
 {
     struct verify_campaign *record = context->record;
@@ -88,11 +97,62 @@ static void created(struct context *context)
     if (is->code_prefix.len)
         memcpy(record->code_prefix, is->code_prefix.ptr, is->code_prefix.len);
     verify_hash_text(event->data, record->definition_hash);
-    struct campaign_created *kept = &record->campaign.definition;
-    record->campaign.id = kept->name = kept->currency = kept->code_prefix = kept->created_by =
-        (struct span){0};
-    kept->tags = (struct text_list){0};
-    kept->release_plan = (struct release_list){0};
+    keep_numbers(record);
+}
+
+/* --- changes --- */
+
+/* What no change may touch, as far as it is kept. */
+static bool same_else(const struct campaign_created *a, const struct campaign_created *b)
+{
+    return a->discount_type == b->discount_type && a->discount_value == b->discount_value &&
+           a->discount_hundredths == b->discount_hundredths && a->discount_max == b->discount_max &&
+           a->min_order_amount == b->min_order_amount && a->released == b->released &&
+           a->starts_at_us == b->starts_at_us && a->coupon_valid_days == b->coupon_valid_days &&
+           a->coupon_expires_at_us == b->coupon_expires_at_us && a->utc_offset_code == b->utc_offset_code;
+}
+
+static int64_t reopening_us(const struct campaign *was, const struct event *event)
+{
+    bool sold_out = was->issued >= was->definition.quantity;
+    if (!sold_out || event->campaign_changed.quantity == was->definition.quantity)
+        return was->definition.reopens_at_us;
+    return event->recorded_at_us + EARLY_LEASE_MS * US_PER_MS;
+}
+
+static void changed(struct context *context)
+{
+    struct verify_campaign *record = context->record;
+    struct campaign *was = &record->campaign;
+    const struct event *event = context->event;
+    const struct campaign_created *before = &was->definition,
+                                  is = campaign_changed_definition(&event->campaign_changed);
+    struct span prefix = {record->code_prefix, record->code_prefix_len};
+    int64_t end_us = campaign_ends_at_us(before), more = event->campaign_changed.released_more;
+    struct buf definition;
+    expect(context, VERIFY_LIFE, !campaign_over(was, event->recorded_at_us),
+           "changed, but it was over already");
+    bool kept = expect(context, VERIFY_STOCK,
+                       is.quantity >= before->quantity && was->released + more <= is.quantity &&
+                           more <= is.quantity - before->quantity,
+                       "a change takes stock back, or releases more than it adds");
+    kept &= expect(context, VERIFY_LIMIT, is.per_user_limit >= before->per_user_limit,
+                   "a change takes back what a user may have");
+    expect(context, VERIFY_LIFE, is.ends_at_us == before->ends_at_us || (end_us && is.ends_at_us >= end_us),
+           "a change ends the campaign earlier");
+    expect(context, VERIFY_LIFE,
+           same_else(before, &is) && span_equal(is.code_prefix, prefix) &&
+               (int64_t)is.release_plan.count == record->plan_count,
+           "a change of what cannot be changed");
+    expect(context, VERIFY_LIFE, is.reopens_at_us == reopening_us(was, event),
+           "a sold out campaign that is enlarged opens again at another time than it should");
+    if (kept)
+        campaign_apply(was, event);
+    buf_init(&definition, EVENT_DATA_MAX);
+    campaign_definition_write(&definition, &is);
+    verify_hash_text(buf_span(&definition), record->definition_hash);
+    buf_deinit(&definition);
+    keep_numbers(record);
 }
 
 /* --- stock --- */
@@ -133,7 +193,8 @@ static void issued(struct context *context)
     expect(context, VERIFY_LIMIT, coupon->nth <= campaign->definition.per_user_limit,
            "the user has more coupons than per_user_limit");
     enum campaign_phase phase = campaign_phase(campaign, event->recorded_at_us);
-    expect(context, VERIFY_LIFE, phase == PHASE_ACTIVE || phase == PHASE_SOLD_OUT,
+    bool reopened = event->recorded_at_us >= campaign->definition.reopens_at_us;
+    expect(context, VERIFY_LIFE, reopened && (phase == PHASE_ACTIVE || phase == PHASE_SOLD_OUT),
            "a coupon is issued while the campaign is not open for it");
     expect(context, VERIFY_LIFE,
            coupon->expires_at_us == campaign_coupon_expiry_us(&campaign->definition, event->recorded_at_us),
@@ -236,6 +297,9 @@ static void dispatch(struct context *context)
     case EVENT_StockReleased:
         expect(context, VERIFY_LIFE, paused || runs, "stock is released, but the campaign is over");
         released(context);
+        break;
+    case EVENT_CampaignChanged:
+        changed(context);
         break;
     case EVENT_CouponIssued:
         issued(context);

@@ -283,6 +283,18 @@ static void on_created(struct fact_campaign *campaign, const struct event *event
     fact_definition_hash(event->data, campaign->definition);
 }
 
+/* Kept everywhere as CampaignCreated would say it. */
+static void on_changed(struct fact_campaign *campaign, const struct event *event)
+{
+    struct buf definition;
+    const struct campaign_created is = campaign_changed_definition(&event->campaign_changed);
+    campaign->released += event->campaign_changed.released_more;
+    buf_init(&definition, EVENT_DATA_MAX);
+    campaign_definition_write(&definition, &is);
+    fact_definition_hash(buf_span(&definition), campaign->definition);
+    buf_deinit(&definition);
+}
+
 static void on_use(struct facts *facts, struct fact_campaign *campaign, const struct event *event)
 {
     switch (event->type) {
@@ -315,6 +327,9 @@ static void on_campaign(struct facts *facts, struct fact_campaign *campaign, con
         campaign->released += event->stock_released.quantity;
         if (event->stock_released.plan_step)
             campaign->plan_done = event->stock_released.plan_step;
+        break;
+    case EVENT_CampaignChanged:
+        on_changed(campaign, event);
         break;
     case EVENT_CouponIssued:
         count(facts, campaign, COUNTED_ISSUED, 1, event->recorded_at_us);

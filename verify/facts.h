@@ -29,7 +29,7 @@ struct fact_campaign {
     struct {
         int64_t count, changed_at_us; /* 0: never changed */
     } counted[COUNTED_COUNT];
-    uint8_t definition[FACT_HASH_BYTES]; /* hash of the data of its CampaignCreated */
+    uint8_t definition[FACT_HASH_BYTES]; /* hash of the data of a CampaignCreated that says it */
 };
 
 /* When a count of a campaign changed for the first time in a stretch (grain) of each window, and what it was

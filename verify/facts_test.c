@@ -6,6 +6,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/crypto.h"
+#include "events/campaign.h"
 #include "events/coupon.h"
 
 enum { SLICE = 3, ALL_MEMORY = 1 << 26, LITTLE_MEMORY = 1 << 20, MANY = 600 };
@@ -89,6 +90,30 @@ static void counts_are_those_of_the_events(void **state)
     assert_int_equal(facts.coupons, 2);
     use(&facts, EVENT_CouponRestored, "a", first);
     assert_int_equal(campaign_of(&facts, "a")->counted[COUNTED_REDEEMED].count, 0);
+    facts_deinit(&facts);
+}
+
+/* Kept as a CampaignCreated says it, whatever else the event has. */
+static void a_definition_is_what_the_last_change_says(void **state)
+{
+    struct facts facts;
+    uint8_t wanted[FACT_HASH_BYTES];
+    struct buf data;
+    (void)state;
+    begin(&facts, ALL_MEMORY);
+    create(&facts, "a");
+    const struct campaign_created is = {.name = SPAN("new"), .quantity = 20, .released = 10};
+    struct event event = event_of(&facts, EVENT_CampaignChanged, "a");
+    event.campaign_changed = campaign_unchanged(&is);
+    event.campaign_changed.actor = SPAN("admin");
+    event.campaign_changed.released_more = 3;
+    facts_add(&facts, &event);
+    buf_init(&data, EVENT_DATA_MAX);
+    campaign_definition_write(&data, &is);
+    fact_definition_hash(buf_span(&data), wanted);
+    buf_deinit(&data);
+    assert_memory_equal(campaign_of(&facts, "a")->definition, wanted, sizeof wanted);
+    assert_int_equal(campaign_of(&facts, "a")->released, 13);
     facts_deinit(&facts);
 }
 
@@ -203,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_are_those_of_the_events),
+        cmocka_unit_test(a_definition_is_what_the_last_change_says),
         cmocka_unit_test(states_are_as_the_last_event_says),
         cmocka_unit_test(a_mark_is_of_the_first_change_in_a_stretch),
         cmocka_unit_test(nothing_is_left_out_of_a_hash),

@@ -331,6 +331,82 @@ static void a_sequence_twice(void **state)
     world_expect(&world, VERIFY_SEQUENCE);
 }
 
+/* What the campaign is made into after its third coupon. */
+static struct campaign_changed *change(void)
+{
+    world.count = 5;
+    struct campaign_changed *changed = &world_add(&world, EVENT_CampaignChanged)->campaign_changed;
+    *changed = campaign_unchanged(&event_at(1)->campaign_created);
+    changed->name = SPAN("y");
+    changed->quantity = 12;
+    changed->per_user_limit = 3;
+    changed->released_more = 2;
+    return changed;
+}
+
+static void expect_change(enum verify_rule rule)
+{
+    seal_and_play();
+    world_expect(&world, rule);
+    tear_down(NULL), set_up(NULL);
+}
+
+static void a_change_gives_more_and_takes_nothing_back(void **state)
+{
+    (void)state;
+    (void)change();
+    world_issue(&world, alice, 4, 3); /* which the limit before did not allow */
+    seal_and_play();
+    world_expect_clean(&world);
+    tear_down(NULL), set_up(NULL);
+    change()->quantity = 9;
+    expect_change(VERIFY_STOCK);
+    change()->released_more = 3; /* than was added */
+    expect_change(VERIFY_STOCK);
+    change()->per_user_limit = 1;
+    expect_change(VERIFY_LIMIT);
+    change()->ends_at_us = 9000000; /* it had no end */
+    expect_change(VERIFY_LIFE);
+    change()->discount_value = 9;
+    expect_change(VERIFY_LIFE);
+    change()->code_prefix = SPAN("X");
+    expect_change(VERIFY_LIFE);
+    change()->reopens_at_us = 9000000; /* it was not sold out */
+    expect_change(VERIFY_LIFE);
+    (void)change();
+    event_at(5)->type = EVENT_CampaignClosed;
+    event_at(5)->campaign_closed = (struct campaign_closed){0};
+    event_at(5)->user_id = (struct span){0};
+    expect_change(VERIFY_LIFE);
+}
+
+/* Three coupons of three; more from the sixth second on. */
+static void what_was_sold_out_opens_again_in_its_time(void **state)
+{
+    (void)state;
+    for (int wrong = 0; wrong <= 2; wrong++) {
+        event_at(1)->campaign_created.quantity = event_at(1)->campaign_created.released = 3;
+        world.count = 3;
+        world_add(&world, EVENT_CampaignPaused);
+        world_add(&world, EVENT_CampaignResumed);
+        world_issue(&world, alice, 3, 2);
+        struct campaign_changed *changed = &world_add(&world, EVENT_CampaignChanged)->campaign_changed;
+        *changed = campaign_unchanged(&event_at(1)->campaign_created);
+        changed->quantity = 5;
+        changed->released_more = 2;
+        changed->reopens_at_us = wrong == 1 ? 0 : 8000000;
+        world_issue(&world, bob, 4, 2);
+        if (wrong == 2)
+            event_at(8)->recorded_at_us = 7999999;
+        seal_and_play();
+        if (wrong)
+            world_expect(&world, VERIFY_LIFE);
+        else
+            world_expect_clean(&world);
+        tear_down(NULL), set_up(NULL);
+    }
+}
+
 static void more_than_the_limit(void **state)
 {
     (void)state;
@@ -537,6 +613,8 @@ int main(void)
         TEST(more_released_than_there_is),
         TEST(a_sequence_with_a_hole),
         TEST(a_sequence_twice),
+        TEST(a_change_gives_more_and_takes_nothing_back),
+        TEST(what_was_sold_out_opens_again_in_its_time),
         TEST(more_than_the_limit),
         TEST(a_second_coupon_that_says_it_is_the_first),
         TEST(issued_while_paused),

@@ -53,7 +53,8 @@ static void compare_definition(struct verify_log *log, const struct verify_campa
         .type = EVENT_CampaignCreated, .version = (int16_t)row->version, .data = row->definition};
     arena_init(&arena, 1024 * 1024);
     if (!hash_is(row->definition, record->definition_hash)) {
-        differ(log, VERIFY_CAMPAIGN_ROW, row->id, row->position, "definition is not that of CampaignCreated");
+        differ(log, VERIFY_CAMPAIGN_ROW, row->id, row->position,
+               "definition is not what its last event says that has one");
     } else if (event_decode(&created, &arena) == CODEC_OK) {
         struct campaign campaign = record->campaign;
         campaign.definition = created.campaign_created;

@@ -138,14 +138,19 @@ struct span batch_key_scope(struct batch *batch, struct span actor)
     return buf_span(&batch->scratch);
 }
 
-/* Creating counts against three quotas. */
+/* Creating counts against three quotas, enlarging against one of them. */
 static void want_creation(struct batch *batch, size_t index)
 {
     const struct command *command = batch->commands[index];
     batch->claims[index] = NULL;
-    if (command->kind != COMMAND_CREATE)
+    bool enlarges = command->kind == COMMAND_CHANGE && command->change->quantity;
+    if (command->kind != COMMAND_CREATE && !enlarges)
         return;
     batch->creates = true;
+    if (enlarges) {
+        (void)batch_quota(batch, QUOTA_OPEN_STOCK);
+        return;
+    }
     batch->claims[index] = batch_alloc(batch, sizeof *batch->claims[index]);
     (void)batch_quota(batch, QUOTA_EVERYBODY);
     (void)batch_quota(batch, batch_key_scope(batch, command->actor));

@@ -20,6 +20,7 @@ _Static_assert((int)VOID_MAX <= (int)BATCH_MAX,
 struct loaded_campaign {
     struct campaign campaign;
     bool exists, is_new, changed;
+    bool redefined;    /* by a CampaignChanged of this batch */
     bool unreadable;   /* there is a row, but not one that this program can read */
     int64_t due_at_us; /* as loaded; campaign_due_at_us() says what it should be */
     int64_t run_first_sequence, run_first_position,
@@ -126,7 +127,7 @@ struct batch {
     size_t coupons_count;
     struct loaded_quota quotas[BATCH_MAX + 2];
     size_t quotas_count;
-    bool creates;                           /* any command does: quotas and claims are to be loaded */
+    bool creates; /* any command does, or enlarges: quotas and claims are to be loaded */
     struct loaded_claim *claims[BATCH_MAX]; /* per command; NULL but for creations */
     struct creation_limits limits;
     struct void_counts void_found; /* VOID: how many fit, whether or not they were loaded */

@@ -74,6 +74,42 @@ static void quotas_count_inside_the_transaction(void **state)
 
 /* Closing, deleting and ending give the stock of the campaign back, and at once; its place in the day's count
  * stays used. */
+static struct command *ask_change(size_t name, int64_t quantity)
+{
+    struct command *command = ask(COMMAND_CHANGE, name);
+    command->change->quantity = quantity;
+    return command;
+}
+
+/* Also of a campaign that the same batch creates. */
+static void enlarging_counts_what_is_added(void **state)
+{
+    (void)state;
+    set_limits(3, 100, 120);
+    ask_create_by(0, 5, "ann");
+    ask_change(0, 15);
+    ask_change(1, 12);
+    ask_change(1, 14);
+    begin();
+    loaded(1);
+    quota("#")->here = 100;
+    batch_decide(batch);
+    expect_body(1, 200, "\"quantity\":15,");
+    expect_body(2, 200, "\"quantity\":12,");
+    expect_body(3, 200, "\"quantity\":14,");
+    assert_int_equal(quota("#")->change, 19);
+    assert_true(outcome(0)->is_new && outcome(0)->redefined && outcome(1)->redefined);
+    batch_reset(batch);
+    batch_begin(batch, last);
+    batch->head = HEAD;
+    batch->now_us = NOW;
+    loaded(1);
+    quota("#")->here = 117;
+    batch_decide(batch);
+    expect_refusal(0, &problem_stock_exceeded);
+    assert_int_equal(quota("#")->change, 0);
+}
+
 static void stock_comes_back(void **state)
 {
     (void)state;
@@ -519,6 +555,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(quotas_are_asked_for_once),
         TEST(quotas_count_inside_the_transaction),
+        TEST(enlarging_counts_what_is_added),
         TEST(stock_comes_back),
         TEST(stock_is_given_back_where_the_campaign_is),
         TEST(deleting_has_an_empty_answer),

@@ -6,12 +6,17 @@
 
 /* --- events --- */
 
-/* What creating and ending campaigns does to the quotas. */
+static int64_t open_stock(const struct campaign *campaign)
+{
+    return campaign->first && !campaign_over(campaign, 0) ? campaign->definition.quantity : 0;
+}
+
+/* What creating, enlarging and ending campaigns does to the quotas. */
 static void count_creation(struct batch *batch, const struct campaign *before, const struct campaign *after)
 {
-    int64_t opened = !campaign_over(after, 0) - (before->first && !campaign_over(before, 0));
+    int64_t opened = open_stock(after) - open_stock(before);
     if (opened)
-        batch_quota(batch, QUOTA_OPEN_STOCK)->change += opened * after->definition.quantity;
+        batch_quota(batch, QUOTA_OPEN_STOCK)->change += opened;
     if (before->first)
         return;
     batch_quota(batch, QUOTA_EVERYBODY)->change++;
@@ -23,6 +28,7 @@ static void fold(struct batch *batch, struct loaded_campaign *loaded, const stru
     struct campaign before = loaded->campaign;
     campaign_apply(&loaded->campaign, event);
     loaded->is_new |= !before.first;
+    loaded->redefined |= event->type == EVENT_CampaignChanged;
     loaded->exists = loaded->changed = true;
     count_creation(batch, &before, &loaded->campaign);
 }
@@ -184,11 +190,13 @@ static void find_target(struct batch *batch, const struct command *command, stru
         ret->creation = (struct creation){
             .by_key = used(batch_quota(batch, batch_key_scope(batch, command->actor))),
             .by_all = used(batch_quota(batch, QUOTA_EVERYBODY)),
-            .stock = used(batch_quota(batch, QUOTA_OPEN_STOCK)),
             .by_key_max = batch->limits.campaigns_per_key_per_day,
             .by_all_max = batch->limits.campaigns_per_day,
-            .stock_max = batch->limits.open_stock,
         };
+    if (command->kind == COMMAND_CREATE || command->kind == COMMAND_CHANGE) {
+        ret->creation.stock = used(batch_quota(batch, QUOTA_OPEN_STOCK));
+        ret->creation.stock_max = batch->limits.open_stock;
+    }
 }
 
 /* Nothing happened, so nothing is remembered of a coupon: asked again, it is decided afresh. */

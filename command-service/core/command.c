@@ -66,6 +66,8 @@ struct command *command_create(enum command_kind kind, struct http_request *requ
     arena_init(&command->arena, COMMAND_ARENA_MAX);
     if (kind == COMMAND_CREATE)
         command->create = arena_alloc(&command->arena, sizeof *command->create);
+    if (kind == COMMAND_CHANGE)
+        command->change = arena_alloc(&command->arena, sizeof *command->change);
     return command;
 }
 

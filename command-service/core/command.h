@@ -9,27 +9,28 @@
 
 /* X(KIND, "name", subject). Name and place in the list go into hashes that are kept, so both are for ever.
  * The subject is what must be loaded to decide: see enum command_subject. */
-#define COMMANDS(X)                                                  \
-    X(CREATE, "create", CAMPAIGN)                                    \
-    X(PAUSE, "pause", CAMPAIGN)                                      \
-    X(RESUME, "resume", CAMPAIGN)                                    \
-    X(CLOSE, "close", CAMPAIGN)                                      \
-    X(RELEASE, "release", CAMPAIGN)                                  \
-    X(ISSUE, "issue", HOLDER)                                        \
-    X(ISSUE_MANY, "issue many", HOLDERS)                             \
-    X(DELETE, "delete", CAMPAIGN)                                    \
-    X(VOID, "void", SLICE)                                           \
-    X(RESERVE, "reserve", COUPON)                                    \
-    X(REDEEM, "redeem", COUPON)                                      \
-    X(FREE, "release coupon", COUPON)                                \
-    X(RESTORE, "restore", COUPON)                                    \
-    X(REVOKE, "revoke", COUPON)                                      \
-    X(SUSPEND, "suspend issuer", CONTROL)                            \
-    X(RESUME_ISSUER, "resume issuer", CONTROL)                       \
-    X(SET, "set", CONTROL)                                           \
-    X(TEND, "tend", CAMPAIGN) /* the sweep: what is due by itself */ \
-    X(LAPSE, "lapse", COUPON) /* the sweep: a reservation is over */ \
-    X(HALT, "halt", CAMPAIGN) /* the watch: the last tranche of the release plan went badly */
+#define COMMANDS(X)                                                                            \
+    X(CREATE, "create", CAMPAIGN)                                                              \
+    X(PAUSE, "pause", CAMPAIGN)                                                                \
+    X(RESUME, "resume", CAMPAIGN)                                                              \
+    X(CLOSE, "close", CAMPAIGN)                                                                \
+    X(RELEASE, "release", CAMPAIGN)                                                            \
+    X(ISSUE, "issue", HOLDER)                                                                  \
+    X(ISSUE_MANY, "issue many", HOLDERS)                                                       \
+    X(DELETE, "delete", CAMPAIGN)                                                              \
+    X(VOID, "void", SLICE)                                                                     \
+    X(RESERVE, "reserve", COUPON)                                                              \
+    X(REDEEM, "redeem", COUPON)                                                                \
+    X(FREE, "release coupon", COUPON)                                                          \
+    X(RESTORE, "restore", COUPON)                                                              \
+    X(REVOKE, "revoke", COUPON)                                                                \
+    X(SUSPEND, "suspend issuer", CONTROL)                                                      \
+    X(RESUME_ISSUER, "resume issuer", CONTROL)                                                 \
+    X(SET, "set", CONTROL)                                                                     \
+    X(TEND, "tend", CAMPAIGN) /* the sweep: what is due by itself */                           \
+    X(LAPSE, "lapse", COUPON) /* the sweep: a reservation is over */                           \
+    X(HALT, "halt", CAMPAIGN) /* the watch: the last tranche of the release plan went badly */ \
+    X(CHANGE, "change", CAMPAIGN)
 
 enum command_kind {
 #define COMMAND_ENUM(KIND, name, subject) COMMAND_##KIND,
@@ -67,6 +68,16 @@ struct void_filter {
     struct span created_by;                      /* absent: anybody */
     int64_t created_before_us, created_after_us; /* exclusive; 0: not given */
     bool dry_run;
+};
+
+/* What a CHANGE asks for; 0 and absent: it is not named. In the command's arena. */
+struct campaign_change {
+    struct span name;
+    int64_t quantity, per_user_limit, ends_at_us;
+    bool has_tags;
+    struct text_list tags;
+    struct text_list fields; /* the names of what is named */
+    struct span field_items[CHANGED_FIELDS_MAX];
 };
 
 /* A creation's way to the slice of its campaign. Where that is not the slice of its key, the key is claimed
@@ -136,6 +147,7 @@ struct command {
             struct claim claim;
         };
         struct void_filter voids;
+        struct campaign_change *change;
         struct {
             struct position at;          /* its CouponIssued */
             struct span user_id;         /* RESERVE, REDEEM */

@@ -80,6 +80,80 @@ static void decide_release(const struct command *command, const struct subject *
             .quantity = command->release.quantity, .actor = command->actor, .reason = command->reason};
 }
 
+/* Of what was promised, more may be given and nothing taken back (I1, I2). */
+static const struct problem *refuse_change(const struct campaign_change *change,
+                                           const struct subject *subject, int64_t now_us)
+{
+    const struct campaign_created *is = &subject->campaign->definition;
+    const struct creation *so_far = subject->creation;
+    int64_t end_us = campaign_ends_at_us(is);
+    if (campaign_over(subject->campaign, now_us))
+        return &problem_ended;
+    if ((change->quantity && change->quantity < is->quantity) ||
+        (change->per_user_limit && change->per_user_limit < is->per_user_limit) ||
+        (change->ends_at_us && (!end_us || change->ends_at_us < end_us)))
+        return &problem_below_promise;
+    if (is->coupon_expires_at_us && change->ends_at_us > is->coupon_expires_at_us)
+        return &problem_ends_after_coupons;
+    if (change->quantity > is->quantity &&
+        so_far->stock + change->quantity - is->quantity > so_far->stock_max)
+        return &problem_stock_exceeded;
+    return NULL;
+}
+
+/* Where nothing is held back for a release, what comes on top is not held back either. Who was told a moment
+ * ago that all of the quantity is issued is not told otherwise by another service meanwhile: every service
+ * may say so for EARLY_LEASE_MS after it last looked. */
+static void enlarge(const struct campaign *campaign, int64_t quantity, int64_t now_us,
+                    struct campaign_changed *ret)
+{
+    int64_t was = campaign->definition.quantity;
+    if (quantity <= was)
+        return;
+    ret->quantity = quantity;
+    if (campaign->released + plan_still_to_come(campaign) == was)
+        ret->released_more = quantity - was;
+    if (campaign->issued >= was)
+        ret->reopens_at_us = now_us + EARLY_LEASE_MS * US_PER_MS;
+}
+
+static bool same_tags(const struct text_list *a, const struct text_list *b)
+{
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++)
+        same = span_equal(a->items[i], b->items[i]);
+    return same;
+}
+
+/* What is as it is asked to be already is accepted without an event. */
+static void decide_change(const struct command *command, const struct subject *subject, int64_t now_us,
+                          struct decision *ret)
+{
+    const struct campaign_change *change = command->change;
+    const struct campaign_created *is = &subject->campaign->definition;
+    struct campaign_changed changed = campaign_unchanged(is);
+    changed.actor = command->actor;
+    changed.reason = command->reason;
+    changed.fields = change->fields;
+    ret->refusal = refuse_change(change, subject, now_us);
+    if (ret->refusal)
+        return;
+    if (change->name.ptr)
+        changed.name = change->name;
+    if (change->has_tags)
+        changed.tags = change->tags;
+    if (change->per_user_limit)
+        changed.per_user_limit = change->per_user_limit;
+    if (change->ends_at_us)
+        changed.ends_at_us = change->ends_at_us;
+    enlarge(subject->campaign, change->quantity, now_us, &changed);
+    if (span_equal(changed.name, is->name) && same_tags(&changed.tags, &is->tags) &&
+        changed.per_user_limit == is->per_user_limit && changed.ends_at_us == is->ends_at_us &&
+        changed.quantity == is->quantity)
+        return;
+    decision_accept(ret, EVENT_CampaignChanged, command, subject->campaign->id)->campaign_changed = changed;
+}
+
 /* Pausing what is paused, resuming what runs and closing what is over are accepted without an event: in an
  * incident, two people press the same button. Resuming also lets a halted release plan go on. That a campaign
  * is over goes by the instant, so that it does not matter whether the sweep has noted it yet. */
@@ -204,7 +278,7 @@ static decider *const deciders[COMMAND_KINDS] = {
     [COMMAND_REVOKE] = decide_coupon,   [COMMAND_LAPSE] = decide_coupon,
     [COMMAND_SUSPEND] = decide_control, [COMMAND_RESUME_ISSUER] = decide_control,
     [COMMAND_SET] = decide_control,     [COMMAND_TEND] = decide_tend,
-    [COMMAND_HALT] = decide_halt,
+    [COMMAND_HALT] = decide_halt,       [COMMAND_CHANGE] = decide_change,
 };
 
 void decide(const struct command *command, const struct subject *subject, int64_t now_us,

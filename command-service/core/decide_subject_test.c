@@ -43,7 +43,7 @@ static void what_is_deleted_reads_as_unknown(void **state)
         assert_false(decision.has_event);
         looked++;
     }
-    assert_int_equal(looked, 8); /* pause, resume, close, release, issue, void, tend, halt */
+    assert_int_equal(looked, 9); /* pause, resume, close, release, issue, void, tend, halt, change */
     assert_false(decide_due_release(&deleted, INT64_MAX, &event));
     assert_false(decide_due_end(&deleted, INT64_MAX, &event));
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The body of a campaign: fields, ranges, and the rules between fields. */
+/* The bodies of a campaign and of a change of one: fields, ranges, and the rules between fields. */
 #include "command-service/http/campaign_routes.h"
 
 #include "events/problems.h"
@@ -83,7 +83,8 @@ static bool read_discount(const struct json_value *value, struct campaign_create
     return true;
 }
 
-static bool read_tags(struct command *command, const struct json_value *tags, struct json_fault *fault)
+static bool read_tags(struct command *command, const struct json_value *tags, struct text_list *ret,
+                      struct json_fault *fault)
 {
     size_t count = tags ? json_array_length(tags) : 0;
     struct span *items = arena_alloc(&command->arena, count * sizeof *items);
@@ -99,7 +100,7 @@ static bool read_tags(struct command *command, const struct json_value *tags, st
             if (span_equal(items[i], items[j]))
                 return json_fail(fault, &problem_invalid_value, "tags", "a tag is given twice");
     }
-    command->create->tags = (struct text_list){items, count};
+    *ret = (struct text_list){items, count};
     return true;
 }
 
@@ -137,12 +138,19 @@ static bool read_stock(struct campaign_created *definition, int64_t released, st
     return true;
 }
 
+static bool check_name(struct span name, struct json_fault *fault)
+{
+    if (!text_has_control(name))
+        return true;
+    return json_fail(fault, &problem_invalid_value, "name", "name has control characters");
+}
+
 static bool check_texts(const struct campaign_body *body, struct json_fault *fault)
 {
     if (body->id.ptr && !campaign_id_valid(body->id))
         return json_fail(fault, &problem_invalid_id, "id", "a campaign id is [a-z0-9][a-z0-9-]{0,63}");
-    if (text_has_control(body->name))
-        return json_fail(fault, &problem_invalid_value, "name", "name has control characters");
+    if (!check_name(body->name, fault))
+        return false;
     for (size_t i = 0; i < body->currency.len; i++)
         if (body->currency.ptr[i] < 'A' || body->currency.ptr[i] > 'Z')
             return json_fail(fault, &problem_invalid_value, "currency",
@@ -208,7 +216,47 @@ bool campaign_body_read(struct command *command, const struct json_value *root, 
         .code_prefix = body.code_prefix,
         .utc_offset_code = utc_offset_code,
     };
-    return read_discount(body.discount, command->create, fault) && read_tags(command, body.tags, fault) &&
+    return read_discount(body.discount, command->create, fault) &&
+           read_tags(command, body.tags, &command->create->tags, fault) &&
            read_plan(command, body.release_plan, fault) && check_plan(command->create, fault) &&
            read_stock(command->create, body.released, fault);
+}
+
+/* What is null counts as not named, as everywhere; an empty list of tags takes them all away. */
+bool campaign_change_read(struct command *command, const struct json_value *root, struct json_fault *fault)
+{
+    struct body {
+        struct campaign_change change;
+        const struct json_value *tags;
+        struct span reason;
+    } body = {0};
+#define AT(member) offsetof(struct body, member)
+    static const struct json_field fields[] = {
+        {"name", JSON_STRING, JSON_OPTIONAL, AT(change.name), 1, 200},
+        {"quantity", JSON_INTEGER, JSON_OPTIONAL, AT(change.quantity), 1, QUANTITY_MAX},
+        {"per_user_limit", JSON_INTEGER, JSON_OPTIONAL, AT(change.per_user_limit), 1, PER_USER_LIMIT_MAX},
+        {"ends_at", JSON_TIME, JSON_OPTIONAL, AT(change.ends_at_us), 0, 0},
+        {"tags", JSON_ARRAY, JSON_OPTIONAL, AT(tags), 0, TAGS_MAX},
+        {"reason", JSON_STRING, JSON_OPTIONAL, AT(reason), 1, REASON_MAX},
+    };
+#undef AT
+    struct json_object_reader reader = {fields, COUNT_OF(fields), ""};
+    if (!json_read_object(root, &reader, &body, fault) || !check_name(body.change.name, fault))
+        return false;
+    struct campaign_change *change = command->change;
+    *change = body.change;
+    command->reason = body.reason;
+    change->has_tags = body.tags != NULL;
+    const bool named[CHANGED_FIELDS_MAX] = {change->name.ptr != NULL, change->quantity != 0,
+                                            change->per_user_limit != 0, change->ends_at_us != 0,
+                                            change->has_tags};
+    size_t count = 0;
+    for (size_t i = 0; i < CHANGED_FIELDS_MAX; i++)
+        if (named[i])
+            change->field_items[count++] = span_of(fields[i].name);
+    change->fields = (struct text_list){change->field_items, count};
+    if (count == 0)
+        return json_fail(fault, &problem_missing_field, "name",
+                         "give name, quantity, per_user_limit, ends_at or tags");
+    return read_tags(command, body.tags, &change->tags, fault);
 }

@@ -388,6 +388,67 @@ static void the_largest_body_can_be_encoded(void **state)
     buf_deinit(&body);
 }
 
+static void read_change(struct reading *ret, const char *body)
+{
+    ret->command = command_create(COMMAND_CHANGE, NULL);
+    ret->command->source = json_parse(span_of(body), &ret->fault);
+    ret->command->source_destroy = destroy_doc;
+    assert_non_null(ret->command->source);
+    ret->good = campaign_change_read(ret->command, json_root(ret->command->source), &ret->fault);
+}
+
+static void changes_name_what_they_change(void **state)
+{
+    (void)state;
+    struct reading reading;
+    read_change(&reading, "{\"tags\":[],\"quantity\":7,\"reason\":\"why\",\"name\":null}");
+    assert_true(reading.good);
+    const struct campaign_change *change = reading.command->change;
+    assert_int_equal(change->quantity, 7);
+    assert_true(change->has_tags);
+    assert_int_equal(change->tags.count, 0);
+    assert_null(change->name.ptr);
+    assert_int_equal(change->fields.count, 2);
+    assert_span(change->fields.items[0], "quantity");
+    assert_span(change->fields.items[1], "tags");
+    assert_span(reading.command->reason, "why");
+    command_destroy(reading.command);
+}
+
+static void bad_changes(void **state)
+{
+    (void)state;
+    static const struct bad table[] = {
+        {"[]", "wrong-type", NULL},
+        {"{}", "missing-field", "name"},
+        {"{\"reason\":\"why\"}", "missing-field", "name"},
+        {"{\"name\":\"\"}", "out-of-range", "name"},
+        {"{\"name\":\"a\\u0007\"}", "invalid-value", "name"},
+        {"{\"quantity\":0}", "out-of-range", "quantity"},
+        {"{\"quantity\":100000001}", "out-of-range", "quantity"},
+        {"{\"quantity\":1.5}", "wrong-type", "quantity"},
+        {"{\"per_user_limit\":0}", "out-of-range", "per_user_limit"},
+        {"{\"per_user_limit\":101}", "out-of-range", "per_user_limit"},
+        {"{\"ends_at\":\"tomorrow\"}", "invalid-value", "ends_at"},
+        {"{\"ends_at\":7}", "wrong-type", "ends_at"},
+        {"{\"tags\":\"a\"}", "wrong-type", "tags"},
+        {"{\"tags\":[\"a\",\"a\"]}", "invalid-value", "tags"},
+        {"{\"tags\":[\" a\"]}", "invalid-value", "tags"},
+        {"{\"currency\":\"KRW\"}", "unknown-field", "currency"},
+        {"{\"starts_at\":\"2030-01-01T00:00:00Z\"}", "unknown-field", "starts_at"},
+        {"{\"name\":\"a\",\"reason\":\"\"}", "out-of-range", "reason"},
+    };
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        struct reading reading;
+        read_change(&reading, table[i].body);
+        if (reading.good || strcmp(reading.fault.detail.problem->code, table[i].code) != 0)
+            fail_msg("%s: %s", table[i].body, reading.good ? "accepted" : reading.fault.detail.problem->code);
+        if (table[i].field && !span_is(reading.fault.detail.field, table[i].field))
+            fail_msg("%s: field %.*s", table[i].body, SPAN_ARG(reading.fault.detail.field));
+        command_destroy(reading.command);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +462,8 @@ int main(void)
         cmocka_unit_test(limits_are_good),
         cmocka_unit_test(the_plan_is_held_back),
         cmocka_unit_test(the_largest_body_can_be_encoded),
+        cmocka_unit_test(changes_name_what_they_change),
+        cmocka_unit_test(bad_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

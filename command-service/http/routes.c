@@ -78,6 +78,18 @@ static void post_campaign(struct http_request *request, void *context)
         api_refuse(command, &fault);
 }
 
+static void patch_campaign(struct http_request *request, void *context)
+{
+    struct command *command = command_create(COMMAND_CHANGE, request);
+    struct json_fault fault;
+    if (path_campaign(command, &fault) && api_parse(command, EMPTY_IS_MALFORMED, &fault) &&
+        campaign_change_read(command, json_root(command->source), &fault) &&
+        api_check_reason(command, &fault))
+        submit(context, command, KEY_REQUIRED);
+    else
+        api_refuse(command, &fault);
+}
+
 static void post_state(struct http_request *request, struct api *api, enum command_kind kind)
 {
     struct command *command = command_create(kind, request);
@@ -225,6 +237,7 @@ static void get_request(struct http_request *request, void *context)
 
 const struct http_route api_routes[] = {
     {HTTP_POST, "/v1/campaigns", AUTH_ADMIN, 0, post_campaign},
+    {HTTP_PATCH, "/v1/campaigns/{id}", AUTH_ADMIN, 0, patch_campaign},
     {HTTP_POST, "/v1/campaigns/{id}/pause", AUTH_ADMIN, 0, post_pause},
     {HTTP_POST, "/v1/campaigns/{id}/resume", AUTH_ADMIN, 0, post_resume},
     {HTTP_POST, "/v1/campaigns/{id}/close", AUTH_ADMIN, 0, post_close},

@@ -112,6 +112,17 @@ static void fingerprint(struct command *command)
         buf_append_char(&payload, ' ');
         event_encode(&event, &payload);
     }
+    if (command->kind == COMMAND_CHANGE) {
+        const struct campaign_change *change = command->change;
+        struct event event = {.type = EVENT_CampaignChanged,
+                              .campaign_changed = {.name = change->name,
+                                                   .quantity = change->quantity,
+                                                   .per_user_limit = change->per_user_limit,
+                                                   .ends_at_us = change->ends_at_us,
+                                                   .tags = change->tags,
+                                                   .fields = change->fields}};
+        event_encode(&event, &payload);
+    }
     if (command->kind > COMMAND_ISSUE_MANY)
         add_later_fields(&payload, command);
     bool orders = command->kind == COMMAND_RESERVE || command->kind == COMMAND_REDEEM;

@@ -178,6 +178,11 @@ const struct pg_statement store_statements[SQL_COUNT] = {
          "w(id, r, i, s, pl, p, rd, rs, h, due) CROSS JOIN LATERAL "
          "(SELECT c.ctid AS at FROM campaign c WHERE c.slice = $1::smallint AND c.id = w.id LIMIT 1) l) AS n "
          "WHERE c.ctid = n.at AND c.slice = $1::smallint"},
+    [SQL_REDEFINED_CAMPAIGNS] =
+        {"redefined_campaigns",
+         "UPDATE campaign c SET version = n.v, definition = n.d, quantity = n.q FROM unnest($2::text[], "
+         "$3::smallint[], $4::bytea[], $5::bigint[]) AS n(id, v, d, q) WHERE c.slice = $1::smallint AND "
+         "c.id = n.id"},
     [SQL_COUPON_STATES] =
         {"states_of_coupons",
          "INSERT INTO coupon (slice, position, campaign_id, state, last, changed_at, order_id, order_amount, "

@@ -15,7 +15,7 @@
 #include "common/http/auth.h"
 #include "common/http/problem.h"
 
-enum http_method { HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_DELETE };
+enum http_method { HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE };
 enum { HTTP_PARAMS_MAX = 3, HTTP_BODY_DEFAULT_MAX = 64 * 1024, HTTP_REQUEST_ID_LEN = 16 };
 
 struct http_request; /* owned by the server; valid from the handler's call until it is answered */

@@ -18,7 +18,7 @@
 #include "common/http/http.h"
 
 enum {
-    HTTP_METHODS = 4,         /* of enum http_method */
+    HTTP_METHODS = 5,         /* of enum http_method */
     HTTP_HEADERS_MAX = 100,   /* fields in a request; above: 431 */
     HTTP_SEGMENTS_MAX = 8,    /* of a path */
     HTTP_QUERY_MAX = 16,      /* parameters */

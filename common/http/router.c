@@ -7,8 +7,11 @@
 
 #include "common/base/mem.h"
 
-static const char *const method_names[HTTP_METHODS] = {
-    [HTTP_GET] = "GET", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE"};
+static const char *const method_names[HTTP_METHODS] = {[HTTP_GET] = "GET",
+                                                       [HTTP_POST] = "POST",
+                                                       [HTTP_PUT] = "PUT",
+                                                       [HTTP_PATCH] = "PATCH",
+                                                       [HTTP_DELETE] = "DELETE"};
 
 unsigned http_method_of(struct span name)
 {

@@ -20,6 +20,8 @@ static bool fits(const struct campaign *is, const struct event *event)
         return release->quantity <= is->definition.quantity - is->released &&
                (release->plan_step == 0 || release->plan_step == is->plan_done + 1);
     }
+    case EVENT_CampaignChanged:
+        return campaign_can_apply(is, event);
     case EVENT_CampaignPaused:
     case EVENT_CampaignResumed:
     case EVENT_CampaignClosed:

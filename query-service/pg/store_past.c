@@ -6,7 +6,8 @@
 
 struct moment {
     int64_t at[SLICE_COUNT]; /* the position of the last event that counts, for the slices of the query */
-    struct event created;    /* of a campaign that did something since; type 0: nothing has to be folded */
+    int64_t
+        first; /* of a campaign that did something since, its CampaignCreated; 0: nothing is to be folded */
 };
 
 /* Settled: the log has a later event. Commit order is the order of positions and times do not run backwards,
@@ -37,7 +38,7 @@ static void take_where(const struct pg_rows *rows, struct read *read, struct mom
 /* The campaign as it is now; that is as it was then where nothing happened to it since. */
 static bool take_now(const struct pg_rows *rows, struct read *read, struct moment *moment)
 {
-    enum { DEFINITION = 1, CREATED_AT, FIRST, POSITION, STATUS = CAMPAIGN_COLUMN_COUNT - 1 };
+    enum { FIRST = 3, POSITION, STATUS = CAMPAIGN_COLUMN_COUNT - 1 };
     const struct query *query = &read->query;
     int64_t at = moment->at[slice_of(query->campaign_id)];
     read->answer.outcome = ANSWER_NO_CAMPAIGN;
@@ -49,15 +50,7 @@ static bool take_now(const struct pg_rows *rows, struct read *read, struct momen
     read->answer.outcome = ANSWER_FOUND;
     if (!since)
         return store_take_campaign(rows, 0, &read->answer);
-    moment->created = (struct event){
-        .type = EVENT_CampaignCreated,
-        .version = event_describe(EVENT_CampaignCreated)->version,
-        .slice = slice_of(query->campaign_id),
-        .position = pg_i64(rows, 0, FIRST),
-        .campaign_id = query->campaign_id,
-        .recorded_at_us = pg_time(rows, 0, CREATED_AT),
-        .data = answer_text(&read->answer, pg_bytes(rows, 0, DEFINITION)),
-    };
+    moment->first = pg_i64(rows, 0, FIRST);
     return true;
 }
 
@@ -101,10 +94,11 @@ static void ask_past(struct store_reader *reader, const struct query *query, con
 {
     pg_args_reset(&reader->args);
     if (query->kind == QUERY_CAMPAIGN) {
-        pg_arg_i16(&reader->args, moment->created.slice);
+        int16_t slice = slice_of(query->campaign_id);
+        pg_arg_i16(&reader->args, slice);
         pg_arg_bytes(&reader->args, query->campaign_id);
-        pg_arg_i64(&reader->args, moment->at[moment->created.slice]);
-        pg_arg_i64(&reader->args, moment->created.position);
+        pg_arg_i64(&reader->args, moment->at[slice]);
+        pg_arg_i64(&reader->args, moment->first - 1);
         pg_arg_i64(&reader->args, reader->options.past_events_max);
         pg_send(reader->pg, STORE_PAST_EVENTS, &reader->args);
         return;
@@ -119,31 +113,55 @@ static void ask_past(struct store_reader *reader, const struct query *query, con
     pg_send(reader->pg, STORE_PAST_RANKING_ISSUED + query->by, &reader->args);
 }
 
-static bool fold(const struct pg_rows *rows, struct read *read, const struct moment *moment)
+/* The first is CampaignCreated. The definition is as it was then, which the row of the campaign no longer
+ * says where it was changed since. Its lists live in the arena of the event that says it; `other` is free. */
+static bool fold_rows(const struct pg_rows *rows, struct arena *defined, struct arena *other,
+                      struct campaign *campaign)
 {
-    enum { ISSUED = LOG_COLUMN_COUNT + 1, LAST, EVENT_BYTES_MAX = 64 * 1024 };
-    struct event created = moment->created;
-    struct campaign campaign;
-    struct arena arena;
-    if (event_decode(&created, &read->answer.arena) != CODEC_OK)
-        return false;
-    past_begin(&campaign, &created, pg_i64(rows, 0, ISSUED));
-    arena_init(&arena, EVENT_BYTES_MAX);
-    bool good = true;
-    for (int row = 0; good && row < pg_rows_count(rows); row++) {
+    enum { ISSUED = LOG_COLUMN_COUNT + 1 };
+    for (int row = 0; row < pg_rows_count(rows); row++) {
         struct event event;
         if (pg_is_null(rows, row, 0))
-            continue; /* says that there is none */
-        arena_reset(&arena);
-        good = event_log_row(rows, row, 0, &arena, &event) == CODEC_OK && past_apply(&campaign, &event);
+            return row > 0; /* says that there is none */
+        arena_reset(other);
+        if (event_log_row(rows, row, 0, other, &event) != CODEC_OK ||
+            (event.type == EVENT_CampaignCreated) != (row == 0))
+            return false;
+        if (row == 0)
+            past_begin(campaign, &event, pg_i64(rows, 0, ISSUED));
+        else if (!past_apply(campaign, &event))
+            return false;
+        if (event.type == EVENT_CampaignCreated || event.type == EVENT_CampaignChanged) {
+            struct arena *free = defined;
+            defined = other;
+            other = free;
+        }
     }
-    arena_deinit(&arena);
-    past_end(&campaign, pg_i64(rows, 0, LAST));
-    return good && answer_add_campaign(&read->answer, &campaign, created.data);
+    return pg_rows_count(rows) > 0;
 }
 
-static bool take_past(const struct store_reader *reader, const struct pg_rows *rows, struct read *read,
-                      const struct moment *moment)
+static bool fold(const struct pg_rows *rows, struct read *read)
+{
+    enum { LAST = LOG_COLUMN_COUNT + 2, EVENT_BYTES_MAX = 64 * 1024 };
+    struct campaign campaign;
+    struct arena arenas[2];
+    struct buf definition;
+    arena_init(&arenas[0], EVENT_BYTES_MAX);
+    arena_init(&arenas[1], EVENT_BYTES_MAX);
+    buf_init(&definition, EVENT_DATA_MAX);
+    bool good = fold_rows(rows, &arenas[0], &arenas[1], &campaign);
+    if (good) {
+        past_end(&campaign, pg_i64(rows, 0, LAST));
+        campaign_definition_write(&definition, &campaign.definition);
+        good = answer_add_campaign(&read->answer, &campaign, buf_span(&definition));
+    }
+    buf_deinit(&definition);
+    arena_deinit(&arenas[0]);
+    arena_deinit(&arenas[1]);
+    return good;
+}
+
+static bool take_past(const struct store_reader *reader, const struct pg_rows *rows, struct read *read)
 {
     bool of_campaign = read->query.kind == QUERY_CAMPAIGN;
     int cost = of_campaign ? LOG_COLUMN_COUNT : CAMPAIGN_COLUMN_COUNT + 3;
@@ -153,7 +171,7 @@ static bool take_past(const struct store_reader *reader, const struct pg_rows *r
         read->failure = READ_FAR_EVENTS;
         return true;
     }
-    bool good = of_campaign ? fold(rows, read, moment) : store_take_ranking(rows, read);
+    bool good = of_campaign ? fold(rows, read) : store_take_ranking(rows, read);
     if (read->failure == READ_TOO_MUCH)
         read->failure = READ_FAR_CAMPAIGNS; /* will not go away */
     return good;
@@ -163,7 +181,7 @@ enum pg_status store_past_rounds(struct store_reader *reader, struct read *read,
 {
     struct moment moment = {0};
     enum pg_status status = where_round(reader, read, deadline_us, &moment);
-    bool known = read->query.kind == QUERY_CAMPAIGN && moment.created.type != EVENT_CampaignCreated;
+    bool known = read->query.kind == QUERY_CAMPAIGN && moment.first == 0;
     if (status != PG_OK || read->failure != READ_GOOD || known)
         return status;
     bool asked = store_ask_timeout(reader, deadline_us);
@@ -171,7 +189,7 @@ enum pg_status store_past_rounds(struct store_reader *reader, struct read *read,
     pg_sync(reader->pg);
     store_take_timeout(reader, asked, deadline_us, &status);
     struct pg_rows *rows = store_receive(reader, deadline_us, &status);
-    if (rows && !take_past(reader, rows, read, &moment))
+    if (rows && !take_past(reader, rows, read))
         read->failure = READ_INTERNAL;
     pg_rows_destroy(rows);
     return status;

@@ -155,6 +155,12 @@ export class Firstcome {
   constructor(options: Options);
 
   createCampaign(campaign: NewCampaign, options?: WriteOptions): Promise<Campaign>;
+  /** What is not named stays; what was promised can only grow. */
+  changeCampaign(
+    id: string,
+    body: { name?: string; quantity?: number; per_user_limit?: number; ends_at?: string; tags?: string[]; reason?: string },
+    options?: WriteOptions,
+  ): Promise<Campaign>;
   pauseCampaign(id: string, body?: { reason?: string }, options?: WriteOptions): Promise<Campaign>;
   resumeCampaign(id: string, body?: { reason?: string }, options?: WriteOptions): Promise<Campaign>;
   closeCampaign(id: string, body?: { reason?: string }, options?: WriteOptions): Promise<Campaign>;

@@ -59,6 +59,9 @@ export class Firstcome {
   createCampaign(campaign, options) {
     return this.#write("POST", "/v1/campaigns", campaign, options);
   }
+  changeCampaign(id, body, options) {
+    return this.#write("PATCH", `/v1/campaigns/${segment(id)}`, body, options);
+  }
   pauseCampaign(id, body = {}, options) {
     return this.#write("POST", `/v1/campaigns/${segment(id)}/pause`, body, options);
   }

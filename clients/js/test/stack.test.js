@@ -25,6 +25,8 @@ test("a coupon's life", { skip }, async () => {
 
 test("reads see this client's writes, and lists are whole", { skip }, async () => {
   const admin = as(ADMIN_TOKEN); // scope admin reads too
+  const enlarged = await admin.changeCampaign(id, { quantity: 1000, reason: "more demand" });
+  assert.equal(enlarged.quantity, 1000);
   const state = await admin.pauseCampaign(id);
   assert.equal(state.status, "paused");
   assert.equal((await admin.campaign(id)).status, "paused");

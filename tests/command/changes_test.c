@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Campaigns that are changed after they were made: what every reader says of them, now and of before; and a
+ * sold out one that is enlarged while other services know that it is sold out. */
+#include "tests/lib/api.h"
+#include "tests/lib/instance.h"
+#include "tests/lib/projector.h"
+#include "tests/lib/store.h"
+#include "tests/lib/wait.h"
+
+#include "events/ids.h"
+
+enum { CROWD = 16, WAIT_MS = 30000, TEXT_BYTES = 1024 };
+
+static struct stack *stack;
+static struct api_client api;
+
+static struct http_answer patch_with(struct api_client *with, const char *campaign, const char *body,
+                                     const char *key)
+{
+    char path[128];
+    snprintf(path, sizeof path, "/v1/campaigns/%s", campaign);
+    return api_call(with, &(struct http_call){.method = "PATCH",
+                                              .path = path,
+                                              .token = stack_env(stack, "ADMIN_TOKEN"),
+                                              .key = key ? key : api_fresh_key(),
+                                              .body = body});
+}
+
+static struct http_answer patch(const char *campaign, const char *body)
+{
+    return patch_with(&api, campaign, body, NULL);
+}
+
+static void token_of(const struct http_answer *answer, char ret[64])
+{
+    snprintf(ret, 64, "%.*s", SPAN_ARG(http_answer_header(answer, "Consistency-Token")));
+}
+
+static struct json_doc *read_at(const char *path, const char *token)
+{
+    struct http_answer answer;
+    WAIT_UNTIL((answer = api_get(&api, path, token), answer.status == 200), WAIT_MS);
+    return json_get_doc(answer.body);
+}
+
+static void expect_text(const struct json_doc *doc, const char *at, const char *text)
+{
+    struct span is = json_get_text(doc, at);
+    if (!span_is(is, text))
+        fail_msg("%s is '%.*s', not %s", at, SPAN_ARG(is), text);
+}
+
+/* I4, byte for byte, from another process. */
+static void expect_first_answer_again(const char *id, const char *kept)
+{
+    struct http_answer answer;
+    stack_service(stack, "command-service", "kill");
+    stack_service(stack, "command-service", "start");
+    answer = patch_with(&api, id,
+                        "{\"quantity\":5,\"name\":\"twice\",\"per_user_limit\":2,\"tags\":[\"new\",\"신규\"],"
+                        "\"reason\":\"more demand\"}",
+                        "change-twice");
+    api_expect(&answer, 200, NULL);
+    assert_true(span_is(answer.body, kept));
+    assert_true(span_is(http_answer_header(&answer, "Idempotency-Replayed"), "true"));
+    answer = patch_with(&api, id, "{\"quantity\":6}", "change-twice");
+    api_expect(&answer, 422, "idempotency-key-reused");
+}
+
+static void a_change_is_read_everywhere_and_the_past_is_as_it_was(void **state)
+{
+    (void)state;
+    char id[80], path[TEXT_BYTES], token[64], before[64], kept[4096];
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 3, ",\"tags\":[\"old\"]"));
+    api_give(&api, id, "ann");
+    snprintf(path, sizeof path, "/v1/campaigns/%s", id);
+    struct http_answer answer = patch(id, "{\"name\":\"once\",\"reason\":\"typo\"}");
+    api_expect(&answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    snprintf(before, sizeof before, "%lld:%lld", (long long)json_get_int(doc, "position.slice"),
+             (long long)json_get_int(doc, "position.position"));
+    json_destroy(doc);
+    answer = patch_with(&api, id,
+                        "{\"name\":\"twice\",\"quantity\":5,\"per_user_limit\":2,\"tags\":[\"new\",\"신규\"],"
+                        "\"ends_at\":null,\"reason\":\"more demand\"}",
+                        "change-twice");
+    api_expect(&answer, 200, NULL);
+    token_of(&answer, token);
+    snprintf(kept, sizeof kept, "%.*s", SPAN_ARG(answer.body));
+    expect_first_answer_again(id, kept);
+    for (int round = 0; round < 2; round++) { /* from Redis; and after a rebuild */
+        doc = read_at(path, token);
+        expect_text(doc, "name", "twice");
+        expect_text(doc, "tags.1", "신규");
+        assert_int_equal(json_get_int(doc, "quantity"), 5);
+        assert_int_equal(json_get_int(doc, "released"), 5);
+        assert_int_equal(json_get_int(doc, "per_user_limit"), 2);
+        json_destroy(doc);
+        projector_assert_verify_clean(stack);
+        if (round == 0) {
+            struct buf said;
+            buf_init(&said, 64 * 1024);
+            assert_int_equal(PROJECTOR_RUN(stack, &said, "rebuild"), 0);
+            buf_deinit(&said);
+        }
+    }
+    char past[2 * TEXT_BYTES];
+    snprintf(past, sizeof past, "%s?as_of=%s", path, before);
+    doc = read_at(past, NULL);
+    expect_text(doc, "name", "once");
+    expect_text(doc, "tags.0", "old");
+    assert_int_equal(json_get_int(doc, "quantity"), 3);
+    json_destroy(doc);
+    snprintf(past, sizeof past, "%s/history", path);
+    doc = read_at(past, token);
+    expect_text(doc, "items.1.type", "CampaignChanged");
+    expect_text(doc, "items.1.reason", "typo");
+    expect_text(doc, "items.2.actor", "admin");
+    expect_text(doc, "items.2.reason", "more demand");
+    expect_text(doc, "items.2.data.fields.0", "name");
+    json_destroy(doc);
+    doc = read_at("/v1/campaigns?tag=new", token);
+    assert_int_equal(json_get_length(doc, "items"), 1);
+    json_destroy(doc);
+    doc = read_at("/v1/campaigns?tag=old", token);
+    assert_int_equal(json_get_length(doc, "items"), 0);
+    json_destroy(doc);
+    api_give(&api, id, "ann"); /* the second one, which the limit before did not allow */
+    answer = api_issue(&api, id, "ann");
+    api_expect(&answer, 409, "already-issued");
+}
+
+static void what_was_promised_is_kept(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body;
+        int status;
+        const char *code;
+    } rows[] = {
+        {"{\"quantity\":2}", 409, "below-promise"},
+        {"{\"per_user_limit\":1}", 409, "below-promise"},
+        {"{\"ends_at\":\"2998-12-31T00:00:00Z\"}", 409, "below-promise"},
+        {"{\"ends_at\":\"2999-02-01T00:00:01Z\"}", 400, "invalid-window"},
+        {"{\"ends_at\":\"2999-02-01T00:00:00Z\"}", 200, NULL},
+        {"{\"quantity\":3}", 200, NULL}, /* as it is */
+        {"{}", 400, "missing-field"},
+    };
+    char id[80];
+    snprintf(id, sizeof id, "%s",
+             api_campaign(&api, 3,
+                          ",\"per_user_limit\":2,\"ends_at\":\"2999-01-01T00:00:00Z\",\"coupon_expires_at\":"
+                          "\"2999-02-01T00:00:00Z\""));
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct http_answer answer = patch(id, rows[i].body);
+        if (answer.status != rows[i].status ||
+            (rows[i].code && strcmp(api_problem(&answer), rows[i].code) != 0))
+            fail_msg("%s: %d %.*s", rows[i].body, answer.status, SPAN_ARG(answer.body));
+    }
+    assert_int_equal(
+        store_numberf(stack, "SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = 19", id), 1);
+    struct http_answer answer = patch("nobodys", "{\"quantity\":5}");
+    api_expect(&answer, 404, "unknown-campaign");
+    char path[128];
+    snprintf(path, sizeof path, "/v1/campaigns/%s/close", id);
+    answer = api_post(&api, path, "{}", NULL);
+    api_expect(&answer, 200, NULL);
+    answer = patch(id, "{\"name\":\"late\"}");
+    api_expect(&answer, 410, "ended");
+}
+
+/* --- sold out, and more of it --- */
+
+/* A wave of users who get nothing; true when some of them were refused from memory. */
+static bool wave(struct api_client *at, const char *campaign, const char *prefix)
+{
+    static unsigned number;
+    static struct http_client *crowd[CROWD];
+    int64_t before = api_metric(at, "coupon_early_refusals_total");
+    char user[64];
+    for (size_t i = 0; i < CROWD; i++) {
+        crowd[i] = http_client_create(prefix);
+        snprintf(user, sizeof user, "crowd-%u", number++);
+        api_issue_begin(at, crowd[i], campaign, user, api_fresh_key());
+    }
+    for (size_t i = 0; i < CROWD; i++) {
+        struct http_answer answer;
+        assert_int_equal(http_client_read(crowd[i], WAIT_MS, &answer), HTTP_ANSWERED);
+        api_expect(&answer, 409, "sold-out");
+        http_client_destroy(crowd[i]);
+    }
+    return api_metric(at, "coupon_early_refusals_total") > before;
+}
+
+/* Another service refuses a crowd from memory while this one enlarges the campaign: once anybody got one of
+ * the new coupons, nobody is told any more that there are none, whichever service is asked. */
+static void who_comes_after_the_first_new_coupon_gets_one(void **state)
+{
+    enum { ROUNDS = 4, ADDED = 3 };
+    struct instance *other = instance_start(
+        stack, &(struct instance_options){.service = "command-service", .name = "other", .port_offset = 7});
+    struct api_client there;
+    char id[80], body[64], user[64];
+    (void)state;
+    instance_open_api(other, &there);
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 1, ""));
+    api_give(&api, id, "first");
+    for (int round = 1; round <= ROUNDS; round++) {
+        WAIT_UNTIL(wave(&there, id, instance_url(other)), WAIT_MS);
+        snprintf(body, sizeof body, "{\"quantity\":%d}", 1 + ADDED * round);
+        struct http_answer answer = patch(id, body);
+        api_expect(&answer, 200, NULL);
+        struct json_doc *doc = json_get_doc(answer.body);
+        expect_text(doc, "status", "sold_out");
+        assert_true(json_get_text(doc, "reopens_at").len > 0);
+        json_destroy(doc);
+        for (int i = 0; i < ADDED; i++) {
+            struct api_client *at = i % 2 ? &there : &api;
+            snprintf(user, sizeof user, "user-%d-%d", round, i);
+            if (i == 0)
+                WAIT_UNTIL((answer = api_issue(at, id, user), answer.status == 201), WAIT_MS);
+            else
+                answer = api_issue(at, id, user);
+            api_expect(&answer, 201, NULL);
+        }
+    }
+    assert_int_equal(
+        store_numberf(
+            stack,
+            "SELECT count(*) FROM event c JOIN event i ON i.campaign_id = c.campaign_id AND i.type = 6 "
+            "AND i.position > c.position AND i.recorded_at < c.recorded_at + interval '1 s' "
+            "WHERE c.type = 19 AND c.campaign_id = '%s'",
+            id),
+        0);
+    assert_int_equal(store_numberf(stack, "SELECT issued FROM campaign WHERE id = '%s'", id),
+                     1 + ADDED * ROUNDS);
+    api_close(&there);
+    instance_destroy(other);
+    projector_assert_verify_clean(stack);
+}
+
+static int start(void **state)
+{
+    setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "4000", 1); /* nobody is refused for the machine being busy */
+    stack = api_setup(state, &api, STACK_ALL);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_change_is_read_everywhere_and_the_past_is_as_it_was),
+        cmocka_unit_test(what_was_promised_is_kept),
+        cmocka_unit_test(who_comes_after_the_first_new_coupon_gets_one),
+    };
+    return cmocka_run_group_tests(tests, start, api_teardown);
+}
