@@ -88,6 +88,7 @@ void answer_detail(struct command *command, const struct problem_detail *detail)
     log_traced(command, detail->problem->code);
     count_late(command);
     tell_watch(command, detail->problem->status);
+    command_change_state(command, COMMAND_ANSWERED);
     command->request = NULL;
     command->gather = NULL;
     if (gather)
@@ -176,6 +177,7 @@ void answer_verdict(struct command *command, const struct verdict *verdict,
     log_traced(command, verdict->replayed ? "replayed" : "accepted");
     count_late(command);
     tell_watch(command, answer_status(command->kind));
+    command_change_state(command, COMMAND_ANSWERED);
     command->request = NULL;
     command->gather = NULL;
     if (gather)
