@@ -97,9 +97,10 @@ static void note_in_flight(struct queue *queue, struct command *command)
 static void forget_in_flight(struct queue *queue, struct command *command)
 {
     struct command *first = map_remove(&queue->in_flight, key_of(command)), **at = &first;
-    while (*at && *at != command)
+    while (*at != command) {
+        CHECK(*at);
         at = &(*at)->same_key;
-    CHECK(*at == command);
+    }
     *at = command->same_key;
     if (first)
         map_put(&queue->in_flight, key_of(first), first);

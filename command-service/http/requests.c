@@ -127,7 +127,7 @@ static struct named name_of(const struct key_use *use, struct buf *room)
     buf_append_i64(room, use->slice);
     for (enum command_kind kind = 0; kind < COMMAND_KINDS; kind++) {
         uint8_t operation[sizeof use->operation];
-        struct span target = nothing;
+        struct span target;
         if (kind == COMMAND_CREATE)
             target = SPAN("");
         else if (command_subject(kind) == SUBJECT_SLICE)

@@ -259,15 +259,6 @@ static void refuse_offer(struct command *command, enum queue_verdict verdict, in
     command_destroy(command);
 }
 
-/* From its last byte; or from when it had arrived, where that was not long ago: then it did not wait for its
- * client but for the event loop, which is part of what the client waits for. */
-static int64_t clock_starts_us(const struct http_request *request, int64_t received_us)
-{
-    enum { LOOP_LAG_MAX_MS = 500 };
-    int64_t arrived_us = http_arrived_us(request), earliest_us = received_us - LOOP_LAG_MAX_MS * US_PER_MS;
-    return arrived_us > earliest_us ? arrived_us : earliest_us;
-}
-
 /* The slice of what the path names; -1: it does not say, or it is for who steers. */
 static int16_t slice_in_path(const struct http_request *request)
 {
@@ -288,7 +279,7 @@ const struct problem *submit_admit(const struct http_request *request, void *con
     int16_t slice = slice_in_path(request);
     if (slice < 0 || http_header(request, "Prefer").ptr) /* that one may be accepted */
         return NULL;
-    int64_t deadline_us = clock_starts_us(request, clock_mono_us()) + api->request_deadline_ms * US_PER_MS;
+    int64_t deadline_us = http_arrived_us(request) + api->request_deadline_ms * US_PER_MS;
     enum queue_verdict verdict = queue_would(committers_queue(api->committers, slice), deadline_us, &wait_ms);
     if (verdict == QUEUE_TAKEN)
         return NULL;
@@ -310,8 +301,7 @@ static void stamp(const struct api *api, struct command *command)
     if (http_trace(request, command->trace_bytes))
         command->trace = (struct span){(const char *)command->trace_bytes, TRACE_BYTES};
     command->received_us = http_received_us(request);
-    command->deadline_us =
-        clock_starts_us(request, command->received_us) + api->request_deadline_ms * US_PER_MS;
+    command->deadline_us = command->received_us + api->request_deadline_ms * US_PER_MS;
     if (command->kind == COMMAND_ISSUE || command->kind == COMMAND_ISSUE_MANY)
         command->watch = api->watch;
 }

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The door of the HTTP server: one thread that listens, accepts, refuses whom there is no room for, hands
- * sockets to the event loops, and now and then ends what is slow (limits.c). It accepts itself rather than
- * leave that to libmicrohttpd, because MHD_quiesce_daemon races with its own threads (its failure to remove
- * the listening socket twice aborts the process), and because running out of descriptors must not become a
- * busy loop. No requests, no library. */
+/* The door of the HTTP server: one thread that listens, accepts, and hands sockets to the event loops, or
+ * refuses whom there is no room for. Running out of descriptors must not become a busy loop. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -14,7 +12,13 @@
 #include "common/base/mem.h"
 #include "common/http/internal.h"
 
-enum { ACCEPTS_PER_TURN = 256, PAUSE_MS = 100, DROP_BYTES = 4096, PRESSED_SWEEP_MS = 100 };
+enum {
+    ACCEPTS_PER_TURN = 256,
+    PAUSE_MS = 100,
+    DROP_BYTES = 4096,
+    REFUSAL_BYTES = 1024,
+    DISPLACING_MAX = 128 /* newcomers beyond the limits, until a loop has made room for them */
+};
 
 /* --- Accepting --- */
 
@@ -38,7 +42,8 @@ static void refusal_make(struct http_server *server)
     request->refusal_detail = "this instance has as many connections as it may";
     http_refusal_reply(request);
     buf_clear(&door->refusal);
-    http_raw_answer(request, true, &door->refusal);
+    http_answer_head(request, true, &door->refusal);
+    buf_append_span(&door->refusal, http_answer_body(request));
     const char *id = strstr(door->refusal.data, request->id);
     CHECK(id);
     door->refusal_id_at = (size_t)(id - door->refusal.data);
@@ -46,27 +51,41 @@ static void refusal_make(struct http_server *server)
     http_request_end(request);
 }
 
-static void refuse(struct http_server *server, int fd, enum http_reason reason)
+void http_door_refuse(struct http_server *server, int fd, enum http_reason reason)
 {
     struct http_door *door = &server->door;
+    char text[REFUSAL_BYTES];
     metric_add(server->refused[reason], 1);
+    pthread_mutex_lock(&door->lock);
     refusal_make(server);
     http_request_set_id(&door->refused);
-    memcpy(door->refusal.data + door->refusal_id_at, door->refused.id, HTTP_REQUEST_ID_LEN);
-    (void)send(fd, door->refusal.data, door->refusal.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    size_t len = door->refusal.len;
+    CHECK(len <= sizeof text);
+    memcpy(text, door->refusal.data, len);
+    memcpy(text + door->refusal_id_at, door->refused.id, HTTP_REQUEST_ID_LEN);
+    pthread_mutex_unlock(&door->lock);
+    (void)send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     shutdown(fd, SHUT_WR);
     drop_input(fd);
     close(fd);
 }
 
-static void admit(struct http_server *server, int fd, const struct sockaddr *peer, socklen_t len)
+static void admit(struct http_server *server, int fd, const struct sockaddr *peer)
 {
-    enum http_reason reason;
-    struct http_address *address = http_limits_admit(server, peer, &reason);
-    if (address)
-        http_loop_add(server, fd, peer, len, address);
-    else
-        refuse(server, fd, reason);
+    struct http_door *door = &server->door;
+    enum http_reason full;
+    struct http_address *address = http_limits_admit(server, peer, &full);
+    if (!address) {
+        http_door_refuse(server, fd, full);
+    } else if (full == HTTP_REASON_COUNT) {
+        http_loop_add(server, fd, peer, address, full);
+    } else if (atomic_fetch_add(&door->displacing, 1) < DISPLACING_MAX) {
+        http_loop_add(server, fd, peer, address, full);
+    } else {
+        atomic_fetch_sub(&door->displacing, 1);
+        http_limits_forget(server, address);
+        http_door_refuse(server, fd, full);
+    }
 }
 
 enum accepted { ACCEPT_MORE, ACCEPT_DONE, ACCEPT_STARVED };
@@ -77,7 +96,7 @@ static enum accepted accept_one(struct http_server *server)
     socklen_t len = sizeof address;
     int fd = accept4(server->door.listen_fd, (struct sockaddr *)&address, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
-        admit(server, fd, (const struct sockaddr *)&address, len);
+        admit(server, fd, (const struct sockaddr *)&address);
         return ACCEPT_MORE;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -96,11 +115,10 @@ static enum accepted accept_some(struct http_server *server, size_t count_max)
     return last;
 }
 
-void http_door_wake(struct http_server *server)
+static void door_wake(struct http_door *door)
 {
     uint64_t one = 1;
-    ssize_t written = write(server->door.wake_fd, &one, sizeof one);
-    CHECK(written == sizeof one || errno == EAGAIN);
+    CHECK(write(door->wake_fd, &one, sizeof one) == sizeof one);
 }
 
 static void listen_end(struct http_server *server)
@@ -118,40 +136,30 @@ static void listen_end(struct http_server *server)
     pthread_mutex_unlock(&door->lock);
 }
 
-/* One turn: waits for a client, a command or the next sweep. Out of descriptors, it looks away from the
- * listening socket for a moment instead of being told about the same client for ever. */
+/* Waits for a client or a command. Out of descriptors, it looks away from the listening socket for a moment
+ * instead of being told about the same client for ever. */
 static bool door_turn(struct http_server *server, bool starved)
 {
     struct http_door *door = &server->door;
     struct pollfd fds[] = {{.fd = door->wake_fd, .events = POLLIN},
                            {.fd = starved ? -1 : door->listen_fd, .events = POLLIN}};
-    (void)poll(fds, COUNT_OF(fds), starved ? PAUSE_MS : HTTP_SWEEP_MS);
+    (void)poll(fds, COUNT_OF(fds), starved ? PAUSE_MS : -1);
     if (fds[0].revents) {
         uint64_t count;
-        ssize_t got = read(door->wake_fd, &count, sizeof count);
-        CHECK(got == sizeof count || errno == EAGAIN);
+        CHECK(read(door->wake_fd, &count, sizeof count) == sizeof count);
     }
-    if (fds[1].revents)
-        return accept_some(server, ACCEPTS_PER_TURN) == ACCEPT_STARVED;
-    return false;
+    return fds[1].revents && accept_some(server, ACCEPTS_PER_TURN) == ACCEPT_STARVED;
 }
 
 static void *door_run(void *argument)
 {
     struct http_server *server = argument;
     struct http_door *door = &server->door;
-    int64_t sweep_us = clock_deadline_us(HTTP_SWEEP_MS), pressed_sweep_us = 0;
     bool starved = false;
     while (!atomic_load(&door->stop_wanted)) {
         starved = door_turn(server, starved);
-        if (atomic_load(&door->close_wanted) && door->listen_fd >= 0)
+        if (atomic_load(&door->close_wanted))
             listen_end(server);
-        int64_t now_us = clock_mono_us();
-        if (now_us < sweep_us && !(atomic_load(&door->pressed) && now_us >= pressed_sweep_us))
-            continue;
-        http_limits_sweep(server);
-        pressed_sweep_us = clock_deadline_us(PRESSED_SWEEP_MS);
-        sweep_us = clock_deadline_us(HTTP_SWEEP_MS);
     }
     return NULL;
 }
@@ -185,12 +193,14 @@ static bool endpoint_parse(const char *text, uint16_t port, struct endpoint *ret
     return false;
 }
 
-/* SO_REUSEADDR, so that a restart after kill -9 need not wait for the connections of the dead process. */
+/* SO_REUSEADDR, so that a restart after kill -9 need not wait for the connections of the dead process.
+ * TCP_NODELAY, which accepted sockets inherit, because answers are sent whole. */
 static int listen_on(struct endpoint *endpoint)
 {
     int on = 1;
     int fd = socket(endpoint->address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 &&
         bind(fd, &endpoint->address.any, endpoint->len) == 0 && listen(fd, HTTP_BACKLOG) == 0 &&
         getsockname(fd, &endpoint->address.any, &endpoint->len) == 0)
         return fd;
@@ -242,7 +252,7 @@ void http_door_close(struct http_server *server)
 {
     struct http_door *door = &server->door;
     atomic_store(&door->close_wanted, true);
-    http_door_wake(server);
+    door_wake(door);
     pthread_mutex_lock(&door->lock);
     while (!door->closed)
         pthread_cond_wait(&door->changed, &door->lock);
@@ -255,7 +265,7 @@ void http_door_stop(struct http_server *server)
     if (!door->started)
         return;
     atomic_store(&door->stop_wanted, true);
-    http_door_wake(server);
+    door_wake(door);
     pthread_join(door->thread, NULL);
     door->started = false;
 }

@@ -2,8 +2,7 @@
 /* Where a request begins and ends: heads (RFC 9112 sections 2 to 7, RFC 9110 section 5) and chunked bodies,
  * read strictly and in one pass over the bytes as they came. Strictly, because two programs that disagree
  * about where a request ends can be made to disagree about who sent the next one (request smuggling). What is
- * not exactly as the grammar has it is refused, and nothing after it is read. Pure: no sockets, no library.
- */
+ * not exactly as the grammar has it is refused, and nothing after it is read. Pure: no sockets. */
 #include "common/http/internal.h"
 
 #include <strings.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP/1.1 server: routes, limits, authentication, problem documents, deferred answers. The only file
- * that knows libmicrohttpd. Handlers see requests whose body is complete and within its bound, whose key
- * carries the route's scope, and whose framing is unambiguous; everything else is answered here.
+/* The HTTP/1.1 server: routes, limits, authentication, problem documents, deferred answers. Handlers see
+ * requests whose body is complete and within its bound, whose key carries the route's scope, and whose
+ * framing is unambiguous; everything else is answered here.
  *
  * Threads: `threads` event-loop threads call handlers; a handler must not block. It either answers before it
  * returns, or calls http_defer() and hands the request to another thread, which answers exactly once. */
@@ -91,10 +91,10 @@ const char *http_request_id(const struct http_request *request); /* 16 hex digit
 /* W3C trace context of the request as 16+8 bytes (trace id, parent span id); false when absent or invalid. */
 bool http_trace(const struct http_request *request, uint8_t ret[24]);
 const struct http_route *http_route_of(const struct http_request *request);
-/* Monotonic: when the last byte of the request was read. The clock of its deadline starts here. */
+/* Monotonic: when the last byte of the request had arrived in this host; that it then waited for the event
+ * loop counts. The clock of its deadline starts here. */
 int64_t http_received_us(const struct http_request *request);
-/* Monotonic: no later than the head of the request arrived in this host. What lies between this and now it
- * spent waiting for the event loop, or its client still sending it. */
+/* The same of the last byte of its head, for who is asked before the body is here. */
 int64_t http_arrived_us(const struct http_request *request);
 
 /* Hands the request to another thread: from here on the handler's thread must not touch it. */

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of the HTTP server share. Not for anyone else. The way of a request:
- *   door.c     listens, accepts, refuses whom there is no room for, hands sockets to the event loops
+ *   door.c     listens, accepts, hands sockets to the event loops, refuses whom there is no room for
+ *   loop.c     the event loops: whose turn it is
  *   input.c    reads a connection until one request is complete, or is refused
  *   framing.c  where a request begins and ends (pure)
  *   screen.c   what is refused once the head is known (pure), with router.c for targets and routes
- *   loop.c     the event loops; the only file that knows libmicrohttpd, which is told of complete requests
  *   request.c  what handlers read from a request and write into its answer
- *   limits.c   how many connections and bytes an address or a key may have; ends what is slow
+ *   output.c   sends answers, and what then becomes of the connection
+ *   limits.c   the phase of a connection, and what ends it: time, and others who need its room
  *   server.c   starting, draining, ending */
 #pragma once
 
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sys/queue.h>
 
 #include "common/base/clock.h"
 #include "common/base/metrics.h"
@@ -26,15 +28,13 @@ enum {
     HTTP_ADDED_BYTES = 3072,  /* of their values */
     HTTP_KEEP_BYTES = 4096,   /* a buffer larger than this is given back after the request */
     HTTP_INPUT_BYTES = 2048,  /* first size of what a connection receives into */
-    HTTP_POOL_BYTES = 6144,   /* of the library, per connection: the head of an answer and its bookkeeping */
     HTTP_SWALLOW_MAX = 65536, /* body bytes read and dropped so that a refused request keeps its connection */
     HTTP_LINGER_MAX = 1 << 20, /* bytes read and dropped after an answer that closes the connection */
     HTTP_REPLY_MAX = 16 << 20,
     HTTP_BACKLOG = 4096,
-    HTTP_SWEEP_MS = 500,
     HTTP_ADDRESS_HASH = 1024,
-    HTTP_DIRECT_MAX = 16,       /* requests of one connection refused in one turn of its loop */
-    HTTP_TURN_BYTES = 65536,    /* read of one connection in one turn */
+    HTTP_TURN_REQUESTS = 16,    /* of one connection, until it is others' turn */
+    HTTP_TURN_BYTES = 65536,    /* read from or written to one connection, until it is others' turn */
     HTTP_CHUNK_LINE_MAX = 1024, /* size and extension of a chunk, or one trailer */
     HTTP_CHUNK_OVERHEAD_MAX =
         16384, /* what may be around the chunks of a body, beyond as much as is in them */
@@ -121,19 +121,24 @@ struct http_field {
     uint16_t name_at, name_len, value_at, value_len;
 };
 
-/* Where a request is. Only the loop thread of its connection reads or writes this.
+/* Where a connection is. Only its loop thread reads or writes this; http_phase_set (limits.c) changes it.
  *
- *   IDLE -> HEAD -> BODY -> HANDLER -> SENDING -> IDLE      as it should be
- *           HEAD -> BODY -> IDLE                            refused, and answered around the library
- *           HEAD, BODY -> CLOSING                           refused, and the rest of the input not to be
- * trusted */
+ *          first byte      head read       all of it read        answered        all of it sent
+ *   IDLE ------------> HEAD --------> BODY --------------> HANDLER ------> SENDING --+---> IDLE
+ *                        |              | refused, or late                 ^         +---> CLOSING: input is
+ *                        +--------------+----------------------------------+         |     still to be
+ * dropped
+ *                                                                                    +---> over: it closes
+ *
+ * Over, from any but HANDLER: the client left, was there for too long, or had to make room for others. */
 enum http_phase {
     HTTP_PHASE_IDLE,    /* no byte of a request */
     HTTP_PHASE_HEAD,    /* a part of a head is here */
     HTTP_PHASE_BODY,    /* the head is here and counted as in flight */
-    HTTP_PHASE_HANDLER, /* all of it is here, and the library's turn; then the handler was called */
-    HTTP_PHASE_SENDING, /* the answer is queued */
-    HTTP_PHASE_CLOSING  /* answered around the library; the rest of the input is dropped */
+    HTTP_PHASE_HANDLER, /* all of it is here; if deferred, some other thread has it */
+    HTTP_PHASE_SENDING, /* it is answered */
+    HTTP_PHASE_CLOSING, /* the answer is sent; the rest of the input is read and dropped */
+    HTTP_PHASES
 };
 
 enum http_chunk_state {
@@ -150,8 +155,7 @@ enum http_chunk_state {
 struct http_request {
     struct http_server *server;
     struct http_loop *loop;
-    void *connection;                   /* the library's */
-    struct http_request *next_answered; /* in loop.answered */
+    STAILQ_ENTRY(http_request) next_answered; /* in loop.answered */
     const struct http_endpoint *endpoint;
     const struct api_key *key;
     int64_t arrived_us, received_us;
@@ -190,7 +194,6 @@ struct http_request {
     bool refusal_closes;
     size_t dropped; /* body bytes read for nothing */
 
-    enum http_phase phase;
     bool deferred; /* set by the loop thread before it gives the request away */
 
     struct buf reply, added_text;
@@ -247,39 +250,41 @@ void http_refuse_and_close(struct http_request *request, const struct problem *p
 void http_refusal_reply(struct http_request *request);
 struct span http_answer_body(const struct http_request *request);
 void http_shared_release(struct http_request *request);
-/* Appends the whole answer as it goes over the wire, for those that do not go through the library. */
-void http_raw_answer(const struct http_request *request, bool closes, struct buf *out);
+/* Appends the head of the answer as it goes over the wire. */
+void http_answer_head(const struct http_request *request, bool closes, struct buf *out);
 
 /* --- Connections and the server --- */
 
-struct http_newcomer; /* an accepted socket on its way to a loop */
+TAILQ_HEAD(http_conns, http_conn);
+STAILQ_HEAD(http_requests, http_request);
+STAILQ_HEAD(http_newcomers, http_newcomer); /* see loop.c */
 
-/* An event loop: one thread around one daemon of the library, which only that thread touches. Other threads
- * put something into one of the two lists and wake the loop if it sleeps. */
+/* An event loop: one thread, which alone touches its connections. */
 struct http_loop {
     struct http_server *server;
-    void *daemon;
     pthread_t thread;
-    int wake_fd;
-    uint64_t entered;              /* connections that the library took, ever */
-    struct http_address *entering; /* of the one it is given */
-    struct http_conn **by_fd;      /* its connections by descriptor */
-    size_t by_fd_size;
-    struct http_conn *unread; /* have input that the library does not know of, by next_unread */
-    int64_t heard_us, run_us; /* what is read in this turn arrived after the one; when this turn began */
-    atomic_bool sleeping, stop_wanted;
+    int epoll_fd, wake_fd;
+    int64_t now_us;                        /* when the connection whose turn it is got it */
+    int64_t learned_us;                    /* what is not known yet arrived later than this */
+    struct http_conns phases[HTTP_PHASES]; /* its connections, in each phase by since when */
+    struct http_conns ready;               /* those that can do something, who waits longest first */
+    int64_t tick_us, sample_us;            /* when to look at time limits, and at answers being sent, next */
+    unsigned pressed_seen;                 /* of server.pressed */
+    atomic_bool stop_wanted;
     atomic_uint connections;
-    _Atomic(struct http_request *) answered; /* deferred requests that have their answer */
-    _Atomic(struct http_newcomer *) newcomers;
+    pthread_mutex_t lock; /* guards what other threads hand over, and whether they have to wake the loop */
+    struct http_requests answered; /* deferred requests that have their answer */
+    struct http_newcomers newcomers;
+    bool sleeping;
 };
 
 /* What one client address has. An IPv6 client is its /64 network: it has all of its addresses. */
 struct http_address {
     struct http_address *next;
     struct in6_addr network;
-    unsigned connections, leaving; /* leaving: cut, and not gone yet; under door.lock */
-    int64_t evict_again_us;        /* nobody of it can be evicted before; under door.lock */
-    atomic_size_t held;            /* bytes, see http_hold */
+    unsigned connections;           /* under door.lock */
+    _Atomic int64_t evict_again_us; /* nobody of it could be evicted, so nobody is looked for before */
+    atomic_size_t held;             /* bytes, see http_hold */
 };
 
 /* What was received and is not used up: [start, end) of `data`; of a request in progress the bytes up to
@@ -287,40 +292,43 @@ struct http_address {
 struct http_input {
     char *data;
     size_t size, start, used, end;
-    size_t read;  /* in this turn */
-    bool drained; /* the socket had no more when it was last read */
 };
 
+/* All of its loop's thread. */
 struct http_conn {
-    struct http_request request;       /* first: an http_request is part of a connection */
-    struct http_conn *previous, *next; /* under door.lock */
+    struct http_request request; /* first: an http_request is part of a connection */
+    TAILQ_ENTRY(http_conn) in_phase, in_ready;
     int fd;
     struct in6_addr peer;
     struct http_address *address;
 
-    /* Of the loop thread. */
+    bool readable, writable; /* the socket may have, or take, something */
+    bool ended;              /* the client's end came, or the connection broke: stays readable */
+    bool ready;              /* is in loop.ready, */
+    int64_t ready_us;        /* and since when; what is read in this turn had arrived by then */
+    size_t turn_bytes;
+    unsigned turn_requests;
+
+    enum http_phase phase;
+    int64_t since_us; /* it is in this phase */
+    bool late;        /* it was there for too long: answered so when nothing more is to be read */
+    uint64_t moved;   /* bytes of the body that came */
+
     struct http_input input;
+    struct buf output; /* head of the answer */
+    size_t sent;       /* of head and body */
+    bool closes;       /* after this answer */
+    size_t dropped;    /* in HTTP_PHASE_CLOSING */
+
     size_t held, held_by_key; /* bytes that its request holds, see http_hold; those on its key's account */
     uint32_t held_key;
     bool counted; /* its request is in flight */
-    bool called;  /* its handler was */
-    bool ending;  /* the library will close it after this answer */
-    struct http_conn *next_unread;
-    bool unread;
+    bool away;    /* its request is some other thread's */
 
-    /* Written by the loop thread, read by the door. */
-    _Atomic int stage;           /* enum http_phase */
-    _Atomic int64_t since_us;    /* how long it has been there */
-    _Atomic int64_t deadline_us; /* how long it may be there; 0: for ever */
-    _Atomic uint64_t moved;      /* bytes of the body that came */
-    atomic_bool late;            /* set by the door: the request is to be refused for its lateness */
-
-    /* Of the door, under its lock. */
-    bool cut;                 /* shut down, and not gone yet */
-    int64_t sampled_us;       /* stage and progress when the sweep last looked at the answer being sent: */
-    int64_t sampled_since_us; /* since_us then */
-    uint64_t sampled_acked;   /* bytes that the client's host had acknowledged */
-    int64_t stalled_us;       /* since when there was no progress */
+    /* Of the answer being sent, when it was last looked at. */
+    int64_t sampled_us;     /* 0: not yet */
+    uint64_t sampled_acked; /* bytes that the client's host had acknowledged */
+    int64_t stalled_us;     /* since when there was no progress */
     bool reads_slowly;
 };
 
@@ -330,20 +338,17 @@ struct http_door {
     pthread_t thread;
     bool started;
     atomic_bool close_wanted, stop_wanted;
-    atomic_bool pressed; /* some request found no room for its bytes */
     atomic_uint connections;
+    atomic_uint displacing; /* newcomers for whom a loop has yet to make room */
     /* Bytes: in all, and of those what http_hold was asked for. */
     atomic_size_t held, held_by_requests;
+    pthread_mutex_t lock; /* guards what is below */
+    pthread_cond_t changed;
+    bool closed;                 /* nothing is accepted any more */
     struct http_request refused; /* for answers to connections that are not let in */
     struct buf refusal;          /* such an answer, without its request id */
     size_t refusal_id_at;
     int64_t refusal_second;
-    pthread_mutex_t lock; /* guards what is below */
-    pthread_cond_t changed;
-    bool closed; /* nothing is accepted any more */
-    unsigned leaving;
-    int64_t evict_again_us;
-    struct http_conn *conns;
     struct http_address *addresses[HTTP_ADDRESS_HASH];
 };
 
@@ -358,6 +363,7 @@ struct http_server {
     _Atomic int64_t head_ms, body_ms, send_ms, linger_ms;
     atomic_bool draining;   /* every answer closes its connection */
     atomic_bool hanging_up; /* connections without a request are closed */
+    atomic_uint pressed;    /* grows when some request found no room for its bytes */
     _Atomic int64_t in_flight;
     atomic_size_t key_held[AUTH_KEYS_MAX]; /* bytes by api_key.index */
     struct metric *in_flight_gauge, *connections_gauge, *held_gauge, *refused[HTTP_REASON_COUNT];
@@ -369,48 +375,68 @@ void http_door_start(struct http_server *server);
 void http_door_close(struct http_server *server); /* returns when nothing is accepted any more */
 void http_door_stop(struct http_server *server);  /* ends its thread */
 void http_door_deinit(struct http_server *server);
-void http_door_wake(struct http_server *server);
+/* Answers that there is no room, and closes. From any thread. */
+void http_door_refuse(struct http_server *server, int fd, enum http_reason reason);
 
 /* limits.c */
-/* Counts one more connection of a client, or says why there is no room, having made some where it could by
- * ending what is slow or idle. */
-struct http_address *http_limits_admit(struct http_server *server, const struct sockaddr *address,
-                                       enum http_reason *ret_reason);
+/* Counts one more connection of a client. *ret: whether it has room (HTTP_REASON_COUNT), or why it has none;
+ * then there is none of memory, and NULL, or somebody has to go first (http_limits_evict). */
+struct http_address *http_limits_admit(struct http_server *server, const struct sockaddr *from,
+                                       enum http_reason *ret);
 /* Counts a connection out that never got to http_limits_enter. */
 void http_limits_forget(struct http_server *server, struct http_address *address);
-void http_limits_enter(struct http_server *server, struct http_conn *conn, const struct sockaddr *peer);
-void http_limits_leave(struct http_server *server, struct http_conn *conn);
-/* Where a connection is from now on, and how long it may be (0: for ever). By its loop thread. */
-void http_phase_set(struct http_conn *conn, enum http_phase phase, int64_t timeout_ms);
+void http_limits_enter(struct http_loop *loop, struct http_conn *conn);
+void http_limits_leave(struct http_loop *loop, struct http_conn *conn);
+/* Where a connection is from now on. */
+void http_phase_set(struct http_conn *conn, enum http_phase phase);
 /* Holds that many bytes more for the request of a connection, until http_let_go; false where the server, the
- * address or the key has no room for them. By its loop thread. */
+ * address or the key has no room for them. */
 bool http_hold(struct http_conn *conn, size_t bytes) MUST_USE;
 void http_let_go(struct http_conn *conn);
+/* Ends one connection of this loop, of one address or (NULL) of any. false: all of them are at work. */
+bool http_limits_evict(struct http_loop *loop, struct http_address *address);
 /* Ends what has been where it is for too long; what is slow too, where bytes are short. */
-void http_limits_sweep(struct http_server *server);
-/* Ends the connections of a loop that have no request; called by its thread. What has arrived on them by now
- * is still read and answered. */
+void http_limits_tick(struct http_loop *loop);
+/* Ends what has no request and has sent nothing that is not read. */
 void http_limits_hang_up(struct http_loop *loop);
+struct in6_addr http_address_mapped(const struct sockaddr *address); /* IPv4 as it is mapped into IPv6 */
 void http_limits_deinit(struct http_server *server);
 
-/* input.c */
-enum http_input_verdict {
-    HTTP_INPUT_WAIT,    /* for more from the client */
-    HTTP_INPUT_AGAIN,   /* there is more, but it is others' turn */
-    HTTP_INPUT_REQUEST, /* a request is complete, and is its handler's */
-    HTTP_INPUT_END      /* the connection is over */
+/* What a step of a connection leads to. */
+enum http_step {
+    HTTP_STEP_ON,   /* to the next one */
+    HTTP_STEP_WAIT, /* for the client, or for whoever has the request */
+    HTTP_STEP_END   /* the connection is over */
 };
-enum http_input_verdict http_input_read(struct http_conn *conn);
-/* The request is over, answered or not; begins to wait for the next one. */
-void http_input_finish(struct http_conn *conn);
-/* Whether there is input that the next http_input_read would use. */
+
+/* input.c */
+/* In the phases IDLE, HEAD, BODY and CLOSING. */
+enum http_step http_input_step(struct http_conn *conn);
+/* What is left to read from the client, read or not. */
 bool http_input_has_more(const struct http_conn *conn);
+/* Lets the request's part of the input go. */
+void http_input_next(struct http_conn *conn);
+
+/* output.c */
+/* The request has its answer, or a refusal without one. Sending begins. */
+void http_output_begin(struct http_conn *conn);
+/* In the phase SENDING. */
+enum http_step http_output_step(struct http_conn *conn);
+void http_count_in(struct http_conn *conn); /* its request is in flight */
+/* The request is over, answered or not. */
+void http_finish(struct http_conn *conn);
 
 /* loop.c */
-bool http_library_known(char *reason, size_t reason_size); /* false: it is not the one this is written for */
 bool http_loop_start(struct http_server *server, struct http_loop *loop); /* false: errno says why */
-void http_loop_stop(struct http_loop *loop);                              /* every request is answered */
+void http_loop_stop(struct http_loop *loop);                              /* ends its thread */
+void http_loop_deinit(struct http_loop *loop);       /* all are stopped, and every request is answered */
 void http_loops_hang_up(struct http_server *server); /* has every loop call http_limits_hang_up from now on */
-/* Gives an accepted socket to the event loop that has the fewest. */
-void http_loop_add(struct http_server *server, int fd, const struct sockaddr *peer, socklen_t len,
-                   struct http_address *address);
+/* Gives an accepted socket to the event loop that has the fewest. `full`: HTTP_REASON_COUNT, or why somebody
+ * has to go first. */
+void http_loop_add(struct http_server *server, int fd, const struct sockaddr *peer,
+                   struct http_address *address, enum http_reason full);
+/* A deferred request is its loop's again. From any thread. */
+void http_loop_answered(struct http_request *request);
+/* It shall have a turn; what it has for it is known since then. */
+void http_conn_ready(struct http_conn *conn, int64_t since_us);
+void http_conn_destroy(struct http_conn *conn);

@@ -211,26 +211,30 @@ static void who_waits_for_an_answer_stays(void **state)
 
 /* --- Addresses --- */
 
-static struct http_address *admit(const char *text)
+static struct http_address *admit(const char *text, enum http_reason *ret)
 {
     struct sockaddr_in6 peer = {.sin6_family = AF_INET6};
-    enum http_reason reason;
     assert_int_equal(inet_pton(AF_INET6, text, &peer.sin6_addr), 1);
-    return http_limits_admit(kit->server, (struct sockaddr *)&peer, &reason);
+    return http_limits_admit(kit->server, (struct sockaddr *)&peer, ret);
 }
 
 static void a_network_is_one_client(void **state)
 {
     (void)state;
+    static const char *const texts[] = {"2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:1::3",
+                                        "2001:db8:0:2::1", "::ffff:10.0.0.1",      "::ffff:10.0.0.2"};
+    struct http_address *admitted[COUNT_OF(texts)];
     kit = kit_start((struct http_options){.connections_per_address_max = 2});
-    struct http_address *admitted[] = {admit("2001:db8:0:1::1"), admit("2001:db8:0:1:ffff::2"),
-                                       admit("2001:db8:0:2::1"), admit("::ffff:10.0.0.1"),
-                                       admit("::ffff:10.0.0.2")};
-    for (size_t i = 0; i < COUNT_OF(admitted); i++)
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        enum http_reason full;
+        admitted[i] = admit(texts[i], &full);
         assert_non_null(admitted[i]);
+        assert_int_equal(full, i == 2 ? HTTP_REASON_ADDRESS : HTTP_REASON_COUNT);
+    }
     assert_ptr_equal(admitted[0], admitted[1]);
-    assert_ptr_not_equal(admitted[3], admitted[4]); /* those are whole addresses */
-    assert_null(admit("2001:db8:0:1::3"));
+    assert_ptr_equal(admitted[0], admitted[2]);
+    assert_ptr_not_equal(admitted[0], admitted[3]);
+    assert_ptr_not_equal(admitted[4], admitted[5]); /* those are whole addresses */
     for (size_t i = 0; i < COUNT_OF(admitted); i++)
         http_limits_forget(kit->server, admitted[i]);
     assert_int_equal(atomic_load(&kit->server->door.connections), 0);

@@ -80,8 +80,7 @@ static void deferred_answers_reach_their_own_clients(void **state)
     assert_int_equal(metric_value(answered) - before, THREADS * ROUNDS);
 }
 
-/* More connections per loop than the library takes events at once (128), all with something to say at the
- * same time, which is when its own threads would leave them waiting. */
+/* More connections per loop than it takes events at once, all with something to say at the same time. */
 static void a_crowd_is_served_at_once(void **state)
 {
     (void)state;
@@ -123,6 +122,130 @@ static void clients_that_left_harm_nobody(void **state)
     check_later(talk, 50);
     kit_close(talk);
     assert_true(http_server_drain(kit->server, clock_deadline_us(KIT_WAIT_MS)));
+}
+
+/* --- Whose turn it is --- */
+
+/* Starts again with one loop, and keeps it busy until kit_hold(kit, false). */
+static struct kit_talk *block_the_loop(void)
+{
+    kit_stop(kit);
+    kit = kit_start((struct http_options){.threads = 1});
+    struct kit_talk *talk = kit_open(kit);
+    kit_hold(kit, true);
+    assert_true(kit_send(talk, SPAN("GET /v1/block HTTP/1.1\r\n" KIT_HOST "\r\n")));
+    while (atomic_load(&kit->handled) == 0)
+        poll(NULL, 0, 1);
+    return talk;
+}
+
+static void read_turn(struct kit_talk *talk, uint64_t *ret_age_ms, uint64_t *ret_touched)
+{
+    kit_read(talk, 1, false);
+    assert_int_equal(talk->replies[0], 200);
+    struct span rest = talk->body, age = span_cut(&rest, ' ');
+    assert_true(parse_u64(age, UINT32_MAX, ret_age_ms) && parse_u64(rest, UINT32_MAX, ret_touched));
+}
+
+/* The clock of a request runs while its loop has no time for it, on a connection that the loop knows and on
+ * one that it does not. */
+static void waiting_for_the_loop_counts(void **state)
+{
+    (void)state;
+    static const char ask[] = "GET /v1/turn HTTP/1.1\r\n" KIT_HOST "\r\n";
+    struct kit_talk *busy = block_the_loop(), *talks[2] = {kit_open(kit)};
+    kit_hold(kit, false);
+    kit_read(busy, 1, false);
+    assert_true(kit_send(talks[0], SPAN(KIT_TOUCH)));
+    kit_read(talks[0], 1, false);
+    talks[0]->count = 0;
+    kit_hold(kit, true);
+    assert_true(kit_send(busy, SPAN("GET /v1/block HTTP/1.1\r\n" KIT_HOST "\r\n")));
+    while (atomic_load(&kit->handled) < 2)
+        poll(NULL, 0, 1);
+    talks[1] = kit_open(kit);
+    for (unsigned i = 0; i < 2; i++)
+        assert_true(kit_send(talks[i], span_of(ask)));
+    int64_t sent_us = clock_mono_us();
+    while (atomic_load(&kit->server->door.connections) < 3)
+        poll(NULL, 0, 1);
+    poll(NULL, 0, 150);
+    uint64_t waited_ms = (uint64_t)((clock_mono_us() - sent_us) / US_PER_MS);
+    kit_hold(kit, false);
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t age_ms, touched;
+        read_turn(talks[i], &age_ms, &touched);
+        assert_true(age_ms >= (i ? 149 : waited_ms - 1));
+        kit_close(talks[i]);
+    }
+    kit_close(busy);
+}
+
+/* One that has very many requests gets no more than its share of each turn. */
+static void who_pipelines_waits_for_others(void **state)
+{
+    (void)state;
+    enum { MANY = 1000 };
+    uint64_t age_ms, touched;
+    struct buf many;
+    buf_init(&many, 1 << 20);
+    for (int i = 0; i < MANY; i++)
+        buf_append_text(&many, KIT_TOUCH);
+    struct kit_talk *busy = block_the_loop(), *greedy = kit_open(kit), *talk = kit_open(kit);
+    assert_true(kit_send(greedy, buf_span(&many)));
+    assert_true(kit_send(talk, SPAN("GET /v1/turn HTTP/1.1\r\n" KIT_HOST "\r\n")));
+    poll(NULL, 0, 20); /* time to arrive; without it the test asks less */
+    kit_hold(kit, false);
+    read_turn(talk, &age_ms, &touched);
+    assert_true(touched < MANY / 2);
+    buf_deinit(&many);
+    kit_close(busy);
+    kit_close(greedy);
+    kit_close(talk);
+}
+
+/* A client that sends its end with its request is still answered, also when another thread does so later. */
+static void half_closed_clients_are_answered(void **state)
+{
+    (void)state;
+    struct kit_talk *talks[2] = {kit_open(kit), kit_open(kit)};
+    kit_hold(kit, true);
+    for (unsigned i = 0; i < 2; i++)
+        post_later(talks[i], i);
+    assert_int_equal(shutdown(talks[0]->fd, SHUT_WR), 0);
+    kit_wait_queued(kit, 2);
+    assert_int_equal(shutdown(talks[1]->fd, SHUT_WR), 0);
+    kit_hold(kit, false);
+    for (unsigned i = 0; i < 2; i++) {
+        check_later(talks[i], i);
+        kit_read_end(talks[i]);
+        kit_close(talks[i]);
+    }
+}
+
+/* An answer that the socket does not take at once goes on when the client reads. */
+static void large_answers_go_on(void **state)
+{
+    (void)state;
+    enum { BYTES = 1 << 20, COUNT = 8 };
+    struct kit_talk *talk = kit_open(kit);
+    int small = 65536;
+    setsockopt(talk->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    struct buf request;
+    buf_init(&request, 2 * BYTES);
+    buf_printf(&request, "POST /v1/huge HTTP/1.1\r\n" KIT_HOST KIT_ISSUE "Content-Length: %d\r\n\r\n", BYTES);
+    for (size_t i = 0; i < BYTES; i++)
+        buf_append_char(&request, (char)('a' + i % 26));
+    for (size_t count = 1; count <= COUNT; count++) {
+        assert_true(kit_send(talk, buf_span(&request)));
+        kit_read(talk, count, false);
+        assert_int_equal(talk->replies[count - 1], 200);
+        assert_int_equal(talk->body.len, BYTES);
+        for (size_t i = 0; i < BYTES; i++)
+            assert_true(talk->body.ptr[i] == (char)('a' + i % 26));
+    }
+    buf_deinit(&request);
+    kit_close(talk);
 }
 
 /* --- Too many --- */
@@ -411,6 +534,10 @@ int main(void)
         WITH_KIT(deferred_answers_reach_their_own_clients),
         WITH_KIT(a_crowd_is_served_at_once),
         WITH_KIT(clients_that_left_harm_nobody),
+        WITH_KIT(waiting_for_the_loop_counts),
+        WITH_KIT(who_pipelines_waits_for_others),
+        WITH_KIT(half_closed_clients_are_answered),
+        WITH_KIT(large_answers_go_on),
         WITH_KIT(connections_are_limited),
         WITH_KIT(connections_of_one_address_are_limited),
         WITH_KIT(running_out_of_descriptors_is_survived),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What handlers read from a request and write into its answer, and the life of a request object, which
- * belongs to a connection and is used again for each request on it. No sockets, no library. */
+ * belongs to a connection and is used again for each request on it. No sockets. */
 #include <strings.h>
 
 #include "common/base/crypto.h"
@@ -270,6 +270,27 @@ void http_problem(struct http_request *request, const struct problem_detail *det
     http_reply_as(request, detail->problem->status, "application/problem+json");
 }
 
+void http_defer(struct http_request *request)
+{
+    CHECK(((struct http_conn *)request)->phase == HTTP_PHASE_HANDLER); /* its first member */
+    CHECK(!request->deferred && !request->answered);
+    request->deferred = true;
+}
+
+void http_reply_as(struct http_request *request, int status, const char *content_type)
+{
+    CHECK(!request->answered);
+    if (request->reply.overflow) {
+        http_fail(request, &problem_internal, "the answer is too large");
+        return;
+    }
+    request->status = status;
+    request->content_type = content_type;
+    request->answered = true;
+    if (request->deferred)
+        http_loop_answered(request);
+}
+
 void http_fail(struct http_request *request, const struct problem *problem, const char *detail)
 {
     http_problem(request, &(struct problem_detail){.problem = problem, .detail = detail});
@@ -323,26 +344,65 @@ static void line_append(struct buf *out, const char *name, const char *value)
     buf_append_text(out, "\r\n");
 }
 
+static const char *status_text(int status)
+{
+    static const struct {
+        int status;
+        const char *text;
+    } texts[] = {{200, "OK"},
+                 {201, "Created"},
+                 {202, "Accepted"},
+                 {204, "No Content"},
+                 {304, "Not Modified"},
+                 {400, "Bad Request"},
+                 {401, "Unauthorized"},
+                 {403, "Forbidden"},
+                 {404, "Not Found"},
+                 {405, "Method Not Allowed"},
+                 {408, "Request Timeout"},
+                 {409, "Conflict"},
+                 {410, "Gone"},
+                 {412, "Precondition Failed"},
+                 {413, "Content Too Large"},
+                 {415, "Unsupported Media Type"},
+                 {417, "Expectation Failed"},
+                 {422, "Unprocessable Content"},
+                 {429, "Too Many Requests"},
+                 {431, "Request Header Fields Too Large"},
+                 {500, "Internal Server Error"},
+                 {503, "Service Unavailable"},
+                 {504, "Gateway Timeout"},
+                 {505, "HTTP Version Not Supported"}};
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        if (texts[i].status == status)
+            return texts[i].text;
+    return "";
+}
+
 /* Without printf: a refusal must be far cheaper than what it refuses. */
-void http_raw_answer(const struct http_request *request, bool closes, struct buf *out)
+void http_answer_head(const struct http_request *request, bool closes, struct buf *out)
 {
     struct span body = http_answer_body(request);
     buf_append_text(out, "HTTP/1.1 ");
     buf_append_u64(out, (uint64_t)request->status);
     buf_append_char(out, ' ');
-    buf_append_text(out, request->refusal->title);
+    buf_append_text(out, status_text(request->status));
     buf_append_text(out, "\r\n");
     date_append(out);
     if (closes)
         line_append(out, "Connection", "close");
+    else if (request->http_1_0)
+        line_append(out, "Connection", "keep-alive");
     line_append(out, "X-Request-Id", request->id);
-    line_append(out, "Content-Type", request->content_type);
+    if (body.len)
+        line_append(out, "Content-Type", request->content_type);
     for (size_t i = 0; i < request->added_count; i++)
         line_append(out, request->added[i].name, request->added_text.data + request->added[i].at);
-    buf_append_text(out, "Content-Length: ");
-    buf_append_u64(out, body.len);
-    buf_append_text(out, "\r\n\r\n");
-    if (!request->is_head)
-        buf_append_span(out, body);
+    if (request->status != 204 && request->status != 304) {
+        buf_append_text(out, "Content-Length: ");
+        buf_append_u64(out, body.len);
+        buf_append_text(out, "\r\n");
+    }
+    buf_append_text(out, "\r\n");
     CHECK(!out->overflow);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Request targets and route tables: splitting and strict percent-decoding of what a client sent, and finding
- * the route it means. Pure: no sockets, no library. */
+ * the route it means. Pure: no sockets. */
 #include "common/http/internal.h"
 
 #include <strings.h>

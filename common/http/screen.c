@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What becomes of a request whose head is complete and well-formed, in this order: target, route, key, scope,
  * query, what its fields ask for (expectation, coding and type of the body, conditions), size of the body,
- * admission. Pure: no sockets, no library. */
+ * admission. Pure: no sockets. */
 #include "common/http/internal.h"
 
 #include <strings.h>

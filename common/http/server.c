@@ -58,10 +58,10 @@ static const char *options_fault(const struct http_options *options)
 struct http_server *http_server_create(const struct http_options *options, char *reason, size_t reason_size)
 {
     const char *fault = options_fault(options);
-    if (fault)
+    if (fault) {
         snprintf(reason, reason_size, "%s", fault);
-    if (fault || !http_library_known(reason, reason_size))
         return NULL;
+    }
     struct http_server *server = mem_zalloc(sizeof *server);
     server->options = *options;
     if (options->bytes_max == 0)
@@ -128,6 +128,8 @@ void http_server_destroy(struct http_server *server)
     http_door_stop(server);
     for (unsigned i = 0; i < server->loops_count; i++)
         http_loop_stop(&server->loops[i]);
+    for (unsigned i = 0; i < server->loops_count; i++)
+        http_loop_deinit(&server->loops[i]);
     http_door_deinit(server);
     http_router_deinit(&server->router);
     mem_free(server->loops);

@@ -130,6 +130,16 @@ static inline void kit_block(struct http_request *request, void *context)
     http_reply(request, 204);
 }
 
+/* <milliseconds since it arrived> <requests to /v1/touch so far> */
+static inline void kit_turn(struct http_request *request, void *context)
+{
+    struct kit *kit = context;
+    buf_printf(http_reply_body(request), "%lld %u",
+               (long long)(clock_mono_us() - http_received_us(request)) / US_PER_MS,
+               atomic_load(&kit->touched));
+    http_reply_as(request, 200, "text/plain");
+}
+
 static inline void kit_release(void *owner)
 {
     struct kit *kit = owner;
@@ -214,6 +224,7 @@ static const struct http_route kit_routes[] = {
     {HTTP_GET, "/v1/address", 0, 0, kit_address},
     {HTTP_GET, "/v1/full", 0, 0, kit_full},
     {HTTP_GET, "/v1/block", 0, 0, kit_block},
+    {HTTP_GET, "/v1/turn", 0, 0, kit_turn},
     {HTTP_GET, "/v1/shared", 0, 0, kit_shared},
     {HTTP_POST, "/v1/items", AUTH_ISSUE, KIT_BODY_MAX, kit_echo_body},
     {HTTP_GET, "/v1/items", AUTH_READ | AUTH_ADMIN, 0, kit_touch},

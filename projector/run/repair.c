@@ -8,7 +8,14 @@
 #include "common/base/log.h"
 #include "projector/rebuild/generations.h"
 
-enum { REST_MIN_MS = 5000, REST_MAX_MS = 600000, REDIS_MS = 1000, LOOK_MS = 200 };
+enum {
+    REST_TIMES_MIN = 4, /* as long as it took, at first */
+    REST_TIMES_MAX = 1024,
+    REST_MIN_MS = 250,
+    REST_MAX_MS = 600000,
+    REDIS_MS = 1000,
+    LOOK_MS = 200
+};
 
 struct repair {
     struct builder *builder;
@@ -20,7 +27,7 @@ struct repair {
     unsigned asked, foreign; /* under the mutex */
     bool drop_asked;         /* under the mutex */
     struct {
-        int64_t rest_ms, rest_us; /* monotonic: not before; the thread's own */
+        int64_t times, rest_us; /* monotonic: not before; the thread's own */
     } slices[SLICE_COUNT];
 };
 
@@ -108,16 +115,19 @@ static int16_t next_slice(struct repair *repair, int64_t now_us)
     return -1;
 }
 
-static void rest(struct repair *repair, int16_t slice)
+/* Some times as long as it took; twice as many times where readers had met the next hole before the last rest
+ * was over: a Redis that evicts would otherwise keep this thread busy for good. */
+static void rest(struct repair *repair, int16_t slice, int64_t from_us)
 {
-    int64_t now_us = clock_mono_us();
-    int64_t *rest_ms = &repair->slices[slice].rest_ms;
-    if (now_us - repair->slices[slice].rest_us > REST_MAX_MS * (int64_t)US_PER_MS)
-        *rest_ms = 0; /* it was good for long */
-    *rest_ms = *rest_ms ? 2 * *rest_ms : REST_MIN_MS;
-    if (*rest_ms > REST_MAX_MS)
-        *rest_ms = REST_MAX_MS;
-    repair->slices[slice].rest_us = now_us + *rest_ms * US_PER_MS;
+    int64_t now_us = clock_mono_us(), *times = &repair->slices[slice].times;
+    bool again = from_us - repair->slices[slice].rest_us < LOOK_MS * (int64_t)US_PER_MS;
+    *times = again && *times < REST_TIMES_MAX ? 2 * *times : again ? *times : REST_TIMES_MIN;
+    int64_t rest_us = *times * (now_us - from_us);
+    if (rest_us < REST_MIN_MS * (int64_t)US_PER_MS)
+        rest_us = REST_MIN_MS * (int64_t)US_PER_MS;
+    if (rest_us > REST_MAX_MS * (int64_t)US_PER_MS)
+        rest_us = REST_MAX_MS * (int64_t)US_PER_MS;
+    repair->slices[slice].rest_us = now_us + rest_us;
 }
 
 static void *work(void *context)
@@ -144,8 +154,9 @@ static void *work(void *context)
         repair->asked &= ~(1U << slice);
         repair->foreign &= ~(1U << slice);
         pthread_mutex_unlock(&repair->mutex);
+        int64_t from_us = clock_mono_us();
         make_anew(repair, slice, foreign);
-        rest(repair, slice);
+        rest(repair, slice, from_us);
         pthread_mutex_lock(&repair->mutex);
     }
     pthread_mutex_unlock(&repair->mutex);

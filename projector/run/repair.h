@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Slices that are to be made anew: a reader missed a key, or the models are of another log. A thread of its
  * own does it, with connections of its own (rebuild/builder.h), while the leader goes on; the leader finds
- * the new root when it is there. A slice rests after each time, longer from time to time, because where keys
- * vanish for good, making them for good would help nobody. */
+ * the new root when it is there. A slice rests after each time for some times as long as it took, longer
+ * while keys go on vanishing: where they vanish for good, making them for good would help nobody. */
 #pragma once
 
 #include "projector/metrics.h"

@@ -9,7 +9,7 @@
 
 struct flight {
     struct work_item *first, **last; /* who waits */
-    struct span key;                 /* points behind this struct */
+    struct span key;                 /* the leader's */
 };
 
 struct single_flight {
@@ -39,20 +39,19 @@ void single_flight_destroy(struct single_flight *flights)
 
 static struct flight *flight_create(struct span key)
 {
-    struct flight *flight = mem_zalloc(sizeof *flight + key.len);
-    memcpy(flight + 1, key.ptr, key.len);
-    flight->key = (struct span){(const char *)(flight + 1), key.len};
+    struct flight *flight = mem_zalloc(sizeof *flight);
+    flight->key = key;
     flight->last = &flight->first;
     return flight;
 }
 
-static enum flight_role join_locked(struct single_flight *flights, struct span key, struct read *read,
-                                    bool wait)
+static enum flight_role join_locked(struct single_flight *flights, struct read *read, bool wait)
 {
+    struct span key = buf_span(&read->waiter.key);
     struct flight *flight = map_get(&flights->map, key);
     if (!flight) {
         read->waiter.flight = flight_create(key);
-        map_put(&flights->map, read->waiter.flight->key, read->waiter.flight);
+        map_put(&flights->map, key, read->waiter.flight);
         return FLIGHT_LEADER;
     }
     if (!wait || flights->waiting == flights->waiting_max)
@@ -64,18 +63,12 @@ static enum flight_role join_locked(struct single_flight *flights, struct span k
     return FLIGHT_FOLLOWER;
 }
 
-enum flight_role single_flight_join(struct single_flight *flights, struct span key, struct read *read,
-                                    bool wait)
+enum flight_role single_flight_join(struct single_flight *flights, struct read *read, bool wait)
 {
     pthread_mutex_lock(&flights->lock);
-    enum flight_role seat = join_locked(flights, key, read, wait);
+    enum flight_role role = join_locked(flights, read, wait);
     pthread_mutex_unlock(&flights->lock);
-    return seat;
-}
-
-struct span single_flight_key(const struct read *read)
-{
-    return read->waiter.flight->key;
+    return role;
 }
 
 struct read *single_flight_end(struct single_flight *flights, struct read *read)

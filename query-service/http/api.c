@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Routes of the read API: look into the cache; parse, validate, submit. */
+/* Routes of the read API: parse, validate, submit. */
 #include "query-service/http/api_internal.h"
 
 #include "common/base/clock.h"
@@ -119,7 +119,7 @@ bool api_take_cursor(struct http_request *request, enum cursor_kind kind, struct
     struct buf scope;
     if (!text.ptr)
         return true;
-    buf_init(&scope, 2 * QUERY_TEXT_MAX);
+    buf_init(&scope, QUERY_KEY_MAX);
     query_scope(query, &scope);
     bool good = cursor_parse(text, kind, buf_span(&scope), &query->after);
     buf_deinit(&scope);
@@ -144,43 +144,33 @@ bool api_take_tokens(struct http_request *request, struct query *query)
     return true;
 }
 
-/* Copies are kept by target. Without padding none that is valid is longer. */
-static bool take_target(struct http_request *request)
-{
-    return http_target(request).len <= CACHE_KEY_MAX ||
-           refuse(request, &problem_invalid_parameter, NULL, "the request target is longer than 2048 bytes");
-}
-
 /* --- handing on --- */
 
 /* Fills the query from the request; or answers the request and returns false. */
 typedef bool parser(struct http_request *request, const struct api *api, struct query *query);
 
-static bool has_tokens(const struct http_request *request)
+static bool take_query(struct http_request *request, const struct api *api, parser *parse,
+                       struct query *query)
 {
-    return http_header_nth(request, "Consistency-Token", 0).ptr != NULL;
+    return parse(request, api, query) && api_take_tokens(request, query);
 }
 
-/* `of_campaign`: the first parameter of the path is one, for the statistics. */
-static void answer(struct http_request *request, struct api *api, enum query_kind kind, bool of_campaign,
-                   parser *parse)
+/* A read that is not answered from memory is parsed again into what outlives the request: a query points into
+ * itself. */
+static void answer(struct http_request *request, struct api *api, enum query_kind kind, parser *parse)
 {
-    struct span absent = {NULL, 0};
-    if (api_refuse_suspended(request, api) ||
-        (!has_tokens(request) &&
-         read_through_hit(&api->reads, request, kind, of_campaign ? http_param(request, 0) : absent)))
+    struct query query;
+    struct entry_moment moment = read_through_moment(&api->reads);
+    query_init(&query, kind, moment.log_us);
+    if (api_refuse_suspended(request, api) || !take_query(request, api, parse, &query) ||
+        read_through_hit(&api->reads, request, &query, &moment))
         return;
-    int64_t received_us = http_received_us(request);
-    struct read *read = read_create(kind, log_time_us(api->time, clock_mono_us()));
-    if (!parse(request, api, &read->query) || !take_target(request) ||
-        !api_take_tokens(request, &read->query)) {
-        read_destroy(read);
-        return;
-    }
-    read->item.deadline_us = received_us + api->request_deadline_ms * US_PER_MS;
-    read->token_wait_until_us = received_us + api->token_wait_ms * US_PER_MS;
+    struct read *read = read_create(kind, moment.log_us);
+    CHECK(take_query(request, api, parse, &read->query));
+    read->item.deadline_us = http_received_us(request) + api->request_deadline_ms * US_PER_MS;
+    read->token_wait_until_us = http_received_us(request) + api->token_wait_ms * US_PER_MS;
     read->waiter.request = request;
-    read_through_get(&api->reads, read);
+    read_through_get(&api->reads, read, &moment);
 }
 
 /* --- handlers --- */
@@ -290,19 +280,19 @@ static bool parse_ranking(struct http_request *request, const struct api *api, s
            api_take_limit(request, query) && api_take_as_of(request, query);
 }
 
-#define HANDLER(name, kind, of_campaign)                                \
+#define HANDLER(name, kind)                                             \
     static void get_##name(struct http_request *request, void *context) \
     {                                                                   \
-        answer(request, context, kind, of_campaign, parse_##name);      \
+        answer(request, context, kind, parse_##name);                   \
     }
-HANDLER(campaigns, QUERY_CAMPAIGNS, false)
-HANDLER(campaign, QUERY_CAMPAIGN, true)
-HANDLER(holders, QUERY_HOLDERS, true)
-HANDLER(user_in_campaign, QUERY_USER_IN_CAMPAIGN, true)
-HANDLER(coupon, QUERY_COUPON, false)
-HANDLER(validity, QUERY_VALIDITY, false)
-HANDLER(user_coupons, QUERY_USER_COUPONS, false)
-HANDLER(ranking, QUERY_RANKING, false)
+HANDLER(campaigns, QUERY_CAMPAIGNS)
+HANDLER(campaign, QUERY_CAMPAIGN)
+HANDLER(holders, QUERY_HOLDERS)
+HANDLER(user_in_campaign, QUERY_USER_IN_CAMPAIGN)
+HANDLER(coupon, QUERY_COUPON)
+HANDLER(validity, QUERY_VALIDITY)
+HANDLER(user_coupons, QUERY_USER_COUPONS)
+HANDLER(ranking, QUERY_RANKING)
 
 #define READERS (AUTH_READ | AUTH_ADMIN)
 

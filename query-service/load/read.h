@@ -45,6 +45,7 @@ struct flight;
 struct read_waiter {
     struct http_request *request; /* NULL: nobody waits for it */
     int64_t tokens[SLICE_COUNT];  /* the request's own; query.at_least may ask for more, for others */
+    struct buf key;               /* of the entry and of the flight: query_key */
     struct flight *flight;        /* that it leads */
     unsigned flights;             /* it took part in */
 };

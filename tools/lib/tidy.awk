@@ -12,7 +12,6 @@ BEGIN {
     allow("bench", "bench readmodel events common")
     allow("tests", "tests bench readmodel events common")
 
-    own("microhttpd.h", "common/http/loop.c")
     own("libpq-fe.h", "common/pg/pg.c")
     own("hiredis", "common/redis/redis.c")
     own("nng", "common/bus.c")

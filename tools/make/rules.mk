@@ -23,13 +23,8 @@ $(foreach l,verify readmodel events common $(SERVICE_NAMES),$(eval $(call ARCHIV
 $(eval $(call ARCHIVE_RULE,bench,$(BENCH_FOLDERS)))
 $(eval $(call ARCHIVE_RULE,tests,tests/lib tests/chaos))
 
-# A copy of Debian's archive in which the HTTP library's recv() is a function of ours (common/http/loop.c).
-$(B)/lib/microhttpd.a: tools/make/rules.mk
-	@mkdir -p $(@D)
-	@objcopy --redefine-sym recv=http_library_recv $(shell $(CC) -print-file-name=libmicrohttpd.a) $@
-
 ARCHIVE    = $(addprefix $(B)/lib/,$(addsuffix .a,$1))
-LIBS_OWN  := $(call ARCHIVE,verify readmodel events common) $(B)/lib/microhttpd.a
+LIBS_OWN  := $(call ARCHIVE,verify readmodel events common)
 LIBS_BENCH := $(call ARCHIVE,bench command-service) $(LIBS_OWN)
 LIBS_TEST  := $(call ARCHIVE,tests) $(LIBS_BENCH)
 

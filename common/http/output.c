@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers on their way to the client, and the end of a request.
+ *
+ * A connection that closes after an answer while its client may still be sending is not closed at once: that
+ * would reset it, and the client would never see the answer. The sending side is shut, and what comes is
+ * dropped until the client closes, has sent enough, or has had time enough. */
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "common/http/internal.h"
+
+/* --- The life of a request that counts --- */
+
+void http_count_in(struct http_conn *conn)
+{
+    struct http_request *request = &conn->request;
+    struct http_server *server = request->server;
+    request->endpoint = &server->unrouted;
+    request->arrived_us = conn->ready_us;
+    http_request_set_id(request);
+    conn->counted = true;
+    atomic_fetch_add(&server->in_flight, 1);
+    metric_add(server->in_flight_gauge, 1);
+}
+
+static void measure(const struct http_request *request)
+{
+    unsigned class = request->status > 0 ? (unsigned)request->status / 100 : 0;
+    if (!request->answered || class >= COUNT_OF(request->endpoint->requests))
+        return;
+    if (request->endpoint->requests[class])
+        metric_add(request->endpoint->requests[class], 1);
+    metric_observe_us(request->endpoint->duration, clock_mono_us() - request->arrived_us);
+}
+
+static void count_out(struct http_conn *conn)
+{
+    struct http_server *server = conn->request.server;
+    measure(&conn->request);
+    conn->counted = false;
+    metric_add(server->in_flight_gauge, (uint64_t)-1);
+    if (atomic_fetch_sub(&server->in_flight, 1) == 1 && atomic_load(&server->draining)) {
+        pthread_mutex_lock(&server->door.lock);
+        pthread_cond_broadcast(&server->door.changed);
+        pthread_mutex_unlock(&server->door.lock);
+    }
+}
+
+void http_finish(struct http_conn *conn)
+{
+    if (conn->counted)
+        count_out(conn);
+    http_request_end(&conn->request);
+    http_let_go(conn);
+    if (conn->output.capacity > HTTP_KEEP_BYTES)
+        buf_deinit(&conn->output);
+    else
+        buf_clear(&conn->output);
+}
+
+/* --- Sending --- */
+
+/* An answer for which there is no room becomes a refusal. What took effect has done so: asked again with the
+ * same key, the answer is the same. */
+static void refuse_for_memory(struct http_request *request)
+{
+    http_shared_release(request);
+    buf_deinit(&request->reply);
+    buf_clear(&request->added_text);
+    request->added_count = 0;
+    request->answered = request->deferred = false;
+    http_refuse(request, &problem_overloaded, HTTP_REASON_MEMORY, "there is no room for this answer now");
+    request->refusal_retry_ms = 1000;
+    http_refusal_reply(request);
+}
+
+void http_output_begin(struct http_conn *conn)
+{
+    struct http_request *request = &conn->request;
+    size_t own = request->shared.release ? 0 : request->reply.capacity;
+    if (own > HTTP_KEEP_BYTES && !http_hold(conn, own))
+        refuse_for_memory(request);
+    conn->closes = request->closes || request->refusal_closes ||
+                   atomic_load_explicit(&request->server->draining, memory_order_relaxed);
+    conn->sent = 0;
+    http_answer_head(request, conn->closes, &conn->output);
+    http_phase_set(conn, HTTP_PHASE_SENDING);
+}
+
+static enum http_step all_sent(struct http_conn *conn)
+{
+    bool more = conn->request.refusal_closes || http_input_has_more(conn);
+    http_finish(conn);
+    conn->turn_requests++;
+    if (!conn->closes) {
+        http_input_next(conn);
+        http_phase_set(conn, HTTP_PHASE_IDLE);
+        return HTTP_STEP_ON;
+    }
+    if (!more)
+        return HTTP_STEP_END;
+    shutdown(conn->fd, SHUT_WR);
+    http_phase_set(conn, HTTP_PHASE_CLOSING);
+    return HTTP_STEP_ON;
+}
+
+/* What is left of a part after `sent` bytes of all, of which `before` lie in front of it. */
+static struct iovec part_left(struct span part, size_t before, size_t sent)
+{
+    size_t gone = sent > before ? sent - before : 0;
+    if (gone >= part.len)
+        return (struct iovec){.iov_len = 0};
+    return (struct iovec){.iov_base = (char *)(uintptr_t)part.ptr + gone, .iov_len = part.len - gone};
+}
+
+enum http_step http_output_step(struct http_conn *conn)
+{
+    struct span head = buf_span(&conn->output), body = http_answer_body(&conn->request);
+    if (!conn->writable)
+        return HTTP_STEP_WAIT;
+    if (conn->request.is_head)
+        body.len = 0;
+    struct iovec parts[] = {part_left(head, 0, conn->sent), part_left(body, head.len, conn->sent)};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = COUNT_OF(parts)};
+    ssize_t sent = sendmsg(conn->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno != EAGAIN)
+        return HTTP_STEP_END;
+    conn->sent += sent > 0 ? (size_t)sent : 0;
+    conn->turn_bytes += sent > 0 ? (size_t)sent : 0;
+    if (conn->sent == head.len + body.len)
+        return all_sent(conn);
+    conn->writable = false;
+    return HTTP_STEP_WAIT;
+}
