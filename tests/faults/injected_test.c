@@ -335,7 +335,8 @@ static void try_kind(struct subject *subject, enum fault_kind kind)
 
 static void try_all(struct subject *subject)
 {
-    subject->scenario(subject, scenario_nr++); /* what is opened once, is open now */
+    subject->scenario(subject, scenario_nr++);
+    WAIT_UNTIL(instance_ready(subject->instance), SETTLE_MS); /* what is opened once, is open now */
     subject->descriptors = descriptors_of(instance_pid(subject->instance));
     reconnecting = false;
     try_kind(subject, FAULT_MALLOC);
