@@ -13,11 +13,11 @@ enum {
     RETRY_SPREAD_US = 250000,
 };
 
-void read_through_init(struct read_through *reads, const struct read_through_options *options)
+void read_through_init(struct read_through *reads, size_t cache_bytes)
 {
-    reads->options = *options;
-    reads->cache = cache_create(options->cache_bytes, SHARDS);
-    reads->flights = single_flight_create(options->waiting_max);
+    reads->cache_bytes = cache_bytes;
+    reads->cache = cache_create(cache_bytes, SHARDS);
+    reads->flights = single_flight_create();
     reads->hot = hot_create();
     invalidation_init(&reads->changes);
 }
@@ -223,18 +223,10 @@ static void start_load(struct read_through *reads, struct read *read)
 static void join(struct read_through *reads, struct read *read)
 {
     read->waiter.flights++;
-    switch (single_flight_join(reads->flights, read, true)) {
-    case FLIGHT_LEADER:
+    if (single_flight_join(reads->flights, read, true) == FLIGHT_LEADER)
         start_load(reads, read);
-        return;
-    case FLIGHT_FOLLOWER:
+    else
         metric_add(query_metrics.collapsed, 1);
-        return;
-    case FLIGHT_BUSY:
-        answer_failure(read, READ_OVERLOADED);
-        read_destroy(read);
-        return;
-    }
 }
 
 /* One flight for all whose tokens were ahead of the load that ended: whoever leads it aims at the furthest.

@@ -20,12 +20,8 @@
 #include "query-service/http/respond.h"
 #include "query-service/load/loader.h"
 
-struct read_through_options {
-    size_t cache_bytes, waiting_max;
-};
-
 struct read_through {
-    struct read_through_options options;
+    size_t cache_bytes;
     struct cache *cache;
     struct invalidation changes;
     struct single_flight *flights;
@@ -37,7 +33,7 @@ struct read_through {
 };
 
 /* The caller fills in what is borrowed. */
-void read_through_init(struct read_through *reads, const struct read_through_options *options);
+void read_through_init(struct read_through *reads, size_t cache_bytes);
 void read_through_deinit(struct read_through *reads); /* after the loader has ended */
 
 /* The instant of a request, by both clocks, for what follows. */

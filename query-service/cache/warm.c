@@ -70,7 +70,7 @@ static bool item_at(struct warm *warm, size_t index, struct warm_item *ret)
 void warm_tick(struct warm *warm)
 {
     struct warm_item item;
-    if (warm->reads->options.cache_bytes == 0)
+    if (warm->reads->cache_bytes == 0)
         return;
     for (size_t i = 0; item_at(warm, i, &item); i++)
         load(warm->reads, (struct span){item.id, item.id_len});

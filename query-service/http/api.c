@@ -14,20 +14,14 @@
 static bool refuse(struct http_request *request, const struct problem *problem, const char *field,
                    const char *why)
 {
-    struct problem_detail detail = {.problem = problem, .detail = why, .field = span_of(field)};
-    http_add_header(request, "Cache-Control", SPAN("no-store"));
-    http_problem(request, &detail);
+    respond_problem(request,
+                    &(struct problem_detail){.problem = problem, .detail = why, .field = span_of(field)});
     return false;
-}
-
-static bool refuse_parameter(struct http_request *request, const char *name, const char *why)
-{
-    return refuse(request, &problem_invalid_parameter, name, why);
 }
 
 bool api_refuse_parameter(struct http_request *request, const char *name, const char *why)
 {
-    return refuse_parameter(request, name, why);
+    return refuse(request, &problem_invalid_parameter, name, why);
 }
 
 bool api_refuse_suspended(struct http_request *request, const struct api *api)
@@ -61,7 +55,7 @@ bool api_take_limit(struct http_request *request, struct query *query)
 {
     struct span text = http_query(request, "limit");
     if (text.ptr && !parse_i64(text, 1, QUERY_LIMIT_MAX, &query->limit))
-        return refuse_parameter(request, "limit", "limit is a whole number from 1 to 100");
+        return api_refuse_parameter(request, "limit", "limit is a whole number from 1 to 100");
     return true;
 }
 
@@ -71,7 +65,7 @@ static bool take_tag(struct http_request *request, struct query *query)
     if (!tag.ptr)
         return true;
     if (!tag_valid(tag))
-        return refuse_parameter(
+        return api_refuse_parameter(
             request, "tag",
             "a tag is 1 to 64 bytes of text without control characters, no blank at its ends");
     query->tag = query_keep(query, tag);
@@ -85,9 +79,10 @@ static bool take_status(struct http_request *request, struct query *query)
     if (!status.ptr)
         return true;
     if (!(campaigns ? query_campaign_status_known(status) : query_coupon_status_known(status)))
-        return refuse_parameter(request, "status",
-                                campaigns ? "status is scheduled, active, sold_out, paused, ended or closed"
-                                          : "status is issued, reserved, redeemed, revoked or expired");
+        return api_refuse_parameter(request, "status",
+                                    campaigns
+                                        ? "status is scheduled, active, sold_out, paused, ended or closed"
+                                        : "status is issued, reserved, redeemed, revoked or expired");
     query->status = query_keep(query, status);
     return true;
 }
@@ -100,13 +95,13 @@ bool api_take_as_of(struct http_request *request, struct query *query)
     if (!text.ptr)
         return true;
     if (!past_parse(text, past))
-        return refuse_parameter(request, "as_of", "as_of is an RFC 3339 time, or <slice>:<position>");
+        return api_refuse_parameter(request, "as_of", "as_of is an RFC 3339 time, or <slice>:<position>");
     if (past->kind == PAST_POSITION && query->kind == QUERY_RANKING)
-        return refuse_parameter(request, "as_of", "a ranking is over all slices: ask for a time");
+        return api_refuse_parameter(request, "as_of", "a ranking is over all slices: ask for a time");
     if (past->kind == PAST_POSITION && past->at.slice != slice_of(query->campaign_id))
-        return refuse_parameter(request, "as_of", "this campaign's events are in another slice");
+        return api_refuse_parameter(request, "as_of", "this campaign's events are in another slice");
     if (past->kind == PAST_INSTANT && past->at_us > query->now_us)
-        return refuse_parameter(request, "as_of", "this is in the future");
+        return api_refuse_parameter(request, "as_of", "this is in the future");
     if (past->kind == PAST_INSTANT)
         query->now_us = past->at_us;
     return true;
@@ -231,13 +226,14 @@ static bool take_order(struct http_request *request, struct query *query)
         return refuse(request, &problem_invalid_order_id, "order_id",
                       "an order id is 1 to 128 bytes of UTF-8 without control characters");
     if (currency.ptr && currency.len != 3)
-        return refuse_parameter(request, "currency", "currency is an ISO 4217 code like KRW");
+        return api_refuse_parameter(request, "currency", "currency is an ISO 4217 code like KRW");
     if (id.ptr)
         query->order_id = query_keep(query, id);
     if (currency.ptr)
         query->currency = query_keep(query, currency);
     return !text.ptr || parse_i64(text, 0, MONEY_MAX, &query->order_amount) ||
-           refuse_parameter(request, "order_amount", "an amount is in minor units, from 0 to 1000000000000");
+           api_refuse_parameter(request, "order_amount",
+                                "an amount is in minor units, from 0 to 1000000000000");
 }
 
 static bool take_holder(struct http_request *request, struct query *query)
@@ -266,9 +262,9 @@ static bool take_ranking(struct http_request *request, struct query *query)
 {
     struct span by = http_query(request, "by"), window = http_query(request, "window");
     if (by.ptr && !counted_parse(by, &query->by))
-        return refuse_parameter(request, "by", "by is issued or redeemed");
+        return api_refuse_parameter(request, "by", "by is issued or redeemed");
     if (window.ptr && !window_parse(window, &query->window))
-        return refuse_parameter(request, "window", "window is 1h, 24h, 7d or all");
+        return api_refuse_parameter(request, "window", "window is 1h, 24h, 7d or all");
     return true;
 }
 
