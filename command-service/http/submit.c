@@ -281,6 +281,7 @@ static void stamp(const struct api *api, struct command *command)
 {
     struct http_request *request = command->request;
     command->actor = span_of(http_key(request)->name);
+    command->by_admin = http_key(request)->scopes & AUTH_ADMIN;
     if (http_trace(request, command->trace_bytes))
         command->trace = (struct span){(const char *)command->trace_bytes, TRACE_BYTES};
     command->received_us = http_received_us(request);
@@ -359,10 +360,13 @@ static void submit_stamped(struct api *api, struct command *command, struct span
         return;
     }
     if (command->kind == COMMAND_ISSUE) {
-        const struct problem *problem =
-            early_refusal(api->early, command->campaign_id, command->issue.user_id);
-        if (problem) { /* before anything is hashed or queued that a crowd would pay for */
-            refuse(command, problem);
+        struct verdict verdict = {0};
+        verdict.refusal =
+            early_refusal(api->early, command->campaign_id, command->issue.user_id, &verdict.next);
+        if (verdict.refusal) { /* before anything is hashed or queued that a crowd would pay for */
+            verdict.now_us = clock_wall_us();
+            answer_verdict(command, &verdict, NULL);
+            command_destroy(command);
             return;
         }
     }
@@ -421,6 +425,7 @@ static struct command *part_of(const struct command *whole, int16_t slice, struc
     part->voids = whole->voids;
     part->voids.created_by = keep(part, whole->voids.created_by);
     part->actor = whole->actor;
+    part->by_admin = whole->by_admin;
     memcpy(part->trace_bytes, whole->trace_bytes, sizeof part->trace_bytes);
     if (whole->trace.ptr)
         part->trace = (struct span){(const char *)part->trace_bytes, TRACE_BYTES};
