@@ -99,9 +99,10 @@ const char *view_refusal(const struct judge *judge, const struct model_coupon *c
         return "expired";
     if (state_at(is, now_us) == MODEL_RESERVED)
         return "reserved"; /* readers never say for which order */
-    if (amount >= 0 && amount < judge->campaigns[coupon->campaign].definition.min_order_amount)
+    const struct campaign_created *definition = &judge->campaigns[coupon->campaign].definition;
+    if (amount >= 0 && amount < definition->min_order_amount)
         return "below-minimum";
-    return NULL;
+    return amount >= 0 && judge_discount(definition, amount) == 0 ? "no-discount" : NULL;
 }
 
 /* --- Campaigns --- */
