@@ -271,12 +271,6 @@ const struct problem *submit_admit(const struct http_request *request, void *con
     return verdict_problems[verdict];
 }
 
-static void refuse(struct command *command, const struct problem *problem)
-{
-    answer_problem(command, problem, 0);
-    command_destroy(command);
-}
-
 static void stamp(const struct api *api, struct command *command)
 {
     struct http_request *request = command->request;
@@ -336,7 +330,7 @@ static void offer(struct api *api, struct command *command, struct span key)
     }
 }
 
-/* false: answered and gone. */
+/* false: answered. */
 static bool take_key(struct command *command, enum key_rule rule, struct span *ret)
 {
     struct http_request *request = command->request;
@@ -346,34 +340,69 @@ static bool take_key(struct command *command, enum key_rule rule, struct span *r
         return true;
     if (ret->ptr && !twice && key_read(ret))
         return true;
-    refuse(command, ret->ptr ? &problem_idempotency_key_invalid : &problem_idempotency_key_missing);
+    answer_problem(command, ret->ptr ? &problem_idempotency_key_invalid : &problem_idempotency_key_missing,
+                   0);
     return false;
 }
 
-void submit(struct api *api, struct command *command, enum key_rule rule)
+/* Has a key, or needs none, and is within the limits. false: answered. */
+static bool let_in(struct api *api, struct command *command, enum key_rule rule, struct span *ret_key)
 {
-    struct span key;
-    if (!take_key(command, rule, &key))
-        return;
+    if (!take_key(command, rule, ret_key))
+        return false;
     stamp(api, command);
-    if (!gate_admit(&api->gate, command)) {
-        command_destroy(command);
-        return;
-    }
-    if (command->kind == COMMAND_ISSUE) {
-        const struct problem *problem =
-            early_refusal(api->early, command->campaign_id, command->issue.user_id);
-        if (problem) { /* before anything is hashed or queued that a crowd would pay for */
-            refuse(command, problem);
-            return;
-        }
-    }
+    return gate_admit(&api->gate, command);
+}
+
+static void enqueue(struct api *api, struct command *command, struct span key)
+{
     if (key.ptr)
         name_request(command, key);
     else
         find_slice(command);
     http_defer(command->request); /* before the committer can see it */
     offer(api, command, key);
+}
+
+void submit(struct api *api, struct command *command, enum key_rule rule)
+{
+    struct span key;
+    if (let_in(api, command, rule, &key))
+        enqueue(api, command, key);
+    else
+        command_destroy(command);
+}
+
+/* The body belongs to the request, and the user's id is needed for longer. */
+static struct command *command_of(const struct command *asked)
+{
+    struct command *command = command_create(COMMAND_ISSUE, asked->request);
+    command->campaign_id = asked->campaign_id;
+    command->issue.user_id = asked->issue.user_id;
+    command->source = asked->source;
+    command->source_destroy = asked->source_destroy;
+    if (!command->source) {
+        CHECK(asked->issue.user_id.len <= sizeof command->issue.user_text);
+        memcpy(command->issue.user_text, asked->issue.user_id.ptr, asked->issue.user_id.len);
+        command->issue.user_id.ptr = command->issue.user_text;
+    }
+    return command;
+}
+
+void submit_issue(struct api *api, struct command *asked)
+{
+    struct span key;
+    const struct problem *problem = NULL;
+    if (!let_in(api, asked, KEY_REQUIRED, &key)) {
+        command_forget_source(asked);
+    } else if ((problem = early_refusal(api->early, asked->campaign_id, asked->issue.user_id))) {
+        answer_problem(asked, problem, 0);
+        command_forget_source(asked);
+    } else {
+        struct command *command = command_of(asked);
+        stamp(api, command);
+        enqueue(api, command, key);
+    }
 }
 
 /* --- every slice --- */
@@ -421,10 +450,7 @@ static void offer_parts(struct api *api, struct command *whole, struct span key)
 void submit_to_all(struct api *api, struct command *command)
 {
     struct span key;
-    if (!take_key(command, KEY_REQUIRED, &key))
-        return;
-    stamp(api, command);
-    if (!gate_admit(&api->gate, command)) {
+    if (!let_in(api, command, KEY_REQUIRED, &key)) {
         command_destroy(command);
         return;
     }
