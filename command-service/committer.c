@@ -26,8 +26,9 @@ enum {
     ANSWER_MS = 20,        /* before a deadline: what an answer takes to reach its client */
     CONNECT_MIN_MS = 500,  /* longest first attempt; after that twice as long, because slow is not gone */
     CONNECT_MAX_MS = 4000,
-    CONNECTS_AT_ONCE = 2, /* unless a command waits */
+    CONNECTS_AT_ONCE = 1, /* unless a command waits */
     CONNECT_TURN_MS = 2,
+    YOUNG_MS = 300, /* of the process: who is not wanted lets those connect first who are */
     IDLE_WAIT_MS = 200,
     IDLE_CHECK_MS = 1000,
     EXPIRE_MS = 25, /* how often the queues are looked at for what is past its deadline */
@@ -60,6 +61,7 @@ struct committer {
     struct store *store;
     struct batch *batch;
     unsigned failed_connects; /* in a row */
+    bool hurried;             /* it connects, or has connected, because of commands that wait for it */
     unsigned busy_in_a_row;   /* batches that met somebody else's lock */
     int64_t used_us;          /* when the connection was last used to write, or asked whether it could be */
 };
@@ -70,8 +72,9 @@ struct committers {
     struct service_part *ready; /* when every committer is connected */
     pthread_mutex_t lock;       /* guards what follows, and the setting of ready, so that the last is right */
     pthread_cond_t stopped;
-    size_t connected, connecting;
-    bool stop; /* the expirer's */
+    size_t connected, connecting, hurried;
+    int64_t young_until_us; /* monotonic; written before the threads begin */
+    bool stop;              /* the expirer's */
     pthread_t expirer;
     struct committer list[SLICE_COUNT];
 };
@@ -141,16 +144,22 @@ static void change_state(struct committer *self, enum committer_state state)
     pthread_mutex_unlock(&all->lock);
 }
 
-/* Few at a time, so that the first commands after a start do not share the processors with connections that
- * nobody needs yet; but who has commands waiting does not wait for its turn. */
+/* One at a time, so that the first commands after a start do not share the processors with connections that
+ * nobody needs yet: each costs both ends some milliseconds of processor, most of them for SCRAM and for
+ * preparing statements. Who has commands waiting does not wait for its turn; and for the first moments of the
+ * process the others wait until those are answered. */
 static void await_turn(struct committer *self)
 {
     struct committers *all = self->all;
     for (bool turn = false; !turn;) {
-        turn = queue_await(self->queue, clock_deadline_us(CONNECT_TURN_MS));
+        bool wanted = queue_await(self->queue, clock_deadline_us(CONNECT_TURN_MS));
+        bool young = clock_remaining_ms(all->young_until_us) > 0;
         pthread_mutex_lock(&all->lock);
-        turn |= all->connecting < CONNECTS_AT_ONCE;
+        bool quiet = young && (all->hurried > 0 || !control_looked(self->options->control));
+        turn = wanted || (all->connecting < CONNECTS_AT_ONCE && !quiet);
         all->connecting += turn;
+        all->hurried += wanted && !self->hurried;
+        self->hurried |= wanted;
         pthread_mutex_unlock(&all->lock);
     }
 }
@@ -159,6 +168,17 @@ static void end_turn(struct committer *self)
 {
     pthread_mutex_lock(&self->all->lock);
     self->all->connecting--;
+    pthread_mutex_unlock(&self->all->lock);
+}
+
+/* It answered, or could not connect. */
+static void end_hurry(struct committer *self)
+{
+    if (!self->hurried)
+        return;
+    pthread_mutex_lock(&self->all->lock);
+    self->all->hurried--;
+    self->hurried = false;
     pthread_mutex_unlock(&self->all->lock);
 }
 
@@ -190,6 +210,7 @@ static void reconnect(struct committer *self)
     }
     log_warn("STORE-CONNECT", "slice %d: cannot connect to the event store: %s", (int)self->slice,
              store_error(self->store));
+    end_hurry(self);
     if (++self->failed_connects >= UNAVAILABLE_AFTER)
         queue_set_available(self->queue, false);
     back_off(self);
@@ -491,6 +512,7 @@ static void turn(struct committer *self)
     self->used_us = clock_mono_us();
     change_state(self, COMMITTER_COMMITTING);
     enum store_status status = run_batch(self, list);
+    end_hurry(self);
     change_state(self, store_connected(self->store) ? COMMITTER_READY : COMMITTER_DOWN);
     if (status != STORE_BUSY)
         self->busy_in_a_row = 0;
@@ -560,6 +582,7 @@ struct committers *committers_start(const struct committer_options *options)
     CHECK(options->batch_max >= 1 && options->batch_max <= BATCH_MAX);
     metrics_setup();
     all->options = *options;
+    all->young_until_us = clock_deadline_us(YOUNG_MS);
     all->ready = service_part_create("event store");
     CHECK(pthread_mutex_init(&all->lock, NULL) == 0);
     CHECK(pthread_cond_init(&all->stopped, NULL) == 0);

@@ -2,6 +2,9 @@
 /* The thread that keeps the control state current. It never writes. */
 #include "command-service/control.h"
 
+#include <stdatomic.h>
+
+#include "command-service/core/command.h"
 #include "common/base/clock.h"
 #include "common/base/crypto.h"
 #include "common/base/log.h"
@@ -18,9 +21,11 @@ struct control {
     struct control_board board;
     struct service_part *ready; /* when the table was read once */
     pthread_t thread;
-    pthread_mutex_t lock; /* guards stop */
+    pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
     bool stop;
+    atomic_bool looked; /* the first look is over; read without the lock, set under it */
+    struct command *held, **held_end;
     /* The rest is the thread's alone. */
     struct control_reader *reader;
     int64_t retry_ms; /* until the next look after a failed one */
@@ -96,12 +101,28 @@ static bool await_next(struct control *control)
     return stop;
 }
 
+static void end_hold(struct control *control)
+{
+    pthread_mutex_lock(&control->lock);
+    struct command *held = control->held;
+    control->held = NULL;
+    control->looked = true;
+    pthread_mutex_unlock(&control->lock);
+    while (held) {
+        struct command *command = held;
+        held = command->next;
+        command->next = NULL;
+        control->options.resume(command, control->options.context);
+    }
+}
+
 static void *control_main(void *context)
 {
     struct control *control = context;
-    do
+    look(control);
+    end_hold(control);
+    while (!await_next(control))
         look(control);
-    while (!await_next(control));
     return NULL;
 }
 
@@ -113,6 +134,7 @@ struct control *control_start(const struct control_options *options)
     metrics_setup();
     control->options = *options;
     control->retry_ms = RETRY_MIN_MS;
+    control->held_end = &control->held;
     control->ready = service_part_create("settings");
     control_board_init(&control->board);
     control->board.state.settings = options->defaults; /* no thread has read it yet */
@@ -146,6 +168,24 @@ const struct control_state *control_now(struct control *control)
 void control_note(struct control *control, const struct control_row *row)
 {
     control_board_note(&control->board, row, control->options.keyring);
+}
+
+bool control_looked(const struct control *control)
+{
+    return control->looked;
+}
+
+void control_hold(struct control *control, struct command *command)
+{
+    pthread_mutex_lock(&control->lock);
+    bool hold = !control->looked;
+    if (hold) {
+        *control->held_end = command;
+        control->held_end = &command->next;
+    }
+    pthread_mutex_unlock(&control->lock);
+    if (!hold)
+        control->options.resume(command, control->options.context);
 }
 
 const struct keyring *control_keyring(const struct control *control)

@@ -289,22 +289,23 @@ static bool stopping(struct early *early)
 static void *loader_main(void *context)
 {
     struct early *early = context;
-    struct holders_reader *reader = holders_reader_create(early->options.database_url);
+    struct reader reader;
     struct holders_query query;
     bool failed = false;
+    holders_init(&reader, early->options.database_url);
     while (await_work(early, failed)) {
         failed = false;
         while (!failed && !stopping(early) && next_missing(early, &query)) {
             struct pg_rows *rows = NULL;
-            failed = !holders_read(reader, &query, &rows) || !add(early, &query, rows);
+            failed = !holders_read(&reader, &query, &rows) || !add(early, &query, rows);
             pg_rows_destroy(rows);
         }
         if (failed)
             log_warn("EARLY-HOLDERS",
                      "cannot read who holds coupons of a campaign that refuses everybody: %s",
-                     holders_reader_error(reader));
+                     pg_error(reader.pg));
     }
-    holders_reader_destroy(reader);
+    reader_deinit(&reader);
     return NULL;
 }
 

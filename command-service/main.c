@@ -18,7 +18,7 @@ static struct bus_publisher *bus_setup(const struct options *options)
     return bus;
 }
 
-static struct control *control_setup(const struct options *options)
+static struct control *control_setup(const struct options *options, struct api *api)
 {
     int64_t percent;
     service_check_database_url(options->database_url);
@@ -27,6 +27,8 @@ static struct control *control_setup(const struct options *options)
     struct control_options control = {
         .database_url = options->database_url,
         .keyring = service_keyring(&options->service),
+        .resume = submit_held,
+        .context = api,
     };
     settings_init(&control.defaults);
     settings_default(&control.defaults, SETTING_issue_sla_ms, options->issue_sla_ms);
@@ -66,18 +68,16 @@ int main(int argc, char **argv)
 
     service_setup("command-service", 0, &options.service);
     struct bus_publisher *bus = bus_setup(&options);
-    struct control *control = control_setup(&options);
+    struct api api = {.request_deadline_ms = options.request_deadline_ms,
+                      .accepted_deadline_ms = options.accepted_deadline_ms};
+    struct control *control = control_setup(&options, &api);
     struct watch *watch = watch_create(&watch_no_halt); /* until the committers know the settings */
     struct early *early = early_start(&(struct early_options){.database_url = options.database_url,
                                                               .bytes_max = (size_t)options.early_bytes_max});
-    struct api api = {
-        .committers = committers_setup(&options, bus, control, watch, early),
-        .watch = watch,
-        .early = early,
-        .control = control,
-        .request_deadline_ms = options.request_deadline_ms,
-        .accepted_deadline_ms = options.accepted_deadline_ms,
-    };
+    api.committers = committers_setup(&options, bus, control, watch, early);
+    api.watch = watch;
+    api.early = early;
+    api.control = control;
     api.requests = requests_start(&(struct requests_options){.database_url = options.database_url,
                                                              .committers = api.committers,
                                                              .deadline_ms = options.request_deadline_ms});

@@ -20,6 +20,7 @@ struct queue {
     struct map in_flight; /* hash of a key -> its commands, from offer to done */
     int64_t batch_us;     /* how long a batch takes, moving average; 0 until known */
     bool available, closed;
+    bool wanted;                /* a command for it is held elsewhere */
     int64_t closing_us;         /* once closed: until when who was accepted may still be served */
     struct metric *depth_gauge; /* of all queues of the process together */
 };
@@ -96,9 +97,10 @@ static void note_in_flight(struct queue *queue, struct command *command)
 static void forget_in_flight(struct queue *queue, struct command *command)
 {
     struct command *first = map_remove(&queue->in_flight, key_of(command)), **at = &first;
-    while (*at && *at != command)
+    while (*at != command) {
+        CHECK(*at);
         at = &(*at)->same_key;
-    CHECK(*at == command);
+    }
     *at = command->same_key;
     if (first)
         map_put(&queue->in_flight, key_of(first), first);
@@ -131,6 +133,14 @@ static enum queue_verdict admit(const struct queue *queue, const struct command 
                                                                                        : QUEUE_REUSED;
     return has_room(queue) == QUEUE_TAKEN ? admit_wait(command, may_accept, predicted_wait_us(queue))
                                           : has_room(queue);
+}
+
+void queue_want(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    queue->wanted = true;
+    pthread_cond_signal(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
 }
 
 enum queue_verdict queue_would(struct queue *queue, int64_t deadline_us, int64_t *ret_wait_ms)
@@ -229,7 +239,7 @@ static struct command *cut(struct queue *queue, size_t count)
 
 static void wait_for_command(struct queue *queue, int64_t until_us)
 {
-    while (queue->depth == 0 && !queue->closed)
+    while (queue->depth == 0 && !queue->closed && !queue->wanted)
         if (!cond_wait_until(&queue->changed, &queue->lock, until_us))
             return;
 }
@@ -239,6 +249,7 @@ struct command *queue_take(struct queue *queue, size_t count_max, int64_t wait_u
     pthread_mutex_lock(&queue->lock);
     queue->busy = false;
     wait_for_command(queue, wait_until_us);
+    queue->wanted = false;
     struct command *list = cut(queue, batch_length(queue, count_max));
     queue->busy = list != NULL;
     pthread_mutex_unlock(&queue->lock);
@@ -249,7 +260,8 @@ bool queue_await(struct queue *queue, int64_t until_us)
 {
     pthread_mutex_lock(&queue->lock);
     wait_for_command(queue, until_us);
-    bool came = queue->depth > 0 || queue->closed;
+    bool came = queue->depth > 0 || queue->closed || queue->wanted;
+    queue->wanted = false;
     pthread_mutex_unlock(&queue->lock);
     return came;
 }

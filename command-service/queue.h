@@ -40,6 +40,8 @@ void queue_destroy(struct queue *queue); /* must be empty; accepts NULL */
  * accepted instead of answered. */
 enum queue_verdict queue_offer(struct queue *queue, struct command *command, bool may_accept,
                                int64_t *ret_wait_ms);
+/* A command for it has come, and is held elsewhere for now. */
+void queue_want(struct queue *queue);
 /* Whether a command with that deadline would be taken now (QUEUE_TAKEN), before there is one. */
 enum queue_verdict queue_would(struct queue *queue, int64_t deadline_us, int64_t *ret_wait_ms);
 /* Visits what is in flight under a key. Under the queue's lock: `visit` must be quick. */
@@ -69,6 +71,7 @@ void queue_close(struct queue *queue);
 bool queue_finished(struct queue *queue); /* closed and nothing queued */
 /* Sleeps until that instant, or until the queue is closed. */
 void queue_sleep(struct queue *queue, int64_t until_us);
-/* Sleeps until that instant, or until a command waits or the queue is closed, which is what it returns. */
+/* Sleeps until that instant, or until a command waits or is wanted or the queue is closed, which is what it
+ * returns. */
 bool queue_await(struct queue *queue, int64_t until_us);
 size_t queue_depth(struct queue *queue);

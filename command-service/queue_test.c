@@ -409,6 +409,191 @@ static void an_empty_queue_takes(void **state)
     finish_all(queue);
 }
 
+/* --- accepted: answered before it is done --- */
+
+/* Whoever would wait longer than `above_us` may be told to ask later. */
+static struct command *acceptable(uint32_t number, int64_t above_us, int64_t until_ms)
+{
+    struct command *command = command_new(1, number);
+    command->accept_above_us = above_us;
+    command->accepted_deadline_us = clock_deadline_us(until_ms);
+    return command;
+}
+
+static enum queue_verdict offer_acceptable(struct queue *queue, struct command *command)
+{
+    int64_t wait_ms;
+    enum queue_verdict verdict = queue_offer(queue, command, true, &wait_ms);
+    if (verdict != QUEUE_TAKEN && verdict != QUEUE_ACCEPTED)
+        command_destroy(command);
+    return verdict;
+}
+
+static void who_would_wait_long_is_accepted(void **state)
+{
+    (void)state;
+    struct queue *queue = queue_create(BATCH, BATCH);
+    assert_int_equal(offer_acceptable(queue, acceptable(1, 0, FAR_MS)), QUEUE_TAKEN); /* no wait */
+    queue_note_batch(queue, US_PER_S);
+    assert_int_equal(offer_acceptable(queue, acceptable(2, 0, 1000)), QUEUE_FULL); /* late even so */
+    struct command *accepted = acceptable(3, 0, 2 * FAR_MS);
+    assert_int_equal(offer_acceptable(queue, accepted), QUEUE_ACCEPTED);
+    assert_true(accepted->accepted && !accepted->request && !accepted->watch);
+    assert_int_equal(accepted->deadline_us, accepted->accepted_deadline_us);
+    finish_all(queue);
+}
+
+/* Nobody waits for it, so it does not keep a process that is to end. */
+static void closing_leaves_the_accepted_two_seconds(void **state)
+{
+    (void)state;
+    struct queue *queue = queue_create(BATCH, BATCH);
+    struct command *waiting = given(queue, 1, 1);
+    struct command *near = acceptable(2, -1, COMMAND_FLOOR_MS + 1000), *far = acceptable(3, -1, FAR_MS);
+    assert_int_equal(offer_acceptable(queue, near), QUEUE_ACCEPTED);
+    assert_int_equal(offer_acceptable(queue, far), QUEUE_ACCEPTED);
+    struct command *list = take(queue, 2);
+    EXPECT_LIST(list, 1, 2);
+    int64_t waiting_us = waiting->deadline_us, near_us = near->deadline_us;
+    queue_close(queue);
+    int64_t most_us = clock_deadline_us(2000);
+    assert_true(far->deadline_us <= most_us);
+    queue_put_back(queue, list);
+    assert_int_equal(waiting->deadline_us, waiting_us);
+    assert_int_equal(near->deadline_us, near_us);
+    list = queue_take_expired(queue, most_us);
+    EXPECT_LIST(list, 2, 3);
+    finish(list);
+    finish_all(queue);
+}
+
+/* --- several under one key, and some without --- */
+
+static struct command *with_operation(uint32_t number, uint8_t operation)
+{
+    struct command *command = command_new(1, number);
+    command->id.operation[0] = operation;
+    return command;
+}
+
+static void count_one(const struct command *command, void *context)
+{
+    (void)command;
+    ++*(int *)context;
+}
+
+static int in_flight(struct queue *queue, const struct command *like)
+{
+    int count = 0;
+    queue_in_flight(queue, like->id.key_hash, count_one, &count);
+    return count;
+}
+
+static void one_key_may_be_used_for_several_things(void **state)
+{
+    (void)state;
+    struct queue *queue = queue_create(BATCH, BATCH);
+    struct command *commands[4];
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        commands[i] = with_operation(7, (uint8_t)i);
+        assert_int_equal(offer(queue, commands[i]), QUEUE_TAKEN);
+    }
+    assert_int_equal(in_flight(queue, commands[0]), 4);
+    struct command *list = take(queue, BATCH);
+    static const size_t order[] = {1, 3, 0, 2}; /* from the middle, the newest, the oldest, the last */
+    for (size_t i = 0; i < COUNT_OF(order); i++) {
+        queue_done(&commands[order[i]], 1);
+        assert_int_equal(in_flight(queue, commands[0]), 3 - (int)i);
+    }
+    while (list) {
+        struct command *command = list;
+        list = list->next;
+        command_destroy(command);
+    }
+    finish_all(queue);
+}
+
+static void without_a_key_nothing_is_in_flight(void **state)
+{
+    (void)state;
+    struct queue *queue = queue_create(BATCH, BATCH);
+    for (int i = 0; i < 2; i++) {
+        struct command *command = command_new(1, 7);
+        command->keyed = false;
+        command->alone = true;
+        assert_int_equal(offer(queue, command), QUEUE_TAKEN);
+        assert_int_equal(in_flight(queue, command), 0);
+    }
+    struct command *list = take(queue, BATCH); /* each is a batch in itself */
+    EXPECT_LIST(list, 7);
+    finish(list);
+    finish_all(queue);
+}
+
+static void the_done_may_be_of_several_queues(void **state)
+{
+    (void)state;
+    struct queue *queues[2] = {queue_create(BATCH, BATCH), queue_create(BATCH, BATCH)};
+    struct command *done[3] = {given(queues[0], 1, 1), given(queues[0], 1, 2), given(queues[1], 2, 3)};
+    for (size_t i = 0; i < COUNT_OF(queues); i++)
+        (void)take(queues[i], BATCH);
+    queue_done(done, COUNT_OF(done));
+    for (size_t i = 0; i < COUNT_OF(done); i++)
+        command_destroy(done[i]);
+    for (size_t i = 0; i < COUNT_OF(queues); i++)
+        finish_all(queues[i]);
+    queue_destroy(NULL);
+}
+
+static void a_closed_queue_takes_nothing_over(void **state)
+{
+    (void)state;
+    struct queue *home = queue_create(BATCH, BATCH), *closed = queue_create(BATCH, BATCH);
+    given(home, 1, 1);
+    queue_close(closed);
+    struct command *command = take(home, BATCH);
+    assert_false(queue_forward(closed, command));
+    finish(command);
+    finish_all(home);
+    finish_all(closed);
+}
+
+static void an_earlier_deadline_comes_back_with_its_command(void **state)
+{
+    (void)state;
+    struct queue *queue = queue_create(BATCH, BATCH);
+    int64_t base_us = clock_deadline_us(FAR_MS);
+    given_until(queue, 1, 1, base_us);
+    struct command *list = take(queue, BATCH);
+    given_until(queue, 1, 2, base_us + 10);
+    queue_put_back(queue, list);
+    list = queue_take_expired(queue, base_us);
+    EXPECT_LIST(list, 1);
+    finish(list);
+    finish_all(queue);
+}
+
+static void sleeps_until_something_happens(void **state)
+{
+    (void)state;
+    struct queue *queue = queue_create(BATCH, BATCH);
+    int64_t until_us = clock_deadline_us(20);
+    assert_false(queue_await(queue, until_us));
+    queue_sleep(queue, until_us); /* which is over */
+    until_us = clock_deadline_us(20);
+    queue_sleep(queue, until_us);
+    assert_true(clock_mono_us() >= until_us);
+    given(queue, 1, 1);
+    assert_true(queue_await(queue, clock_deadline_us(FAR_MS)));
+    finish(take(queue, BATCH));
+    queue_close(queue);
+    int64_t before_us = clock_mono_us();
+    assert_true(queue_await(queue, clock_deadline_us(FAR_MS)));
+    queue_sleep(queue, clock_deadline_us(FAR_MS));
+    assert_true(clock_mono_us() - before_us < FAR_MS / 2 * (int64_t)US_PER_MS);
+    queue_destroy(queue);
+}
+
 /* --- threads --- */
 
 enum { OFFERERS = 4, EACH = 5000, THREAD_SLICES = 1 };
@@ -522,6 +707,35 @@ static void each_command_wakes_the_taker(void **state)
     queue_destroy(taker.queue);
 }
 
+enum { SLEEP_MS = 100 };
+
+static void *sleep_for_long(void *context)
+{
+    struct taker *self = context;
+    int64_t until_us = clock_deadline_us(SLEEP_MS);
+    queue_sleep(self->queue, until_us);
+    self->late = clock_mono_us() < until_us;
+    atomic_store(&self->taken, 1);
+    return NULL;
+}
+
+/* Whoever rests after an error is not woken by those who come meanwhile. */
+static void commands_end_no_sleep(void **state)
+{
+    (void)state;
+    struct taker sleeper = {.queue = queue_create(BATCH, BATCH)};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, sleep_for_long, &sleeper), 0);
+    while (atomic_load(&sleeper.taken) == 0) {
+        given(sleeper.queue, 1, 1);
+        finish(take(sleeper.queue, BATCH));
+        (void)poll(NULL, 0, 1);
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_false(sleeper.late);
+    queue_destroy(sleeper.queue);
+}
+
 static void *close_it(void *queue)
 {
     queue_close(queue);
@@ -560,8 +774,17 @@ int main(void)
         cmocka_unit_test(refuses_who_would_wait_too_long),
         cmocka_unit_test(says_beforehand_what_it_would_do),
         cmocka_unit_test(an_empty_queue_takes),
+        cmocka_unit_test(who_would_wait_long_is_accepted),
+        cmocka_unit_test(closing_leaves_the_accepted_two_seconds),
+        cmocka_unit_test(one_key_may_be_used_for_several_things),
+        cmocka_unit_test(without_a_key_nothing_is_in_flight),
+        cmocka_unit_test(the_done_may_be_of_several_queues),
+        cmocka_unit_test(a_closed_queue_takes_nothing_over),
+        cmocka_unit_test(an_earlier_deadline_comes_back_with_its_command),
+        cmocka_unit_test(sleeps_until_something_happens),
         cmocka_unit_test(nothing_is_lost_between_threads),
         cmocka_unit_test(each_command_wakes_the_taker),
+        cmocka_unit_test(commands_end_no_sleep),
         cmocka_unit_test(closing_wakes_the_taker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

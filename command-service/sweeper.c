@@ -47,7 +47,7 @@ struct aside {
 
 struct sweeper {
     struct sweeper_options options;
-    struct due_reader *reader; /* the thread's alone */
+    struct reader reader; /* the thread's alone */
     int64_t connect_ms;
     pthread_t thread;
     pthread_mutex_t lock; /* guards everything below */
@@ -212,11 +212,11 @@ static bool look(struct sweeper *sweeper, int16_t slice)
     bool full;
     if (!begin_look(sweeper, slice, &query, &full, aside))
         return true;
-    if (!due_find(sweeper->reader, &query, clock_deadline_us(EXCHANGE_MS), &found))
+    if (!due_find(&sweeper->reader, &query, clock_deadline_us(EXCHANGE_MS), &found))
         return false;
     if (found.refused)
         log_warn("SWEEP-SLOW", "slice %d: the server ended a look at what is due: %s", (int)slice,
-                 due_reader_error(sweeper->reader));
+                 pg_error(sweeper->reader.pg));
     for (size_t i = 0; i < found.count; i++)
         offer(sweeper, found.items[i].campaign_id_len ? COMMAND_TEND : COMMAND_LAPSE, slice, &found.items[i],
               NULL);
@@ -230,11 +230,11 @@ static bool look(struct sweeper *sweeper, int16_t slice)
 
 static bool connected(struct sweeper *sweeper)
 {
-    if (due_reader_connect(sweeper->reader, clock_deadline_us(sweeper->connect_ms))) {
+    if (reader_connect(&sweeper->reader, clock_deadline_us(sweeper->connect_ms))) {
         sweeper->connect_ms = CONNECT_MIN_MS;
         return true;
     }
-    log_warn("SWEEP-CONNECT", "cannot look for what is due: %s", due_reader_error(sweeper->reader));
+    log_warn("SWEEP-CONNECT", "cannot look for what is due: %s", pg_error(sweeper->reader.pg));
     if (sweeper->connect_ms < CONNECT_MAX_MS)
         sweeper->connect_ms *= 2; /* a slow server is none that is gone */
     return false;
@@ -254,7 +254,7 @@ static void pass(struct sweeper *sweeper)
         return;
     for (int16_t slice = 0; slice < SLICE_COUNT && !stopping(sweeper); slice++)
         if (!look(sweeper, slice)) {
-            log_warn("SWEEP-LOOK", "cannot look for what is due: %s", due_reader_error(sweeper->reader));
+            log_warn("SWEEP-LOOK", "cannot look for what is due: %s", pg_error(sweeper->reader.pg));
             return;
         }
     metric_add(passes_metric, 1);
@@ -297,7 +297,7 @@ struct sweeper *sweeper_start(const struct sweeper_options *options)
                                   "Due things that could not be noted and are tried again later", NULL);
     sweeper->options = *options;
     sweeper->connect_ms = CONNECT_MIN_MS;
-    sweeper->reader = due_reader_create(options->database_url);
+    due_init(&sweeper->reader, options->database_url);
     CHECK(pthread_mutex_init(&sweeper->lock, NULL) == 0);
     CHECK(pthread_cond_init(&sweeper->stopped, NULL) == 0);
     CHECK(pthread_create(&sweeper->thread, NULL, sweeper_main, sweeper) == 0);
@@ -317,7 +317,7 @@ void sweeper_destroy(struct sweeper *sweeper)
 {
     if (!sweeper)
         return;
-    due_reader_destroy(sweeper->reader);
+    reader_deinit(&sweeper->reader);
     pthread_cond_destroy(&sweeper->stopped);
     pthread_mutex_destroy(&sweeper->lock);
     mem_free(sweeper);

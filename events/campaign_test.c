@@ -190,6 +190,38 @@ static void impossible_logs_stop_the_program(void **state)
     assert_true(dies(apply_unknown, NULL));
 }
 
+/* What would stop the program is known before it is written. */
+static void what_cannot_follow_is_told(void **state)
+{
+    (void)state;
+    struct campaign campaign = begun(), none = {0};
+    struct event created = created_event(), released = next_event(&campaign, EVENT_StockReleased);
+    struct event next = next_event(&campaign, EVENT_CouponIssued), deleted = next;
+    assert_true(campaign_can_apply(&none, &created));
+    created.position = next.position;
+    assert_false(campaign_can_apply(&campaign, &created));
+    released.stock_released.quantity = 90;
+    assert_true(campaign_can_apply(&campaign, &released));
+    released.stock_released.plan_step = campaign.plan_done + 1;
+    assert_true(campaign_can_apply(&campaign, &released));
+    released.stock_released.plan_step = campaign.plan_done + 2;
+    assert_false(campaign_can_apply(&campaign, &released));
+    released.stock_released = (struct stock_released){.quantity = 91};
+    assert_false(campaign_can_apply(&campaign, &released));
+    next.coupon_issued.sequence = 2;
+    assert_false(campaign_can_apply(&campaign, &next));
+    next.coupon_issued.sequence = 1;
+    assert_true(campaign_can_apply(&campaign, &next));
+    campaign.released = 0;
+    assert_false(campaign_can_apply(&campaign, &next));
+    deleted.type = EVENT_CampaignDeleted;
+    assert_true(campaign_can_apply(&campaign, &deleted));
+    campaign.issued = 1;
+    assert_false(campaign_can_apply(&campaign, &deleted));
+    deleted.position = campaign.position;
+    assert_false(campaign_can_apply(&campaign, &deleted));
+}
+
 /* --- status --- */
 
 static void expect_status(const struct campaign *campaign, int64_t now_us, const char *expected)
@@ -545,6 +577,7 @@ int main(void)
         cmocka_unit_test(sequences_are_dense),
         cmocka_unit_test(stock_is_never_overrun),
         cmocka_unit_test(impossible_logs_stop_the_program),
+        cmocka_unit_test(what_cannot_follow_is_told),
         cmocka_unit_test(status_around_start_and_end),
         cmocka_unit_test(status_by_precedence),
         cmocka_unit_test(ends_when_its_coupons_expire),

@@ -134,7 +134,7 @@ static void lists_take_no_more_than_the_arena(void **state)
     static const struct span lists[] = {{"\x81\x0E\x91\xA1x", 5}, {"\x81\x10\x92\x01\x02", 5}};
     for (size_t i = 0; i < COUNT_OF(lists); i++) {
         struct arena arena;
-        struct event event = {.type = EVENT_CampaignCreated, .data = lists[i]};
+        struct event event = {.type = EVENT_CampaignCreated, .version = 1, .data = lists[i]};
         arena_init(&arena, 1);
         assert_int_equal(event_decode(&event, &arena), CODEC_CORRUPT);
         arena_deinit(&arena);

@@ -219,12 +219,56 @@ static void json_says_what_became_of_it(void **state)
     expect_in_json(&coupon, 0, "order_id", false);
 }
 
+/* The one text that a state has is written and read back without its name. */
+static void a_note_is_of_its_state(void **state)
+{
+    (void)state;
+    static char long_text[REASON_MAX + ORDER_ID_MAX + 2];
+    memset(long_text, 'x', sizeof long_text - 1);
+    struct coupon coupon = after(EVENT_CouponRevoked);
+    assert_span(coupon_note(&coupon), "fraud");
+    assert_true(coupon_take_note(&coupon, SPAN("theft")));
+    assert_span(coupon.reason, "theft");
+    assert_null(coupon.order_id.ptr);
+    assert_true(coupon_take_note(&coupon, SPAN("")));
+    assert_null(coupon.reason.ptr);
+    assert_false(coupon_take_note(&coupon, (struct span){long_text, REASON_MAX + 1}));
+    for (int type = EVENT_CouponReserved; type <= EVENT_CouponRedeemed; type++) {
+        if (type != EVENT_CouponReserved && type != EVENT_CouponRedeemed)
+            continue;
+        coupon = after((enum event_type)type);
+        assert_span(coupon_note(&coupon), type == EVENT_CouponReserved ? "o1" : "o2");
+        assert_true(coupon_take_note(&coupon, SPAN("o3")));
+        assert_span(coupon.order_id, "o3");
+        assert_null(coupon.reason.ptr);
+        assert_false(coupon_take_note(&coupon, SPAN("")));
+        assert_true(coupon_take_note(&coupon, (struct span){long_text, ORDER_ID_MAX}));
+        assert_false(coupon_take_note(&coupon, (struct span){long_text, ORDER_ID_MAX + 1}));
+    }
+    coupon = issued();
+    assert_true(coupon_take_note(&coupon, SPAN("")));
+    assert_false(coupon_take_note(&coupon, SPAN("x")));
+}
+
+static void another_currency_is_refused(void **state)
+{
+    (void)state;
+    const struct campaign_created campaign = {.currency = SPAN("EUR")};
+    struct coupon coupon = issued();
+    struct coupon_use use = {.order_amount = -1, .currency = SPAN("EUR")};
+    assert_null(coupon_check(&coupon, &campaign, &use, 1));
+    use.currency = SPAN("KRW");
+    assert_ptr_equal(coupon_check(&coupon, &campaign, &use, 1), &problem_currency_mismatch);
+}
+
 int main(void)
 {
     crypto_setup();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_event_says_all),
         cmocka_unit_test(folds_to_its_state),
+        cmocka_unit_test(a_note_is_of_its_state),
+        cmocka_unit_test(another_currency_is_refused),
         cmocka_unit_test(is_folded_in_order),
         cmocka_unit_test(status_is_of_an_instant),
         cmocka_unit_test(a_lapsed_reservation_is_none),

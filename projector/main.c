@@ -86,9 +86,9 @@ static struct repair *repair_setup(const struct options *options, const struct p
     return repair;
 }
 
-static void *follow(void *follower)
+static void *work(void *projector)
 {
-    follower_run(follower);
+    projector_run(projector);
     return NULL;
 }
 
@@ -99,7 +99,7 @@ static void join(pthread_t thread, const struct options *options)
     struct timespec until = {until_us / US_PER_S, until_us % US_PER_S * 1000};
     if (pthread_timedjoin_np(thread, NULL, &until) == 0)
         return;
-    log_warn("DRAIN", "the follower was still busy at the drain deadline");
+    log_warn("DRAIN", "the projector was still busy at the drain deadline");
     exit(0);
 }
 
@@ -107,14 +107,14 @@ static int command_run(struct options *options)
 {
     struct hints hints;
     struct projector_metrics metrics;
-    struct follower follower;
+    struct projector projector;
     pthread_t thread;
 
     service_setup("projector", PORT_OFFSET, &options->service);
     service_check_database_url(options->database_url);
     projector_metrics_setup(&metrics);
     hints_init(&hints);
-    struct follower_means means = {
+    struct projector_means means = {
         .pg = sql_create(options->database_url),
         .writer = models_setup(options),
         .hints = &hints,
@@ -122,10 +122,10 @@ static int command_run(struct options *options)
         .repair = repair_setup(options, &metrics),
         .bus = publisher_setup(options),
     };
-    follower_init(&follower, &means, &options->follower);
+    projector_init(&projector, &means, &options->projector);
     struct bus_subscriber *bus = bus_setup(options, &hints);
     struct http_server *server = service_serve(&options->service, &(struct service_api){.routes_count = 0});
-    CHECK(pthread_create(&thread, NULL, follow, &follower) == 0);
+    CHECK(pthread_create(&thread, NULL, work, &projector) == 0);
     log_info("STARTED", "health and metrics on port %lld", (long long)options->service.port);
 
     service_wait_for_stop(
@@ -137,7 +137,7 @@ static int command_run(struct options *options)
     bus_subscriber_destroy(bus);
     bus_publisher_destroy(means.bus);
     repair_destroy(means.repair);
-    follower_deinit(&follower);
+    projector_deinit(&projector);
     redis_writer_destroy(means.writer);
     pg_destroy(means.pg);
     hints_deinit(&hints);

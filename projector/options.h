@@ -12,13 +12,13 @@ enum command { COMMAND_RUN, COMMAND_STATUS, COMMAND_VERIFY, COMMAND_REBUILD, COM
 struct options {
     struct service_options service; /* first: common tables point into it. Of `run` only */
     const char *database_url, *redis_url;
-    const char *bus_url;              /* of `run` only */
-    const char *bus_publish_url;      /* of `run` and `prewarm` */
-    const char *prewarm_campaign;     /* of `prewarm` only */
-    struct follower_options follower; /* of `run` only */
-    bool json;                        /* of `status` and `rebuild` */
-    struct rebuild_options rebuild;   /* of `rebuild` only; without what other members say */
-    struct verify_options verify;     /* of `verify` only */
+    const char *bus_url;                /* of `run` only */
+    const char *bus_publish_url;        /* of `run` and `prewarm` */
+    const char *prewarm_campaign;       /* of `prewarm` only */
+    struct projector_options projector; /* of `run` only */
+    bool json;                          /* of `status` and `rebuild` */
+    struct rebuild_options rebuild;     /* of `rebuild` only; without what other members say */
+    struct verify_options verify;       /* of `verify` only */
 };
 
 /* Reads the command line and the environment; exits on --help and on what it does not understand. */

@@ -48,7 +48,7 @@ static enum pg_status read_heads(struct status *status, struct pg *pg, int64_t d
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         positions[slice] = status->roots[slice].position;
     log_reader_init(&reader, pg);
-    log_reader_ask(&reader, positions, 0, NULL);
+    log_reader_ask(&reader, positions, 0);
     enum pg_status result = log_reader_heads(&reader, deadline_us, &status->heads);
     log_reader_deinit(&reader);
     return result;

@@ -173,6 +173,5 @@ struct entry_life control_life(struct control *control)
         .fresh_us = settings_get(settings, SETTING_fresh_ms) * US_PER_MS,
         .stale_us = settings_get(settings, SETTING_stale_ms) * US_PER_MS,
         .error_us = settings_get(settings, SETTING_stale_if_error_ms) * US_PER_MS,
-        .negative_us = control->options.negative_us,
     };
 }

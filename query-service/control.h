@@ -14,7 +14,6 @@ struct control_options {
     const char *database_url;
     const struct keyring *keyring; /* borrowed */
     struct settings defaults;      /* before anything is set */
-    int64_t negative_us;           /* of entry_life; no setting */
     struct log_time *time;         /* borrowed */
 };
 

@@ -28,8 +28,6 @@ static struct loader *loader_setup(const struct options *options)
             .model_threads = options->model_threads,
             .store_connections = options->store_connections,
             .queue_max = options->queue_max,
-            .dear_connections = options->dear_connections,
-            .dear_queue_max = options->dear_queue_max,
             .redis_timeout_ms = options->redis_timeout_ms,
             .store_timeout_ms = options->store_timeout_ms,
             .past_events_max = options->past_events_max,
@@ -54,10 +52,7 @@ static void api_setup(struct api *api, const struct options *options)
     api->token_wait_ms = options->token_wait_ms;
     api->reads = (struct read_through){
         .loader = loader_setup(options), .control = api->control, .time = &log_time, .log_epoch = &log_epoch};
-    read_through_init(&api->reads, &(struct read_through_options){
-                                       .cache_bytes = (size_t)options->cache_bytes,
-                                       .waiting_max = (size_t)options->waiting_max,
-                                   });
+    read_through_init(&api->reads, (size_t)options->cache_bytes);
     warm_init(&api->warm, &api->reads);
 }
 
@@ -67,7 +62,6 @@ static struct control *control_setup(const struct options *options)
     struct control_options control = {
         .database_url = options->database_url,
         .keyring = service_keyring(&options->service),
-        .negative_us = options->negative_ms * US_PER_MS,
         .time = &log_time,
     };
     service_check_database_url(options->database_url);
@@ -107,9 +101,10 @@ static void on_replaced(void *context)
 
 static void feed_setup(struct api *api, const struct options *options)
 {
-    api->queue_max = options->queue_max + options->dear_queue_max;
-    api->model_threads = options->model_threads + 1;
-    api->store_connections = options->store_connections + options->dear_connections;
+    api->connections_max = options->service.connections_max;
+    api->queue_max = options->queue_max + LOADER_DEAR_QUEUE_MAX;
+    api->model_threads = options->model_threads + LOADER_DEAR_THREADS;
+    api->store_connections = options->store_connections + LOADER_DEAR_CONNECTIONS;
     api->followers_max = options->followers_max;
     api->feed = feed_create(&(struct feed_options){.database_url = options->database_url,
                                                    .timeout_ms = options->store_timeout_ms,

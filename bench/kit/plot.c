@@ -45,12 +45,13 @@ void plot_add(struct plot *plot, const struct figure *figure)
 static void put_axis(struct buf *out, int bottom)
 {
     double value = scale_min;
-    for (int decade = 0; decade <= DECADES; decade++, value *= 10) {
+    for (int decade = 0; decade <= DECADES; decade++) {
         double x = place(value);
         buf_printf(out,
                    "<line x1=\"%.0f\" y1=\"%d\" x2=\"%.0f\" y2=\"%d\" stroke=\"%s\"/>"
                    "<text x=\"%.0f\" y=\"%d\" class=\"s\" text-anchor=\"middle\">%g</text>\n",
                    x, TOP - 8, x, bottom, decade == DECADES / 2 ? "#888" : "#ddd", x, TOP - 14, value);
+        value *= 10;
     }
 }
 

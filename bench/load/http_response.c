@@ -76,6 +76,8 @@ static bool read_header(struct head *head, struct span name, struct span value)
         head->response->replayed = span_is(value, "true");
     else if (name_is(name, SPAN("Consistency-Token")))
         head->response->token = value;
+    else if (name_is(name, SPAN("Cache-Status")))
+        head->response->cache = value;
     else if (name_is(name, SPAN("Retry-After")))
         read_retry_after(head->response, value);
     return true;

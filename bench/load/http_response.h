@@ -14,6 +14,7 @@ struct http_response {
     int status;            /* 200..599 */
     struct span body;      /* borrowed from the input; empty where there is none */
     struct span token;     /* Consistency-Token, absent where there is none */
+    struct span cache;     /* Cache-Status, the same */
     int64_t retry_after_s; /* Retry-After in seconds, 0 where there is none */
     bool replayed;         /* Idempotency-Replayed: true */
     bool close;            /* Connection: close */

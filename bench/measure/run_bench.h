@@ -92,7 +92,7 @@ void bench_live(struct bench *bench); /* projector, query service and Redis are 
 void bench_refuse(struct bench *bench);
 void bench_append(struct bench *bench);
 void bench_restart(struct bench *bench);
-void bench_read(struct bench *bench); /* query service and Redis are the stack's */
+void bench_read(struct bench *bench); /* Redis and projector are the stack's */
 void bench_load(struct bench *bench);
 void bench_stampede(struct bench *bench);
 void bench_lag(struct bench *bench); /* projector and Redis are the stack's */

@@ -218,9 +218,9 @@ bool batch_has_writes(const struct batch *batch)
 int64_t batch_time(int64_t last_us, int64_t database_us, int64_t own_us)
 {
     int64_t now_us = database_us;
-    if (now_us > own_us + CLOCK_TRUST_US)
-        now_us = own_us + CLOCK_TRUST_US;
-    if (now_us < own_us - CLOCK_TRUST_US)
-        now_us = own_us - CLOCK_TRUST_US;
+    int64_t apart_us = database_us > own_us ? database_us - own_us : own_us - database_us;
+    int64_t later_us = database_us > own_us ? database_us : own_us;
+    if (apart_us > CLOCK_TRUST_US) /* the earlier one, but where the log says that it goes wrong */
+        now_us = later_us - apart_us >= last_us - CLOCK_TRUST_US ? later_us - apart_us : later_us;
     return now_us > last_us ? now_us : last_us;
 }

@@ -157,9 +157,10 @@ void batch_hold(struct batch *batch, struct holding *held, int64_t position);
  */
 struct loaded_campaign *batch_campaign(struct batch *batch, struct span id);
 /* What a slice's time is now (I13): never before `last_us`, that of its last event; else the database's
- * clock, as long as the service's own clock is no more than CLOCK_TRUST_US away. A reading further off is
- * taken as that far off, so that a wild one can neither freeze the slice's time until it comes true nor open
- * and end campaigns. */
+ * clock, as long as the service's own clock is no more than CLOCK_TRUST_US away. Where they disagree one of
+ * them is wrong, and the log is the third witness: who is before its last event goes wrong; of two who are
+ * not, the earlier is believed, because a time too late opens and ends campaigns and holds for the slice
+ * until it comes true, and one too early is over when the clock is set right. */
 #define CLOCK_TRUST_US (INT64_C(30) * 1000 * 1000)
 int64_t batch_time(int64_t last_us, int64_t database_us, int64_t own_us);
 bool batch_has_writes(const struct batch *batch);

@@ -411,9 +411,13 @@ static void a_slices_time_follows_two_clocks(void **state)
     assert_int_equal(batch_time(0, own + 5, own), own + 5);
     assert_int_equal(batch_time(own + 9, own + 5, own), own + 9); /* never backwards */
     assert_int_equal(batch_time(0, own + trust, own), own + trust);
-    assert_int_equal(batch_time(0, own + US_PER_DAY, own), own + trust); /* a wild reading */
-    assert_int_equal(batch_time(0, own - US_PER_DAY, own), own - trust);
-    assert_int_equal(batch_time(own, 0, own), own);
+    assert_int_equal(batch_time(own - 9, own + US_PER_DAY, own), own); /* the database's is ahead */
+    assert_int_equal(batch_time(own - 9, own, own + US_PER_DAY), own); /* the service's */
+    assert_int_equal(batch_time(own - 9, own - US_PER_DAY, own), own); /* the database's is behind */
+    assert_int_equal(batch_time(own - 9, own, own - US_PER_DAY), own);
+    /* Nobody knows of a slice without a recent event; the day it is late by it makes up for. */
+    assert_int_equal(batch_time(0, own, own - US_PER_DAY), own - US_PER_DAY);
+    assert_int_equal(batch_time(own, 0, own - US_PER_DAY), own); /* both before its last event */
 }
 
 /* --- voiding --- */

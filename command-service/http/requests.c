@@ -24,7 +24,7 @@ struct question {
 
 struct requests {
     struct requests_options options;
-    struct uses_reader *reader; /* the thread's alone, like the arena */
+    struct reader reader; /* the thread's alone, like the arena */
     struct arena arena;
     pthread_t thread;
     pthread_mutex_t lock; /* guards everything below */
@@ -127,7 +127,7 @@ static struct named name_of(const struct key_use *use, struct buf *room)
     buf_append_i64(room, use->slice);
     for (enum command_kind kind = 0; kind < COMMAND_KINDS; kind++) {
         uint8_t operation[sizeof use->operation];
-        struct span target = nothing;
+        struct span target;
         if (kind == COMMAND_CREATE)
             target = SPAN("");
         else if (command_subject(kind) == SUBJECT_SLICE)
@@ -249,12 +249,11 @@ static void answer(struct requests *requests, const struct question *question)
     json_open(out, NULL, '{');
     json_open(out, "items", '[');
     committers_in_flight(requests->options.committers, question->key_hash, note_in_flight, &in_flight);
-    bool read = uses_read(requests->reader, question->key_hash, question->deadline_us, &rows);
+    bool read = uses_read(&requests->reader, question->key_hash, question->deadline_us, &rows);
     bool good = read && write_uses(requests, out, rows, &in_flight);
     write_in_flight(out, &in_flight);
     if (!read)
-        log_warn("REQUESTS-READ", "cannot read what became of a request: %s",
-                 uses_reader_error(requests->reader));
+        log_warn("REQUESTS-READ", "cannot read what became of a request: %s", pg_error(requests->reader.pg));
     json_close(out, ']');
     json_close(out, '}');
     if (good)
@@ -319,7 +318,7 @@ struct requests *requests_start(const struct requests_options *options)
 {
     struct requests *requests = mem_zalloc(sizeof *requests);
     requests->options = *options;
-    requests->reader = uses_reader_create(options->database_url);
+    uses_init(&requests->reader, options->database_url);
     arena_init(&requests->arena, ARENA_MAX);
     CHECK(pthread_mutex_init(&requests->lock, NULL) == 0);
     CHECK(pthread_cond_init(&requests->came, NULL) == 0);
@@ -338,7 +337,7 @@ void requests_stop(struct requests *requests)
 
 void requests_destroy(struct requests *requests)
 {
-    uses_reader_destroy(requests->reader);
+    reader_deinit(&requests->reader);
     arena_deinit(&requests->arena);
     pthread_cond_destroy(&requests->came);
     pthread_mutex_destroy(&requests->lock);

@@ -345,30 +345,63 @@ static bool take_key(struct command *command, enum key_rule rule, struct span *r
     return false;
 }
 
-/* Has a key, or needs none, and is within the limits. false: answered. */
-static bool let_in(struct api *api, struct command *command, enum key_rule rule, struct span *ret_key)
+/* Within the limits, and not refused for good, as a crowd may be. false: answered. */
+static bool admitted(struct api *api, struct command *command)
 {
-    if (!take_key(command, rule, ret_key))
+    if (!gate_admit(&api->gate, command))
         return false;
-    stamp(api, command);
-    return gate_admit(&api->gate, command);
+    const struct problem *problem =
+        command->kind == COMMAND_ISSUE
+            ? early_refusal(api->early, command->campaign_id, command->issue.user_id)
+            : NULL;
+    if (problem)
+        answer_problem(command, problem, 0);
+    return !problem;
 }
 
-static void enqueue(struct api *api, struct command *command, struct span key)
+enum submission { SUBMIT_NOW, SUBMIT_HELD }; /* the second: its request was deferred */
+
+static void enqueue(struct api *api, struct command *command, struct span key, enum submission how)
 {
     if (key.ptr)
         name_request(command, key);
     else
         find_slice(command);
-    http_defer(command->request); /* before the committer can see it */
+    if (how == SUBMIT_NOW)
+        http_defer(command->request); /* before the committer can see it */
     offer(api, command, key);
+}
+
+static void hold(struct api *api, struct command *command)
+{
+    int16_t slice = slice_in_path(command->request);
+    if (slice >= 0)
+        queue_want(committers_queue(api->committers, slice));
+    http_defer(command->request);
+    control_hold(api->control, command);
 }
 
 void submit(struct api *api, struct command *command, enum key_rule rule)
 {
     struct span key;
-    if (let_in(api, command, rule, &key))
-        enqueue(api, command, key);
+    if (!take_key(command, rule, &key)) {
+        command_destroy(command);
+        return;
+    }
+    stamp(api, command);
+    if (!control_looked(api->control))
+        hold(api, command);
+    else if (admitted(api, command))
+        enqueue(api, command, key, SUBMIT_NOW);
+    else
+        command_destroy(command);
+}
+
+void submit_held(struct command *command, void *context)
+{
+    struct span key; /* it was looked at before the command was held */
+    if (take_key(command, KEY_OPTIONAL, &key) && admitted(context, command))
+        enqueue(context, command, key, SUBMIT_HELD);
     else
         command_destroy(command);
 }
@@ -392,17 +425,20 @@ static struct command *command_of(const struct command *asked)
 void submit_issue(struct api *api, struct command *asked)
 {
     struct span key;
-    const struct problem *problem = NULL;
-    if (!let_in(api, asked, KEY_REQUIRED, &key)) {
-        command_forget_source(asked);
-    } else if ((problem = early_refusal(api->early, asked->campaign_id, asked->issue.user_id))) {
-        answer_problem(asked, problem, 0);
-        command_forget_source(asked);
-    } else {
-        struct command *command = command_of(asked);
-        stamp(api, command);
-        enqueue(api, command, key);
+    if (!control_looked(api->control)) {
+        submit(api, command_of(asked), KEY_REQUIRED);
+        return;
     }
+    if (take_key(asked, KEY_REQUIRED, &key)) {
+        stamp(api, asked);
+        if (admitted(api, asked)) {
+            struct command *command = command_of(asked);
+            stamp(api, command);
+            enqueue(api, command, key, SUBMIT_NOW);
+            return;
+        }
+    }
+    command_forget_source(asked);
 }
 
 /* --- every slice --- */
@@ -450,7 +486,12 @@ static void offer_parts(struct api *api, struct command *whole, struct span key)
 void submit_to_all(struct api *api, struct command *command)
 {
     struct span key;
-    if (!let_in(api, command, KEY_REQUIRED, &key)) {
+    bool in = take_key(command, KEY_REQUIRED, &key);
+    if (in) {
+        stamp(api, command);
+        in = gate_admit(&api->gate, command);
+    }
+    if (!in) {
         command_destroy(command);
         return;
     }

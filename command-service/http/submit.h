@@ -15,6 +15,8 @@ void submit(struct api *api, struct command *command, enum key_rule rule);
 void submit_issue(struct api *api, struct command *asked);
 /* The same for a command about every slice: one is made for each and all are answered together. */
 void submit_to_all(struct api *api, struct command *command);
+/* Goes on with what was held until the settings are known: see control_hold. `context` is a struct api. */
+void submit_held(struct command *command, void *context);
 /* What became of the requests with the key (as it was sent). */
 void submit_question(struct api *api, struct http_request *request, struct span key);
 

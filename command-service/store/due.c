@@ -2,8 +2,6 @@
 /* The statements of the sweep. */
 #include "command-service/store/due.h"
 
-#include "common/pg/pg.h"
-
 enum { SQL_NOW, SQL_CAMPAIGNS, SQL_RESERVATIONS, SQL_COUNT };
 
 /* In order of time, so that what is overdue longest comes first. Every look begins behind what the last one
@@ -22,49 +20,12 @@ static const struct pg_statement statements[SQL_COUNT] = {
          "($3::bigint[])) ORDER BY k.reserved_until LIMIT $4::bigint"},
 };
 
-struct due_reader {
-    struct pg *pg;
-    struct pg_args args;
-};
-
-struct due_reader *due_reader_create(const char *database_url)
+void due_init(struct reader *reader, const char *database_url)
 {
-    struct due_reader *reader = mem_zalloc(sizeof *reader);
-    reader->pg = pg_create(&(struct pg_options){
-        .url = database_url,
-        .role = "firstcome_command",
-        .application = "firstcome sweep",
-        .statement_timeout_ms = DUE_STATEMENT_MS,
-        .lock_timeout_ms = DUE_STATEMENT_MS,
-        .idle_in_transaction_timeout_ms = 1000,
-        .read_write = true, /* a standby may be behind */
-        .statements = statements,
-        .statements_count = SQL_COUNT,
-    });
-    pg_args_init(&reader->args);
-    return reader;
+    reader_init(reader, database_url, "firstcome sweep", DUE_STATEMENT_MS, statements, SQL_COUNT);
 }
 
-void due_reader_destroy(struct due_reader *reader)
-{
-    if (!reader)
-        return;
-    pg_destroy(reader->pg);
-    pg_args_deinit(&reader->args);
-    mem_free(reader);
-}
-
-const char *due_reader_error(const struct due_reader *reader)
-{
-    return pg_error(reader->pg);
-}
-
-bool due_reader_connect(struct due_reader *reader, int64_t deadline_us)
-{
-    return pg_connected(reader->pg) || pg_connect(reader->pg, deadline_us) == PG_OK;
-}
-
-static void send_look(struct due_reader *reader, const struct due_query *query)
+static void send_look(struct reader *reader, const struct due_query *query)
 {
     struct pg_args *args = &reader->args;
     pg_send(reader->pg, SQL_NOW, NULL);
@@ -102,7 +63,7 @@ static void take_rows(const struct pg_rows *rows, bool campaigns, struct due_fou
     }
 }
 
-bool due_find(struct due_reader *reader, const struct due_query *query, int64_t deadline_us,
+bool due_find(struct reader *reader, const struct due_query *query, int64_t deadline_us,
               struct due_found *ret)
 {
     bool connected = true;

@@ -5,6 +5,7 @@
  * the connection. One thread at a time. */
 #pragma once
 
+#include "command-service/store/reader.h"
 #include "events/campaign.h"
 
 enum {
@@ -34,11 +35,7 @@ struct due_found {
     bool refused;   /* the server would not look for so long */
 };
 
-struct due_reader;
-struct due_reader *due_reader_create(const char *database_url);
-void due_reader_destroy(struct due_reader *reader); /* accepts NULL */
-const char *due_reader_error(const struct due_reader *reader);
-bool due_reader_connect(struct due_reader *reader, int64_t deadline_us) MUST_USE; /* true where it is */
+void due_init(struct reader *reader, const char *database_url); /* end with reader_deinit */
 /* false: the connection is lost, nothing was found. */
-bool due_find(struct due_reader *reader, const struct due_query *query, int64_t deadline_us,
+bool due_find(struct reader *reader, const struct due_query *query, int64_t deadline_us,
               struct due_found *ret) MUST_USE;

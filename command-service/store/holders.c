@@ -3,7 +3,6 @@
 #include "command-service/store/holders.h"
 
 #include "common/base/clock.h"
-#include "common/base/mem.h"
 #include "events/ids.h"
 
 enum {
@@ -21,47 +20,15 @@ static const struct pg_statement statements[] = {
      "r.first_position AND r.last_position AND e.campaign_id = $2::text AND e.type = 6) e"},
 };
 
-struct holders_reader {
-    struct pg *pg;
-    struct pg_args args;
-};
-
-struct holders_reader *holders_reader_create(const char *database_url)
+void holders_init(struct reader *reader, const char *database_url)
 {
-    struct holders_reader *reader = mem_zalloc(sizeof *reader);
-    reader->pg = pg_create(&(struct pg_options){
-        .url = database_url,
-        .role = "firstcome_command",
-        .application = "firstcome holders",
-        .statement_timeout_ms = STATEMENT_MS,
-        .lock_timeout_ms = STATEMENT_MS,
-        .idle_in_transaction_timeout_ms = 1000,
-        .read_write = true, /* a standby may be behind */
-        .statements = statements,
-        .statements_count = COUNT_OF(statements),
-    });
-    pg_args_init(&reader->args);
-    return reader;
+    reader_init(reader, database_url, "firstcome holders", STATEMENT_MS, statements, COUNT_OF(statements));
 }
 
-void holders_reader_destroy(struct holders_reader *reader)
-{
-    if (!reader)
-        return;
-    pg_destroy(reader->pg);
-    pg_args_deinit(&reader->args);
-    mem_free(reader);
-}
-
-const char *holders_reader_error(const struct holders_reader *reader)
-{
-    return pg_error(reader->pg);
-}
-
-bool holders_read(struct holders_reader *reader, const struct holders_query *query, struct pg_rows **ret)
+bool holders_read(struct reader *reader, const struct holders_query *query, struct pg_rows **ret)
 {
     struct span campaign_id = {query->campaign_id, query->campaign_id_len};
-    if (!pg_connected(reader->pg) && pg_connect(reader->pg, clock_deadline_us(CONNECT_MS)) != PG_OK)
+    if (!reader_connect(reader, clock_deadline_us(CONNECT_MS)))
         return false;
     pg_args_reset(&reader->args);
     pg_arg_i16(&reader->args, slice_of(campaign_id));

@@ -3,7 +3,7 @@
  * when it is needed. One thread at a time. */
 #pragma once
 
-#include "common/pg/pg.h"
+#include "command-service/store/reader.h"
 #include "events/campaign.h"
 
 struct holders_query {
@@ -12,10 +12,6 @@ struct holders_query {
     int64_t after; /* sequence */
 };
 
-struct holders_reader;
-struct holders_reader *holders_reader_create(const char *database_url); /* does not connect */
-void holders_reader_destroy(struct holders_reader *reader);             /* accepts NULL */
-const char *holders_reader_error(const struct holders_reader *reader);
+void holders_init(struct reader *reader, const char *database_url); /* end with reader_deinit */
 /* The next few thousand: one row with one user id for each coupon. Bounded by deadlines of its own. */
-bool holders_read(struct holders_reader *reader, const struct holders_query *query,
-                  struct pg_rows **ret) MUST_USE;
+bool holders_read(struct reader *reader, const struct holders_query *query, struct pg_rows **ret) MUST_USE;

@@ -30,7 +30,7 @@ struct known *known_create(size_t campaigns_max, size_t bytes_max)
 
 static void unfollow(struct known *known, struct known_campaign *campaign)
 {
-    for (size_t i = 0; i < campaign->layers_count; i++)
+    for (size_t i = 0; campaign->layers && i < campaign->layers_count; i++)
         bloom_destroy(campaign->layers[i].bloom);
     mem_free(campaign->layers);
     known->bytes -= campaign->bytes;

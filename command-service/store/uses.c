@@ -4,7 +4,6 @@
 
 #include "common/base/be.h"
 #include "common/base/clock.h"
-#include "common/base/mem.h"
 #include "events/event_log.h"
 
 enum {
@@ -41,50 +40,17 @@ static const struct pg_statement statements[] = {
               "END") " ON true ORDER BY o.recorded_at, o.slice LIMIT $5::bigint"},
 };
 
-struct uses_reader {
-    struct pg *pg;
-    struct pg_args args;
-};
-
-struct uses_reader *uses_reader_create(const char *database_url)
+void uses_init(struct reader *reader, const char *database_url)
 {
-    struct uses_reader *reader = mem_zalloc(sizeof *reader);
-    reader->pg = pg_create(&(struct pg_options){
-        .url = database_url,
-        .role = "firstcome_command",
-        .application = "firstcome requests",
-        .statement_timeout_ms = STATEMENT_MS,
-        .lock_timeout_ms = STATEMENT_MS,
-        .idle_in_transaction_timeout_ms = 1000,
-        .read_write = true, /* a standby may be behind */
-        .statements = statements,
-        .statements_count = COUNT_OF(statements),
-    });
-    pg_args_init(&reader->args);
-    return reader;
+    reader_init(reader, database_url, "firstcome requests", STATEMENT_MS, statements, COUNT_OF(statements));
 }
 
-void uses_reader_destroy(struct uses_reader *reader)
-{
-    if (!reader)
-        return;
-    pg_destroy(reader->pg);
-    pg_args_deinit(&reader->args);
-    mem_free(reader);
-}
-
-const char *uses_reader_error(const struct uses_reader *reader)
-{
-    return pg_error(reader->pg);
-}
-
-bool uses_read(struct uses_reader *reader, const uint8_t key_hash[REQUEST_KEY_BYTES], int64_t deadline_us,
+bool uses_read(struct reader *reader, const uint8_t key_hash[REQUEST_KEY_BYTES], int64_t deadline_us,
                struct pg_rows **ret)
 {
     struct pg_args *args = &reader->args;
     int64_t connect_us = clock_deadline_us(CONNECT_MS);
-    if (!pg_connected(reader->pg) &&
-        pg_connect(reader->pg, connect_us < deadline_us ? connect_us : deadline_us) != PG_OK)
+    if (!reader_connect(reader, connect_us < deadline_us ? connect_us : deadline_us))
         return false;
     pg_args_reset(args);
     pg_array_begin(args, PG_INT2);

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "command-service/core/command.h"
-#include "common/pg/pg.h"
+#include "command-service/store/reader.h"
 #include "events/event.h"
 
 /* One use of a key that took effect. Borrows from the rows and the arena. */
@@ -20,12 +20,9 @@ struct key_use {
     bool has_effect, has_issued;
 };
 
-struct uses_reader;
-struct uses_reader *uses_reader_create(const char *database_url); /* does not connect */
-void uses_reader_destroy(struct uses_reader *reader);             /* accepts NULL */
-const char *uses_reader_error(const struct uses_reader *reader);
+void uses_init(struct reader *reader, const char *database_url); /* end with reader_deinit */
 /* In order of time. false: PostgreSQL did not answer by the deadline. */
-bool uses_read(struct uses_reader *reader, const uint8_t key_hash[REQUEST_KEY_BYTES], int64_t deadline_us,
+bool uses_read(struct reader *reader, const uint8_t key_hash[REQUEST_KEY_BYTES], int64_t deadline_us,
                struct pg_rows **ret) MUST_USE;
 /* Row `row` of them. false: its events cannot be decoded. */
 bool uses_row(const struct pg_rows *rows, int row, struct arena *arena, struct key_use *ret) MUST_USE;

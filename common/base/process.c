@@ -3,6 +3,7 @@
 #include "common/base/process.h"
 
 #include <dirent.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -52,8 +53,8 @@ static void put_ticks(struct buf *out, const char *name, const char *kind, const
 {
     int64_t per_second = sysconf(_SC_CLK_TCK);
     put(out, name, kind, help);
-    buf_printf(out, "%lld.%02lld\n", (long long)(ticks / per_second + plus_s),
-               (long long)(ticks % per_second * 100 / per_second));
+    buf_printf(out, "%" PRId64 ".%02" PRId64 "\n", ticks / per_second + plus_s,
+               ticks % per_second * 100 / per_second);
 }
 
 /* When the machine started, in seconds since 1970; start times of processes are counted from there. */

@@ -209,7 +209,7 @@ static enum build_result find_head(struct builder *builder)
     struct log_heads heads;
     struct pg *pg = builder->pages[0].pg;
     log_reader_init(&reader, pg);
-    log_reader_ask(&reader, origin, 0, NULL);
+    log_reader_ask(&reader, origin, 0);
     enum pg_status status = log_reader_heads(&reader, store_deadline(), &heads);
     log_reader_deinit(&reader);
     if (status != PG_OK)
@@ -342,8 +342,9 @@ static enum build_result build_bulk(struct builder *builder)
         result = look_for_room(builder, builder->head * BYTES_PER_COUPON);
     if (result != BUILD_DONE)
         return result;
-    fold_start(&builder->fold, model, &start, (struct span){0}, clock_wall_us() / US_PER_S);
-    bulk_begin(&builder->bulk, redis_writer_redis(builder->writer), model, builder->head);
+    int64_t now_s = clock_wall_us() / US_PER_S;
+    fold_start(&builder->fold, model, &start, (struct span){0}, now_s);
+    bulk_begin(&builder->bulk, redis_writer_redis(builder->writer), model, builder->head, now_s);
     result = read_all(builder);
     if (result == BUILD_DONE && !bulk_settle(&builder->bulk, redis_deadline()))
         result = redis_failed(builder, builder->bulk.failure);

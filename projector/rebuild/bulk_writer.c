@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include "readmodel/coupon_state.h"
+
 enum {
     HOLDINGS_MAX = 1 << 20, /* entries: 20 MB, and as much to sort them */
     STATES_MAX = 128 * 1024,
@@ -36,18 +38,20 @@ void bulk_deinit(struct bulk_writer *bulk)
     mem_free(bulk->holdings);
     mem_free(bulk->sorted);
     mem_free(bulk->index);
-    mem_free(bulk->expires_s);
+    mem_free(bulk->chunks);
     redis_command_deinit(&bulk->command);
     buf_deinit(&bulk->key);
     buf_deinit(&bulk->states);
 }
 
-void bulk_begin(struct bulk_writer *bulk, struct redis *redis, struct model model, int64_t expected)
+void bulk_begin(struct bulk_writer *bulk, struct redis *redis, struct model model, int64_t expected,
+                int64_t now_s)
 {
+    bulk->now_s = now_s;
     bulk->redis = redis;
     bulk->model = model;
     bulk->expected = expected;
-    bulk->sent = bulk->due = bulk->holdings_count = bulk->states_count = bulk->chunks = 0;
+    bulk->sent = bulk->due = bulk->holdings_count = bulk->states_count = bulk->chunks_count = 0;
     bulk->buckets = 0;
     bulk->failure = REDIS_OK;
     buf_clear(&bulk->states);
@@ -174,6 +178,18 @@ static void flush_holdings(struct bulk_writer *bulk, bool last, int64_t deadline
 
 /* --- what happened to coupons --- */
 
+static struct bulk_chunk *chunk_of(struct bulk_writer *bulk, int64_t position)
+{
+    size_t chunk = (size_t)(position / COUPON_CHUNK);
+    if (chunk >= bulk->chunks_capacity) {
+        bulk->chunks_capacity = 2 * chunk + 1024;
+        bulk->chunks = mem_realloc(bulk->chunks, bulk->chunks_capacity * sizeof *bulk->chunks);
+    }
+    while (bulk->chunks_count <= chunk)
+        bulk->chunks[bulk->chunks_count++] = (struct bulk_chunk){0};
+    return &bulk->chunks[chunk];
+}
+
 static int compare_states(const void *a, const void *b)
 {
     const struct bulk_state *x = a, *y = b;
@@ -182,14 +198,37 @@ static int compare_states(const void *a, const void *b)
     return (x->at > y->at) - (x->at < y->at);
 }
 
-static void expire_states(struct bulk_writer *bulk, int64_t position)
+static void begin_states(struct bulk_writer *bulk, int64_t position, bool anew)
 {
-    size_t chunk = (size_t)(position / COUPON_CHUNK);
-    if (chunk >= bulk->chunks || bulk->expires_s[chunk] == 0)
-        return;
+    if (anew) {
+        begin(bulk, "SETRANGE");
+        add_key(bulk, key_coupons, position);
+        redis_arg_i64(&bulk->command, 0);
+        redis_arg(&bulk->command, (struct span){(const char[]){CHUNK_HEAD_STATES}, 1});
+        send(bulk, &bulk->command);
+    }
+    begin(bulk, "HSET");
+    add_key(bulk, key_states, position);
+    if (anew) {
+        redis_arg(&bulk->command, STATES_MARK);
+        redis_arg(&bulk->command, STATES_MARK);
+    }
+}
+
+static size_t next_chunk(const struct bulk_writer *bulk, size_t first)
+{
+    size_t i = first;
+    while (i < bulk->states_count &&
+           bulk->index[i].position / COUPON_CHUNK == bulk->index[first].position / COUPON_CHUNK)
+        i++;
+    return i;
+}
+
+static void expire_states(struct bulk_writer *bulk, int64_t position, int64_t expires_s)
+{
     begin(bulk, "EXPIREAT");
     add_key(bulk, key_states, position);
-    redis_arg_i64(&bulk->command, bulk->expires_s[chunk]);
+    redis_arg_i64(&bulk->command, expires_s);
     send(bulk, &bulk->command);
 }
 
@@ -198,26 +237,22 @@ static void expire_states(struct bulk_writer *bulk, int64_t position)
 static size_t write_chunk_states(struct bulk_writer *bulk, size_t first)
 {
     const struct bulk_state *index = bulk->index;
-    int64_t chunk = index[first].position / COUPON_CHUNK;
-    size_t i = first;
-    begin(bulk, "SETRANGE");
-    add_key(bulk, key_coupons, index[first].position);
-    redis_arg_i64(&bulk->command, 0);
-    redis_arg(&bulk->command, (struct span){(const char[]){CHUNK_HEAD_STATES}, 1});
-    send(bulk, &bulk->command);
-    begin(bulk, "HSET");
-    add_key(bulk, key_states, index[first].position);
-    redis_arg(&bulk->command, SPAN(""));
-    redis_arg(&bulk->command, SPAN(""));
-    for (; i < bulk->states_count && index[i].position / COUPON_CHUNK == chunk; i++) {
-        if (i + 1 < bulk->states_count && index[i + 1].position == index[i].position)
+    struct bulk_chunk *chunk = chunk_of(bulk, index[first].position);
+    size_t end = next_chunk(bulk, first);
+    if (chunk->expires_s && chunk->expires_s <= bulk->now_s)
+        return end; /* the coupons are gone, and a state would be of nobody's */
+    begin_states(bulk, index[first].position, !chunk->has_states);
+    chunk->has_states = true;
+    for (size_t i = first; i < end; i++) {
+        if (i + 1 < end && index[i + 1].position == index[i].position)
             continue;
         redis_arg_i64(&bulk->command, index[i].position % COUPON_CHUNK);
         redis_arg(&bulk->command, (struct span){bulk->states.data + index[i].at, index[i].len});
     }
     send(bulk, &bulk->command);
-    expire_states(bulk, index[first].position);
-    return i;
+    if (chunk->expires_s)
+        expire_states(bulk, index[first].position, chunk->expires_s);
+    return end;
 }
 
 static void flush_states(struct bulk_writer *bulk, int64_t deadline_us)
@@ -259,15 +294,7 @@ static void take_state(void *context, int64_t position, struct span record)
 
 static void take_complete(void *context, int64_t position, int64_t expires_at_s)
 {
-    struct bulk_writer *bulk = context;
-    size_t chunk = (size_t)(position / COUPON_CHUNK);
-    if (chunk >= bulk->chunks_capacity) {
-        bulk->chunks_capacity = 2 * chunk + 1024;
-        bulk->expires_s = mem_realloc(bulk->expires_s, bulk->chunks_capacity * sizeof *bulk->expires_s);
-    }
-    while (bulk->chunks <= chunk)
-        bulk->expires_s[bulk->chunks++] = 0;
-    bulk->expires_s[chunk] = expires_at_s;
+    chunk_of(context, position)->expires_s = expires_at_s;
 }
 
 /* --- turns --- */

@@ -22,6 +22,7 @@ struct bulk_writer {
     size_t holdings_count;
     int64_t buckets;  /* that were written; 0: none yet */
     int64_t expected; /* coupons of the slice, at most */
+    int64_t now_s;    /* what has expired by then is not written */
     /* States in log order. */
     struct buf states;
     struct bulk_state {
@@ -29,16 +30,19 @@ struct bulk_writer {
         uint32_t at, len; /* of the record in `states` */
     } * index;
     size_t states_count;
-    /* When each chunk of coupons that is complete expires; by number. */
-    int64_t *expires_s;
-    size_t chunks, chunks_capacity;
+    struct bulk_chunk {
+        int64_t expires_s; /* 0: it is not complete */
+        bool has_states;   /* their hash got its mark: never again, or it would seem whole after a loss */
+    } * chunks;            /* of coupons, by number */
+    size_t chunks_count, chunks_capacity;
 };
 
 void bulk_init(struct bulk_writer *bulk);
 void bulk_deinit(struct bulk_writer *bulk);
 
-/* Another slice. `expected`: at most so many coupons. */
-void bulk_begin(struct bulk_writer *bulk, struct redis *redis, struct model model, int64_t expected);
+/* Another slice. `expected`: at most so many coupons; `now_s`: the fold's. */
+void bulk_begin(struct bulk_writer *bulk, struct redis *redis, struct model model, int64_t expected,
+                int64_t now_s);
 /* After each page of the log: takes the replies to what was sent before the page, so that Redis works while
  * the next page is folded. False when something failed: bulk->failure. */
 bool bulk_turn(struct bulk_writer *bulk, int64_t deadline_us) MUST_USE;

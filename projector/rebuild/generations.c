@@ -59,14 +59,21 @@ bool generations_need(const struct generations *generations, struct model model)
     return needed;
 }
 
+/* Two for each millisecond. */
+int64_t generation_number(enum generation_maker maker, int64_t now_us, int64_t above)
+{
+    int64_t pair = now_us / US_PER_MS > above / 2 ? now_us / US_PER_MS : above / 2 + 1;
+    return 2 * pair + maker;
+}
+
 int64_t generations_next(const struct generations *generations, int64_t now_us)
 {
-    int64_t next = now_us / US_PER_S;
+    int64_t above = 0;
     for (size_t i = 0; i < generations->count; i++)
-        next = generations->items[i].number >= next ? generations->items[i].number + 1 : next;
+        above = generations->items[i].number > above ? generations->items[i].number : above;
     for (size_t i = 0; i < SLICE_COUNT; i++)
-        next = generations->live[i] >= next ? generations->live[i] + 1 : next;
-    return next;
+        above = generations->live[i] > above ? generations->live[i] : above;
+    return generation_number(MADE_BY_REBUILD, now_us, above);
 }
 
 /* --- Redis --- */
@@ -143,6 +150,21 @@ enum redis_status generations_remove(struct redis_writer *writer, int64_t number
     begin(&command, "HDEL");
     redis_arg_i64(&command, number);
     return run(writer, &command, deadline_us, &reply);
+}
+
+enum redis_status generations_forget_interrupted(struct redis_writer *writer, int64_t deadline_us,
+                                                 struct generations *ret)
+{
+    struct generations all;
+    enum redis_status status = generations_read(writer, deadline_us, &all);
+    *ret = all;
+    ret->count = 0;
+    for (size_t i = 0; status == REDIS_OK && i < all.count; i++)
+        if (all.items[i].state == GENERATION_BUILDING)
+            status = generations_remove(writer, all.items[i].number, deadline_us);
+        else
+            ret->items[ret->count++] = all.items[i];
+    return status;
 }
 
 /* --- dropping --- */

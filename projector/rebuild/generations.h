@@ -35,13 +35,22 @@ bool generation_parse(struct span text, struct generation *ret) MUST_USE;
 const struct generation *generations_by_name(const struct generations *generations, const char *name);
 /* Whether readers or somebody at work may need the keys of these models. */
 bool generations_need(const struct generations *generations, struct model model);
-/* A number that no generation whose keys may still be there has had. */
+/* A number that no generation of the slice whose keys may still be there has had: above `above`, by the wall
+ * clock, and never one that the other maker gives. The leader begins a generation where a root was lost,
+ * while a rebuild, of which what was written down may be lost as well, makes another beside it. */
+enum generation_maker { MADE_BY_LEADER, MADE_BY_REBUILD };
+int64_t generation_number(enum generation_maker maker, int64_t now_us, int64_t above);
+/* The number of the next rebuild. */
 int64_t generations_next(const struct generations *generations, int64_t now_us);
 
 /* The conversation with Redis, on a connection where nothing is on its way. An entry that is not one is left
  * out: it is of a newer version. */
 enum redis_status generations_read(struct redis_writer *writer, int64_t deadline_us,
                                    struct generations *ret) MUST_USE;
+/* The same, without those that are said to be being built, which are forgotten: under the lock (builder_lock)
+ * nobody builds, so they were left by one that was killed. */
+enum redis_status generations_forget_interrupted(struct redis_writer *writer, int64_t deadline_us,
+                                                 struct generations *ret) MUST_USE;
 enum redis_status generations_put(struct redis_writer *writer, const struct generation *generation,
                                   int64_t deadline_us) MUST_USE;
 enum redis_status generations_remove(struct redis_writer *writer, int64_t number,

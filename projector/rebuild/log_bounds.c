@@ -44,7 +44,7 @@ static enum log_answer heads(struct pg *pg, struct log_heads *ret)
     static const int64_t origin[SLICE_COUNT];
     struct log_reader reader;
     log_reader_init(&reader, pg);
-    log_reader_ask(&reader, origin, 0, NULL);
+    log_reader_ask(&reader, origin, 0);
     enum pg_status status = log_reader_heads(&reader, deadline(), ret);
     log_reader_deinit(&reader);
     return status == PG_OK ? LOG_ANSWERED : LOG_FAILED;

@@ -118,22 +118,11 @@ static bool forget_generation(struct rebuild *rebuild, int64_t number)
     return status == REDIS_OK || redis_failed(rebuild, status);
 }
 
-/* Under the lock nobody builds: what is said to be being built was left by one that was killed. */
-static bool forget_interrupted(struct rebuild *rebuild, struct generations *generations)
-{
-    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): read_generations has set it */
-    for (size_t i = 0; i < generations->count; i++)
-        if (generations->items[i].state == GENERATION_BUILDING &&
-            !forget_generation(rebuild, generations->items[i].number))
-            return false;
-    return true;
-}
-
 static bool read_generations(struct rebuild *rebuild, struct generations *ret)
 {
     enum redis_status status = redis_writer_connect(builder_writer(rebuild->builder), deadline());
     if (status == REDIS_OK)
-        status = generations_read(builder_writer(rebuild->builder), deadline(), ret);
+        status = generations_forget_interrupted(builder_writer(rebuild->builder), deadline(), ret);
     return status == REDIS_OK || redis_failed(rebuild, status);
 }
 
@@ -153,8 +142,7 @@ static bool drop_others(struct rebuild *rebuild, bool say)
 static bool begin_generation(struct rebuild *rebuild, const char *name, const char *limit)
 {
     struct generations generations;
-    if (!read_generations(rebuild, &generations) || !forget_interrupted(rebuild, &generations) ||
-        !read_generations(rebuild, &generations))
+    if (!read_generations(rebuild, &generations))
         return false;
     if (generations_by_name(&generations, name))
         return give_up(rebuild, "generation %s is there already; drop it with --generation %s --drop", name,
@@ -211,15 +199,20 @@ static void clean_up(struct rebuild *rebuild)
                 redis_status_label(status));
 }
 
-/* Drops the generations that were live before, and what there is of the slice that did not fit: the latter is
- * needed while its generation is said to be built. */
-static bool make_room(struct rebuild *rebuild)
+/* Before a slice is built again: drops the generations that were live before, which may be in the way, and
+ * what there is of the slice. A batch that was cut otherwise would leave other members in its rankings. That
+ * part is needed while its generation is said to be built. Of the past the same batches come again, and the
+ * slices before are to stay. */
+static enum redis_status drop_attempt(struct rebuild *rebuild)
 {
-    enum redis_status status = redis_writer_connect(builder_writer(rebuild->builder), deadline());
-    if (status != REDIS_OK)
-        return redis_failed(rebuild, status);
-    return forget_generation(rebuild, rebuild->generation.number) && drop_others(rebuild, false) &&
-           put_state(rebuild, GENERATION_BUILDING);
+    struct redis_writer *writer = builder_writer(rebuild->builder);
+    int64_t dropped;
+    enum redis_status status = redis_writer_connect(writer, deadline());
+    if (status == REDIS_OK)
+        status = generations_remove(writer, rebuild->generation.number, deadline());
+    if (status == REDIS_OK)
+        status = builder_drop(rebuild->builder, &dropped);
+    return status == REDIS_OK ? generations_put(writer, &rebuild->generation, deadline()) : status;
 }
 
 static bool build_slice(struct rebuild *rebuild, int16_t slice, bool past)
@@ -230,18 +223,16 @@ static bool build_slice(struct rebuild *rebuild, int16_t slice, bool past)
                           .progress = show_progress,
                           .context = rebuild};
     int64_t until_us = clock_deadline_us(PATIENCE_MS);
-    for (bool dropped = false;;) {
-        enum build_result result = builder_run(rebuild->builder, &build);
+    for (bool again = false;; again = true) {
+        enum redis_status status = again && !past ? drop_attempt(rebuild) : REDIS_OK;
+        enum build_result result = status == REDIS_OK ? builder_run(rebuild->builder, &build) : BUILD_FAILED;
         if (result == BUILD_DONE)
             return true;
-        if (result == BUILD_NO_ROOM && !dropped &&
-            !past) { /* what the slices before left may be in the way */
-            dropped = true;
-            if (!make_room(rebuild))
-                return false;
+        if (result == BUILD_NO_ROOM && !again && !past)
             continue;
-        }
         rebuild->no_room = result == BUILD_NO_ROOM;
+        if (status != REDIS_OK && clock_mono_us() > until_us)
+            return redis_failed(rebuild, status);
         if (result != BUILD_FAILED || clock_mono_us() > until_us)
             return give_up(rebuild, "%s; readers keep the old models", builder_error(rebuild->builder));
         moment();

@@ -13,6 +13,7 @@
 #include "projector/rebuild/generations.h"
 #include "projector/rebuild/log_bounds.h"
 #include "projector/rebuild/progress_bar.h"
+#include "projector/run/repair.h"
 
 static struct opening opening;
 
@@ -85,8 +86,23 @@ static void what_is_needed_is_by_slice(void **state)
     assert_true(generations_need(&all, (struct model){7, 0}) && generations_need(&all, (struct model){7, 5}));
     assert_false(generations_need(&all, (struct model){9, 0}) ||
                  generations_need(&all, (struct model){4, 1}));
-    assert_int_equal(generations_next(&all, 5 * (int64_t)US_PER_S), 10); /* none that was used */
-    assert_int_equal(generations_next(&all, 500 * (int64_t)US_PER_S), 500);
+}
+
+/* Whoever makes one, at whatever time, whatever is left of what was written down. */
+static void no_two_generations_have_the_same_number(void **state)
+{
+    (void)state;
+    struct generations all = {.live = {4, 9}, .count = 1, .items = {{.number = 7}}};
+    assert_true(generations_next(&all, 0) > 9);
+    for (int64_t now_us = 2 * (int64_t)US_PER_MS; now_us < 20 * (int64_t)US_PER_MS; now_us += 700)
+        for (int64_t above = 0; above < 50; above++) {
+            int64_t leader = generation_number(MADE_BY_LEADER, now_us, above);
+            int64_t rebuild = generation_number(MADE_BY_REBUILD, now_us, above);
+            assert_true(leader > above && rebuild > above);
+            assert_true(leader != rebuild && leader != generation_number(MADE_BY_REBUILD, now_us + 300, 0));
+            assert_true(generation_number(MADE_BY_LEADER, now_us + US_PER_MS, 0) !=
+                        generation_number(MADE_BY_LEADER, now_us, 0));
+        }
 }
 
 static void whose_key_a_key_is(void **state)
@@ -100,6 +116,39 @@ static void whose_key_a_key_is(void **state)
         "fc:12:3:c", "fc:12:",         "fc:12",  "",           "other",      "fc:12:{16}:c"};
     for (size_t i = 0; i < COUNT_OF(others); i++)
         assert_false(model_of_key(span_of(others[i]), &model));
+}
+
+static int64_t rest_after(struct repair_rest *rest, int64_t took_us, int64_t live, int64_t made)
+{
+    int64_t asked_us = rest->until_us;
+    repair_rest(rest, &(struct repair_done){asked_us, asked_us, asked_us + took_us, live, made});
+    assert_int_equal(rest->until_us, asked_us + took_us + rest->ms * US_PER_MS);
+    assert_true(repair_rests(rest, rest->until_us - 1) && !repair_rests(rest, rest->until_us));
+    return rest->ms;
+}
+
+/* What vanishes again and again is made again within seconds; what keeps Redis and PostgreSQL busy is not
+ * made for good; and what was lost of another generation says nothing of what was made. */
+static void a_slice_rests_as_its_loss_goes_on(void **state)
+{
+    (void)state;
+    struct repair_rest rest = {0};
+    static const int64_t rests[] = {1000, 2000, 4000, 8000, 10000, 10000};
+    for (size_t i = 0; i < COUNT_OF(rests); i++)
+        assert_int_equal(rest_after(&rest, 1000, (int64_t)i, (int64_t)i + 1), rests[i]);
+    assert_int_equal(rest_after(&rest, 1000, 90, 91), 1000); /* another one was lost */
+    for (int64_t i = 91; i < 110; i++) {
+        rest.made = i;
+        (void)rest_after(&rest, US_PER_S, i, i + 1);
+    }
+    assert_int_equal(rest.ms, 160 * 1000);
+    rest.until_us -= 161 * (int64_t)US_PER_S; /* it was good for as long as it rested */
+    repair_rest(&rest, &(struct repair_done){rest.until_us + 161 * (int64_t)US_PER_S, 0, 0, rest.made, 200});
+    assert_int_equal(rest.ms, 1000);
+    rest = (struct repair_rest){0};
+    assert_int_equal(rest_after(&rest, 0, 5, 0), 1000); /* it could not be made */
+    assert_int_equal(rest_after(&rest, 0, 5, 0), 2000);
+    assert_int_equal(rest_after(&rest, 0, 6, 0), 4000);
 }
 
 static void limits_are_heads_times_or_positions(void **state)
@@ -132,10 +181,15 @@ static void figures_of_a_bar(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_earliest_comes_first), cmocka_unit_test(the_latest_do_not_fit),
-        cmocka_unit_test(generations_come_back),    cmocka_unit_test(what_is_needed_is_by_slice),
-        cmocka_unit_test(whose_key_a_key_is),       cmocka_unit_test(limits_are_heads_times_or_positions),
+        cmocka_unit_test(the_earliest_comes_first),
+        cmocka_unit_test(the_latest_do_not_fit),
+        cmocka_unit_test(generations_come_back),
+        cmocka_unit_test(what_is_needed_is_by_slice),
+        cmocka_unit_test(no_two_generations_have_the_same_number),
+        cmocka_unit_test(whose_key_a_key_is),
+        cmocka_unit_test(limits_are_heads_times_or_positions),
         cmocka_unit_test(figures_of_a_bar),
+        cmocka_unit_test(a_slice_rests_as_its_loss_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "events/event_log.h"
+#include "projector/rebuild/generations.h"
 #include "projector/sql.h"
 
 enum {
@@ -152,6 +153,15 @@ static void take_roots(struct applier *applier, const struct checkpoint *roots)
     }
 }
 
+/* The reply to a GET, NULL where the key is of another type, to which Redis has an error of no class: nobody
+ * here wrote that, so what was there is lost. */
+static enum redis_status receive_value(struct redis *redis, int64_t deadline_us,
+                                       const struct redis_reply **ret)
+{
+    enum redis_status status = redis_receive(redis, deadline_us, ret);
+    return status == REDIS_ERROR ? REDIS_OK : status;
+}
+
 /* The COUPONS that each slice stands in, which the next batch adds to. */
 static enum redis_status start_folds(struct applier *applier)
 {
@@ -176,7 +186,7 @@ static enum redis_status start_folds(struct applier *applier)
         const struct checkpoint *at = &applier->confirmed[slice];
         struct fold *fold = &applier->folds[slice];
         if (first != REDIS_LOST) {
-            enum redis_status status = redis_receive(redis, deadline_us, &reply);
+            enum redis_status status = receive_value(redis, deadline_us, &reply);
             first = first == REDIS_OK || status == REDIS_LOST ? status : first;
         }
         fold_start(fold, (struct model){at->generation, slice}, at,
@@ -193,9 +203,8 @@ static enum redis_status start_folds(struct applier *applier)
 static void make_root(struct applier *applier, int16_t slice, int64_t former)
 {
     struct checkpoint none = {0};
-    int64_t now_s = clock_wall_us() / US_PER_S;
     struct checkpoint root = {.present = true,
-                              .generation = now_s > former ? now_s : former + 1,
+                              .generation = generation_number(MADE_BY_LEADER, clock_wall_us(), former),
                               .epoch = applier->epoch,
                               .behind = 1,
                               .buckets = 1};
@@ -369,12 +378,12 @@ static void load_campaigns(struct applier *applier, struct fold *fold, const str
     buf_deinit(&key);
     for (size_t i = 0; i < count; i++) {
         const struct redis_reply *reply;
-        enum redis_status status = redis_receive(redis, deadline_us, &reply);
+        enum redis_status status = receive_value(redis, deadline_us, &reply);
         if (status != REDIS_OK && applier->loaded)
             fail(applier, status);
         if (status == REDIS_LOST)
             return;
-        if (!fold_load(fold, ids[i], redis_text(reply)))
+        if (!fold_load(fold, ids[i], reply ? redis_text(reply) : (struct span){0}))
             applier->anew |= 1U << fold->model.slice;
     }
 }
@@ -575,9 +584,17 @@ static enum redis_status tell_seen(struct applier *applier, struct redis_command
     key_seen(key);
     clear(command, key, "SET");
     redis_arg_i64(command, applier->store_now_us);
-    redis_arg_text(command, "PX");
-    redis_arg_i64(command, SEEN_MS);
+    redis_arg_text(command, "PXAT");
+    redis_arg_i64(command, applier->refresh_ms + SEEN_MS);
     return redis_writer_call(applier->writer, command, deadline(), &reply);
+}
+
+void applier_begin_refresh(struct applier *applier)
+{
+    CHECK(applier->loaded);
+    enum redis_status status = redis_writer_clock(applier->writer, deadline(), &applier->refresh_ms);
+    if (status != REDIS_OK)
+        fail(applier, status);
 }
 
 void applier_refresh(struct applier *applier)

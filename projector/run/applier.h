@@ -40,6 +40,7 @@ struct applier {
     bool loaded;            /* positions are known and nobody objected since */
     bool reachable;         /* the last talk with Redis went well */
     bool evicts;            /* Redis may drop keys when it is full */
+    int64_t refresh_ms;     /* Redis' clock when the refresh that is going on began */
     unsigned refreshes;
     struct backoff backoff;
     enum redis_status trouble; /* last class that was logged, REDIS_OK when all is well */
@@ -62,6 +63,8 @@ void applier_forget(struct applier *applier);
  * PostgreSQL. */
 enum pg_status applier_check_history(struct applier *applier, struct pg *pg, int64_t deadline_us) MUST_USE;
 
+/* Begins a look after the roots: before the heads are asked for that it goes by. */
+void applier_begin_refresh(struct applier *applier);
 /* What the log says now, before any rows read after that. */
 void applier_heads(struct applier *applier, const struct log_heads *heads);
 /* Applies rows of a slice that were asked for from its position; returns how many events were sent. */
@@ -69,7 +72,8 @@ size_t applier_rows(struct applier *applier, int16_t slice, const struct pg_rows
 /* Waits for everything sent. */
 void applier_settle(struct applier *applier);
 /* Compares every root with what it should be, takes the holes that readers reported, and tells readers that
- * somebody is looking. */
+ * somebody is looking: until SEEN_MS after applier_begin_refresh, by Redis' clock, so that a projector that
+ * stood still in between, or whose word waited in a queue, promises no more than what it knew. */
 void applier_refresh(struct applier *applier);
 
 bool applier_stuck(const struct applier *applier);   /* some slice cannot go on without a person */

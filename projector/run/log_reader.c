@@ -26,13 +26,6 @@ static void ask_heads(struct log_reader *reader, const int64_t positions[SLICE_C
     pg_send(reader->pg, SQL_HEADS, &reader->args);
 }
 
-/* How many rows to ask for: the log has no gaps, so a limit by position is one by count. */
-static int64_t rows_of(int64_t position, const int64_t *limit, int page)
-{
-    CHECK(!limit || *limit > position);
-    return limit && *limit - position < page ? *limit - position : page;
-}
-
 int log_reader_page(unsigned wanted)
 {
     int slices = __builtin_popcount(wanted);
@@ -40,17 +33,14 @@ int log_reader_page(unsigned wanted)
     return page > LOG_ROWS_MAX ? LOG_ROWS_MAX : page < LOG_ROWS_MIN ? LOG_ROWS_MIN : page;
 }
 
-void log_reader_ask(struct log_reader *reader, const int64_t positions[SLICE_COUNT], unsigned wanted,
-                    const int64_t *limits)
+void log_reader_ask(struct log_reader *reader, const int64_t positions[SLICE_COUNT], unsigned wanted)
 {
     /* The heads first: the events are then read by a later snapshot and reach at least up to them. */
     ask_heads(reader, positions);
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         if (!(wanted & 1U << slice))
             continue;
-        event_log_read_args(
-            &reader->args, slice, positions[slice],
-            rows_of(positions[slice], limits ? &limits[slice] : NULL, log_reader_page(wanted)));
+        event_log_read_args(&reader->args, slice, positions[slice], log_reader_page(wanted));
         pg_send(reader->pg, SQL_READ, &reader->args);
     }
     pg_sync(reader->pg);

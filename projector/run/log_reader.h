@@ -34,10 +34,8 @@ void log_reader_deinit(struct log_reader *reader);
 
 /* How many events of each slice a round asks for at most. */
 int log_reader_page(unsigned wanted);
-/* Asks for the heads, and for events after positions[slice] of every slice whose bit is set in `wanted`; with
- * `limits` (NULL: none), for none after limits[slice], which must be above the position. */
-void log_reader_ask(struct log_reader *reader, const int64_t positions[SLICE_COUNT], unsigned wanted,
-                    const int64_t *limits);
+/* Asks for the heads, and for events after positions[slice] of every slice whose bit is set in `wanted`. */
+void log_reader_ask(struct log_reader *reader, const int64_t positions[SLICE_COUNT], unsigned wanted);
 
 /* The answers, in this order: the heads, then one result per wanted slice, ascending; columns as in
  * events/event_log.h, owned by the caller. Anything but PG_OK ends the round and the connection with it. */

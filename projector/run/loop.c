@@ -18,10 +18,10 @@ enum round {
     ROUND_BACKLOG, /* there is more: go on at once */
 };
 
-void follower_init(struct follower *follower, const struct follower_means *means,
-                   const struct follower_options *options)
+void projector_init(struct projector *projector, const struct projector_means *means,
+                    const struct projector_options *options)
 {
-    *follower = (struct follower){
+    *projector = (struct projector){
         .options = *options,
         .pg = means->pg,
         .hints = means->hints,
@@ -31,15 +31,15 @@ void follower_init(struct follower *follower, const struct follower_means *means
         .redis_part = service_part_create("redis"),
         .models_part = service_part_create("models"),
     };
-    log_reader_init(&follower->reader, means->pg);
-    applier_init(&follower->applier, means->writer, means->metrics,
+    log_reader_init(&projector->reader, means->pg);
+    applier_init(&projector->applier, means->writer, means->metrics,
                  &(struct applier_options){.batch_events = (size_t)options->batch_events, .bus = means->bus});
 }
 
-void follower_deinit(struct follower *follower)
+void projector_deinit(struct projector *projector)
 {
-    applier_deinit(&follower->applier);
-    log_reader_deinit(&follower->reader);
+    applier_deinit(&projector->applier);
+    log_reader_deinit(&projector->reader);
 }
 
 static int64_t deadline(void)
@@ -50,58 +50,58 @@ static int64_t deadline(void)
 /* --- PostgreSQL and the lead --- */
 
 /* Without its session this process leads nothing, whatever it still has to hand. */
-static void give_up_session(struct follower *follower)
+static void give_up_session(struct projector *projector)
 {
-    if (follower->leader.leads)
-        log_warn("LEAD-LOST", "no longer leading with epoch %lld", (long long)follower->leader.epoch);
-    pg_disconnect(follower->pg);
-    leader_lost(&follower->leader);
-    applier_forget(&follower->applier);
-    follower->current_once = false;
+    if (projector->leader.leads)
+        log_warn("LEAD-LOST", "no longer leading with epoch %lld", (long long)projector->leader.epoch);
+    pg_disconnect(projector->pg);
+    leader_lost(&projector->leader);
+    applier_forget(&projector->applier);
+    projector->current_once = false;
 }
 
-static void lose_store(struct follower *follower)
+static void lose_store(struct projector *projector)
 {
-    if (!follower->store_trouble_logged)
-        log_warn("STORE-LOST", "%s", pg_error(follower->pg));
-    follower->store_trouble_logged = true;
-    give_up_session(follower);
-    backoff_fail(&follower->store_backoff, clock_mono_us());
+    if (!projector->store_trouble_logged)
+        log_warn("STORE-LOST", "%s", pg_error(projector->pg));
+    projector->store_trouble_logged = true;
+    give_up_session(projector);
+    backoff_fail(&projector->store_backoff, clock_mono_us());
 }
 
-static bool connect_store(struct follower *follower)
+static bool connect_store(struct projector *projector)
 {
-    if (pg_connected(follower->pg))
+    if (pg_connected(projector->pg))
         return true;
-    give_up_session(follower); /* it may have broken outside of a round */
-    if (!backoff_over(&follower->store_backoff, clock_mono_us()))
+    give_up_session(projector); /* it may have broken outside of a round */
+    if (!backoff_over(&projector->store_backoff, clock_mono_us()))
         return false;
-    if (pg_connect(follower->pg, deadline()) == PG_OK)
+    if (pg_connect(projector->pg, deadline()) == PG_OK)
         return true;
-    lose_store(follower);
+    lose_store(projector);
     return false;
 }
 
-static void elect(struct follower *follower)
+static void elect(struct projector *projector)
 {
-    if (follower->leader.leads || clock_mono_us() < follower->elect_at_us)
+    if (projector->leader.leads || clock_mono_us() < projector->elect_at_us)
         return;
-    follower->elect_at_us = clock_deadline_us(ELECT_MS);
-    if (leader_try(&follower->leader, follower->pg, deadline()) != PG_OK) {
-        lose_store(follower);
+    projector->elect_at_us = clock_deadline_us(ELECT_MS);
+    if (leader_try(&projector->leader, projector->pg, deadline()) != PG_OK) {
+        lose_store(projector);
         return;
     }
-    if (follower->leader.leads)
-        log_info("LEAD", "leading with epoch %lld", (long long)follower->leader.epoch);
+    if (projector->leader.leads)
+        log_info("LEAD", "leading with epoch %lld", (long long)projector->leader.epoch);
     else
-        applier_peek(&follower->applier);
+        applier_peek(&projector->applier);
 }
 
 /* --- one round --- */
 
-static unsigned slices_wanted(const struct follower *follower, unsigned hinted)
+static unsigned slices_wanted(const struct projector *projector, unsigned hinted)
 {
-    const struct applier *applier = &follower->applier;
+    const struct applier *applier = &projector->applier;
     unsigned wanted = 0;
     for (int slice = 0; slice < SLICE_COUNT; slice++) {
         const struct progress *progress = &applier->slices[slice];
@@ -112,186 +112,194 @@ static unsigned slices_wanted(const struct follower *follower, unsigned hinted)
     return applier->loaded ? wanted & ~applier->foreign : 0;
 }
 
-static enum round apply_rows(struct follower *follower, int16_t slice, unsigned wanted,
+static enum round apply_rows(struct projector *projector, int16_t slice, unsigned wanted,
                              const struct pg_rows *rows)
 {
-    if (!follower->applier.loaded || applier_rows(&follower->applier, slice, rows) == 0)
+    if (!projector->applier.loaded || applier_rows(&projector->applier, slice, rows) == 0)
         return ROUND_IDLE;
     return pg_rows_count(rows) == log_reader_page(wanted) ? ROUND_BACKLOG : ROUND_APPLIED;
 }
 
-/* Before anything is applied: after a loss the first thing readers learn is that the models are behind. */
-static void refresh_if_due(struct follower *follower)
+static bool begin_refresh_if_due(struct projector *projector)
 {
-    if (!follower->applier.loaded || clock_mono_us() < follower->refresh_at_us)
-        return;
-    applier_refresh(&follower->applier);
-    follower->refresh_at_us = clock_deadline_us(REFRESH_MS);
+    if (!projector->applier.loaded || clock_mono_us() < projector->refresh_at_us)
+        return false;
+    applier_begin_refresh(&projector->applier);
+    return projector->applier.loaded;
 }
 
-static enum pg_status receive_heads(struct follower *follower)
+/* Before anything is applied: after a loss the first thing readers learn is that the models are behind. */
+static void refresh(struct projector *projector)
+{
+    applier_refresh(&projector->applier);
+    projector->refresh_at_us = clock_deadline_us(REFRESH_MS);
+}
+
+static enum pg_status receive_heads(struct projector *projector)
 {
     struct log_heads heads;
-    enum pg_status status = log_reader_heads(&follower->reader, deadline(), &heads);
+    enum pg_status status = log_reader_heads(&projector->reader, deadline(), &heads);
     if (status != PG_OK)
         return status;
-    applier_heads(&follower->applier, &heads);
-    follower->store_now_us = heads.now_us;
+    applier_heads(&projector->applier, &heads);
+    projector->store_now_us = heads.now_us;
     return PG_OK;
 }
 
-static enum pg_status receive_rows(struct follower *follower, unsigned wanted, enum round *ret)
+static enum pg_status receive_rows(struct projector *projector, unsigned wanted, enum round *ret)
 {
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         struct pg_rows *rows;
         if (!(wanted & 1U << slice))
             continue;
-        enum pg_status status = log_reader_rows(&follower->reader, deadline(), &rows);
+        enum pg_status status = log_reader_rows(&projector->reader, deadline(), &rows);
         if (status != PG_OK)
             return status;
-        enum round came_to = apply_rows(follower, slice, wanted, rows);
+        enum round came_to = apply_rows(projector, slice, wanted, rows);
         *ret = came_to > *ret ? came_to : *ret;
         pg_rows_destroy(rows);
     }
     return PG_OK;
 }
 
-static enum pg_status run_round(struct follower *follower, enum round *ret)
+static enum pg_status run_round(struct projector *projector, enum round *ret)
 {
     int64_t positions[SLICE_COUNT];
-    unsigned wanted = slices_wanted(follower, hints_take(follower->hints));
+    bool refreshes = begin_refresh_if_due(projector);
+    unsigned wanted = slices_wanted(projector, hints_take(projector->hints));
     for (int slice = 0; slice < SLICE_COUNT; slice++)
-        positions[slice] = follower->applier.slices[slice].position;
-    log_reader_ask(&follower->reader, positions, wanted, NULL);
-    enum pg_status status = receive_heads(follower);
+        positions[slice] = projector->applier.slices[slice].position;
+    log_reader_ask(&projector->reader, positions, wanted);
+    enum pg_status status = receive_heads(projector);
     if (status != PG_OK)
         return status;
-    refresh_if_due(follower);
-    status = receive_rows(follower, wanted, ret);
-    applier_settle(&follower->applier);
-    if (slices_wanted(follower, 0) & ~wanted)
+    if (refreshes)
+        refresh(projector);
+    status = receive_rows(projector, wanted, ret);
+    applier_settle(&projector->applier);
+    if (slices_wanted(projector, 0) & ~wanted)
         *ret = ROUND_BACKLOG; /* events no hint told of: the heads just did */
     return status;
 }
 
-static void report_lag(struct follower *follower)
+static void report_lag(struct projector *projector)
 {
     int64_t events = 0, oldest_us = 0, stuck = 0;
     for (int slice = 0; slice < SLICE_COUNT; slice++) {
-        const struct progress *progress = &follower->applier.slices[slice];
-        int64_t age_us = progress_lag_us(progress, follower->store_now_us);
+        const struct progress *progress = &projector->applier.slices[slice];
+        int64_t age_us = progress_lag_us(progress, projector->store_now_us);
         events += progress_lag_events(progress);
         oldest_us = age_us > oldest_us ? age_us : oldest_us;
         stuck += progress->stuck_at || progress_beyond_log(progress);
     }
-    metric_set(follower->metrics->lag_events, events);
-    metric_set(follower->metrics->lag_seconds, (oldest_us + US_PER_S - 1) / US_PER_S);
-    metric_set(follower->metrics->stuck_slices, stuck);
+    metric_set(projector->metrics->lag_events, events);
+    metric_set(projector->metrics->lag_seconds, (oldest_us + US_PER_S - 1) / US_PER_S);
+    metric_set(projector->metrics->stuck_slices, stuck);
 }
 
-static void report_state(struct follower *follower)
+static void report_state(struct projector *projector)
 {
-    const struct applier *applier = &follower->applier;
-    bool leads = follower->leader.leads;
+    const struct applier *applier = &projector->applier;
+    bool leads = projector->leader.leads;
     if (leads && applier->loaded && applier_current(applier))
-        follower->current_once = true;
-    bool good = !applier_stuck(applier) && !applier->evicts && (!leads || follower->current_once);
-    report_lag(follower);
-    metric_set(follower->metrics->leader, leads);
-    service_part_set(follower->store_part, pg_connected(follower->pg));
-    service_part_set(follower->redis_part, applier->reachable);
-    service_part_set(follower->models_part, good);
+        projector->current_once = true;
+    bool good = !applier_stuck(applier) && !applier->evicts && (!leads || projector->current_once);
+    report_lag(projector);
+    metric_set(projector->metrics->leader, leads);
+    service_part_set(projector->store_part, pg_connected(projector->pg));
+    service_part_set(projector->redis_part, applier->reachable);
+    service_part_set(projector->models_part, good);
 }
 
-static void store_is_back(struct follower *follower)
+static void store_is_back(struct projector *projector)
 {
-    if (follower->store_trouble_logged)
+    if (projector->store_trouble_logged)
         log_info("STORE-BACK", "PostgreSQL answers again");
-    follower->store_trouble_logged = false;
-    backoff_succeed(&follower->store_backoff);
+    projector->store_trouble_logged = false;
+    backoff_succeed(&projector->store_backoff);
 }
 
 /* The script has met a higher epoch. A new lead, with an epoch above that, decides who is right. */
-static void step_down(struct follower *follower)
+static void step_down(struct projector *projector)
 {
-    leader_fenced(&follower->leader, follower->applier.fenced_by);
-    give_up_session(follower);
-    follower->applier.fenced_by = 0;
-    backoff_fail(&follower->store_backoff, clock_mono_us());
+    leader_fenced(&projector->leader, projector->applier.fenced_by);
+    give_up_session(projector);
+    projector->applier.fenced_by = 0;
+    backoff_fail(&projector->store_backoff, clock_mono_us());
 }
 
-static void load_models(struct follower *follower)
+static void load_models(struct projector *projector)
 {
-    struct applier *applier = &follower->applier;
-    if (!applier->loaded && applier_load(applier, follower->leader.epoch))
-        follower->refresh_at_us = 0;
+    struct applier *applier = &projector->applier;
+    if (!applier->loaded && applier_load(applier, projector->leader.epoch))
+        projector->refresh_at_us = 0;
 }
 
 /* What a leader does besides bringing the models forward. */
-static enum pg_status look_after_models(struct follower *follower)
+static enum pg_status look_after_models(struct projector *projector)
 {
-    const struct applier *applier = &follower->applier;
-    if (!follower->leader.leads)
+    const struct applier *applier = &projector->applier;
+    if (!projector->leader.leads)
         return PG_OK;
     if (applier->loaded && applier->left_over) {
-        repair_drop(follower->repair);
-        follower->applier.left_over = false;
+        repair_drop(projector->repair);
+        projector->applier.left_over = false;
     }
     if (applier->loaded && (applier->anew | applier->foreign))
-        repair_ask(follower->repair, applier->anew | applier->foreign, applier->foreign);
-    return prewarm_turn(&follower->prewarm, follower->pg, &follower->applier, follower->store_now_us,
+        repair_ask(projector->repair, applier->anew | applier->foreign, applier->foreign);
+    return prewarm_turn(&projector->prewarm, projector->pg, &projector->applier, projector->store_now_us,
                         deadline());
 }
 
 /* Before the first event is applied on top of what Redis has. */
-static enum pg_status check_history(struct follower *follower)
+static enum pg_status check_history(struct projector *projector)
 {
-    return follower->leader.leads ? applier_check_history(&follower->applier, follower->pg, deadline())
-                                  : PG_OK;
+    return projector->leader.leads ? applier_check_history(&projector->applier, projector->pg, deadline())
+                                   : PG_OK;
 }
 
-static enum round turn(struct follower *follower)
+static enum round turn(struct projector *projector)
 {
     enum round came_to = ROUND_IDLE;
-    if (connect_store(follower))
-        elect(follower);
-    if (follower->leader.leads)
-        load_models(follower);
-    if (pg_connected(follower->pg)) {
-        if (check_history(follower) == PG_OK && run_round(follower, &came_to) == PG_OK &&
-            look_after_models(follower) == PG_OK)
-            store_is_back(follower);
+    if (connect_store(projector))
+        elect(projector);
+    if (projector->leader.leads)
+        load_models(projector);
+    if (pg_connected(projector->pg)) {
+        if (check_history(projector) == PG_OK && run_round(projector, &came_to) == PG_OK &&
+            look_after_models(projector) == PG_OK)
+            store_is_back(projector);
         else
-            lose_store(follower);
+            lose_store(projector);
     }
-    if (follower->applier.fenced_by)
-        step_down(follower);
-    report_state(follower);
+    if (projector->applier.fenced_by)
+        step_down(projector);
+    report_state(projector);
     return came_to;
 }
 
 /* --- the loop --- */
 
-static void wait_for_more(struct follower *follower, enum round came_to, int64_t began_us)
+static void wait_for_more(struct projector *projector, enum round came_to, int64_t began_us)
 {
-    const struct follower_options *options = &follower->options;
-    int64_t idle_ms = follower->leader.leads ? options->poll_ms : ELECT_MS / 2;
+    const struct projector_options *options = &projector->options;
+    int64_t idle_ms = projector->leader.leads ? options->poll_ms : ELECT_MS / 2;
     if (came_to == ROUND_BACKLOG)
         return;
     if (came_to == ROUND_IDLE)
-        hints_wait(follower->hints, began_us + idle_ms * US_PER_MS);
+        hints_wait(projector->hints, began_us + idle_ms * US_PER_MS);
     int64_t paced_us = began_us + options->pace_ms * US_PER_MS;
     while (came_to == ROUND_APPLIED && clock_mono_us() < paced_us && !service_stopping())
-        hints_wait(follower->hints, paced_us);
+        hints_wait(projector->hints, paced_us);
 }
 
-void follower_run(struct follower *follower)
+void projector_run(struct projector *projector)
 {
     while (!service_stopping()) {
         int64_t began_us = clock_mono_us();
-        enum round came_to = turn(follower);
-        wait_for_more(follower, came_to, began_us);
+        enum round came_to = turn(projector);
+        wait_for_more(projector, came_to, began_us);
     }
-    applier_settle(&follower->applier);
-    pg_disconnect(follower->pg); /* frees the lock: whoever stands by leads at once */
+    applier_settle(&projector->applier);
+    pg_disconnect(projector->pg); /* frees the lock: whoever stands by leads at once */
 }

@@ -10,14 +10,14 @@
 #include "projector/run/repair.h"
 #include "projector/run/wakeup.h"
 
-struct follower_options {
+struct projector_options {
     int64_t poll_ms; /* between looks at the log when no hint comes */
     int64_t pace_ms; /* least time between two rounds unless there is a backlog */
     int64_t batch_events;
 };
 
-struct follower {
-    struct follower_options options;
+struct projector {
+    struct projector_options options;
     struct pg *pg;                           /* borrowed */
     struct hints *hints;                     /* borrowed */
     const struct projector_metrics *metrics; /* borrowed */
@@ -35,7 +35,7 @@ struct follower {
 };
 
 /* What it works with; all borrowed for its life. */
-struct follower_means {
+struct projector_means {
     struct pg *pg;
     struct redis_writer *writer;
     struct hints *hints;
@@ -44,10 +44,10 @@ struct follower_means {
     struct bus_publisher *bus; /* whom it tells what changed; NULL: nobody */
 };
 
-void follower_init(struct follower *follower, const struct follower_means *means,
-                   const struct follower_options *options);
-void follower_deinit(struct follower *follower);
+void projector_init(struct projector *projector, const struct projector_means *means,
+                    const struct projector_options *options);
+void projector_deinit(struct projector *projector);
 
 /* Runs until service_stopping(); then finishes what is in Redis's hands and gives up the lead. hints_wake()
  * makes it look at once. */
-void follower_run(struct follower *follower);
+void projector_run(struct projector *projector);

@@ -2,6 +2,7 @@
 /* The conversation with Redis about models and checkpoints. */
 #include "projector/run/redis_writer.h"
 
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 
 enum { SHA_LEN = 40 };
@@ -191,7 +192,24 @@ enum redis_status redis_writer_receive(struct redis_writer *writer, int64_t dead
     return status;
 }
 
-/* --- memory --- */
+/* --- Redis itself --- */
+
+enum redis_status redis_writer_clock(struct redis_writer *writer, int64_t deadline_us, int64_t *ret_ms)
+{
+    const struct redis_reply *reply;
+    int64_t seconds, micros;
+    redis_command_reset(&writer->command);
+    redis_arg_text(&writer->command, "TIME");
+    enum redis_status status = redis_writer_call(writer, &writer->command, deadline_us, &reply);
+    if (status != REDIS_OK)
+        return status;
+    if (redis_length(reply) != 2 ||
+        !parse_i64(redis_text(redis_at(reply, 0)), 0, INT64_MAX / US_PER_S, &seconds) ||
+        !parse_i64(redis_text(redis_at(reply, 1)), 0, US_PER_S - 1, &micros))
+        return misunderstood(writer, "TIME does not say what time it is");
+    *ret_ms = seconds * 1000 + micros / US_PER_MS;
+    return REDIS_OK;
+}
 
 /* The value of a line "name:value" of INFO; absent where there is none. */
 static struct span info_value(struct span info, const char *name)

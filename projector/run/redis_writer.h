@@ -58,5 +58,8 @@ struct redis_memory {
     int64_t used, max; /* bytes; max 0: no limit */
     bool evicts;       /* it has a limit, and drops keys where it is reached: no place for models */
 };
+/* Redis' own clock, ms since 1970. */
+enum redis_status redis_writer_clock(struct redis_writer *writer, int64_t deadline_us,
+                                     int64_t *ret_ms) MUST_USE;
 enum redis_status redis_writer_memory(struct redis_writer *writer, int64_t deadline_us,
                                       struct redis_memory *ret) MUST_USE;

@@ -8,7 +8,13 @@
 #include "common/base/log.h"
 #include "projector/rebuild/generations.h"
 
-enum { REST_MIN_MS = 5000, REST_MAX_MS = 600000, REDIS_MS = 1000, LOOK_MS = 200 };
+enum {
+    REST_MIN_MS = 1000,
+    REST_LONG_MS = 10000,          /* at most, where making it takes next to nothing */
+    REST_SHARE = 10 * SLICE_COUNT, /* all slices together take a tenth of the time */
+    REDIS_MS = 1000,
+    LOOK_MS = 200,
+};
 
 struct repair {
     struct builder *builder;
@@ -17,12 +23,29 @@ struct repair {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     _Atomic bool stopping;
-    unsigned asked, foreign; /* under the mutex */
-    bool drop_asked;         /* under the mutex */
-    struct {
-        int64_t rest_ms, rest_us; /* monotonic: not before; the thread's own */
-    } slices[SLICE_COUNT];
+    unsigned asked, foreign;               /* under the mutex */
+    bool drop_asked;                       /* under the mutex */
+    int64_t asked_us[SLICE_COUNT];         /* under the mutex: since when; monotonic */
+    struct repair_rest rests[SLICE_COUNT]; /* the thread's own */
 };
+
+bool repair_rests(const struct repair_rest *rest, int64_t now_us)
+{
+    return now_us < rest->until_us;
+}
+
+void repair_rest(struct repair_rest *rest, const struct repair_done *done)
+{
+    int64_t most_ms = REST_SHARE * (done->ended_us - done->began_us) / US_PER_MS;
+    bool held = done->live != rest->made || done->asked_us - rest->until_us > rest->ms * US_PER_MS;
+    if (most_ms < REST_LONG_MS)
+        most_ms = REST_LONG_MS;
+    rest->ms = rest->ms && !(held && done->made) ? 2 * rest->ms : REST_MIN_MS;
+    if (rest->ms > most_ms)
+        rest->ms = most_ms;
+    rest->until_us = done->ended_us + rest->ms * US_PER_MS;
+    rest->made = done->made ? done->made : rest->made;
+}
 
 static bool go_on(void *context, enum build_phase phase, int64_t position, int64_t limit)
 {
@@ -32,7 +55,8 @@ static bool go_on(void *context, enum build_phase phase, int64_t position, int64
 }
 
 /* What a build that was interrupted has left goes; then this one is written down. */
-static enum redis_status begin(struct repair *repair, struct generation *ret)
+static enum redis_status begin(struct repair *repair, int16_t slice, struct generation *ret,
+                               int64_t *ret_live)
 {
     struct redis_writer *writer = builder_writer(repair->builder);
     struct generations generations;
@@ -40,15 +64,13 @@ static enum redis_status begin(struct repair *repair, struct generation *ret)
     *ret = (struct generation){.state = GENERATION_BUILDING, .name = "repair", .limit = "head"};
     enum redis_status status = redis_writer_connect(writer, clock_deadline_us(REDIS_MS));
     if (status == REDIS_OK)
-        status = generations_read(writer, clock_deadline_us(REDIS_MS), &generations);
-    for (size_t i = 0; status == REDIS_OK && i < generations.count; i++)
-        if (generations.items[i].state == GENERATION_BUILDING)
-            status = generations_remove(writer, generations.items[i].number, clock_deadline_us(REDIS_MS));
+        status = generations_forget_interrupted(writer, clock_deadline_us(REDIS_MS), &generations);
     if (status == REDIS_OK)
         status = builder_drop(repair->builder, &dropped);
     if (status != REDIS_OK)
         return status;
     ret->number = generations_next(&generations, clock_wall_us());
+    *ret_live = generations.live[slice];
     return generations_put(writer, ret, clock_deadline_us(REDIS_MS));
 }
 
@@ -62,13 +84,13 @@ static enum redis_status end(struct repair *repair, const struct generation *gen
     return status == REDIS_OK ? builder_drop(repair->builder, &dropped) : status;
 }
 
-static void make_anew(struct repair *repair, int16_t slice, bool may_go_back)
+static void make_anew(struct repair *repair, int16_t slice, bool may_go_back, struct repair_done *done)
 {
     bool locked = false;
     struct generation generation;
     if (builder_lock(repair->builder, &locked) != PG_OK || !locked)
         return; /* a rebuild is running: it may be what is wanted */
-    enum redis_status status = begin(repair, &generation);
+    enum redis_status status = begin(repair, slice, &generation, &done->live);
     if (status == REDIS_OK) {
         struct build build = {.slice = slice,
                               .generation = generation.number,
@@ -81,8 +103,10 @@ static void make_anew(struct repair *repair, int16_t slice, bool may_go_back)
                      (long long)generation.number);
         else
             log_warn("MODELS-ANEW-FAILED", "slice %d: %s", slice, builder_error(repair->builder));
-        if (result == BUILD_DONE)
+        if (result == BUILD_DONE) {
             metric_add(repair->metrics->restarts, 1);
+            done->made = generation.number;
+        }
         status = end(repair, &generation);
     }
     if (status != REDIS_OK)
@@ -103,21 +127,9 @@ static void drop_left_over(struct repair *repair)
 static int16_t next_slice(struct repair *repair, int64_t now_us)
 {
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        if (repair->asked >> slice & 1 && repair->slices[slice].rest_us <= now_us)
+        if (repair->asked >> slice & 1 && !repair_rests(&repair->rests[slice], now_us))
             return slice;
     return -1;
-}
-
-static void rest(struct repair *repair, int16_t slice)
-{
-    int64_t now_us = clock_mono_us();
-    int64_t *rest_ms = &repair->slices[slice].rest_ms;
-    if (now_us - repair->slices[slice].rest_us > REST_MAX_MS * (int64_t)US_PER_MS)
-        *rest_ms = 0; /* it was good for long */
-    *rest_ms = *rest_ms ? 2 * *rest_ms : REST_MIN_MS;
-    if (*rest_ms > REST_MAX_MS)
-        *rest_ms = REST_MAX_MS;
-    repair->slices[slice].rest_us = now_us + *rest_ms * US_PER_MS;
 }
 
 static void *work(void *context)
@@ -141,11 +153,14 @@ static void *work(void *context)
             continue;
         }
         bool foreign = repair->foreign >> slice & 1;
+        struct repair_done done = {.asked_us = repair->asked_us[slice]};
         repair->asked &= ~(1U << slice);
         repair->foreign &= ~(1U << slice);
         pthread_mutex_unlock(&repair->mutex);
-        make_anew(repair, slice, foreign);
-        rest(repair, slice);
+        done.began_us = clock_mono_us();
+        make_anew(repair, slice, foreign, &done);
+        done.ended_us = clock_mono_us();
+        repair_rest(&repair->rests[slice], &done);
         pthread_mutex_lock(&repair->mutex);
     }
     pthread_mutex_unlock(&repair->mutex);
@@ -185,7 +200,10 @@ void repair_destroy(struct repair *repair)
 void repair_ask(struct repair *repair, unsigned slices, unsigned foreign)
 {
     pthread_mutex_lock(&repair->mutex);
-    bool more = (repair->asked | slices) != repair->asked;
+    unsigned more = slices & ~repair->asked;
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        if (more >> slice & 1)
+            repair->asked_us[slice] = clock_mono_us();
     repair->asked |= slices;
     repair->foreign |= foreign;
     if (more)

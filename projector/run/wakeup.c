@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One atomic word and an eventfd between the bus thread and the follower. */
+/* One atomic word and an eventfd between the bus thread and the projector. */
 #include "projector/run/wakeup.h"
 
 #include <poll.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* "Look now" from the bus: the subscriber's thread marks slices and wakes the follower. A hint carries no
+/* "Look now" from the bus: the subscriber's thread marks slices and wakes the projector. A hint carries no
  * truth; a lost one costs a poll interval, a wrong one a look in vain. */
 #pragma once
 

@@ -249,8 +249,6 @@ void cache_put(struct cache *cache, struct span key, struct entry *entry)
 {
     struct shard *shard = shard_of(cache, key);
     size_t bytes = entry->bytes + sizeof(struct slot) + key.len;
-    if (key.len == 0 || key.len > CACHE_KEY_MAX)
-        return;
     pthread_mutex_lock(&shard->lock);
     struct slot *slot = map_get(&shard->entries, key);
     bool fits = bytes <= shard->bytes_max / SLOT_SHARE;

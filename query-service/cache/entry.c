@@ -123,7 +123,7 @@ const struct entry_rendering *entry_at(const struct entry *entry, int64_t log_us
 
 static int64_t fresh_until_us(const struct entry *entry, const struct entry_life *life)
 {
-    int64_t fresh_us = entry->status != 200 ? life->negative_us : life->fresh_us;
+    int64_t fresh_us = entry->status != 200 ? ENTRY_NEGATIVE_US : life->fresh_us;
     if (entry->settled)
         fresh_us = ENTRY_SETTLED_S * US_PER_S;
     return entry->ended_us + fresh_us / 10 * 9 + fresh_us / 5 * entry->jitter / JITTER_MAX;

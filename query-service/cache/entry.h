@@ -11,16 +11,16 @@
 #include "events/ids.h"
 
 enum { ENTRY_ETAG_MAX = 34, ENTRY_NO_BUCKET = -1, ENTRY_CAMPAIGN_SLOTS = 4096, ENTRY_RENDERINGS_MAX = 2 };
-#define ENTRY_SETTLED_S INT64_C(86400) /* how long what cannot change any more is fresh */
-#define ENTRY_FOREVER   INT64_MAX      /* nothing changes it but events */
+#define ENTRY_SETTLED_S   INT64_C(86400)   /* how long what cannot change any more is fresh */
+#define ENTRY_NEGATIVE_US INT64_C(1000000) /* how long "there is no such thing" is; it is never stale */
+#define ENTRY_FOREVER     INT64_MAX        /* nothing changes it but events */
 
 /* How long entries live, in microseconds. Not part of an entry: what is set while services run holds for what
  * is there already. */
 struct entry_life {
-    int64_t fresh_us;    /* given without a thought */
-    int64_t stale_us;    /* then: given at once, and loaded anew behind the reader's back */
-    int64_t error_us;    /* instead of a failure, counted from the end of freshness as well */
-    int64_t negative_us; /* "there is no such thing" is fresh so long, and never stale */
+    int64_t fresh_us; /* given without a thought */
+    int64_t stale_us; /* then: given at once, and loaded anew behind the reader's back */
+    int64_t error_us; /* instead of a failure, counted from the end of freshness as well */
 };
 
 /* What a change can be about, so that a hint finds the entries it concerns. */

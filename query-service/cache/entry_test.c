@@ -7,7 +7,7 @@
 
 enum { S = 1000 * 1000, MS = 1000 };
 
-static const struct entry_life life = {1 * S, 60 * S, 600 * S, 500 * MS};
+static const struct entry_life life = {1 * S, 60 * S, 600 * S};
 static const struct entry_rendering rendering = {
     {"{\"a\":1}", 7}, "\"00112233445566778899aabbccddeeff\"", ENTRY_FOREVER};
 
@@ -85,8 +85,8 @@ static void what_is_not_there_is_never_stale(void **state)
 {
     (void)state;
     struct entry *entry = plain(404);
-    assert_int_equal(at(entry, 10 * S + 500 * MS - 1, false, true), ENTRY_FRESH);
-    assert_int_equal(at(entry, 10 * S + 500 * MS, false, true), ENTRY_DEAD);
+    assert_int_equal(at(entry, 10 * S + ENTRY_NEGATIVE_US - 1, false, true), ENTRY_FRESH);
+    assert_int_equal(at(entry, 10 * S + ENTRY_NEGATIVE_US, false, true), ENTRY_DEAD);
     entry_release(entry);
 }
 
@@ -139,7 +139,7 @@ static void a_change_shortens_its_life(void **state)
     assert_int_equal(at(entry, 10 * S + 100 * MS, true, true), ENTRY_CHANGED);
     assert_int_equal(at(entry, 40 * S, true, true), ENTRY_CHANGED);
     assert_int_equal(at(entry, 80 * S, true, true), ENTRY_EXPIRED);
-    static const struct entry_life longer = {20 * S, 60 * S, 600 * S, 500 * MS}; /* set while it lives */
+    static const struct entry_life longer = {20 * S, 60 * S, 600 * S}; /* set while it lives */
     struct entry_moment moment = {.now_us = 11 * S - 1, .chance = 1, .changed = true};
     assert_int_equal(entry_judge(entry, &longer, &moment), ENTRY_FRESH);
     assert_int_equal(at(entry, 11 * S, true, false), ENTRY_STALE);

@@ -13,11 +13,11 @@ enum {
     RETRY_SPREAD_US = 250000,
 };
 
-void read_through_init(struct read_through *reads, const struct read_through_options *options)
+void read_through_init(struct read_through *reads, size_t cache_bytes)
 {
-    reads->options = *options;
-    reads->cache = cache_create(options->cache_bytes, SHARDS);
-    reads->flights = single_flight_create(options->waiting_max);
+    reads->cache_bytes = cache_bytes;
+    reads->cache = cache_create(cache_bytes, SHARDS);
+    reads->flights = single_flight_create();
     reads->hot = hot_create();
     invalidation_init(&reads->changes);
 }
@@ -36,9 +36,14 @@ static double chance(void)
     return (double)(crypto_random_below(STEPS) + 1) / STEPS;
 }
 
+static struct span key_of(const struct read *read)
+{
+    return buf_span(&read->waiter.key);
+}
+
 /* --- judging --- */
 
-static struct entry_moment moment_now(const struct read_through *reads)
+struct entry_moment read_through_moment(const struct read_through *reads)
 {
     int64_t now_us = clock_mono_us();
     return (struct entry_moment){
@@ -178,7 +183,7 @@ static bool may_give_kept(const struct outcome *outcome, const struct read *wait
 static bool answer_waiter(const struct outcome *outcome, struct read *waiter)
 {
     const struct read *load = outcome->read;
-    struct entry_moment moment = moment_now(outcome->reads);
+    struct entry_moment moment = read_through_moment(outcome->reads);
     struct entry_life life = control_life(outcome->reads->control);
     struct respond_how how = {.moment = &moment, .life = &life};
     bool is_true = outcome->entry && entry_at(outcome->entry, moment.log_us);
@@ -215,26 +220,18 @@ static void start_load(struct read_through *reads, struct read *read)
 }
 
 /* Joins a flight or leads one; the request is deferred. */
-static void join(struct read_through *reads, struct span key, struct read *read)
+static void join(struct read_through *reads, struct read *read)
 {
     read->waiter.flights++;
-    switch (single_flight_join(reads->flights, key, read, true)) {
-    case FLIGHT_LEADER:
+    if (single_flight_join(reads->flights, read, true) == FLIGHT_LEADER)
         start_load(reads, read);
-        return;
-    case FLIGHT_FOLLOWER:
+    else
         metric_add(query_metrics.collapsed, 1);
-        return;
-    case FLIGHT_BUSY:
-        answer_failure(read, READ_OVERLOADED);
-        read_destroy(read);
-        return;
-    }
 }
 
 /* One flight for all whose tokens were ahead of the load that ended: whoever leads it aims at the furthest.
  */
-static void join_again(struct read_through *reads, struct span key, struct read *list)
+static void join_again(struct read_through *reads, struct read *list)
 {
     int64_t furthest[SLICE_COUNT] = {0};
     for (struct read *read = list; read; read = (struct read *)read->item.next)
@@ -244,15 +241,15 @@ static void join_again(struct read_through *reads, struct span key, struct read 
     while (list) {
         struct read *next = (struct read *)list->item.next;
         memcpy(list->query.at_least, furthest, sizeof furthest);
-        join(reads, key, list);
+        join(reads, list);
         list = next;
     }
 }
 
-static void keep(const struct outcome *outcome, struct span key)
+static void keep(const struct outcome *outcome)
 {
     if (outcome->entry)
-        cache_put(outcome->reads->cache, key, outcome->entry);
+        cache_put(outcome->reads->cache, key_of(outcome->read), outcome->entry);
     else if (outcome->kept)
         atomic_store(&outcome->kept->retry_us,
                      clock_mono_us() + RETRY_MIN_US + crypto_random_below(RETRY_SPREAD_US));
@@ -278,17 +275,12 @@ static void answer_all(const struct outcome *outcome, struct read *list, struct 
 static void on_loaded(struct read *read)
 {
     struct read_through *reads = read->owner;
-    char key_text[CACHE_KEY_MAX];
-    struct span key = single_flight_key(read);
-    CHECK(key.len <= sizeof key_text);
-    memcpy(key_text, key.ptr, key.len);
-    key.ptr = key_text; /* the flight's own ends with it */
     struct outcome outcome = {.reads = reads, .read = read};
     if (read->failure == READ_GOOD)
         outcome.entry = entry_of(read);
     else
-        outcome.kept = cache_get(reads->cache, key);
-    keep(&outcome, key); /* before the flight ends, so that nobody finds neither */
+        outcome.kept = cache_get(reads->cache, key_of(read));
+    keep(&outcome); /* before the flight ends, so that nobody finds neither */
     struct read *followers = single_flight_end(reads->flights, read), *again = NULL;
     answer_all(&outcome, followers, &again);
     bool answered = !read->waiter.request || answer_waiter(&outcome, read);
@@ -301,16 +293,16 @@ static void on_loaded(struct read *read)
         read->item.next = (struct work_item *)again;
         again = read;
     }
-    join_again(reads, key, again);
+    join_again(reads, again);
 }
 
 /* --- the way of a read --- */
 
 /* Behind the reader's back. The read goes as nobody's. */
-static void refresh(struct read_through *reads, struct span key, struct read *read, struct entry *entry)
+static void refresh(struct read_through *reads, struct read *read, struct entry *entry)
 {
     if ((entry && clock_mono_us() < atomic_load(&entry->retry_us)) ||
-        single_flight_join(reads->flights, key, read, false) != FLIGHT_LEADER) {
+        single_flight_join(reads->flights, read, false) != FLIGHT_LEADER) {
         read_destroy(read);
         return;
     }
@@ -327,14 +319,11 @@ static enum respond_kind kind_of(enum entry_verdict verdict)
 static void answer_from_memory(struct read_through *reads, struct read *read, struct entry *entry,
                                enum entry_verdict verdict, const struct respond_how *how)
 {
-    char key_text[CACHE_KEY_MAX];
-    struct span target = http_target(read->waiter.request), key = {key_text, target.len};
-    memcpy(key_text, target.ptr, target.len); /* the request's ends with its answer */
     answer_entry(read->waiter.request, entry, how);
     if (verdict == ENTRY_FRESH)
         read_destroy(read);
     else
-        refresh(reads, key, read, entry);
+        refresh(reads, read, entry);
 }
 
 /* An entry that is known to be overtaken: nobody waits where somebody went already. */
@@ -343,7 +332,7 @@ static void answer_or_load(struct read_through *reads, struct read *read, struct
 {
     struct http_request *request = read->waiter.request;
     if (how->moment->now_us >= atomic_load(&entry->retry_us) &&
-        single_flight_join(reads->flights, http_target(request), read, false) == FLIGHT_LEADER) {
+        single_flight_join(reads->flights, read, false) == FLIGHT_LEADER) {
         read->waiter.flights++;
         http_defer(request);
         start_load(reads, read);
@@ -354,64 +343,66 @@ static void answer_or_load(struct read_through *reads, struct read *read, struct
 }
 
 /* Every eighth is enough to see what is hot, and keeps the threads from queueing at the sketch's lock. */
-static void sample(struct read_through *reads, enum query_kind kind, struct span campaign_id)
+static void sample(struct read_through *reads, const struct query *query)
 {
     enum { EVERY = 8 };
     static _Thread_local unsigned turn;
     if (turn++ % EVERY == 0)
-        hot_count(reads->hot, query_kind_label(kind), campaign_id);
+        hot_count(reads->hot, query_kind_label(query->kind), query->campaign_id);
 }
 
-bool read_through_hit(struct read_through *reads, struct http_request *request, enum query_kind kind,
-                      struct span campaign_id)
+bool read_through_hit(struct read_through *reads, struct http_request *request, const struct query *query,
+                      struct entry_moment *moment)
 {
-    struct entry *entry = cache_get(reads->cache, http_target(request));
-    if (!entry)
-        return false;
-    struct entry_moment moment = moment_now(reads);
+    struct buf key;
+    buf_init(&key, QUERY_KEY_MAX);
+    query_key(query, &key);
+    struct entry *entry = cache_get(reads->cache, buf_span(&key));
+    buf_deinit(&key);
     struct entry_life life = control_life(reads->control);
-    bool hit = judge(reads, entry, &life, &moment) == ENTRY_FRESH;
+    bool hit =
+        entry && entry_reaches(entry, query->at_least) && judge(reads, entry, &life, moment) == ENTRY_FRESH;
     if (hit) {
-        sample(reads, kind, campaign_id);
+        sample(reads, query);
         metric_add(query_metrics.lookups[ENTRY_FRESH], 1);
-        answer_entry(request, entry, &(struct respond_how){RESPOND_HIT, .moment = &moment, .life = &life});
+        answer_entry(request, entry, &(struct respond_how){RESPOND_HIT, .moment = moment, .life = &life});
     }
     entry_release(entry);
     return hit;
 }
 
-void read_through_get(struct read_through *reads, struct read *read)
+void read_through_get(struct read_through *reads, struct read *read, struct entry_moment *moment)
 {
-    struct span key = http_target(read->waiter.request);
-    struct entry_moment moment = moment_now(reads);
     struct entry_life life = control_life(reads->control);
     enum entry_verdict verdict = ENTRY_DEAD;
     memcpy(read->waiter.tokens, read->query.at_least, sizeof read->waiter.tokens);
-    sample(reads, read->query.kind, read->query.campaign_id);
-    struct entry *entry = cache_get(reads->cache, key);
+    sample(reads, &read->query);
+    query_key(&read->query, &read->waiter.key);
+    struct entry *entry = cache_get(reads->cache, key_of(read));
     if (entry && entry_reaches(entry, read->waiter.tokens))
-        verdict = judge(reads, entry, &life, &moment);
+        verdict = judge(reads, entry, &life, moment);
     metric_add(query_metrics.lookups[verdict], 1);
-    struct respond_how how = {kind_of(verdict), .moment = &moment, .life = &life};
+    struct respond_how how = {kind_of(verdict), .moment = moment, .life = &life};
     if (verdict <= ENTRY_STALE) {
         answer_from_memory(reads, read, entry, verdict, &how);
     } else if (verdict == ENTRY_CHANGED) {
         answer_or_load(reads, read, entry, &how);
     } else {
         http_defer(read->waiter.request); /* before another thread can answer it */
-        join(reads, key, read);
+        join(reads, read);
     }
     entry_release(entry);
 }
 
-void read_through_warm(struct read_through *reads, struct span target, struct read *read)
+void read_through_warm(struct read_through *reads, struct read *read)
 {
-    struct entry_moment moment = moment_now(reads);
+    struct entry_moment moment = read_through_moment(reads);
     struct entry_life life = control_life(reads->control);
-    struct entry *entry = cache_get(reads->cache, target);
+    query_key(&read->query, &read->waiter.key);
+    struct entry *entry = cache_get(reads->cache, key_of(read));
     if (entry && judge(reads, entry, &life, &moment) == ENTRY_FRESH)
         read_destroy(read);
     else
-        refresh(reads, target, read, entry);
+        refresh(reads, read, entry);
     entry_release(entry);
 }

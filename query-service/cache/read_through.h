@@ -20,12 +20,8 @@
 #include "query-service/http/respond.h"
 #include "query-service/load/loader.h"
 
-struct read_through_options {
-    size_t cache_bytes, waiting_max;
-};
-
 struct read_through {
-    struct read_through_options options;
+    size_t cache_bytes;
     struct cache *cache;
     struct invalidation changes;
     struct single_flight *flights;
@@ -37,17 +33,18 @@ struct read_through {
 };
 
 /* The caller fills in what is borrowed. */
-void read_through_init(struct read_through *reads, const struct read_through_options *options);
+void read_through_init(struct read_through *reads, size_t cache_bytes);
 void read_through_deinit(struct read_through *reads); /* after the loader has ended */
 
-/* Answers the request where there is a fresh entry for its target, whatever the target says: it was checked
- * when the entry was made. Not for a request with a Consistency-Token. `campaign_id` and `kind` are for the
- * statistics. False: nothing was done. On an HTTP thread. */
-bool read_through_hit(struct read_through *reads, struct http_request *request, enum query_kind kind,
-                      struct span campaign_id);
+/* The instant of a request, by both clocks, for what follows. */
+struct entry_moment read_through_moment(const struct read_through *reads);
+/* Answers the request where there is a fresh entry of what is asked; false: nothing was done. On an HTTP
+ * thread, with a query that was checked; allocates nothing that is kept. */
+bool read_through_hit(struct read_through *reads, struct http_request *request, const struct query *query,
+                      struct entry_moment *moment);
 /* Takes the read over and answers its request: now, or later from another thread. On an HTTP thread, in the
  * handler of the request, with a query that was checked. Never blocks. */
-void read_through_get(struct read_through *reads, struct read *read);
-/* Loads a target that nobody asked for yet, unless the entry there is fresh; takes the read over, which has
- * no request. Any thread. */
-void read_through_warm(struct read_through *reads, struct span target, struct read *read);
+void read_through_get(struct read_through *reads, struct read *read, struct entry_moment *moment);
+/* Loads what nobody asked for yet, unless the entry there is fresh; takes the read over, which has no
+ * request. Any thread. */
+void read_through_warm(struct read_through *reads, struct read *read);

@@ -8,22 +8,21 @@
 #include "common/base/mem.h"
 
 struct flight {
-    struct work_item *first, **last; /* who waits */
-    struct span key;                 /* points behind this struct */
+    struct work_list waiting;
+    struct span key; /* the leader's */
 };
 
 struct single_flight {
     pthread_mutex_t lock; /* guards everything below, and the flights */
     struct map map;
-    size_t waiting, waiting_max;
+    size_t waiting;
 };
 
-struct single_flight *single_flight_create(size_t waiting_max)
+struct single_flight *single_flight_create(void)
 {
     struct single_flight *flights = mem_zalloc(sizeof *flights);
     CHECK(pthread_mutex_init(&flights->lock, NULL) == 0);
     map_init(&flights->map);
-    flights->waiting_max = waiting_max;
     return flights;
 }
 
@@ -39,43 +38,34 @@ void single_flight_destroy(struct single_flight *flights)
 
 static struct flight *flight_create(struct span key)
 {
-    struct flight *flight = mem_zalloc(sizeof *flight + key.len);
-    memcpy(flight + 1, key.ptr, key.len);
-    flight->key = (struct span){(const char *)(flight + 1), key.len};
-    flight->last = &flight->first;
+    struct flight *flight = mem_zalloc(sizeof *flight);
+    flight->key = key;
+    work_list_init(&flight->waiting);
     return flight;
 }
 
-static enum flight_role join_locked(struct single_flight *flights, struct span key, struct read *read,
-                                    bool wait)
+static enum flight_role join_locked(struct single_flight *flights, struct read *read, bool wait)
 {
+    struct span key = buf_span(&read->waiter.key);
     struct flight *flight = map_get(&flights->map, key);
     if (!flight) {
         read->waiter.flight = flight_create(key);
-        map_put(&flights->map, read->waiter.flight->key, read->waiter.flight);
+        map_put(&flights->map, key, read->waiter.flight);
         return FLIGHT_LEADER;
     }
-    if (!wait || flights->waiting == flights->waiting_max)
+    if (!wait)
         return FLIGHT_BUSY;
-    read->item.next = NULL;
-    *flight->last = &read->item;
-    flight->last = &read->item.next;
+    work_list_add(&flight->waiting, &read->item);
     flights->waiting++;
     return FLIGHT_FOLLOWER;
 }
 
-enum flight_role single_flight_join(struct single_flight *flights, struct span key, struct read *read,
-                                    bool wait)
+enum flight_role single_flight_join(struct single_flight *flights, struct read *read, bool wait)
 {
     pthread_mutex_lock(&flights->lock);
-    enum flight_role seat = join_locked(flights, key, read, wait);
+    enum flight_role role = join_locked(flights, read, wait);
     pthread_mutex_unlock(&flights->lock);
-    return seat;
-}
-
-struct span single_flight_key(const struct read *read)
-{
-    return read->waiter.flight->key;
+    return role;
 }
 
 struct read *single_flight_end(struct single_flight *flights, struct read *read)
@@ -83,10 +73,10 @@ struct read *single_flight_end(struct single_flight *flights, struct read *read)
     struct flight *flight = read->waiter.flight;
     pthread_mutex_lock(&flights->lock);
     CHECK(map_remove(&flights->map, flight->key) == flight);
-    for (struct work_item *item = flight->first; item; item = item->next)
+    for (struct work_item *item = flight->waiting.first; item; item = item->next)
         flights->waiting--;
     pthread_mutex_unlock(&flights->lock);
-    struct read *first = (struct read *)flight->first; /* its first member */
+    struct read *first = (struct read *)flight->waiting.first; /* its first member */
     read->waiter.flight = NULL;
     mem_free(flight);
     return first;

@@ -20,15 +20,10 @@ void warm_deinit(struct warm *warm)
 /* GET /v1/campaigns/{id}, as nobody's request. */
 static void load(struct read_through *reads, struct span id)
 {
-    struct buf target;
     struct read *read = read_create(QUERY_CAMPAIGN, 0); /* the loader says when */
-    buf_init(&target, CACHE_KEY_MAX);
-    buf_append_text(&target, "/v1/campaigns/");
-    buf_append_span(&target, id);
     read->query.campaign_id = query_keep(&read->query, id);
     read->item.deadline_us = clock_deadline_us(LOAD_MS);
-    read_through_warm(reads, buf_span(&target), read);
-    buf_deinit(&target);
+    read_through_warm(reads, read);
 }
 
 static void note_locked(struct warm *warm, struct span id)
@@ -75,7 +70,7 @@ static bool item_at(struct warm *warm, size_t index, struct warm_item *ret)
 void warm_tick(struct warm *warm)
 {
     struct warm_item item;
-    if (warm->reads->options.cache_bytes == 0)
+    if (warm->reads->cache_bytes == 0)
         return;
     for (size_t i = 0; item_at(warm, i, &item); i++)
         load(warm->reads, (struct span){item.id, item.id_len});

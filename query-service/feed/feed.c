@@ -15,6 +15,7 @@
 #include "events/event_log.h"
 #include "events/problems.h"
 #include "query-service/feed/log_identity.h"
+#include "query-service/http/respond.h"
 
 enum {
     TICK_MS = 500,
@@ -36,15 +37,11 @@ static const struct pg_statement statements[FEED_STATEMENTS] = {
 };
 
 struct follower {
-    struct follower *next;
+    struct work_item
+        item; /* first, so that an item is the follower; answered by its deadline, news or none */
     struct http_request *request;
     struct feed_query query;
-    int64_t until_us; /* answered by then, with or without news */
-    bool asked;       /* the log was looked at for it */
-};
-
-struct list {
-    struct follower *first, **last;
+    bool asked; /* the log was looked at for it */
 };
 
 struct feed {
@@ -52,14 +49,14 @@ struct feed {
     pthread_t thread;
     pthread_mutex_t lock; /* guards what follows up to the next comment */
     pthread_cond_t came;
-    struct list incoming;
+    struct work_list incoming;
     size_t count; /* incoming and waiting */
     bool woken;
     bool stopping;
     /* the thread's own */
     struct pg *pg;
     struct pg_args args;
-    struct list waiting; /* who was served without news goes to its end, so each has its turn */
+    struct work_list waiting; /* who was served without news goes to its end, so each has its turn */
     struct log_identity identity;
     bool standby;
     int64_t retry_us; /* no exchange before */
@@ -71,27 +68,9 @@ struct feed {
     atomic_bool usable, retiring;
 };
 
-static void list_init(struct list *list)
+static struct follower *follower_of(struct work_item *item)
 {
-    list->first = NULL;
-    list->last = &list->first;
-}
-
-static void list_add(struct list *list, struct follower *follower)
-{
-    follower->next = NULL;
-    *list->last = follower;
-    list->last = &follower->next;
-}
-
-/* Takes out the one that `link` points to. */
-static struct follower *list_take(struct list *list, struct follower **link)
-{
-    struct follower *follower = *link;
-    *link = follower->next;
-    if (list->last == &follower->next)
-        list->last = link;
-    return follower;
+    return (struct follower *)item; /* its first member */
 }
 
 /* --- answering --- */
@@ -132,17 +111,11 @@ static void answer(struct feed *feed, struct follower *follower, const struct pa
     forget(feed, follower);
 }
 
-static void refuse(struct http_request *request, const struct problem_detail *detail)
-{
-    http_add_header(request, "Cache-Control", SPAN("no-store"));
-    http_problem(request, detail);
-}
-
 static void fail(struct feed *feed, struct follower *follower, const struct problem *problem, const char *why)
 {
-    refuse(follower->request, &(struct problem_detail){.problem = problem,
-                                                       .detail = why,
-                                                       .retry_after_ms = problem->retryable ? 1000 : 0});
+    respond_problem(follower->request,
+                    &(struct problem_detail){
+                        .problem = problem, .detail = why, .retry_after_ms = problem->retryable ? 1000 : 0});
     forget(feed, follower);
 }
 
@@ -153,8 +126,8 @@ static void fail_beyond(struct feed *feed, struct follower *follower)
     buf_init(&more, 256);
     buf_printf(&more, "\"head\":%lld,\"log\":\"%s\"",
                (long long)atomic_load(&feed->heads[follower->query.slice]), feed->log);
-    refuse(follower->request,
-           &(struct problem_detail){.problem = &problem_beyond_head, .extension = buf_span(&more)});
+    respond_problem(follower->request,
+                    &(struct problem_detail){.problem = &problem_beyond_head, .extension = buf_span(&more)});
     buf_deinit(&more);
     forget(feed, follower);
 }
@@ -268,7 +241,7 @@ static bool asks_the_same(const struct feed_query *a, const struct feed_query *b
 /* Followers that ask for the same. */
 struct question {
     struct feed_query query;
-    struct list followers;
+    struct work_list followers;
 };
 
 struct exchange {
@@ -279,7 +252,7 @@ struct exchange {
 
 static bool is_over(const struct feed *feed, const struct follower *follower)
 {
-    return atomic_load(&feed->retiring) || clock_mono_us() >= follower->until_us;
+    return atomic_load(&feed->retiring) || clock_mono_us() >= follower->item.deadline_us;
 }
 
 static bool is_due(const struct feed *feed, const struct follower *follower)
@@ -297,19 +270,21 @@ static struct question *question_of(struct exchange *exchange, const struct feed
         return NULL;
     struct question *question = &exchange->questions[exchange->count++];
     question->query = *query;
-    list_init(&question->followers);
+    work_list_init(&question->followers);
     return question;
 }
 
 /* Takes who is due out of those who wait, in order, as far as one exchange goes. */
 static void gather(struct feed *feed, struct exchange *exchange)
 {
-    struct follower **link = &feed->waiting.first;
+    struct work_item **link = &feed->waiting.first;
     while (*link) {
-        struct question *question = is_due(feed, *link) ? question_of(exchange, &(*link)->query) : NULL;
-        exchange->more |= !question && is_due(feed, *link);
+        const struct follower *follower = follower_of(*link);
+        bool due = is_due(feed, follower);
+        struct question *question = due ? question_of(exchange, &follower->query) : NULL;
+        exchange->more |= due && !question;
         if (question)
-            list_add(&question->followers, list_take(&feed->waiting, link));
+            work_list_add(&question->followers, work_list_take(&feed->waiting, link));
         else
             link = &(*link)->next;
     }
@@ -346,7 +321,7 @@ static bool serve(struct feed *feed, struct follower *follower, const struct pag
     bool further = page->next > follower->query.after;
     follower->asked = true;
     follower->query.after = page->next;
-    list_add(&feed->waiting, follower);
+    work_list_add(&feed->waiting, &follower->item);
     return further;
 }
 
@@ -357,8 +332,9 @@ static bool serve_question(struct feed *feed, struct question *question, const s
     bool further = false;
     buf_init(&page.items, 2 * ANSWER_BYTES);
     bool good = take_rows(rows, &question->query, &page);
-    for (struct follower *follower = question->followers.first, *next; follower; follower = next) {
-        next = follower->next;
+    for (struct work_item *item = question->followers.first, *next; item; item = next) {
+        struct follower *follower = follower_of(item);
+        next = item->next;
         if (good)
             further |= serve(feed, follower, &page);
         else
@@ -369,23 +345,23 @@ static bool serve_question(struct feed *feed, struct question *question, const s
 }
 
 /* PostgreSQL does not answer: whose time is over is told so, the others go on waiting. */
-static void put_off(struct feed *feed, struct list *list)
+static void put_off(struct feed *feed, struct work_list *list)
 {
-    for (struct follower *follower = list->first, *next; follower; follower = next) {
-        next = follower->next;
+    for (struct work_item *item = list->first, *next; item; item = next) {
+        struct follower *follower = follower_of(item);
+        next = item->next;
         if (is_over(feed, follower))
             fail(feed, follower, &problem_store_unavailable, "the event store did not answer in time");
         else
-            list_add(&feed->waiting, follower);
+            work_list_add(&feed->waiting, &follower->item);
     }
 }
 
 static void put_off_all(struct feed *feed)
 {
-    struct list all = feed->waiting;
-    if (!all.first)
-        return;
-    list_init(&feed->waiting);
+    struct work_list all;
+    work_list_init(&all);
+    work_list_append(&all, &feed->waiting);
     put_off(feed, &all);
 }
 
@@ -445,8 +421,8 @@ static int64_t serve_due(struct feed *feed)
 static void note_wanted(struct feed *feed)
 {
     unsigned wanted = 0;
-    for (struct follower *follower = feed->waiting.first; follower; follower = follower->next)
-        wanted |= 1u << follower->query.slice;
+    for (struct work_item *item = feed->waiting.first; item; item = item->next)
+        wanted |= 1u << follower_of(item)->query.slice;
     atomic_store(&feed->wanted, wanted);
 }
 
@@ -457,26 +433,22 @@ static bool take_incoming(struct feed *feed, int64_t until_us, bool *ret_woken, 
     while (!feed->incoming.first && !feed->woken && !feed->stopping &&
            cond_wait_until(&feed->came, &feed->lock, until_us))
         continue;
-    struct follower *first = feed->incoming.first;
-    if (first) {
-        *feed->waiting.last = first;
-        feed->waiting.last = feed->incoming.last;
-        list_init(&feed->incoming);
-    }
+    bool came = feed->incoming.first != NULL;
+    work_list_append(&feed->waiting, &feed->incoming);
     *ret_woken = feed->woken;
     *ret_stop = feed->stopping;
     feed->woken = false;
     pthread_mutex_unlock(&feed->lock);
-    return first != NULL;
+    return came;
 }
 
 static void answer_everybody(struct feed *feed)
 {
-    for (struct follower *follower = feed->waiting.first, *next; follower; follower = next) {
-        next = follower->next;
-        answer(feed, follower, NULL);
+    for (struct work_item *item = feed->waiting.first, *next; item; item = next) {
+        next = item->next;
+        answer(feed, follower_of(item), NULL);
     }
-    list_init(&feed->waiting);
+    work_list_init(&feed->waiting);
 }
 
 static void *run(void *context)
@@ -517,8 +489,8 @@ struct feed *feed_create(const struct feed_options *options)
 {
     struct feed *feed = mem_zalloc(sizeof *feed);
     feed->options = *options;
-    list_init(&feed->incoming);
-    list_init(&feed->waiting);
+    work_list_init(&feed->incoming);
+    work_list_init(&feed->waiting);
     snprintf(feed->log, sizeof feed->log, "unknown");
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
         atomic_init(&feed->heads[slice], -1);
@@ -579,22 +551,22 @@ void feed_submit(struct feed *feed, struct http_request *request, const struct f
     struct follower *follower = mem_zalloc(sizeof *follower);
     follower->request = request;
     follower->query = *query;
-    follower->until_us = http_received_us(request) + query->wait_s * US_PER_S;
+    follower->item.deadline_us = http_received_us(request) + query->wait_s * US_PER_S;
     http_defer(request);
     pthread_mutex_lock(&feed->lock);
     bool taken = !feed->stopping && feed->count < (size_t)feed->options.waiting_max;
     if (taken) {
-        list_add(&feed->incoming, follower);
+        work_list_add(&feed->incoming, &follower->item);
         feed->count++;
         pthread_cond_signal(&feed->came);
     }
     pthread_mutex_unlock(&feed->lock);
     if (taken)
         return;
-    refuse(request, &(struct problem_detail){
-                        .problem = &problem_overloaded,
-                        .detail = "too many followers are waiting for events, or the service ends",
-                        .retry_after_ms = 1000});
+    respond_problem(request, &(struct problem_detail){
+                                 .problem = &problem_overloaded,
+                                 .detail = "too many followers are waiting for events, or the service ends",
+                                 .retry_after_ms = 1000});
     mem_free(follower);
 }
 

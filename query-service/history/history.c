@@ -369,12 +369,6 @@ static enum outcome answer(struct asker *asker, struct question *question)
     UNREACHABLE("every kind has a case");
 }
 
-static void refuse(struct http_request *request, const struct problem *problem)
-{
-    http_add_header(request, "Cache-Control", SPAN("no-store"));
-    http_problem(request, &(struct problem_detail){.problem = problem});
-}
-
 static void finish(struct question *question, enum outcome outcome)
 {
     struct http_request *request = question->request;
@@ -386,10 +380,10 @@ static void finish(struct question *question, enum outcome outcome)
         http_reply(request, 200);
         return;
     case OUTCOME_NO_CAMPAIGN:
-        refuse(request, &problem_unknown_campaign);
+        respond_problem(request, &(struct problem_detail){.problem = &problem_unknown_campaign});
         return;
     case OUTCOME_NO_COUPON:
-        refuse(request, &problem_unknown_coupon);
+        respond_problem(request, &(struct problem_detail){.problem = &problem_unknown_coupon});
         return;
     case OUTCOME_FAILED:
         respond_failure(request, READ_UNAVAILABLE);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Routes of the read API: look into the cache; parse, validate, submit. */
+/* Routes of the read API: parse, validate, submit. */
 #include "query-service/http/api_internal.h"
 
 #include "common/base/clock.h"
@@ -14,20 +14,14 @@
 static bool refuse(struct http_request *request, const struct problem *problem, const char *field,
                    const char *why)
 {
-    struct problem_detail detail = {.problem = problem, .detail = why, .field = span_of(field)};
-    http_add_header(request, "Cache-Control", SPAN("no-store"));
-    http_problem(request, &detail);
+    respond_problem(request,
+                    &(struct problem_detail){.problem = problem, .detail = why, .field = span_of(field)});
     return false;
-}
-
-static bool refuse_parameter(struct http_request *request, const char *name, const char *why)
-{
-    return refuse(request, &problem_invalid_parameter, name, why);
 }
 
 bool api_refuse_parameter(struct http_request *request, const char *name, const char *why)
 {
-    return refuse_parameter(request, name, why);
+    return refuse(request, &problem_invalid_parameter, name, why);
 }
 
 bool api_refuse_suspended(struct http_request *request, const struct api *api)
@@ -61,7 +55,7 @@ bool api_take_limit(struct http_request *request, struct query *query)
 {
     struct span text = http_query(request, "limit");
     if (text.ptr && !parse_i64(text, 1, QUERY_LIMIT_MAX, &query->limit))
-        return refuse_parameter(request, "limit", "limit is a whole number from 1 to 100");
+        return api_refuse_parameter(request, "limit", "limit is a whole number from 1 to 100");
     return true;
 }
 
@@ -71,7 +65,7 @@ static bool take_tag(struct http_request *request, struct query *query)
     if (!tag.ptr)
         return true;
     if (!tag_valid(tag))
-        return refuse_parameter(
+        return api_refuse_parameter(
             request, "tag",
             "a tag is 1 to 64 bytes of text without control characters, no blank at its ends");
     query->tag = query_keep(query, tag);
@@ -85,9 +79,10 @@ static bool take_status(struct http_request *request, struct query *query)
     if (!status.ptr)
         return true;
     if (!(campaigns ? query_campaign_status_known(status) : query_coupon_status_known(status)))
-        return refuse_parameter(request, "status",
-                                campaigns ? "status is scheduled, active, sold_out, paused, ended or closed"
-                                          : "status is issued, reserved, redeemed, revoked or expired");
+        return api_refuse_parameter(request, "status",
+                                    campaigns
+                                        ? "status is scheduled, active, sold_out, paused, ended or closed"
+                                        : "status is issued, reserved, redeemed, revoked or expired");
     query->status = query_keep(query, status);
     return true;
 }
@@ -100,13 +95,13 @@ bool api_take_as_of(struct http_request *request, struct query *query)
     if (!text.ptr)
         return true;
     if (!past_parse(text, past))
-        return refuse_parameter(request, "as_of", "as_of is an RFC 3339 time, or <slice>:<position>");
+        return api_refuse_parameter(request, "as_of", "as_of is an RFC 3339 time, or <slice>:<position>");
     if (past->kind == PAST_POSITION && query->kind == QUERY_RANKING)
-        return refuse_parameter(request, "as_of", "a ranking is over all slices: ask for a time");
+        return api_refuse_parameter(request, "as_of", "a ranking is over all slices: ask for a time");
     if (past->kind == PAST_POSITION && past->at.slice != slice_of(query->campaign_id))
-        return refuse_parameter(request, "as_of", "this campaign's events are in another slice");
+        return api_refuse_parameter(request, "as_of", "this campaign's events are in another slice");
     if (past->kind == PAST_INSTANT && past->at_us > query->now_us)
-        return refuse_parameter(request, "as_of", "this is in the future");
+        return api_refuse_parameter(request, "as_of", "this is in the future");
     if (past->kind == PAST_INSTANT)
         query->now_us = past->at_us;
     return true;
@@ -119,7 +114,7 @@ bool api_take_cursor(struct http_request *request, enum cursor_kind kind, struct
     struct buf scope;
     if (!text.ptr)
         return true;
-    buf_init(&scope, 2 * QUERY_TEXT_MAX);
+    buf_init(&scope, QUERY_KEY_MAX);
     query_scope(query, &scope);
     bool good = cursor_parse(text, kind, buf_span(&scope), &query->after);
     buf_deinit(&scope);
@@ -144,43 +139,33 @@ bool api_take_tokens(struct http_request *request, struct query *query)
     return true;
 }
 
-/* Copies are kept by target. Without padding none that is valid is longer. */
-static bool take_target(struct http_request *request)
-{
-    return http_target(request).len <= CACHE_KEY_MAX ||
-           refuse(request, &problem_invalid_parameter, NULL, "the request target is longer than 2048 bytes");
-}
-
 /* --- handing on --- */
 
 /* Fills the query from the request; or answers the request and returns false. */
 typedef bool parser(struct http_request *request, const struct api *api, struct query *query);
 
-static bool has_tokens(const struct http_request *request)
+static bool take_query(struct http_request *request, const struct api *api, parser *parse,
+                       struct query *query)
 {
-    return http_header_nth(request, "Consistency-Token", 0).ptr != NULL;
+    return parse(request, api, query) && api_take_tokens(request, query);
 }
 
-/* `of_campaign`: the first parameter of the path is one, for the statistics. */
-static void answer(struct http_request *request, struct api *api, enum query_kind kind, bool of_campaign,
-                   parser *parse)
+/* A read that is not answered from memory is parsed again into what outlives the request: a query points into
+ * itself. */
+static void answer(struct http_request *request, struct api *api, enum query_kind kind, parser *parse)
 {
-    struct span absent = {NULL, 0};
-    if (api_refuse_suspended(request, api) ||
-        (!has_tokens(request) &&
-         read_through_hit(&api->reads, request, kind, of_campaign ? http_param(request, 0) : absent)))
+    struct query query;
+    struct entry_moment moment = read_through_moment(&api->reads);
+    query_init(&query, kind, moment.log_us);
+    if (api_refuse_suspended(request, api) || !take_query(request, api, parse, &query) ||
+        read_through_hit(&api->reads, request, &query, &moment))
         return;
-    int64_t received_us = http_received_us(request);
-    struct read *read = read_create(kind, log_time_us(api->time, clock_mono_us()));
-    if (!parse(request, api, &read->query) || !take_target(request) ||
-        !api_take_tokens(request, &read->query)) {
-        read_destroy(read);
-        return;
-    }
-    read->item.deadline_us = received_us + api->request_deadline_ms * US_PER_MS;
-    read->token_wait_until_us = received_us + api->token_wait_ms * US_PER_MS;
+    struct read *read = read_create(kind, moment.log_us);
+    CHECK(take_query(request, api, parse, &read->query));
+    read->item.deadline_us = http_received_us(request) + api->request_deadline_ms * US_PER_MS;
+    read->token_wait_until_us = http_received_us(request) + api->token_wait_ms * US_PER_MS;
     read->waiter.request = request;
-    read_through_get(&api->reads, read);
+    read_through_get(&api->reads, read, &moment);
 }
 
 /* --- handlers --- */
@@ -241,13 +226,14 @@ static bool take_order(struct http_request *request, struct query *query)
         return refuse(request, &problem_invalid_order_id, "order_id",
                       "an order id is 1 to 128 bytes of UTF-8 without control characters");
     if (currency.ptr && currency.len != 3)
-        return refuse_parameter(request, "currency", "currency is an ISO 4217 code like KRW");
+        return api_refuse_parameter(request, "currency", "currency is an ISO 4217 code like KRW");
     if (id.ptr)
         query->order_id = query_keep(query, id);
     if (currency.ptr)
         query->currency = query_keep(query, currency);
     return !text.ptr || parse_i64(text, 0, MONEY_MAX, &query->order_amount) ||
-           refuse_parameter(request, "order_amount", "an amount is in minor units, from 0 to 1000000000000");
+           api_refuse_parameter(request, "order_amount",
+                                "an amount is in minor units, from 0 to 1000000000000");
 }
 
 static bool take_holder(struct http_request *request, struct query *query)
@@ -276,9 +262,9 @@ static bool take_ranking(struct http_request *request, struct query *query)
 {
     struct span by = http_query(request, "by"), window = http_query(request, "window");
     if (by.ptr && !counted_parse(by, &query->by))
-        return refuse_parameter(request, "by", "by is issued or redeemed");
+        return api_refuse_parameter(request, "by", "by is issued or redeemed");
     if (window.ptr && !window_parse(window, &query->window))
-        return refuse_parameter(request, "window", "window is 1h, 24h, 7d or all");
+        return api_refuse_parameter(request, "window", "window is 1h, 24h, 7d or all");
     return true;
 }
 
@@ -290,19 +276,19 @@ static bool parse_ranking(struct http_request *request, const struct api *api, s
            api_take_limit(request, query) && api_take_as_of(request, query);
 }
 
-#define HANDLER(name, kind, of_campaign)                                \
+#define HANDLER(name, kind)                                             \
     static void get_##name(struct http_request *request, void *context) \
     {                                                                   \
-        answer(request, context, kind, of_campaign, parse_##name);      \
+        answer(request, context, kind, parse_##name);                   \
     }
-HANDLER(campaigns, QUERY_CAMPAIGNS, false)
-HANDLER(campaign, QUERY_CAMPAIGN, true)
-HANDLER(holders, QUERY_HOLDERS, true)
-HANDLER(user_in_campaign, QUERY_USER_IN_CAMPAIGN, true)
-HANDLER(coupon, QUERY_COUPON, false)
-HANDLER(validity, QUERY_VALIDITY, false)
-HANDLER(user_coupons, QUERY_USER_COUPONS, false)
-HANDLER(ranking, QUERY_RANKING, false)
+HANDLER(campaigns, QUERY_CAMPAIGNS)
+HANDLER(campaign, QUERY_CAMPAIGN)
+HANDLER(holders, QUERY_HOLDERS)
+HANDLER(user_in_campaign, QUERY_USER_IN_CAMPAIGN)
+HANDLER(coupon, QUERY_COUPON)
+HANDLER(validity, QUERY_VALIDITY)
+HANDLER(user_coupons, QUERY_USER_COUPONS)
+HANDLER(ranking, QUERY_RANKING)
 
 #define READERS (AUTH_READ | AUTH_ADMIN)
 

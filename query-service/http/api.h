@@ -16,7 +16,7 @@ struct api {
     struct log_time *time;
     struct history *history;
     int64_t request_deadline_ms, token_wait_ms;
-    int64_t queue_max, model_threads, store_connections, followers_max; /* as set; of both lanes */
+    int64_t connections_max, queue_max, model_threads, store_connections, followers_max; /* of both lanes */
     uint8_t code_key[CRYPTO_KEY_BYTES];
 };
 

@@ -37,9 +37,9 @@ static void collect(struct api *api, struct status_facts *facts)
     const struct read_through *reads = &api->reads;
     struct cache_stats cache = cache_stats(reads->cache);
     *facts = (struct status_facts){
-        .waiting = {(int64_t)single_flight_waiting(reads->flights), (int64_t)reads->options.waiting_max},
+        .waiting = {(int64_t)single_flight_waiting(reads->flights), api->connections_max},
         .followers = {(int64_t)feed_waiting(api->feed), api->followers_max},
-        .cache_bytes = {(int64_t)cache.bytes, (int64_t)reads->options.cache_bytes},
+        .cache_bytes = {(int64_t)cache.bytes, (int64_t)reads->cache_bytes},
         .cache_entries = (int64_t)cache.entries,
         .hits = lookups(ENTRY_FRESH, ENTRY_EARLY),
         .stale = lookups(ENTRY_STALE, ENTRY_STALE),

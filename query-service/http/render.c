@@ -12,7 +12,7 @@ void render_cursor(struct buf *out, const struct query *query, const struct curs
         return;
     }
     struct buf scope, cursor;
-    buf_init(&scope, 2 * QUERY_TEXT_MAX);
+    buf_init(&scope, QUERY_KEY_MAX);
     buf_init(&cursor, CURSOR_TEXT_MAX);
     query_scope(query, &scope);
     cursor_write(&cursor, next, buf_span(&scope));

@@ -96,21 +96,18 @@ static void add_cache_status(struct http_request *request, const struct entry *e
     add_header(request, "Cache-Status", &text);
 }
 
+void respond_problem(struct http_request *request, const struct problem_detail *detail)
+{
+    http_add_header(request, "Cache-Control", SPAN("no-store"));
+    http_problem(request, detail);
+}
+
 static void fail(struct http_request *request, const struct problem *problem, const char *detail)
 {
     struct problem_detail occurrence = {.problem = problem, .detail = detail};
     if (problem->retryable)
         occurrence.retry_after_ms = RETRY_MIN_MS + crypto_random_below(RETRY_SPREAD_MS);
-    http_add_header(request, "Cache-Control", SPAN("no-store"));
-    http_problem(request, &occurrence);
-}
-
-static void refuse_ahead(struct http_request *request)
-{
-    http_add_header(request, "Cache-Control", SPAN("no-store"));
-    http_problem(request, &(struct problem_detail){.problem = &problem_invalid_parameter,
-                                                   .detail = "the log has not reached this position",
-                                                   .field = SPAN("as_of")});
+    respond_problem(request, &occurrence);
 }
 
 void respond_failure(struct http_request *request, enum read_failure failure)
@@ -138,7 +135,9 @@ void respond_failure(struct http_request *request, enum read_failure failure)
         fail(request, &problem_past_too_far, setup.far_campaigns);
         return;
     case READ_AHEAD:
-        refuse_ahead(request);
+        respond_problem(request, &(struct problem_detail){.problem = &problem_invalid_parameter,
+                                                          .detail = "the log has not reached this position",
+                                                          .field = SPAN("as_of")});
         return;
     case READ_INTERNAL:
         fail(request, &problem_internal, "the event store has an entry this version does not understand");

@@ -38,3 +38,5 @@ struct respond_how {
  * the way are told of its life ends when it stops being true (I13). */
 void respond_entry(struct http_request *request, struct entry *entry, const struct respond_how *how);
 void respond_failure(struct http_request *request, enum read_failure failure);
+/* Answers with a problem, which no cache keeps. */
+void respond_problem(struct http_request *request, const struct problem_detail *detail);

@@ -21,7 +21,7 @@
 #include "query-service/redis/model_state.h"
 
 enum lane_name { LANE_QUICK, LANE_DEAR, LANE_COUNT };
-enum { DEAR_THREADS = 1, DEAR_BATCH_MAX = 4, DEAR_MORE_MS = 200 /* than a batch of quick ones has */ };
+enum { DEAR_BATCH_MAX = 4, DEAR_MORE_MS = 200 /* than a batch of quick ones has */ };
 
 struct lane {
     struct loader *loader;
@@ -40,7 +40,7 @@ struct loader_thread {
 struct loader {
     struct loader_options options;
     struct lane lanes[LANE_COUNT];
-    struct loader_thread threads[3 * POOL_THREADS_MAX + DEAR_THREADS];
+    struct loader_thread threads[3 * POOL_THREADS_MAX + LOADER_DEAR_THREADS];
     size_t threads_count;
     atomic_bool model_usable, store_usable;
     _Atomic int64_t positions[SLICE_COUNT], seen_us; /* as the last probe of Redis found them */
@@ -195,23 +195,34 @@ static void note_store(struct lane *lane, const struct read *read)
         note(loader, &loader->store_usable, false, "PostgreSQL");
 }
 
-/* What Redis did not know, and PostgreSQL did, in a part of the log that the models cover: it was lost. */
-static void note_missed(struct loader *loader, const struct read *read, const int64_t models[SLICE_COUNT])
+/* Whether Redis had all of these coupons of one slice for sure: the models cover them, and none has come to
+ * its end. */
+static bool all_kept(const struct read *read, const int64_t models[SLICE_COUNT])
 {
     const struct answer *answer = &read->answer;
     enum { MARGIN_S = 86400 };
     int64_t young_us = read->query.now_us - (KEY_KEPT_S - MARGIN_S) * (int64_t)US_PER_S;
+    for (size_t i = 0; i < answer->coupons_count; i++) {
+        const struct coupon *coupon = &answer->coupons[i];
+        if (coupon->at.position > models[coupon->at.slice] || coupon->issued_at_us <= young_us)
+            return false;
+    }
+    return answer->coupons_count > 0;
+}
+
+/* What Redis did not know, and PostgreSQL did, in a part of the log that the models cover: it was lost. Of a
+ * user's coupons, which are of many slices, the reader of the models tells this itself. */
+static void note_missed(struct loader *loader, const struct read *read, const int64_t models[SLICE_COUNT])
+{
+    const struct answer *answer = &read->answer;
     if (read->fallback != FALLBACK_ABSENT || read->failure != READ_GOOD || answer->outcome != ANSWER_FOUND)
         return;
     if (answer->campaigns_count == 1 && read->query.kind == QUERY_CAMPAIGN) {
         int16_t slice = slice_of(answer->campaigns[0].id);
         if (answer->campaigns[0].first <= models[slice])
             atomic_fetch_or(&loader->missed, 1U << slice);
-    } else if (answer->coupons_count == 1 &&
-               (read->query.kind == QUERY_COUPON || read->query.kind == QUERY_VALIDITY)) {
-        const struct coupon *coupon = &answer->coupons[0];
-        if (coupon->at.position <= models[coupon->at.slice] && coupon->issued_at_us > young_us)
-            atomic_fetch_or(&loader->missed, 1U << coupon->at.slice);
+    } else if (read->query.kind != QUERY_USER_COUPONS && all_kept(read, models)) {
+        atomic_fetch_or(&loader->missed, 1U << answer->coupons[0].at.slice);
     }
 }
 
@@ -300,10 +311,10 @@ static bool create_lanes(struct loader *loader, char *reason, size_t reason_size
     quick->redis_timeout_ms = is->redis_timeout_ms;
     dear->redis_timeout_ms = is->redis_timeout_ms + DEAR_MORE_MS;
     if (!create_models(quick, is->model_threads, POOL_BATCH_MAX, is->queue_max, reason, reason_size) ||
-        !create_models(dear, DEAR_THREADS, DEAR_BATCH_MAX, is->dear_queue_max, reason, reason_size))
+        !create_models(dear, LOADER_DEAR_THREADS, DEAR_BATCH_MAX, LOADER_DEAR_QUEUE_MAX, reason, reason_size))
         return false;
     create_store(quick, is->store_connections, is->queue_max);
-    create_store(dear, is->dear_connections, is->dear_queue_max);
+    create_store(dear, LOADER_DEAR_CONNECTIONS, LOADER_DEAR_QUEUE_MAX);
     return true;
 }
 

@@ -11,10 +11,13 @@
 
 struct loader;
 
+/* Of the lane of dear questions: threads for Redis, connections to PostgreSQL, and for each most that wait.
+ */
+enum { LOADER_DEAR_THREADS = 1, LOADER_DEAR_CONNECTIONS = 2, LOADER_DEAR_QUEUE_MAX = 256 };
+
 struct loader_options {
     const char *database_url, *redis_url;
     int64_t model_threads, store_connections, queue_max;
-    int64_t dear_connections, dear_queue_max; /* of the lane of dear questions; it has one thread for Redis */
     int64_t redis_timeout_ms, store_timeout_ms, past_events_max;
     struct log_time *time;     /* borrowed: the instant of each question */
     void (*ready)(bool ready); /* called from any thread when either dependency comes or goes */

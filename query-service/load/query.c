@@ -115,6 +115,12 @@ static void put_text(struct buf *out, struct span text)
     buf_append_span(out, text);
 }
 
+static void put_number(struct buf *out, int64_t number)
+{
+    buf_append_i64(out, number);
+    buf_append_char(out, ',');
+}
+
 void query_scope(const struct query *query, struct buf *out)
 {
     put_text(out, query->campaign_id);
@@ -125,13 +131,37 @@ void query_scope(const struct query *query, struct buf *out)
         put_text(out, span_of(counted_label(query->by)));
         put_text(out, span_of(window_label(query->window)));
     } else if (query->kind == QUERY_VALIDITY) {
-        buf_append_i64(out, query->order_amount);
+        put_number(out, query->order_amount);
         put_text(out, query->order_id);
         put_text(out, query->currency);
-    } else if (query->coupon.position) {
+    }
+    if (query->coupon.position) {
         buf_append_i64(out, query->coupon.slice);
         buf_append_char(out, '-');
         buf_append_i64(out, query->coupon.position);
+    }
+}
+
+void query_key(const struct query *query, struct buf *out)
+{
+    const struct cursor *after = &query->after;
+    const struct past *past = &query->past;
+    buf_append_char(out, (char)('a' + query->kind));
+    query_scope(query, out);
+    put_number(out, query->limit);
+    if (after->kind != CURSOR_NONE) {
+        buf_append_char(out, (char)after->kind);
+        put_number(out, after->time_us);
+        put_number(out, after->number);
+        put_number(out, after->slice);
+        put_text(out, cursor_id(after));
+    }
+    if (past->kind == PAST_INSTANT) {
+        buf_append_char(out, 'T');
+        put_number(out, past->at_us);
+    } else if (past->kind == PAST_POSITION) {
+        buf_append_char(out, 'P');
+        put_number(out, past->at.position); /* the slice is the campaign's */
     }
 }
 

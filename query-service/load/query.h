@@ -88,7 +88,10 @@ bool query_takes_coupon(const struct query *query, const struct coupon *coupon);
 /* How many entries a reader looks at for this page: the limit, or QUERY_SCAN_MAX where a filter may drop
  * some. It reads one more where there is one, so that the end of the list is known. */
 size_t query_scan(const struct query *query);
-/* All that tells the answer from others of its kind but limit, cursor, coupon and past: what a cursor is
- * bound to.
- */
+/* All that tells a list from others of its kind but limit, cursor and past: what a cursor is bound to. */
 void query_scope(const struct query *query, struct buf *out);
+/* All that tells the answer from every other, but the tokens: what is asked, not how it was spelled. Two
+ * targets that ask the same (percent-encoded, parameters in another order, a default that is said) have one
+ * key, so they share a cache entry and a load. */
+enum { QUERY_KEY_MAX = 2 * QUERY_TEXT_MAX };
+void query_key(const struct query *query, struct buf *out);

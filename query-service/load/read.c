@@ -17,6 +17,7 @@ struct read *read_create(enum query_kind kind, int64_t now_us)
     struct read *read = mem_zalloc(sizeof *read);
     query_init(&read->query, kind, now_us);
     answer_init(&read->answer);
+    buf_init(&read->waiter.key, QUERY_KEY_MAX);
     return read;
 }
 
@@ -25,5 +26,6 @@ void read_destroy(struct read *read)
     if (!read)
         return;
     answer_deinit(&read->answer);
+    buf_deinit(&read->waiter.key);
     mem_free(read);
 }

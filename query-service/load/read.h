@@ -7,18 +7,19 @@
 #include "query-service/load/worker_pool.h"
 
 /* Why Redis did not answer. X(name, label): the label is what metrics show. */
-#define FALLBACKS(X)                                                                                      \
-    X(FALLBACK_NONE, "none")                                                                              \
-    X(FALLBACK_NOT_LIVE, "not_live")       /* no generation or no checkpoint: empty or being rebuilt */   \
-    X(FALLBACK_CATCHING_UP, "catching_up") /* the projector says the models are behind the log */         \
-    X(FALLBACK_OLD, "old")                 /* the projector has not compared with the log for too long */ \
-    X(FALLBACK_BEHIND, "behind_token")     /* the checkpoint is before the consistency token */           \
-    X(FALLBACK_ABSENT, "absent")           /* a key or field is not there: not known, never "has none" */ \
-    X(FALLBACK_UNPROVEN, "unproven")       /* Redis cannot show that what it has is all there is */       \
-    X(FALLBACK_CORRUPT, "corrupt")         /* a value is not what the projector writes */                 \
-    X(FALLBACK_MOVED, "moved")             /* flushed or switched to another generation while reading */  \
-    X(FALLBACK_ERROR, "error")             /* Redis answered with an error, late or not at all */         \
-    X(FALLBACK_OPEN, "breaker_open")                                                                      \
+#define FALLBACKS(X)                                                                                        \
+    X(FALLBACK_NONE, "none")                                                                                \
+    X(FALLBACK_NOT_LIVE, "not_live")       /* no generation or no checkpoint: empty or being rebuilt */     \
+    X(FALLBACK_CATCHING_UP, "catching_up") /* the projector says the models are behind the log */           \
+    X(FALLBACK_OLD, "old")                 /* the projector has not compared with the log for too long */   \
+    X(FALLBACK_BEHIND, "behind_token")     /* the checkpoint is before the consistency token */             \
+    X(FALLBACK_ABSENT, "absent")           /* a key or field is not there: not known, never "has none" */   \
+    X(FALLBACK_HOLE, "hole")               /* a key that must be there is not, or not whole: it was lost */ \
+    X(FALLBACK_UNPROVEN, "unproven")       /* Redis cannot show that what it has is all there is */         \
+    X(FALLBACK_CORRUPT, "corrupt")         /* a value is not what the projector writes */                   \
+    X(FALLBACK_MOVED, "moved")             /* flushed or switched to another generation while reading */    \
+    X(FALLBACK_ERROR, "error")             /* Redis answered with an error, late or not at all */           \
+    X(FALLBACK_OPEN, "breaker_open")                                                                        \
     X(FALLBACK_PAST, "as_of") /* not asked: the models only know the present */
 #define FALLBACK_ENUM(name, label) name,
 enum fallback { FALLBACKS(FALLBACK_ENUM) FALLBACK_COUNT };
@@ -45,6 +46,7 @@ struct flight;
 struct read_waiter {
     struct http_request *request; /* NULL: nobody waits for it */
     int64_t tokens[SLICE_COUNT];  /* the request's own; query.at_least may ask for more, for others */
+    struct buf key;               /* of the entry and of the flight: query_key */
     struct flight *flight;        /* that it leads */
     unsigned flights;             /* it took part in */
 };

@@ -8,21 +8,17 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 
-struct list {
-    struct work_item *first, **last;
-    int64_t latest_us; /* deadline of the last; of the queue */
-};
-
 struct worker_pool {
     struct pool_options options;
     pthread_mutex_t lock;
-    pthread_cond_t wake; /* of the workers */
-    pthread_cond_t late; /* of the thread that ends what comes too late */
-    struct list queue,
-        parked;           /* queue: by deadline; parked: all wait equally long, so the first is due first */
-    size_t queued, count; /* count: with the parked ones */
-    size_t busy;          /* threads at work */
-    size_t idle;          /* threads that wait for work */
+    pthread_cond_t wake;     /* of the workers */
+    pthread_cond_t late;     /* of the thread that ends what comes too late */
+    struct work_list queue;  /* by deadline */
+    int64_t latest_us;       /* deadline of its last */
+    struct work_list parked; /* all wait equally long, so the first is due first */
+    size_t queued, count;    /* count: with the parked ones */
+    size_t busy;             /* threads at work */
+    size_t idle;             /* threads that wait for work */
     bool started, stopping, stopped;
     pthread_t threads[POOL_THREADS_MAX], expirer;
     struct worker {
@@ -32,45 +28,19 @@ struct worker_pool {
     } workers[POOL_THREADS_MAX];
 };
 
-static void list_init(struct list *list)
-{
-    list->first = NULL;
-    list->last = &list->first;
-}
-
-static void list_put(struct list *list, struct work_item *item)
-{
-    item->next = NULL;
-    *list->last = item;
-    list->last = &item->next;
-}
-
-static struct work_item *list_unlink(struct list *list, struct work_item **link)
-{
-    struct work_item *item = *link;
-    *link = item->next;
-    if (list->last == &item->next)
-        list->last = link;
-    return item;
-}
-
-static struct work_item *list_take(struct list *list)
-{
-    return list_unlink(list, &list->first);
-}
-
 /* Most come in order already. */
-static void list_put_by_deadline(struct list *list, struct work_item *item)
+static void put_by_deadline(struct worker_pool *pool, struct work_item *item)
 {
+    struct work_list *list = &pool->queue;
     struct work_item **link = &list->first;
-    if (list->first && item->deadline_us < list->latest_us)
+    if (list->first && item->deadline_us < pool->latest_us)
         while (*link && (*link)->deadline_us <= item->deadline_us)
             link = &(*link)->next;
     else
         link = list->last;
     if (!*link) {
-        list->latest_us = item->deadline_us;
-        list_put(list, item);
+        pool->latest_us = item->deadline_us;
+        work_list_add(list, item);
         return;
     }
     item->next = *link;
@@ -105,10 +75,10 @@ static size_t take_batch(struct worker_pool *pool, struct work_item **items)
 {
     size_t count = 0, most = pool->options.batch_max;
     while (count < most && parked_is_due(pool))
-        items[count++] = list_take(&pool->parked);
+        items[count++] = work_list_take(&pool->parked, &pool->parked.first);
     size_t share = (pool->queued + pool->options.threads - 1) / pool->options.threads;
     while (share > 0 && count < most && pool->queue.first) {
-        items[count++] = list_take(&pool->queue);
+        items[count++] = work_list_take(&pool->queue, &pool->queue.first);
         pool->queued--;
         share--;
     }
@@ -159,7 +129,7 @@ static void *run(void *context)
 
 /* The link to the item with the first deadline, and the list it is in; NULL where there is none. The parked
  * ones are in no order of deadlines, and few. */
-static struct work_item **first_deadline(struct worker_pool *pool, struct list **ret)
+static struct work_item **first_deadline(struct worker_pool *pool, struct work_list **ret)
 {
     struct work_item **first = pool->queue.first ? &pool->queue.first : NULL;
     *ret = &pool->queue;
@@ -174,7 +144,7 @@ static struct work_item **first_deadline(struct worker_pool *pool, struct list *
 /* Takes out what is past its deadline, or waits for the next; NULL where it was woken for something else. */
 static struct work_item *await_late(struct worker_pool *pool)
 {
-    struct list *list;
+    struct work_list *list;
     struct work_item **link = first_deadline(pool, &list);
     if (!link) {
         pthread_cond_wait(&pool->late, &pool->lock);
@@ -188,7 +158,7 @@ static struct work_item *await_late(struct worker_pool *pool)
     }
     pool->count--;
     pool->queued -= list == &pool->queue;
-    return list_unlink(list, link);
+    return work_list_take(list, link);
 }
 
 static void *run_expirer(void *context)
@@ -216,8 +186,8 @@ struct worker_pool *pool_create(const struct pool_options *options)
     CHECK(options->batch_max >= 1 && options->batch_max <= POOL_BATCH_MAX);
     struct worker_pool *pool = mem_zalloc(sizeof *pool);
     pool->options = *options;
-    list_init(&pool->queue);
-    list_init(&pool->parked);
+    work_list_init(&pool->queue);
+    work_list_init(&pool->parked);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     CHECK(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
@@ -276,7 +246,7 @@ bool pool_submit(struct worker_pool *pool, struct work_item *item)
     pthread_mutex_lock(&pool->lock);
     bool room = !pool->stopping && pool->count < pool->options.items_max;
     if (room) {
-        list_put_by_deadline(&pool->queue, item);
+        put_by_deadline(pool, item);
         pool->queued++;
         pool->count++;
         pthread_cond_signal(pool->idle ? &pool->wake : &pool->late);
@@ -289,7 +259,7 @@ void pool_park(struct worker_pool *pool, struct work_item *item)
 {
     item->due_us = clock_deadline_us(POOL_PARK_MS);
     pthread_mutex_lock(&pool->lock);
-    list_put(&pool->parked, item);
+    work_list_add(&pool->parked, item);
     pool->count++;
     pthread_cond_signal(&pool->wake);
     pthread_mutex_unlock(&pool->lock);

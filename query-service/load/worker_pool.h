@@ -6,15 +6,8 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
-/* Embedded in what is queued. */
-struct work_item {
-    struct work_item *next;
-    int64_t deadline_us; /* monotonic; the submitter's */
-    int64_t due_us;      /* parked: when it comes back, monotonic */
-};
+#include "query-service/load/work_list.h"
 
 enum { POOL_BATCH_MAX = 32, POOL_TICK_MS = 500, POOL_PARK_MS = 10, POOL_THREADS_MAX = 64 };
 

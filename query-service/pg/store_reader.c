@@ -9,26 +9,8 @@
 #include "query-service/pg/past_sql.h"
 
 static const struct pg_statement statements[STORE_STATEMENT_COUNT] = {
-    [STORE_TIMEOUT] = {"timeout", STORE_TIMEOUT_SQL},
-    [STORE_HEADS] = {"heads", STORE_HEADS_SQL},
-    [STORE_CAMPAIGN] = {"campaign", STORE_CAMPAIGN_SQL},
-    [STORE_CAMPAIGNS] = {"campaigns", STORE_CAMPAIGNS_SQL},
-    [STORE_HOLDERS] = {"holders", STORE_HOLDERS_SQL},
-    [STORE_USER_IN_CAMPAIGN] = {"user_in_campaign", STORE_USER_IN_CAMPAIGN_SQL},
-    [STORE_COUPON] = {"coupon", STORE_COUPON_SQL},
-    [STORE_COUPON_CAMPAIGN] = {"campaign_of_coupon", STORE_COUPON_CAMPAIGN_SQL},
-    [STORE_USER_COUPONS] = {"user_coupons", STORE_USER_COUPONS_SQL},
-    [STORE_RANKING_ISSUED] = {"ranking_issued", STORE_RANKING_ISSUED_SQL},
-    [STORE_RANKING_REDEEMED] = {"ranking_redeemed", STORE_RANKING_REDEEMED_SQL},
-    [STORE_ACTIVE_ISSUED] = {"active_issued", STORE_ACTIVE_ISSUED_SQL},
-    [STORE_ACTIVE_REDEEMED] = {"active_redeemed", STORE_ACTIVE_REDEEMED_SQL},
-    [STORE_PAST_AT] = {"past_at", PAST_AT_SQL},
-    [STORE_PAST_INSTANT] = {"past_instant", PAST_INSTANT_SQL},
-    [STORE_PAST_CAMPAIGN] = {"past_campaign", PAST_CAMPAIGN_SQL},
-    [STORE_PAST_EVENTS] = {"past_events", PAST_EVENTS_SQL},
-    [STORE_PAST_RANKING_ISSUED] = {"past_ranking_issued", PAST_RANKING_ISSUED_SQL},
-    [STORE_PAST_RANKING_REDEEMED] = {"past_ranking_redeemed", PAST_RANKING_REDEEMED_SQL},
-};
+#define STORE_STATEMENT(name, sql) [STORE_##name] = {#name, sql},
+    STORE_STATEMENTS(STORE_STATEMENT)};
 
 /* The server refuses a statement before the reader gives up on the connection, so that a question that takes
  * too long is told from a server that does not answer. */
@@ -193,10 +175,10 @@ bool store_take_campaign(const struct pg_rows *rows, int row, struct answer *ans
     return answer_add_campaign(answer, &campaign, pg_bytes(rows, row, 1));
 }
 
-static bool take_campaigns(const struct pg_rows *rows, struct answer *answer)
+static bool take_campaigns(const struct pg_rows *rows, struct read *read)
 {
     for (int row = 0; row < pg_rows_count(rows); row++)
-        if (!store_take_campaign(rows, row, answer))
+        if (!store_take_campaign(rows, row, &read->answer))
             return false;
     return true;
 }
@@ -219,8 +201,9 @@ static bool take_state(const struct pg_rows *rows, int row, struct coupon *coupo
     return coupon_take_note(coupon, pg_bytes(rows, row, NOTE));
 }
 
-static bool take_coupons(const struct pg_rows *rows, struct answer *answer)
+static bool take_coupons(const struct pg_rows *rows, struct read *read)
 {
+    struct answer *answer = &read->answer;
     for (int row = 0; row < pg_rows_count(rows); row++) {
         struct event event;
         if (event_log_row(rows, row, 0, &answer->arena, &event) != CODEC_OK)
@@ -234,20 +217,20 @@ static bool take_coupons(const struct pg_rows *rows, struct answer *answer)
 }
 
 /* Position and slice name an event of any type; a type from the future is no coupon either. */
-static bool take_coupon(const struct pg_rows *rows, struct answer *answer)
+static bool take_coupon(const struct pg_rows *rows, struct read *read)
 {
     enum { TYPE_COLUMN = 1 };
     bool is_coupon = pg_rows_count(rows) == 1 && pg_i64(rows, 0, TYPE_COLUMN) == EVENT_CouponIssued;
-    answer->outcome = is_coupon ? ANSWER_FOUND : ANSWER_NO_COUPON;
-    return !is_coupon || take_coupons(rows, answer);
+    read->answer.outcome = is_coupon ? ANSWER_FOUND : ANSWER_NO_COUPON;
+    return !is_coupon || take_coupons(rows, read);
 }
 
 /* Two statements are two snapshots; a campaign with coupons never goes away. */
-static bool take_coupons_campaign(const struct pg_rows *rows, struct answer *answer)
+static bool take_coupons_campaign(const struct pg_rows *rows, struct read *read)
 {
-    if (answer->outcome != ANSWER_FOUND)
+    if (read->answer.outcome != ANSWER_FOUND)
         return true;
-    return pg_rows_count(rows) == 1 && take_campaigns(rows, answer);
+    return pg_rows_count(rows) == 1 && take_campaigns(rows, read);
 }
 
 /* Tags were looked for in bytes; here they are looked at. */
@@ -277,80 +260,34 @@ bool store_take_ranking(const struct pg_rows *rows, struct read *read)
 }
 
 /* The campaign is only looked up to tell "unknown" from "none". */
-static bool take_existence(const struct pg_rows *rows, struct answer *answer)
+static bool take_existence(const struct pg_rows *rows, struct read *read)
 {
-    answer->outcome = pg_rows_count(rows) ? ANSWER_FOUND : ANSWER_NO_CAMPAIGN;
+    read->answer.outcome = pg_rows_count(rows) ? ANSWER_FOUND : ANSWER_NO_CAMPAIGN;
     return true;
+}
+
+static bool take_campaign(const struct pg_rows *rows, struct read *read)
+{
+    return take_existence(rows, read) && take_campaigns(rows, read);
 }
 
 /* --- one read --- */
 
-static size_t ask(struct store_reader *reader, const struct query *query)
-{
-    pg_args_reset(&reader->args);
-    switch (query->kind) {
-    case QUERY_CAMPAIGN:
-        ask_campaign(reader, query);
-        return 1;
-    case QUERY_CAMPAIGNS:
-        ask_campaigns(reader, query);
-        return 1;
-    case QUERY_HOLDERS:
-        ask_holders(reader, query);
-        return 2;
-    case QUERY_USER_IN_CAMPAIGN:
-        ask_user_in_campaign(reader, query);
-        return 2;
-    case QUERY_COUPON:
-        ask_coupon(reader, query);
-        return 1;
-    case QUERY_VALIDITY:
-        ask_coupon(reader, query);
-        return 2;
-    case QUERY_USER_COUPONS:
-        ask_user_coupons(reader, query);
-        return 1;
-    case QUERY_RANKING:
-        ask_ranking(reader, query);
-        return 1;
-    case QUERY_KIND_COUNT:
-        break;
-    }
-    UNREACHABLE("every kind has a case");
-}
-
-static bool take(const struct pg_rows *rows, size_t index, struct read *read)
-{
-    struct answer *answer = &read->answer;
-    switch (read->query.kind) {
-    case QUERY_CAMPAIGN:
-        return take_existence(rows, answer) && take_campaigns(rows, answer);
-    case QUERY_CAMPAIGNS:
-        return take_campaigns(rows, answer);
-    case QUERY_HOLDERS:
-    case QUERY_USER_IN_CAMPAIGN:
-        return index == 0 ? take_existence(rows, answer) : take_coupons(rows, answer);
-    case QUERY_COUPON:
-        return take_coupon(rows, answer);
-    case QUERY_VALIDITY:
-        return index == 0 ? take_coupon(rows, answer) : take_coupons_campaign(rows, answer);
-    case QUERY_USER_COUPONS:
-        return take_coupons(rows, answer);
-    case QUERY_RANKING:
-        return store_take_ranking(rows, read);
-    case QUERY_KIND_COUNT:
-        break;
-    }
-    UNREACHABLE("every kind has a case");
-}
-
-static void cut(struct read *read)
-{
-    if (read->query.kind == QUERY_CAMPAIGNS)
-        answer_cut_campaigns(&read->answer, &read->query);
-    else if (read->query.kind == QUERY_HOLDERS || read->query.kind == QUERY_USER_COUPONS)
-        answer_cut_coupons(&read->answer, &read->query);
-}
+/* What is sent, what is made of each of its results, and of the list they are; `cut` NULL: no list. */
+static const struct present {
+    void (*ask)(struct store_reader *reader, const struct query *query);
+    bool (*take[2])(const struct pg_rows *rows, struct read *read); /* the second NULL: one result */
+    void (*cut)(struct answer *answer, const struct query *query);
+} presents[QUERY_KIND_COUNT] = {
+    [QUERY_CAMPAIGN] = {ask_campaign, {take_campaign}, NULL},
+    [QUERY_CAMPAIGNS] = {ask_campaigns, {take_campaigns}, answer_cut_campaigns},
+    [QUERY_HOLDERS] = {ask_holders, {take_existence, take_coupons}, answer_cut_coupons},
+    [QUERY_USER_IN_CAMPAIGN] = {ask_user_in_campaign, {take_existence, take_coupons}, NULL},
+    [QUERY_COUPON] = {ask_coupon, {take_coupon}, NULL},
+    [QUERY_VALIDITY] = {ask_coupon, {take_coupon, take_coupons_campaign}, NULL},
+    [QUERY_USER_COUPONS] = {ask_user_coupons, {take_coupons}, answer_cut_coupons},
+    [QUERY_RANKING] = {ask_ranking, {store_take_ranking}, NULL},
+};
 
 /* The heads are read before the rest, so the rest is not older. On a replica, or after a restore, the log may
  * end before what the client has already seen (I9): whoever gets the answer compares. */
@@ -400,19 +337,21 @@ void store_take_timeout(struct store_reader *reader, bool asked, int64_t deadlin
 
 static enum pg_status present_round(struct store_reader *reader, struct read *read, int64_t deadline_us)
 {
+    const struct present *is = &presents[read->query.kind];
     enum pg_status status = PG_OK;
     bool asked = store_ask_timeout(reader, deadline_us);
     pg_send(reader->pg, STORE_HEADS, NULL);
-    size_t count = ask(reader, &read->query);
+    pg_args_reset(&reader->args);
+    is->ask(reader, &read->query);
     pg_sync(reader->pg);
     store_take_timeout(reader, asked, deadline_us, &status);
     struct pg_rows *heads = store_receive(reader, deadline_us, &status);
     if (heads)
         store_take_heads(heads, read);
     pg_rows_destroy(heads);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < COUNT_OF(is->take) && is->take[i]; i++) {
         struct pg_rows *rows = store_receive(reader, deadline_us, &status);
-        if (rows && read->failure == READ_GOOD && !take(rows, i, read))
+        if (rows && read->failure == READ_GOOD && !is->take[i](rows, read))
             read->failure = READ_INTERNAL;
         pg_rows_destroy(rows);
     }
@@ -483,10 +422,10 @@ static void conclude(struct store_reader *reader, struct read *read, enum pg_sta
     }
     if (read->failure == READ_INTERNAL)
         log_error("STORE-CORRUPT", "reading %s: a row is not what this version understands", kind);
-    if (read->failure == READ_GOOD)
-        cut(read);
-    else
+    if (read->failure != READ_GOOD)
         answer_reset(&read->answer);
+    else if (presents[read->query.kind].cut)
+        presents[read->query.kind].cut(&read->answer, &read->query);
 }
 
 void store_reader_run(struct store_reader *reader, struct read *read)

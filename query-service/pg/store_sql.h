@@ -5,28 +5,29 @@
 
 #include "events/event_log.h"
 
-enum store_statement {
-    STORE_TIMEOUT,
-    STORE_HEADS,
-    STORE_CAMPAIGN,
-    STORE_CAMPAIGNS,
-    STORE_HOLDERS,
-    STORE_USER_IN_CAMPAIGN,
-    STORE_COUPON,
-    STORE_COUPON_CAMPAIGN,
-    STORE_USER_COUPONS,
-    STORE_RANKING_ISSUED, /* by enum counted: */
-    STORE_RANKING_REDEEMED,
-    STORE_ACTIVE_ISSUED,
-    STORE_ACTIVE_REDEEMED,
-    STORE_PAST_AT, /* past_sql.h */
-    STORE_PAST_INSTANT,
-    STORE_PAST_CAMPAIGN,
-    STORE_PAST_EVENTS,
-    STORE_PAST_RANKING_ISSUED, /* by enum counted: */
-    STORE_PAST_RANKING_REDEEMED,
-    STORE_STATEMENT_COUNT,
-};
+/* X(name, SQL): those of rankings in the order of enum counted; of the past are in past_sql.h. */
+#define STORE_STATEMENTS(X)                         \
+    X(TIMEOUT, STORE_TIMEOUT_SQL)                   \
+    X(HEADS, STORE_HEADS_SQL)                       \
+    X(CAMPAIGN, STORE_CAMPAIGN_SQL)                 \
+    X(CAMPAIGNS, STORE_CAMPAIGNS_SQL)               \
+    X(HOLDERS, STORE_HOLDERS_SQL)                   \
+    X(USER_IN_CAMPAIGN, STORE_USER_IN_CAMPAIGN_SQL) \
+    X(COUPON, STORE_COUPON_SQL)                     \
+    X(COUPON_CAMPAIGN, STORE_COUPON_CAMPAIGN_SQL)   \
+    X(USER_COUPONS, STORE_USER_COUPONS_SQL)         \
+    X(RANKING_ISSUED, STORE_RANKING_ISSUED_SQL)     \
+    X(RANKING_REDEEMED, STORE_RANKING_REDEEMED_SQL) \
+    X(ACTIVE_ISSUED, STORE_ACTIVE_ISSUED_SQL)       \
+    X(ACTIVE_REDEEMED, STORE_ACTIVE_REDEEMED_SQL)   \
+    X(PAST_AT, PAST_AT_SQL)                         \
+    X(PAST_INSTANT, PAST_INSTANT_SQL)               \
+    X(PAST_CAMPAIGN, PAST_CAMPAIGN_SQL)             \
+    X(PAST_EVENTS, PAST_EVENTS_SQL)                 \
+    X(PAST_RANKING_ISSUED, PAST_RANKING_ISSUED_SQL) \
+    X(PAST_RANKING_REDEEMED, PAST_RANKING_REDEEMED_SQL)
+#define STORE_STATEMENT_ENUM(name, sql) STORE_##name,
+enum store_statement { STORE_STATEMENTS(STORE_STATEMENT_ENUM) STORE_STATEMENT_COUNT };
 
 /* Column order is that of take_campaign(). */
 #define CAMPAIGN_COLUMNS                                                                                    \

@@ -13,12 +13,6 @@ struct model model_of(const struct model_work *work, int16_t slice)
     return (struct model){work->asked->slices[slice].generation, slice};
 }
 
-enum fallback model_hole(struct model_work *work, int16_t slice)
-{
-    work->holes |= 1U << slice;
-    return FALLBACK_ABSENT;
-}
-
 struct buf *pipe_key(struct model_pipe *pipe)
 {
     buf_clear(&pipe->key);
@@ -34,10 +28,17 @@ struct redis_command *pipe_command(struct model_pipe *pipe, const char *verb)
     return &pipe->command;
 }
 
-void pipe_send(struct model_pipe *pipe, struct model_work *work)
+void pipe_send(struct model_pipe *pipe, struct model_work *work, int16_t slice)
 {
+    if (work->expected == work->slices_capacity) {
+        work->slices_capacity = 2 * work->slices_capacity + SLICE_COUNT;
+        uint8_t *longer = answer_alloc(&work->read->answer, work->slices_capacity);
+        if (work->expected)
+            memcpy(longer, work->slices, work->expected);
+        work->slices = longer;
+    }
+    work->slices[work->expected++] = (uint8_t)slice;
     redis_send(pipe->redis, &pipe->command);
-    work->expected++;
 }
 
 /* --- a campaign --- */
@@ -46,7 +47,7 @@ void model_ask_campaign(struct model_work *work, struct model_pipe *pipe, struct
 {
     key_campaign(pipe_key(pipe), model_of(work, slice_of(id)), id);
     pipe_command(pipe, "GET");
-    pipe_send(pipe, work);
+    pipe_send(pipe, work, slice_of(id));
 }
 
 enum fallback model_take_campaign(struct model_work *work, struct span id, bool listed,
@@ -54,7 +55,7 @@ enum fallback model_take_campaign(struct model_work *work, struct span id, bool 
 {
     struct campaign_record record;
     if (redis_kind(reply) == REDIS_NIL)
-        return listed ? model_hole(work, slice_of(id)) : FALLBACK_ABSENT;
+        return listed ? FALLBACK_HOLE : FALLBACK_ABSENT;
     if (!campaign_record_decode(id, redis_text(reply), &record) ||
         !answer_add_campaign(&work->read->answer, &record.campaign, record.definition))
         return FALLBACK_CORRUPT;
@@ -81,21 +82,21 @@ void model_ask_coupons(struct model_work *work, struct model_pipe *pipe, int16_t
 {
     key_coupons(pipe_key(pipe), model_of(work, slice), positions[0]);
     pipe_command(pipe, "GET");
-    pipe_send(pipe, work);
+    pipe_send(pipe, work, slice);
     key_states(pipe_key(pipe), model_of(work, slice), positions[0]);
     struct redis_command *command = pipe_command(pipe, "HMGET");
     redis_arg(command, STATES_MARK);
     for (size_t i = 0; i < count; i++)
         redis_arg_i64(command, positions[i] % COUPON_CHUNK);
-    pipe_send(pipe, work);
+    pipe_send(pipe, work, slice);
 }
 
 /* A chunk that is not there was lost, or has come to its end; which of them, the time tells. */
-static enum fallback missing_chunk(struct model_work *work, int16_t slice, int64_t issued_at_us)
+static enum fallback missing_chunk(int64_t issued_at_us)
 {
     enum { MARGIN_S = 86400 }; /* for clocks that differ */
     int64_t young_us = clock_wall_us() - (KEY_KEPT_S - MARGIN_S) * (int64_t)US_PER_S;
-    return issued_at_us > young_us ? model_hole(work, slice) : FALLBACK_ABSENT;
+    return issued_at_us > young_us ? FALLBACK_HOLE : FALLBACK_ABSENT;
 }
 
 enum fallback model_take_chunk(struct model_work *work, int16_t slice, const int64_t *positions, size_t count,
@@ -106,9 +107,9 @@ enum fallback model_take_chunk(struct model_work *work, int16_t slice, const int
     struct event issued;
     size_t taken = 0;
     if (redis_kind(reply) == REDIS_NIL)
-        return missing_chunk(work, slice, issued_at_us);
+        return missing_chunk(issued_at_us);
     if (!chunk_open(&chunk, redis_text(reply), slice, positions[0]))
-        return model_hole(work, slice); /* begun anew after a loss */
+        return FALLBACK_HOLE; /* begun anew after a loss */
     work->chunk_first = answer->coupons_count;
     work->chunk_has_states = chunk.has_states;
     while (taken < count && chunk_next(&chunk, &issued)) {
@@ -136,7 +137,7 @@ enum fallback model_take_states(struct model_work *work, const struct redis_repl
     if (redis_length(reply) != count + 1)
         return FALLBACK_CORRUPT;
     if (redis_kind(redis_at(reply, 0)) == REDIS_NIL)
-        return count ? model_hole(work, answer->coupons[work->chunk_first].at.slice) : FALLBACK_NONE;
+        return count ? FALLBACK_HOLE : FALLBACK_NONE;
     for (size_t i = 0; i < count; i++) {
         struct coupon *coupon = &answer->coupons[work->chunk_first + i];
         struct span state = redis_text(redis_at(reply, i + 1));
@@ -197,17 +198,17 @@ enum fallback model_take_whether_known(struct model_work *work, const struct red
 static void ask_holders(struct model_work *work, struct model_pipe *pipe)
 {
     const struct query *query = &work->read->query;
+    int16_t slice = slice_of(query->campaign_id);
     int64_t sequence = query->after.number + 1, end = sequence + query->limit + 1;
     model_ask_campaign(work, pipe, query->campaign_id);
     while (sequence < end) {
         int64_t first = holder_offset(sequence), left = (end - sequence) * HOLDER_BYTES;
         int64_t room = HOLDERS_CHUNK * HOLDER_BYTES - first, bytes = left < room ? left : room;
-        key_holders(pipe_key(pipe), model_of(work, slice_of(query->campaign_id)), query->campaign_id,
-                    sequence);
+        key_holders(pipe_key(pipe), model_of(work, slice), query->campaign_id, sequence);
         struct redis_command *command = pipe_command(pipe, "GETRANGE");
         redis_arg_i64(command, first);
         redis_arg_i64(command, first + bytes - 1);
-        pipe_send(pipe, work);
+        pipe_send(pipe, work, slice);
         sequence += bytes / HOLDER_BYTES;
     }
     work->positions = answer_alloc(&work->read->answer, ((size_t)query->limit + 1) * sizeof *work->positions);
@@ -237,7 +238,7 @@ static enum fallback take_holders(struct model_work *work, size_t index, const s
         bool there = bytes.ptr && (size_t)(i + 1) * HOLDER_BYTES <= bytes.len;
         int64_t position = there ? holder_read(bytes.ptr + i * HOLDER_BYTES) : 0;
         if (position == 0)
-            return model_hole(work, slice_of(query->campaign_id));
+            return FALLBACK_HOLE;
         if (position <= before)
             return FALLBACK_CORRUPT;
         work->positions[work->positions_count++] = position;

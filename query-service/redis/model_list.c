@@ -97,7 +97,7 @@ static void ask_scores(struct model_work *work, struct model_pipe *pipe, int16_t
     redis_arg_text(command, "LIMIT");
     redis_arg_i64(command, 0);
     redis_arg_i64(command, (int64_t)window_of(&work->read->query));
-    pipe_send(pipe, work);
+    pipe_send(pipe, work, slice);
 }
 
 static void ask_highest(struct model_work *work, struct model_pipe *pipe, int16_t slice)
@@ -106,7 +106,7 @@ static void ask_highest(struct model_work *work, struct model_pipe *pipe, int16_
     redis_arg_i64(command, 0);
     redis_arg_i64(command, (int64_t)window_of(&work->read->query) - 1);
     redis_arg_text(command, "WITHSCORES");
-    pipe_send(pipe, work);
+    pipe_send(pipe, work, slice);
 }
 
 /* Of each slice a window of its set, and whether the set has the mark. */
@@ -123,7 +123,7 @@ static void ask_windows(struct model_work *work, struct model_pipe *pipe)
         else
             ask_scores(work, pipe, slice, max, since_us);
         redis_arg(begin_window(work, pipe, slice, "ZSCORE"), INDEX_MARK);
-        pipe_send(pipe, work);
+        pipe_send(pipe, work, slice);
     }
 }
 
@@ -193,7 +193,7 @@ static enum fallback take_windows(struct model_work *work, size_t index, const s
         return take_window(work, reply);
     int16_t slice = (int16_t)(index / 2);
     if (redis_kind(reply) == REDIS_NIL && work->state->slices[slice].position > 0)
-        return model_hole(work, slice);
+        return FALLBACK_HOLE;
     return FALLBACK_NONE;
 }
 

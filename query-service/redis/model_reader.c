@@ -89,13 +89,13 @@ static void ask_state(struct model_reader *reader, unsigned slices)
     }
 }
 
-/* Receives one reply; an error reply is counted and comes back as NULL. False when the connection is gone. */
-static bool receive(struct model_reader *reader, const struct redis_reply **ret)
+/* Receives one reply; an error reply is counted and comes back as NULL. */
+static enum redis_status receive(struct model_reader *reader, const struct redis_reply **ret)
 {
     enum redis_status status = redis_receive(reader->pipe.redis, reader->deadline_us, ret);
     if (status != REDIS_OK)
         failed(reader, status);
-    return status != REDIS_LOST;
+    return status;
 }
 
 /* False when Redis does not answer this, so nothing else either: gone, loading, busy, not letting us in. */
@@ -103,16 +103,17 @@ static bool take_state(struct model_reader *reader, unsigned slices, struct mode
 {
     const struct redis_reply *reply;
     *ret = (struct model_state){0};
-    if (!receive(reader, &reply) || !reply)
+    if (receive(reader, &reply) != REDIS_OK)
         return false;
     ret->seen = redis_integer(reply) == 1;
     bool good = true;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         if (!(slices >> slice & 1))
             continue;
-        if (!receive(reader, &reply))
+        enum redis_status status = receive(reader, &reply);
+        if (status == REDIS_LOST)
             return false;
-        good = good && reply;
+        good = good && status == REDIS_OK;
         ret->slices[slice] = checkpoint_from_reply(reply);
     }
     return good;
@@ -120,20 +121,30 @@ static bool take_state(struct model_reader *reader, unsigned slices, struct mode
 
 enum round { ROUND_FIRST, ROUND_SECOND };
 
+/* What is not as the projector writes it was lost as much as what is not there: a key of another type, to
+ * which Redis has no other answer than an error of no class, and one with a content that does not fit. */
+static bool is_lost(enum fallback verdict, enum redis_status status)
+{
+    return verdict == FALLBACK_HOLE || verdict == FALLBACK_CORRUPT || status == REDIS_ERROR;
+}
+
 static bool take_replies(struct model_reader *reader, struct model_work *work, enum round round)
 {
     const struct model_steps *steps = work->steps;
     for (size_t i = 0; i < work->expected; i++) {
         const struct redis_reply *reply;
-        if (!receive(reader, &reply))
+        enum redis_status status = receive(reader, &reply);
+        if (status == REDIS_LOST)
             return false;
         if (work->verdict != FALLBACK_NONE)
             continue;
-        if (!reply)
+        if (status != REDIS_OK)
             work->verdict = FALLBACK_ERROR;
         else
             work->verdict =
                 round == ROUND_FIRST ? steps->take(work, i, reply) : steps->take_more(work, i, reply);
+        if (is_lost(work->verdict, status))
+            work->holes |= 1U << work->slices[i];
     }
     return true;
 }
@@ -332,7 +343,7 @@ static bool take_seen_ago(struct model_reader *reader, int64_t *ret_us)
     key_seen(pipe_key(&reader->pipe));
     pipe_command(&reader->pipe, "PTTL");
     redis_send(reader->pipe.redis, &reader->pipe.command);
-    if (!receive(reader, &reply) || !reply)
+    if (receive(reader, &reply) != REDIS_OK)
         return false;
     int64_t left_ms = redis_integer(reply);
     *ret_us = left_ms > 0 ? (SEEN_MS - left_ms) * US_PER_MS : -1;

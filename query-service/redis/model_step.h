@@ -25,10 +25,12 @@ struct model_work {
     const struct model_state *state; /* of this round; keys were made by the one before */
     const struct model_state *asked; /* what keys are made by */
     enum fallback verdict;           /* once set, the rest of the replies is dropped */
-    unsigned holes;                  /* bit per slice of which a key is missing that must be there */
-    size_t expected;                 /* replies of this round */
-    int64_t issued;                  /* of the query's campaign */
-    int64_t *positions;              /* of coupons, ascending */
+    unsigned holes;                  /* bit per slice of which something was lost: the projector is told */
+    size_t expected;                 /* replies of this round, about these slices: */
+    uint8_t *slices;
+    size_t slices_capacity;
+    int64_t issued;     /* of the query's campaign */
+    int64_t *positions; /* of coupons, ascending */
     size_t positions_count, positions_taken;
     struct listed *listed;
     size_t listed_count, listed_capacity;
@@ -50,8 +52,9 @@ struct model_pipe {
 };
 
 /* `ask` sends commands, `take` gets their replies in order (never NULL) and says FALLBACK_NONE or why not.
- * ask_more is called when all of the first round is in; sending nothing ends it there. `finish`, where there
- * is one, is called after the last reply. */
+ * What `take` and take_more find lost (FALLBACK_HOLE, FALLBACK_CORRUPT) is of the slice that the reply is
+ * about. ask_more is called when all of the first round is in; sending nothing ends it there. `finish`, where
+ * there is one, is called after the last reply. */
 struct model_steps {
     void (*ask)(struct model_work *work, struct model_pipe *pipe);
     enum fallback (*take)(struct model_work *work, size_t index, const struct redis_reply *reply);
@@ -66,13 +69,10 @@ extern const struct model_steps model_campaigns, model_ranking;
 
 /* The models of a slice in the generation that is being read. */
 struct model model_of(const struct model_work *work, int16_t slice);
-/* A key of the slice is missing, or has not the mark, that must be there: FALLBACK_ABSENT, and the projector
- * is told. */
-enum fallback model_hole(struct model_work *work, int16_t slice);
-/* Starts a command on a key; then arguments by redis_arg..., then pipe_send. */
+/* Starts a command on a key of the slice; then arguments by redis_arg..., then pipe_send. */
 struct buf *pipe_key(struct model_pipe *pipe);
 struct redis_command *pipe_command(struct model_pipe *pipe, const char *verb);
-void pipe_send(struct model_pipe *pipe, struct model_work *work);
+void pipe_send(struct model_pipe *pipe, struct model_work *work, int16_t slice);
 
 /* A whole campaign from its record. `listed`: a list of the slice says that it is there. */
 void model_ask_campaign(struct model_work *work, struct model_pipe *pipe, struct span id);

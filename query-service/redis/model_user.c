@@ -19,7 +19,7 @@ static void ask_bucket(struct model_work *work, struct model_pipe *pipe, int16_t
     int64_t buckets = work->asked->slices[slice].buckets;
     key_users(pipe_key(pipe), model_of(work, slice), users_bucket(work->user_hash, buckets ? buckets : 1));
     pipe_command(pipe, "GET");
-    pipe_send(pipe, work);
+    pipe_send(pipe, work, slice);
 }
 
 /* Newest first, as the list is. */
@@ -54,7 +54,7 @@ static enum fallback take_bucket(struct model_work *work, int16_t slice, size_t 
     size_t end = work->held_count + most;
     struct holding later = {.position = INT64_MAX, .at_us = INT64_MAX};
     if (!users_entries(redis_text(reply), &entries))
-        return work->state->slices[slice].position == 0 ? FALLBACK_NONE : model_hole(work, slice);
+        return work->state->slices[slice].position == 0 ? FALLBACK_NONE : FALLBACK_HOLE;
     for (size_t at = entries.len; at > 0 && work->held_count < end; at -= HOLDING_BYTES) {
         struct holding holding = holding_read(entries.ptr + at - HOLDING_BYTES);
         if (holding.position < 1 || holding.position >= later.position || holding.at_us > later.at_us)

@@ -58,7 +58,7 @@ struct judge_rule_text {
 };
 const struct judge_rule_text *judge_rule_text(enum judge_rule rule);
 
-enum { JUDGE_KEPT = 20, JUDGE_TEXT_MAX = 220 };
+enum { JUDGE_KEPT = 20, JUDGE_TEXT_MAX = 900 };
 
 struct judgement {
     uint64_t checked[JUDGE_RULE_COUNT], violated[JUDGE_RULE_COUNT];

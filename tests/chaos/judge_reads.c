@@ -536,7 +536,10 @@ static void judge_slice(struct view *view)
     bool early = match == MATCH_NO && token > fresh && search(view, fresh, token - 1) != MATCH_NO;
     bool old = match == MATCH_NO && !early && fresh > 0 && search(view, 0, fresh - 1) != MATCH_NO;
     judge_expect(judge, JUDGE_READ_TRUE, match != MATCH_NO || early || old,
-                 "%s: slice %d was never so up to %lld", name_of(read), view->slice, (long long)window.high);
+                 "%s: slice %d was never so up to %lld: %s from %s, Age %lld s: %.*s", name_of(read),
+                 view->slice, (long long)window.high, read->status_code == 200 ? "200" : read->problem,
+                 read->from_store ? "PostgreSQL" : "the models", (long long)read->age_s,
+                 SPAN_ARG(readings_body(judge->in.reads, read)));
     judge_expect(judge, JUDGE_READ_AGE, !old, "%s: Age %lld s, but slice %d was not so from %lld on",
                  name_of(read), (long long)read->age_s, view->slice, (long long)fresh);
     if (token)

@@ -36,8 +36,7 @@ static char ids[CAMPAIGNS][64];
 static int setup(void **state)
 {
     crypto_setup();
-    setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "10000", 1); /* nobody is refused for the machine being busy */
-    setenv("FIRSTCOME_STORE_TIMEOUT_MS", "10000", 1);
+    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     for (int i = 0; i < CAMPAIGNS; i++) {
         snprintf(ids[i], sizeof ids[i], "%s", api_campaign(&api, 100000, ""));

@@ -193,6 +193,13 @@ static pid_t spawn(const struct stack *stack, const char *const *argv, int input
     return pid;
 }
 
+void stack_patient(void)
+{
+    setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "10000", 0);
+    setenv("FIRSTCOME_STORE_TIMEOUT_MS", "10000", 0);
+    setenv("FIRSTCOME_REDIS_TIMEOUT_MS", "500", 0);
+}
+
 static void set_environment(const struct stack *stack)
 {
     char port_base[16], templates[PATH_MAX];
@@ -284,16 +291,18 @@ static void read_env(struct stack *stack)
 /* Waits for the end of its input, then removes every trace. Stopped processes must go on to be able to end.
  * What a service or a sanitizer said at its end is the result: a leak is only known then. */
 static const char cleaner_script[] =
+    "within() {\n" /* pids of the processes that work below the directory */
+    "    find /proc -maxdepth 2 -name cwd -printf '%h %l\\n' 2>/dev/null | while read -r process at; do\n"
+    "        case $at/ in \"$RUN_DIR\"/*) echo \"${process#/proc/}\" ;; esac\n"
+    "    done\n"
+    "}\n"
     "cat >/dev/null\n"
-    "for p in /proc/[0-9]*; do\n"
-    "    case $(readlink \"$p/cwd\" 2>/dev/null)/ in \"$RUN_DIR\"/*) kill -CONT \"${p#/proc/}\" ;; esac\n"
-    "done\n"
+    "for pid in $(within); do kill -CONT \"$pid\" 2>/dev/null; done\n"
     "status=0\n"
     "said=$(tools/stack discard 2>&1) || { printf '%s\\n' \"$said\" >&2; status=1; }\n"
     "if [ -d \"$RUN_DIR/secrets\" ]; then tests/lib/cluster standby-stop; tests/lib/cluster unmount; fi\n"
-    "for p in /proc/[0-9]*; do\n" /* what the test program started itself */
-    "    case $(readlink \"$p/cwd\" 2>/dev/null)/ in \"$RUN_DIR\"/*) kill -KILL \"${p#/proc/}\" ;; esac\n"
-    "done\n"
+    "for pid in $(within); do kill -KILL \"$pid\" 2>/dev/null; done\n" /* what the test program started itself
+                                                                        */
     "if grep -lE 'Sanitizer:|runtime error:|: (CHECK\\(|unreachable: )' \"$RUN_DIR\"/log/*.log; then\n"
     "    grep -hE -A 60 'Sanitizer:|runtime error:|: (CHECK\\(|unreachable: )' \"$RUN_DIR\"/log/*.log | head "
     "-n 300\n"

@@ -4,12 +4,13 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { WAITS_MAX = 256 };
+enum { WAITS_MAX = 256, BOUND_AFTER_MS = 3000 };
 
 static struct {
     const char *what;
@@ -19,6 +20,18 @@ static struct {
 static size_t waits_count;
 static pid_t owner;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static _Atomic bool ran_out;
+
+int64_t wait_bound_ms(int64_t bound_ms)
+{
+    return atomic_load(&ran_out) && bound_ms > BOUND_AFTER_MS ? BOUND_AFTER_MS : bound_ms;
+}
+
+void wait_ran_out(void)
+{
+    atomic_store(&ran_out, true);
+}
 
 void wait_moment(void)
 {

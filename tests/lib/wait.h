@@ -15,19 +15,25 @@
 #include "common/base/clock.h"
 
 /* Evaluates the condition until it is true; fails the test where it was not after bound_ms. The bound is for
- * what hangs: on a busy machine everything takes its time. */
+ * what hangs: on a busy machine everything takes its time. Once one has run out, the program is red, and what
+ * the tests after it share may be broken: their bounds are short. */
 #define WAIT_UNTIL(condition, bound_ms)                                                \
     do {                                                                               \
         int64_t wait_from_us = clock_mono_us();                                        \
-        int64_t wait_deadline_us = clock_deadline_us(bound_ms);                        \
+        int64_t wait_deadline_us = clock_deadline_us(wait_bound_ms(bound_ms));         \
         while (!(condition)) {                                                         \
-            if (clock_remaining_ms(wait_deadline_us) == 0)                             \
+            if (clock_remaining_ms(wait_deadline_us) == 0) {                           \
+                wait_ran_out();                                                        \
                 fail_msg("not within %lld ms: %s", (long long)(bound_ms), #condition); \
+            }                                                                          \
             wait_moment();                                                             \
         }                                                                              \
         wait_note(#condition, wait_from_us);                                           \
     } while (0)
 
+/* What is left of a bound: all of it, until one has run out. */
+int64_t wait_bound_ms(int64_t bound_ms);
+void wait_ran_out(void);
 /* The pause between two looks at a condition. */
 void wait_moment(void);
 /* Adds the time since from_us (of clock_mono_us) to what was spent on `what`, a string that stays where it

@@ -453,6 +453,27 @@ static void nonsense_is_lost(void **state)
         SPAN(MASTER "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n"));
 }
 
+/* A script that has written cannot be killed, and while any runs Redis serves nobody. */
+static void who_reads_runs_no_script(void **state)
+{
+    (void)state;
+    static const char *const denied[][3] = {
+        {"EVAL", "return 1", "0"}, {"EVAL_RO", "return 1", "0"}, {"EVALSHA", "0", "0"},
+        {"SCRIPT", "LOAD", "x"},   {"FCALL", "f", "0"},          {"FCALL_RO", "f", "0"},
+        {"FUNCTION", "LOAD", "x"}, {"SET", "key", "value"},      {"BLPOP", "key", "0"},
+        {"KEYS", "*", NULL},       {"CLIENT", "PAUSE", "1"},     {"FLUSHALL", NULL, NULL},
+        {"MONITOR", NULL, NULL},   {"ACL", "LIST", NULL},        {"CONFIG", "GET", "*"},
+    };
+    struct redis *redis = connect_to(stack_env(stack, "QUERY_REDIS_URL"));
+    const struct redis_reply *reply;
+    for (size_t i = 0; i < COUNT_OF(denied); i++) {
+        SEND(redis, denied[i][0], denied[i][1], denied[i][2]);
+        if (next(redis, &reply) != REDIS_DENIED)
+            fail_msg("%s is not denied", denied[i][0]);
+    }
+    redis_destroy(redis);
+}
+
 /* What servers before Redis 7 say when a script's command is refused. */
 static void wrapped_script_errors(void **state)
 {
@@ -515,6 +536,7 @@ int main(void)
         cmocka_unit_test(unix_socket),
         cmocka_unit_test(nonsense_is_lost),
         cmocka_unit_test(wrapped_script_errors),
+        cmocka_unit_test(who_reads_runs_no_script),
         cmocka_unit_test(restarted_server_is_found_again),
     };
     return cmocka_run_group_tests(tests, set_up, stack_teardown);

@@ -203,7 +203,8 @@ static const struct right rights[] = {
     {"INSERT INTO creation_quota SELECT * FROM creation_quota WHERE false", true, false, false},
     {"UPDATE creation_quota SET used = 1 WHERE false", true, false, false},
     {"UPDATE lease SET epoch = epoch + 1", false, true, false},
-    {"SELECT pg_try_advisory_lock(1)", true, true, true},
+    {"SELECT pg_try_advisory_lock(1)", false, true, false},
+    {"SELECT pg_advisory_xact_lock_shared(1, 1)", false, true, false},
 
     {"INSERT INTO idempotency VALUES (3, gen_random_uuid(), 1, gen_random_uuid(), 201, 1, NULL, now())", true,
      false, false},
@@ -252,6 +253,23 @@ static void roles_can_do_what_they_need_and_no_more(void **state)
         expect(PROJECTOR, rights[i].sql, rights[i].projector ? DONE : FORBIDDEN);
         expect(QUERY, rights[i].sql, rights[i].query ? DONE : FORBIDDEN);
     }
+}
+
+/* So that those who read cannot shut out those who write. */
+static void readers_have_a_bound_of_connections(void **state)
+{
+    (void)state;
+    enum { TRIED = 60 };
+    struct pg *crowd[TRIED];
+    size_t connected = 0;
+    for (size_t i = 0; i < TRIED; i++) {
+        crowd[i] = pg_create(&(struct pg_options){.url = stack_env(stack, QUERY), .application = "crowd"});
+        connected += pg_connect(crowd[i], clock_deadline_us(CALL_MS)) == PG_OK;
+    }
+    expect(COMMAND, "SELECT 1", DONE);
+    for (size_t i = 0; i < TRIED; i++)
+        pg_destroy(crowd[i]);
+    assert_int_equal(connected, 50);
 }
 
 /* --- migrations --- */
@@ -414,6 +432,7 @@ int main(void)
         cmocka_unit_test(the_database_knows_the_limits),
         cmocka_unit_test(nobody_edits_history),
         cmocka_unit_test(roles_can_do_what_they_need_and_no_more),
+        cmocka_unit_test(readers_have_a_bound_of_connections),
         cmocka_unit_test(starters_at_once_apply_each_migration_once),
         cmocka_unit_test(hot_statements_use_indexes),
     };

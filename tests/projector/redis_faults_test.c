@@ -9,6 +9,9 @@
 
 #include "common/base/crypto.h"
 #include "events/ids.h"
+#include "readmodel/coupon_chunk.h"
+#include "readmodel/keys.h"
+#include "readmodel/users.h"
 #include "tests/lib/models.h"
 #include "tests/lib/projector.h"
 #include "tests/lib/reads.h"
@@ -327,6 +330,159 @@ static void half_of_all_keys_vanish_again_and_again(void **state)
     projector_assert_verify_clean(stack);
 }
 
+/* A campaign in a slice of its own, with a coupon that was redeemed. */
+struct victim {
+    char id[64], chunk[24], bucket[24]; /* the bucket: of who has none */
+    int16_t slice;
+};
+
+static void give_a_redeemed_coupon(struct victim *victim)
+{
+    char path[96];
+    struct position at;
+    struct http_answer answer = api_issue(&api, victim->id, "somebody");
+    api_expect(&answer, 201, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_true(coupon_id_parse(json_get_text(doc, "coupon_id"), &at));
+    json_destroy(doc);
+    snprintf(victim->chunk, sizeof victim->chunk, "%lld", (long long)(at.position / COUPON_CHUNK));
+    snprintf(path, sizeof path, "/v1/coupons/c%d-%lld/redeem", at.slice, (long long)at.position);
+    answer =
+        api_post(&api, path, "{\"user_id\":\"somebody\",\"order_id\":\"o\",\"order_amount\":1000}", NULL);
+    api_expect(&answer, 200, NULL);
+}
+
+static void write_victims(struct victim *victims, size_t count)
+{
+    unsigned taken = 0;
+    for (size_t i = 0; i < count;) {
+        struct victim *victim = &victims[i];
+        snprintf(victim->id, sizeof victim->id, "%s", api_campaign(&api, 10, ""));
+        victim->slice = slice_of(span_of(victim->id));
+        if (taken >> victim->slice & 1)
+            continue;
+        taken |= 1U << victim->slice;
+        give_a_redeemed_coupon(victim);
+        i++;
+    }
+    models_await_current(&models);
+    for (size_t i = 0; i < count; i++)
+        snprintf(victims[i].bucket, sizeof victims[i].bucket, "%lld",
+                 (long long)users_bucket(user_hash(SPAN("nobody")),
+                                         models_checkpoint(&models, victims[i].slice, "buckets")));
+}
+
+/* Kinds of keys of a slice, each with what a victim is called there. */
+enum victim_part { PART_NONE, PART_ID, PART_CHUNK, PART_BUCKET };
+static const struct {
+    const char *before;
+    enum victim_part part;
+    const char *after;
+    bool string;
+} key_kinds[] = {
+    {"c:", PART_ID, "", true},          {"cs", PART_NONE, "", false},       {"p:", PART_CHUNK, "", true},
+    {"s:", PART_CHUNK, "", false},      {"h:", PART_ID, ":0", true},        {"u:", PART_BUCKET, "", true},
+    {"r:issued", PART_NONE, "", false}, {"a:issued", PART_NONE, "", false},
+};
+
+/* Each victim loses a key of another kind; or has one of another type there, which is not what the projector
+ * wrote.
+ */
+static void lose_one_each(const struct victim *victims, bool another_type)
+{
+    for (size_t i = 0; i < COUNT_OF(key_kinds); i++) {
+        const struct victim *victim = &victims[i];
+        const char *parts[] = {"", victim->id, victim->chunk, victim->bucket};
+        char rest[96];
+        snprintf(rest, sizeof rest, "%s%s%s", key_kinds[i].before, parts[key_kinds[i].part],
+                 key_kinds[i].after);
+        const char *key = models_key(&models, victim->slice, rest);
+        assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", key)), 1);
+        if (another_type && key_kinds[i].string)
+            MODELS_CALL(&models, "HSET", key, "another", "type");
+        else if (another_type)
+            MODELS_CALL(&models, "SET", key, "another type");
+    }
+}
+
+static void record_victim(struct reads *reads, const char *id, const char *rest)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "/v1/campaigns/%s%s", id, rest);
+    reads_record(reads, path);
+}
+
+/* No event comes by that would meet it: the reader does, whichever key it is, and that is all it takes. */
+static void what_only_a_reader_meets_is_made_anew(void **state)
+{
+    (void)state;
+    struct victim victims[COUNT_OF(key_kinds)];
+    struct reads reads;
+    watch_stop(&watch, false);
+    write_victims(victims, COUNT_OF(victims));
+    reads_init(&reads, &api);
+    for (size_t i = 0; i < COUNT_OF(victims); i++) {
+        record_victim(&reads, victims[i].id, "");
+        record_victim(&reads, victims[i].id, "/coupons?limit=100");
+    }
+    reads_record_pages(&reads, "/v1/campaigns?limit=50");
+    reads_record(&reads, "/v1/rankings/campaigns?limit=100");
+    reads_record(&reads, "/v1/rankings/campaigns?limit=100&window=24h");
+    reads_record(&reads, "/v1/users/nobody/coupons?limit=100");
+    for (int another_type = 0; another_type < 2; another_type++) {
+        lose_one_each(victims, another_type);
+        reads_compare(&reads, NULL, LONG_MS);
+        WAIT_UNTIL(all_from_redis(&reads), LONG_MS);
+        reads_compare(&reads, NULL, LONG_MS);
+        projector_assert_verify_clean(stack);
+    }
+    reads_deinit(&reads);
+}
+
+/* Somebody's SET waits in Redis for being let through. */
+static bool a_write_waits(void)
+{
+    struct span clients = redis_text(MODELS_CALL(&models, "CLIENT", "LIST"));
+    while (clients.ptr && clients.len > 0) {
+        struct span line = span_cut(&clients, '\n');
+        if (memmem(line.ptr, line.len, " cmd=set ", 9) && memmem(line.ptr, line.len, " flags=b ", 9))
+            return true;
+    }
+    return false;
+}
+
+static int64_t redis_now_ms(void)
+{
+    int64_t seconds;
+    assert_true(
+        parse_i64(redis_text(redis_at(MODELS_CALL(&models, "TIME"), 0)), 0, INT64_MAX / 1000, &seconds));
+    return seconds * 1000;
+}
+
+/* Between asking for the heads of the log and Redis' doing what the projector then says, the projector stands
+ * still and the log goes on: what it says must not make readers trust models that nobody has compared for so
+ * long. */
+static void a_projector_that_stood_still_promises_nothing(void **state)
+{
+    (void)state;
+    for (bool caught = false; !caught;) { /* it waits a second for Redis, then it connects again */
+        MODELS_CALL(&models, "CLIENT", "PAUSE", "60000", "WRITE");
+        WAIT_UNTIL(a_write_waits(), LONG_MS);
+        stack_signal(stack, "projector", SIGSTOP);
+        caught = a_write_waits();
+        if (!caught)
+            stack_signal(stack, "projector", SIGCONT);
+    }
+    int64_t stopped_ms = redis_now_ms();
+    issue(2);
+    WAIT_UNTIL(redis_now_ms() > stopped_ms + SEEN_MS, LONG_MS);
+    MODELS_CALL(&models, "CLIENT", "UNPAUSE");
+    WAIT_UNTIL(!a_write_waits(), LONG_MS);
+    assert_int_equal(redis_integer(MODELS_CALL(&models, "EXISTS", "fc:seen")), 0);
+    stack_signal(stack, "projector", SIGCONT);
+    end();
+}
+
 static void killed_and_started_again(void **state)
 {
     (void)state;
@@ -410,8 +566,8 @@ static int set_up(void **state)
     assert_int_equal(mkdir(directory, 0700), 0);
     snprintf(url, sizeof url, "redis://127.0.0.1:%d", stack_port_base(stack) + REDIS_OFFSET);
     setenv("SERVICES_REDIS_URL", url, 1);
-    setenv("FIRSTCOME_CACHE_BYTES", "0",
-           1); /* the reader is to see Redis and PostgreSQL, not copies in memory */
+    setenv("FIRSTCOME_CACHE_BYTES", "0", 1);        /* the reader is to see Redis and PostgreSQL, no copies */
+    setenv("FIRSTCOME_REDIS_TIMEOUT_MS", "500", 1); /* however busy the machine is */
     models_open(&models, stack);
     redis_destroy(models.redis);
     models.redis = redis_create(url, reason, sizeof reason);
@@ -444,6 +600,8 @@ int main(void)
         cmocka_unit_test_setup(full_with_eviction, begin),
         cmocka_unit_test_setup(emptied_again_and_again, begin),
         cmocka_unit_test_setup(half_of_all_keys_vanish_again_and_again, begin),
+        cmocka_unit_test_setup(what_only_a_reader_meets_is_made_anew, begin),
+        cmocka_unit_test_setup(a_projector_that_stood_still_promises_nothing, begin),
         cmocka_unit_test_setup(killed_and_started_again, begin),
         cmocka_unit_test_setup(stopped_and_going_on, begin),
         cmocka_unit_test_setup(loading, begin),

@@ -6,13 +6,13 @@
 
 #include <pthread.h>
 
-#include "bench/load/http_load.h"
-#include "bench/load/load_call.h"
 #include "common/base/crypto.h"
 #include "events/ids.h"
+#include "tests/lib/cluster.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/pace.h"
 #include "tests/lib/reads.h"
+#include "tests/lib/rush.h"
 #include "tests/lib/store.h"
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -148,11 +148,44 @@ static void a_copy_is_for_readers_only(void **state)
     call.token = stack_env(stack, "ISSUE_TOKEN");
     assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
     api_expect(&answer, 403, "forbidden");
-    char padded[2400] = "";
-    snprintf(padded, sizeof padded, "%s?%02100d", path, 0);
-    memset(strchr(padded, '?') + 1, '&', 2100);
-    answer = get(padded);
-    api_expect(&answer, 400, "invalid-parameter");
+}
+
+/* Who spells a target in many ways fills nothing and causes no loads: `paths` ask the same. */
+static void are_one_entry(const char *const *paths)
+{
+    struct http_answer answer = reads_get(&api, paths[0]);
+    api_expect(&answer, 200, NULL);
+    WAIT_UNTIL((answer = get(paths[0]), reads_is_from(&answer, "detail=memory")), SHOWS_MS);
+    for (size_t i = 1; paths[i]; i++) {
+        answer = get(paths[i]);
+        if (answer.status != 200 || !reads_is_from(&answer, "memory"))
+            fail_msg("%s is not answered from the entry of %s", paths[i], paths[0]);
+    }
+}
+
+static void what_is_asked_is_one_entry(void **state)
+{
+    (void)state;
+    char id[64], id_percent[80], paths[4][2600];
+    const char *list[5] = {paths[0], paths[1], paths[2], paths[3], NULL};
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 10, ",\"tags\":[\"one-entry\"]"));
+    snprintf(id_percent, sizeof id_percent, "%%%02x%s", (unsigned char)id[0], id + 1);
+    snprintf(paths[0], sizeof paths[0], "/v1/campaigns/%s", id);
+    snprintf(paths[1], sizeof paths[1], "/v1/campaigns/%s", id_percent);
+    snprintf(paths[2], sizeof paths[2], "/v1/%%63ampaigns/%s?", id);
+    snprintf(paths[3], sizeof paths[3], "/v1/campaigns/%s?%02100d", id, 0);
+    memset(strchr(paths[3], '?') + 1, '&', 2100);
+    are_one_entry(list);
+    snprintf(paths[0], sizeof paths[0], "/v1/campaigns/%s/users/kim=", id);
+    snprintf(paths[1], sizeof paths[1], "/v1/campaigns/%s/users/kim%%3d", id);
+    snprintf(paths[2], sizeof paths[2], "/v1/campaigns/%s/users/%%6Bim%%3D", id);
+    snprintf(paths[3], sizeof paths[3], "/v1/campaigns/%s/users/%%6b%%69%%6d%%3D", id_percent);
+    are_one_entry(list);
+    snprintf(paths[0], sizeof paths[0], "/v1/campaigns?tag=one-entry&status=active");
+    snprintf(paths[1], sizeof paths[1], "/v1/campaigns?status=active&tag=one-entry");
+    snprintf(paths[2], sizeof paths[2], "/v1/campaigns?tag=one%%2Dentry&status=active&limit=20");
+    snprintf(paths[3], sizeof paths[3], "/v1/campaigns?&tag=%%6fne-entry&&%%73tatus=active&");
+    are_one_entry(list);
 }
 
 /* --- changes --- */
@@ -273,46 +306,27 @@ static void what_did_not_exist_comes_to_be(void **state)
 
 /* --- the crowd --- */
 
-struct crowd {
-    struct target target;
-    struct buf request;
-    size_t sent, good, other;
+struct readers {
+    struct rush_options options;
+    struct rush_result result;
+    size_t different; /* from the first answer */
     char first[4096];
 };
 
-static enum load_next crowd_next(void *context, size_t idle, struct load_job *ret, struct buf *request)
+static void take(void *context, size_t number, const struct load_result *result)
 {
-    struct crowd *crowd = context;
-    (void)idle;
-    if (crowd->sent == CROWD)
-        return LOAD_END;
-    buf_append_span(request, buf_span(&crowd->request));
-    *ret = (struct load_job){.tag = crowd->sent++};
-    return LOAD_SEND;
+    struct readers *readers = context;
+    struct span body = result->response.body;
+    (void)number;
+    if (!*readers->first && body.len < sizeof readers->first)
+        snprintf(readers->first, sizeof readers->first, "%.*s", SPAN_ARG(body));
+    readers->different += result->response.status != 200 || !span_is(body, readers->first);
 }
 
-static void crowd_done(void *context, const struct load_result *result)
+static void *run_readers(void *context)
 {
-    struct crowd *crowd = context;
-    struct span body = result->outcome == LOAD_ANSWERED ? result->response.body : SPAN("");
-    if (crowd->good == 0 && body.len < sizeof crowd->first)
-        snprintf(crowd->first, sizeof crowd->first, "%.*s", SPAN_ARG(body));
-    if (result->outcome == LOAD_ANSWERED && result->response.status == 200 && span_is(body, crowd->first))
-        crowd->good++;
-    else
-        crowd->other++;
-}
-
-static void *crowd_run(void *context)
-{
-    struct crowd *crowd = context;
-    struct load_options options = {
-        .target = &crowd->target, .connections = CROWD, .timeout_ms = 120000, .body_max = 65536};
-    struct load_driver driver = {crowd_next, crowd_done, crowd};
-    struct load *load = load_create(&options, &driver);
-    CHECK(load != NULL);
-    load_run(load, clock_deadline_us(150000));
-    load_destroy(load);
+    struct readers *readers = context;
+    readers->result = rush_run(&readers->options);
     return NULL;
 }
 
@@ -326,40 +340,39 @@ static int64_t waiting_now(void)
     return waiting;
 }
 
-/* Redis is empty and stays so, PostgreSQL stands still until all of them wait: then one load answers them
- * all. */
+/* Redis is empty and stays so, and what PostgreSQL would read is locked until all of them wait, on whatever
+ * connection it is asked: then one load answers them all. */
 static void a_crowd_at_a_cold_target_is_one_load(void **state)
 {
     (void)state;
-    static struct crowd crowd;
-    char reason[128], path[128];
+    static struct readers readers;
+    char path[128];
     pthread_t thread;
     setenv("FIRSTCOME_STORE_TIMEOUT_MS", "60000", 1);
     setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "60000", 1);
     snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, "")));
     reads_restart_service(&api);
-    assert_true(load_allow_descriptors(CROWD + 100));
-    assert_true(target_init(&crowd.target, stack_env(stack, "QUERY_URL"), reason, sizeof reason));
-    buf_init(&crowd.request, 4096);
-    load_call_write(&crowd.target,
-                    &(struct load_call_request){
-                        .method = "GET", .path = path, .token = span_of(stack_env(stack, "READ_TOKEN"))},
-                    &crowd.request);
+    readers.options = (struct rush_options){.url = stack_env(stack, "QUERY_URL"),
+                                            .token = stack_env(stack, "READ_TOKEN"),
+                                            .requests = CROWD,
+                                            .connections = CROWD,
+                                            .path = path,
+                                            .answered = take,
+                                            .context = &readers};
     stack_signal(stack, "projector", SIGSTOP);
     reads_redis(stack, "FLUSHALL", NULL);
     struct http_answer answer;
     WAIT_UNTIL((answer = get("/v1/campaigns/warm-up"), answer.status == 404), SHOWS_MS); /* connected */
     int64_t loads = reads_metric(&api, POSTGRES_LOADS);
-    assert_true(store_signal_backends(stack, "firstcome query", SIGSTOP) >= 1);
-    assert_int_equal(pthread_create(&thread, NULL, crowd_run, &crowd), 0);
+    struct pg *holder = store_hold(stack, "LOCK TABLE campaign IN ACCESS EXCLUSIVE MODE");
+    assert_int_equal(pthread_create(&thread, NULL, run_readers, &readers), 0);
     WAIT_UNTIL(waiting_now() == CROWD - 1, 120000);
-    store_signal_backends(stack, "firstcome query", SIGCONT);
+    store_let_go(holder);
     pthread_join(thread, NULL);
-    assert_int_equal(crowd.good, CROWD);
-    assert_int_equal(crowd.other, 0);
+    assert_int_equal(readers.result.answered, CROWD);
+    assert_int_equal(readers.different, 0);
     assert_int_equal(reads_metric(&api, POSTGRES_LOADS) - loads, 1);
     stack_signal(stack, "projector", SIGCONT);
-    buf_deinit(&crowd.request);
     unsetenv("FIRSTCOME_STORE_TIMEOUT_MS");
     unsetenv("FIRSTCOME_REQUEST_DEADLINE_MS");
 }
@@ -377,8 +390,7 @@ static void both_down_what_is_in_memory_is_served(void **state)
     answer = reads_get(&api, path);
     api_expect(&answer, 200, NULL);
     snprintf(body, sizeof body, "%.*s", SPAN_ARG(answer.body));
-    assert_true(store_signal_backends(stack, "firstcome query", SIGSTOP) >= 1);
-    stack_signal(stack, "postgresql", SIGSTOP);
+    cluster_signal_all(stack, SIGSTOP); /* the postmaster first, so that nobody connects meanwhile */
     stack_signal(stack, "redis", SIGSTOP);
     WAIT_UNTIL((answer = get(path), api_expect(&answer, 200, NULL), reads_is_from(&answer, "stale-if-error")),
                SHOWS_MS);
@@ -403,8 +415,7 @@ static void both_down_what_is_in_memory_is_served(void **state)
     assert_true(span_starts(json_get_text(doc, "bottleneck"), SPAN("PostgreSQL and Redis do not answer")));
     json_destroy(doc);
     stack_signal(stack, "redis", SIGCONT);
-    stack_signal(stack, "postgresql", SIGCONT);
-    store_signal_backends(stack, "firstcome query", SIGCONT);
+    cluster_signal_all(stack, SIGCONT);
     WAIT_UNTIL((answer = get("/v1/campaigns/never-read"), answer.status == 404), SHOWS_MS);
     WAIT_UNTIL((answer = get(path), reads_is_from(&answer, "hit; ttl=0")), SHOWS_MS);
 }
@@ -431,6 +442,7 @@ int main(void)
         cmocka_unit_test(the_second_read_is_from_memory),
         cmocka_unit_test(validity_is_never_stale),
         cmocka_unit_test(a_copy_is_for_readers_only),
+        cmocka_unit_test(what_is_asked_is_one_entry),
         cmocka_unit_test(a_hint_shows_a_change),
         cmocka_unit_test(without_a_hint_time_does),
         cmocka_unit_test(a_token_is_honoured),

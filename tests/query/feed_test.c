@@ -6,6 +6,7 @@
 #include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "events/ids.h"
+#include "tests/lib/cluster.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
 
@@ -20,6 +21,7 @@ static int setup(void **state)
 {
     crypto_setup();
     setenv("FIRSTCOME_FOLLOWERS_MAX", "300", 1);
+    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000, ",\"code_prefix\":\"FEED\""));
     slice = slice_of(span_of(campaign));
@@ -387,8 +389,7 @@ static void a_frozen_store_is_asked_once_for_all(void **state)
     static struct waiters waiters;
     struct http_answer answer;
     assert_true(head() > WAITING);
-    assert_true(store_signal_backends(stack, "firstcome query", SIGSTOP) >= 1);
-    stack_signal(stack, "postgresql", SIGSTOP);
+    cluster_signal_all(stack, SIGSTOP); /* the postmaster first, so that nobody connects meanwhile */
     int64_t start_us = clock_mono_us();
     for (int i = 0; i < WAITING - 1; i++) {
         char request[512];
@@ -412,8 +413,7 @@ static void a_frozen_store_is_asked_once_for_all(void **state)
         assert_int_equal(http_client_read(waiters.clients[i], LONG_MS, &answer), HTTP_ANSWERED);
         http_client_destroy(waiters.clients[i]);
     }
-    stack_signal(stack, "postgresql", SIGCONT);
-    store_signal_backends(stack, "firstcome query", SIGCONT);
+    cluster_signal_all(stack, SIGCONT);
     stack_service(stack, "query-service", "start");
 }
 

@@ -225,8 +225,7 @@ static void postgres_frozen(void **state)
     (void)state;
     struct http_answer answer;
     everything_is_as_before();
-    assert_true(store_signal_backends(stack, "firstcome query", SIGSTOP) >= 1);
-    stack_signal(stack, "postgresql", SIGSTOP);
+    cluster_signal_all(stack, SIGSTOP); /* the postmaster first, so that nobody connects meanwhile */
     for (int i = 0; i < 10; i++) {
         int64_t start_us = clock_mono_us();
         answer = api_get(&api, ONLY_IN_THE_LOG, NULL);
@@ -240,8 +239,7 @@ static void postgres_frozen(void **state)
         pace_within(start_us, REFUSED_MS * US_PER_MS, "an answer");
     }
     reads_compare(&reads, "redis", FAST_MS); /* those of users among them */
-    stack_signal(stack, "postgresql", SIGCONT);
-    store_signal_backends(stack, "firstcome query", SIGCONT);
+    cluster_signal_all(stack, SIGCONT);
     WAIT_UNTIL((answer = api_get(&api, ONLY_IN_THE_LOG, NULL), answer.status == 404), RECOVERED_MS);
     everything_is_as_before();
 }
@@ -250,7 +248,7 @@ static void both_down(void **state)
 {
     (void)state;
     struct http_answer answer;
-    cluster_signal_all(stack, SIGSTOP); /* the postmaster first, so that nobody connects meanwhile */
+    cluster_signal_all(stack, SIGSTOP);
     stack_signal(stack, "redis", SIGSTOP);
     for (size_t i = 0; i < reads.count; i++) {
         int64_t start_us = clock_mono_us();

@@ -332,11 +332,11 @@ static void a_lost_bucket_is_made_again_once_it_was_missed(void **state)
         assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", key)), 1);
         if (broken)
             MODELS_CALL(&models, "HSET", key, "another", "type");
-        for (int i = 0; i < 3; i++)
+        for (int i = 0; i < 3 && !broken;
+             i++) /* where it is broken nobody writes to it, only readers meet it */
             issue();
-        WAIT_UNTIL((check_everybody(AS_IT_IS), holes() > before), LONG_MS);
-        from_postgres = 0;
-        WAIT_UNTIL((from_postgres = 0, check_everybody(AS_IT_IS), from_postgres == 0), LONG_MS);
+        WAIT_UNTIL((check_everybody(OF_ALL_THAT_WAS_ISSUED), holes() > before), LONG_MS);
+        WAIT_UNTIL((from_postgres = 0, check_everybody(OF_ALL_THAT_WAS_ISSUED), from_postgres == 0), LONG_MS);
         mem_free(key);
     }
 }
@@ -422,6 +422,7 @@ static int set_up(void **state)
 {
     crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
+    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     models_open(&models, stack);
     random_state = 1;

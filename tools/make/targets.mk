@@ -18,12 +18,13 @@ ALL_FOLDERS := $(LIB_FOLDERS) $(SERVICE_FOLDERS) bench $(BENCH_FOLDERS) $(SYSTEM
 HEADERS := $(wildcard $(addsuffix /*.h,$(ALL_FOLDERS)))
 C_FILES := $(HEADERS) $(wildcard $(addsuffix /*.c,$(ALL_FOLDERS)))
 
-.PHONY: all services bench-tools unit-tests tests clean help up down status migrate storm chaos bench fuzz fuzz-bins test tidy hdr-check format
+.PHONY: all services bench-tools unit-tests objects tests clean help up down status migrate storm chaos bench fuzz fuzz-bins test tidy hdr-check format
 
 all: services bench-tools ## build the services and the bench tools
 services: $(SERVICE_BINS)
 bench-tools: $(TOOLS)
 unit-tests: $(UNIT_BINS)
+objects: $(call OBJ,$(filter-out tests/faults/shim.c,$(filter %.c,$(C_FILES))))
 tests: unit-tests $(SYSTEM_BINS) $(FRONT_BIN) $(B)/bin/chaos
 
 up: ## install what is missing, build, start everything, issue a first coupon
@@ -67,23 +68,25 @@ bench: ## measure the numbers of the design: ONLY=issue,lag,rebuild,... JSON=1 B
 		$(if $(ONLY)$(CURVES),ONLY='$(or $(ONLY),curves)') $(if $(BIG),CURVES_BIG=true) $(if $(JSON),JSON=true) $(if $(ROUNDS),ROUNDS='$(ROUNDS)') bench/run
 
 # Everything is built before the first test runs: a test that waits on a deadline must not share the machine
-# with a compiler. clang only compiles; it is there for its warnings.
+# with a compiler. clang only compiles, and links the services; it is there for its warnings.
 test: ## install, build (gcc with release, asan, tsan; clang), tidy, run every test
 	@tools/install test
 	@echo "==> Building release, asan, tsan and with clang"
-	@$(MAKE) BUILD=release all tests
-	@$(MAKE) BUILD=release tidy
-	@$(MAKE) BUILD=asan all tests
-	@$(MAKE) BUILD=tsan all tests
-	@$(MAKE) BUILD=release CC=clang all tests
+	@$(MAKE) build-release-tidy build-asan build-tsan build-clang
 	@tools/run-tests
+
+.PHONY: build-release build-release-tidy build-asan build-tsan build-clang
+build-release build-asan build-tsan: build-%:
+	@$(MAKE) BUILD=$* all tests
+build-release-tidy: build-release
+	@$(MAKE) BUILD=release tidy
+build-clang:
+	@$(MAKE) BUILD=release CC=clang services objects
 
 test-more: ## install, build, run what needs packages, privileges or time that `make test` has not
 	@tools/install test-more
 	@echo "==> Building release, asan, tsan"
-	@$(MAKE) BUILD=release all tests
-	@$(MAKE) BUILD=asan all tests
-	@$(MAKE) BUILD=tsan all tests
+	@$(MAKE) build-release build-asan build-tsan
 	@MORE=1 tools/run-tests
 
 tidy: services hdr-check ## check the rules of CONTRIBUTING.md that a program can check
@@ -104,13 +107,13 @@ analyze: ## static analysis of what is not a test: clang-tidy, cppcheck, gcc -fa
 	@tools/install test-more
 	@$(MAKE) $(ANALYZED:%=build/analyze/%.ok)
 	@cppcheck --quiet -j2 --error-exitcode=1 --inline-suppr --std=c17 --enable=warning,portability \
-		--suppressions-list=tools/cppcheck.supp -I. -D_GNU_SOURCE $(ANALYZED) 2>&1 || exit 1
+		--suppressions-list=tools/cppcheck.supp -I. -D_GNU_SOURCE -DMHD_VERSION=0x00097500 $(ANALYZED) 2>&1 || exit 1
 	@echo "analyze: $(words $(ANALYZED)) files"
 build/analyze/%.c.ok: %.c .clang-tidy tools/make/flags.mk
 	@mkdir -p $(@D)
 	@echo "  AN  $<"
-	@clang-tidy-14 --quiet $< -- $(LANGUAGE) 2>/dev/null
-	@gcc $(LANGUAGE) -O1 -fanalyzer -Werror -Wno-analyzer-too-complex -MMD -MP -MF $(@:.ok=.d) -MT $@ -c -o /dev/null $<
+	@clang-tidy-14 --quiet $< -- $(LANGUAGE) -DFIRSTCOME_VERSION='""' 2>/dev/null
+	@gcc $(LANGUAGE) -DFIRSTCOME_VERSION='""' -O1 -fanalyzer -Werror -Wno-analyzer-too-complex -MMD -MP -MF $(@:.ok=.d) -MT $@ -c -o /dev/null $<
 	@touch $@
 -include $(wildcard $(ANALYZED:%=build/analyze/%.d))
 

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The bound on memory is of what is really used: as a query service grows whose readers ask for more
+ * different things than there is room for, by the kernel's count. */
+#include "tests/lib/wait.h"
+
+#include "common/base/crypto.h"
+#include "tests/lib/instance.h"
+#include "tests/lib/reads.h"
+#include "tests/lib/rush.h"
+
+enum {
+    PORT_OFFSET = 7,
+    CONNECTIONS = 128,
+    BYTES = 16 << 20,
+    TARGETS = 75000, /* three times as many as there is room for */
+    FIRST = 3000,    /* until all threads have what they use besides */
+};
+
+static struct stack *stack;
+static struct api_client api, bounded_api;
+static struct instance *bounded;
+static char coupon[64];
+
+static int setup(void **state)
+{
+    static char bound[64];
+    static const char *const environment[] = {bound, "FIRSTCOME_FRESH_MS=60000", NULL};
+    crypto_setup();
+    snprintf(bound, sizeof bound, "FIRSTCOME_CACHE_BYTES=%d", BYTES);
+    stack = api_setup(state, &api, STACK_ALL);
+    bounded = instance_start(stack, &(struct instance_options){.service = "query-service",
+                                                               .name = "bounded",
+                                                               .port_offset = PORT_OFFSET,
+                                                               .environment = environment});
+    instance_open_api(bounded, &bounded_api);
+    struct http_answer answer = api_issue(&api, api_campaign(&api, 1, ""), "kim");
+    api_expect(&answer, 201, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    snprintf(coupon, sizeof coupon, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
+    json_destroy(doc);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    api_close(&bounded_api);
+    instance_destroy(bounded);
+    return api_teardown(state);
+}
+
+/* What is asked is another amount each time: an entry each. */
+static void ask_for_an_amount(void *context, size_t number, char ret[RUSH_PATH_MAX])
+{
+    const size_t *first = context;
+    snprintf(ret, RUSH_PATH_MAX, "/v1/coupons/%s/validity?user_id=kim&order_amount=%zu", coupon,
+             *first + number);
+}
+
+static void take(void *context, size_t number, const struct load_result *result)
+{
+    (void)context, (void)number;
+    if (result->response.status != 200 && result->response.status != 503)
+        fail_msg("answered with %d", result->response.status);
+}
+
+static void ask(size_t first, size_t count)
+{
+    struct rush_result result = rush_run(&(struct rush_options){.url = instance_url(bounded),
+                                                                .token = stack_env(stack, "READ_TOKEN"),
+                                                                .requests = count,
+                                                                .connections = CONNECTIONS,
+                                                                .path_of = ask_for_an_amount,
+                                                                .answered = take,
+                                                                .context = &first});
+    assert_int_equal(result.answered, count);
+}
+
+static int64_t resident_bytes(pid_t pid)
+{
+    char path[64], text[128] = "";
+    int64_t pages = 0;
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_true(fread(text, 1, sizeof text - 1, file) > 0);
+    fclose(file);
+    struct span rest = span_of(text);
+    (void)span_cut(&rest, ' ');
+    assert_true(parse_i64(span_cut(&rest, ' '), 0, INT64_MAX, &pages));
+    return pages * 4096;
+}
+
+static void it_grows_by_its_bound(void **state)
+{
+    (void)state;
+    ask(0, FIRST);
+    int64_t before = resident_bytes(instance_pid(bounded));
+    ask(FIRST, TARGETS);
+    int64_t grown = resident_bytes(instance_pid(bounded)) - before;
+    WAIT_UNTIL(reads_metric(&bounded_api, "coupon_cache_evicted") > 0, 10000); /* it is full */
+    print_message("%lld KiB for a bound of %d\n", (long long)grown >> 10, BYTES >> 10);
+    assert_true(reads_metric(&bounded_api, "coupon_cache_bytes") <= BYTES);
+    assert_true(grown < BYTES / 4 * 5);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(it_grows_by_its_bound)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
