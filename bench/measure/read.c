@@ -7,6 +7,8 @@
 #include <stdio.h>
 
 #include "bench/kit/child.h"
+#include "bench/kit/metrics_text.h"
+#include "bench/load/connection.h"
 #include "bench/load/http_load.h"
 #include "bench/peers/redis_peer.h"
 #include "common/base/clock.h"
@@ -19,32 +21,31 @@ enum { MANY = 256, CROWD = 10000, WARM_MS = 700, CALL_MS = 10000, BODY_MAX = 64 
 
 static void call(const struct target *target, const char *path, const char *token, struct buf *ret_body)
 {
-    struct load_call load;
+    struct connection load;
     struct http_response response;
     struct buf request;
-    load_call_init(&load, target, BODY_MAX);
+    connection_init(&load, target);
     buf_init(&request, TEXT_MAX);
     load_call_write(target,
                     &(struct load_call_request){.method = "GET", .path = path, .token = span_of(token)},
                     &request);
-    if (!load_call_send(&load, buf_span(&request), clock_deadline_us(CALL_MS), &response))
-        bench_die(path, load.error);
+    enum exchange outcome = connection_call(&load, buf_span(&request), clock_deadline_us(CALL_MS), &response);
+    if (outcome != EXCHANGE_ANSWERED)
+        bench_die(path, exchange_describe(outcome));
     if (response.status != 200)
         bench_die(path, "is not answered with 200");
     buf_append_span(ret_body, response.body);
     buf_deinit(&request);
-    load_call_deinit(&load);
+    connection_deinit(&load);
 }
 
 static double metric(const struct target *target, const char *name)
 {
     struct buf text;
-    uint64_t value = 0;
+    int64_t value = 0;
     buf_init(&text, 1 << 20);
     call(target, "/metrics", NULL, &text);
-    const char *found = strstr(text.data, name);
-    struct span rest = span_of(found ? found + strlen(name) + 1 : "");
-    if (!parse_u64(span_cut(&rest, '\n'), INT64_MAX, &value))
+    if (!metrics_find(buf_span(&text), name, &value))
         bench_die(name, "is not among the metrics");
     buf_deinit(&text);
     return (double)value;

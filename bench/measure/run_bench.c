@@ -11,6 +11,7 @@
 
 #include "bench/kit/child.h"
 #include "bench/kit/scratch.h"
+#include "bench/load/connection.h"
 #include "bench/measure/results.h"
 #include "common/base/clock.h"
 #include "common/json.h"
@@ -101,16 +102,17 @@ pid_t bench_spawn(const struct bench *bench, const char *program, enum bench_por
 
 static bool is_ready(const struct target *target)
 {
-    struct load_call call;
+    struct connection call;
     struct buf request;
     struct http_response response = {0};
-    load_call_init(&call, target, 64 * 1024);
+    connection_init(&call, target);
     buf_init(&request, 1024);
     load_call_write(target, &(struct load_call_request){.method = "GET", .path = "/readyz"}, &request);
-    bool ready = load_call_send(&call, buf_span(&request), clock_deadline_us(CALL_MS), &response) &&
+    bool ready = connection_call(&call, buf_span(&request), clock_deadline_us(CALL_MS), &response) ==
+                     EXCHANGE_ANSWERED &&
                  response.status == 200;
     buf_deinit(&request);
-    load_call_deinit(&call);
+    connection_deinit(&call);
     return ready;
 }
 
@@ -187,11 +189,12 @@ static void write_campaign(const struct bench *bench, const struct target *targe
 
 static int send_once(const struct target *target, struct span request)
 {
-    struct load_call call;
+    struct connection call;
     struct http_response response = {0};
-    load_call_init(&call, target, 64 * 1024);
-    bool answered = load_call_send(&call, request, clock_deadline_us(CALL_MS), &response);
-    load_call_deinit(&call);
+    connection_init(&call, target);
+    bool answered =
+        connection_call(&call, request, clock_deadline_us(CALL_MS), &response) == EXCHANGE_ANSWERED;
+    connection_deinit(&call);
     return answered ? response.status : 0;
 }
 

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "bench/kit/progress.h"
+#include "bench/load/connection.h"
 #include "bench/load/load_call.h"
 #include "bench/storm/coupons_source.h"
 #include "bench/storm/crowd.h"
@@ -153,17 +154,21 @@ static bool read_created(struct storm *storm, struct span body)
 
 static void create_campaign(struct storm *storm)
 {
-    struct load_call call;
+    struct connection call;
+    enum exchange outcome;
     struct http_response response = {0};
     struct buf request;
     char status[64];
     int64_t deadline_us = clock_deadline_us(CREATE_MS);
-    load_call_init(&call, &storm->command, 64 * 1024);
+    connection_init(&call, &storm->command);
     buf_init(&request, 4096);
     write_create_request(storm, &request);
-    while (!load_call_send(&call, buf_span(&request), deadline_us, &response) || response.status == 503) {
+    while ((outcome = connection_call(&call, buf_span(&request), deadline_us, &response)) !=
+               EXCHANGE_ANSWERED ||
+           response.status == 503) {
         if (clock_remaining_ms(deadline_us) == 0)
-            give_up("creating the campaign", response.status ? "the service refuses with 503" : call.error);
+            give_up("creating the campaign", outcome == EXCHANGE_ANSWERED ? "the service refuses with 503"
+                                                                          : exchange_describe(outcome));
         (void)poll(NULL, 0, 10 * POLL_MS);
     }
     snprintf(status, sizeof status, "the answer is status %d", response.status);
@@ -172,7 +177,7 @@ static void create_campaign(struct storm *storm)
     if (!read_created(storm, response.body))
         give_up("creating the campaign", "the answer does not say where in the log it is");
     buf_deinit(&request);
-    load_call_deinit(&call);
+    connection_deinit(&call);
 }
 
 /* --- The storm --- */

@@ -6,9 +6,9 @@
 #include <poll.h>
 
 #include "bench/kit/child.h"
+#include "bench/load/connection.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
-#include "tests/chaos/connection.h"
 
 enum {
     SERVERS_OFFSET = 3, /* PostgreSQL, then Redis, as tools/stack has them */

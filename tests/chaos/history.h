@@ -3,7 +3,7 @@
  * client writes a history of its own; they are joined for the judge. */
 #pragma once
 
-#include "tests/chaos/connection.h"
+#include "bench/load/connection.h"
 #include "tests/chaos/op.h"
 
 /* As Jepsen has it: it happened, it did not, or nobody knows. */

@@ -3,7 +3,7 @@
  * came back. As with operations everything is a number here. */
 #pragma once
 
-#include "tests/chaos/connection.h"
+#include "bench/load/connection.h"
 #include "tests/chaos/op.h"
 
 /* X(NAME, text, of all slices and not of one) */

@@ -152,18 +152,7 @@ void api_give(struct api_client *api, const char *campaign, const char *user)
 
 int64_t api_metric(struct api_client *api, const char *name)
 {
-    struct http_answer answer;
-    struct http_call call = {.method = "GET", .path = "/metrics"};
-    int64_t value = -1;
-    size_t name_len = strlen(name);
-    assert_int_equal(http_client_call(api->command, &call, &answer), HTTP_ANSWERED);
-    for (struct span rest = answer.body; rest.ptr;) {
-        struct span line = span_cut(&rest, '\n');
-        if (span_starts(line, span_of(name)) && line.len > name_len && line.ptr[name_len] == ' ' &&
-            !parse_i64((struct span){line.ptr + name_len + 1, line.len - name_len - 1}, 0, INT64_MAX, &value))
-            fail_msg("%.*s", SPAN_ARG(line));
-    }
-    return value;
+    return http_client_metric(api->command, name);
 }
 
 const char *api_problem(const struct http_answer *answer)

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bench/kit/metrics_text.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 
@@ -368,4 +369,14 @@ struct span http_answer_header(const struct http_answer *answer, const char *nam
         return value;
     }
     return (struct span){0};
+}
+
+int64_t http_client_metric(struct http_client *client, const char *name)
+{
+    struct http_answer answer;
+    const struct http_call call = {.method = "GET", .path = "/metrics"};
+    int64_t value = -1;
+    if (http_client_call(client, &call, &answer) != HTTP_ANSWERED || !metrics_find(answer.body, name, &value))
+        return -1;
+    return value;
 }

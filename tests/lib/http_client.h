@@ -58,3 +58,7 @@ bool http_client_await_close(struct http_client *client, int64_t timeout_ms);
 
 /* A header's value without the space around it; absent span where there is none. */
 struct span http_answer_header(const struct http_answer *answer, const char *name);
+
+/* A metric of whoever the client talks to, by its name and labels as /metrics writes them; -1 where it is not
+ * there or nobody answers. */
+int64_t http_client_metric(struct http_client *client, const char *name);

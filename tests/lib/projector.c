@@ -73,16 +73,8 @@ void projector_assert_verify_clean(struct stack *stack)
 
 int64_t projector_metric_at(const char *url, const char *name)
 {
-    struct http_answer answer;
-    int64_t value = -1;
     struct http_client *client = http_client_create(url);
-    struct http_call call = {.method = "GET", .path = "/metrics"};
-    if (http_client_call(client, &call, &answer) == HTTP_ANSWERED)
-        for (struct span rest = answer.body; rest.ptr && rest.len > 0;) {
-            struct span value_text = span_cut(&rest, '\n'), found = span_cut(&value_text, ' ');
-            if (span_is(found, name) && !parse_i64(value_text, INT64_MIN, INT64_MAX, &value))
-                value = -1;
-        }
+    int64_t value = http_client_metric(client, name);
     http_client_destroy(client);
     return value;
 }
@@ -90,4 +82,14 @@ int64_t projector_metric_at(const char *url, const char *name)
 int64_t projector_metric(struct stack *stack, const char *name)
 {
     return projector_metric_at(stack_env(stack, "PROJECTOR_URL"), name);
+}
+
+int projector_ready_status(struct stack *stack)
+{
+    struct http_answer answer = {0};
+    struct http_client *client = http_client_create(stack_env(stack, "PROJECTOR_URL"));
+    const struct http_call call = {.method = "GET", .path = "/readyz"};
+    enum http_outcome outcome = http_client_call(client, &call, &answer);
+    http_client_destroy(client);
+    return outcome == HTTP_ANSWERED ? answer.status : 0;
 }

@@ -18,3 +18,5 @@ int projector_run(struct stack *stack, const char *const *arguments, struct buf 
 #define PROJECTOR_RUN(stack, ret, ...) projector_run((stack), (const char *[]){__VA_ARGS__, NULL}, (ret))
 /* `projector verify` says that the log, the state and the models agree: exit status 0. */
 void projector_assert_verify_clean(struct stack *stack);
+/* The status of its /readyz; 0 where nobody answers. */
+int projector_ready_status(struct stack *stack);

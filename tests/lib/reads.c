@@ -156,19 +156,10 @@ int64_t reads_compare(struct reads *reads, const char *source, int64_t bound_ms)
 
 int64_t reads_metric(struct api_client *api, const char *name)
 {
-    struct http_answer answer;
-    struct http_call call = {.method = "GET", .path = "/metrics"};
-    size_t len = strlen(name);
-    assert_int_equal(http_client_call(api->query, &call, &answer), HTTP_ANSWERED);
-    for (struct span rest = answer.body; rest.ptr;) {
-        struct span line = span_cut(&rest, '\n');
-        int64_t value;
-        if (line.len > len && memcmp(line.ptr, name, len) == 0 && line.ptr[len] == ' ' &&
-            parse_i64((struct span){line.ptr + len + 1, line.len - len - 1}, INT64_MIN, INT64_MAX, &value))
-            return value;
-    }
-    fail_msg("there is no metric %s", name);
-    return -1;
+    int64_t value = http_client_metric(api->query, name);
+    if (value < 0)
+        fail_msg("there is no metric %s", name);
+    return value;
 }
 
 void reads_restart_service(struct api_client *api)

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "bench/kit/series.h"
+#include "bench/load/connection.h"
 #include "bench/load/load_call.h"
 #include "bench/storm/checker.h"
 #include "bench/storm/coupons_source.h"
@@ -52,7 +53,7 @@ struct siege {
 static void create_campaign(struct siege *siege)
 {
     char body[256];
-    struct load_call call;
+    struct connection call;
     struct http_response response = {0};
     struct buf request;
     int64_t deadline_us = clock_deadline_us(WAIT_MS);
@@ -60,7 +61,7 @@ static void create_campaign(struct siege *siege)
              "{\"id\":\"%s\",\"name\":\"siege\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
              "\"currency\":\"EUR\",\"quantity\":%d}",
              siege->campaign_id, QUANTITY);
-    load_call_init(&call, &siege->list[0].target, 64 * 1024);
+    connection_init(&call, &siege->list[0].target);
     buf_init(&request, LOAD_REQUEST_MAX);
     load_call_write(&siege->list[0].target,
                     &(struct load_call_request){.method = "POST",
@@ -69,7 +70,8 @@ static void create_campaign(struct siege *siege)
                                                 .key = span_of(siege->campaign_id),
                                                 .body = span_of(body)},
                     &request);
-    while (!load_call_send(&call, buf_span(&request), deadline_us, &response) || response.status == 503) {
+    while (connection_call(&call, buf_span(&request), deadline_us, &response) != EXCHANGE_ANSWERED ||
+           response.status == 503) {
         assert_true(clock_remaining_ms(deadline_us) > 0);
         wait_moment();
     }
@@ -79,7 +81,7 @@ static void create_campaign(struct siege *siege)
     siege->created_at.position = json_get_int(created, "position.position");
     json_destroy(created);
     buf_deinit(&request);
-    load_call_deinit(&call);
+    connection_deinit(&call);
 }
 
 /* --- Beginning --- */

@@ -33,16 +33,6 @@ static int64_t metric(const char *name)
     return projector_metric(stack, name);
 }
 
-static int ready_status(void)
-{
-    struct http_answer answer = {0};
-    struct http_client *client = http_client_create(stack_env(stack, "PROJECTOR_URL"));
-    struct http_call call = {.method = "GET", .path = "/readyz"};
-    enum http_outcome outcome = http_client_call(client, &call, &answer);
-    http_client_destroy(client);
-    return outcome == HTTP_ANSWERED ? answer.status : 0;
-}
-
 static void issue_many(size_t campaign, int batches, int each)
 {
     for (int i = 0; i < batches; i++)
@@ -251,11 +241,11 @@ static void redis_stops_and_goes_on(void **state)
     stack_signal(stack, "redis", SIGSTOP);
     issue_many(campaign, 10, 100);
     WAIT_UNTIL(metric("coupon_projector_redis_errors_total{class=\"io\"}") > errors, LONG_MS);
-    WAIT_UNTIL(ready_status() == 503, LONG_MS);
+    WAIT_UNTIL(projector_ready_status(stack) == 503, LONG_MS);
     WAIT_UNTIL(metric("coupon_projector_lag_events") >= 1000, LONG_MS);
     stack_signal(stack, "redis", SIGCONT);
     assert_models_equal_the_log();
-    WAIT_UNTIL(ready_status() == 200, LONG_MS);
+    WAIT_UNTIL(projector_ready_status(stack) == 200, LONG_MS);
 }
 
 static void redis_is_killed_and_started_again(void **state)
@@ -280,7 +270,7 @@ static void redis_is_full(void **state)
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "1"); /* byte: no write at all fits */
     issue_many(campaign, 5, 300);
     WAIT_UNTIL(metric("coupon_projector_redis_errors_total{class=\"oom\"}") > 0, LONG_MS);
-    WAIT_UNTIL(ready_status() == 503, LONG_MS);
+    WAIT_UNTIL(projector_ready_status(stack) == 503, LONG_MS);
     assert_true(models_checkpoint(&models, models_slice(&models, campaign), "pos") < before + 1500);
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "512mb");
     assert_models_equal_the_log();
@@ -375,7 +365,7 @@ static void postgresql_is_restarted(void **state)
     issue_many(campaign, 10, 300);
     stack_signal(stack, "postgresql", SIGQUIT);
     WAIT_UNTIL(stack_pid(stack, "postgresql") == 0, LONG_MS);
-    WAIT_UNTIL(ready_status() == 503, LONG_MS);
+    WAIT_UNTIL(projector_ready_status(stack) == 503, LONG_MS);
     stack_restart_servers(stack);
     pg_disconnect(models.pg);
     issue_many(campaign, 10, 300);
@@ -463,7 +453,7 @@ static void a_checkpoint_beyond_the_log_is_of_another(void **state)
     MODELS_CALL(&models, "HSET", key, "pos", "100000000");
     WAIT_UNTIL(models_generation(&models, slice) > generation, LONG_MS);
     assert_models_equal_the_log();
-    WAIT_UNTIL(ready_status() == 200, LONG_MS);
+    WAIT_UNTIL(projector_ready_status(stack) == 200, LONG_MS);
 }
 
 /* The last test: the log keeps the event. */
@@ -479,7 +469,7 @@ static void an_unknown_event_stops_its_slice_only(void **state)
     models_poison(&models, sick);
     models_issue(&models, sick, 50);
     WAIT_UNTIL(models_checkpoint(&models, models_slice(&models, sick), "behind") == 1, LONG_MS);
-    WAIT_UNTIL(ready_status() == 503, LONG_MS);
+    WAIT_UNTIL(projector_ready_status(stack) == 503, LONG_MS);
     int64_t sound_before = models_checkpoint(&models, models_slice(&models, sound), "pos");
     models_issue(&models, sound, 50);
     WAIT_UNTIL(models_checkpoint(&models, models_slice(&models, sound), "pos") == sound_before + 50, LONG_MS);

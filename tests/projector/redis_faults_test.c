@@ -254,16 +254,6 @@ static void assert_repaired(struct reads *reads)
     buf_deinit(&said);
 }
 
-static int ready_status(void)
-{
-    struct http_answer answer = {0};
-    struct http_client *client = http_client_create(stack_env(stack, "PROJECTOR_URL"));
-    struct http_call call = {.method = "GET", .path = "/readyz"};
-    enum http_outcome outcome = http_client_call(client, &call, &answer);
-    http_client_destroy(client);
-    return outcome == HTTP_ANSWERED ? answer.status : 0;
-}
-
 /* A Redis that may drop models is none that the projector is ready with. It drops whatever it likes for a
  * while; no answer is wrong. */
 static void full_with_eviction(void **state)
@@ -278,13 +268,13 @@ static void full_with_eviction(void **state)
     char limit[32];
     snprintf(limit, sizeof limit, "%lld", (long long)info("used_memory") - 20000);
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", limit);
-    WAIT_UNTIL(ready_status() == 503, LONG_MS);
+    WAIT_UNTIL(projector_ready_status(stack) == 503, LONG_MS);
     WAIT_UNTIL(info("evicted_keys") > 5, LONG_MS);
     reads_compare(&reads, NULL, LONG_MS);
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "0");
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory-policy", "noeviction");
     assert_repaired(&reads);
-    WAIT_UNTIL(ready_status() == 200, LONG_MS);
+    WAIT_UNTIL(projector_ready_status(stack) == 200, LONG_MS);
     models_await_current(&models);
     projector_assert_verify_clean(stack);
 }

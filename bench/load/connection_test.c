@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What became of a request is told apart, and nothing is sent twice. The server is this thread, too: the
  * kernel keeps what is sent to a socket until its turn comes. */
-#include "tests/chaos/connection.h"
+#include "bench/load/connection.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -164,6 +164,18 @@ static void what_is_no_answer_is_malformed(void **state)
     }
 }
 
+/* A first one is not sent again. */
+static void a_call_says_what_became_of_it(void **state)
+{
+    struct world *world = *state;
+    assert_int_equal(shutdown(world->listener, SHUT_RDWR), 0);
+    assert_int_equal(
+        connection_call(&world->connection, SPAN(REQUEST), clock_deadline_us(LONG_MS), &world->response),
+        EXCHANGE_UNSENT);
+    for (int exchange = EXCHANGE_ANSWERED; exchange <= EXCHANGE_MALFORMED; exchange++)
+        assert_non_null(exchange_describe((enum exchange)exchange));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -176,6 +188,7 @@ int main(void)
         TEST(broken_off_is_lost),
         TEST(too_late_is_late_and_the_connection_is_given_up),
         TEST(what_is_no_answer_is_malformed),
+        TEST(a_call_says_what_became_of_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

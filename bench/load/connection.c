@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sending and receiving, each with a deadline. */
-#include "tests/chaos/connection.h"
+#include "bench/load/connection.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -123,4 +123,26 @@ struct span connection_head(const struct connection *connection)
     struct span input = {connection->input, connection->input_len};
     const char *end = memmem(input.ptr, input.len, "\r\n\r\n", 4);
     return (struct span){input.ptr, end ? (size_t)(end - input.ptr) : input.len};
+}
+
+enum exchange connection_call(struct connection *connection, struct span request, int64_t deadline_us,
+                              struct http_response *ret)
+{
+    bool used_before = connection->fd >= 0;
+    connection_send(connection, request, deadline_us);
+    enum exchange outcome = connection_receive(connection, deadline_us, ret);
+    if (!used_before || (outcome != EXCHANGE_LOST && outcome != EXCHANGE_UNSENT))
+        return outcome;
+    connection_send(connection, request, deadline_us);
+    return connection_receive(connection, deadline_us, ret);
+}
+
+const char *exchange_describe(enum exchange exchange)
+{
+    static const char *const texts[] = {[EXCHANGE_ANSWERED] = "answered",
+                                        [EXCHANGE_UNSENT] = "nobody takes the connection",
+                                        [EXCHANGE_LOST] = "the connection broke",
+                                        [EXCHANGE_LATE] = "no answer in time",
+                                        [EXCHANGE_MALFORMED] = "the answer is malformed"};
+    return texts[exchange];
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One keep-alive connection whose two halves can be told apart: what was sent, and what came back. Nothing is
- * ever repeated behind the caller's back, because a history must know how often each request went out. One
- * thread at a time. */
+/* One keep-alive connection, blocking with a deadline, whose two halves can be told apart: what was sent, and
+ * what came back. connection_send and connection_receive repeat nothing behind the caller's back, because a
+ * history must know how often each request went out. One thread at a time. */
 #pragma once
 
 #include "bench/load/http_response.h"
@@ -36,3 +36,9 @@ enum exchange connection_receive(struct connection *connection, int64_t deadline
 /* Everything before the body of the answer that was received last, with its status line; valid as long as the
  * answer is. */
 struct span connection_head(const struct connection *connection);
+
+/* Both halves, for single calls before and after a load; once more, at once, where a connection that had been
+ * used before turns out to be closed. So the request must be repeatable (GET, or with an Idempotency-Key). */
+enum exchange connection_call(struct connection *connection, struct span request, int64_t deadline_us,
+                              struct http_response *ret) MUST_USE;
+const char *exchange_describe(enum exchange exchange); /* for a message */
