@@ -32,6 +32,16 @@ void answer_write_held(struct buf *out, int16_t slice, const struct holding *hel
     buf_deinit(&id);
 }
 
+void answer_write_next(struct buf *out, const struct refusal_next *next)
+{
+    if (next->from_us)
+        json_put_time(out, next->from, next->from_us);
+    if (next->says_held_back)
+        json_put_int(out, "held_back", next->held_back);
+    if (next->order_id.ptr)
+        json_put_string(out, "order_id", next->order_id);
+}
+
 static void put_value(struct buf *out, struct span value)
 {
     int64_t number;
@@ -78,6 +88,20 @@ static void write_result(struct buf *out, const struct issue_result *result, con
     json_close(out, '}');
 }
 
+/* Where nothing happened, the key may not be the one that has the coupon: it is told neither the code, which
+ * it may not have named, nor whose the coupon is. */
+static void write_coupon(struct buf *out, const struct command *command, const struct verdict *verdict,
+                         const uint8_t *code_key)
+{
+    struct coupon coupon = verdict->coupon;
+    bool nothing = !verdict->effect && !verdict->replayed;
+    bool hides = nothing && command->kind == COMMAND_FREE && !command->by_admin;
+    if (hides)
+        coupon.user_id = (struct span){NULL, 0};
+    /* As of the effect, so that a retry gets the same bytes whenever it comes (I4). */
+    coupon_write_json(out, NULL, &coupon, hides ? NULL : code_key, verdict->as_of_us);
+}
+
 static void write_results(struct buf *out, const struct issue_result *results, size_t count,
                           const uint8_t *code_key)
 {
@@ -110,8 +134,8 @@ void answer_write(struct buf *out, const struct command *command, const struct v
         campaign_write_json(out, NULL, verdict->campaign, verdict->now_us);
     else if (command_subject(command->kind) == SUBJECT_CONTROL)
         write_control(out, command);
-    else /* as of the effect, so that a retry gets the same bytes whenever it comes (I4) */
-        coupon_write_json(out, NULL, &verdict->coupon, code_key, verdict->as_of_us);
+    else
+        write_coupon(out, command, verdict, code_key);
 }
 
 /* --- keeping --- */

@@ -13,6 +13,8 @@ void answer_write(struct buf *out, const struct command *command, const struct v
                   const uint8_t code_key[CRYPTO_KEY_BYTES]);
 /* The members of an already-issued refusal: `"coupon_ids":[...]`. */
 void answer_write_held(struct buf *out, int16_t slice, const struct holding *held);
+/* The members of other refusals, or nothing. */
+void answer_write_next(struct buf *out, const struct refusal_next *next);
 /* The body of a void: of one slice, or of all. */
 void answer_write_counts(struct buf *out, const struct void_counts *counts);
 

@@ -25,11 +25,12 @@ struct entry {
     size_t id_len; /* 0: free */
     uint64_t hash;
     const struct problem *problem; /* what everybody without a coupon is told */
-    int64_t until_us;              /* monotonic; past it nobody is told anything */
-    int64_t holders;               /* coupons that are issued, and will ever be */
-    struct bloom *filter;          /* who holds them; NULL: nobody yet */
-    int64_t covered;               /* how many are in the filter; sequences are dense (I5) */
-    _Atomic int64_t used_us;       /* monotonic: when it last refused */
+    struct refusal_next next;
+    int64_t until_us;        /* monotonic; past it nobody is told anything */
+    int64_t holders;         /* coupons that are issued, and will ever be */
+    struct bloom *filter;    /* who holds them; NULL: nobody yet */
+    int64_t covered;         /* how many are in the filter; sequences are dense (I5) */
+    _Atomic int64_t used_us; /* monotonic: when it last refused */
 };
 
 struct early {
@@ -63,7 +64,8 @@ static struct entry *find(struct early *early, struct span campaign_id)
 
 /* --- refusing --- */
 
-const struct problem *early_refusal(struct early *early, struct span campaign_id, struct span user_id)
+const struct problem *early_refusal(struct early *early, struct span campaign_id, struct span user_id,
+                                    struct refusal_next *ret_next)
 {
     const struct problem *problem = NULL;
     if (atomic_load_explicit(&early->count, memory_order_relaxed) == 0)
@@ -74,6 +76,7 @@ const struct problem *early_refusal(struct early *early, struct span campaign_id
     if (entry && now_us < entry->until_us && entry->covered == entry->holders &&
         (!entry->filter || !bloom_has(entry->filter, span_hash(user_id)))) {
         problem = entry->problem;
+        *ret_next = entry->next;
         atomic_store_explicit(&entry->used_us, now_us, memory_order_relaxed);
     }
     pthread_rwlock_unlock(&early->lock);
@@ -171,6 +174,7 @@ static bool note(struct early *early, const struct batch *batch, const struct lo
     if (!entry)
         return false;
     entry->problem = problem;
+    entry->next = decide_next(problem, &(struct subject){.campaign = campaign}, false, batch->now_us);
     entry->until_us = until_us;
     return entry->covered < entry->holders;
 }

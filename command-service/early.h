@@ -28,7 +28,9 @@ struct early_options {
 struct early *early_start(const struct early_options *options);
 void early_stop(struct early *early); /* accepts NULL; nobody may ask any more */
 
-/* On an HTTP thread: the refusal, or NULL where the command must be decided properly. */
-const struct problem *early_refusal(struct early *early, struct span campaign_id, struct span user_id);
+/* On an HTTP thread: the refusal and what to say with it, or NULL where the command must be decided properly.
+ */
+const struct problem *early_refusal(struct early *early, struct span campaign_id, struct span user_id,
+                                    struct refusal_next *ret_next);
 /* After a commit: what it refused. read_us: monotonic, from before the batch was loaded. */
 void early_note_batch(struct early *early, const struct batch *batch, int64_t read_us);

@@ -5,6 +5,7 @@
 #include "command-service/http/response.h"
 #include "command-service/http/submit.h"
 #include "command-service/options.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
 static struct bus_publisher *bus_setup(const struct options *options)
@@ -69,7 +70,8 @@ int main(int argc, char **argv)
     service_setup("command-service", 0, &options.service);
     struct bus_publisher *bus = bus_setup(&options);
     struct api api = {.request_deadline_ms = options.request_deadline_ms,
-                      .accepted_deadline_ms = options.accepted_deadline_ms};
+                      .accepted_deadline_ms = options.accepted_deadline_ms,
+                      .started_at_us = clock_wall_us()};
     struct control *control = control_setup(&options, &api);
     struct watch *watch = watch_create(&watch_no_halt); /* until the committers know the settings */
     struct early *early = early_start(&(struct early_options){.database_url = options.database_url,

@@ -406,6 +406,14 @@ void queue_sleep(struct queue *queue, int64_t until_us)
     pthread_mutex_unlock(&queue->lock);
 }
 
+struct queue_facts queue_look(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    struct queue_facts facts = {queue->depth, queue->queue_max, predicted_wait_us(queue), queue->available};
+    pthread_mutex_unlock(&queue->lock);
+    return facts;
+}
+
 size_t queue_depth(struct queue *queue)
 {
     pthread_mutex_lock(&queue->lock);

@@ -75,3 +75,9 @@ void queue_sleep(struct queue *queue, int64_t until_us);
  * returns. */
 bool queue_await(struct queue *queue, int64_t until_us);
 size_t queue_depth(struct queue *queue);
+struct queue_facts {
+    size_t depth, queue_max;
+    int64_t wait_us; /* predicted for who comes now */
+    bool available;  /* the store */
+};
+struct queue_facts queue_look(struct queue *queue);

@@ -34,7 +34,7 @@ static void coupon_become(struct coupon *coupon, enum coupon_state state, struct
     coupon->state = state;
     coupon->order_id = order_id;
     coupon->order_amount = coupon->discount_amount = coupon->reserved_until_us = 0;
-    coupon->reason = (struct span){NULL, 0};
+    coupon->reason = coupon->actor = (struct span){NULL, 0};
 }
 
 void coupon_apply(struct coupon *coupon, const struct event *event)
@@ -47,11 +47,13 @@ void coupon_apply(struct coupon *coupon, const struct event *event)
         coupon->order_amount = event->coupon_reserved.order_amount;
         coupon->discount_amount = event->coupon_reserved.discount_amount;
         coupon->reserved_until_us = event->coupon_reserved.reserved_until_us;
+        coupon->actor = event->coupon_reserved.actor;
         break;
     case EVENT_CouponRedeemed:
         coupon_become(coupon, COUPON_REDEEMED, event->coupon_redeemed.order_id);
         coupon->order_amount = event->coupon_redeemed.order_amount;
         coupon->discount_amount = event->coupon_redeemed.discount_amount;
+        coupon->actor = event->coupon_redeemed.actor;
         break;
     case EVENT_ReservationReleased:
     case EVENT_ReservationExpired:
@@ -191,14 +193,16 @@ static void put_state(struct buf *out, const struct coupon *coupon, int64_t now_
     }
 }
 
-void coupon_write_json(struct buf *out, const char *key, const struct coupon *coupon,
-                       const uint8_t code_key[CRYPTO_KEY_BYTES], int64_t now_us)
+void coupon_write_json(struct buf *out, const char *key, const struct coupon *coupon, const uint8_t *code_key,
+                       int64_t now_us)
 {
     json_open(out, key, '{');
     put_id(out, coupon->at);
-    put_code(out, coupon, code_key);
+    if (code_key)
+        put_code(out, coupon, code_key);
     json_put_string(out, "campaign_id", coupon->campaign_id);
-    json_put_string(out, "user_id", coupon->user_id);
+    if (coupon->user_id.ptr)
+        json_put_string(out, "user_id", coupon->user_id);
     json_put_int(out, "sequence", coupon->sequence);
     json_put_string(out, "status", span_of(coupon_status(coupon, now_us)));
     json_put_time(out, "issued_at", coupon->issued_at_us);

@@ -24,7 +24,8 @@ struct coupon {
     struct span order_id;                  /* RESERVED, REDEEMED; absent otherwise */
     int64_t order_amount, discount_amount; /* RESERVED, REDEEMED */
     int64_t reserved_until_us;             /* RESERVED */
-    struct span reason;                    /* REVOKED */
+    struct span actor;  /* RESERVED, REDEEMED: the API key that asked, where that is known */
+    struct span reason; /* REVOKED */
 };
 
 /* From a decoded CouponIssued event; borrows its texts. */
@@ -71,6 +72,7 @@ int64_t coupon_discount(const struct campaign_created *campaign, int64_t order_a
 
 /* --- JSON --- */
 
-/* now_us 0: by the log alone (the answers of the write API, which must not change with time, I4). */
-void coupon_write_json(struct buf *out, const char *key, const struct coupon *coupon,
-                       const uint8_t code_key[CRYPTO_KEY_BYTES], int64_t now_us);
+/* Without the code where there is no key for it, and without a user where the coupon says none. now_us 0: by
+ * the log alone (the answers of the write API, which must not change with time, I4). */
+void coupon_write_json(struct buf *out, const char *key, const struct coupon *coupon, const uint8_t *code_key,
+                       int64_t now_us);

@@ -32,6 +32,7 @@
     X(ended, "ended", 410, false, "The campaign has ended")                                                 \
     X(has_coupons, "has-coupons", 409, false, "Coupons of this campaign were issued")                       \
     X(not_holder, "not-holder", 403, false, "The coupon belongs to somebody else")                          \
+    X(other_key, "other-key", 403, false, "Another API key reserved or redeemed the coupon")                \
     X(reserved, "reserved", 409, true, "Another order holds the coupon")                                    \
     X(already_redeemed, "already-redeemed", 409, false, "The coupon was redeemed")                          \
     X(not_redeemed, "not-redeemed", 409, false, "The coupon was not redeemed by this order")                \

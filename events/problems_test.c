@@ -34,6 +34,7 @@ static const struct {
     {&problem_ended, "ended", 410, false},
     {&problem_has_coupons, "has-coupons", 409, false},
     {&problem_not_holder, "not-holder", 403, false},
+    {&problem_other_key, "other-key", 403, false},
     {&problem_reserved, "reserved", 409, true},
     {&problem_already_redeemed, "already-redeemed", 409, false},
     {&problem_not_redeemed, "not-redeemed", 409, false},

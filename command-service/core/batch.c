@@ -112,10 +112,16 @@ void batch_hold(struct batch *batch, struct holding *held, int64_t position)
 static void want_coupon(struct batch *batch, const struct command *command)
 {
     CHECK(command->coupon.at.slice == batch->slice);
-    if (map_get(&batch->coupons, batch_coupon_key(&command->coupon.at)))
+    bool asks_whose =
+        !command->by_admin && (command->kind == COMMAND_FREE || command->kind == COMMAND_RESTORE);
+    struct loaded_coupon *loaded = map_get(&batch->coupons, batch_coupon_key(&command->coupon.at));
+    if (loaded) {
+        loaded->asks_whose |= asks_whose;
         return;
-    struct loaded_coupon *loaded = batch_alloc(batch, sizeof *loaded);
+    }
+    loaded = batch_alloc(batch, sizeof *loaded);
     loaded->coupon.at = command->coupon.at;
+    loaded->asks_whose = asks_whose;
     map_put(&batch->coupons, batch_coupon_key(&loaded->coupon.at), loaded);
     batch->coupon_list[batch->coupons_count++] = loaded;
 }

@@ -30,6 +30,7 @@ struct loaded_campaign {
 struct loaded_coupon {
     struct coupon coupon; /* `at` from the command */
     bool exists, changed, unreadable;
+    bool asks_whose;            /* a command of the batch has to know which API key has it */
     struct loaded_campaign *of; /* NULL where it is not known */
 };
 
@@ -91,6 +92,7 @@ struct request_record {
 struct verdict {
     const struct problem *refusal; /* NULL: took effect, or there was nothing to do */
     const struct holding *held;    /* with already-issued: what the user holds */
+    struct refusal_next next;      /* with some refusals */
     bool replayed;                 /* the first answer again */
     bool remembered;               /* to be kept with its effect, so that a retry gets this answer (I4) */
     int64_t effect;                /* position of its own last event, which keeps its key; 0: none */

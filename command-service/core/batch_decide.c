@@ -393,8 +393,10 @@ static void decide_one(struct batch *batch, size_t index)
     verdict->refusal = decision.refusal;
     if (decision.refusal == &problem_already_issued)
         verdict->held = subject.held;
-    if (decision.refusal)
+    if (decision.refusal) {
+        verdict->next = decide_next(decision.refusal, &subject, command->by_admin, batch->now_us);
         return;
+    }
     const struct event *event = NULL;
     if (decision.has_event) {
         event = batch_append(batch, target.campaign, target.coupon, &decision.event);

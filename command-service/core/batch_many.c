@@ -60,6 +60,8 @@ void batch_decide_many(struct batch *batch)
         results[i] = decide_user(batch, many, many->issue_many.user_ids[i], loaded);
         if (results[i].refusal && !is_single_refusal(results[i].refusal)) {
             verdict->refusal = results[i].refusal;
+            verdict->next = decide_next(verdict->refusal, &(struct subject){.campaign = &loaded->campaign},
+                                        many->by_admin, batch->now_us);
             return;
         }
     }

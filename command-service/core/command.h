@@ -113,6 +113,7 @@ struct command {
     uint8_t fingerprint[FINGERPRINT_BYTES]; /* of the payload */
     struct span campaign_id;                /* of every kind whose subject has a campaign, but COUPON */
     struct span actor;                      /* name of the API key */
+    bool by_admin;                          /* which has that scope */
     struct span reason; /* for people; of what steers, and of REVOKE; absent: none given */
     uint8_t trace_bytes[TRACE_BYTES];
     struct span trace;   /* trace_bytes, or absent */

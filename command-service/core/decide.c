@@ -290,6 +290,34 @@ void decide(const struct command *command, const struct subject *subject, int64_
         deciders[command->kind](command, subject, now_us, ret);
 }
 
+/* Which order of another key's has the coupon is not told. */
+struct refusal_next decide_next(const struct problem *refusal, const struct subject *subject, bool by_admin,
+                                int64_t now_us)
+{
+    const struct campaign *campaign = subject->campaign;
+    struct refusal_next next = {0};
+    if (refusal == &problem_not_started) {
+        next.from = "starts_at";
+        next.from_us = campaign->definition.starts_at_us;
+    } else if (refusal == &problem_sold_out) {
+        bool reopens = now_us < campaign->definition.reopens_at_us;
+        const struct release_list *plan = &campaign->definition.release_plan;
+        bool planned = !campaign->plan_halted && campaign->plan_done < (int64_t)plan->count;
+        next.from = reopens ? "reopens_at" : "next_release_at";
+        next.from_us = reopens   ? campaign->definition.reopens_at_us
+                       : planned ? plan->items[campaign->plan_done].at_us
+                                 : 0;
+        next.says_held_back = true;
+        next.held_back = campaign->definition.quantity - campaign->released;
+    } else if (refusal == &problem_reserved) {
+        next.from = "reserved_until";
+        next.from_us = subject->coupon->reserved_until_us;
+    } else if (refusal == &problem_already_redeemed && by_admin) {
+        next.order_id = subject->coupon->order_id;
+    }
+    return next;
+}
+
 bool decide_due_release(const struct campaign *campaign, int64_t now_us, struct event *ret)
 {
     const struct release_list *plan = &campaign->definition.release_plan;

@@ -28,11 +28,24 @@ struct subject {
     const struct creation *creation;
 };
 
+/* What somebody who is refused needs to know next. 0 and absent: nothing to say. */
+struct refusal_next {
+    int64_t from_us;      /* from when the same request may be granted: a start, an end of a reservation */
+    const char *from;     /* what from_us is called: a member of the problem */
+    struct span order_id; /* which order used the coupon; only for the key that did, and for admins */
+    bool says_held_back;
+    int64_t held_back; /* of the quantity, not released yet */
+};
+
 struct decision {
     const struct problem *refusal; /* NULL: accepted */
     bool has_event;                /* accepted without: nothing changes (pausing what is paused) */
     struct event event;            /* type, ids and payload; the batch gives it its place and time */
 };
+
+/* What to say of a refusal that decide() gave for the subject. By an admin's key, more is said. */
+struct refusal_next decide_next(const struct problem *refusal, const struct subject *subject, bool by_admin,
+                                int64_t now_us);
 
 /* Decides any command of one subject. The event borrows from the command and the subject. */
 void decide(const struct command *command, const struct subject *subject, int64_t now_us,

@@ -67,6 +67,12 @@ static void redeem(const struct command *command, const struct subject *subject,
     };
 }
 
+/* What one key did, another cannot undo, but for an admin's. What versions before did not note which. */
+static bool may_undo(const struct command *command, const struct coupon *coupon)
+{
+    return command->by_admin || !coupon->actor.len || span_equal(coupon->actor, command->actor);
+}
+
 /* Giving back what the order does not have any more is accepted: its time may have been over a moment ago,
  * and a shop that cancels does not care. What another order has, or what was used, is not given back so. */
 static void give_back(const struct command *command, const struct subject *subject, int64_t now_us,
@@ -79,6 +85,8 @@ static void give_back(const struct command *command, const struct subject *subje
         ret->refusal = &problem_already_redeemed;
     else if (coupon_reserved_at(coupon, now_us) && !is_of_order(coupon, command))
         ret->refusal = &problem_reserved;
+    else if (coupon->state == COUPON_RESERVED && is_of_order(coupon, command) && !may_undo(command, coupon))
+        ret->refusal = &problem_other_key;
     else if (coupon->state == COUPON_RESERVED && is_of_order(coupon, command))
         accept(ret, EVENT_ReservationReleased, command, coupon)->reservation_released =
             (struct reservation_released){coupon->order_id, command->actor};
@@ -92,6 +100,8 @@ static void restore(const struct command *command, const struct subject *subject
         ret->refusal = &problem_revoked;
     else if (coupon->state != COUPON_REDEEMED || !is_of_order(coupon, command))
         ret->refusal = &problem_not_redeemed;
+    else if (!may_undo(command, coupon))
+        ret->refusal = &problem_other_key;
     else
         accept(ret, EVENT_CouponRestored, command, coupon)->coupon_restored =
             (struct coupon_restored){coupon->order_id, command->actor};

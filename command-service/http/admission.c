@@ -212,6 +212,7 @@ bool gate_admit_question(struct gate *gate, struct http_request *request)
     struct problem_detail detail;
     if (judge_request(gate, request, GATE_READ, (struct span){NULL, 0}, &detail))
         return true;
+    answer_count_refusal(detail.problem);
     http_problem(request, &detail);
     return false;
 }

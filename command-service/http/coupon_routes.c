@@ -59,12 +59,15 @@ static const struct coupon_call revoke_call = {COMMAND_REVOKE, revoke_fields, CO
                                                false};
 
 /* A text that names no coupon of ours is answered like a coupon that is not there: nobody learns which it is.
- */
+ * Ids can be guessed, so naming a coupon by its id is a right of its own. */
 static bool path_coupon(struct api *api, struct command *command, struct json_fault *fault)
 {
     struct span name = http_param(command->request, 0);
-    if (coupon_id_parse(name, &command->coupon.at) ||
-        coupon_code_parse(name, committers_code_key(api->committers), &command->coupon.at))
+    bool by_id = coupon_id_parse(name, &command->coupon.at);
+    if (by_id && !(http_key(command->request)->scopes & (AUTH_ADMIN | AUTH_REDEEM_BY_ID)))
+        return json_fail(fault, &problem_forbidden, "id",
+                         "this API key names coupons by their code, not by their id (redeem-by-id)");
+    if (by_id || coupon_code_parse(name, committers_code_key(api->committers), &command->coupon.at))
         return true;
     return json_fail(fault, &problem_unknown_coupon, "id", "there is no such coupon");
 }

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "command-service/answer.h"
+#include "command-service/http/response.h"
 #include "common/http/http.h"
 #include "events/problems.h"
 
@@ -31,6 +32,7 @@ static void answer(struct gather *gather)
 {
     struct http_request *request = gather->request;
     if (gather->problem) {
+        answer_count_refusal(gather->problem);
         http_problem(request, &(struct problem_detail){.problem = gather->problem,
                                                        .retry_after_ms = gather->retry_after_ms});
     } else {

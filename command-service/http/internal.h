@@ -26,5 +26,7 @@ bool api_read_reason(struct command *command, struct json_fault *fault);
 
 /* api_control.c */
 http_handler api_get_settings, api_put_setting, api_post_suspend, api_post_resume_issuer;
+/* status_routes.c */
+http_handler api_get_status;
 /* api_coupon.c */
 http_handler api_post_reserve, api_post_redeem, api_post_free, api_post_restore, api_post_revoke;

@@ -32,10 +32,42 @@ static void log_traced(const struct command *command, const char *outcome)
 
 static struct metric *late_metric;
 
+/* One metric for each code; occasions have that of the problem whose code they have. */
+static struct refusal_metric {
+    const struct problem *problem;
+    const char *labels;
+    struct metric *metric;
+} refusals[] = {
+#define REFUSAL_ROW(name, code, status, retryable, title) {&problem_##name, "code=\"" code "\"", NULL},
+    COMMON_PROBLEMS(REFUSAL_ROW) COUPON_PROBLEMS(REFUSAL_ROW) COUPON_OCCASIONS(REFUSAL_ROW)
+#undef REFUSAL_ROW
+};
+
+static struct metric *refusal_metric(size_t row)
+{
+    for (size_t i = 0; i < row; i++)
+        if (strcmp(refusals[i].labels, refusals[row].labels) == 0)
+            return refusals[i].metric;
+    return metric_counter("coupon_refusals_total", "Requests refused, by the code of the problem",
+                          refusals[row].labels);
+}
+
 void answer_setup(void)
 {
     late_metric =
         metric_counter("coupon_late_answers_total", "Answers given after the request's deadline (I11)", NULL);
+    for (size_t i = 0; i < COUNT_OF(refusals); i++)
+        refusals[i].metric = refusal_metric(i);
+}
+
+void answer_count_refusal(const struct problem *problem)
+{
+    for (size_t i = 0; i < COUNT_OF(refusals); i++)
+        if (refusals[i].problem == problem) {
+            metric_add(refusals[i].metric, 1);
+            return;
+        }
+    UNREACHABLE("every problem is in one of the tables");
 }
 
 static void count_late(const struct command *command)
@@ -88,6 +120,8 @@ void answer_detail(struct command *command, const struct problem_detail *detail)
     log_traced(command, detail->problem->code);
     count_late(command);
     tell_watch(command, detail->problem->status);
+    if (command->request)
+        answer_count_refusal(detail->problem);
     command->request = NULL;
     command->gather = NULL;
     if (gather)
@@ -138,7 +172,9 @@ static void reply(struct http_request *request, const struct command *command, c
  * Nobody knows when stock that is too much for all open campaigns will be free. */
 static int64_t refusal_retry_ms(const struct verdict *verdict)
 {
-    enum { SPREAD_MS = 60000 };
+    enum { SPREAD_MS = 60000, START_SPREAD_MS = 1000 };
+    if (verdict->next.from_us > verdict->now_us) /* and whoever comes then comes in its order */
+        return (verdict->next.from_us - verdict->now_us) / US_PER_MS + crypto_random_below(START_SPREAD_MS);
     if (verdict->refusal != &problem_quota_exceeded)
         return 0;
     int64_t left_us = US_PER_DAY - verdict->now_us % US_PER_DAY;
@@ -151,6 +187,8 @@ static void answer_refusal(struct command *command, const struct verdict *verdic
     buf_init(&held, HELD_IDS_MAX);
     if (verdict->held)
         answer_write_held(&held, command->slice, verdict->held);
+    else
+        answer_write_next(&held, &verdict->next);
     CHECK(!held.overflow);
     struct problem_detail detail = {
         .problem = verdict->refusal,
@@ -158,14 +196,13 @@ static void answer_refusal(struct command *command, const struct verdict *verdic
     };
     if (verdict->refusal == &problem_coupons_expired)
         detail.field = SPAN("coupon_expires_at");
-    if (verdict->held)
+    if (held.len)
         detail.extension = buf_span(&held);
     answer_detail(command, &detail);
     buf_deinit(&held);
 }
 
-void answer_verdict(struct command *command, const struct verdict *verdict,
-                    const uint8_t code_key[CRYPTO_KEY_BYTES])
+void answer_verdict(struct command *command, const struct verdict *verdict, const uint8_t *code_key)
 {
     struct http_request *request = command->request;
     struct gather *gather = command->gather;

@@ -8,9 +8,11 @@
 
 void answer_setup(void); /* once, before the first answer */
 
+/* Counts a refusal that is answered by somebody else. */
+void answer_count_refusal(const struct problem *problem);
+
 /* With a verdict that is durable (or a refusal). */
-void answer_verdict(struct command *command, const struct verdict *verdict,
-                    const uint8_t code_key[CRYPTO_KEY_BYTES]);
+void answer_verdict(struct command *command, const struct verdict *verdict, const uint8_t *code_key);
 /* With one occurrence of a problem. */
 void answer_detail(struct command *command, const struct problem_detail *detail);
 /* With a problem; retry_after_ms 0 for none. */

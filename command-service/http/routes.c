@@ -15,6 +15,7 @@ void api_refuse(struct command *command, const struct json_fault *fault)
 {
     struct http_request *request = command->request;
     command->request = NULL;
+    answer_count_refusal(fault->detail.problem);
     http_problem(request, &fault->detail);
     command_destroy(command);
 }
@@ -258,6 +259,7 @@ const struct http_route api_routes[] = {
     {HTTP_PUT, "/v1/settings/{name}", AUTH_ADMIN, 0, api_put_setting},
     {HTTP_POST, "/v1/issuers/{key-name}/suspend", AUTH_ADMIN, 0, api_post_suspend},
     {HTTP_POST, "/v1/issuers/{key-name}/resume", AUTH_ADMIN, 0, api_post_resume_issuer},
+    {HTTP_GET, "/v1/status", AUTH_READ | AUTH_ADMIN, 0, api_get_status},
     API_DOCUMENT_ROUTES,
     {HTTP_GET, "/v1/requests/{key}", AUTH_ISSUE | AUTH_REDEEM | AUTH_ADMIN, 0, get_request},
 };

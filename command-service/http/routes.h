@@ -18,6 +18,7 @@ struct api {
     struct early *early;
     int64_t request_deadline_ms;
     int64_t accepted_deadline_ms; /* how long an accepted request may take */
+    int64_t started_at_us;        /* wall */
 };
 
 /* Handlers get a struct api as context. */

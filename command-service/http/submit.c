@@ -275,6 +275,7 @@ static void stamp(const struct api *api, struct command *command)
 {
     struct http_request *request = command->request;
     command->actor = span_of(http_key(request)->name);
+    command->by_admin = http_key(request)->scopes & AUTH_ADMIN;
     if (http_trace(request, command->trace_bytes))
         command->trace = (struct span){(const char *)command->trace_bytes, TRACE_BYTES};
     command->received_us = http_received_us(request);
@@ -350,13 +351,13 @@ static bool admitted(struct api *api, struct command *command)
 {
     if (!gate_admit(&api->gate, command))
         return false;
-    const struct problem *problem =
-        command->kind == COMMAND_ISSUE
-            ? early_refusal(api->early, command->campaign_id, command->issue.user_id)
-            : NULL;
-    if (problem)
-        answer_problem(command, problem, 0);
-    return !problem;
+    struct verdict verdict = {.now_us = clock_wall_us()};
+    if (command->kind == COMMAND_ISSUE)
+        verdict.refusal =
+            early_refusal(api->early, command->campaign_id, command->issue.user_id, &verdict.next);
+    if (verdict.refusal)
+        answer_verdict(command, &verdict, NULL);
+    return !verdict.refusal;
 }
 
 enum submission { SUBMIT_NOW, SUBMIT_HELD }; /* the second: its request was deferred */
@@ -463,6 +464,7 @@ static struct command *part_of(const struct command *whole, int16_t slice, struc
     part->voids = whole->voids;
     part->voids.created_by = keep(part, whole->voids.created_by);
     part->actor = whole->actor;
+    part->by_admin = whole->by_admin;
     memcpy(part->trace_bytes, whole->trace_bytes, sizeof part->trace_bytes);
     if (whole->trace.ptr)
         part->trace = (struct span){(const char *)part->trace_bytes, TRACE_BYTES};

@@ -150,7 +150,11 @@ static bool take_campaigns(struct store *store, struct batch *batch, const struc
 
 /* --- coupons --- */
 
-enum { COUPON_STATE = 1 + LOG_COLUMN_COUNT, COUPON_CAMPAIGN = COUPON_STATE + 8 };
+enum {
+    COUPON_STATE = 1 + LOG_COLUMN_COUNT,
+    COUPON_CAMPAIGN = COUPON_STATE + 8,
+    COUPON_LAST = COUPON_CAMPAIGN + CAMPAIGN_COLUMN_COUNT
+};
 
 static void send_coupons(struct store *store, const struct batch *batch)
 {
@@ -158,6 +162,10 @@ static void send_coupons(struct store *store, const struct batch *batch)
     pg_array_begin(&store->args, PG_INT8);
     for (size_t i = 0; i < batch->coupons_count; i++)
         pg_array_i64(&store->args, batch->coupon_list[i]->coupon.at.position);
+    pg_array_end(&store->args);
+    pg_array_begin(&store->args, PG_INT2);
+    for (size_t i = 0; i < batch->coupons_count; i++)
+        pg_array_i16(&store->args, batch->coupon_list[i]->asks_whose);
     pg_array_end(&store->args);
 }
 
@@ -177,6 +185,21 @@ static bool take_state(struct coupon *coupon, const struct pg_rows *rows, int ro
     return true;
 }
 
+/* Which API key has it, as its last event says. False: that cannot be read. */
+static bool take_actor(struct batch *batch, const struct pg_rows *rows, int row, struct coupon *coupon)
+{
+    struct event last;
+    if (pg_is_null(rows, row, COUPON_LAST))
+        return true; /* nobody asked, or nothing happened to it */
+    if (event_log_row(rows, row, COUPON_LAST, &batch->arena, &last) != CODEC_OK)
+        return false;
+    if (last.type == EVENT_CouponReserved)
+        coupon->actor = last.coupon_reserved.actor;
+    if (last.type == EVENT_CouponRedeemed)
+        coupon->actor = last.coupon_redeemed.actor;
+    return true;
+}
+
 static bool take_coupons(struct store *store, struct batch *batch, const struct pg_rows *rows)
 {
     for (int row = 0; row < pg_rows_count(rows); row++) {
@@ -188,7 +211,8 @@ static bool take_coupons(struct store *store, struct batch *batch, const struct 
         if (!loaded->unreadable)
             loaded->coupon = coupon_from_event(&issued);
         if (!loaded->unreadable && !pg_is_null(rows, row, COUPON_STATE)) /* something happened to it since */
-            loaded->unreadable = !take_state(&loaded->coupon, rows, row);
+            loaded->unreadable =
+                !take_state(&loaded->coupon, rows, row) || !take_actor(batch, rows, row, &loaded->coupon);
         loaded->of = take_campaign(store, batch, rows, row, COUPON_CAMPAIGN);
         loaded->unreadable |= !loaded->of;
         loaded->coupon.at = at; /* which the list is kept by */

@@ -60,17 +60,23 @@ const struct pg_statement store_statements[SQL_COUNT] = {
     [SQL_CAMPAIGNS] = {"campaigns",
                        "SELECT " CAMPAIGN_COLUMNS " FROM unnest($2::text[]) AS w(id) CROSS JOIN LATERAL "
                        "(SELECT * FROM campaign c WHERE c.slice = $1::smallint AND c.id = w.id LIMIT 1) c"},
-    /* A coupon, what happened to it since, and its campaign, which only its event says. */
-    [SQL_COUPONS] = {"coupons",
-                     "SELECT w.nr, " LOG_COLUMNS
-                     ", k.state, k.last, k.changed_at, k.order_id, k.order_amount, "
-                     "k.discount_amount, k.reserved_until, k.reason, " CAMPAIGN_COLUMNS
-                     " FROM unnest($2::bigint[]) WITH ORDINALITY AS w(position, nr) CROSS JOIN " EVENT_AT(
-                         "e", "w.position") " LEFT JOIN LATERAL (SELECT * FROM coupon k WHERE k.slice = "
-                                            "$1::smallint AND k.position = w.position "
-                                            "LIMIT 1) k ON true LEFT JOIN LATERAL (SELECT * FROM campaign c "
-                                            "WHERE c.slice = $1::smallint AND "
-                                            "c.id = e.campaign_id LIMIT 1) c ON true WHERE e.type = 6"},
+    /* A coupon, what happened to it since, and its campaign, which only its event says; and the last thing
+     * that happened to it, where $3 asks for that. */
+    [SQL_COUPONS] =
+        {"coupons",
+         "SELECT w.nr, " LOG_COLUMNS ", k.state, k.last, k.changed_at, k.order_id, k.order_amount, "
+         "k.discount_amount, k.reserved_until, k.reason, " CAMPAIGN_COLUMNS
+         ", l.position, l.type, l.version, l.campaign_id, l.user_id, l.coupon_id, l.recorded_at, "
+         "l.trace, l.data, l.slice"
+         " FROM unnest($2::bigint[], $3::smallint[]) WITH ORDINALITY AS w(position, whose, nr) "
+         "CROSS JOIN " EVENT_AT(
+             "e", "w.position") " LEFT JOIN LATERAL (SELECT * FROM coupon k WHERE k.slice = "
+                                "$1::smallint AND k.position = w.position "
+                                "LIMIT 1) k ON true LEFT JOIN LATERAL (SELECT * FROM campaign c "
+                                "WHERE c.slice = $1::smallint AND "
+                                "c.id = e.campaign_id LIMIT 1) c ON true LEFT JOIN " EVENT_AT(
+                                    "l",
+                                    "CASE WHEN w.whose = 1 THEN k.last END") " ON true WHERE e.type = 6"},
     [SQL_VOID_FOUND] =
         {"void_found",
          "SELECT count(*), count(*) FILTER (WHERE c.issued = 0) FROM campaign c WHERE " VOID_CONDITION},

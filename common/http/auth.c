@@ -66,7 +66,11 @@ static unsigned scope_of(struct span name)
     static const struct {
         const char *name;
         enum auth_scope scope;
-    } scopes[] = {{"admin", AUTH_ADMIN}, {"issue", AUTH_ISSUE}, {"redeem", AUTH_REDEEM}, {"read", AUTH_READ}};
+    } scopes[] = {{"admin", AUTH_ADMIN},
+                  {"issue", AUTH_ISSUE},
+                  {"redeem", AUTH_REDEEM},
+                  {"read", AUTH_READ},
+                  {"redeem-by-id", AUTH_REDEEM_BY_ID}};
     for (size_t i = 0; i < COUNT_OF(scopes); i++)
         if (span_is(name, scopes[i].name))
             return scopes[i].scope;
@@ -118,7 +122,8 @@ static bool line_read(struct key_file *keys, struct span line, const struct load
         return complain(loader, "a key name is 1 to 64 of a-z, 0-9 and '-'");
     memcpy(key.name, name.ptr, name.len);
     if (!scopes_parse(scopes, &key.scopes))
-        return complain(loader, "scopes are a comma-separated list of admin, issue, redeem and read");
+        return complain(loader,
+                        "scopes are a comma-separated list of admin, issue, redeem, redeem-by-id and read");
     if (!hex_decode(hash, key.token_sha256, sizeof key.token_sha256))
         return complain(loader, "the third word must be the SHA-256 of the token as 64 hex digits");
     if (next_word(&line).len)

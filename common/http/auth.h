@@ -9,9 +9,17 @@
 
 #include "common/base/bytes.h"
 
-/* AUTH_ANYBODY is no scope of a key: a route that has it is open without a key, too, and its handler looks at
- * who asks. Whoever shows a key there must show a good one. */
-enum auth_scope { AUTH_ADMIN = 1, AUTH_ISSUE = 2, AUTH_REDEEM = 4, AUTH_READ = 8, AUTH_ANYBODY = 16 };
+/* AUTH_REDEEM_BY_ID opens nothing by itself: who may redeem may name a thing by an id that can be guessed,
+ * not only by what nobody can. AUTH_ANYBODY is no scope of a key: a route that has it is open without a key,
+ * too, and its handler looks at who asks. Whoever shows a key there must show a good one. */
+enum auth_scope {
+    AUTH_ADMIN = 1,
+    AUTH_ISSUE = 2,
+    AUTH_REDEEM = 4,
+    AUTH_READ = 8,
+    AUTH_ANYBODY = 16,
+    AUTH_REDEEM_BY_ID = 32
+};
 enum { AUTH_KEYS_MAX = 1024, AUTH_KEY_NAME_MAX = 64 };
 
 struct api_key {

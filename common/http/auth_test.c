@@ -35,8 +35,9 @@ static struct keyring *load(struct span text)
 static void keys_are_found_by_token(void **state)
 {
     (void)state;
-    struct keyring *keyring = load(SPAN("# keys\n\none admin,issue " ALPHA "\n"
-                                        "\t two-2   redeem,read,issue,admin\t" BETA "  \r\n   \n"));
+    struct keyring *keyring =
+        load(SPAN("# keys\n\none admin,issue " ALPHA "\n"
+                  "\t two-2   redeem,read,issue,admin,redeem-by-id\t" BETA "  \r\n   \n"));
     if (!keyring)
         fail_msg("%s", reason);
     const struct api_key *one = keyring_find(keyring, SPAN("alpha")),
@@ -45,7 +46,7 @@ static void keys_are_found_by_token(void **state)
     assert_int_equal(one->scopes, AUTH_ADMIN | AUTH_ISSUE);
     assert_int_equal(one->index, 0);
     assert_string_equal(two->name, "two-2");
-    assert_int_equal(two->scopes, AUTH_ADMIN | AUTH_ISSUE | AUTH_REDEEM | AUTH_READ);
+    assert_int_equal(two->scopes, AUTH_ADMIN | AUTH_ISSUE | AUTH_REDEEM | AUTH_READ | AUTH_REDEEM_BY_ID);
     assert_int_equal(two->index, 1);
     static const struct span unknown[] = {SPAN(""),        SPAN("alph"), SPAN("alphaa"), SPAN("Alpha"),
                                           SPAN("alpha\0"), SPAN(ALPHA),  {NULL, 0}};

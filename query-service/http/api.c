@@ -150,6 +150,20 @@ static bool take_query(struct http_request *request, const struct api *api, pars
     return parse(request, api, query) && api_take_tokens(request, query);
 }
 
+/* Ids of coupons can be guessed: who may read only the coupon that it redeems names it by its code, or has
+ * the right to name it by its id. Asked before any copy is looked at. */
+static bool refuse_by_id(struct http_request *request, enum query_kind kind)
+{
+    struct position at;
+    bool coupon = kind == QUERY_COUPON || kind == QUERY_VALIDITY;
+    if (!coupon || (http_key(request)->scopes & (AUTH_READ | AUTH_ADMIN | AUTH_REDEEM_BY_ID)) ||
+        !coupon_id_parse(http_param(request, 0), &at))
+        return false;
+    (void)refuse(request, &problem_forbidden, "coupon",
+                 "this API key names coupons by their code, not by their id (redeem-by-id)");
+    return true;
+}
+
 /* A read that is not answered from memory is parsed again into what outlives the request: a query points into
  * itself. */
 static void answer(struct http_request *request, struct api *api, enum query_kind kind, parser *parse)
@@ -157,8 +171,8 @@ static void answer(struct http_request *request, struct api *api, enum query_kin
     struct query query;
     struct entry_moment moment = read_through_moment(&api->reads);
     query_init(&query, kind, moment.log_us);
-    if (api_refuse_suspended(request, api) || !take_query(request, api, parse, &query) ||
-        read_through_hit(&api->reads, request, &query, &moment))
+    if (api_refuse_suspended(request, api) || refuse_by_id(request, kind) ||
+        !take_query(request, api, parse, &query) || read_through_hit(&api->reads, request, &query, &moment))
         return;
     struct read *read = read_create(kind, moment.log_us);
     CHECK(take_query(request, api, parse, &read->query));

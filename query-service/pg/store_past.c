@@ -90,6 +90,12 @@ static enum pg_status where_round(struct store_reader *reader, struct read *read
     return status;
 }
 
+/* CampaignCreated, with which the fold begins, is not among those that cost something. */
+static int64_t events_max(const struct store_reader *reader)
+{
+    return reader->options.past_events_max + 1;
+}
+
 static void ask_past(struct store_reader *reader, const struct query *query, const struct moment *moment)
 {
     pg_args_reset(&reader->args);
@@ -99,7 +105,7 @@ static void ask_past(struct store_reader *reader, const struct query *query, con
         pg_arg_bytes(&reader->args, query->campaign_id);
         pg_arg_i64(&reader->args, moment->at[slice]);
         pg_arg_i64(&reader->args, moment->first - 1);
-        pg_arg_i64(&reader->args, reader->options.past_events_max);
+        pg_arg_i64(&reader->args, events_max(reader));
         pg_send(reader->pg, STORE_PAST_EVENTS, &reader->args);
         return;
     }
@@ -167,7 +173,7 @@ static bool take_past(const struct store_reader *reader, const struct pg_rows *r
     int cost = of_campaign ? LOG_COLUMN_COUNT : CAMPAIGN_COLUMN_COUNT + 3;
     if (pg_rows_count(rows) == 0)
         return false;
-    if (pg_i64(rows, 0, cost) > reader->options.past_events_max) {
+    if (pg_i64(rows, 0, cost) > (of_campaign ? events_max(reader) : reader->options.past_events_max)) {
         read->failure = READ_FAR_EVENTS;
         return true;
     }

@@ -55,9 +55,8 @@ static void check_campaign_state(struct answer *answer, const struct model_campa
     const struct json_value *body = answer->body;
     const struct image_slice *slice = &answer->judge->in.log->slices[campaign->slice];
     int64_t released = view_released(campaign, is, slice->events[is->position - 1].recorded_at_us);
-    need(answer, json_number_of(body, "quantity") == campaign->definition.quantity, "quantity");
-    need(answer, json_number_of(body, "per_user_limit") == campaign->definition.per_user_limit,
-         "per_user_limit");
+    need(answer, json_number_of(body, "quantity") == is->quantity, "quantity");
+    need(answer, json_number_of(body, "per_user_limit") == is->limit, "per_user_limit");
     need(answer, json_number_of(body, "issued") == is->issued, "issued");
     need(answer, json_number_of(body, "released") == released, "released");
     need(answer, json_number_of(body, "remaining") == released - is->issued, "remaining");
@@ -109,6 +108,11 @@ static void check_campaign(struct answer *answer)
         need(answer,
              is->state == MODEL_CLOSED || is->state == MODEL_ENDED || said_ended_in_time(answer, campaign),
              "nothing happened, and it was not over");
+    else if (answer->op->kind == OP_CHANGE)
+        need(answer,
+             is->quantity == op_change_quantity(answer->op) &&
+                 (!op_change_limit(answer->op) || is->limit == op_change_limit(answer->op)),
+             "nothing happened, and it was not as asked");
     else
         need(answer, false, "nothing happened");
 }
@@ -237,6 +241,7 @@ static void check_body(struct answer *answer)
     case OP_RESUME:
     case OP_CLOSE:
     case OP_RELEASE:
+    case OP_CHANGE:
         check_campaign(answer);
         break;
     case OP_ISSUE:

@@ -138,8 +138,10 @@ static bool refused_early(const struct judge *judge, const struct operation *op,
     if (strcmp(attempt->problem, "sold-out") != 0)
         return strcmp(attempt->problem, "ended") == 0 || strcmp(attempt->problem, "not-started") == 0;
     const struct model_campaign *campaign = &judge->campaigns[op->campaign];
-    return op->campaign < judge->campaigns_count && campaign->moments_count &&
-           campaign->moments[campaign->moments_count - 1].issued >= campaign->definition.quantity;
+    bool ever = false;
+    for (size_t i = 0; op->campaign < judge->campaigns_count && i < campaign->moments_count && !ever; i++)
+        ever = campaign->moments[i].issued >= campaign->moments[i].quantity;
+    return ever;
 }
 
 static void check_refused(struct group *group, uint32_t op, uint32_t index)

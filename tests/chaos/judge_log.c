@@ -4,6 +4,7 @@
 #include "tests/chaos/judge_state.h"
 
 #include "common/base/clock.h"
+#include "events/campaign.h"
 #include "events/coupon.h"
 
 /* --- Who asked --- */
@@ -26,7 +27,7 @@ static bool kind_makes(const struct operation *op, enum event_type type)
         [OP_REDEEM] = EVENT_CouponRedeemed,   [OP_GIVE_BACK] = EVENT_ReservationReleased,
         [OP_RESTORE] = EVENT_CouponRestored,  [OP_REVOKE] = EVENT_CouponRevoked,
         [OP_SUSPEND] = EVENT_IssuerSuspended, [OP_READMIT] = EVENT_IssuerResumed,
-        [OP_SET] = EVENT_SettingChanged,
+        [OP_SET] = EVENT_SettingChanged,      [OP_CHANGE] = EVENT_CampaignChanged,
     };
     return types[op->kind] == type && !(op->kind == OP_VOID && op->dry_run);
 }
@@ -46,6 +47,18 @@ static bool same_definition(const struct judge *judge, const struct operation *o
     event_encode(&event, &got);
     bool same = span_equal(buf_span(&wanted), buf_span(&got)) && span_is(is->created_by, "admin");
     buf_deinit(&wanted), buf_deinit(&got);
+    return same;
+}
+
+static bool same_bytes(const struct campaign_changed *changed, const struct campaign_created *definition)
+{
+    const struct campaign_created is = campaign_changed_definition(changed);
+    struct buf got, wanted;
+    buf_init(&got, EVENT_DATA_MAX), buf_init(&wanted, EVENT_DATA_MAX);
+    campaign_definition_write(&got, &is);
+    campaign_definition_write(&wanted, definition);
+    bool same = span_equal(buf_span(&got), buf_span(&wanted));
+    buf_deinit(&got), buf_deinit(&wanted);
     return same;
 }
 
@@ -89,6 +102,10 @@ static bool as_asked(const struct judge *judge, const struct operation *op, cons
     switch (event->type) {
     case EVENT_CampaignCreated:
         return its && same_definition(judge, op, &event->campaign_created);
+    case EVENT_CampaignChanged:
+        return its && event->campaign_changed.quantity == op_change_quantity(op) &&
+               (!op_change_limit(op) || event->campaign_changed.per_user_limit == op_change_limit(op)) &&
+               span_is(event->campaign_changed.reason, "chaos");
     case EVENT_StockReleased:
         return its && event->stock_released.quantity == op->quantity;
     case EVENT_CampaignDeleted:
@@ -188,9 +205,9 @@ static void on_released(struct judge *judge, struct model_campaign *campaign,
     is->released += release->quantity;
     if (release->plan_step == 0) {
         int64_t kept = planned_from(definition, was->plan_done);
-        judge_expect(judge, JUDGE_STOCK, is->released + kept <= definition->quantity,
+        judge_expect(judge, JUDGE_STOCK, is->released + kept <= is->quantity,
                      "%.*s has %lld released and %lld planned of %lld", SPAN_ARG(event->campaign_id),
-                     (long long)is->released, (long long)kept, (long long)definition->quantity);
+                     (long long)is->released, (long long)kept, (long long)is->quantity);
     } else {
         size_t step = (size_t)was->plan_done;
         bool planned = step < definition->release_plan.count && release->plan_step == was->plan_done + 1 &&
@@ -200,10 +217,42 @@ static void on_released(struct judge *judge, struct model_campaign *campaign,
                      (long long)release->plan_step, SPAN_ARG(event->campaign_id));
         is->plan_done = release->plan_step;
     }
-    judge_expect(judge, JUDGE_STOCK, is->released <= definition->quantity, "%.*s has %lld released of %lld",
-                 SPAN_ARG(event->campaign_id), (long long)is->released, (long long)definition->quantity);
+    judge_expect(judge, JUDGE_STOCK, is->released <= is->quantity, "%.*s has %lld released of %lld",
+                 SPAN_ARG(event->campaign_id), (long long)is->released, (long long)is->quantity);
     judge_expect(judge, JUDGE_STATE, !over(campaign, was, event->recorded_at_us),
                  "stock of %.*s was released after its end", SPAN_ARG(event->campaign_id));
+}
+
+/* More and never less; and who was told that all was issued is told nothing else by anybody for a second. */
+static void on_changed(struct judge *judge, struct model_campaign *campaign,
+                       const struct campaign_moment *was, struct campaign_moment *is,
+                       const struct event *event)
+{
+    const struct campaign_changed *changed = &event->campaign_changed;
+    struct campaign_changed same = *changed;
+    long long position = event->position;
+    bool held_back = was->released + planned_from(&campaign->definition, was->plan_done) < was->quantity;
+    int64_t more = changed->quantity - was->quantity;
+    is->quantity = changed->quantity;
+    is->limit = changed->per_user_limit;
+    is->released += changed->released_more;
+    if (more > 0 && was->issued >= was->quantity)
+        is->reopens_us = event->recorded_at_us + US_PER_S;
+    judge_expect(judge, JUDGE_STOCK, more >= 0 && changed->released_more == (held_back ? 0 : more),
+                 "%lld of slice %d releases %lld of %lld more", position, event->slice,
+                 (long long)changed->released_more, (long long)more);
+    judge_expect(judge, JUDGE_LIMIT, is->limit >= was->limit,
+                 "%lld of slice %d takes back what a user may have", position, event->slice);
+    judge_expect(judge, JUDGE_OPEN, changed->reopens_at_us == is->reopens_us,
+                 "%lld of slice %d opens the campaign again at another time than it should", position,
+                 event->slice);
+    judge_expect(judge, JUDGE_STATE, !over(campaign, was, event->recorded_at_us),
+                 "%.*s was changed after its end", SPAN_ARG(event->campaign_id));
+    same.quantity = campaign->definition.quantity;
+    same.per_user_limit = campaign->definition.per_user_limit;
+    same.reopens_at_us = 0;
+    judge_expect(judge, JUDGE_STATE, same_bytes(&same, &campaign->definition),
+                 "%lld of slice %d changes what nobody asked for", position, event->slice);
 }
 
 static int64_t expiry(const struct campaign_created *is, int64_t issued_us)
@@ -264,13 +313,13 @@ static void on_issued(struct judge *judge, struct model_campaign *campaign, cons
                  (long long)coupon->sequence, (long long)is->issued);
     judge_expect(judge, JUDGE_OPEN,
                  was->state == MODEL_ACTIVE && !over(campaign, was, at_us) &&
-                     at_us >= definition->starts_at_us,
+                     at_us >= definition->starts_at_us && at_us >= was->reopens_us,
                  "%lld of slice %d was issued though %.*s was not open", position, event->slice,
                  SPAN_ARG(event->campaign_id));
     uint32_t held = known ? ++campaign->held[user] : UINT32_MAX;
-    judge_expect(judge, JUDGE_LIMIT, held <= definition->per_user_limit && coupon->nth == held,
-                 "user %u has coupon %u of %lld at %lld of slice %d", user, held,
-                 (long long)definition->per_user_limit, position, event->slice);
+    judge_expect(judge, JUDGE_LIMIT, held <= was->limit && coupon->nth == held,
+                 "user %u has coupon %u of %lld at %lld of slice %d", user, held, (long long)was->limit,
+                 position, event->slice);
     judge_expect(judge, JUDGE_LIFE,
                  coupon->expires_at_us == expiry(definition, at_us) &&
                      span_equal(coupon->code_prefix, definition->code_prefix),
@@ -325,7 +374,10 @@ static void on_created(struct judge *judge, struct model_campaign *campaign, str
     campaign->definition = *definition;
     campaign->created_us = event->recorded_at_us;
     campaign->slice = event->slice;
-    *is = (struct campaign_moment){.released = definition->released, .state = MODEL_ACTIVE};
+    *is = (struct campaign_moment){.released = definition->released,
+                                   .quantity = definition->quantity,
+                                   .limit = definition->per_user_limit,
+                                   .state = MODEL_ACTIVE};
 }
 
 /* Deleting and what happens to the deleted; and what happens to what never was. */
@@ -354,6 +406,8 @@ static void on_campaign_event(struct judge *judge, struct model_campaign *campai
         return;
     else if (event->type == EVENT_StockReleased)
         on_released(judge, campaign, &was, &is, event);
+    else if (event->type == EVENT_CampaignChanged)
+        on_changed(judge, campaign, &was, &is, event);
     else if (event->type == EVENT_CouponIssued)
         on_issued(judge, campaign, &was, &is, event);
     else if (event->type == EVENT_CampaignDeleted)
@@ -388,7 +442,7 @@ static void on_event(struct judge *judge, const struct event *event)
 {
     uint32_t number;
     const struct operation *op = made_by_time(event) ? NULL : find_op(judge, event);
-    if (event->type >= EVENT_IssuerSuspended) {
+    if (!campaign_concerned(event)) {
         if (event->type != EVENT_SettingChanged)
             on_issuer(judge, event);
         judge_expect(judge, JUDGE_STATE, event->slice == 0 && span_is(event->campaign_id, "~"),

@@ -234,7 +234,8 @@ static enum match match_campaign(const struct view *view, const struct json_valu
     const struct campaign_created *definition = &campaign->definition;
     struct campaign_claim claim = {body, campaign, is, NULL};
     struct boundaries boundaries = {
-        {definition->starts_at_us, definition->ends_at_us, definition->coupon_expires_at_us}, 3};
+        {definition->starts_at_us, definition->ends_at_us, definition->coupon_expires_at_us, is->reopens_us},
+        4};
     for (size_t i = 0; i < definition->release_plan.count && boundaries.count < BOUNDARIES_MAX; i++)
         boundaries.list[boundaries.count++] = definition->release_plan.items[i].at_us;
     return match_instant(view, &boundaries, says_campaign, &claim);

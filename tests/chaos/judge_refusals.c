@@ -52,7 +52,7 @@ static bool right_then(const struct refusal *refusal, const struct model_campaig
     const struct campaign_created *definition = &campaign->definition;
     const char *code = refusal->attempt->problem;
     if (strcmp(code, "sold-out") == 0)
-        return is->issued >= is->released;
+        return is->issued >= is->released || refusal->from_us < is->reopens_us;
     if (strcmp(code, "paused") == 0)
         return is->state == MODEL_PAUSED;
     if (strcmp(code, "ended") == 0)
@@ -60,12 +60,14 @@ static bool right_then(const struct refusal *refusal, const struct model_campaig
     if (strcmp(code, "not-started") == 0)
         return refusal->from_us < definition->starts_at_us;
     if (strcmp(code, "already-issued") == 0)
-        return held_at(refusal->judge, campaign, refusal->op->user, refusal->window.high) >=
-               definition->per_user_limit;
+        return held_at(refusal->judge, campaign, refusal->op->user, refusal->window.high) >= is->limit;
     if (strcmp(code, "campaign-exists") == 0)
         return true;
     if (strcmp(code, "exceeds-quantity") == 0)
-        return refusal->op->quantity > definition->quantity - is->released - still_planned(campaign, is);
+        return refusal->op->quantity > is->quantity - is->released - still_planned(campaign, is);
+    if (strcmp(code, "below-promise") == 0)
+        return op_change_quantity(refusal->op) < is->quantity ||
+               (op_change_limit(refusal->op) && op_change_limit(refusal->op) < is->limit);
     if (strcmp(code, "has-coupons") == 0)
         return is->issued > 0;
     return false;

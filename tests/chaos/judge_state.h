@@ -12,12 +12,14 @@ enum model_coupon_state { MODEL_ISSUED = 1, MODEL_RESERVED, MODEL_REDEEMED, MODE
 struct campaign_moment {
     int64_t position; /* of the event after which this held */
     int64_t released, issued, reserved, redeemed, plan_done;
+    int64_t quantity, limit; /* as the last change has them, not as the definition */
+    int64_t reopens_us;      /* nobody is issued before */
     enum model_campaign_state state;
     bool halted;
 };
 
 struct model_campaign {
-    struct campaign_created definition; /* borrowed from its event; moments_count 0: was never created */
+    struct campaign_created definition; /* of its creation, borrowed; moments_count 0: was never created */
     int64_t created_us;
     int16_t slice;
     struct campaign_moment *moments;

@@ -86,6 +86,22 @@ static void deleted_with_coupons(void **state)
     expect_violation(JUDGE_DELETED);
 }
 
+static void a_change_that_takes_back(void **state)
+{
+    (void)state;
+    world.lines[L_RELEASED].type = EVENT_CampaignChanged;
+    world.lines[L_RELEASED].quantity = -1;
+    expect_violation(JUDGE_STOCK);
+}
+
+static void a_change_that_opens_late(void **state)
+{
+    (void)state;
+    world.lines[L_RELEASED].type = EVENT_CampaignChanged;
+    world.lines[L_RELEASED].until_off_us = 1;
+    expect_violation(JUDGE_OPEN);
+}
+
 static void paused_twice(void **state)
 {
     (void)state;
@@ -350,6 +366,8 @@ int main(void)
         BENT(a_coupon_after_the_close),
         BENT(a_tranche_nobody_planned),
         BENT(deleted_with_coupons),
+        BENT(a_change_that_takes_back),
+        BENT(a_change_that_opens_late),
         BENT(paused_twice),
         BENT(more_than_the_limit),
         BENT(an_answer_that_is_not_in_the_log),

@@ -112,9 +112,9 @@ const char *view_campaign(const struct json_value *body, const struct model_camp
     const struct campaign_created *definition = &campaign->definition;
     if (!span_equal(json_text_of(body, "name"), definition->name))
         return "name";
-    if (json_number_of(body, "quantity") != definition->quantity)
+    if (json_number_of(body, "quantity") != is->quantity)
         return "quantity";
-    if (json_number_of(body, "per_user_limit") != definition->per_user_limit)
+    if (json_number_of(body, "per_user_limit") != is->limit)
         return "per_user_limit";
     if (json_time_of(body, "starts_at") != definition->starts_at_us ||
         json_time_of(body, "ends_at") != definition->ends_at_us)
@@ -144,9 +144,9 @@ const char *view_campaign_status(const struct model_campaign *campaign, const st
         return "ended";
     if (is->state == MODEL_PAUSED)
         return "paused";
-    if (is->issued >= definition->quantity)
-        return "sold_out";
-    return now_us < definition->starts_at_us ? "scheduled" : "active";
+    if (now_us < definition->starts_at_us)
+        return "scheduled";
+    return is->issued >= is->quantity || now_us < is->reopens_us ? "sold_out" : "active";
 }
 
 int64_t view_released(const struct model_campaign *campaign, const struct campaign_moment *is, int64_t now_us)

@@ -235,6 +235,12 @@ static inline void fill_payload(struct arena *arena, const struct world *world, 
     case EVENT_StockReleased:
         event->stock_released = (struct stock_released){.quantity = line->quantity, .plan_step = line->step};
         break;
+    case EVENT_CampaignChanged:
+        event->campaign_changed = campaign_unchanged(&world->definition);
+        event->campaign_changed.quantity += line->quantity;
+        event->campaign_changed.reopens_at_us = line->until_off_us;
+        event->campaign_changed.reason = SPAN("chaos");
+        break;
     case EVENT_CouponIssued:
         event->coupon_issued = (struct coupon_issued){
             .sequence = line->sequence,
@@ -277,7 +283,8 @@ static inline struct event make_event(struct arena *arena, const struct world *w
                           .version = 1,
                           .recorded_at_us = line->time_us};
     buf_init(&data, EVENT_DATA_MAX), buf_init(&id, CAMPAIGN_ID_MAX);
-    buf_append_text(&id, line->type >= EVENT_IssuerSuspended ? "~" : world->id);
+    buf_append_text(
+        &id, line->type >= EVENT_IssuerSuspended && line->type <= EVENT_SettingChanged ? "~" : world->id);
     event.campaign_id = keep_text(arena, &id);
     event.trace = trace_of(arena, world, line);
     if (has_coupon) {

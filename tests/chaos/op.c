@@ -123,6 +123,16 @@ enum issuer op_issuer_concerned(const struct operation *op)
     return op->user % 2 ? ISSUER_ISSUE : ISSUER_REDEEM;
 }
 
+int64_t op_change_quantity(const struct operation *op)
+{
+    return 12 * op->quantity; /* campaigns begin with 15 to 160 */
+}
+
+int64_t op_change_limit(const struct operation *op)
+{
+    return op->user % 3 ? 0 : 1 + op->user / 3 % 4; /* and with 1 to 3 */
+}
+
 struct span op_setting_name(const struct operation *op)
 {
     return op->user % 2 ? SPAN("profile") : SPAN("fresh_ms");
@@ -212,7 +222,7 @@ static const struct {
     {OP_CREATE, 6},   {OP_PAUSE, 12},     {OP_RESUME, 28},  {OP_CLOSE, 3},       {OP_RELEASE, 45},
     {OP_DELETE, 10},  {OP_VOID, 3},       {OP_ISSUE, 440},  {OP_ISSUE_MANY, 30}, {OP_RESERVE, 120},
     {OP_REDEEM, 130}, {OP_GIVE_BACK, 60}, {OP_RESTORE, 60}, {OP_REVOKE, 30},     {OP_SUSPEND, 2},
-    {OP_READMIT, 5},  {OP_SET, 3},
+    {OP_READMIT, 5},  {OP_SET, 3},        {OP_CHANGE, 13},
 };
 
 static enum op_kind draw_kind(struct rng *rng)
@@ -243,6 +253,7 @@ static bool tell_otherwise(struct operation *op)
         op->variant++;
         return true;
     case OP_RELEASE:
+    case OP_CHANGE:
         op->quantity++;
         return true;
     case OP_ISSUE:
@@ -437,6 +448,14 @@ static void put_setting(struct buf *out, const struct operation *op)
     buf_deinit(&value);
 }
 
+static void put_change(struct buf *out, const struct operation *op)
+{
+    json_put_int(out, "quantity", op_change_quantity(op));
+    if (op_change_limit(op))
+        json_put_int(out, "per_user_limit", op_change_limit(op));
+    json_put_string(out, "reason", SPAN("chaos"));
+}
+
 static void put_body(struct buf *out, const struct operation *op, const struct op_context *context)
 {
     json_open(out, NULL, '{');
@@ -458,6 +477,8 @@ static void put_body(struct buf *out, const struct operation *op, const struct o
         json_put_string(out, "reason", SPAN("chaos"));
     else if (op->kind == OP_SET)
         put_setting(out, op);
+    else if (op->kind == OP_CHANGE)
+        put_change(out, op);
     json_close(out, '}');
 }
 
@@ -468,6 +489,7 @@ static void put_path(struct buf *out, const struct operation *op)
         [OP_RELEASE] = "/release", [OP_DELETE] = "",        [OP_ISSUE] = "/coupons",
         [OP_RESERVE] = "/reserve", [OP_REDEEM] = "/redeem", [OP_GIVE_BACK] = "/release",
         [OP_RESTORE] = "/restore", [OP_REVOKE] = "/revoke", [OP_ISSUE_MANY] = "/coupons/batch",
+        [OP_CHANGE] = "",
     };
     if (op->kind == OP_CREATE) {
         buf_append_text(out, "/v1/campaigns");
@@ -507,9 +529,10 @@ void op_write(const struct operation *op, uint32_t attempt, const struct op_cont
     put_body(&body, op, context);
     buf_printf(&key, "chaos-%u-%u", op->client, op->key);
     buf_printf(out, "%s %s HTTP/1.1\r\nHost: %s\r\n",
-               op->kind == OP_DELETE ? "DELETE"
-               : op->kind == OP_SET  ? "PUT"
-                                     : "POST",
+               op->kind == OP_DELETE   ? "DELETE"
+               : op->kind == OP_SET    ? "PUT"
+               : op->kind == OP_CHANGE ? "PATCH"
+                                       : "POST",
                path.data, target->authority);
     buf_printf(out, "Authorization: Bearer %s\r\n", token_of(op, context));
     put_trace(out, op, attempt);

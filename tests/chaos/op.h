@@ -27,7 +27,8 @@
     X(REVOKE, "revoke", 1, 1)            \
     X(SUSPEND, "suspend issuer", 0, 1)   \
     X(READMIT, "resume issuer", 0, 1)    \
-    X(SET, "change setting", 0, 0)
+    X(SET, "change setting", 0, 0)       \
+    X(CHANGE, "change campaign", 0, 1)
 
 enum op_kind {
 #define OP_ENUM(name, text, coupon, keyed) OP_##name,
@@ -86,6 +87,10 @@ enum issuer { ISSUER_ISSUE, ISSUER_REDEEM, ISSUER_COUNT, ISSUER_NONE = ISSUER_CO
 const char *issuer_name(enum issuer issuer);
 enum issuer op_issuer(const struct operation *op);           /* whose key it is sent with */
 enum issuer op_issuer_concerned(const struct operation *op); /* SUSPEND, READMIT: which it is about */
+
+/* What a CHANGE asks for: often more, sometimes less than there is, which is refused. Limit 0: not named. */
+int64_t op_change_quantity(const struct operation *op);
+int64_t op_change_limit(const struct operation *op);
 
 /* A setting that is in nobody's way, of OP_SET. */
 struct span op_setting_name(const struct operation *op);

@@ -321,6 +321,36 @@ static void what_only_a_change_knows(void **state)
                  "invalid-window");
 }
 
+/* A till reserves and redeems; nobody but it, or an admin, undoes that. */
+static void what_only_another_key_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *verb, *body;
+        int status;
+        const char *code;
+    } rows[] = {
+        {"release", "{\"order_id\":\"o1\"}", 403, "other-key"},
+        {"redeem", "{" USE "900}", 200, NULL},
+        {"restore", "{\"order_id\":\"o1\"}", 403, "other-key"},
+    };
+    fresh();
+    expect_write("POST", "/v1/coupons/{k}/reserve", "{" USE "900,\"ttl_seconds\":600}", 200, NULL);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char path[TEXT_BYTES], at[TEXT_BYTES];
+        snprintf(path, sizeof path, "/v1/coupons/{k}/%s", rows[i].verb);
+        fill(at, path, "");
+        bool refused = rows[i].code != NULL;
+        struct http_answer answer = api_call(
+            &api, &(struct http_call){.method = "POST",
+                                      .path = at,
+                                      .token = stack_env(stack, refused ? "REDEEM_TOKEN" : "ADMIN_TOKEN"),
+                                      .key = api_fresh_key(),
+                                      .body = rows[i].body});
+        expect(at, &answer, rows[i].status, rows[i].code);
+    }
+}
+
 /* A campaign that is yet to start, and one whose discount is too small for some orders. */
 static void what_only_some_campaigns_know(void **state)
 {
@@ -455,6 +485,8 @@ static void what_only_some_questions_know(void **state)
     };
     static const struct row commands[] = {
         {"/v1/settings", NULL, 200, NULL},
+        {"/v1/status", NULL, 200, NULL},
+        {"/v1/status?surprise=1", NULL, 400, "invalid-parameter"},
         {"/v1/requests/nobodys", NULL, 200, NULL},
         {"/v1/requests/a%20b", NULL, 400, "idempotency-key-invalid"},
         {"/v1/nothing", NULL, 404, "unknown-route"},
@@ -464,6 +496,25 @@ static void what_only_some_questions_know(void **state)
         expect_read(rows[i].path, "", NULL, rows[i].status, rows[i].code);
     for (size_t i = 0; i < COUNT_OF(commands); i++)
         expect_write("GET", commands[i].path, NULL, commands[i].status, commands[i].code);
+}
+
+static void a_command_service_says_how_it_is(void **state)
+{
+    (void)state;
+    struct http_answer answer = write_to("GET", "/v1/status", NULL, NULL);
+    expect("status", &answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_int_equal(json_get_length(doc, "slices"), 16);
+    assert_int_equal(json_get_int(doc, "slices.3.slice"), 3);
+    assert_true(json_get_int(doc, "slices.3.waiting_max") > 0);
+    assert_true(json_get_int(doc, "limits.live_coupons_max") > 0);
+    assert_true(span_is(json_get_text(doc, "profile"), "normal"));
+    assert_true(json_get_text(doc, "bottleneck").len > 0);
+    assert_true(json_get_text(doc, "instance").len > 0 && json_get_text(doc, "since").len > 0);
+    json_destroy(doc);
+    int64_t before = api_metric(&api, "coupon_refusals_total{code=\"unknown-campaign\"}");
+    expect_write("POST", "/v1/campaigns/nobodys/pause", "{}", 404, "unknown-campaign");
+    assert_int_equal(api_metric(&api, "coupon_refusals_total{code=\"unknown-campaign\"}"), before + 1);
 }
 
 /* --- whatever the operation --- */
@@ -507,9 +558,11 @@ int main(void)
         cmocka_unit_test(deleting_is_refused_alike),
         cmocka_unit_test(what_only_some_operations_know),
         cmocka_unit_test(what_only_a_change_knows),
+        cmocka_unit_test(what_only_another_key_is_told),
         cmocka_unit_test(what_only_some_campaigns_know),
         cmocka_unit_test(questions_are_refused_alike),
         cmocka_unit_test(what_only_some_questions_know),
+        cmocka_unit_test(a_command_service_says_how_it_is),
         cmocka_unit_test(any_operation_may_be_refused_for_its_fields),
     };
     return cmocka_run_group_tests(tests, setup, api_teardown);

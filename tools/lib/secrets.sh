@@ -34,6 +34,7 @@ token_hash() {
 token_scopes() {
     case $1 in
         admin) echo admin,issue,redeem,read ;;
+        redeem) echo redeem,redeem-by-id ;;
         *) echo "$1" ;;
     esac
 }

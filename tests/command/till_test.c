@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What one API key may do with a coupon that another one has, and what it is told: tills of two shops, whose
+ * keys name coupons by their codes only. */
+#include "tests/lib/api.h"
+#include "tests/lib/wait.h"
+
+#include "common/base/crypto.h"
+
+enum { WAIT_MS = 20000, PATH_BYTES = 160, TEXT_BYTES = 256 };
+
+static struct stack *stack;
+static struct api_client api;
+
+static const char *const tills[] = {"fc_test_till_of_shop_a", "fc_test_till_of_shop_b"};
+
+static char campaign[80], id[64], code[64];
+
+static void keep(const struct json_doc *doc, const char *name, char ret[64])
+{
+    snprintf(ret, 64, "%.*s", SPAN_ARG(json_get_text(doc, name)));
+}
+
+static void fresh(void)
+{
+    snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 5, ""));
+    struct http_answer answer = api_issue(&api, campaign, "ann");
+    api_expect(&answer, 201, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    keep(doc, "coupon_id", id);
+    keep(doc, "code", code);
+    json_destroy(doc);
+}
+
+static struct http_answer act(const char *token, const char *coupon, const char *verb, const char *body)
+{
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "/v1/coupons/%s/%s", coupon, verb);
+    return api_call(
+        &api, &(struct http_call){
+                  .method = "POST", .path = path, .token = token, .key = api_fresh_key(), .body = body});
+}
+
+/* Neither whose the coupon is nor its code. */
+static void expect_untold(const struct http_answer *answer)
+{
+    char text[4096];
+    snprintf(text, sizeof text, "%.*s", SPAN_ARG(answer->body));
+    assert_null(strstr(text, "ann"));
+    assert_null(strstr(text, code));
+}
+
+static void expect(const char *token, const char *coupon, const char *verb, const char *body, int status,
+                   const char *problem)
+{
+    struct http_answer answer = act(token, coupon, verb, body);
+    api_expect(&answer, status, problem);
+    if (problem)
+        expect_untold(&answer);
+}
+
+#define USE  "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":900}"
+#define HOLD "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":900,\"ttl_seconds\":600}"
+#define MINE "{\"order_id\":\"o1\"}"
+
+static void what_one_key_did_another_cannot_undo(void **state)
+{
+    (void)state;
+    fresh();
+    expect(tills[0], code, "reserve", HOLD, 200, NULL);
+    expect(tills[1], code, "release", MINE, 403, "other-key");
+    expect(tills[0], code, "release", MINE, 200, NULL);
+    expect(tills[0], code, "redeem", USE, 200, NULL);
+    expect(tills[1], code, "restore", MINE, 403, "other-key");
+    expect(tills[0], code, "restore", MINE, 200, NULL);
+    expect(tills[0], code, "redeem", USE, 200, NULL);
+    expect(stack_env(stack, "ADMIN_TOKEN"), id, "restore", MINE, 200, NULL);
+    expect(tills[1], code, "redeem", USE, 200, NULL);
+    expect(tills[0], code, "restore", MINE, 403, "other-key");
+    stack_service(stack, "command-service", "kill");
+    stack_service(stack, "command-service", "start");
+    expect(tills[0], code, "restore", MINE, 403, "other-key"); /* from the log, not from memory */
+    expect(tills[1], code, "restore", MINE, 200, NULL);
+}
+
+static void who_has_nothing_is_told_nothing(void **state)
+{
+    (void)state;
+    fresh();
+    struct http_answer answer = act(tills[0], code, "release", MINE);
+    api_expect(&answer, 200, NULL);
+    expect_untold(&answer);
+    answer = act(stack_env(stack, "ADMIN_TOKEN"), code, "release", MINE);
+    api_expect(&answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_true(span_is(json_get_text(doc, "user_id"), "ann"));
+    json_destroy(doc);
+}
+
+static struct http_answer read_as(const char *token, const char *coupon, const char *more)
+{
+    char path[PATH_BYTES];
+    struct http_answer answer;
+    snprintf(path, sizeof path, "/v1/coupons/%s%s", coupon, more);
+    struct http_call call = {.method = "GET", .path = path, .token = token};
+    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    return answer;
+}
+
+/* Ids are counted up; whoever has one has seen them all. */
+static void a_coupon_is_named_by_its_code(void **state)
+{
+    (void)state;
+    fresh();
+    expect(tills[0], id, "reserve", HOLD, 403, "forbidden");
+    expect(tills[0], id, "redeem", USE, 403, "forbidden");
+    expect(tills[0], id, "release", MINE, 403, "forbidden");
+    expect(tills[0], id, "restore", MINE, 403, "forbidden");
+    expect(tills[0], "c3-999999999", "redeem", USE, 403, "forbidden"); /* whether or not there is one */
+    struct http_answer answer;
+    WAIT_UNTIL((answer = read_as(stack_env(stack, "READ_TOKEN"), id, ""), answer.status == 200), WAIT_MS);
+    answer = read_as(tills[0], id, ""); /* of which there is a copy */
+    api_expect(&answer, 403, "forbidden");
+    answer = read_as(tills[0], id, "/validity");
+    api_expect(&answer, 403, "forbidden");
+    answer = read_as(tills[0], code, "/validity");
+    api_expect(&answer, 200, NULL);
+    expect(stack_env(stack, "REDEEM_TOKEN"), id, "redeem", USE, 200, NULL); /* redeem-by-id */
+}
+
+/* Services read the file again where it changes. */
+static void add_keys(void)
+{
+    FILE *file = fopen(stack_env(stack, "FIRSTCOME_API_KEYS_FILE"), "ae");
+    assert_non_null(file);
+    for (size_t i = 0; i < COUNT_OF(tills); i++) {
+        uint8_t hash[CRYPTO_HASH_BYTES];
+        struct buf hex;
+        buf_init(&hex, 2 * sizeof hash);
+        crypto_sha256(span_of(tills[i]), hash);
+        hex_encode(&hex, hash, sizeof hash);
+        assert_true(fprintf(file, "till-%zu redeem %s\n", i, hex.data) > 0);
+        buf_deinit(&hex);
+    }
+    assert_int_equal(fclose(file), 0);
+}
+
+static int setup(void **state)
+{
+    crypto_setup();
+    stack = api_setup(state, &api, STACK_ALL);
+    add_keys();
+    struct http_answer answer;
+    fresh();
+    for (size_t i = 0; i < COUNT_OF(tills); i++) {
+        WAIT_UNTIL((answer = act(tills[i], code, "release", MINE), answer.status == 200), WAIT_MS);
+        WAIT_UNTIL((answer = read_as(tills[i], code, ""), answer.status == 200), WAIT_MS);
+    }
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_one_key_did_another_cannot_undo),
+        cmocka_unit_test(who_has_nothing_is_told_nothing),
+        cmocka_unit_test(a_coupon_is_named_by_its_code),
+    };
+    return cmocka_run_group_tests(tests, setup, api_teardown);
+}
