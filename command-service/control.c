@@ -112,6 +112,7 @@ static void end_hold(struct control *control)
         struct command *command = held;
         held = command->next;
         command->next = NULL;
+        command_change_state(command, COMMAND_NEW);
         control->options.resume(command, control->options.context);
     }
 }
@@ -180,6 +181,7 @@ void control_hold(struct control *control, struct command *command)
     pthread_mutex_lock(&control->lock);
     bool hold = !control->looked;
     if (hold) {
+        command_change_state(command, COMMAND_HELD);
         *control->held_end = command;
         control->held_end = &command->next;
     }

@@ -188,6 +188,7 @@ enum queue_verdict queue_offer(struct queue *queue, struct command *command, boo
         command->deadline_us = command->accepted_deadline_us;
     }
     if (verdict == QUEUE_TAKEN || verdict == QUEUE_ACCEPTED) {
+        command_change_state(command, COMMAND_QUEUED);
         append(queue, command);
         metric_add(queue->depth_gauge, 1);
         command->home = queue;
@@ -224,8 +225,11 @@ static struct command *cut(struct queue *queue, size_t count)
     struct command *list = queue->first, *last = list;
     if (count == 0)
         return NULL;
-    for (size_t i = 1; i < count; i++)
+    command_change_state(last, COMMAND_TAKEN);
+    for (size_t i = 1; i < count; i++) {
         last = last->next;
+        command_change_state(last, COMMAND_TAKEN);
+    }
     queue->first = last->next;
     if (!queue->first) {
         queue->last = NULL;
@@ -273,6 +277,7 @@ void queue_put_back(struct queue *queue, struct command *list)
         return;
     pthread_mutex_lock(&queue->lock);
     for (struct command *command = list; command; command = command->next) {
+        command_change_state(command, COMMAND_QUEUED);
         clamp_deadline(queue, command);
         if (command->deadline_us < queue->earliest_us)
             queue->earliest_us = command->deadline_us;
@@ -292,6 +297,7 @@ bool queue_forward(struct queue *to, struct command *command)
     pthread_mutex_lock(&to->lock);
     bool open = !to->closed; /* its committer may have ended */
     if (open) {
+        command_change_state(command, COMMAND_QUEUED);
         append(to, command);
         metric_add(to->depth_gauge, 1);
         pthread_cond_signal(&to->changed);
@@ -329,6 +335,7 @@ static struct command *cut_expired(struct queue *queue, int64_t now_us)
     while (command) {
         struct command *next = command->next;
         if (command->deadline_us <= now_us) {
+            command_change_state(command, COMMAND_TAKEN);
             command->next = NULL;
             *end = command;
             end = &command->next;

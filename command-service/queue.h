@@ -1,15 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where the commands of one slice wait: a bounded FIFO between the HTTP threads that offer and the slice's
  * committer that takes. Also the index of requests in flight in this process, so that the same request sent
- * twice at once is answered `in-flight` instead of queued twice. All functions are thread-safe.
- *
- *              queue_offer            queue_take            queue_done
- *     (new) ---------------> queued ------------> taken --------------> (answered)
- *                              ^  |                 |
- *                              |  | queue_take_expired, queue_done
- *                              |  +------------------------------> (answered: its deadline passed)
- *                              +--------------------+
- *                                  queue_put_back
+ * twice at once is answered `in-flight` instead of queued twice. All functions are thread-safe. The states of
+ * a command are drawn above enum command_state.
  */
 #pragma once
 

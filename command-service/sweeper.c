@@ -107,8 +107,9 @@ static size_t aside_of(struct sweeper *sweeper, int16_t slice, struct due_item r
     return count;
 }
 
-void sweeper_conclude(struct sweeper *sweeper, const struct command *command, enum sweep_outcome outcome)
+void sweeper_conclude(struct sweeper *sweeper, struct command *command, enum sweep_outcome outcome)
 {
+    command_change_state(command, COMMAND_ANSWERED);
     pthread_mutex_lock(&sweeper->lock);
     struct slice_sweep *slice = &sweeper->slices[command->slice];
     CHECK(slice->under_way > 0);

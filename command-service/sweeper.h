@@ -34,4 +34,4 @@ enum sweep_outcome {
     SWEEP_LATER,  /* not now: the store is slow or gone */
     SWEEP_FAILED, /* the store or the decision refuses this one */
 };
-void sweeper_conclude(struct sweeper *sweeper, const struct command *command, enum sweep_outcome outcome);
+void sweeper_conclude(struct sweeper *sweeper, struct command *command, enum sweep_outcome outcome);

@@ -74,11 +74,23 @@ bool code_prefix_valid(struct span prefix)
     return true;
 }
 
+/* Each thread keeps the last answer: a request asks a few times, and a crowd asks for the same campaign. */
 int16_t slice_of(struct span campaign_id)
 {
+    static _Thread_local struct {
+        char id[CAMPAIGN_ID_MAX];
+        size_t len;
+        int16_t slice;
+    } last;
     uint8_t hash[16];
+    if (last.len > 0 && last.len == campaign_id.len && memcmp(last.id, campaign_id.ptr, last.len) == 0)
+        return last.slice;
     crypto_hash(NULL, campaign_id, hash, sizeof hash);
-    return hash[0] & (SLICE_COUNT - 1);
+    last.slice = hash[0] & (SLICE_COUNT - 1);
+    last.len = campaign_id.len <= sizeof last.id ? campaign_id.len : 0;
+    if (last.len)
+        memcpy(last.id, campaign_id.ptr, last.len);
+    return last.slice;
 }
 
 uint64_t user_hash(struct span user_id)

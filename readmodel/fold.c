@@ -497,6 +497,16 @@ static void flush_record(struct fold *fold, struct fold_campaign *campaign, cons
         flush_rank(fold, campaign, counted, sink);
 }
 
+/* Nobody knows its counts any more, so the lists that they place it in are not whole either: without their
+ * marks, readers tell so also where the campaign itself is on no page that they see. */
+static void flush_lost(struct fold *fold, const struct fold_sink *sink)
+{
+    for (enum counted counted = 0; counted < COUNTED_COUNT; counted++) {
+        send_remove(fold, sink, index_ranking(counted), INDEX_MARK);
+        send_remove(fold, sink, index_active(counted), INDEX_MARK);
+    }
+}
+
 /* Whoever was last active so long before the last change that no window sees it leaves. Only by the time of
  * what was counted, so that it does not matter how the log was cut into batches. */
 static void flush_active(struct fold *fold, enum counted counted, const struct fold_sink *sink)
@@ -522,7 +532,9 @@ void fold_flush(struct fold *fold, const struct fold_sink *sink)
     fold->chunk_gets_states = false;
     for (struct fold_campaign *campaign = fold->dirty; campaign; campaign = campaign->next) {
         flush_holders(fold, campaign, sink);
-        if (!campaign->lost)
+        if (campaign->lost)
+            flush_lost(fold, sink);
+        else
             flush_record(fold, campaign, sink);
         campaign->dirty = false;
     }

@@ -59,7 +59,7 @@ void fold_start(struct fold *fold, struct model model, const struct checkpoint *
  * only after fold_load(). */
 bool fold_knows(const struct fold *fold, struct span campaign_id);
 /* What Redis has of a campaign. What it has not, or not rightly, was lost: nothing more is written of that
- * campaign itself, and readers ask PostgreSQL. False: it was. */
+ * campaign itself, the rankings lose their marks, and readers ask PostgreSQL. False: it was. */
 bool fold_load(struct fold *fold, struct span campaign_id, struct span record);
 
 /* Adds a decoded event of the slice, the next one in position order. False, and nothing is changed: no

@@ -11,6 +11,7 @@
 #include "events/coupon.h"
 #include "readmodel/coupon_chunk.h"
 #include "readmodel/coupon_state.h"
+#include "readmodel/fold.h"
 
 enum { AT = 1800000000, COUPONS = 40 };
 
@@ -179,6 +180,50 @@ static void campaigns_come_back(void **state)
     buf_deinit(&bytes);
 }
 
+/* --- what a fold hands over --- */
+
+static unsigned marks_removed;
+static size_t written;
+
+static void note_command(void *context, const struct redis_command *command)
+{
+    (void)context;
+    struct span text = buf_span(&command->data), key = {text.ptr + command->lengths[0], command->lengths[1]};
+    struct span member = {key.ptr + key.len, command->lengths[2]};
+    bool removes = command->count == 3 && span_starts(text, SPAN("ZREM")) && span_equal(member, INDEX_MARK);
+    static const char *const ends[] = {":r:issued", ":r:redeemed", ":a:issued", ":a:redeemed"};
+    for (size_t i = 0; removes && i < COUNT_OF(ends); i++) {
+        struct span end = span_of(ends[i]);
+        if (key.len > end.len && memcmp(key.ptr + key.len - end.len, end.ptr, end.len) == 0)
+            marks_removed |= 1U << i;
+    }
+    written++;
+}
+
+static void note_holding(void *context, uint64_t user_hash, const char entry[HOLDING_BYTES])
+{
+    (void)context, (void)user_hash, (void)entry;
+}
+
+/* Its count goes up and nobody can say to what: a page of a ranking that it is not on would seem right. */
+static void a_lost_campaign_takes_the_marks_of_its_lists_along(void **state)
+{
+    (void)state;
+    struct fold fold;
+    struct fold_sink sink = {.command = note_command, .holding = note_holding};
+    struct event event = issued_at(1);
+    struct checkpoint at = {.present = true, .generation = 1, .position = event.position - 1, .buckets = 1};
+    marks_removed = 0;
+    fold_init(&fold);
+    fold_start(&fold, (struct model){1, event.slice}, &at, (struct span){0}, AT);
+    assert_false(fold_load(&fold, event.campaign_id, (struct span){NULL, 0}));
+    assert_true(fold_add(&fold, &event, &sink));
+    fold_flush(&fold, &sink);
+    assert_true(written > 0);
+    assert_int_equal(marks_removed, 15);
+    fold_deinit(&fold);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +232,7 @@ int main(void)
         cmocka_unit_test(a_chunk_that_was_lost_is_not_taken_for_whole),
         cmocka_unit_test(states_come_back_and_are_short),
         cmocka_unit_test(campaigns_come_back),
+        cmocka_unit_test(a_lost_campaign_takes_the_marks_of_its_lists_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

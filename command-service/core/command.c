@@ -14,6 +14,19 @@ static const struct {
 #undef COMMAND_ROW
 };
 
+void command_change_state(struct command *command, enum command_state state)
+{
+    static const bool allowed[][COMMAND_ANSWERED + 1] = {
+        [COMMAND_NEW] = {[COMMAND_HELD] = true, [COMMAND_QUEUED] = true, [COMMAND_ANSWERED] = true},
+        [COMMAND_HELD] = {[COMMAND_NEW] = true},
+        [COMMAND_QUEUED] = {[COMMAND_TAKEN] = true},
+        [COMMAND_TAKEN] = {[COMMAND_QUEUED] = true, [COMMAND_ANSWERED] = true},
+        [COMMAND_ANSWERED] = {false},
+    };
+    CHECK(allowed[command->state][state]);
+    command->state = state;
+}
+
 const char *command_name(enum command_kind kind)
 {
     CHECK(kind < COMMAND_KINDS);
@@ -83,6 +96,7 @@ void command_destroy(struct command *command)
     if (!command)
         return;
     CHECK(!command->request && !command->gather);
+    CHECK(command->state != COMMAND_HELD && command->state != COMMAND_QUEUED); /* it is on a list */
     command_forget_source(command);
     arena_deinit(&command->arena);
     mem_free(command);

@@ -99,8 +99,22 @@ struct claim {
     int64_t fenced;  /* up to which attempt others cannot take effect any more */
 };
 
+/*       control_hold         queue_offer          queue_take, queue_take_expired
+ *   HELD <-------> NEW --------------------> QUEUED --------------------> TAKEN
+ *         resume    |                          ^                          |   |
+ *                   |                          +--------------------------+   |
+ *                   |                          queue_put_back, queue_forward  |
+ *                   +----------------------> ANSWERED <-----------------------+
+ *                       refused before it      the verdict, or its deadline passed
+ *                       is queued
+ *
+ * Only command_change_state() changes it. Who takes a command off a list owns it from then on. ANSWERED:
+ * whoever was to be told has been, once; of the sweep's commands, the sweeper. */
+enum command_state { COMMAND_NEW, COMMAND_HELD, COMMAND_QUEUED, COMMAND_TAKEN, COMMAND_ANSWERED };
+
 struct command {
-    struct command *next;     /* in its slice's queue */
+    enum command_state state;
+    struct command *next;     /* in its slice's queue, or held */
     struct queue *home;       /* the queue it was offered to, which knows it as in flight */
     struct command *same_key; /* in flight there under the same Idempotency-Key, for something else */
     enum command_kind kind;
@@ -169,6 +183,8 @@ struct command {
     char campaign_id_text[CAMPAIGN_ID_MAX]; /* for an id that is generated, or outlives its request */
 };
 
+/* Not all changes are possible: see the drawing. */
+void command_change_state(struct command *command, enum command_state state);
 const char *command_name(enum command_kind kind);
 enum command_subject command_subject(enum command_kind kind);
 /* Whether it must be the only one of its batch. */

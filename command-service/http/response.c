@@ -120,6 +120,7 @@ void answer_detail(struct command *command, const struct problem_detail *detail)
     log_traced(command, detail->problem->code);
     count_late(command);
     tell_watch(command, detail->problem->status);
+    command_change_state(command, COMMAND_ANSWERED);
     if (command->request)
         answer_count_refusal(detail->problem);
     command->request = NULL;
@@ -213,6 +214,7 @@ void answer_verdict(struct command *command, const struct verdict *verdict, cons
     log_traced(command, verdict->replayed ? "replayed" : "accepted");
     count_late(command);
     tell_watch(command, answer_status(command->kind));
+    command_change_state(command, COMMAND_ANSWERED);
     command->request = NULL;
     command->gather = NULL;
     if (gather)

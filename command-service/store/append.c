@@ -72,13 +72,22 @@ static const struct store_column event_columns[] = {
     COLUMN(event_row, UUID, holder),
 };
 
-/* What was loaded for a user has the hash of the first coupon; the others of a user differ in the last bytes.
- */
-static struct span holder_of_event(struct store *store, struct batch *batch, const struct event *event)
+static void set_holders(const struct store *store, struct batch *batch, struct event_row *rows)
 {
     uint8_t holder[HOLDER_BYTES];
-    holder_of(&store->secret, event->user_id, event->campaign_id, event->coupon_issued.nth, holder);
-    return keep(batch, holder, sizeof holder);
+    const struct event *last = NULL; /* whose place is in `holder`: a crowd has one */
+    for (size_t i = 0; i < batch->events_count; i++) {
+        const struct event *event = &batch->events[i];
+        if (event->type != EVENT_CouponIssued)
+            continue;
+        if (!last || last->coupon_issued.nth != event->coupon_issued.nth ||
+            !span_equal(last->campaign_id, event->campaign_id))
+            holder_place(&store->secret, event->campaign_id, event->coupon_issued.nth,
+                         holder + HOLDER_USER_BYTES);
+        holder_user(&store->secret, event->user_id, holder);
+        rows[i].holder = keep(batch, holder, sizeof holder);
+        last = event;
+    }
 }
 
 /* The keys go with the events that are their effects. */
@@ -117,9 +126,8 @@ static size_t send_events(struct store *store, struct batch *batch)
             .trace = event->trace,
             .data = event->data,
         };
-        if (issued)
-            rows[i].holder = holder_of_event(store, batch, event);
     }
+    set_holders(store, batch, rows);
     attach_keys(batch, rows);
     begin_args(store, batch);
     pg_arg_time(&store->args, batch->now_us);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Definitions and filters of campaigns. A filter grows by layers, each twice as large as the one before, so
- * that nobody has to know beforehand how much a campaign will issue. */
+/* Definitions and filters of campaigns. A filter grows by layers, each four times as large as the one before,
+ * so that nobody has to know beforehand how much a campaign will issue. */
 #include "command-service/store/known.h"
 
 #include "common/base/bloom.h"
 #include "common/base/map.h"
 
-enum { LAYER_MIN = 1024, LAYERS_MAX = 24, DEFINITION_BYTES_MAX = 4 * EVENT_DATA_MAX };
+enum { LAYER_MIN = 4096, LAYER_GROWTH_BITS = 2, LAYERS_MAX = 12, DEFINITION_BYTES_MAX = 4 * EVENT_DATA_MAX };
 
 struct known_layer {
     struct bloom *bloom;
@@ -158,7 +158,7 @@ static bool make_room(struct known *known, const struct known_campaign *campaign
 
 static bool add_layer(struct known *known, struct known_campaign *campaign)
 {
-    size_t capacity = (size_t)LAYER_MIN << campaign->layers_count;
+    size_t capacity = (size_t)LAYER_MIN << LAYER_GROWTH_BITS * campaign->layers_count;
     size_t bytes = bloom_bytes(capacity);
     if (campaign->layers_count == LAYERS_MAX || !make_room(known, campaign, bytes))
         return false;

@@ -121,7 +121,7 @@ static void whose_key_a_key_is(void **state)
 static int64_t rest_after(struct repair_rest *rest, int64_t took_us, int64_t live, int64_t made)
 {
     int64_t asked_us = rest->until_us;
-    repair_rest(rest, &(struct repair_done){asked_us, asked_us, asked_us + took_us, live, made});
+    repair_rest(rest, &(struct repair_done){asked_us, asked_us, asked_us + took_us, live, made, false});
     assert_int_equal(rest->until_us, asked_us + took_us + rest->ms * US_PER_MS);
     assert_true(repair_rests(rest, rest->until_us - 1) && !repair_rests(rest, rest->until_us));
     return rest->ms;
@@ -143,7 +143,8 @@ static void a_slice_rests_as_its_loss_goes_on(void **state)
     }
     assert_int_equal(rest.ms, 160 * 1000);
     rest.until_us -= 161 * (int64_t)US_PER_S; /* it was good for as long as it rested */
-    repair_rest(&rest, &(struct repair_done){rest.until_us + 161 * (int64_t)US_PER_S, 0, 0, rest.made, 200});
+    repair_rest(&rest,
+                &(struct repair_done){rest.until_us + 161 * (int64_t)US_PER_S, 0, 0, rest.made, 200, false});
     assert_int_equal(rest.ms, 1000);
     rest = (struct repair_rest){0};
     assert_int_equal(rest_after(&rest, 0, 5, 0), 1000); /* it could not be made */

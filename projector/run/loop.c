@@ -239,14 +239,17 @@ static void load_models(struct projector *projector)
 static enum pg_status look_after_models(struct projector *projector)
 {
     const struct applier *applier = &projector->applier;
+    int64_t generations[SLICE_COUNT];
     if (!projector->leader.leads)
         return PG_OK;
     if (applier->loaded && applier->left_over) {
         repair_drop(projector->repair);
         projector->applier.left_over = false;
     }
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        generations[slice] = applier->confirmed[slice].generation;
     if (applier->loaded && (applier->anew | applier->foreign))
-        repair_ask(projector->repair, applier->anew | applier->foreign, applier->foreign);
+        repair_ask(projector->repair, applier->anew | applier->foreign, applier->foreign, generations);
     return prewarm_turn(&projector->prewarm, projector->pg, &projector->applier, projector->store_now_us,
                         deadline());
 }

@@ -25,6 +25,7 @@ struct repair {
     _Atomic bool stopping;
     unsigned asked, foreign;               /* under the mutex */
     bool drop_asked;                       /* under the mutex */
+    int64_t asked_of[SLICE_COUNT];         /* under the mutex: in which generation something is missing */
     int64_t asked_us[SLICE_COUNT];         /* under the mutex: since when; monotonic */
     struct repair_rest rests[SLICE_COUNT]; /* the thread's own */
 };
@@ -54,9 +55,9 @@ static bool go_on(void *context, enum build_phase phase, int64_t position, int64
     return !atomic_load(&repair->stopping);
 }
 
-/* What a build that was interrupted has left goes; then this one is written down. */
-static enum redis_status begin(struct repair *repair, int16_t slice, struct generation *ret,
-                               int64_t *ret_live)
+/* What a build that was interrupted has left goes; then this one is written down. It gets no number where
+ * another generation is live than the one in which something is missing. */
+static enum redis_status begin(struct repair *repair, int16_t slice, int64_t live, struct generation *ret)
 {
     struct redis_writer *writer = builder_writer(repair->builder);
     struct generations generations;
@@ -69,8 +70,9 @@ static enum redis_status begin(struct repair *repair, int16_t slice, struct gene
         status = builder_drop(repair->builder, &dropped);
     if (status != REDIS_OK)
         return status;
+    if (generations.live[slice] != live)
+        return REDIS_OK;
     ret->number = generations_next(&generations, clock_wall_us());
-    *ret_live = generations.live[slice];
     return generations_put(writer, ret, clock_deadline_us(REDIS_MS));
 }
 
@@ -90,8 +92,9 @@ static void make_anew(struct repair *repair, int16_t slice, bool may_go_back, st
     struct generation generation;
     if (builder_lock(repair->builder, &locked) != PG_OK || !locked)
         return; /* a rebuild is running: it may be what is wanted */
-    enum redis_status status = begin(repair, slice, &generation, &done->live);
-    if (status == REDIS_OK) {
+    enum redis_status status = begin(repair, slice, done->live, &generation);
+    done->in_vain = status == REDIS_OK && generation.number == 0;
+    if (status == REDIS_OK && generation.number > 0) {
         struct build build = {.slice = slice,
                               .generation = generation.number,
                               .may_go_back = may_go_back,
@@ -153,14 +156,15 @@ static void *work(void *context)
             continue;
         }
         bool foreign = repair->foreign >> slice & 1;
-        struct repair_done done = {.asked_us = repair->asked_us[slice]};
+        struct repair_done done = {.asked_us = repair->asked_us[slice], .live = repair->asked_of[slice]};
         repair->asked &= ~(1U << slice);
         repair->foreign &= ~(1U << slice);
         pthread_mutex_unlock(&repair->mutex);
         done.began_us = clock_mono_us();
         make_anew(repair, slice, foreign, &done);
         done.ended_us = clock_mono_us();
-        repair_rest(&repair->rests[slice], &done);
+        if (!done.in_vain)
+            repair_rest(&repair->rests[slice], &done);
         pthread_mutex_lock(&repair->mutex);
     }
     pthread_mutex_unlock(&repair->mutex);
@@ -197,13 +201,17 @@ void repair_destroy(struct repair *repair)
     mem_free(repair);
 }
 
-void repair_ask(struct repair *repair, unsigned slices, unsigned foreign)
+void repair_ask(struct repair *repair, unsigned slices, unsigned foreign,
+                const int64_t generations[SLICE_COUNT])
 {
     pthread_mutex_lock(&repair->mutex);
     unsigned more = slices & ~repair->asked;
-    for (int slice = 0; slice < SLICE_COUNT; slice++)
+    for (int slice = 0; slice < SLICE_COUNT; slice++) {
         if (more >> slice & 1)
             repair->asked_us[slice] = clock_mono_us();
+        if (slices >> slice & 1)
+            repair->asked_of[slice] = generations[slice];
+    }
     repair->asked |= slices;
     repair->foreign |= foreign;
     if (more)

@@ -20,6 +20,7 @@ struct repair_done {
     int64_t asked_us, began_us, ended_us; /* monotonic */
     int64_t live;                         /* the generation in which something was missing */
     int64_t made;                         /* 0: it could not be made */
+    bool in_vain;                         /* another generation was live already: nothing was done */
 };
 bool repair_rests(const struct repair_rest *rest, int64_t now_us);
 void repair_rest(struct repair_rest *rest, const struct repair_done *done);
@@ -30,8 +31,10 @@ struct repair *repair_create(const char *database_url, const char *redis_url,
 /* Stops what it does at the next page, and waits for that. Accepts NULL. */
 void repair_destroy(struct repair *repair);
 
-/* Bits of slices; of `foreign` ones readers may be taken back. Those that are asked for already, or that
- * rest, are asked for again in vain: ask until they are done. Any thread. */
-void repair_ask(struct repair *repair, unsigned slices, unsigned foreign);
+/* Bits of slices; of `foreign` ones readers may be taken back. `generations`: those in which something is
+ * missing, by slice; where another one is live when its turn comes there is nothing to do. Those that are
+ * asked for already, or that rest, are asked for again in vain: ask until they are done. Any thread. */
+void repair_ask(struct repair *repair, unsigned slices, unsigned foreign,
+                const int64_t generations[SLICE_COUNT]);
 /* Keys of models that nobody needs are to be dropped. Any thread. */
 void repair_drop(struct repair *repair);

@@ -201,12 +201,13 @@ struct second {
     struct steer steer;
 };
 
-static struct second second_start(const char *ready_path)
+static struct second second_start(const char *ready_path, const char *const *environment)
 {
     struct instance *service = instance_start(stack, &(struct instance_options){.service = "command-service",
                                                                                 .name = "second",
                                                                                 .port_offset = SECOND_OFFSET,
-                                                                                .ready_path = ready_path});
+                                                                                .ready_path = ready_path,
+                                                                                .environment = environment});
     return (struct second){service, {stack, http_client_create(instance_url(service))}};
 }
 
@@ -225,7 +226,7 @@ static bool issue_gives(const struct steer *to, const char *token, const char *c
 static void the_kill_switch_in_two_services(void **state)
 {
     (void)state;
-    struct second second = second_start(NULL);
+    struct second second = second_start(NULL, NULL);
     const char *campaign = api_campaign(&api, 1000, "");
     assert_true(issue_gives(&first, "ISSUE_TOKEN", campaign, 201));
     assert_true(issue_gives(&second.steer, "ISSUE_TOKEN", campaign, 409));
@@ -274,6 +275,33 @@ static void who_can_be_suspended(void **state)
     api_expect(&answer, 403, "forbidden");
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+/* Nobody who hears of settings and kill switches, or issues, waits for who asks the file system. */
+static void a_disk_that_hangs_freezes_nothing(void **state)
+{
+    (void)state;
+    char hung[512], variables[3][1024];
+    const char *environment[] = {variables[0], variables[1], variables[2], NULL};
+    snprintf(hung, sizeof hung, "%s/hung", stack_directory(stack));
+    snprintf(variables[0], sizeof variables[0], "LD_PRELOAD=%s/../lib/hung_disk.so", getenv("BIN_DIR"));
+    snprintf(variables[1], sizeof variables[1], "HUNG_DISK=%s", hung);
+    snprintf(variables[2], sizeof variables[2], "FIRSTCOME_DISK_PATH=/");
+    const char *campaign = api_campaign(&api, 1000, "");
+    struct second second = second_start(NULL, environment);
+    int fd = open(hung, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    WAIT_UNTIL(access(hung, F_OK) != 0, BOUND_MS);
+    api_give(&api, campaign, "ann");
+    assert_true(issue_gives(&second.steer, "ISSUE_TOKEN", campaign, 409));
+    steer_issuer(&first, "issue", "suspend", 200, NULL);
+    WAIT_UNTIL(issue_gives(&second.steer, "ISSUE_TOKEN", campaign, 403), BOUND_MS);
+    steer_issuer(&second.steer, "issue", "resume", 200, NULL);
+    WAIT_UNTIL(issue_gives(&first, "ISSUE_TOKEN", campaign, 409), BOUND_MS);
+    second_stop(&second);
+}
+#endif
+
 /* A suspended issuer stays out while PostgreSQL is gone, and a service that never could ask lets nobody in.
  */
 static void what_was_decided_holds_without_the_store(void **state)
@@ -288,7 +316,7 @@ static void what_was_decided_holds_without_the_store(void **state)
     struct http_answer answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "ann");
     api_expect(&answer, 403, "issuer-suspended");
 
-    struct second second = second_start("/livez");
+    struct second second = second_start("/livez", NULL);
     int64_t unknown = steer_refusals(&second.steer, "settings_unknown");
     answer = steer_issue(&second.steer, "ISSUE_TOKEN", campaign, "ann");
     api_expect(&answer, 503, "store-unavailable");
@@ -543,6 +571,10 @@ int main(void)
         cmocka_unit_test(a_put_with_a_key_is_done_once),
         cmocka_unit_test(what_was_decided_survives_a_restart),
         cmocka_unit_test(a_disk_fills_up),
+#if !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__) /* those want to be the first to be loaded */
+        cmocka_unit_test(a_disk_that_hangs_freezes_nothing),
+#endif
         cmocka_unit_test(what_was_decided_holds_without_the_store),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -6,6 +6,7 @@
 #include "tests/lib/wait.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 
 #include "common/base/crypto.h"
 #include "tests/lib/api.h"
@@ -57,6 +58,49 @@ static void one_is_killed(void **state)
         siege_await_issuing(siege);
     }
     siege_end(siege);
+}
+
+static char restarted_path[128];
+
+/* Asks one service again and again, as its listener goes and comes back. */
+static void *ask_until_issued(void *context)
+{
+    struct http_client *client = http_client_create(instance_url(services[0]));
+    struct http_call call = {.method = "POST",
+                             .path = restarted_path,
+                             .token = stack_env(stack, "ISSUE_TOKEN"),
+                             .key = "first",
+                             .body = "{\"user_id\":\"first\"}"};
+    struct http_answer answer = {0};
+    int *ret = context;
+    for (int64_t until_us = clock_deadline_us(LONG_MS); *ret == 0 && clock_remaining_ms(until_us) > 0;) {
+        if (http_client_call(client, &call, &answer) == HTTP_ANSWERED)
+            *ret = answer.status;
+        http_client_close(client);
+        wait_moment();
+    }
+    http_client_destroy(client);
+    return NULL;
+}
+
+/* The first answer of a service that was started again is no refusal: it waits for what it needs to know. */
+static void the_first_answer_is_a_coupon(void **state)
+{
+    (void)state;
+    struct api_client api;
+    instance_open_api(services[1], &api);
+    snprintf(restarted_path, sizeof restarted_path, "/v1/campaigns/%s/coupons",
+             api_campaign(&api, ROUNDS, ""));
+    for (int round = 0; round < 3; round++) {
+        int status = 0;
+        pthread_t thread;
+        instance_kill(services[0]);
+        assert_int_equal(pthread_create(&thread, NULL, ask_until_issued, &status), 0);
+        instance_again(services[0]);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(status, 201);
+    }
+    api_close(&api);
 }
 
 static void one_is_restarted(void **state)
@@ -235,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_key_has_one_effect),
         cmocka_unit_test(one_is_killed),
+        cmocka_unit_test(the_first_answer_is_a_coupon),
         cmocka_unit_test(one_is_restarted),
         cmocka_unit_test(one_stands_still_with_the_lock),
         cmocka_unit_test(one_stands_still_in_the_middle_of_sending),

@@ -22,6 +22,7 @@
 #include "tests/lib/cluster.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/projector.h"
+#include "tests/lib/store.h"
 
 enum {
     POINTS_DEFAULT = 12,
@@ -334,7 +335,8 @@ static void try_kind(struct subject *subject, enum fault_kind kind)
 
 static void try_all(struct subject *subject)
 {
-    subject->scenario(subject, scenario_nr++); /* what is opened once, is open now */
+    subject->scenario(subject, scenario_nr++);
+    WAIT_UNTIL(instance_ready(subject->instance), SETTLE_MS); /* what is opened once, is open now */
     subject->descriptors = descriptors_of(instance_pid(subject->instance));
     reconnecting = false;
     try_kind(subject, FAULT_MALLOC);
@@ -349,6 +351,9 @@ static void in_the_command_service(void **state)
 {
     (void)state;
     try_all(&command);
+    /* One reading a day ahead holds no slice's time there. */
+    assert_int_equal(
+        store_number(stack, "SELECT count(*) FROM slice WHERE recorded_at > now() + interval '1 hour'"), 0);
     projector_assert_verify_clean(stack);
 }
 
@@ -367,7 +372,12 @@ static void in_the_projector(void **state)
 
 static int setup(void **state)
 {
+    /* Every place is a campaign. */
+    static const char *const quotas[] = {"FIRSTCOME_CAMPAIGNS_PER_KEY_PER_DAY",
+                                         "FIRSTCOME_CAMPAIGNS_PER_DAY"};
     (void)state;
+    for (size_t i = 0; i < COUNT_OF(quotas); i++)
+        assert_int_equal(setenv(quotas[i], "1000000", 1), 0);
     stack = stack_start(STACK_SERVERS);
     command =
         (struct subject){.service = "command-service", .port = PORT_COMMAND, .scenario = issue_to_three};

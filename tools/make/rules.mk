@@ -69,12 +69,13 @@ SYSTEM_TESTS := $(call TESTS_IN,$(SYSTEM_FOLDERS))
 $(call TEST_BIN,$(SYSTEM_TESTS)): $(B)/bin/test/%: $(B)/obj/%.o $(LIBS_TEST)
 	$(LINK)
 
-# What a test loads into a service, to have a host with a clock that is wrong.
-$(B)/lib/clock_shift.so: tests/lib/preload/clock_shift.c
+# What a test loads into a service, to have a host with a clock that is wrong, or a disk that hangs.
+$(B)/lib/%.so: tests/lib/preload/%.c
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
 	@$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
 $(B)/bin/test/tests/query/instants_test: | $(B)/lib/clock_shift.so
+$(B)/bin/test/tests/command/limits_test: | $(B)/lib/hung_disk.so
 
 # Loaded into a service by tests/faults; whatever the build, it is plain.
 FAULT_SHIM := $(B)/bin/fault_shim.so
