@@ -309,6 +309,24 @@ static void json_is_frozen(void **state)
                 "\"position\":{\"slice\":9,\"position\":8}}");
 }
 
+/* As long as it is still to come, and never in what is written down for retries (0). */
+static void when_it_opens_again_is_told_until_then(void **state)
+{
+    (void)state;
+    enum { REOPENS = 1000 };
+    static const int64_t instants[] = {0, REOPENS - 1, REOPENS};
+    struct campaign campaign = begun();
+    struct buf out;
+    buf_init(&out, 4096);
+    campaign.definition.reopens_at_us = REOPENS;
+    for (size_t i = 0; i < COUNT_OF(instants); i++) {
+        buf_clear(&out);
+        campaign_write_json(&out, NULL, &campaign, instants[i]);
+        assert_int_equal(strstr(out.data, "\"reopens_at\":") != NULL, instants[i] == REOPENS - 1);
+    }
+    buf_deinit(&out);
+}
+
 static void json_of_what_is_optional_is_frozen(void **state)
 {
     (void)state;
@@ -587,6 +605,7 @@ int main(void)
         cmocka_unit_test(a_plan_halts_until_resumed),
         cmocka_unit_test(finds_its_tags),
         cmocka_unit_test(json_is_frozen),
+        cmocka_unit_test(when_it_opens_again_is_told_until_then),
         cmocka_unit_test(json_of_what_is_optional_is_frozen),
         cmocka_unit_test(tranches_are_there_from_their_instant),
         cmocka_unit_test(days_end_at_the_local_midnight),

@@ -94,6 +94,22 @@ static void json_is_frozen(void **state)
         "\"position\":{\"slice\":15,\"position\":2199023255551}}");
 }
 
+/* To who may not know them: neither its code nor whose it is. */
+static void code_and_user_may_be_left_out(void **state)
+{
+    (void)state;
+    struct event event = issued_event();
+    struct coupon coupon = coupon_from_event(&event);
+    struct buf out;
+    buf_init(&out, 4096);
+    coupon.user_id = (struct span){NULL, 0};
+    coupon_write_json(&out, NULL, &coupon, NULL, 0);
+    assert_null(strstr(out.data, "\"code\""));
+    assert_null(strstr(out.data, "\"user_id\""));
+    assert_non_null(strstr(out.data, "\"campaign_id\":\"spring\""));
+    buf_deinit(&out);
+}
+
 /* The answer of the write API is asked for with 0 and never changes; a read says what is so now. */
 static void only_reads_see_time_pass(void **state)
 {
@@ -142,6 +158,7 @@ int main(void)
         cmocka_unit_test(comes_from_nothing_else),
         cmocka_unit_test(expires_at_its_instant),
         cmocka_unit_test(json_is_frozen),
+        cmocka_unit_test(code_and_user_may_be_left_out),
         cmocka_unit_test(only_reads_see_time_pass),
         cmocka_unit_test(percentages_have_two_decimals_and_are_rounded_down),
     };

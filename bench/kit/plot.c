@@ -27,19 +27,31 @@ static void put_text(struct buf *out, const char *text)
             buf_append_char(out, *text);
 }
 
+/* A goal that is a whole number ("<= 10", "1; ..."); 0 for none. */
+static double goal_of(const struct figure *figure)
+{
+    uint64_t number = 0;
+    struct span text = span_of(figure->goal), most = SPAN("<= ");
+    if (span_starts(text, most))
+        text = (struct span){text.ptr + most.len, text.len - most.len};
+    return parse_u64(span_cut(&text, ';'), INT64_MAX, &number) ? (double)number : 0;
+}
+
 void plot_add(struct plot *plot, const struct figure *figure)
 {
-    double ratio = figure->baseline[0] ? figure_ratio(figure) : 0;
-    double base = series_median(&figure->baseline_series);
+    bool compared = figure->baseline[0] != '\0';
+    double base = compared ? series_median(&figure->baseline_series) : goal_of(figure);
+    double ratio = base > 0 ? series_median(&figure->series) / base : 0;
     if (ratio <= 0 || plot->count == PLOT_BARS_MAX)
         return;
     struct plot_bar *bar = &plot->bars[plot->count++];
     snprintf(bar->what, sizeof bar->what, "%s", figure->what);
-    snprintf(bar->baseline, sizeof bar->baseline, "%s", figure->baseline);
+    snprintf(bar->baseline, sizeof bar->baseline, "%s%s%s", compared ? figure->baseline : "the goal, ",
+             compared ? "" : figure->goal, compared ? "" : figure->unit);
     bar->ratio = ratio;
     bar->low = series_min(&figure->series) / base;
     bar->high = series_max(&figure->series) / base;
-    bar->goal = figure->goal_ratio;
+    bar->goal = compared ? figure->goal_ratio : 1;
 }
 
 static void put_axis(struct buf *out, int bottom)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The ratios of one table as a drawing: a bar for each figure that was compared with something, its goal as a
- * line, on a logarithmic scale. SVG by hand. Not thread-safe. */
+/* The ratios of one table as a drawing: a bar for each figure that was compared with something, or else has a
+ * goal that is a number, its goal as a line, on a logarithmic scale. SVG by hand. Not thread-safe. */
 #pragma once
 
 #include "bench/kit/figures.h"
@@ -15,6 +15,6 @@ struct plot {
     size_t count;
 };
 
-/* Takes a figure without a ratio, too, and leaves it out. */
+/* Takes a figure with neither, too, and leaves it out. */
 void plot_add(struct plot *plot, const struct figure *figure);
 void plot_write(const struct plot *plot, const char *title, struct buf *out);

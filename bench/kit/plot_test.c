@@ -44,6 +44,20 @@ static void bars_are_drawn(void **state)
     buf_deinit(&out);
 }
 
+static void what_has_only_a_goal_is_drawn_against_that(void **state)
+{
+    (void)state;
+    struct plot plot = {.count = 0};
+    struct figure figure = figure_of(5, 1, 0);
+    figure.baseline = "";
+    plot_add(&plot, &figure);
+    assert_int_equal(plot.count, 0);
+    figure.goal = "<= 10";
+    plot_add(&plot, &figure);
+    assert_int_equal(plot.count, 1);
+    assert_true(plot.bars[0].ratio > 0.49 && plot.bars[0].ratio < 0.51 && plot.bars[0].goal == 1);
+}
+
 static void no_more_bars_than_there_is_room(void **state)
 {
     (void)state;
@@ -58,6 +72,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bars_are_drawn),
+        cmocka_unit_test(what_has_only_a_goal_is_drawn_against_that),
         cmocka_unit_test(no_more_bars_than_there_is_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

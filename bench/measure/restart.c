@@ -89,7 +89,7 @@ void bench_restart(struct bench *bench)
     struct figure figure = {.metric = "restart",
                             .what = "kill -9 under load (64 connections) to the first durable answer",
                             .unit = "ms",
-                            .goal = "<= 300",
+                            .goal = "<= 60",
                             .baseline = ""};
     bench_target(bench, BENCH_PORT_COMMAND, &target);
     pid_t pid = bench_start(bench, "command-service", BENCH_PORT_COMMAND, NULL);
