@@ -594,6 +594,33 @@ static void sleeps_until_something_happens(void **state)
     queue_destroy(queue);
 }
 
+/* Whoever wants the committer to look at something else wakes it once. */
+static void who_is_wanted_wakes_once(void **state)
+{
+    (void)state;
+    struct queue *queue = queue_create(BATCH, BATCH);
+    queue_want(queue);
+    assert_true(queue_await(queue, clock_deadline_us(FAR_MS)));
+    assert_false(queue_await(queue, clock_deadline_us(5)));
+    queue_want(queue);
+    assert_null(queue_take(queue, BATCH, clock_deadline_us(FAR_MS)));
+    assert_false(queue_await(queue, clock_deadline_us(5)));
+    queue_destroy(queue);
+}
+
+static void a_look_tells_how_it_stands(void **state)
+{
+    (void)state;
+    struct queue *queue = queue_create(QUEUE_MAX, BATCH);
+    queue_note_batch(queue, 100 * US_PER_MS);
+    given(queue, 1, 1);
+    queue_set_available(queue, false);
+    struct queue_facts facts = queue_look(queue);
+    assert_int_equal(facts.depth, 1);
+    assert_false(facts.available);
+    finish_all(queue);
+}
+
 /* --- threads --- */
 
 enum { OFFERERS = 4, EACH = 5000, THREAD_SLICES = 1 };
@@ -782,6 +809,8 @@ int main(void)
         cmocka_unit_test(a_closed_queue_takes_nothing_over),
         cmocka_unit_test(an_earlier_deadline_comes_back_with_its_command),
         cmocka_unit_test(sleeps_until_something_happens),
+        cmocka_unit_test(who_is_wanted_wakes_once),
+        cmocka_unit_test(a_look_tells_how_it_stands),
         cmocka_unit_test(nothing_is_lost_between_threads),
         cmocka_unit_test(each_command_wakes_the_taker),
         cmocka_unit_test(commands_end_no_sleep),
