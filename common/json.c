@@ -128,6 +128,49 @@ static const char *parse_error_text(enum json_error_code code)
     return "syntax error";
 }
 
+static void skip_blanks(struct span *text)
+{
+    while (text->len && (*text->ptr == ' ' || *text->ptr == '\t' || *text->ptr == '\n' || *text->ptr == '\r'))
+        *text = (struct span){text->ptr + 1, text->len - 1};
+}
+
+/* Takes one character, with blanks in front of it. */
+static bool take_char(struct span *text, char want)
+{
+    skip_blanks(text);
+    if (text->len == 0 || *text->ptr != want)
+        return false;
+    *text = (struct span){text->ptr + 1, text->len - 1};
+    return true;
+}
+
+/* A text without escapes, of ASCII only. */
+static bool take_plain_text(struct span *text, struct span *ret)
+{
+    size_t len = 0;
+    if (!take_char(text, '"'))
+        return false;
+    while (len < text->len && text->ptr[len] >= 0x20 && text->ptr[len] < 0x7F && text->ptr[len] != '"' &&
+           text->ptr[len] != '\\')
+        len++;
+    *ret = (struct span){text->ptr, len};
+    *text = (struct span){text->ptr + len, text->len - len};
+    return text->len && text->ptr[0] == '"' && take_char(text, '"');
+}
+
+bool json_read_lone_text(struct span text, const char *name, struct span *ret)
+{
+    struct span key, value;
+    if (!take_char(&text, '{') || !take_plain_text(&text, &key) || !span_is(key, name) ||
+        !take_char(&text, ':') || !take_plain_text(&text, &value) || !take_char(&text, '}'))
+        return false;
+    skip_blanks(&text);
+    if (text.len)
+        return false;
+    *ret = value;
+    return true;
+}
+
 /* jansson calls a document malformed where it had no memory for it; ours ends the process instead. */
 static void use_our_memory(void)
 {

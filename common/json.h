@@ -26,13 +26,17 @@ enum json_kind {
 enum json_presence { JSON_OPTIONAL, JSON_REQUIRED };
 
 /* One field a body may have. What it is stored as, at `offset` in the caller's struct:
- *   JSON_STRING  struct span (UTF-8, valid, borrowed from the document); min/max bound its bytes
- *   JSON_INTEGER int64_t; min/max bound its value
- *   JSON_HUNDREDTHS int64_t, a hundred times the number, which has at most two decimals; min/max bound it as
- * stored JSON_TIME    int64_t microseconds since 1970 (RFC 3339 text), never 0; min/max unused JSON_BOOLEAN
- * bool JSON_OBJECT  const struct json_value * JSON_ARRAY   const struct json_value *; min/max bound its
- * length JSON_ANY     const struct json_value *, of whatever type; here null is a value, too An absent
- * optional field, and one that is null, leaves the struct as it was: put defaults there first. */
+ *
+ *   JSON_STRING      struct span (UTF-8, valid, borrowed from the document); min/max bound its bytes
+ *   JSON_INTEGER     int64_t; min/max bound its value
+ *   JSON_HUNDREDTHS  int64_t, a hundred times the number, which has at most two decimals; min/max bound this
+ *   JSON_TIME        int64_t microseconds since 1970 (RFC 3339 text), never 0; min/max unused
+ *   JSON_BOOLEAN     bool
+ *   JSON_OBJECT      const struct json_value *
+ *   JSON_ARRAY       const struct json_value *; min/max bound its length
+ *   JSON_ANY         const struct json_value *, of whatever type; here null is a value, too
+ *
+ * An absent optional field, and one that is null, leaves the struct as it was: put defaults there first. */
 struct json_field {
     const char *name;
     enum json_kind kind;
@@ -64,6 +68,11 @@ struct json_object_reader {
 };
 bool json_read_object(const struct json_value *value, const struct json_object_reader *reader, void *ret,
                       struct json_fault *fault) MUST_USE;
+
+/* The text of an object that is nothing but {"name":"text"}, with no escape and nothing but ASCII in it,
+ * which is how nearly everybody writes it; borrowed from `text`. false: json_parse it, whatever it is. Ten
+ * times as fast. */
+bool json_read_lone_text(struct span text, const char *name, struct span *ret) MUST_USE;
 
 size_t json_array_length(const struct json_value *array);
 const struct json_value *json_array_at(const struct json_value *array, size_t index);

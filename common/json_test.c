@@ -52,6 +52,59 @@ static void expect(const char *text, const char *code, const char *path)
     json_destroy(doc);
 }
 
+/* What it takes is what a parser reads, and the same text; the rest it leaves to that. */
+static bool lone_text(struct span text)
+{
+    struct json_fault fault;
+    struct span got, parsed;
+    if (!json_read_lone_text(text, "name", &got))
+        return false;
+    struct json_doc *doc = json_parse(text, &fault);
+    assert_non_null(doc);
+    assert_true(json_as_text(json_member(json_root(doc), "name"), &parsed));
+    assert_true(span_equal(got, parsed));
+    json_destroy(doc);
+    return true;
+}
+
+static void a_lone_text_needs_no_parser(void **state)
+{
+    (void)state;
+    static const char *const plain[] = {"{\"name\":\"abc\"}", " {\t\"name\" :\r\n\"\" } \n",
+                                        "{\"name\":\"a b{}[],:\"}"};
+    static const char *const other[] = {
+        "",
+        "{}",
+        "{\"name\":\"a\"",
+        "{\"name\":\"a",
+        "{\"name\":\"a\"}}",
+        "{\"name\":\"a\",}",
+        "{\"name\":\"a\",\"x\":1}",
+        "{\"name\":1}",
+        "{\"name\":null}",
+        "{\"Name\":\"a\"}",
+        "{\"name\":\"a\\n\"}",
+        "{\"n\\u0061me\":\"a\"}",
+        "{\"name\":\"\xC3\xA9\"}",
+        "{\"name\":\"a\x01\"}",
+        "[\"name\",\"a\"]",
+    };
+    static const char alphabet[] = "{}[]\":,\\ na";
+    for (size_t i = 0; i < COUNT_OF(plain); i++)
+        assert_true(lone_text(span_of(plain[i])));
+    for (size_t i = 0; i < COUNT_OF(other); i++)
+        assert_false(lone_text(span_of(other[i])));
+    uint32_t seed = 1;
+    for (int round = 0; round < 200000; round++) { /* one or two characters of a good one are others */
+        char text[] = "{\"name\":\"abcd\"}";
+        for (int i = 0; i < 2; i++) {
+            seed = seed * 1664525 + 1013904223;
+            text[(seed >> 8) % (sizeof text - 1)] = alphabet[(seed >> 20) % (sizeof alphabet - 1)];
+        }
+        (void)lone_text(span_of(text));
+    }
+}
+
 static void reads_every_kind(void **state)
 {
     (void)state;
@@ -485,6 +538,7 @@ static void numbers_with_two_decimals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lone_text_needs_no_parser),
         cmocka_unit_test(reads_every_kind),
         cmocka_unit_test(null_is_absent),
         cmocka_unit_test(any_value_may_be_null),

@@ -94,7 +94,7 @@ bool service_stopping(void)
     return atomic_load(&stopping);
 }
 
-bool service_ready(void)
+static bool service_ready(void)
 {
     bool ready = !service_stopping();
     for (size_t i = 0; i < atomic_load(&parts_count); i++)

@@ -26,7 +26,6 @@ extern const char *const service_plain_names[];
 struct service_part; /* lives as long as the process */
 struct service_part *service_part_create(const char *name);
 void service_part_set(struct service_part *part, bool ready);
-bool service_ready(void);
 
 /* Blocks signals in every thread started afterwards, sets up logging and crypto. Call first in main, after
  * config_parse. port == 0 in options means port_base + port_offset, which this resolves in place. */

@@ -84,14 +84,20 @@ struct command *command_create(enum command_kind kind, struct http_request *requ
     return command;
 }
 
+void command_forget_source(struct command *command)
+{
+    if (command->source)
+        command->source_destroy(command->source);
+    command->source = NULL;
+}
+
 void command_destroy(struct command *command)
 {
     if (!command)
         return;
     CHECK(!command->request && !command->gather);
     CHECK(command->state != COMMAND_HELD && command->state != COMMAND_QUEUED); /* it is on a list */
-    if (command->source)
-        command->source_destroy(command->source);
+    command_forget_source(command);
     arena_deinit(&command->arena);
     mem_free(command);
 }

@@ -148,7 +148,8 @@ struct command {
     /* What its kind needs besides. */
     union {
         struct {
-            struct span user_id;
+            struct span user_id; /* in user_text, or in the source */
+            char user_text[USER_ID_MAX];
         } issue;
         struct {
             const struct span *user_ids; /* who, in order; in the arena */
@@ -194,6 +195,7 @@ void command_forward(struct command *command, const struct claim *claim, int16_t
 /* The one user it is about; absent where there is none or many. */
 struct span command_user(const struct command *command);
 struct command *command_create(enum command_kind kind, struct http_request *request);
+void command_forget_source(struct command *command);
 void command_destroy(struct command *command); /* accepts NULL; whoever is to be told must have been */
 
 static inline struct span request_id_span(const struct request_id *id)

@@ -147,14 +147,17 @@ static void post_coupon(struct http_request *request, void *context)
         {"user_id", JSON_STRING, JSON_REQUIRED, offsetof(struct command, issue.user_id), 0,
          HTTP_BODY_DEFAULT_MAX},
     };
-    struct command *command = command_create(COMMAND_ISSUE, request);
+    struct command asked = {.kind = COMMAND_ISSUE, .request = request};
     struct json_fault fault;
-    if (path_campaign(command, &fault) &&
-        api_read(command, fields, COUNT_OF(fields), EMPTY_IS_MALFORMED, &fault) &&
-        api_check_user(command, &fault))
-        submit(context, command, KEY_REQUIRED);
-    else
-        api_refuse(command, &fault);
+    if (path_campaign(&asked, &fault) &&
+        (json_read_lone_text(http_body(request), "user_id", &asked.issue.user_id) ||
+         api_read(&asked, fields, COUNT_OF(fields), EMPTY_IS_MALFORMED, &fault)) &&
+        api_check_user(&asked, &fault)) {
+        submit_issue(context, &asked);
+    } else {
+        http_problem(request, &fault.detail);
+        command_forget_source(&asked);
+    }
 }
 
 static bool read_users(struct command *command, struct json_fault *fault)

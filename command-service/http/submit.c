@@ -288,12 +288,6 @@ const struct problem *submit_admit(const struct http_request *request, void *con
     return verdict_problems[verdict];
 }
 
-static void refuse(struct command *command, const struct problem *problem)
-{
-    answer_problem(command, problem, 0);
-    command_destroy(command);
-}
-
 static void stamp(const struct api *api, struct command *command)
 {
     struct http_request *request = command->request;
@@ -354,7 +348,7 @@ static void offer(struct api *api, struct command *command, struct span key)
     }
 }
 
-/* false: answered and gone. */
+/* false: answered. */
 static bool take_key(struct command *command, enum key_rule rule, struct span *ret)
 {
     struct http_request *request = command->request;
@@ -364,29 +358,29 @@ static bool take_key(struct command *command, enum key_rule rule, struct span *r
         return true;
     if (ret->ptr && !twice && key_read(ret))
         return true;
-    refuse(command, ret->ptr ? &problem_idempotency_key_invalid : &problem_idempotency_key_missing);
+    answer_problem(command, ret->ptr ? &problem_idempotency_key_invalid : &problem_idempotency_key_missing,
+                   0);
     return false;
+}
+
+/* Within the limits, and not refused for good, as a crowd may be. false: answered. */
+static bool admitted(struct api *api, struct command *command)
+{
+    if (!gate_admit(&api->gate, command))
+        return false;
+    struct verdict verdict = {.now_us = clock_wall_us()};
+    if (command->kind == COMMAND_ISSUE)
+        verdict.refusal =
+            early_refusal(api->early, command->campaign_id, command->issue.user_id, &verdict.next);
+    if (verdict.refusal)
+        answer_verdict(command, &verdict, NULL);
+    return !verdict.refusal;
 }
 
 enum submission { SUBMIT_NOW, SUBMIT_HELD }; /* the second: its request was deferred */
 
-static void submit_stamped(struct api *api, struct command *command, struct span key, enum submission how)
+static void enqueue(struct api *api, struct command *command, struct span key, enum submission how)
 {
-    if (!gate_admit(&api->gate, command)) {
-        command_destroy(command);
-        return;
-    }
-    if (command->kind == COMMAND_ISSUE) {
-        struct verdict verdict = {0};
-        verdict.refusal =
-            early_refusal(api->early, command->campaign_id, command->issue.user_id, &verdict.next);
-        if (verdict.refusal) { /* before anything is hashed or queued that a crowd would pay for */
-            verdict.now_us = clock_wall_us();
-            answer_verdict(command, &verdict, NULL);
-            command_destroy(command);
-            return;
-        }
-    }
     if (key.ptr)
         name_request(command, key);
     else
@@ -396,28 +390,73 @@ static void submit_stamped(struct api *api, struct command *command, struct span
     offer(api, command, key);
 }
 
+static void hold(struct api *api, struct command *command)
+{
+    int16_t slice = slice_in_path(command->request);
+    if (slice >= 0)
+        queue_want(committers_queue(api->committers, slice));
+    http_defer(command->request);
+    control_hold(api->control, command);
+}
+
 void submit(struct api *api, struct command *command, enum key_rule rule)
 {
     struct span key;
-    if (!take_key(command, rule, &key))
-        return;
-    stamp(api, command);
-    if (!control_looked(api->control)) {
-        int16_t slice = slice_in_path(command->request);
-        if (slice >= 0)
-            queue_want(committers_queue(api->committers, slice));
-        http_defer(command->request);
-        control_hold(api->control, command);
+    if (!take_key(command, rule, &key)) {
+        command_destroy(command);
         return;
     }
-    submit_stamped(api, command, key, SUBMIT_NOW);
+    stamp(api, command);
+    if (!control_looked(api->control))
+        hold(api, command);
+    else if (admitted(api, command))
+        enqueue(api, command, key, SUBMIT_NOW);
+    else
+        command_destroy(command);
 }
 
 void submit_held(struct command *command, void *context)
 {
+    struct span key; /* it was looked at before the command was held */
+    if (take_key(command, KEY_OPTIONAL, &key) && admitted(context, command))
+        enqueue(context, command, key, SUBMIT_HELD);
+    else
+        command_destroy(command);
+}
+
+/* The body belongs to the request, and the user's id is needed for longer. */
+static struct command *command_of(const struct command *asked)
+{
+    struct command *command = command_create(COMMAND_ISSUE, asked->request);
+    command->campaign_id = asked->campaign_id;
+    command->issue.user_id = asked->issue.user_id;
+    command->source = asked->source;
+    command->source_destroy = asked->source_destroy;
+    if (!command->source) {
+        CHECK(asked->issue.user_id.len <= sizeof command->issue.user_text);
+        memcpy(command->issue.user_text, asked->issue.user_id.ptr, asked->issue.user_id.len);
+        command->issue.user_id.ptr = command->issue.user_text;
+    }
+    return command;
+}
+
+void submit_issue(struct api *api, struct command *asked)
+{
     struct span key;
-    if (take_key(command, KEY_OPTIONAL, &key)) /* it was looked at before the command was held */
-        submit_stamped(context, command, key, SUBMIT_HELD);
+    if (!control_looked(api->control)) {
+        submit(api, command_of(asked), KEY_REQUIRED);
+        return;
+    }
+    if (take_key(asked, KEY_REQUIRED, &key)) {
+        stamp(api, asked);
+        if (admitted(api, asked)) {
+            struct command *command = command_of(asked);
+            stamp(api, command);
+            enqueue(api, command, key, SUBMIT_NOW);
+            return;
+        }
+    }
+    command_forget_source(asked);
 }
 
 /* --- every slice --- */
@@ -466,10 +505,12 @@ static void offer_parts(struct api *api, struct command *whole, struct span key)
 void submit_to_all(struct api *api, struct command *command)
 {
     struct span key;
-    if (!take_key(command, KEY_REQUIRED, &key))
-        return;
-    stamp(api, command);
-    if (!gate_admit(&api->gate, command)) {
+    bool in = take_key(command, KEY_REQUIRED, &key);
+    if (in) {
+        stamp(api, command);
+        in = gate_admit(&api->gate, command);
+    }
+    if (!in) {
         command_destroy(command);
         return;
     }

@@ -10,6 +10,9 @@ enum key_rule { KEY_REQUIRED, KEY_OPTIONAL };
 /* Takes the command over and answers its request, now or when it is decided. What the command is about and
  * its payload must be set; actor, names, slices and deadlines are set here. */
 void submit(struct api *api, struct command *command, enum key_rule rule);
+/* The same for ISSUE, whose `asked` lies on the caller's stack and has what its request asks for: a crowd at
+ * a campaign that refuses everybody is refused before a command is made. */
+void submit_issue(struct api *api, struct command *asked);
 /* The same for a command about every slice: one is made for each and all are answered together. */
 void submit_to_all(struct api *api, struct command *command);
 /* Goes on with what was held until the settings are known: see control_hold. `context` is a struct api. */

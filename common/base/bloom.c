@@ -43,12 +43,6 @@ void bloom_destroy(struct bloom *bloom)
     mem_free(bloom);
 }
 
-void bloom_clear(struct bloom *bloom)
-{
-    for (size_t i = 0; i < bloom->blocks * BLOCK_WORDS; i++)
-        atomic_store_explicit(&bloom->words[i], 0, memory_order_relaxed);
-}
-
 /* Callers' hashes may be weak in some bits: the finaliser of splitmix64. */
 static uint64_t mix(uint64_t hash)
 {

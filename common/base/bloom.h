@@ -16,4 +16,3 @@ void bloom_destroy(struct bloom *bloom);     /* accepts NULL */
 size_t bloom_bytes(size_t capacity);         /* what bloom_create would take */
 void bloom_add(struct bloom *bloom, uint64_t hash);
 bool bloom_has(const struct bloom *bloom, uint64_t hash);
-void bloom_clear(struct bloom *bloom);

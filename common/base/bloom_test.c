@@ -33,9 +33,6 @@ static void little_else_is_there(void **state)
     for (uint64_t i = MANY; i < 2 * MANY; i++)
         wrong += bloom_has(bloom, i);
     assert_true(wrong < MANY / 200);
-    bloom_clear(bloom);
-    for (uint64_t i = 0; i < MANY; i++)
-        assert_false(bloom_has(bloom, i));
     bloom_destroy(bloom);
 }
 

@@ -264,10 +264,13 @@ static void take_events(struct http_loop *loop)
     struct epoll_event events[EVENTS_MAX];
     int timeout_ms = sleep_ms(loop), count = EVENTS_MAX;
     int64_t before_us = clock_mono_us(), heard_us = loop->learned_us;
+    if (before_us - heard_us > TURN_US)
+        timeout_ms = 0; /* what came meanwhile must not be taken for what comes now */
+    bool sleeps = timeout_ms > 0;
     for (int round = 0; count == EVENTS_MAX && round < EVENT_ROUNDS_MAX; round++, timeout_ms = 0) {
         count = epoll_wait(loop->epoll_fd, events, EVENTS_MAX, timeout_ms);
         loop->now_us = clock_mono_us();
-        if (round == 0 && loop->now_us - before_us > SLEPT_US)
+        if (round == 0 && sleeps && loop->now_us - before_us > SLEPT_US)
             heard_us = loop->now_us;
         for (int i = 0; i < count; i++)
             take_event(&events[i], heard_us);

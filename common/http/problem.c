@@ -6,7 +6,7 @@
 
 COMMON_PROBLEMS(PROBLEM_DEFINE)
 
-void problem_write(struct buf *body, const struct problem_detail *detail)
+static void write_out(struct buf *body, const struct problem_detail *detail)
 {
     const struct problem *problem = detail->problem;
     char type[128];
@@ -29,4 +29,28 @@ void problem_write(struct buf *body, const struct problem_detail *detail)
         buf_append_span(body, detail->extension);
     }
     json_close(body, '}');
+}
+
+/* A crowd is told one thing, each of them the same: the last document with nothing of its own is kept by each
+ * thread. */
+void problem_write(struct buf *body, const struct problem_detail *detail)
+{
+    enum { KEPT_MAX = 512 };
+    static _Thread_local struct {
+        const struct problem *problem;
+        size_t len;
+        char text[KEPT_MAX];
+    } kept;
+    bool plain = body->len == 0 && !detail->detail && !detail->field.ptr && detail->retry_after_ms <= 0 &&
+                 !detail->extension.ptr;
+    if (plain && kept.problem == detail->problem) {
+        buf_append(body, kept.text, kept.len);
+        return;
+    }
+    write_out(body, detail);
+    if (plain && !body->overflow && body->len <= sizeof kept.text) {
+        memcpy(kept.text, body->data, body->len);
+        kept.problem = detail->problem;
+        kept.len = body->len;
+    }
 }

@@ -32,6 +32,22 @@ static void a_problem_alone(void **state)
            "\"detail\":\"The service is at its limit, try again later\",\"status\":503,\"retryable\":true}");
 }
 
+/* Also when the same thread wrote it before, and another one in between. */
+static void a_problem_again(void **state)
+{
+    a_problem_alone(state);
+    struct buf body;
+    buf_init(&body, 4096);
+    problem_write(&body, &(struct problem_detail){.problem = &problem_overloaded, .retry_after_ms = 5});
+    assert_non_null(strstr(body.data, "\"retry_after_ms\":5"));
+    buf_clear(&body);
+    problem_write(&body, &(struct problem_detail){.problem = &problem_internal});
+    assert_non_null(strstr(body.data, "\"code\":\"internal\""));
+    buf_deinit(&body);
+    a_problem_alone(state);
+    a_problem_alone(state);
+}
+
 static void everything_there_is(void **state)
 {
     (void)state;
@@ -78,9 +94,8 @@ static void the_table_is_sound(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_problem_alone),
-        cmocka_unit_test(everything_there_is),
-        cmocka_unit_test(what_is_not_utf8_is_still_json),
+        cmocka_unit_test(a_problem_alone),     cmocka_unit_test(a_problem_again),
+        cmocka_unit_test(everything_there_is), cmocka_unit_test(what_is_not_utf8_is_still_json),
         cmocka_unit_test(the_table_is_sound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

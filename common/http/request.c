@@ -155,11 +155,6 @@ struct span http_body(const struct http_request *request)
     return (struct span){request->body_len ? request->body : "", request->body_len};
 }
 
-struct span http_path(const struct http_request *request)
-{
-    return request->path;
-}
-
 /* Path and query lie behind each other in the head, with the '?' in between. */
 struct span http_target(const struct http_request *request)
 {
