@@ -62,6 +62,7 @@ static int setup(void **state)
 {
     static const char *environment[3];
     static char keys_option[300], log_option[300];
+    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     file_read(stack_env(stack, "FIRSTCOME_API_KEYS_FILE"), keys_text, sizeof keys_text);
     snprintf(keys_path, sizeof keys_path, "%s/keys-of-test", stack_directory(stack));
