@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// All files under rendered/. `only` is one alert whose rule and tests are wanted, `scale` moves thresholds (config).
+// All files under rendered/ by their names; tools/monitoring writes them. `only` is one alert whose rule and tests are wanted, `scale` moves thresholds (config).
 function(runbook, only='', scale={})
   local config = (import 'config.libsonnet')(runbook, scale);
   local alerts = [
@@ -9,9 +9,6 @@ function(runbook, only='', scale={})
   ];
   local dashboards = (import 'dashboards.libsonnet')(config);
   local rules = (import 'rules.libsonnet')(config);
-  local yaml(value) = '# Made by `tools/monitoring render`; change the .libsonnet beside it.\n'
-                      + std.manifestYamlDoc(value, indent_array_in_object=true, quote_keys=false) + '\n';
-
   local rule(alert) = {
     alert: alert.name,
     expr: std.stripChars(alert.expr, ' \n'),
@@ -45,19 +42,20 @@ function(runbook, only='', scale={})
   };
   local minutes(test) = test.every == '1m';
   {
-    'rules.yaml': yaml({ groups: [
+    'rules.yaml': { groups: [
       { name: 'firstcome-records', interval: '5s', rules: [r { expr: std.stripChars(r.expr, ' \n') } for r in rules] },
       { name: 'firstcome-alerts', interval: '5s', rules: [rule(alert) for alert in alerts] },
-    ] }),
+    ] },
     // A test that looks at hours looks once a minute.
-    'rules_test.yaml': yaml(tests(function(test) !minutes(test), '5s')),
-    'rules_slow_test.yaml': yaml(tests(minutes, '1m')),
+    'rules_test.yaml': tests(function(test) !minutes(test), '5s'),
+    'rules_slow_test.yaml': tests(minutes, '1m'),
     // For the tool: which thresholds there are and whose they are.
-    'alerts.json': std.manifestJsonEx([
+    'alerts.json': [
       { name: alert.name, severity: alert.severity, thresholds: if std.objectHas(alert, 'thresholds') then alert.thresholds else [], fires: [test.fires for test in alert.tests] }
       for alert in alerts
-    ], '  ') + '\n',
+    ],
   } + {
-    ['dashboards/%s.json' % name]: std.manifestJsonEx(dashboards[name], ' ') + '\n'
+    ['dashboards/%s.json' % name]: dashboards[name]
     for name in std.objectFields(dashboards)
+    if only == ''
   }

@@ -32,15 +32,23 @@ metric() {
     done
 }
 
+# sql QUERY: as the owner in DATABASE_URL (postgresql://user:password@host:port/database), whose password stays off the command line.
+sql() {
+    [[ $DATABASE_URL =~ ^postgres(ql)?://([^:@]*):([^@]*)@([^:/,]*):([0-9]+)/([^?]*) ]] ||
+        { echo 'DATABASE_URL has another form' >&2; return 1; }
+    PGUSER=${BASH_REMATCH[2]} PGPASSWORD=${BASH_REMATCH[3]} PGHOST=${BASH_REMATCH[4]} PGPORT=${BASH_REMATCH[5]} \
+        PGDATABASE=${BASH_REMATCH[6]} PGCONNECT_TIMEOUT=5 psql -X -c "$1"
+}
+
 # Who is connected to PostgreSQL and what each waits for.
 sessions() {
-    psql -X -d "$DATABASE_URL" -c "SELECT application_name, state, wait_event_type, wait_event, count(*), max(now() - xact_start)
+    sql "SELECT application_name, state, wait_event_type, wait_event, count(*), max(now() - xact_start)
         AS longest FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC"
 }
 
 # Who holds the projector's lock, and whatever else is locked by advice.
 lock_holders() {
-    psql -X -d "$DATABASE_URL" -c "SELECT pid, application_name, client_addr FROM pg_locks JOIN pg_stat_activity USING (pid)
+    sql "SELECT pid, application_name, client_addr FROM pg_locks JOIN pg_stat_activity USING (pid)
         WHERE locktype = 'advisory'"
 }
 
