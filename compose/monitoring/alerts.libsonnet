@@ -24,6 +24,13 @@ local latency(le2) = {
   [cmd('coupon_http_request_duration_seconds_bucket', issue + ',le="2"')]: '0+%dx60' % le2,
   [cmd('coupon_http_request_duration_seconds_bucket', issue + ',le="5"')]: '0+1000x60',
   [cmd('coupon_http_request_duration_seconds_bucket', issue + ',le="+Inf"')]: '0+1000x60',
+  [cmd('coupon_http_request_duration_seconds_count', issue)]: '0+1000x60',
+};
+local slow_at_night = {
+  [cmd('coupon_http_request_duration_seconds_bucket', issue + ',le="2"')]: '0x60',
+  [cmd('coupon_http_request_duration_seconds_bucket', issue + ',le="5"')]: '0x50 1x9',
+  [cmd('coupon_http_request_duration_seconds_bucket', issue + ',le="+Inf"')]: '0x50 1x9',
+  [cmd('coupon_http_request_duration_seconds_count', issue)]: '0x50 1x9',
 };
 local histogram(name, bounds) = {
   [cmd(name + '_bucket', 'le="%s"' % le)]: '0+%dx60' % bounds[le]
@@ -91,22 +98,33 @@ function(c) [
   {
     name: 'CouponErrorsHigh',
     severity: 'page',
-    expr: 'coupon:errors:ratio_rate1m > %g' % c.errors,
+    expr: |||
+      coupon:errors:ratio_rate1m > %(bar)g
+      and sum by (job) (rate(coupon_http_requests_total{%(apis)s,%(asked)s}[1m])) > %(few)g
+    ||| % (c.jobs { bar: c.errors, asked: c.asked, few: c.few }),
     'for': '15s',
     summary: 'More than one request in twenty fails',
     description: '{{ $value | humanizePercentage }} of the requests to {{ $labels.job }} are answered 5xx.',
-    thresholds: ['errors'],
-    tests: [fires(answers(55, 1000, 60)), quiet(answers(45, 1000, 60))],
+    thresholds: ['errors', 'few:0.05:10000'],
+    tests: [
+      fires(answers(55, 1000, 60)),
+      quiet(answers(45, 1000, 60)),
+      // One failure at night.
+      quiet({ [cmd('coupon_http_requests_total', issue + ',code="5xx"')]: '0x50 1x9' }),
+    ],
   },
   {
     name: 'CouponLatencyHigh',
     severity: 'page',
-    expr: 'coupon:request_seconds:p95_rate1m > %g' % c.latency_s,
+    expr: |||
+      coupon:request_seconds:p95_rate1m > %(bar)g
+      and sum by (job, route) (rate(coupon_http_request_duration_seconds_count{%(apis)s,%(timed)s}[1m])) > %(few)g
+    ||| % (c.jobs { bar: c.latency_s, timed: c.timed, few: c.few }),
     'for': '15s',
     summary: 'Answers take more than two seconds',
     description: 'The slowest twentieth of {{ $labels.route }} at {{ $labels.job }} takes {{ $value | humanizeDuration }} or longer.',
-    thresholds: ['latency_s'],
-    tests: [fires(latency(948)), quiet(latency(1000))],
+    thresholds: ['latency_s', 'few:0.05:10000'],
+    tests: [fires(latency(948)), quiet(latency(1000)), quiet(slow_at_night)],
   },
   {
     name: 'CouponAnswersLate',
@@ -204,6 +222,33 @@ function(c) [
     ],
   },
 
+  {
+    name: 'CouponHostBusy',
+    severity: 'ticket',
+    expr: '1 - avg by (instance) (rate(node_cpu_seconds_total{%(host)s,mode="idle"}[1m])) > %(bar)g' % (c.jobs { bar: c.cpu }),
+    'for': '2m',
+    summary: 'A host has no processor left',
+    description: '{{ $labels.instance }} is busy {{ $value | humanizePercentage }} of the time.',
+    thresholds: ['cpu'],
+    tests: [
+      fires({ 'node_cpu_seconds_total{job="node",instance="h1",cpu="0",mode="idle"}': '0+1.4x120' }, '9m'),
+      quiet({ 'node_cpu_seconds_total{job="node",instance="h1",cpu="0",mode="idle"}': '0+1.6x120' }, '9m'),
+    ],
+  },
+  {
+    name: 'CouponHostMemoryLow',
+    severity: 'page',
+    expr: '1 - node_memory_MemAvailable_bytes{%(host)s} / node_memory_MemTotal_bytes{%(host)s} > %(bar)g' % (c.jobs { bar: c.memory }),
+    'for': '30s',
+    summary: 'A host runs out of memory',
+    description: '{{ $value | humanizePercentage }} of the memory of {{ $labels.instance }} is in use.',
+    thresholds: ['memory:0.95:1.05'],
+    tests: [
+      fires({ 'node_memory_MemAvailable_bytes{job="node",instance="h1"}': '8x60', 'node_memory_MemTotal_bytes{job="node",instance="h1"}': '100x60' }),
+      quiet({ 'node_memory_MemAvailable_bytes{job="node",instance="h1"}': '12x60', 'node_memory_MemTotal_bytes{job="node",instance="h1"}': '100x60' }),
+    ],
+  },
+
   // --- Write path and PostgreSQL ---
   {
     name: 'CouponConnectionsHigh',
@@ -271,7 +316,7 @@ function(c) [
     severity: 'ticket',
     expr: |||
       coupon_disk_used_percent{%(command)s} / 100 >= %(bar)g
-      or 1 - node_filesystem_avail_bytes{%(host)s,fstype!~"tmpfs|overlay|squashfs"} / node_filesystem_size_bytes{%(host)s,fstype!~"tmpfs|overlay|squashfs"} >= %(bar)g
+      or 1 - node_filesystem_avail_bytes{%(host)s,fstype!~"tmpfs|overlay|squashfs|iso9660|erofs"} / node_filesystem_size_bytes{%(host)s,fstype!~"tmpfs|overlay|squashfs|iso9660|erofs"} >= %(bar)g
     ||| % (c.jobs { bar: c.disk }),
     'for': '15s',
     summary: 'A disk is four fifths full',
@@ -415,6 +460,7 @@ function(c) [
     severity: 'ticket',
     expr: |||
       sum by (instance) (rate(coupon_read_hints_total{%(query)s}[5m])) == 0
+      and sum by (instance) (coupon_read_hints_total{%(query)s}) > 0
       and on () sum(rate(coupon_issued_total{%(command)s}[5m])) > 1
     ||| % c.jobs,
     'for': '1m',
@@ -422,6 +468,8 @@ function(c) [
     description: 'Coupons are issued, but {{ $labels.instance }} gets no hints: the bus is cut, and what it serves is as old as `fresh_ms` allows.',
     tests: [
       fires({ [qry('coupon_read_hints_total')]: '4x120', [cmd('coupon_issued_total')]: '0+50x120' }, '9m'),
+      // No bus at all is a choice.
+      quiet({ [qry('coupon_read_hints_total')]: '0x120', [cmd('coupon_issued_total')]: '0+50x120' }, '9m'),
       quiet({ [qry('coupon_read_hints_total')]: '0+1x120', [cmd('coupon_issued_total')]: '0+50x120' }, '9m'),
     ],
   },
@@ -467,15 +515,28 @@ function(c) [
       sum by (job, class) (rate(coupon_redis_errors_total{%(query)s}[30s])) > 0
       or sum by (job, class) (rate(coupon_projector_redis_errors_total{%(projector)s}[30s])) > 0
     ||| % c.jobs,
-    'for': '20s',
+    'for': '30s',
     summary: 'Redis fails',
     description: '{{ $labels.job }} sees {{ $value | humanize }} errors a second of class {{ $labels.class }}.',
     tests: [
       fires(class('0+1x60', '0x60')('io')),
       fires(class('0x60', '0+1x60')('readonly')),
       quiet(class('0x60', '5x60')('io')),
-      // One error keeps a rate over 30 s above nothing for 25 s: not long enough after the look.
-      quiet(class('0x57 1x3', '0x60')('io')),
+      // One error keeps a rate over 30 s above nothing for 25 s.
+      quiet(class('0x53 1x6', '0x60')('io'), '4m55s'),
+    ],
+  },
+  {
+    name: 'CouponRedisSlow',
+    severity: 'page',
+    expr: 'histogram_quantile(0.95, sum by (le) (rate(coupon_read_redis_seconds_bucket{%(query)s}[1m]))) > %(bar)g' % (c.jobs { bar: c.redis_s }),
+    'for': '15s',
+    summary: 'Redis is slow',
+    description: 'The slowest twentieth of the reads in Redis takes {{ $value | humanizeDuration }} or longer; at 50 ms they are given up.',
+    thresholds: ['redis_s'],
+    tests: [
+      fires({ [qry('coupon_read_redis_seconds_bucket', 'le="%s"' % b[0])]: '0+%dx60' % b[1] for b in [['0.01', 0], ['0.025', 947], ['0.05', 1000], ['+Inf', 1000]] }),
+      quiet({ [qry('coupon_read_redis_seconds_bucket', 'le="%s"' % b[0])]: '0+%dx60' % b[1] for b in [['0.01', 0], ['0.025', 1000], ['0.05', 1000], ['+Inf', 1000]] }),
     ],
   },
   {

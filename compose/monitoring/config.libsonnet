@@ -37,6 +37,10 @@ function(runbook, scale={}) {
   creations: at('creations', 5),  // campaigns a minute; the runaway creator made six
   creations_factor: at('creations_factor', 10),  // times the usual rate
 
+  few: at('few', 0.2),  // requests a second below which one failure says nothing
+  cpu: at('cpu', 0.70),  // share of a host's processors; the incident wanted another instance from here on
+  memory: at('memory', 0.90),
+  redis_s: at('redis_s', 0.025),  // half of the deadline of a read
   lag_s: at('lag_s', 5),  // readers leave models that are older than this
   redis_memory: at('redis_memory', 0.80),
   replica_lag_s: at('replica_lag_s', 1),

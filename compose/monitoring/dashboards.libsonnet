@@ -118,8 +118,10 @@ function(c)
         series('Evicted keys', 'ops', 'Stays at nothing: the models are not a cache.', [[rate('redis_evicted_keys_total', j.redis, 'instance'), '{{instance}}']]),
         series('Hints of changes', 'ops', 'What query services hear from the projectors; standing still while coupons are issued means that the bus is cut.', [[rate('coupon_read_hints_total', j.query, 'instance'), '{{instance}}']]),
       ]],
-      ['Disks', 8, [
-        series('Used space', 'percentunit', "Of each file system, by the host's exporter.", [['1 - %s / %s' % [of('node_filesystem_avail_bytes', j.host + ',fstype!~"tmpfs|overlay|squashfs"'), of('node_filesystem_size_bytes', j.host + ',fstype!~"tmpfs|overlay|squashfs"')], '{{instance}} {{mountpoint}}']], 12),
+      ['Hosts', 8, [
+        series('Used space', 'percentunit', "Of each file system, by the host's exporter.", [['1 - %s / %s' % [of('node_filesystem_avail_bytes', j.host + ',fstype!~"tmpfs|overlay|squashfs|iso9660|erofs"'), of('node_filesystem_size_bytes', j.host + ',fstype!~"tmpfs|overlay|squashfs|iso9660|erofs"')], '{{instance}} {{mountpoint}}']]),
+        series('Processor', 'percentunit', 'Share of the time that the processors of a host are busy.', [['1 - avg by (instance) (rate(node_cpu_seconds_total{%s,mode="idle"}[$__rate_interval]))' % j.host, '{{instance}}']]),
+        series('Memory of hosts', 'percentunit', 'Share in use.', [['1 - %s / %s' % [of('node_memory_MemAvailable_bytes', j.host), of('node_memory_MemTotal_bytes', j.host)], '{{instance}}']]),
       ]],
     ]),
   }
