@@ -251,6 +251,15 @@ function(c) [
 
   // --- Write path and PostgreSQL ---
   {
+    name: 'CouponPostgresDown',
+    severity: 'page',
+    expr: 'pg_up == 0',
+    'for': '15s',
+    summary: 'PostgreSQL does not answer',
+    description: '{{ $labels.instance }} does not answer its exporter.',
+    tests: [fires({ 'pg_up{instance="p1"}': '1x30 0x30' }), quiet({ 'pg_up{instance="p1"}': '1x60' })],
+  },
+  {
     name: 'CouponConnectionsHigh',
     severity: 'page',
     expr: 'sum by (instance) (pg_stat_activity_count) / on (instance) max by (instance) (pg_settings_max_connections) > %g' % c.connections,
@@ -636,6 +645,15 @@ function(c) [
   },
 
   // --- Operating ---
+  {
+    name: 'CouponExporterDown',
+    severity: 'ticket',
+    expr: 'up{%(exporters)s} == 0' % c.jobs,
+    'for': '1m',
+    summary: 'An exporter cannot be scraped',
+    description: 'What {{ $labels.job }} {{ $labels.instance }} would say of its server is not announced.',
+    tests: [fires({ [red('up')]: '1x30 0x30' }), quiet({ [red('up')]: '1x60', [cmd('up')]: '0x60' })],
+  },
   {
     name: 'CouponProfileForgotten',
     severity: 'ticket',

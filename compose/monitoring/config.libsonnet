@@ -14,6 +14,7 @@ function(runbook, scale={}) {
     projector: 'job="firstcome-projector"',
     redis: 'job="redis"',
     host: 'job="node"',
+    exporters: 'job=~"postgres|redis|node"',
   },
   // Health checks and scrapes are nobody's requests; a follower of the feed waits up to 20 s on purpose.
   asked: 'route!~"GET /(livez|readyz|metrics)"',

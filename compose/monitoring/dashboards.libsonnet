@@ -100,6 +100,7 @@ function(c)
         series('Made anew', 'ops', 'Slices made anew, times Redis was elsewhere, campaigns announced, logs replaced.', [[rate('coupon_projector_restarts_total', j.projector), 'slices made anew'], [rate('coupon_projector_refused_total', j.projector, 'reason'), 'refused: {{reason}}'], [rate('coupon_projector_prewarmed_total', j.projector), 'announced'], [rate('coupon_read_logs_replaced_total', j.query), 'log replaced']]),
       ]],
       ['PostgreSQL', 8, [
+        series('PostgreSQL and Redis answer', 'short', '1 while a server answers its exporter.', [['pg_up', 'PostgreSQL {{instance}}'], [of('redis_up', j.redis), 'Redis {{instance}}']]),
         series('Connections by state', 'short', 'Of the database server.', [['sum by (instance, state) (pg_stat_activity_count)', '{{instance}} {{state}}']]),
         series('Commit', 's', 'One transaction of a command service.', quantiles('coupon_commit_seconds', j.command)),
         series('One read', 's', 'One read of a query service in PostgreSQL.', quantiles('coupon_read_store_seconds', j.query)),
