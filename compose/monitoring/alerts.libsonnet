@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The alerts. Each has tests beside it, on both sides of its threshold: `series` in promtool's notation, one value
-// every five seconds (or `every`), looked at after five minutes (or `at`).
+// every five seconds (or `every`), evaluated after five minutes (or `at`).
 local with(name, job, labels='') = '%s{job="%s",instance="i1"%s}' % [name, job, if labels == '' then '' else ',' + labels];
 local cmd(name, labels='') = with(name, 'firstcome-command', labels);
 local qry(name, labels='') = with(name, 'firstcome-query', labels);
@@ -394,7 +394,7 @@ function(c) [
     expr: 'sum(rate(coupon_sweep_passes_total{%(command)s}[2m])) == 0' % c.jobs,
     'for': '1m',
     summary: 'Nothing happens by itself any more',
-    description: 'No command service looks for what is due: tranches, ends and lapsed reservations wait.',
+    description: 'The sweep of no command service runs: tranches, ends and lapsed reservations wait.',
     tests: [
       fires({ [cmd('coupon_sweep_passes_total')]: '7x60' }),
       quiet({ [cmd('coupon_sweep_passes_total')]: '7x60', 'coupon_sweep_passes_total{job="firstcome-command",instance="i2"}': '0+5x60' }),
@@ -473,7 +473,7 @@ function(c) [
       and on () sum(rate(coupon_issued_total{%(command)s}[5m])) > 1
     ||| % c.jobs,
     'for': '1m',
-    summary: 'A query service hears of no changes',
+    summary: 'A query service receives no hints of changes',
     description: 'Coupons are issued, but {{ $labels.instance }} gets no hints: the bus is cut, and what it serves is as old as `fresh_ms` allows.',
     tests: [
       fires({ [qry('coupon_read_hints_total')]: '4x120', [cmd('coupon_issued_total')]: '0+50x120' }, '9m'),

@@ -15,7 +15,7 @@ function(c)
   local issue = '%s,route="POST /v1/campaigns/:id/coupons"' % j.command;
 
   {
-    'night-of-a-sale': panels.dashboard('firstcome-night', 'Firstcome: the night of a sale', 'What to look at while an event runs: whether the promise holds, what would give way first, and what the crowd gets.', [
+    'night-of-a-sale': panels.dashboard('firstcome-night', 'Firstcome: the night of a sale', 'For the people on duty while an event runs: whether the promise holds, what would give way first, and what the crowd gets.', [
       ['Does it hold?', 5, [
         number('Alerts that page', 'none', 'How many alerts with severity page are firing.', 'count(ALERTS{alertname=~"Coupon.+",alertstate="firing",severity="page"}) or vector(0)', 1),
         number('Errors', 'percentunit', "Share of answers with a status of 5xx in the last minute; the incident's bar is 5 %.", 'max(coupon:errors:ratio_rate1m)', c.errors),
@@ -67,9 +67,9 @@ function(c)
         series('Commit', 's', 'One transaction, from lock to COMMIT.', quantiles('coupon_commit_seconds', j.command)),
         series('Commands in a transaction', 'short', 'Near one when idle, grows with load.', [[mean('coupon_batch_commands', j.command), 'mean'], [quantile(0.95, 'coupon_batch_commands', j.command), 'p95']]),
         series('Failed transactions', 'ops', 'By class.', [[rate('coupon_store_errors_total', j.command, 'class') + ' > 0', '{{class}}']]),
-        series('The sweep', 'ops', 'What happens by itself: events, looks at all slices, things set aside.', [[rate('coupon_swept_total', j.command), 'events'], [rate('coupon_sweep_passes_total', j.command), 'looks'], [rate('coupon_sweep_set_aside_total', j.command), 'set aside']]),
+        series('The sweep', 'ops', 'What happens by itself: events, passes over all slices, things set aside.', [[rate('coupon_swept_total', j.command), 'events'], [rate('coupon_sweep_passes_total', j.command), 'passes'], [rate('coupon_sweep_set_aside_total', j.command), 'set aside']]),
         series('Campaigns known to refuse everybody', 'short', 'Refused without a transaction.', [[of('coupon_early_campaigns', j.command), '{{instance}}']]),
-        series('Settings not read', 'ops', 'Looks at settings and kill switches that failed.', [[rate('coupon_control_errors_total', j.apis, 'job'), '{{job}}']]),
+        series('Settings not read', 'ops', 'Readings of settings and kill switches that failed.', [[rate('coupon_control_errors_total', j.apis, 'job'), '{{job}}']]),
       ]],
       ['Read path', 8, [
         series('Look-ups in memory', 'ops', 'By verdict.', [[rate('coupon_cache_lookups_total', j.query, 'verdict'), '{{verdict}}']]),
@@ -117,7 +117,7 @@ function(c)
         series('Replication', 's', 'How far replicas are behind; the roles of the servers are in redis_instance_info.', [[of('redis_connected_slave_lag_seconds', j.redis), '{{instance}} {{slave_ip}}']]),
         series('Roles', 'short', 'How many servers have which role.', [['count by (role) (%s)' % of('redis_instance_info', j.redis), '{{role}}']]),
         series('Evicted keys', 'ops', 'Stays at nothing: the models are not a cache.', [[rate('redis_evicted_keys_total', j.redis, 'instance'), '{{instance}}']]),
-        series('Hints of changes', 'ops', 'What query services hear from the projectors; standing still while coupons are issued means that the bus is cut.', [[rate('coupon_read_hints_total', j.query, 'instance'), '{{instance}}']]),
+        series('Hints of changes', 'ops', 'Hints that query services receive from the projectors; standing still while coupons are issued means that the bus is cut.', [[rate('coupon_read_hints_total', j.query, 'instance'), '{{instance}}']]),
       ]],
       ['Hosts', 8, [
         series('Used space', 'percentunit', "Of each file system, by the host's exporter.", [['1 - %s / %s' % [of('node_filesystem_avail_bytes', j.host + ',fstype!~"tmpfs|overlay|squashfs|iso9660|erofs"'), of('node_filesystem_size_bytes', j.host + ',fstype!~"tmpfs|overlay|squashfs|iso9660|erofs"')], '{{instance}} {{mountpoint}}']]),
