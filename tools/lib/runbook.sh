@@ -87,7 +87,7 @@ resume_campaign() {
     runbook_call POST "$COMMAND_URL/v1/campaigns/$1/resume" "$ADMIN_TOKEN" "$(jq -cn --arg r "$2" '{reason: $r}')"
 }
 
-# count_unissued KEY SINCE: how many campaigns that key made since then of which nothing was issued.
+# count_unissued KEY SINCE: `voidable` of the campaigns that key made since then have nothing issued.
 # void_unissued KEY SINCE REASON takes them away.
 count_unissued() {
     runbook_call POST "$COMMAND_URL/v1/campaigns/void" "$ADMIN_TOKEN" \
