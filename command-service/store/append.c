@@ -240,19 +240,55 @@ static struct campaign_row campaign_row(struct batch *batch, const struct loaded
     };
 }
 
+static bool is_new(const struct loaded_campaign *loaded)
+{
+    return loaded->changed && loaded->is_new;
+}
+
+static bool is_redefined(const struct loaded_campaign *loaded)
+{
+    return loaded->redefined && !loaded->is_new;
+}
+
+static bool is_changed(const struct loaded_campaign *loaded)
+{
+    return loaded->changed && !loaded->is_new;
+}
+
+/* The rows of the batch's campaigns that are `wanted`, in the batch's memory; returns how many. */
+static size_t campaign_rows(struct batch *batch, bool (*wanted)(const struct loaded_campaign *),
+                            struct campaign_row **ret)
+{
+    size_t count = 0;
+    *ret = NULL;
+    for (size_t i = 0; i < batch->campaigns_count; i++) {
+        const struct loaded_campaign *loaded = batch->campaign_list[i];
+        if (!wanted(loaded) || loaded->unreadable)
+            continue;
+        if (!*ret)
+            *ret = batch_alloc(batch, batch->campaigns_count * sizeof **ret);
+        (*ret)[count++] = campaign_row(batch, loaded);
+    }
+    return count;
+}
+
+static size_t send_new_campaigns(struct store *store, struct batch *batch)
+{
+    struct campaign_row *rows;
+    size_t count = campaign_rows(batch, is_new, &rows);
+    if (count == 0)
+        return 0;
+    begin_args(store, batch);
+    pg_arg_time(&store->args, batch->now_us);
+    SEND(store, SQL_NEW_CAMPAIGNS, new_columns, rows, count);
+    return 1;
+}
+
 /* Before what else changed: more may be released than there was (I1 is a constraint of the table). */
 static size_t send_redefined(struct store *store, struct batch *batch)
 {
-    struct campaign_row *rows = NULL;
-    size_t count = 0;
-    for (size_t i = 0; i < batch->campaigns_count; i++) {
-        const struct loaded_campaign *loaded = batch->campaign_list[i];
-        if (!loaded->redefined || loaded->unreadable || loaded->is_new)
-            continue;
-        if (!rows)
-            rows = batch_alloc(batch, batch->campaigns_count * sizeof *rows);
-        rows[count++] = campaign_row(batch, loaded);
-    }
+    struct campaign_row *rows;
+    size_t count = campaign_rows(batch, is_redefined, &rows);
     if (count == 0)
         return 0;
     begin_args(store, batch);
@@ -260,27 +296,14 @@ static size_t send_redefined(struct store *store, struct batch *batch)
     return 1;
 }
 
-static size_t send_campaigns(struct store *store, struct batch *batch, bool is_new)
+static size_t send_changed_campaigns(struct store *store, struct batch *batch)
 {
-    struct campaign_row *rows = NULL;
-    size_t count = 0;
-    for (size_t i = 0; i < batch->campaigns_count; i++) {
-        const struct loaded_campaign *loaded = batch->campaign_list[i];
-        if (!loaded->changed || loaded->unreadable || loaded->is_new != is_new)
-            continue;
-        if (!rows)
-            rows = batch_alloc(batch, batch->campaigns_count * sizeof *rows);
-        rows[count++] = campaign_row(batch, loaded);
-    }
+    struct campaign_row *rows;
+    size_t count = campaign_rows(batch, is_changed, &rows);
     if (count == 0)
         return 0;
     begin_args(store, batch);
-    if (is_new) {
-        pg_arg_time(&store->args, batch->now_us);
-        SEND(store, SQL_NEW_CAMPAIGNS, new_columns, rows, count);
-    } else {
-        SEND(store, SQL_CHANGED_CAMPAIGNS, changed_columns, rows, count);
-    }
+    SEND(store, SQL_CHANGED_CAMPAIGNS, changed_columns, rows, count);
     return 1;
 }
 
@@ -515,9 +538,9 @@ static size_t send_head(struct store *store, struct batch *batch)
 static size_t send_writes(struct store *store, struct batch *batch)
 {
     size_t sent = send_requests(store, batch);
-    sent += send_campaigns(store, batch, true);
+    sent += send_new_campaigns(store, batch);
     sent += send_redefined(store, batch);
-    sent += send_campaigns(store, batch, false);
+    sent += send_changed_campaigns(store, batch);
     sent += send_runs(store, batch);
     sent += send_coupon_states(store, batch);
     sent += send_control(store, batch);
