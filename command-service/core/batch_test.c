@@ -163,7 +163,7 @@ static void the_second_creation_is_refused(void **state)
 static void each_answer_is_of_its_moment(void **state)
 {
     (void)state;
-    ask(COMMAND_PAUSE, 0);
+    ask(COMMAND_PAUSE, 0)->reason = SPAN("wrong price");
     ask_issue(0, "a");
     ask(COMMAND_RESUME, 0);
     ask_issue(0, "a");
@@ -175,6 +175,7 @@ static void each_answer_is_of_its_moment(void **state)
     batch_decide(batch);
     assert_int_equal(batch->events_count, 5);
     expect_body(0, 200, "\"status\":\"paused\",\"issued\":0");
+    expect_body(0, 200, "\"status_reason\":\"wrong price\"");
     expect_refusal(1, &problem_paused);
     expect_body(2, 200, "\"status\":\"active\",\"issued\":0");
     expect_coupon(3, 2, 1);

@@ -158,6 +158,7 @@ static void write_coupon(struct buf *out, const struct key_use *use, const uint8
     struct coupon coupon = coupon_from_event(use->has_issued ? &use->issued : &use->effect);
     if (use->has_issued)
         coupon_apply(&coupon, &use->effect);
+    coupon.actor = (struct span){NULL, 0}; /* as in the answer that was given (write_coupon in answer.c) */
     coupon_write_json(out, "answer", &coupon, code_key, coupon.changed_at_us);
 }
 

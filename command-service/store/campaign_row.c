@@ -3,7 +3,7 @@
 #include "command-service/store/campaign_row.h"
 
 bool campaign_row_read(const struct pg_rows *rows, int row, int column, int64_t head,
-                       struct known_campaign *known, struct campaign *ret)
+                       struct known_campaign *known, struct arena *arena, struct campaign *ret)
 {
     struct campaign campaign = {
         .id = pg_bytes(rows, row, column),
@@ -24,6 +24,9 @@ bool campaign_row_read(const struct pg_rows *rows, int row, int column, int64_t 
                       &campaign.definition))
         return false;
     campaign.state = (enum campaign_state)state;
+    if (!status_change_read(campaign.state, pg_time(rows, row, column + CAMPAIGN_COLUMN_CHANGED_AT),
+                            pg_bytes(rows, row, column + CAMPAIGN_COLUMN_CHANGE), arena, &campaign.change))
+        return false;
     *ret = campaign;
     return campaign.released <= campaign.definition.quantity && campaign.plan_done >= 0 &&
            campaign.plan_done <= (int64_t)campaign.definition.release_plan.count;

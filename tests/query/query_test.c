@@ -59,7 +59,8 @@ static int setup(void **state)
     fill_slices();
     create("paused", ",\"tags\":[\"odd\"],\"code_prefix\":\"OIL\"");
     api_give(&api, "paused", "한국 사용자");
-    struct http_answer answer = api_post(&api, "/v1/campaigns/paused/pause", "{}", NULL);
+    struct http_answer answer =
+        api_post(&api, "/v1/campaigns/paused/pause", "{\"reason\":\"wrong price\"}", NULL);
     api_expect(&answer, 200, NULL);
     create("nobody", "");
     snprintf(big, sizeof big, "big");
@@ -332,6 +333,23 @@ static void lists_that_grow_at_the_front_are_walked_once(void **state)
     assert_int_equal(seen, expected);
 }
 
+/* Whichever level it comes from: every page that is compared between them has it too. */
+static void who_paused_it_is_shown(void **state)
+{
+    (void)state;
+    struct http_answer answer = reads_get(&api, "/v1/campaigns/paused");
+    api_expect(&answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_true(span_is(json_get_text(doc, "status_by"), "admin"));
+    assert_true(span_is(json_get_text(doc, "status_reason"), "wrong price"));
+    assert_true(json_get_text(doc, "status_since").len > 0);
+    json_destroy(doc);
+    answer = reads_get(&api, "/v1/campaigns/big");
+    doc = json_get_doc(answer.body);
+    assert_false(json_get_has(doc, "status_by"));
+    json_destroy(doc);
+}
+
 static void conditional_requests(void **state)
 {
     (void)state;
@@ -545,6 +563,7 @@ int main(void)
         cmocka_unit_test(a_token_from_the_future_is_not_ignored),
         cmocka_unit_test(holders_are_walked_without_gap_while_issuing),
         cmocka_unit_test(lists_that_grow_at_the_front_are_walked_once),
+        cmocka_unit_test(who_paused_it_is_shown),
         cmocka_unit_test(conditional_requests),
         cmocka_unit_test(head_is_get_without_a_body),
         cmocka_unit_test(hostile_input_is_named),

@@ -216,6 +216,7 @@ static void coupons_say_what_happened_to_them(void **state)
             assert_int_equal(json_get_int(doc, "order_amount"), 20000);
             assert_int_equal(json_get_int(doc, "discount_amount"), 2000);
         }
+        assert_int_equal(json_get_has(doc, "revoked_by"), strcmp(rows[i].status, "revoked") == 0);
         if (rows[i].time)
             assert_true(json_get_text(doc, rows[i].time).len > 0);
         json_destroy(doc);
