@@ -6,7 +6,6 @@
 
 #include "command-service/answer.h"
 #include "command-service/http/submit.h"
-#include "command-service/store/uses.h"
 #include "common/base/clock.h"
 #include "common/base/crypto.h"
 #include "common/base/log.h"
@@ -19,6 +18,8 @@ enum { ASKED_MAX = 256, ARENA_MAX = 1024 * 1024, ANSWER_MS = 20 };
 struct question {
     struct http_request *request;
     uint8_t key_hash[REQUEST_KEY_BYTES];
+    requests_writer *write; /* asks for changes; NULL: for the uses of the key */
+    void *context;
     int64_t deadline_us;
 };
 
@@ -265,6 +266,26 @@ static void answer(struct requests *requests, const struct question *question)
     arena_reset(&requests->arena);
 }
 
+/* What holds is known without the store; only who set it is not. */
+static void answer_changes(struct requests *requests, const struct question *question)
+{
+    struct pg_rows *rows = NULL;
+    struct control_change *changes = NULL;
+    int count = -1;
+    if (changes_read(&requests->reader, question->deadline_us, &rows)) {
+        changes = arena_alloc(&requests->arena, ((size_t)pg_rows_count(rows) + 1) * sizeof *changes);
+        count = changes ? 0 : -1;
+        for (int row = 0; changes && row < pg_rows_count(rows); row++)
+            count += changes_row(rows, row, &requests->arena, &changes[count]);
+    } else {
+        log_warn("CHANGES-READ", "cannot read who set the settings: %s", pg_error(requests->reader.pg));
+    }
+    question->write(http_reply_body(question->request), changes, count, question->context);
+    http_reply(question->request, 200);
+    pg_rows_destroy(rows);
+    arena_reset(&requests->arena);
+}
+
 /* false: there is none, and it is time to stop. */
 static bool next(struct requests *requests, struct question *ret)
 {
@@ -286,7 +307,9 @@ static void *requests_main(void *context)
     struct requests *requests = context;
     struct question question;
     while (next(requests, &question)) {
-        if (clock_mono_us() < question.deadline_us)
+        if (question.write)
+            answer_changes(requests, &question);
+        else if (clock_mono_us() < question.deadline_us)
             answer(requests, &question);
         else
             fail(question.request, &problem_overloaded);
@@ -294,13 +317,11 @@ static void *requests_main(void *context)
     return NULL;
 }
 
-void requests_ask(struct requests *requests, struct http_request *request,
-                  const uint8_t key_hash[REQUEST_KEY_BYTES])
+static void ask(struct requests *requests, struct question question)
 {
-    struct question question = {.request = request};
+    struct http_request *request = question.request;
     question.deadline_us =
         http_received_us(request) + (requests->options.deadline_ms - ANSWER_MS) * US_PER_MS;
-    memcpy(question.key_hash, key_hash, sizeof question.key_hash);
     http_defer(request);
     pthread_mutex_lock(&requests->lock);
     bool room = requests->count < ASKED_MAX && !requests->stop;
@@ -311,6 +332,20 @@ void requests_ask(struct requests *requests, struct http_request *request,
     pthread_mutex_unlock(&requests->lock);
     if (!room)
         fail(request, &problem_overloaded);
+}
+
+void requests_ask(struct requests *requests, struct http_request *request,
+                  const uint8_t key_hash[REQUEST_KEY_BYTES])
+{
+    struct question question = {.request = request};
+    memcpy(question.key_hash, key_hash, sizeof question.key_hash);
+    ask(requests, question);
+}
+
+void requests_ask_changes(struct requests *requests, struct http_request *request, requests_writer *write,
+                          void *context)
+{
+    ask(requests, (struct question){.request = request, .write = write, .context = context});
 }
 
 /* --- life --- */
