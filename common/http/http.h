@@ -52,9 +52,14 @@ struct http_options {
     const struct keyring *keyring;   /* borrowed; may be NULL where every route is open */
     const struct http_route *routes; /* borrowed for the server's life */
     size_t routes_count;
-    http_admit *admit; /* may be NULL */
-    void *context;     /* handed to every handler and to admit */
+    const char *cors_origins; /* http_origins_valid; borrowed; NULL or empty: no page of another origin reads
+                                 answers */
+    http_admit *admit;        /* may be NULL */
+    void *context;            /* handed to every handler and to admit */
 };
+
+/* Whether these are origins, separated by commas, as browsers send them. Empty: none. */
+bool http_origins_valid(const char *list);
 
 /* Starts listening. NULL on failure with the reason in `reason`. */
 struct http_server *http_server_create(const struct http_options *options, char *reason, size_t reason_size);

@@ -43,6 +43,11 @@ static bool screen_route(struct http_request *request, const struct http_path *p
         take_params(request, match.shape, path);
         return true;
     }
+    if (match.path_known && request->is_options) {
+        request->endpoint = &request->server->options_endpoint;
+        memcpy(request->allow, match.allow, sizeof request->allow);
+        return true;
+    }
     if (match.path_known) {
         http_refuse(request, &problem_method_not_allowed, HTTP_REASON_METHOD, NULL);
         http_add_header(request, "Allow", span_of(match.allow));
@@ -152,7 +157,7 @@ static bool screen_type(struct http_request *request)
 static bool screen_conditions(struct http_request *request)
 {
     static const char *const names[] = {"If-Match", "If-None-Match", "If-Unmodified-Since"};
-    if (request->method == HTTP_GET)
+    if (request->method == HTTP_GET || request->is_options)
         return true;
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         if (!http_header(request, names[i]).ptr)
@@ -176,16 +181,30 @@ static void screen_admission(struct http_request *request)
     const struct http_options *options = &request->server->options;
     int64_t retry_ms = 0;
     const struct problem *problem =
-        options->admit ? options->admit(request, options->context, &retry_ms) : NULL;
+        options->admit && !request->is_options ? options->admit(request, options->context, &retry_ms) : NULL;
     if (!problem)
         return;
     http_refuse(request, problem, HTTP_REASON_ADMISSION, NULL);
     request->refusal_retry_ms = retry_ms;
 }
 
+/* "OPTIONS *" asks about the server as a whole (RFC 9112, 3.2.4). */
+static bool about_server(struct http_request *request)
+{
+    if (!request->is_options || request->target_len != 1 || request->head[request->target_at] != '*')
+        return false;
+    request->path = (struct span){request->head + request->target_at, 1};
+    request->query_text = (struct span){NULL, 0};
+    request->endpoint = &request->server->options_endpoint;
+    request->allow[0] = '\0';
+    return true;
+}
+
 void http_screen(struct http_request *request)
 {
     struct http_path path;
+    if (about_server(request))
+        return;
     if (!http_target_parse(request, &path)) {
         http_refuse_and_close(request, &problem_malformed_request, HTTP_REASON_FRAMING,
                               "the request target is not a valid path");

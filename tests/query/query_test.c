@@ -54,6 +54,7 @@ static int setup(void **state)
 {
     crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
+    setenv("FIRSTCOME_CORS_ORIGINS", "https://shop.example", 1);
     stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     fill_slices();
@@ -350,6 +351,38 @@ static void who_paused_it_is_shown(void **state)
     json_destroy(doc);
 }
 
+/* From the preflight to the answer, at both services; a stranger's page gets neither. */
+static void a_page_of_a_configured_origin_may_read(void **state)
+{
+    (void)state;
+    static const char *const preflight[] = {"Origin: https://shop.example",
+                                            "Access-Control-Request-Method: GET",
+                                            "Access-Control-Request-Headers: authorization", NULL};
+    static const char *const shop[] = {"Origin: https://shop.example", NULL};
+    static const char *const stranger[] = {"Origin: https://evil.example", NULL};
+    struct http_client *const services[] = {api.query, api.command};
+    static const char *const paths[] = {"/v1/campaigns/paused", "/v1/settings"};
+    struct http_answer answer;
+    for (size_t i = 0; i < COUNT_OF(services); i++) {
+        struct http_call call = {.method = "OPTIONS", .path = paths[i], .headers = preflight};
+        assert_int_equal(http_client_call(services[i], &call, &answer), HTTP_ANSWERED);
+        assert_int_equal(answer.status, 204);
+        assert_true(
+            span_is(http_answer_header(&answer, "Access-Control-Allow-Origin"), "https://shop.example"));
+        assert_true(
+            span_is(http_answer_header(&answer, "Access-Control-Allow-Methods"), "GET, HEAD, OPTIONS"));
+        call = (struct http_call){
+            .method = "GET", .path = paths[i], .token = stack_env(stack, "ADMIN_TOKEN"), .headers = shop};
+        assert_int_equal(http_client_call(services[i], &call, &answer), HTTP_ANSWERED);
+        assert_int_equal(answer.status, 200);
+        assert_true(
+            span_is(http_answer_header(&answer, "Access-Control-Allow-Origin"), "https://shop.example"));
+        call.headers = stranger;
+        assert_int_equal(http_client_call(services[i], &call, &answer), HTTP_ANSWERED);
+        assert_null(http_answer_header(&answer, "Access-Control-Allow-Origin").ptr);
+    }
+}
+
 static void conditional_requests(void **state)
 {
     (void)state;
@@ -564,6 +597,7 @@ int main(void)
         cmocka_unit_test(holders_are_walked_without_gap_while_issuing),
         cmocka_unit_test(lists_that_grow_at_the_front_are_walked_once),
         cmocka_unit_test(who_paused_it_is_shown),
+        cmocka_unit_test(a_page_of_a_configured_origin_may_read),
         cmocka_unit_test(conditional_requests),
         cmocka_unit_test(head_is_get_without_a_body),
         cmocka_unit_test(hostile_input_is_named),
