@@ -115,5 +115,7 @@ bool utc_offset_parse(struct span text, int64_t *ret_code) MUST_USE;
 void utc_offset_write(int64_t code, char ret[static 7]);
 bool campaign_has_tag(const struct campaign *campaign, struct span tag);
 
+/* At most so many bytes: every byte of a text may become six. */
+enum { CAMPAIGN_JSON_MAX = 64 * 1024 };
 /* The JSON object of design §9. `position` tells the reader's client where the state stands. */
 void campaign_write_json(struct buf *out, const char *key, const struct campaign *is, int64_t now_us);

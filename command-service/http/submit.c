@@ -10,7 +10,10 @@
 #include "common/base/clock.h"
 #include "events/problems.h"
 
-enum { HASHED_TEXT_MAX = 64 * 1024 + ISSUE_MANY_MAX * (USER_ID_MAX + 1) };
+enum {
+    HASHED_TEXT_MAX = 64 * 1024 + ISSUE_MANY_MAX * (USER_ID_MAX + 1),
+    CONDITION_MAX = 16 * 1024, /* twice what a head may have */
+};
 
 /* --- naming the request (I4) --- */
 
@@ -399,9 +402,31 @@ static void hold(struct api *api, struct command *command)
     control_hold(api->control, command);
 }
 
+/* All lines of If-Match as one list. The head of a request is much smaller than an arena. */
+static void take_condition(struct command *command)
+{
+    struct buf list;
+    struct span line;
+    buf_init(&list, CONDITION_MAX);
+    for (size_t nth = 0; (line = http_header_nth(command->request, "If-Match", nth)).ptr; nth++) {
+        if (nth)
+            buf_append_char(&list, ',');
+        buf_append_span(&list, line);
+    }
+    CHECK(!list.overflow);
+    if (list.len || http_header(command->request, "If-Match").ptr) {
+        char *copy = arena_alloc(&command->arena, list.len + 1);
+        CHECK(copy);
+        memcpy(copy, list.len ? list.data : "", list.len);
+        command->if_match = (struct span){copy, list.len};
+    }
+    buf_deinit(&list);
+}
+
 void submit(struct api *api, struct command *command, enum key_rule rule)
 {
     struct span key;
+    take_condition(command);
     if (!take_key(command, rule, &key)) {
         command_destroy(command);
         return;

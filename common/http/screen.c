@@ -152,18 +152,20 @@ static bool screen_type(struct http_request *request)
     return false;
 }
 
-/* Section 13: a request must not take effect where its condition is false. None of the calls that change
- * something can tell, so a request that has one takes no effect. */
+/* Section 13: a request must not take effect where its condition is false. Of the calls that change something
+ * some can tell for If-Match; of the others a request that has a condition takes no effect. */
 static bool screen_conditions(struct http_request *request)
 {
     static const char *const names[] = {"If-Match", "If-None-Match", "If-Unmodified-Since"};
     if (request->method == HTTP_GET || request->is_options)
         return true;
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
+    bool knows_if_match = request->endpoint->route->scopes & HTTP_IF_MATCH;
+    for (size_t i = knows_if_match ? 1 : 0; i < COUNT_OF(names); i++) {
         if (!http_header(request, names[i]).ptr)
             continue;
         http_refuse(request, &problem_precondition_failed, HTTP_REASON_FIELDS,
-                    "this call knows no conditions; nothing was done");
+                    knows_if_match ? "this call knows no condition but If-Match; nothing was done"
+                                   : "this call knows no conditions; nothing was done");
         return false;
     }
     return true;

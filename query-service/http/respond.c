@@ -175,8 +175,8 @@ int respond_render(const struct read *read, struct buf *body, char *ret_etag)
     }
     render_answer(body, &read->query, &read->answer, setup.options.code_key);
     CHECK(!body->overflow); /* the size of answers is bounded far below */
-    buf_init(&tag, ETAG_MAX);
-    render_etag(&tag, buf_span(body));
+    buf_init(&tag, HTTP_ETAG_MAX);
+    http_etag_write(&tag, buf_span(body));
     CHECK(!tag.overflow && tag.len <= ENTRY_ETAG_MAX);
     memcpy(ret_etag, tag.data, tag.len + 1);
     buf_deinit(&tag);
@@ -197,7 +197,7 @@ static bool has_it(const struct http_request *request, struct span etag)
 {
     struct span line;
     for (size_t nth = 0; (line = http_header_nth(request, "If-None-Match", nth)).ptr; nth++)
-        if (etag_matches(line, etag))
+        if (http_etag_listed(line, etag, HTTP_WEAKLY)) /* RFC 9110, 13.1.2 */
             return true;
     return false;
 }
