@@ -57,15 +57,49 @@ static bool screen_route(struct http_request *request, const struct http_path *p
     return false;
 }
 
-/* The token of the one Authorization header, absent where there is none, several, or another scheme. */
-static struct span bearer_token(const struct http_request *request)
+static bool token_char(char c)
 {
-    static const char scheme[] = "Bearer ";
-    struct span value = http_header(request, "Authorization");
-    if (value.len < sizeof scheme || strncasecmp(value.ptr, scheme, sizeof scheme - 1) != 0 ||
-        http_header_nth(request, "Authorization", 1).ptr)
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           memchr("-._~+/", c, 6);
+}
+
+/* RFC 6750, 2.1: "Bearer", blanks, and a b64token, which may end in "=". Absent: another scheme, or none.
+ * Empty: the scheme, and no token behind it. */
+static struct span bearer_token(struct span value)
+{
+    static const char scheme[] = "Bearer";
+    const size_t scheme_len = sizeof scheme - 1;
+    if (value.len < scheme_len || strncasecmp(value.ptr, scheme, scheme_len) != 0 ||
+        (value.len > scheme_len && value.ptr[scheme_len] != ' '))
         return (struct span){NULL, 0};
-    return (struct span){value.ptr + sizeof scheme - 1, value.len - (sizeof scheme - 1)};
+    struct span token = {value.ptr + scheme_len, value.len - scheme_len};
+    while (token.len && token.ptr[0] == ' ')
+        token = (struct span){token.ptr + 1, token.len - 1};
+    size_t len = 0;
+    while (len < token.len && token_char(token.ptr[len]))
+        len++;
+    size_t end = len;
+    while (end < token.len && token.ptr[end] == '=')
+        end++;
+    return len > 0 && end == token.len ? token : (struct span){"", 0};
+}
+
+/* RFC 6750, 3: who gave no credentials is told no error. */
+static void challenge(struct http_request *request, const char *error, unsigned scopes)
+{
+    struct buf value;
+    buf_init(&value, 160);
+    buf_append_text(&value, "Bearer");
+    if (error)
+        buf_printf(&value, " error=\"%s\"", error);
+    if (scopes) {
+        buf_append_text(&value, ", scope=\"");
+        auth_scopes_write(&value, scopes);
+        buf_append_char(&value, '"');
+    }
+    CHECK(!value.overflow);
+    http_add_header(request, "WWW-Authenticate", buf_span(&value));
+    buf_deinit(&value);
 }
 
 static bool screen_key(struct http_request *request)
@@ -73,15 +107,21 @@ static bool screen_key(struct http_request *request)
     unsigned scopes = request->endpoint->route->scopes;
     if (scopes == 0 || ((scopes & AUTH_ANYBODY) && !http_header(request, "Authorization").ptr))
         return true;
-    struct span token = bearer_token(request);
-    request->key = token.ptr ? keyring_find(request->server->options.keyring, token) : NULL;
+    if (http_header_nth(request, "Authorization", 1).ptr) {
+        http_refuse(request, &problem_malformed_request, HTTP_REASON_KEY, "Authorization is one header");
+        challenge(request, "invalid_request", 0);
+        return false;
+    }
+    struct span token = bearer_token(http_header(request, "Authorization"));
+    request->key = token.len ? keyring_find(request->server->options.keyring, token) : NULL;
     if (!request->key) {
         http_refuse(request, &problem_unauthenticated, HTTP_REASON_KEY, NULL);
-        http_add_header(request, "WWW-Authenticate", SPAN("Bearer"));
+        challenge(request, token.ptr ? "invalid_token" : NULL, 0);
         return false;
     }
     if (!(request->key->scopes & scopes)) {
         http_refuse(request, &problem_forbidden, HTTP_REASON_SCOPE, NULL);
+        challenge(request, "insufficient_scope", scopes);
         return false;
     }
     return true;
