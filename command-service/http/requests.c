@@ -18,7 +18,8 @@ enum { ASKED_MAX = 256, ARENA_MAX = 1024 * 1024, ANSWER_MS = 20 };
 struct question {
     struct http_request *request;
     uint8_t key_hash[REQUEST_KEY_BYTES];
-    requests_writer *write; /* asks for changes; NULL: for the uses of the key */
+    requests_writer *write; /* asks for changes; NULL: for the uses of the key, */
+    bool of_campaign;       /* or for a campaign */
     void *context;
     int64_t deadline_us;
 };
@@ -286,6 +287,52 @@ static void answer_changes(struct requests *requests, const struct question *que
     arena_reset(&requests->arena);
 }
 
+static bool has_it(const struct http_request *request, struct span etag)
+{
+    struct span line;
+    for (size_t nth = 0; (line = http_header_nth(request, "If-None-Match", nth)).ptr; nth++)
+        if (http_etag_listed(line, etag, HTTP_WEAKLY))
+            return true;
+    return false;
+}
+
+static void reply_campaign(struct http_request *request, const struct campaign *campaign, int64_t now_us)
+{
+    struct buf etag;
+    struct buf *out = http_reply_body(request);
+    buf_init(&etag, HTTP_ETAG_MAX);
+    campaign_write_json(out, NULL, campaign, now_us);
+    http_etag_write(&etag, buf_span(out));
+    http_add_header(request, "ETag", buf_span(&etag));
+    http_add_header(request, "Cache-Control", SPAN("private, no-cache"));
+    bool same = has_it(request, buf_span(&etag));
+    if (same)
+        buf_clear(out);
+    http_reply(request, same ? 304 : 200);
+    buf_deinit(&etag);
+}
+
+/* The same bytes as a read of the query service, of this instant. */
+static void answer_campaign(struct requests *requests, const struct question *question)
+{
+    struct pg_rows *rows = NULL;
+    struct campaign campaign;
+    int64_t now_us;
+    struct http_request *request = question->request;
+    if (!campaign_read(&requests->reader, http_param(request, 0), question->deadline_us, &rows)) {
+        log_warn("CAMPAIGN-READ", "cannot read a campaign: %s", pg_error(requests->reader.pg));
+        fail(request, &problem_store_unavailable);
+    } else if (pg_rows_count(rows) == 0) {
+        http_fail(request, &problem_unknown_campaign, NULL);
+    } else if (!campaign_read_row(rows, &requests->arena, &campaign, &now_us)) {
+        fail(request, &problem_unreadable_state);
+    } else {
+        reply_campaign(request, &campaign, now_us);
+    }
+    pg_rows_destroy(rows);
+    arena_reset(&requests->arena);
+}
+
 /* false: there is none, and it is time to stop. */
 static bool next(struct requests *requests, struct question *ret)
 {
@@ -309,10 +356,12 @@ static void *requests_main(void *context)
     while (next(requests, &question)) {
         if (question.write)
             answer_changes(requests, &question);
-        else if (clock_mono_us() < question.deadline_us)
-            answer(requests, &question);
-        else
+        else if (clock_mono_us() >= question.deadline_us)
             fail(question.request, &problem_overloaded);
+        else if (question.of_campaign)
+            answer_campaign(requests, &question);
+        else
+            answer(requests, &question);
     }
     return NULL;
 }
@@ -346,6 +395,11 @@ void requests_ask_changes(struct requests *requests, struct http_request *reques
                           void *context)
 {
     ask(requests, (struct question){.request = request, .write = write, .context = context});
+}
+
+void requests_ask_campaign(struct requests *requests, struct http_request *request)
+{
+    ask(requests, (struct question){.request = request, .of_campaign = true});
 }
 
 /* --- life --- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* GET /v1/requests/{key}: every use of an Idempotency-Key that took effect, from whatever service took it,
- * and what is under way in this one. And who set the settings that hold. A thread with a connection of its
- * own, which only reads; bounded, and each question has a deadline. Thread-safe. */
+ * and what is under way in this one; who set the settings that hold; and what a campaign is. A thread with a
+ * connection of its own, which only reads; bounded, and each question has a deadline. Thread-safe. */
 #pragma once
 
 #include "command-service/committer.h"
@@ -28,3 +28,5 @@ typedef void requests_writer(struct buf *out, const struct control_change *chang
 /* Takes the request over and answers it 200 with what `write` says, from the thread of the questions. */
 void requests_ask_changes(struct requests *requests, struct http_request *request, requests_writer *write,
                           void *context);
+/* Takes the request over and answers it with the campaign, which its first parameter names. */
+void requests_ask_campaign(struct requests *requests, struct http_request *request);

@@ -555,3 +555,9 @@ void submit_question(struct api *api, struct http_request *request, struct span 
     hash_texts(span_of(http_key(request)->name), key, key_hash, sizeof key_hash);
     requests_ask(api->requests, request, key_hash);
 }
+
+void submit_campaign_question(struct api *api, struct http_request *request)
+{
+    if (gate_admit_question(&api->gate, request))
+        requests_ask_campaign(api->requests, request);
+}

@@ -17,7 +17,8 @@ enum {
     CAMPAIGN_COLUMN_COUNT
 };
 
-/* A row whose columns from `column` on are CAMPAIGN_COLUMNS; borrows from rows, `known` and arena. false: not
+/* A row whose columns from `column` on are CAMPAIGN_COLUMNS; borrows from rows, `known` (NULL: nobody
+ * keeps definitions) and arena. false: not
  * one that this program can read, or that the log of a slice with this head can have made. */
 bool campaign_row_read(const struct pg_rows *rows, int row, int column, int64_t head,
                        struct known_campaign *known, struct arena *arena, struct campaign *ret) MUST_USE;

@@ -2,6 +2,7 @@
 /* The statement that finds the uses of a key. */
 #include "command-service/store/uses.h"
 
+#include "command-service/store/campaign_row.h"
 #include "common/base/be.h"
 #include "common/base/clock.h"
 #include "events/event_log.h"
@@ -17,7 +18,7 @@ enum {
 #define EVENT_AT(name, place) \
     "LATERAL (SELECT * FROM event x WHERE x.slice = o.slice AND x.position = " place " LIMIT 1) " name
 
-enum { SQL_USES, SQL_CHANGES };
+enum { SQL_USES, SQL_CHANGES, SQL_CAMPAIGN };
 
 /* $1 slices; $2, $3 the range of the key in events; $4 the key as the former version and effects without an
  * event have it, where those are not in an event too. What an event without a kept status answered: 201 of
@@ -50,6 +51,10 @@ static const struct pg_statement statements[] = {
     [SQL_CHANGES] = {"changes", "SELECT o.kind, o.name, " LOG_COLUMNS " FROM control o CROSS JOIN " EVENT_AT(
                                     "e", "o.position") " WHERE o.slice = "
                                                        "$1::smallint ORDER BY o.kind, o.name"},
+    /* $1 slice, $2 campaign; a deleted one (5) reads as unknown */
+    [SQL_CAMPAIGN] = {"campaign",
+                      "SELECT " CAMPAIGN_COLUMNS ", clock_timestamp() FROM campaign c WHERE c.slice = "
+                      "$1::smallint AND c.id = $2::text AND c.status <> 5"},
 };
 
 void uses_init(struct reader *reader, const char *database_url)
@@ -137,4 +142,21 @@ bool changes_row(const struct pg_rows *rows, int row, struct arena *arena, struc
     default: /* a key that may write again: nothing is shown of it */
         return false;
     }
+}
+
+bool campaign_read(struct reader *reader, struct span id, int64_t deadline_us, struct pg_rows **ret)
+{
+    if (!connected(reader, deadline_us))
+        return false;
+    pg_args_reset(&reader->args);
+    pg_arg_i16(&reader->args, slice_of(id));
+    pg_arg_bytes(&reader->args, id);
+    return pg_call(reader->pg, SQL_CAMPAIGN, &reader->args, deadline_us, ret) == PG_OK;
+}
+
+bool campaign_read_row(const struct pg_rows *rows, struct arena *arena, struct campaign *ret,
+                       int64_t *ret_now_us)
+{
+    *ret_now_us = pg_time(rows, 0, CAMPAIGN_COLUMN_COUNT);
+    return campaign_row_read(rows, 0, 0, INT64_MAX, NULL, arena, ret);
 }

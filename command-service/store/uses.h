@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What became of an Idempotency-Key, in every slice, and who set what holds now: a statement each on a
- * connection of their own that is made when it is needed. No lock, no queue, no transaction: nobody who
- * writes waits for who asks. One thread at a time. */
+/* What became of an Idempotency-Key, in every slice, who set what holds now, and what a campaign is: a
+ * statement each on a connection of their own that is made when it is needed. No lock, no queue, no
+ * transaction: nobody who writes waits for who asks. One thread at a time. */
 #pragma once
 
 #include "command-service/core/command.h"
@@ -41,3 +41,9 @@ bool changes_read(struct reader *reader, int64_t deadline_us, struct pg_rows **r
 /* Row `row` of them. false: nothing is to be shown of it. */
 bool changes_row(const struct pg_rows *rows, int row, struct arena *arena,
                  struct control_change *ret) MUST_USE;
+
+/* A campaign as the store has it. false: PostgreSQL did not answer by the deadline; no row: there is none. */
+bool campaign_read(struct reader *reader, struct span id, int64_t deadline_us, struct pg_rows **ret) MUST_USE;
+/* The one row, and PostgreSQL's time then. Borrows from rows and arena. false: it cannot be read. */
+bool campaign_read_row(const struct pg_rows *rows, struct arena *arena, struct campaign *ret,
+                       int64_t *ret_now_us) MUST_USE;

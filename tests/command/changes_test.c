@@ -67,6 +67,51 @@ static void expect_first_answer_again(const char *id, const char *kept)
     api_expect(&answer, 422, "idempotency-key-reused");
 }
 
+/* What a campaign reads now, wherever it comes from, as a tag. */
+static void tag_of(const char *path, char ret[80])
+{
+    struct http_answer answer;
+    WAIT_UNTIL((answer = api_get(&api, path, NULL), answer.status == 200), WAIT_MS);
+    snprintf(ret, 80, "%.*s", SPAN_ARG(http_answer_header(&answer, "ETag")));
+}
+
+/* The command service itself answers there, with what a read says: the tag is good for If-Match at once. */
+static void a_creation_says_where_the_campaign_is(void **state)
+{
+    (void)state;
+    static const char start[] = "https://coupons.example";
+    char path[160], line[128], tag[80];
+    const char *const headers[] = {line, NULL};
+    struct http_answer answer = api_post(&api, "/v1/campaigns",
+                                         "{\"name\":\"n\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
+                                         "\"currency\":\"EUR\",\"quantity\":3}",
+                                         NULL);
+    api_expect(&answer, 201, NULL);
+    struct span location = http_answer_header(&answer, "Location");
+    assert_true(span_starts(location, span_of(start)));
+    snprintf(path, sizeof path, "%.*s", SPAN_ARG(location));
+    memmove(path, path + strlen(start), strlen(path) - strlen(start) + 1);
+    tag_of(path, tag);
+    struct http_call call = {.method = "GET", .path = path, .token = stack_env(stack, "READ_TOKEN")};
+    answer = api_call(&api, &call);
+    api_expect(&answer, 200, NULL);
+    assert_true(span_is(http_answer_header(&answer, "ETag"), tag));
+    snprintf(line, sizeof line, "If-None-Match: %s", tag);
+    call.headers = headers;
+    answer = api_call(&api, &call);
+    assert_int_equal(answer.status, 304);
+    call = (struct http_call){
+        .method = "GET", .path = "/v1/campaigns/nobodys", .token = stack_env(stack, "READ_TOKEN")};
+    answer = api_call(&api, &call);
+    api_expect(&answer, 404, "unknown-campaign");
+    call.path = "/v1/campaigns/No";
+    answer = api_call(&api, &call);
+    api_expect(&answer, 400, "invalid-id");
+    call.path = "/v1/campaigns/nobodys?as_of=0:1"; /* the past is the query service's */
+    answer = api_call(&api, &call);
+    api_expect(&answer, 400, "invalid-parameter");
+}
+
 static struct http_answer act_if(const char *method, const char *path, const char *body, const char *tag,
                                  const char *key)
 {
@@ -79,14 +124,6 @@ static struct http_answer act_if(const char *method, const char *path, const cha
                                               .key = key ? key : api_fresh_key(),
                                               .headers = headers,
                                               .body = body});
-}
-
-/* What a campaign reads now, wherever it comes from, as a tag. */
-static void tag_of(const char *path, char ret[80])
-{
-    struct http_answer answer;
-    WAIT_UNTIL((answer = api_get(&api, path, NULL), answer.status == 200), WAIT_MS);
-    snprintf(ret, 80, "%.*s", SPAN_ARG(http_answer_header(&answer, "ETag")));
 }
 
 /* Two people look at a campaign, and both change it: the second one is told, for every call that changes it.
@@ -307,6 +344,7 @@ static void who_comes_after_the_first_new_coupon_gets_one(void **state)
 static int start(void **state)
 {
     setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "4000", 1); /* nobody is refused for the machine being busy */
+    setenv("FIRSTCOME_PUBLIC_URL", "https://coupons.example", 1);
     stack = api_setup(state, &api, STACK_ALL);
     return 0;
 }
@@ -314,6 +352,7 @@ static int start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_creation_says_where_the_campaign_is),
         cmocka_unit_test(nobody_overwrites_what_was_not_read),
         cmocka_unit_test(a_change_is_read_everywhere_and_the_past_is_as_it_was),
         cmocka_unit_test(what_was_promised_is_kept),
