@@ -130,3 +130,6 @@ void http_etag_write(struct buf *out, struct span body);
 /* Whether a line of If-Match (compared strongly) or If-None-Match (weakly) has this tag, or is "*". */
 enum http_comparison { HTTP_WEAKLY, HTTP_STRONGLY };
 bool http_etag_listed(struct span list, struct span etag, enum http_comparison comparison);
+
+/* Whether the client asked for gzip, and at least as much as for the bytes as they are. */
+bool http_accepts_gzip(const struct http_request *request);

@@ -5,6 +5,7 @@
  *   input.c    reads a connection until one request is complete, or is refused
  *   framing.c  where a request begins and ends (pure)
  *   screen.c   what is refused once the head is known (pure), with router.c for targets and routes
+ *   coding.c   which coding of an answer a client asks for (pure)
  *   cors.c     OPTIONS, and who may read an answer in a browser (pure)
  *   request.c  what handlers read from a request and write into its answer
  *   output.c   sends answers, and what then becomes of the connection
