@@ -103,12 +103,12 @@ static void tell_watch(const struct command *command, int status)
 
 /* --- accepted requests --- */
 
-/* "/v1/requests/" and the key as one segment of a path. */
+/* "/v1/requests/" and the key as one segment of a path: a service that took the request answers there, and
+ * whoever sent it may keep its API key from other origins. */
 void answer_accepted(struct http_request *request, struct span idempotency_key)
 {
     struct buf location;
-    buf_init(&location, strlen(public_url) + 32 + 3 * IDEMPOTENCY_KEY_MAX);
-    buf_append_text(&location, public_url);
+    buf_init(&location, 32 + 3 * IDEMPOTENCY_KEY_MAX);
     buf_append_text(&location, "/v1/requests/");
     for (size_t i = 0; i < idempotency_key.len; i++) {
         char c = idempotency_key.ptr[i];
