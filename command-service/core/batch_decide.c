@@ -363,21 +363,25 @@ static bool is_unreadable(const struct target *target)
            (target->coupon && target->coupon->unreadable);
 }
 
-/* Whether the campaign is, at this instant, what a read gave that answered with one of the tags (RFC 9110,
- * 13.1.1). The tag is of all that a read says, so it changes with each coupon that is issued. */
+/* Whether the campaign is, at this instant, what a read gave that answered with one of the tags, and none
+ * that is not wanted (RFC 9110, 13.1.1 and 13.1.2). The tag is of all that a read says, so it changes with
+ * each coupon that is issued. */
 static bool condition_holds(const struct command *command, const struct campaign *campaign, int64_t now_us)
 {
     struct buf body, etag;
-    if (!command->if_match.ptr)
+    if (!command->if_match.ptr && !command->if_none_match.ptr)
         return true;
     if (!campaign || campaign->state == CAMPAIGN_DELETED) /* nothing to compare with, also for "*" */
-        return false;
+        return !command->if_match.ptr;
     buf_init(&body, CAMPAIGN_JSON_MAX);
     buf_init(&etag, HTTP_ETAG_MAX);
     campaign_write_json(&body, NULL, campaign, now_us);
     CHECK(!body.overflow);
     http_etag_write(&etag, buf_span(&body));
-    bool holds = http_etag_listed(command->if_match, buf_span(&etag), HTTP_STRONGLY);
+    bool holds =
+        !command->if_match.ptr || http_etag_listed(command->if_match, buf_span(&etag), HTTP_STRONGLY);
+    if (command->if_none_match.ptr)
+        holds &= !http_etag_listed(command->if_none_match, buf_span(&etag), HTTP_WEAKLY);
     buf_deinit(&body);
     buf_deinit(&etag);
     return holds;

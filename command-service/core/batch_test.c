@@ -197,10 +197,11 @@ static void a_condition_is_looked_at_where_the_command_would_do_something(void *
     for (size_t i = 0; i < COUNT_OF(tags); i++)
         ask(COMMAND_PAUSE, i == 4 ? 1 : 0)->if_match = tags[i] ? span_of(tags[i]) : (struct span){NULL, 0};
     begin();
-    loaded(0)->released = 5;
+    struct campaign *campaign = loaded(0);
+    campaign->released = 5;
     buf_init(&body, CAMPAIGN_JSON_MAX);
     buf_init(&list, 256);
-    campaign_write_json(&body, NULL, loaded(0), NOW);
+    campaign_write_json(&body, NULL, campaign, NOW);
     buf_append_text(&list, "\"x\", ");
     http_etag_write(&list, buf_span(&body));
     batch->commands[5]->if_match = buf_span(&list); /* true before the first one pauses */
@@ -216,16 +217,43 @@ static void a_condition_is_looked_at_where_the_command_would_do_something(void *
     buf_deinit(&body);
 }
 
+/* The other way round: nobody wants to change what is as it is named. */
+static void a_tag_that_is_not_wanted_is_a_condition_too(void **state)
+{
+    (void)state;
+    static const char *const tags[] = {"*", "\"0123456789abcdef0123456789abcdef\"", NULL};
+    struct buf body, list;
+    for (size_t i = 0; i < COUNT_OF(tags); i++)
+        ask(COMMAND_PAUSE, 0);
+    begin();
+    struct campaign *campaign = loaded(0);
+    campaign->state = CAMPAIGN_PAUSED; /* so that nothing changes it in between */
+    buf_init(&body, CAMPAIGN_JSON_MAX);
+    buf_init(&list, 256);
+    campaign_write_json(&body, NULL, campaign, NOW);
+    buf_append_text(&list, "W/");
+    http_etag_write(&list, buf_span(&body));
+    for (size_t i = 0; i < COUNT_OF(tags); i++)
+        batch->commands[i]->if_none_match = tags[i] ? span_of(tags[i]) : buf_span(&list);
+    batch_decide(batch);
+    expect_refusal(0, &problem_precondition_failed);
+    expect_body(1, 200, "\"status\":\"paused\"");
+    expect_refusal(2, &problem_precondition_failed);
+    buf_deinit(&list);
+    buf_deinit(&body);
+}
+
 static void a_condition_that_holds_lets_it_happen(void **state)
 {
     (void)state;
     struct buf body, list;
     struct command *command = ask(COMMAND_PAUSE, 0);
     begin();
-    loaded(0)->released = 5;
+    struct campaign *campaign = loaded(0);
+    campaign->released = 5;
     buf_init(&body, CAMPAIGN_JSON_MAX);
     buf_init(&list, 256);
-    campaign_write_json(&body, NULL, loaded(0), NOW - 1);
+    campaign_write_json(&body, NULL, campaign, NOW - 1);
     http_etag_write(&list, buf_span(&body));
     command->if_match = buf_span(&list);
     batch_decide(batch);
@@ -481,6 +509,7 @@ int main(void)
         TEST(the_second_creation_is_refused),
         TEST(each_answer_is_of_its_moment),
         TEST(a_condition_is_looked_at_where_the_command_would_do_something),
+        TEST(a_tag_that_is_not_wanted_is_a_condition_too),
         TEST(a_condition_that_holds_lets_it_happen),
         TEST(what_is_so_already_is_no_event),
         TEST(what_is_due_is_released_first),

@@ -402,31 +402,33 @@ static void hold(struct api *api, struct command *command)
     control_hold(api->control, command);
 }
 
-/* All lines of If-Match as one list. The head of a request is much smaller than an arena. */
-static void take_condition(struct command *command)
+/* All lines of a field as one list. The head of a request is much smaller than an arena. */
+static struct span take_list(struct command *command, const char *name)
 {
     struct buf list;
-    struct span line;
+    struct span line, taken = {NULL, 0};
     buf_init(&list, CONDITION_MAX);
-    for (size_t nth = 0; (line = http_header_nth(command->request, "If-Match", nth)).ptr; nth++) {
-        if (nth)
-            buf_append_char(&list, ',');
+    for (size_t nth = 0; (line = http_header_nth(command->request, name, nth)).ptr; nth++) {
+        buf_append_text(&list, nth ? "," : "");
         buf_append_span(&list, line);
+        taken.ptr = "";
     }
     CHECK(!list.overflow);
-    if (list.len || http_header(command->request, "If-Match").ptr) {
-        char *copy = arena_alloc(&command->arena, list.len + 1);
+    if (list.len) {
+        char *copy = arena_alloc(&command->arena, list.len);
         CHECK(copy);
-        memcpy(copy, list.len ? list.data : "", list.len);
-        command->if_match = (struct span){copy, list.len};
+        memcpy(copy, list.data, list.len);
+        taken = (struct span){copy, list.len};
     }
     buf_deinit(&list);
+    return taken;
 }
 
 void submit(struct api *api, struct command *command, enum key_rule rule)
 {
     struct span key;
-    take_condition(command);
+    command->if_match = take_list(command, "If-Match");
+    command->if_none_match = take_list(command, "If-None-Match");
     if (!take_key(command, rule, &key)) {
         command_destroy(command);
         return;

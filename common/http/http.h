@@ -29,16 +29,17 @@ typedef void http_handler(struct http_request *request, void *context);
 typedef const struct problem *http_admit(const struct http_request *request, void *context,
                                          int64_t *ret_retry_after_ms);
 
-/* Of a route that changes something: its handler looks at If-Match. Other such routes know no conditions, and
- * a request that has one takes no effect. */
-#define HTTP_IF_MATCH (1U << 16)
+/* Of a route that changes something: its handler looks at If-Match and If-None-Match. Other such routes know
+ * no conditions, and a request that has one takes no effect. */
+#define HTTP_CONDITIONS (1U << 16)
 
 /* One route. pattern: literal segments and {name} segments, e.g. "/v1/campaigns/{id}/pause"; a parameter
  * matches one non-empty percent-decoded segment. A literal segment wins over a parameter. */
 struct http_route {
     enum http_method method;
     const char *pattern;
-    unsigned scopes; /* AUTH_* bits, any one of which opens the route; 0: open without a key. HTTP_IF_MATCH */
+    unsigned
+        scopes; /* AUTH_* bits, any one of which opens the route; 0: open without a key. HTTP_CONDITIONS */
     size_t body_max; /* bytes; 0 for HTTP_BODY_DEFAULT_MAX */
     http_handler *handler;
 };

@@ -193,19 +193,19 @@ static bool screen_type(struct http_request *request)
 }
 
 /* Section 13: a request must not take effect where its condition is false. Of the calls that change something
- * some can tell for If-Match; of the others a request that has a condition takes no effect. */
+ * some can tell; of the others a request that has a condition takes no effect. If-Unmodified-Since is for
+ * what has a date, and nothing here has one (13.1.4). */
 static bool screen_conditions(struct http_request *request)
 {
-    static const char *const names[] = {"If-Match", "If-None-Match", "If-Unmodified-Since"};
-    if (request->method == HTTP_GET || request->is_options)
+    static const char *const names[] = {"If-Match", "If-None-Match"};
+    if (request->method == HTTP_GET || request->is_options ||
+        (request->endpoint->route->scopes & HTTP_CONDITIONS))
         return true;
-    bool knows_if_match = request->endpoint->route->scopes & HTTP_IF_MATCH;
-    for (size_t i = knows_if_match ? 1 : 0; i < COUNT_OF(names); i++) {
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
         if (!http_header(request, names[i]).ptr)
             continue;
         http_refuse(request, &problem_precondition_failed, HTTP_REASON_FIELDS,
-                    knows_if_match ? "this call knows no condition but If-Match; nothing was done"
-                                   : "this call knows no conditions; nothing was done");
+                    "this call knows no conditions; nothing was done");
         return false;
     }
     return true;

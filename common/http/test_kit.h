@@ -238,7 +238,7 @@ static const struct http_route kit_routes[] = {
     {HTTP_GET, "/v1/items", AUTH_READ | AUTH_ADMIN, 0, kit_touch},
     {HTTP_POST, "/v1/large", AUTH_ISSUE, 0, kit_echo_body},
     {HTTP_POST, "/v1/huge", AUTH_ISSUE, 1 << 20, kit_echo_body},
-    {HTTP_POST, "/v1/known", AUTH_ISSUE | HTTP_IF_MATCH, 0, kit_echo_body},
+    {HTTP_POST, "/v1/known", AUTH_ISSUE | HTTP_CONDITIONS, 0, kit_echo_body},
     {HTTP_POST, "/v1/later", AUTH_ISSUE, 0, kit_later},
     {HTTP_POST, "/v1/both", AUTH_ISSUE, 0, kit_both},
 };

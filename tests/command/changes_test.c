@@ -117,7 +117,7 @@ static struct http_answer act_if(const char *method, const char *path, const cha
 {
     char line[256];
     const char *const headers[] = {line, NULL};
-    snprintf(line, sizeof line, "If-Match: %s", tag);
+    snprintf(line, sizeof line, "%s: %s", strcmp(tag, "*") == 0 ? "If-None-Match" : "If-Match", tag);
     return api_call(&api, &(struct http_call){.method = method,
                                               .path = path,
                                               .token = stack_env(stack, "ADMIN_TOKEN"),
@@ -149,6 +149,8 @@ static void nobody_overwrites_what_was_not_read(void **state)
         snprintf(key, sizeof key, "if-match-%zu", i);
         struct http_answer answer =
             act_if(calls[i].method, path, calls[i].body, "\"0123456789abcdef0123456789abcdef\"", key);
+        api_expect(&answer, 412, "precondition-failed");
+        answer = act_if(calls[i].method, path, calls[i].body, "*", key); /* whatever it is, it is there */
         api_expect(&answer, 412, "precondition-failed");
         answer = act_if(calls[i].method, path, calls[i].body, tag, key); /* the refusal left nothing (I4) */
         assert_int_equal(answer.status, calls[i].status);
