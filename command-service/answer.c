@@ -98,6 +98,8 @@ static void write_coupon(struct buf *out, const struct command *command, const s
     bool hides = nothing && command->kind == COMMAND_FREE && !command->by_admin;
     if (hides)
         coupon.user_id = (struct span){NULL, 0};
+    coupon.actor =
+        (struct span){NULL, 0}; /* reads say who revoked it; the caller knows, and was told so much */
     /* As of the effect, so that a retry gets the same bytes whenever it comes (I4). */
     coupon_write_json(out, NULL, &coupon, hides ? NULL : code_key, verdict->as_of_us);
 }

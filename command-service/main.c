@@ -84,7 +84,9 @@ int main(int argc, char **argv)
                                                              .committers = api.committers,
                                                              .deadline_ms = options.request_deadline_ms});
     struct disk_guard *disk = disk_guard_start(options.disk_path, control);
-    answer_setup();
+    if (!answer_public_url_valid(options.public_url))
+        service_bad_option("--public-url", "it is http:// or https://, a host, and no slash at its end");
+    answer_setup(options.public_url);
     gate_init(&api.gate, control, disk);
     struct http_server *server = service_serve(
         &options.service,

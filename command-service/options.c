@@ -15,6 +15,9 @@ static const struct config_option table[] = {
      "who is told about new events, nng URLs separated by commas; empty: nobody"},
     {"disk-path", CONFIG_STRING, AT(disk_path), "", 0, 4096, "",
      "directory on the event store's disk, to refuse writes before it is full; empty: no guard"},
+    {"public-url", CONFIG_STRING, AT(public_url), "", 0, 1024, "",
+     "what Location of a creation begins with, https://coupons.example; empty: it is a path at the same "
+     "origin"},
     {"batch-max", CONFIG_INT, AT(batch_max), "512", 1, BATCH_MAX, "commands",
      "most commands in one transaction"},
     {"queue-max", CONFIG_INT, AT(queue_max), "10000", 1, 1000000, "commands",

@@ -54,6 +54,8 @@ const struct config_option service_option_table[] = {
      "how long requests in flight may take after that"},
     {"api-keys-file", CONFIG_STRING, OPTION(api_keys_file), NULL, 1, 4096, "",
      "lines of <name> <scope,scope> <sha256 of the token in hex>"},
+    {"cors-origins", CONFIG_STRING, OPTION(cors_origins), "", 0, 4096, "",
+     "origins whose pages may read answers, https://shop.example, separated by commas; empty: none"},
     {"metrics-open", CONFIG_STRING, OPTION(metrics_open), "loopback", 4, 9, "",
      "who may read /metrics and the parts of /readyz without a key: nobody, loopback or everybody"},
     {"log-level", CONFIG_STRING, OPTION(log_level), "info", 4, 5, "", "debug, info, warn or error"},
@@ -436,9 +438,14 @@ struct http_server *service_serve(const struct service_options *options, const s
         .keyring = service_keyring(options),
         .routes = routes_join(api->routes, api->routes_count),
         .routes_count = api->routes_count + COUNT_OF(own_routes),
+        .cors_origins = options->cors_origins,
         .admit = api->admit,
         .context = api->context,
     };
+    if (!http_origins_valid(options->cors_origins))
+        service_bad_option("--cors-origins",
+                           "an origin is http:// or https:// and a host in small letters, without path or "
+                           "usual port");
     scrapes_start();
     struct http_server *server = http_server_create(&http, reason, sizeof reason);
     if (!server)

@@ -86,6 +86,45 @@ static void campaign_count(struct campaign *campaign, const struct event *event)
     CHECK(campaign->reserved + campaign->redeemed <= campaign->issued);
 }
 
+struct status_change status_change_of(const struct event *event)
+{
+    switch (event->type) {
+    case EVENT_CampaignPaused:
+        return (struct status_change){event->recorded_at_us, event->campaign_paused.actor,
+                                      event->campaign_paused.reason};
+    case EVENT_CampaignClosed:
+        return (struct status_change){event->recorded_at_us, event->campaign_closed.actor,
+                                      event->campaign_closed.reason};
+    case EVENT_CampaignDeleted:
+        return (struct status_change){event->recorded_at_us, event->campaign_deleted.actor,
+                                      event->campaign_deleted.reason};
+    default:
+        return (struct status_change){0};
+    }
+}
+
+bool status_change_read(enum campaign_state state, int64_t at_us, struct span data, struct arena *arena,
+                        struct status_change *ret)
+{
+    bool paused = state == CAMPAIGN_PAUSED;
+    *ret = (struct status_change){0};
+    if (!paused && state != CAMPAIGN_CLOSED) /* what is deleted is not shown */
+        return true;
+    struct event event = {
+        .type = paused ? EVENT_CampaignPaused : EVENT_CampaignClosed, .recorded_at_us = at_us, .data = data};
+    event.version = event_describe((int)event.type)->version;
+    if (!data.ptr || event_decode(&event, arena) != CODEC_OK)
+        return false;
+    *ret = status_change_of(&event);
+    return true;
+}
+
+static void campaign_enter(struct campaign *campaign, enum campaign_state state, const struct event *event)
+{
+    campaign->state = state;
+    campaign->change = status_change_of(event);
+}
+
 void campaign_apply(struct campaign *campaign, const struct event *event)
 {
     CHECK(event->position > campaign->position);
@@ -100,14 +139,14 @@ void campaign_apply(struct campaign *campaign, const struct event *event)
         campaign_change(campaign, &event->campaign_changed);
         break;
     case EVENT_CampaignPaused:
-        campaign->state = CAMPAIGN_PAUSED;
+        campaign_enter(campaign, CAMPAIGN_PAUSED, event);
         break;
     case EVENT_CampaignResumed:
-        campaign->state = CAMPAIGN_ACTIVE;
+        campaign_enter(campaign, CAMPAIGN_ACTIVE, event);
         campaign->plan_halted = false;
         break;
     case EVENT_CampaignClosed:
-        campaign->state = CAMPAIGN_CLOSED;
+        campaign_enter(campaign, CAMPAIGN_CLOSED, event);
         break;
     case EVENT_CouponIssued:
         CHECK(event->coupon_issued.sequence == campaign->issued + 1); /* I5 */
@@ -116,10 +155,10 @@ void campaign_apply(struct campaign *campaign, const struct event *event)
         break;
     case EVENT_CampaignDeleted:
         CHECK(campaign->issued == 0);
-        campaign->state = CAMPAIGN_DELETED;
+        campaign_enter(campaign, CAMPAIGN_DELETED, event);
         break;
     case EVENT_CampaignEnded:
-        campaign->state = CAMPAIGN_ENDED;
+        campaign_enter(campaign, CAMPAIGN_ENDED, event);
         break;
     case EVENT_ReleasePlanHalted:
         campaign->plan_halted = true;
@@ -393,6 +432,19 @@ static void write_definition(struct buf *out, const struct campaign_created *is)
     write_lists(out, is);
 }
 
+/* Only of the state that the status is the word for: a paused campaign whose end has come has ended. */
+static void write_change(struct buf *out, const struct campaign *campaign, int64_t now_us)
+{
+    enum campaign_phase phase = campaign_phase(campaign, now_us);
+    const struct status_change *change = &campaign->change;
+    if (change->at_us == 0 || (phase != PHASE_PAUSED && phase != PHASE_CLOSED && phase != PHASE_DELETED))
+        return;
+    json_put_time(out, "status_since", change->at_us);
+    json_put_string(out, "status_by", change->by);
+    if (change->reason.len)
+        json_put_string(out, "status_reason", change->reason);
+}
+
 void campaign_write_json(struct buf *out, const char *key, const struct campaign *is, int64_t now_us)
 {
     const struct campaign now = campaign_at(is, now_us), *campaign = &now;
@@ -404,6 +456,7 @@ void campaign_write_json(struct buf *out, const char *key, const struct campaign
     json_put_int(out, "released", campaign->released);
     json_put_int(out, "reserved", campaign->reserved);
     json_put_int(out, "redeemed", campaign->redeemed);
+    write_change(out, campaign, now_us);
     write_definition(out, &campaign->definition);
     if (now_us && now_us < campaign->definition.reopens_at_us)
         json_put_time(out, "reopens_at", campaign->definition.reopens_at_us);

@@ -17,6 +17,12 @@ enum campaign_state {
     CAMPAIGN_DELETED = 5, /* reads as unknown; its id is not used again */
 };
 
+/* Who brought a campaign into its state, when and why. */
+struct status_change {
+    int64_t at_us;          /* 0: time or its creation did, or nobody knows */
+    struct span by, reason; /* name of the API key; for people, empty where none was given. Borrowed */
+};
+
 struct campaign {
     struct span id;
     struct campaign_created definition; /* borrowed texts and lists */
@@ -28,12 +34,25 @@ struct campaign {
     int64_t plan_done;          /* tranches of the release plan that were released */
     bool plan_halted;           /* no further tranche until the campaign is resumed */
     enum campaign_state state;
+    struct status_change change; /* PAUSED, CLOSED, DELETED: of the event that said so; absent otherwise */
 };
 
 /* Folds one event of this campaign in (I7: the same function everywhere). CampaignCreated fills an empty
  * struct; the struct then borrows from the event. Asserts what decide() guarantees: dense sequences (I5),
  * stock (I1). */
 void campaign_apply(struct campaign *campaign, const struct event *event);
+/* What such an event says, for who has the state from somewhere else and the event at hand; absent for
+ * others. */
+struct status_change status_change_of(const struct event *event);
+/* The same from the columns CHANGE_COLUMNS of a row of table campaign, borrowed from `data`; absent for a
+ * state that shows none. False: `data` is not what such an event says. */
+bool status_change_read(enum campaign_state state, int64_t at_us, struct span data, struct arena *arena,
+                        struct status_change *ret) MUST_USE;
+/* Whether a state has one. */
+static inline bool campaign_state_changed(enum campaign_state state)
+{
+    return state == CAMPAIGN_PAUSED || state == CAMPAIGN_CLOSED || state == CAMPAIGN_DELETED;
+}
 /* Whether it would assert nothing: for who has the campaign from somewhere it may be wrong. */
 bool campaign_can_apply(const struct campaign *campaign, const struct event *event);
 
@@ -96,5 +115,7 @@ bool utc_offset_parse(struct span text, int64_t *ret_code) MUST_USE;
 void utc_offset_write(int64_t code, char ret[static 7]);
 bool campaign_has_tag(const struct campaign *campaign, struct span tag);
 
+/* At most so many bytes: every byte of a text may become six. */
+enum { CAMPAIGN_JSON_MAX = 64 * 1024 };
 /* The JSON object of design §9. `position` tells the reader's client where the state stands. */
 void campaign_write_json(struct buf *out, const char *key, const struct campaign *is, int64_t now_us);

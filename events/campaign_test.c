@@ -290,6 +290,16 @@ static void expect_json(const struct campaign *campaign, int64_t now_us, const c
     buf_deinit(&out);
 }
 
+static bool json_has(const struct campaign *campaign, int64_t now_us, const char *part)
+{
+    struct buf out;
+    buf_init(&out, 4096);
+    campaign_write_json(&out, NULL, campaign, now_us);
+    bool has = strstr(out.data, part) != NULL;
+    buf_deinit(&out);
+    return has;
+}
+
 static void json_is_frozen(void **state)
 {
     (void)state;
@@ -496,6 +506,58 @@ static void a_plan_halts_until_resumed(void **state)
     expect_status(&campaign, 0, "deleted");
 }
 
+/* Pauses and closes as their events say; what is said of another state is over. */
+static void who_brought_it_into_its_state_is_told(void **state)
+{
+    (void)state;
+    struct campaign campaign = begun();
+    campaign.definition.ends_at_us = 0;
+    struct event paused = next_event(&campaign, EVENT_CampaignPaused);
+    paused.campaign_paused = (struct campaign_paused){SPAN("admin"), SPAN("wrong price")};
+    campaign_apply(&campaign, &paused);
+    static const char told[] = "\"redeemed\":0,\"status_since\":\"1970-01-01T00:00:00.000600Z\","
+                               "\"status_by\":\"admin\",\"status_reason\":\"wrong price\",\"name\":";
+    assert_true(json_has(&campaign, 0, told));
+    campaign.definition.ends_at_us = END;
+    assert_true(json_has(&campaign, END - 1, told));
+    assert_false(json_has(&campaign, END, "status_")); /* it has ended, and nobody did that */
+    campaign.definition.ends_at_us = 0;
+    apply(&campaign, EVENT_CampaignResumed);
+    assert_false(json_has(&campaign, 0, "status_"));
+    struct event closed = next_event(&campaign, EVENT_CampaignClosed);
+    closed.recorded_at_us = 700;
+    closed.campaign_closed = (struct campaign_closed){.actor = SPAN("ops")};
+    campaign_apply(&campaign, &closed);
+    assert_true(json_has(&campaign, 0,
+                         "\"status_since\":\"1970-01-01T00:00:00.000700Z\",\"status_by\":\"ops\","
+                         "\"name\":"));
+    apply(&campaign, EVENT_CampaignEnded);
+    assert_int_equal(campaign.change.at_us, 0);
+}
+
+/* From the row of a campaign and the data of the event that brought it there. */
+static void a_change_is_read_back(void **state)
+{
+    (void)state;
+    struct event paused = {.type = EVENT_CampaignPaused, .version = 1, .recorded_at_us = 77};
+    struct status_change change;
+    struct buf data;
+    struct arena arena;
+    paused.campaign_paused = (struct campaign_paused){SPAN("admin"), SPAN("why")};
+    buf_init(&data, EVENT_DATA_MAX);
+    arena_init(&arena, 4096);
+    event_encode(&paused, &data);
+    assert_true(status_change_read(CAMPAIGN_PAUSED, 77, buf_span(&data), &arena, &change));
+    assert_true(change.at_us == 77 && span_is(change.by, "admin") && span_is(change.reason, "why"));
+    assert_false(status_change_read(CAMPAIGN_CLOSED, 77, (struct span){NULL, 0}, &arena, &change));
+    assert_false(status_change_read(CAMPAIGN_PAUSED, 77, SPAN("\xff"), &arena, &change));
+    assert_true(status_change_read(CAMPAIGN_ACTIVE, 0, (struct span){NULL, 0}, &arena, &change));
+    assert_true(status_change_read(CAMPAIGN_ENDED, 0, (struct span){NULL, 0}, &arena, &change));
+    assert_int_equal(change.at_us, 0);
+    arena_deinit(&arena);
+    buf_deinit(&data);
+}
+
 static int64_t at(const char *text)
 {
     int64_t wall_us;
@@ -603,6 +665,8 @@ int main(void)
         cmocka_unit_test(counts_what_became_of_coupons),
         cmocka_unit_test(what_cannot_be_dies),
         cmocka_unit_test(a_plan_halts_until_resumed),
+        cmocka_unit_test(who_brought_it_into_its_state_is_told),
+        cmocka_unit_test(a_change_is_read_back),
         cmocka_unit_test(finds_its_tags),
         cmocka_unit_test(json_is_frozen),
         cmocka_unit_test(when_it_opens_again_is_told_until_then),

@@ -63,6 +63,7 @@ void coupon_apply(struct coupon *coupon, const struct event *event)
     case EVENT_CouponRevoked:
         coupon_become(coupon, COUPON_REVOKED, nobody);
         coupon->reason = event->coupon_revoked.reason;
+        coupon->actor = event->coupon_revoked.actor;
         break;
     default:
         UNREACHABLE("not an event of a coupon: coupon_concerned() says which are");
@@ -189,6 +190,8 @@ static void put_state(struct buf *out, const struct coupon *coupon, int64_t now_
         json_put_time(out, "redeemed_at", coupon->changed_at_us);
     if (coupon->state == COUPON_REVOKED) {
         json_put_time(out, "revoked_at", coupon->changed_at_us);
+        if (coupon->actor.len)
+            json_put_string(out, "revoked_by", coupon->actor);
         json_put_string(out, "reason", coupon->reason);
     }
 }

@@ -24,7 +24,7 @@ struct coupon {
     struct span order_id;                  /* RESERVED, REDEEMED; absent otherwise */
     int64_t order_amount, discount_amount; /* RESERVED, REDEEMED */
     int64_t reserved_until_us;             /* RESERVED */
-    struct span actor;  /* RESERVED, REDEEMED: the API key that asked, where that is known */
+    struct span actor;  /* RESERVED, REDEEMED, REVOKED: the API key that asked, where that is known */
     struct span reason; /* REVOKED */
 };
 

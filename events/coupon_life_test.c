@@ -32,7 +32,7 @@ static struct event next(enum event_type type, int64_t position)
     else if (type == EVENT_CouponRedeemed)
         event.coupon_redeemed = (struct coupon_redeemed){SPAN("o2"), 7000, 700, 0};
     else if (type == EVENT_CouponRevoked)
-        event.coupon_revoked.reason = SPAN("fraud");
+        event.coupon_revoked = (struct coupon_revoked){SPAN("fraud"), SPAN("admin"), 0};
     return event;
 }
 
@@ -214,6 +214,10 @@ static void json_says_what_became_of_it(void **state)
                    "\"redeemed_at\":\"1970-01-01T00:00:00.000110Z\"",
                    true);
     coupon = after(EVENT_CouponRevoked);
+    expect_in_json(
+        &coupon, 0,
+        "\"revoked_at\":\"1970-01-01T00:00:00.000110Z\",\"revoked_by\":\"admin\",\"reason\":\"fraud\"", true);
+    coupon.actor = (struct span){NULL, 0};
     expect_in_json(&coupon, 0, "\"revoked_at\":\"1970-01-01T00:00:00.000110Z\",\"reason\":\"fraud\"", true);
     coupon = after(EVENT_CouponRestored);
     expect_in_json(&coupon, 0, "order_id", false);

@@ -16,7 +16,8 @@ struct fold_campaign {
     char id[CAMPAIGN_ID_MAX];
     size_t id_len;
     struct campaign_record is;
-    struct buf definition; /* what is.campaign.definition borrows from */
+    struct buf definition;                       /* what is.campaign.definition borrows from */
+    char by[EVENT_TEXT_MAX], reason[REASON_MAX]; /* what is.campaign.change does */
     struct arena lists;
     uint16_t tag;
     bool dirty, created; /* by the events since the last flush */
@@ -132,6 +133,22 @@ static bool define(struct fold_campaign *campaign)
     return campaign_record_define(&campaign->is, &campaign->lists);
 }
 
+static struct span keep_text(char *room, size_t size, struct span text)
+{
+    CHECK(text.len <= size);
+    if (text.len)
+        memmove(room, text.ptr, text.len);
+    return (struct span){room, text.len};
+}
+
+/* Who brought it into its state and why, in memory of the campaign's own. */
+static void keep_change(struct fold_campaign *campaign)
+{
+    struct status_change *change = &campaign->is.campaign.change;
+    change->by = keep_text(campaign->by, sizeof campaign->by, change->by);
+    change->reason = keep_text(campaign->reason, sizeof campaign->reason, change->reason);
+}
+
 bool fold_load(struct fold *fold, struct span campaign_id, struct span record)
 {
     struct fold_campaign *campaign = campaign_create(fold, campaign_id);
@@ -139,6 +156,7 @@ bool fold_load(struct fold *fold, struct span campaign_id, struct span record)
     if (!campaign->lost) {
         buf_append_span(&campaign->definition, campaign->is.definition);
         campaign->lost = campaign->definition.overflow || !define(campaign);
+        keep_change(campaign);
     }
     for (size_t i = 0; i < COUNTED_COUNT && !campaign->lost; i++) {
         campaign->ranked[i].count = campaign->is.counted[i].activity.count;
@@ -328,8 +346,10 @@ static void apply(struct fold *fold, struct fold_campaign *campaign, const struc
     if (campaign->lost)
         return;
     campaign_apply(&campaign->is.campaign, event);
-    if (event->type != EVENT_CouponIssued && !coupon_concerned(event))
+    if (event->type != EVENT_CouponIssued && !coupon_concerned(event)) {
         redefine(campaign);
+        keep_change(campaign);
+    }
     note_counts(fold, campaign, event);
 }
 

@@ -137,6 +137,29 @@ static void states_come_back_and_are_short(void **state)
     buf_deinit(&bytes);
 }
 
+static void a_revoked_coupon_says_by_whom(void **state)
+{
+    (void)state;
+    struct coupon coupon = {.at = {3, 77},
+                            .state = COUPON_REVOKED,
+                            .last = 900,
+                            .changed_at_us = AT * INT64_C(1000000),
+                            .reason = SPAN("fraud"),
+                            .actor = SPAN("admin")};
+    struct coupon read = {.at = {3, 77}, .state = COUPON_ISSUED};
+    struct buf bytes;
+    buf_init(&bytes, 512);
+    coupon_state_encode(&coupon, &bytes);
+    assert_true(coupon_state_decode(buf_span(&bytes), &read));
+    assert_int_equal(read.state, COUPON_REVOKED);
+    assert_true(span_is(read.reason, "fraud") && span_is(read.actor, "admin"));
+    for (size_t len = 0; len < bytes.len - coupon.reason.len; len++)
+        assert_false(coupon_state_decode((struct span){bytes.data, len}, &read));
+    bytes.data[0] = COUPON_REVOKED; /* a former version's, which does not say it */
+    assert_false(coupon_state_decode(buf_span(&bytes), &read));
+    buf_deinit(&bytes);
+}
+
 static void campaigns_come_back(void **state)
 {
     (void)state;
@@ -153,7 +176,8 @@ static void campaigns_come_back(void **state)
             .reserved = 1,
             .plan_done = 3,
             .plan_halted = true,
-            .state = CAMPAIGN_PAUSED}};
+            .state = CAMPAIGN_PAUSED,
+            .change = {AT * INT64_C(1000000), SPAN("admin"), SPAN("wrong price")}}};
     struct campaign_record read;
     struct buf bytes;
     struct arena lists;
@@ -170,12 +194,26 @@ static void campaigns_come_back(void **state)
     assert_int_equal(read.campaign.reserved, 1);
     assert_int_equal(read.campaign.plan_done, 3);
     assert_true(read.campaign.plan_halted && read.campaign.state == CAMPAIGN_PAUSED);
+    assert_int_equal(read.campaign.change.at_us, AT * INT64_C(1000000));
+    assert_true(span_is(read.campaign.change.by, "admin") &&
+                span_is(read.campaign.change.reason, "wrong price"));
     assert_true(read.campaign.first == 5 && read.campaign.position == 90 && read.campaign.released == 60);
     assert_int_equal(read.counted[COUNTED_ISSUED].activity.count, 40);
     assert_int_equal(read.counted[COUNTED_REDEEMED].reached_at_us, 0);
     assert_true(span_is(read.campaign.definition.name, "Hot"));
     assert_false(campaign_record_decode(SPAN("hot"), (struct span){NULL, 0}, &read));
     assert_false(campaign_record_decode(SPAN("hot"), (struct span){bytes.data, 9}, &read));
+    /* Its format and its state say the same of who changed it, or it is not used. */
+    bytes.data[0] = 1;
+    assert_false(campaign_record_decode(SPAN("hot"), buf_span(&bytes), &read));
+    is.campaign.state = CAMPAIGN_ACTIVE;
+    buf_clear(&bytes);
+    campaign_record_encode(&is, &bytes);
+    assert_int_equal(bytes.data[0], 1); /* as a former version writes it and reads it */
+    assert_true(campaign_record_decode(SPAN("hot"), buf_span(&bytes), &read));
+    assert_int_equal(read.campaign.change.at_us, 0);
+    bytes.data[0] = 2;
+    assert_false(campaign_record_decode(SPAN("hot"), buf_span(&bytes), &read));
     arena_deinit(&lists);
     buf_deinit(&bytes);
 }
@@ -224,6 +262,64 @@ static void a_lost_campaign_takes_the_marks_of_its_lists_along(void **state)
     fold_deinit(&fold);
 }
 
+/* Keeps the record of the campaign that a fold hands over. */
+static struct buf record_bytes;
+
+static void note_record(void *context, const struct redis_command *command)
+{
+    (void)context;
+    struct span text = buf_span(&command->data);
+    if (command->count != 3 || !span_starts(text, SPAN("SET")))
+        return;
+    buf_clear(&record_bytes);
+    buf_append(&record_bytes, text.ptr + command->lengths[0] + command->lengths[1], command->lengths[2]);
+}
+
+/* Who paused it is in memory of the fold's own: the event is gone when the record is written. */
+static void a_fold_keeps_who_paused(void **state)
+{
+    (void)state;
+    char by[] = "admin", reason[] = "wrong price";
+    struct campaign_record record = {
+        .campaign = {.id = SPAN("hot"),
+                     .definition = {.name = SPAN("Hot"), .quantity = 9, .currency = SPAN("EUR")},
+                     .created_at_us = 1,
+                     .first = 1,
+                     .position = 1,
+                     .state = CAMPAIGN_ACTIVE}};
+    struct fold fold;
+    struct fold_sink sink = {.command = note_record, .holding = note_holding};
+    struct checkpoint at = {.present = true, .generation = 1, .position = 1, .buckets = 1};
+    struct event paused = {.slice = 1,
+                           .position = 2,
+                           .type = EVENT_CampaignPaused,
+                           .campaign_id = SPAN("hot"),
+                           .recorded_at_us = AT * INT64_C(1000000),
+                           .campaign_paused = {span_of(by), span_of(reason)}};
+    struct event more = {.slice = 1,
+                         .position = 3,
+                         .type = EVENT_StockReleased,
+                         .campaign_id = SPAN("hot"),
+                         .recorded_at_us = AT * INT64_C(1000000),
+                         .stock_released = {.quantity = 1}};
+    struct campaign_record read;
+    buf_init(&record_bytes, 16384);
+    campaign_record_encode(&record, &record_bytes);
+    fold_init(&fold);
+    fold_start(&fold, (struct model){1, 1}, &at, (struct span){0}, AT);
+    assert_true(fold_load(&fold, SPAN("hot"), buf_span(&record_bytes)));
+    assert_true(fold_add(&fold, &paused, &sink));
+    memset(by, 'x', sizeof by - 1);
+    memset(reason, 'x', sizeof reason - 1);
+    assert_true(fold_add(&fold, &more, &sink));
+    fold_flush(&fold, &sink);
+    assert_true(campaign_record_decode(SPAN("hot"), buf_span(&record_bytes), &read));
+    assert_true(read.campaign.state == CAMPAIGN_PAUSED && span_is(read.campaign.change.by, "admin") &&
+                span_is(read.campaign.change.reason, "wrong price"));
+    fold_deinit(&fold);
+    buf_deinit(&record_bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,8 +327,10 @@ int main(void)
         cmocka_unit_test(a_chunk_goes_on_as_if_nothing_had_been),
         cmocka_unit_test(a_chunk_that_was_lost_is_not_taken_for_whole),
         cmocka_unit_test(states_come_back_and_are_short),
+        cmocka_unit_test(a_revoked_coupon_says_by_whom),
         cmocka_unit_test(campaigns_come_back),
         cmocka_unit_test(a_lost_campaign_takes_the_marks_of_its_lists_along),
+        cmocka_unit_test(a_fold_keeps_who_paused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,6 +180,8 @@ static const char *record_difference(struct verify_models *models, const struct 
         return "how many are issued, reserved and redeemed";
     if ((int16_t)found->state != is->state)
         return "the state";
+    if (fact_change_hash(found->change.at_us, found->change.by, found->change.reason) != is->change)
+        return "who brought it into its state, when and why";
     return counts_difference(models, is, &record);
 }
 
@@ -395,7 +397,7 @@ static const char *states_difference(struct verify_models *models, int64_t numbe
         struct fact_coupon_state state = {
             coupon.at.position,       (int64_t)coupon.state, coupon.last,
             coupon.changed_at_us,     coupon.order_amount,   coupon.discount_amount,
-            coupon.reserved_until_us, coupon_note(&coupon)};
+            coupon.reserved_until_us, coupon_note(&coupon),  coupon.actor};
         hashes += fact_state_hash(&state);
         count++;
     }

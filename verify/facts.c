@@ -151,7 +151,12 @@ uint64_t fact_state_hash(const struct fact_coupon_state *state)
     uint64_t hash = 2;
     for (size_t i = 0; i < COUNT_OF(numbers); i++)
         hash = mix(hash, (uint64_t)numbers[i]);
-    return mix_text(hash, state->note);
+    return mix_text(mix_text(hash, state->note), state->by);
+}
+
+uint64_t fact_change_hash(int64_t at_us, struct span by, struct span reason)
+{
+    return at_us ? mix_text(mix_text(mix(4, (uint64_t)at_us), by), reason) : 0;
 }
 
 uint64_t fact_holder_hash(uint64_t before, int64_t position)
@@ -243,6 +248,7 @@ static struct fact_coupon_state state_after(const struct event *event)
     case EVENT_CouponRevoked:
         is.state = COUPON_REVOKED;
         is.note = event->coupon_revoked.reason;
+        is.by = event->coupon_revoked.actor;
         break;
     default: /* released, expired, restored: as issued */
         break;
@@ -316,6 +322,12 @@ static void on_use(struct facts *facts, struct fact_campaign *campaign, const st
     }
 }
 
+static void on_actor(struct fact_campaign *campaign, const struct event *event, struct span by,
+                     struct span reason)
+{
+    campaign->change = fact_change_hash(event->recorded_at_us, by, reason);
+}
+
 static void on_campaign(struct facts *facts, struct fact_campaign *campaign, const struct event *event)
 {
     campaign->position = event->position;
@@ -336,19 +348,23 @@ static void on_campaign(struct facts *facts, struct fact_campaign *campaign, con
         break;
     case EVENT_CampaignPaused:
         campaign->state = CAMPAIGN_PAUSED;
+        on_actor(campaign, event, event->campaign_paused.actor, event->campaign_paused.reason);
         break;
     case EVENT_CampaignResumed:
         campaign->state = CAMPAIGN_ACTIVE;
+        campaign->change = 0;
         campaign->halted = false;
         break;
     case EVENT_CampaignClosed:
         campaign->state = CAMPAIGN_CLOSED;
+        on_actor(campaign, event, event->campaign_closed.actor, event->campaign_closed.reason);
         break;
     case EVENT_CampaignDeleted:
         campaign->state = CAMPAIGN_DELETED;
         break;
     case EVENT_CampaignEnded:
         campaign->state = CAMPAIGN_ENDED;
+        campaign->change = 0;
         break;
     case EVENT_ReleasePlanHalted:
         campaign->halted = true;

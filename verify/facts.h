@@ -26,6 +26,7 @@ struct fact_campaign {
     int16_t state; /* enum campaign_state */
     int64_t created_at_us, first, position;
     int64_t released, reserved, plan_done;
+    uint64_t change; /* hash of who brought it into its state, when and why; 0 where none is shown */
     struct {
         int64_t count, changed_at_us; /* 0: never changed */
     } counted[COUNTED_COUNT];
@@ -122,9 +123,11 @@ struct fact_coupon_state {
     int64_t position; /* of its CouponIssued */
     int64_t state, last, changed_at_us, order_amount, discount_amount, reserved_until_us;
     struct span note; /* order id or reason; absent and empty are the same */
+    struct span by;   /* who revoked it; absent in other states */
 };
 uint64_t fact_state_hash(const struct fact_coupon_state *state);
 
+uint64_t fact_change_hash(int64_t at_us, struct span by, struct span reason);
 uint64_t fact_holder_hash(uint64_t before, int64_t position); /* goes on from those before it, 0 at first */
 uint64_t fact_holding_hash(int64_t position, int64_t at_us, uint64_t user_tag, uint16_t campaign_tag);
 void fact_definition_hash(struct span data, uint8_t ret[FACT_HASH_BYTES]);

@@ -128,7 +128,8 @@ static void states_are_as_the_last_event_says(void **state)
     use(&facts, EVENT_CouponReserved, "a", coupon);
     uint64_t reserved = facts_chunk(&facts, 0)->states;
     use(&facts, EVENT_CouponRedeemed, "a", coupon);
-    struct fact_coupon_state redeemed = {coupon, COUPON_REDEEMED, 4, now_us, 900, 90, 0, SPAN("order")};
+    struct fact_coupon_state redeemed = {coupon, COUPON_REDEEMED, 4,        now_us, 900, 90,
+                                         0,      SPAN("order"),   {NULL, 0}};
     assert_int_equal(facts_chunk(&facts, 0)->changed, 1);
     assert_true(facts_chunk(&facts, 0)->states == fact_state_hash(&redeemed));
     assert_true(reserved != fact_state_hash(&redeemed));
@@ -155,6 +156,27 @@ static void a_mark_is_of_the_first_change_in_a_stretch(void **state)
     facts_deinit(&facts);
 }
 
+static void who_paused_and_closed_is_of_the_last_event(void **state)
+{
+    struct facts facts;
+    (void)state;
+    begin(&facts, ALL_MEMORY);
+    create(&facts, "a");
+    struct event paused = event_of(&facts, EVENT_CampaignPaused, "a");
+    paused.campaign_paused = (struct campaign_paused){SPAN("k"), SPAN("why")};
+    facts_add(&facts, &paused);
+    assert_true(campaign_of(&facts, "a")->change == fact_change_hash(now_us, SPAN("k"), SPAN("why")));
+    struct event resumed = event_of(&facts, EVENT_CampaignResumed, "a");
+    facts_add(&facts, &resumed);
+    assert_true(campaign_of(&facts, "a")->change == 0);
+    now_us += HOUR_US;
+    struct event closed = event_of(&facts, EVENT_CampaignClosed, "a");
+    closed.campaign_closed.actor = SPAN("l");
+    facts_add(&facts, &closed);
+    assert_true(campaign_of(&facts, "a")->change == fact_change_hash(now_us, SPAN("l"), SPAN("")));
+    facts_deinit(&facts);
+}
+
 /* Of each thing that is hashed, every part counts. */
 static void nothing_is_left_out_of_a_hash(void **state)
 {
@@ -166,13 +188,17 @@ static void nothing_is_left_out_of_a_hash(void **state)
     issues[7].code_prefix = SPAN("");
     for (size_t i = 0; i < COUNT_OF(issues); i++)
         assert_true(fact_issue_hash(&issues[i]) != fact_issue_hash(&issue));
-    const struct fact_coupon_state was = {1, 2, 3, 4, 5, 6, 7, SPAN("o")};
-    struct fact_coupon_state states[] = {was, was, was, was, was, was, was, was};
+    const struct fact_coupon_state was = {1, 2, 3, 4, 5, 6, 7, SPAN("o"), SPAN("k")};
+    struct fact_coupon_state states[] = {was, was, was, was, was, was, was, was, was};
     states[0].position++, states[1].state++, states[2].last++, states[3].changed_at_us++;
     states[4].order_amount++, states[5].discount_amount++, states[6].reserved_until_us++;
-    states[7].note = SPAN("q");
+    states[7].note = SPAN("q"), states[8].by = SPAN("l");
     for (size_t i = 0; i < COUNT_OF(states); i++)
         assert_true(fact_state_hash(&states[i]) != fact_state_hash(&was));
+    uint64_t change = fact_change_hash(1, SPAN("k"), SPAN("why"));
+    assert_true(change != fact_change_hash(2, SPAN("k"), SPAN("why")) &&
+                change != fact_change_hash(1, SPAN("l"), SPAN("why")) &&
+                change != fact_change_hash(1, SPAN("k"), SPAN("how")) && change != 0);
     uint64_t holding = fact_holding_hash(1, 2, 3, 4);
     assert_true(holding != fact_holding_hash(2, 2, 3, 4) && holding != fact_holding_hash(1, 3, 3, 4) &&
                 holding != fact_holding_hash(1, 2, 4, 4) && holding != fact_holding_hash(1, 2, 3, 5));
@@ -231,6 +257,7 @@ int main(void)
         cmocka_unit_test(a_definition_is_what_the_last_change_says),
         cmocka_unit_test(states_are_as_the_last_event_says),
         cmocka_unit_test(a_mark_is_of_the_first_change_in_a_stretch),
+        cmocka_unit_test(who_paused_and_closed_is_of_the_last_event),
         cmocka_unit_test(nothing_is_left_out_of_a_hash),
         cmocka_unit_test(little_memory_takes_more_passes),
     };

@@ -4,6 +4,7 @@
 #include "command-service/core/batch.h"
 
 #include "command-service/core/batch_testing.h"
+#include "common/http/http.h"
 #include "events/problems.h"
 
 /* --- issuing --- */
@@ -163,7 +164,7 @@ static void the_second_creation_is_refused(void **state)
 static void each_answer_is_of_its_moment(void **state)
 {
     (void)state;
-    ask(COMMAND_PAUSE, 0);
+    ask(COMMAND_PAUSE, 0)->reason = SPAN("wrong price");
     ask_issue(0, "a");
     ask(COMMAND_RESUME, 0);
     ask_issue(0, "a");
@@ -175,6 +176,7 @@ static void each_answer_is_of_its_moment(void **state)
     batch_decide(batch);
     assert_int_equal(batch->events_count, 5);
     expect_body(0, 200, "\"status\":\"paused\",\"issued\":0");
+    expect_body(0, 200, "\"status_reason\":\"wrong price\"");
     expect_refusal(1, &problem_paused);
     expect_body(2, 200, "\"status\":\"active\",\"issued\":0");
     expect_coupon(3, 2, 1);
@@ -184,6 +186,81 @@ static void each_answer_is_of_its_moment(void **state)
     assert_int_equal(batch->verdicts[0].token.position, HEAD + 1);
     assert_int_equal(batch->verdicts[5].token.position, HEAD + 5);
     assert_int_equal(outcome(0)->campaign.state, CAMPAIGN_CLOSED);
+}
+
+/* If-Match: what a read said of this instant is what counts; a refusal leaves nothing behind. */
+static void a_condition_is_looked_at_where_the_command_would_do_something(void **state)
+{
+    (void)state;
+    static const char *const tags[] = {NULL, "\"0123456789abcdef0123456789abcdef\"", "*", "", "*", NULL};
+    struct buf body, list;
+    for (size_t i = 0; i < COUNT_OF(tags); i++)
+        ask(COMMAND_PAUSE, i == 4 ? 1 : 0)->if_match = tags[i] ? span_of(tags[i]) : (struct span){NULL, 0};
+    begin();
+    struct campaign *campaign = loaded(0);
+    campaign->released = 5;
+    buf_init(&body, CAMPAIGN_JSON_MAX);
+    buf_init(&list, 256);
+    campaign_write_json(&body, NULL, campaign, NOW);
+    buf_append_text(&list, "\"x\", ");
+    http_etag_write(&list, buf_span(&body));
+    batch->commands[5]->if_match = buf_span(&list); /* true before the first one pauses */
+    batch_decide(batch);
+    expect_body(0, 200, "\"status\":\"paused\"");
+    expect_refusal(1, &problem_precondition_failed);
+    expect_body(2, 200, "\"status\":\"paused\"");
+    expect_refusal(3, &problem_precondition_failed);
+    expect_refusal(4, &problem_unknown_campaign); /* would be refused without a condition too */
+    expect_refusal(5, &problem_precondition_failed);
+    assert_int_equal(batch->events_count, 1);
+    buf_deinit(&list);
+    buf_deinit(&body);
+}
+
+/* The other way round: nobody wants to change what is as it is named. */
+static void a_tag_that_is_not_wanted_is_a_condition_too(void **state)
+{
+    (void)state;
+    static const char *const tags[] = {"*", "\"0123456789abcdef0123456789abcdef\"", NULL};
+    struct buf body, list;
+    for (size_t i = 0; i < COUNT_OF(tags); i++)
+        ask(COMMAND_PAUSE, 0);
+    begin();
+    struct campaign *campaign = loaded(0);
+    campaign->state = CAMPAIGN_PAUSED; /* so that nothing changes it in between */
+    buf_init(&body, CAMPAIGN_JSON_MAX);
+    buf_init(&list, 256);
+    campaign_write_json(&body, NULL, campaign, NOW);
+    buf_append_text(&list, "W/");
+    http_etag_write(&list, buf_span(&body));
+    for (size_t i = 0; i < COUNT_OF(tags); i++)
+        batch->commands[i]->if_none_match = tags[i] ? span_of(tags[i]) : buf_span(&list);
+    batch_decide(batch);
+    expect_refusal(0, &problem_precondition_failed);
+    expect_body(1, 200, "\"status\":\"paused\"");
+    expect_refusal(2, &problem_precondition_failed);
+    buf_deinit(&list);
+    buf_deinit(&body);
+}
+
+static void a_condition_that_holds_lets_it_happen(void **state)
+{
+    (void)state;
+    struct buf body, list;
+    struct command *command = ask(COMMAND_PAUSE, 0);
+    begin();
+    struct campaign *campaign = loaded(0);
+    campaign->released = 5;
+    buf_init(&body, CAMPAIGN_JSON_MAX);
+    buf_init(&list, 256);
+    campaign_write_json(&body, NULL, campaign, NOW - 1);
+    http_etag_write(&list, buf_span(&body));
+    command->if_match = buf_span(&list);
+    batch_decide(batch);
+    expect_body(0, 200, "\"status\":\"paused\"");
+    assert_int_equal(batch->events_count, 1);
+    buf_deinit(&list);
+    buf_deinit(&body);
 }
 
 /* In an incident two people press the same button; both are told it is done, and both may retry (I4). */
@@ -431,6 +508,9 @@ int main(void)
         TEST(creates_and_issues_at_once),
         TEST(the_second_creation_is_refused),
         TEST(each_answer_is_of_its_moment),
+        TEST(a_condition_is_looked_at_where_the_command_would_do_something),
+        TEST(a_tag_that_is_not_wanted_is_a_condition_too),
+        TEST(a_condition_that_holds_lets_it_happen),
         TEST(what_is_so_already_is_no_event),
         TEST(what_is_due_is_released_first),
         TEST(many_campaigns_share_the_slice),

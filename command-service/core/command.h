@@ -128,6 +128,7 @@ struct command {
     struct span campaign_id;                /* of every kind whose subject has a campaign, but COUPON */
     struct span actor;                      /* name of the API key */
     bool by_admin;                          /* which has that scope */
+    struct span if_match, if_none_match;    /* as in the request, in the arena; absent: no condition */
     struct span reason; /* for people; of what steers, and of REVOKE; absent: none given */
     uint8_t trace_bytes[TRACE_BYTES];
     struct span trace;   /* trace_bytes, or absent */

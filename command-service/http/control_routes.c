@@ -2,11 +2,38 @@
 /* Settings and kill switches over HTTP. What they may be set to is said by events/settings.def. */
 #include "command-service/http/internal.h"
 
+#include "command-service/http/requests.h"
 #include "events/problems.h"
 
 /* --- Reading --- */
 
-static void write_setting(struct buf *out, const struct settings *settings, enum setting setting)
+/* Who set what; `count` -1 where the store did not say, and so nothing is said. */
+struct changes {
+    const struct control_change *items;
+    int count;
+};
+
+static const struct control_change *change_of(const struct changes *changes, enum control_kind kind,
+                                              const char *name)
+{
+    for (int i = 0; i < changes->count; i++)
+        if (changes->items[i].kind == kind && span_is(changes->items[i].name, name))
+            return &changes->items[i];
+    return NULL;
+}
+
+static void write_change(struct buf *out, const char *when, const struct control_change *change)
+{
+    if (!change)
+        return;
+    json_put_time(out, when, change->at_us);
+    json_put_string(out, "by", change->by);
+    if (change->reason.len)
+        json_put_string(out, "reason", change->reason);
+}
+
+static void write_setting(struct buf *out, const struct settings *settings, enum setting setting,
+                          const struct changes *changes)
 {
     static const char *const sources[] = {
         [SOURCE_DEFAULT] = "default", [SOURCE_PROFILE] = "profile", [SOURCE_SET] = "set"};
@@ -15,6 +42,8 @@ static void write_setting(struct buf *out, const struct settings *settings, enum
     json_put_string(out, "name", span_of(info->name));
     json_put_int(out, "value", settings_get(settings, setting));
     json_put_string(out, "source", span_of(sources[settings_source(settings, setting)]));
+    if (settings_source(settings, setting) == SOURCE_SET)
+        write_change(out, "since", change_of(changes, CONTROL_SETTING, info->name));
     json_put_int(out, "min", info->min);
     json_put_int(out, "max", info->max);
     json_put_string(out, "unit", span_of(info->unit));
@@ -22,25 +51,52 @@ static void write_setting(struct buf *out, const struct settings *settings, enum
     json_close(out, '}');
 }
 
-void api_get_settings(struct http_request *request, void *context)
+static void write_suspended(struct buf *out, const struct control_state *state, const struct keyring *keyring,
+                            const struct changes *changes)
 {
-    struct api *api = context;
-    const struct control_state *state = control_now(api->control);
-    const struct keyring *keyring = control_keyring(api->control);
-    struct buf *out = http_reply_body(request);
-    json_open(out, NULL, '{');
-    json_put_string(out, "profile", span_of(profile_names[state->settings.profile]));
-    json_open(out, "settings", '[');
-    for (enum setting setting = 0; setting < SETTING_COUNT; setting++)
-        write_setting(out, &state->settings, setting);
-    json_close(out, ']');
     json_open(out, "suspended", '[');
     for (size_t i = 0; i < keyring_count(keyring); i++)
         if (control_suspended(state, keyring_at(keyring, i)))
             json_put_string(out, NULL, span_of(keyring_at(keyring, i)->name));
     json_close(out, ']');
+    json_open(out, "suspensions", '[');
+    for (size_t i = 0; i < keyring_count(keyring); i++) {
+        const struct api_key *key = keyring_at(keyring, i);
+        if (!control_suspended(state, key))
+            continue;
+        json_open(out, NULL, '{');
+        json_put_string(out, "issuer", span_of(key->name));
+        write_change(out, "since", change_of(changes, CONTROL_ISSUER, key->name));
+        json_close(out, '}');
+    }
+    json_close(out, ']');
+}
+
+static void write_settings(struct buf *out, const struct control_change *items, int count, void *context)
+{
+    struct api *api = context;
+    const struct changes changes = {items, count};
+    const struct control_state *state = control_now(api->control);
+    json_open(out, NULL, '{');
+    json_put_string(out, "profile", span_of(profile_names[state->settings.profile]));
+    json_open(out, "settings", '[');
+    for (enum setting setting = 0; setting < SETTING_COUNT; setting++)
+        write_setting(out, &state->settings, setting, &changes);
+    json_close(out, ']');
+    const struct control_change *profile = change_of(&changes, CONTROL_SETTING, SETTING_PROFILE);
+    if (profile) {
+        json_open(out, "profile_set", '{');
+        write_change(out, "since", profile);
+        json_close(out, '}');
+    }
+    write_suspended(out, state, control_keyring(api->control), &changes);
     json_close(out, '}');
-    http_reply(request, 200);
+}
+
+void api_get_settings(struct http_request *request, void *context)
+{
+    struct api *api = context;
+    requests_ask_changes(api->requests, request, write_settings, api);
 }
 
 /* --- Setting --- */

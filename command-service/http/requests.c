@@ -6,7 +6,6 @@
 
 #include "command-service/answer.h"
 #include "command-service/http/submit.h"
-#include "command-service/store/uses.h"
 #include "common/base/clock.h"
 #include "common/base/crypto.h"
 #include "common/base/log.h"
@@ -19,6 +18,9 @@ enum { ASKED_MAX = 256, ARENA_MAX = 1024 * 1024, ANSWER_MS = 20 };
 struct question {
     struct http_request *request;
     uint8_t key_hash[REQUEST_KEY_BYTES];
+    requests_writer *write; /* asks for changes; NULL: for the uses of the key, */
+    bool of_campaign;       /* or for a campaign */
+    void *context;
     int64_t deadline_us;
 };
 
@@ -158,6 +160,7 @@ static void write_coupon(struct buf *out, const struct key_use *use, const uint8
     struct coupon coupon = coupon_from_event(use->has_issued ? &use->issued : &use->effect);
     if (use->has_issued)
         coupon_apply(&coupon, &use->effect);
+    coupon.actor = (struct span){NULL, 0}; /* as in the answer that was given (write_coupon in answer.c) */
     coupon_write_json(out, "answer", &coupon, code_key, coupon.changed_at_us);
 }
 
@@ -264,6 +267,72 @@ static void answer(struct requests *requests, const struct question *question)
     arena_reset(&requests->arena);
 }
 
+/* What holds is known without the store; only who set it is not. */
+static void answer_changes(struct requests *requests, const struct question *question)
+{
+    struct pg_rows *rows = NULL;
+    struct control_change *changes = NULL;
+    int count = -1;
+    if (changes_read(&requests->reader, question->deadline_us, &rows)) {
+        changes = arena_alloc(&requests->arena, ((size_t)pg_rows_count(rows) + 1) * sizeof *changes);
+        count = changes ? 0 : -1;
+        for (int row = 0; changes && row < pg_rows_count(rows); row++)
+            count += changes_row(rows, row, &requests->arena, &changes[count]);
+    } else {
+        log_warn("CHANGES-READ", "cannot read who set the settings: %s", pg_error(requests->reader.pg));
+    }
+    question->write(http_reply_body(question->request), changes, count, question->context);
+    http_reply(question->request, 200);
+    pg_rows_destroy(rows);
+    arena_reset(&requests->arena);
+}
+
+static bool has_it(const struct http_request *request, struct span etag)
+{
+    struct span line;
+    for (size_t nth = 0; (line = http_header_nth(request, "If-None-Match", nth)).ptr; nth++)
+        if (http_etag_listed(line, etag, HTTP_WEAKLY))
+            return true;
+    return false;
+}
+
+static void reply_campaign(struct http_request *request, const struct campaign *campaign, int64_t now_us)
+{
+    struct buf etag;
+    struct buf *out = http_reply_body(request);
+    buf_init(&etag, HTTP_ETAG_MAX);
+    campaign_write_json(out, NULL, campaign, now_us);
+    http_etag_write(&etag, buf_span(out));
+    http_add_header(request, "ETag", buf_span(&etag));
+    http_add_header(request, "Cache-Control", SPAN("private, no-cache"));
+    bool same = has_it(request, buf_span(&etag));
+    if (same)
+        buf_clear(out);
+    http_reply(request, same ? 304 : 200);
+    buf_deinit(&etag);
+}
+
+/* The same bytes as a read of the query service, of this instant. */
+static void answer_campaign(struct requests *requests, const struct question *question)
+{
+    struct pg_rows *rows = NULL;
+    struct campaign campaign;
+    int64_t now_us;
+    struct http_request *request = question->request;
+    if (!campaign_read(&requests->reader, http_param(request, 0), question->deadline_us, &rows)) {
+        log_warn("CAMPAIGN-READ", "cannot read a campaign: %s", pg_error(requests->reader.pg));
+        fail(request, &problem_store_unavailable);
+    } else if (pg_rows_count(rows) == 0) {
+        http_fail(request, &problem_unknown_campaign, NULL);
+    } else if (!campaign_read_row(rows, &requests->arena, &campaign, &now_us)) {
+        fail(request, &problem_unreadable_state);
+    } else {
+        reply_campaign(request, &campaign, now_us);
+    }
+    pg_rows_destroy(rows);
+    arena_reset(&requests->arena);
+}
+
 /* false: there is none, and it is time to stop. */
 static bool next(struct requests *requests, struct question *ret)
 {
@@ -285,21 +354,23 @@ static void *requests_main(void *context)
     struct requests *requests = context;
     struct question question;
     while (next(requests, &question)) {
-        if (clock_mono_us() < question.deadline_us)
-            answer(requests, &question);
-        else
+        if (question.write)
+            answer_changes(requests, &question);
+        else if (clock_mono_us() >= question.deadline_us)
             fail(question.request, &problem_overloaded);
+        else if (question.of_campaign)
+            answer_campaign(requests, &question);
+        else
+            answer(requests, &question);
     }
     return NULL;
 }
 
-void requests_ask(struct requests *requests, struct http_request *request,
-                  const uint8_t key_hash[REQUEST_KEY_BYTES])
+static void ask(struct requests *requests, struct question question)
 {
-    struct question question = {.request = request};
+    struct http_request *request = question.request;
     question.deadline_us =
         http_received_us(request) + (requests->options.deadline_ms - ANSWER_MS) * US_PER_MS;
-    memcpy(question.key_hash, key_hash, sizeof question.key_hash);
     http_defer(request);
     pthread_mutex_lock(&requests->lock);
     bool room = requests->count < ASKED_MAX && !requests->stop;
@@ -310,6 +381,25 @@ void requests_ask(struct requests *requests, struct http_request *request,
     pthread_mutex_unlock(&requests->lock);
     if (!room)
         fail(request, &problem_overloaded);
+}
+
+void requests_ask(struct requests *requests, struct http_request *request,
+                  const uint8_t key_hash[REQUEST_KEY_BYTES])
+{
+    struct question question = {.request = request};
+    memcpy(question.key_hash, key_hash, sizeof question.key_hash);
+    ask(requests, question);
+}
+
+void requests_ask_changes(struct requests *requests, struct http_request *request, requests_writer *write,
+                          void *context)
+{
+    ask(requests, (struct question){.request = request, .write = write, .context = context});
+}
+
+void requests_ask_campaign(struct requests *requests, struct http_request *request)
+{
+    ask(requests, (struct question){.request = request, .of_campaign = true});
 }
 
 /* --- life --- */

@@ -52,8 +52,25 @@ static struct metric *refusal_metric(size_t row)
                           refusals[row].labels);
 }
 
-void answer_setup(void)
+static const char *public_url = ""; /* written once, before threads start */
+
+bool answer_public_url_valid(const char *url)
 {
+    struct span is = span_of(url);
+    size_t scheme = span_starts(is, SPAN("https://")) ? 8 : span_starts(is, SPAN("http://")) ? 7 : 0;
+    if (is.len == 0)
+        return true;
+    if (scheme == 0 || is.len == scheme || is.ptr[scheme] == '/' || is.ptr[is.len - 1] == '/')
+        return false;
+    for (size_t i = 0; i < is.len; i++)
+        if (is.ptr[i] <= ' ' || is.ptr[i] > '~' || memchr("?#\"<>\\^`{|}", is.ptr[i], 11))
+            return false;
+    return true;
+}
+
+void answer_setup(const char *public)
+{
+    public_url = public;
     late_metric =
         metric_counter("coupon_late_answers_total", "Answers given after the request's deadline (I11)", NULL);
     for (size_t i = 0; i < COUNT_OF(refusals); i++)
@@ -86,7 +103,8 @@ static void tell_watch(const struct command *command, int status)
 
 /* --- accepted requests --- */
 
-/* "/v1/requests/" and the key as one segment of a path. */
+/* "/v1/requests/" and the key as one segment of a path: a service that took the request answers there, and
+ * whoever sent it may keep its API key from other origins. */
 void answer_accepted(struct http_request *request, struct span idempotency_key)
 {
     struct buf location;
@@ -150,7 +168,8 @@ static void add_token(struct http_request *request, struct position at)
 static void add_location(struct http_request *request, struct span campaign_id)
 {
     struct buf location;
-    buf_init(&location, 32 + CAMPAIGN_ID_MAX);
+    buf_init(&location, strlen(public_url) + 32 + CAMPAIGN_ID_MAX);
+    buf_append_text(&location, public_url);
     buf_append_text(&location, "/v1/campaigns/");
     buf_append_span(&location, campaign_id);
     http_add_header(request, "Location", buf_span(&location));

@@ -6,7 +6,10 @@
 #include "command-service/core/batch.h"
 #include "common/http/http.h"
 
-void answer_setup(void); /* once, before the first answer */
+/* Whether Location may begin with it: an absolute URL without a slash at its end, or empty. */
+bool answer_public_url_valid(const char *url);
+/* Once, before the first answer. `public_url` is borrowed for good. */
+void answer_setup(const char *public_url);
 
 /* Counts a refusal that is answered by somebody else. */
 void answer_count_refusal(const struct problem *problem);

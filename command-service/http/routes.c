@@ -234,6 +234,20 @@ static void post_void(struct http_request *request, void *context)
         api_refuse(command, &fault);
 }
 
+/* Where Location of a creation leads. */
+static void get_campaign(struct http_request *request, void *context)
+{
+    static const char *const none[] = {NULL};
+    if (!http_query_only(request, none))
+        return;
+    if (campaign_id_valid(http_param(request, 0)))
+        submit_campaign_question(context, request);
+    else
+        http_problem(request, &(struct problem_detail){.problem = &problem_invalid_id,
+                                                       .detail = "a campaign id is [a-z0-9][a-z0-9-]{0,63}",
+                                                       .field = SPAN("id")});
+}
+
 static void get_request(struct http_request *request, void *context)
 {
     submit_question(context, request, http_param(request, 0));
@@ -241,13 +255,14 @@ static void get_request(struct http_request *request, void *context)
 
 const struct http_route api_routes[] = {
     {HTTP_POST, "/v1/campaigns", AUTH_ADMIN, 0, post_campaign},
-    {HTTP_PATCH, "/v1/campaigns/{id}", AUTH_ADMIN, 0, patch_campaign},
-    {HTTP_POST, "/v1/campaigns/{id}/pause", AUTH_ADMIN, 0, post_pause},
-    {HTTP_POST, "/v1/campaigns/{id}/resume", AUTH_ADMIN, 0, post_resume},
-    {HTTP_POST, "/v1/campaigns/{id}/close", AUTH_ADMIN, 0, post_close},
-    {HTTP_POST, "/v1/campaigns/{id}/release", AUTH_ADMIN, 0, post_release},
+    {HTTP_GET, "/v1/campaigns/{id}", AUTH_READ | AUTH_ADMIN, 0, get_campaign},
+    {HTTP_PATCH, "/v1/campaigns/{id}", AUTH_ADMIN | HTTP_CONDITIONS, 0, patch_campaign},
+    {HTTP_POST, "/v1/campaigns/{id}/pause", AUTH_ADMIN | HTTP_CONDITIONS, 0, post_pause},
+    {HTTP_POST, "/v1/campaigns/{id}/resume", AUTH_ADMIN | HTTP_CONDITIONS, 0, post_resume},
+    {HTTP_POST, "/v1/campaigns/{id}/close", AUTH_ADMIN | HTTP_CONDITIONS, 0, post_close},
+    {HTTP_POST, "/v1/campaigns/{id}/release", AUTH_ADMIN | HTTP_CONDITIONS, 0, post_release},
     {HTTP_POST, "/v1/campaigns/void", AUTH_ADMIN, 0, post_void},
-    {HTTP_DELETE, "/v1/campaigns/{id}", AUTH_ADMIN, 0, delete_campaign},
+    {HTTP_DELETE, "/v1/campaigns/{id}", AUTH_ADMIN | HTTP_CONDITIONS, 0, delete_campaign},
     {HTTP_POST, "/v1/campaigns/{id}/coupons", AUTH_ISSUE | AUTH_ADMIN, 0, post_coupon},
     {HTTP_POST, "/v1/campaigns/{id}/coupons/batch", AUTH_ISSUE | AUTH_ADMIN, BATCH_BODY_MAX, post_coupons},
     {HTTP_POST, "/v1/coupons/{id}/reserve", AUTH_REDEEM | AUTH_ADMIN, 0, api_post_reserve},

@@ -10,7 +10,10 @@
 #include "common/base/clock.h"
 #include "events/problems.h"
 
-enum { HASHED_TEXT_MAX = 64 * 1024 + ISSUE_MANY_MAX * (USER_ID_MAX + 1) };
+enum {
+    HASHED_TEXT_MAX = 64 * 1024 + ISSUE_MANY_MAX * (USER_ID_MAX + 1),
+    CONDITION_MAX = 16 * 1024, /* twice what a head may have */
+};
 
 /* --- naming the request (I4) --- */
 
@@ -399,9 +402,33 @@ static void hold(struct api *api, struct command *command)
     control_hold(api->control, command);
 }
 
+/* All lines of a field as one list. The head of a request is much smaller than an arena. */
+static struct span take_list(struct command *command, const char *name)
+{
+    struct buf list;
+    struct span line, taken = {NULL, 0};
+    buf_init(&list, CONDITION_MAX);
+    for (size_t nth = 0; (line = http_header_nth(command->request, name, nth)).ptr; nth++) {
+        buf_append_text(&list, nth ? "," : "");
+        buf_append_span(&list, line);
+        taken.ptr = "";
+    }
+    CHECK(!list.overflow);
+    if (list.len) {
+        char *copy = arena_alloc(&command->arena, list.len);
+        CHECK(copy);
+        memcpy(copy, list.data, list.len);
+        taken = (struct span){copy, list.len};
+    }
+    buf_deinit(&list);
+    return taken;
+}
+
 void submit(struct api *api, struct command *command, enum key_rule rule)
 {
     struct span key;
+    command->if_match = take_list(command, "If-Match");
+    command->if_none_match = take_list(command, "If-None-Match");
     if (!take_key(command, rule, &key)) {
         command_destroy(command);
         return;
@@ -529,4 +556,10 @@ void submit_question(struct api *api, struct http_request *request, struct span 
         return;
     hash_texts(span_of(http_key(request)->name), key, key_hash, sizeof key_hash);
     requests_ask(api->requests, request, key_hash);
+}
+
+void submit_campaign_question(struct api *api, struct http_request *request)
+{
+    if (gate_admit_question(&api->gate, request))
+        requests_ask_campaign(api->requests, request);
 }

@@ -19,6 +19,8 @@ void submit_to_all(struct api *api, struct command *command);
 void submit_held(struct command *command, void *context);
 /* What became of the requests with the key (as it was sent). */
 void submit_question(struct api *api, struct http_request *request, struct span key);
+/* What the campaign is that the first parameter of the route names. */
+void submit_campaign_question(struct api *api, struct http_request *request);
 
 /* On an event loop, before the body is read: whether a request about a coupon would be queued (http_admit).
  * Refusing must cost far less than deciding, or a service that has more to do than it can does ever less. */

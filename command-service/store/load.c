@@ -134,8 +134,8 @@ static struct loaded_campaign *take_campaign(struct store *store, struct batch *
     struct span id = loaded->campaign.id; /* the batch's own */
     loaded->exists = true;
     loaded->due_at_us = pg_time(rows, row, column + CAMPAIGN_COLUMN_DUE_AT);
-    loaded->unreadable =
-        !campaign_row_read(rows, row, column, batch->head, known_get(store->known, id), &loaded->campaign);
+    loaded->unreadable = !campaign_row_read(rows, row, column, batch->head, known_get(store->known, id),
+                                            &batch->arena, &loaded->campaign);
     loaded->campaign.id = id;
     return loaded;
 }

@@ -2,6 +2,7 @@
 /* The statement that finds the uses of a key. */
 #include "command-service/store/uses.h"
 
+#include "command-service/store/campaign_row.h"
 #include "common/base/be.h"
 #include "common/base/clock.h"
 #include "events/event_log.h"
@@ -17,27 +18,43 @@ enum {
 #define EVENT_AT(name, place) \
     "LATERAL (SELECT * FROM event x WHERE x.slice = o.slice AND x.position = " place " LIMIT 1) " name
 
+enum { SQL_USES, SQL_CHANGES, SQL_CAMPAIGN };
+
 /* $1 slices; $2, $3 the range of the key in events; $4 the key as the former version and effects without an
  * event have it, where those are not in an event too. What an event without a kept status answered: 201 of
  * what is new, 204 of a DELETE. An event about a coupon (10 to 15) names it; the place of its CouponIssued is
  * in the coupon's id. */
 static const struct pg_statement statements[] = {
-    {"uses",
-     "SELECT o.slice, o.key, o.operation, o.status, o.answer, " LOG_COLUMNS
-     ", i.position, i.type, i.version, i.campaign_id, i.user_id, i.coupon_id, i.recorded_at, i.trace, "
-     "i.data, "
-     "i.slice FROM unnest($1::smallint[]) AS w(slice) CROSS JOIN LATERAL (SELECT k.slice, k.key, "
-     "NULL::bigint "
-     "AS operation, CASE WHEN k.type = 1 OR (k.type = 6 AND k.answer IS NULL) THEN 201::smallint WHEN k.type "
-     "= 7 AND k.answer = '' THEN 204::smallint ELSE 200::smallint END AS status, k.position, k.answer, "
-     "k.recorded_at FROM event k WHERE k.slice = w.slice AND k.key >= $2::uuid AND k.key <= $3::uuid UNION "
-     "ALL SELECT r.slice, NULL, r.operation, r.status, r.position, r.answer, r.recorded_at FROM idempotency "
-     "r "
-     "WHERE r.slice = w.slice AND r.key_hash = $4::uuid AND NOT EXISTS (SELECT FROM event k WHERE k.slice = "
-     "w.slice AND k.position = r.position AND k.key >= $2::uuid AND k.key <= $3::uuid) LIMIT $5::bigint) o "
-     "LEFT JOIN " EVENT_AT("e", "o.position") " ON true LEFT JOIN " EVENT_AT(
-         "i", "CASE WHEN e.type BETWEEN 10 AND 15 THEN split_part(e.coupon_id, '-', 2)::bigint "
-              "END") " ON true ORDER BY o.recorded_at, o.slice LIMIT $5::bigint"},
+    [SQL_USES] =
+        {"uses",
+         "SELECT o.slice, o.key, o.operation, o.status, o.answer, " LOG_COLUMNS
+         ", i.position, i.type, i.version, i.campaign_id, i.user_id, i.coupon_id, i.recorded_at, i.trace, "
+         "i.data, "
+         "i.slice FROM unnest($1::smallint[]) AS w(slice) CROSS JOIN LATERAL (SELECT k.slice, k.key, "
+         "NULL::bigint "
+         "AS operation, CASE WHEN k.type = 1 OR (k.type = 6 AND k.answer IS NULL) THEN 201::smallint WHEN "
+         "k.type "
+         "= 7 AND k.answer = '' THEN 204::smallint ELSE 200::smallint END AS status, k.position, k.answer, "
+         "k.recorded_at FROM event k WHERE k.slice = w.slice AND k.key >= $2::uuid AND k.key <= $3::uuid "
+         "UNION "
+         "ALL SELECT r.slice, NULL, r.operation, r.status, r.position, r.answer, r.recorded_at FROM "
+         "idempotency "
+         "r "
+         "WHERE r.slice = w.slice AND r.key_hash = $4::uuid AND NOT EXISTS (SELECT FROM event k WHERE "
+         "k.slice = "
+         "w.slice AND k.position = r.position AND k.key >= $2::uuid AND k.key <= $3::uuid) LIMIT $5::bigint) "
+         "o "
+         "LEFT JOIN " EVENT_AT("e", "o.position") " ON true LEFT JOIN " EVENT_AT(
+             "i", "CASE WHEN e.type BETWEEN 10 AND 15 THEN split_part(e.coupon_id, '-', 2)::bigint "
+                  "END") " ON true ORDER BY o.recorded_at, o.slice LIMIT $5::bigint"},
+    /* $1 slice; as many as there are settings and keys that were ever suspended */
+    [SQL_CHANGES] = {"changes", "SELECT o.kind, o.name, " LOG_COLUMNS " FROM control o CROSS JOIN " EVENT_AT(
+                                    "e", "o.position") " WHERE o.slice = "
+                                                       "$1::smallint ORDER BY o.kind, o.name"},
+    /* $1 slice, $2 campaign; a deleted one (5) reads as unknown */
+    [SQL_CAMPAIGN] = {"campaign",
+                      "SELECT " CAMPAIGN_COLUMNS ", clock_timestamp() FROM campaign c WHERE c.slice = "
+                      "$1::smallint AND c.id = $2::text AND c.status <> 5"},
 };
 
 void uses_init(struct reader *reader, const char *database_url)
@@ -45,12 +62,17 @@ void uses_init(struct reader *reader, const char *database_url)
     reader_init(reader, database_url, "firstcome requests", STATEMENT_MS, statements, COUNT_OF(statements));
 }
 
+static bool connected(struct reader *reader, int64_t deadline_us)
+{
+    int64_t connect_us = clock_deadline_us(CONNECT_MS);
+    return reader_connect(reader, connect_us < deadline_us ? connect_us : deadline_us);
+}
+
 bool uses_read(struct reader *reader, const uint8_t key_hash[REQUEST_KEY_BYTES], int64_t deadline_us,
                struct pg_rows **ret)
 {
     struct pg_args *args = &reader->args;
-    int64_t connect_us = clock_deadline_us(CONNECT_MS);
-    if (!reader_connect(reader, connect_us < deadline_us ? connect_us : deadline_us))
+    if (!connected(reader, deadline_us))
         return false;
     pg_args_reset(args);
     pg_array_begin(args, PG_INT2);
@@ -65,7 +87,7 @@ bool uses_read(struct reader *reader, const uint8_t key_hash[REQUEST_KEY_BYTES],
     pg_arg_bytes(args, (struct span){(const char *)edge, sizeof edge});
     pg_arg_bytes(args, (struct span){(const char *)key_hash, REQUEST_KEY_BYTES});
     pg_arg_i64(args, USES_MAX);
-    return pg_call(reader->pg, 0, args, deadline_us, ret) == PG_OK;
+    return pg_call(reader->pg, SQL_USES, args, deadline_us, ret) == PG_OK;
 }
 
 bool uses_row(const struct pg_rows *rows, int row, struct arena *arena, struct key_use *ret)
@@ -88,4 +110,53 @@ bool uses_row(const struct pg_rows *rows, int row, struct arena *arena, struct k
     }
     return (!ret->has_effect || event_log_row(rows, row, EFFECT, arena, &ret->effect) == CODEC_OK) &&
            (!ret->has_issued || event_log_row(rows, row, ISSUED, arena, &ret->issued) == CODEC_OK);
+}
+
+bool changes_read(struct reader *reader, int64_t deadline_us, struct pg_rows **ret)
+{
+    if (!connected(reader, deadline_us))
+        return false;
+    pg_args_reset(&reader->args);
+    pg_arg_i16(&reader->args, CONTROL_SLICE);
+    return pg_call(reader->pg, SQL_CHANGES, &reader->args, deadline_us, ret) == PG_OK;
+}
+
+bool changes_row(const struct pg_rows *rows, int row, struct arena *arena, struct control_change *ret)
+{
+    enum { KIND, NAME, EVENT };
+    struct event event;
+    if (event_log_row(rows, row, EVENT, arena, &event) != CODEC_OK)
+        return false;
+    *ret = (struct control_change){.name = pg_bytes(rows, row, NAME), .at_us = event.recorded_at_us};
+    switch (event.type) {
+    case EVENT_SettingChanged:
+        ret->kind = CONTROL_SETTING;
+        ret->by = event.setting_changed.actor;
+        ret->reason = event.setting_changed.reason;
+        return true;
+    case EVENT_IssuerSuspended:
+        ret->kind = CONTROL_ISSUER;
+        ret->by = event.issuer_suspended.actor;
+        ret->reason = event.issuer_suspended.reason;
+        return true;
+    default: /* a key that may write again: nothing is shown of it */
+        return false;
+    }
+}
+
+bool campaign_read(struct reader *reader, struct span id, int64_t deadline_us, struct pg_rows **ret)
+{
+    if (!connected(reader, deadline_us))
+        return false;
+    pg_args_reset(&reader->args);
+    pg_arg_i16(&reader->args, slice_of(id));
+    pg_arg_bytes(&reader->args, id);
+    return pg_call(reader->pg, SQL_CAMPAIGN, &reader->args, deadline_us, ret) == PG_OK;
+}
+
+bool campaign_read_row(const struct pg_rows *rows, struct arena *arena, struct campaign *ret,
+                       int64_t *ret_now_us)
+{
+    *ret_now_us = pg_time(rows, 0, CAMPAIGN_COLUMN_COUNT);
+    return campaign_row_read(rows, 0, 0, INT64_MAX, NULL, arena, ret);
 }

@@ -129,7 +129,7 @@ static bool take_fraction(struct span *rest, int64_t *ret_us)
         *ret_us = 0;
         return true;
     }
-    for (unsigned digit; digits < 9 && take_digits(rest, 1, &digit); digits++)
+    for (unsigned digit; take_digits(rest, 1, &digit); digits++) /* RFC 3339: as many as there are */
         if (digits < 6)
             us = us * 10 + digit;
     for (size_t i = digits; i < 6; i++)

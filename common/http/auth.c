@@ -61,32 +61,45 @@ static bool name_valid(struct span name)
     return true;
 }
 
+static const struct {
+    const char *name;
+    enum auth_scope scope;
+} scope_names[] = {{"admin", AUTH_ADMIN},
+                   {"issue", AUTH_ISSUE},
+                   {"redeem", AUTH_REDEEM},
+                   {"read", AUTH_READ},
+                   {"redeem-by-id", AUTH_REDEEM_BY_ID}};
+
 static unsigned scope_of(struct span name)
 {
-    static const struct {
-        const char *name;
-        enum auth_scope scope;
-    } scopes[] = {{"admin", AUTH_ADMIN},
-                  {"issue", AUTH_ISSUE},
-                  {"redeem", AUTH_REDEEM},
-                  {"read", AUTH_READ},
-                  {"redeem-by-id", AUTH_REDEEM_BY_ID}};
-    for (size_t i = 0; i < COUNT_OF(scopes); i++)
-        if (span_is(name, scopes[i].name))
-            return scopes[i].scope;
+    for (size_t i = 0; i < COUNT_OF(scope_names); i++)
+        if (span_is(name, scope_names[i].name))
+            return scope_names[i].scope;
     return 0;
+}
+
+void auth_scopes_write(struct buf *out, unsigned bits)
+{
+    const char *before = "";
+    for (size_t i = 0; i < COUNT_OF(scope_names); i++) {
+        if (!(bits & scope_names[i].scope))
+            continue;
+        buf_append_text(out, before);
+        buf_append_text(out, scope_names[i].name);
+        before = " ";
+    }
 }
 
 static bool scopes_parse(struct span list, unsigned *ret)
 {
-    unsigned scopes = 0;
+    unsigned found = 0;
     while (list.ptr) {
         unsigned scope = scope_of(span_cut(&list, ','));
-        if (scope == 0 || (scopes & scope))
+        if (scope == 0 || (found & scope))
             return false;
-        scopes |= scope;
+        found |= scope;
     }
-    *ret = scopes;
+    *ret = found;
     return true;
 }
 

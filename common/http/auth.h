@@ -39,6 +39,8 @@ struct keyring *keyring_load(const char *path, char *reason, size_t reason_size)
  * was, where the file is of no use or there were more than AUTH_KEYS_MAX names since the ring was loaded. */
 int keyring_reload(struct keyring *keyring, const char *path, char *reason, size_t reason_size);
 void keyring_destroy(struct keyring *keyring); /* accepts NULL */
+/* The names of scopes as RFC 6750 lists them, one blank apart. */
+void auth_scopes_write(struct buf *out, unsigned bits);
 /* The key a token belongs to as the file was last read, or NULL. Time does not depend on how much of a hash
  * matches. */
 const struct api_key *keyring_find(const struct keyring *keyring, struct span token);

@@ -112,6 +112,7 @@ static bool request_line_read(struct http_request *request, struct span line)
     struct span method = {line.ptr, len};
     request->method = http_method_of(method);
     request->is_head = span_is(method, "HEAD");
+    request->is_options = span_is(method, "OPTIONS");
     if (len == 0 || len > METHOD_LEN_MAX || len == line.len || line.ptr[len] != ' ')
         return fault(request, "the request line does not begin with a method and one blank");
     struct span rest = {line.ptr + len + 1, line.len - len - 1};

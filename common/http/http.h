@@ -29,12 +29,17 @@ typedef void http_handler(struct http_request *request, void *context);
 typedef const struct problem *http_admit(const struct http_request *request, void *context,
                                          int64_t *ret_retry_after_ms);
 
+/* Of a route that changes something: its handler looks at If-Match and If-None-Match. Other such routes know
+ * no conditions, and a request that has one takes no effect. */
+#define HTTP_CONDITIONS (1U << 16)
+
 /* One route. pattern: literal segments and {name} segments, e.g. "/v1/campaigns/{id}/pause"; a parameter
  * matches one non-empty percent-decoded segment. A literal segment wins over a parameter. */
 struct http_route {
     enum http_method method;
     const char *pattern;
-    unsigned scopes; /* AUTH_* bits, any one of which opens the route; 0: open without a key */
+    unsigned
+        scopes; /* AUTH_* bits, any one of which opens the route; 0: open without a key. HTTP_CONDITIONS */
     size_t body_max; /* bytes; 0 for HTTP_BODY_DEFAULT_MAX */
     http_handler *handler;
 };
@@ -52,9 +57,14 @@ struct http_options {
     const struct keyring *keyring;   /* borrowed; may be NULL where every route is open */
     const struct http_route *routes; /* borrowed for the server's life */
     size_t routes_count;
-    http_admit *admit; /* may be NULL */
-    void *context;     /* handed to every handler and to admit */
+    const char *cors_origins; /* http_origins_valid; borrowed; NULL or empty: no page of another origin reads
+                                 answers */
+    http_admit *admit;        /* may be NULL */
+    void *context;            /* handed to every handler and to admit */
 };
+
+/* Whether these are origins, separated by commas, as browsers send them. Empty: none. */
+bool http_origins_valid(const char *list);
 
 /* Starts listening. NULL on failure with the reason in `reason`. */
 struct http_server *http_server_create(const struct http_options *options, char *reason, size_t reason_size);
@@ -114,3 +124,13 @@ void http_reply_shared(struct http_request *request, int status, const char *con
 /* Answers with a problem document (replaces the reply body), with Retry-After where it has one. */
 void http_problem(struct http_request *request, const struct problem_detail *detail);
 void http_fail(struct http_request *request, const struct problem *problem, const char *detail);
+
+/* The strong entity tag of a body, quotes included, appended to `out`. */
+enum { HTTP_ETAG_MAX = 34 };
+void http_etag_write(struct buf *out, struct span body);
+/* Whether a line of If-Match (compared strongly) or If-None-Match (weakly) has this tag, or is "*". */
+enum http_comparison { HTTP_WEAKLY, HTTP_STRONGLY };
+bool http_etag_listed(struct span list, struct span etag, enum http_comparison comparison);
+
+/* Whether the client asked for gzip, and at least as much as for the bytes as they are. */
+bool http_accepts_gzip(const struct http_request *request);

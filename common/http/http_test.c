@@ -97,7 +97,7 @@ static const struct {
     {"%a at the end", SPAN(LINE("GET", "/v1/parts/a%a") "\r\n"), 400},
     {"%zz", SPAN(LINE("GET", "/v1/parts/%zz") "\r\n"), 400},
     {"authority for a target", SPAN("CONNECT t:80 HTTP/1.1\r\n" KIT_HOST "\r\n"), 400},
-    {"asterisk for a target", SPAN("OPTIONS * HTTP/1.1\r\n" KIT_HOST "\r\n"), 400},
+    {"asterisk for a target", SPAN("GET * HTTP/1.1\r\n" KIT_HOST "\r\n"), 400},
     {"https target", SPAN(LINE("GET", "https://t/v1/touch") "\r\n"), 400},
     {"HTTP/0.9", SPAN("GET /v1/touch\r\n"), 400},
     {"HTTP/2.0", SPAN("GET /v1/touch HTTP/2.0\r\n" KIT_HOST "\r\n"), 505},
@@ -190,8 +190,11 @@ static void fields_that_are_not_understood_are_refused(void **state)
     kit_expect(kit, POST "Expect: 200-ok\r\n" BODY2, 417, "expectation-failed");
     kit_expect(kit, POST "If-Match: \"a\"\r\n" BODY2, 412, "precondition-failed");
     kit_expect(kit, POST "If-None-Match: *\r\n" BODY2, 412, "precondition-failed");
-    kit_expect(kit, POST "If-Unmodified-Since: Mon, 30 Nov 2026 00:00:00 GMT\r\n" BODY2, 412,
-               "precondition-failed");
+    kit_expect(kit, POST "If-Unmodified-Since: Mon, 30 Nov 2026 00:00:00 GMT\r\n" BODY2, 200,
+               "{}"); /* nothing here has a date */
+#define KNOWN LINE("POST", "/v1/known") KIT_ISSUE
+    kit_expect(kit, KNOWN "If-Match: \"a\"\r\n" BODY2, 200, "{}"); /* its handler looks at it */
+    kit_expect(kit, KNOWN "If-None-Match: *\r\n" BODY2, 200, "{}");
     kit_expect(kit, POST "If-Modified-Since: Mon, 30 Nov 2026 00:00:00 GMT\r\n" BODY2, 200,
                "{}"); /* of reads */
     kit_expect(kit, POST "Range: bytes=0-1\r\n" BODY2, 200, "{}");

@@ -5,6 +5,8 @@
  *   input.c    reads a connection until one request is complete, or is refused
  *   framing.c  where a request begins and ends (pure)
  *   screen.c   what is refused once the head is known (pure), with router.c for targets and routes
+ *   coding.c   which coding of an answer a client asks for (pure)
+ *   cors.c     OPTIONS, and who may read an answer in a browser (pure)
  *   request.c  what handlers read from a request and write into its answer
  *   output.c   sends answers, and what then becomes of the connection
  *   limits.c   the phase of a connection, and what ends it: time, and others who need its room
@@ -21,6 +23,7 @@
 
 enum {
     HTTP_METHODS = 5,         /* of enum http_method */
+    HTTP_ALLOW_BYTES = 56,    /* all of them, HEAD and OPTIONS, as a list */
     HTTP_HEADERS_MAX = 100,   /* fields in a request; above: 431 */
     HTTP_SEGMENTS_MAX = 8,    /* of a path */
     HTTP_QUERY_MAX = 16,      /* parameters */
@@ -97,7 +100,7 @@ struct http_match {
     const struct http_endpoint *endpoint; /* NULL where no route has path and method */
     const struct http_shape *shape;       /* of the endpoint */
     bool path_known;                      /* another method would have matched */
-    char allow[40];                       /* those methods, set when only path_known */
+    char allow[HTTP_ALLOW_BYTES];         /* those methods and OPTIONS, set when only path_known */
 };
 
 bool http_router_init(struct http_router *router, const struct http_route *routes, size_t count, char *reason,
@@ -166,7 +169,9 @@ struct http_request {
     size_t head_len; /* up to the end of the last line that was read */
     unsigned lines;
     unsigned method;
-    bool is_head; /* HEAD: the answer has no body */
+    bool is_head;    /* HEAD: the answer has no body */
+    bool is_options; /* OPTIONS: `allow` is what its target knows, empty for "*" */
+    char allow[HTTP_ALLOW_BYTES];
     bool http_1_0, closes, close_asked, expects_continue;
     size_t target_at, target_len;
     unsigned framed, hosts; /* fields that frame the body; Host fields */
@@ -246,6 +251,9 @@ void http_refuse(struct http_request *request, const struct problem *problem, en
 /* The same, where the rest of the input cannot be trusted, or is not worth reading. */
 void http_refuse_and_close(struct http_request *request, const struct problem *problem,
                            enum http_reason reason, const char *detail);
+/* cors.c: what OPTIONS is answered by, and the fields that let a configured origin read the answer. */
+void http_options_init(struct http_endpoint *endpoint);
+void http_cors_append(const struct http_request *request, struct buf *out);
 /* Answers with the problem document of the refusal. */
 void http_refusal_reply(struct http_request *request);
 struct span http_answer_body(const struct http_request *request);
@@ -355,7 +363,7 @@ struct http_door {
 struct http_server {
     struct http_options options;
     struct http_router router;
-    struct http_endpoint unrouted;
+    struct http_endpoint unrouted, options_endpoint;
     struct http_loop *loops;
     unsigned loops_count;
     struct http_door door;

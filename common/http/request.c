@@ -45,6 +45,7 @@ void http_request_end(struct http_request *request)
     request->head = NULL;
     request->head_len = request->target_len = request->decoded_len = request->body_len = request->dropped = 0;
     request->lines = request->framed = request->hosts = 0;
+    request->is_options = false;
     request->is_head = request->http_1_0 = request->closes = request->close_asked = false;
     request->expects_continue = request->chunked = false;
     request->content_length = 0;
@@ -393,6 +394,7 @@ void http_answer_head(const struct http_request *request, bool closes, struct bu
         line_append(out, "Content-Type", request->content_type);
     for (size_t i = 0; i < request->added_count; i++)
         line_append(out, request->added[i].name, request->added_text.data + request->added[i].at);
+    http_cors_append(request, out);
     if (request->status != 204 && request->status != 304) {
         buf_append_text(out, "Content-Length: ");
         buf_append_u64(out, body.len);

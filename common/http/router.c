@@ -170,6 +170,7 @@ static void allow_write(struct http_match *match, const bool methods[HTTP_METHOD
         if (methods[method])
             buf_printf(&list, "%s%s%s", list.len ? ", " : "", method_names[method],
                        method == HTTP_GET ? ", HEAD" : "");
+    buf_append_text(&list, ", OPTIONS");
     CHECK(!list.overflow);
     memcpy(match->allow, list.data, list.len + 1);
     buf_deinit(&list);

@@ -43,6 +43,11 @@ static bool screen_route(struct http_request *request, const struct http_path *p
         take_params(request, match.shape, path);
         return true;
     }
+    if (match.path_known && request->is_options) {
+        request->endpoint = &request->server->options_endpoint;
+        memcpy(request->allow, match.allow, sizeof request->allow);
+        return true;
+    }
     if (match.path_known) {
         http_refuse(request, &problem_method_not_allowed, HTTP_REASON_METHOD, NULL);
         http_add_header(request, "Allow", span_of(match.allow));
@@ -52,15 +57,49 @@ static bool screen_route(struct http_request *request, const struct http_path *p
     return false;
 }
 
-/* The token of the one Authorization header, absent where there is none, several, or another scheme. */
-static struct span bearer_token(const struct http_request *request)
+static bool token_char(char c)
 {
-    static const char scheme[] = "Bearer ";
-    struct span value = http_header(request, "Authorization");
-    if (value.len < sizeof scheme || strncasecmp(value.ptr, scheme, sizeof scheme - 1) != 0 ||
-        http_header_nth(request, "Authorization", 1).ptr)
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           memchr("-._~+/", c, 6);
+}
+
+/* RFC 6750, 2.1: "Bearer", blanks, and a b64token, which may end in "=". Absent: another scheme, or none.
+ * Empty: the scheme, and no token behind it. */
+static struct span bearer_token(struct span value)
+{
+    static const char scheme[] = "Bearer";
+    const size_t scheme_len = sizeof scheme - 1;
+    if (value.len < scheme_len || strncasecmp(value.ptr, scheme, scheme_len) != 0 ||
+        (value.len > scheme_len && value.ptr[scheme_len] != ' '))
         return (struct span){NULL, 0};
-    return (struct span){value.ptr + sizeof scheme - 1, value.len - (sizeof scheme - 1)};
+    struct span token = {value.ptr + scheme_len, value.len - scheme_len};
+    while (token.len && token.ptr[0] == ' ')
+        token = (struct span){token.ptr + 1, token.len - 1};
+    size_t len = 0;
+    while (len < token.len && token_char(token.ptr[len]))
+        len++;
+    size_t end = len;
+    while (end < token.len && token.ptr[end] == '=')
+        end++;
+    return len > 0 && end == token.len ? token : (struct span){"", 0};
+}
+
+/* RFC 6750, 3: who gave no credentials is told no error. */
+static void challenge(struct http_request *request, const char *error, unsigned scopes)
+{
+    struct buf value;
+    buf_init(&value, 160);
+    buf_append_text(&value, "Bearer");
+    if (error)
+        buf_printf(&value, " error=\"%s\"", error);
+    if (scopes) {
+        buf_append_text(&value, ", scope=\"");
+        auth_scopes_write(&value, scopes);
+        buf_append_char(&value, '"');
+    }
+    CHECK(!value.overflow);
+    http_add_header(request, "WWW-Authenticate", buf_span(&value));
+    buf_deinit(&value);
 }
 
 static bool screen_key(struct http_request *request)
@@ -68,15 +107,21 @@ static bool screen_key(struct http_request *request)
     unsigned scopes = request->endpoint->route->scopes;
     if (scopes == 0 || ((scopes & AUTH_ANYBODY) && !http_header(request, "Authorization").ptr))
         return true;
-    struct span token = bearer_token(request);
-    request->key = token.ptr ? keyring_find(request->server->options.keyring, token) : NULL;
+    if (http_header_nth(request, "Authorization", 1).ptr) {
+        http_refuse(request, &problem_malformed_request, HTTP_REASON_KEY, "Authorization is one header");
+        challenge(request, "invalid_request", 0);
+        return false;
+    }
+    struct span token = bearer_token(http_header(request, "Authorization"));
+    request->key = token.len ? keyring_find(request->server->options.keyring, token) : NULL;
     if (!request->key) {
         http_refuse(request, &problem_unauthenticated, HTTP_REASON_KEY, NULL);
-        http_add_header(request, "WWW-Authenticate", SPAN("Bearer"));
+        challenge(request, token.ptr ? "invalid_token" : NULL, 0);
         return false;
     }
     if (!(request->key->scopes & scopes)) {
         http_refuse(request, &problem_forbidden, HTTP_REASON_SCOPE, NULL);
+        challenge(request, "insufficient_scope", scopes);
         return false;
     }
     return true;
@@ -147,12 +192,14 @@ static bool screen_type(struct http_request *request)
     return false;
 }
 
-/* Section 13: a request must not take effect where its condition is false. None of the calls that change
- * something can tell, so a request that has one takes no effect. */
+/* Section 13: a request must not take effect where its condition is false. Of the calls that change something
+ * some can tell; of the others a request that has a condition takes no effect. If-Unmodified-Since is for
+ * what has a date, and nothing here has one (13.1.4). */
 static bool screen_conditions(struct http_request *request)
 {
-    static const char *const names[] = {"If-Match", "If-None-Match", "If-Unmodified-Since"};
-    if (request->method == HTTP_GET)
+    static const char *const names[] = {"If-Match", "If-None-Match"};
+    if (request->method == HTTP_GET || request->is_options ||
+        (request->endpoint->route->scopes & HTTP_CONDITIONS))
         return true;
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         if (!http_header(request, names[i]).ptr)
@@ -176,16 +223,30 @@ static void screen_admission(struct http_request *request)
     const struct http_options *options = &request->server->options;
     int64_t retry_ms = 0;
     const struct problem *problem =
-        options->admit ? options->admit(request, options->context, &retry_ms) : NULL;
+        options->admit && !request->is_options ? options->admit(request, options->context, &retry_ms) : NULL;
     if (!problem)
         return;
     http_refuse(request, problem, HTTP_REASON_ADMISSION, NULL);
     request->refusal_retry_ms = retry_ms;
 }
 
+/* "OPTIONS *" asks about the server as a whole (RFC 9112, 3.2.4). */
+static bool about_server(struct http_request *request)
+{
+    if (!request->is_options || request->target_len != 1 || request->head[request->target_at] != '*')
+        return false;
+    request->path = (struct span){request->head + request->target_at, 1};
+    request->query_text = (struct span){NULL, 0};
+    request->endpoint = &request->server->options_endpoint;
+    request->allow[0] = '\0';
+    return true;
+}
+
 void http_screen(struct http_request *request)
 {
     struct http_path path;
+    if (about_server(request))
+        return;
     if (!http_target_parse(request, &path)) {
         http_refuse_and_close(request, &problem_malformed_request, HTTP_REASON_FRAMING,
                               "the request target is not a valid path");

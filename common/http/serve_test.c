@@ -73,10 +73,16 @@ static void keys_and_scopes(void **state)
         {"Authorization: Bearer \r\n", 401, 401},
         {"Authorization: Bearer\r\n", 401, 401},
         {"Authorization: Bearer read-token x\r\n", 401, 401},
-        {"Authorization: Bearer  read-token\r\n", 401, 401},
+        {"Authorization: Bearer  read-token\r\n", 200, 403}, /* RFC 6750: one blank or more */
+        {"Authorization: Bearer read-token=\r\n", 401, 401},
+        {"Authorization: Bearer read\ttoken\r\n", 401, 401},
+        {"Authorization: Bearer\tread-token\r\n", 401, 401},
+        {"Authorization: Bearer \"read-token\"\r\n", 401, 401},
+        {"Authorization: Bearer =\r\n", 401, 401},
+        {"Authorization: Bearerread-token\r\n", 401, 401},
         {"Authorization: Basic read-token\r\n", 401, 401},
         {"Authorization: read-token\r\n", 401, 401},
-        {"Authorization: Bearer read-token\r\nAuthorization: Bearer read-token\r\n", 401, 401},
+        {"Authorization: Bearer read-token\r\nAuthorization: Bearer read-token\r\n", 400, 400},
     };
     static const char *const starts[] = {LINE("GET", "/v1/items"), LINE("POST", "/v1/items")};
     for (size_t i = 0; i < COUNT_OF(rows) * 2; i++) {
@@ -86,7 +92,35 @@ static void keys_and_scopes(void **state)
         struct kit_talk *talk = kit_ask(kit, request);
         if (talk->replies[0] != want)
             fail_msg("%s: %d, not %d", request, talk->replies[0], want);
-        assert_int_equal(span_is(kit_header(talk, "WWW-Authenticate"), "Bearer"), want == 401);
+        assert_int_equal(span_starts(kit_header(talk, "WWW-Authenticate"), SPAN("Bearer")), want != 200);
+        kit_close(talk);
+    }
+}
+
+/* RFC 6750, 3: what is wrong with the credentials, and nothing where there were none. */
+static void refusals_of_a_key_say_what_is_wrong_with_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *headers, *challenge;
+    } rows[] = {
+        {"", "Bearer"},
+        {"Authorization: Basic YTpi\r\n", "Bearer"},
+        {"Authorization: Bearer nobody\r\n", "Bearer error=\"invalid_token\""},
+        {"Authorization: Bearer\r\n", "Bearer error=\"invalid_token\""},
+        {"Authorization: Bearer a b\r\n", "Bearer error=\"invalid_token\""},
+        {"Authorization: Bearer read-token\r\nAuthorization: Basic YTpi\r\n",
+         "Bearer error=\"invalid_request\""},
+        {"Authorization: Bearer issue-token\r\n",
+         "Bearer error=\"insufficient_scope\", scope=\"admin read\""},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char request[512];
+        snprintf(request, sizeof request, LINE("GET", "/v1/items") "%s\r\n", rows[i].headers);
+        struct kit_talk *talk = kit_ask(kit, request);
+        struct span is = kit_header(talk, "WWW-Authenticate");
+        if (!span_is(is, rows[i].challenge))
+            fail_msg("%s: %.*s, not %s", rows[i].headers, SPAN_ARG(is), rows[i].challenge);
         kit_close(talk);
     }
 }
@@ -112,7 +146,7 @@ static void allow_lists_the_methods(void **state)
 {
     (void)state;
     struct kit_talk *talk = kit_ask(kit, LINE("DELETE", "/v1/items") "\r\n");
-    assert_true(span_is(kit_header(talk, "Allow"), "GET, HEAD, POST"));
+    assert_true(span_is(kit_header(talk, "Allow"), "GET, HEAD, POST, OPTIONS"));
     kit_close(talk);
 }
 
@@ -351,6 +385,7 @@ int main(void)
         cmocka_unit_test(a_literal_wins_over_a_parameter),
         cmocka_unit_test(queries_are_decoded),
         cmocka_unit_test(keys_and_scopes),
+        cmocka_unit_test(refusals_of_a_key_say_what_is_wrong_with_it),
         cmocka_unit_test(refusals_come_in_order),
         cmocka_unit_test(allow_lists_the_methods),
         cmocka_unit_test(every_answer_has_its_headers),

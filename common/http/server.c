@@ -28,6 +28,7 @@ static void server_measure(struct http_server *server)
     server->connections_gauge =
         metric_gauge("coupon_http_connections", "HTTP connections that are open", NULL);
     http_endpoint_measure(&server->unrouted, "none");
+    http_options_init(&server->options_endpoint);
 }
 
 static bool loops_start(struct http_server *server, char *reason, size_t reason_size)

@@ -100,6 +100,13 @@ static inline void kit_address(struct http_request *request, void *context)
     http_reply_as(request, 200, "text/plain");
 }
 
+static inline void kit_coding(struct http_request *request, void *context)
+{
+    (void)context;
+    buf_append_text(http_reply_body(request), http_accepts_gzip(request) ? "gzip" : "plain");
+    http_reply_as(request, 200, "text/plain");
+}
+
 static inline void kit_full(struct http_request *request, void *context)
 {
     (void)context;
@@ -222,6 +229,7 @@ static const struct http_route kit_routes[] = {
     {HTTP_GET, "/v1/only", 0, 0, kit_only},
     {HTTP_GET, "/v1/trace", 0, 0, kit_trace},
     {HTTP_GET, "/v1/address", 0, 0, kit_address},
+    {HTTP_GET, "/v1/coding", 0, 0, kit_coding},
     {HTTP_GET, "/v1/full", 0, 0, kit_full},
     {HTTP_GET, "/v1/block", 0, 0, kit_block},
     {HTTP_GET, "/v1/turn", 0, 0, kit_turn},
@@ -230,6 +238,7 @@ static const struct http_route kit_routes[] = {
     {HTTP_GET, "/v1/items", AUTH_READ | AUTH_ADMIN, 0, kit_touch},
     {HTTP_POST, "/v1/large", AUTH_ISSUE, 0, kit_echo_body},
     {HTTP_POST, "/v1/huge", AUTH_ISSUE, 1 << 20, kit_echo_body},
+    {HTTP_POST, "/v1/known", AUTH_ISSUE | HTTP_CONDITIONS, 0, kit_echo_body},
     {HTTP_POST, "/v1/later", AUTH_ISSUE, 0, kit_later},
     {HTTP_POST, "/v1/both", AUTH_ISSUE, 0, kit_both},
 };

@@ -87,6 +87,18 @@ static bool take_status(struct http_request *request, struct query *query)
     return true;
 }
 
+/* In a query a + is a blank, and many a time has one. */
+static bool lost_plus(struct span text)
+{
+    char copy[64];
+    struct past past;
+    if (text.len > sizeof copy || !memchr(text.ptr, ' ', text.len))
+        return false;
+    for (size_t i = 0; i < text.len; i++)
+        copy[i] = text.ptr[i] == ' ' ? '+' : text.ptr[i];
+    return past_parse((struct span){copy, text.len}, &past);
+}
+
 /* After the id. `now_us` becomes the instant that is asked for. */
 bool api_take_as_of(struct http_request *request, struct query *query)
 {
@@ -95,7 +107,11 @@ bool api_take_as_of(struct http_request *request, struct query *query)
     if (!text.ptr)
         return true;
     if (!past_parse(text, past))
-        return api_refuse_parameter(request, "as_of", "as_of is an RFC 3339 time, or <slice>:<position>");
+        return api_refuse_parameter(request, "as_of",
+                                    lost_plus(text)
+                                        ? "the + of the offset arrived as a blank, which is what + "
+                                          "means in a query: write %2B"
+                                        : "as_of is an RFC 3339 time, or <slice>:<position>");
     if (past->kind == PAST_POSITION && query->kind == QUERY_RANKING)
         return api_refuse_parameter(request, "as_of", "a ranking is over all slices: ask for a time");
     if (past->kind == PAST_POSITION && past->at.slice != slice_of(query->campaign_id))

@@ -3,7 +3,6 @@
 #include "query-service/http/render.h"
 
 #include "common/json.h"
-#include "query-service/http/header_list.h"
 
 void render_cursor(struct buf *out, const struct query *query, const struct cursor *next)
 {
@@ -148,32 +147,4 @@ void render_answer(struct buf *out, const struct query *query, const struct answ
         break;
     }
     UNREACHABLE("every kind has a case");
-}
-
-void render_etag(struct buf *out, struct span body)
-{
-    uint8_t hash[16];
-    crypto_hash(NULL, body, hash, sizeof hash);
-    buf_append_char(out, '"');
-    hex_encode(out, hash, sizeof hash);
-    buf_append_char(out, '"');
-}
-
-/* Our tags have no comma in them, so cutting at commas cannot make one match that does not. A weak tag
- * matches too: If-None-Match compares weakly (RFC 9110, 13.1.2). */
-bool etag_matches(struct span header, struct span etag)
-{
-    struct span rest = header;
-    bool only = true;
-    while (rest.ptr) {
-        struct span tag = header_list_next(&rest);
-        if (only && !rest.ptr && span_is(tag, "*"))
-            return true;
-        only = false;
-        if (span_starts(tag, SPAN("W/")))
-            tag = (struct span){tag.ptr + 2, tag.len - 2};
-        if (span_equal(tag, etag))
-            return true;
-    }
-    return false;
 }

@@ -9,9 +9,3 @@ void render_cursor(struct buf *out, const struct query *query, const struct curs
 /* The answer must be one that was found. */
 void render_answer(struct buf *out, const struct query *query, const struct answer *answer,
                    const uint8_t code_key[CRYPTO_KEY_BYTES]);
-
-/* The strong entity tag of a body, quotes included, appended to `out`. */
-enum { ETAG_MAX = 34 };
-void render_etag(struct buf *out, struct span body);
-/* Whether an If-None-Match header has this tag (or is "*"). */
-bool etag_matches(struct span header, struct span etag);

@@ -3,12 +3,13 @@
 #include "query-service/http/respond.h"
 
 #include "common/base/clock.h"
+#include "common/base/gzip.h"
 #include "events/problems.h"
 #include "query-service/http/render.h"
 #include "query-service/metrics.h"
 #include "query-service/pg/store_sql.h"
 
-enum { HEADER_MAX = 160, BODY_MAX = 16 << 20, RETRY_MIN_MS = 500, RETRY_SPREAD_MS = 2500 };
+enum { HEADER_MAX = 160, BODY_MAX = 16 << 20, RETRY_MIN_MS = 500, RETRY_SPREAD_MS = 2500, CODED_MIN = 1024 };
 
 static struct {
     struct respond_options options;
@@ -175,8 +176,8 @@ int respond_render(const struct read *read, struct buf *body, char *ret_etag)
     }
     render_answer(body, &read->query, &read->answer, setup.options.code_key);
     CHECK(!body->overflow); /* the size of answers is bounded far below */
-    buf_init(&tag, ETAG_MAX);
-    render_etag(&tag, buf_span(body));
+    buf_init(&tag, HTTP_ETAG_MAX);
+    http_etag_write(&tag, buf_span(body));
     CHECK(!tag.overflow && tag.len <= ENTRY_ETAG_MAX);
     memcpy(ret_etag, tag.data, tag.len + 1);
     buf_deinit(&tag);
@@ -197,7 +198,7 @@ static bool has_it(const struct http_request *request, struct span etag)
 {
     struct span line;
     for (size_t nth = 0; (line = http_header_nth(request, "If-None-Match", nth)).ptr; nth++)
-        if (etag_matches(line, etag))
+        if (http_etag_listed(line, etag, HTTP_WEAKLY)) /* RFC 9110, 13.1.2 */
             return true;
     return false;
 }
@@ -238,6 +239,22 @@ static void release_entry(void *entry)
     entry_release(entry);
 }
 
+/* Worth a coding. Single things are not: their tags are for If-Match too, and have one form. */
+static bool is_list(struct span body)
+{
+    return body.len >= CODED_MIN && span_starts(body, SPAN("{\"items\":["));
+}
+
+/* No two codings of a body have the same strong tag (RFC 9110, 8.8.3). */
+static void add_etag(struct text *text, const char *etag, bool coded)
+{
+    add_text(text, etag);
+    if (!coded)
+        return;
+    text->len--; /* the quote */
+    add_text(text, "-gzip\"");
+}
+
 void respond_entry(struct http_request *request, struct entry *entry, const struct respond_how *how)
 {
     enum { SHARED_MIN = 2048 }; /* bytes from which a copy costs more than sharing */
@@ -251,11 +268,22 @@ void respond_entry(struct http_request *request, struct entry *entry, const stru
         http_reply_as(request, entry->status, "application/problem+json");
         return;
     }
-    http_add_header(request, "ETag", span_of(is->etag));
+    bool list = is_list(is->body), coded = list && http_accepts_gzip(request);
+    struct text etag = {.len = 0};
+    add_etag(&etag, is->etag, coded);
+    http_add_header(request, "ETag", (struct span){etag.data, etag.len});
+    if (list)
+        http_add_header(request, "Vary", SPAN("Accept-Encoding"));
     add_cache_control(request, entry, is, how);
-    if (has_it(request, span_of(is->etag))) {
+    if (has_it(request, (struct span){etag.data, etag.len})) {
         metric_add(query_metrics.not_modified, 1);
         http_reply(request, 304);
+        return;
+    }
+    if (coded) {
+        http_add_header(request, "Content-Encoding", SPAN("gzip"));
+        gzip_append(http_reply_body(request), is->body);
+        http_reply(request, 200);
         return;
     }
     if (is->body.len >= SHARED_MIN) {

@@ -76,6 +76,8 @@ bool answer_add_campaign(struct answer *answer, const struct campaign *campaign,
     *is = *campaign;
     is->id = answer_text(answer, campaign->id);
     is->definition = created.campaign_created;
+    is->change.by = answer_text(answer, campaign->change.by);
+    is->change.reason = answer_text(answer, campaign->change.reason);
     if (!campaign_is_sound(is))
         return false;
     answer->campaigns_count++;
@@ -93,6 +95,7 @@ void answer_add_coupon(struct answer *answer, const struct coupon *coupon)
     is->code_prefix = answer_text(answer, coupon->code_prefix);
     is->order_id = answer_text(answer, coupon->order_id);
     is->reason = answer_text(answer, coupon->reason);
+    is->actor = answer_text(answer, coupon->actor);
 }
 
 /* --- what time alone changes --- */

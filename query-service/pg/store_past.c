@@ -38,7 +38,7 @@ static void take_where(const struct pg_rows *rows, struct read *read, struct mom
 /* The campaign as it is now; that is as it was then where nothing happened to it since. */
 static bool take_now(const struct pg_rows *rows, struct read *read, struct moment *moment)
 {
-    enum { FIRST = 3, POSITION, STATUS = CAMPAIGN_COLUMN_COUNT - 1 };
+    enum { FIRST = 3, POSITION, STATUS = CAMPAIGN_COLUMN_STATUS };
     const struct query *query = &read->query;
     int64_t at = moment->at[slice_of(query->campaign_id)];
     read->answer.outcome = ANSWER_NO_CAMPAIGN;

@@ -156,7 +156,7 @@ static void ask_coupon(struct store_reader *reader, const struct query *query)
 
 bool store_take_campaign(const struct pg_rows *rows, int row, struct answer *answer)
 {
-    int64_t state = pg_i64(rows, row, 11);
+    int64_t state = pg_i64(rows, row, CAMPAIGN_COLUMN_STATUS);
     struct campaign campaign = {
         .id = pg_bytes(rows, row, 0),
         .created_at_us = pg_time(rows, row, 2),
@@ -172,6 +172,10 @@ bool store_take_campaign(const struct pg_rows *rows, int row, struct answer *ans
     if (state < CAMPAIGN_ACTIVE || state > CAMPAIGN_ENDED)
         return false;
     campaign.state = (enum campaign_state)state;
+    if (!status_change_read(campaign.state, pg_time(rows, row, CAMPAIGN_COLUMN_STATUS + 1),
+                            pg_bytes(rows, row, CAMPAIGN_COLUMN_STATUS + 2), &answer->arena,
+                            &campaign.change))
+        return false;
     return answer_add_campaign(answer, &campaign, pg_bytes(rows, row, 1));
 }
 
@@ -184,9 +188,18 @@ static bool take_campaigns(const struct pg_rows *rows, struct read *read)
 }
 
 /* What the columns after the event say happened since. */
-static bool take_state(const struct pg_rows *rows, int row, struct coupon *coupon)
+static bool take_state(const struct pg_rows *rows, int row, struct arena *arena, struct coupon *coupon)
 {
-    enum { STATE = LOG_COLUMN_COUNT, LAST, CHANGED_AT, NOTE, ORDER_AMOUNT, DISCOUNT, RESERVED_UNTIL };
+    enum {
+        STATE = LOG_COLUMN_COUNT,
+        LAST,
+        CHANGED_AT,
+        NOTE,
+        ORDER_AMOUNT,
+        DISCOUNT,
+        RESERVED_UNTIL,
+        REVOKED
+    };
     if (pg_is_null(rows, row, STATE))
         return true;
     int64_t state = pg_i64(rows, row, STATE);
@@ -198,6 +211,14 @@ static bool take_state(const struct pg_rows *rows, int row, struct coupon *coupo
     coupon->order_amount = pg_i64(rows, row, ORDER_AMOUNT);
     coupon->discount_amount = pg_i64(rows, row, DISCOUNT);
     coupon->reserved_until_us = pg_time(rows, row, RESERVED_UNTIL);
+    if (coupon->state == COUPON_REVOKED) {
+        struct event revoked = {.type = EVENT_CouponRevoked,
+                                .version = event_describe(EVENT_CouponRevoked)->version,
+                                .data = pg_bytes(rows, row, REVOKED)};
+        if (!revoked.data.ptr || event_decode(&revoked, arena) != CODEC_OK)
+            return false;
+        coupon->actor = revoked.coupon_revoked.actor;
+    }
     return coupon_take_note(coupon, pg_bytes(rows, row, NOTE));
 }
 
@@ -209,7 +230,7 @@ static bool take_coupons(const struct pg_rows *rows, struct read *read)
         if (event_log_row(rows, row, 0, &answer->arena, &event) != CODEC_OK)
             return false;
         struct coupon coupon = coupon_from_event(&event);
-        if (!take_state(rows, row, &coupon))
+        if (!take_state(rows, row, &answer->arena, &coupon))
             return false;
         answer_add_coupon(answer, &coupon);
     }

@@ -32,19 +32,22 @@ enum store_statement { STORE_STATEMENTS(STORE_STATEMENT_ENUM) STORE_STATEMENT_CO
 /* Column order is that of take_campaign(). */
 #define CAMPAIGN_COLUMNS                                                                                    \
     "c.id, c.definition, c.created_at, c.first, c.position, c.released, c.issued, c.redeemed, c.reserved, " \
-    "c.plan_done, c.plan_halted, c.status"
-enum { CAMPAIGN_COLUMN_COUNT = 12 };
+    "c.plan_done, c.plan_halted, c.status, " CHANGE_COLUMNS("c.slice")
+enum { CAMPAIGN_COLUMN_STATUS = 11, CAMPAIGN_COLUMN_COUNT = 14 };
 
 /* Of an event e that issued a coupon, and what happened to that since: none of the latter where nothing did.
  * Order is that of take_coupon_row(). */
 #define COUPON_COLUMNS                                                                              \
     LOG_COLUMNS ", s.state, s.last, s.changed_at, coalesce(s.order_id, s.reason), s.order_amount, " \
-                "s.discount_amount, s.reserved_until"
+                "s.discount_amount, s.reserved_until, revoked.data"
 /* Columns of an event o that the above and what joins to it need. This role may not see all of them. */
 #define EVENT_COLUMNS                                                                                        \
     "o.position, o.type, o.version, o.campaign_id, o.user_id, o.coupon_id, o.recorded_at, o.trace, o.data, " \
     "o.slice, o.nth"
-#define COUPON_STATE " LEFT JOIN coupon s ON s.slice = e.slice AND s.position = e.position"
+#define COUPON_STATE                                                                              \
+    " LEFT JOIN coupon s ON s.slice = e.slice AND s.position = e.position LEFT JOIN LATERAL ("    \
+    "SELECT x.data FROM event x WHERE x.slice = s.slice AND x.position = s.last AND s.state = 4 " \
+    "LIMIT 1) AS revoked ON true"
 
 /* A deleted campaign reads as unknown. */
 #define NOT_DELETED " c.status <> 5"

@@ -47,12 +47,15 @@ static void a_campaign_lives(void **state)
     (void)state;
     const char *id = api_campaign(&api, 5, "");
     expect_issue(id, "ann", 201, NULL);
-    struct http_answer answer = act(id, "pause", "{}");
+    struct http_answer answer = act(id, "pause", "{\"reason\":\"wrong price\"}");
     api_expect(&answer, 200, NULL);
     expect_text(&answer, "status", "paused");
+    expect_text(&answer, "status_reason", "wrong price");
     expect_issue(id, "bob", 409, "paused");
-    answer = act(id, "pause", NULL); /* two people press the same button */
+    answer = act(id, "pause", NULL); /* two people press the same button: the first one did it */
     api_expect(&answer, 200, NULL);
+    expect_text(&answer, "status_by", "admin");
+    expect_text(&answer, "status_reason", "wrong price");
     answer = act(id, "resume", "{}");
     expect_text(&answer, "status", "active");
     expect_issue(id, "bob", 201, NULL);

@@ -67,6 +67,110 @@ static void expect_first_answer_again(const char *id, const char *kept)
     api_expect(&answer, 422, "idempotency-key-reused");
 }
 
+/* What a campaign reads now, wherever it comes from, as a tag. */
+static void tag_of(const char *path, char ret[80])
+{
+    struct http_answer answer;
+    WAIT_UNTIL((answer = api_get(&api, path, NULL), answer.status == 200), WAIT_MS);
+    snprintf(ret, 80, "%.*s", SPAN_ARG(http_answer_header(&answer, "ETag")));
+}
+
+/* The command service itself answers there, with what a read says: the tag is good for If-Match at once. */
+static void a_creation_says_where_the_campaign_is(void **state)
+{
+    (void)state;
+    static const char start[] = "https://coupons.example";
+    char path[160], line[128], tag[80];
+    const char *const headers[] = {line, NULL};
+    struct http_answer answer = api_post(&api, "/v1/campaigns",
+                                         "{\"name\":\"n\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
+                                         "\"currency\":\"EUR\",\"quantity\":3}",
+                                         NULL);
+    api_expect(&answer, 201, NULL);
+    struct span location = http_answer_header(&answer, "Location");
+    assert_true(span_starts(location, span_of(start)));
+    snprintf(path, sizeof path, "%.*s", SPAN_ARG(location));
+    memmove(path, path + strlen(start), strlen(path) - strlen(start) + 1);
+    tag_of(path, tag);
+    struct http_call call = {.method = "GET", .path = path, .token = stack_env(stack, "READ_TOKEN")};
+    answer = api_call(&api, &call);
+    api_expect(&answer, 200, NULL);
+    assert_true(span_is(http_answer_header(&answer, "ETag"), tag));
+    snprintf(line, sizeof line, "If-None-Match: %s", tag);
+    call.headers = headers;
+    answer = api_call(&api, &call);
+    assert_int_equal(answer.status, 304);
+    call = (struct http_call){
+        .method = "GET", .path = "/v1/campaigns/nobodys", .token = stack_env(stack, "READ_TOKEN")};
+    answer = api_call(&api, &call);
+    api_expect(&answer, 404, "unknown-campaign");
+    call.path = "/v1/campaigns/No";
+    answer = api_call(&api, &call);
+    api_expect(&answer, 400, "invalid-id");
+    call.path = "/v1/campaigns/nobodys?as_of=0:1"; /* the past is the query service's */
+    answer = api_call(&api, &call);
+    api_expect(&answer, 400, "invalid-parameter");
+}
+
+static struct http_answer act_if(const char *method, const char *path, const char *body, const char *tag,
+                                 const char *key)
+{
+    char line[256];
+    const char *const headers[] = {line, NULL};
+    snprintf(line, sizeof line, "%s: %s", strcmp(tag, "*") == 0 ? "If-None-Match" : "If-Match", tag);
+    return api_call(&api, &(struct http_call){.method = method,
+                                              .path = path,
+                                              .token = stack_env(stack, "ADMIN_TOKEN"),
+                                              .key = key ? key : api_fresh_key(),
+                                              .headers = headers,
+                                              .body = body});
+}
+
+/* Two people look at a campaign, and both change it: the second one is told, for every call that changes it.
+ */
+static void nobody_overwrites_what_was_not_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *verb, *body;
+        int status;
+    } calls[] = {{"PATCH", "", "{\"name\":\"first\"}", 200},
+                 {"POST", "/pause", "{}", 200},
+                 {"POST", "/resume", "{}", 200},
+                 {"POST", "/release", "{\"quantity\":1}", 200},
+                 {"POST", "/close", "{}", 200},
+                 {"DELETE", "", NULL, 204}};
+    char campaign[128], tag[80], token[64];
+    snprintf(campaign, sizeof campaign, "/v1/campaigns/%s", api_campaign(&api, 9, ",\"released\":3"));
+    tag_of(campaign, tag);
+    for (size_t i = 0; i < COUNT_OF(calls); i++) {
+        char path[160], key[64];
+        snprintf(path, sizeof path, "%s%s", campaign, calls[i].verb);
+        snprintf(key, sizeof key, "if-match-%zu", i);
+        struct http_answer answer =
+            act_if(calls[i].method, path, calls[i].body, "\"0123456789abcdef0123456789abcdef\"", key);
+        api_expect(&answer, 412, "precondition-failed");
+        answer = act_if(calls[i].method, path, calls[i].body, "*", key); /* whatever it is, it is there */
+        api_expect(&answer, 412, "precondition-failed");
+        answer = act_if(calls[i].method, path, calls[i].body, tag, key); /* the refusal left nothing (I4) */
+        assert_int_equal(answer.status, calls[i].status);
+        token_of(&answer, token);
+        if (i == 0) { /* an answer that was given is given again, whatever happened since */
+            answer = act_if(calls[i].method, path, calls[i].body, tag, key);
+            api_expect(&answer, 200, NULL);
+            answer = act_if(calls[i].method, path, calls[i].body, tag, NULL);
+            api_expect(&answer, 412, "precondition-failed");
+        }
+        if (i + 1 == COUNT_OF(calls))
+            break;
+        WAIT_UNTIL((answer = api_get(&api, campaign, token), answer.status == 200), WAIT_MS);
+        snprintf(tag, sizeof tag, "%.*s", SPAN_ARG(http_answer_header(&answer, "ETag")));
+    }
+    struct http_answer answer =
+        act_if("POST", "/v1/campaigns/void", "{\"created_by\":\"nobody\"}", "*", NULL);
+    api_expect(&answer, 412, "precondition-failed"); /* knows no conditions, and does nothing */
+}
+
 static void a_change_is_read_everywhere_and_the_past_is_as_it_was(void **state)
 {
     (void)state;
@@ -243,6 +347,7 @@ static int start(void **state)
 {
     setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "4000", 1); /* nobody is refused for the machine being busy */
     stack_patient();
+    setenv("FIRSTCOME_PUBLIC_URL", "https://coupons.example", 1);
     stack = api_setup(state, &api, STACK_ALL);
     return 0;
 }
@@ -250,6 +355,8 @@ static int start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_creation_says_where_the_campaign_is),
+        cmocka_unit_test(nobody_overwrites_what_was_not_read),
         cmocka_unit_test(a_change_is_read_everywhere_and_the_past_is_as_it_was),
         cmocka_unit_test(what_was_promised_is_kept),
         cmocka_unit_test(who_comes_after_the_first_new_coupon_gets_one),

@@ -243,6 +243,9 @@ static void the_kill_switch_in_two_services(void **state)
     struct json_doc *doc = steer_settings(&second.steer);
     assert_int_equal(json_get_length(doc, "suspended"), 1);
     assert_true(span_is(json_get_text(doc, "suspended.0"), "issue"));
+    assert_true(span_is(json_get_text(doc, "suspensions.0.issuer"), "issue"));
+    assert_true(span_is(json_get_text(doc, "suspensions.0.by"), "admin"));
+    assert_true(json_get_text(doc, "suspensions.0.since").len > 0);
     json_destroy(doc);
 
     steer_issuer(&second.steer, "issue", "resume", 200, NULL);
@@ -251,6 +254,9 @@ static void the_kill_switch_in_two_services(void **state)
 
     put("rate_limit_per_user", "77"); /* settings travel the same way */
     WAIT_UNTIL(steer_setting(&second.steer, "rate_limit_per_user", "value", NULL) == 77, BOUND_MS);
+    char by[32];
+    (void)steer_setting(&second.steer, "rate_limit_per_user", "by", by);
+    assert_string_equal(by, "admin");
     put("rate_limit_per_user", "null");
     second_stop(&second);
 }

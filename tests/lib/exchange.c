@@ -52,7 +52,7 @@ void exchange_note(const struct http_call *call, const struct http_answer *answe
 {
     FILE *file = open_file();
     struct buf line;
-    if (!file)
+    if (!file || http_answer_header(answer, "Content-Encoding").ptr) /* the same comes uncoded to others */
         return;
     buf_init(&line, LINE_MAX_BYTES);
     json_open(&line, NULL, '{');

@@ -225,6 +225,10 @@ static void why_somebody_was_refused_is_told_for_any_moment(void **state)
     assert_int_equal(json_get_int(doc, "last_sequence"), 2);
     json_destroy(doc);
     json_destroy(read_as("/v1/campaigns/nobodys/users/cyd/decision", "READ_TOKEN", 404, "unknown-campaign"));
+    snprintf(path, sizeof path, "/v1/campaigns/%s/users/cyd/decision?as_of=2026-01-01T00:00:00+09:00", id);
+    struct http_answer misled = reads_get(&api, path);
+    api_expect(&misled, 400, "invalid-parameter");
+    assert_true(memmem(misled.body.ptr, misled.body.len, "%2B", 3) != NULL); /* says what became of the + */
     snprintf(path, sizeof path, "/v1/campaigns/%s/users/cyd/decision?as_of=2999-01-01T00:00:00Z", id);
     json_destroy(read_as(path, "READ_TOKEN", 400, "invalid-parameter"));
 }

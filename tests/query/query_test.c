@@ -54,12 +54,14 @@ static int setup(void **state)
 {
     crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
+    setenv("FIRSTCOME_CORS_ORIGINS", "https://shop.example", 1);
     stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     fill_slices();
     create("paused", ",\"tags\":[\"odd\"],\"code_prefix\":\"OIL\"");
     api_give(&api, "paused", "한국 사용자");
-    struct http_answer answer = api_post(&api, "/v1/campaigns/paused/pause", "{}", NULL);
+    struct http_answer answer =
+        api_post(&api, "/v1/campaigns/paused/pause", "{\"reason\":\"wrong price\"}", NULL);
     api_expect(&answer, 200, NULL);
     create("nobody", "");
     snprintf(big, sizeof big, "big");
@@ -332,6 +334,89 @@ static void lists_that_grow_at_the_front_are_walked_once(void **state)
     assert_int_equal(seen, expected);
 }
 
+/* Whichever level it comes from: every page that is compared between them has it too. */
+static void who_paused_it_is_shown(void **state)
+{
+    (void)state;
+    struct http_answer answer = reads_get(&api, "/v1/campaigns/paused");
+    api_expect(&answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_true(span_is(json_get_text(doc, "status_by"), "admin"));
+    assert_true(span_is(json_get_text(doc, "status_reason"), "wrong price"));
+    assert_true(json_get_text(doc, "status_since").len > 0);
+    json_destroy(doc);
+    answer = reads_get(&api, "/v1/campaigns/big");
+    doc = json_get_doc(answer.body);
+    assert_false(json_get_has(doc, "status_by"));
+    json_destroy(doc);
+}
+
+/* A list comes coded to who asks for it; its tag is not that of the same list as it is, and is good for 304.
+ */
+static void lists_are_coded_for_who_asks(void **state)
+{
+    (void)state;
+    char line[128];
+    const char *const headers[] = {"Accept-Encoding: br;q=1.0, gzip;q=0.8", NULL};
+    const char *const again[] = {headers[0], line, NULL};
+    static const char path[] = "/v1/campaigns/big/coupons?limit=100";
+    struct http_answer answer = reads_get(&api, path);
+    api_expect(&answer, 200, NULL);
+    size_t plain = answer.body.len;
+    assert_null(http_answer_header(&answer, "Content-Encoding").ptr);
+    assert_true(span_is(http_answer_header(&answer, "Vary"), "Origin") ||
+                span_is(http_answer_header(&answer, "Vary"), "Accept-Encoding"));
+    struct http_call call = {
+        .method = "GET", .path = path, .token = stack_env(stack, "READ_TOKEN"), .headers = headers};
+    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    assert_int_equal(answer.status, 200);
+    assert_true(span_is(http_answer_header(&answer, "Content-Encoding"), "gzip"));
+    assert_true(answer.body.len < plain / 2);
+    assert_int_equal(memcmp(answer.body.ptr, "\x1f\x8b\x08", 3), 0);
+    struct span etag = http_answer_header(&answer, "ETag");
+    assert_true(etag.len > 6 && memcmp(etag.ptr + etag.len - 6, "-gzip\"", 6) == 0);
+    snprintf(line, sizeof line, "If-None-Match: %.*s", SPAN_ARG(etag));
+    call.headers = again;
+    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    assert_int_equal(answer.status, 304);
+    call.path = "/v1/campaigns/paused"; /* one thing is not coded: its tag is for If-Match */
+    call.headers = headers;
+    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    assert_null(http_answer_header(&answer, "Content-Encoding").ptr);
+}
+
+/* From the preflight to the answer, at both services; a stranger's page gets neither. */
+static void a_page_of_a_configured_origin_may_read(void **state)
+{
+    (void)state;
+    static const char *const preflight[] = {"Origin: https://shop.example",
+                                            "Access-Control-Request-Method: GET",
+                                            "Access-Control-Request-Headers: authorization", NULL};
+    static const char *const shop[] = {"Origin: https://shop.example", NULL};
+    static const char *const stranger[] = {"Origin: https://evil.example", NULL};
+    struct http_client *const services[] = {api.query, api.command};
+    static const char *const paths[] = {"/v1/campaigns/paused", "/v1/settings"};
+    struct http_answer answer;
+    for (size_t i = 0; i < COUNT_OF(services); i++) {
+        struct http_call call = {.method = "OPTIONS", .path = paths[i], .headers = preflight};
+        assert_int_equal(http_client_call(services[i], &call, &answer), HTTP_ANSWERED);
+        assert_int_equal(answer.status, 204);
+        assert_true(
+            span_is(http_answer_header(&answer, "Access-Control-Allow-Origin"), "https://shop.example"));
+        assert_true(
+            span_is(http_answer_header(&answer, "Access-Control-Allow-Methods"), "GET, HEAD, OPTIONS"));
+        call = (struct http_call){
+            .method = "GET", .path = paths[i], .token = stack_env(stack, "ADMIN_TOKEN"), .headers = shop};
+        assert_int_equal(http_client_call(services[i], &call, &answer), HTTP_ANSWERED);
+        assert_int_equal(answer.status, 200);
+        assert_true(
+            span_is(http_answer_header(&answer, "Access-Control-Allow-Origin"), "https://shop.example"));
+        call.headers = stranger;
+        assert_int_equal(http_client_call(services[i], &call, &answer), HTTP_ANSWERED);
+        assert_null(http_answer_header(&answer, "Access-Control-Allow-Origin").ptr);
+    }
+}
+
 static void conditional_requests(void **state)
 {
     (void)state;
@@ -545,6 +630,9 @@ int main(void)
         cmocka_unit_test(a_token_from_the_future_is_not_ignored),
         cmocka_unit_test(holders_are_walked_without_gap_while_issuing),
         cmocka_unit_test(lists_that_grow_at_the_front_are_walked_once),
+        cmocka_unit_test(who_paused_it_is_shown),
+        cmocka_unit_test(a_page_of_a_configured_origin_may_read),
+        cmocka_unit_test(lists_are_coded_for_who_asks),
         cmocka_unit_test(conditional_requests),
         cmocka_unit_test(head_is_get_without_a_body),
         cmocka_unit_test(hostile_input_is_named),

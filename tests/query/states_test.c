@@ -43,7 +43,9 @@ static void issue(const char *campaign, const char *user, struct life *ret)
     json_destroy(doc);
 }
 
-/* The command's answer is the coupon; who sends its token reads exactly that. */
+/* The command's answer is the coupon; who sends its token reads exactly that, and of a revoked one by whom:
+ * the answer does not say that, so that a retry of what a former version answered gets the same bytes (I4).
+ */
 static void use(const struct life *life, const char *verb, const char *body)
 {
     char path[PATH_BYTES], token[64], said[1024];
@@ -55,7 +57,14 @@ static void use(const struct life *life, const char *verb, const char *body)
     snprintf(path, sizeof path, "/v1/coupons/%s", life->code);
     answer = api_get(&api, path, token);
     api_expect(&answer, 200, NULL);
-    if (!span_is(answer.body, said))
+    static const char by[] = "\"revoked_by\":\"admin\",";
+    char is[1024];
+    snprintf(is, sizeof is, "%.*s", SPAN_ARG(answer.body));
+    char *at = strstr(is, by);
+    assert_int_equal(at != NULL, strcmp(verb, "revoke") == 0);
+    if (at)
+        memmove(at, at + sizeof by - 1, strlen(at + sizeof by - 1) + 1);
+    if (strcmp(is, said) != 0)
         fail_msg("%s said\n%s\nbut read is\n%.*s", verb, said, SPAN_ARG(answer.body));
 }
 
@@ -216,6 +225,7 @@ static void coupons_say_what_happened_to_them(void **state)
             assert_int_equal(json_get_int(doc, "order_amount"), 20000);
             assert_int_equal(json_get_int(doc, "discount_amount"), 2000);
         }
+        assert_int_equal(json_get_has(doc, "revoked_by"), strcmp(rows[i].status, "revoked") == 0);
         if (rows[i].time)
             assert_true(json_get_text(doc, rows[i].time).len > 0);
         json_destroy(doc);

@@ -31,7 +31,12 @@ export interface CallOptions {
 export interface WriteOptions extends CallOptions {
   /** Made by the client where it is not given. Keep it to repeat a write whose outcome is unknown. */
   idempotencyKey?: string;
+  /** Of calls that change a campaign: what `campaign()` gave, or its ETag. Refused with `precondition-failed` where it is not that any more. */
+  ifMatch?: Campaign | string;
 }
+
+/** The ETag of what a read gave. */
+export function etagOf(answer: object): string | undefined;
 
 export interface IssueOptions extends WriteOptions {
   /** Sends `Prefer: respond-async` and follows a 202 to its outcome. */
@@ -71,6 +76,10 @@ export interface NewCampaign {
 export interface Campaign extends Omit<NewCampaign, "id"> {
   id: string;
   status: CampaignStatus;
+  /** Of a paused or closed campaign: since when, by which API key, and why where that was said. */
+  status_since?: string;
+  status_by?: string;
+  status_reason?: string;
   issued: number;
   remaining: number;
   redeemed: number;
@@ -90,6 +99,8 @@ export interface Coupon {
   expires_at?: string | null;
   position?: Position;
   discount_amount?: number;
+  revoked_at?: string;
+  revoked_by?: string;
   [field: string]: unknown;
 }
 

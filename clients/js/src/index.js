@@ -7,6 +7,18 @@ export { FirstcomeError, LogChangedError, NetworkError, RetryBudget };
 
 const TOKENS_MAX = 16; // one for each slice
 const segment = encodeURIComponent;
+const tags = new WeakMap(); // what a read gave -> its ETag
+
+/** The ETag of what a read gave, which changes with all that the read says. */
+export function etagOf(answer) {
+  return tags.get(answer);
+}
+
+function condition(ifMatch) {
+  const tag = typeof ifMatch === "string" ? ifMatch : tags.get(ifMatch);
+  if (tag === undefined) throw new TypeError("ifMatch is an ETag, or what a read of this client gave");
+  return tag;
+}
 
 function query(parameters) {
   const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null);
@@ -200,11 +212,12 @@ export class Firstcome {
     return this.#queryUrl;
   }
 
-  async #write(method, path, body, { idempotencyKey = randomKey(), async: respondAsync, signal, timeoutMs } = {}) {
+  async #write(method, path, body, { idempotencyKey = randomKey(), async: respondAsync, ifMatch, signal, timeoutMs } = {}) {
     const base = this.#command();
     const headers = { ...this.#headers(), "Idempotency-Key": idempotencyKey };
     if (body !== undefined) headers["Content-Type"] = "application/json";
     if (respondAsync) headers.Prefer = "respond-async";
+    if (ifMatch !== undefined) headers["If-Match"] = condition(ifMatch);
     const asked = { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal, timeoutMs };
     try {
       const answer = await this.#transport.call(base + path, asked);
@@ -250,6 +263,8 @@ export class Firstcome {
     const headers = this.#headers();
     if (consistent && this.#tokens.size) headers["Consistency-Token"] = [...this.#tokens.values()].join(", ");
     const answer = await this.#transport.call(base + path, { headers, signal, timeoutMs, attemptTimeoutMs });
+    const tag = answer.headers.get("etag");
+    if (tag && answer.body !== null && typeof answer.body === "object") tags.set(answer.body, tag);
     return answer.body;
   }
 

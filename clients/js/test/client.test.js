@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { after, before, beforeEach, test } from "node:test";
-import { Firstcome, FirstcomeError, LogChangedError, NetworkError, RetryBudget } from "../src/index.js";
+import { etagOf, Firstcome, FirstcomeError, LogChangedError, NetworkError, RetryBudget } from "../src/index.js";
 import { backoffMs, retryAfterMs } from "../src/transport.js";
 
 let server, url, seen, script;
@@ -202,4 +202,19 @@ test("back-off grows to its cap, with full jitter", () => {
   assert.equal(backoffMs(0, { baseMs: 100, capMs: 2000, random: () => 1 }), 100);
   assert.equal(backoffMs(3, { baseMs: 100, capMs: 2000, random: () => 1 }), 800);
   assert.equal(backoffMs(30, { baseMs: 100, capMs: 2000, random: () => 0.5 }), 1000);
+});
+
+test("a change is only of the campaign that was read", async () => {
+  script = [json(200, { id: "sale" }, { ETag: '"a1"' }), problem(503, "overloaded"), problem(412, "precondition-failed")];
+  const sale = await client().campaign("sale");
+  assert.equal(etagOf(sale), '"a1"');
+  await assert.rejects(client().changeCampaign("sale", { quantity: 9 }, { ifMatch: sale }), (error) => error.is("precondition-failed"));
+  assert.deepEqual(
+    seen.map((call) => call.headers["if-match"]),
+    [undefined, '"a1"', '"a1"'],
+  );
+  await assert.rejects(client().pauseCampaign("sale", {}, { ifMatch: { id: "sale" } }), TypeError);
+  script = [json(200, { id: "sale" })];
+  await client().pauseCampaign("sale", {}, { ifMatch: '"b2"' });
+  assert.equal(seen.at(-1).headers["if-match"], '"b2"');
 });
