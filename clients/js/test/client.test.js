@@ -203,3 +203,23 @@ test("back-off grows to its cap, with full jitter", () => {
   assert.equal(backoffMs(3, { baseMs: 100, capMs: 2000, random: () => 1 }), 800);
   assert.equal(backoffMs(30, { baseMs: 100, capMs: 2000, random: () => 0.5 }), 1000);
 });
+
+test("questions about the past and about who did what", async () => {
+  script = [json(200, { items: [{ type: "CampaignPaused" }], next: null })];
+  const shop = client();
+  for (const list of [shop.audit({ limit: 5 }), shop.couponHistory("c3-7"), shop.campaignHistory("summer")])
+    for await (const item of list) assert.equal(item.type, "CampaignPaused");
+  script = [json(200, {})];
+  await shop.decision("summer", "a/b", { asOf: "2026-11-30T11:00:00Z" });
+  await shop.commandStatus();
+  await shop.putSetting("profile", "spike", { reason: "sale", idempotencyKey: "k" });
+  assert.deepEqual(
+    seen.map((call) => call.url),
+    [
+      "/v1/audit?limit=5", "/v1/coupons/c3-7/history", "/v1/campaigns/summer/history",
+      "/v1/campaigns/summer/users/a%2Fb/decision?as_of=2026-11-30T11%3A00%3A00Z", "/v1/status", "/v1/settings/profile",
+    ],
+  );
+  assert.deepEqual(JSON.parse(seen.at(-1).body), { value: "spike", reason: "sale" });
+  assert.equal(seen.at(-1).headers["idempotency-key"], "k");
+});
