@@ -28,12 +28,26 @@ const refused = (code) => (error) => {
   throw error;
 };
 
-/** What is offered: the server refuses the rest whatever is shown. Throws where the key is not known or nobody answers. */
+/**
+ * What is offered: the server refuses the rest whatever is shown. One side that answers is enough, because the page is most
+ * needed when the other does not. Throws where the key is not known, may do nothing here, or nobody answers.
+ */
 export async function scopesOf(client, sides) {
-  const onlyAdmin = sides.write ? () => client.settings() : () => firstOf(client.audit({ limit: 1 }), 1);
-  const admin = await onlyAdmin().then(() => true, refused("forbidden"));
-  if (!admin) await (sides.read ? client.status() : client.commandStatus()); // throws what is to be said
-  return { admin };
+  const probes = [];
+  if (sides.write) probes.push({ admin: () => client.settings(), any: () => client.commandStatus() });
+  if (sides.read) probes.push({ admin: () => firstOf(client.audit({ limit: 1 }), 1), any: () => client.status() });
+  let failure;
+  for (const probe of probes) {
+    try {
+      const admin = await probe.admin().then(() => true, refused("forbidden"));
+      if (!admin) await probe.any(); // throws what is to be said
+      return { admin };
+    } catch (error) {
+      if (error instanceof FirstcomeError && error.status < 500) throw error;
+      failure = error;
+    }
+  }
+  throw failure;
 }
 
 /** The first `most` of a list: {items, rest}, where `rest` gives the next ones or is null when there are none. */

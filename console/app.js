@@ -293,9 +293,10 @@ function move(how, ...more) {
 }
 
 async function send() {
+  if (!action || action.state === "sent") return; // a second click
   const sent = step.send({ ...action, touched: true });
   if (sent.state !== "sent") {
-    action = { ...action, touched: true };
+    action = sent;
     drawDialog();
     dialog.querySelector('[aria-invalid="true"]')?.focus();
     return;
@@ -442,6 +443,11 @@ function newKey() {
 dialog.addEventListener("cancel", (event) => {
   event.preventDefault();
   act.dismiss();
+});
+// A browser closes at the second Escape whatever the page says; what is under way is shown again.
+dialog.addEventListener("close", () => {
+  act.dismiss();
+  if (action) drawDialog();
 });
 
 setInterval(() => document.hidden || set({}), 1000); // ages grow

@@ -28,9 +28,17 @@ const open = (answers, of = sides) => {
 
 test("what a key may do is what the server lets it do", async () => {
   assert.deepEqual(await scopesOf(open({ "/write/v1/settings": [200, { settings: [] }] }).client, sides), { admin: true });
-  assert.deepEqual(await scopesOf(open({ "/write/v1/settings": [403, "forbidden"], "/read/v1/status": [200, {}] }).client, sides), { admin: false });
+  assert.deepEqual(await scopesOf(open({ "/write/v1/settings": [403, "forbidden"], "/write/v1/status": [200, {}] }).client, sides), { admin: false });
   await assert.rejects(scopesOf(open({ "/write/v1/settings": [401, "unauthenticated"] }).client, sides), { code: "unauthenticated" });
-  await assert.rejects(scopesOf(open({ "/write/v1/settings": [403, "forbidden"], "/read/v1/status": [403, "forbidden"] }).client, sides), { code: "forbidden" });
+  await assert.rejects(scopesOf(open({ "/write/v1/settings": [403, "forbidden"], "/write/v1/status": [403, "forbidden"] }).client, sides), { code: "forbidden" });
+});
+
+test("the page opens when one of the services is gone", async () => {
+  const writeAway = { "/write/v1/settings": [503, "store-unavailable"], "/read/v1/audit": [200, { items: [], next: null }] };
+  assert.deepEqual(await scopesOf(open(writeAway).client, sides), { admin: true });
+  const readAway = { "/write/v1/settings": [200, {}], "/read/v1/audit": [503, "overloaded"] };
+  assert.deepEqual(await scopesOf(open(readAway).client, sides), { admin: true });
+  await assert.rejects(scopesOf(open({ "/write/v1/settings": [503, "overloaded"], "/read/v1/audit": [503, "overloaded"] }).client, sides), { status: 503 });
 });
 
 test("of one side alone it is asked there", async () => {
