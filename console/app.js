@@ -2,6 +2,7 @@
 // What is asked when, and what happens at a click. Everything that can be a function of its arguments is in core/ and
 // views/; here are the clock, the network and the document.
 import { clientOf, findSides, firstOf, metricsOf, scopesOf, search, takeFrom } from "./api.js";
+import { randomKey } from "./client/index.js";
 import { bodyOf, KINDS } from "./core/kinds.js";
 import { keyOf, openAction, step } from "./core/action.js";
 import { addPoint, pointOf, sampleTimes, windowOf } from "./core/burndown.js";
@@ -401,7 +402,7 @@ const act = {
   signIn: () => signIn(state.signIn.key.trim(), state.signIn.keep),
   signOut: () => signOut(),
   open(what) {
-    action = openAction({ ...what, idempotencyKey: newKey() });
+    action = openAction({ ...what, idempotencyKey: randomKey() });
     drawDialog();
   },
   edit: (change) => move(step.edit, change),
@@ -434,11 +435,6 @@ const act = {
     set({ copied });
   },
 };
-
-/** randomUUID is for pages that came over TLS; random values are there always. */
-function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
 
 dialog.addEventListener("cancel", (event) => {
   event.preventDefault();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page as a whole, with a document and a network of its own: what is asked when, and what a click does.
 import assert from "node:assert/strict";
-import { webcrypto } from "node:crypto";
 import { after, before, test } from "node:test";
 import { Document } from "./document.js";
 
@@ -31,7 +30,6 @@ const globals = {
   requestAnimationFrame: (run) => setTimeout(run, 0), setInterval: () => 0, addEventListener: (...args) => windows.addEventListener(...args),
 };
 for (const [name, value] of Object.entries(globals)) Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
-if (!globalThis.crypto) globalThis.crypto = webcrypto; // Node 18
 
 // --- the services ---
 

@@ -174,6 +174,9 @@ export class LogChangedError extends Error {
   now: string;
 }
 
+/** 128 random bits as hex digits: what the client takes for an Idempotency-Key where none is given. */
+export function randomKey(): string;
+
 export class RetryBudget {
   constructor(options?: { perCall?: number; max?: number });
 }

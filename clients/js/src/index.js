@@ -13,8 +13,13 @@ function query(parameters) {
   return given.length ? `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : "";
 }
 
-function randomKey() {
-  return globalThis.crypto.randomUUID();
+// A browser has it for every page (randomUUID only for those that came over TLS), Node from version 19 on; before that it
+// is to be imported, by a name that no bundler for browsers looks for.
+const webcrypto = globalThis.crypto ?? (await import(["node", "crypto"].join(":"))).webcrypto;
+
+/** 128 random bits as hex digits. */
+export function randomKey() {
+  return Array.from(webcrypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 export class Firstcome {
