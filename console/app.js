@@ -188,7 +188,8 @@ async function lookBack(id) {
       } catch (error) {
         if (signal.aborted) return;
         partial = true;
-        times.length = 0; // further back is not nearer
+        // One instant is refused where this clock is ahead of the log's. Else what is further back is no nearer.
+        if (error.status !== 400) times.length = 0;
       }
     }
   };
