@@ -283,7 +283,7 @@ struct http_address {
     struct http_address *next;
     struct in6_addr network;
     unsigned connections;           /* under door.lock */
-    _Atomic int64_t evict_again_us; /* nobody of it could be evicted, so nobody is looked for before */
+    _Atomic int64_t evict_again_us; /* no loop had one of it that could go, so none looks before */
     atomic_size_t held;             /* bytes, see http_hold */
 };
 

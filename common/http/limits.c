@@ -19,8 +19,7 @@ enum {
     SLOW_BYTES_PER_S = 16384, /* a body or an answer that moves slower than this is slow */
     STALLED_MS = 10000,       /* nothing of an answer was read for so long: over, room or not */
     SAMPLE_MS = 500,
-    EVICT_LOOKS_MAX = 512, /* connections of a phase that are looked at, for one that can go */
-    EVICT_AGAIN_MS = 100   /* when nobody could go, nobody can a moment later */
+    EVICT_LOOKS_MAX = 512 /* connections of a phase that are looked at, for one that can go */
 };
 
 /* --- Addresses --- */
@@ -261,16 +260,10 @@ static const enum http_phase slow_phases[] = {HTTP_PHASE_CLOSING, HTTP_PHASE_HEA
 
 bool http_limits_evict(struct http_loop *loop, struct http_address *address)
 {
-    if (address && atomic_load(&address->evict_again_us) > loop->now_us)
-        return false;
     for (size_t i = 0; i < COUNT_OF(slow_phases); i++)
         if (evict(loop, slow_phases[i], address, 1))
             return true;
-    if (evict(loop, HTTP_PHASE_IDLE, address, 1))
-        return true;
-    if (address)
-        atomic_store(&address->evict_again_us, loop->now_us + EVICT_AGAIN_MS * US_PER_MS);
-    return false;
+    return evict(loop, HTTP_PHASE_IDLE, address, 1);
 }
 
 void http_limits_tick(struct http_loop *loop)

@@ -17,7 +17,14 @@
 #include "common/base/mem.h"
 #include "common/http/internal.h"
 
-enum { EVENTS_MAX = 256, EVENT_ROUNDS_MAX = 64, TURN_US = 2000, SLEPT_US = 200, TICK_MS = 100 };
+enum {
+    EVENTS_MAX = 256,
+    EVENT_ROUNDS_MAX = 64,
+    TURN_US = 2000,
+    SLEPT_US = 200,
+    TICK_MS = 100,
+    EVICT_AGAIN_MS = 100 /* when nobody could go, nobody can a moment later */
+};
 
 /* --- One connection --- */
 
@@ -173,12 +180,15 @@ static bool newcomer_passed_on(struct http_loop *loop, struct http_newcomer *new
     struct http_address *whose = newcomer->full == HTTP_REASON_ADDRESS ? newcomer->address : NULL;
     if (newcomer->full == HTTP_REASON_COUNT)
         return false;
-    if (http_limits_evict(loop, whose)) {
+    bool looks = !whose || atomic_load(&whose->evict_again_us) <= loop->now_us;
+    if (looks && http_limits_evict(loop, whose)) {
         newcomer->full = HTTP_REASON_COUNT;
-    } else if (++newcomer->tried < server->loops_count && !atomic_load(&loop->stop_wanted)) {
+    } else if (looks && ++newcomer->tried < server->loops_count && !atomic_load(&loop->stop_wanted)) {
         newcomer_put(&server->loops[(size_t)(loop - server->loops + 1) % server->loops_count], newcomer);
         atomic_fetch_sub(&loop->connections, 1);
         return true;
+    } else if (looks && whose) {
+        atomic_store(&whose->evict_again_us, loop->now_us + EVICT_AGAIN_MS * US_PER_MS);
     }
     atomic_fetch_sub(&server->door.displacing, 1);
     return false;

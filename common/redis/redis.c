@@ -520,17 +520,27 @@ static enum redis_status connect_to_primary(struct redis *redis, int64_t deadlin
     return status == REDIS_OK ? check_role(redis, role) : status;
 }
 
+/* Right after a failover a sentinel may still name the former primary: then the next one is asked. */
+static enum redis_status connect_by_sentinels(struct redis *redis, int64_t deadline_us)
+{
+    enum redis_status status = REDIS_LOST;
+    for (size_t i = 0; i < redis->url.sentinels_count && (i == 0 || clock_remaining_ms(deadline_us) > 0);
+         i++) {
+        status = redis_sentinels_ask(redis->sentinels, deadline_us, &redis->url.server, redis->error,
+                                     sizeof redis->error);
+        if (status != REDIS_OK)
+            return status; /* none of them answers */
+        status = connect_to_primary(redis, deadline_us);
+        if (status != REDIS_LOST && status != REDIS_READONLY)
+            return status;
+        redis_sentinels_doubt(redis->sentinels);
+    }
+    return status;
+}
+
 enum redis_status redis_connect(struct redis *redis, int64_t deadline_us)
 {
     redis_disconnect(redis);
-    if (redis->sentinels) {
-        enum redis_status asked = redis_sentinels_ask(redis->sentinels, deadline_us, &redis->url.server,
-                                                      redis->error, sizeof redis->error);
-        if (asked != REDIS_OK)
-            return asked;
-    }
-    enum redis_status status = connect_to_primary(redis, deadline_us);
-    if (redis->sentinels && (status == REDIS_LOST || status == REDIS_READONLY))
-        redis_sentinels_doubt(redis->sentinels);
-    return status;
+    return redis->sentinels ? connect_by_sentinels(redis, deadline_us)
+                            : connect_to_primary(redis, deadline_us);
 }

@@ -35,7 +35,8 @@ struct redis_reply; /* opaque; borrowed from the connection until the next redis
 struct redis *redis_create(const char *url, char *reason, size_t reason_size);
 void redis_destroy(struct redis *redis); /* accepts NULL */
 /* Connects, authenticates, selects the database and insists that ROLE says master (REDIS_READONLY otherwise).
- * With sentinels it asks them first, each time anew: whoever was the primary may be one no more. */
+ * With sentinels it asks them first, each time anew: whoever was the primary may be one no more.
+ * One that still names the former primary is passed over, while there is time. */
 enum redis_status redis_connect(struct redis *redis, int64_t deadline_us) MUST_USE;
 void redis_disconnect(struct redis *redis);
 bool redis_connected(const struct redis *redis);

@@ -141,7 +141,7 @@ static bool drop_others(struct rebuild *rebuild, bool say)
 
 static bool begin_generation(struct rebuild *rebuild, const char *name, const char *limit)
 {
-    struct generations generations;
+    struct generations generations = {0};
     if (!read_generations(rebuild, &generations))
         return false;
     if (generations_by_name(&generations, name))

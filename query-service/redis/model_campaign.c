@@ -286,5 +286,10 @@ static enum fallback finish_holders(struct model_work *work)
     return FALLBACK_NONE;
 }
 
-const struct model_steps model_holders = {ask_holders, take_holders, ask_positions, take_positions,
-                                          finish_holders};
+/* A list that lacks the last to be issued must not show what became of a coupon after that. */
+const struct model_steps model_holders = {.ask = ask_holders,
+                                          .take = take_holders,
+                                          .ask_more = ask_positions,
+                                          .take_more = take_positions,
+                                          .finish = finish_holders,
+                                          .one_moment = true};

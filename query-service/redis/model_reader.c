@@ -154,6 +154,7 @@ struct batch {
     size_t count;
     unsigned slices;
     struct model_state asked, state, later; /* what keys are made by; of the first round, of the second */
+    struct model_state after;               /* of the slices of steps that are of one moment, at the end */
 };
 
 static bool take_round(struct model_reader *reader, struct batch *batch, enum round round)
@@ -233,23 +234,56 @@ static void judge(struct batch *batch)
     }
 }
 
+static bool goes_on(const struct model_work *work)
+{
+    return work->verdict == FALLBACK_NONE && work->steps->ask_more;
+}
+
+/* Whether what is told of one moment is. The checkpoint of the first round was read before all of it, this
+ * one after all of it: where they are equal, no event was projected in between. */
+static bool take_after(struct model_reader *reader, struct batch *batch, unsigned slices)
+{
+    if (!slices)
+        return true;
+    if (!take_state(reader, slices, &batch->after)) {
+        redis_disconnect(reader->pipe.redis);
+        return false;
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        struct model_work *work = &batch->works[i];
+        unsigned its = query_slices(&work->read->query);
+        if (!goes_on(work) || !work->steps->one_moment)
+            continue;
+        for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+            if (its >> slice & 1 &&
+                batch->after.slices[slice].position != batch->state.slices[slice].position)
+                work->verdict = FALLBACK_MOVED;
+    }
+    return true;
+}
+
 static bool second_round(struct model_reader *reader, struct batch *batch)
 {
     bool needed = false;
+    unsigned of_one_moment = 0;
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
         work->expected = 0;
-        needed |= work->verdict == FALLBACK_NONE && work->steps->ask_more;
+        needed |= goes_on(work);
+        if (goes_on(work) && work->steps->one_moment)
+            of_one_moment |= query_slices(&work->read->query);
     }
     if (!needed)
         return true;
     ask_state(reader, batch->slices);
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
-        if (work->verdict == FALLBACK_NONE && work->steps->ask_more)
+        if (goes_on(work))
             work->steps->ask_more(work, &reader->pipe);
     }
-    return take_round(reader, batch, ROUND_SECOND);
+    if (of_one_moment)
+        ask_state(reader, of_one_moment);
+    return take_round(reader, batch, ROUND_SECOND) && take_after(reader, batch, of_one_moment);
 }
 
 /* The checkpoints were read before the models, so the answer is not older. */

@@ -61,6 +61,7 @@ struct model_steps {
     void (*ask_more)(struct model_work *work, struct model_pipe *pipe);
     enum fallback (*take_more)(struct model_work *work, size_t index, const struct redis_reply *reply);
     enum fallback (*finish)(struct model_work *work);
+    bool one_moment; /* both rounds belong together: nothing may happen in the slice meanwhile */
 };
 
 extern const struct model_steps model_campaign, model_coupon, model_validity, model_holders;

@@ -116,10 +116,11 @@ static size_t pids_of(pid_t postmaster, pid_t ret[PIDS_MAX])
     return count;
 }
 
-/* The postmaster first, so that it starts nobody new meanwhile. */
+/* The postmaster stands still before its children are looked for, or it would start new ones meanwhile. */
 static void signal_all(pid_t postmaster, int signal_number)
 {
     pid_t pids[PIDS_MAX];
+    (void)kill(postmaster, SIGSTOP);
     size_t count = pids_of(postmaster, pids);
     for (size_t i = 0; i < count; i++)
         (void)kill(pids[i], signal_number);

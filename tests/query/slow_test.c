@@ -6,6 +6,7 @@
 #include "common/base/crypto.h"
 #include "events/ids.h"
 #include "tests/lib/instance.h"
+#include "tests/lib/models.h"
 #include "tests/lib/pace.h"
 #include "tests/lib/proxy.h"
 #include "tests/lib/reads.h"
@@ -164,6 +165,70 @@ static void a_full_queue_behind_a_redis_that_is_almost_too_slow(void **state)
     a_crowd_ends(plain, &plain_api, 45, COUPONS, PLAIN_ENDED_MS, 0);
 }
 
+/* --- what changes between the two exchanges of a read --- */
+
+/* The last of a list of holders, as JSON has it. */
+static void last_status(struct span body, char *ret, size_t size)
+{
+    struct json_doc *doc = json_get_doc(body);
+    size_t count = json_get_length(doc, "items");
+    char path[64];
+    assert_true(count > 0);
+    snprintf(path, sizeof path, "items.%zu.status", count - 1);
+    snprintf(ret, size, "%.*s", SPAN_ARG(json_get_text(doc, path)));
+    json_destroy(doc);
+}
+
+static void issue_one(const char *of, char *ret_coupon, size_t size)
+{
+    struct http_answer answer = api_issue(&api, of, "one-after-the-other");
+    api_expect(&answer, 201, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    snprintf(ret_coupon, size, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
+    json_destroy(doc);
+}
+
+/* A coupon is redeemed only after the next one was issued, so at no moment is the last of the list redeemed:
+ * who sees the one must see the other (I7). */
+static void holders_are_of_one_moment(void **state)
+{
+    (void)state;
+    enum { EXCHANGE_MS = 400, TRIES = 6 };
+    char path[160], request[512], coupon[64], next[64], status[32];
+    const char *of = api_campaign(&api, 100, ",\"per_user_limit\":100");
+    snprintf(request, sizeof request,
+             "GET /v1/campaigns/%s/coupons?limit=100 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n",
+             of, stack_env(stack, "READ_TOKEN"));
+    issue_one(of, coupon, sizeof coupon);
+    struct http_client *client = http_client_create(instance_url(slow));
+    struct http_answer answer;
+    for (int i = 0; i < TRIES; i++) {
+        struct models models;
+        reads_await_redis(&slow_api);
+        proxy_delay(proxy, EXCHANGE_MS);
+        assert_int_equal(http_client_send(client, span_of(request), LONG_MS), HTTP_ANSWERED);
+        poll(NULL, 0,
+             EXCHANGE_MS / 4); /* if the first exchange has not begun by now, this try shows nothing */
+        issue_one(of, next, sizeof next);
+        snprintf(path, sizeof path, "/v1/coupons/%s/redeem", coupon);
+        answer = api_post(
+            &api, path, "{\"user_id\":\"one-after-the-other\",\"order_id\":\"order\",\"order_amount\":20000}",
+            NULL);
+        api_expect(&answer, 200, NULL);
+        models_open(&models, stack);
+        models_await_current(&models);
+        models_close(&models);
+        assert_int_equal(http_client_read(client, LONG_MS, &answer), HTTP_ANSWERED);
+        proxy_delay(proxy, 0);
+        api_expect(&answer, 200, NULL);
+        last_status(answer.body, status, sizeof status);
+        if (strcmp(status, "redeemed") == 0)
+            fail_msg("the list ends with a redeemed coupon: %.*s", SPAN_ARG(answer.body));
+        snprintf(coupon, sizeof coupon, "%s", next);
+    }
+    http_client_destroy(client);
+}
+
 /* --- PostgreSQL cannot answer some questions in time --- */
 
 /* Redis knows nothing, and what rankings count by is locked: each would take as long as it may. They have a
@@ -214,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_read_ends_by_its_deadline_behind_a_slow_redis),
         cmocka_unit_test(a_full_queue_behind_a_redis_that_is_almost_too_slow),
+        cmocka_unit_test(holders_are_of_one_moment),
         cmocka_unit_test(dear_questions_cost_only_who_asks_them),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
