@@ -206,6 +206,7 @@ function enter(route, before) {
     leave = new AbortController();
     stopAll([...pollers.keys()].filter((name) => name !== "write" && name !== "read"));
     set({ ...blank(), route, lastSale: route.view === "sale" ? route.id : state.lastSale });
+    if (before) requestAnimationFrame(() => act.focusMain()); // who cannot see it is told that this is another page
   } else {
     set({ route });
   }
@@ -249,6 +250,7 @@ document.addEventListener("visibilitychange", () => {
 const rests = new Map();
 
 async function openList(name, list) {
+  if (state.lists[name]?.loading) return; // a second click
   rests.set(name, list[Symbol.asyncIterator]());
   set({ lists: { ...state.lists, [name]: { items: [], more: false, loading: false } } });
   await moreOf(name);
@@ -271,7 +273,7 @@ async function moreOf(name) {
 async function runSearch(asked) {
   const { signal } = leave;
   const kinds = guessKinds(asked);
-  set({ asked, search: { asked, loading: true, found: [] }, recent: [asked, ...state.recent.filter((one) => one !== asked)].slice(0, RECENT_MOST) });
+  set({ asked, unmasked: new Set(), search: { asked, loading: true, found: [] }, recent: [asked, ...state.recent.filter((one) => one !== asked)].slice(0, RECENT_MOST) });
   let result;
   try {
     result = { asked, found: await search(client, kinds, asked.trim()) };
