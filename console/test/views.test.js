@@ -294,7 +294,7 @@ test("the chart: round lines, everything inside, steps to come within reach", ()
   assert.ok(scale.x(-5) === scale.x(0) && scale.x(2000) === scale.x(1000) && scale.y(200) === scale.y(100));
   assert.equal(linePath([], scale), "");
   assert.equal(stepPath([], 1, scale), "");
-  assert.match(stepPath([{ at: 0, held: 100 }, { at: 500, held: 0 }], 1000, scale), /^M64 14H[\d.]+V234H746$/);
+  assert.match(stepPath([{ at: 0, held: 100 }, { at: 500, held: 0 }], 1000, scale), /^M76 14H[\d.]+V234H746$/);
   assert.equal(endOf([], 0, 1000), 1000);
   assert.equal(endOf([{ at: 1e9, planned: true }], 0, 600_000), 900_000, "what is planned for next week does not squeeze tonight");
   const empty = burnChart(contextOf("en"), { campaign, points: [], marks: [], from: NOW - 1000 });

@@ -8,7 +8,7 @@ import * as format from "../core/format.js";
 
 export const WIDTH = 760;
 export const HEIGHT = 260;
-const PAD = { left: 64, right: 14, top: 14, bottom: 26 };
+const PAD = { left: 76, right: 14, top: 14, bottom: 26 };
 
 /** Round values at or above `most`, and the lines between: [0, .., top]. */
 export function ticks(most, lines = 4) {
