@@ -5,6 +5,7 @@
 #include "command-service/http/campaign_routes.h"
 #include "command-service/http/response.h"
 #include "events/api_document.h"
+#include "events/console_page.h"
 #include "events/problems.h"
 
 enum { BATCH_BODY_MAX = 2 * 1024 * 1024 }; /* ISSUE_MANY_MAX of the longest ids, and spare */
@@ -276,6 +277,7 @@ const struct http_route api_routes[] = {
     {HTTP_POST, "/v1/issuers/{key-name}/resume", AUTH_ADMIN, 0, api_post_resume_issuer},
     {HTTP_GET, "/v1/status", AUTH_READ | AUTH_ADMIN, 0, api_get_status},
     API_DOCUMENT_ROUTES,
+    CONSOLE_PAGE_ROUTES,
     {HTTP_GET, "/v1/requests/{key}", AUTH_ISSUE | AUTH_REDEEM | AUTH_ADMIN, 0, get_request},
 };
 const size_t api_routes_count = COUNT_OF(api_routes);

@@ -289,8 +289,10 @@ static inline struct kit *kit_start(struct http_options options)
     options.bytes_per_client_max =
         options.bytes_per_client_max ? options.bytes_per_client_max : options.bytes_max;
     options.keyring = kit->keyring;
-    options.routes = kit_routes;
-    options.routes_count = COUNT_OF(kit_routes);
+    if (!options.routes) {
+        options.routes = kit_routes;
+        options.routes_count = COUNT_OF(kit_routes);
+    }
     options.admit = kit_admit;
     options.context = kit;
     kit->server = http_server_create(&options, reason, sizeof reason);

@@ -4,6 +4,7 @@
 
 #include "common/base/clock.h"
 #include "events/api_document.h"
+#include "events/console_page.h"
 #include "events/problems.h"
 #include "query-service/http/header_list.h"
 #include "query-service/http/respond.h"
@@ -332,6 +333,7 @@ const struct http_route api_routes[] = {
     {HTTP_GET, "/v1/users/{user}/coupons", READERS, 0, get_user_coupons},
     {HTTP_GET, "/v1/rankings/campaigns", READERS, 0, get_ranking},
     API_DOCUMENT_ROUTES,
+    CONSOLE_PAGE_ROUTES,
     {HTTP_GET, "/v1/coupons/{coupon}/history", READERS, 0, api_get_coupon_history},
     {HTTP_GET, "/v1/campaigns/{id}/history", READERS, 0, api_get_campaign_history},
     {HTTP_GET, "/v1/campaigns/{id}/users/{user}/decision", READERS, 0, api_get_decision},

@@ -100,6 +100,8 @@ It works. To go on by hand:
     curl -H "Authorization: Bearer \$READ_TOKEN" "\$QUERY_URL/v1/campaigns/$1"
     curl -H "Authorization: Bearer \$READ_TOKEN" "\$QUERY_URL/v1/campaigns/$1/coupons"
     curl -H "Authorization: Bearer \$READ_TOKEN" "\$QUERY_URL/v1/coupons/$2"
+    # the console, with \$ADMIN_TOKEN as its key
+    $(edge_pids | grep -q . && edge_url || service_url query-service)/console
     # how it is doing
     curl "\$COMMAND_URL/metrics"; tools/stack status
 \`make storm\` sends the crowd, \`make down\` stops everything and keeps the data.

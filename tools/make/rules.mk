@@ -41,6 +41,7 @@ $(B)/obj/common/base/process.o: VERSION
 
 # What the assembler embeds.
 $(B)/obj/events/api_document.o: docs/openapi.json docs/openapi.html
+$(B)/obj/events/console_page.o: $(wildcard console/*.* console/*/*.js) $(wildcard clients/js/src/*.js)
 $(B)/obj/readmodel/script.o: $(wildcard readmodel/*.lua)
 
 define LINK

@@ -122,6 +122,33 @@ export interface FeedEvent extends Position {
   [field: string]: unknown;
 }
 
+export interface HistoryItem {
+  type: string;
+  recorded_at: string;
+  actor: string | null;
+  reason: string | null;
+  position: Position;
+  trace_id?: string;
+  campaign_id: string | null;
+  coupon_id: string | null;
+  user_id: string | null;
+  data: Record<string, unknown>;
+}
+
+export interface Decision {
+  decision: string;
+  campaign_id: string;
+  user_id: string;
+  as_of: string;
+  position: Position;
+  issued: number;
+  released: number;
+  last_sequence: number | null;
+  held: number;
+  per_user_limit: number;
+  message: { en: string; ko: string };
+}
+
 export interface Problem {
   type: string;
   code: string;
@@ -157,6 +184,9 @@ export class LogChangedError extends Error {
   was: string;
   now: string;
 }
+
+/** 128 random bits as hex digits: what the client takes for an Idempotency-Key where none is given. */
+export function randomKey(): string;
 
 export class RetryBudget {
   constructor(options?: { perCall?: number; max?: number });
@@ -200,7 +230,7 @@ export class Firstcome {
 
   suspendIssuer(name: string, body?: { reason?: string }, options?: WriteOptions): Promise<unknown>;
   resumeIssuer(name: string, body?: { reason?: string }, options?: WriteOptions): Promise<unknown>;
-  putSetting(name: string, value: number | string | null, options?: WriteOptions): Promise<unknown>;
+  putSetting(name: string, value: number | string | null, options?: WriteOptions & { reason?: string }): Promise<unknown>;
   settings(options?: CallOptions): Promise<unknown>;
   requests(idempotencyKey: string, options?: CallOptions): Promise<{ items: unknown[] }>;
 
@@ -225,9 +255,14 @@ export class Firstcome {
     },
   ): Promise<{ items: { rank: number; campaign_id: string; name: string; count: number }[] }>;
   status(options?: CallOptions): Promise<unknown>;
+  commandStatus(options?: CallOptions): Promise<unknown>;
+  decision(campaignId: string, userId: string, options?: CallOptions & { asOf?: string }): Promise<Decision>;
 
   campaigns(options?: CallOptions & { status?: CampaignStatus; tag?: string; limit?: number }): AsyncIterable<Campaign>;
   holders(campaignId: string, options?: CallOptions & { limit?: number }): AsyncIterable<Coupon>;
+  couponHistory(idOrCode: string, options?: CallOptions & { limit?: number }): AsyncIterable<HistoryItem>;
+  campaignHistory(id: string, options?: CallOptions & { limit?: number }): AsyncIterable<HistoryItem>;
+  audit(options?: CallOptions & { limit?: number }): AsyncIterable<HistoryItem>;
   userCoupons(userId: string, options?: CallOptions & { status?: CouponStatus; limit?: number }): AsyncIterable<Coupon>;
 
   events(options: {

@@ -25,8 +25,13 @@ function query(parameters) {
   return given.length ? `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : "";
 }
 
-function randomKey() {
-  return globalThis.crypto.randomUUID();
+// A browser has it for every page (randomUUID only for those that came over TLS), Node from version 19 on; before that it
+// is to be imported, by a name that no bundler for browsers looks for.
+const webcrypto = globalThis.crypto ?? (await import(["node", "crypto"].join(":"))).webcrypto;
+
+/** 128 random bits as hex digits. */
+export function randomKey() {
+  return Array.from(webcrypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 export class Firstcome {
@@ -129,8 +134,8 @@ export class Firstcome {
   resumeIssuer(name, body = {}, options) {
     return this.#write("POST", `/v1/issuers/${segment(name)}/resume`, body, options);
   }
-  putSetting(name, value, options) {
-    return this.#write("PUT", `/v1/settings/${segment(name)}`, { value }, options);
+  putSetting(name, value, { reason, ...options } = {}) {
+    return this.#write("PUT", `/v1/settings/${segment(name)}`, { value, reason }, options);
   }
   settings(options) {
     return this.#read(this.#command(), "/v1/settings", options);
@@ -161,6 +166,15 @@ export class Firstcome {
   status(options) {
     return this.#read(this.#query(), "/v1/status", options);
   }
+  /** The same question to a command service: queues, predicted waits, the store, the disk. */
+  commandStatus(options) {
+    return this.#read(this.#command(), "/v1/status", options);
+  }
+  /** Why was this user refused? What would have been decided at `asOf`, with a sentence for the customer. */
+  decision(campaignId, userId, { asOf, ...options } = {}) {
+    const path = `/v1/campaigns/${segment(campaignId)}/users/${segment(userId)}/decision`;
+    return this.#read(this.#query(), path + query({ as_of: asOf }), options);
+  }
 
   /** Lists, one page at a time behind the scenes: `for await (const campaign of client.campaigns())`. */
   campaigns({ status, tag, limit, ...options } = {}) {
@@ -168,6 +182,16 @@ export class Firstcome {
   }
   holders(campaignId, { limit, ...options } = {}) {
     return this.#pages(`/v1/campaigns/${segment(campaignId)}/coupons`, { limit }, options);
+  }
+  couponHistory(idOrCode, { limit, ...options } = {}) {
+    return this.#pages(`/v1/coupons/${segment(idOrCode)}/history`, { limit }, options);
+  }
+  campaignHistory(id, { limit, ...options } = {}) {
+    return this.#pages(`/v1/campaigns/${segment(id)}/history`, { limit }, options);
+  }
+  /** Everything that steers, newest first. */
+  audit({ limit, ...options } = {}) {
+    return this.#pages("/v1/audit", { limit }, options);
   }
   userCoupons(userId, { status, limit, ...options } = {}) {
     return this.#pages(`/v1/users/${segment(userId)}/coupons`, { status, limit }, options);

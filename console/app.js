@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is asked when, and what happens at a click. Everything that can be a function of its arguments is in core/ and
+// views/; here are the clock, the network and the document.
+import { clientOf, findSides, firstOf, metricsOf, scopesOf, search, takeFrom } from "./api.js";
+import { randomKey } from "./client/index.js";
+import { bodyOf, KINDS } from "./core/kinds.js";
+import { keyOf, openAction, step } from "./core/action.js";
+import { addPoint, pointOf, sampleTimes, windowOf } from "./core/burndown.js";
+import { toCsv } from "./core/csv.js";
+import { guessKinds } from "./core/guess.js";
+import { Poller } from "./core/poll.js";
+import { parseRefusals, refusalRates } from "./core/refusals.js";
+import { formatRoute, parseRoute } from "./core/route.js";
+import { patchChildren } from "./dom.js";
+import { languageOf, translator, unitsOf } from "./i18n/index.js";
+import { dialogView } from "./views/dialog.js";
+import { frame } from "./views/frame.js";
+import { RANGES } from "./views/sale.js";
+
+const PAGE = 50;
+const CAMPAIGNS_MOST = 200;
+const HISTORY_MOST = 500;
+const CSV_MOST = 100_000;
+const RECENT_MOST = 8;
+const PAST_AT_ONCE = 4;
+const SPEAK_EVERY_MS = 30_000;
+const KEPT_KEY = "firstcome-key";
+const UNKNOWN = { value: undefined, at: NaN, failure: undefined };
+
+const root = document.getElementById("app");
+const dialog = document.getElementById("dialog");
+
+// A browser may refuse its stores; then nothing is kept.
+function kept(store, name, value) {
+  try {
+    if (value === undefined) return store().getItem(name);
+    if (value === null) store().removeItem(name);
+    else store().setItem(name, value);
+  } catch {}
+  return null;
+}
+const local = () => globalThis.localStorage;
+const session = () => globalThis.sessionStorage;
+
+let client;
+let key;
+let sides = {};
+let pollers = new Map();
+let leave = new AbortController(); // of what was begun for the view that is shown
+let action = null;
+
+let state = {
+  lang: kept(local, "lang") ?? languageOf(navigator.languages),
+  zone: kept(local, "zone") ?? "kst",
+  signedIn: false,
+  may: { admin: false },
+  signIn: { key: "", keep: false, loading: false, failure: undefined },
+  hidden: document.hidden,
+  route: parseRoute(location.hash),
+  lastSale: "",
+  ...blank(),
+  write: UNKNOWN,
+  read: UNKNOWN,
+  recent: [],
+  asked: "",
+};
+
+// What belongs to one view and is forgotten with it.
+function blank() {
+  return {
+    campaigns: UNKNOWN,
+    campaign: UNKNOWN,
+    history: UNKNOWN,
+    refusals: UNKNOWN,
+    settings: UNKNOWN,
+    ranking: UNKNOWN,
+    points: [],
+    past: "none",
+    spokenAt: undefined,
+    lists: {},
+    search: undefined,
+    unmasked: new Set(),
+    csv: undefined,
+    copied: undefined,
+    why: { campaign: "", user: "", at: "", loading: false, answer: undefined, failure: undefined },
+  };
+}
+
+// --- drawing ---
+
+function context() {
+  const t = translator(state.lang);
+  return { t, lang: state.lang, zone: state.zone, now: Date.now(), units: unitsOf(t), act, may: state.may, sides };
+}
+
+let drawn = false;
+function set(change) {
+  state = { ...state, ...change };
+  if (drawn) return;
+  drawn = true;
+  requestAnimationFrame(draw);
+}
+
+function draw() {
+  drawn = false;
+  document.documentElement.lang = state.lang;
+  document.title = state.campaign.value ? `${state.campaign.value.name} · Firstcome` : "Firstcome";
+  patchChildren(root, frame(context(), state).flat(Infinity).filter(Boolean));
+}
+
+function drawDialog() {
+  patchChildren(dialog, dialogView(context(), action));
+  if (action && !dialog.open) {
+    dialog.showModal();
+    dialog.querySelector("input, select, textarea, button")?.focus();
+  }
+  if (!action && dialog.open) dialog.close();
+}
+
+// --- asking again and again ---
+
+function poll(name, every, ask, more) {
+  const poller = new Poller({
+    every,
+    ask,
+    tell(next) {
+      if (next.failure?.status === 401) return signOut(next.failure);
+      set({ [name]: next });
+      if (!next.failure) more?.(next);
+    },
+  });
+  poller.hide(document.hidden);
+  pollers.set(name, poller);
+  poller.start();
+}
+
+function stopAll(names = [...pollers.keys()]) {
+  for (const name of names) {
+    pollers.get(name)?.stop();
+    pollers.delete(name);
+  }
+}
+
+function pollAlways() {
+  if (sides.write) poll("write", 2000, (signal) => client.commandStatus({ signal }));
+  if (sides.read) poll("read", 2000, (signal) => client.status({ signal }), (next) => move(step.seen, next.value.slices));
+}
+
+function pollRefusals() {
+  let before;
+  poll("refusals", 2000, async (signal) => {
+    const counts = parseRefusals(await metricsOf({ key, sides, fetch: askFetch }, signal));
+    const reading = { at: Date.now(), counts };
+    const rows = refusalRates(before, reading);
+    before = reading;
+    return { rows };
+  });
+}
+
+const campaignsOf = (signal) => firstOf(client.campaigns({ limit: 100, signal }), CAMPAIGNS_MOST);
+
+function pollCampaign(id) {
+  let looked = false;
+  poll("campaign", 1000, (signal) => client.campaign(id, { signal }), (next) => {
+    const spoken = !state.spokenAt || next.at - state.spokenAt.at > SPEAK_EVERY_MS;
+    set({ points: addPoint(state.points, pointOf(next.value, next.at)), ...(spoken ? { spokenAt: { at: next.at, remaining: next.value.remaining } } : {}) });
+    if (!looked) {
+      looked = true;
+      lookBack(id);
+    }
+  });
+  poll("history", 5000, (signal) => firstOf(client.campaignHistory(id, { limit: 100, signal }), HISTORY_MOST));
+}
+
+// The past of the chart, the newest first: each instant is a read of its own that any cache may keep.
+async function lookBack(id) {
+  const { signal } = leave;
+  const range = RANGES[state.route.filters.range] ?? RANGES["1h"];
+  const known = new Set(state.points.map((point) => point.at));
+  const times = sampleTimes(windowOf(state.campaign.value, Date.now(), range)).filter((at) => !known.has(at)).reverse();
+  let partial = false;
+  set({ past: times.length ? "loading" : "ready" });
+  const work = async () => {
+    for (let at = times.shift(); at !== undefined && !signal.aborted; at = times.shift()) {
+      try {
+        const then = await client.campaign(id, { asOf: new Date(at).toISOString(), signal });
+        set({ points: addPoint(state.points, pointOf(then, at)) });
+      } catch (error) {
+        if (signal.aborted) return;
+        partial = true;
+        // One instant is refused where this clock is ahead of the log's. Else what is further back is no nearer.
+        if (error.status !== 400) times.length = 0;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: PAST_AT_ONCE }, work));
+  if (!signal.aborted) set({ past: partial ? "partial" : "ready" });
+}
+
+// --- going somewhere ---
+
+function enter(route, before) {
+  const same = before && before.view === route.view && before.id === route.id;
+  if (!same) {
+    leave.abort();
+    leave = new AbortController();
+    stopAll([...pollers.keys()].filter((name) => name !== "write" && name !== "read"));
+    set({ ...blank(), route, lastSale: route.view === "sale" ? route.id : state.lastSale });
+    if (before) requestAnimationFrame(() => act.focusMain()); // who cannot see it is told that this is another page
+  } else {
+    set({ route });
+  }
+  if (!state.signedIn) return;
+  if (!same) begin(route);
+  else if (route.view === "sale" && route.id && before.filters.range !== route.filters.range && state.campaign.value) lookBack(route.id);
+  if (route.view === "rankings") {
+    stopAll(["ranking"]);
+    const { by, window = "24h", tag } = route.filters;
+    poll("ranking", 5000, (signal) => client.ranking({ by, window, tag, limit: 100, signal }));
+  }
+  if (route.view === "ask" && route.filters.q && (!same || before.filters.q !== route.filters.q)) runSearch(route.filters.q);
+}
+
+function begin(route) {
+  if (route.view === "sale") {
+    if (sides.write) pollRefusals();
+    if (!sides.read) return;
+    if (route.id) pollCampaign(route.id);
+    else poll("campaigns", 5000, campaignsOf);
+  }
+  if (route.view === "control" && state.may.admin) {
+    if (sides.read) poll("campaigns", 5000, campaignsOf);
+    if (sides.write) poll("settings", 5000, (signal) => client.settings({ signal }));
+  }
+  if (route.view === "audit" && state.may.admin && sides.read) openList("audit", client.audit({ limit: PAGE, signal: leave.signal }));
+}
+
+addEventListener("hashchange", () => {
+  const before = state.route;
+  enter(parseRoute(location.hash), before);
+});
+
+document.addEventListener("visibilitychange", () => {
+  for (const poller of pollers.values()) poller.hide(document.hidden);
+  set({ hidden: document.hidden });
+});
+
+// --- lists, a page at a time ---
+
+const rests = new Map();
+
+async function openList(name, list) {
+  if (state.lists[name]?.loading) return; // a second click
+  rests.set(name, list[Symbol.asyncIterator]());
+  set({ lists: { ...state.lists, [name]: { items: [], more: false, loading: false } } });
+  await moreOf(name);
+}
+
+async function moreOf(name) {
+  const list = state.lists[name];
+  const { signal } = leave;
+  if (!list || list.loading) return;
+  const put = (change) => signal.aborted || set({ lists: { ...state.lists, [name]: { ...state.lists[name], ...change } } });
+  put({ loading: true, failure: undefined });
+  try {
+    const { items, rest } = await takeFrom(rests.get(name), PAGE);
+    put({ items: [...state.lists[name].items, ...items], more: rest !== null, loading: false });
+  } catch (failure) {
+    put({ loading: false, more: false, failure });
+  }
+}
+
+async function runSearch(asked) {
+  const { signal } = leave;
+  const kinds = guessKinds(asked);
+  set({ asked, unmasked: new Set(), search: { asked, loading: true, found: [] }, recent: [asked, ...state.recent.filter((one) => one !== asked)].slice(0, RECENT_MOST) });
+  let result;
+  try {
+    result = { asked, found: await search(client, kinds, asked.trim()) };
+  } catch (failure) {
+    result = { asked, found: [], failure };
+  }
+  if (signal.aborted || state.search?.asked !== asked) return;
+  set({ search: result });
+  for (const one of result.found) if (one.kind === "user") openList(`user ${one.value}`, client.userCoupons(one.value, { limit: PAGE, signal }));
+}
+
+// --- doing ---
+
+/** One step of the dialog's action; the dialog is drawn again only where it changed. */
+function move(how, ...more) {
+  if (!action) return;
+  const next = how(action, ...more);
+  if (next === action) return;
+  action = next;
+  drawDialog();
+}
+
+async function send() {
+  if (!action || action.state === "sent") return; // a second click
+  const sent = step.send({ ...action, touched: true });
+  if (sent.state !== "sent") {
+    action = sent;
+    drawDialog();
+    dialog.querySelector('[aria-invalid="true"]')?.focus();
+    return;
+  }
+  action = sent;
+  drawDialog();
+  try {
+    const answer = await KINDS[sent.kind].call(client, sent, bodyOf(sent), { idempotencyKey: keyOf(sent) });
+    move(step.accept, answer);
+  } catch (error) {
+    move(step.fail, error);
+  }
+  for (const poller of pollers.values()) poller.again();
+}
+
+function download(name, text) {
+  const anchor = document.createElement("a");
+  anchor.href = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
+  anchor.download = name;
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
+}
+
+async function csvOf(id) {
+  const { signal } = leave;
+  const rows = [];
+  set({ csv: 0 });
+  try {
+    for await (const coupon of client.holders(id, { limit: 100, signal })) {
+      rows.push(coupon);
+      if (rows.length % 1000 === 0) set({ csv: rows.length });
+      if (rows.length >= CSV_MOST) break;
+    }
+    download(`${id}.csv`, toCsv(["sequence", "user_id", "coupon_id", "status", "issued_at", "expires_at", "order_id", "discount_amount"], rows));
+  } catch (failure) {
+    if (!signal.aborted) set({ search: { ...state.search, failure } });
+  }
+  if (!signal.aborted) set({ csv: undefined });
+}
+
+async function whyRefused() {
+  const { signal } = leave;
+  const { campaign, user, at } = state.why;
+  const put = (change) => signal.aborted || set({ copied: undefined, why: { ...state.why, ...change } });
+  put({ loading: true, answer: undefined, failure: undefined });
+  try {
+    put({ loading: false, answer: await client.decision(campaign.trim(), user, { asOf: at ? new Date(at).toISOString() : undefined, signal }) });
+  } catch (failure) {
+    put({ loading: false, failure });
+  }
+}
+
+// --- who ---
+
+const askFetch = (...args) => globalThis.fetch(...args);
+
+async function signIn(token, keep) {
+  set({ signIn: { ...state.signIn, loading: true, failure: undefined } });
+  try {
+    sides = await findSides(location.origin, askFetch);
+    const with_key = clientOf({ key: token, sides, fetch: askFetch });
+    const may = await scopesOf(with_key, sides);
+    client = with_key;
+    key = token;
+    kept(session, KEPT_KEY, keep ? token : null);
+    set({ signedIn: true, may, signIn: { key: "", keep, loading: false, failure: undefined } });
+    pollAlways();
+    enter(parseRoute(location.hash));
+  } catch (failure) {
+    set({ signIn: { ...state.signIn, loading: false, failure } });
+  }
+}
+
+function signOut(failure) {
+  stopAll();
+  leave.abort();
+  leave = new AbortController();
+  client = undefined;
+  key = undefined;
+  action = null;
+  kept(session, KEPT_KEY, null);
+  drawDialog();
+  set({ ...blank(), write: UNKNOWN, read: UNKNOWN, recent: [], asked: "", signedIn: false, may: { admin: false }, signIn: { key: "", keep: false, loading: false, failure } });
+}
+
+// --- what views may do ---
+
+const act = {
+  href: formatRoute,
+  prefer(change) {
+    for (const [name, value] of Object.entries(change)) kept(local, name, value);
+    set(change);
+    drawDialog();
+  },
+  focusMain: () => document.getElementById("main")?.focus(),
+  filter(change) {
+    const route = { ...state.route, filters: { ...state.route.filters, ...change } };
+    history.replaceState(null, "", formatRoute(route));
+    enter(parseRoute(location.hash), state.route);
+  },
+  signInEdit: (change) => set({ signIn: { ...state.signIn, ...change } }),
+  signIn: () => signIn(state.signIn.key.trim(), state.signIn.keep),
+  signOut: () => signOut(),
+  open(what) {
+    action = openAction({ ...what, idempotencyKey: randomKey() });
+    drawDialog();
+  },
+  edit: (change) => move(step.edit, change),
+  send,
+  dismiss() {
+    if (action?.state === "sent") return;
+    action = null;
+    drawDialog();
+  },
+  asked: (text) => set({ asked: text }),
+  search() {
+    const q = state.asked.trim();
+    if (q === state.route.filters.q) runSearch(q);
+    else location.hash = formatRoute({ view: "ask", filters: { q } });
+  },
+  unmask(id) {
+    const unmasked = new Set(state.unmasked);
+    if (!unmasked.delete(id)) unmasked.add(id);
+    set({ unmasked });
+  },
+  history: (kind, id) => openList(`history ${kind} ${id}`, kind === "coupon" ? client.couponHistory(id, { limit: PAGE, signal: leave.signal }) : client.campaignHistory(id, { limit: PAGE, signal: leave.signal })),
+  holders: (id) => openList(`holders ${id}`, client.holders(id, { limit: PAGE, signal: leave.signal })),
+  more: moreOf,
+  csv: csvOf,
+  whyEdit: (change) => set({ why: { ...state.why, ...change } }),
+  why: whyRefused,
+  async copy(text) {
+    // There is no clipboard for a page that came over plain HTTP from another machine.
+    const copied = await (navigator.clipboard?.writeText(text).then(() => "yes", () => "no") ?? "no");
+    set({ copied });
+  },
+};
+
+dialog.addEventListener("cancel", (event) => {
+  event.preventDefault();
+  act.dismiss();
+});
+// A browser closes at the second Escape whatever the page says; what is under way is shown again.
+dialog.addEventListener("close", () => {
+  act.dismiss();
+  if (action) drawDialog();
+});
+
+setInterval(() => document.hidden || set({}), 1000); // ages grow
+
+set({});
+const before = kept(session, KEPT_KEY);
+if (before) signIn(before, true);

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// One box for everything: what somebody pasted tells by its shape what it may be.
+
+const COUPON_ID = /^c\d{1,2}-\d+$/;
+const CODE = /^(?:[A-Z0-9]{1,12}-)?(?:[0-9A-Z]{5}-){4}[0-9A-Z]{5}$/i;
+const BARE_CODE = /^[0-9A-Z]{25}$/i; // read out on the telephone, without its dashes
+const CAMPAIGN = /^[a-z0-9][a-z0-9-]{0,63}$/;
+const USER_BYTES_MAX = 128;
+
+/** Kinds to look for, the likeliest first: "coupon", "campaign", "user". Empty: nothing has that name. */
+export function guessKinds(text) {
+  const asked = String(text ?? "").trim();
+  if (asked === "") return [];
+  if (CODE.test(asked)) return ["coupon"];
+  const kinds = [];
+  if (COUPON_ID.test(asked) || BARE_CODE.test(asked)) kinds.push("coupon");
+  if (CAMPAIGN.test(asked)) kinds.push("campaign");
+  if (new TextEncoder().encode(asked).length <= USER_BYTES_MAX && !/\p{Cc}/u.test(asked)) kinds.push("user");
+  return kinds;
+}

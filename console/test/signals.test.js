@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { bottleneckOf } from "../core/bottleneck.js";
+import { groupOf, groupRates, parseRefusals, refusalRates } from "../core/refusals.js";
+
+const metrics = (soldOut, overloaded) => `# HELP coupon_refusals_total Requests refused
+# TYPE coupon_refusals_total counter
+coupon_refusals_total{code="sold-out"} ${soldOut}
+coupon_refusals_total{code="overloaded"} ${overloaded}
+coupon_refusals_total{code="missing-field"} 0
+coupon_commands_total{outcome="refused"} 99
+`;
+
+test("refusals are counted by code, and what the rules refuse is apart from our fault", () => {
+  assert.deepEqual(parseRefusals(metrics(10, 2)), { "sold-out": 10, overloaded: 2, "missing-field": 0 });
+  assert.equal(parseRefusals("coupon_other 1\n"), null, "another thing than none refused");
+  const rows = refusalRates({ at: 1000, counts: parseRefusals(metrics(10, 2)) }, { at: 3000, counts: parseRefusals(metrics(110, 3)) });
+  assert.deepEqual(rows, [
+    { code: "sold-out", group: "rules", perSecond: 50 },
+    { code: "overloaded", group: "ours", perSecond: 0.5 },
+  ]);
+  assert.deepEqual(groupRates(rows), { rules: 50, ours: 0.5, callers: 0 });
+});
+
+test("two processes have no difference", () => {
+  assert.equal(refusalRates({ at: 1, counts: { "sold-out": 10 } }, { at: 2, counts: { "sold-out": 3 } }), null);
+  assert.equal(refusalRates({ at: 1, counts: null }, { at: 2, counts: {} }), null);
+  assert.equal(refusalRates({ at: 2, counts: {} }, { at: 2, counts: {} }), null);
+  assert.deepEqual(groupRates(null), { rules: 0, ours: 0, callers: 0 });
+});
+
+// A new problem must be put where it belongs: what may be repeated with an answer of 5xx is our fault.
+test("each problem of the services is in the right group", () => {
+  const text = ["../../common/http/problem.h", "../../events/problems.h"].map((name) => readFileSync(new URL(name, import.meta.url), "utf8")).join("\n");
+  const problems = [...text.matchAll(/X\((\w+),\s*"([a-z0-9-]+)",\s*(\d+),\s*(true|false),/g)].map(([, , code, status]) => ({ code, status: Number(status) }));
+  assert.ok(problems.length > 50);
+  for (const { code, status } of problems) {
+    const group = groupOf(code);
+    if (status >= 500 && status !== 505) assert.equal(group, "ours", code);
+    else if (group === "ours") assert.ok(["in-flight", "request-timeout"].includes(code), code);
+  }
+  const codes = new Set(problems.map((one) => one.code));
+  for (const code of ["sold-out", "already-issued", "rate-limited", "issuer-suspended", "currency-mismatch", "no-discount"]) assert.ok(codes.has(code) && groupOf(code) === "rules", code);
+});
+
+const slice = (n, more = {}) => ({ slice: n, waiting: 0, waiting_max: 100, predicted_wait_ms: 1, store_available: true, ...more });
+const write = (more = {}) => ({ value: { bottleneck: "none", disk: "ok", profile: "normal", slices: [slice(0), slice(1)], ...more } });
+const read = (more = {}) => ({ value: { mode: "normal", bottleneck: "none", slices: [{ slice: 0, log: 5, models: 5, lag_events: 0 }], ...more } });
+const away = { failure: new Error("no answer") };
+
+test("one sentence, about what has to be mended first", () => {
+  const key = (state) => bottleneckOf(state).key;
+  assert.equal(key({ write: write(), read: read() }), "none");
+  assert.equal(key({}), "unknown");
+  assert.equal(key({ write: away, read: away }), "nothing");
+  assert.equal(key({ write: away, read: read() }), "write-away");
+  assert.equal(key({ write: write(), read: away }), "read-away");
+  assert.equal(key({ write: write({ bottleneck: "disk", disk: "no writes" }), read: away }), "disk", "selling comes before reading");
+  assert.equal(key({ write: write(), read: read({ mode: "without-redis" }) }), "mode.without-redis");
+  assert.equal(key({ write: write({ profile: "incident" }), read: read() }), "incident");
+  assert.equal(key({ write: write({ disk: "nearly full" }), read: read() }), "disk-nearly");
+  assert.deepEqual(bottleneckOf({ write: write(), read: read({ bottleneck: "followers" }) }), { key: "said", level: "warn", said: "followers" });
+});
+
+test("the sentence has the figures of the worst slice", () => {
+  const queue = write({ bottleneck: "queue", slices: [slice(0), slice(3, { waiting: 90, predicted_wait_ms: 800 })] });
+  assert.deepEqual(bottleneckOf({ write: queue, read: read() }), { key: "queue", level: "bad", slice: 3, waiting: 90, waitMs: 800 });
+  const store = write({ bottleneck: "store", slices: [slice(0, { store_available: false }), slice(1)] });
+  assert.deepEqual(bottleneckOf({ write: store, read: read() }), { key: "store", level: "bad", slices: 1 });
+  const lag = read({ slices: [{ slice: 0, lag_events: null }, { slice: 7, lag_events: 12_000 }] });
+  assert.deepEqual(bottleneckOf({ write: write(), read: lag }), { key: "lag", level: "warn", slice: 7, lag: 12_000 });
+});
