@@ -157,6 +157,16 @@ void siege_await_issuing(struct siege *siege)
         WAIT_UNTIL(siege_issued(siege, i) > before[i] + (int64_t)siege->options.connections, WAIT_MS);
 }
 
+const _Atomic int64_t *siege_issued_counter(const struct siege *siege)
+{
+    return &siege->list[0].counts.issued;
+}
+
+const char *siege_campaign(const struct siege *siege)
+{
+    return siege->campaign_id;
+}
+
 void siege_mark_back(struct siege *siege, const char *what, int64_t ago_us)
 {
     siege->what = what;
@@ -216,8 +226,9 @@ static int64_t longest_gap_ms(const struct siege *siege, const struct attempts *
     return gap_us / US_PER_MS;
 }
 
-static void report(const struct siege *siege, const struct attempts *attempts)
+static void report(const struct siege *siege, const struct siege_outcome *outcome)
 {
+    const struct attempts *attempts = &outcome->attempts;
     int64_t slowest_us = 0, counts[OUTCOME_COUNT] = {0};
     for (size_t i = 0; i < attempts->count; i++) {
         const struct attempt *attempt = &attempts->list[i];
@@ -227,14 +238,14 @@ static void report(const struct siege *siege, const struct attempts *attempts)
     }
     printf("    %s: issued again %" PRId64 " ms after, longest gap %" PRId64 " ms; %zu requests, %" PRId64
            " refused for now, %" PRId64 " unknown, %" PRId64 " broken; slowest answer %" PRId64 " ms\n",
-           siege->what, back_after_ms(siege, attempts), longest_gap_ms(siege, attempts), attempts->count,
+           siege->what, outcome->back_ms, outcome->gap_ms, attempts->count,
            counts[OUTCOME_LATER], counts[OUTCOME_UNKNOWN], counts[OUTCOME_LOST] + counts[OUTCOME_TIMED_OUT],
            slowest_us / US_PER_MS);
     fflush(stdout);
 }
 
 /* COUNT of the checker wants to know how many there should be: everybody who came, as there is enough. */
-static void judge(const struct siege *siege, const struct attempts *attempts, uint32_t came)
+static void judge(const struct siege *siege, struct siege_outcome *outcome)
 {
     char reason[256];
     struct checked_campaign campaign = {
@@ -242,51 +253,66 @@ static void judge(const struct siege *siege, const struct attempts *attempts, ui
         .quantity = QUANTITY,
         .users = USERS,
         .keys = USERS,
-        .demand = came,
+        .demand = outcome->came,
         .names = &siege->names,
     };
     const char *own = stack_env(siege->stack, "DATABASE_URL");
     const char *url = siege->options.database_url ? siege->options.database_url : own;
     struct coupons_range range = {url, campaign.id, siege->created_at};
-    struct verify_call call = {.database_url = url, .slice = siege->created_at.slice};
     struct checker *checker = checker_create(&campaign);
     if (!coupons_source_feed(&range, checker, reason, sizeof reason))
         fail_msg("reading the log: %s", reason);
-    checker_answers(checker, attempts);
-    const struct verdict *verdict = checker_verdict(checker);
-    if (verdict->violations)
-        fail_msg("%" PRIu64 " violations, the first: %s %s", verdict->violations,
-                 rule_describe(verdict->first[0].rule)->invariant, verdict->first[0].text);
-    assert_true(verdict->checked[RULE_ANSWER] > 0 && verdict->checked[RULE_ASKED] >= came);
+    checker_answers(checker, &outcome->attempts);
+    outcome->verdict = *checker_verdict(checker);
     checker_destroy(checker);
-    assert_int_equal(verify_call(&call), 0);
+    assert_true(outcome->verdict.checked[RULE_ANSWER] > 0 &&
+                outcome->verdict.checked[RULE_ASKED] >= outcome->came);
 }
 
-void siege_end(struct siege *siege)
+void siege_finish(struct siege *siege, struct siege_outcome *ret)
 {
-    struct attempts attempts;
-    uint32_t came = 0, unresolved = 0;
+    *ret = (struct siege_outcome){.slice = siege->created_at.slice};
     siege_await_issuing(siege);
     siege->enough_us = clock_mono_us();
     atomic_store(&siege->enough, true);
-    attempts_init(&attempts, SIZE_MAX / 2);
+    attempts_init(&ret->attempts, SIZE_MAX / 2);
     for (size_t i = 0; i < siege->options.urls_count; i++) {
         struct crowd *crowd = siege->list[i].crowd;
         uint32_t people = (USERS - (uint32_t)i + (uint32_t)siege->options.urls_count - 1) /
                           (uint32_t)siege->options.urls_count;
         assert_int_equal(pthread_join(siege->list[i].thread, NULL), 0);
-        attempts_merge(&attempts, crowd_attempts(crowd));
-        came += crowd_came(crowd);
-        unresolved += crowd_unresolved(crowd) - (people - crowd_came(crowd));
+        attempts_merge(&ret->attempts, crowd_attempts(crowd));
+        ret->came += crowd_came(crowd);
+        ret->unresolved += crowd_unresolved(crowd) - (people - crowd_came(crowd));
         crowd_destroy(crowd);
     }
-    report(siege, &attempts);
-    assert_false(attempts.bodies.overflow);
-    assert_int_equal(unresolved, 0);
-    for (size_t i = 0; i < attempts.count; i++)
-        check_attempt(siege, &attempts, &attempts.list[i]);
-    assert_in_range(back_after_ms(siege, &attempts), 0, BACK_MS);
-    judge(siege, &attempts, came);
-    attempts_deinit(&attempts);
+    assert_false(ret->attempts.bodies.overflow);
+    ret->back_ms = back_after_ms(siege, &ret->attempts);
+    ret->gap_ms = longest_gap_ms(siege, &ret->attempts);
+    judge(siege, ret);
+}
+
+void siege_end(struct siege *siege)
+{
+    struct siege_outcome outcome;
+    siege_finish(siege, &outcome);
+    report(siege, &outcome);
+    assert_int_equal(outcome.unresolved, 0);
+    for (size_t i = 0; i < outcome.attempts.count; i++)
+        check_attempt(siege, &outcome.attempts, &outcome.attempts.list[i]);
+    assert_in_range(outcome.back_ms, 0, BACK_MS);
+    if (outcome.verdict.violations)
+        fail_msg("%" PRIu64 " violations, the first: %s %s", outcome.verdict.violations,
+                 rule_describe(outcome.verdict.first[0].rule)->invariant, outcome.verdict.first[0].text);
+    const char *own = stack_env(siege->stack, "DATABASE_URL");
+    struct verify_call call = {.database_url = siege->options.database_url ? siege->options.database_url : own,
+                               .slice = outcome.slice};
+    assert_int_equal(verify_call(&call), 0);
+    attempts_deinit(&outcome.attempts);
+    siege_free(siege);
+}
+
+void siege_free(struct siege *siege)
+{
     mem_free(siege);
 }
