@@ -16,11 +16,16 @@ struct siege_options {
     size_t connections;       /* to each */
     const char *database_url; /* the log is read from here in the end; NULL: the stack's own */
     int64_t slack_ms;         /* answers may come so much later, because a service stands still */
+    /* So many users for so many coupons, as fast as there are connections, who are waited for to the last;
+     * 0: users come for as long as the siege lasts, and there are coupons for all. */
+    uint32_t users;
+    int64_t quantity;
     bool may_break; /* connections may break and requests get no answer, because a service is killed */
 };
 
 struct siege;
-/* Creates the campaign and begins; returns when every crowd has been issued something. */
+/* Creates the campaign and begins; returns when every crowd has been issued something, where there is enough for
+ * all. */
 struct siege *siege_begin(struct stack *stack, const struct siege_options *options);
 /* Coupons issued so far, by the crowd of one service. Any thread. */
 int64_t siege_issued(const struct siege *siege, size_t crowd);
