@@ -142,14 +142,14 @@ static void write_bar(const struct drill_figure *figure, char ret[TEXT_MAX])
 
 static void print_table(bool whole)
 {
-    printf("\ndrill-%d: %s\n%-46s | %-22s | %-11s | %-30s |\n", drill.number, drill.title, "what",
+    printf("\ndrill-%d: %s\n%-48s | %-22s | %-11s | %-30s |\n", drill.number, drill.title, "what",
            "the incident", "here", "bar");
     for (size_t i = 0; i < drill.figures_count; i++) {
         const struct drill_figure *figure = &drill.figures[i];
         char value[TEXT_MAX], bar[TEXT_MAX];
         write_number(value, figure->value, figure->unit);
         write_bar(figure, bar);
-        printf("%-46s | %-22s | %11s | %-30s | %s\n", figure->what, figure->incident, value, bar,
+        printf("%-48s | %-22s | %11s | %-30s | %s\n", figure->what, figure->incident, value, bar,
                kept(figure) ? "pass" : "FAIL");
     }
     for (size_t i = 0; i < drill.notes_count; i++)

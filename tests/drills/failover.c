@@ -108,7 +108,8 @@ void drill_failover(void)
     people_expect_exact(people, "unfair", "unfair");
     drill_expect_ms("issue p99, bar: twice that of before", "5 s",
                     people_issue_us(people, gone, 990),
-                    CALM_FACTOR * people_issue_us(people, steady, 990) / US_PER_MS, machine_us);
+                    CALM_FACTOR * people_issue_us(people, steady, 990) / US_PER_MS,
+                    people_machine_commit_us(people, gone, 990));
     drill_expect_none("redemptions that failed", "", people_stream_bad(&people->redeems, gone, 0));
     drill_expect_none("reads that failed", "4 min of delays", people_stream_bad(&people->reads, gone, 0));
     drill_expect_ms("read p99", "5 s", people_stream_us(&people->reads, gone, 990), READS_P99_MS, machine_us);

@@ -2,6 +2,9 @@
 /* A siege, three streams, and what is counted of them. */
 #include "tests/drills/people.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "bench/kit/child.h"
 #include "bench/kit/series.h"
 #include "bench/storm/verify_call.h"
@@ -10,7 +13,7 @@
 #include "tests/lib/json_get.h"
 #include "tests/lib/wait.h"
 
-enum { EMPTY_OFFSET = 19, NOTHING_PER_SECOND = 100, HANDS = 4, BATCH_BODY_MAX = 1 << 20, LONG_MS = 60000 };
+enum { HALF = PEOPLE_COUPONS / 2, EMPTY_OFFSET = 19, NOTHING_PER_SECOND = 100, HANDS = 6, DISK_PAUSE_MS = 20, BATCH_BODY_MAX = 1 << 20, LONG_MS = 60000 };
 
 static struct people *only; /* what the streams' writers look at */
 
@@ -28,11 +31,15 @@ static void write_redeem(uint64_t number, struct load_call_request *ret)
         .method = "POST", .path = path, .token = ret->token, .key = span_of(key), .body = span_of(body)};
 }
 
-/* Somebody's coupons, whether one is good, and the campaign that everybody looks at. */
+/* Somebody's coupons, whether one is good, the campaign that everybody looks at: of one half of the coupons, a few of
+ * which are asked for most of the time. */
 static void write_read(uint64_t number, struct load_call_request *ret)
 {
     static char path[192];
-    unsigned long long coupon = number * 7919 % PEOPLE_COUPONS;
+    static uint64_t seed;
+    seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407) + number;
+    uint64_t dice = (seed >> 33) % HALF, most = (uint64_t)HALF * HALF;
+    unsigned long long coupon = dice * dice * dice / most + (atomic_load(&only->cold) ? HALF : 0);
     switch (number % 4) {
     case 0:
         snprintf(path, sizeof path, "/v1/campaigns/%s/users/till-%llu", only->till, coupon);
@@ -117,6 +124,34 @@ static void start_nothing(struct people *people)
     stream_start(&people->nothing, url, NOTHING_PER_SECOND);
 }
 
+/* As a commit does: a block at the end of a file on the disk of the log, and waiting until it is there. */
+static void *write_and_sync(void *context)
+{
+    static const char block[8192];
+    const struct timespec pause = {.tv_nsec = DISK_PAUSE_MS * 1000 * 1000};
+    struct people *people = context;
+    struct stream *disk = &people->disk;
+    char path[1200];
+    snprintf(path, sizeof path, "%s/disk-probe", stack_directory(people->options.stack));
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    CHECK(fd >= 0);
+    for (size_t i = 0; i < STREAM_ANSWERS_MAX && atomic_load(&disk->rate); i++) {
+        int64_t from_us = clock_mono_us();
+        CHECK(write(fd, block, sizeof block) == sizeof block && fdatasync(fd) == 0);
+        disk->answers[i] = (struct stream_answer){from_us, from_us, clock_mono_us(), 200};
+        disk->answers_count = i + 1;
+        (void)nanosleep(&pause, NULL);
+    }
+    close(fd);
+    return NULL;
+}
+
+static void start_disk(struct people *people)
+{
+    people->disk = (struct stream){.name = "disk", .wanted_status = 200, .rate = 1};
+    assert_int_equal(pthread_create(&people->disk_thread, NULL, write_and_sync, people), 0);
+}
+
 struct people *people_start(const struct people_options *options)
 {
     struct stack *stack = options->stack;
@@ -132,6 +167,7 @@ struct people *people_start(const struct people_options *options)
     }
     fill_the_till(people);
     start_nothing(people);
+    start_disk(people);
     const char *const urls[] = {command};
     people->siege = siege_begin(stack, &(struct siege_options){.urls = urls,
                                                                .urls_count = 1,
@@ -158,6 +194,8 @@ void people_stop(struct people *people)
     stream_end(&people->redeems);
     stream_end(&people->reads);
     stream_end(&people->nothing);
+    people->disk.rate = 0;
+    assert_int_equal(pthread_join(people->disk_thread, NULL), 0);
     child_stop(people->empty_handler);
     drill_watch(NULL, NULL);
 }
@@ -218,9 +256,15 @@ int64_t people_issue_us(const struct people *people, struct window window, unsig
     return percentile(values, count, per_mille);
 }
 
+/* Client, event loop, pool, PostgreSQL, pool, event loop: each may be kept waiting for a processor. */
 int64_t people_machine_us(const struct people *people, struct window window, unsigned per_mille)
 {
     return HANDS * people_stream_us(&people->nothing, window, per_mille);
+}
+
+int64_t people_machine_commit_us(const struct people *people, struct window window, unsigned per_mille)
+{
+    return people_machine_us(people, window, per_mille) + 2 * people_stream_us(&people->disk, window, per_mille);
 }
 
 uint64_t people_issue_errors(const struct people *people, struct window window)

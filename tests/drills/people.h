@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The clients of a drill: a crowd that is issued coupons of one campaign and whose answers are compared with the
- * log, streams that redeem and that read, and one that asks a service with nothing in it, at the same moments:
- * what that one needs is what an answer costs on this machine, whatever else runs on it. One in a process. */
+ * log, streams that redeem and that read, and one that asks a service with nothing in it, at the same moments,
+ * while a thread writes to the disk: what these need is what an answer and a commit cost on this machine, whatever
+ * else runs on it. One in a process. */
 #pragma once
 
 #include "tests/lib/api.h"
@@ -25,6 +26,9 @@ struct people {
     char till[64]; /* the campaign whose coupons are redeemed and read */
     char (*coupons)[48];
     struct stream redeems, reads, nothing;
+    struct stream disk; /* not of requests: each "answer" is a block written and synced */
+    pthread_t disk_thread;
+    atomic_bool cold; /* readers ask for what nobody asked for before; may be set at any time */
     struct siege_outcome outcome; /* after people_stop */
     pid_t empty_handler;
 };
@@ -46,6 +50,8 @@ int64_t people_issue_us(const struct people *people, struct window window, unsig
 /* What the machine needs for an answer that passes through several hands: the same percentile of answers by a
  * service with nothing in it, a few times over. */
 int64_t people_machine_us(const struct people *people, struct window window, unsigned per_mille);
+/* The same for one that is committed: after its own sync of the disk, and that of the batch before it. */
+int64_t people_machine_commit_us(const struct people *people, struct window window, unsigned per_mille);
 /* Answers that were no success, of those asked in the window; `least`: only with this status or above, or
  * none at all. */
 uint64_t people_stream_bad(const struct stream *stream, struct window window, int least);
