@@ -12,7 +12,7 @@
 #include "common/base/bytes.h"
 #include "tests/drills/drill.h"
 
-static void (*const drills[])(void) = {drill_failover, drill_runaway, drill_stampede, drill_failover, drill_opening};
+static void (*const drills[])(void) = {drill_failover, drill_runaway, drill_stampede, drill_exhaustion, drill_opening};
 static void (*drill)(void);
 static bool ended;
 
