@@ -2,6 +2,7 @@
 /* The table, its file, and the line of progress on a thread of its own. */
 #include "tests/drills/drill.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -14,7 +15,14 @@
 #include "common/base/process.h"
 #include "common/json.h"
 
-enum { FIGURES_MAX = 40, TEXT_MAX = 64, NOTES_MAX = 8, NOTE_MAX = 200, JSON_MAX = 64 * 1024, PATH_BYTES = 1024 };
+enum {
+    FIGURES_MAX = 40,
+    TEXT_MAX = 64,
+    NOTES_MAX = 8,
+    NOTE_MAX = 200,
+    JSON_MAX = 64 * 1024,
+    PATH_BYTES = 1024
+};
 enum { DRAW_MS = 500 };
 
 static struct {
@@ -51,7 +59,7 @@ static void *draw_all(void *context)
     const struct timespec pause = {.tv_nsec = DRAW_MS * 1000 * 1000};
     while (!drill.over) {
         draw(progress, progress_update);
-        (void)nanosleep(&pause, NULL);
+        (void)ppoll(NULL, 0, &pause, NULL);
     }
     draw(progress, progress_end);
     return NULL;
@@ -100,7 +108,8 @@ void drill_expect(const struct drill_figure *figure)
 
 void drill_expect_none(const char *what, const char *incident, uint64_t count)
 {
-    drill_expect(&(struct drill_figure){.what = what, .incident = incident, .value = (double)count, .unit = ""});
+    drill_expect(
+        &(struct drill_figure){.what = what, .incident = incident, .value = (double)count, .unit = ""});
 }
 
 void drill_expect_ms(const char *what, const char *incident, int64_t us, int64_t bar_ms, int64_t machine_us)
@@ -127,7 +136,11 @@ void drill_note(const char *format, ...)
 static void write_number(char ret[TEXT_MAX], double value, const char *unit)
 {
     bool whole = value == (double)(int64_t)value;
-    (void)snprintf(ret, TEXT_MAX, "%.*f%s%s", whole ? 0 : value < 10 ? 2 : 1, value, unit[0] ? " " : "", unit);
+    (void)snprintf(ret, TEXT_MAX, "%.*f%s%s",
+                   whole        ? 0
+                   : value < 10 ? 2
+                                : 1,
+                   value, unit[0] ? " " : "", unit);
 }
 
 static void write_bar(const struct drill_figure *figure, char ret[TEXT_MAX])

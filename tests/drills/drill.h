@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One drill of the game day: the cause of an incident is brought about on a stack of real servers while clients
- * issue, redeem and read; what became of it stands in one table beside the incident's own figures. A bar is a
- * promise (none lost, none double), or a time beyond what an answer costs this machine at that moment. One
- * drill in a process; calls are for its main thread. */
+/* One drill of the game day: the cause of an incident is brought about on a stack of real servers while
+ * clients issue, redeem and read; what became of it stands in one table beside the incident's own figures. A
+ * bar is a promise (none lost, none double), or a time beyond what an answer costs this machine at that
+ * moment. One drill in a process; calls are for its main thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -35,8 +35,8 @@ void drill_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A path in the results folder; valid until the next call. */
 const char *drill_path(const char *name);
 
-/* Prints the table and writes <results folder>/drill-<number>.json. `whole`: it was played to its end. Returns
- * whether all bars were kept. */
+/* Prints the table and writes <results folder>/drill-<number>.json. `whole`: it was played to its end.
+ * Returns whether all bars were kept. */
 bool drill_end(bool whole);
 
 /* The drills; each starts its servers and returns when it has measured everything. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Incident 3: the database is slow and has no connection left, then Redis cannot write its disk, then both at once.
- * There: 60 % of all orders failed for 65 minutes, 45 of which went by until somebody knew why. */
+/* Incident 3: the database is slow and has no connection left, then Redis cannot write its disk, then both at
+ * once. There: 60 % of all orders failed for 65 minutes, 45 of which went by until somebody knew why. */
 #include "bench/kit/series.h"
 #include "common/base/mem.h"
 #include "tests/drills/drill.h"
@@ -121,11 +121,35 @@ static bool names(const struct instance *service, const char *word)
     return named;
 }
 
-/* How long the page took to name it, from the moment on. */
-static int64_t named_us(const struct instance *service, const char *word, int64_t from_us)
+/* Somebody who looks at a status page until it names the cause. */
+struct watcher {
+    const struct instance *service;
+    const char *word;
+    pthread_t thread;
+    int64_t named_us; /* after watcher_end; monotonic */
+};
+
+static void *watch_page(void *context)
 {
-    WAIT_UNTIL(names(service, word), LONG_MS);
-    return clock_mono_us() - from_us;
+    struct watcher *watcher = context;
+    int64_t until_us = clock_deadline_us(LONG_MS);
+    while (!names(watcher->service, watcher->word) && clock_remaining_ms(until_us) > 0)
+        wait_moment();
+    watcher->named_us = clock_mono_us();
+    return NULL;
+}
+
+static void watcher_begin(struct watcher *watcher, const struct instance *service, const char *word)
+{
+    *watcher = (struct watcher){.service = service, .word = word};
+    assert_int_equal(pthread_create(&watcher->thread, NULL, watch_page, watcher), 0);
+}
+
+/* When it was named, from the moment on. */
+static int64_t watcher_end(struct watcher *watcher, int64_t from_us)
+{
+    assert_int_equal(pthread_join(watcher->thread, NULL), 0);
+    return watcher->named_us - from_us;
 }
 
 static void expect_named(const char *what, int64_t us)
@@ -179,8 +203,8 @@ static void judge_flood(const struct stream *stream, struct flood *flood)
     mem_free(refusals);
 }
 
-/* So many requests a second on so many connections while the database is slow; the first second and a half, in which
- * queues fill, is not looked at. */
+/* So many requests a second on so many connections while the database is slow; the first second and a half,
+ * in which queues fill, is not looked at. */
 static struct flood flood(int64_t per_second, size_t connections, int64_t ms)
 {
     static struct stream stream;
@@ -201,8 +225,8 @@ static struct flood flood(int64_t per_second, size_t connections, int64_t ms)
     return is;
 }
 
-/* What it carries before and after, as fast as connections are free; how far these two are apart is the machine's
- * part of the bar. */
+/* What it carries before and after, as fast as connections are free; how far these two are apart is the
+ * machine's part of the bar. */
 static struct flood expect_goodput(void)
 {
     static char campaign[64];
@@ -223,8 +247,9 @@ static struct flood expect_goodput(void)
                                         .unit = "%",
                                         .kind = AT_LEAST,
                                         .machine = 100 * (most - least) / most});
-    drill_note("each exchange %d ms late: capacity %.0f and %.0f issues a second; %.0f asked for, %.0f issued",
-               SLOW_MS, before.issued, after.issued, much.asked, much.issued);
+    drill_note(
+        "each exchange %d ms late: capacity %.0f and %.0f issues a second; %.0f asked for, %.0f issued",
+        SLOW_MS, before.issued, after.issued, much.asked, much.issued);
     return much;
 }
 
@@ -255,13 +280,19 @@ struct cause {
     int64_t command_named_us, query_named_us, current_us;
 };
 
+/* Taking every connection takes its time: the cause begins with the first that is taken, and what is refused
+ * is looked at when it is done. */
 static struct cause no_connections(void)
 {
+    struct watcher page;
+    struct cause is = {0};
     drill_phase("the database is slow and has no connection left");
     proxy_delay(proxy, SLOW_MS);
-    struct cause is = {.window = {.from_us = clock_mono_us()}};
+    int64_t from_us = clock_mono_us();
+    watcher_begin(&page, commands, "store");
     struct cluster_crowd *crowd = cluster_occupy(stack);
-    is.command_named_us = named_us(commands, "store", is.window.from_us);
+    is.window.from_us = clock_mono_us();
+    is.command_named_us = watcher_end(&page, from_us);
     await_ms(GONE_MS);
     cluster_release(crowd);
     proxy_delay(proxy, 0);
@@ -273,10 +304,12 @@ static struct cause no_connections(void)
 
 static struct cause disk_full(void)
 {
+    struct watcher page;
     struct cause is = {.window = {.from_us = clock_mono_us()}};
     drill_phase("Redis' disk is full");
+    watcher_begin(&page, queries, "Redis");
     small_redis_fill_disk(&redis);
-    is.query_named_us = named_us(queries, "Redis", is.window.from_us);
+    is.query_named_us = watcher_end(&page, is.window.from_us);
     await_ms(GONE_MS);
     small_redis_free_disk(&redis);
     is.window.to_us = clock_mono_us();
@@ -289,12 +322,17 @@ static struct cause disk_full(void)
 
 static struct cause both(void)
 {
-    struct cause is = {.window = {.from_us = clock_mono_us()}};
+    struct watcher command_page, query_page;
+    struct cause is = {0};
     drill_phase("both at once");
+    int64_t from_us = clock_mono_us();
+    watcher_begin(&command_page, commands, "store");
+    watcher_begin(&query_page, queries, "PostgreSQL");
     small_redis_fill_disk(&redis);
     struct cluster_crowd *crowd = cluster_occupy(stack);
-    is.command_named_us = named_us(commands, "store", is.window.from_us);
-    is.query_named_us = named_us(queries, "PostgreSQL", is.window.from_us);
+    is.window.from_us = clock_mono_us();
+    is.command_named_us = watcher_end(&command_page, from_us);
+    is.query_named_us = watcher_end(&query_page, from_us);
     await_ms(GONE_MS);
     cluster_release(crowd);
     small_redis_free_disk(&redis);
@@ -316,8 +354,8 @@ static int64_t refused_us(struct window window)
     size_t count = 0;
     for (size_t i = 0; i < attempts->count; i++) {
         const struct attempt *attempt = &attempts->list[i];
-        if (attempt->outcome == OUTCOME_LATER && attempt->sent_us >= window.from_us + SETTLED_MS * US_PER_MS &&
-            attempt->sent_us < window.to_us)
+        if (attempt->outcome == OUTCOME_LATER &&
+            attempt->sent_us >= window.from_us + SETTLED_MS * US_PER_MS && attempt->sent_us < window.to_us)
             values[count++] = attempt->done_us - attempt->sent_us;
     }
     series_sort_us(values, count);
@@ -334,10 +372,11 @@ static double percent_bad(const struct stream *stream, struct window window)
     return all ? 100.0 * (double)bad / (double)all : 100;
 }
 
-static void expect_of_causes(const struct cause *connections, const struct cause *disk, const struct cause *two)
+static void expect_of_causes(const struct cause *connections, const struct cause *disk,
+                             const struct cause *two)
 {
-    drill_expect_ms("no connection: refused within, p99", "time out", refused_us(connections->window), REFUSED_MS,
-                    people_machine_us(people, connections->window, 990));
+    drill_expect_ms("no connection: refused within, p99", "time out", refused_us(connections->window),
+                    REFUSED_MS, people_machine_us(people, connections->window, 990));
     expect_named("no connection: the status page says store", connections->command_named_us);
     drill_expect(&(struct drill_figure){.what = "no connection: reads that failed",
                                         .incident = "60 %",
@@ -347,7 +386,8 @@ static void expect_of_causes(const struct cause *connections, const struct cause
     drill_expect_ms("no connection: last error after its end", "20 min",
                     last_error_us(connections->window.to_us, disk->window.from_us), RECOVERED_MS, 0);
     expect_named("Redis' disk full: the page says Redis", disk->query_named_us);
-    drill_expect_none("Redis' disk full: issues that failed", "60 %", people_issue_errors(people, disk->window));
+    drill_expect_none("Redis' disk full: issues that failed", "60 %",
+                      people_issue_errors(people, disk->window));
     drill_expect_none("Redis' disk full: reads that failed", "60 %",
                       people_stream_bad(&people->reads, disk->window, 0));
     drill_expect_ms("Redis' disk full: models current after its end", "10 min, by hand", disk->current_us,

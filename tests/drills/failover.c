@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Incident 0: the primary of three Redis servers dies while coupons are issued first come, first served. There:
- * seven minutes, answers that jumped from 50 ms to 5 s, 3,000 people without a coupon or with a late one, and
- * replicas that had to copy everything. */
+/* Incident 0: the primary of three Redis servers dies while coupons are issued first come, first served.
+ * There: seven minutes, answers that jumped from 50 ms to 5 s, 3,000 people without a coupon or with a late
+ * one, and replicas that had to copy everything. */
 #include "tests/drills/drill.h"
 #include "tests/drills/people.h"
 #include "tests/lib/sentinels.h"
@@ -33,23 +33,25 @@ static enum sentinels_process promoted(void)
 static int64_t info(enum sentinels_process server, const char *name)
 {
     char text[16384];
-    long long value;
+    uint64_t value;
     if (SENTINELS_CALL(&sentinels, server, text, "INFO") != REDIS_OK)
         return -1;
     const char *at = strstr(text, name);
-    return at && sscanf(at + strlen(name), ":%lld", &value) == 1 ? value : -1;
+    struct span rest = span_of(at ? at + strlen(name) : "");
+    (void)span_cut(&rest, ':');
+    return parse_u64(span_cut(&rest, '\r'), INT64_MAX, &value) ? (int64_t)value : -1;
 }
 
 /* How far the new primary's models are, of the slice that is issued from. */
 static int64_t checkpoint(enum sentinels_process server)
 {
     char key[32], text[64];
-    long long position = -1;
+    uint64_t position;
     snprintf(key, sizeof key, "fc:{%d}", slice_of(span_of(siege_campaign(people->siege))));
     if (SENTINELS_CALL(&sentinels, server, text, "HGET", key, "pos") != REDIS_OK ||
-        sscanf(text, "%lld", &position) != 1)
+        !parse_u64(span_of(text), INT64_MAX, &position))
         return -1;
-    return position;
+    return (int64_t)position;
 }
 
 static void start(void)
@@ -106,8 +108,7 @@ void drill_failover(void)
             theirs_us = promoted_us > SENTINELS_MS * US_PER_MS ? promoted_us - SENTINELS_MS * US_PER_MS : 0;
     drill_expect_none("issues that failed", "3,000, failed or late", people_issue_errors(people, gone));
     people_expect_exact(people, "unfair", "unfair");
-    drill_expect_ms("issue p99, bar: twice that of before", "5 s",
-                    people_issue_us(people, gone, 990),
+    drill_expect_ms("issue p99, bar: twice that of before", "5 s", people_issue_us(people, gone, 990),
                     CALM_FACTOR * people_issue_us(people, steady, 990) / US_PER_MS,
                     people_machine_commit_us(people, gone, 990));
     drill_expect_none("redemptions that failed", "", people_stream_bad(&people->redeems, gone, 0));

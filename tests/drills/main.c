@@ -8,11 +8,12 @@
 
 #include <cmocka.h>
 
-#include "common/base/crypto.h"
 #include "common/base/bytes.h"
+#include "common/base/crypto.h"
 #include "tests/drills/drill.h"
 
-static void (*const drills[])(void) = {drill_failover, drill_runaway, drill_stampede, drill_exhaustion, drill_opening};
+static void (*const drills[])(void) = {drill_failover, drill_runaway, drill_stampede, drill_exhaustion,
+                                       drill_opening};
 static void (*drill)(void);
 static bool ended;
 
@@ -38,7 +39,8 @@ int main(int argc, char **argv)
     uint64_t number;
     const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(the_bars_are_kept, end_of_broken)};
     if (argc != 2 || !parse_u64(span_of(argv[1]), sizeof drills / sizeof drills[0] - 1, &number)) {
-        fprintf(stderr, "usage: drill NUMBER, 0 to %zu: which incident\n", sizeof drills / sizeof drills[0] - 1);
+        fprintf(stderr, "usage: drill NUMBER, 0 to %zu: which incident\n",
+                sizeof drills / sizeof drills[0] - 1);
         return 64; /* EX_USAGE */
     }
     drill = drills[number];

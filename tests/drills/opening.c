@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Incident 4, a hundred times over: 250,000 people for 500 coupons. There: 2,500 people, 99 % of issues failed,
- * answers after 30 s, 1,200 without what was theirs; reopened in steps of 100, 200 and 200 coupons, of which 98,
- * 97 and 95 % succeeded. */
+/* Incident 4, a hundred times over: 250,000 people for 500 coupons. There: 2,500 people, 99 % of issues
+ * failed, answers after 30 s, 1,200 without what was theirs; reopened in steps of 100, 200 and 200 coupons,
+ * of which 98, 97 and 95 % succeeded. */
 #include "common/base/mem.h"
 #include "tests/drills/drill.h"
 #include "tests/drills/people.h"
@@ -29,15 +29,15 @@ static const char *const stage_success[STAGES] = {"98 %", "97 %", "95 %"};
 static struct stack *stack;
 static struct people *people;
 
-static struct siege *storm(uint32_t users, size_t connections, struct siege_outcome *ret, struct window *ret_window)
+static struct siege *storm(uint32_t users, size_t connections, struct siege_outcome *ret,
+                           struct window *ret_window)
 {
     const char *const urls[] = {stack_env(stack, "COMMAND_URL")};
     ret_window->from_us = clock_mono_us();
-    struct siege *siege = siege_begin(stack, &(struct siege_options){.urls = urls,
-                                                                     .urls_count = 1,
-                                                                     .connections = connections,
-                                                                     .users = users,
-                                                                     .quantity = QUANTITY});
+    struct siege *siege = siege_begin(
+        stack,
+        &(struct siege_options){
+            .urls = urls, .urls_count = 1, .connections = connections, .users = users, .quantity = QUANTITY});
     siege_finish(siege, ret);
     ret_window->to_us = ret_window->from_us;
     for (size_t i = 0; i < ret->attempts.count; i++)
@@ -86,9 +86,12 @@ static void expect_of_storm(const struct siege_outcome *outcome, struct window w
     for (size_t i = 0; i < attempts->count; i++)
         winners_errors += is_error(&attempts->list[i]) && winners[attempts->list[i].user];
     mem_free(winners);
-    drill_expect(&(struct drill_figure){
-        .what = "coupons of 500, each to somebody else", .incident = "1,200 went wrong", .value = (double)coupons,
-        .bar = QUANTITY, .unit = "", .kind = AT_LEAST});
+    drill_expect(&(struct drill_figure){.what = "coupons of 500, each to somebody else",
+                                        .incident = "1,200 went wrong",
+                                        .value = (double)coupons,
+                                        .bar = QUANTITY,
+                                        .unit = "",
+                                        .kind = AT_LEAST});
     drill_expect_none("violations of what was promised", "", outcome->verdict.violations);
     drill_expect_none("errors for those who got one", "99 %", winners_errors);
     drill_expect_none("people without an answer", "99 % failed", outcome->unresolved);
@@ -181,7 +184,8 @@ void drill_opening(void)
     reopen_in_steps();
     drill_phase("answers are compared with the log");
     people_stop(people);
-    drill_expect_none("issues of another campaign that failed", "95 to 99 %", people_issue_errors(people, window));
+    drill_expect_none("issues of another campaign that failed", "95 to 99 %",
+                      people_issue_errors(people, window));
     drill_expect_none("redemptions that failed", "95 %", people_stream_bad(&people->redeems, window, 0));
     drill_expect_none("reads that failed", "50 %", people_stream_bad(&people->reads, window, 0));
     drill_expect_ms("read p99", "8 s", people_stream_us(&people->reads, window, 990), OTHERS_P99_MS,

@@ -13,7 +13,15 @@
 #include "tests/lib/json_get.h"
 #include "tests/lib/wait.h"
 
-enum { HALF = PEOPLE_COUPONS / 2, EMPTY_OFFSET = 19, NOTHING_PER_SECOND = 100, HANDS = 6, DISK_PAUSE_MS = 20, BATCH_BODY_MAX = 1 << 20, LONG_MS = 60000 };
+enum {
+    HALF = PEOPLE_COUPONS / 2,
+    EMPTY_OFFSET = 19,
+    NOTHING_PER_SECOND = 100,
+    HANDS = 6,
+    DISK_PAUSE_MS = 20,
+    BATCH_BODY_MAX = 1 << 20,
+    LONG_MS = 60000
+};
 
 static struct people *only; /* what the streams' writers look at */
 
@@ -31,8 +39,8 @@ static void write_redeem(uint64_t number, struct load_call_request *ret)
         .method = "POST", .path = path, .token = ret->token, .key = span_of(key), .body = span_of(body)};
 }
 
-/* Somebody's coupons, whether one is good, the campaign that everybody looks at: of one half of the coupons, a few of
- * which are asked for most of the time. */
+/* Somebody's coupons, whether one is good, the campaign that everybody looks at: of one half of the coupons,
+ * a few of which are asked for most of the time. */
 static void write_read(uint64_t number, struct load_call_request *ret)
 {
     static char path[192];
@@ -140,7 +148,7 @@ static void *write_and_sync(void *context)
         CHECK(write(fd, block, sizeof block) == sizeof block && fdatasync(fd) == 0);
         disk->answers[i] = (struct stream_answer){from_us, from_us, clock_mono_us(), 200};
         disk->answers_count = i + 1;
-        (void)nanosleep(&pause, NULL);
+        (void)ppoll(NULL, 0, &pause, NULL);
     }
     close(fd);
     return NULL;
@@ -177,10 +185,8 @@ struct people *people_start(const struct people_options *options)
                                       .write = write_redeem,
                                       .wanted_status = 200,
                                       .token = stack_env(stack, "REDEEM_TOKEN")};
-    people->reads = (struct stream){.name = "reads",
-                                    .write = write_read,
-                                    .wanted_status = 200,
-                                    .token = stack_env(stack, "READ_TOKEN")};
+    people->reads = (struct stream){
+        .name = "reads", .write = write_read, .wanted_status = 200, .token = stack_env(stack, "READ_TOKEN")};
     stream_start(&people->redeems, command, options->redeems_per_second);
     stream_start(&people->reads, query, options->reads_per_second);
     drill_watch(siege_issued_counter(people->siege), &people->reads.good);
@@ -256,15 +262,18 @@ int64_t people_issue_us(const struct people *people, struct window window, unsig
     return percentile(values, count, per_mille);
 }
 
-/* Client, event loop, pool, PostgreSQL, pool, event loop: each may be kept waiting for a processor. */
+/* Client, event loop, pool, PostgreSQL, pool, event loop: each may be kept waiting for a processor. Half as
+ * far from the top as what is compared, because these are few and their percentile is known that much less
+ * well. */
 int64_t people_machine_us(const struct people *people, struct window window, unsigned per_mille)
 {
-    return HANDS * people_stream_us(&people->nothing, window, per_mille);
+    return HANDS * people_stream_us(&people->nothing, window, per_mille + (1000 - per_mille) / 2);
 }
 
 int64_t people_machine_commit_us(const struct people *people, struct window window, unsigned per_mille)
 {
-    return people_machine_us(people, window, per_mille) + 2 * people_stream_us(&people->disk, window, per_mille);
+    return people_machine_us(people, window, per_mille) +
+           2 * people_stream_us(&people->disk, window, per_mille);
 }
 
 uint64_t people_issue_errors(const struct people *people, struct window window)

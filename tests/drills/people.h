@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The clients of a drill: a crowd that is issued coupons of one campaign and whose answers are compared with the
- * log, streams that redeem and that read, and one that asks a service with nothing in it, at the same moments,
- * while a thread writes to the disk: what these need is what an answer and a commit cost on this machine, whatever
- * else runs on it. One in a process. */
+/* The clients of a drill: a crowd that is issued coupons of one campaign and whose answers are compared with
+ * the log, streams that redeem and that read, and one that asks a service with nothing in it, at the same
+ * moments, while a thread writes to the disk: what these need is what an answer and a commit cost on this
+ * machine, whatever else runs on it. One in a process. */
 #pragma once
 
 #include "tests/lib/api.h"
@@ -28,7 +28,7 @@ struct people {
     struct stream redeems, reads, nothing;
     struct stream disk; /* not of requests: each "answer" is a block written and synced */
     pthread_t disk_thread;
-    atomic_bool cold; /* readers ask for what nobody asked for before; may be set at any time */
+    atomic_bool cold;             /* readers ask for what nobody asked for before; may be set at any time */
     struct siege_outcome outcome; /* after people_stop */
     pid_t empty_handler;
 };

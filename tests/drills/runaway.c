@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Incident 1: a program creates a campaign every ten seconds, 8,640 a day, until Redis has no memory left and nobody
- * is issued anything; found two hours later by chance. Here the day has passed but for the last 2,000; then it
- * creates one every ten seconds, then a hundred a second, and Redis gets no more memory. */
+/* Incident 1: a program creates a campaign every ten seconds, 8,640 a day, until Redis has no memory left and
+ * nobody is issued anything; found two hours later by chance. Here the day has passed but for the last 2,000;
+ * then it creates one every ten seconds, then a hundred a second, and Redis gets no more memory. */
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/drills/drill.h"
-#include "tests/drills/people.h"
 #include "bench/kit/child.h"
 #include "common/base/crypto.h"
 #include "common/redis/redis.h"
+#include "tests/drills/drill.h"
+#include "tests/drills/people.h"
 #include "tests/lib/projector.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/steer.h"
@@ -109,14 +109,16 @@ static void add_key(void)
 static int64_t arrived_us(const char *word)
 {
     char line[4096];
-    long long at_us = 0;
+    uint64_t at_us = 0;
     FILE *file = fopen(arrivals, "re");
-    while (file && at_us == 0 && fgets(line, sizeof line, file))
-        if (strstr(line, word) && sscanf(line, "%lld", &at_us) != 1)
-            at_us = 1;
+    while (file && at_us == 0 && fgets(line, sizeof line, file)) {
+        struct span rest = span_of(line);
+        if (strstr(line, word) && !parse_u64(span_cut(&rest, ' '), INT64_MAX, &at_us))
+            at_us = 1; /* a line without a time */
+    }
     if (file)
         fclose(file);
-    return at_us;
+    return (int64_t)at_us;
 }
 
 static void start_monitoring(void)
@@ -164,9 +166,9 @@ static void start(void)
 static void bound_redis(void)
 {
     char bound[32];
-    int64_t used = reads_redis(stack, "EVAL",
-                               "return tonumber(string.match(redis.call('INFO','memory'),'used_memory:(%d+)'))", "0",
-                               NULL);
+    int64_t used = reads_redis(
+        stack, "EVAL", "return tonumber(string.match(redis.call('INFO','memory'),'used_memory:(%d+)'))", "0",
+        NULL);
     snprintf(bound, sizeof bound, "%lld", (long long)(used + SPARE_KB * 1024));
     reads_redis(stack, "CONFIG", "SET", "maxmemory", bound, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Incident 2: four times the reads, for what is in no cache, while Redis has lost everything and is slow. There:
- * hits from 82 to 35 %, reads from 180 ms to 1.8 s, writes to 7 s, 8.1 % errors, 45 minutes. */
+/* Incident 2: four times the reads, for what is in no cache, while Redis has lost everything and is slow.
+ * There: hits from 82 to 35 %, reads from 180 ms to 1.8 s, writes to 7 s, 8.1 % errors, 45 minutes. */
 #include "tests/drills/drill.h"
 #include "tests/drills/people.h"
 #include "tests/lib/proxy.h"
@@ -85,8 +85,8 @@ static int64_t loads(struct api_client *api)
            reads_metric(api, "coupon_read_loads_total{source=\"redis\"}");
 }
 
-/* All at once ask for a campaign that nobody asked for before, Redis being slow and empty, and nobody asks for
- * anything else: it is loaded once, and once or twice more for each second in which it expires. */
+/* All at once ask for a campaign that nobody asked for before, Redis being slow and empty, and nobody asks
+ * for anything else: it is loaded once, and once or twice more for each second in which it expires. */
 static void expect_one_load(void)
 {
     char path[160];
@@ -108,7 +108,8 @@ static void expect_one_load(void)
     proxy_delay(proxy, 0);
     api_close(&api);
     drill_expect_none("of 2,000 readers of one cold key, unanswered", "", result.lost);
-    drill_expect(&(struct drill_figure){.what = "loads of that key", .incident = "one each",
+    drill_expect(&(struct drill_figure){.what = "loads of that key",
+                                        .incident = "one each",
                                         .value = (double)loaded,
                                         .bar = 1 + (double)(2 * seconds),
                                         .unit = ""});

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A Redis with one or two replicas and three sentinels that watch over them, beside a stack and on its ports. All of
- * them end when this program ends, however it ends. Whatever fails here fails the test. Not thread-safe. */
+/* A Redis with one or two replicas and three sentinels that watch over them, beside a stack and on its ports.
+ * All of them end when this program ends, however it ends. Whatever fails here fails the test. Not
+ * thread-safe. */
 #pragma once
 
 #include "common/redis/redis.h"
@@ -18,7 +19,7 @@ enum sentinels_process {
 
 struct sentinels {
     struct stack *stack; /* borrowed */
-    int replicas;         /* 1 or 2 */
+    int replicas;        /* 1 or 2 */
     pid_t pids[SENTINELS_PROCESSES];
     char url[512];
 };

@@ -249,9 +249,8 @@ static void report(const struct siege *siege, const struct siege_outcome *outcom
     }
     printf("    %s: issued again %" PRId64 " ms after, longest gap %" PRId64 " ms; %zu requests, %" PRId64
            " refused for now, %" PRId64 " unknown, %" PRId64 " broken; slowest answer %" PRId64 " ms\n",
-           siege->what, outcome->back_ms, outcome->gap_ms, attempts->count,
-           counts[OUTCOME_LATER], counts[OUTCOME_UNKNOWN], counts[OUTCOME_LOST] + counts[OUTCOME_TIMED_OUT],
-           slowest_us / US_PER_MS);
+           siege->what, outcome->back_ms, outcome->gap_ms, attempts->count, counts[OUTCOME_LATER],
+           counts[OUTCOME_UNKNOWN], counts[OUTCOME_LOST] + counts[OUTCOME_TIMED_OUT], slowest_us / US_PER_MS);
     fflush(stdout);
 }
 
@@ -318,7 +317,8 @@ void siege_end(struct siege *siege)
         fail_msg("%" PRIu64 " violations, the first: %s %s", outcome.verdict.violations,
                  rule_describe(outcome.verdict.first[0].rule)->invariant, outcome.verdict.first[0].text);
     const char *own = stack_env(siege->stack, "DATABASE_URL");
-    struct verify_call call = {.database_url = siege->options.database_url ? siege->options.database_url : own,
+    struct verify_call call = {.database_url =
+                                   siege->options.database_url ? siege->options.database_url : own,
                                .slice = outcome.slice};
     assert_int_equal(verify_call(&call), 0);
     attempts_deinit(&outcome.attempts);

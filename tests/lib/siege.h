@@ -24,8 +24,8 @@ struct siege_options {
 };
 
 struct siege;
-/* Creates the campaign and begins; returns when every crowd has been issued something, where there is enough for
- * all. */
+/* Creates the campaign and begins; returns when every crowd has been issued something, where there is enough
+ * for all. */
 struct siege *siege_begin(struct stack *stack, const struct siege_options *options);
 /* Coupons issued so far, by the crowd of one service. Any thread. */
 int64_t siege_issued(const struct siege *siege, size_t crowd);

@@ -55,20 +55,33 @@ void small_redis_again(struct small_redis *redis)
     snprintf(port, sizeof port, "%d", stack_port_base(redis->stack) + PORT_OFFSET);
     snprintf(target, sizeof target, "%d", (int)redis->disk_pid);
     snprintf(log, sizeof log, "%s.log", redis->directory);
-    redis->pid = spawn((const char *[]){"nsenter",      "--target",
-                                        target,         "--user",
-                                        "--mount",      "--preserve-credentials",
-                                        "setpriv",      "--pdeathsig",
-                                        "KILL",         "redis-server",
-                                        "--port",       port,
-                                        "--bind",       "127.0.0.1",
-                                        "--dir",        redis->directory,
-                                        "--logfile",    log,
-                                        "--save",       "",
-                                        "--appendonly", "yes",
-                                        "--appendfsync", redis->sync,
+    redis->pid = spawn((const char *[]){"nsenter",
+                                        "--target",
+                                        target,
+                                        "--user",
+                                        "--mount",
+                                        "--preserve-credentials",
+                                        "setpriv",
+                                        "--pdeathsig",
+                                        "KILL",
+                                        "redis-server",
+                                        "--port",
+                                        port,
+                                        "--bind",
+                                        "127.0.0.1",
+                                        "--dir",
+                                        redis->directory,
+                                        "--logfile",
+                                        log,
+                                        "--save",
+                                        "",
+                                        "--appendonly",
+                                        "yes",
+                                        "--appendfsync",
+                                        redis->sync,
                                         "--auto-aof-rewrite-percentage",
-                                        "0",            NULL});
+                                        "0",
+                                        NULL});
 }
 
 void small_redis_start(struct small_redis *redis, struct stack *stack, const char *sync)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A Redis of a test's own, with its append-only file on a disk of 24 MB that can be filled: a mount namespace of its
- * own, for which no privilege is needed. Beside a stack, on a port of it, and gone with this program. What goes
- * wrong here fails the test. One thread at a time. */
+/* A Redis of a test's own, with its append-only file on a disk of 24 MB that can be filled: a mount namespace
+ * of its own, for which no privilege is needed. Beside a stack, on a port of it, and gone with this program.
+ * What goes wrong here fails the test. One thread at a time. */
 #pragma once
 
 #include "tests/lib/stack.h"
 
 struct small_redis {
     struct stack *stack; /* borrowed */
-    const char *sync; /* appendfsync; with "always" Redis ends itself when its disk is full */
+    const char *sync;    /* appendfsync; with "always" Redis ends itself when its disk is full */
     pid_t pid, disk_pid;
     char directory[512];
     char disk[600]; /* the directory as this process sees it */

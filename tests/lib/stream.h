@@ -31,7 +31,8 @@ struct stream {
     struct target target;
     uint64_t number;
     int64_t due_us;
-    struct stream_answer answers[STREAM_ANSWERS_MAX]; /* in the order of the answers; later ones are counted only */
+    struct stream_answer
+        answers[STREAM_ANSWERS_MAX]; /* in the order of the answers; later ones are counted only */
     pthread_t thread;
 };
 

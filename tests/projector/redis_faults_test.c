@@ -13,8 +13,8 @@
 #include "tests/lib/models.h"
 #include "tests/lib/projector.h"
 #include "tests/lib/reads.h"
-#include "tests/lib/store.h"
 #include "tests/lib/small_redis.h"
+#include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 #include "tests/lib/watch.h"
 

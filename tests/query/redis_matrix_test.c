@@ -94,8 +94,8 @@ static void start_behind_proxy(void)
     static char redis_url[1024];
     int proxy_port = stack_port_base(stack) + PROXY_OFFSET;
     proxy = proxy_start(proxy_port, stack_port_base(stack) + REDIS_OFFSET);
-    proxy_url(stack_env(stack, "QUERY_REDIS_URL"), stack_port_base(stack) + REDIS_OFFSET, proxy_port, redis_url,
-              sizeof redis_url);
+    proxy_url(stack_env(stack, "QUERY_REDIS_URL"), stack_port_base(stack) + REDIS_OFFSET, proxy_port,
+              redis_url, sizeof redis_url);
     behind_proxy = instance_start(stack, &(struct instance_options){.service = "query-service",
                                                                     .name = "proxied",
                                                                     .port_offset = PORT_OFFSET,

@@ -68,8 +68,8 @@ static int setup(void **state)
     stack = api_setup(state, &api, STACK_ALL);
     int proxy_port = stack_port_base(stack) + PROXY_OFFSET;
     proxy = proxy_start(proxy_port, stack_port_base(stack) + REDIS_OFFSET);
-    proxy_url(stack_env(stack, "QUERY_REDIS_URL"), stack_port_base(stack) + REDIS_OFFSET, proxy_port, redis_url,
-              sizeof redis_url);
+    proxy_url(stack_env(stack, "QUERY_REDIS_URL"), stack_port_base(stack) + REDIS_OFFSET, proxy_port,
+              redis_url, sizeof redis_url);
     slow = instance_start(stack, &(struct instance_options){.service = "query-service",
                                                             .name = "slow",
                                                             .port_offset = PORT_OFFSET,
