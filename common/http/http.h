@@ -158,6 +158,6 @@ bool http_etag_listed(struct span list, struct span etag, enum http_comparison c
 
 /* Whether the client asked for gzip, and at least as much as for the bytes as they are. */
 bool http_accepts_gzip(const struct http_request *request);
-/* Whether the client asked for this media type more than for the other one; both as "type/subtype". Parameters
- * but the weight are not looked at. */
+/* Whether the client asked for this media type more than for the other one; both as "type/subtype".
+ * Parameters but the weight are not looked at. */
 bool http_prefers(const struct http_request *request, const char *type, const char *other);
