@@ -574,6 +574,7 @@ static int set_up(void **state)
     (void)state;
     char reason[128];
     crypto_setup();
+    stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
     snprintf(directory, sizeof directory, "%s/small-disk", stack_directory(stack));
     assert_int_equal(mkdir(directory, 0700), 0);

@@ -61,6 +61,9 @@ static int setup(void **state)
     static const char *const environment[] = {"FIRSTCOME_REQUEST_DEADLINE_MS=3000",
                                               "FIRSTCOME_REDIS_TIMEOUT_MS=1500", "FIRSTCOME_MODEL_THREADS=1",
                                               NULL};
+    static const char *const as_shipped[] = {"FIRSTCOME_REQUEST_DEADLINE_MS=1800",
+                                             "FIRSTCOME_REDIS_TIMEOUT_MS=50",
+                                             "FIRSTCOME_STORE_TIMEOUT_MS=1000", NULL};
     static char redis_url[1024];
     crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* every read is a load */
@@ -81,7 +84,8 @@ static int setup(void **state)
     plain = instance_start(stack, &(struct instance_options){.service = "query-service",
                                                              .name = "plain",
                                                              .port_offset = PLAIN_OFFSET,
-                                                             .redis_url = redis_url});
+                                                             .redis_url = redis_url,
+                                                             .environment = as_shipped});
     instance_open_api(plain, &plain_api);
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, COUPONS, ""));
     give_many();
