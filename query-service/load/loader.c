@@ -250,9 +250,8 @@ static void tick_store(void *state)
 static void create_models(struct lane *lane, int64_t threads, size_t batch_max, int64_t queue_max)
 {
     struct loader *loader = lane->loader;
-    struct model_reader_options options = {.watch = loader->watch,
-                                           .timeout_ms = lane->redis_timeout_ms,
-                                           .breaker = &lane->redis_breaker};
+    struct model_reader_options options = {
+        .watch = loader->watch, .timeout_ms = lane->redis_timeout_ms, .breaker = &lane->redis_breaker};
     void *states[POOL_THREADS_MAX];
     for (int64_t i = 0; i < threads; i++) {
         loader->threads[loader->threads_count] =

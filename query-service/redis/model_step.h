@@ -27,8 +27,8 @@ struct model_work {
     const struct model_state *asked; /* what keys are made by */
     enum fallback verdict;           /* once set, the rest of the replies is dropped */
     unsigned holes;                  /* bit per slice of which something was lost: the projector is told */
-    unsigned one_moment;             /* bit per slice of which all of the second round is, or of both (below) */
-    size_t expected;                 /* replies of this round, about these slices: */
+    unsigned one_moment; /* bit per slice of which all of the second round is, or of both (below) */
+    size_t expected;     /* replies of this round, about these slices: */
     uint8_t *slices;
     size_t slices_capacity;
     int64_t issued;     /* of the query's campaign */

@@ -20,9 +20,9 @@ enum {
     LONG_MS = 30000,
     PLAIN_OFFSET = 9,
     SLOW_TIMEOUT_MS = 1500, /* as in `environment` below */
-    ENDED_MS = 5000,       /* the deadline of 3 s, and what it takes to send and read so many */
-    PLAIN_ENDED_MS = 4000, /* of 1.8 s */
-    QUEUE_MAX = 4096,      /* what is shipped */
+    ENDED_MS = 5000,        /* the deadline of 3 s, and what it takes to send and read so many */
+    PLAIN_ENDED_MS = 4000,  /* of 1.8 s */
+    QUEUE_MAX = 4096,       /* what is shipped */
     COUPONS = QUEUE_MAX + 2000,
     RANKINGS = 8,
 };
@@ -276,8 +276,8 @@ static void holders_are_of_one_moment(void **state)
 static void a_users_coupons_are_of_one_moment(void **state)
 {
     (void)state;
-    is_of_one_moment(api_campaign(&api, 100, ",\"per_user_limit\":100"), "/v1/users/one-after-the-other/coupons",
-                     true);
+    is_of_one_moment(api_campaign(&api, 100, ",\"per_user_limit\":100"),
+                     "/v1/users/one-after-the-other/coupons", true);
 }
 
 /* --- PostgreSQL cannot answer some questions in time --- */
