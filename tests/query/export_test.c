@@ -561,7 +561,6 @@ static void what_cannot_be_finished_is_broken_off(void **state)
 static int setup(void **state)
 {
     crypto_setup();
-    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     snprintf(crowd, sizeof crowd, "%s", api_campaign(&api, 10 * HOLDERS, ""));
     for (size_t i = 0; i < HOLDERS; i += BATCH)
