@@ -113,6 +113,7 @@ static int setup(void **state)
     static char url[512];
     (void)state;
     crypto_setup();
+    stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
     int base = stack_port_base(stack);
     proxy_url(stack_env(stack, "DATABASE_URL"), base + 3, base + PROXY_OFFSET, url, sizeof url);
