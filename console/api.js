@@ -15,7 +15,7 @@ export async function findSides(origin, fetch) {
     const response = await fetch(origin + path, { signal: AbortSignal.timeout(ATTEMPT_MS), cache: "no-store", redirect: "error" });
     return response.status;
   };
-  if ((await status("/write/livez")) !== 404) return { write: `${origin}/write`, read: `${origin}/read` };
+  if ((await status("/write/livez")) !== 404) return { write: `${origin}/write`, read: `${origin}/read`, projector: `${origin}/projector` };
   return (await status("/v1/settings")) === 404 ? { read: origin } : { write: origin };
 }
 
@@ -66,17 +66,28 @@ export async function firstOf(list, most) {
   return items;
 }
 
-/** The counters of a command service, as text. */
-export async function metricsOf({ key, sides, fetch }, signal) {
-  let response;
+async function get(fetch, url, signal, headers = {}) {
   try {
     const within = AbortSignal.timeout(ATTEMPT_MS);
-    response = await fetch(`${sides.write}/metrics`, { headers: { Authorization: `Bearer ${key}` }, signal: AbortSignal.any ? AbortSignal.any([signal, within]) : within, cache: "no-store", redirect: "error" });
+    return await fetch(url, { headers, signal: AbortSignal.any ? AbortSignal.any([signal, within]) : within, cache: "no-store", redirect: "error" });
   } catch (error) {
     throw new NetworkError(`GET failed: ${error?.message ?? error}`, { cause: error });
   }
+}
+
+/** The counters of a command service, as text. */
+export async function metricsOf({ key, sides, fetch }, signal) {
+  const response = await get(fetch, `${sides.write}/metrics`, signal, { Authorization: `Bearer ${key}` });
   if (!response.ok) throw FirstcomeError.from(response, null);
   return response.text();
+}
+
+/** What the projector needs and whether it has it: {ready, parts}. That it is not ready is an answer, too. */
+export async function readyOf({ sides, fetch }, signal) {
+  const response = await get(fetch, `${sides.projector}/readyz`, signal);
+  const is = await response.json().catch(() => null);
+  if (!is?.parts) throw FirstcomeError.from(response, null); // the edge answered for who is gone
+  return is;
 }
 
 /** What was found under a name, of each kind it may be. A name nobody has is no failure. */

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is asked when, and what happens at a click. Everything that can be a function of its arguments is in core/ and
 // views/; here are the clock, the network and the document.
-import { clientOf, findSides, firstOf, metricsOf, scopesOf, search, takeFrom } from "./api.js";
+import { clientOf, findSides, firstOf, metricsOf, readyOf, scopesOf, search, takeFrom } from "./api.js";
 import { randomKey } from "./client/index.js";
-import { bodyOf, KINDS } from "./core/kinds.js";
+import { bodyOf, KINDS, localTime } from "./core/kinds.js";
 import { keyOf, openAction, step } from "./core/action.js";
 import { addPoint, pointOf, sampleTimes, windowOf } from "./core/burndown.js";
 import { toCsv } from "./core/csv.js";
 import { guessKinds } from "./core/guess.js";
 import { Poller } from "./core/poll.js";
-import { parseRefusals, refusalRates } from "./core/refusals.js";
+import { issuingBetween, parseIssuing, parseRefusals, refusalRates } from "./core/metrics.js";
 import { formatRoute, parseRoute } from "./core/route.js";
 import { patchChildren } from "./dom.js";
 import { languageOf, translator, unitsOf } from "./i18n/index.js";
@@ -25,6 +25,7 @@ const RECENT_MOST = 8;
 const PAST_AT_ONCE = 4;
 const SPEAK_EVERY_MS = 30_000;
 const KEPT_KEY = "firstcome-key";
+const ALWAYS = ["write", "read", "projector"]; // asked whatever is shown
 const UNKNOWN = { value: undefined, at: NaN, failure: undefined };
 
 const root = document.getElementById("app");
@@ -61,6 +62,7 @@ let state = {
   ...blank(),
   write: UNKNOWN,
   read: UNKNOWN,
+  projector: UNKNOWN,
   recent: [],
   asked: "",
 };
@@ -82,7 +84,7 @@ function blank() {
     unmasked: new Set(),
     csv: undefined,
     copied: undefined,
-    why: { campaign: "", user: "", at: "", loading: false, answer: undefined, failure: undefined },
+    why: { campaign: "", user: "", at: "" },
   };
 }
 
@@ -90,7 +92,7 @@ function blank() {
 
 function context() {
   const t = translator(state.lang);
-  return { t, lang: state.lang, zone: state.zone, now: Date.now(), units: unitsOf(t), act, may: state.may, sides };
+  return { t, lang: state.lang, zone: state.zone, now: Date.now(), units: unitsOf(t), act, may: state.may, sides, width: document.documentElement.clientWidth };
 }
 
 let drawn = false;
@@ -143,21 +145,25 @@ function stopAll(names = [...pollers.keys()]) {
 
 function pollAlways() {
   if (sides.write) poll("write", 2000, (signal) => client.commandStatus({ signal }));
+  if (sides.projector) poll("projector", 2000, (signal) => readyOf({ sides, fetch: askFetch }, signal));
   if (sides.read) poll("read", 2000, (signal) => client.status({ signal }), (next) => move(step.seen, next.value.slices));
 }
 
 function pollRefusals() {
   let before;
   poll("refusals", 2000, async (signal) => {
-    const counts = parseRefusals(await metricsOf({ key, sides, fetch: askFetch }, signal));
-    const reading = { at: Date.now(), counts };
-    const rows = refusalRates(before, reading);
+    const text = await metricsOf({ key, sides, fetch: askFetch }, signal);
+    const reading = { at: Date.now(), counts: parseRefusals(text), issuing: parseIssuing(text) };
+    const rates = { rows: refusalRates(before, reading), ...issuingBetween(before?.issuing, reading.issuing) };
     before = reading;
-    return { rows };
+    return rates;
   });
 }
 
-const campaignsOf = (signal) => firstOf(client.campaigns({ limit: 100, signal }), CAMPAIGNS_MOST);
+async function campaignsOf(signal) {
+  const { items, rest } = await takeFrom(client.campaigns({ limit: 100, signal })[Symbol.asyncIterator](), CAMPAIGNS_MOST);
+  return { items, more: rest !== null };
+}
 
 function pollCampaign(id) {
   let looked = false;
@@ -204,7 +210,7 @@ function enter(route, before) {
   if (!same) {
     leave.abort();
     leave = new AbortController();
-    stopAll([...pollers.keys()].filter((name) => name !== "write" && name !== "read"));
+    stopAll([...pollers.keys()].filter((name) => !ALWAYS.includes(name)));
     set({ ...blank(), route, lastSale: route.view === "sale" ? route.id : state.lastSale });
     if (before) requestAnimationFrame(() => act.focusMain()); // who cannot see it is told that this is another page
   } else {
@@ -218,7 +224,11 @@ function enter(route, before) {
     const { by, window = "24h", tag } = route.filters;
     poll("ranking", 5000, (signal) => client.ranking({ by, window, tag, limit: 100, signal }));
   }
-  if (route.view === "ask" && route.filters.q && (!same || before.filters.q !== route.filters.q)) runSearch(route.filters.q);
+  const changed = (...names) => !same || names.some((name) => before.filters[name] !== route.filters[name]);
+  if (route.view !== "ask" || !sides.read) return;
+  const { q, campaign, user, at } = route.filters;
+  if (q && changed("q")) runSearch(q);
+  if (campaign && user && changed("campaign", "user", "at")) whyRefused({ campaign, user, at: at ? localTime(at) : "" }, at);
 }
 
 function begin(route) {
@@ -264,7 +274,7 @@ async function moreOf(name) {
   put({ loading: true, failure: undefined });
   try {
     const { items, rest } = await takeFrom(rests.get(name), PAGE);
-    put({ items: [...state.lists[name].items, ...items], more: rest !== null, loading: false });
+    put({ items: [...state.lists[name].items, ...items], more: rest !== null, loading: false, at: Date.now() });
   } catch (failure) {
     put({ loading: false, more: false, failure });
   }
@@ -281,7 +291,12 @@ async function runSearch(asked) {
     result = { asked, found: [], failure };
   }
   if (signal.aborted || state.search?.asked !== asked) return;
-  set({ search: result });
+  set({ search: { ...result, at: Date.now() } });
+  // Who asks about somebody who got nothing has his name already.
+  const is = (kind) => result.found.find((one) => one.kind === kind);
+  const user = is("user")?.value ?? is("coupon")?.value.user_id ?? (result.found.length ? "" : asked);
+  const campaign = is("campaign")?.value.id ?? is("coupon")?.value.campaign_id ?? "";
+  if (!state.why.answer) set({ why: { ...state.why, user: state.why.user || user, campaign: state.why.campaign || campaign } });
   for (const one of result.found) if (one.kind === "user") openList(`user ${one.value}`, client.userCoupons(one.value, { limit: PAGE, signal }));
 }
 
@@ -341,13 +356,12 @@ async function csvOf(id) {
   if (!signal.aborted) set({ csv: undefined });
 }
 
-async function whyRefused() {
+async function whyRefused(asked, asOf) {
   const { signal } = leave;
-  const { campaign, user, at } = state.why;
   const put = (change) => signal.aborted || set({ copied: undefined, why: { ...state.why, ...change } });
-  put({ loading: true, answer: undefined, failure: undefined });
+  put({ ...asked, loading: true, answer: undefined, failure: undefined });
   try {
-    put({ loading: false, answer: await client.decision(campaign.trim(), user, { asOf: at ? new Date(at).toISOString() : undefined, signal }) });
+    put({ loading: false, answer: await client.decision(asked.campaign, asked.user, { asOf, signal }) });
   } catch (failure) {
     put({ loading: false, failure });
   }
@@ -383,7 +397,7 @@ function signOut(failure) {
   action = null;
   kept(session, KEPT_KEY, null);
   drawDialog();
-  set({ ...blank(), write: UNKNOWN, read: UNKNOWN, recent: [], asked: "", signedIn: false, may: { admin: false }, signIn: { key: "", keep: false, loading: false, failure } });
+  set({ ...blank(), write: UNKNOWN, read: UNKNOWN, projector: UNKNOWN, recent: [], asked: "", signedIn: false, may: { admin: false }, signIn: { key: "", keep: false, loading: false, failure } });
 }
 
 // --- what views may do ---
@@ -419,7 +433,7 @@ const act = {
   search() {
     const q = state.asked.trim();
     if (q === state.route.filters.q) runSearch(q);
-    else location.hash = formatRoute({ view: "ask", filters: { q } });
+    else location.hash = formatRoute({ view: "ask", filters: { q } }); // another question: what was asked of another customer is gone
   },
   unmask(id) {
     const unmasked = new Set(state.unmasked);
@@ -431,7 +445,13 @@ const act = {
   more: moreOf,
   csv: csvOf,
   whyEdit: (change) => set({ why: { ...state.why, ...change } }),
-  why: whyRefused,
+  /** What was asked stands in the URL; the same once more is asked again. */
+  why() {
+    const { campaign, user, at } = state.why;
+    const route = { view: "ask", filters: { ...state.route.filters, campaign: campaign.trim(), user, at: at ? new Date(at).toISOString() : "" } };
+    if (formatRoute(route) === formatRoute(state.route)) whyRefused({ campaign: campaign.trim(), user, at }, route.filters.at || undefined);
+    else location.hash = formatRoute(route);
+  },
   async copy(text) {
     // There is no clipboard for a page that came over plain HTTP from another machine.
     const copied = await (navigator.clipboard?.writeText(text).then(() => "yes", () => "no") ?? "no");

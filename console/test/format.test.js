@@ -24,7 +24,7 @@ test("money has the decimals of its currency", () => {
 });
 
 test("times are in KST, and in UTC for who compares them with a log", () => {
-  assert.equal(time("2026-11-30T15:00:05.250Z"), "01/12/2026, 00:00:05");
+  assert.equal(time("2026-11-30T15:00:05.250Z"), "2026-12-01 00:00:05");
   assert.equal(time("2026-11-30T15:00:05Z", { short: true }), "00:00:05");
   assert.match(time("2026-11-30T15:00:05Z", { lang: "ko" }), /2026.*12.*01.*00:00:05/);
   assert.equal(utc("2026-11-30T15:00:05.250Z"), "2026-11-30T15:00:05Z");

@@ -2,7 +2,10 @@
 // Answers for people who ask: one box for whatever they have, the history of what was found, and "why was I refused".
 import { maskCode } from "../core/mask.js";
 import { h } from "../h.js";
-import { badge, button, count, failureText, field, link, table, when } from "./parts.js";
+import { ageOf, badge, button, count, failureText, field, link, stateCell, table, when, whoWhenWhy } from "./parts.js";
+
+/** What was read once stays as it was, and says since when. */
+const asOf = (ctx, at) => Number.isFinite(at) && h("p", { class: "note" }, ctx.t("read-at"), " ", ageOf(ctx, { value: true, at }, 60_000));
 
 /** Masked until it is asked for, one at a time. */
 function code(ctx, state, coupon) {
@@ -35,7 +38,7 @@ function historyTable(ctx, items, caption) {
 export function paged(ctx, list, body, more) {
   if (!list) return null;
   return [
-    list.items.length > 0 && body(list.items),
+    list.items.length > 0 && [asOf(ctx, list.at), body(list.items)],
     list.items.length === 0 && !list.loading && !list.failure && h("p", { class: "says empty" }, ctx.t("nothing-here")),
     list.failure && h("p", { class: "says failed", role: "alert" }, failureText(ctx, list.failure)),
     list.loading && h("p", { class: "says loading" }, ctx.t("loading")),
@@ -53,8 +56,9 @@ function couponCard(ctx, state, coupon) {
     [ctx.t("sequence"), count(ctx, coupon.sequence)],
     [ctx.t("issued-at"), when(ctx, coupon.issued_at)],
     [ctx.t("expires-at"), coupon.expires_at ? when(ctx, coupon.expires_at) : ctx.t("never")],
-    coupon.order_id && [ctx.t("order"), coupon.order_id],
-    coupon.reason && [ctx.t("reason"), coupon.reason],
+    coupon.order_id && [ctx.t("order"), [coupon.order_id, coupon.discount_amount > 0 && ` (−${count(ctx, coupon.discount_amount)})`]],
+    [ctx.t("position"), `${coupon.position.slice}:${count(ctx, coupon.position.position)}`],
+    coupon.revoked_at && [ctx.t("status.revoked"), whoWhenWhy(ctx, { by: coupon.revoked_by, since: coupon.revoked_at, reason: coupon.reason })],
   ].filter(Boolean);
   return h(
     "article",
@@ -93,7 +97,7 @@ function campaignCard(ctx, state, campaign) {
   return h(
     "article",
     { class: "pane wide", key: `campaign ${id}` },
-    h("header", {}, h("h2", {}, ctx.t("campaign"), " ", link({ view: "sale", id }, campaign.name)), badge(ctx, campaign.status)),
+    h("header", {}, h("h2", {}, ctx.t("campaign"), " ", link({ view: "sale", id }, campaign.name)), stateCell(ctx, campaign)),
     h("p", {}, ctx.t("campaign.line", { issued: count(ctx, campaign.issued), quantity: count(ctx, campaign.quantity), redeemed: count(ctx, campaign.redeemed) })),
     h("div", { class: "controls" }, button(ctx, ctx.t("history"), () => ctx.act.history("campaign", id)), button(ctx, ctx.t("holders"), () => ctx.act.holders(id)), button(ctx, ctx.t("holders.csv"), () => ctx.act.csv(id), { disabled: state.csv !== undefined }), state.csv !== undefined && h("span", { role: "status" }, ctx.t("csv.rows", { rows: count(ctx, state.csv) }))),
     paged(ctx, state.lists[`history campaign ${id}`], (items) => historyTable(ctx, items, ctx.t("history")), () => ctx.act.more(`history campaign ${id}`)),
@@ -119,6 +123,7 @@ function results(ctx, state) {
     return one.kind === "campaign" ? campaignCard(ctx, state, one.value) : userCard(ctx, state, one.value);
   });
   return [
+    asOf(ctx, search.at),
     search.failure && h("p", { class: "says failed", role: "alert" }, failureText(ctx, search.failure)),
     cards.length === 0 && !search.failure && h("p", { class: "says empty", role: "status" }, ctx.t("search.nothing", { asked: search.asked })),
     cards,
