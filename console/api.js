@@ -82,11 +82,11 @@ export async function metricsOf({ key, sides, fetch }, signal) {
   return response.text();
 }
 
-/** What the projector needs and whether it has it: {ready, parts}. That it is not ready is an answer, too. */
-export async function readyOf({ sides, fetch }, signal) {
-  const response = await get(fetch, `${sides.projector}/readyz`, signal);
+/** Whether the projector is ready, and which parts are where it says so: {ready, parts?}. That it is not ready is an answer, too. */
+export async function readyOf({ key, sides, fetch }, signal) {
+  const response = await get(fetch, `${sides.projector}/readyz`, signal, { Authorization: `Bearer ${key}` });
   const is = await response.json().catch(() => null);
-  if (!is?.parts) throw FirstcomeError.from(response, null); // the edge answered for who is gone
+  if (typeof is?.ready !== "boolean") throw FirstcomeError.from(response, null); // the edge answered for who is gone
   return is;
 }
 

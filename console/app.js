@@ -56,7 +56,6 @@ let state = {
   signedIn: false,
   may: { admin: false },
   signIn: { key: "", keep: false, loading: false, failure: undefined },
-  hidden: document.hidden,
   route: parseRoute(location.hash),
   lastSale: "",
   ...blank(),
@@ -115,6 +114,9 @@ function drawDialog() {
   if (action && !dialog.open) {
     dialog.showModal();
     dialog.querySelector("input, select, textarea, button")?.focus();
+  } else if (action && !document.activeElement?.matches("dialog :enabled")) {
+    // What had the focus is disabled while it is sent: the keyboard goes on where one may go on.
+    dialog.querySelector('[aria-invalid="true"], [type="submit"]:enabled, button:enabled')?.focus();
   }
   if (!action && dialog.open) dialog.close();
 }
@@ -145,7 +147,7 @@ function stopAll(names = [...pollers.keys()]) {
 
 function pollAlways() {
   if (sides.write) poll("write", 2000, (signal) => client.commandStatus({ signal }));
-  if (sides.projector) poll("projector", 2000, (signal) => readyOf({ sides, fetch: askFetch }, signal));
+  if (sides.projector) poll("projector", 2000, (signal) => readyOf({ key, sides, fetch: askFetch }, signal));
   if (sides.read) poll("read", 2000, (signal) => client.status({ signal }), (next) => move(step.seen, next.value.slices));
 }
 
@@ -165,9 +167,19 @@ async function campaignsOf(signal) {
   return { items, more: rest !== null };
 }
 
+/** From the query service; where that is not there, from the command service, so that a sale can be held without it. */
+async function campaignOf(id, signal) {
+  const fromStore = () => client.campaign(id, { fromStore: true, signal });
+  if (!sides.read || (sides.write && state.read.failure)) return fromStore();
+  return client.campaign(id, { signal }).catch((error) => {
+    if (signal.aborted || !sides.write || (error.problem && error.status < 500)) throw error;
+    return fromStore();
+  });
+}
+
 function pollCampaign(id) {
-  let looked = false;
-  poll("campaign", 1000, (signal) => client.campaign(id, { signal }), (next) => {
+  let looked = !sides.read;
+  poll("campaign", 1000, (signal) => campaignOf(id, signal), (next) => {
     const spoken = !state.spokenAt || next.at - state.spokenAt.at > SPEAK_EVERY_MS;
     set({ points: addPoint(state.points, pointOf(next.value, next.at)), ...(spoken ? { spokenAt: { at: next.at, remaining: next.value.remaining } } : {}) });
     if (!looked) {
@@ -175,7 +187,7 @@ function pollCampaign(id) {
       lookBack(id);
     }
   });
-  poll("history", 5000, (signal) => firstOf(client.campaignHistory(id, { limit: 100, signal }), HISTORY_MOST));
+  if (sides.read) poll("history", 5000, (signal) => firstOf(client.campaignHistory(id, { limit: 100, signal }), HISTORY_MOST));
 }
 
 // The past of the chart, the newest first: each instant is a read of its own that any cache may keep.
@@ -218,7 +230,7 @@ function enter(route, before) {
   }
   if (!state.signedIn) return;
   if (!same) begin(route);
-  else if (route.view === "sale" && route.id && before.filters.range !== route.filters.range && state.campaign.value) lookBack(route.id);
+  else if (route.view === "sale" && sides.read && route.id && before.filters.range !== route.filters.range && state.campaign.value) lookBack(route.id);
   if (route.view === "rankings") {
     stopAll(["ranking"]);
     const { by, window = "24h", tag } = route.filters;
@@ -234,9 +246,8 @@ function enter(route, before) {
 function begin(route) {
   if (route.view === "sale") {
     if (sides.write) pollRefusals();
-    if (!sides.read) return;
     if (route.id) pollCampaign(route.id);
-    else poll("campaigns", 5000, campaignsOf);
+    else if (sides.read) poll("campaigns", 5000, campaignsOf);
   }
   if (route.view === "control" && state.may.admin) {
     if (sides.read) poll("campaigns", 5000, campaignsOf);
@@ -252,7 +263,6 @@ addEventListener("hashchange", () => {
 
 document.addEventListener("visibilitychange", () => {
   for (const poller of pollers.values()) poller.hide(document.hidden);
-  set({ hidden: document.hidden });
 });
 
 // --- lists, a page at a time ---
@@ -409,6 +419,7 @@ const act = {
     set(change);
     drawDialog();
   },
+  go: (route) => (location.hash = formatRoute(route)),
   focusMain: () => document.getElementById("main")?.focus(),
   filter(change) {
     const route = { ...state.route, filters: { ...state.route.filters, ...change } };

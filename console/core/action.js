@@ -10,7 +10,7 @@ export function openAction({ kind, target = "", name = target, was, fields = {},
 
 /** What has to be typed before something dangerous: a name, or how many a void would take. */
 export function nameToType({ kind, name, dry }) {
-  if (KINDS[kind].dryRun) return dry ? String(dry.matched) : "";
+  if (KINDS[kind].dryRun) return dry ? String(dry.voidable) : "";
   return name;
 }
 
@@ -63,7 +63,7 @@ export const step = {
   },
   accept(action, answer) {
     if (action.state !== "sent") return action;
-    if (isDryRun(action)) return { ...action, state: "draft", dry: { matched: answer.matched } };
+    if (isDryRun(action)) return { ...action, state: "draft", dry: { voidable: answer.voidable } };
     return { ...action, state: answer?.position ? "accepted" : "done", position: answer?.position, answer };
   },
   fail(action, error) {

@@ -226,5 +226,6 @@ export function faultsOfFields({ kind, fields, ...action }) {
 /** What is sent for it; without a reason where none was given. */
 export function bodyOf({ kind, fields, reason, ...action }) {
   const body = KINDS[kind].body?.(fields, action) ?? {};
+  if (KINDS[kind].dryRun && !action.dry) return { ...body, dry_run: true }; // a question only
   return reason.trim() === "" || KINDS[kind].noReason ? body : { ...body, reason: reason.trim() };
 }

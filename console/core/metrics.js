@@ -5,11 +5,11 @@
 const LINE = /^coupon_refusals_total\{code="([a-z0-9-]+)"\}\s+(\d+(?:\.\d+)?(?:e\+?\d+)?)\s*$/;
 
 const OURS = new Set([
-  "overloaded", "store-unavailable", "outcome-unknown", "internal", "unreadable-state", "shutting-down", "request-timeout", "in-flight",
+  "overloaded", "store-unavailable", "outcome-unknown", "internal", "unreadable-state", "shutting-down", "request-timeout",
 ]);
 const RULES = new Set([
   "sold-out", "already-issued", "paused", "not-started", "ended", "rate-limited", "quota-exceeded", "expired", "revoked", "already-redeemed",
-  "reserved", "below-minimum", "no-discount", "not-holder", "not-redeemed", "currency-mismatch", "issuer-suspended",
+  "reserved", "below-minimum", "no-discount", "not-holder", "not-redeemed", "in-flight", "currency-mismatch", "issuer-suspended",
 ]);
 
 /** "rules": what the sale promised to refuse; "ours": our fault; "callers": requests that are wrong. */

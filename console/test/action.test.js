@@ -62,13 +62,15 @@ test("a void is asked about first, and its count is typed; another question is a
   assert.ok(isDryRun(action) && maySend(action));
   action = step.send(action);
   assert.equal(keyOf(action), "key-1.dry1");
-  action = step.accept(action, { matched: 1234, voided: 0 });
+  assert.deepEqual(bodyOf(action), { created_by: "load-test", dry_run: true }, "counting deletes nothing");
+  action = step.accept(action, { matched: 2000, voidable: 1234, voided: 0 });
   assert.equal(action.state, "draft");
   assert.equal(nameToType(action), "1234");
   assert.ok(!maySend(action));
   action = step.edit(action, { typed: "1234", reason: "a script ran away" });
   assert.ok(maySend(action));
   assert.equal(keyOf(action), "key-1");
+  assert.deepEqual(bodyOf(action), { created_by: "load-test", reason: "a script ran away" });
   assert.ok(isDryRun(step.edit(action, { fields: { created_by: "other" } })));
   assert.equal(step.accept(step.send(action), { matched: 1234, voided: 1234 }).state, "done");
   assert.deepEqual(faultsOf(open("void")), { created_by: "fault.bound-missing" });

@@ -209,7 +209,6 @@ test("search: the URL says what was asked, the code is masked until asked for", 
 test("nothing is asked while the tab is hidden, and at once when it is seen", async () => {
   page.hidden = true;
   page.dispatchEvent(new Event("visibilitychange"));
-  await says(root, "Not live");
   const asked = world.asked.length;
   await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than any pause between two questions of this view
   assert.equal(world.asked.length, asked);

@@ -65,7 +65,7 @@ const settings = {
 };
 
 const state = (more = {}) => ({
-  lang: "en", zone: "kst", signedIn: true, hidden: false, lastSale: "", signIn: { key: "", keep: false, loading: false }, route: { view: "sale", id: "", filters: {} },
+  lang: "en", zone: "kst", signedIn: true, lastSale: "", signIn: { key: "", keep: false, loading: false }, route: { view: "sale", id: "", filters: {} },
   campaigns: none, campaign: none, history: none, refusals: none, settings: none, ranking: none, write: none, read: none, projector: none, points: [], past: "none", spokenAt: undefined, lists: {},
   search: undefined, unmasked: new Set(), csv: undefined, copied: undefined, recent: [], asked: "", why: { campaign: "", user: "", at: "", loading: false }, ...more,
 });
@@ -250,7 +250,7 @@ test("audit: filters leave what fits all of them", () => {
     draw(contextOf(lang), state({ route: { view: "audit", id: "", filters: {} }, lists: { audit } }));
     draw(contextOf(lang), state({ route: { view: "audit", id: "", filters: {} } }));
     draw(contextOf(lang), state({ route: { view: "rankings", id: "", filters: { by: "redeemed", window: "7d" } }, ranking: live({ items: [{ rank: 1, campaign_id: "a", name: "A", count: 5 }] }) }));
-    draw(contextOf(lang), state({ route: { view: "rankings", id: "", filters: {} }, ranking: live({ items: [] }), hidden: true }));
+    draw(contextOf(lang), state({ route: { view: "rankings", id: "", filters: {} }, ranking: live({ items: [] }) }));
   });
 });
 
@@ -274,7 +274,7 @@ test("each dialog in each of its states", () => {
       const open = openAction({ kind, target: "summer", was, fields: kind === "profile" ? { value: "incident" } : {}, idempotencyKey: "k" });
       const refusal = { title: "No", code: "exceeds-quantity", field: KINDS[kind].fields[0]?.name };
       const states = [open, { ...open, touched: true }, { ...open, state: "sent" }, { ...open, state: "accepted", position: { slice: 1, position: 2 } }, { ...open, state: "visible", position: { slice: 1, position: 2 } },
-        { ...open, state: "done", answer: { voided: 3 } }, { ...open, state: "done", answer: {} }, { ...open, state: "refused", problem: refusal }, { ...open, state: "unknown" }, { ...open, dry: { matched: 5 } },
+        { ...open, state: "done", answer: { voided: 3 } }, { ...open, state: "done", answer: {} }, { ...open, state: "refused", problem: refusal }, { ...open, state: "unknown" }, { ...open, dry: { voidable: 5 } },
         { ...open, state: "done", answer: { paused: 3 } }, { ...open, state: "refused", problem: { code: "changed-meanwhile", changes: [{ name: "quantity", was: 100, now: 200 }, { name: "ends_at", was: null, now: at(0) }, { name: "tags", was: [], now: ["a", "b"] }] } }];
       for (const action of states) {
         const tree = dialogView(ctx, action);
@@ -295,9 +295,9 @@ test("each dialog in each of its states", () => {
 });
 
 test("the chart: round lines, everything inside, steps to come within reach", () => {
-  assert.deepEqual(ticks(100), [0, 25, 50, 75, 100]);
+  assert.deepEqual(ticks(100), [0, 20, 40, 60, 80, 100]);
   assert.deepEqual(ticks(3), [0, 1, 2, 3]);
-  for (const most of [1, 7, 99, 100_000_000]) assert.ok(ticks(most).at(-1) >= most && ticks(most).length <= 6, String(most));
+  for (const most of [1, 7, 99, 100_000_000]) assert.ok(ticks(most).at(-1) >= most && ticks(most).length <= 7, String(most));
   const scale = scales({ from: 0, to: 1000, top: 100, width: 760 });
   assert.ok(scale.x(-5) === scale.x(0) && scale.x(2000) === scale.x(1000) && scale.y(200) === scale.y(100));
   assert.equal(linePath([], scale), "");

@@ -172,6 +172,7 @@ export function askView(ctx, state) {
       h("button", { type: "submit", class: "button good" }, ctx.t("search")),
     ),
     state.recent.length > 0 && h("p", { class: "note", key: "recent" }, ctx.t("search.recent"), " ", state.recent.map((one) => [link({ view: "ask", filters: { q: one } }, one), " "])),
+    h("p", { class: "hidden", role: "status", key: "found" }, state.search && !state.search.loading && ctx.t("search.found", { found: count(ctx, state.search.found.length) })),
     results(ctx, state),
     decisionForm(ctx, state),
   ];

@@ -10,7 +10,7 @@ const HEIGHT = 260;
 const PAD = { left: 76, right: 14, top: 14, bottom: 26 };
 
 /** Round values at or above `most`, and the lines between: [0, .., top]. */
-export function ticks(most, lines = 4) {
+export function ticks(most, lines = 5) {
   const raw = Math.max(1, most) / lines;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = Math.max(1, [1, 2, 2.5, 5, 10].map((one) => one * power).find((one) => one >= raw));

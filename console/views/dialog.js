@@ -23,7 +23,7 @@ function stateLine(ctx, action) {
     case "unknown":
       return h("p", { class: "says failed" }, ctx.t("action.unknown"));
     default:
-      return action.dry ? h("p", { class: "says old" }, ctx.t("action.dry", { matched: count(ctx, action.dry.matched) })) : null;
+      return action.dry ? h("p", { class: "says old" }, ctx.t("action.dry", { voidable: count(ctx, action.dry.voidable) })) : null;
   }
 }
 

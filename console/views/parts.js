@@ -113,7 +113,7 @@ export function field(ctx, { id, label, value = "", type = "text", fault, hint, 
     h("label", { for: id }, label),
     control,
     hint && h("p", { id: `${id}-hint`, class: "hint" }, hint),
-    fault && h("p", { id: `${id}-fault`, class: "fault" }, fault),
+    fault && h("p", { id: `${id}-fault`, class: "fault", role: "alert" }, fault),
   );
 }
 const valueOf = (one) => (typeof one === "object" ? one.value : one);

@@ -195,9 +195,8 @@ function healthPane(ctx, state) {
       ]),
     ctx.sides.projector &&
       side("projector", state.projector, (is) => [
-        row("postgresql", is.parts.postgresql, ctx.t(is.parts.postgresql ? "answers" : "answers-not")),
-        row("redis", is.parts.redis, ctx.t(is.parts.redis ? "answers" : "answers-not")),
-        row("models", is.parts.models, ctx.t(is.parts.models ? "models.ready" : "models.building")),
+        row("ready", is.ready, ctx.t(is.ready ? "yes" : "no")),
+        Object.entries(is.parts ?? {}).map(([part, ready]) => row(part, ready, ctx.t(ready ? "yes" : "no"))),
       ]),
   );
 }
@@ -245,12 +244,22 @@ export function spoken(ctx, state) {
   return h("p", { class: "hidden", "aria-live": "polite", key: "spoken" }, campaign && state.spokenAt ? ctx.t("spoken", { name: campaign.name, remaining: count(ctx, state.spokenAt.remaining), status: ctx.t(`status.${campaign.status}`) }) : "");
 }
 
+/** Where campaigns cannot be listed, who knows the id gets there, and may hold the sale. */
+function byId(ctx) {
+  const go = (event) => {
+    event.preventDefault();
+    ctx.act.go({ view: "sale", id: event.target.querySelector("input").value.trim() });
+  };
+  return h("form", { class: "search", key: "by-id", on: { submit: go } }, h("label", { for: "campaign-id" }, ctx.t("campaign-id")), h("input", { id: "campaign-id", autocomplete: "off", spellcheck: "false", required: true }), h("button", { type: "submit", class: "button good" }, ctx.t("open")));
+}
+
 export function saleView(ctx, state) {
-  if (!ctx.sides.read)
-    return [sentence(ctx, state), h("p", { class: "says old", key: "half" }, ctx.t("side-missing.read")), slicePane(ctx, state), healthPane(ctx, state), refusalPane(ctx, state)];
+  const blind = !ctx.sides.read || state.read.failure !== undefined;
   return [
     sentence(ctx, state),
-    state.route.id ? campaignPane(ctx, state) : picker(ctx, state),
+    !ctx.sides.read && h("p", { class: "says old", key: "half" }, ctx.t("side-missing.read")),
+    ctx.sides.write && blind && byId(ctx),
+    state.route.id ? campaignPane(ctx, state) : ctx.sides.read && picker(ctx, state),
     state.route.id && spoken(ctx, state),
     ctx.sides.write && refusalPane(ctx, state),
     slicePane(ctx, state),
