@@ -7,6 +7,9 @@ import { ageOf, badge, button, count, failureText, field, link, stateCell, table
 /** What was read once stays as it was, and says since when. */
 const asOf = (ctx, at) => Number.isFinite(at) && h("p", { class: "note" }, ctx.t("read-at"), " ", ageOf(ctx, { value: true, at }, 60_000));
 
+/** For who does not see that something came. */
+export const found = (ctx, many) => ctx.t("search.found", { found: count(ctx, many) });
+
 /** Masked until it is asked for, one at a time. */
 function code(ctx, state, coupon) {
   const shown = state.unmasked.has(coupon.coupon_id);
@@ -172,7 +175,7 @@ export function askView(ctx, state) {
       h("button", { type: "submit", class: "button good" }, ctx.t("search")),
     ),
     state.recent.length > 0 && h("p", { class: "note", key: "recent" }, ctx.t("search.recent"), " ", state.recent.map((one) => [link({ view: "ask", filters: { q: one } }, one), " "])),
-    h("p", { class: "hidden", role: "status", key: "found" }, state.search && !state.search.loading && ctx.t("search.found", { found: count(ctx, state.search.found.length) })),
+    h("p", { class: "hidden", role: "status", key: "found" }, state.search && !state.search.loading && found(ctx, state.search.found.length)),
     results(ctx, state),
     decisionForm(ctx, state),
   ];
