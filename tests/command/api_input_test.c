@@ -435,7 +435,6 @@ static void ambiguous_framing_is_refused_and_closed(void **state)
 static int setup(void **state)
 {
     crypto_setup();
-    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     return 0;
 }

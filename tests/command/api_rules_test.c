@@ -482,6 +482,7 @@ static void a_store_that_stops_flushing_is_noticed(void **state)
 static int setup(void **state)
 {
     crypto_setup();
+    stack_default_deadlines();
     stack = api_setup(state, &api, STACK_ALL);
     return 0;
 }

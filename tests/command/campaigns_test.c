@@ -491,7 +491,6 @@ static void live_coupons_are_bounded(void **state)
 static int start(void **state)
 {
     setenv("FIRSTCOME_CAMPAIGNS_PER_KEY_PER_DAY", PLENTY, 1);
-    stack_patient();
     stack = api_setup(state, &api, STACK_COMMAND);
     return 0;
 }

@@ -346,7 +346,6 @@ static void who_comes_after_the_first_new_coupon_gets_one(void **state)
 static int start(void **state)
 {
     setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "4000", 1); /* nobody is refused for the machine being busy */
-    stack_patient();
     setenv("FIRSTCOME_PUBLIC_URL", "https://coupons.example", 1);
     stack = api_setup(state, &api, STACK_ALL);
     return 0;

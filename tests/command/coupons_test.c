@@ -589,7 +589,6 @@ static void state_rows_equal_the_log(void **state)
 
 static int start(void **state)
 {
-    stack_patient();
     stack = api_setup(state, &api, STACK_COMMAND);
     make_expiring();
     return 0;

@@ -546,7 +546,6 @@ static int setup(void **state)
 {
     make_disk();
     setenv("FIRSTCOME_DISK_PATH", disk, 1);
-    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     first = (struct steer){stack, api.command};
     return 0;

@@ -97,7 +97,6 @@ static void too_many_failures_halt(void **state)
 static int start(void **state)
 {
     setenv("FIRSTCOME_DISK_PATH", "/", 1);
-    stack_patient();
     stack = api_setup(state, &api, STACK_COMMAND);
     steer = (struct steer){stack, api.command};
     set("disk_warn_percent", "100"); /* whatever this machine's disk is like */

@@ -58,7 +58,6 @@ static void campaign_and_coupon_in_one_batch(void **state)
 static int start(void **state)
 {
     setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "10000", 1); /* the lock is held for two lock timeouts */
-    stack_patient();
     stack = api_setup(state, &api, STACK_COMMAND);
     return 0;
 }

@@ -147,7 +147,6 @@ static void add_keys(void)
 static int setup(void **state)
 {
     crypto_setup();
-    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     add_keys();
     struct http_answer answer;

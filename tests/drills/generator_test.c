@@ -112,7 +112,6 @@ static void add_key(void)
 
 static int setup(void **state)
 {
-    stack_patient();
     stack = api_setup(state, &api, STACK_SERVERS);
     add_key();
     stack_service(stack, "command-service", "start");

@@ -36,7 +36,6 @@ static char ids[CAMPAIGNS][64];
 static int setup(void **state)
 {
     crypto_setup();
-    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     for (int i = 0; i < CAMPAIGNS; i++) {
         snprintf(ids[i], sizeof ids[i], "%s", api_campaign(&api, 100000, ""));

@@ -212,6 +212,7 @@ static void ending_backends_loses_and_doubles_nothing(void **state)
 static int setup(void **state)
 {
     crypto_setup();
+    stack_default_deadlines();
     *state = stack = stack_start(STACK_ALL);
     return 0;
 }

@@ -15,7 +15,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 
-enum { INPUT_MAX = 64 * 1024 * 1024, REQUEST_MAX = 16 * 1024 * 1024, TIMEOUT_MS = 10000 };
+enum { INPUT_MAX = 64 * 1024 * 1024, REQUEST_MAX = 16 * 1024 * 1024, TIMEOUT_MS = 60000 };
 
 struct http_client {
     struct sockaddr_in address;

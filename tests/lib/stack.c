@@ -193,8 +193,17 @@ static pid_t spawn(const struct stack *stack, const char *const *argv, int input
     return pid;
 }
 
-void stack_patient(void)
+static bool default_deadlines;
+
+void stack_default_deadlines(void)
 {
+    default_deadlines = true;
+}
+
+static void set_patience(void)
+{
+    if (default_deadlines)
+        return;
     setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "10000", 0);
     setenv("FIRSTCOME_STORE_TIMEOUT_MS", "10000", 0);
     setenv("FIRSTCOME_REDIS_TIMEOUT_MS", "500", 0);
@@ -211,6 +220,7 @@ static void set_environment(const struct stack *stack)
     setenv("STACK_TEMPLATES", templates, 0);
     setenv("FIRSTCOME_DISK_PATH", "",
            0); /* how full this machine's disk is decides no test that does not ask for it */
+    set_patience();
     setenv("FIRSTCOME_DRAIN_GRACE_MS", "0", 0); /* nobody balances the load of a test, unless it says so */
 }
 

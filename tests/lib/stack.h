@@ -17,10 +17,10 @@ enum stack_parts {
 
 struct stack;
 
-/* Services get deadlines that no busy machine misses, so that nobody is refused, and no level passed over,
- * for the machine being busy; what the environment already says stays. Before stack_start, by tests that are
- * not about deadlines. */
-void stack_patient(void);
+/* Services get deadlines that no busy machine misses (what the environment already says stays), so that
+ * nobody is refused, and no level passed over, for the machine being busy. Tests that are about the deadlines
+ * a user gets call this before stack_start: then they are those. */
+void stack_default_deadlines(void);
 /* Options of services are taken from this program's environment: setenv() them first. */
 struct stack *stack_start(enum stack_parts parts);
 /* Ends every process, looks through the services' logs for reports of sanitizers and failed CHECKs (finding

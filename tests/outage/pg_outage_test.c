@@ -139,6 +139,7 @@ static int setup(void **state)
 {
     (void)state;
     crypto_setup();
+    stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
     service = instance_start(
         stack, &(struct instance_options){.service = "command-service", .name = "outage", .port_offset = 7});

@@ -114,6 +114,7 @@ static int setup(void **state)
     char port[16];
     (void)state;
     crypto_setup();
+    stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
     const char *direct = stack_env(stack, "DATABASE_URL");
     int base = stack_port_base(stack);

@@ -111,6 +111,7 @@ static void switched_to_a_standby(void **state)
 static int setup(void **state)
 {
     crypto_setup();
+    stack_default_deadlines();
     *state = stack = stack_start(STACK_SERVERS);
     return 0;
 }

@@ -253,7 +253,6 @@ static void a_long_poll_is_answered_at_the_end(void **state)
 static int setup(void **state)
 {
     crypto_setup();
-    stack_patient();
     *state = stack = stack_start(STACK_SERVERS);
     return 0;
 }

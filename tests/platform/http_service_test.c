@@ -62,7 +62,6 @@ static int setup(void **state)
 {
     static const char *environment[3];
     static char keys_option[300], log_option[300];
-    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     file_read(stack_env(stack, "FIRSTCOME_API_KEYS_FILE"), keys_text, sizeof keys_text);
     snprintf(keys_path, sizeof keys_path, "%s/keys-of-test", stack_directory(stack));
@@ -181,7 +180,7 @@ static void fields_that_are_not_understood(void **state)
     } rows[] = {{"Content-Encoding: gzip", 415, "unsupported-media-type"},
                 {"Content-Type: text/xml", 415, "unsupported-media-type"},
                 {"Expect: everything", 417, "expectation-failed"},
-                {"If-Unmodified-Since: Mon, 30 Nov 2026 00:00:00 GMT", 412, "precondition-failed"}};
+                {"If-Match: \"a\"", 412, "precondition-failed"}};
     char path[256];
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", api_campaign(&api, 10, ""));
     for (size_t i = 0; i < COUNT_OF(rows); i++) {

@@ -205,6 +205,7 @@ static int set_up(void **state)
 {
     (void)state;
     crypto_setup();
+    stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
     sentinels_start(&sentinels, stack);
     setenv("SERVICES_REDIS_URL", sentinels_url(&sentinels), 1);

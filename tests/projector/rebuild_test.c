@@ -426,7 +426,6 @@ static int set_up(void **state)
     (void)state;
     crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* this is about the levels behind the copies in memory */
-    stack_patient();
     stack = stack_start(STACK_ALL);
     models_open(&models, stack);
     api_open(&api, stack);

@@ -219,7 +219,6 @@ static void an_empty_redis_is_no_difference(void **state)
 
 static int set_up(void **state)
 {
-    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     buf_init(&output, OUTPUT_MAX);
     models_open(&models, stack);

@@ -42,6 +42,7 @@ static int setup(void **state)
     setenv("FIRSTCOME_DRAIN_GRACE_MS", "0", 1); /* it is restarted often */
     setenv("FIRSTCOME_CONNECTIONS_MAX", "12000", 1);
     setenv("FIRSTCOME_CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
+    stack_default_deadlines();
     stack = api_setup(state, &api, STACK_ALL);
     return 0;
 }

@@ -21,7 +21,6 @@ static int setup(void **state)
 {
     crypto_setup();
     setenv("FIRSTCOME_FOLLOWERS_MAX", "300", 1);
-    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000, ",\"code_prefix\":\"FEED\""));
     slice = slice_of(span_of(campaign));

@@ -34,7 +34,6 @@ static int setup(void **state)
 {
     crypto_setup();
     setenv("FIRSTCOME_FRESH_MS", "60000", 1);
-    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     snprintf(changing, sizeof changing, "changing");
     for (int i = 0; i == 0 || slice_of(span_of(quiet)) != slice_of(span_of(changing)); i++)

@@ -13,7 +13,6 @@ static struct api_client api;
 
 static int start(void **state)
 {
-    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     return 0;
 }

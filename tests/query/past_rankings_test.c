@@ -72,7 +72,6 @@ static int set_up(void **state)
     crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     setenv("FIRSTCOME_PAST_EVENTS_MAX", "100", 1);
-    stack_patient();
     stack = stack_start(STACK_ALL);
     api_open(&api, stack);
     past_open(&past, stack);

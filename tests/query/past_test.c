@@ -22,7 +22,6 @@ static int set_up(void **state)
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     setenv("FIRSTCOME_PAST_EVENTS_MAX", "100", 1);
     setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "10000", 1); /* a slice's lock is held for two lock timeouts */
-    stack_patient();
     stack = stack_start(STACK_ALL);
     api_open(&api, stack);
     return 0;

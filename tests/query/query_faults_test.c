@@ -62,6 +62,7 @@ static int setup(void **state)
     crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1);        /* what answers is the levels behind */
     setenv("FIRSTCOME_REDIS_TIMEOUT_MS", "400", 1); /* a busy machine is not a Redis that is gone */
+    stack_default_deadlines();
     stack = api_setup(state, &api, STACK_ALL);
     create("f-none"); /* a slice with events, and nothing issued anywhere: Redis can tell that, too */
     reads_init(&reads, &api);

@@ -55,7 +55,6 @@ static int setup(void **state)
     crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     setenv("FIRSTCOME_CORS_ORIGINS", "https://shop.example", 1);
-    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     fill_slices();
     create("paused", ",\"tags\":[\"odd\"],\"code_prefix\":\"OIL\"");

@@ -23,7 +23,6 @@ static int setup(void **state)
     setenv("FIRSTCOME_FRESH_MS", "60000", 1);
     setenv("FIRSTCOME_STALE_MS", "3600000", 1);
     setenv("FIRSTCOME_DRAIN_GRACE_MS", "0", 1);
-    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000, ""));
     snprintf(path, sizeof path, "/v1/campaigns/%s", campaign);

@@ -22,7 +22,6 @@ static char path[128];
 static int setup(void **state)
 {
     crypto_setup();
-    stack_patient();
     stack = api_setup(state, &api, STACK_ALL);
     second = instance_start(
         stack,
