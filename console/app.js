@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is asked when, and what happens at a click. Everything that can be a function of its arguments is in core/ and
 // views/; here are the clock, the network and the document.
-import { clientOf, findSides, firstOf, metricsOf, readyOf, scopesOf, search, takeFrom } from "./api.js";
+import { clientOf, findSides, firstOf, holdersCsv, metricsOf, readyOf, scopesOf, search, takeFrom } from "./api.js";
 import { randomKey } from "./client/index.js";
 import { bodyOf, KINDS, localTime } from "./core/kinds.js";
 import { keyOf, openAction, step } from "./core/action.js";
 import { addPoint, pointOf, sampleTimes, windowOf } from "./core/burndown.js";
-import { toCsv } from "./core/csv.js";
 import { guessKinds } from "./core/guess.js";
 import { Poller } from "./core/poll.js";
 import { issuingBetween, parseIssuing, parseRefusals, refusalRates } from "./core/metrics.js";
@@ -20,7 +19,6 @@ import { RANGES } from "./views/sale.js";
 const PAGE = 50;
 const CAMPAIGNS_MOST = 200;
 const HISTORY_MOST = 500;
-const CSV_MOST = 100_000;
 const RECENT_MOST = 8;
 const PAST_AT_ONCE = 4;
 const SPEAK_EVERY_MS = 30_000;
@@ -341,9 +339,9 @@ async function send() {
   for (const poller of pollers.values()) poller.again();
 }
 
-function download(name, text) {
+function download({ name, parts }) {
   const anchor = document.createElement("a");
-  anchor.href = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
+  anchor.href = URL.createObjectURL(new Blob(parts, { type: "text/csv;charset=utf-8" }));
   anchor.download = name;
   anchor.click();
   setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
@@ -351,19 +349,14 @@ function download(name, text) {
 
 async function csvOf(id) {
   const { signal } = leave;
-  const rows = [];
-  set({ csv: 0 });
+  const put = (csv) => signal.aborted || set({ csv });
+  put({ rows: 0 });
   try {
-    for await (const coupon of client.holders(id, { limit: 100, signal })) {
-      rows.push(coupon);
-      if (rows.length % 1000 === 0) set({ csv: rows.length });
-      if (rows.length >= CSV_MOST) break;
-    }
-    download(`${id}.csv`, toCsv(["sequence", "user_id", "coupon_id", "status", "issued_at", "expires_at", "order_id", "discount_amount"], rows));
+    download(await holdersCsv({ key, sides, fetch: askFetch }, id, { signal, tell: (rows) => put({ rows }) }));
+    put(undefined);
   } catch (failure) {
-    if (!signal.aborted) set({ search: { ...state.search, failure } });
+    put({ failure });
   }
-  if (!signal.aborted) set({ csv: undefined });
 }
 
 async function whyRefused(asked, asOf) {

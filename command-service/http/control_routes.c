@@ -56,7 +56,7 @@ static void write_setting(struct buf *out, const struct settings *settings, enum
 }
 
 static void write_issuers(struct buf *out, const struct control_state *state, const struct keyring *keyring,
-                            const struct changes *changes)
+                          const struct changes *changes)
 {
     json_open(out, "issuers", '[');
     for (size_t i = 0; i < keyring_count(keyring); i++)

@@ -218,13 +218,14 @@ test("ask: codes are masked until asked for", () => {
       "holders summer": { items: [], more: false, loading: false },
       "history campaign summer": { items: [], more: false, loading: true, failure: failed.failure },
     };
-    const is = { route, search: { asked: "c3-77", found }, lists, recent: ["a", "b"], csv: 2000 };
+    const is = { route, search: { asked: "c3-77", found }, lists, recent: ["a", "b"], csv: { rows: 2000 } };
     const text = textOf(draw(contextOf(lang), state(is)));
     assert.ok(!text.includes("ABCDE-FGHJK"));
     assert.match(text, /SUMMER-•••••/);
     assert.match(textOf(draw(contextOf(lang), state({ ...is, unmasked: new Set(["c3-77"]) }))), /ABCDE-FGHJK/);
     assert.match(textOf(draw(contextOf(lang), state({ route, search: { asked: "xx", found: [] } }))), /xx/);
     draw(contextOf(lang), state({ route, search: { asked: "xx", found: [], loading: true } }));
+    assert.match(textOf(draw(contextOf(lang), state({ ...is, csv: failed }))), /abc/);
     assert.match(textOf(draw(contextOf(lang), state({ route, search: { asked: "xx", found: [], failure: failed.failure } }))), /abc/);
   });
 });

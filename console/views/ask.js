@@ -102,7 +102,8 @@ function campaignCard(ctx, state, campaign) {
     { class: "pane wide", key: `campaign ${id}` },
     h("header", {}, h("h2", {}, ctx.t("campaign"), " ", link({ view: "sale", id }, campaign.name)), stateCell(ctx, campaign)),
     h("p", {}, ctx.t("campaign.line", { issued: count(ctx, campaign.issued), quantity: count(ctx, campaign.quantity), redeemed: count(ctx, campaign.redeemed) })),
-    h("div", { class: "controls" }, button(ctx, ctx.t("history"), () => ctx.act.history("campaign", id)), button(ctx, ctx.t("holders"), () => ctx.act.holders(id)), button(ctx, ctx.t("holders.csv"), () => ctx.act.csv(id), { disabled: state.csv !== undefined }), state.csv !== undefined && h("span", { role: "status" }, ctx.t("csv.rows", { rows: count(ctx, state.csv) }))),
+    h("div", { class: "controls" }, button(ctx, ctx.t("history"), () => ctx.act.history("campaign", id)), button(ctx, ctx.t("holders"), () => ctx.act.holders(id)), button(ctx, ctx.t("holders.csv"), () => ctx.act.csv(id), { disabled: state.csv?.rows !== undefined }), state.csv?.rows !== undefined && h("span", { role: "status" }, ctx.t("csv.rows", { rows: count(ctx, state.csv.rows) }))),
+    state.csv?.failure && h("p", { class: "says failed", role: "alert" }, failureText(ctx, state.csv.failure)),
     paged(ctx, state.lists[`history campaign ${id}`], (items) => historyTable(ctx, items, ctx.t("history")), () => ctx.act.more(`history campaign ${id}`)),
     paged(ctx, state.lists[`holders ${id}`], (items) => couponTable(ctx, state, items, ctx.t("holders")), () => ctx.act.more(`holders ${id}`)),
   );

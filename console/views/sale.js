@@ -69,7 +69,7 @@ function campaignPane(ctx, state) {
       const marks = marksOf(state.history.value ?? []);
       const points = state.points;
       const perS = issueRate(points, RATE_MS);
-      const eta = soldOutIn(points.at(-1), perS);
+      const eta = soldOutIn(points.at(-1), campaign.status === "active" ? perS : 0);
       const { from } = windowOf(campaign, ctx.now, RANGES[range]);
       const held = campaign.quantity - campaign.released;
       const why = standing(ctx, campaign);
@@ -144,7 +144,8 @@ function slicePane(ctx, state) {
         h(
           "ol",
           { class: "cells" },
-          rows.map((row) => {
+          // The campaign's own first.
+          rows.sort((a, b) => (b.slice === own) - (a.slice === own) || a.slice - b.slice).map((row) => {
             const level = row.away ? "bad" : row.lag >= 10_000 || row.waiting > row.most / 2 ? "warn" : "good";
             return h(
               "li",

@@ -3,6 +3,7 @@
 // stack's (.run/env) and its RUN_DIR; pictures go to RESULTS_DIR. AXE_CORE is the path of axe-core's axe.min.js (npm): where
 // it is given, each view is held against it, too.
 import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { faultsOfPage, spoilPage } from "./accessibility.js";
 import { accessible, api, browser, call, campaign, closeDialog, dialog, env, fill, issue, night, open, say, sendDialog, shot, signIn, skip, users } from "./kit.js";
@@ -230,6 +231,23 @@ test("why somebody was refused: a search for who got nothing, the sentence to se
   const { hash } = new URL(await browser.url());
   await open(hash.slice(2));
   await browser.says(".answer", "sold out");
+});
+
+test("holders are listed, and saved as a file for a spreadsheet", { skip }, async () => {
+  const id = await campaign();
+  await issue(id, ["김민지", ...users(30)]);
+  await signIn(ADMIN);
+  const folder = `${env.RUN_DIR}/downloads`;
+  await browser.cdp("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: folder });
+  await open(`ask?q=${id}`);
+  await browser.click(".pane .controls button:nth-child(2)");
+  await say("김민지");
+  await browser.click(".pane .controls button:nth-child(3)");
+  const [file] = await until("the file is there", () => readdirSync(folder).filter((name) => name.startsWith(id) && name.endsWith(".csv")));
+  const lines = readFileSync(`${folder}/${file}`, "utf8").trim().split("\r\n");
+  assert.match(lines[0], /^\uFEFFsequence,user_id,/);
+  assert.match(lines[1], /^1,김민지,/);
+  assert.equal(lines.length, 32);
 });
 
 test("the audit trail: what was done stands there, and filters are in the address", { skip }, async () => {
