@@ -6,7 +6,6 @@
 #include "events/api_document.h"
 #include "events/console_page.h"
 #include "events/problems.h"
-#include "query-service/http/header_list.h"
 #include "query-service/http/respond.h"
 
 /* --- refusing --- */
@@ -145,9 +144,9 @@ bool api_take_tokens(struct http_request *request, struct query *query)
     size_t count = 0;
     struct span rest;
     for (size_t line = 0; (rest = http_header_nth(request, "Consistency-Token", line)).ptr; line++) {
-        while (rest.ptr) {
+        for (struct span item = http_list_next(&rest); item.ptr; item = http_list_next(&rest)) {
             struct position token;
-            if (++count > QUERY_TOKENS_MAX || !consistency_token_parse(header_list_next(&rest), &token))
+            if (++count > QUERY_TOKENS_MAX || !consistency_token_parse(item, &token))
                 return refuse(request, &problem_invalid_token, NULL,
                               "send up to 16 tokens as they were given, separated by commas");
             query_require(query, token);
@@ -325,7 +324,6 @@ static void export_holders(struct http_request *request, struct api *api)
 
 static void get_holders(struct http_request *request, void *context)
 {
-    http_add_header(request, "Vary", SPAN("Accept"));
     if (http_prefers(request, "text/csv", "application/json"))
         export_holders(request, context);
     else
