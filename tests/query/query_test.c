@@ -572,12 +572,13 @@ static void bad_tokens_are_refused(void **state)
 {
     (void)state;
     static const char *const tokens[] = {"",
+                                         ", ,",
                                          "v1",
                                          "v2.0.1",
                                          "v1.16.1",
                                          "v1.0.-1",
-                                         "v1.0.1,",
-                                         "v1.0.1,,v1.0.2",
+                                         "v1.0.1,\"",
+                                         "v1.0.1 v1.0.2",
                                          "v1.0.1;v1.1.1",
                                          "v1.0.9999999999999",
                                          "null"};
