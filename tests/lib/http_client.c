@@ -323,7 +323,7 @@ static int64_t deadline_of(const struct http_call *call)
     return clock_deadline_us(call->timeout_ms ? call->timeout_ms : TIMEOUT_MS);
 }
 
-/* A connection that rested may have been closed for resting: nothing was asked on it, so another one serves. */
+/* One that rested may have been closed for it: nothing was asked on it, so another one serves. */
 static void leave_if_closed(struct http_client *client)
 {
     char byte;
