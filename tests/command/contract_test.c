@@ -525,17 +525,21 @@ static void a_retry_is_answered_as_before(void **state)
     (void)state;
     char id[80], path[128], key[64];
     static const struct {
-        const char *path, *body; /* %s: the campaign */
+        const char *verb, *body;
+        bool of_issuer;
     } rows[] = {
-        {"/v1/campaigns/%s/pause", "{\"reason\":\"r\"}"},    {"/v1/campaigns/%s/resume", "{}"},
-        {"/v1/campaigns/%s/release", "{\"quantity\":1}"},    {"/v1/campaigns/%s/close", "{}"},
-        {"/v1/issuers/issue/suspend", "{\"reason\":\"r\"}"}, {"/v1/issuers/issue/resume", "{}"},
+        {"pause", "{\"reason\":\"r\"}", false},  {"resume", "{}", false},
+        {"release", "{\"quantity\":1}", false},  {"close", "{}", false},
+        {"suspend", "{\"reason\":\"r\"}", true}, {"resume", "{}", true},
     };
     snprintf(id, sizeof id, "%s", api_campaign(&api, 5, ",\"released\":1"));
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct buf first;
         buf_init(&first, 1 << 16);
-        snprintf(path, sizeof path, rows[i].path, id);
+        if (rows[i].of_issuer)
+            snprintf(path, sizeof path, "/v1/issuers/issue/%s", rows[i].verb);
+        else
+            snprintf(path, sizeof path, "/v1/campaigns/%s/%s", id, rows[i].verb);
         snprintf(key, sizeof key, "%s", api_fresh_key());
         struct http_answer answer = api_post(&api, path, rows[i].body, key);
         expect(path, &answer, 200, NULL);
