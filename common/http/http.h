@@ -91,7 +91,6 @@ struct span http_header(const struct http_request *request,
 /* The nth (from 0) of the lines of this name: a list may come in several lines, anything else must not. */
 struct span http_header_nth(const struct http_request *request, const char *name, size_t nth);
 struct span http_body(const struct http_request *request);
-struct span http_target(const struct http_request *request);        /* raw path and query, as sent */
 const struct api_key *http_key(const struct http_request *request); /* NULL on open routes */
 /* Of the client's end of the connection: 16 bytes in network order, an IPv4 address as ::ffff:a.b.c.d. Behind
  * a proxy it is the proxy's. */
