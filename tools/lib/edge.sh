@@ -31,7 +31,8 @@ edge_start() {
     trim_log "$RUN_DIR/log/edge.log"
     detach "$RUN_DIR/log/edge.log" "$RUN_DIR" env -i PATH="$PATH" "FIRSTCOME_PROCESS=edge@$RUN_DIR" \
         "EDGE_BIND=127.0.0.1:$(edge_port)" "COMMAND_ADDRESS=127.0.0.1:$(service_port command-service)" \
-        "QUERY_ADDRESS=127.0.0.1:$(service_port query-service)" "$program" -db -f "$EDGE_CONFIG"
+        "QUERY_ADDRESS=127.0.0.1:$(service_port query-service)" \
+        "PROJECTOR_ADDRESS=127.0.0.1:$(service_port projector)" "$program" -db -f "$EDGE_CONFIG"
     wait_until 10 accepts_or_gone edge_accepts && edge_accepts && return
     show_log "$RUN_DIR/log/edge.log"
     die "the edge does not start; its log is $RUN_DIR/log/edge.log"
