@@ -89,15 +89,13 @@ static void record(void)
     reads_record(&reads, path);
 }
 
-/* The URL of the stack's Redis ends in ":<port>"; the proxy has another one. */
 static void start_behind_proxy(void)
 {
     static char redis_url[1024];
-    const char *url = stack_env(stack, "QUERY_REDIS_URL"), *colon = strrchr(url, ':');
     int proxy_port = stack_port_base(stack) + PROXY_OFFSET;
-    assert_non_null(colon);
     proxy = proxy_start(proxy_port, stack_port_base(stack) + REDIS_OFFSET);
-    snprintf(redis_url, sizeof redis_url, "%.*s:%d", (int)(colon - url), url, proxy_port);
+    proxy_url(stack_env(stack, "QUERY_REDIS_URL"), stack_port_base(stack) + REDIS_OFFSET, proxy_port,
+              redis_url, sizeof redis_url);
     behind_proxy = instance_start(stack, &(struct instance_options){.service = "query-service",
                                                                     .name = "proxied",
                                                                     .port_offset = PORT_OFFSET,
