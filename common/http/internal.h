@@ -19,6 +19,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/metrics.h"
+#include "common/base/notify.h"
 #include "common/http/http.h"
 
 enum {
@@ -284,6 +285,7 @@ struct http_loop {
     struct http_requests answered; /* deferred requests that have their answer */
     struct http_newcomers newcomers;
     bool sleeping;
+    struct heartbeat heartbeat;
 };
 
 /* What one client address has. An IPv6 client is its /64 network: it has all of its addresses. */

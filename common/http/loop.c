@@ -303,8 +303,10 @@ static void serve(struct http_loop *loop)
 static void *loop_run(void *argument)
 {
     struct http_loop *loop = argument;
+    heartbeat_begin(&loop->heartbeat);
     while (!atomic_load(&loop->stop_wanted)) {
         take_events(loop);
+        heartbeat_beat(&loop->heartbeat, loop->now_us);
         take_handed_over(loop);
         if (atomic_load_explicit(&loop->server->hanging_up, memory_order_relaxed))
             http_limits_hang_up(loop);
@@ -314,6 +316,7 @@ static void *loop_run(void *argument)
             http_limits_tick(loop);
         }
     }
+    heartbeat_end(&loop->heartbeat);
     return NULL;
 }
 
