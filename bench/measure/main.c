@@ -17,8 +17,8 @@
 #define AT(member) offsetof(struct bench_options, member)
 static const struct config_option table[] = {
     {"only", CONFIG_STRING, AT(only),
-     "issue,peers,writers,refuse,append,restart,read,load,stampede,lag,rebuild,memory,live,overload", 1, 256,
-     "", "what to measure, separated by commas"},
+     "issue,peers,writers,refuse,append,restart,read,load,stampede,lag,rebuild,memory,live,overload,attack",
+     1, 256, "", "what to measure, separated by commas"},
     {"json", CONFIG_FLAG, AT(json), "false", 0, 0, "", "one JSON document a line"},
     {"rounds", CONFIG_INT, AT(rounds), "3", 1, SERIES_MAX, "rounds", "of ours and baseline, in turns"},
     {"sample-ms", CONFIG_INT, AT(sample_ms), "3000", 100, 600000, "ms", "of each measurement over HTTP"},
@@ -67,7 +67,8 @@ static const struct {
     {"refuse", bench_refuse},     {"append", bench_append},     {"restart", bench_restart},
     {"read", bench_read},         {"stampede", bench_stampede}, {"lag", bench_lag},
     {"rebuild", bench_rebuild},   {"memory", bench_memory},     {"peers", bench_peers},
-    {"overload", bench_overload}, {"load", bench_load},         {"curves", bench_curves},
+    {"overload", bench_overload}, {"load", bench_load},         {"attack", bench_attack},
+    {"curves", bench_curves},
 };
 
 static bool is_known(struct span name)

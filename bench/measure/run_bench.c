@@ -14,6 +14,7 @@
 #include "bench/load/connection.h"
 #include "bench/measure/results.h"
 #include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "common/json.h"
 #include "events/ids.h"
 
@@ -219,7 +220,7 @@ const char *bench_campaign(struct bench *bench, const struct target *target, int
     return id;
 }
 
-struct running_flow {
+struct bench_running {
     pthread_t thread;
     char path[128];
     struct flow_options options;
@@ -229,7 +230,7 @@ struct running_flow {
 
 static void *flow_main(void *context)
 {
-    struct running_flow *self = context;
+    struct bench_running *self = context;
     self->started = flow_run(&self->options, self->result);
     return NULL;
 }
@@ -238,7 +239,7 @@ static void *flow_main(void *context)
 static const uint64_t numbers_apart = 500000000;
 
 static void flow_begin(const struct bench *bench, const struct bench_flow *flow, size_t index,
-                       struct running_flow *ret)
+                       struct bench_running *ret)
 {
     bool reads = flow->read || flow->reads;
     snprintf(ret->path, sizeof ret->path, "/v1/campaigns/%s/coupons", flow->campaign ? flow->campaign : "");
@@ -269,7 +270,7 @@ static void flow_begin(const struct bench *bench, const struct bench_flow *flow,
     CHECK(pthread_create(&ret->thread, NULL, flow_main, ret) == 0);
 }
 
-static void flow_end(struct running_flow *flow)
+static void flow_end(struct bench_running *flow)
 {
     const struct flow_result *result = flow->result;
     const char *path = flow->options.paths ? flow->options.paths[0] : flow->options.request.path;
@@ -285,16 +286,32 @@ static void flow_end(struct running_flow *flow)
 
 void bench_flows(struct bench *bench, const struct bench_flow *flows, size_t count, struct flow_result *ret)
 {
-    struct running_flow running[BENCH_FLOWS_MAX];
+    struct bench_running running[BENCH_FLOWS_MAX];
     CHECK(count >= 1 && count <= BENCH_FLOWS_MAX);
     for (size_t i = 0; i < count; i++) {
-        running[i] = (struct running_flow){.result = &ret[i]};
+        running[i] = (struct bench_running){.result = &ret[i]};
         flow_begin(bench, &flows[i], i, &running[i]);
     }
     for (size_t i = 0; i < count; i++)
         flow_end(&running[i]);
     if (!flows[count - 1].first_number)
         bench->number = ret[count - 1].next_number;
+}
+
+struct bench_running *bench_flow_start(const struct bench *bench, const struct bench_flow *flow,
+                                       struct flow_result *ret)
+{
+    struct bench_running *running = mem_zalloc(sizeof *running);
+    running->result = ret;
+    flow_begin(bench, flow, 0, running);
+    return running;
+}
+
+void bench_flow_await(struct bench *bench, struct bench_running *running)
+{
+    flow_end(running);
+    bench->number = running->result->next_number;
+    mem_free(running);
 }
 
 void bench_note_client(struct figure *figure, const char *whose, const struct flow_result *result)

@@ -78,6 +78,11 @@ void bench_flow(struct bench *bench, const struct bench_flow *flow, struct flow_
 /* Several at once, each from a thread of its own. */
 enum { BENCH_FLOWS_MAX = 4 };
 void bench_flows(struct bench *bench, const struct bench_flow *flows, size_t count, struct flow_result *ret);
+/* One that goes on while the caller does something else. `ret` is there after bench_flow_await. */
+struct bench_running;
+struct bench_running *bench_flow_start(const struct bench *bench, const struct bench_flow *flow,
+                                       struct flow_result *ret);
+void bench_flow_await(struct bench *bench, struct bench_running *running);
 /* Sends one issue and waits; its HTTP status, 0 for no answer. */
 int bench_issue_once(const struct bench *bench, const struct target *target, const char *campaign,
                      uint64_t number);
@@ -100,4 +105,5 @@ void bench_rebuild(struct bench *bench);
 void bench_memory(struct bench *bench);
 void bench_curves(struct bench *bench); /* CURVES=1: on the stack's own log, which it fills */
 void bench_overload(struct bench *bench);
+void bench_attack(struct bench *bench);
 void bench_peers(struct bench *bench);

@@ -110,6 +110,17 @@ static void read_entries(const struct redis_reply *reply, struct generations *re
     }
 }
 
+/* One of another type, for which Redis has an error of no class, is none. */
+static enum redis_status remove_registry(struct redis_writer *writer, int64_t deadline_us)
+{
+    struct buf key;
+    buf_init(&key, KEY_TEXT_MAX);
+    key_generations(&key);
+    enum redis_status status = redis_writer_unlink(writer, buf_span(&key), deadline_us);
+    buf_deinit(&key);
+    return status;
+}
+
 enum redis_status generations_read(struct redis_writer *writer, int64_t deadline_us, struct generations *ret)
 {
     struct redis_command command;
@@ -125,7 +136,7 @@ enum redis_status generations_read(struct redis_writer *writer, int64_t deadline
     status = run(writer, &command, deadline_us, &reply);
     if (status == REDIS_OK)
         read_entries(reply, ret);
-    return status;
+    return status == REDIS_ERROR ? remove_registry(writer, deadline_us) : status;
 }
 
 enum redis_status generations_put(struct redis_writer *writer, const struct generation *generation,

@@ -570,12 +570,16 @@ static enum redis_status look_for_holes(struct applier *applier, struct redis_co
     key_holes(key);
     clear(command, key, "HGETALL");
     enum redis_status status = redis_writer_call(applier->writer, command, deadline(), &reply);
-    if (status != REDIS_OK || redis_length(reply) == 0)
+    if (status == REDIS_OK && redis_length(reply) == 0)
         return status;
-    take_holes(applier, reply);
+    if (status == REDIS_OK)
+        take_holes(applier, reply);
+    else if (status != REDIS_ERROR) /* that is a key of another type, in the way of readers */
+        return status;
     key_holes(key);
-    clear(command, key, "UNLINK");
-    return redis_writer_call(applier->writer, command, deadline(), &reply);
+    status = redis_writer_unlink(applier->writer, buf_span(key), deadline());
+    buf_clear(key);
+    return status;
 }
 
 static enum redis_status tell_seen(struct applier *applier, struct redis_command *command, struct buf *key)

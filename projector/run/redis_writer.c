@@ -110,10 +110,34 @@ enum redis_status redis_writer_connect(struct redis_writer *writer, int64_t dead
 
 /* --- checkpoints --- */
 
+enum redis_status redis_writer_unlink(struct redis_writer *writer, struct span key, int64_t deadline_us)
+{
+    const struct redis_reply *reply;
+    redis_command_reset(&writer->command);
+    redis_arg_text(&writer->command, "UNLINK");
+    redis_arg(&writer->command, key);
+    return redis_writer_call(writer, &writer->command, deadline_us, &reply);
+}
+
+/* A root of another type, for which Redis has an error of no class, is lost, and in the way of the next. */
+static enum redis_status remove_roots(struct redis_writer *writer, unsigned slices, int64_t deadline_us)
+{
+    enum redis_status status = REDIS_OK;
+    for (int16_t slice = 0; slice < SLICE_COUNT && status == REDIS_OK; slice++) {
+        if (!(slices >> slice & 1))
+            continue;
+        buf_clear(&writer->key);
+        key_root(&writer->key, slice);
+        status = redis_writer_unlink(writer, buf_span(&writer->key), deadline_us);
+    }
+    return status;
+}
+
 enum redis_status redis_writer_roots(struct redis_writer *writer, int64_t deadline_us,
                                      struct checkpoint ret[SLICE_COUNT])
 {
     enum redis_status first = REDIS_OK;
+    unsigned foreign = 0;
     CHECK(writer->pending_count == 0);
     if (!redis_connected(writer->redis))
         first = noted(writer, redis_connect(writer->redis, deadline_us));
@@ -131,9 +155,12 @@ enum redis_status redis_writer_roots(struct redis_writer *writer, int64_t deadli
         if (status == REDIS_LOST)
             return status;
         ret[slice] = checkpoint_from_reply(reply);
-        first = first == REDIS_OK ? status : first;
+        if (status == REDIS_ERROR)
+            foreign |= 1U << slice;
+        else
+            first = first == REDIS_OK ? status : first;
     }
-    return first;
+    return foreign && first == REDIS_OK ? remove_roots(writer, foreign, deadline_us) : first;
 }
 
 enum redis_status redis_writer_switch(struct redis_writer *writer, struct model model, int64_t live,

@@ -16,12 +16,15 @@ struct redis *redis_writer_redis(struct redis_writer *writer);     /* nothing of
 
 /* Connects where it is not connected, and loads the scripts. Nothing may be pending. */
 enum redis_status redis_writer_connect(struct redis_writer *writer, int64_t deadline_us) MUST_USE;
-/* The root of every slice. For status too: needs no right to write. */
+/* The root of every slice. One of another type is removed: there is none. Needs no other right to write. */
 enum redis_status redis_writer_roots(struct redis_writer *writer, int64_t deadline_us,
                                      struct checkpoint ret[SLICE_COUNT]) MUST_USE;
 /* A command of the caller's and its reply, for what there are not many of. */
 enum redis_status redis_writer_call(struct redis_writer *writer, const struct redis_command *command,
                                     int64_t deadline_us, const struct redis_reply **ret) MUST_USE;
+/* Removes a key. */
+enum redis_status redis_writer_unlink(struct redis_writer *writer, struct span key,
+                                      int64_t deadline_us) MUST_USE;
 
 /* --- batches --- */
 

@@ -18,10 +18,11 @@
 #include "query-service/metrics.h"
 #include "query-service/pg/store_reader.h"
 #include "query-service/redis/model_reader.h"
-#include "query-service/redis/model_state.h"
+#include "query-service/redis/model_watch.h"
 
 enum lane_name { LANE_QUICK, LANE_DEAR, LANE_COUNT };
 enum { DEAR_BATCH_MAX = 4, DEAR_MORE_MS = 200 /* than a batch of quick ones has */ };
+enum { CONNECT_TIMEOUTS = 8 /* of a batch: how long connecting may take, which no read waits for */ };
 
 struct lane {
     struct loader *loader;
@@ -39,12 +40,12 @@ struct loader_thread {
 
 struct loader {
     struct loader_options options;
+    struct model_watch *watch;
     struct lane lanes[LANE_COUNT];
     struct loader_thread threads[3 * POOL_THREADS_MAX + LOADER_DEAR_THREADS];
     size_t threads_count;
     atomic_bool model_usable, store_usable;
     _Atomic int64_t positions[SLICE_COUNT], seen_us; /* as the last probe of Redis found them */
-    _Atomic unsigned missed;                         /* bit per slice: Redis lacked what it should have */
 };
 
 static struct read *read_of(struct work_item *item)
@@ -149,10 +150,8 @@ static void work_models(void *state, struct work_item *const *items, size_t coun
             fail(read_of(items[i]), READ_UNAVAILABLE);
         else
             reads[reads_count++] = read_of(items[i]);
-    if (reads_count) {
-        model_reader_missed(thread->model, atomic_exchange(&lane->loader->missed, 0));
+    if (reads_count)
         model_reader_run(thread->model, reads, reads_count);
-    }
     for (size_t i = 0; i < reads_count; i++) {
         if (lane == &lane->loader->lanes[LANE_QUICK])
             note_model(lane->loader, reads[i]);
@@ -161,26 +160,21 @@ static void work_models(void *state, struct work_item *const *items, size_t coun
     show(lane->loader);
 }
 
-static void note_positions(struct loader *loader, const struct model_state *models, int64_t seen_ago_us)
+static void note_positions(struct loader *loader, const struct model_state *models)
 {
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         const struct checkpoint *checkpoint = &models->slices[slice];
         atomic_store(&loader->positions[slice], checkpoint->present ? checkpoint->position : -1);
     }
-    atomic_store(&loader->seen_us, seen_ago_us >= 0 ? clock_mono_us() - seen_ago_us : 0);
+    int64_t seen_ago_us = (SEEN_MS - models->seen_left_ms) * US_PER_MS;
+    atomic_store(&loader->seen_us, models->seen ? clock_mono_us() - seen_ago_us : 0);
 }
 
-static void tick_models(void *state)
+static void note_look(void *context, bool current, const struct model_state *models)
 {
-    struct loader_thread *thread = state;
-    struct loader *loader = thread->lane->loader;
-    struct model_state models;
-    int64_t seen_ago_us;
-    bool current = model_reader_probe(thread->model, &models, &seen_ago_us);
-    if (thread->lane == &loader->lanes[LANE_QUICK]) {
-        note(loader, &loader->model_usable, current, "Redis");
-        note_positions(loader, &models, seen_ago_us);
-    }
+    struct loader *loader = context;
+    note(loader, &loader->model_usable, current, "Redis");
+    note_positions(loader, models);
     show(loader);
 }
 
@@ -220,9 +214,9 @@ static void note_missed(struct loader *loader, const struct read *read, const in
     if (answer->campaigns_count == 1 && read->query.kind == QUERY_CAMPAIGN) {
         int16_t slice = slice_of(answer->campaigns[0].id);
         if (answer->campaigns[0].first <= models[slice])
-            atomic_fetch_or(&loader->missed, 1U << slice);
+            model_watch_hole(loader->watch, slice, 0);
     } else if (read->query.kind != QUERY_USER_COUPONS && all_kept(read, models)) {
-        atomic_fetch_or(&loader->missed, 1U << answer->coupons[0].at.slice);
+        model_watch_hole(loader->watch, answer->coupons[0].at.slice, 0);
     }
 }
 
@@ -253,19 +247,15 @@ static void tick_store(void *state)
 
 /* --- life --- */
 
-static bool create_models(struct lane *lane, int64_t threads, size_t batch_max, int64_t queue_max,
-                          char *reason, size_t reason_size)
+static void create_models(struct lane *lane, int64_t threads, size_t batch_max, int64_t queue_max)
 {
     struct loader *loader = lane->loader;
-    const struct loader_options *is = &loader->options;
     struct model_reader_options options = {
-        .url = is->redis_url, .timeout_ms = lane->redis_timeout_ms, .breaker = &lane->redis_breaker};
+        .watch = loader->watch, .timeout_ms = lane->redis_timeout_ms, .breaker = &lane->redis_breaker};
     void *states[POOL_THREADS_MAX];
     for (int64_t i = 0; i < threads; i++) {
-        struct model_reader *reader = model_reader_create(&options, reason, reason_size);
-        if (!reader)
-            return false;
-        loader->threads[loader->threads_count] = (struct loader_thread){.lane = lane, .model = reader};
+        loader->threads[loader->threads_count] =
+            (struct loader_thread){.lane = lane, .model = model_reader_create(&options)};
         states[i] = &loader->threads[loader->threads_count++];
     }
     lane->models = pool_create(&(struct pool_options){.name = "models",
@@ -274,9 +264,7 @@ static bool create_models(struct lane *lane, int64_t threads, size_t batch_max, 
                                                       .batch_max = batch_max,
                                                       .state = states,
                                                       .work = work_models,
-                                                      .expire = expire,
-                                                      .tick = tick_models});
-    return true;
+                                                      .expire = expire});
 }
 
 /* Each thread takes one read at a time: a batch would only keep what is behind the first from the others. */
@@ -310,9 +298,18 @@ static bool create_lanes(struct loader *loader, char *reason, size_t reason_size
     struct lane *quick = &loader->lanes[LANE_QUICK], *dear = &loader->lanes[LANE_DEAR];
     quick->redis_timeout_ms = is->redis_timeout_ms;
     dear->redis_timeout_ms = is->redis_timeout_ms + DEAR_MORE_MS;
-    if (!create_models(quick, is->model_threads, POOL_BATCH_MAX, is->queue_max, reason, reason_size) ||
-        !create_models(dear, LOADER_DEAR_THREADS, DEAR_BATCH_MAX, LOADER_DEAR_QUEUE_MAX, reason, reason_size))
+    loader->watch = model_watch_create(
+        &(struct model_watch_options){.url = is->redis_url,
+                                      .timeout_ms = is->redis_timeout_ms,
+                                      .connect_ms = CONNECT_TIMEOUTS * is->redis_timeout_ms,
+                                      .breaker = &quick->redis_breaker,
+                                      .found = note_look,
+                                      .context = loader},
+        reason, reason_size);
+    if (!loader->watch)
         return false;
+    create_models(quick, is->model_threads, POOL_BATCH_MAX, is->queue_max);
+    create_models(dear, LOADER_DEAR_THREADS, DEAR_BATCH_MAX, LOADER_DEAR_QUEUE_MAX);
     create_store(quick, is->store_connections, is->queue_max);
     create_store(dear, LOADER_DEAR_CONNECTIONS, LOADER_DEAR_QUEUE_MAX);
     return true;
@@ -335,6 +332,7 @@ struct loader *loader_create(const struct loader_options *options, char *reason,
         pool_start(loader->lanes[i].store);
         pool_start(loader->lanes[i].models);
     }
+    model_watch_start(loader->watch);
     return loader;
 }
 
@@ -342,6 +340,7 @@ struct loader *loader_create(const struct loader_options *options, char *reason,
  * with a token that is tried again meanwhile is refused. */
 void loader_stop(struct loader *loader)
 {
+    model_watch_stop(loader->watch);
     for (size_t i = 0; i < LANE_COUNT; i++)
         pool_stop(loader->lanes[i].models);
     for (size_t i = 0; i < LANE_COUNT; i++)
@@ -358,6 +357,7 @@ void loader_destroy(struct loader *loader)
         model_reader_destroy(loader->threads[i].model);
         store_reader_destroy(loader->threads[i].store);
     }
+    model_watch_destroy(loader->watch);
     for (size_t i = 0; i < LANE_COUNT; i++) {
         struct lane *lane = &loader->lanes[i];
         pool_destroy(lane->models);

@@ -88,6 +88,13 @@ static size_t take_batch(struct worker_pool *pool, struct work_item **items)
     return count;
 }
 
+static void tick(struct worker *worker)
+{
+    if (worker->pool->options.tick)
+        worker->pool->options.tick(worker->state);
+    worker->tick_us = clock_deadline_us(POOL_TICK_MS);
+}
+
 /* One turn; false when the thread is to end. */
 static bool turn(struct worker *worker)
 {
@@ -102,10 +109,8 @@ static bool turn(struct worker *worker)
     pthread_mutex_unlock(&pool->lock);
     if (count > 0)
         pool->options.work(worker->state, items, count);
-    if (!end && clock_mono_us() >= worker->tick_us) {
-        pool->options.tick(worker->state);
-        worker->tick_us = clock_deadline_us(POOL_TICK_MS);
-    }
+    if (!end && clock_mono_us() >= worker->tick_us)
+        tick(worker);
     if (count > 0) {
         pthread_mutex_lock(&pool->lock);
         pool->busy--;
@@ -118,8 +123,7 @@ static void *run(void *context)
 {
     struct worker *worker = context;
     pthread_setname_np(pthread_self(), worker->pool->options.name);
-    worker->pool->options.tick(worker->state);
-    worker->tick_us = clock_deadline_us(POOL_TICK_MS);
+    tick(worker);
     while (turn(worker))
         continue;
     return NULL;

@@ -24,7 +24,7 @@ struct pool_options {
     /* Ends an item that no worker took by its deadline. On the pool's own thread. */
     void (*expire)(void *context, struct work_item *item);
     void *context;
-    /* Called by each thread about every POOL_TICK_MS, between batches, and once at the start. */
+    /* Called by each thread about every POOL_TICK_MS, between batches, and once at the start; or NULL. */
     void (*tick)(void *state);
 };
 

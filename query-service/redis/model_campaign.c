@@ -13,21 +13,6 @@ struct model model_of(const struct model_work *work, int16_t slice)
     return (struct model){work->asked->slices[slice].generation, slice};
 }
 
-struct buf *pipe_key(struct model_pipe *pipe)
-{
-    buf_clear(&pipe->key);
-    return &pipe->key;
-}
-
-struct redis_command *pipe_command(struct model_pipe *pipe, const char *verb)
-{
-    CHECK(!pipe->key.overflow);
-    redis_command_reset(&pipe->command);
-    redis_arg_text(&pipe->command, verb);
-    redis_arg(&pipe->command, buf_span(&pipe->key));
-    return &pipe->command;
-}
-
 void pipe_send(struct model_pipe *pipe, struct model_work *work, int16_t slice)
 {
     if (work->expected == work->slices_capacity) {

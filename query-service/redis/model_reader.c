@@ -10,7 +10,6 @@
 #include "query-service/redis/model_reader.h"
 
 #include "common/base/clock.h"
-#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "query-service/metrics.h"
 #include "query-service/redis/model_step.h"
@@ -19,8 +18,6 @@ struct model_reader {
     struct model_reader_options options;
     struct model_pipe pipe;
     struct model_state known; /* the state that was found last: what keys are made by */
-    int64_t deadline_us;      /* of the batch */
-    unsigned missed; /* bit per slice: what somebody else found missing, to be told with the next batch */
 };
 
 static const struct model_steps *const steps_of[QUERY_KIND_COUNT] = {
@@ -30,17 +27,12 @@ static const struct model_steps *const steps_of[QUERY_KIND_COUNT] = {
     [QUERY_USER_COUPONS] = &model_user,   [QUERY_VALIDITY] = &model_validity,
 };
 
-struct model_reader *model_reader_create(const struct model_reader_options *options, char *reason,
-                                         size_t reason_size)
+struct model_reader *model_reader_create(const struct model_reader_options *options)
 {
-    struct redis *redis = redis_create(options->url, reason, reason_size);
-    if (!redis)
-        return NULL;
     struct model_reader *reader = mem_zalloc(sizeof *reader);
     reader->options = *options;
-    reader->pipe.redis = redis;
-    redis_command_init(&reader->pipe.command);
-    buf_init(&reader->pipe.key, KEY_TEXT_MAX);
+    model_watch_want(options->watch);
+    pipe_init(&reader->pipe);
     return reader;
 }
 
@@ -48,76 +40,35 @@ void model_reader_destroy(struct model_reader *reader)
 {
     if (!reader)
         return;
-    redis_destroy(reader->pipe.redis);
-    redis_command_deinit(&reader->pipe.command);
-    buf_deinit(&reader->pipe.key);
+    if (reader->pipe.redis)
+        model_watch_give_back(reader->options.watch, reader->pipe.redis);
+    pipe_deinit(&reader->pipe);
     mem_free(reader);
 }
 
-/* --- failures --- */
+/* --- the connection --- */
 
-static void failed(struct model_reader *reader, enum redis_status status)
+static bool has_connection(struct model_reader *reader)
 {
-    metric_add(query_metrics.redis_errors[status], 1);
-    log_warn("REDIS-FAILED", "reading models: %s", redis_error(reader->pipe.redis));
+    if (!reader->pipe.redis)
+        reader->pipe.redis = model_watch_take(reader->options.watch, &reader->known);
+    return reader->pipe.redis != NULL;
 }
 
-static bool connect_redis(struct model_reader *reader)
+/* What did not answer, or not in time, is not waited for any more. */
+static void conclude(struct model_reader *reader, bool answered)
 {
-    if (redis_connected(reader->pipe.redis))
-        return true;
-    enum redis_status status = redis_connect(reader->pipe.redis, reader->deadline_us);
-    if (status != REDIS_OK)
-        failed(reader, status);
-    return status == REDIS_OK;
+    if (answered) {
+        breaker_success(reader->options.breaker);
+        return;
+    }
+    breaker_failure(reader->options.breaker, clock_mono_us());
+    redis_disconnect(reader->pipe.redis); /* drops what is still to come */
+    model_watch_give_back(reader->options.watch, reader->pipe.redis);
+    reader->pipe.redis = NULL;
 }
 
 /* --- one round trip --- */
-
-static void ask_state(struct model_reader *reader, unsigned slices)
-{
-    struct redis_command *command = &reader->pipe.command;
-    key_seen(pipe_key(&reader->pipe));
-    pipe_command(&reader->pipe, "EXISTS");
-    redis_send(reader->pipe.redis, command);
-    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
-        if (!(slices >> slice & 1))
-            continue;
-        key_root(pipe_key(&reader->pipe), slice);
-        checkpoint_command(command, buf_span(&reader->pipe.key));
-        redis_send(reader->pipe.redis, command);
-    }
-}
-
-/* Receives one reply; an error reply is counted and comes back as NULL. */
-static enum redis_status receive(struct model_reader *reader, const struct redis_reply **ret)
-{
-    enum redis_status status = redis_receive(reader->pipe.redis, reader->deadline_us, ret);
-    if (status != REDIS_OK)
-        failed(reader, status);
-    return status;
-}
-
-/* False when Redis does not answer this, so nothing else either: gone, loading, busy, not letting us in. */
-static bool take_state(struct model_reader *reader, unsigned slices, struct model_state *ret)
-{
-    const struct redis_reply *reply;
-    *ret = (struct model_state){0};
-    if (receive(reader, &reply) != REDIS_OK)
-        return false;
-    ret->seen = redis_integer(reply) == 1;
-    bool good = true;
-    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
-        if (!(slices >> slice & 1))
-            continue;
-        enum redis_status status = receive(reader, &reply);
-        if (status == REDIS_LOST)
-            return false;
-        good = good && status == REDIS_OK;
-        ret->slices[slice] = checkpoint_from_reply(reply);
-    }
-    return good;
-}
 
 enum round { ROUND_FIRST, ROUND_SECOND };
 
@@ -128,12 +79,22 @@ static bool is_lost(enum fallback verdict, enum redis_status status)
     return verdict == FALLBACK_HOLE || verdict == FALLBACK_CORRUPT || status == REDIS_ERROR;
 }
 
+/* A campaign that a list named may be gone in the second round because it was deleted since. */
+static void note_hole(struct model_work *work, int16_t slice, enum round round)
+{
+    if (round == ROUND_SECOND && work->verdict == FALLBACK_HOLE &&
+        work->later->slices[slice].position != work->state->slices[slice].position)
+        work->verdict = FALLBACK_MOVED;
+    else
+        work->holes |= 1U << slice;
+}
+
 static bool take_replies(struct model_reader *reader, struct model_work *work, enum round round)
 {
     const struct model_steps *steps = work->steps;
     for (size_t i = 0; i < work->expected; i++) {
         const struct redis_reply *reply;
-        enum redis_status status = receive(reader, &reply);
+        enum redis_status status = pipe_receive(&reader->pipe, &reply);
         if (status == REDIS_LOST)
             return false;
         if (work->verdict != FALLBACK_NONE)
@@ -144,7 +105,7 @@ static bool take_replies(struct model_reader *reader, struct model_work *work, e
             work->verdict =
                 round == ROUND_FIRST ? steps->take(work, i, reply) : steps->take_more(work, i, reply);
         if (is_lost(work->verdict, status))
-            work->holes |= 1U << work->slices[i];
+            note_hole(work, work->slices[i], round);
     }
     return true;
 }
@@ -154,16 +115,15 @@ struct batch {
     size_t count;
     unsigned slices;
     struct model_state asked, state, later; /* what keys are made by; of the first round, of the second */
-    struct model_state after;               /* of the slices of steps that are of one moment, at the end */
+    struct model_state after;               /* of the slices of which all is of one moment, at the end */
+    int64_t exchange_us;                    /* how long the first took */
 };
 
 static bool take_round(struct model_reader *reader, struct batch *batch, enum round round)
 {
     struct model_state *state = round == ROUND_FIRST ? &batch->state : &batch->later;
-    if (!take_state(reader, batch->slices, state)) {
-        redis_disconnect(reader->pipe.redis); /* drops what is still to come */
+    if (!pipe_take_state(&reader->pipe, batch->slices, state))
         return false;
-    }
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
         if (work->verdict == FALLBACK_NONE && (round == ROUND_FIRST || work->steps->ask_more))
@@ -185,6 +145,7 @@ static void begin(struct model_reader *reader, struct batch *batch)
         *work = (struct model_work){.read = read,
                                     .steps = steps_of[read->query.kind],
                                     .state = &batch->state,
+                                    .later = &batch->later,
                                     .asked = &batch->asked};
         CHECK(work->steps != NULL);
         batch->slices |= query_slices(&read->query);
@@ -206,16 +167,25 @@ static bool anything_moved(const struct batch *batch)
     return false;
 }
 
+/* An exchange that would hardly end in time is not begun: what is only late would cost the connection. */
+static bool has_time(const struct model_reader *reader, const struct batch *batch)
+{
+    return reader->pipe.deadline_us - clock_mono_us() > batch->exchange_us / 2;
+}
+
 /* The first round, once more where the keys turned out to be made by another state. */
 static bool first_round(struct model_reader *reader, struct batch *batch)
 {
-    for (int attempt = 0; attempt < 2; attempt++) {
+    int64_t start_us = clock_mono_us();
+    for (int attempt = 0; attempt == 0 || (attempt < 2 && has_time(reader, batch)); attempt++) {
         begin(reader, batch);
-        ask_state(reader, batch->slices);
+        pipe_ask_state(&reader->pipe, batch->slices);
         for (size_t i = 0; i < batch->count; i++)
             batch->works[i].steps->ask(&batch->works[i], &reader->pipe);
         if (!take_round(reader, batch, ROUND_FIRST))
             return false;
+        if (attempt == 0)
+            batch->exchange_us = clock_mono_us() - start_us;
         remember(reader, batch);
         if (!anything_moved(batch))
             break;
@@ -239,24 +209,22 @@ static bool goes_on(const struct model_work *work)
     return work->verdict == FALLBACK_NONE && work->steps->ask_more;
 }
 
-/* Whether what is told of one moment is. The checkpoint of the first round was read before all of it, this
- * one after all of it: where they are equal, no event was projected in between. */
+/* Whether what is told of one moment is. The checkpoint before was read before all of it, this one after all
+ * of it: where they are equal, no event was projected in between. */
 static bool take_after(struct model_reader *reader, struct batch *batch, unsigned slices)
 {
     if (!slices)
         return true;
-    if (!take_state(reader, slices, &batch->after)) {
-        redis_disconnect(reader->pipe.redis);
+    if (!pipe_take_state(&reader->pipe, slices, &batch->after))
         return false;
-    }
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
-        unsigned its = query_slices(&work->read->query);
-        if (!goes_on(work) || !work->steps->one_moment)
+        const struct model_state *before = work->steps->one_moment ? &batch->state : &batch->later;
+        if (!goes_on(work))
             continue;
         for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-            if (its >> slice & 1 &&
-                batch->after.slices[slice].position != batch->state.slices[slice].position)
+            if (work->one_moment >> slice & 1 &&
+                batch->after.slices[slice].position != before->slices[slice].position)
                 work->verdict = FALLBACK_MOVED;
     }
     return true;
@@ -264,25 +232,28 @@ static bool take_after(struct model_reader *reader, struct batch *batch, unsigne
 
 static bool second_round(struct model_reader *reader, struct batch *batch)
 {
-    bool needed = false;
+    bool needed = false, late = !has_time(reader, batch);
     unsigned of_one_moment = 0;
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
         work->expected = 0;
+        if (goes_on(work) && late)
+            work->verdict = FALLBACK_ERROR;
         needed |= goes_on(work);
-        if (goes_on(work) && work->steps->one_moment)
-            of_one_moment |= query_slices(&work->read->query);
     }
     if (!needed)
         return true;
-    ask_state(reader, batch->slices);
+    pipe_ask_state(&reader->pipe, batch->slices);
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
-        if (goes_on(work))
-            work->steps->ask_more(work, &reader->pipe);
+        if (!goes_on(work))
+            continue;
+        work->one_moment = work->steps->one_moment ? query_slices(&work->read->query) : 0;
+        work->steps->ask_more(work, &reader->pipe);
+        of_one_moment |= work->one_moment;
     }
     if (of_one_moment)
-        ask_state(reader, of_one_moment);
+        pipe_ask_state(&reader->pipe, of_one_moment);
     return take_round(reader, batch, ROUND_SECOND) && take_after(reader, batch, of_one_moment);
 }
 
@@ -308,41 +279,29 @@ static void finish(struct batch *batch, bool answered)
     }
 }
 
-/* What readers missed that must be there: the projector makes such a slice anew. A word in Redis, because
- * only that is always there between the two. */
-static void report_holes(struct model_reader *reader, const struct batch *batch)
+static void tell_holes(struct model_reader *reader, const struct batch *batch)
 {
-    const struct redis_reply *reply;
-    unsigned holes = reader->missed;
+    unsigned holes = 0;
     for (size_t i = 0; i < batch->count; i++)
         holes |= batch->works[i].holes;
-    reader->missed = 0;
-    if (!holes)
-        return;
-    key_holes(pipe_key(&reader->pipe));
-    struct redis_command *command = pipe_command(&reader->pipe, "HSET");
-    for (int slice = 0; slice < SLICE_COUNT; slice++)
-        if (holes >> slice & 1 && reader->known.slices[slice].present) {
-            redis_arg_i64(command, slice);
-            redis_arg_i64(command, reader->known.slices[slice].generation);
-        }
-    if (command->count > 2 &&
-        redis_call(reader->pipe.redis, command, reader->deadline_us, &reply) != REDIS_OK)
-        log_warn("HOLE-UNTOLD", "could not tell the projector of a missing key: %s",
-                 redis_error(reader->pipe.redis));
-}
-
-void model_reader_missed(struct model_reader *reader, unsigned slices)
-{
-    reader->missed |= slices;
+    for (int16_t slice = 0; holes >> slice; slice++)
+        if (holes >> slice & 1)
+            model_watch_hole(reader->options.watch, slice, batch->asked.slices[slice].generation);
 }
 
 static bool rounds(struct model_reader *reader, struct batch *batch)
 {
-    if (!connect_redis(reader) || !first_round(reader, batch))
+    if (!first_round(reader, batch))
         return false;
     judge(batch);
     return second_round(reader, batch);
+}
+
+/* Whether Redis may be asked now: it is connected, and the breaker lets this caller try. */
+static bool may_ask(struct model_reader *reader)
+{
+    reader->pipe.deadline_us = clock_deadline_us(reader->options.timeout_ms);
+    return has_connection(reader) && breaker_allows(reader->options.breaker, clock_mono_us());
 }
 
 void model_reader_run(struct model_reader *reader, struct read *const *reads, size_t count)
@@ -350,61 +309,19 @@ void model_reader_run(struct model_reader *reader, struct read *const *reads, si
     struct batch batch = {.count = count};
     CHECK(count <= POOL_BATCH_MAX);
     int64_t start_us = clock_mono_us();
-    if (!breaker_allows(reader->options.breaker, start_us)) {
+    if (!may_ask(reader)) {
+        bool open = breaker_is_open(reader->options.breaker);
         for (size_t i = 0; i < count; i++)
-            reads[i]->fallback = FALLBACK_OPEN;
+            reads[i]->fallback = open ? FALLBACK_OPEN : FALLBACK_ERROR;
         return;
     }
     for (size_t i = 0; i < count; i++)
         batch.works[i].read = reads[i];
-    reader->deadline_us = clock_deadline_us(reader->options.timeout_ms);
     bool answered = rounds(reader, &batch);
+    conclude(reader, answered);
     if (answered)
-        breaker_success(reader->options.breaker);
-    else
-        breaker_failure(reader->options.breaker, clock_mono_us());
-    if (answered)
-        report_holes(reader, &batch);
+        tell_holes(reader, &batch);
     finish(&batch, answered);
     metric_observe(query_metrics.model_batch, count);
     metric_observe_us(query_metrics.model_seconds, clock_mono_us() - start_us);
-}
-
-/* How long ago a projector looked after the models, by the life that is left of its word. */
-static bool take_seen_ago(struct model_reader *reader, int64_t *ret_us)
-{
-    const struct redis_reply *reply;
-    key_seen(pipe_key(&reader->pipe));
-    pipe_command(&reader->pipe, "PTTL");
-    redis_send(reader->pipe.redis, &reader->pipe.command);
-    if (receive(reader, &reply) != REDIS_OK)
-        return false;
-    int64_t left_ms = redis_integer(reply);
-    *ret_us = left_ms > 0 ? (SEEN_MS - left_ms) * US_PER_MS : -1;
-    return true;
-}
-
-bool model_reader_probe(struct model_reader *reader, struct model_state *ret, int64_t *ret_seen_ago_us)
-{
-    const unsigned all = (1u << SLICE_COUNT) - 1;
-    *ret = (struct model_state){0};
-    *ret_seen_ago_us = -1;
-    if (!breaker_allows(reader->options.breaker, clock_mono_us()))
-        return false;
-    reader->deadline_us = clock_deadline_us(reader->options.timeout_ms);
-    bool answered = connect_redis(reader);
-    if (answered) {
-        ask_state(reader, all);
-        answered = take_state(reader, all, ret) && take_seen_ago(reader, ret_seen_ago_us);
-    }
-    if (answered)
-        breaker_success(reader->options.breaker);
-    else
-        breaker_failure(reader->options.breaker, clock_mono_us());
-    if (!answered)
-        redis_disconnect(reader->pipe.redis);
-    else
-        reader->known = *ret;
-    struct query anything = {.kind = QUERY_CAMPAIGNS, .now_us = clock_wall_us()};
-    return answered && model_state_judge(ret, &anything) == FALLBACK_NONE;
 }

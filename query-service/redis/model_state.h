@@ -7,7 +7,8 @@
 
 /* The state of all models at one moment: what the first commands of every pipeline ask for. */
 struct model_state {
-    bool seen; /* a projector leads and has found them as it left them within SEEN_MS */
+    bool seen;            /* a projector leads and has found them as it left them within SEEN_MS */
+    int64_t seen_left_ms; /* of that time */
     struct checkpoint slices[SLICE_COUNT];
 };
 

@@ -3,7 +3,7 @@
  * but model_reader.c and the files with the steps. */
 #pragma once
 
-#include "query-service/redis/model_state.h"
+#include "query-service/redis/model_pipe.h"
 
 /* A list entry before its campaign is known. */
 struct listed {
@@ -22,11 +22,13 @@ struct held {
 struct model_work {
     struct read *read;
     const struct model_steps *steps;
-    const struct model_state *state; /* of this round; keys were made by the one before */
+    const struct model_state *state; /* of the first round; keys were made by the one before */
+    const struct model_state *later; /* of the second */
     const struct model_state *asked; /* what keys are made by */
     enum fallback verdict;           /* once set, the rest of the replies is dropped */
     unsigned holes;                  /* bit per slice of which something was lost: the projector is told */
-    size_t expected;                 /* replies of this round, about these slices: */
+    unsigned one_moment; /* bit per slice of which all of the second round is, or of both (below) */
+    size_t expected;     /* replies of this round, about these slices: */
     uint8_t *slices;
     size_t slices_capacity;
     int64_t issued;     /* of the query's campaign */
@@ -40,15 +42,9 @@ struct model_work {
     uint16_t campaign_tag;
     struct held *held; /* what has the tags, newest first within a slice */
     size_t held_count;
+    size_t bucket_bytes[SLICE_COUNT]; /* of the user's buckets, as they were read */
     size_t chunk_first; /* of the answer's coupons: the first of the chunk whose states come next */
     bool chunk_has_states;
-};
-
-/* What the steps write commands with. */
-struct model_pipe {
-    struct redis *redis;
-    struct redis_command command;
-    struct buf key;
 };
 
 /* `ask` sends commands, `take` gets their replies in order (never NULL) and says FALLBACK_NONE or why not.
@@ -61,7 +57,7 @@ struct model_steps {
     void (*ask_more)(struct model_work *work, struct model_pipe *pipe);
     enum fallback (*take_more)(struct model_work *work, size_t index, const struct redis_reply *reply);
     enum fallback (*finish)(struct model_work *work);
-    bool one_moment; /* both rounds belong together: nothing may happen in the slice meanwhile */
+    bool one_moment; /* both rounds belong together: nothing may happen in their slices meanwhile */
 };
 
 extern const struct model_steps model_campaign, model_coupon, model_validity, model_holders;
@@ -70,9 +66,7 @@ extern const struct model_steps model_campaigns, model_ranking;
 
 /* The models of a slice in the generation that is being read. */
 struct model model_of(const struct model_work *work, int16_t slice);
-/* Starts a command on a key of the slice; then arguments by redis_arg..., then pipe_send. */
-struct buf *pipe_key(struct model_pipe *pipe);
-struct redis_command *pipe_command(struct model_pipe *pipe, const char *verb);
+/* Sends the command that was written, about a slice: one reply of this round. */
 void pipe_send(struct model_pipe *pipe, struct model_work *work, int16_t slice);
 
 /* A whole campaign from its record. `listed`: a list of the slice says that it is there. */

@@ -5,7 +5,10 @@
  * What proves it whole (I7): every bucket that there is by the checkpoint exists, and begins with the mark,
  * which only its beginning writes. So one that is absent or has no mark was lost, and one that is there has
  * all of its coupons up to the checkpoint. Whether it is still the user's bucket is looked at again with the
- * second round: buckets are split while one reads (model_state_compare). */
+ * second round: buckets are split while one reads (model_state_compare).
+ *
+ * What makes it of one moment: after the coupons, the buckets are as they were. They are only appended to,
+ * but for splits, so their lengths say that. Coupons of one slice are besides of one checkpoint. */
 #include "query-service/redis/model_step.h"
 
 #include "readmodel/users.h"
@@ -53,6 +56,7 @@ static enum fallback take_bucket(struct model_work *work, int16_t slice, size_t 
     struct span entries;
     size_t end = work->held_count + most;
     struct holding later = {.position = INT64_MAX, .at_us = INT64_MAX};
+    work->bucket_bytes[slice] = redis_text(reply).len;
     if (!users_entries(redis_text(reply), &entries))
         return work->state->slices[slice].position == 0 ? FALLBACK_NONE : FALLBACK_HOLE;
     for (size_t at = entries.len; at > 0 && work->held_count < end; at -= HOLDING_BYTES) {
@@ -75,14 +79,45 @@ static void begin_held(struct model_work *work, size_t most)
     work->held = answer_alloc(&work->read->answer, most * sizeof *work->held);
 }
 
+static void ask_bucket_bytes(struct model_work *work, struct model_pipe *pipe, int16_t slice)
+{
+    key_users(pipe_key(pipe), model_of(work, slice),
+              users_bucket(work->user_hash, work->asked->slices[slice].buckets));
+    pipe_command(pipe, "STRLEN");
+    pipe_send(pipe, work, slice);
+}
+
 static void ask_held(struct model_work *work, struct model_pipe *pipe)
 {
-    for (size_t i = 0; i < work->held_count; i++)
-        model_ask_coupons(work, pipe, work->held[i].at.slice, &work->held[i].at.position, 1);
+    unsigned slices = query_slices(&work->read->query), seen = 0;
+    for (size_t i = 0; i < work->held_count; i++) {
+        const struct position *at = &work->held[i].at;
+        model_ask_coupons(work, pipe, at->slice, &at->position, 1);
+        work->one_moment |= seen & 1U << at->slice;
+        seen |= 1U << at->slice;
+    }
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        if (slices >> slice & 1)
+            ask_bucket_bytes(work, pipe, slice);
+}
+
+/* Whether the bucket was split between the rounds, which gives it another length but by chance. */
+static bool was_split(const struct model_work *work, int16_t slice, const struct model_state *now)
+{
+    int64_t before = work->asked->slices[slice].buckets, bucket = users_bucket(work->user_hash, before);
+    for (int64_t child = before; child < now->slices[slice].buckets; child++)
+        if (users_parent(child) == bucket)
+            return true;
+    return false;
 }
 
 static enum fallback take_held(struct model_work *work, size_t index, const struct redis_reply *reply)
 {
+    if (index >= 2 * work->held_count) {
+        int16_t slice = work->slices[index];
+        bool as_it_was = (size_t)redis_integer(reply) == work->bucket_bytes[slice];
+        return as_it_was && !was_split(work, slice, work->later) ? FALLBACK_NONE : FALLBACK_MOVED;
+    }
     const struct held *held = &work->held[index / 2];
     if (index % 2 == 1)
         return model_take_states(work, reply);

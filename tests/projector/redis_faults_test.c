@@ -429,6 +429,28 @@ static void what_only_a_reader_meets_is_made_anew(void **state)
     reads_deinit(&reads);
 }
 
+/* A key that says which models are there is of another type: it is removed, and what it said made anew. */
+static void roots_of_another_type_are_made_anew(void **state)
+{
+    (void)state;
+    struct reads reads;
+    char root[32];
+    issue(2);
+    models_await_current(&models);
+    watch_stop(&watch, false);
+    read_everything(&reads);
+    for (int slice = 0; slice < SLICE_COUNT; slice += 5) {
+        snprintf(root, sizeof root, "fc:{%d}", slice);
+        MODELS_CALL(&models, "SET", root, "another type");
+    }
+    MODELS_CALL(&models, "SET", "fc:holes", "another type");
+    MODELS_CALL(&models, "SET", "fc:generations", "another type");
+    reads_compare(&reads, NULL, LONG_MS);
+    assert_repaired(&reads);
+    models_await_current(&models);
+    projector_assert_verify_clean(stack);
+}
+
 /* Somebody's SET waits in Redis for being let through. */
 static bool a_write_waits(void)
 {
@@ -593,6 +615,7 @@ int main(void)
         cmocka_unit_test_setup(emptied_again_and_again, begin),
         cmocka_unit_test_setup(half_of_all_keys_vanish_again_and_again, begin),
         cmocka_unit_test_setup(what_only_a_reader_meets_is_made_anew, begin),
+        cmocka_unit_test_setup(roots_of_another_type_are_made_anew, begin),
         cmocka_unit_test_setup(a_projector_that_stood_still_promises_nothing, begin),
         cmocka_unit_test_setup(killed_and_started_again, begin),
         cmocka_unit_test_setup(stopped_and_going_on, begin),

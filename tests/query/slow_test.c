@@ -19,9 +19,10 @@ enum {
     REDIS_OFFSET = 4,
     LONG_MS = 30000,
     PLAIN_OFFSET = 9,
-    ENDED_MS = 5000,       /* the deadline of 3 s, and what it takes to send and read so many */
-    PLAIN_ENDED_MS = 4000, /* of 1.8 s */
-    QUEUE_MAX = 4096,      /* what is shipped */
+    SLOW_TIMEOUT_MS = 1500, /* as in `environment` below */
+    ENDED_MS = 5000,        /* the deadline of 3 s, and what it takes to send and read so many */
+    PLAIN_ENDED_MS = 4000,  /* of 1.8 s */
+    QUEUE_MAX = 4096,       /* what is shipped */
     COUPONS = QUEUE_MAX + 2000,
     RANKINGS = 8,
 };
@@ -169,16 +170,48 @@ static void a_full_queue_behind_a_redis_that_is_almost_too_slow(void **state)
     a_crowd_ends(plain, &plain_api, 45, COUPONS, PLAIN_ENDED_MS, 0);
 }
 
+/* Where one exchange is within what a batch may take, and connecting and asking is not: a thread of its own
+ * connects, reads go on from Redis, and none waits for that. */
+static void a_slow_redis_is_reached_again(void **state)
+{
+    (void)state;
+    char path[RUSH_PATH_MAX], two_exchanges[RUSH_PATH_MAX];
+    struct http_answer answer;
+    int64_t exchange_ms = SLOW_TIMEOUT_MS / 10 * 9;
+    ask_for_a_coupon(NULL, 0, path);
+    snprintf(two_exchanges, sizeof two_exchanges, "/v1/campaigns/%s/coupons", campaign);
+    proxy_delay(proxy, 3 * SLOW_TIMEOUT_MS);
+    WAIT_UNTIL((answer = api_get(&slow_api, path, NULL), reads_is_from(&answer, "postgres")), LONG_MS);
+    proxy_delay(proxy, exchange_ms);
+    int64_t until_us = clock_deadline_us(LONG_MS);
+    for (int answered = 0; answered < 3;) {
+        int64_t start_us = clock_mono_us();
+        answer = api_get(&slow_api, path, NULL);
+        api_expect(&answer, 200, NULL);
+        answered += reads_is_from(&answer, "redis");
+        assert_true(start_us < until_us);
+        pace_within(start_us, SLOW_TIMEOUT_MS * US_PER_MS, "a read while Redis is connected to");
+    }
+    /* A read of two exchanges would be too late, which does not cost the others their connection. */
+    int64_t lost = reads_metric(&slow_api, "coupon_redis_errors_total{class=\"io\"}");
+    answer = api_get(&slow_api, two_exchanges, NULL);
+    api_expect(&answer, 200, NULL);
+    assert_true(reads_is_from(&answer, "postgres"));
+    assert_int_equal(reads_metric(&slow_api, "coupon_redis_errors_total{class=\"io\"}"), lost);
+    proxy_delay(proxy, 0);
+    reads_await_redis(&slow_api);
+}
+
 /* --- what changes between the two exchanges of a read --- */
 
-/* The last of a list of holders, as JSON has it. */
-static void last_status(struct span body, char *ret, size_t size)
+/* Of a list's newest coupon, as JSON has it. */
+static void newest_status(struct span body, bool newest_first, char *ret, size_t size)
 {
     struct json_doc *doc = json_get_doc(body);
     size_t count = json_get_length(doc, "items");
     char path[64];
     assert_true(count > 0);
-    snprintf(path, sizeof path, "items.%zu.status", count - 1);
+    snprintf(path, sizeof path, "items.%zu.status", newest_first ? 0 : count - 1);
     snprintf(ret, size, "%.*s", SPAN_ARG(json_get_text(doc, path)));
     json_destroy(doc);
 }
@@ -192,17 +225,15 @@ static void issue_one(const char *of, char *ret_coupon, size_t size)
     json_destroy(doc);
 }
 
-/* A coupon is redeemed only after the next one was issued, so at no moment is the last of the list redeemed:
- * who sees the one must see the other (I7). */
-static void holders_are_of_one_moment(void **state)
+/* A coupon is redeemed only after the next one was issued, so at no moment is the newest of the list
+ * redeemed: who sees the one must see the other (I7). */
+static void is_of_one_moment(const char *of, const char *list, bool newest_first)
 {
-    (void)state;
     enum { EXCHANGE_MS = 400, TRIES = 6 };
     char path[160], request[512], coupon[64], next[64], status[32];
-    const char *of = api_campaign(&api, 100, ",\"per_user_limit\":100");
     snprintf(request, sizeof request,
-             "GET /v1/campaigns/%s/coupons?limit=100 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n",
-             of, stack_env(stack, "READ_TOKEN"));
+             "GET %s?limit=100 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", list,
+             stack_env(stack, "READ_TOKEN"));
     issue_one(of, coupon, sizeof coupon);
     struct http_client *client = http_client_create(instance_url(slow));
     struct http_answer answer;
@@ -225,12 +256,28 @@ static void holders_are_of_one_moment(void **state)
         assert_int_equal(http_client_read(client, LONG_MS, &answer), HTTP_ANSWERED);
         proxy_delay(proxy, 0);
         api_expect(&answer, 200, NULL);
-        last_status(answer.body, status, sizeof status);
+        newest_status(answer.body, newest_first, status, sizeof status);
         if (strcmp(status, "redeemed") == 0)
-            fail_msg("the list ends with a redeemed coupon: %.*s", SPAN_ARG(answer.body));
+            fail_msg("the newest of the list is redeemed: %.*s", SPAN_ARG(answer.body));
         snprintf(coupon, sizeof coupon, "%s", next);
     }
     http_client_destroy(client);
+}
+
+static void holders_are_of_one_moment(void **state)
+{
+    (void)state;
+    char list[96];
+    const char *of = api_campaign(&api, 100, ",\"per_user_limit\":100");
+    snprintf(list, sizeof list, "/v1/campaigns/%s/coupons", of);
+    is_of_one_moment(of, list, false);
+}
+
+static void a_users_coupons_are_of_one_moment(void **state)
+{
+    (void)state;
+    is_of_one_moment(api_campaign(&api, 100, ",\"per_user_limit\":100"),
+                     "/v1/users/one-after-the-other/coupons", true);
 }
 
 /* --- PostgreSQL cannot answer some questions in time --- */
@@ -284,6 +331,8 @@ int main(void)
         cmocka_unit_test(every_read_ends_by_its_deadline_behind_a_slow_redis),
         cmocka_unit_test(a_full_queue_behind_a_redis_that_is_almost_too_slow),
         cmocka_unit_test(holders_are_of_one_moment),
+        cmocka_unit_test(a_slow_redis_is_reached_again),
+        cmocka_unit_test(a_users_coupons_are_of_one_moment),
         cmocka_unit_test(dear_questions_cost_only_who_asks_them),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Three attacks at once on a steady flow of issues: slow heads, slow bodies, answers that nobody reads, more
+ * than the service lets in, from the same address as the good clients. What is asked: what they cost the good
+ * ones, whether any of these is refused, and how much memory the service takes. Attackers use the machine
+ * besides: the same attack on another server, an empty one, shows how much of it that is. */
+#include "bench/measure/run_bench.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "bench/kit/child.h"
+#include "bench/load/attacker.h"
+#include "bench/load/http_load.h"
+#include "common/base/clock.h"
+#include "events/catalog.h"
+
+enum {
+    HEADS = 8000,
+    BODIES = 2000,
+    UNREAD = 2000,
+    OPENS_PER_S = 3000,
+    PER_SECOND = 2000,
+    GOOD_CONNECTIONS = 200,
+    OPENING_MS = 6000, /* in which they all have come */
+    NEWCOMER_MS = 50,
+};
+
+struct attack_runs {
+    struct target command, other;
+    char campaign[CAMPAIGN_ID_MAX + 1];
+    pid_t service;
+    struct series p99, p99_before, p99_beside, p50, p50_before, refused, memory_mib, memory_before_mib;
+    uint64_t newcomers; /* so far */
+};
+
+static double resident_mib(pid_t pid)
+{
+    char path[64], text[256];
+    int64_t pages = 0;
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    FILE *file = fopen(path, "re");
+    size_t len = file ? fread(text, 1, sizeof text, file) : 0;
+    struct span rest = {text, len};
+    (void)span_cut(&rest, ' '); /* all of its address space */
+    if (file)
+        fclose(file);
+    bool read = rest.ptr && parse_i64(span_cut(&rest, ' '), 0, INT64_MAX, &pages);
+    return read ? (double)pages * (double)sysconf(_SC_PAGESIZE) / (1024 * 1024) : 0;
+}
+
+struct good {
+    struct flow_result flow;
+    uint64_t newcomers, refused; /* newcomers: who each came with a connection of their own */
+    double most_mib;
+};
+
+/* A steady flow on kept connections, and besides, one after the other, clients that come for one request. */
+static void measure(struct bench *bench, struct attack_runs *runs, int64_t warm_ms, struct good *ret)
+{
+    struct bench_running *flow = bench_flow_start(bench,
+                                                  &(struct bench_flow){.target = &runs->command,
+                                                                       .campaign = runs->campaign,
+                                                                       .connections = GOOD_CONNECTIONS,
+                                                                       .per_second = PER_SECOND,
+                                                                       .warm_ms = warm_ms,
+                                                                       .wanted_status = 201},
+                                                  &ret->flow);
+    int64_t end_us = clock_deadline_us(warm_ms + bench->options.sample_ms);
+    for (; clock_mono_us() < end_us; (void)poll(NULL, 0, NEWCOMER_MS)) {
+        double mib = resident_mib(runs->service);
+        ret->most_mib = mib > ret->most_mib ? mib : ret->most_mib;
+        ret->newcomers++;
+        ret->refused += bench_issue_once(bench, &runs->command, runs->campaign, runs->newcomers++) != 201;
+    }
+    bench_flow_await(bench, flow);
+
+    ret->refused += ret->flow.odd + ret->flow.failed;
+}
+
+static void attacked(struct bench *bench, struct attack_runs *runs, const struct target *target,
+                     struct good *ret)
+{
+    struct buf post;
+    buf_init(&post, 1024);
+    buf_printf(&post,
+               "POST /v1/campaigns/%s/coupons/batch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
+               "Idempotency-Key: attack\r\nContent-Length: %d\r\n\r\n",
+               runs->campaign, bench->options.issue_token, ATTACK_BODY);
+    struct attack *attack =
+        attack_start(&(struct attack_options){.target = target,
+                                              .heads = HEADS,
+                                              .bodies = BODIES,
+                                              .unread = UNREAD,
+                                              .asks = SPAN("GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"),
+                                              .post = buf_span(&post),
+                                              .opens_per_second = OPENS_PER_S});
+    measure(bench, runs, OPENING_MS, ret);
+    bench_say("attack: %zu connections, %llu made; %llu of %llu newcomers and of the flow refused",
+              attack_connections(attack), (unsigned long long)attack_made(attack),
+              (unsigned long long)ret->refused, (unsigned long long)ret->newcomers);
+    attack_stop(attack);
+    buf_deinit(&post);
+}
+
+static void round_of(struct bench *bench, struct attack_runs *runs)
+{
+    struct good before = {0}, beside = {0}, during = {0};
+    pid_t other = bench_start(bench, "empty_handler", BENCH_PORT_EMPTY, NULL);
+    measure(bench, runs, 0, &before);
+    attacked(bench, runs, &runs->other, &beside);
+    child_stop(other);
+    attacked(bench, runs, &runs->command, &during);
+    series_add(&runs->p99_before, (double)before.flow.p99_us / US_PER_MS);
+    series_add(&runs->p99_beside, (double)beside.flow.p99_us / US_PER_MS);
+    series_add(&runs->p99, (double)during.flow.p99_us / US_PER_MS);
+    series_add(&runs->p50_before, (double)before.flow.p50_us / US_PER_MS);
+    series_add(&runs->p50, (double)during.flow.p50_us / US_PER_MS);
+    series_add(&runs->refused, (double)during.refused);
+    series_add(&runs->memory_before_mib, before.most_mib);
+    series_add(&runs->memory_mib, during.most_mib);
+}
+
+static void print(const struct bench *bench, const struct attack_runs *runs)
+{
+    const struct figure figures[] = {
+        {.what = "an issue under attack, p99",
+         .unit = "ms",
+         .goal = "ratio <= 1.5",
+         .series = runs->p99,
+         .baseline = "without an attack",
+         .baseline_series = runs->p99_before},
+        {.what = "the same",
+         .unit = "ms",
+         .goal = "",
+         .series = runs->p99,
+         .baseline = "while another server on this machine is attacked",
+         .baseline_series = runs->p99_beside},
+        {.what = "an issue under attack, p50",
+         .unit = "ms",
+         .goal = "",
+         .series = runs->p50,
+         .baseline = "without an attack",
+         .baseline_series = runs->p50_before},
+        {.what = "good requests without a coupon", .unit = "", .goal = "0", .series = runs->refused},
+        {.what = "resident memory of the service, the most",
+         .unit = "MiB",
+         .goal = "<= 256 more",
+         .series = runs->memory_mib,
+         .baseline = "without an attack",
+         .baseline_series = runs->memory_before_mib},
+    };
+    for (size_t i = 0; i < COUNT_OF(figures); i++) {
+        struct figure figure = figures[i];
+        figure.metric = "attack";
+        figure.baseline = figure.baseline ? figure.baseline : "";
+        bench_print(bench, &figure);
+    }
+}
+
+void bench_attack(struct bench *bench)
+{
+    static struct attack_runs runs;
+    if (!load_allow_descriptors(HEADS + BODIES + UNREAD + 1000)) {
+        bench_say("attack: not measured, this process may not open so many connections (ulimit -n)");
+        return;
+    }
+    bench_target(bench, BENCH_PORT_COMMAND, &runs.command);
+    bench_target(bench, BENCH_PORT_EMPTY, &runs.other);
+    runs.service = bench_start(bench, "command-service", BENCH_PORT_COMMAND, NULL);
+    snprintf(runs.campaign, sizeof runs.campaign, "%s",
+             bench_campaign(bench, &runs.command, QUANTITY_MAX, -1));
+    for (int64_t round = 0; round < bench->options.rounds; round++) {
+        bench_say("attack, round %lld of %lld", (long long)round + 1, (long long)bench->options.rounds);
+        round_of(bench, &runs);
+    }
+    child_stop(runs.service);
+    print(bench, &runs);
+}
