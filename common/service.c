@@ -57,6 +57,9 @@ const struct config_option service_option_table[] = {
      "lines of <name> <scope,scope> <sha256 of the token in hex>"},
     {"cors-origins", CONFIG_STRING, OPTION(cors_origins), "", 0, 4096, "",
      "origins whose pages may read answers, https://shop.example, separated by commas; empty: none"},
+    {"trusted-proxies", CONFIG_STRING, OPTION(trusted_proxies), "", 0, 4096, "",
+     "addresses or networks (10.0.0.0/8) of proxies, separated by commas, whose Forwarded or X-Forwarded-For "
+     "is believed"},
     {"metrics-open", CONFIG_STRING, OPTION(metrics_open), "loopback", 4, 9, "",
      "who may read /metrics and the parts of /readyz without a key: nobody, loopback or everybody"},
     {"log-level", CONFIG_STRING, OPTION(log_level), "info", 4, 5, "", "debug, info, warn or error"},
@@ -457,6 +460,7 @@ struct http_server *service_serve(const struct service_options *options, const s
         .routes = routes_join(api->routes, api->routes_count),
         .routes_count = api->routes_count + COUNT_OF(own_routes),
         .cors_origins = options->cors_origins,
+        .trusted_proxies = options->trusted_proxies,
         .admit = api->admit,
         .context = api->context,
     };
@@ -464,6 +468,10 @@ struct http_server *service_serve(const struct service_options *options, const s
         service_bad_option("--cors-origins",
                            "an origin is http:// or https:// and a host in small letters, without path or "
                            "usual port");
+    if (!http_proxies_valid(options->trusted_proxies))
+        service_bad_option("--trusted-proxies",
+                           "an address (192.0.2.1, 2001:db8::1) or network (10.0.0.0/8) is expected "
+                           "between commas, at most 64 of them");
     scrapes_start();
     struct http_server *server = http_server_create(&http, reason, sizeof reason);
     if (!server)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* What the service manager hears: whole messages, and of the watchdog only while every loop goes round. */
 #include "common/base/notify.h"
 
 #include <errno.h>

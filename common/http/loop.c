@@ -100,7 +100,8 @@ static void conn_create(struct http_loop *loop, const struct http_newcomer *newc
     buf_init(&conn->output, HTTP_REPLY_MAX);
     conn->request.loop = loop;
     conn->fd = newcomer->fd;
-    conn->peer = newcomer->peer;
+    conn->peer = conn->client = newcomer->peer;
+    conn->from_proxy = http_proxies_trust(&loop->server->proxies, &conn->peer);
     conn->address = newcomer->address;
     conn->readable = conn->writable = true; /* the first recv says whether */
     http_limits_enter(loop, conn);
