@@ -8,9 +8,10 @@
 #include "events/codec.h"
 
 /* $1 slice, $2 after which position, $3 at most how many. Rows in position order. */
-#define LOG_COLUMNS                                                                                          \
-    "e.position, e.type, e.version, e.campaign_id, e.user_id, e.coupon_id, e.recorded_at, e.trace, e.data, " \
-    "e.slice"
+#define LOG_COLUMNS_OF(e)                                                                           \
+    e ".position, " e ".type, " e ".version, " e ".campaign_id, " e ".user_id, " e ".coupon_id, " e \
+      ".recorded_at, " e ".trace, " e ".data, " e ".slice"
+#define LOG_COLUMNS LOG_COLUMNS_OF("e")
 #define LOG_READ_SQL                                                                                \
     "SELECT " LOG_COLUMNS " FROM event e WHERE e.slice = $1::smallint AND e.position > $2::bigint " \
     "ORDER BY e.slice, e.position LIMIT $3::bigint"

@@ -115,6 +115,18 @@ static void feed_setup(struct api *api, const struct options *options)
     feed_start(api->feed);
 }
 
+static void exports_setup(struct api *api, const struct options *options)
+{
+    struct exports_options exports = {.database_url = options->database_url,
+                                      .timeout_ms = options->store_timeout_ms,
+                                      .running_max = options->exports_max,
+                                      .deadline_ms = options->export_deadline_ms,
+                                      .log_epoch = &log_epoch};
+    memcpy(exports.code_key, api->code_key, sizeof exports.code_key);
+    api->exports = exports_create(&exports);
+    exports_start(api->exports);
+}
+
 static struct bus_subscriber *bus_setup(struct api *api, const struct options *options)
 {
     char reason[256];
@@ -145,6 +157,7 @@ int main(int argc, char **argv)
                                                            .timeout_ms = options.store_timeout_ms,
                                                            .past_events_max = options.past_events_max});
     history_start(api.history);
+    exports_setup(&api, &options);
     struct bus_subscriber *bus = bus_setup(&api, &options);
     struct http_server *server = service_serve(
         &options.service,
@@ -157,11 +170,13 @@ int main(int argc, char **argv)
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
     loader_stop(api.reads.loader);
     history_stop(api.history);
+    exports_stop(api.exports);
     feed_stop(api.feed);
     http_server_destroy(server); /* after a drain cut short, connections bring requests until here */
     bus_subscriber_destroy(bus);
     feed_destroy(api.feed);
     history_destroy(api.history);
+    exports_destroy(api.exports);
     loader_destroy(api.reads.loader);
     warm_deinit(&api.warm);
     read_through_deinit(&api.reads);

@@ -75,10 +75,21 @@ static void setup_cache(struct query_metrics *metrics)
     metrics->waiting = metric_gauge("coupon_reads_waiting", "reads that wait for another one's load", NULL);
 }
 
+static void setup_exports(struct query_metrics *metrics)
+{
+    const char *help = "lists of holders as CSV that are over, by how they ended";
+    metrics->exports_complete = metric_counter("coupon_exports_total", help, "end=\"complete\"");
+    metrics->exports_broken = metric_counter("coupon_exports_total", help, "end=\"broken\"");
+    metrics->exports_refused = metric_counter("coupon_exports_total", help, "end=\"refused\"");
+    metrics->exports_running =
+        metric_gauge("coupon_exports_running", "lists of holders as CSV that are being sent", NULL);
+}
+
 void query_metrics_setup(void)
 {
     struct query_metrics *metrics = &query_metrics;
     setup_cache(metrics);
+    setup_exports(metrics);
     setup_reads(metrics);
     setup_errors(metrics);
     metrics->not_modified =

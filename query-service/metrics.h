@@ -22,6 +22,7 @@ struct query_metrics {
     struct metric *store_refusals; /* of a question, by PostgreSQL */
     struct metric *refused_overload, *refused_unavailable;
     struct metric *not_modified;
+    struct metric *exports_running, *exports_complete, *exports_broken, *exports_refused;
     struct metric *token_waits;                     /* times a read was parked for its token */
     struct metric *model_queue[2], *store_queue[2]; /* gauges, by lane: quick, dear */
     struct metric *control_errors, *suspended, *profile, *logs_replaced, *warm;

@@ -43,6 +43,10 @@ static const struct config_option table[] = {
      "most requests waiting for events at GET /v1/events; beyond: 503 overloaded"},
     {"past-events-max", CONFIG_INT, AT(past_events_max), "100000", 1, 10000000, "events",
      "most events looked at for one answer with as_of; beyond: 422 past-too-far"},
+    {"exports-max", CONFIG_INT, AT(exports_max), "4", 1, 64, "requests",
+     "most lists of holders as CSV that are sent at once; beyond: 503 overloaded"},
+    {"export-deadline-ms", CONFIG_INT, AT(export_deadline_ms), "600000", 1000, 86400000, "ms",
+     "longest time for one of them, however slowly it is read; then it is broken off"},
     {.name = NULL},
 };
 

@@ -10,6 +10,7 @@ struct options {
     int64_t model_threads, store_connections, queue_max;
     int64_t request_deadline_ms, redis_timeout_ms, store_timeout_ms, token_wait_ms;
     int64_t fresh_ms, stale_ms, stale_if_error_ms, cache_bytes, followers_max, past_events_max;
+    int64_t exports_max, export_deadline_ms;
 };
 
 extern const struct config_program options_program;

@@ -125,6 +125,30 @@ void http_reply_as(struct http_request *request, int status, const char *content
  * event-loop thread, when the body is not needed any more. */
 void http_reply_shared(struct http_request *request, int status, const char *content_type, struct span body,
                        void (*release)(void *owner), void *owner);
+/* An answer too long to be held as a whole: pieces that are made one at a time, each when the client has
+ * taken what came before. In between nobody works on it, so a client that reads slowly holds one piece and no
+ * thread. Who reads it sees whether all of it came: it ends with an empty chunk; to HTTP/1.0 with the end of
+ * the connection. Broken off, the connection is reset. */
+enum { HTTP_PIECE_MAX = 256 * 1024 }; /* a piece is shorter than this */
+enum http_piece {
+    HTTP_PIECE_MORE,
+    HTTP_PIECE_LAST,
+    HTTP_PIECE_BROKEN /* this piece is dropped, and the answer broken off */
+};
+struct http_stream {
+    /* Asked for the next piece on an event-loop thread, so it must not block: it goes into http_reply_body,
+     * and http_reply_piece is called, by it or later by another thread. While the server is destroyed only
+     * the former will do. */
+    void (*next)(struct http_request *request, void *owner);
+    /* The answer is over, however it ended. Exactly once, from an event-loop thread. */
+    void (*release)(void *owner);
+    void *owner;
+    int64_t deadline_us; /* monotonic: if not all of it was sent by then it is broken off */
+};
+/* Answers as http_reply_as does, with the first piece in http_reply_body. HEAD is asked for no piece. */
+void http_reply_stream(struct http_request *request, int status, const char *content_type,
+                       enum http_piece piece, const struct http_stream *stream);
+void http_reply_piece(struct http_request *request, enum http_piece piece);
 /* Answers with a problem document (replaces the reply body), with Retry-After where it has one. */
 void http_problem(struct http_request *request, const struct problem_detail *detail);
 void http_fail(struct http_request *request, const struct problem *problem, const char *detail);
@@ -138,3 +162,6 @@ bool http_etag_listed(struct span list, struct span etag, enum http_comparison c
 
 /* Whether the client asked for gzip, and at least as much as for the bytes as they are. */
 bool http_accepts_gzip(const struct http_request *request);
+/* Whether the client asked for this media type more than for the other one; both as "type/subtype".
+ * Parameters but the weight are not looked at. */
+bool http_prefers(const struct http_request *request, const char *type, const char *other);

@@ -155,6 +155,7 @@ struct http_field {
  *                        +--------------+----------------------------------+         |     still to be
  * dropped
  *                                                                                    +---> over: it closes
+ * A stream goes from SENDING back to HANDLER for each of its pieces but the last.
  *
  * Over, from any but HANDLER: the client left, was there for too long, or had to make room for others. */
 enum http_phase {
@@ -230,6 +231,9 @@ struct http_request {
         void (*release)(void *owner);
         void *owner;
     } shared;
+    struct http_stream stream; /* release NULL: the answer is whole */
+    enum http_piece piece;     /* of the stream, in `reply` */
+    bool head_sent;            /* of the stream: a piece was sent before this one */
     struct {
         const char *name;
         size_t at; /* into added_text, NUL-terminated there */
@@ -280,9 +284,15 @@ void http_cors_append(const struct http_request *request, struct buf *out);
 /* Answers with the problem document of the refusal. */
 void http_refusal_reply(struct http_request *request);
 struct span http_answer_body(const struct http_request *request);
-void http_shared_release(struct http_request *request);
+/* Whether the time for a stream, if it is one, is over. */
+bool http_stream_is_late(const struct http_request *request, int64_t now_us);
+/* Gives back what the answer has of others. */
+void http_answer_release(struct http_request *request);
 /* Appends the head of the answer as it goes over the wire. */
 void http_answer_head(const struct http_request *request, bool closes, struct buf *out);
+/* Appends what goes before a piece of a stream, after its head; and what goes behind it. */
+void http_piece_head(const struct http_request *request, struct buf *out);
+struct span http_piece_tail(const struct http_request *request);
 
 /* --- Connections and the server --- */
 

@@ -284,7 +284,8 @@ void http_limits_tick(struct http_loop *loop)
     for (conn = TAILQ_FIRST(&loop->phases[HTTP_PHASE_SENDING]); conn && samples; conn = next) {
         next = TAILQ_NEXT(conn, in_phase);
         sample(conn, loop->now_us);
-        if (loop->now_us - conn->stalled_us >= STALLED_MS * US_PER_MS)
+        if (loop->now_us - conn->stalled_us >= STALLED_MS * US_PER_MS ||
+            http_stream_is_late(&conn->request, loop->now_us))
             end(conn, HTTP_REASON_SLOW);
     }
     unsigned pressed = atomic_load(&server->pressed);

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/base/mem.h"
@@ -115,9 +116,14 @@ static void conn_create(struct http_loop *loop, const struct http_newcomer *newc
 void http_conn_destroy(struct http_conn *conn)
 {
     struct http_loop *loop = conn->request.loop;
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
     CHECK(!conn->away);
     if (conn->ready)
         TAILQ_REMOVE(&loop->ready, conn, in_ready);
+    /* Not all of a stream was sent, and to a client of HTTP/1.0 the end of the connection would be its end.
+     */
+    if (conn->request.stream.release)
+        (void)setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     http_finish(conn); /* a request that came to no answer */
     http_limits_leave(loop, conn);
     atomic_fetch_sub(&loop->connections, 1);
@@ -371,7 +377,9 @@ void http_loop_stop(struct http_loop *loop)
 void http_loop_deinit(struct http_loop *loop)
 {
     struct http_conn *conn;
-    take_handed_over(loop); /* so that they are closed with the others */
+    do /* so that they are closed with the others; what is streamed may come back once more */
+        take_handed_over(loop);
+    while (!STAILQ_EMPTY(&loop->answered));
     for (int i = 0; i < HTTP_PHASES; i++)
         while ((conn = TAILQ_FIRST(&loop->phases[i])))
             http_conn_destroy(conn);

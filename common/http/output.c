@@ -31,7 +31,8 @@ static void measure(const struct http_request *request)
         return;
     if (request->endpoint->requests[class])
         metric_add(request->endpoint->requests[class], 1);
-    metric_observe_us(request->endpoint->duration, clock_mono_us() - request->arrived_us);
+    if (!request->stream.release)
+        metric_observe_us(request->endpoint->duration, clock_mono_us() - request->arrived_us);
 }
 
 static void count_out(struct http_conn *conn)
@@ -65,7 +66,7 @@ void http_finish(struct http_conn *conn)
  * same key, the answer is the same. */
 static void refuse_for_memory(struct http_request *request)
 {
-    http_shared_release(request);
+    http_answer_release(request);
     buf_deinit(&request->reply);
     buf_clear(&request->added_text);
     request->added_count = 0;
@@ -75,17 +76,53 @@ static void refuse_for_memory(struct http_request *request)
     http_refusal_reply(request);
 }
 
-void http_output_begin(struct http_conn *conn)
+/* Bytes of an answer that are its own. A stream holds them from its beginning to its end, so that none is
+ * broken off for want of memory. */
+static size_t own_bytes(const struct http_request *request)
+{
+    if (request->stream.release)
+        return HTTP_PIECE_MAX;
+    return request->shared.release ? 0 : request->reply.capacity;
+}
+
+static void begin_answer(struct http_conn *conn)
 {
     struct http_request *request = &conn->request;
-    size_t own = request->shared.release ? 0 : request->reply.capacity;
+    size_t own = own_bytes(request);
     if (own > HTTP_KEEP_BYTES && !http_hold(conn, own))
         refuse_for_memory(request);
     conn->closes = request->closes || request->refusal_closes ||
+                   (request->stream.release && request->http_1_0) || /* which knows no other end of it */
                    atomic_load_explicit(&request->server->draining, memory_order_relaxed);
-    conn->sent = 0;
+    if (request->stream.release) /* how long it takes is up to its reader */
+        metric_observe_us(request->endpoint->duration, clock_mono_us() - request->arrived_us);
     http_answer_head(request, conn->closes, &conn->output);
+}
+
+void http_output_begin(struct http_conn *conn)
+{
+    struct http_request *request = &conn->request;
+    if (!request->head_sent)
+        begin_answer(conn);
+    if (request->stream.release && !request->is_head)
+        http_piece_head(request, &conn->output);
+    conn->sent = 0;
     http_phase_set(conn, HTTP_PHASE_SENDING);
+}
+
+/* A piece of a stream, not the last one, is sent: the request is its owner's until there is another. */
+static enum http_step piece_sent(struct http_conn *conn)
+{
+    struct http_request *request = &conn->request;
+    struct http_stream stream = request->stream;
+    buf_clear(&request->reply);
+    buf_clear(&conn->output);
+    request->head_sent = request->deferred = true;
+    request->answered = false;
+    http_phase_set(conn, HTTP_PHASE_HANDLER);
+    conn->away = true;
+    stream.next(request, stream.owner); /* some other thread may have answered by now */
+    return HTTP_STEP_WAIT;
 }
 
 static enum http_step all_sent(struct http_conn *conn)
@@ -116,20 +153,27 @@ static struct iovec part_left(struct span part, size_t before, size_t sent)
 
 enum http_step http_output_step(struct http_conn *conn)
 {
-    struct span head = buf_span(&conn->output), body = http_answer_body(&conn->request);
+    const struct http_request *request = &conn->request;
+    struct span head = buf_span(&conn->output), body = http_answer_body(request),
+                tail = http_piece_tail(request);
+    if (request->stream.release &&
+        (request->piece == HTTP_PIECE_BROKEN || http_stream_is_late(request, request->loop->now_us)))
+        return HTTP_STEP_END;
     if (!conn->writable)
         return HTTP_STEP_WAIT;
-    if (conn->request.is_head)
-        body.len = 0;
-    struct iovec parts[] = {part_left(head, 0, conn->sent), part_left(body, head.len, conn->sent)};
+    if (request->is_head)
+        body.len = tail.len = 0;
+    struct iovec parts[] = {part_left(head, 0, conn->sent), part_left(body, head.len, conn->sent),
+                            part_left(tail, head.len + body.len, conn->sent)};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = COUNT_OF(parts)};
     ssize_t sent = sendmsg(conn->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno != EAGAIN)
         return HTTP_STEP_END;
     conn->sent += sent > 0 ? (size_t)sent : 0;
     conn->turn_bytes += sent > 0 ? (size_t)sent : 0;
-    if (conn->sent == head.len + body.len)
-        return all_sent(conn);
+    bool more = request->stream.release && request->piece == HTTP_PIECE_MORE && !request->is_head;
+    if (conn->sent == head.len + body.len + tail.len)
+        return more ? piece_sent(conn) : all_sent(conn);
     conn->writable = false;
     return HTTP_STEP_WAIT;
 }

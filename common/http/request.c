@@ -25,11 +25,15 @@ static void buf_retire(struct buf *buf)
         buf_clear(buf);
 }
 
-void http_shared_release(struct http_request *request)
+void http_answer_release(struct http_request *request)
 {
     if (request->shared.release)
         request->shared.release(request->shared.owner);
     memset(&request->shared, 0, sizeof request->shared);
+    if (request->stream.release)
+        request->stream.release(request->stream.owner);
+    memset(&request->stream, 0, sizeof request->stream);
+    request->head_sent = false;
 }
 
 void http_request_end(struct http_request *request)
@@ -53,7 +57,7 @@ void http_request_end(struct http_request *request)
     request->chunk_left = request->chunk_overhead = 0;
     memset(request->params, 0, sizeof request->params);
     request->query_count = request->fields_count = request->added_count = 0;
-    http_shared_release(request);
+    http_answer_release(request);
     request->refusal = NULL;
     request->refusal_retry_ms = 0;
     request->refusal_closes = request->deferred = request->answered = false;
@@ -301,6 +305,29 @@ void http_reply_shared(struct http_request *request, int status, const char *con
     http_reply_as(request, status, content_type);
 }
 
+void http_reply_stream(struct http_request *request, int status, const char *content_type,
+                       enum http_piece piece, const struct http_stream *stream)
+{
+    CHECK(piece != HTTP_PIECE_BROKEN && request->reply.len < HTTP_PIECE_MAX);
+    request->stream = *stream;
+    request->piece = piece;
+    http_reply_as(request, status, content_type);
+}
+
+void http_reply_piece(struct http_request *request, enum http_piece piece)
+{
+    CHECK(request->stream.release && request->deferred && !request->answered);
+    CHECK(request->reply.len < HTTP_PIECE_MAX);
+    request->piece = piece;
+    request->answered = true;
+    http_loop_answered(request);
+}
+
+bool http_stream_is_late(const struct http_request *request, int64_t now_us)
+{
+    return request->stream.release && now_us >= request->stream.deadline_us;
+}
+
 struct span http_answer_body(const struct http_request *request)
 {
     return request->shared.release ? request->shared.body : buf_span(&request->reply);
@@ -390,16 +417,38 @@ void http_answer_head(const struct http_request *request, bool closes, struct bu
     else if (request->http_1_0)
         line_append(out, "Connection", "keep-alive");
     line_append(out, "X-Request-Id", request->id);
-    if (body.len)
+    if (body.len || request->stream.release)
         line_append(out, "Content-Type", request->content_type);
     for (size_t i = 0; i < request->added_count; i++)
         line_append(out, request->added[i].name, request->added_text.data + request->added[i].at);
     http_cors_append(request, out);
-    if (request->status != 204 && request->status != 304) {
+    if (request->stream.release) {
+        if (!request->http_1_0)
+            line_append(out, "Transfer-Encoding", "chunked");
+    } else if (request->status != 204 && request->status != 304) {
         buf_append_text(out, "Content-Length: ");
         buf_append_u64(out, body.len);
         buf_append_text(out, "\r\n");
     }
     buf_append_text(out, "\r\n");
     CHECK(!out->overflow);
+}
+
+/* An empty chunk would be the end (RFC 9112, 7.1). */
+void http_piece_head(const struct http_request *request, struct buf *out)
+{
+    if (request->http_1_0 || request->reply.len == 0)
+        return;
+    buf_printf(out, "%zx\r\n", request->reply.len);
+    CHECK(!out->overflow);
+}
+
+struct span http_piece_tail(const struct http_request *request)
+{
+    bool empty = request->reply.len == 0;
+    if (request->http_1_0 || !request->stream.release)
+        return SPAN("");
+    if (request->piece == HTTP_PIECE_LAST)
+        return empty ? SPAN("0\r\n\r\n") : SPAN("\r\n0\r\n\r\n");
+    return empty ? SPAN("") : SPAN("\r\n");
 }

@@ -107,6 +107,14 @@ static inline void kit_coding(struct http_request *request, void *context)
     http_reply_as(request, 200, "text/plain");
 }
 
+static inline void kit_type(struct http_request *request, void *context)
+{
+    (void)context;
+    bool csv = http_prefers(request, "text/csv", "application/json");
+    buf_append_text(http_reply_body(request), csv ? "csv" : "json");
+    http_reply_as(request, 200, "text/plain");
+}
+
 static inline void kit_full(struct http_request *request, void *context)
 {
     (void)context;
@@ -230,6 +238,7 @@ static const struct http_route kit_routes[] = {
     {HTTP_GET, "/v1/trace", 0, 0, kit_trace},
     {HTTP_GET, "/v1/address", 0, 0, kit_address},
     {HTTP_GET, "/v1/coding", 0, 0, kit_coding},
+    {HTTP_GET, "/v1/type", 0, 0, kit_type},
     {HTTP_GET, "/v1/full", 0, 0, kit_full},
     {HTTP_GET, "/v1/block", 0, 0, kit_block},
     {HTTP_GET, "/v1/turn", 0, 0, kit_turn},

@@ -307,6 +307,31 @@ static bool parse_ranking(struct http_request *request, const struct api *api, s
            api_take_limit(request, query) && api_take_as_of(request, query);
 }
 
+/* As CSV there is one page, of all. */
+static void export_holders(struct http_request *request, struct api *api)
+{
+    static const char *const known[] = {"as_of", NULL};
+    struct export *export = export_create(log_time_us(api->time, clock_mono_us()));
+    struct query *query = export_query(export);
+    if (api_refuse_suspended(request, api) || !http_query_only(request, known) ||
+        !api_take_campaign_id(request, http_param(request, 0), query) || !api_take_as_of(request, query) ||
+        !api_take_tokens(request, query)) {
+        export_destroy(export);
+        return;
+    }
+    exports_submit(api->exports, request, export,
+                   http_received_us(request) + api->request_deadline_ms * US_PER_MS);
+}
+
+static void get_holders(struct http_request *request, void *context)
+{
+    http_add_header(request, "Vary", SPAN("Accept"));
+    if (http_prefers(request, "text/csv", "application/json"))
+        export_holders(request, context);
+    else
+        answer(request, context, QUERY_HOLDERS, parse_holders);
+}
+
 #define HANDLER(name, kind)                                             \
     static void get_##name(struct http_request *request, void *context) \
     {                                                                   \
@@ -314,7 +339,6 @@ static bool parse_ranking(struct http_request *request, const struct api *api, s
     }
 HANDLER(campaigns, QUERY_CAMPAIGNS)
 HANDLER(campaign, QUERY_CAMPAIGN)
-HANDLER(holders, QUERY_HOLDERS)
 HANDLER(user_in_campaign, QUERY_USER_IN_CAMPAIGN)
 HANDLER(coupon, QUERY_COUPON)
 HANDLER(validity, QUERY_VALIDITY)

@@ -5,6 +5,7 @@
 #include "common/http/http.h"
 #include "query-service/cache/read_through.h"
 #include "query-service/cache/warm.h"
+#include "query-service/export/export.h"
 #include "query-service/feed/feed.h"
 #include "query-service/history/history.h"
 
@@ -15,6 +16,7 @@ struct api {
     struct control *control;
     struct log_time *time;
     struct history *history;
+    struct exports *exports;
     int64_t request_deadline_ms, token_wait_ms;
     int64_t connections_max, queue_max, model_threads, store_connections, followers_max; /* of both lanes */
     uint8_t code_key[CRYPTO_KEY_BYTES];
