@@ -504,6 +504,7 @@ static void bound_queue(struct committer *self)
 static void turn(struct committer *self)
 {
     bound_queue(self);
+    fail_all(queue_take_late(self->queue), &problem_overloaded, 1000);
     struct command *list =
         drop_late(queue_take(self->queue, self->options->batch_max, clock_deadline_us(IDLE_WAIT_MS)));
     if (!list) {

@@ -15,7 +15,7 @@ export async function findSides(origin, fetch) {
     const response = await fetch(origin + path, { signal: AbortSignal.timeout(ATTEMPT_MS), cache: "no-store", redirect: "error" });
     return response.status;
   };
-  if ((await status("/write/livez")) !== 404) return { write: `${origin}/write`, read: `${origin}/read` };
+  if ((await status("/write/livez")) !== 404) return { write: `${origin}/write`, read: `${origin}/read`, projector: `${origin}/projector` };
   return (await status("/v1/settings")) === 404 ? { read: origin } : { write: origin };
 }
 
@@ -66,17 +66,48 @@ export async function firstOf(list, most) {
   return items;
 }
 
-/** The counters of a command service, as text. */
-export async function metricsOf({ key, sides, fetch }, signal) {
-  let response;
+async function get(fetch, url, signal, headers = {}) {
   try {
     const within = AbortSignal.timeout(ATTEMPT_MS);
-    response = await fetch(`${sides.write}/metrics`, { headers: { Authorization: `Bearer ${key}` }, signal: AbortSignal.any ? AbortSignal.any([signal, within]) : within, cache: "no-store", redirect: "error" });
+    return await fetch(url, { headers, signal: AbortSignal.any ? AbortSignal.any([signal, within]) : within, cache: "no-store", redirect: "error" });
   } catch (error) {
     throw new NetworkError(`GET failed: ${error?.message ?? error}`, { cause: error });
   }
+}
+
+/** The counters of a command service, as text. */
+export async function metricsOf({ key, sides, fetch }, signal) {
+  const response = await get(fetch, `${sides.write}/metrics`, signal, { Authorization: `Bearer ${key}` });
   if (!response.ok) throw FirstcomeError.from(response, null);
   return response.text();
+}
+
+/** Whether the projector is ready, and which parts are where it says so: {ready, parts?}. That it is not ready is an answer, too. */
+export async function readyOf({ key, sides, fetch }, signal) {
+  const response = await get(fetch, `${sides.projector}/readyz`, signal, { Authorization: `Bearer ${key}` });
+  const is = await response.json().catch(() => null);
+  if (typeof is?.ready !== "boolean") throw FirstcomeError.from(response, null); // the edge answered for who is gone
+  return is;
+}
+
+/**
+ * The holders of a campaign's coupons as the query service writes them: {name, parts} of a file. It has a byte order mark,
+ * without which Excel reads Korean as something else. Throws where the answer breaks off: half a list is none.
+ */
+export async function holdersCsv({ key, sides, fetch }, campaign, { signal, tell }) {
+  const headers = { Authorization: `Bearer ${key}`, Accept: "text/csv" };
+  const response = await fetch(`${sides.read}/v1/campaigns/${encodeURIComponent(campaign)}/coupons`, { headers, signal, cache: "no-store", redirect: "error" });
+  if (!response.ok) throw FirstcomeError.from(response, await response.json().catch(() => null));
+  const parts = ["\uFEFF"];
+  let lines = 0;
+  for (const reader = response.body.getReader(); ; ) {
+    const { value, done } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    for (const byte of value) if (byte === 10) lines++;
+    tell(Math.max(0, lines - 1)); // the first has the names
+  }
+  return { name: /filename="([^"]+)"/.exec(response.headers.get("content-disposition"))?.[1] ?? `${campaign}.csv`, parts };
 }
 
 /** What was found under a name, of each kind it may be. A name nobody has is no failure. */

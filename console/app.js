@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is asked when, and what happens at a click. Everything that can be a function of its arguments is in core/ and
 // views/; here are the clock, the network and the document.
-import { clientOf, findSides, firstOf, metricsOf, scopesOf, search, takeFrom } from "./api.js";
+import { clientOf, findSides, firstOf, holdersCsv, metricsOf, readyOf, scopesOf, search, takeFrom } from "./api.js";
 import { randomKey } from "./client/index.js";
-import { bodyOf, KINDS } from "./core/kinds.js";
+import { bodyOf, KINDS, localTime } from "./core/kinds.js";
 import { keyOf, openAction, step } from "./core/action.js";
 import { addPoint, pointOf, sampleTimes, windowOf } from "./core/burndown.js";
-import { toCsv } from "./core/csv.js";
 import { guessKinds } from "./core/guess.js";
 import { Poller } from "./core/poll.js";
-import { parseRefusals, refusalRates } from "./core/refusals.js";
+import { issuingBetween, parseIssuing, parseRefusals, refusalRates } from "./core/metrics.js";
 import { formatRoute, parseRoute } from "./core/route.js";
 import { patchChildren } from "./dom.js";
 import { languageOf, translator, unitsOf } from "./i18n/index.js";
@@ -20,11 +19,11 @@ import { RANGES } from "./views/sale.js";
 const PAGE = 50;
 const CAMPAIGNS_MOST = 200;
 const HISTORY_MOST = 500;
-const CSV_MOST = 100_000;
 const RECENT_MOST = 8;
 const PAST_AT_ONCE = 4;
 const SPEAK_EVERY_MS = 30_000;
 const KEPT_KEY = "firstcome-key";
+const ALWAYS = ["write", "read", "projector"]; // asked whatever is shown
 const UNKNOWN = { value: undefined, at: NaN, failure: undefined };
 
 const root = document.getElementById("app");
@@ -55,12 +54,12 @@ let state = {
   signedIn: false,
   may: { admin: false },
   signIn: { key: "", keep: false, loading: false, failure: undefined },
-  hidden: document.hidden,
   route: parseRoute(location.hash),
   lastSale: "",
   ...blank(),
   write: UNKNOWN,
   read: UNKNOWN,
+  projector: UNKNOWN,
   recent: [],
   asked: "",
 };
@@ -82,7 +81,7 @@ function blank() {
     unmasked: new Set(),
     csv: undefined,
     copied: undefined,
-    why: { campaign: "", user: "", at: "", loading: false, answer: undefined, failure: undefined },
+    why: { campaign: "", user: "", at: "" },
   };
 }
 
@@ -90,7 +89,7 @@ function blank() {
 
 function context() {
   const t = translator(state.lang);
-  return { t, lang: state.lang, zone: state.zone, now: Date.now(), units: unitsOf(t), act, may: state.may, sides };
+  return { t, lang: state.lang, zone: state.zone, now: Date.now(), units: unitsOf(t), act, may: state.may, sides, width: document.documentElement.clientWidth };
 }
 
 let drawn = false;
@@ -113,6 +112,9 @@ function drawDialog() {
   if (action && !dialog.open) {
     dialog.showModal();
     dialog.querySelector("input, select, textarea, button")?.focus();
+  } else if (action && !document.activeElement?.matches("dialog :enabled")) {
+    // What had the focus is disabled while it is sent: the keyboard goes on where one may go on.
+    dialog.querySelector('[aria-invalid="true"], [type="submit"]:enabled, button:enabled')?.focus();
   }
   if (!action && dialog.open) dialog.close();
 }
@@ -143,25 +145,39 @@ function stopAll(names = [...pollers.keys()]) {
 
 function pollAlways() {
   if (sides.write) poll("write", 2000, (signal) => client.commandStatus({ signal }));
+  if (sides.projector) poll("projector", 2000, (signal) => readyOf({ key, sides, fetch: askFetch }, signal));
   if (sides.read) poll("read", 2000, (signal) => client.status({ signal }), (next) => move(step.seen, next.value.slices));
 }
 
 function pollRefusals() {
   let before;
   poll("refusals", 2000, async (signal) => {
-    const counts = parseRefusals(await metricsOf({ key, sides, fetch: askFetch }, signal));
-    const reading = { at: Date.now(), counts };
-    const rows = refusalRates(before, reading);
+    const text = await metricsOf({ key, sides, fetch: askFetch }, signal);
+    const reading = { at: Date.now(), counts: parseRefusals(text), issuing: parseIssuing(text) };
+    const rates = { rows: refusalRates(before, reading), ...issuingBetween(before?.issuing, reading.issuing) };
     before = reading;
-    return { rows };
+    return rates;
   });
 }
 
-const campaignsOf = (signal) => firstOf(client.campaigns({ limit: 100, signal }), CAMPAIGNS_MOST);
+async function campaignsOf(signal) {
+  const { items, rest } = await takeFrom(client.campaigns({ limit: 100, signal })[Symbol.asyncIterator](), CAMPAIGNS_MOST);
+  return { items, more: rest !== null };
+}
+
+/** From the query service; where that is not there, from the command service, so that a sale can be held without it. */
+async function campaignOf(id, signal) {
+  const fromStore = () => client.campaign(id, { fromStore: true, signal });
+  if (!sides.read || (sides.write && state.read.failure)) return fromStore();
+  return client.campaign(id, { signal }).catch((error) => {
+    if (signal.aborted || !sides.write || (error.problem && error.status < 500)) throw error;
+    return fromStore();
+  });
+}
 
 function pollCampaign(id) {
-  let looked = false;
-  poll("campaign", 1000, (signal) => client.campaign(id, { signal }), (next) => {
+  let looked = !sides.read;
+  poll("campaign", 1000, (signal) => campaignOf(id, signal), (next) => {
     const spoken = !state.spokenAt || next.at - state.spokenAt.at > SPEAK_EVERY_MS;
     set({ points: addPoint(state.points, pointOf(next.value, next.at)), ...(spoken ? { spokenAt: { at: next.at, remaining: next.value.remaining } } : {}) });
     if (!looked) {
@@ -169,7 +185,7 @@ function pollCampaign(id) {
       lookBack(id);
     }
   });
-  poll("history", 5000, (signal) => firstOf(client.campaignHistory(id, { limit: 100, signal }), HISTORY_MOST));
+  if (sides.read) poll("history", 5000, (signal) => firstOf(client.campaignHistory(id, { limit: 100, signal }), HISTORY_MOST));
 }
 
 // The past of the chart, the newest first: each instant is a read of its own that any cache may keep.
@@ -204,7 +220,7 @@ function enter(route, before) {
   if (!same) {
     leave.abort();
     leave = new AbortController();
-    stopAll([...pollers.keys()].filter((name) => name !== "write" && name !== "read"));
+    stopAll([...pollers.keys()].filter((name) => !ALWAYS.includes(name)));
     set({ ...blank(), route, lastSale: route.view === "sale" ? route.id : state.lastSale });
     if (before) requestAnimationFrame(() => act.focusMain()); // who cannot see it is told that this is another page
   } else {
@@ -212,21 +228,24 @@ function enter(route, before) {
   }
   if (!state.signedIn) return;
   if (!same) begin(route);
-  else if (route.view === "sale" && route.id && before.filters.range !== route.filters.range && state.campaign.value) lookBack(route.id);
+  else if (route.view === "sale" && sides.read && route.id && before.filters.range !== route.filters.range && state.campaign.value) lookBack(route.id);
   if (route.view === "rankings") {
     stopAll(["ranking"]);
     const { by, window = "24h", tag } = route.filters;
     poll("ranking", 5000, (signal) => client.ranking({ by, window, tag, limit: 100, signal }));
   }
-  if (route.view === "ask" && route.filters.q && (!same || before.filters.q !== route.filters.q)) runSearch(route.filters.q);
+  const changed = (...names) => !same || names.some((name) => before.filters[name] !== route.filters[name]);
+  if (route.view !== "ask" || !sides.read) return;
+  const { q, campaign, user, at } = route.filters;
+  if (q && changed("q")) runSearch(q);
+  if (campaign && user && changed("campaign", "user", "at")) whyRefused({ campaign, user, at: at ? localTime(at) : "" }, at);
 }
 
 function begin(route) {
   if (route.view === "sale") {
     if (sides.write) pollRefusals();
-    if (!sides.read) return;
     if (route.id) pollCampaign(route.id);
-    else poll("campaigns", 5000, campaignsOf);
+    else if (sides.read) poll("campaigns", 5000, campaignsOf);
   }
   if (route.view === "control" && state.may.admin) {
     if (sides.read) poll("campaigns", 5000, campaignsOf);
@@ -242,7 +261,6 @@ addEventListener("hashchange", () => {
 
 document.addEventListener("visibilitychange", () => {
   for (const poller of pollers.values()) poller.hide(document.hidden);
-  set({ hidden: document.hidden });
 });
 
 // --- lists, a page at a time ---
@@ -264,7 +282,7 @@ async function moreOf(name) {
   put({ loading: true, failure: undefined });
   try {
     const { items, rest } = await takeFrom(rests.get(name), PAGE);
-    put({ items: [...state.lists[name].items, ...items], more: rest !== null, loading: false });
+    put({ items: [...state.lists[name].items, ...items], more: rest !== null, loading: false, at: Date.now() });
   } catch (failure) {
     put({ loading: false, more: false, failure });
   }
@@ -281,7 +299,12 @@ async function runSearch(asked) {
     result = { asked, found: [], failure };
   }
   if (signal.aborted || state.search?.asked !== asked) return;
-  set({ search: result });
+  set({ search: { ...result, at: Date.now() } });
+  // Who asks about somebody who got nothing has his name already.
+  const is = (kind) => result.found.find((one) => one.kind === kind);
+  const user = is("user")?.value ?? is("coupon")?.value.user_id ?? (result.found.length ? "" : asked);
+  const campaign = is("campaign")?.value.id ?? is("coupon")?.value.campaign_id ?? "";
+  if (!state.why.answer) set({ why: { ...state.why, user: state.why.user || user, campaign: state.why.campaign || campaign } });
   for (const one of result.found) if (one.kind === "user") openList(`user ${one.value}`, client.userCoupons(one.value, { limit: PAGE, signal }));
 }
 
@@ -316,9 +339,9 @@ async function send() {
   for (const poller of pollers.values()) poller.again();
 }
 
-function download(name, text) {
+function download({ name, parts }) {
   const anchor = document.createElement("a");
-  anchor.href = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
+  anchor.href = URL.createObjectURL(new Blob(parts, { type: "text/csv;charset=utf-8" }));
   anchor.download = name;
   anchor.click();
   setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
@@ -326,28 +349,22 @@ function download(name, text) {
 
 async function csvOf(id) {
   const { signal } = leave;
-  const rows = [];
-  set({ csv: 0 });
+  const put = (csv) => signal.aborted || set({ csv });
+  put({ rows: 0 });
   try {
-    for await (const coupon of client.holders(id, { limit: 100, signal })) {
-      rows.push(coupon);
-      if (rows.length % 1000 === 0) set({ csv: rows.length });
-      if (rows.length >= CSV_MOST) break;
-    }
-    download(`${id}.csv`, toCsv(["sequence", "user_id", "coupon_id", "status", "issued_at", "expires_at", "order_id", "discount_amount"], rows));
+    download(await holdersCsv({ key, sides, fetch: askFetch }, id, { signal, tell: (rows) => put({ rows }) }));
+    put(undefined);
   } catch (failure) {
-    if (!signal.aborted) set({ search: { ...state.search, failure } });
+    put({ failure });
   }
-  if (!signal.aborted) set({ csv: undefined });
 }
 
-async function whyRefused() {
+async function whyRefused(asked, asOf) {
   const { signal } = leave;
-  const { campaign, user, at } = state.why;
   const put = (change) => signal.aborted || set({ copied: undefined, why: { ...state.why, ...change } });
-  put({ loading: true, answer: undefined, failure: undefined });
+  put({ ...asked, loading: true, answer: undefined, failure: undefined });
   try {
-    put({ loading: false, answer: await client.decision(campaign.trim(), user, { asOf: at ? new Date(at).toISOString() : undefined, signal }) });
+    put({ loading: false, answer: await client.decision(asked.campaign, asked.user, { asOf, signal }) });
   } catch (failure) {
     put({ loading: false, failure });
   }
@@ -383,7 +400,7 @@ function signOut(failure) {
   action = null;
   kept(session, KEPT_KEY, null);
   drawDialog();
-  set({ ...blank(), write: UNKNOWN, read: UNKNOWN, recent: [], asked: "", signedIn: false, may: { admin: false }, signIn: { key: "", keep: false, loading: false, failure } });
+  set({ ...blank(), write: UNKNOWN, read: UNKNOWN, projector: UNKNOWN, recent: [], asked: "", signedIn: false, may: { admin: false }, signIn: { key: "", keep: false, loading: false, failure } });
 }
 
 // --- what views may do ---
@@ -395,6 +412,7 @@ const act = {
     set(change);
     drawDialog();
   },
+  go: (route) => (location.hash = formatRoute(route)),
   focusMain: () => document.getElementById("main")?.focus(),
   filter(change) {
     const route = { ...state.route, filters: { ...state.route.filters, ...change } };
@@ -419,7 +437,7 @@ const act = {
   search() {
     const q = state.asked.trim();
     if (q === state.route.filters.q) runSearch(q);
-    else location.hash = formatRoute({ view: "ask", filters: { q } });
+    else location.hash = formatRoute({ view: "ask", filters: { q } }); // another question: what was asked of another customer is gone
   },
   unmask(id) {
     const unmasked = new Set(state.unmasked);
@@ -431,7 +449,13 @@ const act = {
   more: moreOf,
   csv: csvOf,
   whyEdit: (change) => set({ why: { ...state.why, ...change } }),
-  why: whyRefused,
+  /** What was asked stands in the URL; the same once more is asked again. */
+  why() {
+    const { campaign, user, at } = state.why;
+    const route = { view: "ask", filters: { ...state.route.filters, campaign: campaign.trim(), user, at: at ? new Date(at).toISOString() : "" } };
+    if (formatRoute(route) === formatRoute(state.route)) whyRefused({ campaign: campaign.trim(), user, at }, route.filters.at || undefined);
+    else location.hash = formatRoute(route);
+  },
   async copy(text) {
     // There is no clipboard for a page that came over plain HTTP from another machine.
     const copied = await (navigator.clipboard?.writeText(text).then(() => "yes", () => "no") ?? "no");

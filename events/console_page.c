@@ -22,13 +22,12 @@
     X(core_action_js, "core/action.js", "console/core/action.js", JS)             \
     X(core_bottleneck_js, "core/bottleneck.js", "console/core/bottleneck.js", JS) \
     X(core_burndown_js, "core/burndown.js", "console/core/burndown.js", JS)       \
-    X(core_csv_js, "core/csv.js", "console/core/csv.js", JS)                      \
     X(core_format_js, "core/format.js", "console/core/format.js", JS)             \
     X(core_guess_js, "core/guess.js", "console/core/guess.js", JS)                \
     X(core_kinds_js, "core/kinds.js", "console/core/kinds.js", JS)                \
     X(core_mask_js, "core/mask.js", "console/core/mask.js", JS)                   \
+    X(core_metrics_js, "core/metrics.js", "console/core/metrics.js", JS)          \
     X(core_poll_js, "core/poll.js", "console/core/poll.js", JS)                   \
-    X(core_refusals_js, "core/refusals.js", "console/core/refusals.js", JS)       \
     X(core_route_js, "core/route.js", "console/core/route.js", JS)                \
     X(i18n_en_js, "i18n/en.js", "console/i18n/en.js", JS)                         \
     X(i18n_index_js, "i18n/index.js", "console/i18n/index.js", JS)                \

@@ -71,10 +71,14 @@ enum settings_fault settings_set(struct settings *settings, struct span name, st
 int64_t settings_get(const struct settings *settings, enum setting setting)
 {
     CHECK(setting < SETTING_COUNT);
-    if (settings->is_set[setting])
-        return settings->values[setting];
-    return settings->profile == PROFILE_NORMAL ? settings->normal[setting]
-                                               : setting_infos[setting].of_profile[settings->profile];
+    return settings->is_set[setting] ? settings->values[setting]
+                                     : settings_of_profile(settings, setting, settings->profile);
+}
+
+int64_t settings_of_profile(const struct settings *settings, enum setting setting, enum profile profile)
+{
+    CHECK(setting < SETTING_COUNT && profile < PROFILE_COUNT);
+    return profile == PROFILE_NORMAL ? settings->normal[setting] : setting_infos[setting].of_profile[profile];
 }
 
 enum setting_source settings_source(const struct settings *settings, enum setting setting)

@@ -59,6 +59,8 @@ void settings_default(struct settings *settings, enum setting setting, int64_t v
  * is refused changes nothing. */
 enum settings_fault settings_set(struct settings *settings, struct span name, struct span value) MUST_USE;
 int64_t settings_get(const struct settings *settings, enum setting setting);
+/* What it would be under another profile, were it not set by itself. */
+int64_t settings_of_profile(const struct settings *settings, enum setting setting, enum profile profile);
 enum setting_source settings_source(const struct settings *settings, enum setting setting);
 /* The setting of a name; false where there is none (SETTING_PROFILE is not in the list). */
 bool setting_find(struct span name, enum setting *ret) MUST_USE;

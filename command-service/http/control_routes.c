@@ -48,12 +48,20 @@ static void write_setting(struct buf *out, const struct settings *settings, enum
     json_put_int(out, "max", info->max);
     json_put_string(out, "unit", span_of(info->unit));
     json_put_string(out, "meaning", span_of(info->meaning));
+    json_open(out, "profiles", '{');
+    for (enum profile profile = 0; profile < PROFILE_COUNT; profile++)
+        json_put_int(out, profile_names[profile], settings_of_profile(settings, setting, profile));
+    json_close(out, '}');
     json_close(out, '}');
 }
 
-static void write_suspended(struct buf *out, const struct control_state *state, const struct keyring *keyring,
-                            const struct changes *changes)
+static void write_issuers(struct buf *out, const struct control_state *state, const struct keyring *keyring,
+                          const struct changes *changes)
 {
+    json_open(out, "issuers", '[');
+    for (size_t i = 0; i < keyring_count(keyring); i++)
+        json_put_string(out, NULL, span_of(keyring_at(keyring, i)->name));
+    json_close(out, ']');
     json_open(out, "suspended", '[');
     for (size_t i = 0; i < keyring_count(keyring); i++)
         if (control_suspended(state, keyring_at(keyring, i)))
@@ -89,7 +97,7 @@ static void write_settings(struct buf *out, const struct control_change *items, 
         write_change(out, "since", profile);
         json_close(out, '}');
     }
-    write_suspended(out, state, control_keyring(api->control), &changes);
+    write_issuers(out, state, control_keyring(api->control), &changes);
     json_close(out, '}');
 }
 

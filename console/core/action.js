@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The life of one dialog that does something: filled in, sent, accepted at a position, visible to readers; or refused;
 // or nobody knows. One dialog has one Idempotency-Key, made when it opens: however often it is sent, it happens once.
-import { KINDS, faultsOfFields } from "./kinds.js";
+import { KINDS, faultsOfFields, fieldsOf } from "./kinds.js";
 
-/** `target`: the id it is about; `name`: what is typed before something dangerous; `targets`: of pause-all. */
-export function openAction({ kind, target = "", targets = [], name = target, fields = {}, idempotencyKey }) {
-  return { kind, target, targets, name, fields, typed: "", reason: "", idempotencyKey, state: "draft", attempts: 0 };
+/** `target`: the id it is about; `name`: what is typed before something dangerous; `was`: what was known when it opened. */
+export function openAction({ kind, target = "", name = target, was, fields = {}, idempotencyKey }) {
+  return { kind, target, name, was, fields, typed: "", reason: "", idempotencyKey, state: "draft", attempts: 0 };
 }
 
 /** What has to be typed before something dangerous: a name, or how many a void would take. */
-export function nameToType({ kind, name, fields, dry }) {
-  if (KINDS[kind].dryRun) return dry ? String(dry.matched) : "";
-  return KINDS[kind].nameField ? (fields[KINDS[kind].nameField] ?? "").trim() : name;
+export function nameToType({ kind, name, dry }) {
+  if (KINDS[kind].dryRun) return dry ? String(dry.voidable) : "";
+  return name;
 }
 
 /** The next thing sent is a question only: what would it do? */
@@ -21,7 +21,7 @@ export function isDryRun(action) {
 
 /** What keeps it from being sent, as keys of the catalogue by field; none: it may be. */
 export function faultsOf(action) {
-  const faults = faultsOfFields(action.kind, action.fields);
+  const faults = faultsOfFields(action);
   if (new TextEncoder().encode(action.reason).length > 200) faults.reason = "fault.reason-long";
   if (!KINDS[action.kind].dangerous || isDryRun(action)) return faults;
   if (action.typed.trim() !== nameToType(action)) faults.typed = "fault.type-the-name";
@@ -42,6 +42,15 @@ function saidNo(error) {
   return error.problem !== undefined && !/^http-/.test(error.code) && !["outcome-unknown", "in-flight"].includes(error.code);
 }
 
+/** The dialog is about what the campaign is now; what somebody typed stays. */
+function rebase(action, now) {
+  const before = action.kind === "edit" ? fieldsOf(action.was) : {};
+  const after = fieldsOf(now);
+  const fields = { ...action.fields };
+  for (const name of Object.keys(before)) if (fields[name] === before[name]) fields[name] = after[name];
+  return { ...action, was: now, fields };
+}
+
 /** Steps. Each gives the next action; what does not follow from the state changes nothing. */
 export const step = {
   edit(action, { fields, ...change }) {
@@ -54,12 +63,13 @@ export const step = {
   },
   accept(action, answer) {
     if (action.state !== "sent") return action;
-    if (isDryRun(action)) return { ...action, state: "draft", dry: { matched: answer.matched } };
+    if (isDryRun(action)) return { ...action, state: "draft", dry: { voidable: answer.voidable } };
     return { ...action, state: answer?.position ? "accepted" : "done", position: answer?.position, answer };
   },
   fail(action, error) {
     if (action.state !== "sent") return action;
-    return { ...action, state: saidNo(error) ? "refused" : "unknown", problem: error.problem ?? { title: error.message } };
+    const failed = { ...action, state: saidNo(error) ? "refused" : "unknown", problem: error.problem ?? { title: error.message } };
+    return error.now ? rebase(failed, error.now) : failed;
   },
   /** `slices` of the query service's status: readers see it once their models are at its position. */
   seen(action, slices) {

@@ -7,8 +7,8 @@ const LAG_EVENTS = 10_000; // as the query service judges it
 const slowest = (slices) => slices.reduce((most, one) => (one.predicted_wait_ms > most.predicted_wait_ms ? one : most), slices[0]);
 const farthest = (slices) => slices.reduce((most, one) => ((one.lag_events ?? -1) > (most.lag_events ?? -1) ? one : most), slices[0]);
 
-/** `write`, `read`: {value, failure} of the two /v1/status. -> {key, level, ...figures}, level "bad", "warn" or "good". */
-export function bottleneckOf({ write, read }) {
+/** `write`, `read`: {value, failure} of the two /v1/status; `projector`: of its /readyz. -> {key, level, ...figures}, level "bad", "warn" or "good". */
+export function bottleneckOf({ write, read, projector }) {
   const of = write?.value;
   const models = read?.value;
   if (write?.failure && read?.failure) return { key: "nothing", level: "bad" };
@@ -24,6 +24,7 @@ export function bottleneckOf({ write, read }) {
   }
   if (read?.failure) return { key: "read-away", level: "bad" };
   if (models && models.mode !== "normal") return { key: `mode.${models.mode}`, level: "bad" };
+  if (projector?.failure) return { key: "projector-away", level: "warn" };
   if (models && models.slices.length) {
     const slice = farthest(models.slices);
     if (slice.lag_events >= LAG_EVENTS) return { key: "lag", level: "warn", slice: slice.slice, lag: slice.lag_events };

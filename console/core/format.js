@@ -2,12 +2,14 @@
 // Numbers, times and spans of time as people read them. Pure: what is now is an argument.
 
 const LOCALES = { en: "en-GB", ko: "ko-KR" };
+const DATES = { en: "sv-SE", ko: "ko-KR" }; // 2026-12-01: in English 01/12 is two different days
 const DASH = "–";
 const made = new Map(); // making an Intl formatter costs more than a page of formatting
 
 function formatter(kind, lang, options) {
   const name = `${kind.name} ${lang} ${JSON.stringify(options)}`;
-  if (!made.has(name)) made.set(name, new kind(LOCALES[lang] ?? LOCALES.en, options));
+  const locales = kind === Intl.DateTimeFormat ? DATES : LOCALES;
+  if (!made.has(name)) made.set(name, new kind(locales[lang] ?? locales.en, options));
   return made.get(name);
 }
 
@@ -32,6 +34,11 @@ export function money(minor, currency, lang = "en") {
   } catch {
     return `${number(minor, lang)} ${currency}`; // three letters that are no currency
   }
+}
+
+/** A number of bytes in the unit that a machine's memory is bought in. */
+export function bytes(value, lang = "en") {
+  return `${number(value / 1_048_576, lang, 1)} MiB`;
 }
 
 /** The zone's time to the second, with the date unless `short`. `zone`: "kst" or "local". */

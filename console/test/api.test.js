@@ -2,7 +2,7 @@
 // The services as the page sees them, with a network that is a function.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clientOf, firstOf, metricsOf, scopesOf, search, takeFrom } from "../api.js";
+import { clientOf, firstOf, holdersCsv, metricsOf, scopesOf, search, takeFrom } from "../api.js";
 import { guessKinds } from "../core/guess.js";
 
 const sides = { write: "http://e/write", read: "http://e/read" };
@@ -75,4 +75,16 @@ test("a list is read as far as it is wanted", async () => {
   assert.deepEqual((await takeFrom(first.rest, 2)).items, [3, 4]);
   assert.deepEqual(await takeFrom(first.rest, 2), { items: [5], rest: null });
   assert.deepEqual(await firstOf((async function* () {})(), 3), []);
+});
+
+test("holders as the service writes them: named by it, with a mark for Excel, and nothing where the answer breaks off", async () => {
+  const told = [];
+  const of = (body, more = {}) => holdersCsv({ key: "secret", sides, fetch: async (url, { headers: { Accept } }) => (assert.deepEqual([url, Accept], ["http://e/read/v1/campaigns/a%20b/coupons", "text/csv"]), new Response(body, more)) }, "a b", { tell: (rows) => told.push(rows) });
+  const { name, parts } = await of("sequence,user_id\r\n1,김\r\n2,b\r\n", { headers: { "Content-Disposition": 'attachment; filename="a-3-90.csv"' } });
+  assert.equal(name, "a-3-90.csv");
+  assert.equal(Buffer.from(await new Blob(parts).arrayBuffer()).toString(), "\uFEFFsequence,user_id\r\n1,김\r\n2,b\r\n");
+  assert.equal(told.at(-1), 2);
+  const broken = new ReadableStream({ pull: (controller) => (told.length > 2 ? controller.error(new Error("gone")) : controller.enqueue(new TextEncoder().encode("x\r\n"))) });
+  await assert.rejects(of(broken), /gone/);
+  await assert.rejects(of(JSON.stringify({ code: "overloaded", status: 503 }), { status: 503 }), { code: "overloaded" });
 });

@@ -39,7 +39,7 @@ const accepts = (port) => new Promise((resolve) => {
   socket.on("error", () => resolve(false));
 });
 
-let command, query, edge, origin, commandPort, queryPort, output = "";
+let command, query, projector, edge, origin, commandPort, queryPort, output = "";
 const ask = async (path, options) => {
   const response = await fetch(origin + path, options);
   return { status: response.status, text: await response.text(), url: response.url };
@@ -51,12 +51,14 @@ before(async () => {
   query = service("query");
   commandPort = await listen(command);
   queryPort = await listen(query);
+  projector = service("projector");
+  const projectorPort = await listen(projector);
   const free = createServer();
   const port = await listen(free);
   await close(free);
   origin = `http://127.0.0.1:${port}`;
   edge = spawn(HAPROXY, ["-db", "-f", fileURLToPath(new URL("../../compose/edge/haproxy.cfg", import.meta.url))], {
-    env: { EDGE_BIND: `127.0.0.1:${port}`, COMMAND_ADDRESS: `127.0.0.1:${commandPort}`, QUERY_ADDRESS: `127.0.0.1:${queryPort}` },
+    env: { EDGE_BIND: `127.0.0.1:${port}`, COMMAND_ADDRESS: `127.0.0.1:${commandPort}`, QUERY_ADDRESS: `127.0.0.1:${queryPort}`, PROJECTOR_ADDRESS: `127.0.0.1:${projectorPort}` },
     stdio: ["ignore", "ignore", "pipe"],
   });
   edge.stderr.on("data", (part) => (output += part));
@@ -65,24 +67,25 @@ before(async () => {
 after(async () => {
   if (skip) return;
   edge.kill("SIGKILL");
-  await Promise.all([close(command), close(query)]);
+  await Promise.all([close(command), close(query), close(projector)]);
 });
 
 test("each prefix leads to its service, which sees its own paths", { skip }, async () => {
   assert.equal((await ask("/write/v1/campaigns/a%2Fb/pause?x=1", { method: "POST" })).text, "command POST /v1/campaigns/a%2Fb/pause?x=1 127.0.0.1");
   assert.equal((await ask("/read/v1/users/%EA%B9%80/coupons?limit=5")).text, "query GET /v1/users/%EA%B9%80/coupons?limit=5 127.0.0.1");
   assert.equal((await ask("/read/write/x")).text, "query GET /write/x 127.0.0.1");
+  assert.equal((await ask("/projector/readyz")).text, "projector GET /readyz 127.0.0.1");
 });
 
 test("the page is there, and the way to it; nothing else is", { skip }, async () => {
   assert.match((await ask("/console")).text, /^query GET \/console /);
   assert.match((await ask("/console/core/format.js")).text, /^query GET \/console\/core\/format.js /);
   assert.match((await ask("/")).url, /\/console$/);
-  for (const path of ["/v1/campaigns", "/metrics", "/consoles", "/writer", "/write"]) assert.equal((await ask(path)).status, 404, path);
+  for (const path of ["/v1/campaigns", "/metrics", "/consoles", "/writer", "/write", "/projector/metrics"]) assert.equal((await ask(path)).status, 404, path);
 });
 
 test("the page finds both services behind the edge, and one where there is one", { skip }, async () => {
-  assert.deepEqual(await findSides(origin, fetch), { write: `${origin}/write`, read: `${origin}/read` });
+  assert.deepEqual(await findSides(origin, fetch), { write: `${origin}/write`, read: `${origin}/read`, projector: `${origin}/projector` });
 });
 
 test("without an edge the page finds out whose it is", async () => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { bottleneckOf } from "../core/bottleneck.js";
-import { groupOf, groupRates, parseRefusals, refusalRates } from "../core/refusals.js";
+import { groupOf, groupRates, issuingBetween, parseIssuing, parseRefusals, refusalRates } from "../core/metrics.js";
 
 const metrics = (soldOut, overloaded) => `# HELP coupon_refusals_total Requests refused
 # TYPE coupon_refusals_total counter
@@ -22,6 +22,23 @@ test("refusals are counted by code, and what the rules refuse is apart from our 
     { code: "overloaded", group: "ours", perSecond: 0.5 },
   ]);
   assert.deepEqual(groupRates(rows), { rules: 50, ours: 0.5, callers: 0 });
+});
+
+test("how long issuing takes, and how many commands a batch has, between two readings", () => {
+  const text = (fast, slow, sum, count) => `coupon_http_request_duration_seconds_bucket{route="POST /v1/campaigns/:id/coupons",le="0.005"} ${fast}
+coupon_http_request_duration_seconds_bucket{route="POST /v1/campaigns/:id/coupons",le="0.1"} ${fast + slow}
+coupon_http_request_duration_seconds_bucket{route="POST /v1/campaigns/:id/coupons",le="+Inf"} ${fast + slow}
+coupon_http_request_duration_seconds_bucket{route="GET /v1/status",le="+Inf"} 7
+coupon_batch_commands_sum ${sum}
+coupon_batch_commands_count ${count}
+`;
+  const before = parseIssuing(text(1000, 0, 1000, 10));
+  assert.deepEqual(issuingBetween(before, parseIssuing(text(1096, 4, 1100, 12))), { p95Ms: 5, perBatch: 50 });
+  assert.deepEqual(issuingBetween(before, parseIssuing(text(1090, 10, 1100, 12))), { p95Ms: 100, perBatch: 50 });
+  assert.deepEqual(issuingBetween(before, before), { p95Ms: null, perBatch: null }, "nothing was issued");
+  assert.deepEqual(issuingBetween(before, parseIssuing(text(5, 0, 5, 5))), { p95Ms: null, perBatch: null }, "another process");
+  assert.deepEqual(issuingBetween(undefined, before), { p95Ms: null, perBatch: null });
+  assert.deepEqual(issuingBetween(parseIssuing(""), parseIssuing("")), { p95Ms: null, perBatch: null });
 });
 
 test("two processes have no difference", () => {

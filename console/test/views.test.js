@@ -27,7 +27,7 @@ function contextOf(lang, more = {}) {
     return text;
   };
   t.maybe = known.maybe;
-  return { t, lang, zone: "kst", now: NOW, units: unitsOf(known), act, may: { admin: true }, sides: { write: "w", read: "r" }, ...more };
+  return { t, lang, zone: "kst", now: NOW, units: unitsOf(known), act, may: { admin: true }, sides: { write: "w", read: "r", projector: "p" }, ...more };
 }
 
 const live = (value) => ({ value, at: NOW - 500, failure: undefined });
@@ -36,7 +36,7 @@ const failed = { value: undefined, at: NaN, failure: Object.assign(new Error("no
 const stale = (value) => ({ value, at: NOW - 60_000, failure: failed.failure });
 
 const campaign = {
-  id: "summer", name: "Summer <b>", status: "paused", issued: 40, remaining: 20, released: 60, reserved: 0, redeemed: 3, quantity: 100, currency: "KRW",
+  id: "summer", name: "Summer <b>", status: "paused", status_since: at(-30_000), status_by: "ops", status_reason: "price is wrong", tags: ["a"], per_user_limit: 1, issued: 40, remaining: 20, released: 60, reserved: 0, redeemed: 3, quantity: 100, currency: "KRW",
   starts_at: at(-600_000), ends_at: null, created_at: at(-1_200_000), plan_done: 1, plan_halted: false, position: { slice: 3, position: 90 },
   release_plan: [{ at: at(-60_000), quantity: 20 }, { at: at(120_000), quantity: 40 }],
 };
@@ -54,24 +54,27 @@ const read = {
   slices: Array.from({ length: 16 }, (_, slice) => ({ slice, log: 5, models: slice === 2 ? null : 5, lag_events: slice === 2 ? null : 0 })),
 };
 const coupon = {
-  coupon_id: "c3-77", code: "SUMMER-ABCDE-FGHJK-MNPQR-STVWX-YZ012", campaign_id: "summer", user_id: "ann@shop.example", sequence: 7, status: "issued", issued_at: at(-5000), expires_at: null,
+  coupon_id: "c3-77", code: "SUMMER-ABCDE-FGHJK-MNPQR-STVWX-YZ012", campaign_id: "summer", user_id: "ann@shop.example", sequence: 7, status: "issued", issued_at: at(-5000), expires_at: null, position: { slice: 3, position: 77 },
 };
 const settings = {
-  profile: "spike", suspended: ["shop-7"],
-  settings: [{ name: "queue_max", value: 10, source: "set", min: 1, max: 20, unit: "commands", meaning: "most that wait" }, { name: "a", value: 1, source: "profile", min: 1, max: 2, unit: "s", meaning: "b" }],
+  profile: "spike", profile_set: { since: at(-9000), by: "ops", reason: "the night" }, issuers: ["admin", "shop-7"], suspended: ["shop-7"], suspensions: [{ issuer: "shop-7", since: at(-9000), by: "ops", reason: "bots" }],
+  settings: [
+    { name: "queue_max", value: 10, source: "set", since: at(-9000), by: "ops", min: 1, max: 20, unit: "commands", meaning: "most that wait", profiles: { normal: 1, spike: 5, incident: 2 } },
+    { name: "a", value: 1, source: "profile", min: 1, max: 2, unit: "s", meaning: "b", profiles: { normal: 1, spike: 1, incident: 2 } },
+  ],
 };
 
 const state = (more = {}) => ({
-  lang: "en", zone: "kst", signedIn: true, hidden: false, lastSale: "", signIn: { key: "", keep: false, loading: false }, route: { view: "sale", id: "", filters: {} },
-  campaigns: none, campaign: none, history: none, refusals: none, settings: none, ranking: none, write: none, read: none, points: [], past: "none", spokenAt: undefined, lists: {},
+  lang: "en", zone: "kst", signedIn: true, lastSale: "", signIn: { key: "", keep: false, loading: false }, route: { view: "sale", id: "", filters: {} },
+  campaigns: none, campaign: none, history: none, refusals: none, settings: none, ranking: none, write: none, read: none, projector: none, points: [], past: "none", spokenAt: undefined, lists: {},
   search: undefined, unmasked: new Set(), csv: undefined, copied: undefined, recent: [], asked: "", why: { campaign: "", user: "", at: "", loading: false }, ...more,
 });
 const point = (ms, issued, released) => ({ at: NOW + ms, issued, released, quantity: 100, status: "active" });
 const selling = {
-  route: { view: "sale", id: "summer", filters: { range: "all" } }, campaign: live(campaign), write: live(write), read: live(read), spokenAt: { at: NOW, remaining: 20 },
+  route: { view: "sale", id: "summer", filters: { range: "all" } }, campaign: live(campaign), write: live(write), read: live(read), projector: live({ ready: true, parts: { postgresql: true, redis: true, models: false } }), spokenAt: { at: NOW, remaining: 20 },
   history: live([item("CampaignCreated", -1_200_000), item("StockReleased", -60_000, { actor: null, reason: null, data: { quantity: 20 } }), item("CampaignPaused", -30_000)]),
   points: [point(-300_000, 0, 40), point(-60_000, 30, 60), point(-5000, 40, 60), point(-500, 40, 60)],
-  refusals: live({ rows: [{ code: "sold-out", group: "rules", perSecond: 90 }, { code: "overloaded", group: "ours", perSecond: 2 }, { code: "x-y", group: "callers", perSecond: 1 }] }),
+  refusals: live({ p95Ms: 25, perBatch: 40, rows: [{ code: "sold-out", group: "rules", perSecond: 90 }, { code: "overloaded", group: "ours", perSecond: 2 }, { code: "x-y", group: "callers", perSecond: 1 }] }),
 };
 const draw = (ctx, is) => h("body", {}, frame(ctx, is));
 
@@ -129,7 +132,7 @@ test("loading, failed, stale and empty are four different pages", () => {
     const loading = textOf(draw(ctx, state({ route })));
     const broken = draw(ctx, state({ route, campaign: failed, write: failed, read: failed }));
     const old = draw(ctx, state({ ...selling, campaign: stale(campaign), write: stale(write), read: stale(read) }));
-    const empty = textOf(draw(ctx, state({ campaigns: live([]), write: live(write), read: live(read) })));
+    const empty = textOf(draw(ctx, state({ campaigns: live({ items: [], more: false }), write: live(write), read: live(read) })));
     assert.match(loading, new RegExp(CATALOGUES[lang].loading));
     assert.ok(findAll(broken, (node) => node.attributes.role === "alert").length > 0);
     assert.match(textOf(broken), /abc/, "what to look for in the logs");
@@ -140,7 +143,7 @@ test("loading, failed, stale and empty are four different pages", () => {
   });
 });
 
-test("a halted plan says why; sold out, unknown pauser and a single reading have their words", () => {
+test("a halted plan says why; sold out, and a single reading have their words", () => {
   each((lang) => {
     const ctx = contextOf(lang);
     const halted = { ...campaign, status: "sold_out", plan_halted: true, issued: 60, remaining: 0 };
@@ -150,7 +153,6 @@ test("a halted plan says why; sold out, unknown pauser and a single reading have
     assert.ok(text.includes(CATALOGUES[lang]["figure.gone"]));
     assert.ok(text.includes(CATALOGUES[lang]["refusals.second-reading"]));
     assert.ok(text.includes(CATALOGUES[lang]["past.partial"]));
-    assert.ok(textOf(draw(ctx, state({ ...selling, history: none }))).includes(CATALOGUES[lang]["paused.unknown"]));
     for (const status of ["active", "scheduled", "ended", "closed"]) draw(ctx, state({ ...selling, campaign: live({ ...campaign, status, release_plan: [], released: 100 }), refusals: live({ rows: [] }) }));
   });
 });
@@ -165,6 +167,7 @@ test("whatever holds the sale up, there is a sentence", () => {
     draw(ctx, state({ ...selling, read: live({ ...read, slices: [{ slice: 1, log: 1e6, models: 1, lag_events: 1e6 }] }) }));
     draw(ctx, state({ ...selling, read: failed }));
     draw(ctx, state({ ...selling, write: failed }));
+    assert.ok(textOf(draw(ctx, state({ ...selling, projector: failed }))).includes(CATALOGUES[lang]["bottleneck.projector-away"]));
   });
 });
 
@@ -195,10 +198,13 @@ test("from one service alone the page says what is missing", () => {
 
 test("control: what goes with the profile is marked, and who is suspended is there", () => {
   each((lang) => {
-    const tree = draw(contextOf(lang), state({ route: { view: "control", id: "", filters: {} }, campaigns: live([campaign, { ...campaign, id: "b", status: "active" }]), settings: live(settings), write: live(write), read: live(read) }));
+    const tree = draw(contextOf(lang), state({ route: { view: "control", id: "", filters: {} }, campaigns: live({ items: [campaign, { ...campaign, id: "b", status: "active" }], more: true }), settings: live(settings), write: live(write), read: live(read) }));
     assert.match(textOf(tree), /shop-7/);
+    assert.match(textOf(tree), /the night/);
+    assert.match(textOf(tree), /bots/);
     assert.equal(findAll(tree, (node) => node.attributes.class === "source set").length, 1);
-    assert.deepEqual(findAll(tree, (node) => node.attributes["data-do"]).map((node) => node.attributes["data-do"]).sort(), ["create", "pause-all", "profile", "suspend-issuer", "void"]);
+    assert.equal(findAll(tree, (node) => node.attributes.class === "differs").length, 1, "what is set by hand would not change");
+    assert.deepEqual(findAll(tree, (node) => node.attributes["data-do"]).map((node) => node.attributes["data-do"]).sort(), ["create", "pause-all", "profile", "resume-issuer", "suspend-issuer", "void"]);
   });
 });
 
@@ -212,13 +218,14 @@ test("ask: codes are masked until asked for", () => {
       "holders summer": { items: [], more: false, loading: false },
       "history campaign summer": { items: [], more: false, loading: true, failure: failed.failure },
     };
-    const is = { route, search: { asked: "c3-77", found }, lists, recent: ["a", "b"], csv: 2000 };
+    const is = { route, search: { asked: "c3-77", found }, lists, recent: ["a", "b"], csv: { rows: 2000 } };
     const text = textOf(draw(contextOf(lang), state(is)));
     assert.ok(!text.includes("ABCDE-FGHJK"));
     assert.match(text, /SUMMER-•••••/);
     assert.match(textOf(draw(contextOf(lang), state({ ...is, unmasked: new Set(["c3-77"]) }))), /ABCDE-FGHJK/);
     assert.match(textOf(draw(contextOf(lang), state({ route, search: { asked: "xx", found: [] } }))), /xx/);
     draw(contextOf(lang), state({ route, search: { asked: "xx", found: [], loading: true } }));
+    assert.match(textOf(draw(contextOf(lang), state({ ...is, csv: failed }))), /abc/);
     assert.match(textOf(draw(contextOf(lang), state({ route, search: { asked: "xx", found: [], failure: failed.failure } }))), /abc/);
   });
 });
@@ -244,7 +251,7 @@ test("audit: filters leave what fits all of them", () => {
     draw(contextOf(lang), state({ route: { view: "audit", id: "", filters: {} }, lists: { audit } }));
     draw(contextOf(lang), state({ route: { view: "audit", id: "", filters: {} } }));
     draw(contextOf(lang), state({ route: { view: "rankings", id: "", filters: { by: "redeemed", window: "7d" } }, ranking: live({ items: [{ rank: 1, campaign_id: "a", name: "A", count: 5 }] }) }));
-    draw(contextOf(lang), state({ route: { view: "rankings", id: "", filters: {} }, ranking: live({ items: [] }), hidden: true }));
+    draw(contextOf(lang), state({ route: { view: "rankings", id: "", filters: {} }, ranking: live({ items: [] }) }));
   });
 });
 
@@ -264,10 +271,12 @@ test("each dialog in each of its states", () => {
     const ctx = contextOf(lang);
     assert.deepEqual(dialogView(ctx, null), []);
     for (const kind of Object.keys(KINDS)) {
-      const open = openAction({ kind, target: "summer", targets: ["a", "b"], idempotencyKey: "k" });
+      const was = { profile: settings, setting: settings.settings[0] }[kind] ?? campaign;
+      const open = openAction({ kind, target: "summer", was, fields: kind === "profile" ? { value: "incident" } : {}, idempotencyKey: "k" });
       const refusal = { title: "No", code: "exceeds-quantity", field: KINDS[kind].fields[0]?.name };
       const states = [open, { ...open, touched: true }, { ...open, state: "sent" }, { ...open, state: "accepted", position: { slice: 1, position: 2 } }, { ...open, state: "visible", position: { slice: 1, position: 2 } },
-        { ...open, state: "done", answer: { voided: 3 } }, { ...open, state: "done", answer: {} }, { ...open, state: "refused", problem: refusal }, { ...open, state: "unknown" }, { ...open, dry: { matched: 5 } }];
+        { ...open, state: "done", answer: { voided: 3 } }, { ...open, state: "done", answer: {} }, { ...open, state: "refused", problem: refusal }, { ...open, state: "unknown" }, { ...open, dry: { voidable: 5 } },
+        { ...open, state: "done", answer: { paused: 3 } }, { ...open, state: "refused", problem: { code: "changed-meanwhile", changes: [{ name: "quantity", was: 100, now: 200 }, { name: "ends_at", was: null, now: at(0) }, { name: "tags", was: [], now: ["a", "b"] }] } }];
       for (const action of states) {
         const tree = dialogView(ctx, action);
         assert.equal(findAll(tree, (node) => node.attributes.id === "dialog-title").length, 1);
@@ -287,10 +296,10 @@ test("each dialog in each of its states", () => {
 });
 
 test("the chart: round lines, everything inside, steps to come within reach", () => {
-  assert.deepEqual(ticks(100), [0, 25, 50, 75, 100]);
+  assert.deepEqual(ticks(100), [0, 20, 40, 60, 80, 100]);
   assert.deepEqual(ticks(3), [0, 1, 2, 3]);
-  for (const most of [1, 7, 99, 100_000_000]) assert.ok(ticks(most).at(-1) >= most && ticks(most).length <= 6, String(most));
-  const scale = scales({ from: 0, to: 1000, top: 100 });
+  for (const most of [1, 7, 99, 100_000_000]) assert.ok(ticks(most).at(-1) >= most && ticks(most).length <= 7, String(most));
+  const scale = scales({ from: 0, to: 1000, top: 100, width: 760 });
   assert.ok(scale.x(-5) === scale.x(0) && scale.x(2000) === scale.x(1000) && scale.y(200) === scale.y(100));
   assert.equal(linePath([], scale), "");
   assert.equal(stepPath([], 1, scale), "");

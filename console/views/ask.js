@@ -2,7 +2,13 @@
 // Answers for people who ask: one box for whatever they have, the history of what was found, and "why was I refused".
 import { maskCode } from "../core/mask.js";
 import { h } from "../h.js";
-import { badge, button, count, failureText, field, link, table, when } from "./parts.js";
+import { ageOf, badge, button, count, failureText, field, link, stateCell, table, when, whoWhenWhy } from "./parts.js";
+
+/** What was read once stays as it was, and says since when. */
+const asOf = (ctx, at) => Number.isFinite(at) && h("p", { class: "note" }, ctx.t("read-at"), " ", ageOf(ctx, { value: true, at }, 60_000));
+
+/** For who does not see that something came. */
+export const found = (ctx, many) => ctx.t("search.found", { found: count(ctx, many) });
 
 /** Masked until it is asked for, one at a time. */
 function code(ctx, state, coupon) {
@@ -35,7 +41,7 @@ function historyTable(ctx, items, caption) {
 export function paged(ctx, list, body, more) {
   if (!list) return null;
   return [
-    list.items.length > 0 && body(list.items),
+    list.items.length > 0 && [asOf(ctx, list.at), body(list.items)],
     list.items.length === 0 && !list.loading && !list.failure && h("p", { class: "says empty" }, ctx.t("nothing-here")),
     list.failure && h("p", { class: "says failed", role: "alert" }, failureText(ctx, list.failure)),
     list.loading && h("p", { class: "says loading" }, ctx.t("loading")),
@@ -53,8 +59,9 @@ function couponCard(ctx, state, coupon) {
     [ctx.t("sequence"), count(ctx, coupon.sequence)],
     [ctx.t("issued-at"), when(ctx, coupon.issued_at)],
     [ctx.t("expires-at"), coupon.expires_at ? when(ctx, coupon.expires_at) : ctx.t("never")],
-    coupon.order_id && [ctx.t("order"), coupon.order_id],
-    coupon.reason && [ctx.t("reason"), coupon.reason],
+    coupon.order_id && [ctx.t("order"), [coupon.order_id, coupon.discount_amount > 0 && ` (−${count(ctx, coupon.discount_amount)})`]],
+    [ctx.t("position"), `${coupon.position.slice}:${count(ctx, coupon.position.position)}`],
+    coupon.revoked_at && [ctx.t("status.revoked"), whoWhenWhy(ctx, { by: coupon.revoked_by, since: coupon.revoked_at, reason: coupon.reason })],
   ].filter(Boolean);
   return h(
     "article",
@@ -93,9 +100,10 @@ function campaignCard(ctx, state, campaign) {
   return h(
     "article",
     { class: "pane wide", key: `campaign ${id}` },
-    h("header", {}, h("h2", {}, ctx.t("campaign"), " ", link({ view: "sale", id }, campaign.name)), badge(ctx, campaign.status)),
+    h("header", {}, h("h2", {}, ctx.t("campaign"), " ", link({ view: "sale", id }, campaign.name)), stateCell(ctx, campaign)),
     h("p", {}, ctx.t("campaign.line", { issued: count(ctx, campaign.issued), quantity: count(ctx, campaign.quantity), redeemed: count(ctx, campaign.redeemed) })),
-    h("div", { class: "controls" }, button(ctx, ctx.t("history"), () => ctx.act.history("campaign", id)), button(ctx, ctx.t("holders"), () => ctx.act.holders(id)), button(ctx, ctx.t("holders.csv"), () => ctx.act.csv(id), { disabled: state.csv !== undefined }), state.csv !== undefined && h("span", { role: "status" }, ctx.t("csv.rows", { rows: count(ctx, state.csv) }))),
+    h("div", { class: "controls" }, button(ctx, ctx.t("history"), () => ctx.act.history("campaign", id)), button(ctx, ctx.t("holders"), () => ctx.act.holders(id)), button(ctx, ctx.t("holders.csv"), () => ctx.act.csv(id), { disabled: state.csv?.rows !== undefined }), state.csv?.rows !== undefined && h("span", { role: "status" }, ctx.t("csv.rows", { rows: count(ctx, state.csv.rows) }))),
+    state.csv?.failure && h("p", { class: "says failed", role: "alert" }, failureText(ctx, state.csv.failure)),
     paged(ctx, state.lists[`history campaign ${id}`], (items) => historyTable(ctx, items, ctx.t("history")), () => ctx.act.more(`history campaign ${id}`)),
     paged(ctx, state.lists[`holders ${id}`], (items) => couponTable(ctx, state, items, ctx.t("holders")), () => ctx.act.more(`holders ${id}`)),
   );
@@ -119,6 +127,7 @@ function results(ctx, state) {
     return one.kind === "campaign" ? campaignCard(ctx, state, one.value) : userCard(ctx, state, one.value);
   });
   return [
+    asOf(ctx, search.at),
     search.failure && h("p", { class: "says failed", role: "alert" }, failureText(ctx, search.failure)),
     cards.length === 0 && !search.failure && h("p", { class: "says empty", role: "status" }, ctx.t("search.nothing", { asked: search.asked })),
     cards,
@@ -167,6 +176,7 @@ export function askView(ctx, state) {
       h("button", { type: "submit", class: "button good" }, ctx.t("search")),
     ),
     state.recent.length > 0 && h("p", { class: "note", key: "recent" }, ctx.t("search.recent"), " ", state.recent.map((one) => [link({ view: "ask", filters: { q: one } }, one), " "])),
+    h("p", { class: "hidden", role: "status", key: "found" }, state.search && !state.search.loading && found(ctx, state.search.found.length)),
     results(ctx, state),
     decisionForm(ctx, state),
   ];

@@ -6,12 +6,11 @@ import { h } from "../h.js";
 import { count, when } from "./parts.js";
 import * as format from "../core/format.js";
 
-export const WIDTH = 760;
-export const HEIGHT = 260;
+const HEIGHT = 260;
 const PAD = { left: 76, right: 14, top: 14, bottom: 26 };
 
 /** Round values at or above `most`, and the lines between: [0, .., top]. */
-export function ticks(most, lines = 4) {
+export function ticks(most, lines = 5) {
   const raw = Math.max(1, most) / lines;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = Math.max(1, [1, 2, 2.5, 5, 10].map((one) => one * power).find((one) => one >= raw));
@@ -20,9 +19,12 @@ export function ticks(most, lines = 4) {
   return list;
 }
 
-/** Where things are: x of an instant, y of a number of coupons. */
-export function scales({ from, to, top }) {
-  const wide = WIDTH - PAD.left - PAD.right;
+/** As wide as its place on the page, so that its words are as large as the others. */
+const widthOf = (page) => Math.min(1380, Math.max(300, (page ?? 820) - 60));
+
+/** Where things are in a drawing of `width`: x of an instant, y of a number of coupons. */
+export function scales({ from, to, top, width }) {
+  const wide = width - PAD.left - PAD.right;
   const high = HEIGHT - PAD.top - PAD.bottom;
   return {
     x: (at) => PAD.left + (wide * (Math.min(to, Math.max(from, at)) - from)) / Math.max(1, to - from),
@@ -56,7 +58,8 @@ export function burnChart(ctx, { campaign, points, marks, from }) {
   const steps = heldSteps(campaign, points, ctx.now);
   const to = endOf(steps, from, ctx.now);
   const lines = ticks(Math.max(1, ...points.map((point) => point.quantity), campaign.quantity));
-  const scale = scales({ from, to, top: lines.at(-1) });
+  const width = widthOf(ctx.width);
+  const scale = scales({ from, to, top: lines.at(-1), width });
   const past = steps.filter((one) => !one.planned);
   const planned = steps.filter((one) => one.planned);
   const seen = marks.filter((mark) => mark.at >= from && mark.at <= to);
@@ -67,9 +70,9 @@ export function burnChart(ctx, { campaign, points, marks, from }) {
     { class: "chart" },
     h(
       "svg",
-      { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": last ? ctx.t("chart.summary", { left: count(ctx, last.quantity - last.issued), quantity: count(ctx, last.quantity), held: count(ctx, last.quantity - last.released) }) : ctx.t("loading") },
+      { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": last ? ctx.t("chart.summary", { left: count(ctx, last.quantity - last.issued), quantity: count(ctx, last.quantity), held: count(ctx, last.quantity - last.released) }) : ctx.t("loading") },
       lines.map((value) =>
-        h("g", { class: "grid", key: `y${value}` }, h("line", { x1: PAD.left, x2: WIDTH - PAD.right, y1: round(scale.y(value)), y2: round(scale.y(value)) }), h("text", { x: PAD.left - 6, y: round(scale.y(value)) + 4, "text-anchor": "end" }, count(ctx, value))),
+        h("g", { class: "grid", key: `y${value}` }, h("line", { x1: PAD.left, x2: width - PAD.right, y1: round(scale.y(value)), y2: round(scale.y(value)) }), h("text", { x: PAD.left - 6, y: round(scale.y(value)) + 4, "text-anchor": "end" }, count(ctx, value))),
       ),
       [0, 0.5, 1].map((part) => {
         const at = from + part * (to - from);

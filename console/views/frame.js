@@ -55,7 +55,6 @@ export function frame(ctx, state) {
       preferences(ctx),
       button(ctx, ctx.t("sign-out"), () => ctx.act.signOut(), { kind: "small" }),
     ),
-    state.hidden && h("p", { class: "says old", key: "paused" }, ctx.t("not-live")),
     h("main", { id: "main", tabindex: -1, class: `view ${state.route.view}`, key: state.route.view }, h("h1", { class: "hidden" }, ctx.t(`view.${state.route.view}`)), VIEW_OF[state.route.view](ctx, state)),
   ];
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The audit trail and the rankings: filters are in the URL, so a view can be sent to somebody.
 import { h } from "../h.js";
-import { paged } from "./ask.js";
+import { found, paged } from "./ask.js";
 import { count, field, link, pane, table, when } from "./parts.js";
 
 /** What a filter leaves of what was read; every filter that is given has to fit. */
@@ -88,7 +88,8 @@ export function rankingsView(ctx, state) {
       field(ctx, { id: "rank-window", label: ctx.t("window"), type: WINDOWS.map((value) => ({ value, label: ctx.t(`window.${value}`) })), value: window, input: (value) => ctx.act.filter({ window: value }) }),
       field(ctx, { id: "rank-tag", label: ctx.t("tag"), value: tag, input: (value) => ctx.act.filter({ tag: value }) }),
     ),
-    body: (is) =>
+    body: (is) => [
+      h("p", { class: "hidden", role: "status" }, found(ctx, is.items.length)),
       table(ctx, {
         caption: ctx.t("rankings"),
         rows: is.items,
@@ -99,5 +100,6 @@ export function rankingsView(ctx, state) {
           { title: ctx.t(`by.${by}`), number: true, cell: (one) => count(ctx, one.count) },
         ],
       }),
+    ],
   });
 }

@@ -29,6 +29,21 @@ export function badge(ctx, status) {
   return h("span", { class: `badge ${status}` }, ctx.t(`status.${status}`));
 }
 
+/** Who did something, when, and why: "by ops, 2026-12-01 20:00:05 (3 min ago): price is wrong". */
+export function whoWhenWhy(ctx, { by, since, reason }) {
+  if (!since) return null;
+  return [ctx.t("by-whom", { actor: by ?? ctx.t("nobody") }), " ", when(ctx, since), " (", ctx.t("age", { age: span(ctx, Math.max(0, ctx.now - Date.parse(since))) }), "): ", reason || ctx.t("no-reason")];
+}
+
+/** Of a campaign that is held or closed: by whom, since when and why, as its state says. */
+export const standing = (ctx, campaign) => whoWhenWhy(ctx, { by: campaign.status_by, since: campaign.status_since, reason: campaign.status_reason });
+
+/** A campaign's state in a table, with who holds it. */
+export function stateCell(ctx, campaign) {
+  const why = standing(ctx, campaign);
+  return [badge(ctx, campaign.status), why && h("p", { class: "note" }, why)];
+}
+
 /** What went wrong, for people, and what to look for in the logs. */
 export function failureText(ctx, failure) {
   const said = (failure.code && ctx.t.maybe(`problem.${failure.code}`)) ?? failure.detail ?? failure.title ?? failure.message;
@@ -98,7 +113,7 @@ export function field(ctx, { id, label, value = "", type = "text", fault, hint, 
     h("label", { for: id }, label),
     control,
     hint && h("p", { id: `${id}-hint`, class: "hint" }, hint),
-    fault && h("p", { id: `${id}-fault`, class: "fault" }, fault),
+    fault && h("p", { id: `${id}-fault`, class: "fault", role: "alert" }, fault),
   );
 }
 const valueOf = (one) => (typeof one === "object" ? one.value : one);

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // One page that answers "how is the sale going".
 import { bottleneckOf } from "../core/bottleneck.js";
-import { issueRate, marksOf, nextRelease, soldOutIn, standing, windowOf } from "../core/burndown.js";
-import { groupRates } from "../core/refusals.js";
+import { issueRate, marksOf, nextRelease, soldOutIn, standing as lastMark, windowOf } from "../core/burndown.js";
+import * as format from "../core/format.js";
+import { fieldsOf } from "../core/kinds.js";
+import { groupRates } from "../core/metrics.js";
+import { freshness } from "../core/poll.js";
 import { h } from "../h.js";
 import { burnChart, haltText } from "./chart.js";
-import { ageOf, badge, button, count, failureText, link, pane, perSecond, span, table, when } from "./parts.js";
+import { ageOf, badge, button, count, failureText, link, pane, perSecond, span, standing, stateCell, table, when } from "./parts.js";
 
 export const RANGES = { "10m": 600_000, "1h": 3_600_000, "6h": 21_600_000, all: "all" };
 const RATE_MS = 10_000;
@@ -13,7 +16,7 @@ const EVERY = { campaign: 1000, history: 5000, status: 2000, refusals: 2000 };
 
 /** The one sentence; first on each page, because it is what somebody who was called wants to know. */
 export function sentence(ctx, state) {
-  const is = bottleneckOf({ write: ctx.sides.write ? state.write : undefined, read: ctx.sides.read ? state.read : undefined });
+  const is = bottleneckOf({ write: ctx.sides.write ? state.write : undefined, read: ctx.sides.read ? state.read : undefined, projector: ctx.sides.projector ? state.projector : undefined });
   const figures = { ...is, waiting: count(ctx, is.waiting), lag: count(ctx, is.lag), wait: span(ctx, is.waitMs) };
   return h("p", { class: `sentence ${is.level}`, role: "status" }, h("strong", {}, ctx.t(`level.${is.level}`)), " ", ctx.t(`bottleneck.${is.key}`, figures));
 }
@@ -22,20 +25,10 @@ function figure(label, value, note, kind = "") {
   return h("div", { class: `figure ${kind}` }, h("dt", {}, label), h("dd", {}, value), note && h("dd", { class: "note" }, note));
 }
 
-/** Who holds it, why and since when, where its state stands. */
-export function standingText(ctx, campaign, marks) {
-  if (campaign.status === "paused") {
-    const mark = standing(marks, "paused", "resumed");
-    if (!mark) return ctx.t("paused.unknown");
-    return [ctx.t("paused.by", { actor: mark.actor ?? ctx.t("nobody") }), " ", when(ctx, mark.at), " (", span(ctx, Math.max(0, ctx.now - mark.at)), "): ", mark.reason ?? ctx.t("no-reason")];
-  }
-  return null;
-}
-
 function releaseText(ctx, campaign, marks) {
   const next = nextRelease(campaign);
   if (campaign.plan_halted) {
-    const mark = standing(marks, "halted", "resumed");
+    const mark = lastMark(marks, "halted", "resumed");
     return [ctx.t("plan.halted"), " ", mark && when(ctx, mark.at), " ", mark && haltText(ctx, mark.data)];
   }
   if (!next) return campaign.quantity > campaign.released ? ctx.t("plan.by-hand") : ctx.t("plan.none");
@@ -46,7 +39,7 @@ function releaseText(ctx, campaign, marks) {
 function controls(ctx, campaign) {
   if (!ctx.may.admin || !ctx.sides.write) return null;
   const over = ["closed", "ended"].includes(campaign.status);
-  const open = (kind) => () => ctx.act.open({ kind, target: campaign.id });
+  const open = (kind) => () => ctx.act.open({ kind, target: campaign.id, was: campaign, fields: kind === "edit" ? fieldsOf(campaign) : {} });
   return h(
     "div",
     { class: "controls", role: "group", "aria-label": ctx.t("controls") },
@@ -76,10 +69,11 @@ function campaignPane(ctx, state) {
       const marks = marksOf(state.history.value ?? []);
       const points = state.points;
       const perS = issueRate(points, RATE_MS);
-      const eta = soldOutIn(points.at(-1), perS);
+      const eta = soldOutIn(points.at(-1), campaign.status === "active" ? perS : 0);
       const { from } = windowOf(campaign, ctx.now, RANGES[range]);
       const held = campaign.quantity - campaign.released;
-      const why = standingText(ctx, campaign, marks);
+      const why = standing(ctx, campaign);
+      const issuing = ctx.sides.write && freshness(state.refusals, ctx.now, EVERY.refusals) === "live" ? state.refusals.value : {};
       return [
         h("div", { class: "standing" }, badge(ctx, campaign.status), " ", h("code", {}, campaign.id), why && h("p", { class: "why" }, why), controls(ctx, campaign)),
         h(
@@ -90,6 +84,7 @@ function campaignPane(ctx, state) {
           figure(ctx.t("figure.rate"), perSecond(ctx, perS), ctx.t("figure.rate-over", { span: span(ctx, RATE_MS) })),
           figure(ctx.t("figure.sold-out"), eta === 0 ? ctx.t("figure.gone") : eta === null ? "–" : ctx.t("figure.about", { span: span(ctx, eta) }), eta === null ? ctx.t("figure.no-rate") : undefined),
           figure(ctx.t("figure.held"), count(ctx, held), releaseText(ctx, campaign, marks)),
+          figure(ctx.t("figure.p95"), issuing.p95Ms === Infinity ? ctx.t("figure.over-bounds") : span(ctx, issuing.p95Ms), ctx.t("figure.batch", { perBatch: perSecond(ctx, issuing.perBatch) })),
         ),
         state.past === "loading" && h("p", { class: "says loading" }, ctx.t("past.loading")),
         state.past === "partial" && h("p", { class: "says old" }, ctx.t("past.partial")),
@@ -149,16 +144,18 @@ function slicePane(ctx, state) {
         h(
           "ol",
           { class: "cells" },
-          rows.map((row) => {
+          // The campaign's own first.
+          rows.sort((a, b) => (b.slice === own) - (a.slice === own) || a.slice - b.slice).map((row) => {
             const level = row.away ? "bad" : row.lag >= 10_000 || row.waiting > row.most / 2 ? "warn" : "good";
             return h(
               "li",
               { key: row.slice, class: `cell ${level}${row.slice === own ? " own" : ""}`, "aria-current": row.slice === own ? "true" : undefined },
               h("b", {}, ctx.t("slice", { slice: row.slice })),
               row.away && h("span", { class: "away" }, ctx.t("slice.away")),
-              row.waiting !== undefined && h("span", {}, ctx.t("slice.waiting", { waiting: count(ctx, row.waiting), most: count(ctx, row.most) })),
-              row.waitMs !== undefined && h("span", {}, ctx.t("slice.wait", { wait: span(ctx, row.waitMs) })),
-              h("span", {}, ctx.t("slice.lag", { lag: count(ctx, row.lag) })),
+              // All sixteen stand there, and what is quiet says no more than that.
+              (row.waiting > 0 || row.slice === own) && row.waiting !== undefined && h("span", {}, ctx.t("slice.waiting", { waiting: count(ctx, row.waiting), most: count(ctx, row.most) })),
+              (row.waitMs > 0 || row.slice === own) && row.waitMs !== undefined && h("span", {}, ctx.t("slice.wait", { wait: span(ctx, row.waitMs) })),
+              (row.lag !== 0 || row.slice === own) && h("span", {}, ctx.t("slice.lag", { lag: count(ctx, row.lag) })),
             );
           }),
         ),
@@ -194,35 +191,51 @@ function healthPane(ctx, state) {
         row("mode", is.mode === "normal", ctx.t.maybe(`mode.${is.mode}`) ?? is.mode),
         row("redis", is.redis.usable && is.redis.breaker === "closed", ctx.t(is.redis.usable ? "answers" : "answers-not"), " · ", ctx.t("queue"), " ", gauge(ctx, is.redis.queue)),
         row("postgresql", is.postgresql.usable && is.postgresql.breaker === "closed", ctx.t(is.postgresql.usable ? "answers" : "answers-not"), " · ", ctx.t("queue"), " ", gauge(ctx, is.postgresql.queue)),
-        row("memory", true, gauge(ctx, is.memory.bytes), " B"),
+        row("memory", true, format.bytes(is.memory.bytes.is, ctx.lang), " / ", format.bytes(is.memory.bytes.max, ctx.lang)),
         row("followers", is.followers.is < is.followers.max, gauge(ctx, is.followers)),
+      ]),
+    ctx.sides.projector &&
+      side("projector", state.projector, (is) => [
+        row("ready", is.ready, ctx.t(is.ready ? "yes" : "no")),
+        Object.entries(is.parts ?? {}).map(([part, ready]) => row(part, ready, ctx.t(ready ? "yes" : "no"))),
       ]),
   );
 }
 
-function picker(ctx, state) {
+const picker = (ctx, state) =>
+  campaignsPane(ctx, state, {
+    columns: [
+      { title: ctx.t("figure.issued"), number: true, cell: (one) => count(ctx, one.issued) },
+      { title: ctx.t("quantity"), number: true, cell: (one) => count(ctx, one.quantity) },
+      { title: ctx.t("starts"), cell: (one) => when(ctx, one.starts_at ?? one.created_at) },
+    ],
+  });
+
+/** The campaigns there are, the newest first: name, state, what may be issued, and `columns`. */
+export function campaignsPane(ctx, state, { columns, tools }) {
   return pane(ctx, {
     title: ctx.t("campaigns"),
     poll: state.campaigns,
     every: 5000,
     wide: true,
     key: "campaigns",
-    isEmpty: (list) => list.length === 0,
+    isEmpty: ({ items }) => items.length === 0,
     empty: ctx.t("campaigns.none"),
-    body: (list) =>
+    tools,
+    body: ({ items, more }) => [
       table(ctx, {
         caption: ctx.t("campaigns"),
-        rows: list,
+        rows: items,
         keyOf: (one) => one.id,
         columns: [
           { title: ctx.t("name"), cell: (one) => link({ view: "sale", id: one.id }, one.name) },
-          { title: ctx.t("state"), cell: (one) => badge(ctx, one.status) },
+          { title: ctx.t("state"), cell: (one) => stateCell(ctx, one) },
           { title: ctx.t("figure.remaining"), number: true, cell: (one) => count(ctx, one.remaining) },
-          { title: ctx.t("figure.issued"), number: true, cell: (one) => count(ctx, one.issued) },
-          { title: ctx.t("quantity"), number: true, cell: (one) => count(ctx, one.quantity) },
-          { title: ctx.t("starts"), cell: (one) => when(ctx, one.starts_at ?? one.created_at) },
+          ...columns,
         ],
       }),
+      more && h("p", { class: "note" }, ctx.t("campaigns.more", { count: count(ctx, items.length) })),
+    ],
   });
 }
 
@@ -232,12 +245,22 @@ export function spoken(ctx, state) {
   return h("p", { class: "hidden", "aria-live": "polite", key: "spoken" }, campaign && state.spokenAt ? ctx.t("spoken", { name: campaign.name, remaining: count(ctx, state.spokenAt.remaining), status: ctx.t(`status.${campaign.status}`) }) : "");
 }
 
+/** Where campaigns cannot be listed, who knows the id gets there, and may hold the sale. */
+function byId(ctx) {
+  const go = (event) => {
+    event.preventDefault();
+    ctx.act.go({ view: "sale", id: event.target.querySelector("input").value.trim() });
+  };
+  return h("form", { class: "search", key: "by-id", on: { submit: go } }, h("label", { for: "campaign-id" }, ctx.t("campaign-id")), h("input", { id: "campaign-id", autocomplete: "off", spellcheck: "false", required: true }), h("button", { type: "submit", class: "button good" }, ctx.t("open")));
+}
+
 export function saleView(ctx, state) {
-  if (!ctx.sides.read)
-    return [sentence(ctx, state), h("p", { class: "says old", key: "half" }, ctx.t("side-missing.read")), slicePane(ctx, state), healthPane(ctx, state), refusalPane(ctx, state)];
+  const blind = !ctx.sides.read || state.read.failure !== undefined;
   return [
     sentence(ctx, state),
-    state.route.id ? campaignPane(ctx, state) : picker(ctx, state),
+    !ctx.sides.read && h("p", { class: "says old", key: "half" }, ctx.t("side-missing.read")),
+    ctx.sides.write && blind && byId(ctx),
+    state.route.id ? campaignPane(ctx, state) : ctx.sides.read && picker(ctx, state),
     state.route.id && spoken(ctx, state),
     ctx.sides.write && refusalPane(ctx, state),
     slicePane(ctx, state),

@@ -73,12 +73,13 @@ export class Browser {
   runLater(script, ...args) {
     return this.#ask("POST", "/execute/async", { script, args });
   }
-  resize(width, height) {
-    return this.#ask("POST", "/window/rect", { width, height });
-  }
   /** For what only Chrome's own protocol has, such as whether it is night. */
   cdp(cmd, params) {
     return this.#ask("POST", "/goog/cdp/execute", { cmd, params });
+  }
+  /** Runs in every page from now on, before its own scripts. */
+  beforeEachPage(run) {
+    return this.cdp("Page.addScriptToEvaluateOnNewDocument", { source: `(${run})()` });
   }
   /** PNG as bytes. */
   async screenshot() {
@@ -108,7 +109,23 @@ export class Browser {
     return this.#ask("GET", `/element/${await this.#find(css)}/text`);
   }
   async has(css) {
-    return (await this.#ask("POST", "/elements", { using: "css selector", value: css })).length > 0;
+    return (await this.count(css)) > 0;
+  }
+  async count(css) {
+    return (await this.#ask("POST", "/elements", { using: "css selector", value: css })).length;
+  }
+  async value(css) {
+    return this.#ask("GET", `/element/${await this.#find(css)}/property/value`);
+  }
+  /** One of a list, by the letters it begins with. */
+  choose(css, text) {
+    return until(`${css} can be chosen from`, async () => (await this.#ask("POST", `/element/${await this.#find(css)}/value`, { text })) === null);
+  }
+  /** Nobody sees the window any more; the answer is a function that shows it again. */
+  async hide() {
+    const { x, y, width, height } = await this.#ask("GET", "/window/rect");
+    await this.#ask("POST", "/window/minimize", {});
+    return () => this.#ask("POST", "/window/rect", { x, y, width, height });
   }
   says(css, text) {
     return until(`${css} says ${text}`, async () => (await this.text(css)).includes(text));

@@ -241,6 +241,7 @@ static void the_kill_switch_in_two_services(void **state)
     assert_true(issue_gives(&first, "ADMIN_TOKEN", campaign, 409)); /* that key, not the others */
     WAIT_UNTIL(api_metric(&api, "coupon_issuers_suspended") == 1, BOUND_MS);
     struct json_doc *doc = steer_settings(&second.steer);
+    assert_int_equal(json_get_length(doc, "issuers"), 4);
     assert_int_equal(json_get_length(doc, "suspended"), 1);
     assert_true(span_is(json_get_text(doc, "suspended.0"), "issue"));
     assert_true(span_is(json_get_text(doc, "suspensions.0.issuer"), "issue"));
@@ -257,6 +258,7 @@ static void the_kill_switch_in_two_services(void **state)
     char by[32];
     (void)steer_setting(&second.steer, "rate_limit_per_user", "by", by);
     assert_string_equal(by, "admin");
+    assert_int_equal(steer_setting(&first, "rate_limit_per_user", "profiles.spike", NULL), 10);
     put("rate_limit_per_user", "null");
     second_stop(&second);
 }

@@ -10,7 +10,7 @@
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
 
-enum { HOLDERS = 150, ANSWER_MS = 2000 };
+enum { HOLDERS = 150, ANSWER_MS = 2000, LONG_MS = 60000 };
 
 static struct stack *stack;
 static struct api_client api;
@@ -454,8 +454,8 @@ static void head_is_get_without_a_body(void **state)
              "HEAD /v1/campaigns/paused HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer %s\r\n\r\n"
              "GET /v1/campaigns/paused HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer %s\r\n\r\n",
              token, token);
-    assert_int_equal(http_client_send(api.query, span_of(bytes), ANSWER_MS), HTTP_ANSWERED);
-    assert_int_equal(http_client_read(api.query, ANSWER_MS, &answer), HTTP_ANSWERED);
+    assert_int_equal(http_client_send(api.query, span_of(bytes), LONG_MS), HTTP_ANSWERED);
+    assert_int_equal(http_client_read(api.query, LONG_MS, &answer), HTTP_ANSWERED);
     assert_int_equal(answer.status, 200);
     assert_true(span_is(http_answer_header(&answer, "ETag"), etag));
     assert_true(span_starts(answer.body, SPAN("HTTP/1.1 200 ")));

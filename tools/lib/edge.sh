@@ -53,7 +53,8 @@ edge_certificate() {
 edge_environment() {
     local name
     printf '%s\n' "PATH=$PATH" "FIRSTCOME_PROCESS=edge@$RUN_DIR" "EDGE_BIND=127.0.0.1:$(edge_port)" \
-        "COMMAND_ADDRESS=127.0.0.1:$(service_port command-service)" "QUERY_ADDRESS=127.0.0.1:$(service_port query-service)"
+        "COMMAND_ADDRESS=127.0.0.1:$(service_port command-service)" "QUERY_ADDRESS=127.0.0.1:$(service_port query-service)" \
+        "PROJECTOR_ADDRESS=127.0.0.1:$(service_port projector)"
     for name in COMMAND_ADDRESS_2 QUERY_ADDRESS_2 EDGE_REQUESTS_MAX EDGE_CONNECTIONS_MAX; do
         if [[ ${!name:-} ]]; then
             printf '%s=%s\n' "$name" "${!name}"

@@ -234,7 +234,7 @@ export class Firstcome {
   settings(options?: CallOptions): Promise<unknown>;
   requests(idempotencyKey: string, options?: CallOptions): Promise<{ items: unknown[] }>;
 
-  campaign(id: string, options?: CallOptions & { asOf?: string }): Promise<Campaign>;
+  campaign(id: string, options?: CallOptions & { asOf?: string; fromStore?: boolean }): Promise<Campaign>;
   coupon(idOrCode: string, options?: CallOptions): Promise<Coupon>;
   validity(
     idOrCode: string,

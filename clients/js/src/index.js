@@ -147,8 +147,9 @@ export class Firstcome {
 
   // --- reads ---
 
-  campaign(id, { asOf, ...options } = {}) {
-    return this.#read(this.#query(), `/v1/campaigns/${segment(id)}${query({ as_of: asOf })}`, options);
+  /** `fromStore`: the command service is asked, which says how it is and not how it was a moment ago. */
+  campaign(id, { asOf, fromStore, ...options } = {}) {
+    return this.#read(fromStore ? this.#command() : this.#query(), `/v1/campaigns/${segment(id)}${query({ as_of: asOf })}`, options);
   }
   coupon(idOrCode, options) {
     return this.#read(this.#query(), `/v1/coupons/${segment(idOrCode)}`, options);

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Refusals by reason, from a service's own counters (GET /metrics). Most refusals of a sale are its rules at work; the
-// few that are the service's fault must not drown in them.
+// What a command service counts (GET /metrics): refusals by reason, how long an issue takes, how many commands a batch
+// has. Most refusals of a sale are its rules at work; the few that are the service's fault must not drown in them.
 
 const LINE = /^coupon_refusals_total\{code="([a-z0-9-]+)"\}\s+(\d+(?:\.\d+)?(?:e\+?\d+)?)\s*$/;
 
 const OURS = new Set([
-  "overloaded", "store-unavailable", "outcome-unknown", "internal", "unreadable-state", "shutting-down", "request-timeout", "in-flight",
+  "overloaded", "store-unavailable", "outcome-unknown", "internal", "unreadable-state", "shutting-down", "request-timeout",
 ]);
 const RULES = new Set([
   "sold-out", "already-issued", "paused", "not-started", "ended", "rate-limited", "quota-exceeded", "expired", "revoked", "already-redeemed",
-  "reserved", "below-minimum", "no-discount", "not-holder", "not-redeemed", "currency-mismatch", "issuer-suspended",
+  "reserved", "below-minimum", "no-discount", "not-holder", "not-redeemed", "in-flight", "currency-mismatch", "issuer-suspended",
 ]);
 
 /** "rules": what the sale promised to refuse; "ours": our fault; "callers": requests that are wrong. */
@@ -45,6 +45,33 @@ export function refusalRates(before, after) {
     if (grown > 0) rows.push({ code, group: groupOf(code), perSecond: grown / seconds });
   }
   return rows.sort((a, b) => b.perSecond - a.perSecond || (a.code < b.code ? -1 : 1));
+}
+
+const BUCKET = /^coupon_http_request_duration_seconds_bucket\{route="POST \/v1\/campaigns\/:id\/coupons",le="([^"]+)"\} (\d+)$/;
+const BATCH = /^coupon_batch_commands_(sum|count) (\d+)$/;
+
+/** {buckets: [[seconds, how many took at most that]], sum, count}: answers to issues, and the commands of all batches. */
+export function parseIssuing(metrics) {
+  const is = { buckets: [], sum: 0, count: 0 };
+  for (const line of String(metrics ?? "").split("\n")) {
+    const bucket = BUCKET.exec(line);
+    if (bucket) is.buckets.push([bucket[1] === "+Inf" ? Infinity : Number(bucket[1]), Number(bucket[2])]);
+    const batch = BATCH.exec(line);
+    if (batch) is[batch[1]] = Number(batch[2]);
+  }
+  return is;
+}
+
+/**
+ * Between two readings: {p95Ms, perBatch}, null where nothing was issued or the process is another one. A histogram knows
+ * a value only up to the bound of its bucket: the bound is what is said.
+ */
+export function issuingBetween(before, after) {
+  const grown = after.buckets.map(([bound, count], at) => [bound, count - (before?.buckets[at]?.[1] ?? Infinity)]);
+  const all = grown.at(-1)?.[1];
+  const batches = before ? after.count - before.count : 0;
+  const p95 = all > 0 ? grown.find(([, count]) => count >= 0.95 * all)[0] : null;
+  return { p95Ms: p95 === null ? null : 1000 * p95, perBatch: batches > 0 ? (after.sum - before.sum) / batches : null };
 }
 
 /** Sums by group. */
