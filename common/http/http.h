@@ -94,6 +94,11 @@ struct span http_header(const struct http_request *request,
                         const char *name); /* the first; ptr NULL when absent */
 /* The nth (from 0) of the lines of this name: a list may come in several lines, anything else must not. */
 struct span http_header_nth(const struct http_request *request, const char *name, size_t nth);
+/* The next item of such a list (RFC 9110, 5.6.1): blanks around it and empty items are passed over, commas in
+ * a quoted string are its own; ptr NULL at the end. */
+struct span http_list_next(struct span *rest);
+struct span http_trim(struct span text);               /* without blanks and tabs around it */
+bool http_text_is(struct span text, const char *want); /* whatever the case of the letters */
 struct span http_body(const struct http_request *request);
 struct span http_target(const struct http_request *request);        /* raw path and query, as sent */
 const struct api_key *http_key(const struct http_request *request); /* NULL on open routes */
@@ -159,6 +164,9 @@ void http_etag_write(struct buf *out, struct span body);
 /* Whether a line of If-Match (compared strongly) or If-None-Match (weakly) has this tag, or is "*". */
 enum http_comparison { HTTP_WEAKLY, HTTP_STRONGLY };
 bool http_etag_listed(struct span list, struct span etag, enum http_comparison comparison);
+/* What the conditions of a read say of a thing with this tag: answer it, 304, or 412. */
+enum http_condition { HTTP_CONDITION_MET, HTTP_CONDITION_NOT_MODIFIED, HTTP_CONDITION_FAILED };
+enum http_condition http_read_condition(const struct http_request *request, struct span etag);
 
 /* Whether the client asked for gzip, and at least as much as for the bytes as they are. */
 bool http_accepts_gzip(const struct http_request *request);

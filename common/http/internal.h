@@ -260,10 +260,6 @@ enum http_reading {
 enum http_reading http_head_read(struct http_request *request, const char *data, size_t len);
 /* Takes the next piece of a chunked body off `in`. */
 enum http_reading http_chunks_read(struct http_request *request, struct span *in, struct span *ret_data);
-struct span http_trim(struct span text);               /* without blanks and tabs around it */
-bool http_text_is(struct span text, const char *want); /* whatever the case of the letters */
-struct span
-http_list_next(struct span *rest); /* the next item of a comma-separated list; ptr NULL at the end */
 
 /* Splits and decodes; false when the target is malformed. */
 bool http_target_parse(struct http_request *request, struct http_path *path);

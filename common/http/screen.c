@@ -89,9 +89,9 @@ static void challenge(struct http_request *request, const char *error, unsigned 
 {
     struct buf value;
     buf_init(&value, 160);
-    buf_append_text(&value, "Bearer");
+    buf_append_text(&value, "Bearer realm=\"firstcome\""); /* the scheme needs a parameter */
     if (error)
-        buf_printf(&value, " error=\"%s\"", error);
+        buf_printf(&value, ", error=\"%s\"", error);
     if (scopes) {
         buf_append_text(&value, ", scope=\"");
         auth_scopes_write(&value, scopes);
