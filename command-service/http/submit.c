@@ -507,6 +507,7 @@ static struct command *part_of(const struct command *whole, int16_t slice, struc
     part->id = whole->id;
     part->voids = whole->voids;
     part->voids.created_by = keep(part, whole->voids.created_by);
+    part->reason = keep(part, whole->reason);
     part->actor = whole->actor;
     part->by_admin = whole->by_admin;
     memcpy(part->trace_bytes, whole->trace_bytes, sizeof part->trace_bytes);

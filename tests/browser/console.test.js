@@ -144,8 +144,9 @@ test("a setting keeps within its bounds; a profile says what it would change", {
   await closeDialog();
   await until("who set it", async () => /set by hand\s+by admin,.*a test/s.test(await browser.text(".view")));
   await browser.click('[aria-label="Set queue_max"]');
-  await sendDialog({ value: "" }, "Done.");
+  await sendDialog({ value: " " }, "Done.");
   await closeDialog();
+  await until("the profile's again", async () => !/set by hand/.test(await browser.text(".view")));
 
   await browser.click(button("profile"));
   await browser.says(dialog, "Nothing would change");
@@ -197,6 +198,7 @@ test("what sold nothing is counted before it is deleted; a campaign is closed fo
   await sendDialog({ reason: "made by a script", typed: count }, `Done: ${count} voided`);
   await closeDialog();
   await until("it is gone", async () => (await call("GET", `/v1/campaigns/${unsold}`)).status === 404);
+  assert.equal((await api("GET", `/v1/campaigns/${unsold}/history`)).items.at(-1).reason, "made by a script");
 
   await open(`sale/${id}`);
   await browser.click(button("close"));
