@@ -17,6 +17,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
+#include "common/base/notify.h"
 #include "common/base/thread.h"
 #include "events/problems.h"
 
@@ -503,6 +504,7 @@ static void bound_queue(struct committer *self)
 static void turn(struct committer *self)
 {
     bound_queue(self);
+    fail_all(queue_take_late(self->queue), &problem_overloaded, 1000);
     struct command *list =
         drop_late(queue_take(self->queue, self->options->batch_max, clock_deadline_us(IDLE_WAIT_MS)));
     if (!list) {
@@ -523,12 +525,16 @@ static void turn(struct committer *self)
 static void *committer_main(void *context)
 {
     struct committer *self = context;
+    struct heartbeat heartbeat;
+    heartbeat_begin(&heartbeat);
     while (!queue_finished(self->queue)) {
+        heartbeat_beat(&heartbeat, clock_mono_us());
         if (self->state == COMMITTER_DOWN)
             reconnect(self);
         else
             turn(self);
     }
+    heartbeat_end(&heartbeat);
     return NULL;
 }
 

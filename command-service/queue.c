@@ -62,11 +62,22 @@ static int64_t predicted_wait_us(const struct queue *queue)
     return (int64_t)(queue->busy + queue->depth / queue->batch_max + 1) * queue->batch_us;
 }
 
+/* The time that a command needs to have left when it is begun. Where more wait than one batch takes and
+ * batches take long, that is a batch and a quarter: with less, the exchange would end at the deadline of one
+ * command what all of the batch need. Not where few wait: an average that once grew too high is measured
+ * again by whoever is begun. */
+static int64_t floor_us(const struct queue *queue)
+{
+    int64_t least_us = COMMAND_FLOOR_MS * US_PER_MS, batch_us = queue->batch_us + queue->batch_us / 4;
+    return queue->depth > queue->batch_max && batch_us > least_us ? batch_us : least_us;
+}
+
 /* In time for its request, or else in time for who asks later, or not at all. The last moments before a
  * deadline are of no use: the committer begins nothing then. */
-static enum queue_verdict admit_wait(const struct command *command, bool may_accept, int64_t wait_us)
+static enum queue_verdict admit_wait(const struct queue *queue, const struct command *command,
+                                     bool may_accept, int64_t wait_us)
 {
-    int64_t done_us = clock_deadline_us(COMMAND_FLOOR_MS) + wait_us;
+    int64_t done_us = clock_mono_us() + floor_us(queue) + wait_us;
     if (may_accept && wait_us > command->accept_above_us)
         return done_us > command->accepted_deadline_us ? QUEUE_FULL : QUEUE_ACCEPTED;
     return done_us > command->deadline_us ? QUEUE_FULL : QUEUE_TAKEN;
@@ -131,7 +142,7 @@ static enum queue_verdict admit(const struct queue *queue, const struct command 
     if (twin)
         return memcmp(twin->fingerprint, command->fingerprint, FINGERPRINT_BYTES) == 0 ? QUEUE_IN_FLIGHT
                                                                                        : QUEUE_REUSED;
-    return has_room(queue) == QUEUE_TAKEN ? admit_wait(command, may_accept, predicted_wait_us(queue))
+    return has_room(queue) == QUEUE_TAKEN ? admit_wait(queue, command, may_accept, predicted_wait_us(queue))
                                           : has_room(queue);
 }
 
@@ -148,7 +159,7 @@ enum queue_verdict queue_would(struct queue *queue, int64_t deadline_us, int64_t
     pthread_mutex_lock(&queue->lock);
     int64_t wait_us = predicted_wait_us(queue);
     enum queue_verdict verdict = has_room(queue);
-    if (verdict == QUEUE_TAKEN && clock_deadline_us(COMMAND_FLOOR_MS) + wait_us > deadline_us)
+    if (verdict == QUEUE_TAKEN && clock_mono_us() + floor_us(queue) + wait_us > deadline_us)
         verdict = QUEUE_FULL;
     *ret_wait_ms = wait_us / US_PER_MS;
     pthread_mutex_unlock(&queue->lock);
@@ -346,6 +357,15 @@ static struct command *cut_expired(struct queue *queue, int64_t now_us)
     }
     metric_add(queue->depth_gauge, queue->depth - before);
     return expired;
+}
+
+struct command *queue_take_late(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    int64_t from_us = clock_mono_us() + floor_us(queue);
+    struct command *late = queue->earliest_us <= from_us ? cut_expired(queue, from_us) : NULL;
+    pthread_mutex_unlock(&queue->lock);
+    return late;
 }
 
 struct command *queue_take_expired(struct queue *queue, int64_t now_us)

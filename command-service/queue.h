@@ -20,8 +20,8 @@ enum queue_verdict {
     QUEUE_CLOSED,      /* shutting down */
 };
 
-/* A command with less time than this left is not begun, and so not admitted where it is predicted to have
- * less left when its turn comes. */
+/* A command with less time than this left (or than a batch takes, where many wait) is not begun, and so not
+ * admitted where it is predicted to have less left when its turn comes. */
 enum { COMMAND_FLOOR_MS = 300 };
 
 /* queue_max: commands waiting. batch_max: how many of them the committer takes at most at once, which is what
@@ -44,6 +44,9 @@ void queue_in_flight(struct queue *queue, const uint8_t key_hash[REQUEST_KEY_BYT
 /* A list (linked by next, in FIFO order) of at most `count_max` commands. Waits until `wait_until_us` for the
  * first one; NULL when none came. The caller owns them until queue_put_back or queue_done. */
 struct command *queue_take(struct queue *queue, size_t count_max, int64_t wait_until_us);
+/* Takes every command off the queue that has too little time left to be begun, so that the next batch is of
+ * those that have it. */
+struct command *queue_take_late(struct queue *queue);
 /* Puts a taken list back in front, order kept. */
 void queue_put_back(struct queue *queue, struct command *list);
 /* Hands a taken command on to the queue of another slice: no admission, the same deadline, and still in

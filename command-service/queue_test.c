@@ -361,6 +361,26 @@ static void the_last_moments_are_of_no_use(void **state)
     finish_all(queue);
 }
 
+/* Where more wait than a batch takes and batches are slow, whoever is nearer to its deadline than a batch
+ * takes is neither begun (it would end the exchange of all the others) nor let in; where few wait, it is. */
+static void a_slow_batch_is_of_those_who_can_wait_for_it(void **state)
+{
+    (void)state;
+    struct queue *queue = queue_create(BATCH, 2);
+    queue_note_batch(queue, 10 * (int64_t)US_PER_S);
+    struct command *near = command_new(1, 1);
+    near->deadline_us = clock_deadline_us(12000);
+    assert_int_equal(offer(queue, near), QUEUE_TAKEN);
+    assert_null(queue_take_late(queue)); /* 12 s left, 12.5 wanted; but it waits alone */
+    for (uint32_t number = 2; number <= 4; number++)
+        given(queue, 1, number);
+    struct command *late = queue_take_late(queue);
+    assert_ptr_equal(late, near);
+    assert_null(late->next);
+    finish(late);
+    finish_all(queue);
+}
+
 static void refuses_who_would_wait_too_long(void **state)
 {
     (void)state;
@@ -798,6 +818,7 @@ int main(void)
         cmocka_unit_test(waits_until_its_deadline_only),
         cmocka_unit_test(predicts_in_batches),
         cmocka_unit_test(the_last_moments_are_of_no_use),
+        cmocka_unit_test(a_slow_batch_is_of_those_who_can_wait_for_it),
         cmocka_unit_test(refuses_who_would_wait_too_long),
         cmocka_unit_test(says_beforehand_what_it_would_do),
         cmocka_unit_test(an_empty_queue_takes),

@@ -18,7 +18,7 @@
 
 extern char **environ;
 
-enum { STOP_MS = 10000 };
+enum { STOP_MS = 10000, KILLED_MS = 120000 }; /* a disk that syncs holds up even who is killed */
 
 static bool names_same(const char *a, const char *b)
 {
@@ -98,7 +98,7 @@ int child_wait(pid_t pid, int64_t timeout_ms)
 void child_kill(pid_t pid)
 {
     CHECK(kill(pid, SIGKILL) == 0); /* ours and not waited for yet, so it is there */
-    CHECK(child_wait(pid, STOP_MS) != -1);
+    CHECK(child_wait(pid, KILLED_MS) != -1);
 }
 
 void child_stop(pid_t pid)

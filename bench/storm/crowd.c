@@ -143,7 +143,7 @@ static int64_t fresh_due_us(const struct crowd *crowd)
     const struct crowd_options *is = &crowd->options;
     if (crowd->fresh == crowd->people_count || (is->enough && atomic_load(is->enough)))
         return INT64_MAX;
-    return is->per_second ? crowd->start_us + crowd->fresh * US_PER_S / is->per_second : 0;
+    return is->per_second ? crowd->start_us + (int64_t)crowd->fresh * US_PER_S / is->per_second : 0;
 }
 
 static enum load_next send_fresh(struct crowd *crowd, size_t idle, struct load_job *ret, struct buf *request)

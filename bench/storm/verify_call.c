@@ -37,7 +37,8 @@ int verify_call(const struct verify_call *call)
     const char *const arguments[] = {program, "verify", "--slice", slice, call->redis_url ? NULL : "--log",
                                      NULL};
     const char *const environment[] = {database, redis, NULL};
-    pid_t pid = child_start(&(struct child_spec){.argv = arguments, .environment = environment});
+    pid_t pid = child_start(
+        &(struct child_spec){.argv = arguments, .environment = environment, .output_path = call->output});
     int status = child_wait(pid, VERIFY_MS);
     if (status == -1)
         child_kill(pid);

@@ -421,11 +421,11 @@ static void ambiguous_framing_is_refused_and_closed(void **state)
                    "POST /v1/smuggled HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
                    stack_env(stack, "ADMIN_TOKEN"), api_fresh_key(), framings[i]);
         http_client_close(api.command);
-        assert_int_equal(http_client_send(api.command, buf_span(&bytes), 5000), HTTP_ANSWERED);
-        assert_int_equal(http_client_read(api.command, 5000, &answer), HTTP_ANSWERED);
+        assert_int_equal(http_client_send(api.command, buf_span(&bytes), 60000), HTTP_ANSWERED);
+        assert_int_equal(http_client_read(api.command, 60000, &answer), HTTP_ANSWERED);
         api_expect(&answer, 400, "malformed-request");
         assert_true(
-            http_client_await_close(api.command, 5000)); /* and nothing answered for what was smuggled */
+            http_client_await_close(api.command, 60000)); /* and nothing answered for what was smuggled */
         buf_deinit(&bytes);
     }
     http_client_close(api.command);

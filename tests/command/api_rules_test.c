@@ -349,7 +349,7 @@ static void a_trace_goes_into_the_event_and_comes_out_in_the_log(void **state)
              "decode('%sb7ad6b7169203331', 'hex')",
              id, trace_id);
     assert_int_equal(store_number(stack, sql), 1);
-    WAIT_UNTIL(logged(trace_id), 5000);
+    WAIT_UNTIL(logged(trace_id), 60000);
     assert_false(logged("traced-user"));
     assert_false(logged("\"traced\""));
 }
@@ -370,18 +370,18 @@ static void a_twin_of_a_request_in_flight_is_told_so(void **state)
     struct http_answer answer;
     assert_true(store_signal_backends(stack, "firstcome command", SIGSTOP) > 0);
     api_issue_begin(&api, first, id, "ann", "twin");
-    WAIT_UNTIL(api_metric(&api, "coupon_http_in_flight") >= 2, 5000); /* it and the question itself */
+    WAIT_UNTIL(api_metric(&api, "coupon_http_in_flight") >= 2, 60000); /* it and the question itself */
     /* With another key type the scope differs: the issue key sent the first, so the twin must come from it as
      * well. */
     struct http_client *second = http_client_create(stack_env(stack, "COMMAND_URL"));
     api_issue_begin(&api, second, id, "ann", "twin");
-    assert_int_equal(http_client_read(second, 5000, &answer), HTTP_ANSWERED);
+    assert_int_equal(http_client_read(second, 60000, &answer), HTTP_ANSWERED);
     api_expect(&answer, 409, "in-flight");
     api_issue_begin(&api, second, id, "bob", "twin");
-    assert_int_equal(http_client_read(second, 5000, &answer), HTTP_ANSWERED);
+    assert_int_equal(http_client_read(second, 60000, &answer), HTTP_ANSWERED);
     api_expect(&answer, 422, "idempotency-key-reused");
     store_signal_backends(stack, "firstcome command", SIGCONT);
-    assert_int_equal(http_client_read(first, 10000, &answer), HTTP_ANSWERED);
+    assert_int_equal(http_client_read(first, 60000, &answer), HTTP_ANSWERED);
     api_expect(&answer, 201, NULL);
     assert_false(is_in_flight(path, "{\"user_id\":\"cyd\"}", "twin")); /* another API key: another request */
     http_client_destroy(first);
@@ -427,8 +427,8 @@ static void a_frozen_store_is_refused_in_time_and_recovers(void **state)
     expect_honest_refusal(id, "ann");
     stack_signal(stack, "postgresql", SIGCONT);
     store_signal_backends(stack, "firstcome command", SIGCONT);
-    WAIT_UNTIL(issued(id, "bob"), 10000);
-    WAIT_UNTIL(ready(), 10000);
+    WAIT_UNTIL(issued(id, "bob"), 60000);
+    WAIT_UNTIL(ready(), 60000);
 }
 
 static void a_crashed_store_is_refused_in_time_and_recovers(void **state)
@@ -439,11 +439,11 @@ static void a_crashed_store_is_refused_in_time_and_recovers(void **state)
     expect_issue(id, "ann", 201, NULL);
     stack_signal(stack, "postgresql",
                  SIGQUIT); /* "immediate": no checkpoint, all backends die, as in a crash */
-    WAIT_UNTIL(stack_pid(stack, "postgresql") == 0, 10000);
+    WAIT_UNTIL(stack_pid(stack, "postgresql") == 0, 60000);
     expect_honest_refusal(id, "ann");
     stack_restart_servers(stack);
-    WAIT_UNTIL(issued(id, "ann"), 10000);
-    WAIT_UNTIL(ready(), 10000);
+    WAIT_UNTIL(issued(id, "ann"), 60000);
+    WAIT_UNTIL(ready(), 60000);
     char sql[256];
     snprintf(sql, sizeof sql, "SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = 6", id);
     int64_t in_log = store_number(stack, sql);
@@ -460,11 +460,11 @@ static void a_store_that_does_not_flush_is_refused(void **state)
     snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ",\"per_user_limit\":100"));
     store_run_as(stack, "COMMAND_DATABASE_URL", "ALTER ROLE CURRENT_USER SET synchronous_commit = off");
     store_signal_backends(stack, "firstcome command", SIGTERM);
-    WAIT_UNTIL(!ready(), 10000);
+    WAIT_UNTIL(!ready(), 60000);
     expect_honest_refusal(id, "ann");
     store_run_as(stack, "COMMAND_DATABASE_URL", "ALTER ROLE CURRENT_USER RESET synchronous_commit");
-    WAIT_UNTIL(issued(id, "ann"), 10000);
-    WAIT_UNTIL(ready(), 10000);
+    WAIT_UNTIL(issued(id, "ann"), 60000);
+    WAIT_UNTIL(ready(), 60000);
 }
 
 /* While nobody asks anything: the sweep that looks around meanwhile is no proof of it. */

@@ -8,7 +8,7 @@
 #include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 
-enum { CALL_MS = 10000 };
+enum { CALL_MS = 60000 };
 
 static struct stack *stack;
 static struct api_client api;

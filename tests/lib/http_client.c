@@ -325,8 +325,17 @@ static int64_t deadline_of(const struct http_call *call)
     return clock_deadline_us(call->timeout_ms ? call->timeout_ms : TIMEOUT_MS);
 }
 
+/* One that rested may have been closed for it: nothing was asked on it, so another one serves. */
+static void leave_if_closed(struct http_client *client)
+{
+    char byte;
+    if (client->fd >= 0 && recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+        http_client_close(client);
+}
+
 enum http_outcome http_client_begin(struct http_client *client, const struct http_call *call)
 {
+    leave_if_closed(client);
     write_request(client, call);
     return http_client_send(client, buf_span(&client->output), clock_remaining_ms(deadline_of(call)));
 }

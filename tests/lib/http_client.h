@@ -33,7 +33,7 @@ struct http_call {
     const char *key;            /* NULL: no Idempotency-Key */
     const char *const *headers; /* more lines "Name: value", ended by NULL; NULL for none */
     const char *body;           /* NULL: none, and no Content-Length */
-    int64_t timeout_ms;         /* 0: 10 s */
+    int64_t timeout_ms;         /* 0: a minute */
 };
 
 /* url: http://<numeric address>:<port>. Does not connect. */

@@ -237,6 +237,16 @@ void proxy_stop(struct proxy *proxy)
     mem_free(proxy);
 }
 
+void proxy_url(const char *url, int port, int instead, char *ret, size_t size)
+{
+    char was[16];
+    snprintf(was, sizeof was, ":%d/", port);
+    const char *at = strstr(url, was);
+    CHECK(at != NULL);
+    int len = snprintf(ret, size, "%.*s:%d/%s", (int)(at - url), url, instead, at + strlen(was));
+    CHECK(len > 0 && (size_t)len < size);
+}
+
 void proxy_delay(struct proxy *proxy, int64_t delay_ms)
 {
     atomic_store(&proxy->delay_us, delay_ms * US_PER_MS);

@@ -3,6 +3,7 @@
  * with an error of the test's choice. One thread of its own; the calls are for one other. */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct proxy;
@@ -10,6 +11,8 @@ struct proxy;
 /* Listens on 127.0.0.1 and connects to another port there. What fails ends the test. */
 struct proxy *proxy_start(int listen_port, int target_port);
 void proxy_stop(struct proxy *proxy); /* accepts NULL */
+/* The URL of a server, with the port it listens on replaced by another. */
+void proxy_url(const char *url, int port, int instead, char *ret, size_t size);
 
 /* From now on what comes from the server arrives so much later; 0: at once. */
 void proxy_delay(struct proxy *proxy, int64_t delay_ms);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Five Redis processes: configuration, life, questions. */
+/* Five or six Redis processes: configuration, life, questions. */
 #include "tests/lib/sentinels.h"
 
 #include <limits.h>
@@ -28,13 +28,18 @@ static bool is_server(enum sentinels_process process)
     return process < SENTINELS_WATCH_1;
 }
 
+static bool is_wanted(const struct sentinels *sentinels, enum sentinels_process process)
+{
+    return !is_server(process) || (int)process <= (int)SENTINELS_REDIS_1 + sentinels->replicas;
+}
+
 /* --- configuration --- */
 
 static void write_server(const struct sentinels *sentinels, FILE *file, enum sentinels_process process)
 {
     fprintf(file, "requirepass " SERVER_PASSWORD "\nmasterauth " SERVER_PASSWORD "\nsave \"\"\n"
-                  "repl-diskless-sync yes\nrepl-diskless-sync-delay 0\n");
-    if (process == SENTINELS_REDIS_2)
+                  "repl-diskless-sync yes\nrepl-diskless-sync-delay 0\nrepl-backlog-size 64mb\n");
+    if (process != SENTINELS_REDIS_1)
         fprintf(file, "replicaof 127.0.0.1 %d\n", port_of(sentinels, SENTINELS_REDIS_1));
 }
 
@@ -94,35 +99,45 @@ void sentinels_kill(struct sentinels *sentinels, enum sentinels_process process)
     sentinels->pids[process] = 0;
 }
 
+/* All of them, which it says among much else of the primary. */
+static bool knows_replicas(const struct sentinels *sentinels, enum sentinels_process process)
+{
+    char text[8192], wanted[32];
+    snprintf(wanted, sizeof wanted, "slaves=%d,sentinels=3", sentinels->replicas);
+    return SENTINELS_CALL(sentinels, process, text, "INFO", "sentinel") == REDIS_OK && strstr(text, wanted);
+}
+
 static bool sentinel_ready(const struct sentinels *sentinels, enum sentinels_process process)
 {
     char quorum[128];
     return SENTINELS_CALL(sentinels, process, quorum, "SENTINEL", "CKQUORUM", PRIMARY) == REDIS_OK &&
-           strncmp(quorum, "OK 3 usable", 11) == 0 &&
-           SENTINELS_CALL(sentinels, process, quorum, "SENTINEL", "REPLICAS", PRIMARY) == REDIS_OK && *quorum;
+           strncmp(quorum, "OK 3 usable", 11) == 0 && knows_replicas(sentinels, process);
 }
 
 static void await_ready(const struct sentinels *sentinels)
 {
-    char link[128];
+    char link[128], replicas[8];
+    snprintf(replicas, sizeof replicas, "%d", sentinels->replicas);
     WAIT_UNTIL(SENTINELS_CALL(sentinels, SENTINELS_REDIS_2, link, "ROLE") == REDIS_OK, READY_MS);
-    WAIT_UNTIL(SENTINELS_CALL(sentinels, SENTINELS_REDIS_1, link, "WAIT", "1", "1000") == REDIS_OK &&
-                   strcmp(link, "1") == 0,
+    WAIT_UNTIL(SENTINELS_CALL(sentinels, SENTINELS_REDIS_1, link, "WAIT", replicas, "1000") == REDIS_OK &&
+                   strcmp(link, replicas) == 0,
                READY_MS);
     for (int process = SENTINELS_WATCH_1; process <= SENTINELS_WATCH_3; process++)
         WAIT_UNTIL(sentinel_ready(sentinels, (enum sentinels_process)process), READY_MS);
 }
 
-void sentinels_start(struct sentinels *sentinels, struct stack *stack)
+void sentinels_start(struct sentinels *sentinels, struct stack *stack, int replicas)
 {
     char config[PATH_MAX];
-    *sentinels = (struct sentinels){.stack = stack};
+    *sentinels = (struct sentinels){.stack = stack, .replicas = replicas};
     snprintf(sentinels->url, sizeof sentinels->url,
              "redis+sentinel://:" SERVER_PASSWORD "@127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d/first%%20come"
              "?sentinel_password=" SENTINEL_PASSWORD,
              port_of(sentinels, SENTINELS_WATCH_1), port_of(sentinels, SENTINELS_WATCH_2),
              port_of(sentinels, SENTINELS_WATCH_3));
     for (int process = 0; process < SENTINELS_PROCESSES; process++) {
+        if (!is_wanted(sentinels, (enum sentinels_process)process))
+            continue;
         write_config(sentinels, (enum sentinels_process)process, config);
         start(sentinels, (enum sentinels_process)process, config);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A Redis with a replica and three sentinels that watch over them, beside a stack and on its ports. All of
- * them end when this program ends, however it ends. Whatever fails here fails the test. Not thread-safe. */
+/* A Redis with one or two replicas and three sentinels that watch over them, beside a stack and on its ports.
+ * All of them end when this program ends, however it ends. Whatever fails here fails the test. Not
+ * thread-safe. */
 #pragma once
 
 #include "common/redis/redis.h"
@@ -9,6 +10,7 @@
 enum sentinels_process {
     SENTINELS_REDIS_1, /* the primary at first */
     SENTINELS_REDIS_2,
+    SENTINELS_REDIS_3, /* where two replicas are wanted */
     SENTINELS_WATCH_1,
     SENTINELS_WATCH_2,
     SENTINELS_WATCH_3,
@@ -17,12 +19,13 @@ enum sentinels_process {
 
 struct sentinels {
     struct stack *stack; /* borrowed */
+    int replicas;        /* 1 or 2 */
     pid_t pids[SENTINELS_PROCESSES];
     char url[512];
 };
 
-/* Returns when the replica is in step and the sentinels know of it and of each other. */
-void sentinels_start(struct sentinels *sentinels, struct stack *stack);
+/* Returns when the replicas are in step and the sentinels know of them and of each other. */
+void sentinels_start(struct sentinels *sentinels, struct stack *stack, int replicas);
 void sentinels_stop(struct sentinels *sentinels);
 
 /* redis+sentinel://... of all three, with the passwords of servers and sentinels. */

@@ -48,6 +48,16 @@ struct siege {
     int64_t back_us, enough_us; /* monotonic */
 };
 
+static uint32_t users_of(const struct siege *siege)
+{
+    return siege->options.users ? siege->options.users : USERS;
+}
+
+static int64_t quantity_of(const struct siege *siege)
+{
+    return siege->options.quantity ? siege->options.quantity : QUANTITY;
+}
+
 /* --- The campaign --- */
 
 static void create_campaign(struct siege *siege)
@@ -60,7 +70,7 @@ static void create_campaign(struct siege *siege)
     snprintf(body, sizeof body,
              "{\"id\":\"%s\",\"name\":\"siege\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
              "\"currency\":\"EUR\",\"quantity\":%d}",
-             siege->campaign_id, QUANTITY);
+             siege->campaign_id, (int)quantity_of(siege));
     connection_init(&call, &siege->list[0].target);
     buf_init(&request, LOAD_REQUEST_MAX);
     load_call_write(&siege->list[0].target,
@@ -103,7 +113,7 @@ static void begin_crowd(struct siege *siege, size_t index)
         .key_prefix = siege->key_prefix,
         .first = (uint32_t)index,
         .step = (uint32_t)siege->options.urls_count,
-        .users = USERS,
+        .users = users_of(siege),
         .retry_percent = RETRY_PERCENT,
         .twin_percent = TWIN_PERCENT,
         .resend = true,
@@ -136,7 +146,8 @@ struct siege *siege_begin(struct stack *stack, const struct siege_options *optio
     create_campaign(siege);
     for (size_t i = 0; i < options->urls_count; i++)
         begin_crowd(siege, i);
-    siege_await_issuing(siege);
+    if (!options->users)
+        siege_await_issuing(siege);
     return siege;
 }
 
@@ -155,6 +166,16 @@ void siege_await_issuing(struct siege *siege)
         before[i] = siege_issued(siege, i);
     for (size_t i = 0; i < siege->options.urls_count; i++)
         WAIT_UNTIL(siege_issued(siege, i) > before[i] + (int64_t)siege->options.connections, WAIT_MS);
+}
+
+const _Atomic int64_t *siege_issued_counter(const struct siege *siege)
+{
+    return &siege->list[0].counts.issued;
+}
+
+const char *siege_campaign(const struct siege *siege)
+{
+    return siege->campaign_id;
 }
 
 void siege_mark_back(struct siege *siege, const char *what, int64_t ago_us)
@@ -216,8 +237,9 @@ static int64_t longest_gap_ms(const struct siege *siege, const struct attempts *
     return gap_us / US_PER_MS;
 }
 
-static void report(const struct siege *siege, const struct attempts *attempts)
+static void report(const struct siege *siege, const struct siege_outcome *outcome)
 {
+    const struct attempts *attempts = &outcome->attempts;
     int64_t slowest_us = 0, counts[OUTCOME_COUNT] = {0};
     for (size_t i = 0; i < attempts->count; i++) {
         const struct attempt *attempt = &attempts->list[i];
@@ -227,66 +249,83 @@ static void report(const struct siege *siege, const struct attempts *attempts)
     }
     printf("    %s: issued again %" PRId64 " ms after, longest gap %" PRId64 " ms; %zu requests, %" PRId64
            " refused for now, %" PRId64 " unknown, %" PRId64 " broken; slowest answer %" PRId64 " ms\n",
-           siege->what, back_after_ms(siege, attempts), longest_gap_ms(siege, attempts), attempts->count,
-           counts[OUTCOME_LATER], counts[OUTCOME_UNKNOWN], counts[OUTCOME_LOST] + counts[OUTCOME_TIMED_OUT],
-           slowest_us / US_PER_MS);
+           siege->what, outcome->back_ms, outcome->gap_ms, attempts->count, counts[OUTCOME_LATER],
+           counts[OUTCOME_UNKNOWN], counts[OUTCOME_LOST] + counts[OUTCOME_TIMED_OUT], slowest_us / US_PER_MS);
     fflush(stdout);
 }
 
 /* COUNT of the checker wants to know how many there should be: everybody who came, as there is enough. */
-static void judge(const struct siege *siege, const struct attempts *attempts, uint32_t came)
+static void judge(const struct siege *siege, struct siege_outcome *outcome)
 {
     char reason[256];
     struct checked_campaign campaign = {
         .id = span_of(siege->campaign_id),
-        .quantity = QUANTITY,
-        .users = USERS,
-        .keys = USERS,
-        .demand = came,
+        .quantity = quantity_of(siege),
+        .users = users_of(siege),
+        .keys = users_of(siege),
+        .demand = outcome->came,
         .names = &siege->names,
     };
     const char *own = stack_env(siege->stack, "DATABASE_URL");
     const char *url = siege->options.database_url ? siege->options.database_url : own;
     struct coupons_range range = {url, campaign.id, siege->created_at};
-    struct verify_call call = {.database_url = url, .slice = siege->created_at.slice};
     struct checker *checker = checker_create(&campaign);
     if (!coupons_source_feed(&range, checker, reason, sizeof reason))
         fail_msg("reading the log: %s", reason);
-    checker_answers(checker, attempts);
-    const struct verdict *verdict = checker_verdict(checker);
-    if (verdict->violations)
-        fail_msg("%" PRIu64 " violations, the first: %s %s", verdict->violations,
-                 rule_describe(verdict->first[0].rule)->invariant, verdict->first[0].text);
-    assert_true(verdict->checked[RULE_ANSWER] > 0 && verdict->checked[RULE_ASKED] >= came);
+    checker_answers(checker, &outcome->attempts);
+    outcome->verdict = *checker_verdict(checker);
     checker_destroy(checker);
-    assert_int_equal(verify_call(&call), 0);
+    assert_true(outcome->verdict.checked[RULE_ANSWER] > 0 &&
+                (siege->options.users || outcome->verdict.checked[RULE_ASKED] >= outcome->came));
+}
+
+void siege_finish(struct siege *siege, struct siege_outcome *ret)
+{
+    *ret = (struct siege_outcome){.slice = siege->created_at.slice};
+    if (!siege->options.users) {
+        siege_await_issuing(siege);
+        atomic_store(&siege->enough, true);
+    }
+    siege->enough_us = clock_mono_us();
+    attempts_init(&ret->attempts, SIZE_MAX / 2);
+    for (size_t i = 0; i < siege->options.urls_count; i++) {
+        struct crowd *crowd = siege->list[i].crowd;
+        uint32_t people = (users_of(siege) - (uint32_t)i + (uint32_t)siege->options.urls_count - 1) /
+                          (uint32_t)siege->options.urls_count;
+        assert_int_equal(pthread_join(siege->list[i].thread, NULL), 0);
+        attempts_merge(&ret->attempts, crowd_attempts(crowd));
+        ret->came += crowd_came(crowd);
+        ret->unresolved += crowd_unresolved(crowd) - (people - crowd_came(crowd));
+        crowd_destroy(crowd);
+    }
+    assert_false(ret->attempts.bodies.overflow);
+    ret->back_ms = back_after_ms(siege, &ret->attempts);
+    ret->gap_ms = longest_gap_ms(siege, &ret->attempts);
+    judge(siege, ret);
 }
 
 void siege_end(struct siege *siege)
 {
-    struct attempts attempts;
-    uint32_t came = 0, unresolved = 0;
-    siege_await_issuing(siege);
-    siege->enough_us = clock_mono_us();
-    atomic_store(&siege->enough, true);
-    attempts_init(&attempts, SIZE_MAX / 2);
-    for (size_t i = 0; i < siege->options.urls_count; i++) {
-        struct crowd *crowd = siege->list[i].crowd;
-        uint32_t people = (USERS - (uint32_t)i + (uint32_t)siege->options.urls_count - 1) /
-                          (uint32_t)siege->options.urls_count;
-        assert_int_equal(pthread_join(siege->list[i].thread, NULL), 0);
-        attempts_merge(&attempts, crowd_attempts(crowd));
-        came += crowd_came(crowd);
-        unresolved += crowd_unresolved(crowd) - (people - crowd_came(crowd));
-        crowd_destroy(crowd);
-    }
-    report(siege, &attempts);
-    assert_false(attempts.bodies.overflow);
-    assert_int_equal(unresolved, 0);
-    for (size_t i = 0; i < attempts.count; i++)
-        check_attempt(siege, &attempts, &attempts.list[i]);
-    assert_in_range(back_after_ms(siege, &attempts), 0, BACK_MS);
-    judge(siege, &attempts, came);
-    attempts_deinit(&attempts);
+    struct siege_outcome outcome;
+    siege_finish(siege, &outcome);
+    report(siege, &outcome);
+    assert_int_equal(outcome.unresolved, 0);
+    for (size_t i = 0; i < outcome.attempts.count; i++)
+        check_attempt(siege, &outcome.attempts, &outcome.attempts.list[i]);
+    assert_in_range(outcome.back_ms, 0, BACK_MS);
+    if (outcome.verdict.violations)
+        fail_msg("%" PRIu64 " violations, the first: %s %s", outcome.verdict.violations,
+                 rule_describe(outcome.verdict.first[0].rule)->invariant, outcome.verdict.first[0].text);
+    const char *own = stack_env(siege->stack, "DATABASE_URL");
+    struct verify_call call = {.database_url =
+                                   siege->options.database_url ? siege->options.database_url : own,
+                               .slice = outcome.slice};
+    assert_int_equal(verify_call(&call), 0);
+    attempts_deinit(&outcome.attempts);
+    siege_free(siege);
+}
+
+void siege_free(struct siege *siege)
+{
     mem_free(siege);
 }

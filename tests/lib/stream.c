@@ -5,7 +5,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -14,7 +13,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 
-enum { LOAD_MS = 150000, REQUEST_MS = 10000 };
+enum { LOAD_MS = 600000, REQUEST_MS = 10000 };
 
 static enum load_next stream_next(void *context, size_t idle, struct load_job *ret, struct buf *request)
 {
@@ -38,16 +37,18 @@ static enum load_next stream_next(void *context, size_t idle, struct load_job *r
 static void stream_done(void *context, const struct load_result *result)
 {
     struct stream *stream = context;
-    size_t at = stream->latencies_count;
-    if (at < STREAM_LATENCIES_MAX) {
-        stream->latencies[at] = result->done_us - result->intended_us;
-        stream->latencies_count = at + 1;
+    size_t at = stream->answers_count;
+    int status = result->outcome == LOAD_ANSWERED ? result->response.status : -(int)result->outcome;
+    if (at < STREAM_ANSWERS_MAX) {
+        stream->answers[at] =
+            (struct stream_answer){result->intended_us, result->sent_us, result->done_us, status};
+        stream->answers_count = at + 1;
     }
-    if (result->outcome == LOAD_ANSWERED && result->response.status == stream->wanted_status) {
+    if (status == stream->wanted_status) {
         stream->good++;
         return;
     }
-    stream->bad_status = result->outcome == LOAD_ANSWERED ? result->response.status : -(int)result->outcome;
+    stream->bad_status = status;
     stream->bad++;
 }
 
@@ -55,7 +56,8 @@ static void *stream_run(void *context)
 {
     struct stream *stream = context;
     struct load_options options = {.target = &stream->target,
-                                   .connections = STREAM_CONNECTIONS,
+                                   .connections =
+                                       stream->connections ? stream->connections : STREAM_CONNECTIONS,
                                    .timeout_ms = REQUEST_MS,
                                    .body_max = 1 << 20};
     struct load_driver driver = {stream_next, stream_done, stream};
@@ -75,10 +77,15 @@ void stream_start(struct stream *stream, const char *url, int64_t rate)
     assert_int_equal(pthread_create(&stream->thread, NULL, stream_run, stream), 0);
 }
 
-void stream_stop(struct stream *stream)
+void stream_end(struct stream *stream)
 {
     stream->rate = 0;
     pthread_join(stream->thread, NULL);
+}
+
+void stream_stop(struct stream *stream)
+{
+    stream_end(stream);
     if (stream->bad)
         fail_msg("%s: %llu were not answered as they should, for instance with %d", stream->name,
                  (unsigned long long)stream->bad, stream->bad_status);
@@ -86,15 +93,16 @@ void stream_stop(struct stream *stream)
 
 size_t stream_mark(const struct stream *stream)
 {
-    return stream->latencies_count;
+    return stream->answers_count;
 }
 
 int64_t stream_percentile_us(const struct stream *stream, size_t from, size_t to, unsigned per_mille)
 {
-    CHECK(from <= to && to <= STREAM_LATENCIES_MAX);
+    CHECK(from <= to && to <= STREAM_ANSWERS_MAX);
     size_t count = to - from;
     int64_t *sorted = mem_alloc((count + 1) * sizeof *sorted);
-    memcpy(sorted, stream->latencies + from, count * sizeof *sorted);
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = stream->answers[from + i].done_us - stream->answers[from + i].due_us;
     series_sort_us(sorted, count);
     int64_t is = series_percentile_us(sorted, count, per_mille);
     mem_free(sorted);

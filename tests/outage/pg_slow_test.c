@@ -111,19 +111,12 @@ static void nothing_was_lost(void **state)
 static int setup(void **state)
 {
     static char url[512];
-    char port[16];
     (void)state;
     crypto_setup();
     stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
-    const char *direct = stack_env(stack, "DATABASE_URL");
     int base = stack_port_base(stack);
-    snprintf(port, sizeof port, ":%d/", base + 3);
-    const char *at = strstr(direct, port);
-    if (!at)
-        return -1;
-    snprintf(url, sizeof url, "%.*s:%d/%s", (int)(at - direct), direct, base + PROXY_OFFSET,
-             at + strlen(port));
+    proxy_url(stack_env(stack, "DATABASE_URL"), base + 3, base + PROXY_OFFSET, url, sizeof url);
     proxy = proxy_start(base + PROXY_OFFSET, base + 3);
     service = instance_start(
         stack, &(struct instance_options){

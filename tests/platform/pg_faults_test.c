@@ -56,7 +56,7 @@ static void deadline_closes_the_connection(void **state)
     assert_false(pg_connected(pg));
     assert_int_equal(pg_socket(pg), -1);
     assert_int_equal(pg_kit_next(pg, SHORT_MS), PG_LOST);
-    WAIT_UNTIL(pg_kit_ask(other, BACKEND_EXISTS, backend) == 0, 5000);
+    WAIT_UNTIL(pg_kit_ask(other, BACKEND_EXISTS, backend) == 0, 60000);
     assert_int_equal(pg_connect(pg, clock_deadline_us(LONG_MS)), PG_OK);
     pg_kit_assert_usable(pg);
     pg_destroy(other);

@@ -9,7 +9,7 @@
 #include "tests/lib/stack.h"
 #include "tests/lib/store.h"
 
-enum { SLICE = 3, CALL_MS = 10000, SQL_MAX = 16384 };
+enum { SLICE = 3, CALL_MS = 60000, SQL_MAX = 16384 };
 
 /* A value for a parameter, by the type its cast says. */
 static const char *value_of(struct span type)

@@ -207,7 +207,7 @@ static int set_up(void **state)
     crypto_setup();
     stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
-    sentinels_start(&sentinels, stack);
+    sentinels_start(&sentinels, stack, 1);
     setenv("SERVICES_REDIS_URL", sentinels_url(&sentinels), 1);
     setenv("FIRSTCOME_CACHE_BYTES", "0",
            1); /* the reader is to see Redis and PostgreSQL, not copies in memory */

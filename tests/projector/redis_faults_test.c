@@ -3,8 +3,6 @@
  * loads, or is no primary. The projector stops, counts the class, and goes on by itself; a reader that goes
  * on all the while is always answered, with nothing older than the stale limit (tests/lib/watch.h); and each
  * test ends with a clean `projector verify` (I7). */
-#include <spawn.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "common/base/crypto.h"
@@ -15,91 +13,20 @@
 #include "tests/lib/models.h"
 #include "tests/lib/projector.h"
 #include "tests/lib/reads.h"
+#include "tests/lib/small_redis.h"
 #include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 #include "tests/lib/watch.h"
 
-extern char **environ;
-
-enum { LONG_MS = 60000, REDIS_OFFSET = 14, OUTPUT_MAX = 256 * 1024, SLOW_COMMANDS = 20000 };
+enum { LONG_MS = 60000, OUTPUT_MAX = 256 * 1024, SLOW_COMMANDS = 20000 };
 
 static struct stack *stack;
 static struct models models; /* only what reads Redis; the log is written through the API */
 static struct api_client api;
 static struct watch watch;
-static pid_t redis_pid, disk_pid;
-static char directory[512], disk[600], url[64];
+static struct small_redis redis;
 
 /* --- the Redis of this test --- */
-
-static pid_t spawn(const char *const *argv)
-{
-    pid_t pid;
-    assert_int_equal(posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)argv, environ), 0);
-    return pid;
-}
-
-static void end_process(pid_t pid)
-{
-    int status;
-    assert_int_equal(kill(pid, SIGKILL), 0);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-}
-
-static bool disk_is_there(void)
-{
-    struct stat inside, outside;
-    return stat(disk, &inside) == 0 && stat(directory, &outside) == 0 && inside.st_dev != outside.st_dev;
-}
-
-/* A disk of 24 MB in a mount namespace of its own, which a sleeper holds while Redis comes and goes. */
-static void disk_begin(void)
-{
-    char script[1200];
-    snprintf(script, sizeof script,
-             "mount -t tmpfs -o size=24m tmpfs '%s' && exec setpriv --pdeathsig KILL sleep infinity",
-             directory);
-    disk_pid = spawn((const char *[]){"unshare", "--map-root-user", "--mount", "sh", "-c", script, NULL});
-    snprintf(disk, sizeof disk, "/proc/%d/root%s", (int)disk_pid, directory);
-    WAIT_UNTIL(disk_is_there(), LONG_MS);
-}
-
-static void redis_begin(void)
-{
-    char port[16], target[16], log[600];
-    snprintf(port, sizeof port, "%d", stack_port_base(stack) + REDIS_OFFSET);
-    snprintf(target, sizeof target, "%d", (int)disk_pid);
-    snprintf(log, sizeof log, "%s.log", directory);
-    const char *const argv[] = {"nsenter",
-                                "--target",
-                                target,
-                                "--user",
-                                "--mount",
-                                "--preserve-credentials",
-                                "setpriv",
-                                "--pdeathsig",
-                                "KILL",
-                                "redis-server",
-                                "--port",
-                                port,
-                                "--bind",
-                                "127.0.0.1",
-                                "--dir",
-                                directory,
-                                "--logfile",
-                                log,
-                                "--save",
-                                "",
-                                "--appendonly",
-                                "yes",
-                                "--appendfsync",
-                                "always",
-                                "--auto-aof-rewrite-percentage",
-                                "0",
-                                NULL};
-    redis_pid = spawn(argv);
-    redis_disconnect(models.redis);
-}
 
 /* It is there and has loaded what it had. */
 static bool redis_answers(void)
@@ -116,7 +43,13 @@ static bool redis_answers(void)
 
 static void redis_kill(void)
 {
-    end_process(redis_pid);
+    small_redis_kill(&redis);
+    redis_disconnect(models.redis);
+}
+
+static void redis_begin(void)
+{
+    small_redis_again(&redis);
     redis_disconnect(models.redis);
 }
 
@@ -510,10 +443,10 @@ static void stopped_and_going_on(void **state)
 {
     (void)state;
     issue(5);
-    assert_int_equal(kill(redis_pid, SIGSTOP), 0);
+    assert_int_equal(kill(redis.pid, SIGSTOP), 0);
     issue_until_met("io");
     issue(5);
-    assert_int_equal(kill(redis_pid, SIGCONT), 0);
+    assert_int_equal(kill(redis.pid, SIGCONT), 0);
     end();
 }
 
@@ -523,7 +456,7 @@ static void write_slow_commands(void)
 {
     static const char loop[] = "for i = 1, 10000 do end", rest[] = "*3\r\n$4\r\nEVAL\r\n";
     char path[640];
-    snprintf(path, sizeof path, "%s/appendonlydir/appendonly.aof.1.incr.aof", disk);
+    snprintf(path, sizeof path, "%s/appendonlydir/appendonly.aof.1.incr.aof", redis.disk);
     FILE *file = fopen(path, "ae");
     assert_non_null(file);
     for (int i = 0; i < SLOW_COMMANDS; i++)
@@ -545,17 +478,10 @@ static void loading(void **state)
 static void full_disk(void **state)
 {
     (void)state;
-    char path[640], block[65536] = {1};
-    snprintf(path, sizeof path, "%s/ballast", disk);
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
-    setvbuf(file, NULL, _IONBF, 0);
-    while (fwrite(block, 1, sizeof block, file) == sizeof block)
-        continue;
-    (void)fclose(file);
+    small_redis_fill_disk(&redis);
     MODELS_CALL(&models, "CONFIG", "SET", "appendfsync", "everysec"); /* with `always` Redis ends itself */
     issue_until_met("misconf");
-    assert_int_equal(remove(path), 0);
+    small_redis_free_disk(&redis);
     redis_disconnect(models.redis);
     end();
 }
@@ -576,17 +502,13 @@ static int set_up(void **state)
     crypto_setup();
     stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
-    snprintf(directory, sizeof directory, "%s/small-disk", stack_directory(stack));
-    assert_int_equal(mkdir(directory, 0700), 0);
-    snprintf(url, sizeof url, "redis://127.0.0.1:%d", stack_port_base(stack) + REDIS_OFFSET);
-    setenv("SERVICES_REDIS_URL", url, 1);
+    small_redis_start(&redis, stack, "always");
+    setenv("SERVICES_REDIS_URL", redis.url, 1);
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1);        /* the reader is to see Redis and PostgreSQL, no copies */
     setenv("FIRSTCOME_REDIS_TIMEOUT_MS", "500", 1); /* however busy the machine is */
     models_open(&models, stack);
     redis_destroy(models.redis);
-    models.redis = redis_create(url, reason, sizeof reason);
-    disk_begin();
-    redis_begin();
+    models.redis = redis_create(redis.url, reason, sizeof reason);
     WAIT_UNTIL(redis_answers(), LONG_MS);
     stack_service(stack, "projector", "start");
     stack_service(stack, "command-service", "start");
@@ -598,8 +520,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    redis_kill();
-    end_process(disk_pid);
+    small_redis_stop(&redis);
     api_close(&api);
     models_close(&models);
     stack_stop(stack);

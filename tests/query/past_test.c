@@ -247,7 +247,7 @@ static void its_status_is_that_of_the_moment(void **state)
     struct http_answer answer;
     WAIT_UNTIL((answer = reads_get(&api, "/v1/campaigns/soon"),
                 memmem(answer.body.ptr, answer.body.len, "\"active\"", 8) != NULL),
-               10000);
+               60000);
     snprintf(path, sizeof path, "/v1/campaigns/soon?as_of=%d:%lld", slice_of(span_of("soon")),
              (long long)memory.position);
     answer = api_get(&api, path, NULL);
@@ -348,7 +348,7 @@ static void commit_together(const char *id, struct http_client *clients[], size_
         clients[i] = api_post_begin(&api, path, body, api_fresh_key(), NULL);
     }
     int64_t before = api_metric(&api, busy);
-    WAIT_UNTIL(api_metric(&api, busy) > before, 10000);
+    WAIT_UNTIL(api_metric(&api, busy) > before, 60000);
     store_let_go(holder);
 }
 

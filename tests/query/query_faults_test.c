@@ -215,7 +215,7 @@ static void old_models_are_not_believed(void **state)
     struct http_answer answer;
     stack_signal(stack, "projector", SIGSTOP);
     WAIT_UNTIL((answer = api_get(&api, "/v1/campaigns/f-0", NULL), reads_is_from(&answer, "postgres, old")),
-               10000);
+               60000);
     reads_compare(&reads, "postgres", FAST_MS);
     stack_signal(stack, "projector", SIGCONT);
     everything_is_as_before();

@@ -40,9 +40,8 @@ static int setup(void **state)
     crypto_setup();
     stack = api_setup(state, &api, STACK_ALL);
     proxy = proxy_start(stack_port_base(stack) + PROXY_OFFSET, stack_port_base(stack) + REDIS_OFFSET);
-    const char *url = stack_env(stack, "QUERY_REDIS_URL"), *colon = strrchr(url, ':');
-    snprintf(redis_url, sizeof redis_url, "%.*s:%d", (int)(colon - url), url,
-             stack_port_base(stack) + PROXY_OFFSET);
+    proxy_url(stack_env(stack, "QUERY_REDIS_URL"), stack_port_base(stack) + REDIS_OFFSET,
+              stack_port_base(stack) + PROXY_OFFSET, redis_url, sizeof redis_url);
     struct http_answer answer = api_issue(&api, api_campaign(&api, 10, ""), "kim");
     api_expect(&answer, 201, NULL);
     snprintf(token, sizeof token, "%.*s", SPAN_ARG(http_answer_header(&answer, "Consistency-Token")));

@@ -70,11 +70,10 @@ static int setup(void **state)
     setenv("FIRSTCOME_CONNECTIONS_MAX", "12000", 1);
     setenv("FIRSTCOME_CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
     stack = api_setup(state, &api, STACK_ALL);
-    const char *url = stack_env(stack, "QUERY_REDIS_URL"), *colon = strrchr(url, ':');
     int proxy_port = stack_port_base(stack) + PROXY_OFFSET;
-    assert_non_null(colon);
     proxy = proxy_start(proxy_port, stack_port_base(stack) + REDIS_OFFSET);
-    snprintf(redis_url, sizeof redis_url, "%.*s:%d", (int)(colon - url), url, proxy_port);
+    proxy_url(stack_env(stack, "QUERY_REDIS_URL"), stack_port_base(stack) + REDIS_OFFSET, proxy_port,
+              redis_url, sizeof redis_url);
     slow = instance_start(stack, &(struct instance_options){.service = "query-service",
                                                             .name = "slow",
                                                             .port_offset = PORT_OFFSET,

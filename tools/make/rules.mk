@@ -101,6 +101,9 @@ $(B)/bin/empty_handler: $(call OBJ,bench/empty_handler.c) $(LIBS_BENCH)
 	$(LINK)
 $(B)/bin/chaos: $(call OBJ,tests/chaos/main.c) $(LIBS_TEST)
 	$(LINK)
+DRILL_BIN := $(B)/bin/drill
+$(DRILL_BIN): $(call OBJ,$(call CODE_IN,tests/drills) tests/drills/main.c) $(LIBS_TEST)
+	$(LINK)
 
 # Fuzz targets: tests/fuzz/<name>_fuzz.c with BUILD=fuzz is a program of its own; otherwise all of them are in the
 # one that replays the corpus. Some look into a service.
@@ -116,6 +119,6 @@ $(CORPUS_BIN): $(call OBJ,tests/fuzz/corpus_test.c $(FUZZ_SOURCES)) $(call ARCHI
 SERVICE_BINS := $(foreach s,$(SERVICE_NAMES),$(B)/bin/$s)
 UNIT_BINS    := $(call TEST_BIN,$(UNIT_TESTS)) $(CORPUS_BIN)
 SYSTEM_BINS  := $(call TEST_BIN,$(SYSTEM_TESTS))
-$(UNIT_BINS) $(SYSTEM_BINS) $(FRONT_BIN): LIBS += -lcmocka
+$(UNIT_BINS) $(SYSTEM_BINS) $(FRONT_BIN) $(DRILL_BIN): LIBS += -lcmocka
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

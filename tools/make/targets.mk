@@ -25,9 +25,9 @@ services: $(SERVICE_BINS)
 bench-tools: $(TOOLS)
 unit-tests: $(UNIT_BINS)
 objects: $(call OBJ,$(filter-out tests/faults/shim.c,$(filter %.c,$(C_FILES))))
-tests: unit-tests $(SYSTEM_BINS) $(FRONT_BIN) $(B)/bin/chaos
+tests: unit-tests $(SYSTEM_BINS) $(FRONT_BIN) $(B)/bin/chaos $(DRILL_BIN)
 
-up: ## install what is missing, build, start everything, issue a first coupon
+up: ## install what is missing, build, start everything, issue a first coupon: EDGE=1
 	@tools/install run
 	@echo "==> Building (BUILD=$(BUILD))"
 	@$(MAKE) all
@@ -51,6 +51,17 @@ chaos: ## clients, faults and a judge over all they were told: SEED= SECONDS= SE
 	@$(MAKE) $(SERVICE_BINS) $(B)/bin/chaos
 	@BIN_DIR='$(CURDIR)/$(B)/bin' $(if $(SEED),SEED='$(SEED)') $(if $(SECONDS),SECONDS='$(SECONDS)') \
 		$(if $(SERVICES),SERVICES='$(SERVICES)') $(if $(CLIENTS),CLIENTS='$(CLIENTS)') $(B)/bin/chaos
+
+# Each on a stack of its own; what it measured is in build/gameday/<time>/drill-<number>.json.
+DRILLS := drill-0 drill-1 drill-2 drill-3 drill-4
+.PHONY: gameday drill-programs $(DRILLS)
+gameday: drill-programs ## the five incidents again, each with a table of what became of it; drill-0 ... drill-4: one of them
+	@BIN_DIR='$(CURDIR)/$(B)/bin' tests/drills/run $(DRILLS:drill-%=%)
+$(DRILLS): drill-%: drill-programs
+	@BIN_DIR='$(CURDIR)/$(B)/bin' tests/drills/run $*
+drill-programs:
+	@tools/install test-more
+	@$(MAKE) $(SERVICE_BINS) $(B)/bin/empty_handler $(DRILL_BIN)
 
 # clang's; each target in turn for its share of SECONDS. What is found is left in build/fuzz/found.
 fuzz: ## libFuzzer over everything that takes bytes from outside: SECONDS= ONLY=json,http_wire,...

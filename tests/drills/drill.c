@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table, its file, and the line of progress on a thread of its own. */
+#include "tests/drills/drill.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "bench/kit/progress.h"
+#include "common/base/clock.h"
+#include "common/base/process.h"
+#include "common/json.h"
+
+enum {
+    FIGURES_MAX = 40,
+    TEXT_MAX = 64,
+    NOTES_MAX = 8,
+    NOTE_MAX = 200,
+    JSON_MAX = 64 * 1024,
+    PATH_BYTES = 1024
+};
+enum { DRAW_MS = 500 };
+
+static struct {
+    int number;
+    const char *title;
+    int64_t usual_seconds, began_us, began_wall_us;
+    struct drill_figure figures[FIGURES_MAX];
+    size_t figures_count, failed;
+    char notes[NOTES_MAX][NOTE_MAX];
+    size_t notes_count;
+    const char *_Atomic phase;
+    const _Atomic int64_t *_Atomic issued;
+    const _Atomic uint64_t *_Atomic read;
+    atomic_bool over;
+    pthread_t thread;
+} drill;
+
+/* --- Progress --- */
+
+static void draw(struct progress *progress, void (*show)(struct progress *, int64_t, int64_t, const char *))
+{
+    char note[160];
+    const _Atomic int64_t *issued = drill.issued;
+    const _Atomic uint64_t *read = drill.read;
+    int64_t seconds = (clock_mono_us() - drill.began_us) / US_PER_S;
+    snprintf(note, sizeof note, "issued %lld  read %llu  %s", issued ? (long long)*issued : 0LL,
+             read ? (unsigned long long)*read : 0ULL, drill.phase);
+    show(progress, seconds, seconds > drill.usual_seconds ? seconds : drill.usual_seconds, note);
+}
+
+static void *draw_all(void *context)
+{
+    struct progress *progress = context;
+    const struct timespec pause = {.tv_nsec = DRAW_MS * 1000 * 1000};
+    while (!drill.over) {
+        draw(progress, progress_update);
+        (void)ppoll(NULL, 0, &pause, NULL);
+    }
+    draw(progress, progress_end);
+    return NULL;
+}
+
+void drill_begin(int number, const char *title, int64_t usual_seconds)
+{
+    static struct progress progress;
+    static char name[16];
+    drill.number = number;
+    drill.title = title;
+    drill.usual_seconds = usual_seconds;
+    drill.began_us = clock_mono_us();
+    drill.began_wall_us = clock_wall_us();
+    drill.phase = "servers start";
+    snprintf(name, sizeof name, "drill-%d", number);
+    progress_begin(&progress, name);
+    CHECK(pthread_create(&drill.thread, NULL, draw_all, &progress) == 0);
+}
+
+void drill_phase(const char *phase)
+{
+    drill.phase = phase;
+}
+
+void drill_watch(const _Atomic int64_t *issued, const _Atomic uint64_t *read)
+{
+    drill.issued = issued;
+    drill.read = read;
+}
+
+/* --- Figures --- */
+
+static bool kept(const struct drill_figure *figure)
+{
+    return figure->kind == AT_MOST ? figure->value <= figure->bar + figure->machine
+                                   : figure->value >= figure->bar - figure->machine;
+}
+
+void drill_expect(const struct drill_figure *figure)
+{
+    CHECK(drill.figures_count < FIGURES_MAX);
+    drill.figures[drill.figures_count++] = *figure;
+    drill.failed += !kept(figure);
+}
+
+void drill_expect_none(const char *what, const char *incident, uint64_t count)
+{
+    drill_expect(
+        &(struct drill_figure){.what = what, .incident = incident, .value = (double)count, .unit = ""});
+}
+
+void drill_expect_ms(const char *what, const char *incident, int64_t us, int64_t bar_ms, int64_t machine_us)
+{
+    drill_expect(&(struct drill_figure){.what = what,
+                                        .incident = incident,
+                                        .value = (double)us / US_PER_MS,
+                                        .bar = (double)bar_ms,
+                                        .unit = "ms",
+                                        .machine = (double)machine_us / US_PER_MS});
+}
+
+void drill_note(const char *format, ...)
+{
+    va_list args;
+    CHECK(drill.notes_count < NOTES_MAX);
+    va_start(args, format);
+    (void)vsnprintf(drill.notes[drill.notes_count++], NOTE_MAX, format, args);
+    va_end(args);
+}
+
+/* --- The end --- */
+
+static void write_number(char ret[TEXT_MAX], double value, const char *unit)
+{
+    bool whole = value == (double)(int64_t)value;
+    (void)snprintf(ret, TEXT_MAX, "%.*f%s%s",
+                   whole        ? 0
+                   : value < 10 ? 2
+                                : 1,
+                   value, unit[0] ? " " : "", unit);
+}
+
+static void write_bar(const struct drill_figure *figure, char ret[TEXT_MAX])
+{
+    char bar[TEXT_MAX], machine[TEXT_MAX];
+    write_number(bar, figure->bar, figure->unit);
+    write_number(machine, figure->machine, figure->unit);
+    const char *sign = figure->kind == AT_LEAST ? ">= " : figure->bar > 0 ? "<= " : "";
+    (void)snprintf(ret, TEXT_MAX, "%s%.24s%s%.24s", sign, bar, figure->machine > 0 ? ", machine " : "",
+                   figure->machine > 0 ? machine : "");
+}
+
+static void print_table(bool whole)
+{
+    printf("\ndrill-%d: %s\n%-48s | %-22s | %-11s | %-30s |\n", drill.number, drill.title, "what",
+           "the incident", "here", "bar");
+    for (size_t i = 0; i < drill.figures_count; i++) {
+        const struct drill_figure *figure = &drill.figures[i];
+        char value[TEXT_MAX], bar[TEXT_MAX];
+        write_number(value, figure->value, figure->unit);
+        write_bar(figure, bar);
+        printf("%-48s | %-22s | %11s | %-30s | %s\n", figure->what, figure->incident, value, bar,
+               kept(figure) ? "pass" : "FAIL");
+    }
+    for (size_t i = 0; i < drill.notes_count; i++)
+        printf("  %s\n", drill.notes[i]);
+    printf("drill-%d: %s, %zu of %zu bars kept, %lld s\n\n", drill.number,
+           !whole         ? "FAIL, broken off"
+           : drill.failed ? "FAIL"
+                          : "pass",
+           drill.figures_count - drill.failed, drill.figures_count,
+           (long long)((clock_mono_us() - drill.began_us) / US_PER_S));
+    fflush(stdout);
+}
+
+static void put_double(struct buf *out, const char *key, double value)
+{
+    char text[TEXT_MAX];
+    (void)snprintf(text, sizeof text, "%.3f", value);
+    json_put_raw(out, key, span_of(text));
+}
+
+static void put_figure(struct buf *out, const struct drill_figure *figure)
+{
+    json_open(out, NULL, '{');
+    json_put_string(out, "what", span_of(figure->what));
+    json_put_string(out, "incident", span_of(figure->incident));
+    put_double(out, "value", figure->value);
+    json_put_string(out, "unit", span_of(figure->unit));
+    json_put_string(out, "kind", figure->kind == AT_MOST ? SPAN("at-most") : SPAN("at-least"));
+    put_double(out, "bar", figure->bar);
+    put_double(out, "machine", figure->machine);
+    json_put_bool(out, "pass", kept(figure));
+    json_close(out, '}');
+}
+
+const char *drill_path(const char *name)
+{
+    static char path[PATH_BYTES];
+    const char *folder = getenv("RESULTS_DIR");
+    folder = folder && folder[0] ? folder : "build/gameday";
+    (void)mkdir(folder, 0755); /* where it is there already, the better */
+    (void)snprintf(path, sizeof path, "%s/drill-%d%s", folder, drill.number, name);
+    return path;
+}
+
+static void write_json(bool whole)
+{
+    struct buf out;
+    double load[3] = {-1, -1, -1};
+    (void)getloadavg(load, 3);
+    buf_init(&out, JSON_MAX);
+    json_open(&out, NULL, '{');
+    json_put_int(&out, "drill", drill.number);
+    json_put_string(&out, "title", span_of(drill.title));
+    json_put_string(&out, "version", span_of(program_version()));
+    json_put_time(&out, "began_at", drill.began_wall_us);
+    json_put_int(&out, "seconds", (clock_mono_us() - drill.began_us) / US_PER_S);
+    put_double(&out, "load_average", load[0]);
+    json_put_bool(&out, "whole", whole);
+    json_put_bool(&out, "pass", whole && drill.failed == 0);
+    json_open(&out, "figures", '[');
+    for (size_t i = 0; i < drill.figures_count; i++)
+        put_figure(&out, &drill.figures[i]);
+    json_close(&out, ']');
+    json_close(&out, '}');
+    buf_append_char(&out, '\n');
+    FILE *file = fopen(drill_path(".json"), "we");
+    if (!file || fwrite(out.data, 1, out.len, file) != out.len || fclose(file) != 0)
+        fprintf(stderr, "drill: %s cannot be written\n", drill_path(".json"));
+    buf_deinit(&out);
+}
+
+bool drill_end(bool whole)
+{
+    drill.over = true;
+    CHECK(pthread_join(drill.thread, NULL) == 0);
+    print_table(whole);
+    write_json(whole);
+    return whole && drill.failed == 0;
+}
