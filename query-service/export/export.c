@@ -67,7 +67,7 @@ enum outcome {
     OUTCOME_GOOD,
     OUTCOME_AGAIN, /* PostgreSQL did not answer */
     OUTCOME_WRONG, /* the log is not what it was */
-    OUTCOME_ANSWERED
+    OUTCOME_ANSWERED /* with a problem: the export is gone */
 };
 
 struct export *export_create(int64_t now_us)
@@ -366,8 +366,8 @@ static void run(struct worker *worker, struct export *export)
         return;
     }
     breaker_success(&exports->breaker);
-    export->rows = export->rows < PAGE_ROWS / 2 ? 2 * export->rows : PAGE_ROWS;
     if (outcome == OUTCOME_GOOD) {
+        export->rows = export->rows < PAGE_ROWS / 2 ? 2 * export->rows : PAGE_ROWS;
         send_page(export);
     } else if (outcome == OUTCOME_WRONG) {
         log_error("EXPORT-BROKEN", "the log is not the one that an export began with, or not understood");
