@@ -100,7 +100,6 @@ struct span http_list_next(struct span *rest);
 struct span http_trim(struct span text);               /* without blanks and tabs around it */
 bool http_text_is(struct span text, const char *want); /* whatever the case of the letters */
 struct span http_body(const struct http_request *request);
-struct span http_target(const struct http_request *request);        /* raw path and query, as sent */
 const struct api_key *http_key(const struct http_request *request); /* NULL on open routes */
 /* Of the client: 16 bytes in network order, an IPv4 address as ::ffff:a.b.c.d. It is that of the connection's
  * other end, or, where that is a trusted proxy, what this one says (Forwarded or X-Forwarded-For). */
