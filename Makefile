@@ -9,3 +9,4 @@ B := build/$(BUILD)$(if $(findstring clang,$(CC)),-clang)
 include tools/make/flags.mk
 include tools/make/rules.mk
 include tools/make/targets.mk
+include tools/make/install.mk

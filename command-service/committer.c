@@ -17,6 +17,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
+#include "common/base/notify.h"
 #include "common/base/thread.h"
 #include "events/problems.h"
 
@@ -524,12 +525,16 @@ static void turn(struct committer *self)
 static void *committer_main(void *context)
 {
     struct committer *self = context;
+    struct heartbeat heartbeat;
+    heartbeat_begin(&heartbeat);
     while (!queue_finished(self->queue)) {
+        heartbeat_beat(&heartbeat, clock_mono_us());
         if (self->state == COMMITTER_DOWN)
             reconnect(self);
         else
             turn(self);
     }
+    heartbeat_end(&heartbeat);
     return NULL;
 }
 

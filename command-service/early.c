@@ -174,7 +174,7 @@ static bool note(struct early *early, const struct batch *batch, const struct lo
     if (!entry)
         return false;
     entry->problem = problem;
-    entry->next = decide_next(problem, &(struct subject){.campaign = campaign}, false, batch->now_us);
+    entry->next = decide_next(problem, &(struct subject){.campaign = campaign}, NULL, batch->now_us);
     entry->until_us = until_us;
     return entry->covered < entry->holders;
 }

@@ -440,11 +440,3 @@ struct queue_facts queue_look(struct queue *queue)
     pthread_mutex_unlock(&queue->lock);
     return facts;
 }
-
-size_t queue_depth(struct queue *queue)
-{
-    pthread_mutex_lock(&queue->lock);
-    size_t depth = queue->depth;
-    pthread_mutex_unlock(&queue->lock);
-    return depth;
-}

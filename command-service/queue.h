@@ -70,7 +70,6 @@ void queue_sleep(struct queue *queue, int64_t until_us);
 /* Sleeps until that instant, or until a command waits or is wanted or the queue is closed, which is what it
  * returns. */
 bool queue_await(struct queue *queue, int64_t until_us);
-size_t queue_depth(struct queue *queue);
 struct queue_facts {
     size_t depth, queue_max;
     int64_t wait_us; /* predicted for who comes now */

@@ -50,9 +50,9 @@ static struct command *given(struct queue *queue, int16_t slice, uint32_t number
 /* A command that the queue refuses; the caller still owns it. */
 static void refused(struct queue *queue, struct command *command, enum queue_verdict expected)
 {
-    size_t depth = queue_depth(queue);
+    size_t depth = queue_look(queue).depth;
     assert_int_equal(offer(queue, command), expected);
-    assert_int_equal(queue_depth(queue), depth);
+    assert_int_equal(queue_look(queue).depth, depth);
     command_destroy(command);
 }
 
@@ -86,7 +86,7 @@ static void finish_all(struct queue *queue)
 {
     for (struct command *list; (list = take(queue, BATCH));)
         finish(list);
-    assert_int_equal(queue_depth(queue), 0);
+    assert_int_equal(queue_look(queue).depth, 0);
     queue_destroy(queue);
 }
 
@@ -96,10 +96,10 @@ static void first_in_first_out(void **state)
     struct queue *queue = queue_create(BATCH, BATCH);
     for (uint32_t number = 1; number <= 5; number++)
         given(queue, 3, number);
-    assert_int_equal(queue_depth(queue), 5);
+    assert_int_equal(queue_look(queue).depth, 5);
     struct command *list = take(queue, 2);
     EXPECT_LIST(list, 1, 2);
-    assert_int_equal(queue_depth(queue), 3);
+    assert_int_equal(queue_look(queue).depth, 3);
     finish(list);
     given(queue, 3, 6);
     list = take(queue, BATCH);
@@ -196,7 +196,7 @@ static void what_is_put_back_comes_first(void **state)
     struct command *list = take(queue, 2);
     given(queue, 4, 4);
     queue_put_back(queue, list); /* above the bound: nobody who was accepted is dropped */
-    assert_int_equal(queue_depth(queue), 4);
+    assert_int_equal(queue_look(queue).depth, 4);
     queue_put_back(queue, NULL);
     list = take(queue, BATCH);
     EXPECT_LIST(list, 1, 2, 3, 4);
@@ -235,7 +235,7 @@ static void takes_the_expired_wherever_they_stand(void **state)
     assert_null(queue_take_expired(queue, base_us + 4));
     struct command *list = queue_take_expired(queue, base_us + 10);
     EXPECT_LIST(list, 1, 3, 5);
-    assert_int_equal(queue_depth(queue), 3);
+    assert_int_equal(queue_look(queue).depth, 3);
     refused(queue, command_new(2, 1), QUEUE_IN_FLIGHT); /* until it is answered */
     finish(list);
     list = queue_take_expired(queue, base_us + 20);

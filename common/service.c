@@ -14,6 +14,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/metrics.h"
+#include "common/base/notify.h"
 #include "common/base/process.h"
 #include "common/base/thread.h"
 #include "common/json.h"
@@ -56,6 +57,9 @@ const struct config_option service_option_table[] = {
      "lines of <name> <scope,scope> <sha256 of the token in hex>"},
     {"cors-origins", CONFIG_STRING, OPTION(cors_origins), "", 0, 4096, "",
      "origins whose pages may read answers, https://shop.example, separated by commas; empty: none"},
+    {"trusted-proxies", CONFIG_STRING, OPTION(trusted_proxies), "", 0, 4096, "",
+     "addresses or networks (10.0.0.0/8) of proxies, separated by commas, whose Forwarded or X-Forwarded-For "
+     "is believed"},
     {"metrics-open", CONFIG_STRING, OPTION(metrics_open), "loopback", 4, 9, "",
      "who may read /metrics and the parts of /readyz without a key: nobody, loopback or everybody"},
     {"log-level", CONFIG_STRING, OPTION(log_level), "info", 4, 5, "", "debug, info, warn or error"},
@@ -75,21 +79,8 @@ struct service_part {
 
 static struct service_part parts[PARTS_MAX];
 static atomic_size_t parts_count;
+static atomic_bool serving; /* the HTTP server is up */
 static atomic_bool stopping;
-
-struct service_part *service_part_create(const char *name)
-{
-    size_t index = atomic_load(&parts_count);
-    CHECK(index < PARTS_MAX); /* parts are made one after the other, at setup */
-    parts[index].name = name;
-    atomic_store(&parts_count, index + 1);
-    return &parts[index];
-}
-
-void service_part_set(struct service_part *part, bool ready)
-{
-    atomic_store(&part->ready, ready);
-}
 
 bool service_stopping(void)
 {
@@ -102,6 +93,35 @@ static bool service_ready(void)
     for (size_t i = 0; i < atomic_load(&parts_count); i++)
         ready = ready && atomic_load(&parts[i].ready);
     return ready;
+}
+
+/* The service manager learns of readiness when /readyz first says so, not before: whoever waits for this
+ * start may send requests then. Later changes are a line of its status, for people. */
+static void readiness_tell(void)
+{
+    static atomic_bool told;
+    bool ready = service_ready();
+    if (!atomic_load(&serving) || service_stopping())
+        return;
+    if (ready && !atomic_exchange(&told, true))
+        notify_send("READY=1\nSTATUS=ready");
+    else
+        notify_send("STATUS=%s", ready ? "ready" : "not ready, /readyz says which part");
+}
+
+struct service_part *service_part_create(const char *name)
+{
+    size_t index = atomic_load(&parts_count);
+    CHECK(index < PARTS_MAX); /* parts are made one after the other, at setup */
+    parts[index].name = name;
+    atomic_store(&parts_count, index + 1);
+    return &parts[index];
+}
+
+void service_part_set(struct service_part *part, bool ready)
+{
+    if (atomic_exchange(&part->ready, ready) != ready)
+        readiness_tell();
 }
 
 /* --- What every service answers --- */
@@ -342,6 +362,7 @@ void service_setup(const char *name, uint16_t port_offset, struct service_option
     metric_set(metric_gauge("coupon_build_info", "Which version runs.", version), 1);
     enum log_level level = level_of(options->log_level);
     signals_block();
+    notify_setup();
     log_setup(name, level);
     if (*options->log_file && !log_open(options->log_file))
         service_bad_option("--log-file", strerror(errno));
@@ -439,6 +460,7 @@ struct http_server *service_serve(const struct service_options *options, const s
         .routes = routes_join(api->routes, api->routes_count),
         .routes_count = api->routes_count + COUNT_OF(own_routes),
         .cors_origins = options->cors_origins,
+        .trusted_proxies = options->trusted_proxies,
         .admit = api->admit,
         .context = api->context,
     };
@@ -446,11 +468,17 @@ struct http_server *service_serve(const struct service_options *options, const s
         service_bad_option("--cors-origins",
                            "an origin is http:// or https:// and a host in small letters, without path or "
                            "usual port");
+    if (!http_proxies_valid(options->trusted_proxies))
+        service_bad_option("--trusted-proxies",
+                           "an address (192.0.2.1, 2001:db8::1) or network (10.0.0.0/8) is expected "
+                           "between commas, at most 64 of them");
     scrapes_start();
     struct http_server *server = http_server_create(&http, reason, sizeof reason);
     if (!server)
         service_bad_option("--bind-address or --port", reason);
     log_info("HTTP-STARTED", "listening on %s port %lld", options->bind_address, (long long)options->port);
+    atomic_store(&serving, true);
+    readiness_tell();
     return server;
 }
 
@@ -458,15 +486,20 @@ void service_wait_for_stop(const struct service_options *options)
 {
     static const struct timespec look = {.tv_nsec = KEYS_LOOK_MS * 1000000L};
     sigset_t wanted;
+    struct heartbeat heartbeat;
     int signal_number;
     signals_wanted(&wanted);
+    heartbeat_begin(&heartbeat);
     while ((signal_number = sigtimedwait(&wanted, NULL, &look)) != SIGTERM && signal_number != SIGINT) {
         if (signal_number == SIGHUP && *options->log_file && !log_open(options->log_file))
             log_error("LOG-FILE", "cannot open %s again: %s", options->log_file, strerror(errno));
         if (signal_number == SIGHUP || keys_changed(options->api_keys_file))
             keys_reload(options);
+        heartbeat_beat(&heartbeat, clock_mono_us());
     }
+    heartbeat_end(&heartbeat);
     atomic_store(&stopping, true);
+    notify_send("STOPPING=1\nSTATUS=draining");
     log_info("STOPPING", "signal %d", signal_number);
 }
 

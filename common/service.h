@@ -14,7 +14,7 @@ struct service_options {
     const char *bind_address;
     int64_t port_base, port, http_threads, connections_max, connections_per_address_max, idle_timeout_s;
     int64_t http_bytes_max, http_bytes_per_client_max, drain_grace_ms, drain_ms;
-    const char *api_keys_file, *log_level, *log_file, *metrics_open, *cors_origins;
+    const char *api_keys_file, *log_level, *log_file, *metrics_open, *cors_origins, *trusted_proxies;
 };
 extern const struct config_option service_option_table[];
 /* Environment names of a service's options: FIRSTCOME_NAME, but for these, which are what everybody calls

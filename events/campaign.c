@@ -59,31 +59,32 @@ static void campaign_change(struct campaign *campaign, const struct campaign_cha
 }
 
 /* How many of its coupons are reserved and redeemed after an event of one of them. */
-static void campaign_count(struct campaign *campaign, const struct event *event)
+static bool count(int64_t *reserved, int64_t *redeemed, int64_t issued, const struct event *event)
 {
     switch (event->type) {
     case EVENT_CouponReserved:
-        campaign->reserved += event->coupon_reserved.renewed == 0;
+        if (event->coupon_reserved.renewed)
+            return *reserved > 0;
+        ++*reserved;
         break;
     case EVENT_CouponRedeemed:
-        campaign->reserved -= event->coupon_redeemed.was_reserved;
-        campaign->redeemed++;
+        *reserved -= event->coupon_redeemed.was_reserved;
+        ++*redeemed;
         break;
     case EVENT_ReservationReleased:
     case EVENT_ReservationExpired:
-        campaign->reserved--;
+        --*reserved;
         break;
     case EVENT_CouponRestored:
-        campaign->redeemed--;
+        --*redeemed;
         break;
     case EVENT_CouponRevoked:
-        campaign->reserved -= event->coupon_revoked.was_reserved;
+        *reserved -= event->coupon_revoked.was_reserved;
         break;
     default:
-        UNREACHABLE("other events have their case in campaign_apply, or are not about a campaign");
+        return event->type < EVENT_TYPE_END && campaign_concerned(event);
     }
-    CHECK(campaign->reserved >= 0 && campaign->redeemed >= 0); /* I6 */
-    CHECK(campaign->reserved + campaign->redeemed <= campaign->issued);
+    return *reserved >= 0 && *redeemed >= 0 && *reserved + *redeemed <= issued;
 }
 
 struct status_change status_change_of(const struct event *event)
@@ -164,31 +165,14 @@ void campaign_apply(struct campaign *campaign, const struct event *event)
         campaign->plan_halted = true;
         break;
     default:
-        campaign_count(campaign, event);
+        CHECK(count(&campaign->reserved, &campaign->redeemed, campaign->issued, event)); /* I6 */
     }
     campaign->position = event->position;
 }
 
-/* What campaign_count would make of the counts. */
-static bool can_count(const struct campaign *campaign, const struct event *event)
-{
-    switch (event->type) {
-    case EVENT_CouponRedeemed:
-        return campaign->reserved >= event->coupon_redeemed.was_reserved;
-    case EVENT_ReservationReleased:
-    case EVENT_ReservationExpired:
-        return campaign->reserved > 0;
-    case EVENT_CouponRestored:
-        return campaign->redeemed > 0;
-    case EVENT_CouponRevoked:
-        return campaign->reserved >= event->coupon_revoked.was_reserved;
-    default:
-        return true;
-    }
-}
-
 bool campaign_can_apply(const struct campaign *campaign, const struct event *event)
 {
+    int64_t reserved = campaign->reserved, redeemed = campaign->redeemed;
     if (event->position <= campaign->position)
         return false;
     switch (event->type) {
@@ -207,7 +191,7 @@ bool campaign_can_apply(const struct campaign *campaign, const struct event *eve
     case EVENT_CampaignDeleted:
         return campaign->issued == 0;
     default:
-        return can_count(campaign, event);
+        return count(&reserved, &redeemed, campaign->issued, event);
     }
 }
 

@@ -6,6 +6,7 @@
 #include "common/base/crypto.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/thread.h"
 #include "events/control/reader.h"
 #include "query-service/metrics.h"
 
@@ -95,11 +96,10 @@ static bool await_next(struct control *control)
     bool connected = control_reader_connected(control->primary) || control_reader_connected(control->standby);
     int64_t pause_ms = connected ? CONTROL_PAUSE_MS : control->retry_ms;
     int64_t until_us = clock_deadline_us(pause_ms / 2 + crypto_random_below((uint32_t)pause_ms / 2 + 1));
-    struct timespec until = {.tv_sec = until_us / US_PER_S, .tv_nsec = until_us % US_PER_S * US_PER_MS};
     pthread_mutex_lock(&control->lock);
     control->tried = true;
     pthread_cond_broadcast(&control->changed);
-    while (!control->stop && pthread_cond_timedwait(&control->changed, &control->lock, &until) == 0)
+    while (!control->stop && cond_wait_until(&control->changed, &control->lock, until_us))
         continue;
     bool stop = control->stop;
     pthread_mutex_unlock(&control->lock);
@@ -119,9 +119,8 @@ static void *run(void *context)
 static void await_first(struct control *control)
 {
     int64_t until_us = clock_deadline_us(FIRST_MS);
-    struct timespec until = {.tv_sec = until_us / US_PER_S, .tv_nsec = until_us % US_PER_S * US_PER_MS};
     pthread_mutex_lock(&control->lock);
-    while (!control->tried && pthread_cond_timedwait(&control->changed, &control->lock, &until) == 0)
+    while (!control->tried && cond_wait_until(&control->changed, &control->lock, until_us))
         continue;
     pthread_mutex_unlock(&control->lock);
 }
@@ -129,7 +128,6 @@ static void await_first(struct control *control)
 struct control *control_start(const struct control_options *options)
 {
     struct control *control = mem_zalloc(sizeof *control);
-    pthread_condattr_t monotonic;
     control->options = *options;
     control->retry_ms = RETRY_MIN_MS;
     control_board_init(&control->board);
@@ -137,10 +135,7 @@ struct control *control_start(const struct control_options *options)
     control->primary = control_reader_create(options->database_url, "firstcome_query", true);
     control->standby = control_reader_create(options->database_url, "firstcome_query", false);
     CHECK(pthread_mutex_init(&control->lock, NULL) == 0);
-    CHECK(pthread_condattr_init(&monotonic) == 0);
-    CHECK(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&control->changed, &monotonic) == 0);
-    pthread_condattr_destroy(&monotonic);
+    CHECK(pthread_cond_init(&control->changed, NULL) == 0);
     CHECK(pthread_create(&control->thread, NULL, run, control) == 0);
     await_first(control);
     return control;

@@ -25,7 +25,7 @@ static const struct config_option table[] = {
     {"request-deadline-ms", CONFIG_INT, AT(request_deadline_ms), "1800", 100, 60000, "ms",
      "longest time from a request's headers to its answer"},
     {"redis-timeout-ms", CONFIG_INT, AT(redis_timeout_ms), "50", 1, 10000, "ms",
-     "longest time for one batch of reads in Redis, connecting included"},
+     "longest time for one batch of reads in Redis"},
     {"store-timeout-ms", CONFIG_INT, AT(store_timeout_ms), "1000", 10, 60000, "ms",
      "longest time for one read in PostgreSQL, connecting included"},
     {"token-wait-ms", CONFIG_INT, AT(token_wait_ms), "200", 0, 10000, "ms",

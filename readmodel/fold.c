@@ -353,49 +353,12 @@ static void apply(struct fold *fold, struct fold_campaign *campaign, const struc
     note_counts(fold, campaign, event);
 }
 
-/* What campaign_apply() takes for granted (I1, I5, I6), looked at before: a log that is wrong must stop its
- * slice, not the process. */
+/* What campaign_apply() takes for granted, looked at before: a log that is wrong must stop its slice, not the
+ * process. */
 static bool follows(const struct fold_campaign *campaign, const struct event *event)
 {
     const struct campaign *is = &campaign->is.campaign;
-    int64_t reserved = is->reserved, redeemed = is->redeemed;
-    if (campaign->lost)
-        return true;
-    if (event->position <= is->position || is->state == CAMPAIGN_DELETED)
-        return false;
-    switch (event->type) {
-    case EVENT_CampaignCreated:
-        return false;
-    case EVENT_StockReleased:
-        return is->released + event->stock_released.quantity <= is->definition.quantity &&
-               (event->stock_released.plan_step == 0 || event->stock_released.plan_step == is->plan_done + 1);
-    case EVENT_CampaignChanged:
-        return campaign_can_apply(is, event);
-    case EVENT_CouponIssued:
-        return event->coupon_issued.sequence == is->issued + 1 && is->issued < is->released;
-    case EVENT_CampaignDeleted:
-        return is->issued == 0;
-    case EVENT_CouponReserved:
-        reserved += event->coupon_reserved.renewed == 0;
-        break;
-    case EVENT_CouponRedeemed:
-        reserved -= event->coupon_redeemed.was_reserved;
-        redeemed++;
-        break;
-    case EVENT_ReservationReleased:
-    case EVENT_ReservationExpired:
-        reserved--;
-        break;
-    case EVENT_CouponRestored:
-        redeemed--;
-        break;
-    case EVENT_CouponRevoked:
-        reserved -= event->coupon_revoked.was_reserved;
-        break;
-    default:
-        return true;
-    }
-    return reserved >= 0 && redeemed >= 0 && reserved + redeemed <= is->issued;
+    return campaign->lost || (is->state != CAMPAIGN_DELETED && campaign_can_apply(is, event));
 }
 
 static bool plausible(const struct fold *fold, const struct event *event)

@@ -7,12 +7,12 @@
 
 #include <poll.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "bench/kit/child.h"
 #include "bench/load/attacker.h"
 #include "bench/load/http_load.h"
 #include "common/base/clock.h"
+#include "common/base/process.h"
 #include "events/catalog.h"
 
 enum {
@@ -34,21 +34,6 @@ struct attack_runs {
     uint64_t newcomers; /* so far */
 };
 
-static double resident_mib(pid_t pid)
-{
-    char path[64], text[256];
-    int64_t pages = 0;
-    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
-    FILE *file = fopen(path, "re");
-    size_t len = file ? fread(text, 1, sizeof text, file) : 0;
-    struct span rest = {text, len};
-    (void)span_cut(&rest, ' '); /* all of its address space */
-    if (file)
-        fclose(file);
-    bool read = rest.ptr && parse_i64(span_cut(&rest, ' '), 0, INT64_MAX, &pages);
-    return read ? (double)pages * (double)sysconf(_SC_PAGESIZE) / (1024 * 1024) : 0;
-}
-
 struct good {
     struct flow_result flow;
     uint64_t newcomers, refused; /* newcomers: who each came with a connection of their own */
@@ -68,7 +53,7 @@ static void measure(struct bench *bench, struct attack_runs *runs, int64_t warm_
                                                   &ret->flow);
     int64_t end_us = clock_deadline_us(warm_ms + bench->options.sample_ms);
     for (; clock_mono_us() < end_us; (void)poll(NULL, 0, NEWCOMER_MS)) {
-        double mib = resident_mib(runs->service);
+        double mib = (double)process_resident_bytes(runs->service) / (1024 * 1024);
         ret->most_mib = mib > ret->most_mib ? mib : ret->most_mib;
         ret->newcomers++;
         ret->refused += bench_issue_once(bench, &runs->command, runs->campaign, runs->newcomers++) != 201;

@@ -419,7 +419,7 @@ static void decide_one(struct batch *batch, size_t index)
     if (decision.refusal == &problem_already_issued)
         verdict->held = subject.held;
     if (decision.refusal) {
-        verdict->next = decide_next(decision.refusal, &subject, command->by_admin, batch->now_us);
+        verdict->next = decide_next(decision.refusal, &subject, command, batch->now_us);
         return;
     }
     if (!condition_holds(command, subject.campaign, batch->now_us)) {

@@ -61,7 +61,7 @@ void batch_decide_many(struct batch *batch)
         if (results[i].refusal && !is_single_refusal(results[i].refusal)) {
             verdict->refusal = results[i].refusal;
             verdict->next = decide_next(verdict->refusal, &(struct subject){.campaign = &loaded->campaign},
-                                        many->by_admin, batch->now_us);
+                                        many, batch->now_us);
             return;
         }
     }

@@ -290,9 +290,14 @@ void decide(const struct command *command, const struct subject *subject, int64_
         deciders[command->kind](command, subject, now_us, ret);
 }
 
-/* Which order of another key's has the coupon is not told. */
-struct refusal_next decide_next(const struct problem *refusal, const struct subject *subject, bool by_admin,
-                                int64_t now_us)
+/* Which order has the coupon is told to the key whose order it is, and to an admin's. */
+static bool may_know_order(const struct command *command, const struct coupon *coupon)
+{
+    return command->by_admin || (command->actor.len && span_equal(command->actor, coupon->actor));
+}
+
+struct refusal_next decide_next(const struct problem *refusal, const struct subject *subject,
+                                const struct command *command, int64_t now_us)
 {
     const struct campaign *campaign = subject->campaign;
     struct refusal_next next = {0};
@@ -312,7 +317,7 @@ struct refusal_next decide_next(const struct problem *refusal, const struct subj
     } else if (refusal == &problem_reserved) {
         next.from = "reserved_until";
         next.from_us = subject->coupon->reserved_until_us;
-    } else if (refusal == &problem_already_redeemed && by_admin) {
+    } else if (refusal == &problem_already_redeemed && may_know_order(command, subject->coupon)) {
         next.order_id = subject->coupon->order_id;
     }
     return next;

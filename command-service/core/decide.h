@@ -43,9 +43,10 @@ struct decision {
     struct event event;            /* type, ids and payload; the batch gives it its place and time */
 };
 
-/* What to say of a refusal that decide() gave for the subject. By an admin's key, more is said. */
-struct refusal_next decide_next(const struct problem *refusal, const struct subject *subject, bool by_admin,
-                                int64_t now_us);
+/* What to say of a refusal that decide() gave for the subject. `command` may be NULL where it is no coupon's.
+ */
+struct refusal_next decide_next(const struct problem *refusal, const struct subject *subject,
+                                const struct command *command, int64_t now_us);
 
 /* Decides any command of one subject. The event borrows from the command and the subject. */
 void decide(const struct command *command, const struct subject *subject, int64_t now_us,

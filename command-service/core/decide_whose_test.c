@@ -80,28 +80,34 @@ static void a_refusal_says_what_is_next(void **state)
     struct campaign is = campaign;
     struct coupon coupon = coupon_in(COUPON_RESERVED, "till-a");
     struct subject subject = {.campaign = &is, .coupon = &coupon};
-    struct refusal_next next = decide_next(&problem_not_started, &subject, false, NOW_US);
+    struct refusal_next next = decide_next(&problem_not_started, &subject, NULL, NOW_US);
     assert_string_equal(next.from, "starts_at");
     assert_int_equal(next.from_us, 7000000);
-    next = decide_next(&problem_sold_out, &subject, false, NOW_US);
+    next = decide_next(&problem_sold_out, &subject, NULL, NOW_US);
     assert_int_equal(next.from_us, 0);
     assert_true(next.says_held_back && next.held_back == 3);
     is.definition.release_plan = (struct release_list){plan, 1};
-    next = decide_next(&problem_sold_out, &subject, false, NOW_US);
+    next = decide_next(&problem_sold_out, &subject, NULL, NOW_US);
     assert_string_equal(next.from, "next_release_at");
     assert_int_equal(next.from_us, 8000000);
     is.plan_halted = true;
-    assert_int_equal(decide_next(&problem_sold_out, &subject, false, NOW_US).from_us, 0);
+    assert_int_equal(decide_next(&problem_sold_out, &subject, NULL, NOW_US).from_us, 0);
     is.definition.reopens_at_us = NOW_US + 1;
-    next = decide_next(&problem_sold_out, &subject, false, NOW_US);
+    next = decide_next(&problem_sold_out, &subject, NULL, NOW_US);
     assert_string_equal(next.from, "reopens_at");
     assert_int_equal(next.from_us, NOW_US + 1);
-    next = decide_next(&problem_reserved, &subject, false, NOW_US);
+    next = decide_next(&problem_reserved, &subject, NULL, NOW_US);
     assert_string_equal(next.from, "reserved_until");
     assert_int_equal(next.from_us, UNTIL_US);
-    assert_null(decide_next(&problem_already_redeemed, &subject, false, NOW_US).order_id.ptr);
-    assert_span(decide_next(&problem_already_redeemed, &subject, true, NOW_US).order_id, "o1");
-    next = decide_next(&problem_unknown_campaign, &(struct subject){0}, true, NOW_US);
+    struct command command = {.actor = SPAN("till-b")};
+    assert_null(decide_next(&problem_already_redeemed, &subject, &command, NOW_US).order_id.ptr);
+    command.by_admin = true;
+    assert_span(decide_next(&problem_already_redeemed, &subject, &command, NOW_US).order_id, "o1");
+    command = (struct command){.actor = SPAN("till-a")}; /* its own */
+    assert_span(decide_next(&problem_already_redeemed, &subject, &command, NOW_US).order_id, "o1");
+    coupon.actor = command.actor = SPAN(""); /* of before it was noted */
+    assert_null(decide_next(&problem_already_redeemed, &subject, &command, NOW_US).order_id.ptr);
+    next = decide_next(&problem_unknown_campaign, &(struct subject){0}, &command, NOW_US);
     assert_true(!next.from_us && !next.says_held_back && !next.order_id.ptr);
 }
 

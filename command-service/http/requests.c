@@ -287,15 +287,6 @@ static void answer_changes(struct requests *requests, const struct question *que
     arena_reset(&requests->arena);
 }
 
-static bool has_it(const struct http_request *request, struct span etag)
-{
-    struct span line;
-    for (size_t nth = 0; (line = http_header_nth(request, "If-None-Match", nth)).ptr; nth++)
-        if (http_etag_listed(line, etag, HTTP_WEAKLY))
-            return true;
-    return false;
-}
-
 static void reply_campaign(struct http_request *request, const struct campaign *campaign, int64_t now_us)
 {
     struct buf etag;
@@ -305,10 +296,13 @@ static void reply_campaign(struct http_request *request, const struct campaign *
     http_etag_write(&etag, buf_span(out));
     http_add_header(request, "ETag", buf_span(&etag));
     http_add_header(request, "Cache-Control", SPAN("private, no-cache"));
-    bool same = has_it(request, buf_span(&etag));
-    if (same)
+    enum http_condition condition = http_read_condition(request, buf_span(&etag));
+    if (condition != HTTP_CONDITION_MET)
         buf_clear(out);
-    http_reply(request, same ? 304 : 200);
+    if (condition == HTTP_CONDITION_FAILED)
+        http_problem(request, &(struct problem_detail){.problem = &problem_precondition_failed});
+    else
+        http_reply(request, condition == HTTP_CONDITION_MET ? 200 : 304);
     buf_deinit(&etag);
 }
 

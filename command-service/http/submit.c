@@ -309,13 +309,11 @@ static bool prefers_async(const struct http_request *request)
 {
     struct span line;
     for (size_t nth = 0; (line = http_header_nth(request, "Prefer", nth)).ptr; nth++)
-        while (line.ptr) {
-            struct span preference = span_cut(&line, ','), name = span_cut(&preference, ';');
-            while (name.len && (*name.ptr == ' ' || *name.ptr == '\t'))
-                name = (struct span){name.ptr + 1, name.len - 1};
-            while (name.len && (name.ptr[name.len - 1] == ' ' || name.ptr[name.len - 1] == '\t'))
-                name.len--;
-            if (name.len == strlen("respond-async") && strncasecmp(name.ptr, "respond-async", name.len) == 0)
+        for (struct span item = http_list_next(&line); item.ptr; item = http_list_next(&line)) {
+            struct span value = span_cut(&item, ';'), name = http_trim(span_cut(&value, '='));
+            bool has_value =
+                value.ptr && !span_is(http_trim(value), "") && !span_is(http_trim(value), "\"\"");
+            if (http_text_is(name, "respond-async") && !has_value) /* an empty value is none */
                 return true;
         }
     return false;
@@ -507,6 +505,7 @@ static struct command *part_of(const struct command *whole, int16_t slice, struc
     part->id = whole->id;
     part->voids = whole->voids;
     part->voids.created_by = keep(part, whole->voids.created_by);
+    part->reason = keep(part, whole->reason);
     part->actor = whole->actor;
     part->by_admin = whole->by_admin;
     memcpy(part->trace_bytes, whole->trace_bytes, sizeof part->trace_bytes);

@@ -272,39 +272,30 @@ static size_t campaign_rows(struct batch *batch, bool (*wanted)(const struct loa
     return count;
 }
 
-static size_t send_new_campaigns(struct store *store, struct batch *batch)
+static size_t send_campaigns(struct store *store, struct batch *batch)
 {
+    size_t sent = 0;
     struct campaign_row *rows;
     size_t count = campaign_rows(batch, is_new, &rows);
-    if (count == 0)
-        return 0;
-    begin_args(store, batch);
-    pg_arg_time(&store->args, batch->now_us);
-    SEND(store, SQL_NEW_CAMPAIGNS, new_columns, rows, count);
-    return 1;
-}
-
-/* Before what else changed: more may be released than there was (I1 is a constraint of the table). */
-static size_t send_redefined(struct store *store, struct batch *batch)
-{
-    struct campaign_row *rows;
-    size_t count = campaign_rows(batch, is_redefined, &rows);
-    if (count == 0)
-        return 0;
-    begin_args(store, batch);
-    SEND(store, SQL_REDEFINED_CAMPAIGNS, redefined_columns, rows, count);
-    return 1;
-}
-
-static size_t send_changed_campaigns(struct store *store, struct batch *batch)
-{
-    struct campaign_row *rows;
-    size_t count = campaign_rows(batch, is_changed, &rows);
-    if (count == 0)
-        return 0;
-    begin_args(store, batch);
-    SEND(store, SQL_CHANGED_CAMPAIGNS, changed_columns, rows, count);
-    return 1;
+    if (count > 0) {
+        begin_args(store, batch);
+        pg_arg_time(&store->args, batch->now_us);
+        SEND(store, SQL_NEW_CAMPAIGNS, new_columns, rows, count);
+        sent++;
+    }
+    count = campaign_rows(batch, is_redefined, &rows);
+    if (count > 0) { /* before what else changed: more may be released than there was (I1 is a constraint) */
+        begin_args(store, batch);
+        SEND(store, SQL_REDEFINED_CAMPAIGNS, redefined_columns, rows, count);
+        sent++;
+    }
+    count = campaign_rows(batch, is_changed, &rows);
+    if (count > 0) {
+        begin_args(store, batch);
+        SEND(store, SQL_CHANGED_CAMPAIGNS, changed_columns, rows, count);
+        sent++;
+    }
+    return sent;
 }
 
 struct run_row {
@@ -538,9 +529,7 @@ static size_t send_head(struct store *store, struct batch *batch)
 static size_t send_writes(struct store *store, struct batch *batch)
 {
     size_t sent = send_requests(store, batch);
-    sent += send_new_campaigns(store, batch);
-    sent += send_redefined(store, batch);
-    sent += send_changed_campaigns(store, batch);
+    sent += send_campaigns(store, batch);
     sent += send_runs(store, batch);
     sent += send_coupon_states(store, batch);
     sent += send_control(store, batch);

@@ -13,6 +13,7 @@ void reader_init(struct reader *reader, const char *database_url, const char *ap
         .lock_timeout_ms = statement_ms,
         .idle_in_transaction_timeout_ms = 1000,
         .read_write = true, /* a standby may be behind */
+        .first_few = true,
         .statements = statements,
         .statements_count = statements_count,
     });

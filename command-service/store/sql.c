@@ -61,7 +61,7 @@ const struct pg_statement store_statements[SQL_COUNT] = {
                        "SELECT " CAMPAIGN_COLUMNS " FROM unnest($2::text[]) AS w(id) CROSS JOIN LATERAL "
                        "(SELECT * FROM campaign c WHERE c.slice = $1::smallint AND c.id = w.id LIMIT 1) c"},
     /* A coupon, what happened to it since, and its campaign, which only its event says; and the last thing
-     * that happened to it, where $3 asks for that. */
+     * that happened to it, where $3 asks for that or it is redeemed: by which key. */
     [SQL_COUPONS] =
         {"coupons",
          "SELECT w.nr, " LOG_COLUMNS ", k.state, k.last, k.changed_at, k.order_id, k.order_amount, "
@@ -76,7 +76,8 @@ const struct pg_statement store_statements[SQL_COUNT] = {
                                 "WHERE c.slice = $1::smallint AND "
                                 "c.id = e.campaign_id LIMIT 1) c ON true LEFT JOIN " EVENT_AT(
                                     "l",
-                                    "CASE WHEN w.whose = 1 THEN k.last END") " ON true WHERE e.type = 6"},
+                                    "CASE WHEN w.whose = 1 OR k.state = 3 THEN k.last END") " ON true WHERE "
+                                                                                            "e.type = 6"},
     [SQL_VOID_FOUND] =
         {"void_found",
          "SELECT count(*), count(*) FILTER (WHERE c.issued = 0) FROM campaign c WHERE " VOID_CONDITION},

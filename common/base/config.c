@@ -5,12 +5,13 @@
 
 #include "common/base/process.h"
 
+#include <errno.h>
 #include <sysexits.h>
 
 #include "common/base/bytes.h"
 #include "common/base/mem.h"
 
-enum { NAME_LEN_MAX = 63, REASON_LEN_MAX = 255, COLUMN_MAX = 28 };
+enum { NAME_LEN_MAX = 63, REASON_LEN_MAX = 255, COLUMN_MAX = 28, FROM_FILES_MAX = 64, LINE_MAX_BYTES = 8192 };
 
 /* A flag that was found on the command line. */
 struct given {
@@ -163,7 +164,8 @@ static _Noreturn void help(const struct config_program *program)
     printf("%s: %s\n\nUsage: %s [OPTION]... %s\n\n", program->name, program->purpose, program->name,
            program->usage ? program->usage : "");
     printf("A flag wins over the environment. --name VALUE and --name=VALUE are the same; -- ends the "
-           "flags.\n\n");
+           "flags.\n"
+           "ENVIRONMENT_FILE=PATH reads the value of a TEXT option from the first line of a file.\n\n");
     row = titles;
     const char *text = "WHAT";
     for (size_t table = 0, index = 0;;) {
@@ -243,6 +245,29 @@ static void take_flags(struct parse *parse, int *argc, char **argv)
     *argc = kept;
 }
 
+/* The first line of the file that NAME_FILE names: for what is a secret, or has one in it, and must stand
+ * neither in the environment nor in an argument. NULL where there is no such variable. */
+static const char *value_from_file(const struct parse *parse, const char *env)
+{
+    static char *kept[FROM_FILES_MAX]; /* they live as long as the process */
+    static size_t kept_count;
+    char name[NAME_LEN_MAX + 6], reason[REASON_LEN_MAX + 1], line[LINE_MAX_BYTES];
+    snprintf(name, sizeof name, "%s_FILE", env);
+    const char *path = getenv(name);
+    if (!path)
+        return NULL;
+    FILE *file = fopen(path, "re");
+    bool read = file && fgets(line, sizeof line, file);
+    snprintf(reason, sizeof reason, "%s", file ? "is empty or cannot be read" : strerror(errno));
+    if (file)
+        (void)fclose(file);
+    if (!read)
+        usage_error(parse->program, name, reason);
+    line[strcspn(line, "\r\n")] = '\0';
+    CHECK(kept_count < FROM_FILES_MAX);
+    return kept[kept_count++] = mem_strdup(line);
+}
+
 static void set_option(const struct parse *parse, const struct config_option *option, void *options)
 {
     char env[NAME_LEN_MAX + 1], what[2 * NAME_LEN_MAX + 32], reason[REASON_LEN_MAX + 1];
@@ -254,6 +279,8 @@ static void set_option(const struct parse *parse, const struct config_option *op
             text = parse->given[i].text; /* the last one wins */
     if (!text && (text = getenv(env)))
         snprintf(what, sizeof what, "%s (in the environment, --%s)", env, option->name);
+    if (!text && option->kind == CONFIG_STRING && (text = value_from_file(parse, env)))
+        snprintf(what, sizeof what, "%s_FILE (--%s)", env, option->name);
     if (!text)
         text = option->fallback;
     if (!text && option->kind == CONFIG_FLAG)

@@ -179,6 +179,26 @@ static void help_lists_everything(void **state)
     buf_deinit(&printed);
 }
 
+/* A secret: its file's first line, refused by name and never repeated; what is given otherwise wins. */
+static void values_come_from_files(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/config_test_XXXXXX";
+    int fd = mkstemp(path);
+    struct options options = {0};
+    assert_true(fd >= 0 && write(fd, "from a file\nmore\n", 17) == 17 && close(fd) == 0);
+    setenv("CFGTEST_SECRET_FILE", path, 1);
+    parse(WORDS("run"), &options, WORDS("run"));
+    assert_string_equal(options.secret, "from a file");
+    parse(WORDS("run", "--cfgtest-secret", "flag"), &options, WORDS("run"));
+    assert_string_equal(options.secret, "flag");
+    assert_int_equal(truncate(path, 0), 0);
+    assert_refused(WORDS("run"), "CFGTEST_SECRET_FILE");
+    assert_int_equal(unlink(path), 0);
+    assert_refused(WORDS("run"), "CFGTEST_SECRET_FILE");
+    unsetenv("CFGTEST_SECRET_FILE");
+}
+
 static void values(void **state)
 {
     (void)state;
@@ -206,9 +226,9 @@ static void values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_flags_out), cmocka_unit_test(flags_win_over_the_environment),
-        cmocka_unit_test(refuses_by_name), cmocka_unit_test(help_lists_everything),
-        cmocka_unit_test(values),
+        cmocka_unit_test(takes_flags_out),        cmocka_unit_test(flags_win_over_the_environment),
+        cmocka_unit_test(refuses_by_name),        cmocka_unit_test(help_lists_everything),
+        cmocka_unit_test(values_come_from_files), cmocka_unit_test(values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,9 +85,19 @@ static void put_descriptors(struct buf *out)
                    (int64_t)limit.rlim_cur);
 }
 
+enum { UTIME = 14, STIME = 15, START = 22, VSIZE = 23, RSS = 24 };
+
+int64_t process_resident_bytes(pid_t pid)
+{
+    char path[64], stat[2048];
+    int64_t pages = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    bool read = read_file(path, stat, sizeof stat) && stat_field(stat, RSS, &pages);
+    return read ? pages * sysconf(_SC_PAGESIZE) : 0;
+}
+
 void process_metrics_render(struct buf *out)
 {
-    enum { UTIME = 14, STIME = 15, START = 22, VSIZE = 23, RSS = 24 };
     char stat[2048];
     int64_t user, system, start, size, pages, boot_s;
     put_descriptors(out);

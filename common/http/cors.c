@@ -6,8 +6,10 @@
 
 static const char allowed_fields[] = "Authorization, Content-Type, Idempotency-Key, Consistency-Token, "
                                      "If-Match, If-None-Match, Prefer, traceparent";
-static const char exposed_fields[] = "ETag, Location, Retry-After, Consistency-Token, Idempotency-Replayed, "
-                                     "Preference-Applied, Age, Cache-Status, X-Request-Id";
+static const char exposed_fields[] =
+    "ETag, Location, Retry-After, Consistency-Token, Idempotency-Replayed, "
+    "Preference-Applied, Age, Cache-Status, X-Request-Id, Content-Disposition, "
+    "RateLimit, RateLimit-Policy";
 static const char preflight_s[] = "600"; /* how long a browser may remember a preflight */
 
 static bool host_char(char c)

@@ -29,3 +29,23 @@ bool http_etag_listed(struct span list, struct span etag, enum http_comparison c
     }
     return false;
 }
+
+/* A list may come in several lines. */
+static bool lists_it(const struct http_request *request, const char *name, struct span etag,
+                     enum http_comparison comparison)
+{
+    struct span line;
+    for (size_t nth = 0; (line = http_header_nth(request, name, nth)).ptr; nth++)
+        if (http_etag_listed(line, etag, comparison))
+            return true;
+    return false;
+}
+
+/* In the order of 13.2.2; nothing here has a date to compare. */
+enum http_condition http_read_condition(const struct http_request *request, struct span etag)
+{
+    if (http_header(request, "If-Match").ptr && !lists_it(request, "If-Match", etag, HTTP_STRONGLY))
+        return HTTP_CONDITION_FAILED;
+    return lists_it(request, "If-None-Match", etag, HTTP_WEAKLY) ? HTTP_CONDITION_NOT_MODIFIED
+                                                                 : HTTP_CONDITION_MET;
+}

@@ -61,11 +61,29 @@ bool http_text_is(struct span text, const char *want)
     return text.len == len && strncasecmp(text.ptr, want, len) == 0;
 }
 
+/* Up to the next comma that no quoted string has. */
+static size_t item_len(struct span text)
+{
+    bool quoted = false;
+    size_t len = 0;
+    for (; len < text.len && (quoted || text.ptr[len] != ','); len++) {
+        if (text.ptr[len] == '"')
+            quoted = !quoted;
+        else if (quoted && text.ptr[len] == '\\' && len + 1 < text.len)
+            len++;
+    }
+    return len;
+}
+
 struct span http_list_next(struct span *rest)
 {
     struct span item = {NULL, 0};
-    while (rest->ptr && item.len == 0)
-        item = http_trim(span_cut(rest, ','));
+    while (rest->ptr && item.len == 0) {
+        size_t len = item_len(*rest);
+        item = http_trim((struct span){rest->ptr, len});
+        *rest = len < rest->len ? (struct span){rest->ptr + len + 1, rest->len - len - 1}
+                                : (struct span){NULL, 0};
+    }
     return item.len ? item : (struct span){NULL, 0};
 }
 

@@ -57,6 +57,7 @@ struct http_options {
     const struct keyring *keyring;   /* borrowed; may be NULL where every route is open */
     const struct http_route *routes; /* borrowed for the server's life */
     size_t routes_count;
+    const char *trusted_proxies; /* http_proxies_valid; read at the start; NULL or empty: none */
     const char *cors_origins; /* http_origins_valid; borrowed; NULL or empty: no page of another origin reads
                                  answers */
     http_admit *admit;        /* may be NULL */
@@ -65,6 +66,9 @@ struct http_options {
 
 /* Whether these are origins, separated by commas, as browsers send them. Empty: none. */
 bool http_origins_valid(const char *list);
+/* Whether these are addresses or networks ("10.0.0.0/8, ::1"), separated by commas, at most 64. Empty: none.
+ */
+bool http_proxies_valid(const char *list);
 
 /* Starts listening. NULL on failure with the reason in `reason`. */
 struct http_server *http_server_create(const struct http_options *options, char *reason, size_t reason_size);
@@ -90,11 +94,15 @@ struct span http_header(const struct http_request *request,
                         const char *name); /* the first; ptr NULL when absent */
 /* The nth (from 0) of the lines of this name: a list may come in several lines, anything else must not. */
 struct span http_header_nth(const struct http_request *request, const char *name, size_t nth);
+/* The next item of such a list (RFC 9110, 5.6.1): blanks around it and empty items are passed over, commas in
+ * a quoted string are its own; ptr NULL at the end. */
+struct span http_list_next(struct span *rest);
+struct span http_trim(struct span text);               /* without blanks and tabs around it */
+bool http_text_is(struct span text, const char *want); /* whatever the case of the letters */
 struct span http_body(const struct http_request *request);
-struct span http_target(const struct http_request *request);        /* raw path and query, as sent */
 const struct api_key *http_key(const struct http_request *request); /* NULL on open routes */
-/* Of the client's end of the connection: 16 bytes in network order, an IPv4 address as ::ffff:a.b.c.d. Behind
- * a proxy it is the proxy's. */
+/* Of the client: 16 bytes in network order, an IPv4 address as ::ffff:a.b.c.d. It is that of the connection's
+ * other end, or, where that is a trusted proxy, what this one says (Forwarded or X-Forwarded-For). */
 struct span http_address(const struct http_request *request);
 const char *http_request_id(const struct http_request *request); /* 16 hex digits + NUL */
 /* W3C trace context of the request as 16+8 bytes (trace id, parent span id); false when absent or invalid. */
@@ -155,6 +163,9 @@ void http_etag_write(struct buf *out, struct span body);
 /* Whether a line of If-Match (compared strongly) or If-None-Match (weakly) has this tag, or is "*". */
 enum http_comparison { HTTP_WEAKLY, HTTP_STRONGLY };
 bool http_etag_listed(struct span list, struct span etag, enum http_comparison comparison);
+/* What the conditions of a read say of a thing with this tag: answer it, 304, or 412. */
+enum http_condition { HTTP_CONDITION_MET, HTTP_CONDITION_NOT_MODIFIED, HTTP_CONDITION_FAILED };
+enum http_condition http_read_condition(const struct http_request *request, struct span etag);
 
 /* Whether the client asked for gzip, and at least as much as for the bytes as they are. */
 bool http_accepts_gzip(const struct http_request *request);

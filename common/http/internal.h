@@ -5,6 +5,7 @@
  *   input.c    reads a connection until one request is complete, or is refused
  *   framing.c  where a request begins and ends (pure)
  *   screen.c   what is refused once the head is known (pure), with router.c for targets and routes
+ *   proxies.c  whose request it is where proxies pass it on (pure)
  *   coding.c   which coding of an answer a client asks for (pure)
  *   cors.c     OPTIONS, and who may read an answer in a browser (pure)
  *   request.c  what handlers read from a request and write into its answer
@@ -19,6 +20,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/metrics.h"
+#include "common/base/notify.h"
 #include "common/http/http.h"
 
 enum {
@@ -35,6 +37,7 @@ enum {
     HTTP_LINGER_MAX = 1 << 20, /* bytes read and dropped after an answer that closes the connection */
     HTTP_REPLY_MAX = 16 << 20,
     HTTP_BACKLOG = 4096,
+    HTTP_PROXIES_MAX = 64, /* networks of --trusted-proxies */
     HTTP_ADDRESS_HASH = 1024,
     HTTP_TURN_REQUESTS = 16,    /* of one connection, until it is others' turn */
     HTTP_TURN_BYTES = 65536,    /* read from or written to one connection, until it is others' turn */
@@ -112,6 +115,26 @@ void http_endpoint_measure(struct http_endpoint *endpoint, const char *name);
 struct http_match http_router_find(const struct http_router *router, const struct http_path *path,
                                    unsigned method);
 unsigned http_method_of(struct span name); /* HEAD counts as GET */
+
+/* --- Proxies --- */
+
+struct http_network {
+    struct in6_addr address; /* IPv4 as it is mapped into IPv6 */
+    unsigned bits;           /* of it that count */
+};
+
+struct http_proxies {
+    struct http_network networks[HTTP_PROXIES_MAX];
+    size_t count;
+};
+
+/* Addresses and networks ("10.0.0.0/8"), separated by commas; empty or NULL: none. */
+bool http_proxies_parse(const char *list, struct http_proxies *ret);
+bool http_proxies_trust(const struct http_proxies *proxies, const struct in6_addr *address);
+struct http_request;
+/* The client's address, of a request whose head is here and whose connection comes from `peer`. */
+struct in6_addr http_client_of(const struct http_proxies *proxies, const struct http_request *request,
+                               const struct in6_addr *peer);
 
 /* --- Requests --- */
 
@@ -237,10 +260,6 @@ enum http_reading {
 enum http_reading http_head_read(struct http_request *request, const char *data, size_t len);
 /* Takes the next piece of a chunked body off `in`. */
 enum http_reading http_chunks_read(struct http_request *request, struct span *in, struct span *ret_data);
-struct span http_trim(struct span text);               /* without blanks and tabs around it */
-bool http_text_is(struct span text, const char *want); /* whatever the case of the letters */
-struct span
-http_list_next(struct span *rest); /* the next item of a comma-separated list; ptr NULL at the end */
 
 /* Splits and decodes; false when the target is malformed. */
 bool http_target_parse(struct http_request *request, struct http_path *path);
@@ -294,6 +313,7 @@ struct http_loop {
     struct http_requests answered; /* deferred requests that have their answer */
     struct http_newcomers newcomers;
     bool sleeping;
+    struct heartbeat heartbeat;
 };
 
 /* What one client address has. An IPv6 client is its /64 network: it has all of its addresses. */
@@ -318,6 +338,8 @@ struct http_conn {
     TAILQ_ENTRY(http_conn) in_phase, in_ready;
     int fd;
     struct in6_addr peer;
+    struct in6_addr client; /* of the request: the peer, or whom a trusted proxy passed it on for */
+    bool from_proxy;        /* the peer is a trusted proxy, which many clients share */
     struct http_address *address;
 
     bool readable, writable; /* the socket may have, or take, something */
@@ -373,6 +395,7 @@ struct http_door {
 struct http_server {
     struct http_options options;
     struct http_router router;
+    struct http_proxies proxies;
     struct http_endpoint unrouted, options_endpoint;
     struct http_loop *loops;
     unsigned loops_count;

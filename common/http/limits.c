@@ -75,7 +75,7 @@ static void address_drop_unused(struct http_door *door, struct http_address *add
 struct span http_address(const struct http_request *request)
 {
     const struct http_conn *conn = (const struct http_conn *)request; /* its first member */
-    return (struct span){(const char *)&conn->peer, sizeof conn->peer};
+    return (struct span){(const char *)&conn->client, sizeof conn->client};
 }
 
 /* --- Bytes --- */
@@ -104,7 +104,8 @@ bool http_hold(struct http_conn *conn, size_t bytes)
     const struct http_options *options = &server->options;
     const struct api_key *key = conn->request.key;
     bool held = sum_add(&server->door.held_by_requests, bytes, requests_bytes_max(options));
-    if (held && !sum_add(&conn->address->held, bytes, options->bytes_per_client_max)) {
+    if (held &&
+        !sum_add(&conn->address->held, bytes, conn->from_proxy ? SIZE_MAX : options->bytes_per_client_max)) {
         atomic_fetch_sub(&server->door.held_by_requests, bytes);
         held = false;
     }
@@ -310,13 +311,17 @@ static struct http_address *admit_locked(struct http_server *server, const struc
 {
     struct http_door *door = &server->door;
     struct http_address *address = address_of(door, from);
+    struct in6_addr peer = http_address_mapped(from);
+    bool limited =
+        !http_proxies_trust(&server->proxies, &peer); /* behind a proxy many clients have one address */
     if (!sum_add(&door->held, HTTP_CONN_BYTES, server->options.bytes_max)) {
         *ret = HTTP_REASON_MEMORY;
         atomic_fetch_add(&server->pressed, 1);
         address_drop_unused(door, address);
         return NULL;
     }
-    *ret = address->connections >= server->options.connections_per_address_max  ? HTTP_REASON_ADDRESS
+    *ret = limited && address->connections >= server->options.connections_per_address_max
+               ? HTTP_REASON_ADDRESS
            : atomic_load(&door->connections) >= server->options.connections_max ? HTTP_REASON_CONNECTIONS
                                                                                 : HTTP_REASON_COUNT;
     address->connections++;

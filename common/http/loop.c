@@ -101,7 +101,8 @@ static void conn_create(struct http_loop *loop, const struct http_newcomer *newc
     buf_init(&conn->output, HTTP_REPLY_MAX);
     conn->request.loop = loop;
     conn->fd = newcomer->fd;
-    conn->peer = newcomer->peer;
+    conn->peer = conn->client = newcomer->peer;
+    conn->from_proxy = http_proxies_trust(&loop->server->proxies, &conn->peer);
     conn->address = newcomer->address;
     conn->readable = conn->writable = true; /* the first recv says whether */
     http_limits_enter(loop, conn);
@@ -309,8 +310,10 @@ static void serve(struct http_loop *loop)
 static void *loop_run(void *argument)
 {
     struct http_loop *loop = argument;
+    heartbeat_begin(&loop->heartbeat);
     while (!atomic_load(&loop->stop_wanted)) {
         take_events(loop);
+        heartbeat_beat(&loop->heartbeat, loop->now_us);
         take_handed_over(loop);
         if (atomic_load_explicit(&loop->server->hanging_up, memory_order_relaxed))
             http_limits_hang_up(loop);
@@ -320,6 +323,7 @@ static void *loop_run(void *argument)
             http_limits_tick(loop);
         }
     }
+    heartbeat_end(&loop->heartbeat);
     return NULL;
 }
 

@@ -161,13 +161,6 @@ struct span http_body(const struct http_request *request)
 }
 
 /* Path and query lie behind each other in the head, with the '?' in between. */
-struct span http_target(const struct http_request *request)
-{
-    struct span query = request->query_text;
-    const char *end = query.ptr ? query.ptr + query.len : request->path.ptr + request->path.len;
-    return (struct span){request->path.ptr, (size_t)(end - request->path.ptr)};
-}
-
 const struct api_key *http_key(const struct http_request *request)
 {
     return request->key;

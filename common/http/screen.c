@@ -89,9 +89,9 @@ static void challenge(struct http_request *request, const char *error, unsigned 
 {
     struct buf value;
     buf_init(&value, 160);
-    buf_append_text(&value, "Bearer");
+    buf_append_text(&value, "Bearer realm=\"firstcome\""); /* the scheme needs a parameter */
     if (error)
-        buf_printf(&value, " error=\"%s\"", error);
+        buf_printf(&value, ", error=\"%s\"", error);
     if (scopes) {
         buf_append_text(&value, ", scope=\"");
         auth_scopes_write(&value, scopes);
@@ -245,6 +245,9 @@ static bool about_server(struct http_request *request)
 void http_screen(struct http_request *request)
 {
     struct http_path path;
+    struct http_conn *conn = (struct http_conn *)request; /* its first member */
+    if (conn->from_proxy)
+        conn->client = http_client_of(&request->server->proxies, request, &conn->peer);
     if (about_server(request))
         return;
     if (!http_target_parse(request, &path)) {

@@ -104,15 +104,15 @@ static void refusals_of_a_key_say_what_is_wrong_with_it(void **state)
     static const struct {
         const char *headers, *challenge;
     } rows[] = {
-        {"", "Bearer"},
-        {"Authorization: Basic YTpi\r\n", "Bearer"},
-        {"Authorization: Bearer nobody\r\n", "Bearer error=\"invalid_token\""},
-        {"Authorization: Bearer\r\n", "Bearer error=\"invalid_token\""},
-        {"Authorization: Bearer a b\r\n", "Bearer error=\"invalid_token\""},
+        {"", "Bearer realm=\"firstcome\""},
+        {"Authorization: Basic YTpi\r\n", "Bearer realm=\"firstcome\""},
+        {"Authorization: Bearer nobody\r\n", "Bearer realm=\"firstcome\", error=\"invalid_token\""},
+        {"Authorization: Bearer\r\n", "Bearer realm=\"firstcome\", error=\"invalid_token\""},
+        {"Authorization: Bearer a b\r\n", "Bearer realm=\"firstcome\", error=\"invalid_token\""},
         {"Authorization: Bearer read-token\r\nAuthorization: Basic YTpi\r\n",
-         "Bearer error=\"invalid_request\""},
+         "Bearer realm=\"firstcome\", error=\"invalid_request\""},
         {"Authorization: Bearer issue-token\r\n",
-         "Bearer error=\"insufficient_scope\", scope=\"admin read\""},
+         "Bearer realm=\"firstcome\", error=\"insufficient_scope\", scope=\"admin read\""},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         char request[512];

@@ -69,6 +69,11 @@ struct http_server *http_server_create(const struct http_options *options, char 
         server->options.bytes_max = SIZE_MAX;
     if (options->bytes_per_client_max == 0)
         server->options.bytes_per_client_max = SIZE_MAX;
+    if (!http_proxies_parse(options->trusted_proxies, &server->proxies)) {
+        snprintf(reason, reason_size, "the trusted proxies are not addresses or networks");
+        mem_free(server);
+        return NULL;
+    }
     server->head_ms = HEAD_MS;
     server->body_ms = BODY_MS;
     server->send_ms = SEND_MS;

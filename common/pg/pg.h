@@ -33,7 +33,8 @@ struct pg_options {
     const char *role;        /* role to act as after login (SET ROLE at start), NULL to stay */
     const char *application; /* application_name */
     int64_t statement_timeout_ms, lock_timeout_ms, idle_in_transaction_timeout_ms;
-    bool read_write;                       /* insist on a server that accepts writes (target_session_attrs) */
+    bool read_write; /* insist on a server that accepts writes (target_session_attrs) */
+    bool first_few;  /* its statements want the first few of what an index has in order; see session.h */
     const struct pg_statement *statements; /* prepared by every pg_connect; borrowed */
     size_t statements_count;
 };

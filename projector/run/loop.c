@@ -4,6 +4,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/notify.h"
 
 enum {
     STORE_DEADLINE_MS = 1000,
@@ -298,11 +299,15 @@ static void wait_for_more(struct projector *projector, enum round came_to, int64
 
 void projector_run(struct projector *projector)
 {
+    struct heartbeat heartbeat;
+    heartbeat_begin(&heartbeat);
     while (!service_stopping()) {
         int64_t began_us = clock_mono_us();
+        heartbeat_beat(&heartbeat, began_us);
         enum round came_to = turn(projector);
         wait_for_more(projector, came_to, began_us);
     }
+    heartbeat_end(&heartbeat);
     applier_settle(&projector->applier);
     pg_disconnect(projector->pg); /* frees the lock: whoever stands by leads at once */
 }

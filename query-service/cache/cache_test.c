@@ -5,7 +5,9 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
+#include "common/base/process.h"
 #include "common/base/testing.h"
 
 enum { KEY_MAX = 64, BODY_MAX = 4000 };
@@ -163,21 +165,6 @@ static void a_second_coming_is_remembered(void **state)
 
 #if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__) /* they keep what is freed for a while \
                                                                      */
-/* Of this process, as the kernel counts it. */
-static size_t resident_bytes(void)
-{
-    char text[128] = "";
-    int64_t pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    assert_non_null(file);
-    assert_true(fread(text, 1, sizeof text - 1, file) > 0);
-    fclose(file);
-    struct span rest = span_of(text);
-    (void)span_cut(&rest, ' ');
-    assert_true(parse_i64(span_cut(&rest, ' '), 0, INT64_MAX, &pages));
-    return (size_t)pages * 4096;
-}
-
 /* Twice: what was pushed out must be of use to what comes later. */
 static void *put_many(void *context)
 {
@@ -196,14 +183,14 @@ static void the_bound_is_of_what_is_used(void **state)
     (void)state;
     enum { BYTES = 64 << 20 };
     pthread_t threads[2];
-    size_t before = resident_bytes();
+    int64_t before = process_resident_bytes(getpid());
     struct cache *cache = cache_create(BYTES, 16);
     for (size_t i = 0; i < COUNT_OF(threads); i++)
         assert_int_equal(pthread_create(&threads[i], NULL, put_many, cache), 0);
     for (size_t i = 0; i < COUNT_OF(threads); i++)
         pthread_join(threads[i], NULL);
-    size_t grown = resident_bytes() - before;
-    print_message("%zu MiB for a bound of %d\n", grown >> 20, BYTES >> 20);
+    int64_t grown = process_resident_bytes(getpid()) - before;
+    print_message("%lld MiB for a bound of %d\n", (long long)grown >> 20, BYTES >> 20);
     assert_true(cache_stats(cache).bytes > BYTES / 10 * 9);
     assert_true(grown < BYTES / 4 * 5);
     cache_destroy(cache);

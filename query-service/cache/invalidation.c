@@ -62,8 +62,3 @@ bool invalidation_concerns(const struct invalidation *changes, const struct entr
         return true;
     return is_behind_marks(changes, entry);
 }
-
-int64_t invalidation_head(const struct invalidation *changes, int16_t slice)
-{
-    return load(&changes->heads[slice]);
-}

@@ -27,4 +27,3 @@ enum { INVALIDATION_AHEAD_MAX = 1000000 };
 bool invalidation_note(struct invalidation *changes, const struct hint *hint, int64_t head, int64_t now_us);
 /* Whether something that the copy is about changed after it was loaded. */
 bool invalidation_concerns(const struct invalidation *changes, const struct entry *entry);
-int64_t invalidation_head(const struct invalidation *changes, int16_t slice); /* 0: no hint yet */

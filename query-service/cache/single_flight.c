@@ -89,11 +89,3 @@ size_t single_flight_waiting(struct single_flight *flights)
     pthread_mutex_unlock(&flights->lock);
     return waiting;
 }
-
-size_t single_flight_under_way(struct single_flight *flights)
-{
-    pthread_mutex_lock(&flights->lock);
-    size_t count = flights->map.count;
-    pthread_mutex_unlock(&flights->lock);
-    return count;
-}

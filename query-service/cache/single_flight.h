@@ -24,4 +24,3 @@ enum flight_role single_flight_join(struct single_flight *flights, struct read *
 /* Ends the flight; returns who waited, in order of arrival, linked by item.next. */
 struct read *single_flight_end(struct single_flight *flights, struct read *read);
 size_t single_flight_waiting(struct single_flight *flights);
-size_t single_flight_under_way(struct single_flight *flights);

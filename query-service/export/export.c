@@ -295,6 +295,7 @@ static void name(struct export *export)
     buf_printf(&text, "attachment; filename=\"%.*s-%d-%lld.csv\"", SPAN_ARG(export->query.campaign_id),
                export->at.slice, (long long)export->at.position);
     http_add_header(request, "Content-Disposition", buf_span(&text));
+    http_add_header(request, "Vary", SPAN("Accept"));
     http_add_header(request, "Cache-Control", SPAN("no-store"));
     buf_deinit(&text);
 }

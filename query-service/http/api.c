@@ -6,7 +6,6 @@
 #include "events/api_document.h"
 #include "events/console_page.h"
 #include "events/problems.h"
-#include "query-service/http/header_list.h"
 #include "query-service/http/respond.h"
 
 /* --- refusing --- */
@@ -139,20 +138,29 @@ bool api_take_cursor(struct http_request *request, enum cursor_kind kind, struct
            refuse(request, &problem_invalid_cursor, "cursor", "use `next` of the page before, unchanged");
 }
 
-/* Consistency-Token: one or several, separated by commas or in lines of their own (I9). */
+/* Consistency-Token: one or several, separated by commas or in lines of their own (I9). A line that has none
+ * is a client's mistake, and to answer it from any copy would hide that. */
+static bool take_token_line(struct span line, struct query *query, size_t *count)
+{
+    struct position token;
+    struct span item = http_list_next(&line);
+    bool good = item.ptr != NULL;
+    for (; good && item.ptr; item = http_list_next(&line)) {
+        good = ++*count <= QUERY_TOKENS_MAX && consistency_token_parse(item, &token);
+        if (good)
+            query_require(query, token);
+    }
+    return good;
+}
+
 bool api_take_tokens(struct http_request *request, struct query *query)
 {
     size_t count = 0;
-    struct span rest;
-    for (size_t line = 0; (rest = http_header_nth(request, "Consistency-Token", line)).ptr; line++) {
-        while (rest.ptr) {
-            struct position token;
-            if (++count > QUERY_TOKENS_MAX || !consistency_token_parse(header_list_next(&rest), &token))
-                return refuse(request, &problem_invalid_token, NULL,
-                              "send up to 16 tokens as they were given, separated by commas");
-            query_require(query, token);
-        }
-    }
+    struct span line;
+    for (size_t nth = 0; (line = http_header_nth(request, "Consistency-Token", nth)).ptr; nth++)
+        if (!take_token_line(line, query, &count))
+            return refuse(request, &problem_invalid_token, NULL,
+                          "send up to 16 tokens as they were given, separated by commas");
     return true;
 }
 
@@ -325,7 +333,6 @@ static void export_holders(struct http_request *request, struct api *api)
 
 static void get_holders(struct http_request *request, void *context)
 {
-    http_add_header(request, "Vary", SPAN("Accept"));
     if (http_prefers(request, "text/csv", "application/json"))
         export_holders(request, context);
     else

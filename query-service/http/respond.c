@@ -193,16 +193,6 @@ static void add_age(struct http_request *request, const struct entry *entry, int
     add_header(request, "Age", &text);
 }
 
-/* If-None-Match is a list, and a list may come in several lines. */
-static bool has_it(const struct http_request *request, struct span etag)
-{
-    struct span line;
-    for (size_t nth = 0; (line = http_header_nth(request, "If-None-Match", nth)).ptr; nth++)
-        if (http_etag_listed(line, etag, HTTP_WEAKLY)) /* RFC 9110, 13.1.2 */
-            return true;
-    return false;
-}
-
 static int64_t least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -239,10 +229,9 @@ static void release_entry(void *entry)
     entry_release(entry);
 }
 
-/* Worth a coding. Single things are not: their tags are for If-Match too, and have one form. */
 static bool is_list(struct span body)
 {
-    return body.len >= CODED_MIN && span_starts(body, SPAN("{\"items\":["));
+    return span_starts(body, SPAN("{\"items\":["));
 }
 
 /* No two codings of a body have the same strong tag (RFC 9110, 8.8.3). */
@@ -268,14 +257,21 @@ void respond_entry(struct http_request *request, struct entry *entry, const stru
         http_reply_as(request, entry->status, "application/problem+json");
         return;
     }
-    bool list = is_list(is->body), coded = list && http_accepts_gzip(request);
-    struct text etag = {.len = 0};
-    add_etag(&etag, is->etag, coded);
-    http_add_header(request, "ETag", (struct span){etag.data, etag.len});
+    /* Single things are not worth a coding: their tags are for If-Match too, and have one form. */
+    bool list = is_list(is->body), coded = list && is->body.len >= CODED_MIN && http_accepts_gzip(request);
+    struct text text = {.len = 0};
+    add_etag(&text, is->etag, coded);
+    struct span etag = {text.data, text.len};
+    http_add_header(request, "ETag", etag);
     if (list)
-        http_add_header(request, "Vary", SPAN("Accept-Encoding"));
+        http_add_header(request, "Vary", SPAN("Accept, Accept-Encoding")); /* holders come as CSV too */
+    enum http_condition condition = http_read_condition(request, etag);
+    if (condition == HTTP_CONDITION_FAILED) {
+        respond_problem(request, &(struct problem_detail){.problem = &problem_precondition_failed});
+        return;
+    }
     add_cache_control(request, entry, is, how);
-    if (has_it(request, (struct span){etag.data, etag.len})) {
+    if (condition == HTTP_CONDITION_NOT_MODIFIED) {
         metric_add(query_metrics.not_modified, 1);
         http_reply(request, 304);
         return;

@@ -2,11 +2,11 @@
 /* The queue, its threads and the parked items. One lock; it is held to move pointers only. */
 #include "query-service/load/worker_pool.h"
 
-#include <errno.h>
 #include <pthread.h>
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/base/thread.h"
 
 struct worker_pool {
     struct pool_options options;
@@ -60,9 +60,8 @@ static bool wait_for_work(struct worker_pool *pool, int64_t until_us)
         int64_t wake_us = until_us;
         if (pool->parked.first && pool->parked.first->due_us < wake_us)
             wake_us = pool->parked.first->due_us;
-        struct timespec at = {wake_us / US_PER_S, wake_us % US_PER_S * 1000};
         pool->idle++;
-        bool late = pthread_cond_timedwait(&pool->wake, &pool->lock, &at) == ETIMEDOUT;
+        bool late = !cond_wait_until(&pool->wake, &pool->lock, wake_us);
         pool->idle--;
         if (late && clock_mono_us() >= until_us)
             break;
@@ -156,8 +155,7 @@ static struct work_item *await_late(struct worker_pool *pool)
     }
     int64_t deadline_us = (*link)->deadline_us;
     if (clock_mono_us() < deadline_us) {
-        struct timespec at = {deadline_us / US_PER_S, deadline_us % US_PER_S * 1000};
-        (void)pthread_cond_timedwait(&pool->late, &pool->lock, &at);
+        (void)cond_wait_until(&pool->late, &pool->lock, deadline_us);
         return NULL;
     }
     pool->count--;
@@ -192,13 +190,8 @@ struct worker_pool *pool_create(const struct pool_options *options)
     pool->options = *options;
     work_list_init(&pool->queue);
     work_list_init(&pool->parked);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    CHECK(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&pool->wake, &monotonic) == 0);
-    CHECK(pthread_cond_init(&pool->late, &monotonic) == 0);
+    CHECK(pthread_cond_init(&pool->wake, NULL) == 0 && pthread_cond_init(&pool->late, NULL) == 0);
     CHECK(pthread_mutex_init(&pool->lock, NULL) == 0);
-    pthread_condattr_destroy(&monotonic);
     for (unsigned i = 0; i < options->threads; i++)
         pool->workers[i] = (struct worker){pool, options->state[i], 0};
     return pool;

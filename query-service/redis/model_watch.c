@@ -8,6 +8,7 @@
 #include "common/base/crypto.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/thread.h"
 #include "query-service/load/worker_pool.h"
 #include "query-service/metrics.h"
 #include "query-service/redis/model_pipe.h"
@@ -152,8 +153,7 @@ static void *run(void *context)
         } else {
             if (watch->lost.count && watch->connect_us < until_us)
                 until_us = watch->connect_us;
-            struct timespec at = {until_us / US_PER_S, until_us % US_PER_S * 1000};
-            (void)pthread_cond_timedwait(&watch->wake, &watch->lock, &at);
+            (void)cond_wait_until(&watch->wake, &watch->lock, until_us);
         }
     }
     pthread_mutex_unlock(&watch->lock);
@@ -172,12 +172,7 @@ struct model_watch *model_watch_create(const struct model_watch_options *options
     watch->options = *options;
     pipe_init(&watch->pipe);
     watch->pipe.redis = redis;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    CHECK(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&watch->wake, &monotonic) == 0);
-    CHECK(pthread_mutex_init(&watch->lock, NULL) == 0);
-    pthread_condattr_destroy(&monotonic);
+    CHECK(pthread_cond_init(&watch->wake, NULL) == 0 && pthread_mutex_init(&watch->lock, NULL) == 0);
     return watch;
 }
 

@@ -185,7 +185,8 @@ static void never_without_the_preference(void **state)
 {
     (void)state;
     static const char *const without[] = {"Prefer: respond-sync", "Prefer: wait=10, x-respond-async",
-                                          "Prefer: respond-async2; respond-async=1"};
+                                          "Prefer: respond-async2; respond-async=1",
+                                          "Prefer: foo=\"a, respond-async\"", "Prefer: respond-async=1"};
     char id[64], path[128], key[64], body[64];
     struct http_client *clients[COUNT_OF(without)];
     new_campaign(id, 10, "");
@@ -213,6 +214,7 @@ static void the_preference_is_found_in_a_list(void **state)
     (void)state;
     static const char *const lists[][3] = {
         {"Prefer: wait=10, respond-async", NULL},
+        {"Prefer: foo=\"a,b\", ,respond-async=\"\"", NULL},
         {"prefer: handling=lenient", "PREFER: Respond-Async", NULL},
         {"Prefer: \t respond-async ; x=1 , wait=3", NULL},
     };

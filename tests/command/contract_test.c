@@ -519,6 +519,40 @@ static void a_command_service_says_how_it_is(void **state)
 
 /* --- whatever the operation --- */
 
+/* The first answer again, byte for byte, and a header that says so (I4). */
+static void a_retry_is_answered_as_before(void **state)
+{
+    (void)state;
+    char id[80], path[128], key[64];
+    static const struct {
+        const char *verb, *body;
+        bool of_issuer;
+    } rows[] = {
+        {"pause", "{\"reason\":\"r\"}", false},  {"resume", "{}", false},
+        {"release", "{\"quantity\":1}", false},  {"close", "{}", false},
+        {"suspend", "{\"reason\":\"r\"}", true}, {"resume", "{}", true},
+    };
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 5, ",\"released\":1"));
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct buf first;
+        buf_init(&first, 1 << 16);
+        if (rows[i].of_issuer)
+            snprintf(path, sizeof path, "/v1/issuers/issue/%s", rows[i].verb);
+        else
+            snprintf(path, sizeof path, "/v1/campaigns/%s/%s", id, rows[i].verb);
+        snprintf(key, sizeof key, "%s", api_fresh_key());
+        struct http_answer answer = api_post(&api, path, rows[i].body, key);
+        expect(path, &answer, 200, NULL);
+        assert_null(http_answer_header(&answer, "Idempotency-Replayed").ptr);
+        buf_append_span(&first, answer.body);
+        answer = api_post(&api, path, rows[i].body, key);
+        expect(path, &answer, 200, NULL);
+        assert_true(span_is(http_answer_header(&answer, "Idempotency-Replayed"), "true"));
+        assert_true(span_equal(answer.body, buf_span(&first)));
+        buf_deinit(&first);
+    }
+}
+
 static void any_operation_may_be_refused_for_its_fields(void **state)
 {
     static const struct {
@@ -564,6 +598,7 @@ int main(void)
         cmocka_unit_test(what_only_some_questions_know),
         cmocka_unit_test(a_command_service_says_how_it_is),
         cmocka_unit_test(any_operation_may_be_refused_for_its_fields),
+        cmocka_unit_test(a_retry_is_answered_as_before),
     };
     return cmocka_run_group_tests(tests, setup, api_teardown);
 }

@@ -62,6 +62,19 @@ static void expect(const char *token, const char *coupon, const char *verb, cons
 #define HOLD "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":900,\"ttl_seconds\":600}"
 #define MINE "{\"order_id\":\"o1\"}"
 
+/* Which order has a coupon is told to the key whose order it is. */
+static void expect_order_told(const char *token, bool told)
+{
+    struct http_answer answer =
+        act(token, code, "redeem", "{\"user_id\":\"ann\",\"order_id\":\"o2\",\"order_amount\":900}");
+    api_expect(&answer, 409, "already-redeemed");
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_true(json_get_has(doc, "order_id") == told);
+    if (told)
+        assert_true(span_is(json_get_text(doc, "order_id"), "o1"));
+    json_destroy(doc);
+}
+
 static void what_one_key_did_another_cannot_undo(void **state)
 {
     (void)state;
@@ -70,6 +83,8 @@ static void what_one_key_did_another_cannot_undo(void **state)
     expect(tills[1], code, "release", MINE, 403, "other-key");
     expect(tills[0], code, "release", MINE, 200, NULL);
     expect(tills[0], code, "redeem", USE, 200, NULL);
+    expect_order_told(tills[0], true);
+    expect_order_told(tills[1], false);
     expect(tills[1], code, "restore", MINE, 403, "other-key");
     expect(tills[0], code, "restore", MINE, 200, NULL);
     expect(tills[0], code, "redeem", USE, 200, NULL);

@@ -24,6 +24,9 @@ enum {
     PORT_NGINX,
     PORT_TAP_HAPROXY,
     PORT_TAP_NGINX,
+    PORT_EDGE,
+    PORT_TAP_EDGE,
+    PORT_ORIGIN,
     PATH_BYTES = 1024,
     ANSWERS_MAX = 1 << 20,
     READ_MS = 20000,
@@ -41,6 +44,7 @@ struct front {
 
 static struct stack *stack;
 static struct front haproxy = {"HAProxy", "/usr/sbin/haproxy", PORT_HAPROXY, PORT_TAP_HAPROXY, 0, NULL, 0};
+static struct front edge = {"our edge", "/usr/sbin/haproxy", PORT_EDGE, PORT_TAP_EDGE, 0, NULL, 0};
 static struct front nginx = {"nginx", "/usr/sbin/nginx", PORT_NGINX, PORT_TAP_NGINX, 0, NULL, 0};
 static struct front direct = {"the service", NULL, 0, 0, 0, NULL, 0};
 
@@ -217,11 +221,15 @@ static void write_configuration(const char *name, const char *text, char *ret_pa
     assert_true(file && fputs(text, file) >= 0 && fclose(file) == 0);
 }
 
-static void front_start(struct front *front, const char *text, const char *const *argv)
+/* `text` NULL: argv[2] is the path of a configuration that is there. */
+static void front_start(struct front *front, const char *text, const char *const *argv,
+                        const char *const *environment)
 {
     char log[PATH_BYTES], path[PATH_BYTES];
-    const char *environment[] = {NULL};
-    write_configuration(argv[2], text, path);
+    if (text)
+        write_configuration(argv[2], text, path);
+    else
+        snprintf(path, sizeof path, "%s", argv[2]);
     const char *arguments[] = {argv[0], argv[1], path, argv[3], argv[3] ? stack_directory(stack) : NULL,
                                NULL};
     snprintf(log, sizeof log, "%s/log/%s.log", stack_directory(stack), front->name);
@@ -245,7 +253,24 @@ static void haproxy_start(void)
              " retries 0\nfrontend f\n bind 127.0.0.1:%d\n default_backend b\n"
              "backend b\n server s 127.0.0.1:%d\n",
              base + PORT_HAPROXY, base + PORT_TAP_HAPROXY);
-    front_start(&haproxy, text, (const char *[]){haproxy.program, "-f", "haproxy.cfg", NULL});
+    front_start(&haproxy, text, (const char *[]){haproxy.program, "-f", "haproxy.cfg", NULL},
+                (const char *[]){NULL});
+}
+
+/* With what it has for the write API alone; that /readyz is asked through the tap as well makes no
+ * difference. */
+static void edge_start(void)
+{
+    char bind[64], origin[64], command[64], query[64], *path = realpath("compose/edge/haproxy.cfg", NULL);
+    int base = stack_port_base(stack);
+    assert_non_null(path);
+    snprintf(bind, sizeof bind, "EDGE_WRITE_BIND=127.0.0.1:%d", base + PORT_EDGE);
+    snprintf(origin, sizeof origin, "EDGE_BIND=127.0.0.1:%d", base + PORT_ORIGIN);
+    snprintf(command, sizeof command, "COMMAND_ADDRESS=127.0.0.1:%d", base + PORT_TAP_EDGE);
+    snprintf(query, sizeof query, "QUERY_ADDRESS=127.0.0.1:%d", base + PORT_TAP_EDGE);
+    front_start(&edge, NULL, (const char *[]){edge.program, "-f", path, NULL},
+                (const char *[]){bind, origin, command, query, NULL});
+    free(path);
 }
 
 static void nginx_start(void)
@@ -263,7 +288,8 @@ static void nginx_start(void)
              "proxy_set_header Connection \"\"; proxy_request_buffering off; proxy_read_timeout 5s; "
              "proxy_next_upstream off; } } }\n",
              base + PORT_TAP_NGINX, base + PORT_NGINX);
-    front_start(&nginx, text, (const char *[]){nginx.program, "-c", "nginx.conf", "-p"});
+    front_start(&nginx, text, (const char *[]){nginx.program, "-c", "nginx.conf", "-p"},
+                (const char *[]){NULL});
 }
 
 /* --- Payload by payload --- */
@@ -362,6 +388,12 @@ static void through_haproxy(void **state)
     through(&haproxy, haproxy_start);
 }
 
+static void through_our_edge(void **state)
+{
+    (void)state;
+    through(&edge, edge_start);
+}
+
 static void through_nginx(void **state)
 {
     (void)state;
@@ -387,6 +419,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(straight),
         cmocka_unit_test(through_haproxy),
+        cmocka_unit_test(through_our_edge),
         cmocka_unit_test(through_nginx),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

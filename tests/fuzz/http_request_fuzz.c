@@ -18,7 +18,6 @@ static void look(struct http_request *request)
     CHECK(!request->chunked || request->content_length == 0);
     CHECK(request->framed <= 1 && (request->hosts == 1 || request->http_1_0));
     CHECK(request->path.len >= 1 && request->path.ptr[0] == '/');
-    CHECK(http_target(request).len <= request->target_len);
     (void)http_trace(request, trace);
     (void)http_query(request, "limit");
     (void)http_header_nth(request, "traceparent", 1);

@@ -277,7 +277,7 @@ static void head_and_json_are_as_they_were(void **state)
     assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
     assert_true(span_starts(answer.body, SPAN("{\"items\":[")));
     expect_header(&answer, "Content-Type", "application/json");
-    expect_header(&answer, "Vary", "Accept");
+    expect_header(&answer, "Vary", "Accept, Accept-Encoding");
 }
 
 /* --- the crowd --- */

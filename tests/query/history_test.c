@@ -254,6 +254,20 @@ static void tokens_are_honoured(void **state)
     fail_msg("no token of the campaign's slice was honoured");
 }
 
+/* The last one, for it takes away whatever nothing was issued of. */
+static void the_reason_of_a_void_is_kept(void **state)
+{
+    (void)state;
+    char id[80], path[PATH_BYTES];
+    snprintf(id, sizeof id, "%s", api_campaign(&api, 5, ""));
+    act("/v1/campaigns/void", "{\"created_by\":\"admin\",\"reason\":\"a script ran wild\"}");
+    snprintf(path, sizeof path, "/v1/campaigns/%s/history", id);
+    struct json_doc *doc = read_as(path, "READ_TOKEN", 200, NULL);
+    assert_int_equal(json_get_length(doc, "items"), 2);
+    expect_item(doc, 1, "CampaignDeleted", "admin", "a script ran wild");
+    json_destroy(doc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +276,7 @@ int main(void)
         cmocka_unit_test(the_audit_is_newest_first_and_for_admins),
         cmocka_unit_test(why_somebody_was_refused_is_told_for_any_moment),
         cmocka_unit_test(tokens_are_honoured),
+        cmocka_unit_test(the_reason_of_a_void_is_kept),
     };
     return cmocka_run_group_tests(tests, start, api_teardown);
 }

@@ -4,6 +4,7 @@
 #include "tests/lib/wait.h"
 
 #include "common/base/crypto.h"
+#include "common/base/process.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/rush.h"
@@ -75,28 +76,13 @@ static void ask(size_t first, size_t count)
     assert_int_equal(result.answered, count);
 }
 
-static int64_t resident_bytes(pid_t pid)
-{
-    char path[64], text[128] = "";
-    int64_t pages = 0;
-    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    assert_true(fread(text, 1, sizeof text - 1, file) > 0);
-    fclose(file);
-    struct span rest = span_of(text);
-    (void)span_cut(&rest, ' ');
-    assert_true(parse_i64(span_cut(&rest, ' '), 0, INT64_MAX, &pages));
-    return pages * 4096;
-}
-
 static void it_grows_by_its_bound(void **state)
 {
     (void)state;
     ask(0, FIRST);
-    int64_t before = resident_bytes(instance_pid(bounded));
+    int64_t before = process_resident_bytes(instance_pid(bounded));
     ask(FIRST, TARGETS);
-    int64_t grown = resident_bytes(instance_pid(bounded)) - before;
+    int64_t grown = process_resident_bytes(instance_pid(bounded)) - before;
     WAIT_UNTIL(reads_metric(&bounded_api, "coupon_cache_evicted") > 0, 60000); /* it is full */
     print_message("%lld KiB for a bound of %d\n", (long long)grown >> 10, BYTES >> 10);
     assert_true(reads_metric(&bounded_api, "coupon_cache_bytes") <= BYTES);

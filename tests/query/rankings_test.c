@@ -280,7 +280,7 @@ static void a_lost_set_is_noticed(void **state)
         struct http_answer answer = api_get(&api, rows[i].path, NULL);
         api_expect(&answer, 200, NULL);
         assert_true(reads_is_from(&answer, "postgres"));
-        assert_int_equal(redis_integer(MODELS_CALL(&models, "HDEL", "fc:holes", number)), 1);
+        WAIT_UNTIL(redis_integer(MODELS_CALL(&models, "HDEL", "fc:holes", number)) == 1, LONG_MS);
         MODELS_CALL(&models, "RENAME", "saved", key);
         stack_signal(stack, "projector", SIGCONT);
     }

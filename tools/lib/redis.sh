@@ -24,7 +24,10 @@ redis_password_hash() {
 # The services may do what a client does, nothing that belongs to an operator; INFO and ROLE are how they tell
 # a primary from a replica and a full server from a healthy one.
 redis_config() {
-    local service_rights='~* &* -@all +@all -@dangerous -@admin +info +role'
+    local user script=()
+    for user in "${REDIS_USERS[@]}"; do
+        script+=(-e "s|@$user@|$(redis_password_hash "$user")|")
+    done
     cat <<END
 # Written by tools/stack at every start; what is not here is Redis's default.
 bind 127.0.0.1
@@ -43,9 +46,7 @@ save ""
 maxmemory ${REDIS_MAXMEMORY:-512mb}
 maxmemory-policy noeviction
 
-user default on #$(redis_password_hash default) ~* &* +@all
-user projector on #$(redis_password_hash projector) $service_rights
-user query on #$(redis_password_hash query) ~* &* -@all +@read +@connection +@transaction -@dangerous +info +role (+hset ~fc:holes)
+$(sed "${script[@]}" "$ROOT/packaging/redis.acl")
 END
 }
 

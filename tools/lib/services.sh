@@ -56,6 +56,9 @@ service_environment() {
     role=$(service_role "$1")
     printf '%s\n' "$(service_marker "$1")" "PORT_BASE=$PORT_BASE" "DATABASE_URL=$(database_url "$role")" \
         "FIRSTCOME_BUS_URL=$(service_bus_url "$1")" "FIRSTCOME_API_KEYS_FILE=$SECRETS_DIR/api-keys" "FIRSTCOME_CODE_KEY_FILE=$SECRETS_DIR/code.key"
+    if [[ $role != projector ]] && edge_whole; then
+        printf 'FIRSTCOME_TRUSTED_PROXIES=%s\n' "${FIRSTCOME_TRUSTED_PROXIES-127.0.0.1}"
+    fi
     if [[ $role == projector ]]; then
         printf 'FIRSTCOME_BUS_PUBLISH_URL=%s\n' "$(query_bus_url)"
     fi
