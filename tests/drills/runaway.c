@@ -240,7 +240,9 @@ void drill_runaway(void)
     drill_phase("a hundred a second");
     struct window trouble = {.from_us = clock_mono_us()};
     bound_redis();
-    program.number = program.good = program.bad = 0;
+    program.number = 0;
+    program.good = 0;
+    program.bad = 0;
     stream_start(&program, stack_env(stack, "COMMAND_URL"), FAST);
     WAIT_UNTIL(redis_refusals() > 0, LONG_MS);
     full_us = clock_mono_us();
