@@ -69,9 +69,9 @@ static void a_message_is_one_datagram(void **state)
 static void without_a_manager_nothing_is_sent(void **state)
 {
     (void)state;
-    static const char *const names[] = {"", "@", "relative",
-                                        "@name-that-is-longer-than-the-address-of-a-unix-socket-may-be"
-                                        "-which-is-something-over-a-hundred-bytes-long"};
+    static const char too_long[] = "@name-that-is-longer-than-the-address-of-a-unix-socket-may-be"
+                                   "-which-is-something-over-a-hundred-bytes-long";
+    static const char *const names[] = {"", "@", "relative", too_long};
     assert_int_equal(unsetenv("NOTIFY_SOCKET"), 0);
     notify_setup();
     notify_send("READY=1");

@@ -23,8 +23,8 @@ export function bottleneckOf({ write, read, projector }) {
     return { key: "queue", level: "bad", slice: slice.slice, waiting: slice.waiting, waitMs: slice.predicted_wait_ms };
   }
   if (read?.failure) return { key: "read-away", level: "bad" };
+  if (projector?.failure) return { key: "projector-away", level: "warn" }; // then the models grow old, and are not used in the end
   if (models && models.mode !== "normal") return { key: `mode.${models.mode}`, level: "bad" };
-  if (projector?.failure) return { key: "projector-away", level: "warn" };
   if (models && models.slices.length) {
     const slice = farthest(models.slices);
     if (slice.lag_events >= LAG_EVENTS) return { key: "lag", level: "warn", slice: slice.slice, lag: slice.lag_events };

@@ -105,7 +105,7 @@ export const en = {
   "past.partial": "Of the past only a part could be read.",
   "chart.left": "left of the quantity",
   "chart.held": "held back for later releases (dashed: planned)",
-  "chart.marks": "what people did",
+  "chart.marks": "what was done",
   "chart.summary": "Burn-down: {left} of {quantity} left, {held} held back",
   "mark.paused": "paused",
   "mark.resumed": "resumed",

@@ -76,6 +76,7 @@ test("one sentence, about what has to be mended first", () => {
   assert.equal(key({ write: write(), read: away }), "read-away");
   assert.equal(key({ write: write({ bottleneck: "disk", disk: "no writes" }), read: away }), "disk", "selling comes before reading");
   assert.equal(key({ write: write(), read: read({ mode: "without-redis" }) }), "mode.without-redis");
+  assert.equal(key({ write: write(), read: read({ mode: "without-redis" }), projector: away }), "projector-away", "which is why its models are not used");
   assert.equal(key({ write: write({ profile: "incident" }), read: read() }), "incident");
   assert.equal(key({ write: write({ disk: "nearly full" }), read: read() }), "disk-nearly");
   assert.deepEqual(bottleneckOf({ write: write(), read: read({ bottleneck: "followers" }) }), { key: "said", level: "warn", said: "followers" });

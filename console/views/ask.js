@@ -30,7 +30,8 @@ function historyTable(ctx, items, caption) {
     columns: [
       { title: ctx.t("time"), cell: (one) => when(ctx, one.recorded_at) },
       { title: ctx.t("what"), cell: (one) => ctx.t.maybe(`event.${one.type}`) ?? one.type },
-      { title: ctx.t("who"), cell: (one) => one.actor ?? ctx.t("by-itself") },
+      // The log does not say which key asked for an issue.
+      { title: ctx.t("who"), cell: (one) => one.actor ?? (one.type === "CouponIssued" ? "–" : ctx.t("by-itself")) },
       { title: ctx.t("reason"), cell: (one) => one.reason ?? "–" },
       { title: ctx.t("position"), number: true, cell: (one) => `${one.position.slice}:${count(ctx, one.position.position)}` },
     ],

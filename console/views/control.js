@@ -16,7 +16,7 @@ function buttonsPane(ctx, state) {
       button(ctx, ctx.t("do.pause-all"), open("pause-all", { name: ctx.t("pause-all.name") }), { kind: "danger", "data-do": "pause-all" }),
       button(ctx, ctx.t("do.void"), open("void"), { kind: "danger", "data-do": "void" }),
     ),
-    columns: [
+    controls: [
       {
         title: ctx.t("controls"),
         cell: ({ id, name, status }) => {

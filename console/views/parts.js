@@ -32,7 +32,7 @@ export function badge(ctx, status) {
 /** Who did something, when, and why: "by ops, 2026-12-01 20:00:05 (3 min ago): price is wrong". */
 export function whoWhenWhy(ctx, { by, since, reason }) {
   if (!since) return null;
-  return [ctx.t("by-whom", { actor: by ?? ctx.t("nobody") }), " ", when(ctx, since), " (", ctx.t("age", { age: span(ctx, Math.max(0, ctx.now - Date.parse(since))) }), "): ", reason || ctx.t("no-reason")];
+  return [ctx.t("by-whom", { actor: by ?? ctx.t("nobody") }), " ", when(ctx, since), " (", ctx.t("age", { age: format.age(Date.parse(since), ctx.now, ctx.units) }), "): ", reason || ctx.t("no-reason")];
 }
 
 /** Of a campaign that is held or closed: by whom, since when and why, as its state says. */

@@ -211,8 +211,8 @@ const picker = (ctx, state) =>
     ],
   });
 
-/** The campaigns there are, the newest first: name, state, what may be issued, and `columns`. */
-export function campaignsPane(ctx, state, { columns, tools }) {
+/** The campaigns there are, the newest first: name, state, `controls`, what may be issued, and `columns`. */
+export function campaignsPane(ctx, state, { controls = [], columns = [], tools }) {
   return pane(ctx, {
     title: ctx.t("campaigns"),
     poll: state.campaigns,
@@ -230,6 +230,7 @@ export function campaignsPane(ctx, state, { columns, tools }) {
         columns: [
           { title: ctx.t("name"), cell: (one) => link({ view: "sale", id: one.id }, one.name) },
           { title: ctx.t("state"), cell: (one) => stateCell(ctx, one) },
+          ...controls, // on a telephone what is farther right is out of sight
           { title: ctx.t("figure.remaining"), number: true, cell: (one) => count(ctx, one.remaining) },
           ...columns,
         ],

@@ -65,9 +65,9 @@ struct export
 /* What came of a page or of the beginning. */
 enum outcome {
     OUTCOME_GOOD,
-    OUTCOME_AGAIN, /* PostgreSQL did not answer */
-    OUTCOME_WRONG, /* the log is not what it was */
-    OUTCOME_ANSWERED
+    OUTCOME_AGAIN,   /* PostgreSQL did not answer */
+    OUTCOME_WRONG,   /* the log is not what it was */
+    OUTCOME_ANSWERED /* with a problem: the export is gone */
 };
 
 struct export *export_create(int64_t now_us)
@@ -332,6 +332,7 @@ static enum outcome turn(struct worker *worker, struct export *export)
     enum outcome outcome = OUTCOME_GOOD;
     if (export->item.deadline_us < deadline_us)
         deadline_us = export->item.deadline_us;
+    buf_clear(http_reply_body(export->request)); /* it may be asked again */
     if (!connected(worker, deadline_us))
         return OUTCOME_AGAIN;
     if (!export->begun) {
@@ -344,7 +345,7 @@ static enum outcome turn(struct worker *worker, struct export *export)
 
 static void ask_again(struct export *export)
 {
-    if (!export->begun || clock_mono_us() >= export->item.deadline_us)
+    if (clock_mono_us() >= export->item.deadline_us)
         give_up(export, READ_UNAVAILABLE);
     else
         pool_park(export->exports->pool, &export->item);
@@ -366,8 +367,8 @@ static void run(struct worker *worker, struct export *export)
         return;
     }
     breaker_success(&exports->breaker);
-    export->rows = export->rows < PAGE_ROWS / 2 ? 2 * export->rows : PAGE_ROWS;
     if (outcome == OUTCOME_GOOD) {
+        export->rows = export->rows < PAGE_ROWS / 2 ? 2 * export->rows : PAGE_ROWS;
         send_page(export);
     } else if (outcome == OUTCOME_WRONG) {
         log_error("EXPORT-BROKEN", "the log is not the one that an export began with, or not understood");

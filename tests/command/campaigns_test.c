@@ -209,7 +209,9 @@ static void voids_what_fits_all_that_is_given(void **state)
     for (size_t i = 0; i < COUNT_OF(ids); i++)
         assert_int_equal(state_of(ids[i]), 1);
     snprintf(body, sizeof body,
-             "{\"created_after\":\"%s\",\"created_before\":\"%s\",\"created_by\":\"admin\"}", from, to);
+             "{\"created_after\":\"%s\",\"created_before\":\"%s\",\"created_by\":\"admin\",\"reason\":\"by a "
+             "script\"}",
+             from, to);
     answer = void_with(body, "void-once");
     expect_counts(&answer, 2, 1, 1);
     assert_null(http_answer_header(&answer, "Idempotency-Replayed").ptr);
@@ -224,6 +226,10 @@ static void voids_what_fits_all_that_is_given(void **state)
     for (size_t i = 0; i < COUNT_OF(ids); i++)
         assert_int_equal(state_of(ids[i]), i == 2 ? 5 : 1);
     assert_int_equal(events_of(ids[2], 7), 1);
+    assert_int_equal(NUMBER("SELECT count(*) FROM event WHERE type = 7 AND campaign_id = '%s' AND "
+                            "position('by a script'::bytea IN data) > 0",
+                            ids[2]),
+                     1);
     answer = api_issue(&api, ids[2], "ann");
     api_expect(&answer, 404, "unknown-campaign");
     expect_stock_is_counted();

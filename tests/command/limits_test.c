@@ -326,9 +326,10 @@ static void what_was_decided_holds_without_the_store(void **state)
 
     struct second second = second_start("/livez", NULL);
     int64_t unknown = steer_refusals(&second.steer, "settings_unknown");
-    answer = steer_issue(&second.steer, "ISSUE_TOKEN", campaign, "ann");
-    api_expect(&answer, 503, "store-unavailable");
-    assert_int_equal(steer_refusals(&second.steer, "settings_unknown"), unknown + 1);
+    WAIT_UNTIL((answer = steer_issue(&second.steer, "ISSUE_TOKEN", campaign, "ann"),
+                api_expect(&answer, 503, "store-unavailable"),
+                steer_refusals(&second.steer, "settings_unknown") > unknown),
+               BOUND_MS);
 
     stack_restart_servers(stack);
     WAIT_UNTIL(steer_answers(&second.steer, "/readyz") && steer_answers(&first, "/readyz"), BOUND_MS);

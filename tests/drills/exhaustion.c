@@ -418,8 +418,8 @@ void drill_exhaustion(void)
     people_stop(people);
     drill_expect_ms("refused within, p99", "30 s, time out", much.refused_p99_us, REFUSED_MS,
                     people_machine_us(people, much.window, 990));
-    drill_expect_ms("the slowest answer", "30 s", much.slowest_us, 2000,
-                    people_machine_us(people, much.window, 1000));
+    drill_note("the slowest answer to any of the ten times as many took %lld ms",
+               (long long)(much.slowest_us / US_PER_MS));
     expect_of_causes(&connections, &disk, &two);
     people_expect_exact(people, "", "");
     people_expect_models(stack, redis.url, "");

@@ -240,7 +240,9 @@ void drill_runaway(void)
     drill_phase("a hundred a second");
     struct window trouble = {.from_us = clock_mono_us()};
     bound_redis();
-    program.number = program.good = program.bad = 0;
+    program.number = 0;
+    program.good = 0;
+    program.bad = 0;
     stream_start(&program, stack_env(stack, "COMMAND_URL"), FAST);
     WAIT_UNTIL(redis_refusals() > 0, LONG_MS);
     full_us = clock_mono_us();
@@ -252,10 +254,12 @@ void drill_runaway(void)
     stream_end(&program);
     made += program.number;
     assert_int_equal(program.bad_status, 429);
-    drill_expect(&(struct drill_figure){.what = "campaigns of one key in a day",
+    /* Each slice counts on its own and adds the others as of a moment before (docs/decisions.md): those that
+     * come at one moment may be that many more. */
+    drill_expect(&(struct drill_figure){.what = "campaigns of one key in a day, quota 8,640",
                                         .incident = "8,640, no end",
                                         .value = (double)campaigns_made(),
-                                        .bar = DAY,
+                                        .bar = DAY + SLICE_COUNT,
                                         .unit = ""});
     expect_alert("alert of creations, from the first on", "CouponCreationsRunaway", steady.from_us);
     expect_alert("alert of Redis' memory, from the refusal on", "CouponRedisOutOfMemory", full_us);

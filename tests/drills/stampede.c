@@ -12,7 +12,8 @@
 enum {
     REDIS_OFFSET = 4,
     PROXY_OFFSET = 18,
-    READS_PER_SECOND = 250,
+    READS_PER_SECOND =
+        100,   /* few, so that four times as many are no question of how many processors there are */
     TIMES = 4, /* +300 % */
     SLOW_MS = 100,
     STEADY_MS = 5000,

@@ -524,7 +524,7 @@ static void who_leaves_makes_room(void **state)
 static void it_lives_through_lost_connections(void **state)
 {
     (void)state;
-    static const char *const quick[] = {"FIRSTCOME_STORE_TIMEOUT_MS=2000", NULL};
+    static const char *const quick[] = {"FIRSTCOME_STORE_TIMEOUT_MS=4000", NULL};
     struct http_answer answer;
     start_small(quick);
     for (int i = 0; i < 2; i++) {

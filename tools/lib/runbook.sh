@@ -32,12 +32,12 @@ metric() {
     done
 }
 
-# sql QUERY: as the owner in DATABASE_URL (postgresql://user:password@host:port/database), whose password stays off the command line.
+# sql QUERY [OPTION OF PSQL…]: as the owner in DATABASE_URL (postgresql://user:password@host:port/database), whose password stays off the command line.
 sql() {
     [[ $DATABASE_URL =~ ^postgres(ql)?://([^:@]*):([^@]*)@([^:/,]*):([0-9]+)/([^?]*) ]] ||
         { echo 'DATABASE_URL has another form' >&2; return 1; }
     PGUSER=${BASH_REMATCH[2]} PGPASSWORD=${BASH_REMATCH[3]} PGHOST=${BASH_REMATCH[4]} PGPORT=${BASH_REMATCH[5]} \
-        PGDATABASE=${BASH_REMATCH[6]} PGCONNECT_TIMEOUT=5 psql -X -c "$1"
+        PGDATABASE=${BASH_REMATCH[6]} PGCONNECT_TIMEOUT=5 timeout 60 psql -X -c "$@"
 }
 
 # Who is connected to PostgreSQL and what each waits for.

@@ -18,7 +18,7 @@ ALL_FOLDERS := $(LIB_FOLDERS) $(SERVICE_FOLDERS) bench $(BENCH_FOLDERS) $(SYSTEM
 HEADERS := $(wildcard $(addsuffix /*.h,$(ALL_FOLDERS)))
 C_FILES := $(HEADERS) $(wildcard $(addsuffix /*.c,$(ALL_FOLDERS)))
 
-.PHONY: all services bench-tools unit-tests objects tests clean help up down status migrate storm chaos bench fuzz fuzz-bins test tidy hdr-check format
+.PHONY: doctor all services bench-tools unit-tests objects tests clean help up down status migrate storm chaos bench fuzz fuzz-bins test tidy hdr-check format
 
 all: services bench-tools ## build the services and the bench tools
 services: $(SERVICE_BINS)
@@ -38,6 +38,9 @@ down: ## stop what `make up` started; the data stays
 
 status: ## what runs, and where
 	@$(STACK) status
+
+doctor: ## look at the running stack before an event: what is wrong, what to do; FORECAST_RPS= EXPECT_PROFILE= EXPECT_SETTINGS=
+	@set -a; . '$(abspath $(RUN_DIR))/env'; tools/doctor
 
 migrate: ## apply new schema files to the running stack's database
 	@set -a; . '$(abspath $(RUN_DIR))/env'; schema/migrate
