@@ -125,12 +125,13 @@ static void send_some(const struct attack *attack, struct victim *victim, int64_
 static void *run(void *context)
 {
     struct attack *attack = context;
-    size_t most = (size_t)(attack->options.opens_per_second * ROUND_MS / 1000);
+    int64_t opened_us = clock_mono_us();
     struct timespec pause = {0, ROUND_MS * US_PER_MS * 1000};
     while (!atomic_load(&attack->stop)) {
         int64_t now_us = clock_mono_us();
         take_closed(attack);
-        open_some(attack, most);
+        open_some(attack, (size_t)((now_us - opened_us) * attack->options.opens_per_second / US_PER_S));
+        opened_us = now_us;
         for (size_t i = 0; i < attack->count; i++)
             if (attack->all[i].fd >= 0 && attack->all[i].next_us <= now_us)
                 send_some(attack, &attack->all[i], now_us);
