@@ -48,6 +48,7 @@ static void proxied(const char *variable, char ret[512])
 static void start(void)
 {
     static char command_url[512], query_url[512];
+    stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
     small_redis_start(&redis, stack, "everysec");
     setenv("SERVICES_REDIS_URL", redis.url, 1);

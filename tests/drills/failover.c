@@ -56,6 +56,7 @@ static int64_t checkpoint(enum sentinels_process server)
 
 static void start(void)
 {
+    stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
     sentinels_start(&sentinels, stack, 2);
     setenv("SERVICES_REDIS_URL", sentinels_url(&sentinels), 1);

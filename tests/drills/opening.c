@@ -168,6 +168,7 @@ void drill_opening(void)
     struct siege_outcome outcome;
     struct window window;
     drill_begin(4, "250,000 people for 500 coupons, then the reopening in steps", 25);
+    stack_default_deadlines();
     stack = stack_start(STACK_ALL);
     people = people_start(&(struct people_options){.stack = stack,
                                                    .issues_per_second = 50,

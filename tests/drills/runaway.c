@@ -142,6 +142,7 @@ static void start_monitoring(void)
 
 static void start(void)
 {
+    stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
     add_key();
     stack_service(stack, "projector", "start");

@@ -34,6 +34,7 @@ static struct proxy *proxy;
 static void start(void)
 {
     static char url[512];
+    stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
     int base = stack_port_base(stack);
     proxy = proxy_start(base + PROXY_OFFSET, base + REDIS_OFFSET);
