@@ -46,7 +46,8 @@ static void write_read(uint64_t number, struct load_call_request *ret)
     static char path[192];
     static uint64_t seed;
     seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407) + number;
-    uint64_t dice = (seed >> 33) % HALF, most = (uint64_t)HALF * HALF;
+    uint64_t coupons = only->options.read_coupons ? only->options.read_coupons : HALF;
+    uint64_t dice = (seed >> 33) % coupons, most = coupons * coupons;
     unsigned long long coupon = dice * dice * dice / most + (atomic_load(&only->cold) ? HALF : 0);
     switch (number % 4) {
     case 0:

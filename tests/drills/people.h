@@ -17,6 +17,7 @@ struct people_options {
     const char *command_url, *query_url;
     int64_t issues_per_second, redeems_per_second, reads_per_second;
     size_t issue_connections;
+    uint64_t read_coupons; /* how many are asked about, each in three ways; 0: half of all */
 };
 
 struct people {
