@@ -17,7 +17,8 @@ enum {
     EVENTS_MAX = 256,
     BETWEEN_MS = 1000,
     PIECE_BYTES = 8192 /* of a body, a second */,
-    RECEIVE_BYTES = 4096
+    RECEIVE_BYTES = 4096,
+    ASKS = 20 /* a second, at most */
 };
 
 enum kind { HEAD, BODY, UNREAD };
@@ -114,11 +115,12 @@ static struct span next_piece(const struct attack *attack, const struct victim *
 static void send_some(const struct attack *attack, struct victim *victim, int64_t now_us)
 {
     ssize_t sent;
+    size_t asked = 0;
     do {
         struct span piece = next_piece(attack, victim);
         sent = piece.len ? send(victim->fd, piece.ptr, piece.len, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
         victim->sent += sent > 0 ? (size_t)sent : 0;
-    } while (victim->kind == UNREAD && sent > 0);
+    } while (victim->kind == UNREAD && sent > 0 && ++asked < ASKS);
     victim->next_us = now_us + BETWEEN_MS * US_PER_MS;
 }
 
