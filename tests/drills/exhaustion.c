@@ -181,6 +181,12 @@ static void write_issue(uint64_t number, struct load_call_request *ret)
         .method = "POST", .path = path, .token = ret->token, .key = span_of(key), .body = span_of(body)};
 }
 
+/* p99 of sorted times; of none it is beyond every bar, because nothing was shown. */
+static int64_t percentile_of_some(const int64_t *sorted, size_t count)
+{
+    return count ? series_percentile_us(sorted, count, 990) : LONG_MS * (int64_t)US_PER_MS;
+}
+
 static void judge_flood(const struct stream *stream, struct flood *flood)
 {
     size_t count = stream_mark(stream), refused = 0, issued = 0, asked = 0;
@@ -198,7 +204,7 @@ static void judge_flood(const struct stream *stream, struct flood *flood)
         flood->slowest_us = took_us > flood->slowest_us ? took_us : flood->slowest_us;
     }
     series_sort_us(refusals, refused);
-    flood->refused_p99_us = series_percentile_us(refusals, refused, 990);
+    flood->refused_p99_us = percentile_of_some(refusals, refused);
     flood->asked = (double)asked / seconds;
     flood->issued = (double)issued / seconds;
     mem_free(refusals);
@@ -360,7 +366,7 @@ static int64_t refused_us(struct window window)
             values[count++] = attempt->done_us - attempt->sent_us;
     }
     series_sort_us(values, count);
-    int64_t is = series_percentile_us(values, count, 990);
+    int64_t is = percentile_of_some(values, count);
     mem_free(values);
     return is;
 }
