@@ -13,8 +13,12 @@
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
 
+#ifdef __SANITIZE_ADDRESS__
+enum { HOLDERS = 60000 };
+#else
+enum { HOLDERS = 220000 };
+#endif
 enum {
-    HOLDERS = 220000,
     BATCH = 10000,
     PATH_BYTES = 512,
     EXPORT_MS = 120000,
@@ -561,6 +565,7 @@ static void what_cannot_be_finished_is_broken_off(void **state)
 static int setup(void **state)
 {
     crypto_setup();
+    setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "60000", 1); /* batches of ten thousand */
     stack = api_setup(state, &api, STACK_ALL);
     snprintf(crowd, sizeof crowd, "%s", api_campaign(&api, 10 * HOLDERS, ""));
     for (size_t i = 0; i < HOLDERS; i += BATCH)
