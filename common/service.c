@@ -377,7 +377,8 @@ void service_setup(const char *name, uint16_t port_offset, struct service_option
 _Noreturn void service_bad_option(const char *option, const char *reason)
 {
     log_error("BAD-OPTION", "%s: %s", option, reason);
-    exit(EXIT_BAD_USAGE);
+    fflush(NULL);
+    _exit(EXIT_BAD_USAGE); /* threads may run: what libraries clean up at exit() is taken from under them */
 }
 
 void service_check_database_url(const char *url)

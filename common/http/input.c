@@ -119,6 +119,8 @@ static enum http_step head_complete(struct http_conn *conn)
     request->head = input->data + input->start;
     input->used = head_end;
     request->body = input->data + head_end;
+    if (conn->from_proxy)
+        conn->client = http_client_of(&request->server->proxies, request, &conn->peer);
     http_screen(request);
     bool has_body = request->chunked || request->content_length > 0;
     if (request->refusal && (request->refusal_closes || (request->expects_continue && has_body) ||

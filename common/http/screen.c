@@ -245,9 +245,6 @@ static bool about_server(struct http_request *request)
 void http_screen(struct http_request *request)
 {
     struct http_path path;
-    struct http_conn *conn = (struct http_conn *)request; /* its first member */
-    if (conn->from_proxy)
-        conn->client = http_client_of(&request->server->proxies, request, &conn->peer);
     if (about_server(request))
         return;
     if (!http_target_parse(request, &path)) {

@@ -384,7 +384,8 @@ static void status_tells_where_things_are(void **state)
     models_issue(&models, campaign, 10);
     models_await_current(&models);
     buf_init(&text, OUTPUT_MAX);
-    assert_int_equal(run_status((const char *[]){"status", "--json", NULL}, &text), 0);
+    WAIT_UNTIL((buf_clear(&text), run_status((const char *[]){"status", "--json", NULL}, &text) == 0),
+               LONG_MS);
     struct json_doc *doc = json_get_doc(buf_span(&text));
     snprintf(path, sizeof path, "slices.%d.checkpoint", slice);
     assert_int_equal(json_get_int(doc, path), models_checkpoint(&models, slice, "pos"));
@@ -395,8 +396,7 @@ static void status_tells_where_things_are(void **state)
     assert_int_equal(json_get_int(doc, path), models_generation(&models, slice));
     assert_true(span_is(json_get_text(doc, "redis.state"), "ok"));
     json_destroy(doc);
-    buf_clear(&text);
-    assert_int_equal(run_status((const char *[]){"status", NULL}, &text), 0);
+    WAIT_UNTIL((buf_clear(&text), run_status((const char *[]){"status", NULL}, &text) == 0), LONG_MS);
     assert_non_null(strstr(text.data, "leader      yes"));
     buf_deinit(&text);
 }

@@ -13,12 +13,8 @@
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
 
-#ifdef __SANITIZE_ADDRESS__
-enum { HOLDERS = 60000 };
-#else
-enum { HOLDERS = 220000 };
-#endif
 enum {
+    HOLDERS = 220000,
     BATCH = 10000,
     PATH_BYTES = 512,
     EXPORT_MS = 120000,
