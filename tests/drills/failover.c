@@ -58,7 +58,7 @@ static void start(void)
 {
     stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
-    sentinels_start(&sentinels, stack, 2);
+    sentinels_start(&sentinels, stack, 2, 1000);
     setenv("SERVICES_REDIS_URL", sentinels_url(&sentinels), 1);
     stack_service(stack, "projector", "start");
     stack_service(stack, "command-service", "start");

@@ -43,16 +43,15 @@ static void write_server(const struct sentinels *sentinels, FILE *file, enum sen
         fprintf(file, "replicaof 127.0.0.1 %d\n", port_of(sentinels, SENTINELS_REDIS_1));
 }
 
-/* A second of silence is taken for death: long enough for a busy machine, short enough for a test. */
 static void write_sentinel(const struct sentinels *sentinels, FILE *file)
 {
     fprintf(file,
             "requirepass " SENTINEL_PASSWORD "\nsentinel sentinel-pass " SENTINEL_PASSWORD "\n"
             "sentinel monitor \"" PRIMARY "\" 127.0.0.1 %d 2\n"
             "sentinel auth-pass \"" PRIMARY "\" " SERVER_PASSWORD "\n"
-            "sentinel down-after-milliseconds \"" PRIMARY "\" 1000\n"
+            "sentinel down-after-milliseconds \"" PRIMARY "\" %d\n"
             "sentinel failover-timeout \"" PRIMARY "\" 5000\n",
-            port_of(sentinels, SENTINELS_REDIS_1));
+            port_of(sentinels, SENTINELS_REDIS_1), sentinels->dead_after_ms);
 }
 
 static void write_config(const struct sentinels *sentinels, enum sentinels_process process, char *ret_path)
@@ -126,10 +125,10 @@ static void await_ready(const struct sentinels *sentinels)
         WAIT_UNTIL(sentinel_ready(sentinels, (enum sentinels_process)process), READY_MS);
 }
 
-void sentinels_start(struct sentinels *sentinels, struct stack *stack, int replicas)
+void sentinels_start(struct sentinels *sentinels, struct stack *stack, int replicas, int dead_after_ms)
 {
     char config[PATH_MAX];
-    *sentinels = (struct sentinels){.stack = stack, .replicas = replicas};
+    *sentinels = (struct sentinels){.stack = stack, .replicas = replicas, .dead_after_ms = dead_after_ms};
     snprintf(sentinels->url, sizeof sentinels->url,
              "redis+sentinel://:" SERVER_PASSWORD "@127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d/first%%20come"
              "?sentinel_password=" SENTINEL_PASSWORD,
@@ -210,4 +209,16 @@ const char *sentinels_role(const struct sentinels *sentinels, enum sentinels_pro
     static char role[32];
     (void)SENTINELS_CALL(sentinels, process, role, "ROLE");
     return role;
+}
+
+bool sentinels_agree(const struct sentinels *sentinels, enum sentinels_process primary)
+{
+    char text[8192], wanted[64];
+    snprintf(wanted, sizeof wanted, "status=ok,address=127.0.0.1:%d,", port_of(sentinels, primary));
+    for (int process = SENTINELS_WATCH_1; process <= SENTINELS_WATCH_3; process++)
+        if (SENTINELS_CALL(sentinels, (enum sentinels_process)process, text, "INFO", "sentinel") !=
+                REDIS_OK ||
+            !strstr(text, wanted))
+            return false;
+    return true;
 }

@@ -20,12 +20,13 @@ enum sentinels_process {
 struct sentinels {
     struct stack *stack; /* borrowed */
     int replicas;        /* 1 or 2 */
+    int dead_after_ms;   /* of silence a sentinel takes a server for dead */
     pid_t pids[SENTINELS_PROCESSES];
     char url[512];
 };
 
 /* Returns when the replicas are in step and the sentinels know of them and of each other. */
-void sentinels_start(struct sentinels *sentinels, struct stack *stack, int replicas);
+void sentinels_start(struct sentinels *sentinels, struct stack *stack, int replicas, int dead_after_ms);
 void sentinels_stop(struct sentinels *sentinels);
 
 /* redis+sentinel://... of all three, with the passwords of servers and sentinels. */
@@ -41,3 +42,5 @@ enum redis_status sentinels_call(const struct sentinels *sentinels, enum sentine
     sentinels_call((sentinels), (process), (const char *[]){__VA_ARGS__, NULL}, (ret), sizeof(ret))
 /* "master" or "slave", as the server sees itself; "" where it does not answer. Valid until the next call. */
 const char *sentinels_role(const struct sentinels *sentinels, enum sentinels_process process);
+/* Whether all sentinels know that `primary` is it: one that has not heard of a failover may begin another. */
+bool sentinels_agree(const struct sentinels *sentinels, enum sentinels_process primary);

@@ -333,10 +333,19 @@ static void start_cleaner(struct stack *stack)
     close(ends[0]);
 }
 
+static void (*before_stop)(void);
+
+void stack_before_stop(void (*end)(void))
+{
+    before_stop = end;
+}
+
 void stack_stop(struct stack *stack)
 {
     if (!stack)
         return;
+    if (before_stop)
+        before_stop();
     int64_t from_us = clock_mono_us();
     close(stack->cleaner_pipe);
     int status = await_child(stack->cleaner, STOP_MS);

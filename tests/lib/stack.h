@@ -26,6 +26,9 @@ struct stack *stack_start(enum stack_parts parts);
 /* Ends every process, looks through the services' logs for reports of sanitizers and failed CHECKs (finding
  * one ends the program with status 1), removes the directory. Accepts NULL. */
 void stack_stop(struct stack *stack);
+/* `end` is called first: it ends a thread that uses the stack, if a test has left it running. One at a time.
+ */
+void stack_before_stop(void (*end)(void));
 /* The same as cmocka's teardown of a group whose state it is. */
 int stack_teardown(void **state);
 

@@ -79,13 +79,28 @@ static void add_history(struct watch *watch, int64_t issued)
     watch->history[watch->history_count++].issued = issued;
 }
 
+/* A test that failed leaves its watch reading; it must not outlive what it reads from. */
+static struct watch *running;
+
+static void end_running(void)
+{
+    if (!running)
+        return;
+    atomic_store(&running->stop, true);
+    (void)pthread_join(running->thread, NULL);
+    running = NULL;
+}
+
 void watch_start(struct watch *watch, struct stack *stack, const char *campaign, int64_t issued)
 {
+    end_running();
+    stack_before_stop(end_running);
     *watch = (struct watch){.stack = stack, .most = issued};
     pthread_mutex_init(&watch->mutex, NULL);
     snprintf(watch->path, sizeof watch->path, "/v1/campaigns/%s", campaign);
     add_history(watch, issued);
     assert_int_equal(pthread_create(&watch->thread, NULL, run, watch), 0);
+    running = watch;
 }
 
 void watch_expect(struct watch *watch, int64_t most)
@@ -151,8 +166,8 @@ int64_t watch_answers(struct watch *watch)
 
 void watch_stop(struct watch *watch, bool may_step_back)
 {
-    atomic_store(&watch->stop, true);
-    assert_int_equal(pthread_join(watch->thread, NULL), 0);
+    assert_ptr_equal(running, watch);
+    end_running();
     pthread_mutex_destroy(&watch->mutex);
     if (watch->failures > 0)
         fail_msg("%lld reads failed, the first with %s", (long long)watch->failures, watch->first_failure);

@@ -184,6 +184,7 @@ static void a_zombie_primary_comes_back(void **state)
     redis_disconnect(models.redis);
     issue(3);
     WAIT_UNTIL(current(), LONG_MS);
+    WAIT_UNTIL(sentinels_agree(&sentinels, new), LONG_MS);
     sentinels_signal(&sentinels, old, SIGCONT);
     issue(3);
     WAIT_UNTIL(strcmp(sentinels_role(&sentinels, old), "slave") == 0, LONG_MS);
@@ -207,7 +208,7 @@ static int set_up(void **state)
     crypto_setup();
     stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
-    sentinels_start(&sentinels, stack, 1);
+    sentinels_start(&sentinels, stack, 1, 3000); /* just promoted, one is silent for a second */
     setenv("SERVICES_REDIS_URL", sentinels_url(&sentinels), 1);
     setenv("FIRSTCOME_CACHE_BYTES", "0",
            1); /* the reader is to see Redis and PostgreSQL, not copies in memory */
