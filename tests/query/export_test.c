@@ -545,16 +545,21 @@ static void what_cannot_be_finished_is_broken_off(void **state)
     (void)state;
     static const char *const quick[] = {"FIRSTCOME_STORE_TIMEOUT_MS=1000", NULL};
     struct http_answer answer;
+    enum http_outcome outcome = HTTP_ANSWERED;
     start_small(quick);
-    struct http_client *slow = begin_export();
-    store_signal_backends(stack, "firstcome query export", SIGSTOP);
-    stack_signal(stack, "postgresql", SIGSTOP); /* so that nobody connects */
-    enum http_outcome outcome = http_client_read(slow, EXPORT_MS, &answer);
-    stack_signal(stack, "postgresql", SIGCONT);
-    store_signal_backends(stack, "firstcome query export", SIGCONT);
+    for (int i = 0; i < 5 && outcome == HTTP_ANSWERED; i++) {
+        struct http_client *slow = begin_export();
+        store_signal_backends(stack, "firstcome query export", SIGSTOP);
+        stack_signal(stack, "postgresql", SIGSTOP); /* so that nobody connects */
+        outcome = http_client_read(slow, EXPORT_MS, &answer);
+        stack_signal(stack, "postgresql", SIGCONT);
+        store_signal_backends(stack, "firstcome query export", SIGCONT);
+        if (outcome == HTTP_ANSWERED) /* who was connecting just then has no name yet, and went on */
+            expect_as_in_log(&answer);
+        http_client_destroy(slow);
+    }
     assert_int_equal(outcome, HTTP_CLOSED);
     assert_int_equal(reads_metric(&small_api, "coupon_exports_total{end=\"broken\"}"), 1);
-    http_client_destroy(slow);
     stop_small();
 }
 
