@@ -3,12 +3,12 @@
 #include "tests/lib/cluster.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "tests/lib/full_disk.h"
 #include "tests/lib/wait.h"
 
 enum { STATEMENT_MS = 20000, GONE_MS = 60000, CROWD_MAX = 200, PIDS_MAX = 256, STANDBY_OFFSET = 13 };
@@ -263,27 +263,21 @@ bool cluster_small_disk(struct stack *stack, unsigned megabytes)
     return status == 0;
 }
 
-static void ballast_path(struct stack *stack, char ret[PATH_MAX])
+static void data_folder(struct stack *stack, char ret[PATH_MAX])
 {
-    snprintf(ret, PATH_MAX, "%s/pg/data/ballast", stack_directory(stack));
+    snprintf(ret, PATH_MAX, "%s/pg/data", stack_directory(stack));
 }
 
 void cluster_fill_disk(struct stack *stack)
 {
-    static const char block[64 * 1024];
-    char path[PATH_MAX];
-    ballast_path(stack, path);
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    assert_true(fd >= 0);
-    while (write(fd, block, sizeof block) > 0)
-        ;
-    assert_int_equal(errno, ENOSPC);
-    close(fd);
+    char folder[PATH_MAX];
+    data_folder(stack, folder);
+    full_disk_begin(folder);
 }
 
 void cluster_free_disk(struct stack *stack)
 {
-    char path[PATH_MAX];
-    ballast_path(stack, path);
-    assert_int_equal(unlink(path), 0);
+    char folder[PATH_MAX];
+    data_folder(stack, folder);
+    full_disk_end(folder);
 }

@@ -2,14 +2,13 @@
 /* A sleeper holds the namespace while Redis comes and goes. */
 #include "tests/lib/small_redis.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/lib/full_disk.h"
 #include "tests/lib/wait.h"
 
 extern char **environ;
@@ -107,27 +106,12 @@ void small_redis_stop(struct small_redis *redis)
 
 /* --- Its disk --- */
 
-static void ballast_path(const struct small_redis *redis, char ret[640])
-{
-    snprintf(ret, 640, "%s/ballast", redis->disk);
-}
-
 void small_redis_fill_disk(const struct small_redis *redis)
 {
-    static const char block[64 * 1024];
-    char path[640];
-    ballast_path(redis, path);
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    assert_true(fd >= 0);
-    while (write(fd, block, sizeof block) > 0)
-        ;
-    assert_int_equal(errno, ENOSPC);
-    close(fd);
+    full_disk_begin(redis->disk);
 }
 
 void small_redis_free_disk(const struct small_redis *redis)
 {
-    char path[640];
-    ballast_path(redis, path);
-    assert_int_equal(unlink(path), 0);
+    full_disk_end(redis->disk);
 }

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "common/base/crypto.h"
+#include "common/base/process.h"
 #include "common/base/testing.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/json_get.h"
@@ -449,21 +450,6 @@ static struct http_client *begin_export(void)
     return client;
 }
 
-static int64_t resident_bytes(pid_t pid)
-{
-    char path[64], text[128] = "";
-    int64_t pages = 0;
-    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    assert_true(fread(text, 1, sizeof text - 1, file) > 0);
-    fclose(file);
-    struct span rest = span_of(text);
-    (void)span_cut(&rest, ' ');
-    assert_true(parse_i64(span_cut(&rest, ' '), 0, INT64_MAX, &pages));
-    return pages * 4096;
-}
-
 static void a_slow_reader_costs_others_nothing(void **state)
 {
     (void)state;
@@ -471,7 +457,7 @@ static void a_slow_reader_costs_others_nothing(void **state)
     struct http_answer answer;
     start_small(one);
     csv_of(small_api.query, holders_path(crowd, "")); /* so that all it needs once is there */
-    int64_t before = resident_bytes(instance_pid(small));
+    int64_t before = process_resident_bytes(instance_pid(small));
     struct http_client *slow = begin_export();
     answer = csv_of(small_api.query, holders_path(crowd, ""));
     api_expect(&answer, 503, "overloaded");
@@ -481,7 +467,7 @@ static void a_slow_reader_costs_others_nothing(void **state)
     assert_int_equal(http_client_read(slow, EXPORT_MS, &answer), HTTP_ANSWERED); /* whole, for all that */
     expect_as_in_log(&answer);
     WAIT_UNTIL(reads_metric(&small_api, "coupon_exports_running") == 0, EXPORT_MS);
-    int64_t grown = resident_bytes(instance_pid(small)) - before;
+    int64_t grown = process_resident_bytes(instance_pid(small)) - before;
     print_message("%lld KiB more for an answer of %zu KiB\n", (long long)grown >> 10, answer.body.len >> 10);
     assert_true((size_t)(grown > 0 ? grown : 0) < answer.body.len / 2);
     assert_int_equal(reads_metric(&small_api, "coupon_exports_total{end=\"complete\"}"), 2);
