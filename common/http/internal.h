@@ -403,9 +403,10 @@ struct http_server {
     struct http_door door;
     /* How long each part of a request may take in total. Atomic, because tests shorten them. */
     _Atomic int64_t head_ms, body_ms, send_ms, linger_ms;
-    atomic_bool draining;   /* every answer closes its connection */
-    atomic_bool hanging_up; /* connections without a request are closed */
-    atomic_uint pressed;    /* grows when some request found no room for its bytes */
+    _Atomic int64_t idle_evict_ms; /* from when on an idle connection may go for others */
+    atomic_bool draining;          /* every answer closes its connection */
+    atomic_bool hanging_up;        /* connections without a request are closed */
+    atomic_uint pressed;           /* grows when some request found no room for its bytes */
     _Atomic int64_t in_flight;
     atomic_size_t key_held[AUTH_KEYS_MAX]; /* bytes by api_key.index */
     struct metric *in_flight_gauge, *connections_gauge, *held_gauge, *refused[HTTP_REASON_COUNT];

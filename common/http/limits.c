@@ -15,7 +15,7 @@
 
 enum {
     HTTP_CONN_BYTES = sizeof(struct http_conn) + HTTP_INPUT_BYTES + HTTP_KEEP_BYTES + 2048,
-    SLOW_AFTER_MS = 1000,     /* a head takes longer than this: slow; an idle one may go for others */
+    SLOW_AFTER_MS = 1000,     /* a head takes longer than this: slow */
     SLOW_BYTES_PER_S = 16384, /* a body or an answer that moves slower than this is slow */
     STALLED_MS = 10000,       /* nothing of an answer was read for so long: over, room or not */
     SAMPLE_MS = 500,
@@ -244,11 +244,13 @@ static bool may_go(const struct http_conn *conn)
 static unsigned evict(struct http_loop *loop, enum http_phase phase, const struct http_address *address,
                       unsigned want, size_t held_min)
 {
+    int64_t after_us =
+        US_PER_MS * (phase == HTTP_PHASE_IDLE ? atomic_load(&loop->server->idle_evict_ms) : SLOW_AFTER_MS);
     unsigned count = 0, looks = EVICT_LOOKS_MAX;
     struct http_conn *next, *conn = TAILQ_FIRST(&loop->phases[phase]);
     for (; conn && count < want && looks > 0; conn = next, looks--) {
         next = TAILQ_NEXT(conn, in_phase);
-        if (loop->now_us - conn->since_us < SLOW_AFTER_MS * US_PER_MS)
+        if (loop->now_us - conn->since_us < after_us)
             break;
         if ((address && conn->address != address) || conn->held < held_min || !may_go(conn))
             continue;

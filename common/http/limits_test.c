@@ -207,6 +207,12 @@ static void idle_ones_go_for_newcomers_of_their_address(void **state)
     kit =
         kit_start((struct http_options){.connections_max = 2 * CROWD, .connections_per_address_max = CROWD});
     crowd_enter(SPAN(KIT_TOUCH));
+    struct kit_talk *early = kit_open(kit);
+    kit_read_end(early);
+    assert_int_equal(early->replies[0], 503); /* they have not been idle for long */
+    kit_close(early);
+    wait_ms(200); /* in which nobody looks again */
+    atomic_store(&kit->server->idle_evict_ms, SLOW_MS);
     newcomers_are_served();
     crowd_leave();
 }
