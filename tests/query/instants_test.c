@@ -22,7 +22,7 @@ enum { CROWD = 10000, SERVICES = 3 };
 #endif
 enum {
     PORT_OFFSET = 7,
-    SHOWS_MS = 30000,
+    SHOWS_MS = 120000,
     AHEAD_MS = 4000,          /* from a creation to its instant: enough to be read before on a busy machine */
     LATE_MS = 100,            /* the promise */
     STOOD_STILL_US = 1000000, /* the whole machine, for so long */
