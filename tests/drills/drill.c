@@ -24,13 +24,14 @@ enum {
     PATH_BYTES = 1024
 };
 enum { DRAW_MS = 500 };
+enum { ALLOWED_PERCENT = 10, ALLOWED_MS = 100 };
 
 static struct {
     int number;
     const char *title;
     int64_t usual_seconds, began_us, began_wall_us;
     struct drill_figure figures[FIGURES_MAX];
-    size_t figures_count, failed;
+    size_t figures_count, failed, by_allowance;
     char notes[NOTES_MAX][NOTE_MAX];
     size_t notes_count;
     const char *_Atomic phase;
@@ -93,10 +94,29 @@ void drill_watch(const _Atomic int64_t *issued, const _Atomic uint64_t *read)
 
 /* --- Figures --- */
 
+/* What the machine needed for itself counts up to the bar once more, or up to what nobody notices; shares up
+ * to so many points. Beyond that a bar is missed: then the machine was measured and not the service. */
+static double allowed(const struct drill_figure *figure)
+{
+    bool time = strcmp(figure->unit, "ms") == 0;
+    double most = !time ? ALLOWED_PERCENT : figure->bar > ALLOWED_MS ? figure->bar : ALLOWED_MS;
+    return figure->machine < most ? figure->machine : most;
+}
+
+static bool within(const struct drill_figure *figure, double allowance)
+{
+    return figure->kind == AT_MOST ? figure->value <= figure->bar + allowance
+                                   : figure->value >= figure->bar - allowance;
+}
+
 static bool kept(const struct drill_figure *figure)
 {
-    return figure->kind == AT_MOST ? figure->value <= figure->bar + figure->machine
-                                   : figure->value >= figure->bar - figure->machine;
+    return within(figure, allowed(figure));
+}
+
+static bool by_allowance(const struct drill_figure *figure)
+{
+    return kept(figure) && !within(figure, 0);
 }
 
 void drill_expect(const struct drill_figure *figure)
@@ -104,6 +124,7 @@ void drill_expect(const struct drill_figure *figure)
     CHECK(drill.figures_count < FIGURES_MAX);
     drill.figures[drill.figures_count++] = *figure;
     drill.failed += !kept(figure);
+    drill.by_allowance += by_allowance(figure);
 }
 
 void drill_expect_none(const char *what, const char *incident, uint64_t count)
@@ -147,31 +168,37 @@ static void write_bar(const struct drill_figure *figure, char ret[TEXT_MAX])
 {
     char bar[TEXT_MAX], machine[TEXT_MAX];
     write_number(bar, figure->bar, figure->unit);
-    write_number(machine, figure->machine, figure->unit);
+    write_number(machine, allowed(figure), figure->unit);
     const char *sign = figure->kind == AT_LEAST ? ">= " : figure->bar > 0 ? "<= " : "";
-    (void)snprintf(ret, TEXT_MAX, "%s%.24s%s%.24s", sign, bar, figure->machine > 0 ? ", machine " : "",
-                   figure->machine > 0 ? machine : "");
+    (void)snprintf(ret, TEXT_MAX, "%s%.16s%s%.16s%s", sign, bar, figure->machine > 0 ? ", allowed " : "",
+                   figure->machine > 0 ? machine : "", figure->machine > allowed(figure) ? " at most" : "");
+}
+
+static const char *verdict_on(const struct drill_figure *figure)
+{
+    return !kept(figure) ? "FAIL" : by_allowance(figure) ? "pass, by what the machine is allowed" : "pass";
 }
 
 static void print_table(bool whole)
 {
-    printf("\ndrill-%d: %s\n%-48s | %-22s | %-11s | %-30s |\n", drill.number, drill.title, "what",
+    printf("\ndrill-%d: %s\n%-48s | %-22s | %-11s | %-38s |\n", drill.number, drill.title, "what",
            "the incident", "here", "bar");
     for (size_t i = 0; i < drill.figures_count; i++) {
         const struct drill_figure *figure = &drill.figures[i];
         char value[TEXT_MAX], bar[TEXT_MAX];
         write_number(value, figure->value, figure->unit);
         write_bar(figure, bar);
-        printf("%-48s | %-22s | %11s | %-30s | %s\n", figure->what, figure->incident, value, bar,
-               kept(figure) ? "pass" : "FAIL");
+        printf("%-48s | %-22s | %11s | %-38s | %s\n", figure->what, figure->incident, value, bar,
+               verdict_on(figure));
     }
     for (size_t i = 0; i < drill.notes_count; i++)
         printf("  %s\n", drill.notes[i]);
-    printf("drill-%d: %s, %zu of %zu bars kept, %lld s\n\n", drill.number,
+    printf("drill-%d: %s, %zu of %zu bars kept, %zu of them by what the machine is allowed, %lld s\n\n",
+           drill.number,
            !whole         ? "FAIL, broken off"
            : drill.failed ? "FAIL"
                           : "pass",
-           drill.figures_count - drill.failed, drill.figures_count,
+           drill.figures_count - drill.failed, drill.figures_count, drill.by_allowance,
            (long long)((clock_mono_us() - drill.began_us) / US_PER_S));
     fflush(stdout);
 }
@@ -193,7 +220,9 @@ static void put_figure(struct buf *out, const struct drill_figure *figure)
     json_put_string(out, "kind", figure->kind == AT_MOST ? SPAN("at-most") : SPAN("at-least"));
     put_double(out, "bar", figure->bar);
     put_double(out, "machine", figure->machine);
+    put_double(out, "allowed", allowed(figure));
     json_put_bool(out, "pass", kept(figure));
+    json_put_bool(out, "by_allowance", by_allowance(figure));
     json_close(out, '}');
 }
 
@@ -222,6 +251,7 @@ static void write_json(bool whole)
     put_double(&out, "load_average", load[0]);
     json_put_bool(&out, "whole", whole);
     json_put_bool(&out, "pass", whole && drill.failed == 0);
+    json_put_int(&out, "by_allowance", (int64_t)drill.by_allowance);
     json_open(&out, "figures", '[');
     for (size_t i = 0; i < drill.figures_count; i++)
         put_figure(&out, &drill.figures[i]);

@@ -2,7 +2,7 @@
 /* One drill of the game day: the cause of an incident is brought about on a stack of real servers while
  * clients issue, redeem and read; what became of it stands in one table beside the incident's own figures. A
  * bar is a promise (none lost, none double), or a time beyond what an answer costs this machine at that
- * moment. One drill in a process; calls are for its main thread. */
+ * moment, within bounds. One drill in a process; calls are for its main thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,7 +18,8 @@ struct drill_figure {
     double value, bar;    /* in this unit */
     const char *unit;
     enum drill_bar kind;
-    double machine; /* part of the bar that the machine itself needed at that moment; 0: none */
+    double machine; /* what the machine itself needed at that moment, same unit; 0: not looked at. Counts
+                     * as part of the bar up to a bound (ms: the bar again, at least 100; else 10) */
 };
 
 void drill_begin(int number, const char *title, int64_t usual_seconds);
