@@ -83,8 +83,8 @@ struct committers {
 };
 
 static struct {
-    struct metric *batch_size, *commit_seconds, *issued, *accepted, *refused, *replayed, *swept,
-        *store_errors[STORE_BROKEN + 1];
+    struct metric *batch_size, *commit_seconds, *issued, *accepted, *refused, *replayed, *swept, *queue_wait,
+        *queue_limit, *queue_fullest, *connections, *store_errors[STORE_BROKEN + 1];
 } metrics;
 
 static void metrics_setup(void)
@@ -96,7 +96,7 @@ static void metrics_setup(void)
     };
     metrics.batch_size = metric_histogram_count("coupon_batch_commands", "Commands per transaction", NULL);
     metrics.commit_seconds =
-        metric_histogram_seconds("coupon_commit_seconds", "Lock to COMMIT, per transaction", NULL);
+        metric_histogram_seconds("coupon_commit_duration_seconds", "Lock to COMMIT, per transaction", NULL);
     metrics.issued = metric_counter("coupon_issued_total", "Coupons issued by this process", NULL);
     metrics.accepted = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"accepted\"");
     metrics.refused = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"refused\"");
@@ -104,6 +104,16 @@ static void metrics_setup(void)
     metrics.swept = metric_counter(
         "coupon_swept_total",
         "Tranches, ends, lapsed reservations and halted plans: events that nobody asked for", NULL);
+    metrics.queue_wait = metric_histogram_seconds(
+        "coupon_queue_wait_seconds",
+        "From arrival to the beginning of the transaction, of the first of each batch", NULL);
+    metrics.queue_limit =
+        metric_gauge("coupon_queue_limit", "Commands that may wait for one committer", NULL);
+    metrics.queue_fullest =
+        metric_gauge("coupon_queue_fullest_depth", "Commands waiting for the committer most wait for", NULL);
+    metrics.connections =
+        metric_gauge("coupon_store_connections",
+                     "Committers that are connected to the event store, of one for each slice", NULL);
     for (size_t i = STORE_LOST; i <= STORE_BROKEN; i++)
         metrics.store_errors[i] =
             metric_counter("coupon_store_errors_total", "Failed transactions by class", classes[i]);
@@ -143,6 +153,7 @@ static void change_state(struct committer *self, enum committer_state state)
         return;
     pthread_mutex_lock(&all->lock);
     all->connected += (size_t)change;
+    metric_set(metrics.connections, (int64_t)all->connected);
     service_part_set(all->ready, all->connected == SLICE_COUNT);
     pthread_mutex_unlock(&all->lock);
 }
@@ -403,6 +414,8 @@ static enum store_status run_batch(struct committer *self, struct command *list)
 {
     struct batch *batch = self->batch;
     int64_t start_us = clock_mono_us(), deadline_us = exchange_deadline_us(list);
+    if (list->received_us)
+        metric_observe_us(metrics.queue_wait, start_us - list->received_us);
     batch->limits = limits_now(self);
     batch_begin(batch, list);
     enum store_status status = store_load(self->store, batch, deadline_us);
@@ -417,6 +430,8 @@ static enum store_status run_batch(struct committer *self, struct command *list)
         int64_t duration_us = clock_mono_us() - start_us;
         metric_observe(metrics.batch_size, batch->count);
         metric_observe_us(metrics.commit_seconds, duration_us);
+        log_debug("BATCH", "slice %d: %zu commands in %lld us", (int)self->slice, batch->count,
+                  (long long)duration_us);
         queue_note_batch(self->queue, duration_us);
         hint_readers(self, batch);
         note_swept(batch);
@@ -542,6 +557,7 @@ static void *committer_main(void *context)
 {
     struct committer *self = context;
     struct heartbeat heartbeat;
+    pthread_setname_np(pthread_self(), "committer");
     heartbeat_begin(&heartbeat);
     while (!queue_finished(self->queue)) {
         heartbeat_beat(&heartbeat, clock_mono_us());
@@ -566,13 +582,26 @@ static void expire(struct committer *self)
                  1000);
 }
 
+static void show_queues(struct committers *all)
+{
+    size_t fullest = 0;
+    for (size_t i = 0; i < SLICE_COUNT; i++) {
+        struct queue_facts facts = queue_look(all->list[i].queue);
+        fullest = facts.depth > fullest ? facts.depth : fullest;
+        metric_set(metrics.queue_limit, (int64_t)facts.queue_max);
+    }
+    metric_set(metrics.queue_fullest, (int64_t)fullest);
+}
+
 static void *expirer_main(void *context)
 {
     struct committers *all = context;
+    pthread_setname_np(pthread_self(), "deadlines");
     for (bool stop = false; !stop;) {
         int64_t until_us = clock_deadline_us(EXPIRE_MS);
         for (size_t i = 0; i < SLICE_COUNT; i++)
             expire(&all->list[i]);
+        show_queues(all);
         pthread_mutex_lock(&all->lock);
         while (!all->stop && cond_wait_until(&all->stopped, &all->lock, until_us))
             ;
