@@ -220,6 +220,10 @@ static void what_cannot_follow_is_told(void **state)
     assert_false(campaign_can_apply(&campaign, &deleted));
     deleted.position = campaign.position;
     assert_false(campaign_can_apply(&campaign, &deleted));
+    struct event unknown = next_event(&campaign, EVENT_TYPE_END), others = unknown;
+    assert_false(campaign_can_apply(&campaign, &unknown));
+    others.type = EVENT_SettingChanged;
+    assert_false(campaign_can_apply(&campaign, &others));
 }
 
 /* --- status --- */
@@ -533,6 +537,11 @@ static void who_brought_it_into_its_state_is_told(void **state)
                          "\"name\":"));
     apply(&campaign, EVENT_CampaignEnded);
     assert_int_equal(campaign.change.at_us, 0);
+    struct campaign gone = begun();
+    struct event deleted = next_event(&gone, EVENT_CampaignDeleted);
+    deleted.campaign_deleted = (struct campaign_deleted){.actor = SPAN("ops")};
+    campaign_apply(&gone, &deleted);
+    assert_true(json_has(&gone, 0, "\"status_by\":\"ops\""));
 }
 
 /* From the row of a campaign and the data of the event that brought it there. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Too many at once: an open loop at multiples of the measured capacity, each user on a connection of their
  * own, from two load threads. What is asked: how much of the capacity is still goodput, how fast the others
- * are refused, whether anybody is answered after the deadline, and how soon it is over when they go. */
+ * are refused, whether anybody is answered after the deadline, and how soon it is over when they go. The
+ * queue has room for everybody who is let in, and once for fewer, so that its bound refuses. */
 #include "bench/measure/run_bench.h"
 
 #include <poll.h>
@@ -24,10 +25,14 @@ enum {
     PROBE_MS = 10,
 };
 
+#define LET_IN "15500"
+
 static const struct step {
     int times;
     size_t connections;
-} steps[] = {{1, 9500}, {2, 9500}, {5, 9500}, {10, 9500}, {10, 15000}, {10, 16000}};
+    const char *queue_max;
+} steps[] = {{1, 9500, LET_IN},   {2, 9500, LET_IN},    {5, 9500, LET_IN},  {10, 9500, LET_IN},
+             {10, 15000, LET_IN}, {10, 15000, "10000"}, {10, 16000, LET_IN}};
 enum { STEPS = COUNT_OF(steps) };
 
 struct step_runs {
@@ -112,8 +117,8 @@ static void print_step(const struct bench *bench, const struct overload_runs *ru
 {
     const struct step_runs *step = &runs->steps[nr];
     char what[128];
-    snprintf(what, sizeof what, "issues/s at %d times the capacity, %zu connections", steps[nr].times,
-             steps[nr].connections);
+    snprintf(what, sizeof what, "issues/s at %d times the capacity, %zu connections, a queue of %s",
+             steps[nr].times, steps[nr].connections, steps[nr].queue_max);
     struct figure figures[] = {
         {.metric = "overload",
          .what = what,
@@ -151,21 +156,22 @@ static void print_step(const struct bench *bench, const struct overload_runs *ru
 void bench_overload(struct bench *bench)
 {
     static struct overload_runs runs;
-    static const char *const flags[] = {"--connections-max", "15500", "--connections-per-address-max",
-                                        "15500", NULL};
     if (!load_allow_descriptors(CONNECTIONS_MAX + 1000)) {
         bench_say("overload: not measured, this process may not open so many connections (ulimit -n)");
         return;
     }
     bench_target(bench, BENCH_PORT_COMMAND, &runs.command);
-    pid_t service = bench_start_with(bench, "command-service", BENCH_PORT_COMMAND, flags);
     for (int64_t round = 0; round < bench->options.rounds; round++)
         for (size_t nr = 0; nr < STEPS; nr++) {
+            const char *flags[] = {
+                "--connections-max", LET_IN, "--connections-per-address-max", LET_IN, "--queue-max",
+                steps[nr].queue_max, NULL};
             bench_say("overload, round %lld of %lld, %d times, %zu connections", (long long)round + 1,
                       (long long)bench->options.rounds, steps[nr].times, steps[nr].connections);
+            pid_t service = bench_start_with(bench, "command-service", BENCH_PORT_COMMAND, flags);
             step(bench, &runs, nr, capacity(bench, &runs));
+            child_stop(service);
         }
-    child_stop(service);
     for (size_t nr = 0; nr < STEPS; nr++)
         print_step(bench, &runs, nr);
 }

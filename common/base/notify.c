@@ -27,7 +27,7 @@ static struct {
     _Atomic int64_t period_us; /* 0: there is none */
     _Atomic int64_t next_us;   /* when the manager is told next */
     pthread_mutex_t lock;      /* guards the list */
-    LIST_HEAD(, heartbeat) loops;
+    LIST_HEAD(heartbeats, heartbeat) loops;
 } watchdog = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* A name that begins with '@' is of Linux' abstract sockets. */

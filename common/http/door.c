@@ -17,7 +17,8 @@ enum {
     PAUSE_MS = 100,
     DROP_BYTES = 4096,
     REFUSAL_BYTES = 1024,
-    DISPLACING_MAX = 128 /* newcomers beyond the limits, until a loop has made room for them */
+    DISPLACING_MAX = 128,    /* newcomers beyond the limits, until a loop has made room for them */
+    UNSENT_BYTES_MAX = 65536 /* that a socket takes beyond what its client reads */
 };
 
 /* --- Accepting --- */
@@ -70,6 +71,12 @@ void http_door_refuse(struct http_server *server, int fd, enum http_reason reaso
     close(fd);
 }
 
+static void door_wake(struct http_door *door)
+{
+    uint64_t one = 1;
+    CHECK(write(door->wake_fd, &one, sizeof one) == sizeof one);
+}
+
 static void admit(struct http_server *server, int fd, const struct sockaddr *peer)
 {
     struct http_door *door = &server->door;
@@ -77,15 +84,28 @@ static void admit(struct http_server *server, int fd, const struct sockaddr *pee
     struct http_address *address = http_limits_admit(server, peer, &full);
     if (!address) {
         http_door_refuse(server, fd, full);
-    } else if (full == HTTP_REASON_COUNT) {
-        http_loop_add(server, fd, peer, address, full);
-    } else if (atomic_fetch_add(&door->displacing, 1) < DISPLACING_MAX) {
-        http_loop_add(server, fd, peer, address, full);
-    } else {
-        atomic_fetch_sub(&door->displacing, 1);
+        return;
+    }
+    if (full != HTTP_REASON_COUNT && clock_mono_us() < atomic_load(http_evict_again(door, address, full))) {
         http_limits_forget(server, address);
         http_door_refuse(server, fd, full);
+        return;
     }
+    if (full != HTTP_REASON_COUNT)
+        atomic_fetch_add(&door->displacing, 1);
+    http_loop_add(server, fd, peer, address, full);
+}
+
+/* The loops are so far behind with making room that newcomers are better off in the kernel's queue. */
+static bool is_behind(struct http_door *door)
+{
+    return atomic_load(&door->displacing) >= DISPLACING_MAX;
+}
+
+void http_door_displaced(struct http_door *door)
+{
+    if (atomic_fetch_sub(&door->displacing, 1) == DISPLACING_MAX)
+        door_wake(door);
 }
 
 enum accepted { ACCEPT_MORE, ACCEPT_DONE, ACCEPT_STARVED };
@@ -110,15 +130,9 @@ static enum accepted accept_one(struct http_server *server)
 static enum accepted accept_some(struct http_server *server, size_t count_max)
 {
     enum accepted last = ACCEPT_MORE;
-    for (size_t i = 0; i < count_max && last == ACCEPT_MORE; i++)
+    for (size_t i = 0; i < count_max && last == ACCEPT_MORE && !is_behind(&server->door); i++)
         last = accept_one(server);
     return last;
-}
-
-static void door_wake(struct http_door *door)
-{
-    uint64_t one = 1;
-    CHECK(write(door->wake_fd, &one, sizeof one) == sizeof one);
 }
 
 static void listen_end(struct http_server *server)
@@ -126,7 +140,8 @@ static void listen_end(struct http_server *server)
     struct http_door *door = &server->door;
     if (!door->closed) {
         /* Whoever is in the queue has a connection already; closing now would reset it. */
-        accept_some(server, HTTP_BACKLOG);
+        for (size_t i = 0; i < HTTP_BACKLOG && accept_one(server) == ACCEPT_MORE; i++)
+            ;
         close(door->listen_fd);
         door->listen_fd = -1;
     }
@@ -137,12 +152,12 @@ static void listen_end(struct http_server *server)
 }
 
 /* Waits for a client or a command. Out of descriptors, it looks away from the listening socket for a moment
- * instead of being told about the same client for ever. */
+ * instead of being told about the same client for ever; with the loops behind, until one of them wakes it. */
 static bool door_turn(struct http_server *server, bool starved)
 {
     struct http_door *door = &server->door;
     struct pollfd fds[] = {{.fd = door->wake_fd, .events = POLLIN},
-                           {.fd = starved ? -1 : door->listen_fd, .events = POLLIN}};
+                           {.fd = starved || is_behind(door) ? -1 : door->listen_fd, .events = POLLIN}};
     (void)poll(fds, COUNT_OF(fds), starved ? PAUSE_MS : -1);
     if (fds[0].revents) {
         uint64_t count;
@@ -194,13 +209,15 @@ static bool endpoint_parse(const char *text, uint16_t port, struct endpoint *ret
 }
 
 /* SO_REUSEADDR, so that a restart after kill -9 need not wait for the connections of the dead process.
- * TCP_NODELAY, which accepted sockets inherit, because answers are sent whole. */
+ * Accepted sockets inherit TCP_NODELAY, because answers are sent whole, and TCP_NOTSENT_LOWAT: of an answer
+ * that its client does not read the kernel would take more than a mebibyte, which is no budget's. */
 static int listen_on(struct endpoint *endpoint)
 {
-    int on = 1;
+    int on = 1, unsent = UNSENT_BYTES_MAX;
     int fd = socket(endpoint->address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 &&
+        setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent) == 0 &&
         bind(fd, &endpoint->address.any, endpoint->len) == 0 && listen(fd, HTTP_BACKLOG) == 0 &&
         getsockname(fd, &endpoint->address.any, &endpoint->len) == 0)
         return fd;

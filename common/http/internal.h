@@ -379,7 +379,8 @@ struct http_door {
     bool started;
     atomic_bool close_wanted, stop_wanted;
     atomic_uint connections;
-    atomic_uint displacing; /* newcomers for whom a loop has yet to make room */
+    atomic_uint displacing;         /* newcomers for whom a loop has yet to make room */
+    _Atomic int64_t evict_again_us; /* as of an address, of all */
     /* Bytes: in all, and of those what http_hold was asked for. */
     atomic_size_t held, held_by_requests;
     pthread_mutex_t lock; /* guards what is below */
@@ -402,9 +403,10 @@ struct http_server {
     struct http_door door;
     /* How long each part of a request may take in total. Atomic, because tests shorten them. */
     _Atomic int64_t head_ms, body_ms, send_ms, linger_ms;
-    atomic_bool draining;   /* every answer closes its connection */
-    atomic_bool hanging_up; /* connections without a request are closed */
-    atomic_uint pressed;    /* grows when some request found no room for its bytes */
+    _Atomic int64_t idle_evict_ms; /* from when on an idle connection may go for others */
+    atomic_bool draining;          /* every answer closes its connection */
+    atomic_bool hanging_up;        /* connections without a request are closed */
+    atomic_uint pressed;           /* grows when some request found no room for its bytes */
     _Atomic int64_t in_flight;
     atomic_size_t key_held[AUTH_KEYS_MAX]; /* bytes by api_key.index */
     struct metric *in_flight_gauge, *connections_gauge, *held_gauge, *refused[HTTP_REASON_COUNT];
@@ -418,12 +420,20 @@ void http_door_stop(struct http_server *server);  /* ends its thread */
 void http_door_deinit(struct http_server *server);
 /* Answers that there is no room, and closes. From any thread. */
 void http_door_refuse(struct http_server *server, int fd, enum http_reason reason);
+/* A loop has made room for one more of those beyond the limits, or refused it. */
+void http_door_displaced(struct http_door *door);
 
 /* limits.c */
 /* Counts one more connection of a client. *ret: whether it has room (HTTP_REASON_COUNT), or why it has none;
  * then there is none of memory, and NULL, or somebody has to go first (http_limits_evict). */
 struct http_address *http_limits_admit(struct http_server *server, const struct sockaddr *from,
                                        enum http_reason *ret);
+/* Until when nobody looks for somebody who could go for such a newcomer, because nobody could. */
+static inline _Atomic int64_t *http_evict_again(struct http_door *door, struct http_address *address,
+                                                enum http_reason full)
+{
+    return full == HTTP_REASON_ADDRESS ? &address->evict_again_us : &door->evict_again_us;
+}
 /* Counts a connection out that never got to http_limits_enter. */
 void http_limits_forget(struct http_server *server, struct http_address *address);
 void http_limits_enter(struct http_loop *loop, struct http_conn *conn);

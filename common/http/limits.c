@@ -15,11 +15,12 @@
 
 enum {
     HTTP_CONN_BYTES = sizeof(struct http_conn) + HTTP_INPUT_BYTES + HTTP_KEEP_BYTES + 2048,
-    SLOW_AFTER_MS = 1000,     /* a head takes longer than this: slow; an idle one may go for others */
+    SLOW_AFTER_MS = 1000,     /* a head takes longer than this: slow */
     SLOW_BYTES_PER_S = 16384, /* a body or an answer that moves slower than this is slow */
     STALLED_MS = 10000,       /* nothing of an answer was read for so long: over, room or not */
     SAMPLE_MS = 500,
-    EVICT_LOOKS_MAX = 512 /* connections of a phase that are looked at, for one that can go */
+    EVICT_LOOKS_MAX = 512, /* connections of a phase that are looked at, for those that can go */
+    PRESSED_EVICTIONS = 32 /* at once, of a phase: a loop that closes thousands serves nobody meanwhile */
 };
 
 /* --- Addresses --- */
@@ -195,11 +196,12 @@ static void sample(struct http_conn *conn, int64_t now_us)
 
 /* --- Ending connections --- */
 
-/* Nothing has arrived, also since the loop learned of sockets: closing cuts no request. */
+/* Nothing has arrived but perhaps the client's end, also since the loop learned of sockets: closing cuts no
+ * request. */
 static bool is_silent(const struct http_conn *conn)
 {
     char byte;
-    return !conn->readable && recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
+    return conn->input.used == conn->input.end && recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
 static void end(struct http_conn *conn, enum http_reason reason)
@@ -238,17 +240,19 @@ static bool may_go(const struct http_conn *conn)
     }
 }
 
-/* Ends up to `want` of a phase, who are there longest first. */
+/* Ends up to `want` of a phase, who are there longest first, of those whose request holds that many bytes. */
 static unsigned evict(struct http_loop *loop, enum http_phase phase, const struct http_address *address,
-                      unsigned want)
+                      unsigned want, size_t held_min)
 {
-    unsigned count = 0, looks = want == 1 ? EVICT_LOOKS_MAX : UINT32_MAX;
+    int64_t after_us =
+        US_PER_MS * (phase == HTTP_PHASE_IDLE ? atomic_load(&loop->server->idle_evict_ms) : SLOW_AFTER_MS);
+    unsigned count = 0, looks = EVICT_LOOKS_MAX;
     struct http_conn *next, *conn = TAILQ_FIRST(&loop->phases[phase]);
     for (; conn && count < want && looks > 0; conn = next, looks--) {
         next = TAILQ_NEXT(conn, in_phase);
-        if (loop->now_us - conn->since_us < SLOW_AFTER_MS * US_PER_MS)
+        if (loop->now_us - conn->since_us < after_us)
             break;
-        if ((address && conn->address != address) || !may_go(conn))
+        if ((address && conn->address != address) || conn->held < held_min || !may_go(conn))
             continue;
         end(conn, HTTP_REASON_EVICTED);
         count++;
@@ -262,9 +266,21 @@ static const enum http_phase slow_phases[] = {HTTP_PHASE_CLOSING, HTTP_PHASE_HEA
 bool http_limits_evict(struct http_loop *loop, struct http_address *address)
 {
     for (size_t i = 0; i < COUNT_OF(slow_phases); i++)
-        if (evict(loop, slow_phases[i], address, 1))
+        if (evict(loop, slow_phases[i], address, 1, 0))
             return true;
-    return evict(loop, HTTP_PHASE_IDLE, address, 1);
+    return evict(loop, HTTP_PHASE_IDLE, address, 1, 0);
+}
+
+/* Some request found no room for its bytes, or some connection: who is slow and holds any of what is short
+ * makes room for the next ones. */
+static void relieve(struct http_loop *loop)
+{
+    struct http_server *server = loop->server;
+    unsigned pressed = atomic_load(&server->pressed);
+    bool connections = atomic_load(&server->door.held) + HTTP_CONN_BYTES > server->options.bytes_max;
+    for (size_t i = 0; i < COUNT_OF(slow_phases) && pressed != loop->pressed_seen; i++)
+        (void)evict(loop, slow_phases[i], NULL, PRESSED_EVICTIONS, connections ? 0 : 1);
+    loop->pressed_seen = pressed;
 }
 
 void http_limits_tick(struct http_loop *loop)
@@ -288,10 +304,7 @@ void http_limits_tick(struct http_loop *loop)
             http_stream_is_late(&conn->request, loop->now_us))
             end(conn, HTTP_REASON_SLOW);
     }
-    unsigned pressed = atomic_load(&server->pressed);
-    for (size_t i = 0; i < COUNT_OF(slow_phases) && pressed != loop->pressed_seen; i++)
-        (void)evict(loop, slow_phases[i], NULL, UINT32_MAX);
-    loop->pressed_seen = pressed;
+    relieve(loop);
 }
 
 void http_limits_hang_up(struct http_loop *loop)

@@ -8,7 +8,7 @@
 #define HUGE       "POST /v1/huge HTTP/1.1\r\n" KIT_HOST KIT_ISSUE "Content-Length: 1048576\r\n\r\n"
 #define SMALL      "POST /v1/items HTTP/1.1\r\n" KIT_HOST KIT_ISSUE "Content-Length: 2\r\n\r\n{}"
 
-enum { ATTACKERS = 24, CROWD = 40, BYTES_MAX = 8 << 20, SLOW_MS = 1000 };
+enum { ATTACKERS = 24, CROWD = 40, RUSH = 300, BYTES_MAX = 8 << 20, SLOW_MS = 1000 };
 
 static struct kit *kit;
 
@@ -122,6 +122,28 @@ static void unread_answers_stay_within_the_bound(void **state)
         kit_close(talks[i]);
 }
 
+/* The kernel takes a part of an answer that nobody reads; what is left of it stays on this server's account.
+ */
+static void an_unread_answer_is_not_the_kernels(void **state)
+{
+    (void)state;
+    char last = 'a';
+    int small = 4096;
+    kit = kit_start((struct http_options){.bytes_max = 64 << 20});
+    size_t before = held();
+    struct kit_talk *talk = kit_open(kit);
+    setsockopt(talk->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    withhold(talk);
+    kit_send(talk, (struct span){&last, 1});
+    int64_t end_us = clock_deadline_us(KIT_WAIT_MS);
+    while (atomic_load(&kit->handled) == 0 && clock_remaining_ms(end_us) > 0)
+        poll(NULL, 0, 5);
+    wait_ms(300);
+    assert_true(held() >= before + BODY_BYTES);
+    kit_close(talk);
+    await_held_below(before + 1);
+}
+
 /* --- Room --- */
 
 static struct kit_talk *crowd[CROWD];
@@ -185,8 +207,55 @@ static void idle_ones_go_for_newcomers_of_their_address(void **state)
     kit =
         kit_start((struct http_options){.connections_max = 2 * CROWD, .connections_per_address_max = CROWD});
     crowd_enter(SPAN(KIT_TOUCH));
+    struct kit_talk *early = kit_open(kit);
+    kit_read_end(early);
+    assert_int_equal(early->replies[0], 503); /* they have not been idle for long */
+    kit_close(early);
+    wait_ms(200); /* in which nobody looks again */
+    atomic_store(&kit->server->idle_evict_ms, SLOW_MS);
     newcomers_are_served();
     crowd_leave();
+}
+
+/* More newcomers than a loop is given to make room for, while the only one is busy: they wait for it, in the
+ * kernel's queue, and none is refused. */
+static void newcomers_wait_for_a_loop_that_is_behind(void **state)
+{
+    (void)state;
+    static struct kit_talk *slow[RUSH + 10], *rush[RUSH];
+    kit = kit_start((struct http_options){.threads = 1,
+                                          .connections_max = COUNT_OF(slow) + 1,
+                                          .connections_per_address_max = COUNT_OF(slow) + 1});
+    struct kit_talk *busy = kit_open(kit);
+    for (size_t i = 0; i < COUNT_OF(slow); i++) {
+        slow[i] = kit_open(kit);
+        assert_true(kit_send(slow[i], SPAN("GET /v1/touch HT")));
+    }
+    int64_t end_us = clock_deadline_us(KIT_WAIT_MS);
+    while (atomic_load(&kit->server->door.connections) < COUNT_OF(slow) + 1 && clock_remaining_ms(end_us) > 0)
+        poll(NULL, 0, 5);
+    wait_ms(SLOW_MS + 200);
+    int64_t refusals = refused("reason=\"address\"") + refused("reason=\"connections\"");
+    kit_hold(kit, true);
+    assert_true(kit_send(busy, SPAN("GET /v1/block HTTP/1.1\r\n" KIT_HOST "\r\n")));
+    while (atomic_load(&kit->handled) == 0 && clock_remaining_ms(end_us) > 0)
+        poll(NULL, 0, 1);
+    for (size_t i = 0; i < RUSH; i++) {
+        rush[i] = kit_open(kit);
+        assert_true(kit_send(rush[i], SPAN(KIT_TOUCH)));
+    }
+    wait_ms(100); /* in which a door that does not wait refuses some */
+    kit_hold(kit, false);
+    for (size_t i = 0; i < RUSH; i++) {
+        kit_read(rush[i], 1, false);
+        assert_int_equal(rush[i]->count, 1);
+        assert_int_equal(rush[i]->replies[0], 200);
+        kit_close(rush[i]);
+    }
+    assert_int_equal(refused("reason=\"address\"") + refused("reason=\"connections\""), refusals);
+    for (size_t i = 0; i < COUNT_OF(slow); i++)
+        kit_close(slow[i]);
+    kit_close(busy);
 }
 
 /* Whoever is at work stays: with every connection waiting for its answer the newcomer is refused. */
@@ -267,9 +336,11 @@ int main(void)
         TEST(withheld_bodies_stay_within_the_bound),
         TEST(one_client_cannot_hold_all),
         TEST(unread_answers_stay_within_the_bound),
+        TEST(an_unread_answer_is_not_the_kernels),
         TEST(slow_heads_go_for_newcomers),
         TEST(slow_bodies_go_for_newcomers),
         TEST(idle_ones_go_for_newcomers_of_their_address),
+        TEST(newcomers_wait_for_a_loop_that_is_behind),
         TEST(who_waits_for_an_answer_stays),
         TEST(a_network_is_one_client),
         TEST(an_end_is_noticed),

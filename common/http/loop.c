@@ -187,17 +187,18 @@ static bool newcomer_passed_on(struct http_loop *loop, struct http_newcomer *new
     struct http_address *whose = newcomer->full == HTTP_REASON_ADDRESS ? newcomer->address : NULL;
     if (newcomer->full == HTTP_REASON_COUNT)
         return false;
-    bool looks = !whose || atomic_load(&whose->evict_again_us) <= loop->now_us;
+    _Atomic int64_t *again_us = http_evict_again(&server->door, newcomer->address, newcomer->full);
+    bool looks = atomic_load(again_us) <= loop->now_us;
     if (looks && http_limits_evict(loop, whose)) {
         newcomer->full = HTTP_REASON_COUNT;
     } else if (looks && ++newcomer->tried < server->loops_count && !atomic_load(&loop->stop_wanted)) {
         newcomer_put(&server->loops[(size_t)(loop - server->loops + 1) % server->loops_count], newcomer);
         atomic_fetch_sub(&loop->connections, 1);
         return true;
-    } else if (looks && whose) {
-        atomic_store(&whose->evict_again_us, loop->now_us + EVICT_AGAIN_MS * US_PER_MS);
+    } else if (looks) {
+        atomic_store(again_us, loop->now_us + EVICT_AGAIN_MS * US_PER_MS);
     }
-    atomic_fetch_sub(&server->door.displacing, 1);
+    http_door_displaced(&server->door);
     return false;
 }
 

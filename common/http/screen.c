@@ -45,7 +45,7 @@ static bool screen_route(struct http_request *request, const struct http_path *p
     }
     if (match.path_known && request->is_options) {
         request->endpoint = &request->server->options_endpoint;
-        memcpy(request->allow, match.allow, sizeof request->allow);
+        snprintf(request->allow, sizeof request->allow, "%s", match.allow);
         return true;
     }
     if (match.path_known) {

@@ -368,7 +368,7 @@ static void a_twin_of_a_request_in_flight_is_told_so(void **state)
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
     struct http_client *first = http_client_create(stack_env(stack, "COMMAND_URL"));
     struct http_answer answer;
-    assert_true(store_signal_backends(stack, "firstcome command", SIGSTOP) > 0);
+    assert_true(store_freeze(stack, "firstcome command") > 0);
     api_issue_begin(&api, first, id, "ann", "twin");
     WAIT_UNTIL(api_metric(&api, "coupon_http_in_flight") >= 2, 60000); /* it and the question itself */
     /* With another key type the scope differs: the issue key sent the first, so the twin must come from it as
@@ -380,7 +380,7 @@ static void a_twin_of_a_request_in_flight_is_told_so(void **state)
     api_issue_begin(&api, second, id, "bob", "twin");
     assert_int_equal(http_client_read(second, 60000, &answer), HTTP_ANSWERED);
     api_expect(&answer, 422, "idempotency-key-reused");
-    store_signal_backends(stack, "firstcome command", SIGCONT);
+    store_thaw();
     assert_int_equal(http_client_read(first, 60000, &answer), HTTP_ANSWERED);
     api_expect(&answer, 201, NULL);
     assert_false(is_in_flight(path, "{\"user_id\":\"cyd\"}", "twin")); /* another API key: another request */
@@ -421,12 +421,12 @@ static void a_frozen_store_is_refused_in_time_and_recovers(void **state)
     (void)state;
     char id[64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ",\"per_user_limit\":100"));
-    assert_true(store_signal_backends(stack, "firstcome command", SIGSTOP) > 0);
+    assert_true(store_freeze(stack, "firstcome command") > 0);
     stack_signal(stack, "postgresql", SIGSTOP);
     expect_honest_refusal(id, "ann");
     expect_honest_refusal(id, "ann");
     stack_signal(stack, "postgresql", SIGCONT);
-    store_signal_backends(stack, "firstcome command", SIGCONT);
+    store_thaw();
     WAIT_UNTIL(issued(id, "bob"), 60000);
     WAIT_UNTIL(ready(), 60000);
 }

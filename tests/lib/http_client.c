@@ -263,20 +263,36 @@ static enum http_outcome read_body(struct http_client *client, int64_t deadline_
     return outcome;
 }
 
+/* Of "HTTP/1.1 200 ..." */
+static bool parse_status(struct span head, int *ret)
+{
+    uint64_t status;
+    if (!span_starts(head, SPAN("HTTP/1.1 ")) || !parse_u64((struct span){head.ptr + 9, 3}, 599, &status))
+        return false;
+    *ret = (int)status;
+    return true;
+}
+
+enum http_outcome http_client_await_status(struct http_client *client, int64_t timeout_ms, int *ret_status)
+{
+    size_t len;
+    enum http_outcome outcome = find(client, "\r\n", clock_deadline_us(timeout_ms), &len);
+    if (outcome == HTTP_ANSWERED && !parse_status(buf_span(&client->input), ret_status))
+        return HTTP_MALFORMED;
+    return outcome;
+}
+
 static enum http_outcome read_head(struct http_client *client, int64_t deadline_us, struct http_answer *ret)
 {
     size_t len;
-    uint64_t status;
     enum http_outcome outcome = find(client, "\r\n\r\n", deadline_us, &len);
     if (outcome != HTTP_ANSWERED)
         return outcome;
     buf_clear(&client->head);
     take(client, len, &client->head);
     ret->head = buf_span(&client->head);
-    if (!span_starts(ret->head, SPAN("HTTP/1.1 ")) ||
-        !parse_u64((struct span){ret->head.ptr + 9, 3}, 599, &status))
+    if (!parse_status(ret->head, &ret->status))
         return HTTP_MALFORMED;
-    ret->status = (int)status;
     struct span connection = http_answer_header(ret, "Connection");
     ret->closing = connection.len == 5 && strncasecmp(connection.ptr, "close", 5) == 0;
     return HTTP_ANSWERED;

@@ -50,6 +50,10 @@ enum http_outcome http_client_call(struct http_client *client, const struct http
 /* Sends a request only (HTTP_ANSWERED: all of it), and only once; http_client_read gives its answer. */
 enum http_outcome http_client_begin(struct http_client *client, const struct http_call *call);
 
+/* Waits for the status line of the answer, which stays there for http_client_read: a long answer has begun.
+ */
+enum http_outcome http_client_await_status(struct http_client *client, int64_t timeout_ms, int *ret_status);
+
 /* The two halves, for malformed or pipelined bytes. */
 enum http_outcome http_client_send(struct http_client *client, struct span bytes, int64_t timeout_ms);
 enum http_outcome http_client_read(struct http_client *client, int64_t timeout_ms, struct http_answer *ret);

@@ -11,6 +11,9 @@
 
 #include "common/base/clock.h"
 
+/* However busy the machine is: only what hangs takes longer. */
+enum { PATIENCE_MS = 60000 };
+
 static struct pg_rows *store_rows(struct stack *stack, const char *url_variable, const char *sql)
 {
     const struct pg_statement statements[] = {{"query", sql}};
@@ -21,8 +24,8 @@ static struct pg_rows *store_rows(struct stack *stack, const char *url_variable,
         .statements_count = COUNT_OF(statements),
     });
     struct pg_rows *rows = NULL;
-    if (pg_connect(pg, clock_deadline_us(10000)) != PG_OK ||
-        pg_call(pg, 0, NULL, clock_deadline_us(10000), &rows) != PG_OK)
+    if (pg_connect(pg, clock_deadline_us(PATIENCE_MS)) != PG_OK ||
+        pg_call(pg, 0, NULL, clock_deadline_us(PATIENCE_MS), &rows) != PG_OK)
         fail_msg("%s: %s", sql, pg_error(pg));
     pg_destroy(pg);
     return rows;
@@ -65,7 +68,6 @@ static void read_superuser_secret(struct stack *stack, char *ret, size_t size)
 
 void store_tamper(struct stack *stack, const char *sql)
 {
-    enum { PATIENCE_MS = 60000 };
     char url[256], password[128];
     struct pg_rows *rows = NULL;
     read_superuser_secret(stack, password, sizeof password);
@@ -84,16 +86,74 @@ void store_tamper(struct stack *stack, const char *sql)
     pg_destroy(pg);
 }
 
-size_t store_signal_backends(struct stack *stack, const char *application, int signal_number)
+enum { BACKENDS_MAX = 64 };
+
+struct backends {
+    pid_t pids[BACKENDS_MAX];
+    size_t count;
+};
+
+static struct backends backends_of(struct stack *stack, const char *application)
 {
     char sql[256];
+    struct backends backends = {.count = 0};
     snprintf(sql, sizeof sql, "SELECT pid FROM pg_stat_activity WHERE application_name = '%s'", application);
     struct pg_rows *rows = store_rows(stack, "DATABASE_URL", sql);
-    size_t count = (size_t)pg_rows_count(rows);
-    for (size_t i = 0; i < count; i++)
-        (void)kill((pid_t)pg_i64(rows, (int)i, 0), signal_number); /* it may have gone meanwhile */
+    assert_true(pg_rows_count(rows) <= BACKENDS_MAX);
+    for (int i = 0; i < pg_rows_count(rows); i++)
+        backends.pids[backends.count++] = (pid_t)pg_i64(rows, i, 0);
     pg_rows_destroy(rows);
-    return count;
+    return backends;
+}
+
+static void signal_all(const struct backends *backends, int signal_number)
+{
+    for (size_t i = 0; i < backends->count; i++)
+        (void)kill(backends->pids[i], signal_number); /* it may have gone meanwhile */
+}
+
+size_t store_signal_backends(struct stack *stack, const char *application, int signal_number)
+{
+    struct backends backends = backends_of(stack, application);
+    signal_all(&backends, signal_number);
+    return backends.count;
+}
+
+static bool others_go_on(struct stack *stack, int64_t timeout_ms)
+{
+    static const struct pg_statement statements[] = {{"head", "SELECT count(*) FROM slice"}};
+    struct pg *pg = pg_create(&(struct pg_options){.url = stack_env(stack, "DATABASE_URL"),
+                                                   .application = "test",
+                                                   .statements = statements,
+                                                   .statements_count = COUNT_OF(statements)});
+    struct pg_rows *rows = NULL;
+    int64_t deadline_us = clock_deadline_us(timeout_ms);
+    bool good = pg_connect(pg, deadline_us) == PG_OK && pg_call(pg, 0, NULL, deadline_us, &rows) == PG_OK;
+    pg_rows_destroy(rows);
+    pg_destroy(pg);
+    return good;
+}
+
+static struct backends frozen;
+
+size_t store_freeze(struct stack *stack, const char *application)
+{
+    enum { TRIES = 10, TRY_MS = 2000 };
+    for (int i = 1; i <= TRIES; i++) {
+        frozen = backends_of(stack, application);
+        signal_all(&frozen, SIGSTOP);
+        if (others_go_on(stack, i * TRY_MS))
+            return frozen.count;
+        store_thaw();
+    }
+    fail_msg("%s cannot be stopped without all others", application);
+    return 0;
+}
+
+void store_thaw(void)
+{
+    signal_all(&frozen, SIGCONT);
+    frozen.count = 0;
 }
 
 enum { HOLD_BEGIN, HOLD_LOCK, HOLD_STATEMENTS };
@@ -107,10 +167,10 @@ struct pg *store_hold(struct stack *stack, const char *sql)
         .statements = statements, /* prepared once: it connects only here */
         .statements_count = COUNT_OF(statements),
     });
-    bool held = pg_connect(holder, clock_deadline_us(10000)) == PG_OK;
+    bool held = pg_connect(holder, clock_deadline_us(PATIENCE_MS)) == PG_OK;
     for (size_t i = 0; held && i < COUNT_OF(statements); i++) {
         struct pg_rows *rows = NULL;
-        held = pg_call(holder, i, NULL, clock_deadline_us(10000), &rows) == PG_OK;
+        held = pg_call(holder, i, NULL, clock_deadline_us(PATIENCE_MS), &rows) == PG_OK;
         pg_rows_destroy(rows);
     }
     if (!held)

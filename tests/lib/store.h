@@ -17,6 +17,11 @@ void store_tamper(struct stack *stack, const char *sql);
 /* Signals every backend that the service of this application name has ("firstcome command"); returns how
  * many. */
 size_t store_signal_backends(struct stack *stack, const char *application, int signal_number);
+/* Stops every backend of an application until store_thaw; returns how many. One that was stopped while it
+ * held a lock of the server's own (every new connection needs some) would freeze everybody: it goes on, and
+ * is stopped anew. */
+size_t store_freeze(struct stack *stack, const char *application);
+void store_thaw(void); /* connects nowhere; nothing where nothing is frozen */
 /* Holds what a statement locks ("SELECT 1 FROM slice FOR UPDATE") until store_let_go. */
 struct pg *store_hold(struct stack *stack, const char *sql);
 void store_let_go(struct pg *holder); /* accepts NULL */

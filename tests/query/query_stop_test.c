@@ -198,10 +198,10 @@ static void a_drain_cut_short_ends_well(void **state)
     for (int i = 0; i < STOPS; i++) {
         uint64_t before = readers.good;
         WAIT_UNTIL(readers.good >= before + ANSWERS, BOUND_MS);
-        assert_true(store_signal_backends(stack, "firstcome query", SIGSTOP) >= 1);
+        assert_true(store_freeze(stack, "firstcome query") >= 1);
         instance_signal(instance, SIGTERM);
         WAIT_UNTIL(!has_thread(instance_pid(instance), "model"), BOUND_MS);
-        store_signal_backends(stack, "firstcome query", SIGCONT);
+        store_thaw();
         instance_await(instance);
         instance_again(instance);
     }
