@@ -37,17 +37,9 @@ edge_program() {
     PATH=$PATH:/usr/sbin command -v haproxy
 }
 
-# For this machine only, and made once; whoever checks it takes the certificate itself for the authority (EDGE_CA).
 edge_certificate() {
-    local folder=$RUN_DIR/edge
-    if [[ -s $folder/edge.pem ]]; then
-        return
-    fi
-    install -d -m 700 "$folder"
-    (umask 077 && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 825 -subj /CN=localhost \
-        -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' -keyout "$folder/key.pem" -out "$folder/ca.pem" 2>"$folder/openssl.log" &&
-        cat "$folder/ca.pem" "$folder/key.pem" >"$folder/edge.pem.new" && mv "$folder/edge.pem.new" "$folder/edge.pem") ||
-        die "openssl makes no certificate; $folder/openssl.log"
+    install -d -m 700 "$RUN_DIR/edge"
+    "$ROOT/packaging/make-certificate" "$RUN_DIR/edge" || die "openssl makes no certificate; $RUN_DIR/edge/openssl.log"
 }
 
 edge_environment() {

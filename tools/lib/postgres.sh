@@ -44,22 +44,8 @@ listen_addresses = '127.0.0.1'
 port = $(pg_port)
 unix_socket_directories = ''    # the path of a run directory may be longer than a socket's may be
 cluster_name = 'firstcome-$PORT_BASE'
-max_connections = 150
-shared_buffers = 256MB
-jit = off                       # short statements only
-timezone = 'UTC'
 
-# Nothing may be answered that a crash could take back (I3).
-fsync = on
-synchronous_commit = on
-full_page_writes = on
-wal_compression = lz4
-min_wal_size = 256MB
-max_wal_size = 2GB
-checkpoint_timeout = 15min
-
-# Log what is slow or wrong, never what a user typed (I10): no parameters, no row values in DETAIL, no text
-# of a failed statement. One file for each hour of the day, begun anew when its hour comes round.
+# One file for each hour of the day, begun anew when its hour comes round.
 logging_collector = on
 log_directory = '$RUN_DIR/pg/log'
 log_filename = 'postgresql-%H.log'
@@ -67,15 +53,8 @@ log_file_mode = 0640
 log_rotation_age = 60
 log_rotation_size = 0
 log_truncate_on_rotation = on
-log_timezone = 'UTC'
-log_line_prefix = '%m [%p] %q%u@%d '
-log_min_duration_statement = 100ms
-log_parameter_max_length = 0
-log_parameter_max_length_on_error = 0
-log_error_verbosity = terse
-log_min_error_statement = panic
-log_lock_waits = on
-lc_messages = 'C'
+
+$(<"$ROOT/packaging/postgresql.conf")
 END
 }
 

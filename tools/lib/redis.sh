@@ -37,14 +37,8 @@ daemonize no
 dir "$RUN_DIR/redis/data"
 logfile "$RUN_DIR/redis/log/redis.log"
 loglevel notice
-tcp-keepalive 60
-
-# Everything here can be rebuilt from the event log, so one second may be lost; what was read stays (I7).
-appendonly yes
-appendfsync everysec
-save ""
+$(<"$ROOT/packaging/redis.conf")
 maxmemory ${REDIS_MAXMEMORY:-512mb}
-maxmemory-policy noeviction
 
 $(sed "${script[@]}" "$ROOT/packaging/redis.acl")
 END

@@ -28,7 +28,7 @@ credential_name = $(firstword $(subst :, ,$1))
 credential_variable = $(lastword $(subst :, ,$1))
 credential_lines = LoadCredential=$(call credential_name,$1):$(SYSCONFDIR)/firstcome/credentials/$(call credential_name,$1)\nEnvironment=$(call credential_variable,$1)=%d/$(call credential_name,$1)\n
 
-.PHONY: man install deb $(UNITS:%=install-unit-%)
+.PHONY: man install deb containers containers-down $(UNITS:%=install-unit-%)
 
 man: $(MAN_PAGES)
 $(B)/man/%.8: $(B)/bin/% tools/man-page VERSION CHANGELOG.md
@@ -60,3 +60,11 @@ $(UNITS:%=install-unit-%): install-unit-%:
 deb: ## Debian packages, in build/deb
 	@tools/install deb
 	@tools/deb
+
+containers: ## the stack in containers: images made here of Debian's packages, then up; PROFILE=monitoring; as root
+	@tools/install containers
+	@tools/containers build
+	@tools/containers up $(PROFILE)
+
+containers-down: ## stop them; the volumes stay
+	@tools/containers down
