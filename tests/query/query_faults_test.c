@@ -264,6 +264,7 @@ static void postgres_away_for_long(void **state)
     struct http_answer answer;
     char path[96], token[32];
     int16_t slice = slice_of(SPAN("f-0"));
+    int64_t age_s;
     everything_is_as_before();
     stack_signal(stack, "projector", SIGSTOP);
     stack_signal(stack, "postgresql", SIGQUIT);
@@ -274,7 +275,7 @@ static void postgres_away_for_long(void **state)
     api_expect(&answer, 200, NULL);
     assert_true(reads_is_from(&answer, "stale-if-error"));
     struct span age = http_answer_header(&answer, "Age");
-    assert_true(age.ptr && strtol(age.ptr, NULL, 10) >= AGO_S);
+    assert_true(parse_i64(age, 0, ERROR_S, &age_s) && age_s >= AGO_S);
     snprintf(path, sizeof path, "/v1/coupons/c%d-2/validity?user_id=twice", slice);
     answer = api_get(&api, path, NULL);
     api_expect(&answer, 503, "store-unavailable");
