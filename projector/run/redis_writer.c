@@ -269,7 +269,7 @@ static struct span info_value(struct span info, const char *name)
 /* The largest lag= of the lines slave0, slave1 and so on. */
 static int64_t replica_lag_s(struct span info)
 {
-    char name[16];
+    char name[32];
     int64_t most = 0, lag;
     for (int i = 0; i < REPLICAS_MAX; i++) {
         (void)snprintf(name, sizeof name, "slave%d", i);
