@@ -19,7 +19,7 @@
 #include "tests/lib/watch.h"
 
 enum {
-    LONG_MS = 60000,
+    LONG_MS = 120000,
     LOADS_MS = 300000, /* of a Redis that begins with SLOW_COMMANDS */
     OUTPUT_MAX = 256 * 1024,
     SLOW_COMMANDS = 20000
