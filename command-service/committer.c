@@ -26,8 +26,9 @@ enum {
     COMMIT_FLOOR_MS = 100, /* a COMMIT is not sent with less time left */
     ANSWER_MS = 20,        /* before a deadline: what an answer takes to reach its client */
     CONNECT_MIN_MS = 500,  /* longest first attempt; after that twice as long, because slow is not gone */
-    CONNECT_MAX_MS = 4000,
-    CONNECTS_AT_ONCE = 1, /* unless a command waits */
+    CONNECT_DOUBLED_MAX = 3,
+    CONNECTS_AT_ONCE = 1,      /* unless a command waits */
+    CONNECTS_AT_ONCE_SLOW = 4, /* where they wait for the store rather than compute */
     CONNECT_TURN_MS = 2,
     YOUNG_MS = 300, /* of the process: who is not wanted lets those connect first who are */
     IDLE_WAIT_MS = 200,
@@ -70,8 +71,9 @@ struct committer {
 struct committers {
     struct committer_options options;
     struct sweeper *sweeper;
-    struct service_part *ready; /* when every committer is connected */
-    pthread_mutex_t lock;       /* guards what follows, and the setting of ready, so that the last is right */
+    struct service_part *ready;  /* when every committer is connected */
+    atomic_uint connect_doubled; /* of CONNECT_MIN_MS: what the last connection that took longer needed */
+    pthread_mutex_t lock; /* guards what follows, and the setting of ready, so that the last is right */
     pthread_cond_t stopped;
     size_t connected, connecting, hurried;
     int64_t young_until_us; /* monotonic; written before the threads begin */
@@ -81,8 +83,8 @@ struct committers {
 };
 
 static struct {
-    struct metric *batch_size, *commit_seconds, *issued, *accepted, *refused, *replayed, *swept,
-        *store_errors[STORE_BROKEN + 1];
+    struct metric *batch_size, *commit_seconds, *issued, *accepted, *refused, *replayed, *swept, *queue_wait,
+        *queue_limit, *queue_fullest, *connections, *store_errors[STORE_BROKEN + 1];
 } metrics;
 
 static void metrics_setup(void)
@@ -94,7 +96,7 @@ static void metrics_setup(void)
     };
     metrics.batch_size = metric_histogram_count("coupon_batch_commands", "Commands per transaction", NULL);
     metrics.commit_seconds =
-        metric_histogram_seconds("coupon_commit_seconds", "Lock to COMMIT, per transaction", NULL);
+        metric_histogram_seconds("coupon_commit_duration_seconds", "Lock to COMMIT, per transaction", NULL);
     metrics.issued = metric_counter("coupon_issued_total", "Coupons issued by this process", NULL);
     metrics.accepted = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"accepted\"");
     metrics.refused = metric_counter("coupon_commands_total", "Commands by outcome", "outcome=\"refused\"");
@@ -102,6 +104,16 @@ static void metrics_setup(void)
     metrics.swept = metric_counter(
         "coupon_swept_total",
         "Tranches, ends, lapsed reservations and halted plans: events that nobody asked for", NULL);
+    metrics.queue_wait = metric_histogram_seconds(
+        "coupon_queue_wait_seconds",
+        "From arrival to the beginning of the transaction, of the first of each batch", NULL);
+    metrics.queue_limit =
+        metric_gauge("coupon_queue_limit", "Commands that may wait for one committer", NULL);
+    metrics.queue_fullest =
+        metric_gauge("coupon_queue_fullest_depth", "Commands waiting for the committer most wait for", NULL);
+    metrics.connections =
+        metric_gauge("coupon_store_connections",
+                     "Committers that are connected to the event store, of one for each slice", NULL);
     for (size_t i = STORE_LOST; i <= STORE_BROKEN; i++)
         metrics.store_errors[i] =
             metric_counter("coupon_store_errors_total", "Failed transactions by class", classes[i]);
@@ -141,6 +153,7 @@ static void change_state(struct committer *self, enum committer_state state)
         return;
     pthread_mutex_lock(&all->lock);
     all->connected += (size_t)change;
+    metric_set(metrics.connections, (int64_t)all->connected);
     service_part_set(all->ready, all->connected == SLICE_COUNT);
     pthread_mutex_unlock(&all->lock);
 }
@@ -157,7 +170,8 @@ static void await_turn(struct committer *self)
         bool young = clock_remaining_ms(all->young_until_us) > 0;
         pthread_mutex_lock(&all->lock);
         bool quiet = young && (all->hurried > 0 || !control_looked(self->options->control));
-        turn = wanted || (all->connecting < CONNECTS_AT_ONCE && !quiet);
+        size_t at_once = atomic_load(&all->connect_doubled) > 0 ? CONNECTS_AT_ONCE_SLOW : CONNECTS_AT_ONCE;
+        turn = wanted || (all->connecting < at_once && !quiet);
         all->connecting += turn;
         all->hurried += wanted && !self->hurried;
         self->hurried |= wanted;
@@ -192,14 +206,27 @@ static void back_off(struct committer *self)
     queue_sleep(self->queue, clock_deadline_us(base_ms / 2 + crypto_random_below((uint32_t)base_ms / 2 + 1)));
 }
 
+/* One that had to wait for longer has found out how slow the store is for all of them. */
+static enum store_status connect_in_turn(struct committer *self)
+{
+    await_turn(self);
+    unsigned known = atomic_load(&self->all->connect_doubled);
+    unsigned doubled = self->failed_connects > known ? self->failed_connects : known;
+    if (doubled > CONNECT_DOUBLED_MAX)
+        doubled = CONNECT_DOUBLED_MAX;
+    int64_t from_us = clock_mono_us();
+    enum store_status status =
+        store_connect(self->store, clock_deadline_us((int64_t)CONNECT_MIN_MS << doubled));
+    if (status == STORE_OK)
+        atomic_store(&self->all->connect_doubled,
+                     clock_mono_us() - from_us > CONNECT_MIN_MS * US_PER_MS ? doubled : 0);
+    end_turn(self);
+    return status;
+}
+
 static void reconnect(struct committer *self)
 {
-    unsigned doubled = self->failed_connects < 4 ? self->failed_connects : 4;
-    int64_t limit_ms = (int64_t)CONNECT_MIN_MS << doubled;
-    await_turn(self);
-    enum store_status status =
-        store_connect(self->store, clock_deadline_us(limit_ms < CONNECT_MAX_MS ? limit_ms : CONNECT_MAX_MS));
-    end_turn(self);
+    enum store_status status = connect_in_turn(self);
     if (status == STORE_OK) {
         log_info("STORE-CONNECTED", "slice %d: connected to the event store after %u failed attempts",
                  (int)self->slice, self->failed_connects);
@@ -387,6 +414,8 @@ static enum store_status run_batch(struct committer *self, struct command *list)
 {
     struct batch *batch = self->batch;
     int64_t start_us = clock_mono_us(), deadline_us = exchange_deadline_us(list);
+    if (list->received_us)
+        metric_observe_us(metrics.queue_wait, start_us - list->received_us);
     batch->limits = limits_now(self);
     batch_begin(batch, list);
     enum store_status status = store_load(self->store, batch, deadline_us);
@@ -401,6 +430,8 @@ static enum store_status run_batch(struct committer *self, struct command *list)
         int64_t duration_us = clock_mono_us() - start_us;
         metric_observe(metrics.batch_size, batch->count);
         metric_observe_us(metrics.commit_seconds, duration_us);
+        log_debug("BATCH", "slice %d: %zu commands in %lld us", (int)self->slice, batch->count,
+                  (long long)duration_us);
         queue_note_batch(self->queue, duration_us);
         hint_readers(self, batch);
         note_swept(batch);
@@ -526,6 +557,7 @@ static void *committer_main(void *context)
 {
     struct committer *self = context;
     struct heartbeat heartbeat;
+    pthread_setname_np(pthread_self(), "committer");
     heartbeat_begin(&heartbeat);
     while (!queue_finished(self->queue)) {
         heartbeat_beat(&heartbeat, clock_mono_us());
@@ -550,13 +582,26 @@ static void expire(struct committer *self)
                  1000);
 }
 
+static void show_queues(struct committers *all)
+{
+    size_t fullest = 0;
+    for (size_t i = 0; i < SLICE_COUNT; i++) {
+        struct queue_facts facts = queue_look(all->list[i].queue);
+        fullest = facts.depth > fullest ? facts.depth : fullest;
+        metric_set(metrics.queue_limit, (int64_t)facts.queue_max);
+    }
+    metric_set(metrics.queue_fullest, (int64_t)fullest);
+}
+
 static void *expirer_main(void *context)
 {
     struct committers *all = context;
+    pthread_setname_np(pthread_self(), "deadlines");
     for (bool stop = false; !stop;) {
         int64_t until_us = clock_deadline_us(EXPIRE_MS);
         for (size_t i = 0; i < SLICE_COUNT; i++)
             expire(&all->list[i]);
+        show_queues(all);
         pthread_mutex_lock(&all->lock);
         while (!all->stop && cond_wait_until(&all->stopped, &all->lock, until_us))
             ;

@@ -29,11 +29,12 @@ struct control {
     /* The rest is the thread's alone. */
     struct control_reader *reader;
     int64_t retry_ms; /* until the next look after a failed one */
+    int64_t read_us;  /* monotonic: of the last look that went well, at first of the start */
     bool again;       /* the last look was overtaken by a note */
 };
 
 static struct {
-    struct metric *errors, *suspended, *profile;
+    struct metric *errors, *suspended, *profile, *age;
 } metrics;
 
 static void metrics_setup(void)
@@ -41,6 +42,8 @@ static void metrics_setup(void)
     metrics.errors = metric_counter("coupon_control_errors_total",
                                     "Looks at settings and kill switches that failed", NULL);
     metrics.suspended = metric_gauge("coupon_issuers_suspended", "API keys that may write nothing", NULL);
+    metrics.age = metric_gauge_micro("coupon_control_age_seconds",
+                                     "Since settings and kill switches were last read", NULL);
     metrics.profile = metric_gauge("coupon_settings_profile",
                                    "Profile of the settings: 0 normal, 1 spike, 2 incident", NULL);
 }
@@ -76,13 +79,16 @@ static void look(struct control *control)
         control->again = !control_board_publish(&control->board, &state, begun);
         service_part_set(control->ready, true);
         control->retry_ms = RETRY_MIN_MS;
+        control->read_us = clock_mono_us();
     } else {
         metric_add(metrics.errors, 1);
         control->retry_ms =
             2 * control->retry_ms < CONTROL_PAUSE_MS ? 2 * control->retry_ms : CONTROL_PAUSE_MS;
     }
     const struct control_state *held = control_board_read(&control->board);
+    log_use_level(settings_get(&held->settings, SETTING_log_level));
     metric_set(metrics.suspended, (int64_t)control_suspended_count(held));
+    metric_set(metrics.age, clock_mono_us() - control->read_us);
     metric_set(metrics.profile, held->settings.profile);
 }
 
@@ -120,6 +126,7 @@ static void end_hold(struct control *control)
 static void *control_main(void *context)
 {
     struct control *control = context;
+    pthread_setname_np(pthread_self(), "control");
     look(control);
     end_hold(control);
     while (!await_next(control))
@@ -135,6 +142,7 @@ struct control *control_start(const struct control_options *options)
     metrics_setup();
     control->options = *options;
     control->retry_ms = RETRY_MIN_MS;
+    control->read_us = clock_mono_us();
     control->held_end = &control->held;
     control->ready = service_part_create("settings");
     control_board_init(&control->board);

@@ -24,13 +24,13 @@ struct disk_guard {
     bool stop;
 };
 
-static struct metric *percent_metric, *verdict_metric;
+static struct metric *used_metric, *available_metric, *verdict_metric;
 
 /* The thresholds are the ones that hold now. */
 static void look(struct disk_guard *guard)
 {
-    int64_t percent;
-    if (!disk_used_percent(guard->path, &percent)) {
+    int64_t percent, available;
+    if (!disk_used_percent(guard->path, &percent) || !disk_available_bytes(guard->path, &available)) {
         log_warn("DISK-UNKNOWN", "cannot ask how full the disk is: %s", strerror(errno));
         return; /* the last verdict holds */
     }
@@ -48,13 +48,15 @@ static void look(struct disk_guard *guard)
     else if (verdict < former)
         log_info("DISK-ROOM", "the event store's disk is %lld %% full: verdict %d", (long long)percent,
                  (int)verdict);
-    metric_set(percent_metric, percent);
+    metric_set(used_metric, percent * (1000000 / 100));
+    metric_set(available_metric, available);
     metric_set(verdict_metric, verdict);
 }
 
 static void *disk_guard_main(void *context)
 {
     struct disk_guard *guard = context;
+    pthread_setname_np(pthread_self(), "disk");
     for (bool stop = false; !stop;) {
         look(guard);
         int64_t until_us = clock_deadline_us(PAUSE_MS);
@@ -70,8 +72,10 @@ static void *disk_guard_main(void *context)
 struct disk_guard *disk_guard_start(const char *path, struct control *control)
 {
     struct disk_guard *guard = mem_zalloc(sizeof *guard);
-    percent_metric =
-        metric_gauge("coupon_disk_used_percent", "How full the event store's file system is", NULL);
+    used_metric =
+        metric_gauge_micro("coupon_disk_used_ratio", "How full the event store's file system is", NULL);
+    available_metric = metric_gauge("coupon_disk_available_bytes",
+                                    "What may still be written to the event store's file system", NULL);
     verdict_metric =
         metric_gauge("coupon_disk_verdict", "0 fine, 1 warn, 2 no new campaigns, 3 no writes", NULL);
     guard->path = path;

@@ -44,7 +44,7 @@ struct early {
     bool stop, wanted; /* wanted: some filter is not whole */
 };
 
-static struct metric *refused_metric, *followed_metric;
+static struct metric *refused_metric, *followed_metric, *bytes_metric;
 
 static struct span id_of(const struct entry *entry)
 {
@@ -245,6 +245,7 @@ static bool next_missing(struct early *early, struct holders_query *ret)
         if (!entry->filter &&
             bytes_used(early) + bloom_bytes((size_t)entry->holders) <= early->options.bytes_max)
             entry->filter = bloom_create((size_t)entry->holders);
+        metric_set(bytes_metric, (int64_t)bytes_used(early));
         found = entry->filter != NULL;
         *ret = (struct holders_query){.campaign_id_len = entry->id_len, .after = entry->covered};
         memcpy(ret->campaign_id, entry->id, entry->id_len);
@@ -296,6 +297,7 @@ static void *loader_main(void *context)
     struct reader reader;
     struct holders_query query;
     bool failed = false;
+    pthread_setname_np(pthread_self(), "early");
     holders_init(&reader, early->options.database_url);
     while (await_work(early, failed)) {
         failed = false;
@@ -322,6 +324,9 @@ struct early *early_start(const struct early_options *options)
                                     "Issues refused by what cannot change, without a transaction", NULL);
     followed_metric =
         metric_gauge("coupon_early_campaigns", "Campaigns that refuse everybody and are known for it", NULL);
+    bytes_metric = metric_gauge("coupon_early_bytes", "Memory of who holds coupons of these", NULL);
+    metric_set(metric_gauge("coupon_early_limit_bytes", "Memory that this may take", NULL),
+               (int64_t)options->bytes_max);
     early->options = *options;
     CHECK(pthread_rwlock_init(&early->lock, NULL) == 0);
     CHECK(pthread_mutex_init(&early->wake_lock, NULL) == 0);

@@ -280,6 +280,7 @@ static void *sweeper_main(void *context)
 {
     struct sweeper *sweeper = context;
     int64_t spent_us = 0;
+    pthread_setname_np(pthread_self(), "sweeper");
     while (pause_after(sweeper, spent_us)) {
         int64_t begun_us = clock_mono_us();
         pass(sweeper);

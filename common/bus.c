@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "common/base/metrics.h"
 
 enum {
     RECONNECT_MIN_MS = 50,
@@ -30,6 +31,7 @@ enum {
 
 struct bus_publisher {
     nng_socket socket;
+    struct metric *sent;
 };
 
 struct bus_subscriber {
@@ -120,6 +122,7 @@ struct bus_publisher *bus_publisher_create(const char *urls, char *reason, size_
     }
     struct bus_publisher *publisher = mem_zalloc(sizeof *publisher);
     publisher->socket = socket;
+    publisher->sent = metric_counter("coupon_bus_sent_total", "Hints that were sent on the bus", NULL);
     return publisher;
 }
 
@@ -127,6 +130,7 @@ void bus_publish(struct bus_publisher *publisher, struct span message)
 {
     CHECK(message.len <= BUS_MESSAGE_MAX);
     /* nng copies; PUB never waits; what fails to be sent is a hint that got lost */
+    metric_add(publisher->sent, 1);
     (void)nng_send(publisher->socket, (void *)message.ptr, message.len, NNG_FLAG_NONBLOCK);
 }
 
@@ -155,6 +159,7 @@ static void drain(struct bus_subscriber *subscriber)
 static void *run_subscriber(void *argument)
 {
     struct bus_subscriber *subscriber = argument;
+    pthread_setname_np(pthread_self(), "bus");
     for (;;) {
         struct pollfd fds[] = {{.fd = subscriber->recv_fd, .events = POLLIN},
                                {.fd = subscriber->stop_fd, .events = POLLIN}};

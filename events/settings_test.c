@@ -29,7 +29,8 @@ static void the_table_makes_sense(void **state)
         for (enum profile p = 0; p < PROFILE_COUNT; p++)
             assert_true(info->min <= info->of_profile[p] && info->of_profile[p] <= info->max);
         assert_true(*info->unit && *info->meaning);
-        assert_true(strcmp(info->owner, "command") == 0 || strcmp(info->owner, "query") == 0);
+        assert_true(strcmp(info->owner, "all") == 0 || strcmp(info->owner, "command") == 0 ||
+                    strcmp(info->owner, "query") == 0);
     }
     assert_string_equal(SETTING_PROFILE, "profile");
 }

@@ -88,6 +88,7 @@ static struct repair *repair_setup(const struct options *options, const struct p
 
 static void *work(void *projector)
 {
+    pthread_setname_np(pthread_self(), "projector-loop");
     projector_run(projector);
     return NULL;
 }

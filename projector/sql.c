@@ -53,6 +53,8 @@ static const struct pg_statement statements[SQL_COUNT] = {
          "   WHERE c.last > p.chain_at OR (c.last = p.chain_at AND c.chain <> p.chain)))"
          " FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[], $4::bytea[]) WITH ORDINALITY"
          "   AS p(position, at, chain_at, chain, n)"},
+    [SQL_SETTING] = {"setting", "SELECT c.value FROM control c WHERE c.slice = $1::smallint"
+                                " AND c.kind = $2::smallint AND c.name = $3::text"},
 };
 
 struct pg *sql_create(const char *url)

@@ -19,6 +19,7 @@ enum sql {
     SQL_CAMPAIGN_KNOWN, /* $1 slice, $2 id -> a row where it is there and not over */
     SQL_HISTORY, /* of slices 0..15: $1 positions, $2 their times, $3 positions of ends of batches, $4 chains
                     there -> slice, whether this log has them */
+    SQL_SETTING, /* $1 slice, $2 kind, $3 name -> value, or no row */
     SQL_COUNT,
 };
 

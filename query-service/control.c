@@ -24,6 +24,7 @@ struct control {
     struct control_reader *primary, *standby;
     int64_t primary_retry_us; /* while a standby answers: not before */
     int64_t retry_ms;         /* until the next reading after a failed one */
+    int64_t read_us;          /* monotonic: of the last one that went well, at first of the start */
     pthread_t thread;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
@@ -80,13 +81,16 @@ static void look(struct control *control)
     if (read_table(control, &state)) {
         CHECK(control_board_publish(&control->board, &state, begun)); /* nobody notes rows here */
         control->retry_ms = RETRY_MIN_MS;
+        control->read_us = clock_mono_us();
     } else {
         metric_add(query_metrics.control_errors, 1);
         control->retry_ms =
             2 * control->retry_ms < CONTROL_PAUSE_MS ? 2 * control->retry_ms : CONTROL_PAUSE_MS;
     }
     const struct control_state *held = control_board_read(&control->board);
+    log_use_level(settings_get(&held->settings, SETTING_log_level));
     metric_set(query_metrics.suspended, (int64_t)control_suspended_count(held));
+    metric_set(query_metrics.control_age, clock_mono_us() - control->read_us);
     metric_set(query_metrics.profile, held->settings.profile);
 }
 
@@ -130,6 +134,7 @@ struct control *control_start(const struct control_options *options)
     struct control *control = mem_zalloc(sizeof *control);
     control->options = *options;
     control->retry_ms = RETRY_MIN_MS;
+    control->read_us = clock_mono_us();
     control_board_init(&control->board);
     control->board.state.settings = options->defaults; /* no thread has read it yet */
     control->primary = control_reader_create(options->database_url, "firstcome_query", true);

@@ -2,6 +2,8 @@
 /* Making the metrics. */
 #include "query-service/metrics.h"
 
+#include "events/refusals.h"
+
 struct query_metrics query_metrics;
 
 static void label(char *ret, size_t size, const char *name, const char *value)
@@ -63,16 +65,33 @@ static void setup_cache(struct query_metrics *metrics)
     metrics->cache_bytes = metric_gauge("coupon_cache_bytes", "memory of the copies in process", NULL);
     metrics->cache_entries = metric_gauge("coupon_cache_entries", "copies in process", NULL);
     metrics->cache_evicted =
-        metric_gauge("coupon_cache_evicted", "copies that were dropped for others since the start", NULL);
+        metric_counter("coupon_cache_evictions_total", "copies that were dropped for others", NULL);
     metrics->followers = metric_gauge("coupon_feed_followers", "requests that wait for events", NULL);
     metrics->hints = metric_counter("coupon_read_hints_total", "hints of changes that came by the bus", NULL);
     for (size_t i = 0; i < STATUS_HOT_MAX; i++) {
         CHECK((size_t)snprintf(labels, sizeof labels, "rank=\"%zu\"", i + 1) < sizeof labels);
-        metrics->hot[i] = metric_gauge("coupon_read_hot_permille",
-                                       "share of the most wanted targets in a thousand reads", labels);
+        metrics->hot[i] = metric_gauge_micro("coupon_read_hot_ratio",
+                                             "share of the most wanted targets in all reads", labels);
     }
     metrics->warm = metric_gauge("coupon_cache_warm", "campaigns kept in memory before they open", NULL);
     metrics->waiting = metric_gauge("coupon_reads_waiting", "reads that wait for another one's load", NULL);
+}
+
+static void setup_workers(struct query_metrics *metrics)
+{
+    static const char *const stages[] = {"stage=\"redis\"", "stage=\"postgres\""};
+    for (size_t i = 0; i < COUNT_OF(stages); i++) {
+        metrics->workers[i] = metric_gauge("coupon_read_workers", "threads that work reads off", stages[i]);
+        metrics->workers_busy[i] =
+            metric_gauge("coupon_read_workers_busy", "threads at work on reads", stages[i]);
+    }
+    metrics->queue_limit = metric_gauge("coupon_read_queue_limit", "reads that may wait at a stage", NULL);
+    metrics->degraded = metric_gauge("coupon_read_degraded",
+                                     "0 Redis and PostgreSQL answer; 1 one of them; 2 only memory", NULL);
+    metrics->cache_limit =
+        metric_gauge("coupon_cache_limit_bytes", "memory that copies in process may take", NULL);
+    metrics->control_age = metric_gauge_micro("coupon_control_age_seconds",
+                                              "since settings and kill switches were last read", NULL);
 }
 
 static void setup_exports(struct query_metrics *metrics)
@@ -92,6 +111,8 @@ void query_metrics_setup(void)
     setup_exports(metrics);
     setup_reads(metrics);
     setup_errors(metrics);
+    setup_workers(metrics);
+    refusals_setup();
     metrics->not_modified =
         metric_counter("coupon_reads_not_modified_total", "reads answered with 304", NULL);
     metrics->token_waits = metric_counter("coupon_read_token_waits_total",
@@ -112,9 +133,9 @@ void query_metrics_setup(void)
     metrics->redis_open = metric_gauge("coupon_read_breaker_open", open, "dependency=\"redis\"");
     metrics->store_open = metric_gauge("coupon_read_breaker_open", open, "dependency=\"postgres\"");
     metrics->model_seconds =
-        metric_histogram_seconds("coupon_read_redis_seconds", "one batch of reads in Redis", NULL);
+        metric_histogram_seconds("coupon_read_redis_duration_seconds", "one batch of reads in Redis", NULL);
     metrics->store_seconds =
-        metric_histogram_seconds("coupon_read_store_seconds", "one read in PostgreSQL", NULL);
+        metric_histogram_seconds("coupon_read_store_duration_seconds", "one read in PostgreSQL", NULL);
     metrics->model_batch =
         metric_histogram_count("coupon_read_redis_batch", "reads that travelled together to Redis", NULL);
 }

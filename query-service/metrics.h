@@ -29,6 +29,8 @@ struct query_metrics {
     struct metric *redis_open, *store_open;       /* gauges: 1 while the breaker is open */
     struct metric *model_seconds, *store_seconds; /* one batch of Redis, one read of PostgreSQL */
     struct metric *model_batch;
+    struct metric *workers[2], *workers_busy[2], *queue_limit; /* Redis, PostgreSQL; both lanes together */
+    struct metric *degraded, *cache_limit, *control_age;
 };
 
 extern struct query_metrics query_metrics;

@@ -28,6 +28,12 @@ static int64_t lag_most(const struct status_facts *facts)
     return most;
 }
 
+int64_t status_degraded(const struct status_facts *facts)
+{
+    bool redis = facts->redis_usable && !facts->redis_open, store = facts->store_usable && !facts->store_open;
+    return !redis + !store;
+}
+
 const char *status_mode(const struct status_facts *facts)
 {
     bool redis = facts->redis_usable && !facts->redis_open, store = facts->store_usable && !facts->store_open;

@@ -30,6 +30,8 @@ struct status_facts {
     size_t hot_count;
 };
 
+/* 0: Redis and PostgreSQL are asked; 1: one of them; 2: only what is in memory. */
+int64_t status_degraded(const struct status_facts *facts);
 /* "normal", or what is missing. */
 const char *status_mode(const struct status_facts *facts);
 /* The saturated resource and what that means, in one sentence; "none" where nothing is. */

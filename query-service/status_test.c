@@ -23,6 +23,9 @@ static struct status_facts healthy(void)
 static void names(const struct status_facts *facts, const char *mode, const char *bottleneck)
 {
     assert_string_equal(status_mode(facts), mode);
+    assert_int_equal(status_degraded(facts), strcmp(mode, "normal") == 0        ? 0
+                                             : strcmp(mode, "memory-only") == 0 ? 2
+                                                                                : 1);
     if (!span_starts(span_of(status_bottleneck(facts)), span_of(bottleneck)))
         fail_msg("%s, not %s", status_bottleneck(facts), bottleneck);
 }

@@ -10,3 +10,5 @@
 /* The whole number of the line that begins with `name`, labels included as /metrics writes them; false where
  * there is none. */
 bool metrics_find(struct span text, const char *name, int64_t *ret) MUST_USE;
+/* The same of a decimal fraction, in millionths of its unit. */
+bool metrics_find_micro(struct span text, const char *name, int64_t *ret) MUST_USE;

@@ -19,6 +19,20 @@ static void finds_the_series_of_that_name(void **state)
     assert_int_equal(value, -4);
 }
 
+static void finds_fractions(void **state)
+{
+    (void)state;
+    int64_t value = 7;
+    assert_true(metrics_find_micro(SPAN("coupon_r 0.870500\n"), "coupon_r", &value));
+    assert_int_equal(value, 870500);
+    assert_true(metrics_find_micro(SPAN("coupon_r 12.000001\n"), "coupon_r", &value));
+    assert_int_equal(value, 12000001);
+    assert_false(metrics_find_micro(SPAN("coupon_r 12\n"), "coupon_r", &value));
+    assert_false(metrics_find_micro(SPAN("coupon_r 0.87\n"), "coupon_r", &value));
+    assert_false(metrics_find_micro(SPAN(""), "coupon_r", &value));
+    assert_int_equal(value, 12000001);
+}
+
 static void what_is_not_there_is_not_found(void **state)
 {
     (void)state;
@@ -33,6 +47,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_the_series_of_that_name),
+        cmocka_unit_test(finds_fractions),
         cmocka_unit_test(what_is_not_there_is_not_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "common/base/metrics.h"
 #include "common/http/http.h"
 #include "events/problems.h"
+#include "events/refusals.h"
 
 enum {
     JITTER_MS = 1000,       /* over which those refused for their rate come back */
@@ -212,7 +213,7 @@ bool gate_admit_question(struct gate *gate, struct http_request *request)
     struct problem_detail detail;
     if (judge_request(gate, request, GATE_READ, (struct span){NULL, 0}, &detail))
         return true;
-    answer_count_refusal(detail.problem);
+    refusals_count(detail.problem);
     http_problem(request, &detail);
     return false;
 }

@@ -8,6 +8,7 @@
 #include "command-service/http/response.h"
 #include "common/http/http.h"
 #include "events/problems.h"
+#include "events/refusals.h"
 
 struct gather {
     pthread_mutex_t lock; /* guards everything below */
@@ -32,7 +33,7 @@ static void answer(struct gather *gather)
 {
     struct http_request *request = gather->request;
     if (gather->problem) {
-        answer_count_refusal(gather->problem);
+        refusals_count(gather->problem);
         http_problem(request, &(struct problem_detail){.problem = gather->problem,
                                                        .retry_after_ms = gather->retry_after_ms});
     } else {

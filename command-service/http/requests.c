@@ -347,6 +347,7 @@ static void *requests_main(void *context)
 {
     struct requests *requests = context;
     struct question question;
+    pthread_setname_np(pthread_self(), "requests");
     while (next(requests, &question)) {
         if (question.write)
             answer_changes(requests, &question);

@@ -12,6 +12,7 @@
 #include "common/base/metrics.h"
 #include "common/json.h"
 #include "events/problems.h"
+#include "events/refusals.h"
 
 enum { HELD_IDS_MAX = 32 + PER_USER_LIMIT_MAX * (COUPON_ID_MAX + 3) };
 
@@ -31,26 +32,6 @@ static void log_traced(const struct command *command, const char *outcome)
 }
 
 static struct metric *late_metric;
-
-/* One metric for each code; occasions have that of the problem whose code they have. */
-static struct refusal_metric {
-    const struct problem *problem;
-    const char *labels;
-    struct metric *metric;
-} refusals[] = {
-#define REFUSAL_ROW(name, code, status, retryable, title) {&problem_##name, "code=\"" code "\"", NULL},
-    COMMON_PROBLEMS(REFUSAL_ROW) COUPON_PROBLEMS(REFUSAL_ROW) COUPON_OCCASIONS(REFUSAL_ROW)
-#undef REFUSAL_ROW
-};
-
-static struct metric *refusal_metric(size_t row)
-{
-    for (size_t i = 0; i < row; i++)
-        if (strcmp(refusals[i].labels, refusals[row].labels) == 0)
-            return refusals[i].metric;
-    return metric_counter("coupon_refusals_total", "Requests refused, by the code of the problem",
-                          refusals[row].labels);
-}
 
 static const char *public_url = ""; /* written once, before threads start */
 
@@ -73,18 +54,7 @@ void answer_setup(const char *public)
     public_url = public;
     late_metric =
         metric_counter("coupon_late_answers_total", "Answers given after the request's deadline (I11)", NULL);
-    for (size_t i = 0; i < COUNT_OF(refusals); i++)
-        refusals[i].metric = refusal_metric(i);
-}
-
-void answer_count_refusal(const struct problem *problem)
-{
-    for (size_t i = 0; i < COUNT_OF(refusals); i++)
-        if (refusals[i].problem == problem) {
-            metric_add(refusals[i].metric, 1);
-            return;
-        }
-    UNREACHABLE("every problem is in one of the tables");
+    refusals_setup();
 }
 
 static void count_late(const struct command *command)
@@ -140,7 +110,7 @@ void answer_detail(struct command *command, const struct problem_detail *detail)
     tell_watch(command, detail->problem->status);
     command_change_state(command, COMMAND_ANSWERED);
     if (command->request)
-        answer_count_refusal(detail->problem);
+        refusals_count(detail->problem);
     command->request = NULL;
     command->gather = NULL;
     if (gather)

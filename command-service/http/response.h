@@ -11,9 +11,6 @@ bool answer_public_url_valid(const char *url);
 /* Once, before the first answer. `public_url` is borrowed for good. */
 void answer_setup(const char *public_url);
 
-/* Counts a refusal that is answered by somebody else. */
-void answer_count_refusal(const struct problem *problem);
-
 /* With a verdict that is durable (or a refusal). */
 void answer_verdict(struct command *command, const struct verdict *verdict, const uint8_t *code_key);
 /* With one occurrence of a problem. */

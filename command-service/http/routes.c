@@ -3,10 +3,10 @@
 #include "command-service/http/internal.h"
 
 #include "command-service/http/campaign_routes.h"
-#include "command-service/http/response.h"
 #include "events/api_document.h"
 #include "events/console_page.h"
 #include "events/problems.h"
+#include "events/refusals.h"
 
 enum { BATCH_BODY_MAX = 2 * 1024 * 1024 }; /* ISSUE_MANY_MAX of the longest ids, and spare */
 
@@ -16,7 +16,7 @@ void api_refuse(struct command *command, const struct json_fault *fault)
 {
     struct http_request *request = command->request;
     command->request = NULL;
-    answer_count_refusal(fault->detail.problem);
+    refusals_count(fault->detail.problem);
     http_problem(request, &fault->detail);
     command_destroy(command);
 }

@@ -36,6 +36,15 @@ bool disk_used_percent(const char *path, int64_t *ret_percent)
     return true;
 }
 
+bool disk_available_bytes(const char *path, int64_t *ret_bytes)
+{
+    struct statvfs found;
+    if (statvfs(path, &found) != 0)
+        return false;
+    *ret_bytes = (int64_t)(found.f_bavail * found.f_frsize);
+    return true;
+}
+
 enum disk_verdict disk_judge(int64_t percent, const struct disk_thresholds *thresholds,
                              enum disk_verdict former)
 {

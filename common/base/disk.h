@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How full a file system is, and what that means. A database that runs out of disk stops as a whole, in the
  * middle of whatever it does; refusing in time leaves room to read, to vacuum and to clear up. Pure, but for
- * disk_used_percent. Thread-safe. */
+ * disk_used_percent and disk_available_bytes. Thread-safe. */
 #pragma once
 
 #include <stdbool.h>
@@ -32,6 +32,9 @@ int64_t disk_percent(const struct disk_room *room);
 /* disk_percent of the file system that `path` lies on; false with errno where it cannot be asked. May block
  * as long as the file system does. */
 bool disk_used_percent(const char *path, int64_t *ret_percent) __attribute__((warn_unused_result));
+
+/* What a process that is not root may still write there, in bytes; false with errno as above. */
+bool disk_available_bytes(const char *path, int64_t *ret_bytes) __attribute__((warn_unused_result));
 
 /* What a percentage means after `former`. A verdict begins at its threshold and ends only when the percentage
  * is more than one point below it, so that a level around a threshold does not open and close the service by

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/metrics.h"
 #include "common/json.h"
 
 enum {
@@ -34,14 +35,38 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct id_slot slots[ID_SLOTS];
 static uint64_t dropped;
 static char service_name[64] = "-";
-static _Atomic int level_min = LOG_INFO;
+static _Atomic int level_min = LOG_INFO, level_at_start = LOG_INFO;
+static struct metric *lines_metric[LOG_ERROR + 1], *suppressed_metric, *dropped_metric, *level_metric;
+
+static const char *const level_names[] = {
+    [LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error"};
 
 void log_setup(const char *service, enum log_level min_level)
 {
+    static const char lost[] = "Log lines not written, by reason";
     pthread_mutex_lock(&lock);
     snprintf(service_name, sizeof service_name, "%s", service);
+    for (int level = LOG_DEBUG; level <= LOG_ERROR; level++) {
+        char label[32];
+        snprintf(label, sizeof label, "level=\"%s\"", level_names[level]);
+        lines_metric[level] = metric_counter("coupon_log_lines_total", "Log lines written", label);
+    }
+    suppressed_metric = metric_counter("coupon_log_lost_total", lost, "reason=\"repeated\"");
+    level_metric =
+        metric_gauge("coupon_log_level", "Least level of log lines: 1 debug, 2 info, 3 warn, 4 error", NULL);
+    metric_set(level_metric, (int64_t)min_level + 1);
+    dropped_metric = metric_counter("coupon_log_lost_total", lost, "reason=\"unwritable\"");
     pthread_mutex_unlock(&lock);
+    atomic_store_explicit(&level_at_start, (int)min_level, memory_order_relaxed);
     atomic_store_explicit(&level_min, (int)min_level, memory_order_relaxed);
+}
+
+void log_use_level(int64_t level)
+{
+    int wanted = level > 0 ? (int)level - 1 : atomic_load_explicit(&level_at_start, memory_order_relaxed);
+    CHECK(wanted <= LOG_ERROR);
+    metric_set(level_metric, wanted + 1);
+    atomic_store_explicit(&level_min, wanted, memory_order_relaxed);
 }
 
 bool log_open(const char *path)
@@ -71,17 +96,37 @@ static struct id_slot *slot_of(const char *id)
     return &slots[(at + ID_PROBES - 1) % ID_SLOTS];
 }
 
+static void hold_back(struct id_slot *slot)
+{
+    slot->suppressed++;
+    if (suppressed_metric) /* not before log_setup */
+        metric_add(suppressed_metric, 1);
+}
+
 static bool slot_admit(struct id_slot *slot, int64_t second)
 {
     if (slot->second != second) {
         slot->second = second;
         slot->written = 0;
     }
-    if (slot->written >= LOG_PER_SECOND_MAX) {
-        slot->suppressed++;
+    if (slot->written >= LOG_PER_SECOND_MAX)
         return false;
-    }
     slot->written++;
+    return true;
+}
+
+/* What all ids together may write in a second. */
+static bool bytes_admit(size_t len, int64_t second)
+{
+    static int64_t current;
+    static size_t written;
+    if (current != second) {
+        current = second;
+        written = 0;
+    }
+    if (written + len > LOG_BYTES_PER_SECOND_MAX)
+        return false;
+    written += len;
     return true;
 }
 
@@ -104,10 +149,9 @@ struct line {
 
 static void line_render(const struct line *line, struct buf *out)
 {
-    static const char *const names[] = {"debug", "info", "warn", "error"};
     json_open(out, NULL, '{');
     json_put_time(out, "ts", clock_wall_us());
-    json_put_string(out, "level", span_of(names[line->level]));
+    json_put_string(out, "level", span_of(level_names[line->level]));
     json_put_string(out, "service", span_of(service_name));
     json_put_string(out, "id", span_of(line->id));
     json_put_string(out, "msg", line->message);
@@ -137,8 +181,11 @@ static void write_locked(struct line *line)
 {
     struct buf out;
     struct id_slot *slot = slot_of(line->id);
-    if (!slot_admit(slot, clock_mono_us() / US_PER_S))
+    int64_t second = clock_mono_us() / US_PER_S;
+    if (!slot_admit(slot, second)) {
+        hold_back(slot);
         return;
+    }
     line->suppressed = slot->suppressed;
     buf_init(&out, LINE_LEN_MAX);
     line_render(line, &out);
@@ -148,11 +195,17 @@ static void write_locked(struct line *line)
         buf_clear(&out);
         line_render(line, &out);
     }
-    if (line_write(buf_span(&out))) {
+    if (!bytes_admit(out.len, second)) {
+        hold_back(slot);
+    } else if (line_write(buf_span(&out))) {
         slot->suppressed = 0;
         dropped = 0;
+        if (lines_metric[line->level])
+            metric_add(lines_metric[line->level], 1);
     } else {
         dropped++;
+        if (dropped_metric)
+            metric_add(dropped_metric, 1);
     }
     buf_deinit(&out);
 }

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "common/base/clock.h"
+#include "common/base/metrics.h"
 #include "common/json.h"
 
 /* stderr is put aside while lines are written, so that failures of the test itself can still be seen. */
@@ -162,6 +163,59 @@ static void limits_each_id(void **state)
     assert_true(lines_seen + suppressed >= sent - 200); /* the last rounds are held back and not yet told */
 }
 
+static int64_t lines_of(enum log_level level)
+{
+    static const char *const labels[] = {"level=\"debug\"", "level=\"info\"", "level=\"warn\"",
+                                         "level=\"error\""};
+    return metric_value(metric_counter("coupon_log_lines_total", "Log lines written", labels[level]));
+}
+
+static void the_level_changes_while_it_runs(void **state)
+{
+    (void)state;
+    struct buf lines;
+    int64_t infos = lines_of(LOG_INFO), warnings = lines_of(LOG_WARN), debugs = lines_of(LOG_DEBUG);
+    int fd = capture_begin();
+    log_use_level(1);
+    log_debug("LEVEL", "now it is written");
+    log_use_level(3);
+    log_info("LEVEL", "now it is not");
+    log_warn("LEVEL", "but this is");
+    log_use_level(0);
+    log_debug("LEVEL", "as at the start");
+    capture_end(fd, &lines);
+    assert_int_equal(lines_of(LOG_DEBUG), debugs + 1);
+    assert_int_equal(lines_of(LOG_INFO), infos);
+    assert_int_equal(lines_of(LOG_WARN), warnings + 1);
+    assert_non_null(strstr(lines.data, "now it is written"));
+    assert_null(strstr(lines.data, "now it is not"));
+    assert_null(strstr(lines.data, "as at the start"));
+    buf_deinit(&lines);
+}
+
+/* Many ids, each within its limit, and long lines: what is written in a second is bounded all the same. */
+static void limits_all_ids_together(void **state)
+{
+    (void)state;
+    static char ids[40][16], text[1000];
+    struct buf lines;
+    struct metric *lost =
+        metric_counter("coupon_log_lost_total", "Log lines not written, by reason", "reason=\"repeated\"");
+    int64_t before = metric_value(lost), began = clock_mono_us() / US_PER_S;
+    memset(text, 'x', sizeof text - 1);
+    int fd = capture_begin();
+    for (size_t i = 0; i < COUNT_OF(ids); i++) {
+        snprintf(ids[i], sizeof ids[i], "LONG-%zu", i);
+        for (int j = 0; j < LOG_PER_SECOND_MAX; j++)
+            log_info(ids[i], "%s", text);
+    }
+    capture_end(fd, &lines);
+    int64_t seconds = clock_mono_us() / US_PER_S - began + 1;
+    assert_true(lines.len > 0 && lines.len <= (size_t)seconds * LOG_BYTES_PER_SECOND_MAX);
+    assert_true(metric_value(lost) > before);
+    buf_deinit(&lines);
+}
+
 static void many_ids_share_the_table(void **state)
 {
     (void)state;
@@ -200,11 +254,15 @@ static void drops_when_the_disk_is_full(void **state)
 {
     (void)state;
     int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    struct metric *lost =
+        metric_counter("coupon_log_lost_total", "Log lines not written, by reason", "reason=\"unwritable\"");
+    int64_t before = metric_value(lost);
     stderr_to(fd);
     log_info("FULL", "one");
     log_info("FULL", "two");
     stderr_back();
     close(fd);
+    assert_int_equal(metric_value(lost), before + 2);
     assert_dropped(2);
 }
 
@@ -274,11 +332,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_one_object),
         cmocka_unit_test(cuts_long_messages),
+        cmocka_unit_test(the_level_changes_while_it_runs),
         cmocka_unit_test(limits_each_id),
         cmocka_unit_test(drops_when_the_disk_is_full),
         cmocka_unit_test(drops_when_nobody_reads),
         cmocka_unit_test(drops_when_the_reader_is_gone),
         cmocka_unit_test(threads),
+        cmocka_unit_test(limits_all_ids_together),
         cmocka_unit_test(many_ids_share_the_table), /* last: it fills the table */
     };
     log_setup("test", LOG_INFO);

@@ -10,7 +10,7 @@
 
 enum { METRICS_MAX = 512, BUCKETS_MAX = 16, CACHE_LINE_BYTES = 64 };
 
-enum kind { KIND_COUNTER, KIND_GAUGE, KIND_SECONDS, KIND_COUNT };
+enum kind { KIND_COUNTER, KIND_GAUGE, KIND_MICRO, KIND_SECONDS, KIND_COUNT };
 
 /* Upper bounds in microseconds, and what they are called in seconds. */
 static const uint64_t seconds_bounds[] = {500,    1000,   2500,   5000,    10000,   25000,  50000,
@@ -113,6 +113,11 @@ struct metric *metric_gauge(const char *name, const char *help, const char *labe
     return metric_make(KIND_GAUGE, name, help, labels);
 }
 
+struct metric *metric_gauge_micro(const char *name, const char *help, const char *labels)
+{
+    return metric_make(KIND_MICRO, name, help, labels);
+}
+
 struct metric *metric_histogram_seconds(const char *name, const char *help, const char *labels)
 {
     return metric_make(KIND_SECONDS, name, help, labels);
@@ -125,21 +130,26 @@ struct metric *metric_histogram_count(const char *name, const char *help, const 
 
 /* --- Updating --- */
 
+static bool is_number(const struct metric *metric)
+{
+    return metric->kind == KIND_COUNTER || metric->kind == KIND_GAUGE || metric->kind == KIND_MICRO;
+}
+
 void metric_add(struct metric *metric, uint64_t n)
 {
-    CHECK(metric->kind == KIND_COUNTER || metric->kind == KIND_GAUGE);
+    CHECK(is_number(metric));
     atomic_fetch_add_explicit(&metric->value, (int64_t)n, memory_order_relaxed);
 }
 
 void metric_set(struct metric *metric, int64_t value)
 {
-    CHECK(metric->kind == KIND_COUNTER || metric->kind == KIND_GAUGE);
+    CHECK(is_number(metric));
     atomic_store_explicit(&metric->value, value, memory_order_relaxed);
 }
 
 int64_t metric_value(const struct metric *metric)
 {
-    CHECK(metric->kind == KIND_COUNTER || metric->kind == KIND_GAUGE);
+    CHECK(is_number(metric));
     return atomic_load_explicit(&metric->value, memory_order_relaxed);
 }
 
@@ -169,7 +179,7 @@ void metric_observe(struct metric *metric, uint64_t count)
 
 static void put_head(struct buf *out, const struct metric *metric)
 {
-    static const char *const types[] = {" counter\n", " gauge\n", " histogram\n", " histogram\n"};
+    static const char *const types[] = {" counter\n", " gauge\n", " gauge\n", " histogram\n", " histogram\n"};
     buf_append_text(out, "# HELP ");
     buf_append_text(out, metric->name);
     buf_append_char(out, ' ');
@@ -245,6 +255,10 @@ void metrics_render(struct buf *out)
             continue;
         }
         put_name(out, i, "", NULL);
+        if (i->kind == KIND_MICRO) {
+            put_seconds(out, metric_value(i) > 0 ? (uint64_t)metric_value(i) : 0);
+            continue;
+        }
         buf_append_i64(out, metric_value(i));
         buf_append_char(out, '\n');
     }

@@ -15,6 +15,8 @@ struct metric; /* lives as long as the process; updates are lock-free and from a
 struct metric *metric_counter(const char *name, const char *help, const char *labels);
 struct metric *metric_gauge(const char *name, const char *help, const char *labels);
 struct metric *metric_histogram_seconds(const char *name, const char *help, const char *labels);
+/* A gauge of seconds or of a share: set in millionths of its unit, shown as a decimal fraction. */
+struct metric *metric_gauge_micro(const char *name, const char *help, const char *labels);
 /* Buckets 1, 2, 4 ... 16384: for sizes of batches and queues. */
 struct metric *metric_histogram_count(const char *name, const char *help, const char *labels);
 

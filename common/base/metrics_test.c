@@ -48,6 +48,8 @@ static void counts_and_gauges(void **state)
                    "test_requests_total{code=\"200\"} 3\ntest_requests_total{code=\"500\"} 1\n"
                    "test_requests_total{code=\"503\"} 0\n"
                    "# HELP test_depth Depth of it.\n# TYPE test_depth gauge\ntest_depth -5\n");
+    metric_set(metric_gauge_micro("test_used_ratio", "Used.", NULL), 70500);
+    assert_renders("# TYPE test_used_ratio gauge\ntest_used_ratio 0.070500\n");
     metric_add(depth, 2);
     assert_int_equal(metric_value(depth), -3);
 }

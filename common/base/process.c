@@ -96,11 +96,71 @@ int64_t process_resident_bytes(pid_t pid)
     return read ? pages * sysconf(_SC_PAGESIZE) : 0;
 }
 
+/* --- Threads --- */
+
+enum { THREAD_NAMES_MAX = 32, COMM_MAX = 16 };
+
+/* Processor time by the names that threads gave themselves; those of one name together. */
+struct thread_times {
+    struct {
+        char name[COMM_MAX + 1];
+        int64_t ticks;
+    } list[THREAD_NAMES_MAX];
+    size_t count;
+};
+
+static void add_thread(struct thread_times *times, const char *task)
+{
+    char path[64], stat[2048];
+    int64_t user, system;
+    (void)snprintf(path, sizeof path, "/proc/self/task/%.20s/stat", task);
+    if (!read_file(path, stat, sizeof stat) || !stat_field(stat, UTIME, &user) ||
+        !stat_field(stat, STIME, &system))
+        return; /* it ended meanwhile */
+    const char *begin = strchr(stat, '(') + 1, *end = strrchr(stat, ')');
+    size_t len = (size_t)(end - begin) < COMM_MAX ? (size_t)(end - begin) : COMM_MAX, at = 0;
+    while (at < times->count &&
+           (strlen(times->list[at].name) != len || memcmp(times->list[at].name, begin, len) != 0))
+        at++;
+    if (at == THREAD_NAMES_MAX)
+        return; /* names are the code's own: fewer than that */
+    memcpy(times->list[at].name, begin, len);
+    times->list[at].ticks += user + system;
+    times->count += at == times->count;
+}
+
+/* A name may only have what a label may: the process' own name is whatever its file is called. */
+static bool name_plain(const char *name)
+{
+    return name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:")] == '\0';
+}
+
+static void put_threads(struct buf *out)
+{
+    static const char metric[] = "coupon_thread_cpu_seconds_total";
+    int64_t per_second = sysconf(_SC_CLK_TCK);
+    struct thread_times times = {0};
+    DIR *directory = opendir("/proc/self/task");
+    for (struct dirent *task; directory && (task = readdir(directory));)
+        if (task->d_name[0] != '.')
+            add_thread(&times, task->d_name);
+    if (!directory)
+        return;
+    (void)closedir(directory);
+    buf_printf(out, "# HELP %s CPU time by name of thread; ended threads are not in it.\n# TYPE %s counter\n",
+               metric, metric);
+    for (size_t i = 0; i < times.count; i++)
+        if (name_plain(times.list[i].name))
+            buf_printf(out, "%s{thread=\"%s\"} %" PRId64 ".%02" PRId64 "\n", metric, times.list[i].name,
+                       times.list[i].ticks / per_second, times.list[i].ticks % per_second * 100 / per_second);
+}
+
 void process_metrics_render(struct buf *out)
 {
     char stat[2048];
     int64_t user, system, start, size, pages, boot_s;
     put_descriptors(out);
+    put_threads(out);
     if (!read_file("/proc/self/stat", stat, sizeof stat))
         return;
     if (stat_field(stat, UTIME, &user) && stat_field(stat, STIME, &system))

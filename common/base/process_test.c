@@ -3,8 +3,11 @@
 #include "common/base/process.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/base/testing.h"
 
@@ -67,10 +70,41 @@ static void it_started_before_now_and_has_a_version(void **state)
     assert_true(strspn(program_version(), "0123456789.") == strlen(program_version()) && *program_version());
 }
 
+static void *burn(void *done)
+{
+    volatile uint64_t sink = 0;
+    pthread_setname_np(pthread_self(), "burner");
+    while (!atomic_load((atomic_bool *)done))
+        sink = sink + 1;
+    return NULL;
+}
+
+static void threads_are_told_apart_by_name(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    atomic_bool done = false;
+    struct buf text;
+    bool seen = false;
+    int64_t until_us = clock_deadline_us(60000);
+    assert_int_equal(pthread_create(&thread, NULL, burn, &done), 0);
+    while (!seen && clock_remaining_ms(until_us) > 0) {
+        buf_init(&text, 8192);
+        process_metrics_render(&text);
+        const char *at = strstr(text.data, "coupon_thread_cpu_seconds_total{thread=\"burner\"} ");
+        seen = at && !strstr(at, "burner\"} 0.00");
+        buf_deinit(&text);
+    }
+    atomic_store(&done, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(seen);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(descriptors_are_counted),
+        cmocka_unit_test(threads_are_told_apart_by_name),
         cmocka_unit_test(memory_grows_with_what_is_touched),
         cmocka_unit_test(it_started_before_now_and_has_a_version),
     };

@@ -31,6 +31,11 @@ static void server_measure(struct http_server *server)
         metric_gauge("coupon_http_held_bytes", "memory of connections, heads, bodies and answers", NULL);
     server->connections_gauge =
         metric_gauge("coupon_http_connections", "HTTP connections that are open", NULL);
+    metric_set(metric_gauge("coupon_http_connections_limit", "HTTP connections that may be open", NULL),
+               server->options.connections_max);
+    if (server->options.bytes_max != SIZE_MAX)
+        metric_set(metric_gauge("coupon_http_held_limit_bytes", "memory that HTTP may hold", NULL),
+                   (int64_t)server->options.bytes_max);
     http_endpoint_measure(&server->unrouted, "none");
     http_options_init(&server->options_endpoint);
 }

@@ -300,14 +300,14 @@ function(c) [
   {
     name: 'CouponCommitSlow',
     severity: 'page',
-    expr: 'histogram_quantile(0.95, sum by (le) (rate(coupon_commit_seconds_bucket{%(command)s}[1m]))) > %(bar)g' % (c.jobs { bar: c.commit_s }),
+    expr: 'histogram_quantile(0.95, sum by (le) (rate(coupon_commit_duration_seconds_bucket{%(command)s}[1m]))) > %(bar)g' % (c.jobs { bar: c.commit_s }),
     'for': '15s',
     summary: 'Commits are slow',
     description: 'The slowest twentieth of the transactions takes {{ $value | humanizeDuration }} or longer.',
     thresholds: ['commit_s'],
     tests: [
-      fires(histogram('coupon_commit_seconds', { '0.1': 0, '0.25': 947, '0.5': 1000, '+Inf': 1000 })),
-      quiet(histogram('coupon_commit_seconds', { '0.1': 0, '0.25': 1000, '0.5': 1000, '+Inf': 1000 })),
+      fires(histogram('coupon_commit_duration_seconds', { '0.1': 0, '0.25': 947, '0.5': 1000, '+Inf': 1000 })),
+      quiet(histogram('coupon_commit_duration_seconds', { '0.1': 0, '0.25': 1000, '0.5': 1000, '+Inf': 1000 })),
     ],
   },
   {
@@ -324,7 +324,7 @@ function(c) [
     name: 'CouponDiskFilling',
     severity: 'ticket',
     expr: |||
-      coupon_disk_used_percent{%(command)s} / 100 >= %(bar)g
+      coupon_disk_used_ratio{%(command)s} >= %(bar)g
       or 1 - node_filesystem_avail_bytes{%(host)s,fstype!~"tmpfs|overlay|squashfs|iso9660|erofs"} / node_filesystem_size_bytes{%(host)s,fstype!~"tmpfs|overlay|squashfs|iso9660|erofs"} >= %(bar)g
     ||| % (c.jobs { bar: c.disk }),
     'for': '15s',
@@ -332,8 +332,8 @@ function(c) [
     description: '{{ $value | humanizePercentage }} of the disk {{ $labels.mountpoint }} of {{ $labels.instance }} is used. At 90 % no campaigns are created, at 95 % nothing is written.',
     thresholds: ['disk'],
     tests: [
-      fires({ [cmd('coupon_disk_used_percent')]: '80x60' }),
-      quiet({ [cmd('coupon_disk_used_percent')]: '79x60' }),
+      fires({ [cmd('coupon_disk_used_ratio')]: '0.81x60' }),
+      quiet({ [cmd('coupon_disk_used_ratio')]: '0.79x60' }),
       fires({ 'node_filesystem_avail_bytes{job="node",instance="h1",mountpoint="/r",fstype="ext4"}': '190x60', 'node_filesystem_size_bytes{job="node",instance="h1",mountpoint="/r",fstype="ext4"}': '1000x60' }),
       quiet({ 'node_filesystem_avail_bytes{job="node",instance="h1",mountpoint="/r",fstype="ext4"}': '210x60', 'node_filesystem_size_bytes{job="node",instance="h1",mountpoint="/r",fstype="ext4"}': '1000x60' }),
     ],
@@ -538,14 +538,14 @@ function(c) [
   {
     name: 'CouponRedisSlow',
     severity: 'page',
-    expr: 'histogram_quantile(0.95, sum by (le) (rate(coupon_read_redis_seconds_bucket{%(query)s}[1m]))) > %(bar)g' % (c.jobs { bar: c.redis_s }),
+    expr: 'histogram_quantile(0.95, sum by (le) (rate(coupon_read_redis_duration_seconds_bucket{%(query)s}[1m]))) > %(bar)g' % (c.jobs { bar: c.redis_s }),
     'for': '15s',
     summary: 'Redis is slow',
     description: 'The slowest twentieth of the reads in Redis takes {{ $value | humanizeDuration }} or longer; at 50 ms they are given up.',
     thresholds: ['redis_s'],
     tests: [
-      fires({ [qry('coupon_read_redis_seconds_bucket', 'le="%s"' % b[0])]: '0+%dx60' % b[1] for b in [['0.01', 0], ['0.025', 947], ['0.05', 1000], ['+Inf', 1000]] }),
-      quiet({ [qry('coupon_read_redis_seconds_bucket', 'le="%s"' % b[0])]: '0+%dx60' % b[1] for b in [['0.01', 0], ['0.025', 1000], ['0.05', 1000], ['+Inf', 1000]] }),
+      fires({ [qry('coupon_read_redis_duration_seconds_bucket', 'le="%s"' % b[0])]: '0+%dx60' % b[1] for b in [['0.01', 0], ['0.025', 947], ['0.05', 1000], ['+Inf', 1000]] }),
+      quiet({ [qry('coupon_read_redis_duration_seconds_bucket', 'le="%s"' % b[0])]: '0+%dx60' % b[1] for b in [['0.01', 0], ['0.025', 1000], ['0.05', 1000], ['+Inf', 1000]] }),
     ],
   },
   {
@@ -568,6 +568,7 @@ function(c) [
       or sum by (job) (increase(coupon_projector_redis_errors_total{%(projector)s,class="misconf"}[1m])) > 0
       or redis_aof_last_write_status{%(redis)s} == 0
       or redis_rdb_last_bgsave_status{%(redis)s} == 0
+      or coupon_projector_redis_cannot_persist{%(projector)s} == 1
     ||| % c.jobs,
     'for': '0s',
     summary: 'Redis cannot write to its disk',
@@ -576,20 +577,27 @@ function(c) [
       fires(class('0x60', '0x57 1x3')('misconf')),
       fires({ [red('redis_aof_last_write_status')]: '0x60' }),
       fires({ [red('redis_rdb_last_bgsave_status')]: '0x60' }),
-      quiet({ [red('redis_aof_last_write_status')]: '1x60', [red('redis_rdb_last_bgsave_status')]: '1x60' } + class('7x60', '7x60')('misconf')),
+      fires({ [prj('coupon_projector_redis_cannot_persist')]: '1x60' }),
+      quiet({ [red('redis_aof_last_write_status')]: '1x60', [red('redis_rdb_last_bgsave_status')]: '1x60', [prj('coupon_projector_redis_cannot_persist')]: '0x60' } + class('7x60', '7x60')('misconf')),
     ],
   },
   {
     name: 'CouponRedisMemoryHigh',
     severity: 'ticket',
-    expr: 'redis_memory_used_bytes{%(redis)s} / (redis_memory_max_bytes{%(redis)s} > 0) > %(bar)g' % (c.jobs { bar: c.redis_memory }),
+    expr: |||
+      redis_memory_used_bytes{%(redis)s} / (redis_memory_max_bytes{%(redis)s} > 0) > %(bar)g
+      or coupon_projector_redis_memory_used_bytes{%(projector)s} / (coupon_projector_redis_memory_limit_bytes{%(projector)s} > 0) > %(bar)g
+    ||| % (c.jobs { bar: c.redis_memory }),
     'for': '15s',
     summary: 'Redis fills',
-    description: '{{ $labels.instance }} uses {{ $value | humanizePercentage }} of its `maxmemory`.',
+    description: '{{ $value | humanizePercentage }} of `maxmemory` is used, as {{ $labels.job }} {{ $labels.instance }} says.',
     thresholds: ['redis_memory'],
     tests: [
       fires({ [red('redis_memory_used_bytes')]: '81x60', [red('redis_memory_max_bytes')]: '100x60' }),
       quiet({ [red('redis_memory_used_bytes')]: '79x60', [red('redis_memory_max_bytes')]: '100x60' }),
+      fires({ [prj('coupon_projector_redis_memory_used_bytes')]: '81x60', [prj('coupon_projector_redis_memory_limit_bytes')]: '100x60' }),
+      quiet({ [prj('coupon_projector_redis_memory_used_bytes')]: '79x60', [prj('coupon_projector_redis_memory_limit_bytes')]: '100x60' }),
+      quiet({ [prj('coupon_projector_redis_memory_used_bytes')]: '79x60', [prj('coupon_projector_redis_memory_limit_bytes')]: '0x60' }),
     ],
   },
   {
@@ -617,12 +625,17 @@ function(c) [
   {
     name: 'CouponRedisRoleChanged',
     severity: 'page',
-    expr: 'count by (instance) (count by (instance, role) (count_over_time(redis_instance_info{%(redis)s}[5m]))) > 1' % c.jobs,
+    expr: |||
+      count by (instance) (count by (instance, role) (count_over_time(redis_instance_info{%(redis)s}[5m]))) > 1
+      or increase(coupon_projector_redis_primary_changes_total{%(projector)s}[5m]) > 0
+    ||| % c.jobs,
     'for': '0s',
     summary: 'A Redis server has another role than before',
-    description: '{{ $labels.instance }} was primary and replica within five minutes: a failover.',
+    description: 'A failover within five minutes: {{ $labels.instance }} was primary and replica, or saw a replica promoted.',
     tests: [
       fires({ [red('redis_instance_info', 'role="slave"')]: '1x30 _x30', [red('redis_instance_info', 'role="master"')]: '_x31 1x30' }),
+      fires({ [prj('coupon_projector_redis_primary_changes_total')]: '0x40 1x20' }),
+      quiet({ [prj('coupon_projector_redis_primary_changes_total')]: '1x60' }),
       quiet({ [red('redis_instance_info', 'role="master"')]: '1x60', 'redis_instance_info{job="redis",instance="i2",role="slave"}': '1x60' }),
     ],
   },
@@ -632,19 +645,34 @@ function(c) [
     expr: |||
       redis_master_link_up{%(redis)s} == 0
       or redis_connected_slave_lag_seconds{%(redis)s} > %(bar)g
+      or coupon_projector_redis_replica_lag_seconds{%(projector)s} > %(bar)g
     ||| % (c.jobs { bar: c.replica_lag_s }),
     'for': '30s',
     summary: 'A replica of Redis is behind',
-    description: 'A failover now would lose what {{ $labels.instance }} has and its replica has not; the projector makes it anew from the log.',
+    description: 'A failover now would lose what the primary has and its replica has not ({{ $labels.job }} {{ $labels.instance }} says so); the projector makes it anew from the log.',
     thresholds: ['replica_lag_s:0.5:2.5'],
     tests: [
       fires({ [red('redis_master_link_up')]: '0x60' }),
       fires({ [red('redis_connected_slave_lag_seconds', 'slave_ip="r1"')]: '2x60' }),
+      fires({ [prj('coupon_projector_redis_replica_lag_seconds')]: '2x60' }),
+      quiet({ [prj('coupon_projector_redis_replica_lag_seconds')]: '1x60' }),
       quiet({ [red('redis_master_link_up')]: '1x60', [red('redis_connected_slave_lag_seconds', 'slave_ip="r1"')]: '1x60' }),
     ],
   },
 
   // --- Operating ---
+  {
+    name: 'CouponLogLost',
+    severity: 'ticket',
+    expr: 'sum by (job, instance) (increase(coupon_log_lost_total{%(services)s,reason="unwritable"}[5m])) > 0' % c.jobs,
+    'for': '0s',
+    summary: 'Log lines are lost',
+    description: '{{ $labels.job }} {{ $labels.instance }} could not write {{ $value | humanize }} log lines in five minutes.',
+    tests: [
+      fires({ [cmd('coupon_log_lost_total', 'reason="unwritable"')]: '0x40 9x20' }),
+      quiet({ [cmd('coupon_log_lost_total', 'reason="unwritable"')]: '9x60', [cmd('coupon_log_lost_total', 'reason="repeated"')]: '0+5x60' }),
+    ],
+  },
   {
     name: 'CouponExporterDown',
     severity: 'ticket',

@@ -14,7 +14,8 @@ function(runbook, scale={}) {
     projector: 'job="firstcome-projector"',
     redis: 'job="redis"',
     host: 'job="node"',
-    exporters: 'job=~"postgres|redis|node"',
+    edge: 'job="firstcome-edge"',
+    exporters: 'job=~"postgres|redis|node|firstcome-edge"',
   },
   // Health checks and scrapes are nobody's requests; a follower of the feed waits up to 20 s on purpose.
   asked: 'route!~"GET /(livez|readyz|metrics)"',

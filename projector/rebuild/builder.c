@@ -165,8 +165,8 @@ static enum build_result bad_log(struct builder *builder, int64_t position)
 /* Looks whether so many bytes more leave whoever follows the log enough. */
 static enum build_result look_for_room(struct builder *builder, int64_t more)
 {
-    struct redis_memory memory;
-    enum redis_status status = redis_writer_memory(builder->writer, redis_deadline(), &memory);
+    struct redis_health memory;
+    enum redis_status status = redis_writer_health(builder->writer, redis_deadline(), &memory);
     if (status != REDIS_OK)
         return redis_failed(builder, status);
     if (memory.max == 0 || (double)(memory.used + more) <= ROOM_SHARE * (double)memory.max)

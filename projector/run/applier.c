@@ -11,7 +11,7 @@
 enum {
     BATCH_BYTES_MAX = 512 * 1024,         /* of event data in one script: bounds how long Redis is busy */
     DECODED_BYTES_MAX = 64 * 1024 * 1024, /* lists of one batch, bounded by the line above */
-    MEMORY_REFRESHES = 10,                /* between two looks at how Redis is configured: two seconds */
+    HEALTH_REFRESHES = 10,                /* between two looks at how Redis is: two seconds */
 };
 
 void applier_init(struct applier *applier, struct redis_writer *writer,
@@ -114,6 +114,7 @@ static void receive_one(struct applier *applier, int64_t deadline_us)
     if (outcome.next.position > outcome.expected.position) {
         metric_add(applier->metrics->events, (uint64_t)(outcome.next.position - outcome.expected.position));
         metric_add(applier->metrics->batches, 1);
+        log_debug("APPLIED", "slice %d: up to %lld", outcome.model.slice, (long long)outcome.next.position);
         metric_observe_us(applier->metrics->apply_age,
                           clock_wall_us() + applier->store_ahead_us - outcome.oldest_us);
     }
@@ -215,27 +216,34 @@ static void make_root(struct applier *applier, int16_t slice, int64_t former)
              (long long)root.generation);
 }
 
-static void note_memory(struct applier *applier, const struct redis_memory *memory)
+static void note_health(struct applier *applier, const struct redis_health *health)
 {
-    if (memory->evicts && !applier->evicts)
+    bool known = applier->history[0] != '\0', other = strcmp(applier->history, health->history) != 0;
+    if (health->evicts && !applier->evicts)
         log_error("REDIS-EVICTS",
                   "maxmemory-policy is not noeviction: Redis may drop models when it is full");
-    applier->evicts = memory->evicts;
+    applier->evicts = health->evicts;
+    if (known && other && strcmp(applier->history, health->former) == 0) {
+        metric_add(applier->metrics->primary_changes, 1);
+        log_warn("REDIS-PRIMARY", "another Redis server is the primary now: a replica was promoted");
+    }
+    memcpy(applier->history, health->history, sizeof applier->history);
+    projector_metrics_redis(applier->metrics, health);
 }
 
 static enum redis_status load(struct applier *applier)
 {
     struct checkpoint roots[SLICE_COUNT];
-    struct redis_memory memory;
+    struct redis_health health;
     int64_t former[SLICE_COUNT];
     enum redis_status status = redis_writer_connect(applier->writer, deadline());
     if (status == REDIS_OK)
-        status = redis_writer_memory(applier->writer, deadline(), &memory);
+        status = redis_writer_health(applier->writer, deadline(), &health);
     if (status == REDIS_OK)
         status = redis_writer_roots(applier->writer, deadline(), roots);
     if (status != REDIS_OK)
         return status;
-    note_memory(applier, &memory);
+    note_health(applier, &health);
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         former[slice] = applier->confirmed[slice].generation;
     take_roots(applier, roots);
@@ -618,11 +626,11 @@ void applier_refresh(struct applier *applier)
         applier->loaded = false;
     if (status == REDIS_OK && applier->loaded)
         status = look_for_holes(applier, &command, &key);
-    if (status == REDIS_OK && applier->loaded && ++applier->refreshes % MEMORY_REFRESHES == 0) {
-        struct redis_memory memory;
-        status = redis_writer_memory(applier->writer, deadline(), &memory);
+    if (status == REDIS_OK && applier->loaded && ++applier->refreshes % HEALTH_REFRESHES == 0) {
+        struct redis_health health;
+        status = redis_writer_health(applier->writer, deadline(), &health);
         if (status == REDIS_OK)
-            note_memory(applier, &memory);
+            note_health(applier, &health);
     }
     if (status == REDIS_OK && applier->loaded)
         status = tell_seen(applier, &command, &key);

@@ -40,7 +40,8 @@ struct applier {
     bool loaded;            /* positions are known and nobody objected since */
     bool reachable;         /* the last talk with Redis went well */
     bool evicts;            /* Redis may drop keys when it is full */
-    int64_t refresh_ms;     /* Redis' clock when the refresh that is going on began */
+    char history[REDIS_HISTORY_MAX + 1]; /* which one Redis' primary had when it was last asked */
+    int64_t refresh_ms;                  /* Redis' clock when the refresh that is going on began */
     unsigned refreshes;
     struct backoff backoff;
     enum redis_status trouble; /* last class that was logged, REDIS_OK when all is well */

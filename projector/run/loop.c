@@ -5,11 +5,14 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/notify.h"
+#include "events/control/state.h"
+#include "projector/sql.h"
 
 enum {
     STORE_DEADLINE_MS = 1000,
-    ELECT_MS = 250,   /* between attempts to take the lead */
-    REFRESH_MS = 200, /* between looks after the checkpoints */
+    ELECT_MS = 250,      /* between attempts to take the lead */
+    LOG_LEVEL_MS = 1000, /* between looks at the setting */
+    REFRESH_MS = 200,    /* between looks after the checkpoints */
 };
 
 /* What a round came to, which is how long to wait for the next one. */
@@ -190,6 +193,7 @@ static void report_lag(struct projector *projector)
         const struct progress *progress = &projector->applier.slices[slice];
         int64_t age_us = progress_lag_us(progress, projector->store_now_us);
         events += progress_lag_events(progress);
+        metric_set(projector->metrics->slice_lag[slice], progress_lag_events(progress));
         oldest_us = age_us > oldest_us ? age_us : oldest_us;
         stuck += progress->stuck_at || progress_beyond_log(progress);
     }
@@ -207,6 +211,8 @@ static void report_state(struct projector *projector)
     bool good = !applier_stuck(applier) && !applier->evicts && (!leads || projector->current_once);
     report_lag(projector);
     metric_set(projector->metrics->leader, leads);
+    if (!leads)
+        projector_metrics_redis(projector->metrics, NULL);
     service_part_set(projector->store_part, pg_connected(projector->pg));
     service_part_set(projector->redis_part, applier->reachable);
     service_part_set(projector->models_part, good);
@@ -255,6 +261,33 @@ static enum pg_status look_after_models(struct projector *projector)
                         deadline());
 }
 
+/* The setting log_level; PostgreSQL away, the last one holds. */
+static enum pg_status follow_log_level(struct projector *projector)
+{
+    struct settings settings;
+    struct span name = span_of(setting_infos[SETTING_log_level].name);
+    struct pg_args args;
+    struct pg_rows *rows;
+    if (clock_mono_us() < projector->log_level_at_us)
+        return PG_OK;
+    projector->log_level_at_us = clock_deadline_us(LOG_LEVEL_MS);
+    pg_args_init(&args);
+    pg_arg_i16(&args, CONTROL_SLICE);
+    pg_arg_i16(&args, CONTROL_SETTING);
+    pg_arg_bytes(&args, name);
+    enum pg_status status = pg_call(projector->pg, SQL_SETTING, &args, deadline(), &rows);
+    pg_args_deinit(&args);
+    if (status != PG_OK)
+        return status;
+    settings_init(&settings);
+    struct span value = pg_rows_count(rows) > 0 ? pg_bytes(rows, 0, 0) : (struct span){NULL, 0};
+    if (value.len > 0 && settings_set(&settings, name, value) != SETTINGS_OK) /* a newer version's */
+        log_warn("CONTROL-UNKNOWN", "setting log_level has a value that this version does not know");
+    log_use_level(settings_get(&settings, SETTING_log_level));
+    pg_rows_destroy(rows);
+    return PG_OK;
+}
+
 /* Before the first event is applied on top of what Redis has. */
 static enum pg_status check_history(struct projector *projector)
 {
@@ -271,7 +304,7 @@ static enum round turn(struct projector *projector)
         load_models(projector);
     if (pg_connected(projector->pg)) {
         if (check_history(projector) == PG_OK && run_round(projector, &came_to) == PG_OK &&
-            look_after_models(projector) == PG_OK)
+            look_after_models(projector) == PG_OK && follow_log_level(projector) == PG_OK)
             store_is_back(projector);
         else
             lose_store(projector);

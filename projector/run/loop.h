@@ -28,9 +28,9 @@ struct projector {
     struct prewarm prewarm;
     struct backoff store_backoff;
     bool store_trouble_logged;
-    int64_t elect_at_us, refresh_at_us; /* monotonic */
-    int64_t store_now_us;               /* PostgreSQL's clock in the last round */
-    bool current_once;                  /* reached the head since it leads */
+    int64_t elect_at_us, refresh_at_us, log_level_at_us; /* monotonic */
+    int64_t store_now_us;                                /* PostgreSQL's clock in the last round */
+    bool current_once;                                   /* reached the head since it leads */
     struct service_part *store_part, *redis_part, *models_part;
 };
 

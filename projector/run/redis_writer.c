@@ -5,7 +5,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 
-enum { SHA_LEN = 40 };
+enum { SHA_LEN = 40, REPLICAS_MAX = 16 };
 
 struct redis_writer {
     struct redis *redis;
@@ -251,14 +251,37 @@ static struct span info_value(struct span info, const char *name)
     return (struct span){NULL, 0};
 }
 
-enum redis_status redis_writer_memory(struct redis_writer *writer, int64_t deadline_us,
-                                      struct redis_memory *ret)
+/* The largest lag= of the lines slave0, slave1 and so on. */
+static int64_t replica_lag_s(struct span info)
+{
+    char name[16];
+    int64_t most = 0, lag;
+    for (int i = 0; i < REPLICAS_MAX; i++) {
+        (void)snprintf(name, sizeof name, "slave%d", i);
+        for (struct span rest = info_value(info, name), field; rest.ptr;) {
+            field = span_cut(&rest, ',');
+            if (span_is(span_cut(&field, '='), "lag") && parse_i64(field, 0, INT64_MAX, &lag) && lag > most)
+                most = lag;
+        }
+    }
+    return most;
+}
+
+static void copy_history(struct span value, char ret[REDIS_HISTORY_MAX + 1])
+{
+    (void)snprintf(ret, REDIS_HISTORY_MAX + 1, "%.*s", SPAN_ARG(value));
+}
+
+enum redis_status redis_writer_health(struct redis_writer *writer, int64_t deadline_us,
+                                      struct redis_health *ret)
 {
     const struct redis_reply *reply;
-    *ret = (struct redis_memory){0};
+    *ret = (struct redis_health){0};
     redis_command_reset(&writer->command);
     redis_arg_text(&writer->command, "INFO");
     redis_arg_text(&writer->command, "memory");
+    redis_arg_text(&writer->command, "persistence");
+    redis_arg_text(&writer->command, "replication");
     enum redis_status status = redis_writer_call(writer, &writer->command, deadline_us, &reply);
     if (status != REDIS_OK)
         return status;
@@ -267,5 +290,12 @@ enum redis_status redis_writer_memory(struct redis_writer *writer, int64_t deadl
         !parse_i64(info_value(info, "maxmemory"), 0, INT64_MAX, &ret->max))
         return misunderstood(writer, "INFO does not say how much memory is used");
     ret->evicts = ret->max > 0 && !span_is(info_value(info, "maxmemory_policy"), "noeviction");
+    ret->cannot_persist = span_is(info_value(info, "aof_last_write_status"), "err") ||
+                          span_is(info_value(info, "rdb_last_bgsave_status"), "err");
+    if (!parse_i64(info_value(info, "connected_slaves"), 0, INT64_MAX, &ret->replicas))
+        ret->replicas = 0;
+    ret->replica_lag_s = replica_lag_s(info);
+    copy_history(info_value(info, "master_replid"), ret->history);
+    copy_history(info_value(info, "master_replid2"), ret->former);
     return REDIS_OK;
 }

@@ -56,13 +56,19 @@ enum redis_status redis_writer_switch(struct redis_writer *writer, struct model 
                                       bool may_go_back, int64_t deadline_us,
                                       enum script_result *ret) MUST_USE;
 
-/* What Redis says of its memory. */
-struct redis_memory {
-    int64_t used, max; /* bytes; max 0: no limit */
-    bool evicts;       /* it has a limit, and drops keys where it is reached: no place for models */
+enum { REDIS_HISTORY_MAX = 40 };
+/* What Redis says of itself. */
+struct redis_health {
+    int64_t used, max;   /* bytes; max 0: no limit */
+    bool evicts;         /* it has a limit, and drops keys where it is reached: no place for models */
+    bool cannot_persist; /* the last write of its append-only file or its last snapshot failed */
+    int64_t replicas,
+        replica_lag_s; /* how many are connected; how long ago the slowest last said something */
+    char history[REDIS_HISTORY_MAX + 1];
+    char former[REDIS_HISTORY_MAX + 1]; /* of a server that was promoted: the history it had as a replica */
 };
 /* Redis' own clock, ms since 1970. */
 enum redis_status redis_writer_clock(struct redis_writer *writer, int64_t deadline_us,
                                      int64_t *ret_ms) MUST_USE;
-enum redis_status redis_writer_memory(struct redis_writer *writer, int64_t deadline_us,
-                                      struct redis_memory *ret) MUST_USE;
+enum redis_status redis_writer_health(struct redis_writer *writer, int64_t deadline_us,
+                                      struct redis_health *ret) MUST_USE;

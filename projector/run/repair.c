@@ -138,6 +138,7 @@ static int16_t next_slice(struct repair *repair, int64_t now_us)
 static void *work(void *context)
 {
     struct repair *repair = context;
+    pthread_setname_np(pthread_self(), "repair");
     pthread_mutex_lock(&repair->mutex);
     while (!atomic_load(&repair->stopping)) {
         int16_t slice = next_slice(repair, clock_mono_us());

@@ -63,6 +63,19 @@ void api_get_status(struct http_request *request, void *context)
     http_reply(request, 200);
 }
 
+static void show_workers(struct api *api)
+{
+    struct status_facts facts = {0};
+    collect_loader(api, &facts);
+    metric_set(query_metrics.workers[0], facts.redis_busy.most);
+    metric_set(query_metrics.workers[1], facts.store_busy.most);
+    metric_set(query_metrics.workers_busy[0], facts.redis_busy.is);
+    metric_set(query_metrics.workers_busy[1], facts.store_busy.is);
+    metric_set(query_metrics.queue_limit, api->queue_max);
+    metric_set(query_metrics.degraded, status_degraded(&facts));
+    metric_set(query_metrics.cache_limit, (int64_t)api->reads.cache_bytes);
+}
+
 void api_tick(void *context)
 {
     static unsigned ticks; /* one thread */
@@ -74,9 +87,10 @@ void api_tick(void *context)
     metric_set(query_metrics.cache_evicted, (int64_t)cache.evicted);
     metric_set(query_metrics.waiting, (int64_t)single_flight_waiting(api->reads.flights));
     metric_set(query_metrics.followers, api->feed ? (int64_t)feed_waiting(api->feed) : 0);
+    show_workers(api);
     size_t count = hot_top(api->reads.hot, top, STATUS_HOT_MAX);
     for (size_t i = 0; i < STATUS_HOT_MAX; i++)
-        metric_set(query_metrics.hot[i], i < count ? (int64_t)top[i].permille : 0);
+        metric_set(query_metrics.hot[i], i < count ? (int64_t)top[i].permille * 1000 : 0);
     metric_set(query_metrics.warm, (int64_t)warm_count(&api->warm));
     warm_tick(&api->warm);
     if (++ticks % HALVE_TICKS == 0)

@@ -5,6 +5,7 @@
 #include "common/base/clock.h"
 #include "common/base/gzip.h"
 #include "events/problems.h"
+#include "events/refusals.h"
 #include "query-service/http/render.h"
 #include "query-service/metrics.h"
 #include "query-service/pg/store_sql.h"
@@ -100,6 +101,7 @@ static void add_cache_status(struct http_request *request, const struct entry *e
 void respond_problem(struct http_request *request, const struct problem_detail *detail)
 {
     http_add_header(request, "Cache-Control", SPAN("no-store"));
+    refusals_count(detail->problem);
     http_problem(request, detail);
 }
 

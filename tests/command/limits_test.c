@@ -17,7 +17,7 @@
 #include "tests/lib/steer.h"
 #include "tests/lib/store.h"
 
-enum { BOUND_MS = 20000, TRIES_MAX = 200, SECOND_OFFSET = 12 };
+enum { BOUND_MS = 120000, TRIES_MAX = 200, SECOND_OFFSET = 12 };
 
 static struct stack *stack;
 static struct api_client api;
@@ -479,7 +479,7 @@ static void fill_disk(int64_t percent)
     }
     close(fd);
     assert_int_equal(found, percent);
-    WAIT_UNTIL(api_metric(&api, "coupon_disk_used_percent") == percent, BOUND_MS);
+    WAIT_UNTIL(http_client_metric_micro(api.command, "coupon_disk_used_ratio") == percent * 10000, BOUND_MS);
 }
 
 static void expect_disk(const char *campaign, int create_status, int issue_status)

@@ -398,12 +398,23 @@ struct span http_answer_header(const struct http_answer *answer, const char *nam
     return (struct span){0};
 }
 
-int64_t http_client_metric(struct http_client *client, const char *name)
+static int64_t find_metric(struct http_client *client, const char *name,
+                           bool (*read)(struct span, const char *, int64_t *))
 {
     struct http_answer answer;
     const struct http_call call = {.method = "GET", .path = "/metrics"};
     int64_t value = -1;
-    if (http_client_call(client, &call, &answer) != HTTP_ANSWERED || !metrics_find(answer.body, name, &value))
+    if (http_client_call(client, &call, &answer) != HTTP_ANSWERED || !read(answer.body, name, &value))
         return -1;
     return value;
+}
+
+int64_t http_client_metric(struct http_client *client, const char *name)
+{
+    return find_metric(client, name, metrics_find);
+}
+
+int64_t http_client_metric_micro(struct http_client *client, const char *name)
+{
+    return find_metric(client, name, metrics_find_micro);
 }

@@ -66,3 +66,5 @@ struct span http_answer_header(const struct http_answer *answer, const char *nam
 /* A metric of whoever the client talks to, by its name and labels as /metrics writes them; -1 where it is not
  * there or nobody answers. */
 int64_t http_client_metric(struct http_client *client, const char *name);
+/* The same of a decimal fraction, in millionths. */
+int64_t http_client_metric_micro(struct http_client *client, const char *name);

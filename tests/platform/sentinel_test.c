@@ -11,7 +11,7 @@
 #include "tests/lib/wait.h"
 #include "tests/lib/watch.h"
 
-enum { LONG_MS = 60000 };
+enum { LONG_MS = 120000 };
 
 static struct stack *stack;
 static struct sentinels sentinels;
@@ -190,12 +190,16 @@ static void a_zombie_primary_comes_back(void **state)
     WAIT_UNTIL(strcmp(sentinels_role(&sentinels, old), "slave") == 0, LONG_MS);
     issue(3);
     WAIT_UNTIL(current(), LONG_MS);
+    WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_primary_changes_total") == 1, LONG_MS);
+    WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_replicas") == 1, LONG_MS);
 }
 
 static void the_models_equal_the_log_in_the_end(void **state)
 {
     (void)state;
     projector_assert_verify_clean(stack);
+    WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_primary_changes_total") == 2, LONG_MS);
+    WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_replicas") == 0, LONG_MS);
     watch_await_redis(&watch);
     watch_stop(&watch, true); /* Redis and PostgreSQL take turns, and Redis may be a moment behind */
     assert_true(watch.from_redis > 0 && watch.from_redis < watch.answers);

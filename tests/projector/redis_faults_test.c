@@ -19,7 +19,7 @@
 #include "tests/lib/watch.h"
 
 enum {
-    LONG_MS = 60000,
+    LONG_MS = 120000,
     LOADS_MS = 300000, /* of a Redis that begins with SLOW_COMMANDS */
     OUTPUT_MAX = 256 * 1024,
     SLOW_COMMANDS = 20000
@@ -152,6 +152,8 @@ static void full_without_eviction(void **state)
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory-policy", "noeviction");
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "1");
     issue_until_met("oom");
+    WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_memory_limit_bytes") == 1, LONG_MS);
+    assert_true(projector_metric(stack, "coupon_projector_redis_memory_used_bytes") > 1);
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "0");
     end();
 }
@@ -486,9 +488,11 @@ static void full_disk(void **state)
     small_redis_fill_disk(&redis);
     MODELS_CALL(&models, "CONFIG", "SET", "appendfsync", "everysec"); /* with `always` Redis ends itself */
     issue_until_met("misconf");
+    WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_cannot_persist") == 1, LONG_MS);
     small_redis_free_disk(&redis);
     redis_disconnect(models.redis);
     end();
+    WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_cannot_persist") == 0, LONG_MS);
 }
 
 static void a_replica_is_not_written_to(void **state)

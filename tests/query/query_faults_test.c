@@ -14,7 +14,7 @@ enum {
     HOLDERS = 40,
     FAST_MS = 2000,    /* a read while one dependency is gone; mostly a few, but the machine is shared */
     REFUSED_MS = 2000, /* the deadline */
-    RECOVERED_MS = 20000,
+    RECOVERED_MS = 120000,
 };
 
 /* That a campaign does not exist is not in the models. */

@@ -10,7 +10,7 @@
 #include "tests/lib/steer.h"
 #include "tests/lib/store.h"
 
-enum { PORT_OFFSET = 7, BUSY_MS = 60000 /* for what is not the promise */ };
+enum { PORT_OFFSET = 7, BUSY_MS = 120000 /* for what is not the promise */ };
 
 static struct stack *stack;
 static struct api_client api, second_api;
@@ -124,6 +124,21 @@ static void entries_live_by_what_is_set(void **state)
     put("stale_ms", "null");
 }
 
+static void the_log_level_is_that_of_all_services(void **state)
+{
+    (void)state;
+    struct http_client *projector = http_client_create(stack_env(stack, "PROJECTOR_URL"));
+    struct http_client *const all[] = {api.command, api.query, second_api.query, projector};
+    static const char *const values[] = {"4", "1", "null"};
+    static const int64_t levels[] = {4, 1, 2};
+    for (size_t v = 0; v < COUNT_OF(values); v++) {
+        put("log_level", values[v]);
+        for (size_t i = 0; i < COUNT_OF(all); i++)
+            WAIT_UNTIL(http_client_metric(all[i], "coupon_log_level") == levels[v], BUSY_MS);
+    }
+    http_client_destroy(projector);
+}
+
 static bool refused(struct api_client *service, const char *target)
 {
     struct http_answer answer = api_get(service, target, NULL);
@@ -153,6 +168,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lives_are_set_while_it_runs),
         cmocka_unit_test(a_profile_sets_all_of_them),
+        cmocka_unit_test(the_log_level_is_that_of_all_services),
         cmocka_unit_test(a_leaked_read_key_is_cut_off),
         cmocka_unit_test(entries_live_by_what_is_set),
     };

@@ -17,7 +17,7 @@ enum {
     PORT_OFFSET = 7,
     PROXY_OFFSET = 8,
     REDIS_OFFSET = 4,
-    LONG_MS = 30000,
+    LONG_MS = 120000,
     PLAIN_OFFSET = 9,
     SLOW_TIMEOUT_MS = 2400, /* as in `environment` below */
     ENDED_MS = 5000,        /* the deadline of 3 s, and what it takes to send and read so many */
