@@ -523,7 +523,6 @@ static int set_up(void **state)
     (void)state;
     char reason[128];
     crypto_setup();
-    stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
     small_redis_start(&redis, stack, "always");
     setenv("SERVICES_REDIS_URL", redis.url, 1);
