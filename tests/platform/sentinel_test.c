@@ -210,7 +210,6 @@ static int set_up(void **state)
 {
     (void)state;
     crypto_setup();
-    stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
     sentinels_start(&sentinels, stack, 1, 3000); /* just promoted, one is silent for a second */
     setenv("SERVICES_REDIS_URL", sentinels_url(&sentinels), 1);

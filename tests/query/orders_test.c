@@ -43,7 +43,6 @@ static void give(char ret[40])
 
 static int start(void **state)
 {
-    stack_default_deadlines();
     stack = api_setup(state, &api, STACK_ALL);
     for (size_t i = 0; i < COUPONS; i++)
         give(coupons[i]);
@@ -262,13 +261,13 @@ static void a_frozen_database_is_not_waited_for(void **state)
     struct http_call call = {
         .method = "GET", .path = "/v1/orders/o-1/coupons", .token = stack_env(stack, "READ_TOKEN")};
     struct http_answer answer;
-    assert_true(store_signal_backends(stack, "firstcome query", SIGSTOP) > 0);
+    assert_true(store_freeze(stack, "firstcome query") > 0);
     stack_signal(stack, "postgresql", SIGSTOP); /* so that nobody connects */
     int64_t before_us = clock_mono_us();
     enum http_outcome answered = http_client_call(api.query, &call, &answer);
     int64_t took_us = clock_mono_us() - before_us;
     stack_signal(stack, "postgresql", SIGCONT);
-    store_signal_backends(stack, "firstcome query", SIGCONT);
+    store_thaw();
     assert_int_equal(answered, HTTP_ANSWERED);
     api_expect(&answer, 503, "store-unavailable");
     assert_true(took_us < ANSWERED_MS * US_PER_MS);
