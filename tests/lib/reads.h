@@ -52,6 +52,6 @@ int64_t reads_redis(struct stack *stack, ...);
 const char *reads_key(struct stack *stack, int16_t slice, const char *rest);
 /* Waits until Redis answers reads of all slices again. */
 void reads_await_redis(struct api_client *api);
-/* `projector prewarm`, again until the query service says that it keeps something warm; nothing was before.
- */
+/* `projector prewarm`, again until the query service says that it keeps one more warm, or has been told
+ * often. */
 void reads_prewarm(struct api_client *api, const char *campaign);
