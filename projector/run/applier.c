@@ -63,6 +63,7 @@ static void fail(struct applier *applier, enum redis_status status)
 {
     bool at_once = status == REDIS_NOSCRIPT && applier->trouble == REDIS_OK;
     applier->loaded = false;
+    spans_forget(&applier->spans);
     metric_add(applier->metrics->redis_errors[status], 1);
     if (status != applier->trouble)
         log_warn("REDIS-TROUBLE", "stopped at the checkpoint, class %s: %s", redis_status_label(status),
@@ -110,6 +111,8 @@ static void receive_one(struct applier *applier, int64_t deadline_us)
     if (applier->loaded) {
         applier->confirmed[outcome.model.slice] = outcome.next;
         progress_confirm(&applier->slices[outcome.model.slice], outcome.next.position);
+        spans_confirmed(&applier->spans, (struct position){outcome.model.slice, outcome.next.position},
+                        applier->store_ahead_us);
     }
     if (outcome.next.position > outcome.expected.position) {
         metric_add(applier->metrics->events, (uint64_t)(outcome.next.position - outcome.expected.position));
@@ -240,7 +243,7 @@ static enum redis_status load(struct applier *applier)
     if (status == REDIS_OK)
         status = redis_writer_health(applier->writer, deadline(), &health);
     if (status == REDIS_OK)
-        status = redis_writer_roots(applier->writer, deadline(), roots);
+        status = redis_writer_clean_roots(applier->writer, deadline(), roots);
     if (status != REDIS_OK)
         return status;
     note_health(applier, &health);
@@ -277,7 +280,7 @@ void applier_peek(struct applier *applier)
     CHECK(!applier->loaded);
     if (!backoff_over(&applier->backoff, clock_mono_us()))
         return;
-    enum redis_status status = redis_writer_roots(applier->writer, deadline(), roots);
+    enum redis_status status = redis_writer_clean_roots(applier->writer, deadline(), roots);
     if (status != REDIS_OK) {
         fail(applier, status);
         return;
@@ -486,6 +489,8 @@ static int apply_batch(struct applier *applier, int16_t slice, const struct pg_r
     while (row < pg_rows_count(rows) && count < applier->options.batch_events && bytes < BATCH_BYTES_MAX &&
            add_row(applier, slice, rows, row, count == 0)) {
         bytes += pg_bytes(rows, row, LOG_COLUMN_DATA).len;
+        spans_sent(&applier->spans, (struct position){slice, pg_i64(rows, row, LOG_COLUMN_POSITION)},
+                   pg_bytes(rows, row, LOG_COLUMN_TRACE), pg_time(rows, row, LOG_COLUMN_RECORDED_AT));
         row++;
         count++;
     }
@@ -597,7 +602,7 @@ static enum redis_status tell_seen(struct applier *applier, struct redis_command
     clear(command, key, "SET");
     redis_arg_i64(command, applier->store_now_us);
     redis_arg_text(command, "PXAT");
-    redis_arg_i64(command, applier->refresh_ms + SEEN_MS);
+    redis_arg_i64(command, applier->refresh_ms + SEEN_KEPT_MS);
     return redis_writer_call(applier->writer, command, deadline(), &reply);
 }
 
@@ -621,7 +626,7 @@ void applier_refresh(struct applier *applier)
         return;
     redis_command_init(&command);
     buf_init(&key, KEY_TEXT_MAX);
-    enum redis_status status = redis_writer_roots(applier->writer, deadline(), found);
+    enum redis_status status = redis_writer_clean_roots(applier->writer, deadline(), found);
     if (status == REDIS_OK && !same_roots(applier, found))
         applier->loaded = false;
     if (status == REDIS_OK && applier->loaded)

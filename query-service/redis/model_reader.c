@@ -198,7 +198,11 @@ static void judge(struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
-        enum fallback verdict = model_state_judge(&batch->state, &work->read->query);
+        struct read *read = work->read;
+        int64_t ago_ms = batch->state.seen_ago_ms;
+        enum fallback verdict =
+            model_state_judge(&batch->state, &read->query, read->last_resort ? read->kept_ms : SEEN_MS);
+        read->models_age_us = verdict == FALLBACK_NONE && ago_ms >= SEEN_MS ? ago_ms * US_PER_MS : 0;
         if (verdict != FALLBACK_NONE)
             work->verdict = verdict;
     }
