@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The file of code keys, and which of them a position has. */
 #include "events/code_key.h"
 
 #include <errno.h>
