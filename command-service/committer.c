@@ -27,8 +27,9 @@ enum {
     COMMIT_FLOOR_MS = 100, /* a COMMIT is not sent with less time left */
     ANSWER_MS = 20,        /* before a deadline: what an answer takes to reach its client */
     CONNECT_MIN_MS = 500,  /* longest first attempt; after that twice as long, because slow is not gone */
-    CONNECT_MAX_MS = 4000,
-    CONNECTS_AT_ONCE = 1, /* unless a command waits */
+    CONNECT_DOUBLED_MAX = 3,
+    CONNECTS_AT_ONCE = 1,      /* unless a command waits */
+    CONNECTS_AT_ONCE_SLOW = 4, /* where they wait for the store rather than compute */
     CONNECT_TURN_MS = 2,
     YOUNG_MS = 300, /* of the process: who is not wanted lets those connect first who are */
     IDLE_WAIT_MS = 200,
@@ -71,8 +72,9 @@ struct committer {
 struct committers {
     struct committer_options options;
     struct sweeper *sweeper;
-    struct service_part *ready; /* when every committer is connected */
-    pthread_mutex_t lock;       /* guards what follows, and the setting of ready, so that the last is right */
+    struct service_part *ready;  /* when every committer is connected */
+    atomic_uint connect_doubled; /* of CONNECT_MIN_MS: what the last connection that took longer needed */
+    pthread_mutex_t lock; /* guards what follows, and the setting of ready, so that the last is right */
     pthread_cond_t stopped;
     size_t connected, connecting, hurried;
     int64_t young_until_us; /* monotonic; written before the threads begin */
@@ -169,7 +171,8 @@ static void await_turn(struct committer *self)
         bool young = clock_remaining_ms(all->young_until_us) > 0;
         pthread_mutex_lock(&all->lock);
         bool quiet = young && (all->hurried > 0 || !control_looked(self->options->control));
-        turn = wanted || (all->connecting < CONNECTS_AT_ONCE && !quiet);
+        size_t at_once = atomic_load(&all->connect_doubled) > 0 ? CONNECTS_AT_ONCE_SLOW : CONNECTS_AT_ONCE;
+        turn = wanted || (all->connecting < at_once && !quiet);
         all->connecting += turn;
         all->hurried += wanted && !self->hurried;
         self->hurried |= wanted;
@@ -204,14 +207,27 @@ static void back_off(struct committer *self)
     queue_sleep(self->queue, clock_deadline_us(base_ms / 2 + crypto_random_below((uint32_t)base_ms / 2 + 1)));
 }
 
+/* One that had to wait for longer has found out how slow the store is for all of them. */
+static enum store_status connect_in_turn(struct committer *self)
+{
+    await_turn(self);
+    unsigned known = atomic_load(&self->all->connect_doubled);
+    unsigned doubled = self->failed_connects > known ? self->failed_connects : known;
+    if (doubled > CONNECT_DOUBLED_MAX)
+        doubled = CONNECT_DOUBLED_MAX;
+    int64_t from_us = clock_mono_us();
+    enum store_status status =
+        store_connect(self->store, clock_deadline_us((int64_t)CONNECT_MIN_MS << doubled));
+    if (status == STORE_OK)
+        atomic_store(&self->all->connect_doubled,
+                     clock_mono_us() - from_us > CONNECT_MIN_MS * US_PER_MS ? doubled : 0);
+    end_turn(self);
+    return status;
+}
+
 static void reconnect(struct committer *self)
 {
-    unsigned doubled = self->failed_connects < 4 ? self->failed_connects : 4;
-    int64_t limit_ms = (int64_t)CONNECT_MIN_MS << doubled;
-    await_turn(self);
-    enum store_status status =
-        store_connect(self->store, clock_deadline_us(limit_ms < CONNECT_MAX_MS ? limit_ms : CONNECT_MAX_MS));
-    end_turn(self);
+    enum store_status status = connect_in_turn(self);
     if (status == STORE_OK) {
         log_info("STORE-CONNECTED", "slice %d: connected to the event store after %u failed attempts",
                  (int)self->slice, self->failed_connects);

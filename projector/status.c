@@ -23,7 +23,7 @@ static enum redis_status read_seen(struct status *status, struct redis_writer *m
     redis_arg(&command, buf_span(&key));
     enum redis_status result = redis_writer_call(models, &command, deadline_us, &reply);
     if (result == REDIS_OK && redis_integer(reply) > 0)
-        status->seen_ago_us = (SEEN_MS - redis_integer(reply)) * US_PER_MS;
+        status->seen_ago_us = (SEEN_KEPT_MS - redis_integer(reply)) * US_PER_MS;
     redis_command_deinit(&command);
     buf_deinit(&key);
     return result;

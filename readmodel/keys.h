@@ -26,7 +26,8 @@ enum {
     COUPON_CHUNK = 64,       /* positions in one key of COUPONS */
     HOLDERS_CHUNK = 1024,    /* sequences in one key of HOLDERS */
     KEY_KEPT_S = 90 * 86400, /* coupons are kept so long after the last one of their chunk was issued */
-    SEEN_MS = 5000,          /* the life of SEEN: readers that do not find it ask PostgreSQL */
+    SEEN_MS = 5000,          /* after it readers do not take the models for current any more */
+    SEEN_KEPT_MS = 86400000, /* the life of SEEN, by which readers know how old it is */
 };
 
 /* Which generation of which slice. */

@@ -461,7 +461,7 @@ function(c) [
     expr: 'sum(rate(coupon_reads_kept_total{%(query)s}[1m])) > 0' % c.jobs,
     'for': '15s',
     summary: 'Only old copies are served',
-    description: 'Neither Redis nor PostgreSQL answers for {{ $value | humanize }} reads a second; they get what is in memory.',
+    description: 'PostgreSQL does not answer for {{ $value | humanize }} reads a second; they get old copies, from memory or from Redis.',
     tests: [fires({ [qry('coupon_reads_kept_total')]: '0+1x60' }), quiet({ [qry('coupon_reads_kept_total')]: '9x60' })],
   },
   {

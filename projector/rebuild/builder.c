@@ -441,7 +441,7 @@ static enum build_result run(struct builder *builder)
     enum build_result result = connect_stores(builder);
     if (result != BUILD_DONE)
         return result;
-    enum redis_status status = redis_writer_roots(builder->writer, redis_deadline(), roots);
+    enum redis_status status = redis_writer_clean_roots(builder->writer, redis_deadline(), roots);
     if (status != REDIS_OK)
         return redis_failed(builder, status);
     result = build_bulk(builder);

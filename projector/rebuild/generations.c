@@ -127,7 +127,7 @@ enum redis_status generations_read(struct redis_writer *writer, int64_t deadline
     struct checkpoint roots[SLICE_COUNT];
     const struct redis_reply *reply;
     *ret = (struct generations){0};
-    enum redis_status status = redis_writer_roots(writer, deadline_us, roots);
+    enum redis_status status = redis_writer_clean_roots(writer, deadline_us, roots);
     if (status != REDIS_OK)
         return status;
     for (size_t i = 0; i < SLICE_COUNT; i++)

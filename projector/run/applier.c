@@ -243,7 +243,7 @@ static enum redis_status load(struct applier *applier)
     if (status == REDIS_OK)
         status = redis_writer_health(applier->writer, deadline(), &health);
     if (status == REDIS_OK)
-        status = redis_writer_roots(applier->writer, deadline(), roots);
+        status = redis_writer_clean_roots(applier->writer, deadline(), roots);
     if (status != REDIS_OK)
         return status;
     note_health(applier, &health);
@@ -280,7 +280,7 @@ void applier_peek(struct applier *applier)
     CHECK(!applier->loaded);
     if (!backoff_over(&applier->backoff, clock_mono_us()))
         return;
-    enum redis_status status = redis_writer_roots(applier->writer, deadline(), roots);
+    enum redis_status status = redis_writer_clean_roots(applier->writer, deadline(), roots);
     if (status != REDIS_OK) {
         fail(applier, status);
         return;
@@ -602,7 +602,7 @@ static enum redis_status tell_seen(struct applier *applier, struct redis_command
     clear(command, key, "SET");
     redis_arg_i64(command, applier->store_now_us);
     redis_arg_text(command, "PXAT");
-    redis_arg_i64(command, applier->refresh_ms + SEEN_MS);
+    redis_arg_i64(command, applier->refresh_ms + SEEN_KEPT_MS);
     return redis_writer_call(applier->writer, command, deadline(), &reply);
 }
 
@@ -626,7 +626,7 @@ void applier_refresh(struct applier *applier)
         return;
     redis_command_init(&command);
     buf_init(&key, KEY_TEXT_MAX);
-    enum redis_status status = redis_writer_roots(applier->writer, deadline(), found);
+    enum redis_status status = redis_writer_clean_roots(applier->writer, deadline(), found);
     if (status == REDIS_OK && !same_roots(applier, found))
         applier->loaded = false;
     if (status == REDIS_OK && applier->loaded)

@@ -119,7 +119,7 @@ enum redis_status redis_writer_unlink(struct redis_writer *writer, struct span k
     return redis_writer_call(writer, &writer->command, deadline_us, &reply);
 }
 
-/* A root of another type, for which Redis has an error of no class, is lost, and in the way of the next. */
+/* A root of another type, for which Redis has an error of no class, is lost. */
 static enum redis_status remove_roots(struct redis_writer *writer, unsigned slices, int64_t deadline_us)
 {
     enum redis_status status = REDIS_OK;
@@ -133,11 +133,11 @@ static enum redis_status remove_roots(struct redis_writer *writer, unsigned slic
     return status;
 }
 
-enum redis_status redis_writer_roots(struct redis_writer *writer, int64_t deadline_us,
-                                     struct checkpoint ret[SLICE_COUNT])
+static enum redis_status read_roots(struct redis_writer *writer, int64_t deadline_us,
+                                    struct checkpoint ret[SLICE_COUNT], unsigned *ret_foreign)
 {
     enum redis_status first = REDIS_OK;
-    unsigned foreign = 0;
+    *ret_foreign = 0;
     CHECK(writer->pending_count == 0);
     if (!redis_connected(writer->redis))
         first = noted(writer, redis_connect(writer->redis, deadline_us));
@@ -156,11 +156,26 @@ enum redis_status redis_writer_roots(struct redis_writer *writer, int64_t deadli
             return status;
         ret[slice] = checkpoint_from_reply(reply);
         if (status == REDIS_ERROR)
-            foreign |= 1U << slice;
+            *ret_foreign |= 1U << slice;
         else
             first = first == REDIS_OK ? status : first;
     }
-    return foreign && first == REDIS_OK ? remove_roots(writer, foreign, deadline_us) : first;
+    return first;
+}
+
+enum redis_status redis_writer_roots(struct redis_writer *writer, int64_t deadline_us,
+                                     struct checkpoint ret[SLICE_COUNT])
+{
+    unsigned foreign;
+    return read_roots(writer, deadline_us, ret, &foreign);
+}
+
+enum redis_status redis_writer_clean_roots(struct redis_writer *writer, int64_t deadline_us,
+                                           struct checkpoint ret[SLICE_COUNT])
+{
+    unsigned foreign;
+    enum redis_status status = read_roots(writer, deadline_us, ret, &foreign);
+    return status == REDIS_OK && foreign ? remove_roots(writer, foreign, deadline_us) : status;
 }
 
 enum redis_status redis_writer_switch(struct redis_writer *writer, struct model model, int64_t live,

@@ -16,9 +16,12 @@ struct redis *redis_writer_redis(struct redis_writer *writer);     /* nothing of
 
 /* Connects where it is not connected, and loads the scripts. Nothing may be pending. */
 enum redis_status redis_writer_connect(struct redis_writer *writer, int64_t deadline_us) MUST_USE;
-/* The root of every slice. One of another type is removed: there is none. Needs no other right to write. */
+/* The root of every slice; one of another type is none. Needs no right to write. */
 enum redis_status redis_writer_roots(struct redis_writer *writer, int64_t deadline_us,
                                      struct checkpoint ret[SLICE_COUNT]) MUST_USE;
+/* The same, and removes those of another type, which are in the way of the next. */
+enum redis_status redis_writer_clean_roots(struct redis_writer *writer, int64_t deadline_us,
+                                           struct checkpoint ret[SLICE_COUNT]) MUST_USE;
 /* A command of the caller's and its reply, for what there are not many of. */
 enum redis_status redis_writer_call(struct redis_writer *writer, const struct redis_command *command,
                                     int64_t deadline_us, const struct redis_reply **ret) MUST_USE;

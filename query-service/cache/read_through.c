@@ -136,8 +136,8 @@ static struct entry *entry_of(struct read *read)
             .settled = read->settled,
             .subject = &subject,
             .stands_on = read->stands_on,
-            .began_us = read->began_us,
-            .ended_us = clock_mono_us(),
+            .began_us = read->began_us - read->models_age_us,
+            .ended_us = clock_mono_us() - read->models_age_us,
             .log_epoch = read->log_epoch,
         },
         chance());
@@ -187,9 +187,15 @@ static bool answer_waiter(const struct outcome *outcome, struct read *waiter)
     struct entry_life life = control_life(outcome->reads->control);
     struct respond_how how = {.moment = &moment, .life = &life};
     bool is_true = outcome->entry && entry_at(outcome->entry, moment.log_us);
+    bool too_old =
+        load->models_age_us && is_true && entry_judge(outcome->entry, &life, &moment) > ENTRY_EXPIRED;
     bool reaches = outcome->entry && entry_reaches(outcome->entry, waiter->waiter.tokens);
-    if (is_true && reaches) {
+    if (too_old) {
+        answer_failure(waiter, READ_UNAVAILABLE);
+    } else if (is_true && reaches) {
+        metric_add(query_metrics.kept, load->models_age_us > 0);
         how.kind = RESPOND_LOADED;
+        how.old = load->models_age_us > 0;
         how.source = load->source;
         how.fallback = load->fallback;
         how.collapsed = waiter != load;
@@ -216,6 +222,7 @@ static void start_load(struct read_through *reads, struct read *read)
     read->done = on_loaded;
     read->owner = reads;
     read->log_epoch = atomic_load(reads->log_epoch);
+    read->kept_ms = control_life(reads->control).error_us / US_PER_MS;
     loader_submit(reads->loader, read);
 }
 
@@ -248,11 +255,11 @@ static void join_again(struct read_through *reads, struct read *list)
 
 static void keep(const struct outcome *outcome)
 {
+    struct entry *stale = outcome->read->models_age_us ? outcome->entry : outcome->kept;
+    if (stale)
+        atomic_store(&stale->retry_us, clock_mono_us() + RETRY_MIN_US + crypto_random_below(RETRY_SPREAD_US));
     if (outcome->entry)
         cache_put(outcome->reads->cache, key_of(outcome->read), outcome->entry);
-    else if (outcome->kept)
-        atomic_store(&outcome->kept->retry_us,
-                     clock_mono_us() + RETRY_MIN_US + crypto_random_below(RETRY_SPREAD_US));
 }
 
 /* Answers everybody in the list; who is not answered goes to the end of `again`. */

@@ -63,7 +63,9 @@ static void add_header(struct http_request *request, const char *name, const str
 
 static void add_loaded(struct text *text, const struct respond_how *how)
 {
-    if (how->source == SOURCE_REDIS) {
+    if (how->old) {
+        add_text(text, "fwd=stale; fwd-status=503; detail=\"redis, stale-if-error\"");
+    } else if (how->source == SOURCE_REDIS) {
         add_text(text, "hit; detail=redis");
     } else {
         bool stale = how->fallback == FALLBACK_BEHIND || how->fallback == FALLBACK_OLD;

@@ -27,9 +27,10 @@ enum respond_kind {
 };
 struct respond_how {
     enum respond_kind kind;
-    enum read_source source;           /* RESPOND_LOADED */
-    enum fallback fallback;            /* RESPOND_LOADED: why not Redis */
-    bool collapsed;                    /* RESPOND_LOADED: another request's load */
+    enum read_source source; /* RESPOND_LOADED */
+    enum fallback fallback;  /* RESPOND_LOADED: why not Redis */
+    bool collapsed;          /* RESPOND_LOADED: another request's load */
+    bool old; /* RESPOND_LOADED: of models that are not current, because nothing behind them answers */
     const struct entry_moment *moment; /* something of the entry is true at it */
     const struct entry_life *life;
 };

@@ -5,6 +5,9 @@
  *                  |  ^-- parked a moment        its checkpoint is just before the consistency token
  *                  v
  *             store pool -> done                 Redis did not know, or may not be asked
+ *                  |
+ *                  +-> model pool -> done        PostgreSQL does not answer, and all that was wrong with the
+ *                                                models is that nobody has looked after them lately
  *
  * A read that no thread takes by its deadline is ended by the pool, and one that a thread has taken by the
  * reader, which asks nobody for longer than there is time (I11). */
@@ -99,13 +102,26 @@ static void expire(void *context, struct work_item *item)
     fail(read_of(item), READ_UNAVAILABLE);
 }
 
+/* PostgreSQL does not answer. Where Redis only was not asked because nobody looked after the models for too
+ * long, which no projector can without PostgreSQL, what they say is told, with its age. */
+static void fail_or_ask_old_models(struct lane *lane, struct read *read, enum read_failure failure)
+{
+    if (read->fallback == FALLBACK_OLD && read->kept_ms > SEEN_MS && !read->last_resort) {
+        read->last_resort = true;
+        read->failure = READ_GOOD;
+        if (pool_submit(lane->models, &read->item))
+            return;
+    }
+    fail(read, failure);
+}
+
 static void submit_to_store(struct loader *loader, struct read *read)
 {
     struct lane *lane = &loader->lanes[query_is_dear(&read->query, true) ? LANE_DEAR : LANE_QUICK];
     metric_add(query_metrics.fallbacks[read->fallback], 1);
     read->source = SOURCE_POSTGRES;
     if (!pool_submit(lane->store, &read->item))
-        fail(read, READ_OVERLOADED);
+        fail_or_ask_old_models(lane, read, READ_OVERLOADED);
 }
 
 /* --- model pools --- */
@@ -120,6 +136,8 @@ static void route(struct lane *lane, struct read *read)
     if (read->fallback == FALLBACK_NONE) {
         read->source = SOURCE_REDIS;
         conclude(read);
+    } else if (read->last_resort) {
+        fail(read, READ_UNAVAILABLE);
     } else if (waits_for_token(read)) {
         metric_add(query_metrics.token_waits, 1);
         pool_park(lane->models, &read->item);
@@ -153,7 +171,7 @@ static void work_models(void *state, struct work_item *const *items, size_t coun
     if (reads_count)
         model_reader_run(thread->model, reads, reads_count);
     for (size_t i = 0; i < reads_count; i++) {
-        if (lane == &lane->loader->lanes[LANE_QUICK])
+        if (lane == &lane->loader->lanes[LANE_QUICK] && !reads[i]->last_resort)
             note_model(lane->loader, reads[i]);
         route(lane, reads[i]);
     }
@@ -166,8 +184,8 @@ static void note_positions(struct loader *loader, const struct model_state *mode
         const struct checkpoint *checkpoint = &models->slices[slice];
         atomic_store(&loader->positions[slice], checkpoint->present ? checkpoint->position : -1);
     }
-    int64_t seen_ago_us = (SEEN_MS - models->seen_left_ms) * US_PER_MS;
-    atomic_store(&loader->seen_us, models->seen ? clock_mono_us() - seen_ago_us : 0);
+    bool known = models->seen_ago_ms != INT64_MAX;
+    atomic_store(&loader->seen_us, known ? clock_mono_us() - models->seen_ago_ms * US_PER_MS : 0);
 }
 
 static void note_look(void *context, bool current, const struct model_state *models)
@@ -230,7 +248,10 @@ static void work_store(void *state, struct work_item *const *items, size_t count
         store_reader_run(thread->store, read);
         note_missed(thread->lane->loader, read, models);
         note_store(thread->lane, read);
-        conclude(read);
+        if (read->failure == READ_UNAVAILABLE)
+            fail_or_ask_old_models(thread->lane, read, READ_UNAVAILABLE);
+        else
+            conclude(read);
     }
     show(thread->lane->loader);
 }

@@ -58,7 +58,10 @@ struct read {
     enum read_source source;
     enum fallback fallback;
     enum read_failure failure;
-    bool settled;                   /* of the past, and nothing that comes can change it */
+    int64_t kept_ms;       /* models that nobody looked after for less than that are better than no answer */
+    bool last_resort;      /* PostgreSQL failed, so such models are asked */
+    int64_t models_age_us; /* SOURCE_REDIS: for how long nobody had looked after them; 0: they are current */
+    bool settled;          /* of the past, and nothing that comes can change it */
     int64_t stands_on[SLICE_COUNT]; /* how far the log is in the answer; for the slices of the query */
     int64_t token_wait_until_us;    /* monotonic: until then worth waiting for the models to reach a token */
     int64_t began_us;               /* monotonic: when it was submitted to the loader */

@@ -62,8 +62,8 @@ bool pipe_take_state(struct model_pipe *pipe, unsigned slices, struct model_stat
     *ret = (struct model_state){0};
     if (pipe_receive(pipe, &reply) != REDIS_OK)
         return false;
-    ret->seen_left_ms = redis_integer(reply);
-    ret->seen = ret->seen_left_ms > 0;
+    int64_t left_ms = redis_integer(reply);
+    ret->seen_ago_ms = left_ms > 0 ? SEEN_KEPT_MS - left_ms : INT64_MAX;
     bool good = true;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         if (!(slices >> slice & 1))

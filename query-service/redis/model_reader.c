@@ -20,6 +20,7 @@ struct model_reader {
     struct model_state known; /* the state that was found last: what keys are made by */
 };
 
+/* QUERY_ORDER_COUPONS has no model and is never asked here. */
 static const struct model_steps *const steps_of[QUERY_KIND_COUNT] = {
     [QUERY_CAMPAIGNS] = &model_campaigns, [QUERY_CAMPAIGN] = &model_campaign,
     [QUERY_HOLDERS] = &model_holders,     [QUERY_USER_IN_CAMPAIGN] = &model_user_in_campaign,
@@ -198,7 +199,11 @@ static void judge(struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
-        enum fallback verdict = model_state_judge(&batch->state, &work->read->query);
+        struct read *read = work->read;
+        int64_t ago_ms = batch->state.seen_ago_ms;
+        enum fallback verdict =
+            model_state_judge(&batch->state, &read->query, read->last_resort ? read->kept_ms : SEEN_MS);
+        read->models_age_us = verdict == FALLBACK_NONE && ago_ms >= SEEN_MS ? ago_ms * US_PER_MS : 0;
         if (verdict != FALLBACK_NONE)
             work->verdict = verdict;
     }

@@ -13,7 +13,7 @@ static enum fallback judge(const struct checkpoint *checkpoint, int64_t at_least
     return checkpoint->position < at_least ? FALLBACK_BEHIND : FALLBACK_NONE;
 }
 
-enum fallback model_state_judge(const struct model_state *state, const struct query *query)
+enum fallback model_state_judge(const struct model_state *state, const struct query *query, int64_t old_ms)
 {
     unsigned slices = query_slices(query);
     enum fallback found = FALLBACK_NONE;
@@ -26,7 +26,7 @@ enum fallback model_state_judge(const struct model_state *state, const struct qu
         if (here == FALLBACK_BEHIND)
             found = here;
     }
-    return state->seen ? found : FALLBACK_OLD;
+    return state->seen_ago_ms < old_ms ? found : FALLBACK_OLD;
 }
 
 static bool asks_for_user(const struct query *query)

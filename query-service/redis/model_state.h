@@ -7,14 +7,14 @@
 
 /* The state of all models at one moment: what the first commands of every pipeline ask for. */
 struct model_state {
-    bool seen;            /* a projector leads and has found them as it left them within SEEN_MS */
-    int64_t seen_left_ms; /* of that time */
+    int64_t seen_ago_ms; /* a projector led and found them as it left them; INT64_MAX: not known */
     struct checkpoint slices[SLICE_COUNT];
 };
 
-/* FALLBACK_NONE when every slice the query depends on is current: there, not catching up, looked after, and
- * at or past the consistency token. FALLBACK_BEHIND only where waiting a moment may help. */
-enum fallback model_state_judge(const struct model_state *state, const struct query *query);
+/* FALLBACK_NONE when every slice the query depends on is current: there, not catching up, looked after less
+ * than `old_ms` ago (SEEN_MS, unless nobody else answers), and at or past the consistency token.
+ * FALLBACK_BEHIND only where waiting a moment may help. */
+enum fallback model_state_judge(const struct model_state *state, const struct query *query, int64_t old_ms);
 /* Whether keys that were made by `before` were the right ones when `after` was the state: of the same
  * generations (no two have the same number, so what was flushed, lost or made anew has another) and, for what
  * a user holds, of the same buckets. FALLBACK_MOVED where not. */

@@ -13,7 +13,7 @@ enum { NOW = 100000000 };
 static void init(struct query *query, struct model_state *state)
 {
     query_init(query, QUERY_CAMPAIGNS, NOW);
-    *state = (struct model_state){.seen = true};
+    *state = (struct model_state){.seen_ago_ms = SEEN_MS - 1};
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         state->slices[slice] =
             (struct checkpoint){.present = true, .generation = 1, .position = 10, .buckets = 1};
@@ -25,9 +25,12 @@ static void current_models_are_used(void **state)
     struct query query;
     struct model_state models;
     init(&query, &models);
-    assert_int_equal(model_state_judge(&models, &query), FALLBACK_NONE);
-    models.seen = false;
-    assert_int_equal(model_state_judge(&models, &query), FALLBACK_OLD);
+    assert_int_equal(model_state_judge(&models, &query, SEEN_MS), FALLBACK_NONE);
+    models.seen_ago_ms = SEEN_MS;
+    assert_int_equal(model_state_judge(&models, &query, SEEN_MS), FALLBACK_OLD);
+    assert_int_equal(model_state_judge(&models, &query, SEEN_MS + 1), FALLBACK_NONE);
+    models.seen_ago_ms = INT64_MAX; /* not known */
+    assert_int_equal(model_state_judge(&models, &query, INT64_MAX), FALLBACK_OLD);
 }
 
 static void each_fault_of_one_slice_counts(void **state)
@@ -37,10 +40,10 @@ static void each_fault_of_one_slice_counts(void **state)
     struct model_state models;
     init(&query, &models);
     models.slices[7].present = false;
-    assert_int_equal(model_state_judge(&models, &query), FALLBACK_NOT_LIVE);
+    assert_int_equal(model_state_judge(&models, &query, SEEN_MS), FALLBACK_NOT_LIVE);
     init(&query, &models);
     models.slices[7].behind = 1;
-    assert_int_equal(model_state_judge(&models, &query), FALLBACK_CATCHING_UP);
+    assert_int_equal(model_state_judge(&models, &query, SEEN_MS), FALLBACK_CATCHING_UP);
 }
 
 static void a_token_counts_where_it_concerns_the_answer(void **state)
@@ -50,19 +53,19 @@ static void a_token_counts_where_it_concerns_the_answer(void **state)
     struct model_state models;
     init(&query, &models);
     query_require(&query, (struct position){7, 10});
-    assert_int_equal(model_state_judge(&models, &query), FALLBACK_NONE);
+    assert_int_equal(model_state_judge(&models, &query, SEEN_MS), FALLBACK_NONE);
     query_require(&query, (struct position){7, 11});
     query_require(&query, (struct position){7, 9}); /* the highest counts */
-    assert_int_equal(model_state_judge(&models, &query), FALLBACK_BEHIND);
+    assert_int_equal(model_state_judge(&models, &query, SEEN_MS), FALLBACK_BEHIND);
     models.slices[8].behind = 1; /* waiting does not help */
-    assert_int_equal(model_state_judge(&models, &query), FALLBACK_CATCHING_UP);
+    assert_int_equal(model_state_judge(&models, &query, SEEN_MS), FALLBACK_CATCHING_UP);
 
     init(&query, &models);
     query.kind = QUERY_COUPON;
     query.coupon = (struct position){3, 1};
     query_require(&query, (struct position){7, 11});
     assert_int_equal(query_at_least(&query, 7), 0);
-    assert_int_equal(model_state_judge(&models, &query), FALLBACK_NONE);
+    assert_int_equal(model_state_judge(&models, &query, SEEN_MS), FALLBACK_NONE);
 }
 
 static void keys_of_another_state_are_noticed(void **state)

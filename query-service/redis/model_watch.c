@@ -92,7 +92,7 @@ static bool ask(struct model_watch *watch, struct model_state *ret)
 static bool look(struct model_watch *watch, const int64_t holes[SLICE_COUNT])
 {
     const struct query anything = {.kind = QUERY_CAMPAIGNS};
-    struct model_state models = {0};
+    struct model_state models = {.seen_ago_ms = INT64_MAX};
     struct breaker *breaker = watch->options.breaker;
     bool connected = breaker_allows(breaker, clock_mono_us()) &&
                      (redis_connected(watch->pipe.redis) || connect_one(watch, watch->pipe.redis));
@@ -109,7 +109,8 @@ static bool look(struct model_watch *watch, const int64_t holes[SLICE_COUNT])
         redis_disconnect(watch->pipe.redis);
     }
     watch->options.found(watch->options.context,
-                         answered && model_state_judge(&models, &anything) == FALLBACK_NONE, &models);
+                         answered && model_state_judge(&models, &anything, SEEN_MS) == FALLBACK_NONE,
+                         &models);
     return told;
 }
 

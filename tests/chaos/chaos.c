@@ -18,7 +18,7 @@
 
 enum {
     READY_MS = 120000,
-    SETTLE_MS = 60000,
+    SETTLE_MS = 120000,
     LOOK_MS = 250,
     PROGRESS_MS = 3000,
     COPY_MS = 30000,

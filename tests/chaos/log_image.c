@@ -5,7 +5,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 
-enum { PAGE = 5000, STATEMENT_MS = 60000, ARENA_MAX = 1024 * 1024 * 1024 };
+enum { PAGE = 5000, STATEMENT_MS = 120000, ARENA_MAX = 1024 * 1024 * 1024 };
 enum statement { READ_SLICES, READ_BATCHES, READ_EVENTS, READ_CAMPAIGNS, READ_COUPONS, COUNT_IDEMPOTENCY };
 
 static const struct pg_statement statements[] = {

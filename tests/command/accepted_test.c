@@ -8,7 +8,7 @@
 #include "tests/lib/instance.h"
 #include "tests/lib/store.h"
 
-enum { FILLERS = 3, BOUND_MS = 20000 };
+enum { FILLERS = 3, BOUND_MS = 120000 };
 
 static struct stack *stack;
 static struct api_client api;

@@ -8,7 +8,7 @@
 #include "tests/lib/api.h"
 #include "tests/lib/store.h"
 
-enum { BOUND_MS = 20000 };
+enum { BOUND_MS = 120000 };
 
 static struct stack *stack;
 static struct api_client api;

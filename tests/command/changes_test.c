@@ -9,7 +9,7 @@
 
 #include "events/ids.h"
 
-enum { CROWD = 16, WAIT_MS = 30000, TEXT_BYTES = 1024 };
+enum { CROWD = 16, WAIT_MS = 120000, TEXT_BYTES = 1024 };
 
 static struct stack *stack;
 static struct api_client api;

@@ -8,7 +8,7 @@
 #include "common/base/mem.h"
 #include "tests/lib/api.h"
 
-enum { TEXT_BYTES = 512, BOUND_MS = 20000 };
+enum { TEXT_BYTES = 512, BOUND_MS = 120000 };
 
 static struct stack *stack;
 static struct api_client api;

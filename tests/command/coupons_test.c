@@ -7,7 +7,7 @@
 #include "tests/lib/api.h"
 #include "tests/lib/store.h"
 
-enum { BOUND_MS = 20000, EXPIRES_IN_S = 8 };
+enum { BOUND_MS = 120000, EXPIRES_IN_S = 8 };
 
 static struct stack *stack;
 static struct api_client api;

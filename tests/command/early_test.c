@@ -8,7 +8,7 @@
 
 #include "events/ids.h"
 
-enum { CROWD = 32, WAIT_MS = 20000 };
+enum { CROWD = 32, WAIT_MS = 120000 };
 
 static struct stack *stack;
 static struct api_client api;

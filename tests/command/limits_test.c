@@ -17,7 +17,7 @@
 #include "tests/lib/steer.h"
 #include "tests/lib/store.h"
 
-enum { BOUND_MS = 20000, TRIES_MAX = 200, SECOND_OFFSET = 12 };
+enum { BOUND_MS = 120000, TRIES_MAX = 200, SECOND_OFFSET = 12 };
 
 static struct stack *stack;
 static struct api_client api;

@@ -14,7 +14,7 @@
 #include "tests/lib/siege.h"
 #include "tests/lib/store.h"
 
-enum { SERVICES = 3, PER_SECOND = 300, CONNECTIONS = 16, LONG_MS = 60000, STILL_MS = 4000, HELD_MS = 150 };
+enum { SERVICES = 3, PER_SECOND = 300, CONNECTIONS = 16, LONG_MS = 120000, STILL_MS = 4000, HELD_MS = 150 };
 enum { ROUNDS = 20, TRIES_MAX = 200, MOMENT_MS = 300 };
 
 static struct stack *stack;

@@ -6,7 +6,7 @@
 #include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 
-enum { WAIT_MS = 30000, CALLS = 25 };
+enum { WAIT_MS = 120000, CALLS = 25 };
 
 static struct stack *stack;
 static struct api_client api;

@@ -9,7 +9,7 @@
 #include "tests/lib/json_get.h"
 #include "tests/lib/store.h"
 
-enum { BOUND_MS = 60000, DEAD_DEFAULT = 1500000, DEAD_MAX = 100000000, DEAD_SLICE = 5, SAMPLES = 60 };
+enum { BOUND_MS = 120000, DEAD_DEFAULT = 1500000, DEAD_MAX = 100000000, DEAD_SLICE = 5, SAMPLES = 60 };
 
 static struct stack *stack;
 static struct api_client api;

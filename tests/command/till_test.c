@@ -6,7 +6,7 @@
 
 #include "common/base/crypto.h"
 
-enum { WAIT_MS = 20000, PATH_BYTES = 160, TEXT_BYTES = 256 };
+enum { WAIT_MS = 120000, PATH_BYTES = 160, TEXT_BYTES = 256 };
 
 static struct stack *stack;
 static struct api_client api;

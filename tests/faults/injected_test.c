@@ -26,8 +26,8 @@
 
 enum {
     POINTS_DEFAULT = 12,
-    PATIENCE_MS = 30000,
-    SETTLE_MS = 60000,
+    PATIENCE_MS = 120000,
+    SETTLE_MS = 120000,
     POINTS_EVERY = 500, /* where every place is meant and there are more, as in a library's connect */
     POOLED = 8,         /* connections that a pool did not need yet when descriptors were first counted */
     LOOKS = 10,

@@ -31,7 +31,7 @@ enum {
     ANSWERS_MAX = 1 << 20,
     READ_MS = 20000,
     STILL_MS = 150, /* silence after which the client ends its side */
-    LISTEN_MS = 30000
+    LISTEN_MS = 120000
 };
 
 struct front {

@@ -11,7 +11,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/http_room.h"
 
-enum { ANSWERS_MAX = 1 << 20, INPUT_MAX = 64 * 1024, PAUSE_MS = 2, WAIT_MS = 60000 };
+enum { ANSWERS_MAX = 1 << 20, INPUT_MAX = 64 * 1024, PAUSE_MS = 2, WAIT_MS = 120000 };
 
 static int connected(void)
 {

@@ -11,7 +11,7 @@
 #include "tests/lib/full_disk.h"
 #include "tests/lib/wait.h"
 
-enum { STATEMENT_MS = 20000, GONE_MS = 60000, CROWD_MAX = 200, PIDS_MAX = 256, STANDBY_OFFSET = 13 };
+enum { STATEMENT_MS = 120000, GONE_MS = 60000, CROWD_MAX = 200, PIDS_MAX = 256, STANDBY_OFFSET = 13 };
 enum { PRIMARY_OFFSET = 3, CANNOT_MOUNT = 3, URL_MAX = 512, ERROR_MAX = 256 };
 
 /* --- As superuser --- */

@@ -9,7 +9,7 @@
 #include "common/base/mem.h"
 #include "tests/lib/wait.h"
 
-enum { READY_MS = 60000, END_MS = 60000, URGE_MS = 5, ADDED_MAX = 24, INSTANCE_LINE_MAX = 1024 };
+enum { READY_MS = 180000, END_MS = 180000, URGE_MS = 5, ADDED_MAX = 24, INSTANCE_LINE_MAX = 1024 };
 
 /* Which values of the stack's env file a service of a kind gets. */
 struct kind {

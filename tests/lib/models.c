@@ -11,8 +11,8 @@
 #include "tests/lib/wait.h"
 
 enum {
-    PATIENCE_MS = 20000,
-    CURRENT_MS = 60000,
+    PATIENCE_MS = 120000,
+    CURRENT_MS = 120000,
     CAMPAIGN_QUANTITY = 1000000,
     DUMP_MAX = 64 * 1024 * 1024,
 };

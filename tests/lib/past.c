@@ -11,7 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 
-enum { PATIENCE_MS = 20000, STOCK = 500 };
+enum { PATIENCE_MS = 120000, STOCK = 500 };
 
 enum { SQL_BEGIN, SQL_COMMIT, SQL_EVENT, SQL_CAMPAIGN, SQL_COUPON, SQL_RUN, SQL_COUNT };
 

@@ -7,7 +7,7 @@
 #include "tests/lib/stack.h"
 #include "tests/lib/wait.h"
 
-enum { LONG_MS = 20000, SHORT_MS = 300, LATE_MS = 3000 };
+enum { LONG_MS = 120000, SHORT_MS = 300, LATE_MS = 3000 };
 
 enum statement {
     ECHO_VALUES,

@@ -10,7 +10,7 @@
 #include "tests/lib/wait.h"
 
 enum {
-    SETTLE_MS = 60000,
+    SETTLE_MS = 120000,
     HINTS_OFFSET = 6, /* where the stack's query service listens for hints */
     WARM_MS = 30000,
     SAID_MAX = 65536,

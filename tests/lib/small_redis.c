@@ -13,7 +13,7 @@
 
 extern char **environ;
 
-enum { PORT_OFFSET = 14, LONG_MS = 60000 };
+enum { PORT_OFFSET = 14, LONG_MS = 120000 };
 
 static pid_t spawn(const char *const *argv)
 {

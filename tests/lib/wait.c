@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WAITS_MAX = 256, BOUND_AFTER_MS = 3000 };
+enum { WAITS_MAX = 256, BOUND_MIN_MS = 120000, BOUND_AFTER_MS = 3000 };
 
 static struct {
     const char *what;
@@ -25,7 +25,9 @@ static _Atomic bool ran_out;
 
 int64_t wait_bound_ms(int64_t bound_ms)
 {
-    return atomic_load(&ran_out) && bound_ms > BOUND_AFTER_MS ? BOUND_AFTER_MS : bound_ms;
+    if (atomic_load(&ran_out) && bound_ms > BOUND_AFTER_MS)
+        return BOUND_AFTER_MS;
+    return bound_ms > BOUND_MIN_MS ? bound_ms : BOUND_MIN_MS;
 }
 
 void wait_ran_out(void)

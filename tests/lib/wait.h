@@ -31,7 +31,8 @@
         wait_note(#condition, wait_from_us);                                           \
     } while (0)
 
-/* What is left of a bound: all of it, until one has run out. */
+/* What is left of a bound: until one has run out all of it, and never less than two minutes. What is to be
+ * quick is measured against something of the same run, not bounded. */
 int64_t wait_bound_ms(int64_t bound_ms);
 void wait_ran_out(void);
 /* The pause between two looks at a condition. */

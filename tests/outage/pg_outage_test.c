@@ -11,7 +11,7 @@
 #include "tests/lib/siege.h"
 #include "tests/lib/store.h"
 
-enum { PER_SECOND = 400, CONNECTIONS = 32, FROZEN_MS = 10000, DOWN_MS = 1500, LONG_MS = 60000 };
+enum { PER_SECOND = 400, CONNECTIONS = 32, FROZEN_MS = 10000, DOWN_MS = 1500, LONG_MS = 120000 };
 
 static struct stack *stack;
 static struct instance *service;

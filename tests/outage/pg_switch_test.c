@@ -14,7 +14,7 @@
 enum {
     PER_SECOND = 400,
     CONNECTIONS = 32,
-    LONG_MS = 60000,
+    LONG_MS = 120000,
     DISK_MB = 192,
     FULL_ERRORS = 100,
     SILENT_MS = 4000,

@@ -13,7 +13,7 @@
 #include "tests/lib/instance.h"
 #include "tests/lib/store.h"
 
-enum { SERVICES = 2, CLIENTS = 8, LONG_MS = 60000, SERVED = 50 };
+enum { SERVICES = 2, CLIENTS = 8, LONG_MS = 120000, SERVED = 50 };
 /* A balancer that looks every few milliseconds, on a machine that may keep it from looking for a second. */
 #define GRACE "FIRSTCOME_DRAIN_GRACE_MS=1500"
 

@@ -13,7 +13,7 @@
 #include "tests/lib/instance.h"
 #include "tests/lib/steer.h"
 
-enum { BOUND_MS = 30000, PORT_OFFSET = 7 };
+enum { BOUND_MS = 120000, PORT_OFFSET = 7 };
 
 static struct stack *stack;
 static struct api_client api;

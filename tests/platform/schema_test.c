@@ -14,7 +14,7 @@
 #include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 
-enum { CALL_MS = 60000, MIGRATE_MS = 60000, STARTERS = 4 };
+enum { CALL_MS = 60000, MIGRATE_MS = 120000, STARTERS = 4 };
 
 static struct stack *stack;
 

@@ -11,7 +11,7 @@
 #include "tests/lib/wait.h"
 #include "tests/lib/watch.h"
 
-enum { LONG_MS = 60000 };
+enum { LONG_MS = 120000 };
 
 static struct stack *stack;
 static struct sentinels sentinels;

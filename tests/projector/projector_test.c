@@ -11,7 +11,7 @@
 #include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 
-enum { LONG_MS = 60000, OUTPUT_MAX = 256 * 1024, SECOND_OFFSET = 7 };
+enum { LONG_MS = 120000, OUTPUT_MAX = 256 * 1024, SECOND_OFFSET = 7 };
 
 static struct stack *stack;
 static struct models models;

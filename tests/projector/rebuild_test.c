@@ -14,7 +14,7 @@
 #include "tests/lib/wait.h"
 #include "tests/lib/watch.h"
 
-enum { LONG_MS = 60000, OUTPUT_MAX = 256 * 1024, BATCH = 200, KILLS_MAX = 40 };
+enum { LONG_MS = 120000, OUTPUT_MAX = 256 * 1024, BATCH = 200, KILLS_MAX = 40 };
 
 static struct stack *stack;
 static struct models models;

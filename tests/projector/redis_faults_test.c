@@ -19,7 +19,7 @@
 #include "tests/lib/watch.h"
 
 enum {
-    LONG_MS = 60000,
+    LONG_MS = 120000,
     LOADS_MS = 300000, /* of a Redis that begins with SLOW_COMMANDS */
     OUTPUT_MAX = 256 * 1024,
     SLOW_COMMANDS = 20000
@@ -369,6 +369,19 @@ static void what_only_a_reader_meets_is_made_anew(void **state)
     reads_deinit(&reads);
 }
 
+/* Whoever asks how things are changes nothing: what is wrong is still there to be looked at. */
+static void status_only_reads(void)
+{
+    struct buf text;
+    stack_signal(stack, "projector", SIGSTOP);
+    MODELS_CALL(&models, "SET", "fc:{1}", "another type");
+    buf_init(&text, 1 << 16);
+    assert_int_equal(PROJECTOR_RUN(stack, &text, "status"), 0);
+    buf_deinit(&text);
+    assert_true(span_is(redis_text(MODELS_CALL(&models, "TYPE", "fc:{1}")), "string"));
+    stack_signal(stack, "projector", SIGCONT);
+}
+
 /* A key that says which models are there is of another type: it is removed, and what it said made anew. */
 static void roots_of_another_type_are_made_anew(void **state)
 {
@@ -379,6 +392,7 @@ static void roots_of_another_type_are_made_anew(void **state)
     models_await_current(&models);
     watch_stop(&watch, false);
     read_everything(&reads);
+    status_only_reads();
     for (int slice = 0; slice < SLICE_COUNT; slice += 5) {
         snprintf(root, sizeof root, "fc:{%d}", slice);
         MODELS_CALL(&models, "SET", root, "another type");
@@ -430,9 +444,9 @@ static void a_projector_that_stood_still_promises_nothing(void **state)
     WAIT_UNTIL(redis_now_ms() > stopped_ms + SEEN_MS, LONG_MS);
     MODELS_CALL(&models, "CLIENT", "UNPAUSE");
     WAIT_UNTIL(!a_write_waits(), LONG_MS);
-    int64_t promised = redis_integer(MODELS_CALL(&models, "EXISTS", "fc:seen"));
+    int64_t ago_ms = SEEN_KEPT_MS - redis_integer(MODELS_CALL(&models, "PTTL", "fc:seen"));
     stack_signal(stack, "projector", SIGCONT); /* first, or the tests after this one find nobody working */
-    assert_int_equal(promised, 0);
+    assert_true(ago_ms >= SEEN_MS);
     end();
 }
 

@@ -12,7 +12,7 @@
 #include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 
-enum { LONG_MS = 60000, OUTPUT_MAX = 1024 * 1024, STEPS_MAX = 4, HEAD_START = 20 };
+enum { LONG_MS = 120000, OUTPUT_MAX = 1024 * 1024, STEPS_MAX = 4, HEAD_START = 20 };
 
 static struct stack *stack;
 static struct models models;

@@ -20,7 +20,7 @@ enum { CROWD = 1500 };
 #else
 enum { CROWD = 10000 }; /* connections of this process, and of the service: as many as a usual limit allows */
 #endif
-enum { SHOWS_MS = 20000, REFUSED_MS = 2500, PORT_OFFSET = 7 };
+enum { SHOWS_MS = 120000, REFUSED_MS = 2500, PORT_OFFSET = 7 };
 
 #define POSTGRES_LOADS "coupon_read_loads_total{source=\"postgres\"}"
 

@@ -10,7 +10,7 @@
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
 
-enum { COUPONS = 330, WAITING = 300, LONG_MS = 30000 };
+enum { COUPONS = 330, WAITING = 300, LONG_MS = 120000 };
 
 static struct stack *stack;
 static struct api_client api;

@@ -13,7 +13,7 @@
 #include "tests/lib/instance.h"
 #include "tests/lib/reads.h"
 
-enum { PORT_OFFSET = 7, ROUNDS = 40, SHOWS_MS = 20000 };
+enum { PORT_OFFSET = 7, ROUNDS = 40, SHOWS_MS = 120000 };
 
 static struct stack *stack;
 static struct api_client api;

@@ -86,7 +86,9 @@ static void it_grows_by_its_bound(void **state)
     WAIT_UNTIL(reads_metric(&bounded_api, "coupon_cache_evictions_total") > 0, 60000); /* it is full */
     print_message("%lld KiB for a bound of %d\n", (long long)grown >> 10, BYTES >> 10);
     assert_true(reads_metric(&bounded_api, "coupon_cache_bytes") <= BYTES);
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__) /* which keep what is freed */
     assert_true(grown < BYTES / 4 * 5);
+#endif
 }
 
 int main(void)

@@ -14,7 +14,7 @@ enum {
     HOLDERS = 40,
     FAST_MS = 2000,    /* a read while one dependency is gone; mostly a few, but the machine is shared */
     REFUSED_MS = 2000, /* the deadline */
-    RECOVERED_MS = 20000,
+    RECOVERED_MS = 120000,
 };
 
 /* That a campaign does not exist is not in the models. */
@@ -246,6 +246,53 @@ static void postgres_frozen(void **state)
     everything_is_as_before();
 }
 
+/* As if the projector had last looked after the models so long ago. */
+static void age_models(int64_t ago_ms)
+{
+    char left[24];
+    snprintf(left, sizeof left, "%lld", (long long)(SEEN_KEPT_MS - ago_ms));
+    assert_int_equal(reads_redis(stack, "PEXPIRE", "fc:seen", left, NULL), 1);
+}
+
+/* Without PostgreSQL no projector knows whether the models are current. What Redis knows is told all the
+ * same, with its age, for as long as copies are kept for failures; nothing that somebody is about to act on,
+ * nor that there is no such thing, nor what a reader has seen more than. */
+static void postgres_away_for_long(void **state)
+{
+    (void)state;
+    enum { AGO_S = 100, ERROR_S = 600 };
+    struct http_answer answer;
+    char path[96], token[32];
+    int16_t slice = slice_of(SPAN("f-0"));
+    int64_t age_s;
+    everything_is_as_before();
+    stack_signal(stack, "projector", SIGSTOP);
+    stack_signal(stack, "postgresql", SIGQUIT);
+    age_models(AGO_S * 1000);
+    WAIT_UNTIL((answer = api_get(&api, ONLY_IN_THE_LOG, NULL), answer.status == 503), RECOVERED_MS);
+    reads_compare(&reads, "redis", FAST_MS);
+    answer = api_get(&api, "/v1/campaigns/f-0", NULL);
+    api_expect(&answer, 200, NULL);
+    assert_true(reads_is_from(&answer, "stale-if-error"));
+    struct span age = http_answer_header(&answer, "Age");
+    assert_true(parse_i64(age, 0, ERROR_S, &age_s) && age_s >= AGO_S);
+    snprintf(path, sizeof path, "/v1/coupons/c%d-2/validity?user_id=twice", slice);
+    answer = api_get(&api, path, NULL);
+    api_expect(&answer, 503, "store-unavailable");
+    answer = api_get(&api, ONLY_IN_THE_LOG, NULL);
+    api_expect(&answer, 503, "store-unavailable");
+    snprintf(token, sizeof token, "v1.%d.999999", slice);
+    answer = api_get(&api, "/v1/campaigns/f-0", token);
+    api_expect(&answer, 503, "store-unavailable");
+    age_models(2 * ERROR_S * 1000);
+    answer = api_get(&api, "/v1/campaigns/f-0", NULL);
+    api_expect(&answer, 503, "store-unavailable");
+    stack_restart_servers(stack);
+    stack_signal(stack, "projector", SIGCONT);
+    WAIT_UNTIL((answer = api_get(&api, ONLY_IN_THE_LOG, NULL), answer.status == 404), RECOVERED_MS);
+    everything_is_as_before();
+}
+
 static void both_down(void **state)
 {
     (void)state;
@@ -292,6 +339,7 @@ int main(void)
         cmocka_unit_test(broken_keys_are_noticed),
         cmocka_unit_test(old_models_are_not_believed),
         cmocka_unit_test(postgres_frozen),
+        cmocka_unit_test(postgres_away_for_long),
         cmocka_unit_test(both_down),
         cmocka_unit_test(postgres_restarted),
     };

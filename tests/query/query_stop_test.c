@@ -26,7 +26,7 @@ enum {
     CONNECTIONS = 64,
     STOPS = 10,
     ANSWERS = 100, /* before each stop */
-    BOUND_MS = 30000,
+    BOUND_MS = 120000,
     LOAD_MS = 120000,
 };
 

@@ -10,7 +10,7 @@
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
 
-enum { HOLDERS = 150, ANSWER_MS = 2000, LONG_MS = 60000 };
+enum { HOLDERS = 150, ANSWER_MS = 2000, LONG_MS = 120000 };
 
 static struct stack *stack;
 static struct api_client api;

@@ -14,7 +14,7 @@
 
 enum {
     ANSWER_MS = 2000,
-    LONG_MS = 60000,
+    LONG_MS = 120000,
     CAMPAIGNS = 8,
     STEPS = 240,
     ANCIENT = 3 * COUPON_CHUNK,

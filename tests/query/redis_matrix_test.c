@@ -29,7 +29,7 @@ enum {
     STREAMED = RATE / 3,                  /* answers to the stream under each condition, at least */
     STORE_CONNECTIONS = 4,                /* as is usual */
     BULKHEAD = STORE_CONNECTIONS + 2 + 1, /* and two for dear reads, and the feed's */
-    SETTLE_MS = 30000,
+    SETTLE_MS = 120000,
 };
 
 static struct stack *stack;

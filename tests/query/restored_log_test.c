@@ -9,7 +9,7 @@
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
 
-enum { LONG_MS = 60000, SHOWS_MS = 30000, BEFORE = 5, LOST = 5, AFTER = 7 };
+enum { LONG_MS = 120000, SHOWS_MS = 120000, BEFORE = 5, LOST = 5, AFTER = 7 };
 
 static struct stack *stack;
 static struct api_client api;

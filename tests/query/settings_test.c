@@ -10,7 +10,7 @@
 #include "tests/lib/steer.h"
 #include "tests/lib/store.h"
 
-enum { PORT_OFFSET = 7, BUSY_MS = 60000 /* for what is not the promise */ };
+enum { PORT_OFFSET = 7, BUSY_MS = 120000 /* for what is not the promise */ };
 
 static struct stack *stack;
 static struct api_client api, second_api;

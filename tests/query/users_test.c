@@ -14,7 +14,7 @@ enum {
     USERS = 12,
     HELD_MAX = 400,
     ROUNDS = 8,
-    LONG_MS = 60000,
+    LONG_MS = 120000,
     BYTES_PER_COUPON_MAX = 250,
     BYTES_PER_REDEEMED_MAX = 275,
     PATH_BYTES = 512,
