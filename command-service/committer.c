@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "command-service/http/response.h"
+#include "command-service/spans.h"
 #include "command-service/store/store.h"
 #include "command-service/sweeper.h"
 #include "common/base/clock.h"
@@ -413,7 +414,7 @@ static void tell_watch(const struct committer *self)
 static enum store_status run_batch(struct committer *self, struct command *list)
 {
     struct batch *batch = self->batch;
-    int64_t start_us = clock_mono_us(), deadline_us = exchange_deadline_us(list);
+    int64_t start_us = clock_mono_us(), committing_us = 0, deadline_us = exchange_deadline_us(list);
     if (list->received_us)
         metric_observe_us(metrics.queue_wait, start_us - list->received_us);
     batch->limits = limits_now(self);
@@ -424,8 +425,10 @@ static enum store_status run_batch(struct committer *self, struct command *list)
         status = store_abandon(self->store, deadline_us);
     if (status == STORE_OK) {
         batch_decide(batch);
+        committing_us = clock_mono_us();
         status = store_commit(self->store, batch, deadline_us);
     }
+    spans_batch(batch, start_us, committing_us, status != STORE_OK);
     if (status == STORE_OK) {
         int64_t duration_us = clock_mono_us() - start_us;
         metric_observe(metrics.batch_size, batch->count);

@@ -7,6 +7,7 @@
 #include "command-service/options.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/trace.h"
 
 static struct bus_publisher *bus_setup(const struct options *options)
 {
@@ -58,6 +59,13 @@ static struct committers *committers_setup(const struct options *options, struct
     return committers_start(&committer);
 }
 
+static void trace_setup(const struct options *options)
+{
+    char reason[256];
+    if (!trace_start(options->trace_url, "command-service", reason, sizeof reason))
+        service_bad_option("--trace-url", reason);
+}
+
 int main(int argc, char **argv)
 {
     struct options options = {0};
@@ -68,6 +76,7 @@ int main(int argc, char **argv)
     }
 
     service_setup("command-service", 0, &options.service);
+    trace_setup(&options);
     struct bus_publisher *bus = bus_setup(&options);
     struct api api = {.request_deadline_ms = options.request_deadline_ms,
                       .accepted_deadline_ms = options.accepted_deadline_ms,
@@ -108,6 +117,7 @@ int main(int argc, char **argv)
     disk_guard_stop(disk);
     control_stop(control);
     bus_publisher_destroy(bus);
+    trace_stop();
     log_info("STOPPED", "drained");
     return 0;
 }

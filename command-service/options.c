@@ -18,6 +18,8 @@ static const struct config_option table[] = {
     {"public-url", CONFIG_STRING, AT(public_url), "", 0, 1024, "",
      "what Location of a creation begins with, https://coupons.example; empty: it is a path at the same "
      "origin"},
+    {"trace-url", CONFIG_STRING, AT(trace_url), "", 0, 1024, "",
+     "where spans of sampled requests are sent, OTLP over HTTP as JSON; empty: nowhere"},
     {"batch-max", CONFIG_INT, AT(batch_max), "512", 1, BATCH_MAX, "commands",
      "most commands in one transaction"},
     {"queue-max", CONFIG_INT, AT(queue_max), "10000", 1, 1000000, "commands",

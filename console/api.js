@@ -110,7 +110,10 @@ export async function holdersCsv({ key, sides, fetch }, campaign, { signal, tell
   return { name: /filename="([^"]+)"/.exec(response.headers.get("content-disposition"))?.[1] ?? `${campaign}.csv`, parts };
 }
 
-/** What was found under a name, of each kind it may be. A name nobody has is no failure. */
+/**
+ * What was found under a name, of each kind it may be: {found, failure}. A name nobody has is no failure; where one question
+ * failed, what the others found is there all the same.
+ */
 export async function search(client, kinds, asked) {
   const missing = (error) => {
     if (error instanceof FirstcomeError && error.status === 404) return undefined;
@@ -120,7 +123,11 @@ export async function search(client, kinds, asked) {
     coupon: async () => client.coupon(asked).catch(missing), // a code is read as it was typed
     campaign: async () => client.campaign(asked).catch(missing),
     user: async () => ((await firstOf(client.userCoupons(asked, { limit: 1 }), 1)).length ? asked : undefined),
+    order: async () => ((await firstOf(client.orderCoupons(asked, { limit: 1 }), 1)).length ? asked : undefined),
   };
-  const found = await Promise.all(kinds.map(async (kind) => ({ kind, value: await look[kind]() })));
-  return found.filter((one) => one.value !== undefined);
+  const answers = await Promise.allSettled(kinds.map((kind) => look[kind]()));
+  return {
+    found: kinds.map((kind, at) => ({ kind, value: answers[at].value })).filter((one) => one.value !== undefined),
+    failure: answers.find((one) => one.status === "rejected")?.reason,
+  };
 }

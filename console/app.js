@@ -8,7 +8,8 @@ import { keyOf, openAction, step } from "./core/action.js";
 import { addPoint, pointOf, sampleTimes, windowOf } from "./core/burndown.js";
 import { guessKinds } from "./core/guess.js";
 import { Poller } from "./core/poll.js";
-import { issuingBetween, parseIssuing, parseRefusals, refusalRates } from "./core/metrics.js";
+import { noteReading, statusOf } from "./core/fleet.js";
+import { parseIssuing, parseProcess, parseRefusals, ratesOf } from "./core/metrics.js";
 import { formatRoute, parseRoute } from "./core/route.js";
 import { patchChildren } from "./dom.js";
 import { languageOf, translator, unitsOf } from "./i18n/index.js";
@@ -144,19 +145,33 @@ function stopAll(names = [...pollers.keys()]) {
 }
 
 function pollAlways() {
-  if (sides.write) poll("write", 2000, (signal) => client.commandStatus({ signal }));
+  if (sides.write)
+    pollFleet("write", statusOf, async (signal) => {
+      const is = await client.commandStatus({ signal });
+      return { id: is.instance, is };
+    });
   if (sides.projector) poll("projector", 2000, (signal) => readyOf({ key, sides, fetch: askFetch }, signal));
   if (sides.read) poll("read", 2000, (signal) => client.status({ signal }), (next) => move(step.seen, next.value.slices));
 }
 
+/** What each of the command services says of itself, put together by `of`. */
+function pollFleet(name, of, ask) {
+  let fleet = [];
+  poll(name, 2000, async (signal) => {
+    try {
+      fleet = noteReading(fleet, { ...(await ask(signal)), at: Date.now() });
+    } catch (failure) {
+      fleet = []; // where none answers, nothing holds that one has said
+      throw failure;
+    }
+    return of(fleet);
+  });
+}
+
 function pollRefusals() {
-  let before;
-  poll("refusals", 2000, async (signal) => {
+  pollFleet("refusals", ratesOf, async (signal) => {
     const text = await metricsOf({ key, sides, fetch: askFetch }, signal);
-    const reading = { at: Date.now(), counts: parseRefusals(text), issuing: parseIssuing(text) };
-    const rates = { rows: refusalRates(before, reading), ...issuingBetween(before?.issuing, reading.issuing) };
-    before = reading;
-    return rates;
+    return { id: parseProcess(text), counts: parseRefusals(text), issuing: parseIssuing(text) };
   });
 }
 
@@ -292,12 +307,7 @@ async function runSearch(asked) {
   const { signal } = leave;
   const kinds = guessKinds(asked);
   set({ asked, unmasked: new Set(), search: { asked, loading: true, found: [] }, recent: [asked, ...state.recent.filter((one) => one !== asked)].slice(0, RECENT_MOST) });
-  let result;
-  try {
-    result = { asked, found: await search(client, kinds, asked.trim()) };
-  } catch (failure) {
-    result = { asked, found: [], failure };
-  }
+  const result = { asked, ...(await search(client, kinds, asked.trim())) };
   if (signal.aborted || state.search?.asked !== asked) return;
   set({ search: { ...result, at: Date.now() } });
   // Who asks about somebody who got nothing has his name already.
@@ -305,7 +315,10 @@ async function runSearch(asked) {
   const user = is("user")?.value ?? is("coupon")?.value.user_id ?? (result.found.length ? "" : asked);
   const campaign = is("campaign")?.value.id ?? is("coupon")?.value.campaign_id ?? "";
   if (!state.why.answer) set({ why: { ...state.why, user: state.why.user || user, campaign: state.why.campaign || campaign } });
-  for (const one of result.found) if (one.kind === "user") openList(`user ${one.value}`, client.userCoupons(one.value, { limit: PAGE, signal }));
+  for (const { kind, value } of result.found) {
+    if (kind === "user") openList(`user ${value}`, client.userCoupons(value, { limit: PAGE, signal }));
+    if (kind === "order") openList(`order ${value}`, client.orderCoupons(value, { limit: PAGE, signal }));
+  }
 }
 
 // --- doing ---

@@ -22,6 +22,7 @@
     X(core_action_js, "core/action.js", "console/core/action.js", JS)             \
     X(core_bottleneck_js, "core/bottleneck.js", "console/core/bottleneck.js", JS) \
     X(core_burndown_js, "core/burndown.js", "console/core/burndown.js", JS)       \
+    X(core_fleet_js, "core/fleet.js", "console/core/fleet.js", JS)                \
     X(core_format_js, "core/format.js", "console/core/format.js", JS)             \
     X(core_guess_js, "core/guess.js", "console/core/guess.js", JS)                \
     X(core_kinds_js, "core/kinds.js", "console/core/kinds.js", JS)                \

@@ -29,6 +29,7 @@ enum log_column {
     LOG_COLUMN_TYPE,
     LOG_COLUMN_CAMPAIGN = 3,
     LOG_COLUMN_RECORDED_AT = 6,
+    LOG_COLUMN_TRACE = 7,
     LOG_COLUMN_DATA = 8,
     LOG_COLUMN_COUNT = 10
 };

@@ -5,6 +5,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/bus.h"
+#include "common/trace.h"
 #include "projector/options.h"
 #include "projector/sql.h"
 #include "projector/status.h"
@@ -104,6 +105,13 @@ static void join(pthread_t thread, const struct options *options)
     exit(0);
 }
 
+static void trace_setup(const struct options *options)
+{
+    char reason[256];
+    if (!trace_start(options->trace_url, "projector", reason, sizeof reason))
+        service_bad_option("--trace-url", reason);
+}
+
 static int command_run(struct options *options)
 {
     struct hints hints;
@@ -112,6 +120,7 @@ static int command_run(struct options *options)
     pthread_t thread;
 
     service_setup("projector", PORT_OFFSET, &options->service);
+    trace_setup(options);
     service_check_database_url(options->database_url);
     projector_metrics_setup(&metrics);
     hints_init(&hints);
@@ -142,6 +151,7 @@ static int command_run(struct options *options)
     redis_writer_destroy(means.writer);
     pg_destroy(means.pg);
     hints_deinit(&hints);
+    trace_stop();
     log_info("STOPPED", "drained");
     return 0;
 }

@@ -22,6 +22,8 @@ static const struct config_option run_table[] = {
      "run: where to listen for hints of new events, an nng URL; empty: only poll"},
     {"bus-publish-url", CONFIG_STRING, AT(bus_publish_url), "", 0, 1024, "",
      "run: query services that are told what changed in the models, nng URLs separated by commas"},
+    {"trace-url", CONFIG_STRING, AT(trace_url), "", 0, 1024, "",
+     "where spans of sampled requests are sent, OTLP over HTTP as JSON; empty: nowhere"},
     {"poll-ms", CONFIG_INT, AT(projector.poll_ms), "50", 1, 200, "ms",
      "run: time between looks at the log when no hint comes"},
     {"pace-ms", CONFIG_INT, AT(projector.pace_ms), "5", 0, 1000, "ms",

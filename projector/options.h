@@ -13,6 +13,7 @@ struct options {
     struct service_options service; /* first: common tables point into it. Of `run` only */
     const char *database_url, *redis_url;
     const char *bus_url;                /* of `run` only */
+    const char *trace_url;              /* the same */
     const char *bus_publish_url;        /* of `run` and `prewarm` */
     const char *prewarm_campaign;       /* of `prewarm` only */
     struct projector_options projector; /* of `run` only */

@@ -155,7 +155,8 @@ int main(int argc, char **argv)
     feed_setup(&api, &options);
     api.history = history_create(&(struct history_options){.database_url = options.database_url,
                                                            .timeout_ms = options.store_timeout_ms,
-                                                           .past_events_max = options.past_events_max});
+                                                           .past_events_max = options.past_events_max,
+                                                           .code_key = api.code_key});
     history_start(api.history);
     exports_setup(&api, &options);
     struct bus_subscriber *bus = bus_setup(&api, &options);

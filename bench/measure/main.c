@@ -68,7 +68,7 @@ static const struct {
     {"read", bench_read},         {"stampede", bench_stampede}, {"lag", bench_lag},
     {"rebuild", bench_rebuild},   {"memory", bench_memory},     {"peers", bench_peers},
     {"overload", bench_overload}, {"load", bench_load},         {"attack", bench_attack},
-    {"curves", bench_curves},
+    {"curves", bench_curves},     {"users", bench_users},
 };
 
 static bool is_known(struct span name)

@@ -106,4 +106,5 @@ void bench_memory(struct bench *bench);
 void bench_curves(struct bench *bench); /* CURVES=1: on the stack's own log, which it fills */
 void bench_overload(struct bench *bench);
 void bench_attack(struct bench *bench);
+void bench_users(struct bench *bench); /* make loadtest; projector, query service and Redis are the stack's */
 void bench_peers(struct bench *bench);

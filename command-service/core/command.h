@@ -131,9 +131,12 @@ struct command {
     struct span if_match, if_none_match;    /* as in the request, in the arena; absent: no condition */
     struct span reason; /* for people; of what steers, and of REVOKE; absent: none given */
     uint8_t trace_bytes[TRACE_BYTES];
-    struct span trace;   /* trace_bytes, or absent */
-    int64_t received_us; /* monotonic */
-    int64_t deadline_us; /* monotonic; past it nothing new is begun for it */
+    struct span trace;      /* trace_bytes, or absent */
+    uint8_t caller_span[8]; /* while traces are on: its span in the trace, instead of which trace_bytes has
+                               ours */
+    bool sampled;           /* its spans are sent */
+    int64_t received_us;    /* monotonic */
+    int64_t deadline_us;    /* monotonic; past it nothing new is begun for it */
 
     /* ISSUE with "Prefer: respond-async": where the wait is predicted to be longer, it is accepted instead,
      * and has until accepted_deadline_us. */

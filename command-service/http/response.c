@@ -5,6 +5,7 @@
 
 #include "command-service/answer.h"
 #include "command-service/http/gather.h"
+#include "command-service/spans.h"
 #include "command-service/watch.h"
 #include "common/base/clock.h"
 #include "common/base/crypto.h"
@@ -106,6 +107,7 @@ void answer_detail(struct command *command, const struct problem_detail *detail)
     struct http_request *request = command->request;
     struct gather *gather = command->gather;
     log_traced(command, detail->problem->code);
+    spans_answer(command, detail->problem->status);
     count_late(command);
     tell_watch(command, detail->problem->status);
     command_change_state(command, COMMAND_ANSWERED);
@@ -201,6 +203,7 @@ void answer_verdict(struct command *command, const struct verdict *verdict, cons
         return;
     }
     log_traced(command, verdict->replayed ? "replayed" : "accepted");
+    spans_answer(command, answer_status(command->kind));
     count_late(command);
     tell_watch(command, answer_status(command->kind));
     command_change_state(command, COMMAND_ANSWERED);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Naming requests and queueing commands. */
 #include "command-service/http/submit.h"
+#include "command-service/spans.h"
 
 #include <strings.h>
 
@@ -296,8 +297,10 @@ static void stamp(const struct api *api, struct command *command)
     struct http_request *request = command->request;
     command->actor = span_of(http_key(request)->name);
     command->by_admin = http_key(request)->scopes & AUTH_ADMIN;
-    if (http_trace(request, command->trace_bytes))
+    if (http_trace(request, command->trace_bytes)) {
         command->trace = (struct span){(const char *)command->trace_bytes, TRACE_BYTES};
+        spans_begin(command, http_trace_sampled(request));
+    }
     command->received_us = http_received_us(request);
     command->deadline_us = command->received_us + api->request_deadline_ms * US_PER_MS;
     if (command->kind == COMMAND_ISSUE || command->kind == COMMAND_ISSUE_MANY)

@@ -107,6 +107,8 @@ struct span http_address(const struct http_request *request);
 const char *http_request_id(const struct http_request *request); /* 16 hex digits + NUL */
 /* W3C trace context of the request as 16+8 bytes (trace id, parent span id); false when absent or invalid. */
 bool http_trace(const struct http_request *request, uint8_t ret[24]);
+/* Whether its caller samples it: the last bit of the flags. */
+bool http_trace_sampled(const struct http_request *request);
 const struct http_route *http_route_of(const struct http_request *request);
 /* Monotonic: when the last byte of the request had arrived in this host; that it then waited for the event
  * loop counts. The clock of its deadline starts here. */

@@ -34,6 +34,7 @@ struct problem {
     X(unsupported_media, "unsupported-media-type", 415, false, "The body's coding or type is unknown") \
     X(expectation_failed, "expectation-failed", 417, false, "The only expectation is 100-continue")    \
     X(internal, "internal", 500, true, "An unexpected error occurred")                                 \
+    X(not_implemented, "not-implemented", 501, false, "This server does not know this method")         \
     X(overloaded, "overloaded", 503, true, "The service is at its limit, try again later")             \
     X(http_version, "http-version-not-supported", 505, false, "This server speaks HTTP/1.1")           \
     X(shutting_down, "shutting-down", 503, true, "This instance is shutting down, try again")

@@ -204,7 +204,7 @@ static bool all_zero(const uint8_t *bytes, size_t len)
 }
 
 /* W3C Trace Context: version "00" has exactly four parts; a later version may have more after them. */
-bool http_trace(const struct http_request *request, uint8_t ret[24])
+static bool trace_parse(const struct http_request *request, uint8_t ret[24], uint8_t *ret_flags)
 {
     enum { VERSION_00_LEN = 55 };
     struct span text = http_header(request, "traceparent"), rest = text;
@@ -223,7 +223,20 @@ bool http_trace(const struct http_request *request, uint8_t ret[24])
     if (all_zero(ids, 16) || all_zero(ids + 16, 8))
         return false;
     memcpy(ret, ids, sizeof ids);
+    *ret_flags = flags;
     return true;
+}
+
+bool http_trace(const struct http_request *request, uint8_t ret[24])
+{
+    uint8_t flags;
+    return trace_parse(request, ret, &flags);
+}
+
+bool http_trace_sampled(const struct http_request *request)
+{
+    uint8_t ids[24], flags;
+    return trace_parse(request, ids, &flags) && (flags & 1) != 0;
 }
 
 /* --- Answering --- */
@@ -386,6 +399,7 @@ static const char *status_text(int status)
                  {429, "Too Many Requests"},
                  {431, "Request Header Fields Too Large"},
                  {500, "Internal Server Error"},
+                 {501, "Not Implemented"},
                  {503, "Service Unavailable"},
                  {504, "Gateway Timeout"},
                  {505, "HTTP Version Not Supported"}};

@@ -35,8 +35,13 @@ static void take_params(struct http_request *request, const struct http_shape *s
             request->params[count++] = path->segments[i];
 }
 
+/* A method that nobody has is refused whatever the path is (RFC 9110, 9.1). */
 static bool screen_route(struct http_request *request, const struct http_path *path)
 {
+    if (request->method == HTTP_METHOD_UNKNOWN && !request->is_options) {
+        http_refuse(request, &problem_not_implemented, HTTP_REASON_METHOD, NULL);
+        return false;
+    }
     struct http_match match = http_router_find(&request->server->router, path, request->method);
     if (match.endpoint) {
         request->endpoint = match.endpoint;

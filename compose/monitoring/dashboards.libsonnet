@@ -94,6 +94,7 @@ function(c)
         series('Processor', 'short', 'Cores in use.', [['rate(%s[$__rate_interval])' % of('process_cpu_seconds_total', j.services), '{{job}} {{instance}}']]),
         series('Processor by thread', 'short', 'Cores in use by the threads of one name; an event loop (http-loop) near 1 is full.', [[rate('coupon_thread_cpu_seconds_total', j.services, 'job, thread') + ' > 0', '{{job}} {{thread}}']]),
         series('Log lines', 'ops', 'Written by level, and lost because they repeat or cannot be written.', [[rate('coupon_log_lines_total', j.services, 'job, level') + ' > 0', '{{job}} {{level}}'], [rate('coupon_log_lost_total', j.services, 'job, reason') + ' > 0', '{{job}} lost, {{reason}}']]),
+        series('Spans', 'ops', 'Taken by the collector of traces, and dropped, where --trace-url is set.', [[rate('coupon_trace_spans_total', j.services, 'job'), '{{job}} taken'], [rate('coupon_trace_dropped_total', j.services, 'job, reason') + ' > 0', '{{job}} dropped, {{reason}}']]),
         series('Log level', 'short', 'Least level that is written: 1 debug, 2 info, 3 warn, 4 error.', [[of('coupon_log_level', j.services), '{{job}} {{instance}}']]),
         series('Memory', 'bytes', 'Resident.', [[of('process_resident_memory_bytes', j.services), '{{job}} {{instance}}']]),
         series('Descriptors', 'percentunit', 'Share of the limit in use.', [['%s / %s' % [of('process_open_fds', j.services), of('process_max_fds', j.services)], '{{job}} {{instance}}']]),

@@ -44,8 +44,9 @@ export function refusalRates(before, after) {
     if (grown < 0) return null;
     if (grown > 0) rows.push({ code, group: groupOf(code), perSecond: grown / seconds });
   }
-  return rows.sort((a, b) => b.perSecond - a.perSecond || (a.code < b.code ? -1 : 1));
+  return byRate(rows);
 }
+const byRate = (rows) => rows.sort((a, b) => b.perSecond - a.perSecond || (a.code < b.code ? -1 : 1));
 
 const BUCKET = /^coupon_http_request_duration_seconds_bucket\{route="POST \/v1\/campaigns\/:id\/coupons",le="([^"]+)"\} (\d+)$/;
 const BATCH = /^coupon_batch_commands_(sum|count) (\d+)$/;
@@ -62,16 +63,36 @@ export function parseIssuing(metrics) {
   return is;
 }
 
+/** Which process these counters are of; null where they do not say. */
+export const parseProcess = (metrics) => /^process_start_time_seconds (\S+)$/m.exec(String(metrics ?? ""))?.[1] ?? null;
+
+/** What was issued between two readings; null where there are no two of one process. */
+function grownBetween(before, after) {
+  if (!before || before.buckets.length !== after.buckets.length) return null;
+  const buckets = after.buckets.map(([bound, count], at) => [bound, count - before.buckets[at][1]]);
+  return (buckets.at(-1)?.[1] ?? 0) < 0 ? null : { buckets, sum: after.sum - before.sum, count: after.count - before.count };
+}
+
 /**
- * Between two readings: {p95Ms, perBatch}, null where nothing was issued or the process is another one. A histogram knows
- * a value only up to the bound of its bucket: the bound is what is said.
+ * What all processes of a fleet issue and refuse, of readings `{id, at, counts, issuing}` (fleet.js): {rows, p95Ms, perBatch,
+ * processes}. `rows` is null where no process was read twice, p95Ms and perBatch where nothing was issued. A histogram knows a
+ * value only up to the bound of its bucket: the bound is what is said.
  */
-export function issuingBetween(before, after) {
-  const grown = after.buckets.map(([bound, count], at) => [bound, count - (before?.buckets[at]?.[1] ?? Infinity)]);
-  const all = grown.at(-1)?.[1];
-  const batches = before ? after.count - before.count : 0;
-  const p95 = all > 0 ? grown.find(([, count]) => count >= 0.95 * all)[0] : null;
-  return { p95Ms: p95 === null ? null : 1000 * p95, perBatch: batches > 0 ? (after.sum - before.sum) / batches : null };
+export function ratesOf(fleet) {
+  const rows = fleet.map(({ before, now }) => refusalRates(before, now)).filter(Boolean);
+  const perSecond = {};
+  for (const row of rows.flat()) perSecond[row.code] = (perSecond[row.code] ?? 0) + row.perSecond;
+  const grown = fleet.map(({ before, now }) => grownBetween(before?.issuing, now.issuing)).filter(Boolean);
+  const sum = (of) => grown.reduce((total, one) => total + of(one), 0);
+  const buckets = (grown[0]?.buckets ?? []).map(([bound], at) => [bound, sum((one) => one.buckets[at]?.[1] ?? 0)]);
+  const all = buckets.at(-1)?.[1] ?? 0;
+  const batches = sum((one) => one.count);
+  return {
+    rows: rows.length === 0 ? null : byRate(Object.entries(perSecond).map(([code, rate]) => ({ code, group: groupOf(code), perSecond: rate }))),
+    p95Ms: all > 0 ? 1000 * buckets.find(([, count]) => count >= 0.95 * all)[0] : null,
+    perBatch: batches > 0 ? sum((one) => one.sum) / batches : null,
+    processes: fleet.length,
+  };
 }
 
 /** Sums by group. */

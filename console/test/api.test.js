@@ -51,10 +51,20 @@ test("of one side alone it is asked there", async () => {
 
 test("one box: what has the name is found, of whatever kind; what nobody has is no failure", async () => {
   const items = { items: [{ coupon_id: "c3-1" }], next: null };
-  const { client } = open({ "/read/v1/campaigns/summer": [200, { id: "summer" }], "/read/v1/users/summer/coupons": [200, items] });
-  assert.deepEqual(await search(client, guessKinds("summer"), "summer"), [{ kind: "campaign", value: { id: "summer" } }, { kind: "user", value: "summer" }]);
-  assert.deepEqual(await search(open({ "/read/v1/users/x/coupons": [200, { items: [], next: null }] }).client, guessKinds("x"), "x"), []);
-  await assert.rejects(search(open({ "/read/v1/coupons/c3-1": [403, "forbidden"] }).client, ["coupon"], "c3-1"), { code: "forbidden" });
+  const none = { items: [], next: null };
+  const { client } = open({ "/read/v1/campaigns/summer": [200, { id: "summer" }], "/read/v1/users/summer/coupons": [200, items], "/read/v1/orders/summer/coupons": [200, none] });
+  assert.deepEqual(await search(client, guessKinds("summer"), "summer"), { found: [{ kind: "campaign", value: { id: "summer" } }, { kind: "user", value: "summer" }], failure: undefined });
+  const nobody = open({ "/read/v1/orders/A%201/coupons": [200, items], "/read/v1/users/A%201/coupons": [200, none] });
+  assert.deepEqual((await search(nobody.client, guessKinds("A 1"), "A 1")).found, [{ kind: "order", value: "A 1" }]);
+  const { found, failure } = await search(open({ "/read/v1/coupons/c3-1": [403, "forbidden"] }).client, ["coupon"], "c3-1");
+  assert.deepEqual([found, failure.code], [[], "forbidden"]);
+});
+
+test("where one question fails, what the others found is there all the same", async () => {
+  const items = { items: [{ coupon_id: "c3-1" }], next: null };
+  const { client } = open({ "/read/v1/users/K1/coupons": [200, items], "/read/v1/orders/K1/coupons": [403, "forbidden"] });
+  const { found, failure } = await search(client, guessKinds("K1"), "K1");
+  assert.deepEqual([found, failure.code], [[{ kind: "user", value: "K1" }], "forbidden"]);
 });
 
 test("counters are read with the key, and their failure is one of the service", async () => {

@@ -28,11 +28,11 @@ test("what cannot be read is the first view, and never an error", () => {
 test("the box tells by its shape what was pasted", () => {
   assert.deepEqual(guessKinds("SUMMER-ABCDE-FGHJK-MNPQR-STVWX-YZ012"), ["coupon"]);
   assert.deepEqual(guessKinds(" abcde-fghjk-mnpqr-stvwx-yz012 "), ["coupon"]);
-  assert.deepEqual(guessKinds("ABCDEFGHJKMNPQRSTVWXYZ012"), ["coupon", "user"]);
-  assert.deepEqual(guessKinds("c3-1200"), ["coupon", "campaign", "user"]);
-  assert.deepEqual(guessKinds("summer"), ["campaign", "user"]);
-  assert.deepEqual(guessKinds("Ann@shop.example"), ["user"]);
-  assert.deepEqual(guessKinds("김민수"), ["user"]);
+  assert.deepEqual(guessKinds("ABCDEFGHJKMNPQRSTVWXYZ012"), ["coupon", "user", "order"]);
+  assert.deepEqual(guessKinds("c3-1200"), ["coupon", "campaign", "user", "order"]);
+  assert.deepEqual(guessKinds("summer"), ["campaign", "user", "order"]);
+  assert.deepEqual(guessKinds("Ann@shop.example"), ["user", "order"]);
+  assert.deepEqual(guessKinds("김민수"), ["user", "order"]);
   assert.deepEqual(guessKinds("김".repeat(43)), [], "129 bytes");
   assert.deepEqual(guessKinds("a\u0000b"), []);
   assert.deepEqual(guessKinds("  "), []);

@@ -44,7 +44,7 @@ const item = (type, ms, more = {}) => ({
   type, recorded_at: at(ms), actor: "ops", reason: "price is wrong", position: { slice: 3, position: 80 + ms / 100_000 }, trace_id: "00ff", campaign_id: "summer", coupon_id: null, user_id: null, data: {}, ...more,
 });
 const write = {
-  service: "command-service", instance: "host:1", version: "2.0", since: at(-9e6), profile: "normal", disk: "ok", bottleneck: "none", limits: {},
+  service: "command-service", instances: ["host:1", "host:2"].map((instance) => ({ instance, version: "2.0", since: at(-9e6) })), profile: "normal", disk: "ok", bottleneck: "none", limits: {},
   slices: Array.from({ length: 16 }, (_, slice) => ({ slice, waiting: slice, waiting_max: 100, predicted_wait_ms: 3, store_available: true })),
 };
 const gauge = { is: 1, max: 10 };
@@ -74,7 +74,7 @@ const selling = {
   route: { view: "sale", id: "summer", filters: { range: "all" } }, campaign: live(campaign), write: live(write), read: live(read), projector: live({ ready: true, parts: { postgresql: true, redis: true, models: false } }), spokenAt: { at: NOW, remaining: 20 },
   history: live([item("CampaignCreated", -1_200_000), item("StockReleased", -60_000, { actor: null, reason: null, data: { quantity: 20 } }), item("CampaignPaused", -30_000)]),
   points: [point(-300_000, 0, 40), point(-60_000, 30, 60), point(-5000, 40, 60), point(-500, 40, 60)],
-  refusals: live({ p95Ms: 25, perBatch: 40, rows: [{ code: "sold-out", group: "rules", perSecond: 90 }, { code: "overloaded", group: "ours", perSecond: 2 }, { code: "x-y", group: "callers", perSecond: 1 }] }),
+  refusals: live({ processes: 2, p95Ms: 25, perBatch: 40, rows: [{ code: "sold-out", group: "rules", perSecond: 90 }, { code: "overloaded", group: "ours", perSecond: 2 }, { code: "x-y", group: "callers", perSecond: 1 }] }),
 };
 const draw = (ctx, is) => h("body", {}, frame(ctx, is));
 
@@ -115,6 +115,8 @@ test("the sale: figures, who paused it and why, refusals, slices, health", () =>
     assert.match(text, /Summer <b>/);
     assert.match(text, /ops/);
     assert.match(text, /price is wrong/);
+    for (const one of [/host:1/, /host:2/]) assert.match(text, one);
+    assert.equal(text.split(CATALOGUES[lang].services.replace("{count}", "2")).length, 3, "p95 and refusals are of both services");
     assert.equal(findAll(tree, (node) => node.attributes.class?.startsWith("cell ")).length, 16);
     assert.equal(findAll(tree, (node) => node.attributes["aria-current"] === "true" && node.tag === "li").length, 1);
     assert.equal(findAll(tree, (node) => node.attributes["data-do"] === "resume").length, 1);
@@ -227,6 +229,22 @@ test("ask: codes are masked until asked for", () => {
     draw(contextOf(lang), state({ route, search: { asked: "xx", found: [], loading: true } }));
     assert.match(textOf(draw(contextOf(lang), state({ ...is, csv: failed }))), /abc/);
     assert.match(textOf(draw(contextOf(lang), state({ route, search: { asked: "xx", found: [], failure: failed.failure } }))), /abc/);
+  });
+});
+
+test("ask: an order's coupons, those it gave back too, masked, each with its history", () => {
+  each((lang) => {
+    const asked = [];
+    const ctx = contextOf(lang, { act: { href: () => "#/x", history: (...what) => asked.push(what) } });
+    const items = [{ ...coupon, status: "redeemed", order_id: "o-1" }, { ...coupon, coupon_id: "c4-1", status: "issued", order_id: undefined }];
+    const lists = { "order o-1": { items, more: true, loading: false }, "history coupon c4-1": { items: [item("CouponRestored", -5000)], more: false, loading: false } };
+    const tree = draw(ctx, state({ route: { view: "ask", id: "", filters: { q: "o-1" } }, search: { asked: "o-1", found: [{ kind: "order", value: "o-1" }] }, lists }));
+    const text = textOf(tree);
+    assert.ok(!text.includes("ABCDE-FGHJK"));
+    assert.match(text, lang === "ko" ? /이 주문이 보유.*더 이상 보유하지 않음/s : /has it.*has it no more/s);
+    assert.equal(findAll(tree, (node) => node.tag === "h3").length, 1, "the history that was asked for");
+    findAll(tree, (node) => node.attributes["aria-label"]?.endsWith(" c4-1") && node.tag === "button").at(-1).on.click();
+    assert.deepEqual(asked, [["coupon", "c4-1"]]);
   });
 });
 

@@ -79,7 +79,8 @@ function couponCard(ctx, state, coupon) {
   );
 }
 
-export function couponTable(ctx, state, items, caption) {
+/** more: columns besides those that each list of coupons has. */
+export function couponTable(ctx, state, items, caption, more = []) {
   return table(ctx, {
     caption,
     rows: items,
@@ -92,6 +93,7 @@ export function couponTable(ctx, state, items, caption) {
       { title: ctx.t("state"), cell: (one) => badge(ctx, one.status) },
       { title: ctx.t("code"), cell: (one) => code(ctx, state, one) },
       { title: ctx.t("issued-at"), cell: (one) => when(ctx, one.issued_at) },
+      ...more,
     ],
   });
 }
@@ -119,13 +121,34 @@ function userCard(ctx, state, user) {
   );
 }
 
+/** A coupon that the order has no more stays on its list: what became of it is in its history. */
+function orderCard(ctx, state, order) {
+  const columns = [
+    { title: ctx.t("order"), cell: (one) => (one.order_id === order ? ctx.t("order.has") : ctx.t("order.had")) },
+    { title: ctx.t("history"), cell: (one) => button(ctx, ctx.t("history"), () => ctx.act.history("coupon", one.coupon_id), { kind: "small", "aria-label": `${ctx.t("history")} ${one.coupon_id}` }) },
+  ];
+  const list = state.lists[`order ${order}`];
+  return h(
+    "article",
+    { class: "pane wide", key: `order ${order}` },
+    h("header", {}, h("h2", {}, ctx.t("order"), " ", order)),
+    paged(ctx, list, (items) => couponTable(ctx, state, items, ctx.t("coupons-of", { user: order }), columns), () => ctx.act.more(`order ${order}`)),
+    (list?.items ?? []).map(({ coupon_id: id }) => {
+      const name = `history coupon ${id}`;
+      const title = `${ctx.t("history")} ${id}`;
+      return state.lists[name] && h("section", { key: name }, h("h3", {}, title), paged(ctx, state.lists[name], (items) => historyTable(ctx, items, title), () => ctx.act.more(name)));
+    }),
+  );
+}
+
 function results(ctx, state) {
   const { search } = state;
   if (!search) return null;
   if (search.loading) return h("p", { class: "says loading", role: "status" }, ctx.t("loading"));
   const cards = search.found.map((one) => {
     if (one.kind === "coupon") return couponCard(ctx, state, one.value);
-    return one.kind === "campaign" ? campaignCard(ctx, state, one.value) : userCard(ctx, state, one.value);
+    if (one.kind === "campaign") return campaignCard(ctx, state, one.value);
+    return one.kind === "user" ? userCard(ctx, state, one.value) : orderCard(ctx, state, one.value);
   });
   return [
     asOf(ctx, search.at),

@@ -84,7 +84,7 @@ function campaignPane(ctx, state) {
           figure(ctx.t("figure.rate"), perSecond(ctx, perS), ctx.t("figure.rate-over", { span: span(ctx, RATE_MS) })),
           figure(ctx.t("figure.sold-out"), eta === 0 ? ctx.t("figure.gone") : eta === null ? "–" : ctx.t("figure.about", { span: span(ctx, eta) }), eta === null ? ctx.t("figure.no-rate") : undefined),
           figure(ctx.t("figure.held"), count(ctx, held), releaseText(ctx, campaign, marks)),
-          figure(ctx.t("figure.p95"), issuing.p95Ms === Infinity ? ctx.t("figure.over-bounds") : span(ctx, issuing.p95Ms), ctx.t("figure.batch", { perBatch: perSecond(ctx, issuing.perBatch) })),
+          figure(ctx.t("figure.p95"), issuing.p95Ms === Infinity ? ctx.t("figure.over-bounds") : span(ctx, issuing.p95Ms), [ctx.t("figure.batch", { perBatch: perSecond(ctx, issuing.perBatch) }), services(ctx, issuing.processes)]),
         ),
         state.past === "loading" && h("p", { class: "says loading" }, ctx.t("past.loading")),
         state.past === "partial" && h("p", { class: "says old" }, ctx.t("past.partial")),
@@ -94,6 +94,9 @@ function campaignPane(ctx, state) {
   });
 }
 
+/** Over how many command services a figure was added up, where there is more than one. */
+const services = (ctx, processes) => processes > 1 && [" ", ctx.t("services", { count: count(ctx, processes) })];
+
 function refusalPane(ctx, state) {
   return pane(ctx, {
     title: ctx.t("refusals"),
@@ -102,11 +105,11 @@ function refusalPane(ctx, state) {
     key: "refusals",
     isEmpty: (value) => value.rows !== null && value.rows.length === 0,
     empty: ctx.t("refusals.none"),
-    body({ rows }) {
+    body({ rows, processes }) {
       if (rows === null) return h("p", { class: "says loading" }, ctx.t("refusals.second-reading"));
       const sums = groupRates(rows);
       const most = rows[0].perSecond;
-      return ["ours", "rules", "callers"].map((group) => [
+      return [processes > 1 && h("p", { class: "note" }, services(ctx, processes)), ["ours", "rules", "callers"].map((group) => [
         h("h3", { class: sums[group] > 0 ? group : "none" }, ctx.t(`refusals.${group}`), " ", h("span", { class: "sum" }, ctx.t("per-second", { rate: perSecond(ctx, sums[group]) }))),
         h(
           "ul",
@@ -117,7 +120,7 @@ function refusalPane(ctx, state) {
               h("li", { key: row.code }, h("span", { class: "name" }, ctx.t.maybe(`code.${row.code}`) ?? row.code), h("meter", { class: group, min: 0, max: 1, value: row.perSecond / most, "aria-label": row.code }), h("span", { class: "rate" }, perSecond(ctx, row.perSecond))),
             ),
         ),
-      ]);
+      ])];
     },
   });
 }
@@ -181,7 +184,7 @@ function healthPane(ctx, state) {
     h("header", {}, h("h2", {}, ctx.t("health"))),
     ctx.sides.write &&
       side("write", state.write, (is) => [
-        row("instance", true, is.instance, " · ", is.version, " · ", ctx.t("since"), " ", when(ctx, is.since)),
+        is.instances.map((one) => h("li", { key: one.instance, class: "good" }, h("b", {}, ctx.t("health.instance")), " ", h("span", {}, one.instance, " · ", one.version, " · ", ctx.t("since"), " ", when(ctx, one.since)))),
         row("store", is.slices.every((one) => one.store_available), ctx.t(is.slices.every((one) => one.store_available) ? "answers" : "answers-not")),
         row("disk", is.disk === "ok", ctx.t.maybe(`disk.${is.disk}`) ?? is.disk),
         row("profile", is.profile !== "incident", ctx.t(`profile.${is.profile}`)),

@@ -63,6 +63,7 @@ static void fail(struct applier *applier, enum redis_status status)
 {
     bool at_once = status == REDIS_NOSCRIPT && applier->trouble == REDIS_OK;
     applier->loaded = false;
+    spans_forget(&applier->spans);
     metric_add(applier->metrics->redis_errors[status], 1);
     if (status != applier->trouble)
         log_warn("REDIS-TROUBLE", "stopped at the checkpoint, class %s: %s", redis_status_label(status),
@@ -110,6 +111,8 @@ static void receive_one(struct applier *applier, int64_t deadline_us)
     if (applier->loaded) {
         applier->confirmed[outcome.model.slice] = outcome.next;
         progress_confirm(&applier->slices[outcome.model.slice], outcome.next.position);
+        spans_confirmed(&applier->spans, (struct position){outcome.model.slice, outcome.next.position},
+                        applier->store_ahead_us);
     }
     if (outcome.next.position > outcome.expected.position) {
         metric_add(applier->metrics->events, (uint64_t)(outcome.next.position - outcome.expected.position));
@@ -486,6 +489,8 @@ static int apply_batch(struct applier *applier, int16_t slice, const struct pg_r
     while (row < pg_rows_count(rows) && count < applier->options.batch_events && bytes < BATCH_BYTES_MAX &&
            add_row(applier, slice, rows, row, count == 0)) {
         bytes += pg_bytes(rows, row, LOG_COLUMN_DATA).len;
+        spans_sent(&applier->spans, (struct position){slice, pg_i64(rows, row, LOG_COLUMN_POSITION)},
+                   pg_bytes(rows, row, LOG_COLUMN_TRACE), pg_time(rows, row, LOG_COLUMN_RECORDED_AT));
         row++;
         count++;
     }

@@ -10,6 +10,7 @@
 #include "projector/run/backoff.h"
 #include "projector/run/redis_writer.h"
 #include "projector/run/slice_progress.h"
+#include "projector/run/spans.h"
 
 enum { REDIS_DEADLINE_MS = 1000, LEADER_WINDOW = 2 };
 
@@ -29,6 +30,7 @@ struct applier {
     struct script_batch batch;
     struct arena decoded;
     struct announcer announcer;
+    struct spans spans;
     int64_t epoch;
     int64_t fenced_by;      /* an epoch above ours was found; 0: none */
     int64_t store_ahead_us; /* PostgreSQL's clock minus ours: recorded_at is of the former */

@@ -269,7 +269,7 @@ static struct span info_value(struct span info, const char *name)
 /* The largest lag= of the lines slave0, slave1 and so on. */
 static int64_t replica_lag_s(struct span info)
 {
-    char name[16];
+    char name[24];
     int64_t most = 0, lag;
     for (int i = 0; i < REPLICAS_MAX; i++) {
         (void)snprintf(name, sizeof name, "slave%d", i);
@@ -284,7 +284,10 @@ static int64_t replica_lag_s(struct span info)
 
 static void copy_history(struct span value, char ret[REDIS_HISTORY_MAX + 1])
 {
-    (void)snprintf(ret, REDIS_HISTORY_MAX + 1, "%.*s", SPAN_ARG(value));
+    size_t len = value.len < REDIS_HISTORY_MAX ? value.len : REDIS_HISTORY_MAX;
+    memset(ret, 0, REDIS_HISTORY_MAX + 1);
+    if (len > 0)
+        memcpy(ret, value.ptr, len);
 }
 
 enum redis_status redis_writer_health(struct redis_writer *writer, int64_t deadline_us,

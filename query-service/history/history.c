@@ -71,6 +71,7 @@ struct asker {
     struct pg_args args;
     struct store_reader *reader; /* for what the reads with as_of fold */
     struct breaker breaker;
+    const uint8_t *code_key;
     int64_t timeout_ms;
 };
 
@@ -85,10 +86,9 @@ enum outcome { OUTCOME_GOOD, OUTCOME_NO_CAMPAIGN, OUTCOME_NO_COUPON, OUTCOME_FAI
 struct question *question_create(enum history_kind kind, int64_t now_us)
 {
     static const enum query_kind kinds[] = {
-        [HISTORY_COUPON] = QUERY_COUPON,
-        [HISTORY_CAMPAIGN] = QUERY_CAMPAIGN,
+        [HISTORY_COUPON] = QUERY_COUPON,       [HISTORY_CAMPAIGN] = QUERY_CAMPAIGN,
         [HISTORY_AUDIT] = QUERY_CAMPAIGNS, /* of all slices */
-        [HISTORY_DECISION] = QUERY_CAMPAIGN,
+        [HISTORY_ORDER] = QUERY_ORDER_COUPONS, [HISTORY_DECISION] = QUERY_CAMPAIGN,
     };
     struct question *question = mem_zalloc(sizeof *question);
     question->kind = kind;
@@ -352,6 +352,23 @@ static enum outcome answer_decision(struct asker *asker, struct question *questi
     return outcome;
 }
 
+/* --- the coupons of an order --- */
+
+static enum outcome answer_order(struct asker *asker, struct question *question)
+{
+    const struct query *asked = &question->query;
+    struct read *read = read_create(QUERY_ORDER_COUPONS, asked->now_us);
+    read->query.order_id = query_keep(&read->query, asked->order_id);
+    read->query.limit = asked->limit;
+    read->query.after = asked->after;
+    read->item.deadline_us = question->item.deadline_us;
+    store_reader_run(asker->reader, read);
+    if (is_good(question, read))
+        render_answer(http_reply_body(question->request), &read->query, &read->answer, asker->code_key);
+    read_destroy(read);
+    return OUTCOME_GOOD;
+}
+
 /* --- one question --- */
 
 static enum outcome answer(struct asker *asker, struct question *question)
@@ -363,6 +380,8 @@ static enum outcome answer(struct asker *asker, struct question *question)
         return answer_campaign(asker, question);
     case HISTORY_AUDIT:
         return answer_audit(asker, question);
+    case HISTORY_ORDER:
+        return answer_order(asker, question);
     case HISTORY_DECISION:
         return answer_decision(asker, question);
     }
@@ -432,6 +451,7 @@ struct history *history_create(const struct history_options *options)
     void *state[] = {asker};
     breaker_init(&asker->breaker);
     asker->timeout_ms = options->timeout_ms;
+    asker->code_key = options->code_key;
     asker->pg = pg_create(&(struct pg_options){
         .url = options->database_url,
         .role = "firstcome_query",

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Questions about what happened, answered from the log alone: the history of a coupon or a campaign, the
- * audit of everything that steers, and what would have been decided for a user at an instant. They are rare
- * and asked by people, so they have a thread, connections and a bound of their own, and their answers are
- * never kept: a slow one is in nobody's way but its own. */
+ * audit of everything that steers, the coupons of an order, and what would have been decided for a user at an
+ * instant. They are rare and asked by people, so they have a thread, connections and a bound of their own,
+ * and their answers are never kept: a slow one is in nobody's way but its own. */
 #pragma once
 
 #include "common/http/http.h"
@@ -13,6 +13,7 @@ enum history_kind {
     HISTORY_COUPON,   /* query.coupon: its issue and what happened to it since, oldest first */
     HISTORY_CAMPAIGN, /* query.campaign_id: what steered it, oldest first: not what became of its coupons */
     HISTORY_AUDIT,    /* all that steers, of all slices, newest first */
+    HISTORY_ORDER,    /* query.order_id: coupons that it reserved or redeemed, as they are now */
     HISTORY_DECISION, /* query.campaign_id, query.user_id, query.past: what would have been decided then */
 };
 
@@ -32,6 +33,7 @@ struct history_options {
     const char *database_url;
     int64_t timeout_ms; /* for one statement: the server refuses then, and the client waits a little longer */
     int64_t past_events_max; /* as of the reads with as_of */
+    const uint8_t *code_key; /* CRYPTO_KEY_BYTES, borrowed: codes of coupons are made with it */
 };
 
 struct history *history_create(const struct history_options *options); /* does not connect */

@@ -51,6 +51,15 @@ bool api_take_user_id(struct http_request *request, struct span id, struct query
     return true;
 }
 
+bool api_take_order_id(struct http_request *request, struct span id, struct query *query)
+{
+    if (!order_id_valid(id))
+        return refuse(request, &problem_invalid_order_id, "order_id",
+                      "an order id is 1 to 128 bytes of UTF-8 without control characters");
+    query->order_id = query_keep(query, id);
+    return true;
+}
+
 bool api_take_limit(struct http_request *request, struct query *query)
 {
     struct span text = http_query(request, "limit");
@@ -261,13 +270,10 @@ static bool take_order(struct http_request *request, struct query *query)
 {
     struct span text = http_query(request, "order_amount"), id = http_query(request, "order_id"),
                 currency = http_query(request, "currency");
-    if (id.ptr && !order_id_valid(id))
-        return refuse(request, &problem_invalid_order_id, "order_id",
-                      "an order id is 1 to 128 bytes of UTF-8 without control characters");
+    if (id.ptr && !api_take_order_id(request, id, query))
+        return false;
     if (currency.ptr && currency.len != 3)
         return api_refuse_parameter(request, "currency", "currency is an ISO 4217 code like KRW");
-    if (id.ptr)
-        query->order_id = query_keep(query, id);
     if (currency.ptr)
         query->currency = query_keep(query, currency);
     return !text.ptr || parse_i64(text, 0, MONEY_MAX, &query->order_amount) ||
@@ -368,6 +374,7 @@ const struct http_route api_routes[] = {
     {HTTP_GET, "/v1/coupons/{coupon}/history", READERS, 0, api_get_coupon_history},
     {HTTP_GET, "/v1/campaigns/{id}/history", READERS, 0, api_get_campaign_history},
     {HTTP_GET, "/v1/campaigns/{id}/users/{user}/decision", READERS, 0, api_get_decision},
+    {HTTP_GET, "/v1/orders/{order}/coupons", READERS, 0, api_get_order_coupons},
     {HTTP_GET, "/v1/audit", AUTH_ADMIN, 0, api_get_audit},
     {HTTP_GET, "/v1/events", READERS, 0, api_get_events},
     {HTTP_GET, "/v1/status", READERS, 0, api_get_status},

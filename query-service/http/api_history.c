@@ -51,6 +51,16 @@ void api_get_audit(struct http_request *request, void *context)
                api_take_cursor(request, CURSOR_AUDIT, query));
 }
 
+void api_get_order_coupons(struct http_request *request, void *context)
+{
+    struct question *question = begin(context, HISTORY_ORDER);
+    struct query *query = &question->query;
+    submit(request, context, question,
+           http_query_only(request, page_parameters) &&
+               api_take_order_id(request, http_param(request, 0), query) && api_take_limit(request, query) &&
+               api_take_cursor(request, CURSOR_ORDER, query));
+}
+
 void api_get_decision(struct http_request *request, void *context)
 {
     static const char *const known[] = {"as_of", NULL};

@@ -7,6 +7,7 @@
 
 bool api_take_campaign_id(struct http_request *request, struct span id, struct query *query);
 bool api_take_user_id(struct http_request *request, struct span id, struct query *query);
+bool api_take_order_id(struct http_request *request, struct span id, struct query *query);
 bool api_take_limit(struct http_request *request, struct query *query);
 bool api_take_as_of(struct http_request *request, struct query *query); /* after the id */
 bool api_take_cursor(struct http_request *request, enum cursor_kind kind,
@@ -15,4 +16,5 @@ bool api_take_tokens(struct http_request *request, struct query *query);
 bool api_take_coupon(struct http_request *request, const struct api *api, struct query *query);
 
 /* api_history.c */
-http_handler api_get_coupon_history, api_get_campaign_history, api_get_audit, api_get_decision;
+http_handler api_get_coupon_history, api_get_campaign_history, api_get_audit, api_get_order_coupons,
+    api_get_decision;

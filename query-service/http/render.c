@@ -127,6 +127,7 @@ void render_answer(struct buf *out, const struct query *query, const struct answ
         return;
     case QUERY_HOLDERS:
     case QUERY_USER_COUPONS:
+    case QUERY_ORDER_COUPONS:
         render_coupons(out, query, answer, code_key);
         return;
     case QUERY_USER_IN_CAMPAIGN:

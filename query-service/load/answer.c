@@ -204,13 +204,18 @@ void answer_cut_coupons(struct answer *answer, const struct query *query)
     struct page page = page_begin(query);
     if (query->status.ptr)
         answer->filter_until_us = first_instant(answer, query);
-    struct cursor last = {.kind = query->kind == QUERY_HOLDERS ? CURSOR_HOLDERS : CURSOR_COUPONS};
+    struct cursor last = {.kind = query->kind == QUERY_HOLDERS         ? CURSOR_HOLDERS
+                                  : query->kind == QUERY_ORDER_COUPONS ? CURSOR_ORDER
+                                                                       : CURSOR_COUPONS};
     size_t kept = 0;
     for (size_t i = 0; i < answer->coupons_count; i++) {
         const struct coupon *coupon = &answer->coupons[i];
         bool takes = page_takes(&page, query_takes_coupon(query, coupon));
         if (page.last == i && last.kind == CURSOR_HOLDERS)
             last.number = coupon->sequence;
+        else if (page.last == i && last.kind == CURSOR_ORDER)
+            last = (struct cursor){
+                .kind = CURSOR_ORDER, .slice = coupon->at.slice, .number = coupon->at.position};
         else if (page.last == i)
             last = (struct cursor){
                 CURSOR_COUPONS, coupon->issued_at_us, coupon->at.position, coupon->at.slice, 0, {0}};

@@ -44,6 +44,10 @@ static void put_key(struct buf *out, const struct cursor *cursor)
         buf_append_char(out, (char)cursor->slice);
         put_number(out, cursor->number);
         return;
+    case CURSOR_ORDER:
+        buf_append_char(out, (char)cursor->slice);
+        put_number(out, cursor->number);
+        return;
     case CURSOR_NONE:
         break;
     }
@@ -84,9 +88,17 @@ static bool take_number(struct span *rest, int64_t min, int64_t max, int64_t *re
     return value <= INT64_MAX && *ret >= min && *ret <= max;
 }
 
+static bool take_slice(struct span *rest, int16_t *ret)
+{
+    struct span slice = take(rest, 1);
+    if (!slice.ptr || (unsigned char)slice.ptr[0] >= SLICE_COUNT)
+        return false;
+    *ret = (unsigned char)slice.ptr[0];
+    return true;
+}
+
 static bool take_key(struct span key, struct cursor *ret)
 {
-    struct span slice;
     switch (ret->kind) {
     case CURSOR_CAMPAIGNS:
         if (!take_number(&key, 0, INT64_MAX, &ret->time_us) || !campaign_id_valid(key))
@@ -99,13 +111,10 @@ static bool take_key(struct span key, struct cursor *ret)
         return take_number(&key, 1, INT64_MAX, &ret->number) && key.len == 0;
     case CURSOR_COUPONS:
     case CURSOR_AUDIT:
-        if (!take_number(&key, 0, INT64_MAX, &ret->time_us))
-            return false;
-        slice = take(&key, 1);
-        if (!slice.ptr || (unsigned char)slice.ptr[0] >= SLICE_COUNT)
-            return false;
-        ret->slice = (unsigned char)slice.ptr[0];
-        return take_number(&key, 1, INT64_MAX, &ret->number) && key.len == 0;
+        return take_number(&key, 0, INT64_MAX, &ret->time_us) && take_slice(&key, &ret->slice) &&
+               take_number(&key, 1, INT64_MAX, &ret->number) && key.len == 0;
+    case CURSOR_ORDER:
+        return take_slice(&key, &ret->slice) && take_number(&key, 1, INT64_MAX, &ret->number) && key.len == 0;
     case CURSOR_NONE:
         break;
     }

@@ -19,6 +19,7 @@ enum cursor_kind {
     CURSOR_COUPONS = 'u',   /* time_us, slice, number (position): newest first */
     CURSOR_HISTORY = 'e',   /* number: position */
     CURSOR_AUDIT = 'a',     /* as of coupons */
+    CURSOR_ORDER = 'o',     /* slice, number (position): of a coupon; by slice, then by the id as text */
 };
 
 enum { CURSOR_TEXT_MAX = 128 };

@@ -37,11 +37,13 @@ static void round_trips(void **state)
     struct cursor shortest = campaigns_cursor("a");
     struct cursor holders = {.kind = CURSOR_HOLDERS, .number = QUANTITY_MAX};
     struct cursor coupons = {.kind = CURSOR_COUPONS, .time_us = INT64_MAX, .number = INT64_MAX, .slice = 15};
+    struct cursor order = {.kind = CURSOR_ORDER, .number = INT64_MAX, .slice = 15};
     assert_int_equal(longest.id_len, CAMPAIGN_ID_MAX);
     check_round_trip(&longest);
     check_round_trip(&shortest);
     check_round_trip(&holders);
     check_round_trip(&coupons);
+    check_round_trip(&order);
 }
 
 static void every_changed_character_is_noticed(void **state)
@@ -86,6 +88,8 @@ static void values_are_bounded(void **state)
         {.kind = CURSOR_HOLDERS, .number = QUANTITY_MAX + 1},
         {.kind = CURSOR_COUPONS, .time_us = 1, .number = 0, .slice = 0},
         {.kind = CURSOR_COUPONS, .time_us = 1, .number = 1, .slice = 16},
+        {.kind = CURSOR_ORDER, .number = 0, .slice = 0},
+        {.kind = CURSOR_ORDER, .number = 1, .slice = 16},
         campaigns_cursor("Upper"),
         campaigns_cursor(""),
     };

@@ -51,6 +51,7 @@ unsigned query_slices(const struct query *query)
     case QUERY_CAMPAIGNS:
     case QUERY_USER_COUPONS:
     case QUERY_RANKING:
+    case QUERY_ORDER_COUPONS:
         return (1u << SLICE_COUNT) - 1;
     case QUERY_KIND_COUNT:
         break;
@@ -134,6 +135,8 @@ void query_scope(const struct query *query, struct buf *out)
         put_number(out, query->order_amount);
         put_text(out, query->order_id);
         put_text(out, query->currency);
+    } else if (query->kind == QUERY_ORDER_COUPONS) {
+        put_text(out, query->order_id);
     }
     if (query->coupon.position) {
         buf_append_i64(out, query->coupon.slice);

@@ -17,7 +17,8 @@
     X(QUERY_COUPON, "coupon")                  \
     X(QUERY_VALIDITY, "validity")              \
     X(QUERY_USER_COUPONS, "user_coupons")      \
-    X(QUERY_RANKING, "ranking")
+    X(QUERY_RANKING, "ranking")                \
+    X(QUERY_ORDER_COUPONS, "order_coupons") /* has no model: only history/ asks it */
 #define QUERY_KIND_ENUM(name, label) name,
 enum query_kind { QUERY_KINDS(QUERY_KIND_ENUM) QUERY_KIND_COUNT };
 const char *query_kind_label(enum query_kind kind);
@@ -50,17 +51,18 @@ bool past_parse(struct span text, struct past *ret) MUST_USE;
 struct query {
     enum query_kind kind;
     struct span campaign_id, user_id;
-    struct span status, tag;        /* filters; absent: none */
-    struct position coupon;         /* QUERY_COUPON, QUERY_VALIDITY */
-    struct span order_id, currency; /* QUERY_VALIDITY: of the order; absent: not said */
-    int64_t order_amount;           /* QUERY_VALIDITY: minor units, -1 where the order is not known */
-    enum counted by;                /* QUERY_RANKING */
-    enum window window;             /* QUERY_RANKING */
-    int64_t limit;                  /* lists: items of a page, 1..QUERY_LIMIT_MAX */
-    struct cursor after;            /* lists: where the page before ended; CURSOR_NONE: the first page */
-    int64_t at_least[SLICE_COUNT];  /* consistency tokens: answer from nothing older (I9); 0: none */
-    struct past past;               /* QUERY_CAMPAIGN, QUERY_RANKING: as of when; PAST_NONE: now */
-    int64_t now_us;                 /* wall clock, or the instant in the past: decides status and expiry */
+    struct span status, tag;       /* filters; absent: none */
+    struct position coupon;        /* QUERY_COUPON, QUERY_VALIDITY */
+    struct span order_id;          /* QUERY_ORDER_COUPONS; QUERY_VALIDITY: absent: not said */
+    struct span currency;          /* QUERY_VALIDITY: of the order; absent: not said */
+    int64_t order_amount;          /* QUERY_VALIDITY: minor units, -1 where the order is not known */
+    enum counted by;               /* QUERY_RANKING */
+    enum window window;            /* QUERY_RANKING */
+    int64_t limit;                 /* lists: items of a page, 1..QUERY_LIMIT_MAX */
+    struct cursor after;           /* lists: where the page before ended; CURSOR_NONE: the first page */
+    int64_t at_least[SLICE_COUNT]; /* consistency tokens: answer from nothing older (I9); 0: none */
+    struct past past;              /* QUERY_CAMPAIGN, QUERY_RANKING: as of when; PAST_NONE: now */
+    int64_t now_us;                /* wall clock, or the instant in the past: decides status and expiry */
     size_t texts_len;
     char texts[QUERY_TEXT_MAX];
 };

@@ -4,7 +4,7 @@
 
 #include "common/base/testing.h"
 
-enum { QUERIES = 19 };
+enum { QUERIES = 21 };
 
 static void init(struct query *query, enum query_kind kind)
 {
@@ -46,6 +46,8 @@ static void make_all(struct query *queries)
     (next++)->by = COUNTED_REDEEMED;
     init(next, QUERY_RANKING);
     (next++)->window = WINDOW_HOUR;
+    init(next, QUERY_ORDER_COUPONS);
+    (next++)->order_id = SPAN("o");
     assert_int_equal(next - queries, QUERIES);
 }
 

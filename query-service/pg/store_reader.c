@@ -143,6 +143,20 @@ static void ask_user_coupons(struct store_reader *reader, const struct query *qu
     pg_send(reader->pg, STORE_USER_COUPONS, &reader->args);
 }
 
+static void ask_order_coupons(struct store_reader *reader, const struct query *query)
+{
+    struct buf id;
+    buf_init(&id, COUPON_ID_MAX);
+    if (query->after.kind != CURSOR_NONE)
+        coupon_id_write(&id, (struct position){query->after.slice, query->after.number});
+    pg_arg_bytes(&reader->args, query->order_id);
+    pg_arg_i16(&reader->args, query->after.slice);
+    pg_arg_bytes(&reader->args, buf_span(&id));
+    pg_arg_i64(&reader->args, query->limit + 1);
+    pg_send(reader->pg, STORE_ORDER_COUPONS, &reader->args);
+    buf_deinit(&id);
+}
+
 static void ask_coupon(struct store_reader *reader, const struct query *query)
 {
     pg_arg_i16(&reader->args, query->coupon.slice);
@@ -308,6 +322,7 @@ static const struct present {
     [QUERY_VALIDITY] = {ask_coupon, {take_coupon, take_coupons_campaign}, NULL},
     [QUERY_USER_COUPONS] = {ask_user_coupons, {take_coupons}, answer_cut_coupons},
     [QUERY_RANKING] = {ask_ranking, {store_take_ranking}, NULL},
+    [QUERY_ORDER_COUPONS] = {ask_order_coupons, {take_coupons}, answer_cut_coupons},
 };
 
 /* The heads are read before the rest, so the rest is not older. On a replica, or after a restore, the log may

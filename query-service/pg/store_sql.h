@@ -16,6 +16,7 @@
     X(COUPON, STORE_COUPON_SQL)                     \
     X(COUPON_CAMPAIGN, STORE_COUPON_CAMPAIGN_SQL)   \
     X(USER_COUPONS, STORE_USER_COUPONS_SQL)         \
+    X(ORDER_COUPONS, STORE_ORDER_COUPONS_SQL)       \
     X(RANKING_ISSUED, STORE_RANKING_ISSUED_SQL)     \
     X(RANKING_REDEEMED, STORE_RANKING_REDEEMED_SQL) \
     X(ACTIVE_ISSUED, STORE_ACTIVE_ISSUED_SQL)       \
@@ -122,6 +123,17 @@ enum { CAMPAIGN_COLUMN_STATUS = 11, CAMPAIGN_COLUMN_COUNT = 14 };
             " (o.recorded_at, o.slice, o.position) < ($2::timestamptz, $3::smallint, $4::bigint)" \
             " ORDER BY o.recorded_at DESC, o.position DESC LIMIT $5::bigint) AS e" COUPON_STATE   \
             " ORDER BY e.recorded_at DESC, e.slice DESC, e.position DESC LIMIT $5::bigint"
+
+/* $1 order; $2 slice, $3 coupon's id: what the page before ended with; $4 how many. Slice by slice, by the
+ * index event_sNN_order. */
+#define STORE_ORDER_COUPONS_SQL                                                                           \
+    "SELECT " COUPON_COLUMNS " FROM slice n CROSS JOIN LATERAL (SELECT DISTINCT o.coupon_id FROM event o" \
+    " WHERE o.slice = n.slice AND order_of(o.data) = $1::bytea AND o.type IN (10, 11)"                    \
+    " AND o.coupon_id > CASE n.slice WHEN $2::smallint THEN $3::text ELSE '' END"                         \
+    " ORDER BY o.coupon_id LIMIT $4::bigint) AS used"                                                     \
+    " CROSS JOIN LATERAL (SELECT " EVENT_COLUMNS " FROM event o WHERE o.slice = n.slice"                  \
+    " AND o.position = split_part(used.coupon_id, '-', 2)::bigint LIMIT 1) AS e" COUPON_STATE             \
+    " WHERE n.slice >= $2::smallint ORDER BY n.slice, used.coupon_id LIMIT $4::bigint"
 
 /* --- rankings ---
  * $1 how many, $2 bytes that the definition must contain (a tag; NULL: any). After the campaign come its

@@ -20,6 +20,7 @@ struct model_reader {
     struct model_state known; /* the state that was found last: what keys are made by */
 };
 
+/* QUERY_ORDER_COUPONS has no model and is never asked here. */
 static const struct model_steps *const steps_of[QUERY_KIND_COUNT] = {
     [QUERY_CAMPAIGNS] = &model_campaigns, [QUERY_CAMPAIGN] = &model_campaign,
     [QUERY_HOLDERS] = &model_holders,     [QUERY_USER_IN_CAMPAIGN] = &model_user_in_campaign,

@@ -84,6 +84,30 @@ test("a sale is paused with the keyboard alone, and who did it and why stands th
   await browser.says("td .note", "the price is wrong");
 });
 
+test("from the link to a sale that is held: a key, two clicks, and a reason", { skip }, async (t) => {
+  const id = await campaign({ name: "Held in two clicks" });
+  const seconds = (since) => ((performance.now() - since) / 1000).toFixed(1);
+  await browser.go(`${env.EDGE_URL}/livez`);
+  await browser.run("sessionStorage.clear()");
+  const opened = performance.now();
+  await browser.go(`${env.EDGE_URL}/console`);
+  await browser.type("#key", ADMIN);
+  await browser.keys(ENTER);
+  await until("signed in", () => browser.has(".role"));
+  const signedIn = performance.now();
+  const found = `td a[href="#/sale/${id}"]`;
+  await until("it is on the first page", () => browser.has(found));
+  await browser.click(found);
+  await browser.click(button("pause"));
+  await until("the reason has the focus", () => browser.run("return document.activeElement?.id === 'f-reason'"));
+  await browser.keys(..."price is wrong", ENTER);
+  await browser.says(dialog, "position"); // accepted is enough: from there on nobody is issued anything
+  t.diagnostic(`of the machine: ${seconds(opened)} s from the link, ${seconds(signedIn)} s from signing in`);
+  const { body } = await call("POST", `/v1/campaigns/${id}/coupons`, { user_id: "late" }, { token: env.ISSUE_TOKEN });
+  assert.equal(body.code, "paused");
+  await closeDialog();
+});
+
 test("it is resumed, stock is released, and what somebody else changed meanwhile is told before an edit", { skip }, async () => {
   const id = await campaign({ released: 200 });
   await signIn(ADMIN);
@@ -237,6 +261,34 @@ test("why somebody was refused: a search for who got nothing, the sentence to se
   await browser.says(".answer", "sold out");
 });
 
+test("an order's coupons: of whatever campaign, what it gave back too, masked, each with its history", { skip }, async () => {
+  const order = `order-${Date.now().toString(36)}`;
+  const kept = await campaign();
+  const given = await campaign();
+  const [a] = await issue(kept, ["buyer"]);
+  const [b] = await issue(given, ["buyer"]);
+  const use = { user_id: "buyer", order_id: order, order_amount: 30000 };
+  await api("POST", `/v1/coupons/${a.coupon_id}/redeem`, use);
+  await api("POST", `/v1/coupons/${b.coupon_id}/reserve`, { ...use, ttl_seconds: 600 });
+  await api("POST", `/v1/coupons/${b.coupon_id}/release`, { order_id: order });
+  await signIn(ADMIN);
+  await open("ask");
+  await browser.type("#q", order);
+  await browser.keys(ENTER);
+  await until("both are there", async () => (await browser.count(".pane tbody tr")) === 2);
+  const rows = (await browser.text(".pane tbody")).split("\n").join(" ");
+  assert.match(rows, /redeemed/);
+  assert.match(rows, /has it no more/);
+  await browser.says(".secret", "•••");
+  for (const { code } of [a, b]) assert.ok(!(await browser.text("#app")).includes(code));
+  await browser.click(`[aria-label="History ${b.coupon_id}"]`);
+  await say("reservation released");
+  await accessible("an order");
+  await shot("order-en");
+  await browser.click(`[aria-label="Show ${a.coupon_id}"]`);
+  await say(a.code);
+});
+
 test("holders are listed, and saved as a file for a spreadsheet", { skip }, async () => {
   const id = await campaign();
   await issue(id, ["김민지", ...users(30)]);
@@ -289,6 +341,37 @@ test("each view in both languages, by night and on a telephone", { skip }, async
   }
   await browser.cdp("Emulation.clearDeviceMetricsOverride", {});
   await browser.cdp("Emulation.setEmulatedMedia", { features: [] });
+  await browser.click('.preferences button[lang="en"]');
+});
+
+test("a campaign is created, held and resumed in Korean", { skip }, async () => {
+  const id = `made-ko-${Date.now().toString(36)}`;
+  await signIn(ADMIN);
+  await browser.click('.preferences button[lang="ko"]');
+  await until("it speaks Korean", async () => (await browser.run("return document.documentElement.lang")) === "ko");
+  await open("control");
+  await browser.click(button("create"));
+  await fill({ id, name: "여름밤 할인", discount_value: "10", max_amount: "5000", currency: "원", quantity: "500", released: "200" });
+  await browser.keys(ENTER);
+  await browser.says("#f-currency-fault", "대문자");
+  await accessible("a form with a fault in Korean");
+  await shot("create-ko");
+  await sendDialog({ currency: "KRW" }, "조회에 반영");
+  await closeDialog();
+  await say("여름밤 할인");
+  await open(`sale/${id}?range=10m`);
+  await browser.click(button("pause"));
+  await until("the reason has the focus", () => browser.run("return document.activeElement?.id === 'f-reason'"));
+  await shot("pause-ko");
+  await sendDialog({ reason: "가격 오류" }, "조회에 반영");
+  await closeDialog();
+  await browser.says(".why", "가격 오류");
+  await shot("paused-ko");
+  assert.equal((await api("GET", `/v1/campaigns/${id}`)).status_reason, "가격 오류");
+  await browser.click(button("resume"));
+  await sendDialog({ reason: "수정함" }, "조회에 반영");
+  await closeDialog();
+  await until("it sells again", () => browser.has(button("pause")));
   await browser.click('.preferences button[lang="en"]');
 });
 

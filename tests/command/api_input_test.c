@@ -376,6 +376,19 @@ static void wrong_methods_name_the_right_ones(void **state)
     }
 }
 
+static void methods_of_nobody_are_not_implemented(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/v1/campaigns/x/pause", "/nowhere"};
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        struct http_answer answer;
+        struct http_call call = {
+            .method = "BREW", .path = paths[i], .token = stack_env(stack, "ADMIN_TOKEN")};
+        assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
+        api_expect(&answer, 501, "not-implemented");
+    }
+}
+
 /* A body of exactly `limit` bytes is read, one more is not. */
 static void expect_limit(const char *path, const char *json, size_t limit)
 {
@@ -448,6 +461,7 @@ int main(void)
         cmocka_unit_test(idempotency_keys_are_checked),
         cmocka_unit_test(two_idempotency_keys_are_refused),
         cmocka_unit_test(wrong_methods_name_the_right_ones),
+        cmocka_unit_test(methods_of_nobody_are_not_implemented),
         cmocka_unit_test(large_bodies_are_refused_at_the_limit),
         cmocka_unit_test(ambiguous_framing_is_refused_and_closed),
     };

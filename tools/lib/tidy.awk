@@ -18,6 +18,7 @@ BEGIN {
     own("msgpack", "events/codec.c")
     own("jansson", "common/json.c")
     own("sodium", "common/base/crypto.c")
+    own("curl", "common/trace.c")
     own("zlib", "common/base/gzip.c")
     plain_headers = " cmocka.h ctype.h dirent.h dlfcn.h endian.h errno.h fcntl.h float.h inttypes.h limits.h malloc.h math.h netdb.h poll.h" \
         " pthread.h sched.h semaphore.h setjmp.h signal.h spawn.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h" \

@@ -85,6 +85,13 @@ bench: ## measure the numbers of the design: ONLY=issue,lag,rebuild,... JSON=1 B
 		$(if $(ONLY)$(CURVES),ONLY='$(or $(ONLY),curves)') $(if $(BIG),CURVES_BIG=true) $(if $(JSON),JSON=true) $(if $(ROUNDS),ROUNDS='$(ROUNDS)') \
 		$(if $(QUICK),$(QUICK_BENCH)) bench/run
 
+# What a timer runs every week (packaging/systemd/loadtest); LOADTEST_DIR= keeps its runs.
+.PHONY: loadtest
+loadtest: ## 100, 200 and 500 users, and incident 4's crowd; exit 1 where it is worse than the last runs: LOADTEST_DIR= LOADTEST_WEBHOOK=
+	@tools/install run
+	@$(MAKE) BUILD=release services bench-tools
+	@BIN_DIR='$(CURDIR)/build/release/bin' tools/loadtest
+
 # Everything is built before the first test runs: a test that waits on a deadline must not share the machine
 # with a compiler. clang only compiles, and links the services; it is there for its warnings.
 test: ## install, build (gcc with release, asan, tsan; clang), tidy, run every test

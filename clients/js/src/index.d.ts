@@ -264,6 +264,7 @@ export class Firstcome {
   campaignHistory(id: string, options?: CallOptions & { limit?: number }): AsyncIterable<HistoryItem>;
   audit(options?: CallOptions & { limit?: number }): AsyncIterable<HistoryItem>;
   userCoupons(userId: string, options?: CallOptions & { status?: CouponStatus; limit?: number }): AsyncIterable<Coupon>;
+  orderCoupons(orderId: string, options?: CallOptions & { limit?: number }): AsyncIterable<Coupon>;
 
   events(options: {
     slice: number;

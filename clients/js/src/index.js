@@ -197,6 +197,10 @@ export class Firstcome {
   userCoupons(userId, { status, limit, ...options } = {}) {
     return this.#pages(`/v1/users/${segment(userId)}/coupons`, { status, limit }, options);
   }
+  /** What an order reserved or redeemed, each as it is now: where `order_id` is another or none, the order has it no more. */
+  orderCoupons(orderId, { limit, ...options } = {}) {
+    return this.#pages(`/v1/orders/${segment(orderId)}/coupons`, { limit }, options);
+  }
 
   /**
    * Follows one slice of the log for ever: yields every event after `after`, in order. Stop it by leaving the loop

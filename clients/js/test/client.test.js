@@ -222,7 +222,7 @@ test("a change is only of the campaign that was read", async () => {
 test("questions about the past and about who did what", async () => {
   script = [json(200, { items: [{ type: "CampaignPaused" }], next: null })];
   const shop = client();
-  for (const list of [shop.audit({ limit: 5 }), shop.couponHistory("c3-7"), shop.campaignHistory("summer")])
+  for (const list of [shop.audit({ limit: 5 }), shop.couponHistory("c3-7"), shop.campaignHistory("summer"), shop.orderCoupons("o/1", { limit: 2 })])
     for await (const item of list) assert.equal(item.type, "CampaignPaused");
   script = [json(200, {})];
   await shop.decision("summer", "a/b", { asOf: "2026-11-30T11:00:00Z" });
@@ -231,7 +231,7 @@ test("questions about the past and about who did what", async () => {
   assert.deepEqual(
     seen.map((call) => call.url),
     [
-      "/v1/audit?limit=5", "/v1/coupons/c3-7/history", "/v1/campaigns/summer/history",
+      "/v1/audit?limit=5", "/v1/coupons/c3-7/history", "/v1/campaigns/summer/history", "/v1/orders/o%2F1/coupons?limit=2",
       "/v1/campaigns/summer/users/a%2Fb/decision?as_of=2026-11-30T11%3A00%3A00Z", "/v1/status", "/v1/settings/profile",
     ],
   );

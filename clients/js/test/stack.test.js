@@ -18,8 +18,8 @@ test("a coupon's life", { skip }, async () => {
   const again = await shop.issue(id, { userId: "ann" }, { idempotencyKey: "one-key" }).catch((error) => error);
   assert.ok(again.is("already-issued"));
   const till = as(REDEEM_TOKEN);
-  await till.reserve(coupon.code, { user_id: "ann", order_id: "o1", order_amount: 5000, ttl_seconds: 60 });
-  const used = await till.redeem(coupon.code, { user_id: "ann", order_id: "o1", order_amount: 5000 });
+  await till.reserve(coupon.code, { user_id: "ann", order_id: `${id}-o1`, order_amount: 5000, ttl_seconds: 60 });
+  const used = await till.redeem(coupon.code, { user_id: "ann", order_id: `${id}-o1`, order_amount: 5000 });
   assert.equal(used.discount_amount, 500);
 });
 
@@ -33,6 +33,9 @@ test("reads see this client's writes, and lists are whole", { skip }, async () =
   const holders = [];
   for await (const coupon of as(READ_TOKEN).holders(id, { limit: 1 })) holders.push(coupon.user_id);
   assert.deepEqual(holders, ["ann"]);
+  const ordered = [];
+  for await (const coupon of as(READ_TOKEN).orderCoupons(`${id}-o1`)) ordered.push([coupon.campaign_id, coupon.status]);
+  assert.deepEqual(ordered, [[id, "redeemed"]]);
 });
 
 test("the feed of a slice ends where the log does", { skip }, async () => {
