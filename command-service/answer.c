@@ -75,7 +75,7 @@ void answer_write_counts(struct buf *out, const struct void_counts *counts)
     json_close(out, '}');
 }
 
-static void write_result(struct buf *out, const struct issue_result *result, const uint8_t *code_key)
+static void write_result(struct buf *out, const struct issue_result *result, const struct code_key *code_key)
 {
     if (!result->refusal) {
         coupon_write_json(out, NULL, &result->coupon, code_key, 0);
@@ -91,7 +91,7 @@ static void write_result(struct buf *out, const struct issue_result *result, con
 /* Where nothing happened, the key may not be the one that has the coupon: it is told neither the code, which
  * it may not have named, nor whose the coupon is. */
 static void write_coupon(struct buf *out, const struct command *command, const struct verdict *verdict,
-                         const uint8_t *code_key)
+                         const struct code_key *code_key)
 {
     struct coupon coupon = verdict->coupon;
     bool nothing = !verdict->effect && !verdict->replayed;
@@ -105,7 +105,7 @@ static void write_coupon(struct buf *out, const struct command *command, const s
 }
 
 static void write_results(struct buf *out, const struct issue_result *results, size_t count,
-                          const uint8_t *code_key)
+                          const struct code_key *code_key)
 {
     int64_t issued = 0;
     json_open(out, NULL, '{');
@@ -121,7 +121,7 @@ static void write_results(struct buf *out, const struct issue_result *results, s
 }
 
 void answer_write(struct buf *out, const struct command *command, const struct verdict *verdict,
-                  const uint8_t code_key[CRYPTO_KEY_BYTES])
+                  const struct code_key *code_key)
 {
     CHECK(!verdict->refusal);
     if (command->kind == COMMAND_DELETE)
@@ -156,7 +156,7 @@ static void keep_results(struct buf *out, const struct issue_result *results, si
 
 bool answer_keep(struct buf *out, const struct command *command, const struct verdict *verdict)
 {
-    static const uint8_t no_code_key[CRYPTO_KEY_BYTES]; /* what is kept has no codes */
+    static const struct code_key no_code_key; /* what is kept has no codes */
     switch (command_subject(command->kind)) {
     case SUBJECT_HOLDER:
     case SUBJECT_COUPON:
@@ -165,7 +165,7 @@ bool answer_keep(struct buf *out, const struct command *command, const struct ve
         keep_results(out, verdict->results, command->issue_many.count);
         return true;
     default:
-        answer_write(out, command, verdict, no_code_key);
+        answer_write(out, command, verdict, &no_code_key);
         return true;
     }
 }

@@ -10,7 +10,7 @@
 int answer_status(enum command_kind kind);
 /* The body of a verdict that is no refusal; nothing for a DELETE. */
 void answer_write(struct buf *out, const struct command *command, const struct verdict *verdict,
-                  const uint8_t code_key[CRYPTO_KEY_BYTES]);
+                  const struct code_key *code_key);
 /* The members of an already-issued refusal: `"coupon_ids":[...]`. */
 void answer_write_held(struct buf *out, int16_t slice, const struct holding *held);
 /* The members of other refusals, or nothing. */

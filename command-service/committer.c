@@ -375,7 +375,7 @@ static void answer_all(struct committer *self)
             sweeper_conclude(command->sweeper, command,
                              batch->verdicts[i].refusal ? SWEEP_FAILED : SWEEP_DONE);
         else
-            answer_verdict(command, &batch->verdicts[i], self->options->code_key);
+            answer_verdict(command, &batch->verdicts[i], &self->options->code_key);
     }
     /* Not before: a verdict may borrow from another command of the batch, as a coupon's code prefix from the
      * command that created the campaign. */
@@ -661,9 +661,9 @@ void committers_in_flight(struct committers *committers, const uint8_t key_hash[
         queue_in_flight(committers->list[i].queue, key_hash, visit, context);
 }
 
-const uint8_t *committers_code_key(const struct committers *committers)
+const struct code_key *committers_code_key(const struct committers *committers)
 {
-    return committers->options.code_key;
+    return &committers->options.code_key;
 }
 
 void committers_stop(struct committers *committers)

@@ -18,7 +18,7 @@ struct committers;
 
 struct committer_options {
     const char *database_url;
-    uint8_t code_key[CRYPTO_KEY_BYTES];
+    struct code_key code_key;
     struct bus_publisher *bus; /* borrowed; NULL: no hints */
     struct control *control;   /* borrowed: quotas and the bound of queues */
     size_t batch_max;          /* 1..BATCH_MAX */
@@ -34,7 +34,7 @@ struct queue *committers_queue(struct committers *committers, int16_t slice);
 void committers_in_flight(struct committers *committers, const uint8_t key_hash[REQUEST_KEY_BYTES],
                           void (*visit)(const struct command *command, void *context), void *context);
 /* What coupon codes are derived with; valid until committers_destroy. */
-const uint8_t *committers_code_key(const struct committers *committers);
+const struct code_key *committers_code_key(const struct committers *committers);
 /* Closes the queues, finishes what is queued (bounded by the commands' own deadlines), joins the threads.
  * From here on the queues refuse what is offered. */
 void committers_stop(struct committers *committers);

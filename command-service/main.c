@@ -54,7 +54,7 @@ static struct committers *committers_setup(const struct options *options, struct
         .watch = watch,
     };
     char reason[256];
-    if (!crypto_key_load(options->code_key_file, committer.code_key, reason, sizeof reason))
+    if (!code_key_load(options->code_key_file, &committer.code_key, reason, sizeof reason))
         service_bad_option("--code-key-file", reason);
     return committers_start(&committer);
 }

@@ -54,7 +54,7 @@ const struct config_option service_option_table[] = {
     {"drain-ms", CONFIG_INT, OPTION(drain_ms), "5000", 0, 600000, "ms",
      "how long requests in flight may take after that"},
     {"api-keys-file", CONFIG_STRING, OPTION(api_keys_file), NULL, 1, 4096, "",
-     "lines of <name> <scope,scope> <sha256 of the token in hex>"},
+     "lines of <name> <scope,scope> <sha256 of the token in hex> [<of a second one>]"},
     {"cors-origins", CONFIG_STRING, OPTION(cors_origins), "", 0, 4096, "",
      "origins whose pages may read answers, https://shop.example, separated by commas; empty: none"},
     {"trusted-proxies", CONFIG_STRING, OPTION(trusted_proxies), "", 0, 4096, "",

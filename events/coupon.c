@@ -167,7 +167,7 @@ static void put_id(struct buf *out, struct position at)
     buf_deinit(&id);
 }
 
-static void put_code(struct buf *out, const struct coupon *coupon, const uint8_t *code_key)
+static void put_code(struct buf *out, const struct coupon *coupon, const struct code_key *code_key)
 {
     struct buf code;
     buf_init(&code, COUPON_CODE_MAX);
@@ -196,8 +196,8 @@ static void put_state(struct buf *out, const struct coupon *coupon, int64_t now_
     }
 }
 
-void coupon_write_json(struct buf *out, const char *key, const struct coupon *coupon, const uint8_t *code_key,
-                       int64_t now_us)
+void coupon_write_json(struct buf *out, const char *key, const struct coupon *coupon,
+                       const struct code_key *code_key, int64_t now_us)
 {
     json_open(out, key, '{');
     put_id(out, coupon->at);

@@ -74,5 +74,5 @@ int64_t coupon_discount(const struct campaign_created *campaign, int64_t order_a
 
 /* Without the code where there is no key for it, and without a user where the coupon says none. now_us 0: by
  * the log alone (the answers of the write API, which must not change with time, I4). */
-void coupon_write_json(struct buf *out, const char *key, const struct coupon *coupon, const uint8_t *code_key,
-                       int64_t now_us);
+void coupon_write_json(struct buf *out, const char *key, const struct coupon *coupon,
+                       const struct code_key *code_key, int64_t now_us);

@@ -7,7 +7,7 @@
 
 enum { ISSUED_AT = 10, EXPIRES = 1000, UNTIL = 500 };
 
-static const uint8_t code_key[CRYPTO_KEY_BYTES] = {1};
+static const struct code_key code_key = {.of = {{.bytes = {1}}}};
 
 static struct coupon issued(void)
 {
@@ -191,7 +191,7 @@ static void expect_in_json(const struct coupon *coupon, int64_t now_us, const ch
 {
     struct buf out;
     buf_init(&out, 4096);
-    coupon_write_json(&out, NULL, coupon, code_key, now_us);
+    coupon_write_json(&out, NULL, coupon, &code_key, now_us);
     if ((strstr(out.data, part) != NULL) != there)
         fail_msg("%s is %sin %s", part, there ? "not " : "", out.data);
     buf_deinit(&out);

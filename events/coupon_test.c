@@ -5,7 +5,7 @@
 
 #include "common/base/testing.h"
 
-static const uint8_t code_key[CRYPTO_KEY_BYTES] = {1, 2, 3, 4, 5, 6, 7, 8};
+static const struct code_key code_key = {.of = {{.bytes = {1, 2, 3, 4, 5, 6, 7, 8}}}};
 
 static struct event issued_event(void)
 {
@@ -67,7 +67,7 @@ static void expect_json(const struct coupon *coupon, int64_t now_us, const char 
 {
     struct buf out;
     buf_init(&out, 4096);
-    coupon_write_json(&out, NULL, coupon, code_key, now_us);
+    coupon_write_json(&out, NULL, coupon, &code_key, now_us);
     assert_string_equal(out.data, expected);
     buf_deinit(&out);
 }
@@ -119,11 +119,11 @@ static void only_reads_see_time_pass(void **state)
     struct buf out;
     buf_init(&out, 4096);
     coupon.expires_at_us = coupon.issued_at_us - 1;
-    coupon_write_json(&out, "coupon", &coupon, code_key, 0);
+    coupon_write_json(&out, "coupon", &coupon, &code_key, 0);
     assert_non_null(strstr(out.data, "\"coupon\":{"));
     assert_non_null(strstr(out.data, "\"status\":\"issued\""));
     buf_clear(&out);
-    coupon_write_json(&out, NULL, &coupon, code_key, coupon.issued_at_us);
+    coupon_write_json(&out, NULL, &coupon, &code_key, coupon.issued_at_us);
     assert_non_null(strstr(out.data, "\"status\":\"expired\""));
     buf_deinit(&out);
 }

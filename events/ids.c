@@ -185,13 +185,13 @@ static void code_mac(const uint8_t *key, uint64_t place, struct span prefix, uin
     crypto_hash(key, (struct span){(const char *)message, 8 + prefix.len}, ret, MAC_BYTES);
 }
 
-void coupon_code_write(struct buf *out, const uint8_t key[CRYPTO_KEY_BYTES], struct position at,
+void coupon_code_write(struct buf *out, const struct code_key *code_key, struct position at,
                        struct span prefix)
 {
     uint64_t place = place_bits(at);
     uint8_t mac[MAC_BYTES];
     char chars[CODE_CHARS];
-    code_mac(key, place, prefix, mac);
+    code_mac(code_key_at(code_key, at.slice, at.position), place, prefix, mac);
     for (size_t i = 0; i < PLACE_CHARS; i++)
         chars[i] = crockford[place >> (5 * (PLACE_CHARS - 1 - i)) & 31];
     for (size_t i = 0; i < MAC_CHARS; i++) {
@@ -273,13 +273,14 @@ static const char *read_as(char c)
 
 /* The letters of the code that this place has under this prefix, without dashes, compared whole: simpler than
  * decoding the MAC. */
-static bool code_is(const uint8_t *key, struct position at, struct span prefix, const char body[CODE_CHARS])
+static bool code_is(const struct code_key *code_key, struct position at, struct span prefix,
+                    const char body[CODE_CHARS])
 {
     struct buf expected;
     char letters[CODE_CHARS + CODE_PREFIX_MAX], given[CODE_CHARS];
     size_t count = 0;
     buf_init(&expected, COUPON_CODE_MAX);
-    coupon_code_write(&expected, key, at, prefix);
+    coupon_code_write(&expected, code_key, at, prefix);
     bool read = code_letters(buf_span(&expected), letters, &count);
     CHECK(read && count == prefix.len + CODE_CHARS);
     for (size_t i = 0; i < CODE_CHARS; i++)
@@ -292,7 +293,7 @@ static bool code_is(const uint8_t *key, struct position at, struct span prefix, 
 /* The prefix is part of what the MAC is of and may hold O, I and L as themselves, so the readings of its
  * first characters that look alike are tried one after another, as typed first; bounded, whatever was typed.
  */
-static bool code_under_any_reading(const uint8_t *key, struct position at, struct span typed,
+static bool code_under_any_reading(const struct code_key *code_key, struct position at, struct span typed,
                                    const char body[CODE_CHARS])
 {
     enum { READINGS_MAX = 81 };
@@ -305,7 +306,7 @@ static bool code_under_any_reading(const uint8_t *key, struct position at, struc
             size_t own = may_be ? (size_t)(strchr(may_be, typed.ptr[i]) - may_be) : 0;
             prefix[i] = may_be ? may_be[(own + turn[i]) % choices] : typed.ptr[i];
         }
-        if (code_is(key, at, (struct span){prefix, typed.len}, body))
+        if (code_is(code_key, at, (struct span){prefix, typed.len}, body))
             return true;
         size_t i = 0;
         while (i < typed.len && ++turn[i] >= (read_as(typed.ptr[i]) ? strlen(read_as(typed.ptr[i])) : 1))
@@ -316,7 +317,7 @@ static bool code_under_any_reading(const uint8_t *key, struct position at, struc
     return false;
 }
 
-bool coupon_code_parse(struct span code, const uint8_t key[CRYPTO_KEY_BYTES], struct position *ret)
+bool coupon_code_parse(struct span code, const struct code_key *code_key, struct position *ret)
 {
     char letters[CODE_CHARS + CODE_PREFIX_MAX];
     struct position at;
@@ -325,7 +326,7 @@ bool coupon_code_parse(struct span code, const uint8_t key[CRYPTO_KEY_BYTES], st
         return false;
     const char *body = letters + count - CODE_CHARS;
     if (!code_place(body, &at) ||
-        !code_under_any_reading(key, at, (struct span){letters, count - CODE_CHARS}, body))
+        !code_under_any_reading(code_key, at, (struct span){letters, count - CODE_CHARS}, body))
         return false;
     *ret = at;
     return true;

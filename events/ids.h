@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/base/crypto.h"
+#include "events/code_key.h"
 #include "events/event.h"
 
 /* Where something is in the log. */
@@ -52,12 +52,12 @@ bool coupon_id_parse(struct span id, struct position *ret) MUST_USE;
 /* A coupon's code: "[PREFIX-]XXXXX-XXXXX-XXXXX-XXXXX-XXXXX" in Crockford's base32. 45 bits say where it is,
  * the other 80 are a keyed BLAKE2b over place and prefix: nobody can guess one, and looking one up needs no
  * index. */
-void coupon_code_write(struct buf *out, const uint8_t key[CRYPTO_KEY_BYTES], struct position at,
+void coupon_code_write(struct buf *out, const struct code_key *code_key, struct position at,
                        struct span prefix);
 /* A code as people type it: any case, O for 0 and I or L for 1 and the other way round (in the prefix too),
- * blanks and dashes of any kind anywhere, or none. false when it is not a code this key made. The prefix is
+ * blanks and dashes of any kind anywhere, or none. false when it is not the code of its place. The prefix is
  * checked too: it is part of what the MAC covers. Bounded work, whatever was typed. */
-bool coupon_code_parse(struct span code, const uint8_t key[CRYPTO_KEY_BYTES], struct position *ret) MUST_USE;
+bool coupon_code_parse(struct span code, const struct code_key *code_key, struct position *ret) MUST_USE;
 
 /* Opaque to clients; "v1.<slice>.<position>". */
 void consistency_token_write(struct buf *out, struct position at);

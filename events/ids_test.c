@@ -5,7 +5,7 @@
 
 #include "common/base/testing.h"
 
-static const uint8_t code_key[CRYPTO_KEY_BYTES] = {1, 2, 3, 4, 5, 6, 7, 8};
+static const struct code_key code_key = {.of = {{.bytes = {1, 2, 3, 4, 5, 6, 7, 8}}}};
 
 /* Where a campaign's events are is decided by this function for ever: a changed value loses campaigns. */
 static void slices_are_frozen(void **state)
@@ -267,7 +267,7 @@ static void write_code(char ret[COUPON_CODE_MAX + 1], struct position at, const 
 {
     struct buf code;
     buf_init(&code, COUPON_CODE_MAX);
-    coupon_code_write(&code, code_key, at, span_of(prefix));
+    coupon_code_write(&code, &code_key, at, span_of(prefix));
     assert_false(code.overflow);
     memcpy(ret, code.data, code.len + 1);
     buf_deinit(&code);
@@ -276,7 +276,7 @@ static void write_code(char ret[COUPON_CODE_MAX + 1], struct position at, const 
 static void expect_code(const char *code, const struct position *expected)
 {
     struct position at = {-1, -1};
-    bool good = coupon_code_parse(span_of(code), code_key, &at);
+    bool good = coupon_code_parse(span_of(code), &code_key, &at);
     if (good != (expected != NULL))
         fail_msg("%s is %s", code, good ? "accepted" : "refused");
     if (expected && (at.slice != expected->slice || at.position != expected->position))
@@ -351,7 +351,7 @@ static void no_character_can_be_added_or_lost(void **state)
         memcpy(changed + i + 1, code + i, len - i + 1);
         expect_code(changed, NULL);
     }
-    assert_false(coupon_code_parse((struct span){code, len + 1}, code_key, &read)); /* with its NUL */
+    assert_false(coupon_code_parse((struct span){code, len + 1}, &code_key, &read)); /* with its NUL */
     expect_code("", NULL);
     expect_code("-----------------------------", NULL);
     expect_code("00000-00000-00000-00000-00000", NULL);
@@ -433,10 +433,9 @@ static void another_key_makes_other_codes(void **state)
     char code[COUPON_CODE_MAX + 1];
     write_code(code, at, "FRI");
     for (size_t i = 0; i < CRYPTO_KEY_BYTES; i++) {
-        uint8_t other[CRYPTO_KEY_BYTES];
-        memcpy(other, code_key, sizeof other);
-        other[i] ^= 1;
-        assert_false(coupon_code_parse(span_of(code), other, &read));
+        struct code_key other = code_key;
+        other.of[0].bytes[i] ^= 1;
+        assert_false(coupon_code_parse(span_of(code), &other, &read));
     }
 }
 

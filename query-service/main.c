@@ -43,10 +43,10 @@ static struct loader *loader_setup(const struct options *options)
 static void api_setup(struct api *api, const struct options *options)
 {
     char reason[256];
-    if (!crypto_key_load(options->code_key_file, api->code_key, reason, sizeof reason))
+    if (!code_key_load(options->code_key_file, &api->code_key, reason, sizeof reason))
         service_bad_option("--code-key-file", reason);
     struct respond_options respond_options = {.past_events_max = options->past_events_max};
-    memcpy(respond_options.code_key, api->code_key, sizeof api->code_key);
+    respond_options.code_key = api->code_key;
     respond_setup(&respond_options);
     api->request_deadline_ms = options->request_deadline_ms;
     api->token_wait_ms = options->token_wait_ms;
@@ -121,8 +121,8 @@ static void exports_setup(struct api *api, const struct options *options)
                                       .timeout_ms = options->store_timeout_ms,
                                       .running_max = options->exports_max,
                                       .deadline_ms = options->export_deadline_ms,
+                                      .code_key = api->code_key,
                                       .log_epoch = &log_epoch};
-    memcpy(exports.code_key, api->code_key, sizeof exports.code_key);
     api->exports = exports_create(&exports);
     exports_start(api->exports);
 }
@@ -156,7 +156,7 @@ int main(int argc, char **argv)
     api.history = history_create(&(struct history_options){.database_url = options.database_url,
                                                            .timeout_ms = options.store_timeout_ms,
                                                            .past_events_max = options.past_events_max,
-                                                           .code_key = api.code_key});
+                                                           .code_key = &api.code_key});
     history_start(api.history);
     exports_setup(&api, &options);
     struct bus_subscriber *bus = bus_setup(&api, &options);

@@ -116,12 +116,12 @@ static inline void replace(struct buf *text, const char *from, const char *to)
 
 static inline void write_coupon(const struct world *world, size_t line, struct buf *out)
 {
-    static const uint8_t code_key[CRYPTO_KEY_BYTES];
+    static const struct code_key code_key;
     struct buf user;
     buf_init(&user, TEXT_MAX);
     struct event event = make_event(&world->lines[line], &user);
     struct coupon coupon = coupon_from_event(&event);
-    coupon_write_json(out, NULL, &coupon, code_key, 0);
+    coupon_write_json(out, NULL, &coupon, &code_key, 0);
     buf_deinit(&user);
 }
 

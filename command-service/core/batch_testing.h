@@ -191,13 +191,13 @@ static inline void expect_refusal(size_t command, const struct problem *problem)
 
 static inline void expect_body(size_t command, int status, const char *part)
 {
-    static const uint8_t code_key[CRYPTO_KEY_BYTES];
+    static const struct code_key code_key;
     const struct verdict *verdict = &batch->verdicts[command];
     struct buf body;
     char text[4096];
     assert_null(verdict->refusal);
     buf_init(&body, sizeof text);
-    answer_write(&body, batch->commands[command], verdict, code_key);
+    answer_write(&body, batch->commands[command], verdict, &code_key);
     snprintf(text, sizeof text, "%.*s", SPAN_ARG(buf_span(&body)));
     buf_deinit(&body);
     if (!strstr(text, part))

@@ -155,7 +155,7 @@ static struct named name_of(const struct key_use *use, struct buf *room)
 }
 
 /* As it was right after its last event. */
-static void write_coupon(struct buf *out, const struct key_use *use, const uint8_t *code_key)
+static void write_coupon(struct buf *out, const struct key_use *use, const struct code_key *code_key)
 {
     struct coupon coupon = coupon_from_event(use->has_issued ? &use->issued : &use->effect);
     if (use->has_issued)
@@ -165,7 +165,7 @@ static void write_coupon(struct buf *out, const struct key_use *use, const uint8
 }
 
 static void write_done(struct buf *out, const struct key_use *use, const struct named *named,
-                       const uint8_t *code_key)
+                       const struct code_key *code_key)
 {
     bool about_coupon = use->has_effect && (use->has_issued || use->effect.type == EVENT_CouponIssued);
     open_item(out, named->kind < COMMAND_KINDS ? command_name(named->kind) : "unknown", named->target,
@@ -213,7 +213,7 @@ static void write_void(struct buf *out, const struct void_counts *counts)
 static bool write_uses(struct requests *requests, struct buf *out, const struct pg_rows *rows,
                        struct in_flight_list *in_flight)
 {
-    const uint8_t *code_key = committers_code_key(requests->options.committers);
+    const struct code_key *code_key = committers_code_key(requests->options.committers);
     struct void_counts voided = {0};
     bool any_void = false, good = true;
     struct buf room;

@@ -149,7 +149,7 @@ static void add_location(struct http_request *request, struct span campaign_id)
 }
 
 static void reply(struct http_request *request, const struct command *command, const struct verdict *verdict,
-                  const uint8_t *code_key)
+                  const struct code_key *code_key)
 {
     add_token(request, verdict->token);
     if (verdict->replayed)
@@ -194,7 +194,7 @@ static void answer_refusal(struct command *command, const struct verdict *verdic
     buf_deinit(&held);
 }
 
-void answer_verdict(struct command *command, const struct verdict *verdict, const uint8_t *code_key)
+void answer_verdict(struct command *command, const struct verdict *verdict, const struct code_key *code_key)
 {
     struct http_request *request = command->request;
     struct gather *gather = command->gather;

@@ -12,7 +12,7 @@ bool answer_public_url_valid(const char *url);
 void answer_setup(const char *public_url);
 
 /* With a verdict that is durable (or a refusal). */
-void answer_verdict(struct command *command, const struct verdict *verdict, const uint8_t *code_key);
+void answer_verdict(struct command *command, const struct verdict *verdict, const struct code_key *code_key);
 /* With one occurrence of a problem. */
 void answer_detail(struct command *command, const struct problem_detail *detail);
 /* With a problem; retry_after_ms 0 for none. */

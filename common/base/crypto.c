@@ -3,8 +3,6 @@
  * headers that are used are included: <sodium.h> declares a crypto_hash of its own. */
 #include "common/base/crypto.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sodium/core.h>
 #include <sodium/crypto_generichash.h>
@@ -13,7 +11,6 @@
 #include <sodium/randombytes.h>
 #include <sodium/utils.h>
 #include <stdalign.h>
-#include <unistd.h>
 
 enum { STATE_ALIGNMENT = 64 };
 _Static_assert(alignof(crypto_generichash_state) <= STATE_ALIGNMENT, "the state must be aligned");
@@ -101,42 +98,4 @@ void crypto_hash_add(struct crypto_hasher *hasher, struct span data)
 void crypto_hash_end(struct crypto_hasher *hasher, uint8_t ret[CRYPTO_HASH_BYTES])
 {
     CHECK(crypto_generichash_final(state_of(hasher), ret, CRYPTO_HASH_BYTES) == 0);
-}
-
-/* Up to `size` bytes from the start of a file; -1 with errno. */
-static ssize_t read_start(const char *path, char *text, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    size_t len = 0;
-    ssize_t got = 1;
-    while (len < size && got > 0) {
-        got = read(fd, text + len, size - len);
-        if (got < 0 && errno == EINTR)
-            got = 1;
-        else if (got > 0)
-            len += (size_t)got;
-    }
-    int error = errno;
-    close(fd);
-    errno = error;
-    return got < 0 ? -1 : (ssize_t)len;
-}
-
-bool crypto_key_load(const char *path, uint8_t ret[CRYPTO_KEY_BYTES], char *reason, size_t reason_size)
-{
-    char text[2 * CRYPTO_KEY_BYTES + 3]; /* the digits, an end of line, and one more to notice what follows */
-    ssize_t len = read_start(path, text, sizeof text);
-    if (len < 0) {
-        snprintf(reason, reason_size, "cannot read %s: %m", path);
-        return false;
-    }
-    len -= len > 0 && text[len - 1] == '\n';
-    len -= len > 0 && text[len - 1] == '\r';
-    bool good = hex_decode((struct span){text, (size_t)len}, ret, CRYPTO_KEY_BYTES);
-    if (!good)
-        snprintf(reason, reason_size, "%s must hold %d hex digits", path, 2 * CRYPTO_KEY_BYTES);
-    sodium_memzero(text, sizeof text);
-    return good;
 }

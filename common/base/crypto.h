@@ -35,7 +35,3 @@ struct crypto_hasher {
 void crypto_hash_begin(struct crypto_hasher *hasher);
 void crypto_hash_add(struct crypto_hasher *hasher, struct span data);
 void crypto_hash_end(struct crypto_hasher *hasher, uint8_t ret[CRYPTO_HASH_BYTES]);
-
-/* Reads a 32-byte key written as 64 hex digits from a file; false with the reason in `reason`. */
-bool crypto_key_load(const char *path, uint8_t ret[CRYPTO_KEY_BYTES], char *reason,
-                     size_t reason_size) MUST_USE;

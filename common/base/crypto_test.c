@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Published vectors for the hashes, and loading of key files. The vectors also pin the parameters: a chain
+/* Published vectors for the hashes. They also pin the parameters: a chain
  * that was written must verify for ever. */
 #include "common/base/crypto.h"
 
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <sys/stat.h>
-#include <unistd.h>
 /* cmocka.h needs some of the above */
 #include <cmocka.h>
 
@@ -105,63 +102,11 @@ static void equality(void **state)
     assert_true(crypto_equal("a", "b", 0));
 }
 
-/* A file with this text in a directory of its own; false where loading it fails. */
-static bool loads(const char *text, size_t len, uint8_t key[CRYPTO_KEY_BYTES], char *reason,
-                  size_t reason_size)
-{
-    char path[] = "/tmp/firstcome-key-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, len), (ssize_t)len);
-    close(fd);
-    bool loaded = crypto_key_load(path, key, reason, reason_size);
-    unlink(path);
-    return loaded;
-}
-
-#define DIGITS "000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F"
-
-static void key_files(void **state)
-{
-    (void)state;
-    uint8_t key[CRYPTO_KEY_BYTES];
-    char reason[200] = "";
-    static const char *const good[] = {DIGITS, DIGITS "\n", DIGITS "\r\n"};
-    static const char *const bad[] = {"",
-                                      "\n",
-                                      "00",
-                                      DIGITS "0",
-                                      DIGITS "00",
-                                      DIGITS " ",
-                                      DIGITS "\n" DIGITS,
-                                      " " DIGITS,
-                                      DIGITS "\n\n\n\n00",
-                                      "g" DIGITS};
-    for (size_t i = 0; i < COUNT_OF(good); i++) {
-        memset(key, 0xFF, sizeof key);
-        assert_true(loads(good[i], strlen(good[i]), key, reason, sizeof reason));
-        for (uint8_t j = 0; j < sizeof key; j++)
-            assert_int_equal(key[j], j);
-    }
-    for (size_t i = 0; i < COUNT_OF(bad); i++) {
-        reason[0] = '\0';
-        assert_false(loads(bad[i], strlen(bad[i]), key, reason, sizeof reason));
-        assert_non_null(strstr(reason, "64 hex digits"));
-        assert_null(strstr(reason, "0001"));
-    }
-    assert_false(crypto_key_load("/nonexistent/key", key, reason, sizeof reason));
-    assert_non_null(strstr(reason, "/nonexistent/key"));
-    assert_non_null(strstr(reason, strerror(ENOENT)));
-    assert_false(crypto_key_load("/", key, reason, sizeof reason)); /* opens, but cannot be read */
-    assert_non_null(strstr(reason, strerror(EISDIR)));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha256),       cmocka_unit_test(blake2b),  cmocka_unit_test(blake2b_in_pieces),
-        cmocka_unit_test(random_bytes), cmocka_unit_test(equality), cmocka_unit_test(key_files),
-        cmocka_unit_test(siphash),
+        cmocka_unit_test(random_bytes), cmocka_unit_test(equality), cmocka_unit_test(siphash),
     };
     crypto_setup();
     crypto_setup(); /* twice does no harm */

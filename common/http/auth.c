@@ -116,18 +116,27 @@ static struct span next_word(struct span *rest)
     return word;
 }
 
+static bool shares_token(const struct api_key *one, const struct api_key *two)
+{
+    for (size_t i = 0; i < AUTH_TOKENS * AUTH_TOKENS; i++)
+        if (memcmp(one->token_sha256[i / AUTH_TOKENS], two->token_sha256[i % AUTH_TOKENS],
+                   sizeof one->token_sha256[0]) == 0)
+            return true;
+    return false;
+}
+
 static bool key_known(const struct key_file *keys, const struct api_key *key)
 {
     for (size_t i = 0; i < keys->count; i++)
-        if (strcmp(keys->keys[i].name, key->name) == 0 ||
-            memcmp(keys->keys[i].token_sha256, key->token_sha256, sizeof key->token_sha256) == 0)
+        if (strcmp(keys->keys[i].name, key->name) == 0 || shares_token(&keys->keys[i], key))
             return true;
     return false;
 }
 
 static bool line_read(struct key_file *keys, struct span line, const struct loader *loader)
 {
-    struct span name = next_word(&line), scopes = next_word(&line), hash = next_word(&line);
+    struct span name = next_word(&line), scopes = next_word(&line), hash = next_word(&line),
+                second = next_word(&line);
     if (name.len == 0 || name.ptr[0] == '#')
         return true;
     struct api_key key = {.index = 0};
@@ -137,10 +146,12 @@ static bool line_read(struct key_file *keys, struct span line, const struct load
     if (!scopes_parse(scopes, &key.scopes))
         return complain(loader,
                         "scopes are a comma-separated list of admin, issue, redeem, redeem-by-id and read");
-    if (!hex_decode(hash, key.token_sha256, sizeof key.token_sha256))
+    if (!hex_decode(hash, key.token_sha256[0], sizeof key.token_sha256[0]))
         return complain(loader, "the third word must be the SHA-256 of the token as 64 hex digits");
+    if (!hex_decode(second.len ? second : hash, key.token_sha256[1], sizeof key.token_sha256[1]))
+        return complain(loader, "the fourth word must be the SHA-256 of a second token");
     if (next_word(&line).len)
-        return complain(loader, "there is more on the line than name, scopes and hash");
+        return complain(loader, "there is more on the line than name, scopes and two hashes");
     if (key_known(keys, &key))
         return complain(loader, "this name or token is in the file twice");
     if (keys->count == AUTH_KEYS_MAX)
@@ -308,7 +319,9 @@ const struct api_key *keyring_find(const struct keyring *keyring, struct span to
     pthread_rwlock_rdlock(lock_of(keyring));
     for (size_t i = 0; i < keyring->count; i++) { /* all of them, wherever the match is */
         const struct key_name *name = &keyring->names[i];
-        if (hash_difference(hash, name->last->key.token_sha256) == 0 && name->current)
+        uint64_t first = hash_difference(hash, name->last->key.token_sha256[0]),
+                 second = hash_difference(hash, name->last->key.token_sha256[1]);
+        if (((first == 0) | (second == 0)) && name->current)
             found = &name->last->key;
     }
     pthread_rwlock_unlock(lock_of(keyring));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* API keys: who may do what (I10). Keys come from a file of `<name> <scope,scope> <sha256 hex of the token>`
- * lines, so that authentication depends on no other server. Tokens are compared as SHA-256 in constant time
- * and never kept. */
+ * lines, so that authentication depends on no other server. A line may end in the hash of a second token, for
+ * as long as callers change from one to the other: both are the same key, to which idempotency keys, rates
+ * and the events' actor belong. Tokens are compared as SHA-256 in constant time and never kept. */
 #pragma once
 
 #include <stddef.h>
@@ -20,13 +21,13 @@ enum auth_scope {
     AUTH_ANYBODY = 16,
     AUTH_REDEEM_BY_ID = 32
 };
-enum { AUTH_KEYS_MAX = 1024, AUTH_KEY_NAME_MAX = 64 };
+enum { AUTH_KEYS_MAX = 1024, AUTH_KEY_NAME_MAX = 64, AUTH_TOKENS = 2 };
 
 struct api_key {
     char name[AUTH_KEY_NAME_MAX + 1]; /* [a-z0-9-]+, appears in logs and events; not secret */
     uint32_t index;                   /* of the name: the same for the ring's life, whatever the file says */
     unsigned scopes;                  /* AUTH_* bits */
-    uint8_t token_sha256[32];
+    uint8_t token_sha256[AUTH_TOKENS][32]; /* the same twice where the line has one */
 };
 
 /* All functions are thread-safe. A struct api_key never changes and lives as long as its ring: what the file

@@ -90,7 +90,9 @@ static void bad_files_are_refused_with_line_and_reason(void **state)
         {SPAN("one read\n"), ":1: the third word"},
         {SPAN("one read abc\n"), ":1: the third word"},
         {SPAN("one read " ALPHA "0\n"), ":1: the third word"},
-        {SPAN("one read " ALPHA " x\n"), ":1: there is more"},
+        {SPAN("one read " ALPHA " x\n"), ":1: the fourth word"},
+        {SPAN("one read " ALPHA " " BETA " x\n"), ":1: there is more"},
+        {SPAN("one read " ALPHA " " BETA "\ntwo issue " BETA "\n"), ":2: this name or token"},
         {SPAN("one read " ALPHA "\none read " BETA "\n"), ":2: this name or token"},
         {SPAN("one read " ALPHA "\ntwo issue " ALPHA "\n"), ":2: this name or token"},
         {SPAN("one read " ALPHA "\n\0\n"), ":2: the line is too long or has a NUL"},
@@ -187,6 +189,23 @@ static void a_file_that_changed_is_read_again(void **state)
     keyring_destroy(keyring);
 }
 
+/* What a caller began with one token it goes on with under the other: it is one key all the time. */
+static void a_key_has_two_tokens_while_callers_change(void **state)
+{
+    (void)state;
+    struct keyring *keyring = load(SPAN("one read " ALPHA "\n"));
+    uint32_t index = keyring_find(keyring, SPAN("alpha"))->index;
+    assert_null(keyring_find(keyring, SPAN("beta")));
+    assert_int_equal(reload(keyring, "one read " ALPHA " " BETA "\n"), 1);
+    assert_ptr_equal(keyring_find(keyring, SPAN("alpha")), keyring_find(keyring, SPAN("beta")));
+    assert_int_equal(keyring_find(keyring, SPAN("beta"))->index, index);
+    assert_int_equal(reload(keyring, "one read " ALPHA " " BETA "\n"), 0);
+    assert_int_equal(reload(keyring, "one read " BETA "\n"), 1);
+    assert_null(keyring_find(keyring, SPAN("alpha")));
+    assert_int_equal(keyring_find(keyring, SPAN("beta"))->index, index);
+    keyring_destroy(keyring);
+}
+
 static void names_are_bounded_over_all_files(void **state)
 {
     (void)state;
@@ -213,6 +232,7 @@ int main(void)
         cmocka_unit_test(the_number_of_keys_is_bounded),
         cmocka_unit_test(a_missing_file_is_named),
         cmocka_unit_test(a_file_that_changed_is_read_again),
+        cmocka_unit_test(a_key_has_two_tokens_while_callers_change),
         cmocka_unit_test(names_are_bounded_over_all_files),
     };
     crypto_setup();

@@ -40,13 +40,13 @@ const campaign = (more = {}) => ({
 });
 const gauge = { is: 0, max: 10 };
 const slices = (of) => Array.from({ length: 16 }, (_, slice) => ({ slice, ...of }));
-const world = { asked: [], models: 90, is: campaign(), lost: 0, admin: true };
+const world = { asked: [], models: 90, is: campaign(), lost: 0, admin: true, instances: ["h:1"], asks: 0 };
 
 function serve(method, path, body, search) {
   if (path === "/write/livez") return [200, {}];
   if (path === "/write/v1/settings") return world.admin ? [200, { profile: "normal", settings: [], issuers: [], suspended: [], suspensions: [] }] : [403, "forbidden"];
   if (path === "/write/v1/status")
-    return [200, { service: "command-service", instance: "h:1", version: "2", since: now, profile: "normal", disk: "ok", bottleneck: "none", slices: slices({ waiting: 0, waiting_max: 9, predicted_wait_ms: 1, store_available: true }) }];
+    return [200, { service: "command-service", instance: world.instances[world.asks++ % world.instances.length], version: "2", since: now, profile: "normal", disk: "ok", bottleneck: "none", slices: slices({ waiting: 0, waiting_max: 9, predicted_wait_ms: 1, store_available: true }) }];
   if (path === "/read/v1/status")
     return [200, { mode: "normal", bottleneck: "none", redis: { usable: true, breaker: "closed", queue: gauge }, postgresql: { usable: true, breaker: "closed", queue: gauge }, memory: { bytes: gauge }, followers: gauge, slices: slices({ log: 90, models: world.models, lag_events: 0 }) }];
   if (path === "/projector/readyz") return [200, { ready: true, parts: { postgresql: true, redis: true, models: true } }];
@@ -57,7 +57,7 @@ function serve(method, path, body, search) {
   }
   if (path === "/read/v1/campaigns/summer/history") return [200, { items: [], next: null }];
   if (path === "/read/v1/coupons/c3-7") return [200, { coupon_id: "c3-7", code: "ABCDE-FGHJK-MNPQR-STVWX-YZ012", campaign_id: "summer", user_id: "ann", sequence: 7, status: "issued", issued_at: now, expires_at: null, position: { slice: 3, position: 7 } }];
-  if (path.startsWith("/read/v1/users/")) return [200, { items: [], next: null }];
+  if (path.startsWith("/read/v1/users/") || path.startsWith("/read/v1/orders/")) return [200, { items: [], next: null }];
   if (method === "POST" && path === "/write/v1/campaigns/summer/pause") {
     world.is = campaign({ status: "paused", position: { slice: 3, position: 91 } });
     return world.lost-- > 0 ? null : [200, world.is];
@@ -204,6 +204,13 @@ test("search: the URL says what was asked, the code is masked until asked for", 
   place.hash = "#/ask?q=c3-7";
   await says(root, "•••12");
   assert.ok(!root.textContent.includes("ABCDE"), "masked again");
+});
+
+test("behind one address there may be two command services: both are there", async () => {
+  world.instances = ["h:1", "h:2"];
+  place.hash = "#/sale/summer";
+  await until("both", () => root.textContent.includes("h:1") && root.textContent.includes("h:2"));
+  await says(root, "queue 0/18"); // of both
 });
 
 test("nothing is asked while the tab is hidden, and at once when it is seen", async () => {

@@ -43,7 +43,7 @@ void csv_write_text(struct buf *out, struct span text)
 struct row {
     struct buf *out;
     const struct coupon *coupon;
-    const uint8_t *code_key;
+    const struct code_key *code_key;
     int64_t now_us;
     bool ordered, reserved, redeemed, revoked; /* at that instant */
 };
@@ -100,7 +100,7 @@ void csv_write_names(struct buf *out)
     buf_append_text(out, "\r\n");
 }
 
-void csv_write_coupon(struct buf *out, const struct coupon *coupon, const uint8_t code_key[CRYPTO_KEY_BYTES],
+void csv_write_coupon(struct buf *out, const struct coupon *coupon, const struct code_key *code_key,
                       int64_t now_us)
 {
     const struct coupon *c = coupon;

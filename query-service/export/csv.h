@@ -10,7 +10,7 @@ enum { CSV_ROW_MAX = 2048 }; /* bytes of the longest line, and of the one with t
 
 void csv_write_names(struct buf *out);
 /* As the coupon is at that instant. */
-void csv_write_coupon(struct buf *out, const struct coupon *coupon, const uint8_t code_key[CRYPTO_KEY_BYTES],
+void csv_write_coupon(struct buf *out, const struct coupon *coupon, const struct code_key *code_key,
                       int64_t now_us);
 
 /* One text as a field. A spreadsheet takes what begins with = + - @ for a formula, and people choose user

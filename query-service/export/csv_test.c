@@ -4,7 +4,7 @@
 
 #include "common/base/testing.h"
 
-static const uint8_t code_key[CRYPTO_KEY_BYTES] = {1, 2, 3, 4, 5, 6, 7, 8};
+static const struct code_key code_key = {.of = {{.bytes = {1, 2, 3, 4, 5, 6, 7, 8}}}};
 
 static void texts_are_fields(void **state)
 {
@@ -79,7 +79,7 @@ static void each_state_has_its_fields(void **state)
         struct buf out;
         struct coupon coupon = coupon_of(rows[i].state);
         buf_init(&out, CSV_ROW_MAX);
-        csv_write_coupon(&out, &coupon, code_key, rows[i].now_us);
+        csv_write_coupon(&out, &coupon, &code_key, rows[i].now_us);
         struct span line = buf_span(&out);
         assert_true(span_starts(line, SPAN("77,kim,c3-128,FRI")));
         size_t len = strlen(rows[i].rest);
@@ -100,12 +100,12 @@ static void the_longest_line_fits(void **state)
     coupon.user_id = coupon.order_id = (struct span){quotes, USER_ID_MAX};
     coupon.order_amount = coupon.discount_amount = coupon.sequence = INT64_MAX;
     coupon.expires_at_us = coupon.issued_at_us;
-    csv_write_coupon(&out, &coupon, code_key, 1);
+    csv_write_coupon(&out, &coupon, &code_key, 1);
     size_t redeemed = out.len;
     coupon.state = COUPON_REVOKED;
     coupon.reason = (struct span){quotes, REASON_MAX};
     coupon.actor = (struct span){quotes, 64};
-    csv_write_coupon(&out, &coupon, code_key, 1);
+    csv_write_coupon(&out, &coupon, &code_key, 1);
     assert_true(redeemed < CSV_ROW_MAX && out.len - redeemed < CSV_ROW_MAX);
     buf_clear(&out);
     csv_write_names(&out);

@@ -235,7 +235,7 @@ static enum outcome write_rows(const struct pg_rows *rows, struct export *export
             outcome = OUTCOME_WRONG;
             break;
         }
-        csv_write_coupon(out, &coupon, export->exports->options.code_key, export->query.now_us);
+        csv_write_coupon(out, &coupon, &export->exports->options.code_key, export->query.now_us);
         export->written++;
         export->last = coupon.at.position;
     }

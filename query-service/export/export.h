@@ -21,7 +21,7 @@ struct exports_options {
     int64_t running_max;               /* exports at once; beyond: 503 */
     int64_t deadline_ms;               /* of a whole export */
     const _Atomic uint64_t *log_epoch; /* changes when the log is another one; borrowed */
-    uint8_t code_key[CRYPTO_KEY_BYTES];
+    struct code_key code_key;
 };
 
 struct exports *exports_create(const struct exports_options *options); /* does not connect */

@@ -71,7 +71,7 @@ struct asker {
     struct pg_args args;
     struct store_reader *reader; /* for what the reads with as_of fold */
     struct breaker breaker;
-    const uint8_t *code_key;
+    const struct code_key *code_key;
     int64_t timeout_ms;
 };
 

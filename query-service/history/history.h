@@ -32,8 +32,8 @@ struct history;
 struct history_options {
     const char *database_url;
     int64_t timeout_ms; /* for one statement: the server refuses then, and the client waits a little longer */
-    int64_t past_events_max; /* as of the reads with as_of */
-    const uint8_t *code_key; /* CRYPTO_KEY_BYTES, borrowed: codes of coupons are made with it */
+    int64_t past_events_max;         /* as of the reads with as_of */
+    const struct code_key *code_key; /* borrowed: codes of coupons are made with it */
 };
 
 struct history *history_create(const struct history_options *options); /* does not connect */

@@ -257,7 +257,7 @@ static bool parse_user_in_campaign(struct http_request *request, const struct ap
 bool api_take_coupon(struct http_request *request, const struct api *api, struct query *query)
 {
     struct span name = http_param(request, 0);
-    return coupon_code_parse(name, api->code_key, &query->coupon) || coupon_id_parse(name, &query->coupon) ||
+    return coupon_code_parse(name, &api->code_key, &query->coupon) || coupon_id_parse(name, &query->coupon) ||
            refuse(request, &problem_unknown_coupon, NULL, NULL);
 }
 

@@ -19,7 +19,7 @@ struct api {
     struct exports *exports;
     int64_t request_deadline_ms, token_wait_ms;
     int64_t connections_max, queue_max, model_threads, store_connections, followers_max; /* of both lanes */
-    uint8_t code_key[CRYPTO_KEY_BYTES];
+    struct code_key code_key;
 };
 
 /* Handlers get a struct api as context. */

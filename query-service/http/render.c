@@ -33,7 +33,7 @@ static void render_campaigns(struct buf *out, const struct query *query, const s
 }
 
 static void render_coupons(struct buf *out, const struct query *query, const struct answer *answer,
-                           const uint8_t *code_key)
+                           const struct code_key *code_key)
 {
     json_open(out, NULL, '{');
     json_open(out, "items", '[');
@@ -114,7 +114,7 @@ static void render_ranking(struct buf *out, const struct query *query, const str
 }
 
 void render_answer(struct buf *out, const struct query *query, const struct answer *answer,
-                   const uint8_t code_key[CRYPTO_KEY_BYTES])
+                   const struct code_key *code_key)
 {
     CHECK(answer->outcome == ANSWER_FOUND);
     switch (query->kind) {

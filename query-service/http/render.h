@@ -8,4 +8,4 @@
 void render_cursor(struct buf *out, const struct query *query, const struct cursor *next);
 /* The answer must be one that was found. */
 void render_answer(struct buf *out, const struct query *query, const struct answer *answer,
-                   const uint8_t code_key[CRYPTO_KEY_BYTES]);
+                   const struct code_key *code_key);

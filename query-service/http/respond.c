@@ -178,7 +178,7 @@ int respond_render(const struct read *read, struct buf *body, char *ret_etag)
         ret_etag[0] = '\0';
         return problem->status;
     }
-    render_answer(body, &read->query, &read->answer, setup.options.code_key);
+    render_answer(body, &read->query, &read->answer, &setup.options.code_key);
     CHECK(!body->overflow); /* the size of answers is bounded far below */
     buf_init(&tag, HTTP_ETAG_MAX);
     http_etag_write(&tag, buf_span(body));

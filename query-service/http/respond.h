@@ -8,7 +8,7 @@
 
 struct respond_options {
     int64_t past_events_max; /* told to whoever asks for more */
-    uint8_t code_key[CRYPTO_KEY_BYTES];
+    struct code_key code_key;
 };
 
 /* Once, before the first read. */

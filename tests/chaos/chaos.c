@@ -35,7 +35,7 @@ struct run {
     struct readers *readers;
     struct nemesis *nemesis;
     struct judge_input input;
-    uint8_t code_key[CRYPTO_KEY_BYTES];
+    struct code_key code_key;
     struct history history;
     struct readings reads;
     struct log_image log;
@@ -56,8 +56,8 @@ static void start(struct run *run)
     run->fleet = fleet_start(run->stack, options->services);
     if (!fleet_await_ready(run->fleet, clock_deadline_us(READY_MS)))
         die("the services", "not ready in time");
-    if (!crypto_key_load(stack_env(run->stack, "FIRSTCOME_CODE_KEY_FILE"), run->code_key, reason,
-                         sizeof reason))
+    if (!code_key_load(stack_env(run->stack, "FIRSTCOME_CODE_KEY_FILE"), &run->code_key, reason,
+                       sizeof reason))
         die("the key of the codes", reason);
     run->input = (struct judge_input){
         .history = &run->history,
@@ -66,7 +66,7 @@ static void start(struct run *run)
         .seed = options->seed,
         .base_us = clock_wall_us(),
         .wall_offset_us = clock_wall_us() - clock_mono_us(),
-        .code_key = run->code_key,
+        .code_key = &run->code_key,
     };
     run->board = board_create();
     run->clients = clients_start(&(struct clients_options){

@@ -74,9 +74,9 @@ struct judge_input {
     const struct log_image *log;
     const struct readings *reads; /* NULL: nobody read */
     uint64_t seed;
-    int64_t base_us;         /* as the clients had it, for definitions */
-    int64_t wall_offset_us;  /* wall clock minus monotonic clock; database and clients share a machine */
-    const uint8_t *code_key; /* CRYPTO_KEY_BYTES; NULL: codes are not looked at */
+    int64_t base_us;        /* as the clients had it, for definitions */
+    int64_t wall_offset_us; /* wall clock minus monotonic clock; database and clients share a machine */
+    const struct code_key *code_key; /* NULL: codes are not looked at */
 };
 
 void judge(const struct judge_input *input, struct judgement *ret);
