@@ -3,7 +3,7 @@
 // stack's (.run/env) and its RUN_DIR; pictures go to RESULTS_DIR. AXE_CORE is the path of axe-core's axe.min.js (npm): where
 // it is given, each view is held against it, too.
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { faultsOfPage, spoilPage } from "./accessibility.js";
 import { accessible, api, browser, call, campaign, closeDialog, dialog, env, fill, issue, night, open, say, sendDialog, shot, signIn, skip, users } from "./kit.js";
@@ -299,7 +299,8 @@ test("holders are listed, and saved as a file for a spreadsheet", { skip }, asyn
   await browser.click(".pane .controls button:nth-child(2)");
   await say("김민지");
   await browser.click(".pane .controls button:nth-child(3)");
-  const [file] = await until("the file is there", () => readdirSync(folder).filter((name) => name.startsWith(id) && name.endsWith(".csv")));
+  const file = await until("the file is there", () =>
+    existsSync(folder) && readdirSync(folder).find((name) => name.startsWith(id) && name.endsWith(".csv")));
   const lines = readFileSync(`${folder}/${file}`, "utf8").split("\r\n").filter(Boolean);
   assert.match(lines[0], /^\uFEFFsequence,user_id,/);
   assert.match(lines[1], /^1,김민지,/);
