@@ -27,6 +27,7 @@ enum {
 
 static struct {
     atomic_bool on;
+    _Atomic int64_t until_us; /* of clock_mono_us: from when on nothing is sent any more; 0: not to stop */
     const char *service;
     CURL *curl;
     struct curl_slist *headers;
@@ -212,17 +213,22 @@ static size_t take(struct trace_span *ret, bool *ret_stop)
     return taken;
 }
 
+/* Whether the time to stop is over; curl asks about once a second while a batch is on its way. */
+static int is_over(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    int64_t until_us = atomic_load(&tracer.until_us);
+    (void)context, (void)a, (void)b, (void)c, (void)d;
+    return until_us != 0 && clock_mono_us() >= until_us;
+}
+
 static void *run(void *context)
 {
     struct trace_span *batch = context;
     bool stop = false;
-    int64_t until_us = INT64_MAX;
     pthread_setname_np(pthread_self(), "traces");
     for (size_t count = 0; !stop || count > 0;) {
         count = take(batch, &stop);
-        if (stop && until_us == INT64_MAX)
-            until_us = clock_deadline_us(STOP_MS);
-        if (count > 0 && clock_mono_us() < until_us)
+        if (count > 0 && !is_over(NULL, 0, 0, 0, 0))
             post(batch, count);
         else
             metric_add(tracer.not_taken, count);
@@ -242,6 +248,10 @@ static void set_up_curl(const char *url)
     curl_easy_setopt(tracer.curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(tracer.curl, CURLOPT_TIMEOUT_MS, (long)POST_MS);
     curl_easy_setopt(tracer.curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+    curl_easy_setopt(tracer.curl, CURLOPT_QUICK_EXIT,
+                     1L); /* a name server that is silent is not waited for */
+    curl_easy_setopt(tracer.curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(tracer.curl, CURLOPT_XFERINFOFUNCTION, is_over);
     curl_easy_setopt(tracer.curl, CURLOPT_WRITEFUNCTION, ignore);
 }
 
@@ -262,6 +272,7 @@ bool trace_start(const char *url, const char *service, char *reason, size_t reas
     tracer.service = service;
     tracer.queue = mem_zalloc(QUEUE_MAX * sizeof *tracer.queue);
     tracer.stop = false;
+    atomic_store(&tracer.until_us, 0);
     CHECK(pthread_create(&tracer.thread, NULL, run, mem_zalloc(BATCH_MAX * sizeof(struct trace_span))) == 0);
     atomic_store(&tracer.on, true);
     return true;
@@ -272,6 +283,7 @@ void trace_stop(void)
     if (!trace_on())
         return;
     atomic_store(&tracer.on, false);
+    atomic_store(&tracer.until_us, clock_deadline_us(STOP_MS));
     pthread_mutex_lock(&tracer.lock);
     tracer.stop = true;
     pthread_cond_signal(&tracer.came);

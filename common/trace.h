@@ -34,7 +34,7 @@ struct trace_span {
 /* Once, before threads that make spans. An empty URL starts nothing. false with a reason where it is no
  * http(s) URL. `service` is a literal. */
 bool trace_start(const char *url, const char *service, char *reason, size_t reason_size) MUST_USE;
-/* Sends what waits for at most a second, then joins the thread. After threads that make spans have ended. */
+/* Sends what waits for a second or two, then joins the thread. After threads that make spans have ended. */
 void trace_stop(void);
 
 bool trace_on(void); /* from any thread */

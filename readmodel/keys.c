@@ -19,7 +19,7 @@ void key_root(struct buf *out, int16_t slice)
 
 void key_seen(struct buf *out)
 {
-    buf_append_text(out, "fc:seen");
+    buf_append_text(out, "fc:heartbeat");
 }
 
 void key_holes(struct buf *out)

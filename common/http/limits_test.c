@@ -206,6 +206,7 @@ static void idle_ones_go_for_newcomers_of_their_address(void **state)
     (void)state;
     kit =
         kit_start((struct http_options){.connections_max = 2 * CROWD, .connections_per_address_max = CROWD});
+    atomic_store(&kit->server->idle_evict_ms, 60000);
     crowd_enter(SPAN(KIT_TOUCH));
     struct kit_talk *early = kit_open(kit);
     kit_read_end(early);

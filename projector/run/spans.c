@@ -8,7 +8,11 @@
 void spans_sent(struct spans *spans, struct position at, struct span trace, int64_t recorded_us)
 {
     static const uint8_t not_sampled[TRACE_SPAN_BYTES];
+    enum {
+        OLD_US = 60000000
+    }; /* read again after a loss of models: whoever asked for it was answered long ago */
     if (!trace_on() || trace.len != TRACE_BYTES || spans->count == SPANS_PENDING_MAX ||
+        clock_wall_us() - recorded_us > OLD_US ||
         memcmp(trace.ptr + TRACE_ID_BYTES, not_sampled, TRACE_SPAN_BYTES) == 0)
         return;
     spans->pending[spans->count].at = at;

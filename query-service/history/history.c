@@ -103,11 +103,15 @@ void question_destroy(struct question *question)
 
 /* --- asking --- */
 
+/* The breaker is asked here, once for each exchange, as store_reader_run asks it for its own: who is let
+ * through says how it went. */
 static enum pg_status call(struct asker *asker, enum statement statement, int64_t deadline_us,
                            struct pg_rows **ret)
 {
     enum pg_status status = PG_OK;
     *ret = NULL;
+    if (!breaker_allows(&asker->breaker, clock_mono_us()))
+        return PG_LOST;
     if (!pg_connected(asker->pg))
         status = pg_connect(asker->pg, deadline_us);
     if (status == PG_OK)
@@ -415,7 +419,7 @@ static void run(struct asker *asker, struct question *question)
     int64_t now_us = clock_mono_us(), own_us = clock_deadline_us(asker->timeout_ms + CLIENT_SPARE_MS);
     if (own_us < question->item.deadline_us)
         question->item.deadline_us = own_us;
-    if (now_us >= question->item.deadline_us || !breaker_allows(&asker->breaker, now_us))
+    if (now_us >= question->item.deadline_us)
         respond_failure(question->request, READ_UNAVAILABLE);
     else if (!reaches_tokens(asker, question))
         respond_failure(question->request, READ_NOT_REACHED);

@@ -106,7 +106,8 @@ static void expire(void *context, struct work_item *item)
  * long, which no projector can without PostgreSQL, what they say is told, with its age. */
 static void fail_or_ask_old_models(struct lane *lane, struct read *read, enum read_failure failure)
 {
-    if (read->fallback == FALLBACK_OLD && read->kept_ms > SEEN_MS && !read->last_resort) {
+    if (read->fallback == FALLBACK_OLD && read->kept_ms > SEEN_MS && !read->last_resort &&
+        read->query.kind != QUERY_VALIDITY) {
         read->last_resort = true;
         read->failure = READ_GOOD;
         if (pool_submit(lane->models, &read->item))
@@ -395,6 +396,8 @@ void loader_submit(struct loader *loader, struct read *read)
     read->source = SOURCE_REDIS;
     read->fallback = FALLBACK_NONE;
     read->failure = READ_GOOD;
+    read->last_resort = false; /* it may come a second time */
+    read->models_age_us = 0;
     if (read->query.past.kind != PAST_NONE) {
         read->fallback = FALLBACK_PAST;
         submit_to_store(loader, read);

@@ -89,7 +89,7 @@ static int64_t dbsize(void)
 {
     /* But for the projector's word that it was there, which comes and goes. */
     return redis_integer(MODELS_CALL(&models, "DBSIZE")) -
-           redis_integer(MODELS_CALL(&models, "EXISTS", "fc:seen"));
+           redis_integer(MODELS_CALL(&models, "EXISTS", "fc:heartbeat"));
 }
 
 static int64_t generation_of_campaign(void)

@@ -42,7 +42,7 @@ static bool redis_answers(void)
         return false;
     redis_command_reset(&models.command);
     redis_arg_text(&models.command, "GET");
-    redis_arg_text(&models.command, "fc:seen");
+    redis_arg_text(&models.command, "fc:heartbeat");
     return redis_call(models.redis, &models.command, deadline_us, &reply) == REDIS_OK;
 }
 
@@ -444,7 +444,7 @@ static void a_projector_that_stood_still_promises_nothing(void **state)
     WAIT_UNTIL(redis_now_ms() > stopped_ms + SEEN_MS, LONG_MS);
     MODELS_CALL(&models, "CLIENT", "UNPAUSE");
     WAIT_UNTIL(!a_write_waits(), LONG_MS);
-    int64_t ago_ms = SEEN_KEPT_MS - redis_integer(MODELS_CALL(&models, "PTTL", "fc:seen"));
+    int64_t ago_ms = SEEN_KEPT_MS - redis_integer(MODELS_CALL(&models, "PTTL", "fc:heartbeat"));
     stack_signal(stack, "projector", SIGCONT); /* first, or the tests after this one find nobody working */
     assert_true(ago_ms >= SEEN_MS);
     end();

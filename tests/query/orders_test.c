@@ -274,6 +274,25 @@ static void a_frozen_database_is_not_waited_for(void **state)
     WAIT_UNTIL(http_client_call(api.query, &call, &answer) == HTTP_ANSWERED && answer.status == 200, 60000);
 }
 
+/* Nobody asks the history anything else meanwhile: what closes its breaker again is a question about an
+ * order. */
+static void it_is_asked_again_after_an_outage(void **state)
+{
+    (void)state;
+    enum { FAILURES = 6 }; /* more than open a breaker */
+    struct http_call call = {
+        .method = "GET", .path = "/v1/orders/o-1/coupons", .token = stack_env(stack, "READ_TOKEN")};
+    struct http_answer answer;
+    stack_signal(stack, "postgresql", SIGQUIT);
+    WAIT_UNTIL(stack_pid(stack, "postgresql") == 0, 60000);
+    for (int i = 0; i < FAILURES; i++) {
+        assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+        api_expect(&answer, 503, "store-unavailable");
+    }
+    stack_restart_servers(stack);
+    WAIT_UNTIL(http_client_call(api.query, &call, &answer) == HTTP_ANSWERED && answer.status == 200, 60000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +303,7 @@ int main(void)
         cmocka_unit_test(tokens_are_honoured),
         cmocka_unit_test(it_is_found_by_the_index),
         cmocka_unit_test(a_frozen_database_is_not_waited_for),
+        cmocka_unit_test(it_is_asked_again_after_an_outage),
     };
     return cmocka_run_group_tests(tests, start, api_teardown);
 }

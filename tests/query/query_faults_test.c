@@ -251,7 +251,7 @@ static void age_models(int64_t ago_ms)
 {
     char left[24];
     snprintf(left, sizeof left, "%lld", (long long)(SEEN_KEPT_MS - ago_ms));
-    assert_int_equal(reads_redis(stack, "PEXPIRE", "fc:seen", left, NULL), 1);
+    assert_int_equal(reads_redis(stack, "PEXPIRE", "fc:heartbeat", left, NULL), 1);
 }
 
 /* Without PostgreSQL no projector knows whether the models are current. What Redis knows is told all the

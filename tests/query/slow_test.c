@@ -320,9 +320,9 @@ static void a_campaign_is_deleted_between_two_exchanges(void **state)
         proxy_delay(proxy, 0);
         api_expect(&answer, 200, NULL);
     }
-    http_client_destroy(client);
     assert_true(reads_metric(&slow_api, MOVED) > before); /* one of these tries met it */
     assert_null(memmem(answer.body.ptr, answer.body.len, id, strlen(id)));
+    http_client_destroy(client);
     poll(NULL, 0, 1000); /* a hole is told of within some 20 ms, and the projector looks each 150 ms */
     assert_int_equal(projector_metric(stack, "coupon_projector_restarts_total"), restarts);
 }
