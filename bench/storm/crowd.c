@@ -35,7 +35,8 @@ struct crowd {
     struct appointment *heap;
     size_t heap_count;
     int64_t start_us;
-    int64_t twin_of; /* who has to be sent a second time right now, NO_USER */
+    int64_t twin_of;     /* who has to be sent a second time right now, NO_USER */
+    int64_t twin_due_us; /* when both are due, 0: at once */
     uint32_t under_way, unresolved;
     uint64_t seed;
     /* the request, and where in it the user's digits go */
@@ -154,7 +155,7 @@ static enum load_next send_fresh(struct crowd *crowd, size_t idle, struct load_j
         return wait_until(ret, INT64_MAX);
     crowd->fresh++;
     if (crowd->people[person].twin)
-        crowd->twin_of = person;
+        crowd->twin_of = person, crowd->twin_due_us = due_us;
     return send_to(crowd, (struct appointment){due_us, person}, ret, request);
 }
 
@@ -165,7 +166,7 @@ static enum load_next next(void *context, size_t idle, struct load_job *ret, str
     if (crowd->twin_of != NO_USER) {
         uint32_t person = (uint32_t)crowd->twin_of;
         crowd->twin_of = NO_USER;
-        return send_to(crowd, (struct appointment){.person = person}, ret, request);
+        return send_to(crowd, (struct appointment){crowd->twin_due_us, person}, ret, request);
     }
     if (now_us >= crowd->options.deadline_us)
         return LOAD_END;

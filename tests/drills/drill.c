@@ -24,7 +24,7 @@ enum {
     PATH_BYTES = 1024
 };
 enum { DRAW_MS = 500 };
-enum { ALLOWED_PERCENT = 10, ALLOWED_MS = 100 };
+enum { ALLOWED_PERCENT = 10, NOTICED_MS = 100 /* by people, of a delay */ };
 
 static struct {
     int number;
@@ -99,7 +99,7 @@ void drill_watch(const _Atomic int64_t *issued, const _Atomic uint64_t *read)
 static double allowed(const struct drill_figure *figure)
 {
     bool time = strcmp(figure->unit, "ms") == 0;
-    double most = !time ? ALLOWED_PERCENT : figure->bar > ALLOWED_MS ? figure->bar : ALLOWED_MS;
+    double most = !time ? ALLOWED_PERCENT : figure->bar > NOTICED_MS ? figure->bar : NOTICED_MS;
     return figure->machine < most ? figure->machine : most;
 }
 
@@ -131,6 +131,12 @@ void drill_expect_none(const char *what, const char *incident, uint64_t count)
 {
     drill_expect(
         &(struct drill_figure){.what = what, .incident = incident, .value = (double)count, .unit = ""});
+}
+
+int64_t drill_bar_ms(int64_t tenths, int64_t before_us)
+{
+    int64_t bar_ms = tenths * before_us / 10 / US_PER_MS;
+    return bar_ms > NOTICED_MS ? bar_ms : NOTICED_MS;
 }
 
 void drill_expect_ms(const char *what, const char *incident, int64_t us, int64_t bar_ms, int64_t machine_us)

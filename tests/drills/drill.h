@@ -31,6 +31,9 @@ void drill_expect(const struct drill_figure *figure);
 /* The same for counts that have to be exactly so many, and for times in microseconds. */
 void drill_expect_none(const char *what, const char *incident, uint64_t count);
 void drill_expect_ms(const char *what, const char *incident, int64_t us, int64_t bar_ms, int64_t machine_us);
+/* The bar for what took before_us while all was well: so many tenths of it, and at least what nobody notices.
+ */
+int64_t drill_bar_ms(int64_t tenths, int64_t before_us);
 /* To be said below the table: a file of the results folder, how the cause was brought about. */
 void drill_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A path in the results folder; valid until the next call. */
