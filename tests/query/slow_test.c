@@ -234,7 +234,8 @@ static void issue_one(const char *of, char *ret_coupon, size_t size)
  * redeemed: who sees the one must see the other (I7). */
 static void is_of_one_moment(const char *of, const char *list, bool newest_first)
 {
-    enum { EXCHANGE_MS = 400, TRIES = 6 };
+    enum { EXCHANGE_MS = 400, TRIES = 6, TRIES_MAX = 60 };
+    int answered = 0;
     char path[160], request[512], coupon[64], next[64], status[32];
     snprintf(request, sizeof request,
              "GET %s?limit=100 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", list,
@@ -242,8 +243,9 @@ static void is_of_one_moment(const char *of, const char *list, bool newest_first
     issue_one(of, coupon, sizeof coupon);
     struct http_client *client = http_client_create(instance_url(slow));
     struct http_answer answer;
-    for (int i = 0; i < TRIES; i++) {
+    for (int i = 0; answered < TRIES; i++) {
         struct models models;
+        assert_true(i < TRIES_MAX);
         reads_await_redis(&slow_api);
         proxy_delay(proxy, EXCHANGE_MS);
         assert_int_equal(http_client_send(client, span_of(request), LONG_MS), HTTP_ANSWERED);
@@ -260,11 +262,14 @@ static void is_of_one_moment(const char *of, const char *list, bool newest_first
         models_close(&models);
         assert_int_equal(http_client_read(client, LONG_MS, &answer), HTTP_ANSWERED);
         proxy_delay(proxy, 0);
+        snprintf(coupon, sizeof coupon, "%s", next);
+        if (answer.status == 503)
+            continue; /* the machine was too busy for its deadline: a try that shows nothing */
+        answered++;
         api_expect(&answer, 200, NULL);
         newest_status(answer.body, newest_first, status, sizeof status);
         if (strcmp(status, "redeemed") == 0)
             fail_msg("the newest of the list is redeemed: %.*s", SPAN_ARG(answer.body));
-        snprintf(coupon, sizeof coupon, "%s", next);
     }
     http_client_destroy(client);
 }
@@ -318,7 +323,8 @@ static void a_campaign_is_deleted_between_two_exchanges(void **state)
         models_close(&models);
         assert_int_equal(http_client_read(client, LONG_MS, &answer), HTTP_ANSWERED);
         proxy_delay(proxy, 0);
-        api_expect(&answer, 200, NULL);
+        if (answer.status != 503) /* which says that the machine was too busy for its deadline */
+            api_expect(&answer, 200, NULL);
     }
     assert_true(reads_metric(&slow_api, MOVED) > before); /* one of these tries met it */
     assert_null(memmem(answer.body.ptr, answer.body.len, id, strlen(id)));
