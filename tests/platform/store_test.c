@@ -124,7 +124,7 @@ static void former_issues(const char *campaign, const char *user, int64_t sequen
 
 static void connect_now(void)
 {
-    if (!store_connected(store) && store_connect(store, clock_deadline_us(CALL_MS)) != STORE_OK)
+    if (!store_connected(store) && store_connect(store, 0, clock_deadline_us(CALL_MS)) != STORE_OK)
         fail_msg("%s", store_error(store));
 }
 
@@ -287,7 +287,7 @@ static void a_filter_changes_no_answer(void **state)
     /* Another process issues: this one reads it before it decides. */
     struct store *here = store;
     store = store_create(url);
-    assert_int_equal(store_connect(store, clock_deadline_us(CALL_MS)), STORE_OK);
+    assert_int_equal(store_connect(store, 0, clock_deadline_us(CALL_MS)), STORE_OK);
     EXPECT({"fresh", "theirs", 92, NULL, false});
     store_destroy(store);
     store = here;
