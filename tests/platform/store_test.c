@@ -286,7 +286,7 @@ static void a_database_of_the_first_edition_keeps_its_answers(void **state)
     first_edition_issues_many("many", FIRST_OF_MANY);
     migrate("schema", NULL);
     assert_int_equal(schema_number(), 6); /* the rest waits until that edition has stopped */
-    assert_int_equal(store_connect(store, clock_deadline_us(CALL_MS)), STORE_LOST);
+    assert_int_equal(store_connect(store, 0, clock_deadline_us(CALL_MS)), STORE_LOST);
     assert_non_null(strstr(store_error(store), "its schema is at 6"));
     /* 022 breaks off in the oldest of its transactions; those before it stand, and the next run goes on. */
     plant(true);
