@@ -243,8 +243,8 @@ static void send_words(struct models *models, const char *const *words)
     redis_send(models->redis, &models->command);
 }
 
-/* Where Redis is killed or another becomes the primary, a connection may end between any two calls; it is asked
- * once more on a new one. */
+/* Where Redis is killed or another becomes the primary, a connection may end between any two calls; it is
+ * asked once more on a new one. */
 const struct redis_reply *models_call(struct models *models, const char *const *words)
 {
     const struct redis_reply *reply;
