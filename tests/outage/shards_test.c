@@ -17,13 +17,14 @@
 #include "tests/lib/instance.h"
 #include "tests/lib/pace.h"
 #include "tests/lib/steer.h"
+#include "tests/lib/store.h"
 
 enum { LONG_MS = 120000, SERVERS = 2, EXIT_BAD_USAGE = 64, TEXT_MAX = 4096, REQUEST_DEADLINE_MS = 2000 };
 
 static struct stack *stacks[SERVERS]; /* slices 0-7, with the settings; slices 8-15 */
-static struct instance *command;
+static struct instance *command, *query;
 static struct api_client api;
-static char command_map[PATH_MAX], owner_map[PATH_MAX], swapped_map[PATH_MAX];
+static char command_map[PATH_MAX], query_map[PATH_MAX], owner_map[PATH_MAX], swapped_map[PATH_MAX];
 
 /* --- maps --- */
 
@@ -174,12 +175,27 @@ static void start_command(void)
                                                                    .name = "shards",
                                                                    .port_offset = 7,
                                                                    .environment = environment});
-    instance_open_api(command, &api);
+    api_close(&api);
+    api = (struct api_client){.stack = stacks[0],
+                              .command = http_client_create(instance_url(command)),
+                              .query = http_client_create(instance_url(query))};
+}
+
+static void start_query(void)
+{
+    static char map[PATH_MAX + 16];
+    static const char *const environment[] = {map, "FIRSTCOME_CACHE_BYTES=0", NULL};
+    snprintf(map, sizeof map, "SHARDS_FILE=%s", query_map);
+    query = instance_start(stacks[0], &(struct instance_options){.service = "query-service",
+                                                                 .name = "shards",
+                                                                 .port_offset = 8,
+                                                                 .environment = environment});
 }
 
 static void creates_and_issues_in_both(void **state)
 {
     (void)state;
+    start_query();
     start_command();
     for (int server = 0; server < SERVERS; server++)
         for (int i = 0; i < 4; i++) /* keys of all slices: a claim in one server, the campaign in the other */
@@ -203,6 +219,74 @@ static void quotas_are_of_all(void **state)
     WAIT_UNTIL(create(fresh_id(1), NULL).status == 201, LONG_MS);
 }
 
+/* --- what is read --- */
+
+/* The ids in all pages of a list, in order; how many. */
+static size_t walk(const char *path, const char *id, struct buf *ids)
+{
+    char page[1024];
+    size_t count = 0;
+    snprintf(page, sizeof page, "%s", path);
+    for (bool more = true; more;) {
+        struct http_answer answer = api_get(&api, page, NULL);
+        api_expect(&answer, 200, NULL);
+        struct json_doc *doc = json_get_doc(answer.body);
+        for (size_t i = 0; i < json_get_length(doc, "items"); i++, count++) {
+            char at[64];
+            snprintf(at, sizeof at, "items.%zu.%s", i, id);
+            buf_append_span(ids, json_get_text(doc, at));
+            buf_append_char(ids, '\n');
+        }
+        struct span next;
+        more = json_as_text(json_get(doc, "next"), &next);
+        if (more)
+            snprintf(page, sizeof page, "%s&cursor=%.*s", path, SPAN_ARG(next));
+        json_destroy(doc);
+    }
+    return count;
+}
+
+/* The same walk in pages of another size gives the same list: no shard's part is skipped or told twice. */
+static void same_in_any_pages(const char *path, const char *id, size_t expected)
+{
+    static const int limits[] = {1, 3, 100};
+    struct buf first, other;
+    char with_limit[512];
+    buf_init(&first, 1 << 20);
+    buf_init(&other, 1 << 20);
+    for (size_t i = 0; i < COUNT_OF(limits); i++) {
+        struct buf *ids = i == 0 ? &first : &other;
+        snprintf(with_limit, sizeof with_limit, "%s%climit=%d", path, strchr(path, '?') ? '&' : '?',
+                 limits[i]);
+        buf_clear(ids);
+        assert_int_equal(walk(with_limit, id, ids), expected);
+        assert_true(span_equal(buf_span(ids), buf_span(&first)));
+    }
+    buf_deinit(&first);
+    buf_deinit(&other);
+}
+
+static size_t count_in_both(const char *sql)
+{
+    return (size_t)(store_number(stacks[0], sql) + store_number(stacks[1], sql));
+}
+
+/* With no models in Redis every list is merged from what both servers say. */
+static void lists_are_of_both(void **state)
+{
+    (void)state;
+    size_t campaigns = count_in_both("SELECT count(*) FROM campaign");
+    assert_true(campaigns > 8);
+    same_in_any_pages("/v1/campaigns", "id", campaigns);
+    same_in_any_pages("/v1/campaigns?status=active", "id", campaigns);
+    same_in_any_pages("/v1/users/user-1/coupons", "coupon_id", 8);
+    struct http_answer answer = api_get(&api, "/v1/rankings/campaigns?by=issued&window=24h&limit=100", NULL);
+    api_expect(&answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_int_equal(json_get_length(doc, "items"), 8);
+    json_destroy(doc);
+}
+
 /* --- one server is away --- */
 
 /* A request of the write side that needs the server that is away: an answer in time, and which. */
@@ -215,7 +299,29 @@ static void refused_in_time(const struct http_answer *answer, int64_t from_us)
 
 static bool is_ready(void)
 {
-    return instance_ready(command);
+    return instance_ready(command) && instance_ready(query);
+}
+
+static void reads_go_on(const char *there, const char *gone)
+{
+    char path[128];
+    snprintf(path, sizeof path, "/v1/campaigns/%s", there);
+    for (int i = 0; i < 20; i++) {
+        struct http_answer answer = api_get(&api, path, NULL);
+        api_expect(&answer, 200, NULL);
+    }
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", gone);
+    static const char *const spanning[] = {NULL, "/v1/campaigns?limit=100", "/v1/users/before/coupons",
+                                           "/v1/rankings/campaigns?by=issued&window=24h", "/v1/audit"};
+    for (size_t i = 0; i < COUNT_OF(spanning); i++) {
+        int64_t from_us = clock_mono_us();
+        struct http_call call = {.method = "GET",
+                                 .path = spanning[i] ? spanning[i] : path,
+                                 .token = stack_env(stacks[0], "ADMIN_TOKEN")};
+        struct http_answer answer;
+        assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+        refused_in_time(&answer, from_us);
+    }
 }
 
 static void others_go_on(const struct mishap *mishap, int away)
@@ -241,6 +347,7 @@ static void others_go_on(const struct mishap *mishap, int away)
     answer = api_call(&api, &(struct http_call){
                                 .method = "GET", .path = path, .token = stack_env(stacks[0], "READ_TOKEN")});
     assert_int_equal(answer.status, 200);
+    reads_go_on(there, gone);
     assert_true(is_ready());
     mishap->end(away);
     WAIT_UNTIL(issues(gone, "after"), LONG_MS);
@@ -266,6 +373,7 @@ static int setup(void **state)
         stacks[i] = stack_start(STACK_SERVERS);
     write_map("owner", "DATABASE_URL", false, owner_map);
     write_map("command", "COMMAND_DATABASE_URL", false, command_map);
+    write_map("query", "QUERY_DATABASE_URL", false, query_map);
     write_map("swapped", "COMMAND_DATABASE_URL", true, swapped_map);
     return 0;
 }
@@ -275,6 +383,7 @@ static int teardown(void **state)
     (void)state;
     api_close(&api);
     instance_destroy(command);
+    instance_destroy(query);
     for (int i = 0; i < SERVERS; i++)
         stack_stop(stacks[i]);
     return 0;
@@ -286,6 +395,7 @@ int main(void)
         cmocka_unit_test(another_map_is_refused_by_name),
         cmocka_unit_test(creates_and_issues_in_both),
         cmocka_unit_test(quotas_are_of_all),
+        cmocka_unit_test(lists_are_of_both),
         cmocka_unit_test(a_server_that_is_away_costs_its_own_campaigns_only),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
