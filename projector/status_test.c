@@ -100,7 +100,8 @@ static void a_server_that_is_away_leaves_the_others(void **state)
     status.redis_state = "away";
     status.models.found[3] = REDIS_AWAY;
     status_write_text(&out, &status);
-    assert_non_null(strstr(out.data, "90            10         1.500     yes             1  127.0.0.1:7001\n"));
+    assert_non_null(
+        strstr(out.data, "90            10         1.500     yes             1  127.0.0.1:7001\n"));
     assert_non_null(strstr(out.data, "    3             0             -"));
     buf_deinit(&out);
     struct json_doc *doc = as_json(&status);

@@ -34,8 +34,8 @@ void script_batch_begin(struct script_batch *batch, int64_t buckets);
 
 /* EVALSHA of SCRIPT_APPLY on the checkpoint in `key`, which must be at `expected` and becomes `next`; the
  * batch, which may be NULL, is of next->generation. All keys that the script touches are named, after the one
- * that it takes from there: while a slot moves between servers of a cluster some are here and some there, and only
- * what is named has Redis refuse the script as a whole (TRYAGAIN) instead of failing half way. */
+ * that it takes from there: while a slot moves between servers of a cluster some are here and some there, and
+ * only what is named has Redis refuse the script as a whole (TRYAGAIN) instead of failing half way. */
 void script_apply(struct redis_command *command, struct span sha, struct span key,
                   const struct checkpoint *expected, const struct checkpoint *next, struct model model,
                   struct script_batch *batch);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Connections to the servers of a cluster, what is on its way, and what is redirected.
  *
- * Order: commands about one key are carried out in the order of sending, as on one connection. A redirection is
- * followed when its reply is received, one at a time, on a connection of its own; and who has which slots is
- * taken anew only where nothing is on its way, so nothing overtakes what is still to be redirected. */
+ * Order: commands about one key are carried out in the order of sending, as on one connection. A redirection
+ * is followed when its reply is received, one at a time, on a connection of its own; and who has which slots
+ * is taken anew only where nothing is on its way, so nothing overtakes what is still to be redirected. */
 #include "common/redis/cluster.h"
 
 #include "common/base/clock.h"
@@ -11,11 +11,11 @@
 #include "common/redis/slots.h"
 
 enum {
-    ASK_MS = 300,          /* one server, who has which slots */
-    CONNECTING_MS = 1000,  /* then a server that was connected to and says nothing is given up */
-    RETRY_MS = 250,        /* between attempts to connect to one */
-    MAP_MS = 100,          /* between questions who has which slots, while that is in doubt */
-    REDIRECTIONS_MAX = 4,  /* of one command */
+    ASK_MS = 300,                 /* one server, who has which slots */
+    CONNECTING_MS = 1000,         /* then a server that was connected to and says nothing is given up */
+    RETRY_MS = 250,               /* between attempts to connect to one */
+    MAP_MS = 100,                 /* between questions who has which slots, while that is in doubt */
+    REDIRECTIONS_MAX = 4,         /* of one command */
     KEPT_MAX = 512 * 1024 * 1024, /* commands on their way; more is a bug of the caller */
     KEPT_SMALL = 1024 * 1024,
     ERROR_MAX = 512,
@@ -42,7 +42,8 @@ struct flight {
 
 struct redis_cluster {
     struct redis_url url;
-    struct node nodes[REDIS_SERVERS_MAX]; /* a place is one server's for good, as long as there are free ones */
+    struct node
+        nodes[REDIS_SERVERS_MAX]; /* a place is one server's for good, as long as there are free ones */
     size_t count;
     uint8_t owners[REDIS_SLOTS];
     struct redis_slot_map *map; /* that came last; to be taken over where has_map */
@@ -160,7 +161,8 @@ static void take_map(struct redis_cluster *cluster)
             node_down(cluster, &cluster->nodes[i], NULL);
     cluster->has_map = false;
     cluster->in_doubt = false;
-    for (size_t i = 0; i < cluster->count; i++) /* one that is down may have a successor that is not told yet */
+    for (size_t i = 0; i < cluster->count;
+         i++) /* one that is down may have a successor that is not told yet */
         cluster->in_doubt |= cluster->nodes[i].serves && cluster->nodes[i].state == NODE_DOWN;
 }
 
@@ -335,8 +337,7 @@ void redis_cluster_send(struct redis_cluster *cluster, const struct redis_comman
     size_t key = key_at(command);
     if (cluster->flying == 0)
         tend(cluster);
-    uint8_t place =
-        key ? cluster->owners[redis_slot(argument(command, key))] : (uint8_t)cluster->aimed;
+    uint8_t place = key ? cluster->owners[redis_slot(argument(command, key))] : (uint8_t)cluster->aimed;
     send_to(cluster, place, command, false);
 }
 
@@ -530,7 +531,8 @@ enum redis_status redis_cluster_connect(struct redis_cluster *cluster, int64_t d
     for (size_t i = 0; i < cluster->count; i++) {
         if (cluster->nodes[i].state != NODE_CONNECTING)
             continue;
-        status = go_on_connecting(cluster, &cluster->nodes[i], until_us < deadline_us ? until_us : deadline_us);
+        status =
+            go_on_connecting(cluster, &cluster->nodes[i], until_us < deadline_us ? until_us : deadline_us);
         failure = status == REDIS_OK ? failure : status;
     }
     return redis_cluster_connected(cluster) ? REDIS_OK : failure;

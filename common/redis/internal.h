@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What sentinel.c and cluster.c need of redis.c: connections to one server, whatever it is. For nobody else but
- * tests that talk to a replica. */
+/* What sentinel.c and cluster.c need of redis.c: connections to one server, whatever it is. For nobody else
+ * but tests that talk to a replica. */
 #pragma once
 
 #include "common/redis/redis.h"

@@ -37,8 +37,8 @@ struct redis {
     struct redis_cluster *cluster;     /* NULL: none; otherwise it does all of it */
     redisContext *context;             /* NULL: not connected */
     struct buf output;
-    size_t written; /* of output */
-    size_t awaited; /* replies to what was sent and not received */
+    size_t written;  /* of output */
+    size_t awaited;  /* replies to what was sent and not received */
     bool connecting; /* redis_begin_connect: the socket is not open yet */
     redisReply *reply;
     const redisReplyObjectFunctions *default_builders;
@@ -269,7 +269,7 @@ static const struct class classes[] = {
     {"NOSCRIPT ", REDIS_NOSCRIPT}, {"NOAUTH ", REDIS_DENIED},
     {"WRONGPASS ", REDIS_DENIED},  {"NOPERM ", REDIS_DENIED},
     {"MOVED ", REDIS_ELSEWHERE},   {"ASK ", REDIS_ELSEWHERE},
-    {"TRYAGAIN ", REDIS_MOVING},     {"CLUSTERDOWN ", REDIS_AWAY},
+    {"TRYAGAIN ", REDIS_MOVING},   {"CLUSTERDOWN ", REDIS_AWAY},
     {"ERR AUTH ", REDIS_DENIED},   {"ERR Client sent AUTH", REDIS_DENIED},
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The slot of a key, who has it by CLUSTER NODES, and where a redirection points: also by servers that lie. */
+/* The slot of a key, who has it by CLUSTER NODES, and where a redirection points: also by servers that lie.
+ */
 #include "common/redis/slots.h"
 
 #include <setjmp.h>

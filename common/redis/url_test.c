@@ -157,15 +157,15 @@ static void servers_of_a_cluster(void **state)
     assert_false(redis_url_parse(SPAN("redis+cluster://a,"), &url, &reason));
     assert_false(redis_url_parse(SPAN("redis+cluster://a/0"), &url, &reason));
     assert_false(redis_url_parse(SPAN("redis+cluster://a?x=1"), &url, &reason));
-    assert_false(redis_url_parse(SPAN("redis+cluster://1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"), &url, &reason));
+    assert_false(
+        redis_url_parse(SPAN("redis+cluster://1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"), &url, &reason));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(full_url),     cmocka_unit_test(defaults), cmocka_unit_test(unix_url),
-        cmocka_unit_test(sentinel_url), cmocka_unit_test(refused),
-        cmocka_unit_test(servers_of_a_cluster),
+        cmocka_unit_test(sentinel_url), cmocka_unit_test(refused),  cmocka_unit_test(servers_of_a_cluster),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -166,9 +166,9 @@ static enum build_result bad_log(struct builder *builder, int64_t position)
 static enum build_result look_for_room(struct builder *builder, int64_t more)
 {
     struct redis_health memory;
-    enum redis_status status = redis_writer_health(
-        builder->writer, redis_writer_server_of(builder->writer, builder->build->slice), redis_deadline(),
-        &memory);
+    enum redis_status status =
+        redis_writer_health(builder->writer, redis_writer_server_of(builder->writer, builder->build->slice),
+                            redis_deadline(), &memory);
     if (status != REDIS_OK)
         return redis_failed(builder, status);
     if (memory.max == 0 || (double)(memory.used + more) <= ROOM_SHARE * (double)memory.max)

@@ -77,8 +77,8 @@ static void recover(struct applier *applier, unsigned slices)
         log_info("REDIS-BACK", "Redis accepts reads and writes again");
 }
 
-/* With all that are on the same server, which it returns: they are tried again together. NOSCRIPT only means that the script is to
- * be loaded again, which loading does: no need to wait unless it happens in a row. */
+/* With all that are on the same server, which it returns: they are tried again together. NOSCRIPT only means
+ * that the script is to be loaded again, which loading does: no need to wait unless it happens in a row. */
 static unsigned fail(struct applier *applier, int16_t slice, enum redis_status status)
 {
     enum redis_status before = applier->trouble[slice];
@@ -655,9 +655,8 @@ static void compare_roots(struct applier *applier, const struct slice_roots *fou
 {
     for (int slice = 0; slice < SLICE_COUNT; slice++) {
         const struct checkpoint *is = &applier->confirmed[slice], *there = &found->roots[slice];
-        if (!has(applier->loaded, slice) ||
-            (there->present && there->generation == is->generation && there->position == is->position &&
-             there->epoch == is->epoch))
+        if (!has(applier->loaded, slice) || (there->present && there->generation == is->generation &&
+                                             there->position == is->position && there->epoch == is->epoch))
             continue;
         log_info("CHECKPOINT-MOVED", "slice %d: checkpoint is %lld of generation %lld, expected %lld of %lld",
                  slice, (long long)there->position, (long long)there->generation, (long long)is->position,

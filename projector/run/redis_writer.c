@@ -97,7 +97,8 @@ static enum redis_status load_script(struct redis_writer *writer, enum script sc
     return REDIS_OK;
 }
 
-/* Servers of a cluster that do not answer get the scripts when they do: their slices are asked for again then.
+/* Servers of a cluster that do not answer get the scripts when they do: their slices are asked for again
+ * then.
  */
 enum redis_status redis_writer_connect(struct redis_writer *writer, int64_t deadline_us)
 {

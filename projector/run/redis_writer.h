@@ -19,8 +19,8 @@ struct redis *redis_writer_redis(struct redis_writer *writer);     /* nothing of
 /* Connects where it is not connected, and loads the scripts. Nothing may be pending. */
 enum redis_status redis_writer_connect(struct redis_writer *writer, int64_t deadline_us) MUST_USE;
 
-/* Of a cluster the server that a slice is on, as redis_server_of says, and the slices on the same one: what fails
- * for one of them fails for all. Otherwise there is one server. */
+/* Of a cluster the server that a slice is on, as redis_server_of says, and the slices on the same one: what
+ * fails for one of them fails for all. Otherwise there is one server. */
 size_t redis_writer_server_of(const struct redis_writer *writer, int16_t slice);
 unsigned redis_writer_slices_beside(const struct redis_writer *writer, int16_t slice);
 
@@ -28,8 +28,8 @@ struct slice_roots {
     struct checkpoint roots[SLICE_COUNT];
     enum redis_status found[SLICE_COUNT]; /* not REDIS_OK: why that root is not known */
 };
-/* The root of every slice; one of another type is none. Needs no right to write. Not REDIS_OK where some are not
- * known. */
+/* The root of every slice; one of another type is none. Needs no right to write. Not REDIS_OK where some are
+ * not known. */
 enum redis_status redis_writer_roots(struct redis_writer *writer, int64_t deadline_us,
                                      struct slice_roots *ret) MUST_USE;
 /* The same, and removes those of another type, which are in the way of the next. */
@@ -49,7 +49,7 @@ struct model_write {
     bool live; /* the checkpoint is the root; otherwise it is the generation's own */
     struct checkpoint expected, next;
     struct script_batch *batch; /* NULL: only the checkpoint; borrowed during the call */
-    int64_t oldest_us;                /* recorded_at of its first event; comes back with the outcome */
+    int64_t oldest_us;          /* recorded_at of its first event; comes back with the outcome */
 };
 
 struct model_outcome {

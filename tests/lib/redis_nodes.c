@@ -63,8 +63,8 @@ static void meet(const struct redis_nodes *nodes, int node)
 static bool replica_in_step(const struct redis_nodes *nodes, int node)
 {
     char text[8192];
-    return NODES_CALL(nodes, node, text, "INFO", "replication") == REDIS_OK &&
-           strstr(text, "role:slave") && strstr(text, "master_link_status:up");
+    return NODES_CALL(nodes, node, text, "INFO", "replication") == REDIS_OK && strstr(text, "role:slave") &&
+           strstr(text, "master_link_status:up");
 }
 
 static void join(struct redis_nodes *nodes)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A Redis Cluster beside a stack and on its ports: three primaries with a replica each. Services come as a user
- * that may not do what managed servers forbid. Whatever fails here fails the test. Not thread-safe. */
+/* A Redis Cluster beside a stack and on its ports: three primaries with a replica each. Services come as a
+ * user that may not do what managed servers forbid. Whatever fails here fails the test. Not thread-safe. */
 #pragma once
 
 #include "tests/lib/redis_server.h"
@@ -8,10 +8,11 @@
 enum { NODES_PRIMARIES = 3, NODES_COUNT = 2 * NODES_PRIMARIES, NODES_URL_MAX = 512 };
 
 struct redis_nodes {
-    struct stack *stack;                     /* borrowed */
+    struct stack *stack;                      /* borrowed */
     struct redis_server servers[NODES_COUNT]; /* server n + 3 is at first the replica of server n */
     char ids[NODES_COUNT][48];
-    char url[NODES_URL_MAX]; /* for services; names a server that is not there first, and not all of the others */
+    char url[NODES_URL_MAX]; /* for services; names a server that is not there first, and not all of the
+                                others */
 };
 
 /* Returns when every slot is served and the replicas are in step. */

@@ -83,8 +83,8 @@ struct redis *redis_server_connect(const struct redis_server *server, int64_t de
     return NULL;
 }
 
-enum redis_status redis_server_call(const struct redis_server *server, const char *const *words, char *ret_text,
-                                    size_t size)
+enum redis_status redis_server_call(const struct redis_server *server, const char *const *words,
+                                    char *ret_text, size_t size)
 {
     struct redis_command command;
     const struct redis_reply *reply;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* redis+cluster:// against three primaries and three replicas: who is asked, what is redirected, slots that move,
- * a server that freezes and one that dies with writes nobody else had; models and readers come through all of it,
- * and none of our programs needs what managed servers forbid. */
+/* redis+cluster:// against three primaries and three replicas: who is asked, what is redirected, slots that
+ * move, a server that freezes and one that dies with writes nobody else had; models and readers come through
+ * all of it, and none of our programs needs what managed servers forbid. */
 #include <sys/wait.h>
 
 #include "common/base/crypto.h"
-#include "common/redis/slots.h"
 #include "common/json.h"
+#include "common/redis/slots.h"
 #include "events/ids.h"
 #include "readmodel/keys.h"
 #include "tests/lib/api.h"
@@ -307,8 +307,8 @@ static void a_hole_is_repaired(void **state)
         int64_t before = models_generation(&models, slice);
         assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", models_key(&models, slice, "cs"))), 1);
         struct http_answer answer;
-        WAIT_UNTIL((answer = reads_get(&api, "/v1/campaigns?limit=5"), answer.status == 200 &&
-                                                                    models_generation(&models, slice) > before),
+        WAIT_UNTIL((answer = reads_get(&api, "/v1/campaigns?limit=5"),
+                    answer.status == 200 && models_generation(&models, slice) > before),
                    LONG_MS);
     }
     WAIT_UNTIL(current(), LONG_MS);
