@@ -243,8 +243,14 @@ static void send_words(struct models *models, const char *const *words)
     redis_send(models->redis, &models->command);
 }
 
+/* Where Redis is killed or another becomes the primary, a connection may end between any two calls; it is
+ * asked once more on a new one. */
 const struct redis_reply *models_call(struct models *models, const char *const *words)
 {
+    const struct redis_reply *reply;
+    send_words(models, words);
+    if (redis_receive(models->redis, clock_deadline_us(PATIENCE_MS), &reply) == REDIS_OK)
+        return reply;
     send_words(models, words);
     return receive(models);
 }
