@@ -70,14 +70,14 @@ static bool replica_in_step(const struct redis_nodes *nodes, int node)
 static void join(struct redis_nodes *nodes)
 {
     for (int node = 0; node < NODES_COUNT; node++) {
-        char text[64], epoch[8];
+        char text[64], epoch[16];
         WAIT_UNTIL(NODES_CALL(nodes, node, text, "CLUSTER", "MYID") == REDIS_OK, READY_MS);
         snprintf(nodes->ids[node], sizeof nodes->ids[node], "%.47s", text);
         snprintf(epoch, sizeof epoch, "%d", node + 1);
         MUST(nodes, node, "CLUSTER", "SET-CONFIG-EPOCH", epoch);
     }
     for (int node = 0; node < NODES_PRIMARIES; node++) {
-        char first[8], last[8];
+        char first[16], last[16];
         snprintf(first, sizeof first, "%d", node * REDIS_SLOTS / NODES_PRIMARIES);
         snprintf(last, sizeof last, "%d", (node + 1) * REDIS_SLOTS / NODES_PRIMARIES - 1);
         MUST(nodes, node, "CLUSTER", "ADDSLOTSRANGE", first, last);
@@ -150,7 +150,7 @@ int nodes_denials(const struct redis_nodes *nodes)
 
 static void set_slot(const struct redis_nodes *nodes, int node, int slot, const char *state, int other)
 {
-    char number[8];
+    char number[16];
     snprintf(number, sizeof number, "%d", slot);
     MUST(nodes, node, "CLUSTER", "SETSLOT", number, state, nodes->ids[other]);
 }
