@@ -27,6 +27,7 @@ void projector_init(struct projector *projector, const struct projector_means *m
 {
     *projector = (struct projector){
         .options = *options,
+        .shard = means->shard,
         .pg = means->pg,
         .hints = means->hints,
         .metrics = means->metrics,
@@ -113,7 +114,7 @@ static unsigned slices_wanted(const struct projector *projector, unsigned hinted
         if (hint || progress_wants(progress))
             wanted |= 1U << slice;
     }
-    return wanted & applier->loaded & ~applier->foreign;
+    return wanted & projector->shard->slices & applier->loaded & ~applier->foreign;
 }
 
 static enum round apply_rows(struct projector *projector, int16_t slice, unsigned wanted,
@@ -146,6 +147,13 @@ static enum pg_status receive_heads(struct projector *projector)
     enum pg_status status = log_reader_heads(&projector->reader, deadline(), &heads);
     if (status != PG_OK)
         return status;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        if (shard_has(projector->shard, slice) && !heads.slices[slice].known) {
+            log_error("SLICE-ELSEWHERE", "slice %d: the database does not own it: the shard map is another",
+                      slice);
+            pg_disconnect(projector->pg);
+            return PG_LOST;
+        }
     applier_heads(&projector->applier, &heads);
     projector->store_now_us = heads.now_us;
     return PG_OK;
@@ -263,14 +271,15 @@ static enum pg_status look_after_models(struct projector *projector)
                         deadline());
 }
 
-/* The setting log_level; PostgreSQL away, the last one holds. */
+/* The setting log_level; PostgreSQL away, the last one holds. It is in one shard; projectors of others keep
+ * the option's. */
 static enum pg_status follow_log_level(struct projector *projector)
 {
     struct settings settings;
     struct span name = span_of(setting_infos[SETTING_log_level].name);
     struct pg_args args;
     struct pg_rows *rows;
-    if (clock_mono_us() < projector->log_level_at_us)
+    if (clock_mono_us() < projector->log_level_at_us || !shard_has(projector->shard, CONTROL_SLICE))
         return PG_OK;
     projector->log_level_at_us = clock_deadline_us(LOG_LEVEL_MS);
     pg_args_init(&args);
