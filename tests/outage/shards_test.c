@@ -314,7 +314,10 @@ static int run_projector(const char *verb, const char *more)
     const char *argv[] = {program,       verb,          "--shards",
                           projector_map, "--redis-url", stack_env(stacks[0], "PROJECTOR_REDIS_URL"),
                           more,          NULL};
-    int status = child_wait(child_start(&(struct child_spec){.argv = argv, .output_path = log}), LONG_MS);
+    const char *const environment[] = {NULL};
+    int status = child_wait(
+        child_start(&(struct child_spec){.argv = argv, .environment = environment, .output_path = log}),
+        LONG_MS);
     assert_true(WIFEXITED(status));
     return WEXITSTATUS(status);
 }
