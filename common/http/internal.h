@@ -415,7 +415,8 @@ struct http_server {
     atomic_uint pressed;           /* grows when some request found no room for its bytes */
     _Atomic int64_t in_flight;
     atomic_size_t key_held[AUTH_KEYS_MAX]; /* bytes by api_key.index */
-    struct metric *in_flight_gauge, *connections_gauge, *held_gauge, *waiting_gauge, *refused[HTTP_REASON_COUNT];
+    struct metric *in_flight_gauge, *connections_gauge, *held_gauge, *waiting_gauge;
+    struct metric *refused[HTTP_REASON_COUNT];
 };
 
 /* door.c */
