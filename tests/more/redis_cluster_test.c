@@ -416,6 +416,46 @@ static void the_reader_saw_only_what_was_true(void **state)
     assert_true(watch.from_redis > 0 && watch.from_redis < watch.answers);
 }
 
+/* What the doctor finds, as lines of JSON; the caller frees it. */
+static void ask_doctor(struct buf *ret)
+{
+    static const char *const names[] = {"COMMAND_URL", "QUERY_URL",  "PROJECTOR_URL",
+                                        "ADMIN_TOKEN", "READ_TOKEN", "DATABASE_URL"};
+    char url[NODES_URL_MAX], piece[4096];
+    nodes_admin_url(&nodes, url, sizeof url);
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        setenv(names[i], stack_env(stack, names[i]), 1);
+    setenv("REDIS_URL", url, 1);
+    FILE *doctor = popen("tools/doctor --json", "re");
+    assert_non_null(doctor);
+    buf_clear(ret);
+    for (size_t len; (len = fread(piece, 1, sizeof piece, doctor)) > 0;)
+        buf_append(ret, piece, len);
+    (void)pclose(doctor); /* it finds much: these servers are small and keep nothing */
+    unsetenv("REDIS_URL");
+}
+
+static void the_doctor_looks_at_each_server(void **state)
+{
+    (void)state;
+    struct buf found;
+    char named[64];
+    buf_init(&found, 1 << 20);
+    ask_doctor(&found);
+    for (int node = 0; node < NODES_PRIMARIES; node++) {
+        snprintf(named, sizeof named, "127.0.0.1:%u: maxmemory is 0", nodes.servers[node].url.server.port);
+        if (!strstr(found.data, named))
+            fail_msg("nothing of %s in: %s", named, found.data);
+    }
+    if (strstr(found.data, "\"cluster."))
+        fail_msg("all is well with the cluster, and it says: %s", found.data);
+    redis_server_kill(&nodes.servers[1 + NODES_PRIMARIES]);
+    WAIT_UNTIL((ask_doctor(&found),
+                strstr(found.data, "\"cluster.replicas\"") && strstr(found.data, "\"cluster.failed\"")),
+               LONG_MS);
+    buf_deinit(&found);
+}
+
 static void nothing_was_denied(void **state)
 {
     (void)state;
@@ -496,6 +536,7 @@ int main(void)
         cmocka_unit_test(servers_are_rebuilt_side_by_side),
         cmocka_unit_test(a_hole_is_repaired),
         cmocka_unit_test(a_server_that_is_frozen_costs_its_slices),
+        cmocka_unit_test(the_doctor_looks_at_each_server),
         cmocka_unit_test(a_primary_that_dies_with_the_last_writes),
         cmocka_unit_test(the_reader_saw_only_what_was_true),
         cmocka_unit_test(services_start_without_one_that_is_named),
