@@ -56,7 +56,8 @@ enum store_status store_check(struct store *store, int64_t deadline_us)
         return STORE_OK;
     if (status == PG_OK)
         store->fault =
-            "read-only, or fsync or synchronous_commit is off, so that a commit would not be durable";
+            "read-only, or fsync is off, or synchronous_commit is off or leaves out the standby, so that a "
+            "commit would not be durable";
     pg_disconnect(store->pg);
     return STORE_LOST;
 }
