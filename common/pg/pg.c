@@ -172,8 +172,8 @@ static const char *error_field(const PGresult *result, int field)
     return text ? text : "";
 }
 
-/* A server whose wait for its standbys is cut off (pg_cancel_backend, a signal) says that the commit succeeded,
- * and adds a warning, which only its origin tells from others in every language. */
+/* A server whose wait for its standbys is cut off (pg_cancel_backend, a signal) says that the commit
+ * succeeded, and adds a warning, which only its origin tells from others in every language. */
 static void receive_notice(void *context, const PGresult *notice)
 {
     struct pg *pg = context;

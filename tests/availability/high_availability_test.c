@@ -46,18 +46,23 @@ static struct siege *begin(void)
     return siege_begin(stack, &options);
 }
 
+static bool led(int except)
+{
+    int primary = patroni_find("primary", except), standby = patroni_find("sync", except);
+    return primary && standby && primary != standby;
+}
 
 /* From the instant at which Patroni says that somebody is the primary and somebody else its standby. */
 static void expect_back(struct siege *siege, const char *what, int64_t from_us, int except)
 {
-    WAIT_UNTIL(patroni_find("primary", except) && patroni_find("sync", except), LONG_MS);
+    WAIT_UNTIL(led(except), LONG_MS);
     int64_t ready_us = clock_mono_us(), before = siege_issued(siege, 0);
     siege_mark_back(siege, what, 0);
     WAIT_UNTIL(siege_issued(siege, 0) > before, LONG_MS);
     int64_t back_us = clock_mono_us();
-    print_message("    %s: Patroni %lld ms, then %lld ms to the next coupon; machine %d is the primary\n", what,
-                  (long long)((ready_us - from_us) / US_PER_MS), (long long)((back_us - ready_us) / US_PER_MS),
-                  patroni_find("primary", except));
+    print_message("    %s: Patroni %lld ms, then %lld ms to the next coupon; machine %d is the primary\n",
+                  what, (long long)((ready_us - from_us) / US_PER_MS),
+                  (long long)((back_us - ready_us) / US_PER_MS), patroni_find("primary", except));
     pace_within(ready_us, BACK_US, what);
     siege_await_issuing(siege);
 }
@@ -66,10 +71,9 @@ static void expect_back(struct siege *siege, const char *what, int64_t from_us, 
 static struct instance *start_beside(int node, char url[URL_MAX])
 {
     patroni_url_of(stack, "COMMAND_DATABASE_URL", node, url, URL_MAX);
-    return instance_start(stack, &(struct instance_options){.service = "command-service",
-                                                            .name = "beside",
-                                                            .port_offset = 8,
-                                                            .database_url = url});
+    return instance_start(
+        stack, &(struct instance_options){
+                   .service = "command-service", .name = "beside", .port_offset = 8, .database_url = url});
 }
 
 /* Issues to somebody new by that service; returns the status. */
@@ -209,12 +213,9 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(postgresql_is_killed),
-        cmocka_unit_test(the_machine_dies),
-        cmocka_unit_test(the_machine_freezes),
-        cmocka_unit_test(the_machine_is_cut_off),
-        cmocka_unit_test(the_standby_freezes),
-        cmocka_unit_test(all_of_it_is_true),
+        cmocka_unit_test(postgresql_is_killed), cmocka_unit_test(the_machine_dies),
+        cmocka_unit_test(the_machine_freezes),  cmocka_unit_test(the_machine_is_cut_off),
+        cmocka_unit_test(the_standby_freezes),  cmocka_unit_test(all_of_it_is_true),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Three machines with PostgreSQL under Patroni (tests/availability/patroni), and what can happen to them. What
- * goes wrong here fails the test. Machines are numbered from 1. One thread at a time. */
+/* Three machines with PostgreSQL under Patroni (tests/availability/patroni), and what can happen to them.
+ * What goes wrong here fails the test. Machines are numbered from 1. One thread at a time. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,7 +16,8 @@ void patroni_signal(struct stack *stack, int node, const char *what, int signal_
 void patroni_cut_off(struct stack *stack, int node);
 void patroni_reconnect(struct stack *stack, int node);
 
-/* Whether Patroni on a machine says that it is "primary", "replica" or "sync" now; false where it is silent. */
+/* Whether Patroni on a machine says that it is "primary", "replica" or "sync" now; false where it is silent.
+ */
 bool patroni_is(int node, const char *role);
 /* The machine, other than `except` (0: any), that is; 0: none. */
 int patroni_find(const char *role, int except);

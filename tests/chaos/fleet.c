@@ -15,7 +15,7 @@ enum {
     BUS_OFFSET = 6,     /* where a query service hears of changes */
     PROXY_OFFSET = 7,
     PORT_OFFSET = 10,
-    EDGE_OFFSET = 18, /* the port of all it serves; the one before it is of the write API alone */
+    EDGE_OFFSET = 18,  /* the port of all it serves; the one before it is of the write API alone */
     EDGE_COMMANDS = 2, /* as many as compose/edge/haproxy.cfg knows */
     EDGE_VARIABLES = 7,
     ALL_MAX = CHAOS_SERVICES_MAX + FLEET_QUERIES + 1,
@@ -29,7 +29,7 @@ struct fleet {
     struct stack *stack;
     uint32_t services; /* command services; after them come the query services, then the projector */
     struct target targets[ALL_MAX], edge_targets[EDGE_COMMANDS]; /* the same for each */
-    pid_t edge; /* 0: none */
+    pid_t edge;                                                  /* 0: none */
     struct process {
         char program[PATH_MAX], log[PATH_MAX];
         char variables[VARIABLES][VARIABLE_MAX];
@@ -154,7 +154,8 @@ static void start_service(struct fleet *fleet, uint32_t service)
     fleet_begin(fleet, service);
 }
 
-/* HAProxy as `make up EDGE=1` has it, with two command services; whom it takes for one client is all of ours. */
+/* HAProxy as `make up EDGE=1` has it, with two command services; whom it takes for one client is all of ours.
+ */
 static void start_edge(struct fleet *fleet)
 {
     char url[64], reason[128], log[PATH_MAX], variables[EDGE_VARIABLES][VARIABLE_MAX];

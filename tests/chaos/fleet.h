@@ -14,8 +14,8 @@ enum { FLEET_QUERIES = CHAOS_QUERIES_MAX };
 enum fleet_server { FLEET_STORE, FLEET_REDIS, FLEET_SERVERS };
 
 struct fleet;
-/* Starts the proxies and the services, on ports from the stack's base + 10 on; none need be ready yet. With an
- * edge, which wants two command services, HAProxy in front of them too. */
+/* Starts the proxies and the services, on ports from the stack's base + 10 on; none need be ready yet. With
+ * an edge, which wants two command services, HAProxy in front of them too. */
 struct fleet *fleet_start(struct stack *stack, uint32_t services, bool edge);
 uint32_t fleet_services(const struct fleet *fleet); /* command services: numbers 0 and up */
 /* The number of a query service; any `index`. The first hears hints of changes, the others go by time. */

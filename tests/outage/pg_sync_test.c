@@ -47,7 +47,8 @@ static struct http_client *begin_waiting(const char *user)
     cluster_standby_signal_all(stack, SIGSTOP);
     for (int64_t waiting = 0; waiting == 0;) { /* a busy machine may have it refused before it gets there */
         api_issue_begin(&api, client, campaign, user, user);
-        WAIT_UNTIL((waiting = cluster_sql(stack, "SELECT count(*) FROM pg_stat_activity WHERE " WAITING)) > 0 ||
+        WAIT_UNTIL((waiting = cluster_sql(stack, "SELECT count(*) FROM pg_stat_activity WHERE " WAITING)) >
+                           0 ||
                        http_client_await_status(client, 0, &(int){0}) == HTTP_ANSWERED,
                    LONG_MS);
         if (waiting == 0)
@@ -163,15 +164,16 @@ static void nothing_told_is_lost_with_the_primary(void **state)
         WAIT_UNTIL(issue(told[i], &replayed) == 201, LONG_MS);
         assert_true(replayed);
     }
-    assert_int_equal(verify_call(&(struct verify_call){.database_url = standby_url,
-                                                       .slice = slice_of(span_of(campaign))}),
-                     0);
+    assert_int_equal(
+        verify_call(&(struct verify_call){.database_url = standby_url, .slice = slice_of(span_of(campaign))}),
+        0);
 }
 
 static bool created(void)
 {
-    static const char body[] = "{\"id\":\"sync\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},"
-                               "\"currency\":\"KRW\",\"quantity\":1000}";
+    static const char body[] =
+        "{\"id\":\"sync\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},"
+        "\"currency\":\"KRW\",\"quantity\":1000}";
     return api_post(&api, "/v1/campaigns", body, "create").status == 201;
 }
 
@@ -183,10 +185,9 @@ static int setup(void **state)
     *state = stack = stack_start(STACK_SERVERS);
     cluster_standby_start(stack);
     cluster_both_url(stack, "COMMAND_DATABASE_URL", url, sizeof url);
-    service = instance_start(stack, &(struct instance_options){.service = "command-service",
-                                                               .name = "sync",
-                                                               .port_offset = 7,
-                                                               .database_url = url});
+    service = instance_start(
+        stack, &(struct instance_options){
+                   .service = "command-service", .name = "sync", .port_offset = 7, .database_url = url});
     instance_open_api(service, &api);
     WAIT_UNTIL(created(), LONG_MS);
     return 0;
