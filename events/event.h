@@ -7,6 +7,10 @@
 
 enum { SLICE_COUNT = 16, TRACE_BYTES = 24 };
 
+/* The number of schema/ that all statements of this version rely on: on a database without it no service
+ * connects. */
+enum { SCHEMA_MIN = 22 };
+
 /* Where the events are that are about no campaign: a stream of their own that no campaign id can name. */
 enum { CONTROL_SLICE = 0 };
 #define CONTROL_STREAM SPAN("~")

@@ -70,6 +70,7 @@ struct pg *sql_create(const char *url)
         .read_write = true,
         .statements = statements,
         .statements_count = SQL_COUNT,
+        .schema = SCHEMA_MIN,
     };
     return pg_create(&options);
 }

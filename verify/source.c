@@ -107,6 +107,7 @@ struct verify_source *verify_source_create(const char *database_url, bool primar
         .read_write = primary,
         .statements = statements,
         .statements_count = SQL_COUNT,
+        .schema = SCHEMA_MIN,
     });
     pg_args_init(&source->args);
     arena_init(&source->arena, ARENA_MAX);

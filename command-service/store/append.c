@@ -148,7 +148,6 @@ static const struct store_column request_columns[] = {
     COLUMN(request_row, INT8, position),    COLUMN(request_row, BYTEA, answer),
 };
 
-/* Where services of the former version may still be asked, they have to find all. */
 static size_t send_requests(struct store *store, struct batch *batch)
 {
     struct request_row *rows = NULL;
@@ -156,15 +155,15 @@ static size_t send_requests(struct store *store, struct batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         const struct verdict *verdict = &batch->verdicts[i];
         const struct command *command = batch->commands[i];
-        if (!verdict->remembered || (verdict->effect && store->keyed_from >= 0))
+        if (!verdict->remembered || verdict->effect)
             continue;
         if (!rows)
             rows = batch_alloc(batch, batch->count * sizeof *rows);
         rows[count++] = (struct request_row){
-            .key_hash = store_former_key(&command->id),
+            .key_hash = store_key_hash(&command->id),
             .fingerprint = fingerprint_of(command),
             .answer = kept_answer(batch, i),
-            .operation = store_former_operation(&command->id),
+            .operation = store_operation(&command->id),
             .status = answer_status(command->kind),
             .position = verdict->token.position ? verdict->token.position : STORE_NULL,
         };

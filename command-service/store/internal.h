@@ -47,9 +47,6 @@ extern const struct pg_statement store_statements[SQL_COUNT];
 /* Columns of SQL_COUPONS and of SQL_REQUESTS: see there. */
 enum { STORE_RESULTS_MAX = 40, KEY_BYTES = 16 };
 
-/* keyed_from of a slice that services of the former version may append to. */
-enum { KEYED_FROM_UNKNOWN = -1 };
-
 struct store {
     struct pg *pg;
     struct pg_args args;
@@ -61,7 +58,6 @@ struct store {
      * time. */
     int16_t slice; /* -1: of none */
     struct slice_secret secret;
-    int64_t keyed_from; /* events after it have their key and holder */
     struct known *known;
     bool probe_all; /* an index refused what a filter had let through: look for everything the next time */
 
@@ -83,8 +79,8 @@ enum pg_status store_receive(struct store *store, size_t count, struct pg_rows *
 
 /* The columns `key` of event, and `key_hash` and `operation` of table idempotency. */
 void store_key(const struct request_id *id, uint8_t ret[KEY_BYTES]);
-struct span store_former_key(const struct request_id *id);
-int64_t store_former_operation(const struct request_id *id);
+struct span store_key_hash(const struct request_id *id);
+int64_t store_operation(const struct request_id *id);
 
 /* What filters are asked for: the user of a holder, and a key. */
 uint64_t store_hash64(const uint8_t bytes[8]);

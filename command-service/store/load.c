@@ -60,13 +60,10 @@ static bool take_begin(struct store *store, struct batch *batch, const struct pg
 static bool take_secret(struct store *store, const struct pg_rows *rows, int column)
 {
     struct span secret = pg_bytes(rows, 0, column);
-    int64_t keyed_from = pg_i64(rows, 0, column + 1);
     if (secret.len != sizeof store->secret)
         return false;
-    bool same = store->slice >= 0 && keyed_from == store->keyed_from &&
-                memcmp(store->secret.bytes, secret.ptr, secret.len) == 0;
+    bool same = store->slice >= 0 && memcmp(store->secret.bytes, secret.ptr, secret.len) == 0;
     memcpy(store->secret.bytes, secret.ptr, secret.len);
-    store->keyed_from = keyed_from;
     return same;
 }
 
@@ -96,7 +93,7 @@ static bool take_slice(struct store *store, struct batch *batch, const struct pg
     if (pg_rows_count(rows) != 1)
         return false;
     struct span chain = pg_bytes(rows, 0, 1);
-    int64_t database_us = pg_time(rows, 0, 5), own_us = clock_wall_us();
+    int64_t database_us = pg_time(rows, 0, 4), own_us = clock_wall_us();
     CHECK(chain.len == sizeof batch->chain);
     memcpy(batch->chain, chain.ptr, chain.len);
     batch->head = pg_i64(rows, 0, 0);
@@ -344,11 +341,11 @@ static bool take_claims(struct store *store, struct batch *batch, const struct p
 
 enum { REQUEST_EFFECT = 5, REQUEST_ISSUED = REQUEST_EFFECT + LOG_COLUMN_COUNT };
 
-/* Issuing leaves nothing but its event, so only the former version has left more of it. */
-static bool may_be_former(const struct store *store, const struct command *command)
+/* What issues leaves nothing but its event. */
+static bool may_be_without_event(const struct command *command)
 {
     enum command_subject subject = command_subject(command->kind);
-    return (subject != SUBJECT_HOLDER && subject != SUBJECT_HOLDERS) || store->keyed_from != 0;
+    return subject != SUBJECT_HOLDER && subject != SUBJECT_HOLDERS;
 }
 
 static void send_requests(struct store *store, const struct batch *batch, const bool *wanted)
@@ -365,13 +362,13 @@ static void send_requests(struct store *store, const struct batch *batch, const 
     pg_array_end(args);
     pg_array_begin(args, PG_UUID);
     for (size_t i = 0; i < batch->count; i++)
-        pg_array_bytes(args, wanted[i] && may_be_former(store, batch->commands[i])
-                                 ? store_former_key(&batch->commands[i]->id)
+        pg_array_bytes(args, wanted[i] && may_be_without_event(batch->commands[i])
+                                 ? store_key_hash(&batch->commands[i]->id)
                                  : nothing);
     pg_array_end(args);
     pg_array_begin(args, PG_INT8);
     for (size_t i = 0; i < batch->count; i++)
-        pg_array_i64(args, store_former_operation(&batch->commands[i]->id));
+        pg_array_i64(args, store_operation(&batch->commands[i]->id));
     pg_array_end(args);
 }
 
@@ -472,13 +469,6 @@ static void prepare_holdings(struct store *store, struct batch *batch)
     }
 }
 
-/* Coupons of before 005 may be there of a campaign that is that old. */
-static bool holding_may_be_former(const struct store *store, size_t holding)
-{
-    const struct known_campaign *campaign = known_of_holding(store, holding);
-    return store->keyed_from != 0 && !(campaign && campaign->followed);
-}
-
 static void push_range(struct pg_args *args, const uint8_t holder[HOLDER_BYTES], int rest)
 {
     uint8_t end[HOLDER_BYTES];
@@ -507,14 +497,10 @@ static void send_holdings(struct store *store, const struct batch *batch, const 
     for (size_t i = 0; i < batch->holdings_count; i++)
         pg_array_bytes(args, wanted[i] ? batch->holding_campaigns[i] : nothing);
     pg_array_end(args);
-    for (int former = 0; former < 2; former++) {
-        pg_array_begin(args, PG_TEXT);
-        for (size_t i = 0; i < batch->holdings_count; i++)
-            pg_array_bytes(args, wanted[i] && (!former || holding_may_be_former(store, i))
-                                     ? batch->holding_users[i]
-                                     : nothing);
-        pg_array_end(args);
-    }
+    pg_array_begin(args, PG_TEXT);
+    for (size_t i = 0; i < batch->holdings_count; i++)
+        pg_array_bytes(args, wanted[i] ? batch->holding_users[i] : nothing);
+    pg_array_end(args);
 }
 
 static bool take_holdings(struct store *store, struct batch *batch, const struct pg_rows *rows)
@@ -594,8 +580,7 @@ static void judge_filters(struct store *store, struct batch *batch)
         if (!known || !loaded->exists || loaded->unreadable || asked[i] == 0)
             continue;
         const struct campaign *campaign = &loaded->campaign;
-        bool keyed = store->keyed_from >= 0 && campaign->first > store->keyed_from;
-        if (keyed && !known->followed && (campaign->issued == 0 || asked[i] >= FOLLOW_MIN))
+        if (!known->followed && (campaign->issued == 0 || asked[i] >= FOLLOW_MIN))
             known_follow(store->known, known);
         if (known->followed && known->covered > campaign->issued)
             known_follow(store->known, known); /* of another history */

@@ -2,6 +2,8 @@
 /* The connection that only reads. */
 #include "command-service/store/reader.h"
 
+#include "events/event.h"
+
 void reader_init(struct reader *reader, const char *database_url, const char *application,
                  int64_t statement_ms, const struct pg_statement *statements, size_t statements_count)
 {
@@ -16,6 +18,7 @@ void reader_init(struct reader *reader, const char *database_url, const char *ap
         .first_few = true,
         .statements = statements,
         .statements_count = statements_count,
+        .schema = SCHEMA_MIN,
     });
     pg_args_init(&reader->args);
 }

@@ -54,11 +54,9 @@ const struct pg_statement store_statements[SQL_COUNT] = {
          "clock_timestamp() - xact_start > interval '900 ms'"},
     [SQL_BEGIN] = {"begin", "BEGIN ISOLATION LEVEL READ COMMITTED"},
     /* The clock is read outside of the part that is locked, and so after the lock was granted. */
-    [SQL_LOCK] = {"lock", "SELECT s.*, clock_timestamp() FROM (SELECT head, chain, recorded_at, secret, "
-                          "coalesce(keyed_from, -1) "
+    [SQL_LOCK] = {"lock", "SELECT s.*, clock_timestamp() FROM (SELECT head, chain, recorded_at, secret "
                           "FROM slice WHERE slice = $1::smallint FOR UPDATE) s"},
-    [SQL_SECRET] = {"secret",
-                    "SELECT secret, coalesce(keyed_from, -1) FROM slice WHERE slice = $1::smallint"},
+    [SQL_SECRET] = {"secret", "SELECT secret FROM slice WHERE slice = $1::smallint"},
     [SQL_CAMPAIGNS] = {"campaigns",
                        "SELECT " CAMPAIGN_COLUMNS " FROM unnest($2::text[]) AS w(id) CROSS JOIN LATERAL "
                        "(SELECT * FROM campaign c WHERE c.slice = $1::smallint AND c.id = w.id LIMIT 1) c"},
@@ -99,9 +97,9 @@ const struct pg_statement store_statements[SQL_COUNT] = {
                               "LIMIT 1) c ON true LEFT JOIN LATERAL (SELECT f.attempt FROM creation_fence f "
                               "WHERE f.slice = $1::smallint "
                               "AND f.key = w.key LIMIT 1) f ON true"},
-    /* $2 keys; $3, $4 the same as the former version and effects without an event are found by, NULL for who
-     * cannot be there. A range of one key, in order: with "=" a plan made while the slice was empty goes
-     * through all of it by its primary key and filters, for each key, for as long as the connection lives. */
+    /* $2 keys; $3, $4 the same as effects without an event are found by, NULL for who has none. A range of
+     * one key, in order: with "=" a plan made while the slice was empty goes through all of it by its primary
+     * key and filters, for each key, for as long as the connection lives. */
     [SQL_REQUESTS] = {"requests",
                       "SELECT " REQUEST_COLUMNS
                       " FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) WITH ORDINALITY AS "
@@ -113,22 +111,18 @@ const struct pg_statement store_statements[SQL_COUNT] = {
                       "$1::smallint AND o.key_hash = w.key_hash "
                       "AND o.operation = w.operation LIMIT 1) LIMIT 1) r" REQUEST_EVENTS},
     /* A range of one holder, in order, as above. $2 a user's first coupon of the campaign, without which
-     * there is no other; $3, $4 all of the user's; $5 campaign, $6 user; $7 the user again where coupons from
-     * before 005 are to be looked for. */
+     * there is no other; $3, $4 all of the user's; $5 campaign, $6 user. OFFSET 0 keeps
+     * the planner from beginning with the events. */
     [SQL_HOLDINGS] =
         {"holdings",
          "SELECT w.nr, h.nth, h.position FROM unnest($2::uuid[], $3::uuid[], "
-         "$4::uuid[], $5::text[], $6::text[], "
-         "$7::text[]) WITH ORDINALITY AS w(first, low, high, campaign_id, user_id, "
-         "former, nr) CROSS JOIN LATERAL ("
+         "$4::uuid[], $5::text[], $6::text[]) WITH ORDINALITY AS w(first, low, high, campaign_id, user_id, "
+         "nr) CROSS JOIN LATERAL ("
          "SELECT e.nth, e.position FROM event e WHERE e.slice = $1::smallint AND "
          "e.holder >= w.low AND e.holder <= w.high "
-         "AND e.campaign_id = w.campaign_id AND e.user_id = w.user_id AND (w.former IS NOT NULL OR "
+         "AND e.campaign_id = w.campaign_id AND e.user_id = w.user_id AND "
          "(SELECT f.position FROM event f WHERE f.slice = $1::smallint AND f.holder >= w.first "
-         "AND f.holder <= w.first ORDER BY f.holder LIMIT 1) IS NOT NULL) UNION ALL SELECT e.nth, e.position "
-         "FROM event e WHERE e.slice = "
-         "$1::smallint AND e.user_id = w.former AND e.campaign_id = w.campaign_id "
-         "AND e.type = 6 AND e.holder IS NULL) h "
+         "AND f.holder <= w.first ORDER BY f.holder LIMIT 1) IS NOT NULL OFFSET 0) h "
          "ORDER BY 1, 2"},
     /* $2 campaigns, $3 first sequence of the last run that was read, $4 position of the last event, $5 how
      * many rows at most: what was issued of them since, in order. */
@@ -162,7 +156,7 @@ const struct pg_statement store_statements[SQL_COUNT] = {
                    "$6::text[], $7::text[], $8::text[], $9::smallint[], $10::bytea[], $11::bytea[], "
                    "$12::uuid[], $13::uuid[], "
                    "$14::bytea[], $15::uuid[]) AS n(p, t, v, c, u, i, nth, tr, d, k, f, a, h)"},
-    /* Effects without an event; and, as long as the former version may look for it, every effect. */
+    /* Effects without an event. */
     [SQL_REMEMBER] = {"remember", "INSERT INTO idempotency (slice, recorded_at, key_hash, operation, "
                                   "fingerprint, status, position, answer) SELECT "
                                   "$1::smallint, $2::timestamptz, n.* FROM unnest($3::uuid[], $4::bigint[], "

@@ -21,6 +21,7 @@ struct store *store_create(const char *database_url)
         .read_write = true,
         .statements = store_statements,
         .statements_count = SQL_COUNT,
+        .schema = SCHEMA_MIN,
     });
     pg_args_init(&store->args);
     store->known = known_create(KNOWN_CAMPAIGNS_MAX, FILTER_BYTES_MAX);
@@ -151,12 +152,12 @@ void store_key(const struct request_id *id, uint8_t ret[KEY_BYTES])
     memcpy(ret + 12, id->operation, 4);
 }
 
-struct span store_former_key(const struct request_id *id)
+struct span store_key_hash(const struct request_id *id)
 {
     return (struct span){(const char *)id->key_hash, sizeof id->key_hash};
 }
 
-int64_t store_former_operation(const struct request_id *id)
+int64_t store_operation(const struct request_id *id)
 {
     uint64_t number;
     memcpy(&number, id->operation, sizeof number);

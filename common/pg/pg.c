@@ -228,6 +228,13 @@ static bool send_settings(struct pg *pg)
            1;
 }
 
+/* With the settings, so that it costs no round trip. */
+static bool ask_schema(struct pg *pg)
+{
+    return PQsendQueryParams(pg->conn, "SELECT coalesce(max(number), 0)::text FROM schema_migration", 0, NULL,
+                             NULL, NULL, NULL, BINARY) == 1;
+}
+
 static enum pg_status receive_result(struct pg *pg, int64_t deadline_us, PGresult **ret) MUST_USE;
 static enum pg_status finish_round(struct pg *pg, int64_t deadline_us) MUST_USE;
 
@@ -239,10 +246,11 @@ static bool prepare(struct pg *pg, const struct pg_statement *statement)
 static bool send_session(struct pg *pg)
 {
     bool sent = PQsetnonblocking(pg->conn, 1) == 0 && PQenterPipelineMode(pg->conn) == 1 &&
-                send_settings(pg) && prepare(pg, &rollback_statement);
+                send_settings(pg) && (pg->options.schema == 0 || ask_schema(pg)) &&
+                prepare(pg, &rollback_statement);
     for (size_t i = 0; sent && i < pg->options.statements_count; i++)
         sent = prepare(pg, &pg->options.statements[i]);
-    pg->awaited = pg->options.statements_count + 2;
+    pg->awaited = pg->options.statements_count + 2 + (pg->options.schema > 0);
     pg->round = ROUND_SYNCED;
     return sent && PQpipelineSync(pg->conn) == 1;
 }
@@ -263,6 +271,17 @@ static enum pg_status refuse_session(struct pg *pg)
     return PG_LOST;
 }
 
+/* Statements of another schema might be prepared all the same and find half of what is there. */
+static enum pg_status refuse_schema(struct pg *pg, const char *number)
+{
+    char error[ERROR_MAX];
+    snprintf(error, sizeof error, "its schema is at %.8s, this program needs %d: run schema/migrate", number,
+             pg->options.schema);
+    pg_disconnect(pg);
+    memcpy(pg->error, error, sizeof error);
+    return PG_LOST;
+}
+
 /* Settings and statements in one round trip. */
 static enum pg_status set_up_session(struct pg *pg, int64_t deadline_us)
 {
@@ -272,6 +291,11 @@ static enum pg_status set_up_session(struct pg *pg, int64_t deadline_us)
     for (; pg->awaited > 0; pg->awaited--) {
         PGresult *result;
         enum pg_status status = receive_result(pg, deadline_us, &result);
+        bool is_schema = pg->options.schema > 0 && pg->awaited == pg->options.statements_count + 2;
+        int64_t number;
+        if (status == PG_OK && is_schema &&
+            !parse_i64(span_of(PQgetvalue(result, 0, 0)), pg->options.schema, INT64_MAX, &number))
+            status = refuse_schema(pg, PQgetvalue(result, 0, 0));
         PQclear(result);
         if (status != PG_OK)
             return status == PG_REFUSED ? refuse_session(pg) : status;

@@ -38,6 +38,7 @@ struct pg_options {
     bool first_few;  /* its statements want the first few of what an index has in order; see session.h */
     const struct pg_statement *statements; /* prepared by every pg_connect; borrowed */
     size_t statements_count;
+    int schema; /* the least number of schema_migration that they are written for; 0: whatever is there */
 };
 
 /* Whether libpq can read a URL; otherwise why, without repeating it. */

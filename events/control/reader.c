@@ -36,6 +36,7 @@ struct control_reader *control_reader_create(const char *url, const char *role, 
         .read_write = read_write,
         .statements = statements,
         .statements_count = SQL_COUNT,
+        .schema = SCHEMA_MIN,
     });
     pg_args_init(&reader->args);
     reader->connect_ms = CONTROL_CONNECT_MS;

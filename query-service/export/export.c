@@ -409,6 +409,7 @@ static void worker_init(struct exports *exports, struct worker *worker)
         .idle_in_transaction_timeout_ms = options->timeout_ms,
         .statements = statements,
         .statements_count = SQL_COUNT,
+        .schema = SCHEMA_MIN,
     });
     pg_args_init(&worker->args);
 }

@@ -504,6 +504,7 @@ struct feed *feed_create(const struct feed_options *options)
         .idle_in_transaction_timeout_ms = options->timeout_ms,
         .statements = statements,
         .statements_count = FEED_STATEMENTS,
+        .schema = SCHEMA_MIN,
     });
     pg_args_init(&feed->args);
     CHECK(pthread_cond_init(&feed->came, NULL) == 0);

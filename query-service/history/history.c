@@ -465,6 +465,7 @@ struct history *history_create(const struct history_options *options)
         .idle_in_transaction_timeout_ms = options->timeout_ms,
         .statements = statements,
         .statements_count = SQL_COUNT,
+        .schema = SCHEMA_MIN,
     });
     pg_args_init(&asker->args);
     asker->reader =

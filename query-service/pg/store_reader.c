@@ -34,6 +34,7 @@ struct store_reader *store_reader_create(const struct store_reader_options *opti
         .idle_in_transaction_timeout_ms = options->timeout_ms,
         .statements = statements,
         .statements_count = STORE_STATEMENT_COUNT,
+        .schema = SCHEMA_MIN,
     });
     pg_args_init(&reader->args);
     return reader;

@@ -88,15 +88,12 @@ enum { CAMPAIGN_COLUMN_STATUS = 11, CAMPAIGN_COLUMN_COUNT = 14 };
     " AND o.type + 0 = 6 AND o.campaign_id = $2::text) AS e" COUPON_STATE                                    \
     " WHERE e.sequence > $3::bigint ORDER BY e.sequence LIMIT $4::bigint"
 
-/* The coupons of a user in a slice n, as events o: by their holders; and those from before there were any, by
- * the user. */
-#define USERS_COUPONS(user, ALSO)                                                                     \
-    "(SELECT " EVENT_COLUMNS " FROM holders_of(n.secret, " user                                       \
-    ") AS h CROSS JOIN event o WHERE o.slice = n.slice "                                              \
-    "AND o.holder >= h.low AND o.holder <= h.high AND o.user_id = " user ALSO                         \
-    " UNION ALL SELECT " EVENT_COLUMNS                                                                \
-    " FROM event o WHERE n.keyed_from IS DISTINCT FROM 0 AND o.slice = n.slice AND o.user_id = " user \
-    " AND o.type = 6 AND o.holder IS NULL" ALSO ")"
+/* The coupons of a user in a slice n, as events o: by their holders, whatever else the planner would begin
+ * with (OFFSET 0). */
+#define USERS_COUPONS(user, ALSO)                               \
+    "(SELECT " EVENT_COLUMNS " FROM holders_of(n.secret, " user \
+    ") AS h CROSS JOIN event o WHERE o.slice = n.slice "        \
+    "AND o.holder >= h.low AND o.holder <= h.high AND o.user_id = " user ALSO " OFFSET 0)"
 
 #define STORE_USER_IN_CAMPAIGN_SQL                                              \
     "SELECT " COUPON_COLUMNS " FROM slice n CROSS JOIN LATERAL " USERS_COUPONS( \

@@ -421,12 +421,10 @@ static void a_frozen_store_is_refused_in_time_and_recovers(void **state)
     (void)state;
     char id[64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ",\"per_user_limit\":100"));
-    assert_true(store_freeze(stack, "firstcome command") > 0);
-    stack_signal(stack, "postgresql", SIGSTOP);
+    cluster_signal_all(stack, SIGSTOP);
     expect_honest_refusal(id, "ann");
     expect_honest_refusal(id, "ann");
-    stack_signal(stack, "postgresql", SIGCONT);
-    store_thaw();
+    cluster_signal_all(stack, SIGCONT);
     WAIT_UNTIL(issued(id, "bob"), 60000);
     WAIT_UNTIL(ready(), 60000);
 }

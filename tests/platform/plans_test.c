@@ -106,7 +106,6 @@ static void expect_plans(const char *url)
         explain(url, statement, &plan);
         expect_one_slice(statement, plan.data);
         expect_index(i, plan.data, SQL_HOLDINGS, "event_s03_holder");
-        expect_index(i, plan.data, SQL_HOLDINGS, "event_s03_former");
         if (i == SQL_HOLDINGS && strstr(plan.data, "event_s03_pkey"))
             fail_msg("a user's coupons are looked for in all of the slice:\n%s", plan.data);
         expect_index(i, plan.data, SQL_REQUESTS, "event_s03_key");

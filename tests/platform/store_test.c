@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command service's store on a real PostgreSQL, without HTTP: a database that is brought from the former
- * schema to this one while the former version goes on writing, and rows that nobody can read. The former
- * version is played by its statements. */
+/* The command service's store on a real PostgreSQL, without HTTP: a database of the first edition, brought to
+ * this schema, and rows that nobody can read. The first edition is played by its statements. */
 #include "command-service/store/store.h"
 
 #include <stdio.h>
@@ -9,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/be.h"
 #include "common/base/clock.h"
 #include "common/base/testing.h"
 #include "events/problems.h"
@@ -16,6 +16,7 @@
 #include "tests/lib/store.h"
 
 enum { CALL_MS = 20000, URL_MAX = 1024, SQL_MAX = 4096, COMMANDS_MAX = 8 };
+#define OPERATION 0x0102030405060708LL /* what all that is asked here is asked by */
 
 static struct stack *stack;
 static char url[URL_MAX];
@@ -23,7 +24,7 @@ static struct store *store;
 static struct batch *batch;
 static int16_t slice;
 
-/* --- SQL of the former version --- */
+/* --- SQL of the first edition --- */
 
 /* In the schema of the test. */
 static void sql(const char *format, ...) PRINTF_LIKE(1, 2);
@@ -73,15 +74,15 @@ static void hex_of_event(const struct event *event, char *ret, size_t ret_size)
     buf_deinit(&data);
 }
 
-static void former_creates(const char *campaign, int64_t position)
+static void first_edition_creates(const char *campaign, int64_t quantity, int64_t position)
 {
     char hex[SQL_MAX / 2];
     struct event event = {.type = EVENT_CampaignCreated};
     event.campaign_created = (struct campaign_created){.name = SPAN("n"),
                                                        .discount_value = 10,
                                                        .currency = SPAN("EUR"),
-                                                       .quantity = 100,
-                                                       .released = 100,
+                                                       .quantity = quantity,
+                                                       .released = quantity,
                                                        .per_user_limit = 1,
                                                        .created_by = SPAN("admin")};
     hex_of_event(&event, hex, sizeof hex);
@@ -91,14 +92,15 @@ static void former_creates(const char *campaign, int64_t position)
         slice, (long long)position, campaign, hex);
     sql("INSERT INTO campaign (slice, id, created_at, created_by, version, definition, quantity, released, "
         "issued, status, "
-        "plan_done, first, position) VALUES (%d, '%s', now(), 'admin', 1, '\\x%s', 100, 100, 0, 1, 0, %lld, "
-        "%lld)",
-        slice, campaign, hex, (long long)position, (long long)position);
+        "plan_done, first, position) VALUES (%d, '%s', now(), 'admin', 1, '\\x%s', %lld, %lld, 0, 1, 0, "
+        "%lld, %lld)",
+        slice, campaign, hex, (long long)quantity, (long long)quantity, (long long)position,
+        (long long)position);
     sql("UPDATE slice SET head = %lld, recorded_at = now() WHERE slice = %d", (long long)position, slice);
 }
 
-static void former_issues(const char *campaign, const char *user, int64_t sequence, int64_t position,
-                          uint8_t key)
+static void first_edition_issues(const char *campaign, const char *user, int64_t sequence, int64_t position,
+                                 uint8_t key)
 {
     char hex[SQL_MAX / 2];
     struct event event = {.type = EVENT_CouponIssued};
@@ -109,10 +111,9 @@ static void former_issues(const char *campaign, const char *user, int64_t sequen
         "(%d, %lld, 6, 1, '%s', '%s', 'c%d-%lld', 1, now(), '\\x%s')",
         slice, (long long)position, campaign, user, slice, (long long)position, hex);
     sql("INSERT INTO idempotency (slice, key_hash, operation, fingerprint, status, position, recorded_at) "
-        "VALUES (%d, "
-        "'%02x000000-0000-0000-0000-000000000000', 0, '%02x000000-0000-0000-0000-000000000000', 201, %lld, "
-        "now())",
-        slice, key, key, (long long)position);
+        "VALUES (%d, '%02x000000-0000-0000-0000-000000000000', %lld, "
+        "'%02x000000-0000-0000-0000-000000000000', 201, %lld, now())",
+        slice, key, OPERATION, key, (long long)position);
     sql("INSERT INTO issue_run VALUES (%d, '%s', %lld, %lld, %lld)", slice, campaign, (long long)sequence,
         (long long)position, (long long)position);
     sql("UPDATE campaign SET issued = %lld, position = %lld WHERE slice = %d AND id = '%s'",
@@ -147,6 +148,7 @@ static void expect_batch(const struct want *wants, size_t count)
         command->issue.user_id = span_of(wants[i].user);
         command->actor = SPAN("issuer");
         command->id.key_hash[0] = command->fingerprint[0] = wants[i].key;
+        be_put(command->id.operation, sizeof command->id.operation, (uint64_t)OPERATION);
         *end = command;
         end = &command->next;
     }
@@ -184,7 +186,7 @@ static void expect_batch(const struct want *wants, size_t count)
 
 /* --- migrating --- */
 
-static void migrate(const char *folder, const char *how)
+static int migrate_status(const char *folder, const char *how)
 {
     int status = -1;
     pid_t pid = fork();
@@ -198,11 +200,16 @@ static void migrate(const char *folder, const char *how)
         _exit(127);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    return status;
 }
 
-/* The migrations of the former version alone. */
-static void migrate_to_former(void)
+static void migrate(const char *folder, const char *how)
+{
+    assert_int_equal(migrate_status(folder, how), 0);
+}
+
+/* The migrations of the first edition alone. */
+static void migrate_to_first_edition(void)
 {
     static const char *const files[] = {"001_event_log.sql", "002_whole_write_side.sql",
                                         "003_redemptions.sql", "004_verify_requests.sql"};
@@ -229,38 +236,88 @@ static int64_t schema_number(void)
 
 /* --- the tests --- */
 
-static void both_versions_write_until_the_former_has_stopped(void **state)
+/* More of them than one transaction of 022 takes. */
+enum { MANY = 2500, FIRST_OF_MANY = 100 };
+
+/* Coupons of one each and their keys; the last one's event also stands for a command for many users, and a
+ * key that found nothing to do names the first one's. */
+static void first_edition_issues_many(const char *campaign, int64_t position)
+{
+    first_edition_creates(campaign, 2 * MANY, position);
+    sql("INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id, nth, "
+        "recorded_at, "
+        "data) SELECT %d, n, 6, 1, '%s', 'u' || n, 'c%d-' || n, 1, now(), '\\x8101' || decode(lpad(to_hex(n "
+        "- %lld), 6, 'cd'), 'hex') FROM generate_series(%lld::bigint, %lld) AS n",
+        slice, campaign, slice, (long long)position, (long long)position + 1, (long long)position + MANY);
+    sql("INSERT INTO idempotency (slice, key_hash, operation, fingerprint, status, position, recorded_at) "
+        "SELECT %d, md5('key' || n)::uuid, n, md5('payload' || n)::uuid, 201, n, now() FROM "
+        "generate_series(%lld::bigint, %lld) AS n",
+        slice, (long long)position + 1, (long long)position + MANY - 1);
+    sql("INSERT INTO idempotency (slice, key_hash, operation, fingerprint, status, position, answer, "
+        "recorded_at) VALUES (%d, md5('many')::uuid, 5, md5('users')::uuid, 200, %lld, '[1]', now()), "
+        "(%d, md5('nothing')::uuid, 6, md5('none')::uuid, 200, %lld, NULL, now())",
+        slice, (long long)position + MANY, slice, (long long)position + 1);
+    sql("UPDATE campaign SET issued = %d, position = %lld WHERE id = '%s'", MANY, (long long)position + MANY,
+        campaign);
+    sql("UPDATE slice SET head = %lld, recorded_at = now() WHERE slice = %d", (long long)position + MANY,
+        slice);
+}
+
+/* Somebody has its holder who should not; then nobody does. */
+static void plant(bool there)
+{
+    sql("ALTER TABLE event DISABLE TRIGGER append_only");
+    sql("UPDATE event SET holder = (SELECT holder_of(s.secret, 'u%d', 'many', 1) FROM slice s WHERE s.slice "
+        "= "
+        "%d AND %s) WHERE slice = %d AND position = 1",
+        FIRST_OF_MANY + 1, slice, there ? "true" : "false", slice);
+    sql("ALTER TABLE event ENABLE TRIGGER append_only");
+}
+
+static void a_database_of_the_first_edition_keeps_its_answers(void **state)
 {
     (void)state;
-    migrate_to_former();
+    migrate_to_first_edition();
     sql("GRANT SELECT ON ALL TABLES IN SCHEMA upgrade TO firstcome_command"); /* 001 does so for schema public
                                                                                */
-    former_creates("old", 1);
-    former_issues("old", "ann", 1, 2, 1);
+    first_edition_creates("old", 100, 1);
+    first_edition_issues("old", "ann", 1, 2, 1);
+    first_edition_issues("old", "carl", 2, 3, 4);
+    first_edition_issues_many("many", FIRST_OF_MANY);
     migrate("schema", NULL);
-    assert_int_equal(schema_number(), 6); /* the rest waits */
-    EXPECT({"old", "ann", 1, NULL, true}, /* the first answer, which the former gave */
-           {"old", "ann", 2, &problem_already_issued, false}, {"old", "bob", 3, NULL, false});
-    /* What the former version looks for: the coupon by its texts, the key in its table. */
-    assert_int_equal(
-        number("SELECT count(*) FROM event WHERE user_id = 'bob' AND campaign_id = 'old' AND type = 6"), 1);
-    assert_int_equal(
-        number("SELECT count(*) FROM idempotency WHERE key_hash = '03000000-0000-0000-0000-000000000000'"),
-        1);
-    former_issues("old", "carl", 3, 4, 4);
-    EXPECT({"old", "carl", 5, &problem_already_issued, false}, {"old", "carl", 4, NULL, true},
-           {"old", "bob", 3, NULL, true}, {"old", "bob", 6, &problem_already_issued, false});
+    assert_int_equal(schema_number(), 6); /* the rest waits until that edition has stopped */
+    assert_int_equal(store_connect(store, clock_deadline_us(CALL_MS)), STORE_LOST);
+    assert_non_null(strstr(store_error(store), "its schema is at 6"));
+    /* 022 breaks off in the oldest of its transactions; those before it stand, and the next run goes on. */
+    plant(true);
+    assert_int_not_equal(migrate_status("schema", "--contract"), 0);
+    assert_int_equal(schema_number(), 21);
+    int64_t left = number("SELECT max(keyed_from) FROM slice");
+    assert_in_range(left, FIRST_OF_MANY + 1, FIRST_OF_MANY + MANY - 1);
+    assert_int_equal(number("SELECT count(*) FROM event WHERE type = 6 AND holder IS NULL AND position > "
+                            "(SELECT max(keyed_from) FROM slice)"),
+                     0);
+    plant(false);
     migrate("schema", "--contract");
-    assert_true(schema_number() >= 8);
-    EXPECT({"old", "ann", 6, &problem_already_issued, false}, {"old", "ann", 1, NULL, true},
-           {"old", "bob", 7, &problem_already_issued, false}, {"old", "bob", 3, NULL, true},
-           {"old", "carl", 8, &problem_already_issued, false}, {"old", "dora", 9, NULL, false});
+    assert_true(schema_number() >= 22);
+    assert_int_equal(number("SELECT max(keyed_from) FROM slice"), 0);
+    assert_int_equal(number("SELECT count(*) FROM event WHERE type = 6 AND (holder IS NULL OR key IS NULL)"),
+                     0);
     assert_int_equal(
-        number("SELECT count(*) FROM idempotency WHERE key_hash = '09000000-0000-0000-0000-000000000000'"),
+        number("SELECT count(*) FROM event e JOIN slice s USING (slice) WHERE type = 6 AND holder "
+               "<> holder_of(s.secret, e.user_id, e.campaign_id, e.nth)"),
         0);
-    assert_int_equal(number("SELECT count(*) FROM event WHERE key IS NOT NULL AND holder IS NOT NULL"), 2);
-    EXPECT({"old", "dora", 9, NULL, true}, {"old", "dora", 10, &problem_already_issued, false});
-    assert_int_equal(number("SELECT sum(used)::bigint FROM creation_quota WHERE scope = '#'"), 100);
+    assert_int_equal(number("SELECT count(*) FROM idempotency"), 1); /* which found nothing to do */
+    assert_int_equal(number("SELECT count(*) FROM event WHERE answer = '[1]'"), 1);
+    assert_int_equal(
+        number("SELECT count(*) FROM pg_trigger WHERE tgname = 'append_only' AND tgenabled <> 'O'"), 0);
+    EXPECT({"old", "ann", 1, NULL, true}, /* the first answer */
+           {"old", "ann", 6, &problem_already_issued, false}, {"old", "carl", 4, NULL, true},
+           {"old", "carl", 8, &problem_already_issued, false}, {"old", "bob", 9, NULL, false},
+           {"many", "u101", 10, &problem_already_issued, false});
+    EXPECT({"old", "bob", 9, NULL, true}, {"old", "bob", 11, &problem_already_issued, false});
+    assert_int_equal(number("SELECT sum(used)::bigint FROM creation_quota WHERE scope = '#'"),
+                     100 + 2 * MANY);
 }
 
 /* Enough at once that the campaign gets a filter; then nobody is looked for who cannot be there, and still
@@ -270,7 +327,7 @@ static void a_filter_changes_no_answer(void **state)
     (void)state;
     static char users[COMMANDS_MAX][16];
     struct want wants[COMMANDS_MAX];
-    former_creates("fresh", number("SELECT max(head) FROM slice") + 1);
+    first_edition_creates("fresh", 100, number("SELECT max(head) FROM slice") + 1);
     for (uint8_t round = 0; round < 3; round++) {
         for (uint8_t i = 0; i < COMMANDS_MAX; i++) {
             snprintf(users[i], sizeof users[i], "u%d-%d", round, i);
@@ -411,8 +468,8 @@ static void one_bad_row_costs_its_own_commands(void **state)
 {
     (void)state;
     int64_t head = number("SELECT max(head) FROM slice");
-    former_creates("bad", head + 1);
-    former_creates("ahead", head + 2);
+    first_edition_creates("bad", 100, head + 1);
+    first_edition_creates("ahead", 100, head + 2);
     sql("UPDATE campaign SET definition = '\\xC1' WHERE id = 'bad'");
     sql("UPDATE campaign SET position = position + 1000 WHERE id = 'ahead'");
     EXPECT({"bad", "ann", 200, &problem_unreadable_state, false}, {"fresh", "good", 201, NULL, false},
@@ -452,7 +509,7 @@ static int stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_versions_write_until_the_former_has_stopped),
+        cmocka_unit_test(a_database_of_the_first_edition_keeps_its_answers),
         cmocka_unit_test_setup(a_filter_changes_no_answer, connect_store),
         cmocka_unit_test_setup(who_comes_next_finishes_a_creation, connect_store),
         cmocka_unit_test_setup(a_claim_that_came_to_nothing_binds_nobody, connect_store),

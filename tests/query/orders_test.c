@@ -4,6 +4,7 @@
 
 #include "common/base/clock.h"
 #include "events/catalog.h"
+#include "tests/lib/cluster.h"
 #include "tests/lib/json_get.h"
 #include "tests/lib/pace.h"
 #include "tests/lib/reads.h"
@@ -261,13 +262,11 @@ static void a_frozen_database_is_not_waited_for(void **state)
     struct http_call call = {
         .method = "GET", .path = "/v1/orders/o-1/coupons", .token = stack_env(stack, "READ_TOKEN")};
     struct http_answer answer;
-    assert_true(store_freeze(stack, "firstcome query") > 0);
-    stack_signal(stack, "postgresql", SIGSTOP); /* so that nobody connects */
+    cluster_signal_all(stack, SIGSTOP);
     int64_t before_us = clock_mono_us();
     enum http_outcome answered = http_client_call(api.query, &call, &answer);
     int64_t took_us = clock_mono_us() - before_us;
-    stack_signal(stack, "postgresql", SIGCONT);
-    store_thaw();
+    cluster_signal_all(stack, SIGCONT);
     assert_int_equal(answered, HTTP_ANSWERED);
     api_expect(&answer, 503, "store-unavailable");
     assert_true(took_us < ANSWERED_MS * US_PER_MS);
