@@ -243,8 +243,14 @@ static void send_words(struct models *models, const char *const *words)
     redis_send(models->redis, &models->command);
 }
 
+/* Where Redis is killed or another becomes the primary, a connection may end between any two calls; it is
+ * asked once more on a new one. */
 const struct redis_reply *models_call(struct models *models, const char *const *words)
 {
+    const struct redis_reply *reply;
+    send_words(models, words);
+    if (redis_receive(models->redis, clock_deadline_us(PATIENCE_MS), &reply) == REDIS_OK)
+        return reply;
     send_words(models, words);
     return receive(models);
 }
@@ -348,6 +354,13 @@ static void drop_doubles(struct lines *sorted)
     sorted->count = kept;
 }
 
+/* What projector and readers tell each other, which comes and goes. */
+static bool is_word(struct span key)
+{
+    (void)span_cut(&key, '}');
+    return span_is(key, ":heartbeat") || span_is(key, ":hole");
+}
+
 static void collect_keys(struct models *models, struct lines *keys)
 {
     char cursor[24] = "0";
@@ -360,6 +373,8 @@ static void collect_keys(struct models *models, struct lines *keys)
         struct span next = redis_text(redis_at(page, 0));
         snprintf(cursor, sizeof cursor, "%.*s", SPAN_ARG(next));
         for (size_t i = 0; i < redis_length(found); i++) {
+            if (is_word(redis_text(redis_at(found, i))))
+                continue;
             buf_append_span(&text, redis_text(redis_at(found, i)));
             add_line(keys, &text);
         }

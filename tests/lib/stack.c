@@ -218,6 +218,8 @@ static void set_environment(const struct stack *stack)
     setenv("PORT_BASE", port_base, 1);
     setenv("BIN_DIR", stack->bin_directory, 1);
     setenv("STACK_TEMPLATES", templates, 0);
+    setenv("SERVICE_START_SECONDS", "180", 0); /* and so it is with services */
+    setenv("SERVICE_STOP_SECONDS", "60", 0);
     setenv("FIRSTCOME_DISK_PATH", "",
            0); /* how full this machine's disk is decides no test that does not ask for it */
     set_patience();
