@@ -41,7 +41,8 @@ const struct pg_statement store_statements[SQL_COUNT] = {
         {"durable",
          "SELECT current_setting('fsync') = 'on' AND current_setting('synchronous_commit') <> 'off' AND "
          "(current_setting('synchronous_commit') <> 'local' OR current_setting('synchronous_standby_names') "
-         "= '') AND current_setting('transaction_read_only') = 'off', EXISTS (SELECT FROM slice WHERE slice = "
+         "= '') AND current_setting('transaction_read_only') = 'off', EXISTS (SELECT FROM slice WHERE slice "
+         "= "
          "$1::smallint)"},
     /* For the rest of the transaction: only who logged in as somebody may see and end that one's sessions. */
     [SQL_AS_LOGIN] = {"as_login", "SELECT set_config('role', 'none', true)"},
