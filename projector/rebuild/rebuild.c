@@ -249,7 +249,7 @@ static void show_events(void *context, int64_t events)
 /* Where there are several servers; the rest, and what failed, is then built one at a time. */
 static unsigned build_side_by_side(struct rebuild *rebuild, unsigned slices, bool past, bool *ret_begun)
 {
-    struct by_server what = {.database_url = rebuild->options->database_url,
+    struct by_server what = {.shard = rebuild->shard,
                              .redis_url = rebuild->options->redis_url,
                              .writer = builder_writer(rebuild->builder),
                              .generation = rebuild->generation.number,
