@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "bench/kit/child.h"
 #include "bench/load/http_load.h"
@@ -64,6 +63,16 @@ struct lag_runs {
 
 /* --- Redis --- */
 
+/* "12.345678" as Redis writes seconds: six digits behind the point. */
+static int64_t seconds_in_us(struct span text)
+{
+    uint64_t whole = 0, rest = 0;
+    struct span value = {text.ptr, text.len - (text.len && text.ptr[text.len - 1] == '\r')};
+    if (!parse_u64(span_cut(&value, '.'), INT32_MAX, &whole) || !parse_u64(value, US_PER_S, &rest))
+        bench_die("Redis", "its processor time cannot be read");
+    return (int64_t)whole * US_PER_S + (int64_t)rest;
+}
+
 /* Processor time of its main thread so far. */
 static double redis_cpu_us(const struct bench *bench)
 {
@@ -77,15 +86,15 @@ static double redis_cpu_us(const struct bench *bench)
     if (!redis || redis_connect(redis, clock_deadline_us(TIMEOUT_MS)) != REDIS_OK ||
         redis_call(redis, &command, clock_deadline_us(TIMEOUT_MS), &reply) != REDIS_OK)
         bench_die("Redis", redis ? redis_error(redis) : reason);
-    double seconds = 0;
+    int64_t us = 0;
     for (struct span rest = redis_text(reply); rest.ptr;) {
         struct span value = span_cut(&rest, '\n'), name = span_cut(&value, ':');
         if (span_is(name, "used_cpu_sys_main_thread") || span_is(name, "used_cpu_user_main_thread"))
-            seconds += strtod(value.ptr, NULL);
+            us += seconds_in_us(value);
     }
     redis_command_deinit(&command);
     redis_destroy(redis);
-    return seconds * US_PER_S;
+    return (double)us;
 }
 
 /* --- the checkpoint --- */
