@@ -47,7 +47,7 @@ struct loader {
     struct lane lanes[LANE_COUNT];
     struct loader_thread threads[3 * POOL_THREADS_MAX + LOADER_DEAR_THREADS];
     size_t threads_count;
-    atomic_bool model_usable, store_usable;
+    atomic_bool model_usable, store_usable, servers_away;
     _Atomic int64_t positions[SLICE_COUNT], seen_us; /* as the last probe of Redis found them */
 };
 
@@ -186,6 +186,7 @@ static void note_positions(struct loader *loader, const struct model_state *mode
         bool present = checkpoint && checkpoint->present;
         atomic_store(&loader->positions[slice], present ? checkpoint->position : -1);
     }
+    atomic_store(&loader->servers_away, models && models->away);
     unsigned answered = models ? ((1U << SLICE_COUNT) - 1) & ~models->away : 0;
     int64_t ago_ms = answered ? model_state_seen_ago_ms(models, answered) : INT64_MAX;
     bool known = ago_ms != INT64_MAX;
@@ -421,6 +422,7 @@ void loader_facts(struct loader *loader, struct loader_facts *ret)
 {
     *ret = (struct loader_facts){
         .redis_usable = atomic_load(&loader->model_usable),
+        .redis_partly = atomic_load(&loader->servers_away),
         .store_usable = atomic_load(&loader->store_usable),
         .redis_open = breaker_is_open(&loader->lanes[LANE_QUICK].redis_breaker),
         .store_open = breaker_is_open(&loader->lanes[LANE_QUICK].store_breaker),
