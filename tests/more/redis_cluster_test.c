@@ -89,7 +89,7 @@ static void one_server_is_not_the_cluster(void **state)
     unsigned elsewhere = 0;
     assert_int_equal(redis_connect(redis, clock_deadline_us(CALL_MS)), REDIS_OK);
     for (int slice = 0; slice < 16; slice++) {
-        char key[16];
+        char key[32];
         snprintf(key, sizeof key, "fc:{%d}", slice);
         SEND(redis, "HGETALL", key);
         elsewhere += redis_receive(redis, clock_deadline_us(CALL_MS), &reply) == REDIS_ELSEWHERE;
