@@ -54,10 +54,19 @@ enum {
  * Only change_state() changes it. */
 enum committer_state { COMMITTER_DOWN, COMMITTER_READY, COMMITTER_COMMITTING };
 
+/* What the committers of one database share: they feel each other when it is slow, those of others do not. */
+struct shard_committers {
+    const struct shard *shard;
+    struct sweeper *sweeper;
+    atomic_uint connect_doubled; /* of CONNECT_MIN_MS: what the last connection that took longer needed */
+    size_t connected, connecting, hurried; /* guarded by the lock of all */
+};
+
 struct committer {
     pthread_t thread;
     const struct committer_options *options;
     struct committers *all;
+    struct shard_committers *shard;
     _Atomic enum committer_state state; /* written by its own thread alone */
     int16_t slice;
     struct queue *queue;
@@ -71,12 +80,10 @@ struct committer {
 
 struct committers {
     struct committer_options options;
-    struct sweeper *sweeper;
-    struct service_part *ready;  /* when every committer is connected */
-    atomic_uint connect_doubled; /* of CONNECT_MIN_MS: what the last connection that took longer needed */
-    pthread_mutex_t lock; /* guards what follows, and the setting of ready, so that the last is right */
+    struct service_part *ready; /* when every committer of some shard is connected */
+    pthread_mutex_t lock;       /* guards what follows, and the setting of ready, so that the last is right */
     pthread_cond_t stopped;
-    size_t connected, connecting, hurried;
+    struct shard_committers shards[SHARDS_MAX];
     int64_t young_until_us; /* monotonic; written before the threads begin */
     bool stop;              /* the expirer's */
     pthread_t expirer;
@@ -138,7 +145,21 @@ static void fail_all(struct command *list, const struct problem *problem, int64_
 
 /* --- the connection --- */
 
-/* A slice without its committer cannot be written to, so the service is ready when all are connected. */
+/* A slice without its committer cannot be written to. A shard that is away costs its own slices only, so the
+ * service is ready when all slices of some shard can be written to. Under the lock. */
+static void show_connected(struct committers *all)
+{
+    size_t connected = 0;
+    bool ready = false;
+    for (size_t i = 0; i < all->options.shards->count; i++) {
+        const struct shard_committers *is = &all->shards[i];
+        connected += is->connected;
+        ready |= is->connected == (size_t)__builtin_popcount(is->shard->slices);
+    }
+    metric_set(metrics.connections, (int64_t)connected);
+    service_part_set(all->ready, ready);
+}
+
 static void change_state(struct committer *self, enum committer_state state)
 {
     static const bool allowed[][3] = {
@@ -153,9 +174,8 @@ static void change_state(struct committer *self, enum committer_state state)
     if (change == 0)
         return;
     pthread_mutex_lock(&all->lock);
-    all->connected += (size_t)change;
-    metric_set(metrics.connections, (int64_t)all->connected);
-    service_part_set(all->ready, all->connected == SLICE_COUNT);
+    self->shard->connected += (size_t)change;
+    show_connected(all);
     pthread_mutex_unlock(&all->lock);
 }
 
@@ -166,15 +186,16 @@ static void change_state(struct committer *self, enum committer_state state)
 static void await_turn(struct committer *self)
 {
     struct committers *all = self->all;
+    struct shard_committers *shard = self->shard;
     for (bool turn = false; !turn;) {
         bool wanted = queue_await(self->queue, clock_deadline_us(CONNECT_TURN_MS));
         bool young = clock_remaining_ms(all->young_until_us) > 0;
         pthread_mutex_lock(&all->lock);
-        bool quiet = young && (all->hurried > 0 || !control_looked(self->options->control));
-        size_t at_once = atomic_load(&all->connect_doubled) > 0 ? CONNECTS_AT_ONCE_SLOW : CONNECTS_AT_ONCE;
-        turn = wanted || (all->connecting < at_once && !quiet);
-        all->connecting += turn;
-        all->hurried += wanted && !self->hurried;
+        bool quiet = young && (shard->hurried > 0 || !control_looked(self->options->control));
+        size_t at_once = atomic_load(&shard->connect_doubled) > 0 ? CONNECTS_AT_ONCE_SLOW : CONNECTS_AT_ONCE;
+        turn = wanted || (shard->connecting < at_once && !quiet);
+        shard->connecting += turn;
+        shard->hurried += wanted && !self->hurried;
         self->hurried |= wanted;
         pthread_mutex_unlock(&all->lock);
     }
@@ -183,7 +204,7 @@ static void await_turn(struct committer *self)
 static void end_turn(struct committer *self)
 {
     pthread_mutex_lock(&self->all->lock);
-    self->all->connecting--;
+    self->shard->connecting--;
     pthread_mutex_unlock(&self->all->lock);
 }
 
@@ -193,7 +214,7 @@ static void end_hurry(struct committer *self)
     if (!self->hurried)
         return;
     pthread_mutex_lock(&self->all->lock);
-    self->all->hurried--;
+    self->shard->hurried--;
     self->hurried = false;
     pthread_mutex_unlock(&self->all->lock);
 }
@@ -211,15 +232,15 @@ static void back_off(struct committer *self)
 static enum store_status connect_in_turn(struct committer *self)
 {
     await_turn(self);
-    unsigned known = atomic_load(&self->all->connect_doubled);
+    unsigned known = atomic_load(&self->shard->connect_doubled);
     unsigned doubled = self->failed_connects > known ? self->failed_connects : known;
     if (doubled > CONNECT_DOUBLED_MAX)
         doubled = CONNECT_DOUBLED_MAX;
     int64_t from_us = clock_mono_us();
     enum store_status status =
-        store_connect(self->store, clock_deadline_us((int64_t)CONNECT_MIN_MS << doubled));
+        store_connect(self->store, self->slice, clock_deadline_us((int64_t)CONNECT_MIN_MS << doubled));
     if (status == STORE_OK)
-        atomic_store(&self->all->connect_doubled,
+        atomic_store(&self->shard->connect_doubled,
                      clock_mono_us() - from_us > CONNECT_MIN_MS * US_PER_MS ? doubled : 0);
     end_turn(self);
     return status;
@@ -403,6 +424,15 @@ static struct creation_limits limits_now(const struct committer *self)
     };
 }
 
+/* What quotas have used in other databases, which no transaction here sees. */
+static void add_other_shards(struct committer *self)
+{
+    struct batch *batch = self->batch;
+    for (size_t i = 0; batch->creates && i < batch->quotas_count; i++)
+        batch->quotas[i].elsewhere += quotas_elsewhere(self->options->quotas, batch->quotas[i].scope,
+                                                       self->options->shards->of[self->slice]);
+}
+
 static void tell_watch(const struct committer *self)
 {
     for (size_t i = 0; i < self->batch->campaigns_count; i++)
@@ -424,6 +454,7 @@ static enum store_status run_batch(struct committer *self, struct command *list)
     if (status == STORE_OK && clock_remaining_ms(deadline_us) < COMMIT_FLOOR_MS)
         status = store_abandon(self->store, deadline_us);
     if (status == STORE_OK) {
+        add_other_shards(self);
         batch_decide(batch);
         committing_us = clock_mono_us();
         status = store_commit(self->store, batch, deadline_us);
@@ -517,7 +548,7 @@ static void check_idle_connection(struct committer *self)
     if (clock_mono_us() - self->used_us < IDLE_CHECK_MS * US_PER_MS)
         return;
     self->used_us = clock_mono_us();
-    if (store_check(self->store, clock_deadline_us(CONNECT_MIN_MS)) == STORE_OK)
+    if (store_check(self->store, self->slice, clock_deadline_us(CONNECT_MIN_MS)) == STORE_OK)
         return;
     log_warn("STORE-IDLE", "slice %d: an idle connection to the event store is of no use: %s",
              (int)self->slice, store_error(self->store));
@@ -621,9 +652,10 @@ static void committer_start(struct committers *all, int16_t slice)
     struct committer *self = &all->list[slice];
     self->options = &all->options;
     self->all = all;
+    self->shard = &all->shards[all->options.shards->of[slice]];
     self->slice = slice;
     self->queue = queue_create(all->options.queue_max, all->options.batch_max);
-    self->store = store_create(all->options.database_url);
+    self->store = store_create(self->shard->shard->url);
     self->batch = batch_create(&(struct creation_limits){0});
     CHECK(pthread_create(&self->thread, NULL, committer_main, self) == 0);
 }
@@ -632,7 +664,7 @@ struct committers *committers_start(const struct committer_options *options)
 {
     struct committers *all = mem_zalloc(sizeof *all);
     struct sweeper_options sweep = {
-        .database_url = options->database_url, .control = options->control, .watch = options->watch};
+        .quotas = options->quotas, .control = options->control, .watch = options->watch};
     CHECK(options->batch_max >= 1 && options->batch_max <= BATCH_MAX);
     metrics_setup();
     all->options = *options;
@@ -640,12 +672,18 @@ struct committers *committers_start(const struct committer_options *options)
     all->ready = service_part_create("event store");
     CHECK(pthread_mutex_init(&all->lock, NULL) == 0);
     CHECK(pthread_cond_init(&all->stopped, NULL) == 0);
+    for (size_t i = 0; i < options->shards->count; i++)
+        all->shards[i].shard = &options->shards->list[i];
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         committer_start(all, slice);
         sweep.queues[slice] = all->list[slice].queue;
     }
     CHECK(pthread_create(&all->expirer, NULL, expirer_main, all) == 0);
-    all->sweeper = sweeper_start(&sweep);
+    for (size_t i = 0; i < options->shards->count; i++) {
+        sweep.shard = all->shards[i].shard;
+        sweep.number = i;
+        all->shards[i].sweeper = sweeper_start(&sweep);
+    }
     return all;
 }
 
@@ -668,7 +706,8 @@ const struct code_key *committers_code_key(const struct committers *committers)
 
 void committers_stop(struct committers *committers)
 {
-    sweeper_stop(committers->sweeper);
+    for (size_t i = 0; i < committers->options.shards->count; i++)
+        sweeper_stop(committers->shards[i].sweeper);
     for (size_t i = 0; i < SLICE_COUNT; i++)
         queue_close(committers->list[i].queue);
     for (size_t i = 0; i < SLICE_COUNT; i++)
@@ -690,7 +729,8 @@ void committers_destroy(struct committers *committers)
         store_destroy(self->store);
         batch_destroy(self->batch);
     }
-    sweeper_destroy(committers->sweeper);
+    for (size_t i = 0; i < committers->options.shards->count; i++)
+        sweeper_destroy(committers->shards[i].sweeper);
     pthread_cond_destroy(&committers->stopped);
     pthread_mutex_destroy(&committers->lock);
     mem_free(committers);

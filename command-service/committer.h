@@ -9,15 +9,18 @@
 #include "command-service/control.h"
 #include "command-service/early.h"
 #include "command-service/queue.h"
+#include "command-service/quotas.h"
 #include "command-service/watch.h"
 #include "common/base/crypto.h"
 #include "common/bus.h"
 #include "common/service.h"
+#include "events/shards.h"
 
 struct committers;
 
 struct committer_options {
-    const char *database_url;
+    const struct shards *shards; /* borrowed */
+    struct quotas *quotas;       /* borrowed: what other shards have counted */
     struct code_key code_key;
     struct bus_publisher *bus; /* borrowed; NULL: no hints */
     struct control *control;   /* borrowed: quotas and the bound of queues */

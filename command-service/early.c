@@ -33,15 +33,23 @@ struct entry {
     _Atomic int64_t used_us; /* monotonic: when it last refused */
 };
 
+/* One for each shard, so that filters of one do not wait for another that is slow or away. */
+struct loader {
+    struct early *early;
+    const struct shard *shard;
+    pthread_t thread;
+    bool wanted; /* some filter is not whole; guarded by wake_lock */
+};
+
 struct early {
     struct early_options options;
     pthread_rwlock_t lock; /* guards the table */
     struct entry entries[EARLY_MAX];
     atomic_size_t count; /* of entries; what is looked at first */
-    pthread_t loader;
+    struct loader loaders[SHARDS_MAX];
     pthread_mutex_t wake_lock; /* guards what follows */
     pthread_cond_t wake;
-    bool stop, wanted; /* wanted: some filter is not whole */
+    bool stop;
 };
 
 static struct metric *refused_metric, *followed_metric, *bytes_metric;
@@ -179,11 +187,11 @@ static bool note(struct early *early, const struct batch *batch, const struct lo
     return entry->covered < entry->holders;
 }
 
-static void wake(struct early *early)
+static void wake(struct early *early, int16_t slice)
 {
     pthread_mutex_lock(&early->wake_lock);
-    early->wanted = true;
-    pthread_cond_signal(&early->wake);
+    early->loaders[early->options.shards->of[slice]].wanted = true;
+    pthread_cond_broadcast(&early->wake);
     pthread_mutex_unlock(&early->wake_lock);
 }
 
@@ -218,7 +226,7 @@ void early_note_batch(struct early *early, const struct batch *batch, int64_t re
     }
     pthread_rwlock_unlock(&early->lock);
     if (wanted)
-        wake(early);
+        wake(early, batch->slice);
 }
 
 /* --- who holds --- */
@@ -232,15 +240,15 @@ static size_t bytes_used(const struct early *early)
     return bytes;
 }
 
-/* Whose holders to read next, and from where; false: every filter is whole, or there is no memory for more.
- */
-static bool next_missing(struct early *early, struct holders_query *ret)
+/* Whose holders to read next, and from where; false: every filter of the shard is whole, or there is no
+ * memory for more. */
+static bool next_missing(struct early *early, const struct shard *shard, struct holders_query *ret)
 {
     bool found = false;
     pthread_rwlock_wrlock(&early->lock);
     for (size_t i = 0; i < EARLY_MAX && !found; i++) {
         struct entry *entry = &early->entries[i];
-        if (!entry->id_len || entry->covered == entry->holders)
+        if (!entry->id_len || entry->covered == entry->holders || !shard_has(shard, slice_of(id_of(entry))))
             continue;
         if (!entry->filter &&
             bytes_used(early) + bloom_bytes((size_t)entry->holders) <= early->options.bytes_max)
@@ -269,14 +277,15 @@ static bool add(struct early *early, const struct holders_query *query, const st
 }
 
 /* Waits until a filter is wanted, or for the back-off; false: stop. */
-static bool await_work(struct early *early, bool failed)
+static bool await_work(struct loader *loader, bool failed)
 {
+    struct early *early = loader->early;
     int64_t until_us = failed ? clock_deadline_us(BACKOFF_MS) : INT64_MAX;
     pthread_mutex_lock(&early->wake_lock);
-    while (!early->stop && (failed || !early->wanted) &&
+    while (!early->stop && (failed || !loader->wanted) &&
            cond_wait_until(&early->wake, &early->wake_lock, until_us))
         ;
-    early->wanted = false;
+    loader->wanted = false;
     bool stop = early->stop;
     pthread_mutex_unlock(&early->wake_lock);
     return !stop;
@@ -293,15 +302,16 @@ static bool stopping(struct early *early)
 /* With a connection of its own, so that no committer waits for it; made when it is needed. */
 static void *loader_main(void *context)
 {
-    struct early *early = context;
+    struct loader *loader = context;
+    struct early *early = loader->early;
     struct reader reader;
     struct holders_query query;
     bool failed = false;
     pthread_setname_np(pthread_self(), "early");
-    holders_init(&reader, early->options.database_url);
-    while (await_work(early, failed)) {
+    holders_init(&reader, loader->shard->url);
+    while (await_work(loader, failed)) {
         failed = false;
-        while (!failed && !stopping(early) && next_missing(early, &query)) {
+        while (!failed && !stopping(early) && next_missing(early, loader->shard, &query)) {
             struct pg_rows *rows = NULL;
             failed = !holders_read(&reader, &query, &rows) || !add(early, &query, rows);
             pg_rows_destroy(rows);
@@ -331,7 +341,12 @@ struct early *early_start(const struct early_options *options)
     CHECK(pthread_rwlock_init(&early->lock, NULL) == 0);
     CHECK(pthread_mutex_init(&early->wake_lock, NULL) == 0);
     CHECK(pthread_cond_init(&early->wake, NULL) == 0);
-    CHECK(pthread_create(&early->loader, NULL, loader_main, early) == 0);
+    for (size_t i = 0; i < options->shards->count; i++) {
+        struct loader *loader = &early->loaders[i];
+        loader->early = early;
+        loader->shard = &options->shards->list[i];
+        CHECK(pthread_create(&loader->thread, NULL, loader_main, loader) == 0);
+    }
     return early;
 }
 
@@ -341,9 +356,10 @@ void early_stop(struct early *early)
         return;
     pthread_mutex_lock(&early->wake_lock);
     early->stop = true;
-    pthread_cond_signal(&early->wake);
+    pthread_cond_broadcast(&early->wake);
     pthread_mutex_unlock(&early->wake_lock);
-    CHECK(pthread_join(early->loader, NULL) == 0);
+    for (size_t i = 0; i < early->options.shards->count; i++)
+        CHECK(pthread_join(early->loaders[i].thread, NULL) == 0);
     for (size_t i = 0; i < EARLY_MAX; i++)
         bloom_destroy(early->entries[i].filter);
     pthread_cond_destroy(&early->wake);

@@ -16,14 +16,15 @@
 #pragma once
 
 #include "command-service/core/batch.h"
+#include "events/shards.h"
 
 enum { EARLY_MAX = 64 };
 
 struct early;
 
 struct early_options {
-    const char *database_url;
-    size_t bytes_max; /* of all filters of holders together; 0: nothing is refused early */
+    const struct shards *shards; /* borrowed */
+    size_t bytes_max;            /* of all filters of holders together; 0: nothing is refused early */
 };
 struct early *early_start(const struct early_options *options);
 void early_stop(struct early *early); /* accepts NULL; nobody may ask any more */

@@ -20,14 +20,17 @@ static struct bus_publisher *bus_setup(const struct options *options)
     return bus;
 }
 
-static struct control *control_setup(const struct options *options, struct api *api)
+/* Settings and kill switches are in one slice, and so in one shard, for all. */
+static struct control *control_setup(const struct options *options, const struct shards *shards,
+                                     struct api *api)
 {
     int64_t percent;
-    service_check_database_url(options->database_url);
+    if (*options->disk_path && shards->count > 1)
+        service_bad_option("--disk-path", "is the disk of one database, and the map has several");
     if (*options->disk_path && !disk_used_percent(options->disk_path, &percent))
         service_bad_option("--disk-path", strerror(errno));
     struct control_options control = {
-        .database_url = options->database_url,
+        .database_url = shards_of(shards, CONTROL_SLICE)->url,
         .keyring = service_keyring(&options->service),
         .resume = submit_held,
         .context = api,
@@ -41,22 +44,14 @@ static struct control *control_setup(const struct options *options, struct api *
     return control_start(&control);
 }
 
-static struct committers *committers_setup(const struct options *options, struct bus_publisher *bus,
-                                           struct control *control, struct watch *watch, struct early *early)
+static struct committers *committers_setup(const struct options *options, struct committer_options *committer)
 {
-    struct committer_options committer = {
-        .database_url = options->database_url,
-        .bus = bus,
-        .control = control,
-        .batch_max = (size_t)options->batch_max,
-        .queue_max = (size_t)options->queue_max,
-        .early = early,
-        .watch = watch,
-    };
     char reason[256];
-    if (!code_key_load(options->code_key_file, &committer.code_key, reason, sizeof reason))
+    committer->batch_max = (size_t)options->batch_max;
+    committer->queue_max = (size_t)options->queue_max;
+    if (!code_key_load(options->code_key_file, &committer->code_key, reason, sizeof reason))
         service_bad_option("--code-key-file", reason);
-    return committers_start(&committer);
+    return committers_start(committer);
 }
 
 static void trace_setup(const struct options *options)
@@ -77,21 +72,28 @@ int main(int argc, char **argv)
 
     service_setup("command-service", 0, &options.service);
     trace_setup(&options);
+    struct shards shards;
+    shards_setup(&shards, options.shards_file, options.database_url, "firstcome_command");
     struct bus_publisher *bus = bus_setup(&options);
     struct api api = {.request_deadline_ms = options.request_deadline_ms,
                       .accepted_deadline_ms = options.accepted_deadline_ms,
                       .started_at_us = clock_wall_us()};
-    struct control *control = control_setup(&options, &api);
+    struct control *control = control_setup(&options, &shards, &api);
     struct watch *watch = watch_create(&watch_no_halt); /* until the committers know the settings */
-    struct early *early = early_start(&(struct early_options){.database_url = options.database_url,
-                                                              .bytes_max = (size_t)options.early_bytes_max});
-    api.committers = committers_setup(&options, bus, control, watch, early);
+    struct early *early =
+        early_start(&(struct early_options){.shards = &shards, .bytes_max = (size_t)options.early_bytes_max});
+    struct quotas *quotas = quotas_create(&shards);
+    api.committers = committers_setup(&options, &(struct committer_options){.shards = &shards,
+                                                                            .quotas = quotas,
+                                                                            .bus = bus,
+                                                                            .control = control,
+                                                                            .watch = watch,
+                                                                            .early = early});
     api.watch = watch;
     api.early = early;
     api.control = control;
-    api.requests = requests_start(&(struct requests_options){.database_url = options.database_url,
-                                                             .committers = api.committers,
-                                                             .deadline_ms = options.request_deadline_ms});
+    api.requests = requests_start(&(struct requests_options){
+        .shards = &shards, .committers = api.committers, .deadline_ms = options.request_deadline_ms});
     struct disk_guard *disk = disk_guard_start(options.disk_path, control);
     if (!answer_public_url_valid(options.public_url))
         service_bad_option("--public-url", "it is http:// or https://, a host, and no slash at its end");
@@ -111,12 +113,14 @@ int main(int argc, char **argv)
     http_server_destroy(server); /* after a drain cut short, connections bring requests until here */
     requests_destroy(api.requests);
     committers_destroy(api.committers);
+    quotas_destroy(quotas);
     early_stop(early);
     watch_destroy(watch);
     gate_deinit(&api.gate);
     disk_guard_stop(disk);
     control_stop(control);
     bus_publisher_destroy(bus);
+    shards_deinit(&shards);
     trace_stop();
     log_info("STOPPED", "drained");
     return 0;

@@ -7,8 +7,10 @@
 #define AT(member) offsetof(struct options, member)
 
 static const struct config_option table[] = {
-    {"database-url", CONFIG_STRING, AT(database_url), NULL, 1, 4096, "",
-     "event store, postgresql://...; several hosts allowed"},
+    {"database-url", CONFIG_STRING, AT(database_url), "", 0, 4096, "",
+     "event store, postgresql://...; several hosts allowed; needed without --shards"},
+    {"shards", CONFIG_STRING, AT(shards_file), "", 0, 4096, "",
+     "file that says which event store has which slices; empty: --database-url has all"},
     {"code-key-file", CONFIG_STRING, AT(code_key_file), NULL, 1, 4096, "",
      "file with the 64 hex digits that coupon codes are derived with"},
     {"bus-url", CONFIG_STRING, AT(bus_url), "", 0, 1024, "",

@@ -162,7 +162,8 @@ static void halt_plans(struct sweeper *sweeper)
         struct due_item item = {.campaign_id_len = finding.campaign_id_len};
         memcpy(item.campaign_id, finding.campaign_id, finding.campaign_id_len);
         int16_t slice = slice_of((struct span){item.campaign_id, item.campaign_id_len});
-        offer(sweeper, COMMAND_HALT, slice, &item, &finding.figures);
+        if (shard_has(sweeper->options.shard, slice))
+            offer(sweeper, COMMAND_HALT, slice, &item, &finding.figures);
     }
 }
 
@@ -253,12 +254,14 @@ static void pass(struct sweeper *sweeper)
 {
     if (!connected(sweeper))
         return;
-    for (int16_t slice = 0; slice < SLICE_COUNT && !stopping(sweeper); slice++)
-        if (!look(sweeper, slice)) {
-            log_warn("SWEEP-LOOK", "cannot look for what is due: %s", pg_error(sweeper->reader.pg));
-            return;
-        }
-    metric_add(passes_metric, 1);
+    bool good = quotas_look(sweeper->options.quotas, sweeper->options.number, &sweeper->reader,
+                            clock_deadline_us(EXCHANGE_MS));
+    for (int16_t slice = 0; good && slice < SLICE_COUNT && !stopping(sweeper); slice++)
+        good = !shard_has(sweeper->options.shard, slice) || look(sweeper, slice);
+    if (good)
+        metric_add(passes_metric, 1);
+    else
+        log_warn("SWEEP-LOOK", "cannot look for what is due: %s", pg_error(sweeper->reader.pg));
 }
 
 /* Counted from the end of the last pass. true: go on. */
@@ -299,7 +302,7 @@ struct sweeper *sweeper_start(const struct sweeper_options *options)
                                   "Due things that could not be noted and are tried again later", NULL);
     sweeper->options = *options;
     sweeper->connect_ms = CONNECT_MIN_MS;
-    due_init(&sweeper->reader, options->database_url);
+    due_init(&sweeper->reader, options->shard->url);
     CHECK(pthread_mutex_init(&sweeper->lock, NULL) == 0);
     CHECK(pthread_cond_init(&sweeper->stopped, NULL) == 0);
     CHECK(pthread_create(&sweeper->thread, NULL, sweeper_main, sweeper) == 0);

@@ -2,7 +2,7 @@
 /* The sweep: notes in the log what is due by itself (tranches, ends, reservations that are over, release
  * plans that go badly). Decisions go by the instant and never wait for it, so nobody is owed its work.
  *
- * One thread with a connection of its own looks at one slice after the other and offers what it finds to the
+ * A thread with a connection of its own looks at one slice after the other and offers what it finds to the
  * slice's queue, where it travels in the next batch: it takes no lock and opens no transaction itself, so no
  * client waits for it. Bounded: at most SWEEP_SHARE of the time is spent looking, the server ends a look
  * after DUE_STATEMENT_MS, at most one look's worth of a slice is under way, and what its committer could not
@@ -11,14 +11,19 @@
 
 #include "command-service/control.h"
 #include "command-service/queue.h"
+#include "command-service/quotas.h"
 #include "command-service/watch.h"
+#include "events/shards.h"
 
 struct sweeper;
 
+/* One for each shard, so that one that is slow or away keeps nobody else's tranches waiting. */
 struct sweeper_options {
-    const char *database_url;
-    struct control *control; /* borrowed */
-    struct watch *watch;     /* borrowed */
+    const struct shard *shard; /* borrowed */
+    size_t number;             /* of the shard, in the map */
+    struct quotas *quotas;     /* borrowed: told what the shard has counted */
+    struct control *control;   /* borrowed */
+    struct watch *watch;       /* borrowed */
     struct queue *queues[SLICE_COUNT];
 };
 

@@ -68,7 +68,8 @@ const struct config_option service_option_table[] = {
     {.name = NULL},
 };
 
-const char *const service_plain_names[] = {"database-url", "redis-url", "port-base", NULL};
+const char *const service_plain_names[] = {"database-url", "shards=shards-file", "redis-url", "port-base",
+                                           NULL};
 
 /* --- Readiness --- */
 
@@ -379,13 +380,6 @@ _Noreturn void service_bad_option(const char *option, const char *reason)
     log_error("BAD-OPTION", "%s: %s", option, reason);
     fflush(NULL);
     _exit(EXIT_BAD_USAGE); /* threads may run: what libraries clean up at exit() is taken from under them */
-}
-
-void service_check_database_url(const char *url)
-{
-    char reason[256];
-    if (!pg_url_check(url, reason, sizeof reason))
-        service_bad_option("--database-url", reason);
 }
 
 static const struct http_route *routes_join(const struct http_route *routes, size_t count)

@@ -46,8 +46,6 @@ struct http_server *service_serve(const struct service_options *options, const s
 /* Ends the process because an option's value cannot be used ("--redis-url"): names it on stderr and in the
  * log. `reason` must not repeat a secret. */
 _Noreturn void service_bad_option(const char *option, const char *reason);
-/* service_bad_option unless --database-url can be read. */
-void service_check_database_url(const char *url);
 /* Blocks until SIGTERM or SIGINT; readiness then turns false. Until then it opens the log file again and
  * reads the key file again at each SIGHUP, and the key file also within a second of its changing. A key file
  * that is of no use is complained about and changes nothing. */

@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "common/bus.h"
 #include "common/trace.h"
+#include "events/shards.h"
 #include "projector/options.h"
 #include "projector/sql.h"
 #include "projector/status.h"
@@ -113,7 +114,7 @@ static void trace_setup(const struct options *options)
         service_bad_option("--trace-url", reason);
 }
 
-static int command_run(struct options *options)
+static int command_run(struct options *options, const struct shard *shard)
 {
     struct hints hints;
     struct projector_metrics metrics;
@@ -122,11 +123,11 @@ static int command_run(struct options *options)
 
     service_setup("projector", PORT_OFFSET, &options->service);
     trace_setup(options);
-    service_check_database_url(options->database_url);
     projector_metrics_setup(&metrics);
     hints_init(&hints);
     struct projector_means means = {
-        .pg = sql_create(options->database_url),
+        .shard = shard,
+        .pg = sql_create(shard->url),
         .writer = models_setup(options),
         .hints = &hints,
         .metrics = &metrics,
@@ -160,9 +161,15 @@ static int command_run(struct options *options)
 int main(int argc, char **argv)
 {
     struct options options;
-    switch (options_parse(argc, argv, &options)) {
+    struct shards shards;
+    enum command command = options_parse(argc, argv, &options);
+    shards_setup(&shards, options.shards_file, options.database_url, "firstcome_projector");
+    if (shards.count > 1)
+        service_bad_option("--shards", "this program does not follow several shards");
+    options.database_url = options.rebuild.database_url = options.verify.database_url = shards.list[0].url;
+    switch (command) {
     case COMMAND_RUN:
-        return command_run(&options);
+        return command_run(&options, &shards.list[0]);
     case COMMAND_STATUS:
         return command_status(&options);
     case COMMAND_PREWARM:

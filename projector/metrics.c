@@ -27,6 +27,8 @@ static void setup_redis(struct projector_metrics *metrics)
         metric_gauge("coupon_projector_redis_replicas", "Replicas connected to Redis' primary", NULL);
     metrics->redis_replica_lag = metric_gauge("coupon_projector_redis_replica_lag_seconds",
                                               "Since the slowest of them last said how far it is", NULL);
+    metrics->redis_away = metric_gauge("coupon_projector_redis_servers_away",
+                                       "Servers of a Redis Cluster that have slots and do not answer", NULL);
     metrics->primary_changes = metric_counter("coupon_projector_redis_primary_changes_total",
                                               "Times a replica of Redis was found promoted", NULL);
 }

@@ -11,7 +11,8 @@ struct projector_metrics {
     struct metric *events, *batches, *restarts, *apply_age, *prewarmed, *fenced, *moved;
     struct metric *redis_errors[REDIS_STATUS_COUNT];
     struct metric *slice_lag[SLICE_COUNT];
-    struct metric *redis_used, *redis_limit, *redis_cannot_persist, *redis_replicas, *redis_replica_lag;
+    struct metric *redis_used, *redis_limit, *redis_cannot_persist, *redis_replicas, *redis_replica_lag,
+        *redis_away;
     struct metric *primary_changes;
 };
 

@@ -10,8 +10,10 @@
 enum { EXIT_BAD_USAGE = 64 };
 
 static const struct config_option store_table[] = {
-    {"database-url", CONFIG_STRING, AT(database_url), NULL, 1, 4096, "",
-     "event store, postgresql://...; several hosts allowed"},
+    {"database-url", CONFIG_STRING, AT(database_url), "", 0, 4096, "",
+     "event store, postgresql://...; several hosts allowed; needed without --shards"},
+    {"shards", CONFIG_STRING, AT(shards_file), "", 0, 4096, "",
+     "file that says which event store has which slices; empty: --database-url has all"},
     {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 4096, "",
      "read models, redis://..., unix://... or redis+sentinel://..."},
     {.name = NULL},
@@ -62,8 +64,10 @@ static const struct config_option prewarm_table[] = {
 
 /* Its own names for the stores: without the models there is nothing to ask Redis. */
 static const struct config_option verify_store_table[] = {
-    {"database-url", CONFIG_STRING, AT(verify.database_url), NULL, 1, 4096, "",
-     "event store, postgresql://...; only read, several hosts allowed"},
+    {"database-url", CONFIG_STRING, AT(database_url), "", 0, 4096, "",
+     "event store, postgresql://...; only read, several hosts allowed; needed without --shards"},
+    {"shards", CONFIG_STRING, AT(shards_file), "", 0, 4096, "",
+     "file that says which event store has which slices; empty: --database-url has all"},
     {"redis-url", CONFIG_STRING, AT(verify.redis_url), "", 0, 4096, "",
      "read models, redis://... or unix://...; not needed with --log"},
     {.name = NULL},
@@ -142,7 +146,6 @@ static _Noreturn void usage_error(const char *what)
 
 static void complete_rebuild(struct options *options)
 {
-    options->rebuild.database_url = options->database_url;
     options->rebuild.redis_url = options->redis_url;
     options->rebuild.json = options->json;
     const char *fault = rebuild_options_fault(&options->rebuild);

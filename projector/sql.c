@@ -23,7 +23,7 @@ static const struct pg_statement statements[SQL_COUNT] = {
                             " CASE WHEN s.head > p.position THEN (SELECT e.recorded_at FROM event e"
                             "   WHERE e.slice = s.slice AND e.position > p.position"
                             "   ORDER BY e.slice, e.position LIMIT 1) END,"
-                            " clock_timestamp(), s.chain"
+                            " clock_timestamp(), s.chain, s.slice"
                             " FROM unnest($1::bigint[]) WITH ORDINALITY AS p(position, n)"
                             " JOIN slice s ON s.slice = p.n - 1 ORDER BY s.slice"},
     [SQL_READ] = {"read", LOG_READ_SQL},

@@ -8,12 +8,12 @@ enum sql {
     SQL_LOCK,       /* $1 lock key -> got it? and the settings a leader's session needs */
     SQL_LOCK_PLAIN, /* $1 lock key -> got it? */
     SQL_BUMP,       /* $1 least former epoch -> new epoch of the lease */
-    SQL_HEADS,   /* $1 positions of slices 0..15 -> head, its time, time of the event after the position, now,
-                    chain */
-    SQL_READ,    /* events/event_log.h */
-    SQL_LEASE,   /* $1 lock key -> epoch of the lease, whether somebody holds the lock */
-    SQL_AT,      /* events/event_log.h: how far the log went at an instant */
-    SQL_TIME_OF, /* $1 slice, $2 position -> recorded_at, or no row */
+    SQL_HEADS, /* $1 positions of slices 0..15 -> of those that the database owns: head, its time, time of the
+                  event after the position, now, chain, slice */
+    SQL_READ,  /* events/event_log.h */
+    SQL_LEASE, /* $1 lock key -> epoch of the lease, whether somebody holds the lock */
+    SQL_AT,    /* events/event_log.h: how far the log went at an instant */
+    SQL_TIME_OF,   /* $1 slice, $2 position -> recorded_at, or no row */
     SQL_CAMPAIGNS, /* $1 slice, $2 after which id, $3 how many -> slice, id, version, definition of campaigns
                       that are not over */
     SQL_CAMPAIGN_KNOWN, /* $1 slice, $2 id -> a row where it is there and not over */

@@ -11,30 +11,44 @@ enum { EACH_DEADLINE_MS = 950 };
 
 /* --- collecting --- */
 
-static enum redis_status read_seen(struct status *status, struct redis_writer *models, int64_t deadline_us)
+static enum redis_status read_seen(struct status *status, struct redis_writer *models, int16_t slice,
+                                   int64_t deadline_us)
 {
     struct redis_command command;
     struct buf key;
     const struct redis_reply *reply;
     redis_command_init(&command);
     buf_init(&key, KEY_TEXT_MAX);
-    key_seen(&key);
+    key_seen(&key, slice);
     redis_arg_text(&command, "PTTL");
     redis_arg(&command, buf_span(&key));
     enum redis_status result = redis_writer_call(models, &command, deadline_us, &reply);
-    if (result == REDIS_OK && redis_integer(reply) > 0)
-        status->seen_ago_us = (SEEN_KEPT_MS - redis_integer(reply)) * US_PER_MS;
+    int64_t left_ms = result == REDIS_OK ? redis_integer(reply) : 0;
+    int64_t ago_us = left_ms > 0 ? (SEEN_KEPT_MS - left_ms) * US_PER_MS : -1;
+    bool older = ago_us < 0 || (status->seen_ago_us >= 0 && ago_us > status->seen_ago_us);
+    status->seen_ago_us = slice == 0 || older ? ago_us : status->seen_ago_us;
     redis_command_deinit(&command);
     buf_deinit(&key);
     return result;
 }
 
+static void name_servers(struct status *status, struct redis_writer *models)
+{
+    size_t servers[REDIS_SERVERS_MAX];
+    struct redis *redis = redis_writer_redis(models);
+    status->several_servers = redis_servers(redis, servers) > 1;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        redis_server_name(redis, redis_writer_server_of(models, slice), status->servers[slice],
+                          sizeof status->servers[slice]);
+}
+
 static void collect_redis(struct status *status, struct redis_writer *models)
 {
     int64_t deadline_us = clock_deadline_us(EACH_DEADLINE_MS);
-    enum redis_status result = redis_writer_roots(models, deadline_us, status->roots);
-    if (result == REDIS_OK)
-        result = read_seen(status, models, deadline_us);
+    enum redis_status result = redis_writer_roots(models, deadline_us, &status->models);
+    for (int16_t slice = 0; slice < SLICE_COUNT && result == REDIS_OK; slice++)
+        result = read_seen(status, models, slice, deadline_us);
+    name_servers(status, models);
     status->redis_state = redis_status_label(result);
     status->redis_reachable = result == REDIS_OK;
     if (result != REDIS_OK)
@@ -46,7 +60,7 @@ static enum pg_status read_heads(struct status *status, struct pg *pg, int64_t d
     int64_t positions[SLICE_COUNT];
     struct log_reader reader;
     for (int slice = 0; slice < SLICE_COUNT; slice++)
-        positions[slice] = status->roots[slice].position;
+        positions[slice] = status->models.roots[slice].position;
     log_reader_init(&reader, pg);
     log_reader_ask(&reader, positions, 0);
     enum pg_status result = log_reader_heads(&reader, deadline_us, &status->heads);
@@ -101,18 +115,20 @@ bool status_good(const struct status *status)
 struct line {
     int64_t head, position, generation, lag_events, lag_us;
     bool behind, has_head, has_position, has_lag;
+    const char *server;
 };
 
 static struct line line_of(const struct status *status, int slice)
 {
     const struct log_head *log = &status->heads.slices[slice];
-    const struct checkpoint *checkpoint = &status->roots[slice];
+    const struct checkpoint *checkpoint = &status->models.roots[slice];
     struct line line = {
         .head = log->head,
         .position = checkpoint->position,
         .has_head = status->store_reachable,
-        .has_position = status->redis_reachable,
-        .has_lag = status_good(status),
+        .has_position = status->models.found[slice] == REDIS_OK,
+        .has_lag = status->store_reachable && status->models.found[slice] == REDIS_OK,
+        .server = status->servers[slice],
         .generation = checkpoint->generation,
         .behind = checkpoint->behind || !checkpoint->present,
     };
@@ -142,7 +158,7 @@ static void text_seconds(struct buf *out, int width, bool known, int64_t us)
         buf_printf(out, "%*s", width, "-");
 }
 
-static void text_line(struct buf *out, const struct line *line, int slice)
+static void text_line(struct buf *out, const struct line *line, int slice, bool with_server)
 {
     buf_printf(out, "%5d", slice);
     text_number(out, 14, line->has_head, line->head);
@@ -151,7 +167,7 @@ static void text_line(struct buf *out, const struct line *line, int slice)
     text_seconds(out, 14, line->has_lag, line->lag_us);
     buf_printf(out, "%8s", !line->has_position ? "-" : line->behind ? "yes" : "no");
     text_number(out, 14, line->has_position && line->generation > 0, line->generation);
-    buf_append_char(out, '\n');
+    buf_printf(out, "%s%s\n", with_server ? "  " : "", with_server ? line->server : "");
 }
 
 void status_write_text(struct buf *out, const struct status *status)
@@ -167,11 +183,11 @@ void status_write_text(struct buf *out, const struct status *status)
         buf_printf(out, "seen        %.3f s ago\n", (double)status->seen_ago_us / US_PER_S);
     else
         buf_printf(out, "seen        %s\n", status->redis_reachable ? "not lately" : "unknown");
-    buf_printf(out, "%5s%14s%14s%14s%14s%8s%14s\n", "slice", "head", "checkpoint", "lag events",
-               "lag seconds", "behind", "generation");
+    buf_printf(out, "%5s%14s%14s%14s%14s%8s%14s%s\n", "slice", "head", "checkpoint", "lag events",
+               "lag seconds", "behind", "generation", status->several_servers ? "  server" : "");
     for (int slice = 0; slice < SLICE_COUNT; slice++) {
         struct line line = line_of(status, slice);
-        text_line(out, &line, slice);
+        text_line(out, &line, slice, status->several_servers);
     }
 }
 
@@ -205,6 +221,7 @@ static void json_line(struct buf *out, const struct line *line, int slice)
     else
         json_put_null(out, "behind");
     json_known_int(out, "generation", line->has_position && line->generation > 0, line->generation);
+    json_put_string(out, "server", *line->server ? span_of(line->server) : (struct span){0});
     json_close(out, '}');
 }
 
@@ -221,8 +238,8 @@ static int64_t newest(const struct status *status)
 {
     int64_t newest = 0;
     for (int slice = 0; slice < SLICE_COUNT; slice++)
-        if (status->roots[slice].generation > newest)
-            newest = status->roots[slice].generation;
+        if (status->models.roots[slice].generation > newest)
+            newest = status->models.roots[slice].generation;
     return newest;
 }
 

@@ -9,11 +9,13 @@ struct status {
     bool store_reachable, redis_reachable;
     const char *redis_state; /* class of the failure, "ok" without one */
     char store_error[160], redis_error[160];
-    struct log_heads heads;               /* where store_reachable */
-    int64_t epoch;                        /* of the lease */
-    bool led;                             /* somebody holds the lock */
-    struct checkpoint roots[SLICE_COUNT]; /* where redis_reachable */
-    int64_t seen_ago_us; /* since a leader last looked after the models; -1: longer than readers believe it */
+    struct log_heads heads;        /* where store_reachable */
+    int64_t epoch;                 /* of the lease */
+    bool led;                      /* somebody holds the lock */
+    struct slice_roots models;     /* of a cluster some may be known where not all are */
+    char servers[SLICE_COUNT][80]; /* which one the slice is on; "" where not known */
+    bool several_servers;
+    int64_t seen_ago_us; /* since a leader last looked after all models; -1: longer than readers believe it */
     int64_t now_us;      /* wall clock */
 };
 

@@ -23,9 +23,9 @@ static struct status sample(void)
     status.heads.now_us = 20000000;
     status.heads.slices[2] = (struct log_head){.head = 100, .head_at_us = 19000000, .oldest_us = 18500000};
     for (int slice = 0; slice < SLICE_COUNT; slice++)
-        status.roots[slice] = (struct checkpoint){.present = true, .generation = 1};
-    status.roots[2].position = 90;
-    status.roots[2].behind = 1;
+        status.models.roots[slice] = (struct checkpoint){.present = true, .generation = 1};
+    status.models.roots[2].position = 90;
+    status.models.roots[2].behind = 1;
     status.seen_ago_us = 100000;
     return status;
 }
@@ -75,6 +75,8 @@ static void json_has_null_for_what_is_not_known(void **state)
     int64_t number;
     status.redis_reachable = false;
     status.redis_state = "io";
+    for (int i = 0; i < SLICE_COUNT; i++)
+        status.models.found[i] = REDIS_LOST;
     assert_false(status_good(&status));
     struct json_doc *doc = as_json(&status);
     const struct json_value *slice = json_array_at(json_member(json_root(doc), "slices"), 2);
@@ -82,6 +84,31 @@ static void json_has_null_for_what_is_not_known(void **state)
     assert_false(json_as_int(json_member(slice, "checkpoint"), &number));
     assert_false(json_as_int(json_member(slice, "lag_events"), &number));
     assert_false(json_as_int(json_member(json_root(doc), "generation"), &number));
+    json_destroy(doc);
+}
+
+/* Of a cluster a part may be known. */
+static void a_server_that_is_away_leaves_the_others(void **state)
+{
+    (void)state;
+    struct status status = sample();
+    struct buf out;
+    buf_init(&out, 65536);
+    status.several_servers = true;
+    snprintf(status.servers[2], sizeof status.servers[2], "127.0.0.1:7001");
+    status.redis_reachable = false;
+    status.redis_state = "away";
+    status.models.found[3] = REDIS_AWAY;
+    status_write_text(&out, &status);
+    assert_non_null(
+        strstr(out.data, "90            10         1.500     yes             1  127.0.0.1:7001\n"));
+    assert_non_null(strstr(out.data, "    3             0             -"));
+    buf_deinit(&out);
+    struct json_doc *doc = as_json(&status);
+    const struct json_value *slices = json_member(json_root(doc), "slices");
+    int64_t number;
+    assert_int_equal(int_at(json_array_at(slices, 2), "checkpoint"), 90);
+    assert_false(json_as_int(json_member(json_array_at(slices, 3), "checkpoint"), &number));
     json_destroy(doc);
 }
 
@@ -112,6 +139,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_says_everything),
         cmocka_unit_test(json_has_null_for_what_is_not_known),
+        cmocka_unit_test(a_server_that_is_away_leaves_the_others),
         cmocka_unit_test(text_has_a_line_for_each_slice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

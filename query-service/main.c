@@ -3,6 +3,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/bus.h"
+#include "events/shards.h"
 #include "query-service/http/api.h"
 #include "query-service/http/respond.h"
 #include "query-service/metrics.h"
@@ -64,7 +65,6 @@ static struct control *control_setup(const struct options *options)
         .keyring = service_keyring(&options->service),
         .time = &log_time,
     };
-    service_check_database_url(options->database_url);
     log_time_init(&log_time, clock_wall_us(), clock_mono_us());
     settings_init(&control.defaults);
     settings_default(&control.defaults, SETTING_fresh_ms, options->fresh_ms);
@@ -149,6 +149,11 @@ int main(int argc, char **argv)
 
     service_setup("query-service", 1, &options.service);
     query_metrics_setup();
+    struct shards shards;
+    shards_setup(&shards, options.shards_file, options.database_url, "firstcome_query");
+    if (shards.count > 1)
+        service_bad_option("--shards", "this service does not read from several shards");
+    options.database_url = shards.list[0].url;
     sources = service_part_create("sources");
     struct api api = {.control = control_setup(&options), .time = &log_time};
     api_setup(&api, &options);

@@ -7,8 +7,10 @@
 #define AT(member) offsetof(struct options, member)
 
 static const struct config_option table[] = {
-    {"database-url", CONFIG_STRING, AT(database_url), NULL, 1, 4096, "",
-     "event store, postgresql://...; several hosts allowed, a replica will do"},
+    {"database-url", CONFIG_STRING, AT(database_url), "", 0, 4096, "",
+     "event store, postgresql://...; several hosts allowed, a replica will do; needed without --shards"},
+    {"shards", CONFIG_STRING, AT(shards_file), "", 0, 4096, "",
+     "file that says which event store has which slices; empty: --database-url has all"},
     {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 4096, "",
      "read models, redis://..., unix://... or redis+sentinel://..."},
     {"code-key-file", CONFIG_STRING, AT(code_key_file), NULL, 1, 4096, "",

@@ -1,6 +1,7 @@
 #!lua
 -- Applies a batch to the models of one slice: commands, states, holdings and the checkpoint after them, or
--- nothing. readmodel/script.h says what the arguments are.
+-- nothing. readmodel/script.h says what the arguments are. KEYS[1] has the checkpoint; the others are all that the
+-- rest touches, named for Redis and not used here.
 --
 -- A script in Redis is atomic but not a transaction: what was done before a failure stays. With the line above
 -- Redis refuses the script as a whole when memory is full, the disk is, or it is a replica. What else can fail is a

@@ -17,14 +17,16 @@ void key_root(struct buf *out, int16_t slice)
     buf_append_char(out, '}');
 }
 
-void key_seen(struct buf *out)
+void key_seen(struct buf *out, int16_t slice)
 {
-    buf_append_text(out, "fc:heartbeat");
+    key_root(out, slice);
+    buf_append_text(out, ":heartbeat");
 }
 
-void key_holes(struct buf *out)
+void key_hole(struct buf *out, int16_t slice)
 {
-    buf_append_text(out, "fc:holes");
+    key_root(out, slice);
+    buf_append_text(out, ":hole");
 }
 
 void key_generations(struct buf *out)

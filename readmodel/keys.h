@@ -37,8 +37,8 @@ struct model {
 };
 
 void key_root(struct buf *out, int16_t slice);
-void key_seen(struct buf *out);
-void key_holes(struct buf *out);
+void key_seen(struct buf *out, int16_t slice);
+void key_hole(struct buf *out, int16_t slice);
 void key_generations(struct buf *out);
 void key_begin(struct buf *out,
                struct model model); /* "fc:<g>:{<slice>}:", which all of the below begin with */

@@ -19,8 +19,8 @@ static void builders_are_frozen(void **state)
     struct buf key;
     buf_init(&key, KEY_TEXT_MAX);
     key_root(&key, 3), expect(&key, "fc:{3}");
-    key_seen(&key), expect(&key, "fc:heartbeat");
-    key_holes(&key), expect(&key, "fc:holes");
+    key_seen(&key, 3), expect(&key, "fc:{3}:heartbeat");
+    key_hole(&key, 3), expect(&key, "fc:{3}:hole");
     key_generations(&key), expect(&key, "fc:generations");
     key_begin(&key, model), expect(&key, "fc:7:{3}:");
     key_checkpoint(&key, model), expect(&key, "fc:7:{3}:cp");

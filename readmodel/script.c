@@ -81,6 +81,7 @@ void script_batch_init(struct script_batch *batch)
     *batch = (struct script_batch){.sink = {batch, take_command, take_holding, take_state, NULL}};
     redis_command_init(&batch->commands);
     redis_command_init(&batch->states);
+    redis_command_init(&batch->keys);
     buf_init(&batch->holdings, HOLDINGS_MAX);
 }
 
@@ -88,6 +89,7 @@ void script_batch_deinit(struct script_batch *batch)
 {
     redis_command_deinit(&batch->commands);
     redis_command_deinit(&batch->states);
+    redis_command_deinit(&batch->keys);
     buf_deinit(&batch->holdings);
 }
 
@@ -106,6 +108,78 @@ static void add_all(struct redis_command *to, const struct redis_command *from)
     const char *at = from->data.data;
     for (size_t i = 0; i < from->count; at += from->lengths[i++])
         redis_arg(to, (struct span){at, from->lengths[i]});
+}
+
+/* --- the keys that a script touches --- */
+
+/* Commands about the same key come together. */
+static void add_key(struct script_batch *batch, struct span key)
+{
+    struct redis_command *keys = &batch->keys;
+    size_t last = keys->count ? keys->lengths[keys->count - 1] : 0;
+    if (last != key.len || memcmp(keys->data.data + keys->data.len - last, key.ptr, last) != 0)
+        redis_arg(keys, key);
+}
+
+static void add_command_keys(struct script_batch *batch)
+{
+    const struct redis_command *commands = &batch->commands;
+    const char *at = commands->data.data;
+    for (size_t i = 0; i < commands->count;) {
+        int64_t words = 0;
+        CHECK(parse_i64((struct span){at, commands->lengths[i]}, 2, INT32_MAX, &words));
+        size_t end = i + 1 + (size_t)words;
+        at += commands->lengths[i++];
+        at += commands->lengths[i++]; /* the verb */
+        add_key(batch, (struct span){at, commands->lengths[i]});
+        while (i < end)
+            at += commands->lengths[i++];
+    }
+}
+
+static void add_state_keys(struct script_batch *batch, struct model model, struct buf *key)
+{
+    const struct redis_command *states = &batch->states;
+    const char *at = states->data.data;
+    for (size_t i = 0; i < states->count; i += 3) {
+        for (const char *kind = "ps"; *kind; kind++) {
+            buf_clear(key);
+            key_begin(key, model);
+            buf_append_char(key, *kind);
+            buf_append_char(key, ':');
+            buf_append(key, at, states->lengths[i]);
+            add_key(batch, buf_span(key));
+        }
+        at += states->lengths[i] + states->lengths[i + 1] + states->lengths[i + 2];
+    }
+}
+
+static void add_bucket_key(struct script_batch *batch, struct model model, int64_t bucket, struct buf *key)
+{
+    buf_clear(key);
+    key_users(key, model, bucket);
+    add_key(batch, buf_span(key));
+}
+
+static void add_bucket_keys(struct script_batch *batch, struct model model, int64_t grown, struct buf *key)
+{
+    for (size_t at = 0; at < batch->holdings.len; at += BUCKET_BYTES + HOLDING_BYTES)
+        add_bucket_key(batch, model, (int64_t)big_endian_read(batch->holdings.data + at, BUCKET_BYTES), key);
+    for (int64_t bucket = batch->buckets; bucket < grown; bucket++) {
+        add_bucket_key(batch, model, users_parent(bucket), key);
+        add_bucket_key(batch, model, bucket, key);
+    }
+}
+
+static void collect_keys(struct script_batch *batch, struct model model, int64_t grown)
+{
+    struct buf key;
+    buf_init(&key, KEY_TEXT_MAX);
+    redis_command_reset(&batch->keys);
+    add_command_keys(batch);
+    add_state_keys(batch, model, &key);
+    add_bucket_keys(batch, model, grown, &key);
+    buf_deinit(&key);
 }
 
 static void begin(struct redis_command *command, struct span sha, size_t keys)
@@ -138,10 +212,14 @@ static void add_batch(struct redis_command *command, const struct checkpoint *ne
 
 void script_apply(struct redis_command *command, struct span sha, struct span key,
                   const struct checkpoint *expected, const struct checkpoint *next, struct model model,
-                  const struct script_batch *batch)
+                  struct script_batch *batch)
 {
-    begin(command, sha, 1);
+    if (batch)
+        collect_keys(batch, model, next->buckets);
+    begin(command, sha, 1 + (batch ? batch->keys.count : 0));
     redis_arg(command, key);
+    if (batch)
+        add_all(command, &batch->keys);
     redis_arg_i64(command, next->epoch);
     redis_arg_i64(command, expected->generation);
     redis_arg_i64(command, expected->position);

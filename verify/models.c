@@ -99,6 +99,14 @@ const struct redis_reply *probe_receive(struct verify_models *models)
     return NULL;
 }
 
+/* What has no key goes to the slice's server: MULTI and EXEC, and SCAN. */
+static void aim(struct verify_models *models, int16_t slice)
+{
+    key_root(&models->key, slice);
+    redis_aim(models->redis, redis_server_of(models->redis, buf_span(&models->key)));
+    buf_clear(&models->key);
+}
+
 static bool connect_if_needed(struct verify_models *models)
 {
     if (redis_connected(models->redis))
@@ -299,6 +307,7 @@ static bool await_models(struct verify_models *models, int16_t slice)
 static void attempt(struct verify_models *models, int16_t slice)
 {
     models->moved = false;
+    aim(models, slice);
     if (!await_models(models, slice))
         return;
     facts_begin(&models->facts, slice, models->root.position);

@@ -24,9 +24,11 @@ struct question {
     int64_t deadline_us;
 };
 
-struct requests {
-    struct requests_options options;
-    struct reader reader; /* the thread's alone, like the arena */
+/* A thread, and whom it asks: one shard, or all. */
+struct worker {
+    const struct requests_options *options;
+    size_t first_shard, shards_count;
+    struct reader readers[SHARDS_MAX]; /* by the shard's number; the thread's alone, like the arena */
     struct arena arena;
     pthread_t thread;
     pthread_mutex_t lock; /* guards everything below */
@@ -34,6 +36,12 @@ struct requests {
     struct question asked[ASKED_MAX]; /* in a ring */
     size_t first, count;
     bool stop;
+};
+
+struct requests {
+    struct requests_options options;
+    struct worker *workers[SHARDS_MAX + 1]; /* one of each shard; the last asks all */
+    size_t count;
 };
 
 /* --- JSON --- */
@@ -209,29 +217,55 @@ static void write_void(struct buf *out, const struct void_counts *counts)
     json_close(out, '}');
 }
 
+/* What the uses come to, as they are read. */
+struct uses {
+    struct void_counts voided;
+    bool any_void;
+    struct in_flight_list in_flight;
+};
+
 /* false: a row cannot be read. */
-static bool write_uses(struct requests *requests, struct buf *out, const struct pg_rows *rows,
-                       struct in_flight_list *in_flight)
+static bool write_uses(struct worker *worker, struct buf *out, const struct pg_rows *rows, struct uses *uses)
 {
-    const struct code_key *code_key = committers_code_key(requests->options.committers);
-    struct void_counts voided = {0};
-    bool any_void = false, good = true;
+    const struct code_key *code_key = committers_code_key(worker->options->committers);
+    bool good = true;
     struct buf room;
     buf_init(&room, SUBMIT_TARGET_MAX);
     for (int row = 0; good && row < pg_rows_count(rows); row++) {
         struct key_use use;
         buf_clear(&room);
-        good = uses_row(rows, row, &requests->arena, &use);
-        note_done(in_flight, &use);
+        good = uses_row(rows, row, &worker->arena, &use);
+        note_done(&uses->in_flight, &use);
         struct named named = good ? name_of(&use, &room) : (struct named){COMMAND_KINDS, {NULL, 0}};
         if (named.kind == COMMAND_VOID)
-            any_void = good = add_counts(use.answer, &voided);
+            uses->any_void = good = add_counts(use.answer, &uses->voided);
         else if (good)
             write_done(out, &use, &named, code_key);
     }
-    if (good && any_void)
-        write_void(out, &voided);
     buf_deinit(&room);
+    return good;
+}
+
+/* The uses in all shards, one after the other; *ret_read false: one did not answer. false: a row cannot be
+ * read, or that. */
+static bool write_all_uses(struct worker *worker, struct buf *out, const struct question *question,
+                           struct uses *uses, bool *ret_read)
+{
+    bool good = true;
+    *ret_read = true;
+    for (size_t i = 0; good && i < worker->shards_count; i++) {
+        struct pg_rows *rows = NULL;
+        const struct shard *shard = &worker->options->shards->list[worker->first_shard + i];
+        *ret_read = uses_read(&worker->readers[worker->first_shard + i], shard->slices, question->key_hash,
+                              question->deadline_us, &rows);
+        if (!*ret_read)
+            log_warn("REQUESTS-READ", "slices %s: cannot read what became of a request: %s", shard->name,
+                     pg_error(worker->readers[worker->first_shard + i].pg));
+        good = *ret_read && write_uses(worker, out, rows, uses);
+        pg_rows_destroy(rows);
+    }
+    if (good && uses->any_void)
+        write_void(out, &uses->voided);
     return good;
 }
 
@@ -244,47 +278,44 @@ static void fail(struct http_request *request, const struct problem *problem)
 }
 
 /* What is in flight is looked at first: what ends meanwhile is found in the store. */
-static void answer(struct requests *requests, const struct question *question)
+static void answer(struct worker *worker, const struct question *question)
 {
-    struct pg_rows *rows = NULL;
-    struct in_flight_list in_flight = {.count = 0};
+    struct uses uses = {.any_void = false};
+    bool read;
     struct buf *out = http_reply_body(question->request);
     json_open(out, NULL, '{');
     json_open(out, "items", '[');
-    committers_in_flight(requests->options.committers, question->key_hash, note_in_flight, &in_flight);
-    bool read = uses_read(&requests->reader, question->key_hash, question->deadline_us, &rows);
-    bool good = read && write_uses(requests, out, rows, &in_flight);
-    write_in_flight(out, &in_flight);
-    if (!read)
-        log_warn("REQUESTS-READ", "cannot read what became of a request: %s", pg_error(requests->reader.pg));
+    committers_in_flight(worker->options->committers, question->key_hash, note_in_flight, &uses.in_flight);
+    bool good = write_all_uses(worker, out, question, &uses, &read);
+    write_in_flight(out, &uses.in_flight);
     json_close(out, ']');
     json_close(out, '}');
     if (good)
         http_reply(question->request, 200);
     else
         fail(question->request, read ? &problem_internal : &problem_store_unavailable);
-    pg_rows_destroy(rows);
-    arena_reset(&requests->arena);
+    arena_reset(&worker->arena);
 }
 
 /* What holds is known without the store; only who set it is not. */
-static void answer_changes(struct requests *requests, const struct question *question)
+static void answer_changes(struct worker *worker, const struct question *question)
 {
+    struct reader *reader = &worker->readers[worker->options->shards->of[CONTROL_SLICE]];
     struct pg_rows *rows = NULL;
     struct control_change *changes = NULL;
     int count = -1;
-    if (changes_read(&requests->reader, question->deadline_us, &rows)) {
-        changes = arena_alloc(&requests->arena, ((size_t)pg_rows_count(rows) + 1) * sizeof *changes);
+    if (changes_read(reader, question->deadline_us, &rows)) {
+        changes = arena_alloc(&worker->arena, ((size_t)pg_rows_count(rows) + 1) * sizeof *changes);
         count = changes ? 0 : -1;
         for (int row = 0; changes && row < pg_rows_count(rows); row++)
-            count += changes_row(rows, row, &requests->arena, &changes[count]);
+            count += changes_row(rows, row, &worker->arena, &changes[count]);
     } else {
-        log_warn("CHANGES-READ", "cannot read who set the settings: %s", pg_error(requests->reader.pg));
+        log_warn("CHANGES-READ", "cannot read who set the settings: %s", pg_error(reader->pg));
     }
     question->write(http_reply_body(question->request), changes, count, question->context);
     http_reply(question->request, 200);
     pg_rows_destroy(rows);
-    arena_reset(&requests->arena);
+    arena_reset(&worker->arena);
 }
 
 static void reply_campaign(struct http_request *request, const struct campaign *campaign, int64_t now_us)
@@ -307,75 +338,81 @@ static void reply_campaign(struct http_request *request, const struct campaign *
 }
 
 /* The same bytes as a read of the query service, of this instant. */
-static void answer_campaign(struct requests *requests, const struct question *question)
+static void answer_campaign(struct worker *worker, const struct question *question)
 {
     struct pg_rows *rows = NULL;
     struct campaign campaign;
     int64_t now_us;
     struct http_request *request = question->request;
-    if (!campaign_read(&requests->reader, http_param(request, 0), question->deadline_us, &rows)) {
-        log_warn("CAMPAIGN-READ", "cannot read a campaign: %s", pg_error(requests->reader.pg));
+    struct span id = http_param(request, 0);
+    struct reader *reader = &worker->readers[worker->options->shards->of[slice_of(id)]];
+    if (!campaign_read(reader, id, question->deadline_us, &rows)) {
+        log_warn("CAMPAIGN-READ", "cannot read a campaign: %s", pg_error(reader->pg));
         fail(request, &problem_store_unavailable);
     } else if (pg_rows_count(rows) == 0) {
         http_fail(request, &problem_unknown_campaign, NULL);
-    } else if (!campaign_read_row(rows, &requests->arena, &campaign, &now_us)) {
+    } else if (!campaign_read_row(rows, &worker->arena, &campaign, &now_us)) {
         fail(request, &problem_unreadable_state);
     } else {
         reply_campaign(request, &campaign, now_us);
     }
     pg_rows_destroy(rows);
-    arena_reset(&requests->arena);
+    arena_reset(&worker->arena);
 }
 
 /* false: there is none, and it is time to stop. */
-static bool next(struct requests *requests, struct question *ret)
+static bool next(struct worker *worker, struct question *ret)
 {
-    pthread_mutex_lock(&requests->lock);
-    while (requests->count == 0 && !requests->stop)
-        (void)cond_wait_until(&requests->came, &requests->lock, INT64_MAX);
-    bool found = requests->count > 0;
+    pthread_mutex_lock(&worker->lock);
+    while (worker->count == 0 && !worker->stop)
+        (void)cond_wait_until(&worker->came, &worker->lock, INT64_MAX);
+    bool found = worker->count > 0;
     if (found) {
-        *ret = requests->asked[requests->first];
-        requests->first = (requests->first + 1) % ASKED_MAX;
-        requests->count--;
+        *ret = worker->asked[worker->first];
+        worker->first = (worker->first + 1) % ASKED_MAX;
+        worker->count--;
     }
-    pthread_mutex_unlock(&requests->lock);
+    pthread_mutex_unlock(&worker->lock);
     return found;
 }
 
-static void *requests_main(void *context)
+static void *worker_main(void *context)
 {
-    struct requests *requests = context;
+    struct worker *worker = context;
     struct question question;
     pthread_setname_np(pthread_self(), "requests");
-    while (next(requests, &question)) {
+    while (next(worker, &question)) {
         if (question.write)
-            answer_changes(requests, &question);
+            answer_changes(worker, &question);
         else if (clock_mono_us() >= question.deadline_us)
             fail(question.request, &problem_overloaded);
         else if (question.of_campaign)
-            answer_campaign(requests, &question);
+            answer_campaign(worker, &question);
         else
-            answer(requests, &question);
+            answer(worker, &question);
     }
     return NULL;
 }
 
-static void ask(struct requests *requests, struct question question)
+static void ask(struct worker *worker, struct question question)
 {
     struct http_request *request = question.request;
-    question.deadline_us =
-        http_received_us(request) + (requests->options.deadline_ms - ANSWER_MS) * US_PER_MS;
+    question.deadline_us = http_received_us(request) + (worker->options->deadline_ms - ANSWER_MS) * US_PER_MS;
     http_defer(request);
-    pthread_mutex_lock(&requests->lock);
-    bool room = requests->count < ASKED_MAX && !requests->stop;
+    pthread_mutex_lock(&worker->lock);
+    bool room = worker->count < ASKED_MAX && !worker->stop;
     if (room) {
-        requests->asked[(requests->first + requests->count++) % ASKED_MAX] = question;
-        pthread_cond_signal(&requests->came);
+        worker->asked[(worker->first + worker->count++) % ASKED_MAX] = question;
+        pthread_cond_signal(&worker->came);
     }
-    pthread_mutex_unlock(&requests->lock);
+    pthread_mutex_unlock(&worker->lock);
     if (!room)
         fail(request, &problem_overloaded);
+}
+
+static struct worker *worker_of(struct requests *requests, int16_t slice)
+{
+    return requests->workers[requests->options.shards->of[slice]];
 }
 
 void requests_ask(struct requests *requests, struct http_request *request,
@@ -383,48 +420,73 @@ void requests_ask(struct requests *requests, struct http_request *request,
 {
     struct question question = {.request = request};
     memcpy(question.key_hash, key_hash, sizeof question.key_hash);
-    ask(requests, question);
+    ask(requests->workers[requests->count - 1], question);
 }
 
 void requests_ask_changes(struct requests *requests, struct http_request *request, requests_writer *write,
                           void *context)
 {
-    ask(requests, (struct question){.request = request, .write = write, .context = context});
+    ask(worker_of(requests, CONTROL_SLICE),
+        (struct question){.request = request, .write = write, .context = context});
 }
 
 void requests_ask_campaign(struct requests *requests, struct http_request *request)
 {
-    ask(requests, (struct question){.request = request, .of_campaign = true});
+    ask(worker_of(requests, slice_of(http_param(request, 0))),
+        (struct question){.request = request, .of_campaign = true});
 }
 
 /* --- life --- */
 
+static void worker_start(struct requests *requests, size_t first_shard, size_t shards_count)
+{
+    struct worker *worker = mem_zalloc(sizeof *worker);
+    requests->workers[requests->count++] = worker;
+    worker->options = &requests->options;
+    worker->first_shard = first_shard;
+    worker->shards_count = shards_count;
+    for (size_t i = first_shard; i < first_shard + shards_count; i++)
+        uses_init(&worker->readers[i], requests->options.shards->list[i].url);
+    arena_init(&worker->arena, ARENA_MAX);
+    CHECK(pthread_mutex_init(&worker->lock, NULL) == 0);
+    CHECK(pthread_cond_init(&worker->came, NULL) == 0);
+    CHECK(pthread_create(&worker->thread, NULL, worker_main, worker) == 0);
+}
+
 struct requests *requests_start(const struct requests_options *options)
 {
     struct requests *requests = mem_zalloc(sizeof *requests);
+    const size_t shards = options->shards->count;
     requests->options = *options;
-    uses_init(&requests->reader, options->database_url);
-    arena_init(&requests->arena, ARENA_MAX);
-    CHECK(pthread_mutex_init(&requests->lock, NULL) == 0);
-    CHECK(pthread_cond_init(&requests->came, NULL) == 0);
-    CHECK(pthread_create(&requests->thread, NULL, requests_main, requests) == 0);
+    for (size_t i = 0; i < shards; i++)
+        worker_start(requests, i, 1);
+    if (shards > 1) /* where there is one, asking it is asking all */
+        worker_start(requests, 0, shards);
     return requests;
 }
 
 void requests_stop(struct requests *requests)
 {
-    pthread_mutex_lock(&requests->lock);
-    requests->stop = true;
-    pthread_cond_signal(&requests->came);
-    pthread_mutex_unlock(&requests->lock);
-    CHECK(pthread_join(requests->thread, NULL) == 0);
+    for (size_t i = 0; i < requests->count; i++) {
+        struct worker *worker = requests->workers[i];
+        pthread_mutex_lock(&worker->lock);
+        worker->stop = true;
+        pthread_cond_signal(&worker->came);
+        pthread_mutex_unlock(&worker->lock);
+        CHECK(pthread_join(worker->thread, NULL) == 0);
+    }
 }
 
 void requests_destroy(struct requests *requests)
 {
-    reader_deinit(&requests->reader);
-    arena_deinit(&requests->arena);
-    pthread_cond_destroy(&requests->came);
-    pthread_mutex_destroy(&requests->lock);
+    for (size_t i = 0; i < requests->count; i++) {
+        struct worker *worker = requests->workers[i];
+        for (size_t at = 0; at < worker->shards_count; at++)
+            reader_deinit(&worker->readers[worker->first_shard + at]);
+        arena_deinit(&worker->arena);
+        pthread_cond_destroy(&worker->came);
+        pthread_mutex_destroy(&worker->lock);
+        mem_free(worker);
+    }
     mem_free(requests);
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* GET /v1/requests/{key}: every use of an Idempotency-Key that took effect, from whatever service took it,
- * and what is under way in this one; who set the settings that hold; and what a campaign is. A thread with a
- * connection of its own, which only reads; bounded, and each question has a deadline. Thread-safe. */
+ * and what is under way in this one; who set the settings that hold; and what a campaign is. A thread with
+ * connections of its own, which only reads; bounded, and each question has a deadline. With several shards
+ * each has such a thread, so that a shard that is away costs the campaigns of the others nothing; and one
+ * more asks all of them about keys: where one does not answer, nobody knows what became of a key, which is
+ * 503. Thread-safe. */
 #pragma once
 
 #include "command-service/committer.h"
@@ -10,7 +13,7 @@
 struct requests;
 
 struct requests_options {
-    const char *database_url;
+    const struct shards *shards;   /* borrowed */
     struct committers *committers; /* borrowed: what is in flight */
     int64_t deadline_ms;
 };

@@ -2,7 +2,9 @@
 /* The statements of the sweep. */
 #include "command-service/store/due.h"
 
-enum { SQL_NOW, SQL_CAMPAIGNS, SQL_RESERVATIONS, SQL_COUNT };
+#include "events/shards.h"
+
+enum { SQL_NOW, SQL_CAMPAIGNS, SQL_RESERVATIONS, SQL_QUOTAS, SQL_COUNT };
 
 /* In order of time, so that what is overdue longest comes first. Every look begins behind what the last one
  * saw (after_us), because a reservation that is gone leaves a dead entry in the index: as long as any
@@ -18,6 +20,14 @@ static const struct pg_statement statements[SQL_COUNT] = {
          "SELECT k.position FROM coupon k WHERE k.slice = $1::smallint AND k.state = 2 AND k.reserved_until "
          "> $2::timestamptz AND k.reserved_until <= statement_timestamp() AND NOT (k.position = ANY "
          "($3::bigint[])) ORDER BY k.reserved_until LIMIT $4::bigint"},
+    /* $1 slices, $2 scopes, $3 a day since 1970; '#' has none. */
+    [SQL_QUOTAS] =
+        {"due_quotas",
+         "SELECT w.nr, sum(q.used)::bigint FROM unnest($2::text[]) WITH ORDINALITY AS w(scope, nr) CROSS "
+         "JOIN unnest($1::smallint[]) AS s(slice) CROSS JOIN LATERAL (SELECT q.used FROM creation_quota q "
+         "WHERE "
+         "q.slice = s.slice AND q.scope = w.scope AND q.day = 'epoch'::date + CASE w.scope WHEN '#' THEN 0 "
+         "ELSE $3::bigint::int END) q GROUP BY w.nr"},
 };
 
 void due_init(struct reader *reader, const char *database_url)
@@ -71,7 +81,7 @@ bool due_find(struct reader *reader, const struct due_query *query, int64_t dead
     ret->now_us = 0;
     ret->whole = ret->refused = false;
     send_look(reader, query);
-    for (size_t statement = SQL_NOW; connected && statement < SQL_COUNT; statement++) {
+    for (size_t statement = SQL_NOW; connected && statement <= SQL_RESERVATIONS; statement++) {
         struct pg_rows *rows = NULL;
         enum pg_status status = pg_receive(reader->pg, deadline_us, &rows);
         connected = status == PG_OK || status == PG_REFUSED;
@@ -85,4 +95,25 @@ bool due_find(struct reader *reader, const struct due_query *query, int64_t dead
         pg_rows_destroy(rows);
     }
     return connected;
+}
+
+bool due_quotas(struct reader *reader, unsigned slices, const struct span *scopes, size_t count, int64_t day,
+                int64_t deadline_us, bool *ret_read, int64_t *ret_used)
+{
+    struct pg_args *args = &reader->args;
+    struct pg_rows *rows = NULL;
+    pg_args_reset(args);
+    slices_arg(args, slices);
+    pg_array_begin(args, PG_TEXT);
+    for (size_t i = 0; i < count; i++)
+        pg_array_bytes(args, scopes[i]);
+    pg_array_end(args);
+    pg_arg_i64(args, day);
+    enum pg_status status = pg_call(reader->pg, SQL_QUOTAS, args, deadline_us, &rows);
+    *ret_read = status == PG_OK;
+    memset(ret_used, 0, count * sizeof *ret_used);
+    for (int row = 0; *ret_read && row < pg_rows_count(rows); row++)
+        ret_used[pg_i64(rows, row, 0) - 1] = pg_i64(rows, row, 1);
+    pg_rows_destroy(rows);
+    return status == PG_OK || status == PG_REFUSED;
 }

@@ -35,6 +35,10 @@ struct due_found {
     bool refused;   /* the server would not look for so long */
 };
 
+/* What is used of quotas on a day (since 1970) in some slices together, in the order of `scopes`; *ret_read
+ * false: the server would not say. false: the connection is lost. */
+bool due_quotas(struct reader *reader, unsigned slices, const struct span *scopes, size_t count, int64_t day,
+                int64_t deadline_us, bool *ret_read, int64_t *ret_used) MUST_USE;
 void due_init(struct reader *reader, const char *database_url); /* end with reader_deinit */
 /* false: the connection is lost, nothing was found. */
 bool due_find(struct reader *reader, const struct due_query *query, int64_t deadline_us,

@@ -35,11 +35,13 @@
         "CASE WHEN e.type BETWEEN 10 AND 15 THEN split_part(e.coupon_id, '-', 2)::bigint END") " ON true"
 
 const struct pg_statement store_statements[SQL_COUNT] = {
-    /* Also whether it accepts writes at all: an idle connection would not notice that it no longer does. */
+    /* Also whether it accepts writes at all: an idle connection would not notice that it no longer does. And
+     * whether it owns slice $1. */
     [SQL_DURABLE] =
         {"durable",
          "SELECT current_setting('fsync') = 'on' AND current_setting('synchronous_commit') <> 'off' AND "
-         "current_setting('transaction_read_only') = 'off'"},
+         "current_setting('transaction_read_only') = 'off', EXISTS (SELECT FROM slice WHERE slice = "
+         "$1::smallint)"},
     /* For the rest of the transaction: only who logged in as somebody may see and end that one's sessions. */
     [SQL_AS_LOGIN] = {"as_login", "SELECT set_config('role', 'none', true)"},
     /* Who waits for its client with a transaction open. Nobody who is at work, nor who waits for a standby in

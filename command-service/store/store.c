@@ -47,27 +47,35 @@ void store_destroy(struct store *store)
     mem_free(store);
 }
 
-enum store_status store_check(struct store *store, int64_t deadline_us)
+static const char *server_fault(const struct pg_rows *rows)
+{
+    enum { DURABLE, OWNED };
+    if (!pg_i64(rows, 0, DURABLE))
+        return "read-only, or fsync or synchronous_commit is off, so that a commit would not be durable";
+    return pg_i64(rows, 0, OWNED) ? NULL : "the database does not own this slice: the shard map is another";
+}
+
+enum store_status store_check(struct store *store, int16_t slice, int64_t deadline_us)
 {
     struct pg_rows *rows = NULL;
-    enum pg_status status = pg_call(store->pg, SQL_DURABLE, NULL, deadline_us, &rows);
-    bool durable = status == PG_OK && pg_i64(rows, 0, 0);
+    pg_args_reset(&store->args);
+    pg_arg_i16(&store->args, slice);
+    enum pg_status status = pg_call(store->pg, SQL_DURABLE, &store->args, deadline_us, &rows);
+    const char *fault = status == PG_OK ? server_fault(rows) : NULL;
     pg_rows_destroy(rows);
-    if (durable)
+    if (status == PG_OK && !fault)
         return STORE_OK;
-    if (status == PG_OK)
-        store->fault =
-            "read-only, or fsync or synchronous_commit is off, so that a commit would not be durable";
+    store->fault = fault;
     pg_disconnect(store->pg);
     return STORE_LOST;
 }
 
-enum store_status store_connect(struct store *store, int64_t deadline_us)
+enum store_status store_connect(struct store *store, int16_t slice, int64_t deadline_us)
 {
     store->fault = NULL;
     store->slice = -1;
     known_clear(store->known);
-    return pg_connect(store->pg, deadline_us) == PG_OK ? store_check(store, deadline_us) : STORE_LOST;
+    return pg_connect(store->pg, deadline_us) == PG_OK ? store_check(store, slice, deadline_us) : STORE_LOST;
 }
 
 int64_t store_evict(struct store *store, int64_t deadline_us)

@@ -20,11 +20,13 @@ enum store_status {
 };
 
 struct store *store_create(const char *database_url);
-void store_destroy(struct store *store);                                   /* accepts NULL */
-enum store_status store_connect(struct store *store, int64_t deadline_us); /* and store_check */
-/* Asks the server whether it is there and flushes commits to disk: on one that does not, an answer after
- * COMMIT would promise what a crash can take back (I3). STORE_LOST: disconnected. */
-enum store_status store_check(struct store *store, int64_t deadline_us);
+void store_destroy(struct store *store); /* accepts NULL */
+/* For commands of one slice; and store_check. */
+enum store_status store_connect(struct store *store, int16_t slice, int64_t deadline_us);
+/* Asks the server whether it is there, owns the slice (shards.h) and flushes commits to disk: on one that
+ * does not, an answer after COMMIT would promise what a crash can take back (I3). STORE_LOST: disconnected.
+ */
+enum store_status store_check(struct store *store, int16_t slice, int64_t deadline_us);
 /* Ends the transactions of other command services that have stood still for most of a second, with their
  * locks in hand, and says how many. PostgreSQL does so itself (idle_in_transaction_session_timeout), but not
  * where a client stopped in the middle of sending a pipeline: no timeout of version 15 counts there. Nothing

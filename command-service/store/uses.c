@@ -6,6 +6,7 @@
 #include "common/base/be.h"
 #include "common/base/clock.h"
 #include "events/event_log.h"
+#include "events/shards.h"
 
 enum {
     STATEMENT_MS = 500,
@@ -65,17 +66,24 @@ static bool connected(struct reader *reader, int64_t deadline_us)
     return reader_connect(reader, connect_us < deadline_us ? connect_us : deadline_us);
 }
 
-bool uses_read(struct reader *reader, const uint8_t key_hash[REQUEST_KEY_BYTES], int64_t deadline_us,
-               struct pg_rows **ret)
+/* Once more where the server was restarted since the connection was last used: it only reads. */
+static bool ask(struct reader *reader, size_t statement, int64_t deadline_us, struct pg_rows **ret)
 {
-    struct pg_args *args = &reader->args;
+    bool was_connected = pg_connected(reader->pg);
     if (!connected(reader, deadline_us))
         return false;
+    enum pg_status status = pg_call(reader->pg, statement, &reader->args, deadline_us, ret);
+    if (status == PG_LOST && was_connected && connected(reader, deadline_us))
+        status = pg_call(reader->pg, statement, &reader->args, deadline_us, ret);
+    return status == PG_OK;
+}
+
+bool uses_read(struct reader *reader, unsigned slices, const uint8_t key_hash[REQUEST_KEY_BYTES],
+               int64_t deadline_us, struct pg_rows **ret)
+{
+    struct pg_args *args = &reader->args;
     pg_args_reset(args);
-    pg_array_begin(args, PG_INT2);
-    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        pg_array_i16(args, slice);
-    pg_array_end(args);
+    slices_arg(args, slices);
     uint8_t edge[REQUEST_KEY_BYTES];
     memcpy(edge, key_hash, sizeof edge);
     memset(edge + KEY_PREFIX, 0, sizeof edge - KEY_PREFIX);
@@ -84,7 +92,7 @@ bool uses_read(struct reader *reader, const uint8_t key_hash[REQUEST_KEY_BYTES],
     pg_arg_bytes(args, (struct span){(const char *)edge, sizeof edge});
     pg_arg_bytes(args, (struct span){(const char *)key_hash, REQUEST_KEY_BYTES});
     pg_arg_i64(args, USES_MAX);
-    return pg_call(reader->pg, SQL_USES, args, deadline_us, ret) == PG_OK;
+    return ask(reader, SQL_USES, deadline_us, ret);
 }
 
 bool uses_row(const struct pg_rows *rows, int row, struct arena *arena, struct key_use *ret)
@@ -111,11 +119,9 @@ bool uses_row(const struct pg_rows *rows, int row, struct arena *arena, struct k
 
 bool changes_read(struct reader *reader, int64_t deadline_us, struct pg_rows **ret)
 {
-    if (!connected(reader, deadline_us))
-        return false;
     pg_args_reset(&reader->args);
     pg_arg_i16(&reader->args, CONTROL_SLICE);
-    return pg_call(reader->pg, SQL_CHANGES, &reader->args, deadline_us, ret) == PG_OK;
+    return ask(reader, SQL_CHANGES, deadline_us, ret);
 }
 
 bool changes_row(const struct pg_rows *rows, int row, struct arena *arena, struct control_change *ret)
@@ -143,12 +149,10 @@ bool changes_row(const struct pg_rows *rows, int row, struct arena *arena, struc
 
 bool campaign_read(struct reader *reader, struct span id, int64_t deadline_us, struct pg_rows **ret)
 {
-    if (!connected(reader, deadline_us))
-        return false;
     pg_args_reset(&reader->args);
     pg_arg_i16(&reader->args, slice_of(id));
     pg_arg_bytes(&reader->args, id);
-    return pg_call(reader->pg, SQL_CAMPAIGN, &reader->args, deadline_us, ret) == PG_OK;
+    return ask(reader, SQL_CAMPAIGN, deadline_us, ret);
 }
 
 bool campaign_read_row(const struct pg_rows *rows, struct arena *arena, struct campaign *ret,

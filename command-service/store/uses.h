@@ -22,9 +22,9 @@ struct key_use {
 };
 
 void uses_init(struct reader *reader, const char *database_url); /* end with reader_deinit */
-/* In order of time. false: PostgreSQL did not answer by the deadline. */
-bool uses_read(struct reader *reader, const uint8_t key_hash[REQUEST_KEY_BYTES], int64_t deadline_us,
-               struct pg_rows **ret) MUST_USE;
+/* Of some slices, in order of time. false: PostgreSQL did not answer by the deadline. */
+bool uses_read(struct reader *reader, unsigned slices, const uint8_t key_hash[REQUEST_KEY_BYTES],
+               int64_t deadline_us, struct pg_rows **ret) MUST_USE;
 /* Row `row` of them. false: its events cannot be decoded. */
 bool uses_row(const struct pg_rows *rows, int row, struct arena *arena, struct key_use *ret) MUST_USE;
 

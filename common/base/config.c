@@ -31,19 +31,23 @@ static _Noreturn void usage_error(const struct config_program *program, const ch
     exit(EX_USAGE);
 }
 
-static bool is_plain(const struct config_program *program, const struct config_option *option)
+/* What the environment calls it without a prefix, still as a flag is written; NULL: it has the prefix. */
+static const char *plain_name(const struct config_program *program, const struct config_option *option)
 {
-    for (size_t i = 0; program->plain && program->plain[i]; i++)
-        if (strcmp(program->plain[i], option->name) == 0)
-            return true;
-    return false;
+    for (size_t i = 0; program->plain && program->plain[i]; i++) {
+        struct span other = span_of(program->plain[i]), flag = span_cut(&other, '=');
+        if (span_is(flag, option->name))
+            return other.ptr ? other.ptr : option->name;
+    }
+    return NULL;
 }
 
 static void env_name(const struct config_program *program, const struct config_option *option,
                      char ret[NAME_LEN_MAX + 1])
 {
-    bool prefixed = program->prefix && !is_plain(program, option);
-    int len = snprintf(ret, NAME_LEN_MAX + 1, "%s%s", prefixed ? program->prefix : "", option->name);
+    const char *plain = plain_name(program, option);
+    int len = snprintf(ret, NAME_LEN_MAX + 1, "%s%s", plain || !program->prefix ? "" : program->prefix,
+                       plain ? plain : option->name);
     CHECK(len > 0 && len <= NAME_LEN_MAX);
     for (char *at = ret; *at; at++)
         *at = *at == '-' ? '_' : *at >= 'a' && *at <= 'z' ? (char)(*at - 'a' + 'A') : *at;

@@ -28,8 +28,10 @@ struct config_program {
     const char *name, *purpose;                /* for --help */
     const char *usage;                         /* what follows the name, e.g. "run|status [--json]" */
     const struct config_option *const *tables; /* NULL-terminated list of tables, each ended by name NULL */
-    const char *prefix;       /* of environment names, so that PORT is somebody else's; NULL: none */
-    const char *const *plain; /* options whose environment names have no prefix, ended by NULL; NULL: none */
+    const char *prefix; /* of environment names, so that PORT is somebody else's; NULL: none */
+    /* Options whose environment names have no prefix, ended by NULL; NULL: none. "flag=other": there it is
+     * called OTHER. */
+    const char *const *plain;
 };
 
 /* Fills `options` from argv and environment. `argv` loses the flags it understood; positional arguments and

@@ -14,6 +14,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/redis/cluster.h"
 #include "common/redis/sentinel.h"
 
 #undef REDIS_OK /* hiredis defines it as 0; here it is the enumerator */
@@ -27,15 +28,18 @@ enum {
     OUTPUT_MAX = 256 * 1024 * 1024,      /* commands not yet written; more is a bug of the caller */
     OUTPUT_KEPT_MAX = 1024 * 1024,       /* capacity kept after a large burst */
     READ_BYTES = 64 * 1024,
+    GREETING_MS = 50, /* from the first byte of the replies to a greeting to the last */
 };
 
 struct redis {
     struct redis_url url;              /* url.server is filled in by the sentinels where there are some */
     struct redis_sentinels *sentinels; /* NULL: none */
+    struct redis_cluster *cluster;     /* NULL: none; otherwise it does all of it */
     redisContext *context;             /* NULL: not connected */
     struct buf output;
-    size_t written; /* of output */
-    size_t awaited; /* replies to what was sent and not received */
+    size_t written;  /* of output */
+    size_t awaited;  /* replies to what was sent and not received */
+    bool connecting; /* redis_begin_connect: the socket is not open yet */
     redisReply *reply;
     const redisReplyObjectFunctions *default_builders;
     redisReplyObjectFunctions builders; /* those, with a bound on arrays */
@@ -68,6 +72,8 @@ struct redis *redis_create_parsed(const struct redis_url *url)
     redis->url = *url;
     if (url->sentinels_count > 0)
         redis->sentinels = redis_sentinels_create(url);
+    if (url->nodes_count > 0)
+        redis->cluster = redis_cluster_create(url);
     buf_init(&redis->output, OUTPUT_MAX);
     return redis;
 }
@@ -78,6 +84,7 @@ void redis_destroy(struct redis *redis)
         return;
     redis_disconnect(redis);
     redis_sentinels_destroy(redis->sentinels);
+    redis_cluster_destroy(redis->cluster);
     buf_deinit(&redis->output);
     mem_free(redis);
 }
@@ -101,22 +108,25 @@ static void forget_output(struct redis *redis)
 
 void redis_disconnect(struct redis *redis)
 {
+    if (redis->cluster)
+        redis_cluster_disconnect(redis->cluster);
     forget_reply(redis);
     forget_output(redis);
     if (redis->context)
         redisFree(redis->context);
     redis->context = NULL;
     redis->awaited = 0;
+    redis->connecting = false;
 }
 
 bool redis_connected(const struct redis *redis)
 {
-    return redis->context != NULL;
+    return redis->cluster ? redis_cluster_connected(redis->cluster) : redis->context != NULL;
 }
 
 const char *redis_error(const struct redis *redis)
 {
-    return redis->error;
+    return redis->cluster ? redis_cluster_error(redis->cluster) : redis->error;
 }
 
 static enum redis_status lose(struct redis *redis, const char *what, const char *why)
@@ -212,13 +222,9 @@ static void compact_output(struct redis *redis)
     redis->written = 0;
 }
 
-void redis_send(struct redis *redis, const struct redis_command *command)
+void redis_encode(struct buf *out, const struct redis_command *command)
 {
     CHECK(command->count > 0 && !command->data.overflow);
-    if (!redis->context)
-        return; /* redis_receive says so */
-    struct buf *out = &redis->output;
-    compact_output(redis);
     put_prefix(out, '*', command->count);
     const char *at = command->data.data;
     for (size_t i = 0; i < command->count; i++) {
@@ -227,7 +233,25 @@ void redis_send(struct redis *redis, const struct redis_command *command)
         buf_append(out, "\r\n", 2);
         at += command->lengths[i];
     }
-    CHECK(!out->overflow);
+}
+
+void redis_send(struct redis *redis, const struct redis_command *command)
+{
+    if (redis->cluster)
+        redis_cluster_send(redis->cluster, command);
+    if (!redis->context)
+        return; /* redis_receive says so */
+    compact_output(redis);
+    redis_encode(&redis->output, command);
+    CHECK(!redis->output.overflow);
+    redis->awaited++;
+}
+
+void redis_send_encoded(struct redis *redis, struct span encoded)
+{
+    compact_output(redis);
+    buf_append_span(&redis->output, encoded);
+    CHECK(redis->context && !redis->output.overflow);
     redis->awaited++;
 }
 
@@ -244,6 +268,8 @@ static const struct class classes[] = {
     {"LOADING ", REDIS_LOADING},   {"BUSY ", REDIS_BUSY},
     {"NOSCRIPT ", REDIS_NOSCRIPT}, {"NOAUTH ", REDIS_DENIED},
     {"WRONGPASS ", REDIS_DENIED},  {"NOPERM ", REDIS_DENIED},
+    {"MOVED ", REDIS_ELSEWHERE},   {"ASK ", REDIS_ELSEWHERE},
+    {"TRYAGAIN ", REDIS_MOVING},   {"CLUSTERDOWN ", REDIS_AWAY},
     {"ERR AUTH ", REDIS_DENIED},   {"ERR Client sent AUTH", REDIS_DENIED},
 };
 
@@ -305,6 +331,11 @@ static enum redis_status read_some(struct redis *redis)
     return REDIS_OK;
 }
 
+enum redis_status redis_flush(struct redis *redis)
+{
+    return write_some(redis);
+}
+
 /* The next whole reply into redis->reply, or REDIS_OK and NULL when more input is needed. */
 static enum redis_status parse(struct redis *redis)
 {
@@ -336,6 +367,8 @@ static enum redis_status await_reply(struct redis *redis, int64_t deadline_us)
 
 enum redis_status redis_receive(struct redis *redis, int64_t deadline_us, const struct redis_reply **ret)
 {
+    if (redis->cluster)
+        return redis_cluster_receive(redis->cluster, deadline_us, ret);
     *ret = NULL;
     forget_reply(redis);
     if (!redis->context) {
@@ -428,7 +461,7 @@ static void bound_replies(struct redis *redis)
     reader->privdata = redis;
 }
 
-static enum redis_status open_socket(struct redis *redis, int64_t deadline_us)
+static enum redis_status begin_socket(struct redis *redis)
 {
     const struct redis_url *url = &redis->url;
     redis->context = url->path[0] ? redisConnectUnixNonBlock(url->path)
@@ -437,18 +470,29 @@ static enum redis_status open_socket(struct redis *redis, int64_t deadline_us)
     if (redis->context->err)
         return lose(redis, "connecting", redis->context->errstr);
     bound_replies(redis);
-    enum redis_status status = wait_socket(redis, "connecting", POLLOUT, deadline_us);
-    if (status != REDIS_OK)
-        return status;
+    return REDIS_OK;
+}
+
+/* The socket is writable: it is connected, or it failed. */
+static enum redis_status end_socket(struct redis *redis)
+{
     int error = 0;
     socklen_t size = sizeof error;
     if (getsockopt(redis->context->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
         error = errno;
     if (error)
         return lose_errno(redis, "connecting", error);
-    if (!url->path[0]) /* hiredis has set TCP_NODELAY; without keepalive it still works */
+    if (!redis->url.path[0]) /* hiredis has set TCP_NODELAY; without keepalive it still works */
         (void)redisEnableKeepAlive(redis->context);
     return REDIS_OK;
+}
+
+static enum redis_status open_socket(struct redis *redis, int64_t deadline_us)
+{
+    enum redis_status status = begin_socket(redis);
+    if (status == REDIS_OK)
+        status = wait_socket(redis, "connecting", POLLOUT, deadline_us);
+    return status == REDIS_OK ? end_socket(redis) : status;
 }
 
 static void send_texts(struct redis *redis, const char *const *texts)
@@ -498,6 +542,43 @@ enum redis_status redis_connect_to_any(struct redis *redis, int64_t deadline_us)
     return receive_all(redis, deadline_us, &reply);
 }
 
+enum redis_status redis_begin_connect(struct redis *redis)
+{
+    redis_disconnect(redis);
+    redis->error[0] = '\0';
+    enum redis_status status = begin_socket(redis);
+    if (status != REDIS_OK)
+        return status;
+    redis->connecting = true;
+    send_greeting(redis);
+    send_texts(redis, (const char *[]){"PING", NULL}); /* one that is frozen says nothing to it */
+    return REDIS_OK;
+}
+
+static bool is_ready(const struct redis *redis, short events, int64_t until_us)
+{
+    struct pollfd poll_fd = {.fd = redis->context->fd, .events = events};
+    return poll(&poll_fd, 1, clock_remaining_ms(until_us)) > 0;
+}
+
+enum redis_status redis_go_on_connecting(struct redis *redis, int64_t until_us, bool *ret_done)
+{
+    const struct redis_reply *reply;
+    enum redis_status status = REDIS_OK;
+    if (redis->connecting) {
+        if (!is_ready(redis, POLLOUT, until_us))
+            return REDIS_OK;
+        redis->connecting = false;
+        status = end_socket(redis);
+        if (status == REDIS_OK)
+            status = redis_flush(redis);
+    }
+    if (status != REDIS_OK || !is_ready(redis, POLLIN, until_us))
+        return status;
+    *ret_done = true;
+    return receive_all(redis, clock_deadline_us(GREETING_MS), &reply);
+}
+
 static enum redis_status check_role(struct redis *redis, const struct redis_reply *role)
 {
     if (redis_length(role) > 0 && span_is(redis_text(redis_at(role, 0)), "master"))
@@ -540,7 +621,45 @@ static enum redis_status connect_by_sentinels(struct redis *redis, int64_t deadl
 
 enum redis_status redis_connect(struct redis *redis, int64_t deadline_us)
 {
+    if (redis->cluster)
+        return redis_cluster_connect(redis->cluster, deadline_us);
     redis_disconnect(redis);
     return redis->sentinels ? connect_by_sentinels(redis, deadline_us)
                             : connect_to_primary(redis, deadline_us);
+}
+
+/* Servers. */
+
+size_t redis_servers(const struct redis *redis, size_t ret[REDIS_SERVERS_MAX])
+{
+    if (redis->cluster)
+        return redis_cluster_servers(redis->cluster, ret);
+    ret[0] = 0;
+    return 1;
+}
+
+size_t redis_server_of(const struct redis *redis, struct span key)
+{
+    return redis->cluster ? redis_cluster_server_of(redis->cluster, key) : 0;
+}
+
+void redis_aim(struct redis *redis, size_t server)
+{
+    if (redis->cluster)
+        redis_cluster_aim(redis->cluster, server);
+}
+
+bool redis_serves(const struct redis *redis, size_t server)
+{
+    return redis->cluster ? redis_cluster_serves(redis->cluster, server) : redis->context != NULL;
+}
+
+void redis_server_name(const struct redis *redis, size_t server, char *ret, size_t size)
+{
+    if (redis->cluster)
+        redis_cluster_name(redis->cluster, server, ret, size);
+    else if (redis->url.path[0])
+        snprintf(ret, size, "%s", redis->url.path);
+    else
+        snprintf(ret, size, "%s:%u", redis->url.server.host, redis->url.server.port);
 }

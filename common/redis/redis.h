@@ -11,27 +11,38 @@
 #include "common/base/bytes.h"
 
 /* X(name, label): the label is what metrics show. */
-#define REDIS_STATUSES(X)                                                                      \
-    X(REDIS_OK, "ok")                                                                          \
-    X(REDIS_LOST, "io")           /* broken, refused, or the deadline passed */                \
-    X(REDIS_OOM, "oom")           /* maxmemory reached, write refused */                       \
-    X(REDIS_MISCONF, "misconf")   /* cannot persist, writes refused */                         \
-    X(REDIS_READONLY, "readonly") /* talking to a replica: reconnect and ask who is primary */ \
-    X(REDIS_LOADING, "loading")                                                                \
-    X(REDIS_BUSY, "busy")                                                                      \
-    X(REDIS_NOSCRIPT, "noscript")                                                              \
-    X(REDIS_DENIED, "auth") /* NOAUTH, WRONGPASS, NOPERM */                                    \
-    X(REDIS_ERROR, "error") /* any other error reply: see redis_error */
+#define REDIS_STATUSES(X)                                                                                    \
+    X(REDIS_OK, "ok")                                                                                        \
+    X(REDIS_LOST, "io")           /* broken, refused, or the deadline passed */                              \
+    X(REDIS_OOM, "oom")           /* maxmemory reached, write refused */                                     \
+    X(REDIS_MISCONF, "misconf")   /* cannot persist, writes refused */                                       \
+    X(REDIS_READONLY, "readonly") /* talking to a replica: reconnect and ask who is primary */               \
+    X(REDIS_LOADING, "loading")                                                                              \
+    X(REDIS_BUSY, "busy")                                                                                    \
+    X(REDIS_NOSCRIPT, "noscript")                                                                            \
+    X(REDIS_DENIED, "auth")         /* NOAUTH, WRONGPASS, NOPERM */                                          \
+    X(REDIS_ELSEWHERE, "elsewhere") /* one server of a cluster, and not the key's: see below */              \
+    X(REDIS_AWAY, "away")           /* of a cluster the key's server does not serve it now; others do */     \
+    X(REDIS_MOVING, "moving")       /* its slot is on the way between servers, some keys here, some there */ \
+    X(REDIS_ERROR, "error")         /* any other error reply: see redis_error */
 #define REDIS_STATUS_ENUM(name, label) name,
 enum redis_status { REDIS_STATUSES(REDIS_STATUS_ENUM) REDIS_STATUS_COUNT };
 const char *redis_status_label(enum redis_status status);
+
+enum { REDIS_SERVERS_MAX = 96 };
 
 struct redis;
 struct redis_reply; /* opaque; borrowed from the connection until the next redis_receive/redis_free_reply */
 
 /* url: redis://[user:password@]host:port[/db], unix:///path[?db=n&user=u&password=p], or
  * redis+sentinel://[user:password@]host:port,.../name[/db], as redis_url.h says in full. NULL with reason
- * when it does not parse. Does not connect. */
+ * when it does not parse. Does not connect.
+ *
+ * redis+cluster://[user:password@]host:port,... is a connection to all servers of a cluster: what is sent
+ * goes to the server that has the key, MOVED and ASK are followed, and a server that does not answer, or is
+ * loading, or was demoted, costs the commands about its own keys (REDIS_AWAY) and nothing else. It is
+ * connected again by and by, and replaced where another one has its slots; no call waits for that. REDIS_LOST
+ * never comes. */
 struct redis *redis_create(const char *url, char *reason, size_t reason_size);
 void redis_destroy(struct redis *redis); /* accepts NULL */
 /* Connects, authenticates, selects the database and insists that ROLE says master (REDIS_READONLY otherwise).
@@ -71,3 +82,15 @@ struct span redis_text(const struct redis_reply *reply); /* string or status; ab
 int64_t redis_integer(const struct redis_reply *reply);  /* integer, or 0 */
 size_t redis_length(const struct redis_reply *reply);    /* array elements, or 0 */
 const struct redis_reply *redis_at(const struct redis_reply *reply, size_t index);
+
+/* --- servers: several only with redis+cluster:// --- */
+
+/* Those that have keys; how many. A number stays one server's while it has keys. */
+size_t redis_servers(const struct redis *redis, size_t ret[REDIS_SERVERS_MAX]);
+/* The one that has the key; no server of redis_servers where nobody has. */
+size_t redis_server_of(const struct redis *redis, struct span key);
+bool redis_serves(const struct redis *redis, size_t server); /* it is connected */
+/* "host:port" or the path of a socket. */
+void redis_server_name(const struct redis *redis, size_t server, char *ret, size_t size);
+/* Commands without a key (MULTI, EXEC, SCAN, INFO, TIME, SCRIPT) go to that server from now on. */
+void redis_aim(struct redis *redis, size_t server);

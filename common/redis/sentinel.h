@@ -3,8 +3,7 @@
  * Sentinel, and a client needs no more of it than this one question before every connect. */
 #pragma once
 
-#include "common/redis/redis.h"
-#include "common/redis/url.h"
+#include "common/redis/internal.h"
 
 struct redis_sentinels;
 
@@ -21,9 +20,3 @@ enum redis_status redis_sentinels_ask(struct redis_sentinels *sentinels, int64_t
 /* The server that was named is none, or is no primary: next time another one is asked first. Sentinels learn
  * of a failover at different times, and one that is cut off never does. */
 void redis_sentinels_doubt(struct redis_sentinels *sentinels);
-
-/* --- what this needs of redis.c --- */
-
-struct redis *redis_create_parsed(const struct redis_url *url);
-/* redis_connect without looking for sentinels or insisting on a primary. */
-enum redis_status redis_connect_to_any(struct redis *redis, int64_t deadline_us) MUST_USE;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Parsing of redis://, unix:// and redis+sentinel:// URLs. */
+/* Parsing of redis://, unix://, redis+cluster:// and redis+sentinel:// URLs. */
 #include "common/redis/url.h"
 
 enum { SERVER_PORT = 6379, SENTINEL_PORT = 26379 };
@@ -116,6 +116,22 @@ static bool parse_sentinel_parameter(struct span parameter, struct redis_url *ur
            fail(ret_reason, "user or password of the sentinels is too long or badly percent-encoded");
 }
 
+static bool parse_cluster(struct span list, struct redis_url *url, const char **ret_reason)
+{
+    if (!cut_credentials(&list, url, ret_reason))
+        return false;
+    if (list.len && (memchr(list.ptr, '/', list.len) || memchr(list.ptr, '?', list.len)))
+        return fail(ret_reason, "redis+cluster:// takes hosts and ports, and nothing after them");
+    while (list.ptr) {
+        if (url->nodes_count == REDIS_NODES_MAX)
+            return fail(ret_reason, "more than 16 servers of the cluster");
+        struct redis_endpoint *node = &url->nodes[url->nodes_count++];
+        if (!parse_endpoint(span_cut(&list, ','), SERVER_PORT, node, ret_reason))
+            return false;
+    }
+    return true;
+}
+
 static bool parse_sentinels(struct span list, struct redis_url *url, const char **ret_reason)
 {
     while (list.ptr) {
@@ -192,5 +208,8 @@ bool redis_url_parse(struct span text, struct redis_url *ret, const char **ret_r
         return parse_unix((struct span){text.ptr + 7, text.len - 7}, ret, ret_reason);
     if (span_starts(text, SPAN("redis+sentinel://")))
         return parse_sentinel((struct span){text.ptr + 17, text.len - 17}, ret, ret_reason);
-    return fail(ret_reason, "the URL starts with none of redis://, unix:// and redis+sentinel://");
+    if (span_starts(text, SPAN("redis+cluster://")))
+        return parse_cluster((struct span){text.ptr + 16, text.len - 16}, ret, ret_reason);
+    return fail(ret_reason,
+                "the URL starts with none of redis://, unix://, redis+cluster:// and redis+sentinel://");
 }

@@ -140,11 +140,32 @@ static void refused(void **state)
     }
 }
 
+static void servers_of_a_cluster(void **state)
+{
+    (void)state;
+    const char *reason;
+    struct redis_url url;
+    assert_true(redis_url_parse(SPAN("redis+cluster://app:p%40ss@a:7000,[::1],c:7002"), &url, &reason));
+    assert_int_equal(url.nodes_count, 3);
+    assert_string_equal(url.nodes[0].host, "a");
+    assert_int_equal(url.nodes[0].port, 7000);
+    assert_string_equal(url.nodes[1].host, "::1");
+    assert_int_equal(url.nodes[1].port, 6379);
+    assert_string_equal(url.user, "app");
+    assert_string_equal(url.password, "p@ss");
+    assert_false(redis_url_parse(SPAN("redis+cluster://"), &url, &reason));
+    assert_false(redis_url_parse(SPAN("redis+cluster://a,"), &url, &reason));
+    assert_false(redis_url_parse(SPAN("redis+cluster://a/0"), &url, &reason));
+    assert_false(redis_url_parse(SPAN("redis+cluster://a?x=1"), &url, &reason));
+    assert_false(
+        redis_url_parse(SPAN("redis+cluster://1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"), &url, &reason));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(full_url),     cmocka_unit_test(defaults), cmocka_unit_test(unix_url),
-        cmocka_unit_test(sentinel_url), cmocka_unit_test(refused),
+        cmocka_unit_test(sentinel_url), cmocka_unit_test(refused),  cmocka_unit_test(servers_of_a_cluster),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -166,7 +166,9 @@ static enum build_result bad_log(struct builder *builder, int64_t position)
 static enum build_result look_for_room(struct builder *builder, int64_t more)
 {
     struct redis_health memory;
-    enum redis_status status = redis_writer_health(builder->writer, redis_deadline(), &memory);
+    enum redis_status status =
+        redis_writer_health(builder->writer, redis_writer_server_of(builder->writer, builder->build->slice),
+                            redis_deadline(), &memory);
     if (status != REDIS_OK)
         return redis_failed(builder, status);
     if (memory.max == 0 || (double)(memory.used + more) <= ROOM_SHARE * (double)memory.max)
@@ -435,26 +437,27 @@ static enum build_result switch_over(struct builder *builder, int64_t live)
     return result;
 }
 
-static enum build_result run(struct builder *builder)
+static enum build_result run(struct builder *builder, const struct build *build)
 {
-    struct checkpoint roots[SLICE_COUNT];
+    struct slice_roots roots;
+    int16_t slice = build->slice;
     enum build_result result = connect_stores(builder);
     if (result != BUILD_DONE)
         return result;
-    enum redis_status status = redis_writer_clean_roots(builder->writer, redis_deadline(), roots);
-    if (status != REDIS_OK)
+    enum redis_status status = redis_writer_clean_roots(builder->writer, redis_deadline(), &roots);
+    if (status != REDIS_OK && roots.found[slice] != REDIS_OK)
         return redis_failed(builder, status);
     result = build_bulk(builder);
-    if (result != BUILD_DONE || builder->build->limit)
+    if (result != BUILD_DONE || build->limit)
         return result;
-    return switch_over(builder, roots[builder->build->slice].generation);
+    return switch_over(builder, roots.roots[slice].generation);
 }
 
 enum build_result builder_run(struct builder *builder, const struct build *build)
 {
     builder->build = build;
     builder->error[0] = '\0';
-    enum build_result result = run(builder);
+    enum build_result result = run(builder, build);
     if (result != BUILD_DONE) { /* replies may be on their way that nobody waits for */
         redis_disconnect(redis_writer_redis(builder->writer));
         for (size_t i = 0; i < PAGES; i++)

@@ -124,14 +124,14 @@ static enum redis_status remove_registry(struct redis_writer *writer, int64_t de
 enum redis_status generations_read(struct redis_writer *writer, int64_t deadline_us, struct generations *ret)
 {
     struct redis_command command;
-    struct checkpoint roots[SLICE_COUNT];
+    struct slice_roots found;
     const struct redis_reply *reply;
     *ret = (struct generations){0};
-    enum redis_status status = redis_writer_clean_roots(writer, deadline_us, roots);
+    enum redis_status status = redis_writer_clean_roots(writer, deadline_us, &found);
     if (status != REDIS_OK)
         return status;
     for (size_t i = 0; i < SLICE_COUNT; i++)
-        ret->live[i] = roots[i].generation;
+        ret->live[i] = found.roots[i].generation;
     begin(&command, "HGETALL");
     status = run(writer, &command, deadline_us, &reply);
     if (status == REDIS_OK)
@@ -185,6 +185,14 @@ enum { STEP_KEYS = 1000, KEYS_BYTES_MAX = 4 * 1024 * 1024 };
 void drop_begin(struct drop *drop)
 {
     *drop = (struct drop){.cursor = "0"};
+}
+
+/* Where a server is through, the next. */
+static void go_on(struct drop *drop, struct redis *redis)
+{
+    size_t servers[REDIS_SERVERS_MAX];
+    if (strcmp(drop->cursor, "0") == 0)
+        drop->done = ++drop->server >= redis_servers(redis, servers);
 }
 
 bool model_of_key(struct span key, struct model *ret)
@@ -269,6 +277,10 @@ static enum redis_status scan(struct drop *drop, struct redis *redis, int64_t de
 {
     struct redis_command command;
     const struct redis_reply *reply;
+    size_t servers[REDIS_SERVERS_MAX];
+    if (drop->server >= redis_servers(redis, servers))
+        return REDIS_AWAY; /* the cluster has fewer of them now: as if interrupted */
+    redis_aim(redis, servers[drop->server]);
     redis_command_init(&command);
     write_scan(&command, drop->cursor);
     enum redis_status status = redis_call(redis, &command, deadline_us, &reply);
@@ -282,7 +294,7 @@ static enum redis_status scan(struct drop *drop, struct redis *redis, int64_t de
         return REDIS_ERROR;
     memcpy(drop->cursor, cursor.ptr, cursor.len);
     drop->cursor[cursor.len] = '\0';
-    drop->done = span_is(cursor, "0");
+    go_on(drop, redis);
     keep_keys(ret_keys, redis_at(reply, 1));
     return REDIS_OK;
 }

@@ -60,7 +60,8 @@ enum redis_status generations_remove(struct redis_writer *writer, int64_t number
  * back on a thread of Redis's own, and between two small steps Redis serves everybody else. By SCAN, so that
  * what a rebuild left that was killed goes too. */
 struct drop {
-    char cursor[24]; /* of SCAN; "" before the first step */
+    char cursor[24]; /* of SCAN */
+    size_t server;   /* whose turn it is, of redis_servers */
     int64_t dropped; /* keys so far */
     bool done;
 };

@@ -60,9 +60,9 @@ static enum log_answer positions_at(struct pg *pg, int64_t time_us, int64_t ret[
     pg_args_deinit(&args);
     if (status != PG_OK)
         return LOG_FAILED;
-    CHECK(pg_rows_count(rows) == SLICE_COUNT);
-    for (int slice = 0; slice < SLICE_COUNT; slice++)
-        ret[slice] = pg_i64(rows, slice, 1);
+    for (int row = 0; row < pg_rows_count(rows); row++)
+        if (pg_i64(rows, row, 0) >= 0 && pg_i64(rows, row, 0) < SLICE_COUNT)
+            ret[pg_i64(rows, row, 0)] = pg_i64(rows, row, 1);
     pg_rows_destroy(rows);
     return LOG_ANSWERED;
 }

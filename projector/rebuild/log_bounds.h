@@ -22,6 +22,6 @@ enum log_answer {
     LOG_FAILED,        /* PostgreSQL did not answer: see pg_error */
 };
 
-/* The position that each slice is to be brought to. */
+/* The position that each slice of the database is to be brought to; 0 for others. */
 enum log_answer log_limit_positions(struct pg *pg, const struct log_limit *limit,
                                     int64_t ret[SLICE_COUNT]) MUST_USE;

@@ -21,8 +21,6 @@ enum {
     MOMENT_MS = 50,
 };
 
-#define ALL_SLICES ((1U << SLICE_COUNT) - 1)
-
 struct rebuild {
     const struct rebuild_options *options;
     struct builder *builder;

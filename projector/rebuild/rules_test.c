@@ -112,8 +112,8 @@ static void whose_key_a_key_is(void **state)
     assert_true(model_of_key(SPAN("fc:12:{3}:c:x"), &model));
     assert_true(model.generation == 12 && model.slice == 3);
     static const char *const others[] = {
-        "fc:heartbeat", "fc:generations", "fc:{3}", "fc:0:{3}:c", "fc:x:{3}:c", "fcq:1:{3}:c",
-        "fc:12:3:c",    "fc:12:",         "fc:12",  "",           "other",      "fc:12:{16}:c"};
+        "fc:{3}:heartbeat", "fc:generations", "fc:{3}", "fc:0:{3}:c", "fc:x:{3}:c", "fcq:1:{3}:c",
+        "fc:12:3:c",        "fc:12:",         "fc:12",  "",           "other",      "fc:12:{16}:c"};
     for (size_t i = 0; i < COUNT_OF(others); i++)
         assert_false(model_of_key(span_of(others[i]), &model));
 }

@@ -17,7 +17,8 @@ enum {
 void applier_init(struct applier *applier, struct redis_writer *writer,
                   const struct projector_metrics *metrics, const struct applier_options *options)
 {
-    *applier = (struct applier){.writer = writer, .metrics = metrics, .options = *options};
+    *applier = (struct applier){
+        .writer = writer, .metrics = metrics, .options = *options, .unreachable = ALL_SLICES};
     CHECK(options->batch_events >= 1 && options->batch_events <= APPLIER_BATCH_MAX);
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         fold_init(&applier->folds[slice]);
@@ -38,52 +39,110 @@ void applier_deinit(struct applier *applier)
 void applier_forget(struct applier *applier)
 {
     applier_settle(applier);
-    applier->loaded = false;
+    applier->loaded = 0;
 }
 
 /* --- trouble --- */
+
+static bool has(unsigned slices, int slice)
+{
+    return slices >> slice & 1;
+}
+
+static int lowest(unsigned slices)
+{
+    int slice = 0;
+    while (!has(slices, slice))
+        slice++;
+    return slice;
+}
 
 static int64_t deadline(void)
 {
     return clock_deadline_us(REDIS_DEADLINE_MS);
 }
 
-static void recover(struct applier *applier)
+static void recover(struct applier *applier, unsigned slices)
 {
-    backoff_succeed(&applier->backoff);
-    if (applier->trouble != REDIS_OK)
+    bool back = false;
+    for (int slice = 0; slice < SLICE_COUNT; slice++) {
+        if (!has(slices, slice))
+            continue;
+        backoff_succeed(&applier->backoff[slice]);
+        back |= applier->trouble[slice] != REDIS_OK;
+        applier->trouble[slice] = REDIS_OK;
+    }
+    applier->unreachable &= ~slices;
+    if (back)
         log_info("REDIS-BACK", "Redis accepts reads and writes again");
-    applier->trouble = REDIS_OK;
-    applier->reachable = true;
 }
 
-/* NOSCRIPT only means that the script is to be loaded again, which loading does: no need to wait unless it
- * happens in a row. */
-static void fail(struct applier *applier, enum redis_status status)
+/* With all that are on the same server, which it returns: they are tried again together. NOSCRIPT only means
+ * that the script is to be loaded again, which loading does: no need to wait unless it happens in a row. */
+static unsigned fail(struct applier *applier, int16_t slice, enum redis_status status)
 {
-    bool at_once = status == REDIS_NOSCRIPT && applier->trouble == REDIS_OK;
-    applier->loaded = false;
+    enum redis_status before = applier->trouble[slice];
+    bool at_once = status == REDIS_NOSCRIPT && before == REDIS_OK;
+    unsigned slices = 1U << slice;
+    if (status != REDIS_MOVING) /* that is one slot's */
+        slices |= redis_writer_slices_beside(applier->writer, slice);
+    applier->loaded &= ~slices;
     spans_forget(&applier->spans);
     metric_add(applier->metrics->redis_errors[status], 1);
-    if (status != applier->trouble)
+    if (status != before)
         log_warn("REDIS-TROUBLE", "stopped at the checkpoint, class %s: %s", redis_status_label(status),
                  redis_writer_error(applier->writer));
-    applier->trouble = status;
-    if (at_once)
-        return;
-    applier->reachable = false;
-    backoff_fail(&applier->backoff, clock_mono_us());
+    if (!at_once) {
+        applier->unreachable |= slices;
+        backoff_fail(&applier->backoff[slice], clock_mono_us());
+    }
+    for (int other = 0; other < SLICE_COUNT; other++) {
+        if (!has(slices, other))
+            continue;
+        applier->trouble[other] = status;
+        applier->backoff[other] = applier->backoff[slice];
+    }
+    return slices;
+}
+
+/* Of those slices the ones whose answer was bad, each server's once. */
+static void fail_each(struct applier *applier, unsigned slices, const enum redis_status found[SLICE_COUNT])
+{
+    unsigned failed = 0;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        if (has(slices & ~failed, slice) && found[slice] != REDIS_OK)
+            failed |= fail(applier, slice, found[slice]);
+}
+
+static void fail_all(struct applier *applier, enum redis_status status)
+{
+    enum redis_status found[SLICE_COUNT];
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        found[slice] = status;
+    fail_each(applier, ALL_SLICES, found);
+}
+
+/* Those that are not known and may be tried. */
+static unsigned slices_due(const struct applier *applier)
+{
+    unsigned due = 0;
+    int64_t now_us = clock_mono_us();
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        if (!has(applier->loaded, slice) && backoff_over(&applier->backoff[slice], now_us))
+            due |= 1U << slice;
+    return due;
 }
 
 static void refused(struct applier *applier, const struct model_outcome *outcome)
 {
-    applier->loaded = false;
     if (outcome->result == SCRIPT_FENCED) {
+        applier->loaded = 0;
         metric_add(applier->metrics->fenced, 1);
         applier->fenced_by = outcome->value;
         log_warn("FENCED", "slice %d: a projector with epoch %lld has written, ours is %lld",
                  outcome->model.slice, (long long)outcome->value, (long long)applier->epoch);
     } else {
+        applier->loaded &= ~(1U << outcome->model.slice);
         metric_add(applier->metrics->moved, 1);
         log_info("CHECKPOINT-MOVED", "slice %d: checkpoint is %lld, expected %lld; going on from there",
                  outcome->model.slice, (long long)outcome->value, (long long)outcome->expected.position);
@@ -96,19 +155,20 @@ static void receive_one(struct applier *applier, int64_t deadline_us)
 {
     struct model_outcome outcome;
     enum redis_status status = redis_writer_receive(applier->writer, deadline_us, &outcome);
+    bool loaded = has(applier->loaded, outcome.model.slice);
     bool applied = status == REDIS_OK && outcome.result == SCRIPT_APPLIED;
     if (status == REDIS_LOST)
         announcer_forget(&applier->announcer);
     else
         announcer_settled(&applier->announcer, applied);
     if (!applied) {
-        if (applier->loaded && status != REDIS_OK) /* the first to fail says why; the rest fails with it */
-            fail(applier, status);
-        else if (applier->loaded)
+        if (loaded && status != REDIS_OK) /* the first to fail says why; the rest fails with it */
+            (void)fail(applier, outcome.model.slice, status);
+        else if (loaded)
             refused(applier, &outcome);
         return;
     }
-    if (applier->loaded) {
+    if (loaded) {
         applier->confirmed[outcome.model.slice] = outcome.next;
         progress_confirm(&applier->slices[outcome.model.slice], outcome.next.position);
         spans_confirmed(&applier->spans, (struct position){outcome.model.slice, outcome.next.position},
@@ -149,9 +209,11 @@ static void send_checkpoint(struct applier *applier, int16_t slice, const struct
 
 /* --- loading --- */
 
-static void take_roots(struct applier *applier, const struct checkpoint *roots)
+static void take_roots(struct applier *applier, unsigned slices, const struct checkpoint *roots)
 {
     for (int slice = 0; slice < SLICE_COUNT; slice++) {
+        if (!has(slices, slice))
+            continue;
         applier->confirmed[slice] = roots[slice];
         progress_load(&applier->slices[slice], roots[slice].position, roots[slice].at_us);
     }
@@ -167,17 +229,19 @@ static enum redis_status receive_value(struct redis *redis, int64_t deadline_us,
 }
 
 /* The COUPONS that each slice stands in, which the next batch adds to. */
-static enum redis_status start_folds(struct applier *applier)
+static void start_folds(struct applier *applier, unsigned slices)
 {
     struct redis *redis = redis_writer_redis(applier->writer);
     struct redis_command command;
     struct buf key;
-    enum redis_status first = REDIS_OK;
+    enum redis_status found[SLICE_COUNT] = {REDIS_OK};
     int64_t deadline_us = deadline(), now_s = clock_wall_us() / US_PER_S;
     redis_command_init(&command);
     buf_init(&key, KEY_TEXT_MAX);
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         struct checkpoint *at = &applier->confirmed[slice];
+        if (!has(slices, slice))
+            continue;
         buf_clear(&key);
         key_coupons(&key, (struct model){at->generation, slice}, at->position);
         redis_command_reset(&command);
@@ -185,22 +249,24 @@ static enum redis_status start_folds(struct applier *applier)
         redis_arg(&command, buf_span(&key));
         redis_send(redis, &command);
     }
+    enum redis_status last = REDIS_OK;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         const struct redis_reply *reply = NULL;
         const struct checkpoint *at = &applier->confirmed[slice];
         struct fold *fold = &applier->folds[slice];
-        if (first != REDIS_LOST) {
-            enum redis_status status = receive_value(redis, deadline_us, &reply);
-            first = first == REDIS_OK || status == REDIS_LOST ? status : first;
-        }
+        if (!has(slices, slice))
+            continue;
+        if (last != REDIS_LOST)
+            last = receive_value(redis, deadline_us, &reply);
+        found[slice] = last;
         fold_start(fold, (struct model){at->generation, slice}, at,
                    reply ? redis_text(reply) : (struct span){0}, now_s);
-        if (fold->chunk.lost && first == REDIS_OK)
+        if (fold->chunk.lost && last == REDIS_OK)
             applier->anew |= 1U << slice;
     }
     redis_command_deinit(&command);
     buf_deinit(&key);
-    return first;
+    fail_each(applier, slices, found);
 }
 
 /* A generation begins with a number that the slice's former ones, of which keys may be left, had not. */
@@ -219,74 +285,132 @@ static void make_root(struct applier *applier, int16_t slice, int64_t former)
              (long long)root.generation);
 }
 
-static void note_health(struct applier *applier, const struct redis_health *health)
+/* A replica was promoted: its history was the primary's. */
+static bool note_history(struct applier *applier, unsigned slices, const struct redis_health *health)
 {
-    bool known = applier->history[0] != '\0', other = strcmp(applier->history, health->history) != 0;
-    if (health->evicts && !applier->evicts)
-        log_error("REDIS-EVICTS",
-                  "maxmemory-policy is not noeviction: Redis may drop models when it is full");
-    applier->evicts = health->evicts;
-    if (known && other && strcmp(applier->history, health->former) == 0) {
+    bool promoted = false;
+    for (int slice = 0; slice < SLICE_COUNT; slice++) {
+        char *history = applier->history[slice];
+        if (!has(slices, slice))
+            continue;
+        promoted |= history[0] != '\0' && strcmp(history, health->history) != 0 &&
+                    strcmp(history, health->former) == 0;
+        memcpy(history, health->history, sizeof applier->history[slice]);
+    }
+    return promoted;
+}
+
+/* Of several servers what is shown is the worst. */
+static void add_health(struct redis_health *all, const struct redis_health *one, bool first)
+{
+    if (first) {
+        *all = *one;
+        return;
+    }
+    if ((double)one->used * (double)all->max > (double)all->used * (double)one->max) {
+        all->used = one->used; /* fuller */
+        all->max = one->max;
+    }
+    all->evicts |= one->evicts;
+    all->cannot_persist |= one->cannot_persist;
+    all->replicas = one->replicas < all->replicas ? one->replicas : all->replicas;
+    all->replica_lag_s = one->replica_lag_s > all->replica_lag_s ? one->replica_lag_s : all->replica_lag_s;
+}
+
+static unsigned slices_on(const struct applier *applier, size_t server)
+{
+    unsigned slices = 0;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        if (redis_writer_server_of(applier->writer, slice) == server)
+            slices |= 1U << slice;
+    return slices;
+}
+
+/* Asks every server that answers how it is. One that does not has failed its slices elsewhere. */
+static enum redis_status look_at_health(struct applier *applier)
+{
+    size_t servers[REDIS_SERVERS_MAX];
+    size_t count = redis_servers(redis_writer_redis(applier->writer), servers), answered = 0;
+    struct redis_health all = {0}, health;
+    enum redis_status status = REDIS_OK, failure = REDIS_OK;
+    for (size_t i = 0; i < count; i++) {
+        status = redis_writer_health(applier->writer, servers[i], deadline(), &health);
+        failure = status == REDIS_OK ? failure : status;
+        if (status != REDIS_OK)
+            continue;
+        add_health(&all, &health, answered++ == 0);
+        if (!note_history(applier, slices_on(applier, servers[i]), &health))
+            continue;
         metric_add(applier->metrics->primary_changes, 1);
         log_warn("REDIS-PRIMARY", "another Redis server is the primary now: a replica was promoted");
     }
-    memcpy(applier->history, health->history, sizeof applier->history);
-    projector_metrics_redis(applier->metrics, health);
+    metric_set(applier->metrics->redis_away, (int64_t)(count - answered));
+    if (answered == 0)
+        return failure;
+    if (all.evicts && !applier->evicts)
+        log_error("REDIS-EVICTS",
+                  "maxmemory-policy is not noeviction: Redis may drop models when it is full");
+    applier->evicts = all.evicts;
+    projector_metrics_redis(applier->metrics, &all);
+    return REDIS_OK;
 }
 
-static enum redis_status load(struct applier *applier)
+/* The slices in `due`, as far as their servers answer. */
+static void load(struct applier *applier, unsigned due)
 {
-    struct checkpoint roots[SLICE_COUNT];
-    struct redis_health health;
+    struct slice_roots found;
     int64_t former[SLICE_COUNT];
     enum redis_status status = redis_writer_connect(applier->writer, deadline());
     if (status == REDIS_OK)
-        status = redis_writer_health(applier->writer, deadline(), &health);
-    if (status == REDIS_OK)
-        status = redis_writer_clean_roots(applier->writer, deadline(), roots);
-    if (status != REDIS_OK)
-        return status;
-    note_health(applier, &health);
-    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        status = look_at_health(applier);
+    if (status != REDIS_OK) {
+        fail_all(applier, status);
+        return;
+    }
+    if (redis_writer_clean_roots(applier->writer, deadline(), &found) != REDIS_OK)
+        fail_each(applier, due, found.found);
+    for (int slice = 0; slice < SLICE_COUNT; slice++) {
         former[slice] = applier->confirmed[slice].generation;
-    take_roots(applier, roots);
-    applier->anew = applier->foreign = 0;
-    applier->loaded = true;
+        if (found.found[slice] != REDIS_OK)
+            due &= ~(1U << slice);
+    }
+    take_roots(applier, due, found.roots);
+    applier->anew &= ~due;
+    applier->foreign &= ~due;
+    applier->history_checked &= ~due;
+    applier->loaded |= due;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        if (!roots[slice].present)
+        if (has(due, slice) && !found.roots[slice].present)
             make_root(applier, slice, former[slice]);
     applier_settle(applier);
-    return applier->loaded ? start_folds(applier) : REDIS_OK;
+    start_folds(applier, due & applier->loaded);
 }
 
 bool applier_load(struct applier *applier, int64_t epoch)
 {
-    if (applier->loaded)
-        return true;
-    if (!backoff_over(&applier->backoff, clock_mono_us()))
+    unsigned due = slices_due(applier), before = applier->loaded;
+    if (!due)
         return false;
     applier->epoch = epoch;
     applier->fenced_by = 0;
-    applier->history_checked = false;
-    enum redis_status status = load(applier);
-    if (status != REDIS_OK)
-        fail(applier, status);
-    return applier->loaded;
+    load(applier, due);
+    return (applier->loaded & ~before) != 0;
 }
 
 void applier_peek(struct applier *applier)
 {
-    struct checkpoint roots[SLICE_COUNT];
+    struct slice_roots found;
+    unsigned due = slices_due(applier);
     CHECK(!applier->loaded);
-    if (!backoff_over(&applier->backoff, clock_mono_us()))
+    if (!due)
         return;
-    enum redis_status status = redis_writer_clean_roots(applier->writer, deadline(), roots);
-    if (status != REDIS_OK) {
-        fail(applier, status);
-        return;
-    }
-    recover(applier);
-    take_roots(applier, roots);
+    if (redis_writer_clean_roots(applier->writer, deadline(), &found) != REDIS_OK)
+        fail_each(applier, due, found.found);
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        if (found.found[slice] != REDIS_OK)
+            due &= ~(1U << slice);
+    recover(applier, due);
+    take_roots(applier, due, found.roots);
 }
 
 /* --- whose log it is --- */
@@ -330,7 +454,8 @@ enum pg_status applier_check_history(struct applier *applier, struct pg *pg, int
 {
     struct pg_args args;
     struct pg_rows *rows;
-    if (!applier->loaded || applier->history_checked)
+    unsigned unchecked = applier->loaded & ~applier->history_checked;
+    if (!unchecked)
         return PG_OK;
     pg_args_init(&args);
     history_args(applier, &args);
@@ -338,12 +463,14 @@ enum pg_status applier_check_history(struct applier *applier, struct pg *pg, int
     pg_args_deinit(&args);
     if (status != PG_OK)
         return status;
-    for (int row = 0; row < pg_rows_count(rows); row++)
-        if (pg_i64(rows, row, 1) == 0)
-            found_foreign(applier, (int16_t)pg_i64(rows, row, 0));
+    for (int row = 0; row < pg_rows_count(rows); row++) {
+        int16_t slice = (int16_t)pg_i64(rows, row, 0);
+        if (has(unchecked, slice) && pg_i64(rows, row, 1) == 0)
+            found_foreign(applier, slice);
+    }
     pg_rows_destroy(rows);
     applier_settle(applier);
-    applier->history_checked = true;
+    applier->history_checked |= unchecked;
     return PG_OK;
 }
 
@@ -370,8 +497,9 @@ static void load_campaigns(struct applier *applier, struct fold *fold, const str
 {
     struct redis_command command;
     struct buf key;
+    int16_t slice = fold->model.slice;
     applier_settle(applier);
-    if (!applier->loaded)
+    if (!has(applier->loaded, slice))
         return;
     struct redis *redis = redis_writer_redis(applier->writer);
     int64_t deadline_us = deadline();
@@ -390,12 +518,12 @@ static void load_campaigns(struct applier *applier, struct fold *fold, const str
     for (size_t i = 0; i < count; i++) {
         const struct redis_reply *reply;
         enum redis_status status = receive_value(redis, deadline_us, &reply);
-        if (status != REDIS_OK && applier->loaded)
-            fail(applier, status);
+        if (status != REDIS_OK && has(applier->loaded, slice))
+            (void)fail(applier, slice, status);
         if (status == REDIS_LOST)
             return;
-        if (!fold_load(fold, ids[i], reply ? redis_text(reply) : (struct span){0}))
-            applier->anew |= 1U << fold->model.slice;
+        if (!fold_load(fold, ids[i], reply ? redis_text(reply) : (struct span){0}) && status == REDIS_OK)
+            applier->anew |= 1U << slice;
     }
 }
 
@@ -408,7 +536,7 @@ static void load_campaigns_of(struct applier *applier, int16_t slice, const stru
     struct map met;
     size_t count = 0;
     map_init(&met);
-    for (int row = 0; row < pg_rows_count(rows) && applier->loaded; row++) {
+    for (int row = 0; row < pg_rows_count(rows) && has(applier->loaded, slice); row++) {
         struct event event = {.type = (enum event_type)pg_i64(rows, row, LOG_COLUMN_TYPE)};
         struct span id = pg_bytes(rows, row, LOG_COLUMN_CAMPAIGN);
         if (!campaign_concerned(&event) || id.len < 1 || id.len > CAMPAIGN_ID_MAX || map_get(&met, id))
@@ -423,7 +551,7 @@ static void load_campaigns_of(struct applier *applier, int16_t slice, const stru
         }
     }
     map_deinit(&met);
-    if (count > 0 && applier->loaded)
+    if (count > 0 && has(applier->loaded, slice))
         load_campaigns(applier, fold, ids, count);
 }
 
@@ -509,7 +637,7 @@ size_t applier_rows(struct applier *applier, int16_t slice, const struct pg_rows
     progress_log_reaches(progress, pg_i64(rows, count - 1, LOG_COLUMN_POSITION),
                          pg_time(rows, count - 1, LOG_COLUMN_RECORDED_AT));
     load_campaigns_of(applier, slice, rows);
-    for (int row = 0; row < count && applier->loaded;) {
+    for (int row = 0; row < count && has(applier->loaded, slice);) {
         int added = apply_batch(applier, slice, rows, row);
         if (added == 0)
             break; /* stuck */
@@ -522,20 +650,20 @@ size_t applier_rows(struct applier *applier, int16_t slice, const struct pg_rows
 
 /* --- looking after the roots --- */
 
-static bool same_roots(struct applier *applier, const struct checkpoint *found)
+/* Those whose root is another one than it was left as are forgotten. */
+static void compare_roots(struct applier *applier, const struct slice_roots *found)
 {
     for (int slice = 0; slice < SLICE_COUNT; slice++) {
-        const struct checkpoint *is = &applier->confirmed[slice];
-        if (found[slice].present && found[slice].generation == is->generation &&
-            found[slice].position == is->position && found[slice].epoch == is->epoch)
+        const struct checkpoint *is = &applier->confirmed[slice], *there = &found->roots[slice];
+        if (!has(applier->loaded, slice) || (there->present && there->generation == is->generation &&
+                                             there->position == is->position && there->epoch == is->epoch))
             continue;
         log_info("CHECKPOINT-MOVED", "slice %d: checkpoint is %lld of generation %lld, expected %lld of %lld",
-                 slice, (long long)found[slice].position, (long long)found[slice].generation,
-                 (long long)is->position, (long long)is->generation);
+                 slice, (long long)there->position, (long long)there->generation, (long long)is->position,
+                 (long long)is->generation);
         metric_add(applier->metrics->moved, 1);
-        return false;
+        applier->loaded &= ~(1U << slice);
     }
-    return true;
 }
 
 /* Readers are told when a slice falls behind, and when it is no longer, also where nothing else is to be
@@ -545,8 +673,8 @@ static void tell_behind(struct applier *applier)
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         struct checkpoint at = applier->confirmed[slice], next = at;
         struct progress *progress = &applier->slices[slice];
-        if (applier->foreign >> slice & 1)
-            continue; /* behind until it is another one */
+        if (has(applier->foreign, slice) || !has(applier->loaded, slice))
+            continue; /* behind until it is another one; or not ours to say */
         next.behind = progress_move(progress, at.position, at.at_us);
         next.epoch = applier->epoch;
         if (next.behind != at.behind || next.epoch != at.epoch)
@@ -555,96 +683,123 @@ static void tell_behind(struct applier *applier)
     applier_settle(applier);
 }
 
-static void take_holes(struct applier *applier, const struct redis_reply *holes)
+static void take_hole(struct applier *applier, int16_t slice, struct span value)
 {
-    for (size_t i = 0; i + 1 < redis_length(holes); i += 2) {
-        int64_t slice, generation;
-        if (!parse_i64(redis_text(redis_at(holes, i)), 0, SLICE_COUNT - 1, &slice) ||
-            !parse_i64(redis_text(redis_at(holes, i + 1)), 1, INT64_MAX, &generation) ||
-            generation != applier->confirmed[slice].generation || applier->anew >> slice & 1)
+    int64_t generation;
+    if (!parse_i64(value, 1, INT64_MAX, &generation) || generation != applier->confirmed[slice].generation ||
+        has(applier->anew, slice))
+        return;
+    applier->anew |= 1U << slice;
+    log_warn("MODEL-HOLE", "slice %d: a reader missed a key; the slice is made anew", slice);
+}
+
+/* One command for each slice in `slices`, all on their way at once. */
+static void send_each(struct applier *applier, unsigned slices, const char *verb,
+                      void (*write_key)(struct buf *, int16_t))
+{
+    struct redis_command command;
+    struct buf key;
+    redis_command_init(&command);
+    buf_init(&key, KEY_TEXT_MAX);
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        if (!has(slices, slice))
             continue;
-        applier->anew |= 1U << slice;
-        log_warn("MODEL-HOLE", "slice %lld: a reader missed a key; the slice is made anew", (long long)slice);
+        buf_clear(&key);
+        write_key(&key, slice);
+        redis_command_reset(&command);
+        redis_arg_text(&command, verb);
+        redis_arg(&command, buf_span(&key));
+        if (write_key == key_seen) {
+            redis_arg_i64(&command, applier->store_now_us);
+            redis_arg_text(&command, "PXAT");
+            redis_arg_i64(&command, applier->refresh_ms[slice] + SEEN_KEPT_MS);
+        }
+        redis_send(redis_writer_redis(applier->writer), &command);
     }
+    redis_command_deinit(&command);
+    buf_deinit(&key);
 }
 
-static void clear(struct redis_command *command, struct buf *key, const char *verb)
+/* The same, and waits for the replies. */
+static void receive_each(struct applier *applier, unsigned slices, const char *verb,
+                         void (*write_key)(struct buf *, int16_t))
 {
-    redis_command_reset(command);
-    redis_arg_text(command, verb);
-    redis_arg(command, buf_span(key));
-    buf_clear(key);
+    struct redis *redis = redis_writer_redis(applier->writer);
+    enum redis_status found[SLICE_COUNT] = {REDIS_OK}, last = REDIS_OK;
+    int64_t deadline_us = deadline();
+    send_each(applier, slices, verb, write_key);
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        const struct redis_reply *reply;
+        if (has(slices, slice) && last != REDIS_LOST)
+            last = redis_receive(redis, deadline_us, &reply);
+        if (has(slices, slice))
+            found[slice] = last;
+    }
+    fail_each(applier, slices, found);
 }
 
-static enum redis_status look_for_holes(struct applier *applier, struct redis_command *command,
-                                        struct buf *key)
+static void look_for_holes(struct applier *applier)
 {
-    const struct redis_reply *reply;
-    key_holes(key);
-    clear(command, key, "HGETALL");
-    enum redis_status status = redis_writer_call(applier->writer, command, deadline(), &reply);
-    if (status == REDIS_OK && redis_length(reply) == 0)
-        return status;
-    if (status == REDIS_OK)
-        take_holes(applier, reply);
-    else if (status != REDIS_ERROR) /* that is a key of another type, in the way of readers */
-        return status;
-    key_holes(key);
-    status = redis_writer_unlink(applier->writer, buf_span(key), deadline());
-    buf_clear(key);
-    return status;
-}
-
-static enum redis_status tell_seen(struct applier *applier, struct redis_command *command, struct buf *key)
-{
-    const struct redis_reply *reply;
-    key_seen(key);
-    clear(command, key, "SET");
-    redis_arg_i64(command, applier->store_now_us);
-    redis_arg_text(command, "PXAT");
-    redis_arg_i64(command, applier->refresh_ms + SEEN_KEPT_MS);
-    return redis_writer_call(applier->writer, command, deadline(), &reply);
+    struct redis *redis = redis_writer_redis(applier->writer);
+    enum redis_status found[SLICE_COUNT] = {REDIS_OK}, last = REDIS_OK;
+    unsigned asked = applier->loaded, holes = 0;
+    int64_t deadline_us = deadline();
+    send_each(applier, asked, "GET", key_hole);
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        const struct redis_reply *reply = NULL;
+        if (!has(asked, slice))
+            continue;
+        if (last != REDIS_LOST)
+            last = redis_receive(redis, deadline_us, &reply);
+        found[slice] = last == REDIS_ERROR ? REDIS_OK : last; /* of another type, in the way of readers */
+        if (last == REDIS_ERROR || (reply && redis_kind(reply) != REDIS_NIL))
+            holes |= 1U << slice;
+        if (reply)
+            take_hole(applier, slice, redis_text(reply));
+    }
+    fail_each(applier, asked, found);
+    receive_each(applier, holes & applier->loaded, "UNLINK", key_hole);
 }
 
 void applier_begin_refresh(struct applier *applier)
 {
+    size_t servers[REDIS_SERVERS_MAX];
     CHECK(applier->loaded);
-    enum redis_status status = redis_writer_clock(applier->writer, deadline(), &applier->refresh_ms);
-    if (status != REDIS_OK)
-        fail(applier, status);
+    size_t count = redis_servers(redis_writer_redis(applier->writer), servers);
+    for (size_t i = 0; i < count; i++) {
+        int64_t now_ms;
+        unsigned slices = slices_on(applier, servers[i]) & applier->loaded;
+        if (!slices)
+            continue;
+        enum redis_status status = redis_writer_clock(applier->writer, servers[i], deadline(), &now_ms);
+        if (status != REDIS_OK)
+            (void)fail(applier, (int16_t)lowest(slices), status);
+        for (int slice = 0; slice < SLICE_COUNT && status == REDIS_OK; slice++)
+            if (has(slices, slice))
+                applier->refresh_ms[slice] = now_ms;
+    }
 }
 
 void applier_refresh(struct applier *applier)
 {
-    struct checkpoint found[SLICE_COUNT];
-    struct redis_command command;
-    struct buf key;
+    struct slice_roots found;
     CHECK(applier->loaded);
     applier_settle(applier);
     tell_behind(applier);
     if (!applier->loaded)
         return;
-    redis_command_init(&command);
-    buf_init(&key, KEY_TEXT_MAX);
-    enum redis_status status = redis_writer_clean_roots(applier->writer, deadline(), found);
-    if (status == REDIS_OK && !same_roots(applier, found))
-        applier->loaded = false;
-    if (status == REDIS_OK && applier->loaded)
-        status = look_for_holes(applier, &command, &key);
-    if (status == REDIS_OK && applier->loaded && ++applier->refreshes % HEALTH_REFRESHES == 0) {
-        struct redis_health health;
-        status = redis_writer_health(applier->writer, deadline(), &health);
-        if (status == REDIS_OK)
-            note_health(applier, &health);
+    if (redis_writer_clean_roots(applier->writer, deadline(), &found) != REDIS_OK)
+        fail_each(applier, applier->loaded, found.found);
+    compare_roots(applier, &found);
+    look_for_holes(applier);
+    if (applier->loaded && ++applier->refreshes % HEALTH_REFRESHES == 0) {
+        enum redis_status status = look_at_health(applier);
+        if (status != REDIS_OK)
+            fail_all(applier, status);
     }
-    if (status == REDIS_OK && applier->loaded)
-        status = tell_seen(applier, &command, &key);
-    redis_command_deinit(&command);
-    buf_deinit(&key);
-    if (status != REDIS_OK)
-        fail(applier, status);
-    else if (applier->loaded)
-        recover(applier); /* writes were accepted, not only reads: that is what was in question */
+    unsigned whole = applier->loaded;
+    receive_each(applier, whole, "SET", key_seen);
+    recover(applier, whole & applier->loaded); /* writes were accepted: that is what was in question */
 }
 
 bool applier_stuck(const struct applier *applier)

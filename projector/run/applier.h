@@ -38,23 +38,24 @@ struct applier {
     unsigned anew;          /* bit per slice of which keys were lost: to be made anew beside what is there */
     unsigned foreign;       /* bit per slice whose models are of another log; not followed */
     bool left_over;         /* a root was made anew: keys of a former generation may be there */
-    bool history_checked;   /* since the checkpoints were read */
-    bool loaded;            /* positions are known and nobody objected since */
-    bool reachable;         /* the last talk with Redis went well */
-    bool evicts;            /* Redis may drop keys when it is full */
-    char history[REDIS_HISTORY_MAX + 1]; /* which one Redis' primary had when it was last asked */
-    int64_t refresh_ms;                  /* Redis' clock when the refresh that is going on began */
+    unsigned history_checked; /* bit per slice: since its checkpoint was read */
+    unsigned loaded;          /* bit per slice whose position is known, and to which nobody objected since */
+    unsigned unreachable;     /* bit per slice: the last talk about it with Redis did not go well */
+    bool evicts;              /* Redis may drop keys when it is full */
+    char history[SLICE_COUNT]
+                [REDIS_HISTORY_MAX + 1]; /* which one the slice's server had when it was last asked */
+    int64_t refresh_ms[SLICE_COUNT];     /* its clock when the refresh that is going on began */
     unsigned refreshes;
-    struct backoff backoff;
-    enum redis_status trouble; /* last class that was logged, REDIS_OK when all is well */
+    struct backoff backoff[SLICE_COUNT];
+    enum redis_status trouble[SLICE_COUNT]; /* last class that was logged, REDIS_OK when all is well */
 };
 
 void applier_init(struct applier *applier, struct redis_writer *writer,
                   const struct projector_metrics *metrics, const struct applier_options *options);
 void applier_deinit(struct applier *applier);
 
-/* Reads the checkpoints where they are not known and it is time to try; true when they are. Makes a root
- * where there is none. Nothing may be on its way. `epoch`: of the lead. */
+/* Reads the checkpoints of the slices where they are not known and it is time to try; true when some are
+ * known now. Makes a root where there is none. Nothing may be on its way. `epoch`: of the lead. */
 bool applier_load(struct applier *applier, int64_t epoch);
 /* The same without the right to write: how far another projector is. Never makes anything `loaded`. */
 void applier_peek(struct applier *applier);

@@ -61,20 +61,21 @@ enum pg_status log_reader_heads(struct log_reader *reader, int64_t deadline_us, 
     enum pg_status status = receive(reader, deadline_us, &rows);
     if (status != PG_OK)
         return status;
-    CHECK(pg_rows_count(rows) == SLICE_COUNT); /* fixed by the schema */
-    for (int slice = 0; slice < SLICE_COUNT; slice++)
+    *ret = (struct log_heads){.now_us = pg_rows_count(rows) ? pg_time(rows, 0, 3) : 0};
+    for (int row = 0; row < pg_rows_count(rows); row++) {
+        int64_t slice = pg_i64(rows, row, 5);
+        struct span chain = pg_bytes(rows, row, 4);
+        CHECK(slice >= 0 && slice < SLICE_COUNT); /* fixed by the schema */
         ret->slices[slice] = (struct log_head){
-            .head = pg_i64(rows, slice, 0),
-            .head_at_us = pg_time(rows, slice, 1),
-            .oldest_us = pg_time(rows, slice, 2),
+            .known = true,
+            .head = pg_i64(rows, row, 0),
+            .head_at_us = pg_time(rows, row, 1),
+            .oldest_us = pg_time(rows, row, 2),
             .chain_known = true,
         };
-    for (int slice = 0; slice < SLICE_COUNT; slice++) {
-        struct span chain = pg_bytes(rows, slice, 4);
         CHECK(chain.len == sizeof ret->slices[slice].chain);
         memcpy(ret->slices[slice].chain, chain.ptr, chain.len);
     }
-    ret->now_us = pg_time(rows, 0, 3);
     pg_rows_destroy(rows);
     return PG_OK;
 }

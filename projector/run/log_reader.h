@@ -11,6 +11,7 @@
 enum { LOG_ROWS_MAX = 2000, LOG_ROUND_ROWS = 6000, LOG_ROWS_MIN = 300 };
 
 struct log_head {
+    bool known;         /* the database owns the slice; otherwise nothing else is */
     int64_t head;       /* position of the slice's last event */
     int64_t head_at_us; /* its recorded_at */
     int64_t oldest_us;  /* recorded_at of the first event after the position asked from; 0: there is none */
@@ -18,7 +19,7 @@ struct log_head {
     bool chain_known;
 };
 
-/* PostgreSQL's view of all slices at one instant. */
+/* PostgreSQL's view of all slices that are its own, at one instant. */
 struct log_heads {
     struct log_head slices[SLICE_COUNT];
     int64_t now_us; /* PostgreSQL's clock, which recorded_at is of */

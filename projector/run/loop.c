@@ -27,6 +27,7 @@ void projector_init(struct projector *projector, const struct projector_means *m
 {
     *projector = (struct projector){
         .options = *options,
+        .shard = means->shard,
         .pg = means->pg,
         .hints = means->hints,
         .metrics = means->metrics,
@@ -113,13 +114,13 @@ static unsigned slices_wanted(const struct projector *projector, unsigned hinted
         if (hint || progress_wants(progress))
             wanted |= 1U << slice;
     }
-    return applier->loaded ? wanted & ~applier->foreign : 0;
+    return wanted & projector->shard->slices & applier->loaded & ~applier->foreign;
 }
 
 static enum round apply_rows(struct projector *projector, int16_t slice, unsigned wanted,
                              const struct pg_rows *rows)
 {
-    if (!projector->applier.loaded || applier_rows(&projector->applier, slice, rows) == 0)
+    if (!(projector->applier.loaded >> slice & 1) || applier_rows(&projector->applier, slice, rows) == 0)
         return ROUND_IDLE;
     return pg_rows_count(rows) == log_reader_page(wanted) ? ROUND_BACKLOG : ROUND_APPLIED;
 }
@@ -129,13 +130,14 @@ static bool begin_refresh_if_due(struct projector *projector)
     if (!projector->applier.loaded || clock_mono_us() < projector->refresh_at_us)
         return false;
     applier_begin_refresh(&projector->applier);
-    return projector->applier.loaded;
+    return projector->applier.loaded != 0;
 }
 
 /* Before anything is applied: after a loss the first thing readers learn is that the models are behind. */
 static void refresh(struct projector *projector)
 {
-    applier_refresh(&projector->applier);
+    if (projector->applier.loaded)
+        applier_refresh(&projector->applier);
     projector->refresh_at_us = clock_deadline_us(REFRESH_MS);
 }
 
@@ -145,6 +147,13 @@ static enum pg_status receive_heads(struct projector *projector)
     enum pg_status status = log_reader_heads(&projector->reader, deadline(), &heads);
     if (status != PG_OK)
         return status;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
+        if (shard_has(projector->shard, slice) && !heads.slices[slice].known) {
+            log_error("SLICE-ELSEWHERE", "slice %d: the database does not own it: the shard map is another",
+                      slice);
+            pg_disconnect(projector->pg);
+            return PG_LOST;
+        }
     applier_heads(&projector->applier, &heads);
     projector->store_now_us = heads.now_us;
     return PG_OK;
@@ -206,7 +215,7 @@ static void report_state(struct projector *projector)
 {
     const struct applier *applier = &projector->applier;
     bool leads = projector->leader.leads;
-    if (leads && applier->loaded && applier_current(applier))
+    if (leads && applier->loaded == ALL_SLICES && applier_current(applier))
         projector->current_once = true;
     bool good = !applier_stuck(applier) && !applier->evicts && (!leads || projector->current_once);
     report_lag(projector);
@@ -214,7 +223,7 @@ static void report_state(struct projector *projector)
     if (!leads)
         projector_metrics_redis(projector->metrics, NULL);
     service_part_set(projector->store_part, pg_connected(projector->pg));
-    service_part_set(projector->redis_part, applier->reachable);
+    service_part_set(projector->redis_part, applier->unreachable == 0);
     service_part_set(projector->models_part, good);
 }
 
@@ -238,7 +247,7 @@ static void step_down(struct projector *projector)
 static void load_models(struct projector *projector)
 {
     struct applier *applier = &projector->applier;
-    if (!applier->loaded && applier_load(applier, projector->leader.epoch))
+    if (applier->loaded != ALL_SLICES && applier_load(applier, projector->leader.epoch))
         projector->refresh_at_us = 0;
 }
 
@@ -255,20 +264,22 @@ static enum pg_status look_after_models(struct projector *projector)
     }
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         generations[slice] = applier->confirmed[slice].generation;
-    if (applier->loaded && (applier->anew | applier->foreign))
-        repair_ask(projector->repair, applier->anew | applier->foreign, applier->foreign, generations);
+    unsigned anew = (applier->anew | applier->foreign) & applier->loaded;
+    if (anew)
+        repair_ask(projector->repair, anew, applier->foreign & anew, generations);
     return prewarm_turn(&projector->prewarm, projector->pg, &projector->applier, projector->store_now_us,
                         deadline());
 }
 
-/* The setting log_level; PostgreSQL away, the last one holds. */
+/* The setting log_level; PostgreSQL away, the last one holds. It is in one shard; projectors of others keep
+ * the option's. */
 static enum pg_status follow_log_level(struct projector *projector)
 {
     struct settings settings;
     struct span name = span_of(setting_infos[SETTING_log_level].name);
     struct pg_args args;
     struct pg_rows *rows;
-    if (clock_mono_us() < projector->log_level_at_us)
+    if (clock_mono_us() < projector->log_level_at_us || !shard_has(projector->shard, CONTROL_SLICE))
         return PG_OK;
     projector->log_level_at_us = clock_deadline_us(LOG_LEVEL_MS);
     pg_args_init(&args);

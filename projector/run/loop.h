@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/service.h"
+#include "events/shards.h"
 #include "projector/run/applier.h"
 #include "projector/run/lead.h"
 #include "projector/run/prewarm.h"
@@ -18,6 +19,7 @@ struct projector_options {
 
 struct projector {
     struct projector_options options;
+    const struct shard *shard;               /* borrowed */
     struct pg *pg;                           /* borrowed */
     struct hints *hints;                     /* borrowed */
     const struct projector_metrics *metrics; /* borrowed */
@@ -36,6 +38,7 @@ struct projector {
 
 /* What it works with; all borrowed for its life. */
 struct projector_means {
+    const struct shard *shard; /* whose log it follows */
     struct pg *pg;
     struct redis_writer *writer;
     struct hints *hints;

@@ -97,15 +97,51 @@ static enum redis_status load_script(struct redis_writer *writer, enum script sc
     return REDIS_OK;
 }
 
+/* Servers of a cluster that do not answer get the scripts when they do: their slices are asked for again
+ * then.
+ */
 enum redis_status redis_writer_connect(struct redis_writer *writer, int64_t deadline_us)
 {
-    enum redis_status status = REDIS_OK;
+    enum redis_status status = REDIS_OK, failure = REDIS_OK;
+    size_t servers[REDIS_SERVERS_MAX];
+    bool loaded = false;
     CHECK(writer->pending_count == 0);
     if (!redis_connected(writer->redis))
         status = noted(writer, redis_connect(writer->redis, deadline_us));
-    for (enum script script = 0; status == REDIS_OK && script < SCRIPT_COUNT; script++)
-        status = load_script(writer, script, deadline_us);
-    return status;
+    if (status != REDIS_OK)
+        return status;
+    size_t count = redis_servers(writer->redis, servers);
+    for (size_t i = 0; i < count; i++) {
+        redis_aim(writer->redis, servers[i]);
+        for (enum script script = 0; status == REDIS_OK && script < SCRIPT_COUNT; script++)
+            status = load_script(writer, script, deadline_us);
+        loaded |= status == REDIS_OK;
+        failure = status == REDIS_OK ? failure : status;
+        status = REDIS_OK;
+    }
+    return loaded ? REDIS_OK : failure;
+}
+
+/* --- servers --- */
+
+size_t redis_writer_server_of(const struct redis_writer *writer, int16_t slice)
+{
+    struct buf key;
+    buf_init(&key, KEY_TEXT_MAX);
+    key_root(&key, slice);
+    size_t server = redis_server_of(writer->redis, buf_span(&key));
+    buf_deinit(&key);
+    return server;
+}
+
+unsigned redis_writer_slices_beside(const struct redis_writer *writer, int16_t slice)
+{
+    unsigned beside = 0;
+    size_t server = redis_writer_server_of(writer, slice);
+    for (int16_t other = 0; other < SLICE_COUNT; other++)
+        if (redis_writer_server_of(writer, other) == server)
+            beside |= 1U << other;
+    return beside;
 }
 
 /* --- checkpoints --- */
@@ -133,49 +169,52 @@ static enum redis_status remove_roots(struct redis_writer *writer, unsigned slic
     return status;
 }
 
-static enum redis_status read_roots(struct redis_writer *writer, int64_t deadline_us,
-                                    struct checkpoint ret[SLICE_COUNT], unsigned *ret_foreign)
+static enum redis_status read_roots(struct redis_writer *writer, int64_t deadline_us, struct slice_roots *ret,
+                                    unsigned *ret_foreign)
 {
     enum redis_status first = REDIS_OK;
     *ret_foreign = 0;
+    *ret = (struct slice_roots){0};
     CHECK(writer->pending_count == 0);
     if (!redis_connected(writer->redis))
         first = noted(writer, redis_connect(writer->redis, deadline_us));
-    if (first != REDIS_OK)
-        return first;
-    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+    for (int16_t slice = 0; slice < SLICE_COUNT && first == REDIS_OK; slice++) {
         buf_clear(&writer->key);
         key_root(&writer->key, slice);
         checkpoint_command(&writer->command, buf_span(&writer->key));
         redis_send(writer->redis, &writer->command);
     }
     for (int slice = 0; slice < SLICE_COUNT; slice++) { /* all replies, so that none is left over */
-        const struct redis_reply *reply;
-        enum redis_status status = receive(writer, deadline_us, &reply);
-        if (status == REDIS_LOST)
-            return status;
-        ret[slice] = checkpoint_from_reply(reply);
+        const struct redis_reply *reply = NULL;
+        enum redis_status status = first != REDIS_OK && !redis_connected(writer->redis)
+                                       ? first
+                                       : receive(writer, deadline_us, &reply);
+        ret->roots[slice] = checkpoint_from_reply(reply);
         if (status == REDIS_ERROR)
             *ret_foreign |= 1U << slice;
         else
-            first = first == REDIS_OK ? status : first;
+            ret->found[slice] = status;
+        first = first == REDIS_OK ? ret->found[slice] : first;
     }
     return first;
 }
 
 enum redis_status redis_writer_roots(struct redis_writer *writer, int64_t deadline_us,
-                                     struct checkpoint ret[SLICE_COUNT])
+                                     struct slice_roots *ret)
 {
     unsigned foreign;
     return read_roots(writer, deadline_us, ret, &foreign);
 }
 
 enum redis_status redis_writer_clean_roots(struct redis_writer *writer, int64_t deadline_us,
-                                           struct checkpoint ret[SLICE_COUNT])
+                                           struct slice_roots *ret)
 {
     unsigned foreign;
     enum redis_status status = read_roots(writer, deadline_us, ret, &foreign);
-    return status == REDIS_OK && foreign ? remove_roots(writer, foreign, deadline_us) : status;
+    if (!foreign || status == REDIS_LOST)
+        return status;
+    enum redis_status removed = remove_roots(writer, foreign, deadline_us);
+    return status == REDIS_OK ? removed : status;
 }
 
 enum redis_status redis_writer_switch(struct redis_writer *writer, struct model model, int64_t live,
@@ -236,10 +275,12 @@ enum redis_status redis_writer_receive(struct redis_writer *writer, int64_t dead
 
 /* --- Redis itself --- */
 
-enum redis_status redis_writer_clock(struct redis_writer *writer, int64_t deadline_us, int64_t *ret_ms)
+enum redis_status redis_writer_clock(struct redis_writer *writer, size_t server, int64_t deadline_us,
+                                     int64_t *ret_ms)
 {
     const struct redis_reply *reply;
     int64_t seconds, micros;
+    redis_aim(writer->redis, server);
     redis_command_reset(&writer->command);
     redis_arg_text(&writer->command, "TIME");
     enum redis_status status = redis_writer_call(writer, &writer->command, deadline_us, &reply);
@@ -290,10 +331,11 @@ static void copy_history(struct span value, char ret[REDIS_HISTORY_MAX + 1])
         memcpy(ret, value.ptr, len);
 }
 
-enum redis_status redis_writer_health(struct redis_writer *writer, int64_t deadline_us,
+enum redis_status redis_writer_health(struct redis_writer *writer, size_t server, int64_t deadline_us,
                                       struct redis_health *ret)
 {
     const struct redis_reply *reply;
+    redis_aim(writer->redis, server);
     *ret = (struct redis_health){0};
     redis_command_reset(&writer->command);
     redis_arg_text(&writer->command, "INFO");

@@ -6,6 +6,8 @@
 
 #include "readmodel/script.h"
 
+#define ALL_SLICES ((1U << SLICE_COUNT) - 1)
+
 struct redis_writer;
 
 /* NULL with reason when the URL does not parse. Does not connect. */
@@ -16,12 +18,23 @@ struct redis *redis_writer_redis(struct redis_writer *writer);     /* nothing of
 
 /* Connects where it is not connected, and loads the scripts. Nothing may be pending. */
 enum redis_status redis_writer_connect(struct redis_writer *writer, int64_t deadline_us) MUST_USE;
-/* The root of every slice; one of another type is none. Needs no right to write. */
+
+/* Of a cluster the server that a slice is on, as redis_server_of says, and the slices on the same one: what
+ * fails for one of them fails for all. Otherwise there is one server. */
+size_t redis_writer_server_of(const struct redis_writer *writer, int16_t slice);
+unsigned redis_writer_slices_beside(const struct redis_writer *writer, int16_t slice);
+
+struct slice_roots {
+    struct checkpoint roots[SLICE_COUNT];
+    enum redis_status found[SLICE_COUNT]; /* not REDIS_OK: why that root is not known */
+};
+/* The root of every slice; one of another type is none. Needs no right to write. Not REDIS_OK where some are
+ * not known. */
 enum redis_status redis_writer_roots(struct redis_writer *writer, int64_t deadline_us,
-                                     struct checkpoint ret[SLICE_COUNT]) MUST_USE;
+                                     struct slice_roots *ret) MUST_USE;
 /* The same, and removes those of another type, which are in the way of the next. */
 enum redis_status redis_writer_clean_roots(struct redis_writer *writer, int64_t deadline_us,
-                                           struct checkpoint ret[SLICE_COUNT]) MUST_USE;
+                                           struct slice_roots *ret) MUST_USE;
 /* A command of the caller's and its reply, for what there are not many of. */
 enum redis_status redis_writer_call(struct redis_writer *writer, const struct redis_command *command,
                                     int64_t deadline_us, const struct redis_reply **ret) MUST_USE;
@@ -35,8 +48,8 @@ struct model_write {
     struct model model;
     bool live; /* the checkpoint is the root; otherwise it is the generation's own */
     struct checkpoint expected, next;
-    const struct script_batch *batch; /* NULL: only the checkpoint; borrowed during the call */
-    int64_t oldest_us;                /* recorded_at of its first event; comes back with the outcome */
+    struct script_batch *batch; /* NULL: only the checkpoint; borrowed during the call */
+    int64_t oldest_us;          /* recorded_at of its first event; comes back with the outcome */
 };
 
 struct model_outcome {
@@ -70,8 +83,8 @@ struct redis_health {
     char history[REDIS_HISTORY_MAX + 1];
     char former[REDIS_HISTORY_MAX + 1]; /* of a server that was promoted: the history it had as a replica */
 };
-/* Redis' own clock, ms since 1970. */
-enum redis_status redis_writer_clock(struct redis_writer *writer, int64_t deadline_us,
+/* A server's own clock, ms since 1970. */
+enum redis_status redis_writer_clock(struct redis_writer *writer, size_t server, int64_t deadline_us,
                                      int64_t *ret_ms) MUST_USE;
-enum redis_status redis_writer_health(struct redis_writer *writer, int64_t deadline_us,
+enum redis_status redis_writer_health(struct redis_writer *writer, size_t server, int64_t deadline_us,
                                       struct redis_health *ret) MUST_USE;

@@ -182,11 +182,14 @@ static void work_models(void *state, struct work_item *const *items, size_t coun
 static void note_positions(struct loader *loader, const struct model_state *models)
 {
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
-        const struct checkpoint *checkpoint = &models->slices[slice];
-        atomic_store(&loader->positions[slice], checkpoint->present ? checkpoint->position : -1);
+        const struct checkpoint *checkpoint = models ? &models->slices[slice] : NULL;
+        bool present = checkpoint && checkpoint->present;
+        atomic_store(&loader->positions[slice], present ? checkpoint->position : -1);
     }
-    bool known = models->seen_ago_ms != INT64_MAX;
-    atomic_store(&loader->seen_us, known ? clock_mono_us() - models->seen_ago_ms * US_PER_MS : 0);
+    unsigned answered = models ? ((1U << SLICE_COUNT) - 1) & ~models->away : 0;
+    int64_t ago_ms = answered ? model_state_seen_ago_ms(models, answered) : INT64_MAX;
+    bool known = ago_ms != INT64_MAX;
+    atomic_store(&loader->seen_us, known ? clock_mono_us() - ago_ms * US_PER_MS : 0);
 }
 
 static void note_look(void *context, bool current, const struct model_state *models)

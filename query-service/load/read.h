@@ -10,6 +10,7 @@
 #define FALLBACKS(X)                                                                                        \
     X(FALLBACK_NONE, "none")                                                                                \
     X(FALLBACK_NOT_LIVE, "not_live")       /* no generation or no checkpoint: empty or being rebuilt */     \
+    X(FALLBACK_AWAY, "away")               /* of a cluster the slice's server does not answer; others do */ \
     X(FALLBACK_CATCHING_UP, "catching_up") /* the projector says the models are behind the log */           \
     X(FALLBACK_OLD, "old")                 /* the projector has not compared with the log for too long */   \
     X(FALLBACK_BEHIND, "behind_token")     /* the checkpoint is before the consistency token */             \

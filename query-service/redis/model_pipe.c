@@ -38,18 +38,19 @@ enum redis_status pipe_receive(struct model_pipe *pipe, const struct redis_reply
     enum redis_status status = redis_receive(pipe->redis, pipe->deadline_us, ret);
     if (status != REDIS_OK) {
         metric_add(query_metrics.redis_errors[status], 1);
-        log_warn("REDIS-FAILED", "reading models: %s", redis_error(pipe->redis));
+        if (status != REDIS_AWAY) /* once when it begins, by the watch */
+            log_warn("REDIS-FAILED", "reading models: %s", redis_error(pipe->redis));
     }
     return status;
 }
 
 void pipe_ask_state(struct model_pipe *pipe, unsigned slices)
 {
-    key_seen(pipe_key(pipe));
-    redis_send(pipe->redis, pipe_command(pipe, "PTTL"));
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         if (!(slices >> slice & 1))
             continue;
+        key_seen(pipe_key(pipe), slice);
+        redis_send(pipe->redis, pipe_command(pipe, "PTTL"));
         key_root(pipe_key(pipe), slice);
         checkpoint_command(&pipe->command, buf_span(&pipe->key));
         redis_send(pipe->redis, &pipe->command);
@@ -59,19 +60,25 @@ void pipe_ask_state(struct model_pipe *pipe, unsigned slices)
 bool pipe_take_state(struct model_pipe *pipe, unsigned slices, struct model_state *ret)
 {
     const struct redis_reply *reply;
-    *ret = (struct model_state){0};
-    if (pipe_receive(pipe, &reply) != REDIS_OK)
-        return false;
-    int64_t left_ms = redis_integer(reply);
-    ret->seen_ago_ms = left_ms > 0 ? SEEN_KEPT_MS - left_ms : INT64_MAX;
     bool good = true;
+    *ret = (struct model_state){0};
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        ret->seen_ago_ms[slice] = INT64_MAX;
         if (!(slices >> slice & 1))
             continue;
-        enum redis_status status = pipe_receive(pipe, &reply);
-        if (status == REDIS_LOST)
+        enum redis_status seen = pipe_receive(pipe, &reply);
+        int64_t left_ms = seen == REDIS_OK ? redis_integer(reply) : 0;
+        if (seen == REDIS_LOST)
             return false;
-        good = good && (status == REDIS_OK || status == REDIS_ERROR);
+        if (left_ms > 0)
+            ret->seen_ago_ms[slice] = SEEN_KEPT_MS - left_ms;
+        enum redis_status root = pipe_receive(pipe, &reply);
+        if (root == REDIS_LOST)
+            return false;
+        if (seen == REDIS_AWAY || root == REDIS_AWAY)
+            ret->away |= 1U << slice;
+        else
+            good = good && seen == REDIS_OK && (root == REDIS_OK || root == REDIS_ERROR);
         ret->slices[slice] = checkpoint_from_reply(reply);
     }
     return good;

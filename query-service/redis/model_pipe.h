@@ -25,5 +25,5 @@ enum redis_status pipe_receive(struct model_pipe *pipe, const struct redis_reply
 /* Asks for the state of these slices, as bits. */
 void pipe_ask_state(struct model_pipe *pipe, unsigned slices);
 /* False when Redis does not answer this, so nothing else either: gone, loading, busy, not letting us in. A
- * root of another type is none. */
+ * root of another type is none. What a cluster's server that is away has is told in `away`. */
 bool pipe_take_state(struct model_pipe *pipe, unsigned slices, struct model_state *ret);

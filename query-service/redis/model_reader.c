@@ -101,7 +101,7 @@ static bool take_replies(struct model_reader *reader, struct model_work *work, e
         if (work->verdict != FALLBACK_NONE)
             continue;
         if (status != REDIS_OK)
-            work->verdict = FALLBACK_ERROR;
+            work->verdict = status == REDIS_AWAY ? FALLBACK_AWAY : FALLBACK_ERROR;
         else
             work->verdict =
                 round == ROUND_FIRST ? steps->take(work, i, reply) : steps->take_more(work, i, reply);
@@ -200,7 +200,7 @@ static void judge(struct batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
         struct read *read = work->read;
-        int64_t ago_ms = batch->state.seen_ago_ms;
+        int64_t ago_ms = model_state_seen_ago_ms(&batch->state, query_slices(&read->query));
         enum fallback verdict =
             model_state_judge(&batch->state, &read->query, read->last_resort ? read->kept_ms : SEEN_MS);
         read->models_age_us = verdict == FALLBACK_NONE && ago_ms >= SEEN_MS ? ago_ms * US_PER_MS : 0;
@@ -322,7 +322,7 @@ void model_reader_run(struct model_reader *reader, struct read *const *reads, si
     }
     for (size_t i = 0; i < count; i++)
         batch.works[i].read = reads[i];
-    bool answered = rounds(reader, &batch);
+    bool answered = rounds(reader, &batch) && redis_connected(reader->pipe.redis);
     conclude(reader, answered);
     if (answered)
         tell_holes(reader, &batch);

@@ -4,6 +4,15 @@
 
 #include "readmodel/users.h"
 
+int64_t model_state_seen_ago_ms(const struct model_state *state, unsigned slices)
+{
+    int64_t oldest_ms = 0;
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        if (slices >> slice & 1 && state->seen_ago_ms[slice] > oldest_ms)
+            oldest_ms = state->seen_ago_ms[slice];
+    return oldest_ms;
+}
+
 static enum fallback judge(const struct checkpoint *checkpoint, int64_t at_least)
 {
     if (!checkpoint->present)
@@ -16,17 +25,19 @@ static enum fallback judge(const struct checkpoint *checkpoint, int64_t at_least
 enum fallback model_state_judge(const struct model_state *state, const struct query *query, int64_t old_ms)
 {
     unsigned slices = query_slices(query);
-    enum fallback found = FALLBACK_NONE;
+    bool away = slices & state->away, behind = false;
+    slices &= ~state->away;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         if (!(slices >> slice & 1))
             continue;
         enum fallback here = judge(&state->slices[slice], query_at_least(query, slice));
         if (here != FALLBACK_NONE && here != FALLBACK_BEHIND)
             return here; /* no moment's wait mends this, whatever the others say */
-        if (here == FALLBACK_BEHIND)
-            found = here;
+        behind |= here == FALLBACK_BEHIND;
     }
-    return state->seen_ago_ms < old_ms ? found : FALLBACK_OLD;
+    if (model_state_seen_ago_ms(state, slices) >= old_ms)
+        return FALLBACK_OLD;
+    return away ? FALLBACK_AWAY : behind ? FALLBACK_BEHIND : FALLBACK_NONE;
 }
 
 static bool asks_for_user(const struct query *query)

@@ -13,10 +13,12 @@ enum { NOW = 100000000 };
 static void init(struct query *query, struct model_state *state)
 {
     query_init(query, QUERY_CAMPAIGNS, NOW);
-    *state = (struct model_state){.seen_ago_ms = SEEN_MS - 1};
-    for (int slice = 0; slice < SLICE_COUNT; slice++)
+    *state = (struct model_state){0};
+    for (int slice = 0; slice < SLICE_COUNT; slice++) {
+        state->seen_ago_ms[slice] = SEEN_MS - 1;
         state->slices[slice] =
             (struct checkpoint){.present = true, .generation = 1, .position = 10, .buckets = 1};
+    }
 }
 
 static void current_models_are_used(void **state)
@@ -26,10 +28,10 @@ static void current_models_are_used(void **state)
     struct model_state models;
     init(&query, &models);
     assert_int_equal(model_state_judge(&models, &query, SEEN_MS), FALLBACK_NONE);
-    models.seen_ago_ms = SEEN_MS;
+    models.seen_ago_ms[9] = SEEN_MS;
     assert_int_equal(model_state_judge(&models, &query, SEEN_MS), FALLBACK_OLD);
     assert_int_equal(model_state_judge(&models, &query, SEEN_MS + 1), FALLBACK_NONE);
-    models.seen_ago_ms = INT64_MAX; /* not known */
+    models.seen_ago_ms[9] = INT64_MAX; /* not known */
     assert_int_equal(model_state_judge(&models, &query, INT64_MAX), FALLBACK_OLD);
 }
 
@@ -44,6 +46,26 @@ static void each_fault_of_one_slice_counts(void **state)
     init(&query, &models);
     models.slices[7].behind = 1;
     assert_int_equal(model_state_judge(&models, &query, SEEN_MS), FALLBACK_CATCHING_UP);
+}
+
+/* What has nothing there is answered as ever, and what has is not told to be worse than it is. */
+static void a_server_that_is_away_costs_its_slices(void **state)
+{
+    (void)state;
+    struct query query;
+    struct model_state models;
+    init(&query, &models);
+    models.slices[7].present = false;
+    models.seen_ago_ms[7] = INT64_MAX;
+    models.away = 1U << 7;
+    assert_int_equal(model_state_judge(&models, &query, SEEN_MS), FALLBACK_AWAY);
+    models.slices[6].behind = 1;
+    assert_int_equal(model_state_judge(&models, &query, SEEN_MS), FALLBACK_CATCHING_UP);
+    query.kind = QUERY_COUPON;
+    query.coupon = (struct position){3, 1};
+    assert_int_equal(model_state_judge(&models, &query, SEEN_MS), FALLBACK_NONE);
+    query.coupon = (struct position){7, 1};
+    assert_int_equal(model_state_judge(&models, &query, SEEN_MS), FALLBACK_AWAY);
 }
 
 static void a_token_counts_where_it_concerns_the_answer(void **state)
@@ -116,6 +138,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(current_models_are_used),
         cmocka_unit_test(each_fault_of_one_slice_counts),
+        cmocka_unit_test(a_server_that_is_away_costs_its_slices),
         cmocka_unit_test(a_token_counts_where_it_concerns_the_answer),
         cmocka_unit_test(keys_of_another_state_are_noticed),
         cmocka_unit_test(a_split_of_the_users_bucket_is_noticed),

@@ -35,6 +35,7 @@ struct model_watch {
     int64_t holes[SLICE_COUNT];     /* generations; 0: none */
     int64_t look_us, connect_us;    /* when it is to look, and may connect */
     bool stopping, started;
+    unsigned away; /* the thread's own: as the last look found it */
     pthread_t thread;
 };
 
@@ -67,17 +68,34 @@ static bool tell_holes(struct model_watch *watch, const int64_t holes[SLICE_COUN
 {
     const struct redis_reply *reply;
     struct model_pipe *pipe = &watch->pipe;
-    key_holes(pipe_key(pipe));
-    struct redis_command *command = pipe_command(pipe, "HSET");
-    for (int slice = 0; slice < SLICE_COUNT; slice++)
-        if (holes[slice]) {
-            redis_arg_i64(command, slice);
-            redis_arg_i64(command, holes[slice]);
-        }
-    if (command->count == 2)
-        return true;
-    redis_send(pipe->redis, command);
-    return pipe_receive(pipe, &reply) != REDIS_LOST;
+    size_t told = 0;
+    bool good = true;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        if (!holes[slice])
+            continue;
+        key_hole(pipe_key(pipe), slice);
+        redis_arg_i64(pipe_command(pipe, "SET"), holes[slice]);
+        redis_send(pipe->redis, &pipe->command);
+        told++;
+    }
+    for (; told > 0; told--) {
+        enum redis_status status = pipe_receive(pipe, &reply);
+        if (status == REDIS_LOST)
+            return false;
+        good = good && status != REDIS_AWAY;
+    }
+    return good;
+}
+
+/* Once when it begins and once when it ends. */
+static void note_away(struct model_watch *watch, unsigned away)
+{
+    if (away & ~watch->away)
+        log_warn("REDIS-AWAY", "a server of the cluster does not answer, PostgreSQL does for its slices: %s",
+                 redis_error(watch->pipe.redis));
+    else if (watch->away && !away)
+        log_info("REDIS-AWAY-BACK", "all servers of the cluster answer");
+    watch->away = away;
 }
 
 static bool ask(struct model_watch *watch, struct model_state *ret)
@@ -92,13 +110,15 @@ static bool ask(struct model_watch *watch, struct model_state *ret)
 static bool look(struct model_watch *watch, const int64_t holes[SLICE_COUNT])
 {
     const struct query anything = {.kind = QUERY_CAMPAIGNS};
-    struct model_state models = {.seen_ago_ms = INT64_MAX};
+    struct model_state models = {0};
     struct breaker *breaker = watch->options.breaker;
     bool connected = breaker_allows(breaker, clock_mono_us()) &&
                      (redis_connected(watch->pipe.redis) || connect_one(watch, watch->pipe.redis));
     bool answered = connected && ask(watch, &models), told = false;
+    answered = answered && redis_connected(watch->pipe.redis);
     if (answered) {
         breaker_success(breaker);
+        note_away(watch, models.away);
         watch->pipe.deadline_us = clock_deadline_us(watch->options.connect_ms);
         told = tell_holes(watch, holes);
         pthread_mutex_lock(&watch->lock);
@@ -108,9 +128,10 @@ static bool look(struct model_watch *watch, const int64_t holes[SLICE_COUNT])
         breaker_failure(breaker, clock_mono_us());
         redis_disconnect(watch->pipe.redis);
     }
+    enum fallback verdict = model_state_judge(&models, &anything, SEEN_MS);
     watch->options.found(watch->options.context,
-                         answered && model_state_judge(&models, &anything, SEEN_MS) == FALLBACK_NONE,
-                         &models);
+                         answered && (verdict == FALLBACK_NONE || verdict == FALLBACK_AWAY),
+                         answered ? &models : NULL);
     return told;
 }
 

@@ -17,7 +17,7 @@ struct model_watch_options {
     int64_t timeout_ms;      /* of one look, as of a batch of reads */
     int64_t connect_ms;      /* of one attempt to connect */
     struct breaker *breaker; /* told how looks and attempts went; borrowed */
-    /* After each look: whether all models are current. `models`: how far they are, absent where Redis did not
+    /* After each look: whether all models are current. `models`: how far they are; NULL where Redis did not
      * say. On the watch's own thread. */
     void (*found)(void *context, bool current, const struct model_state *models);
     void *context;

@@ -354,6 +354,13 @@ static void drop_doubles(struct lines *sorted)
     sorted->count = kept;
 }
 
+/* What projector and readers tell each other, which comes and goes. */
+static bool is_word(struct span key)
+{
+    (void)span_cut(&key, '}');
+    return span_is(key, ":heartbeat") || span_is(key, ":hole");
+}
+
 static void collect_keys(struct models *models, struct lines *keys)
 {
     char cursor[24] = "0";
@@ -366,6 +373,8 @@ static void collect_keys(struct models *models, struct lines *keys)
         struct span next = redis_text(redis_at(page, 0));
         snprintf(cursor, sizeof cursor, "%.*s", SPAN_ARG(next));
         for (size_t i = 0; i < redis_length(found); i++) {
+            if (is_word(redis_text(redis_at(found, i))))
+                continue;
             buf_append_span(&text, redis_text(redis_at(found, i)));
             add_line(keys, &text);
         }

@@ -2,17 +2,9 @@
 /* Five or six Redis processes: configuration, life, questions. */
 #include "tests/lib/sentinels.h"
 
-#include <limits.h>
-#include <spawn.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-
-#include "common/redis/sentinel.h"
 #include "tests/lib/wait.h"
 
-extern char **environ;
-
-enum { PORT_OFFSET = 8, READY_MS = 60000, CALL_MS = 1000 };
+enum { PORT_OFFSET = 8, READY_MS = 60000 };
 
 #define SERVER_PASSWORD   "server"
 #define SENTINEL_PASSWORD "watch"
@@ -54,48 +46,34 @@ static void write_sentinel(const struct sentinels *sentinels, FILE *file)
             port_of(sentinels, SENTINELS_REDIS_1), sentinels->dead_after_ms);
 }
 
-static void write_config(const struct sentinels *sentinels, enum sentinels_process process, char *ret_path)
+static void begin(struct sentinels *sentinels, enum sentinels_process process)
 {
-    char directory[PATH_MAX - 32];
-    int len = snprintf(directory, sizeof directory, "%s/sentinels-%d", stack_directory(sentinels->stack),
-                       (int)process);
-    assert_in_range(len, 1, sizeof directory - 1);
-    assert_int_equal(mkdir(directory, 0700), 0);
-    snprintf(ret_path, PATH_MAX, "%s/redis.conf", directory);
-    FILE *file = fopen(ret_path, "we");
+    struct redis_server *server = &sentinels->servers[process];
+    char name[32], config[1024] = "";
+    FILE *file = fmemopen(config, sizeof config, "w");
     assert_non_null(file);
-    fprintf(file, "bind 127.0.0.1\nport %d\ndir \"%s\"\nlogfile \"%s/log\"\n", port_of(sentinels, process),
-            directory, directory);
     if (is_server(process))
         write_server(sentinels, file, process);
     else
         write_sentinel(sentinels, file);
     assert_int_equal(fclose(file), 0);
+    snprintf(name, sizeof name, "sentinels-%d", (int)process);
+    server->sentinel = !is_server(process);
+    snprintf(server->url.password, sizeof server->url.password, "%s",
+             is_server(process) ? SERVER_PASSWORD : SENTINEL_PASSWORD);
+    redis_server_start(server, sentinels->stack, name, port_of(sentinels, process), config);
 }
 
 /* --- life --- */
 
-/* setpriv has the kernel end it with this process. */
-static void start(struct sentinels *sentinels, enum sentinels_process process, const char *config)
-{
-    const char *const mode = is_server(process) ? NULL : "--sentinel";
-    const char *const argv[] = {"setpriv", "--pdeathsig", "KILL", "redis-server", config, mode, NULL};
-    pid_t *pid = &sentinels->pids[process];
-    assert_int_equal(posix_spawnp(pid, argv[0], NULL, NULL, (char *const *)argv, environ), 0);
-}
-
 void sentinels_signal(const struct sentinels *sentinels, enum sentinels_process process, int signal_number)
 {
-    assert_true(sentinels->pids[process] > 0);
-    assert_int_equal(kill(sentinels->pids[process], signal_number), 0);
+    redis_server_signal(&sentinels->servers[process], signal_number);
 }
 
 void sentinels_kill(struct sentinels *sentinels, enum sentinels_process process)
 {
-    int status;
-    sentinels_signal(sentinels, process, SIGKILL);
-    assert_int_equal(waitpid(sentinels->pids[process], &status, 0), sentinels->pids[process]);
-    sentinels->pids[process] = 0;
+    redis_server_kill(&sentinels->servers[process]);
 }
 
 /* All of them, which it says among much else of the primary. */
@@ -127,7 +105,6 @@ static void await_ready(const struct sentinels *sentinels)
 
 void sentinels_start(struct sentinels *sentinels, struct stack *stack, int replicas, int dead_after_ms)
 {
-    char config[PATH_MAX];
     *sentinels = (struct sentinels){.stack = stack, .replicas = replicas, .dead_after_ms = dead_after_ms};
     snprintf(sentinels->url, sizeof sentinels->url,
              "redis+sentinel://:" SERVER_PASSWORD "@127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d/first%%20come"
@@ -137,8 +114,7 @@ void sentinels_start(struct sentinels *sentinels, struct stack *stack, int repli
     for (int process = 0; process < SENTINELS_PROCESSES; process++) {
         if (!is_wanted(sentinels, (enum sentinels_process)process))
             continue;
-        write_config(sentinels, (enum sentinels_process)process, config);
-        start(sentinels, (enum sentinels_process)process, config);
+        begin(sentinels, (enum sentinels_process)process);
     }
     await_ready(sentinels);
 }
@@ -146,7 +122,7 @@ void sentinels_start(struct sentinels *sentinels, struct stack *stack, int repli
 void sentinels_stop(struct sentinels *sentinels)
 {
     for (int process = SENTINELS_PROCESSES - 1; process >= 0; process--)
-        if (sentinels->pids[process] > 0)
+        if (sentinels->servers[process].pid > 0)
             sentinels_kill(sentinels, (enum sentinels_process)process);
 }
 
@@ -157,51 +133,10 @@ const char *sentinels_url(const struct sentinels *sentinels)
 
 /* --- questions --- */
 
-static void write_text(const struct redis_reply *reply, char *ret, size_t size)
-{
-    while (reply && redis_kind(reply) == REDIS_ARRAY)
-        reply = redis_length(reply) > 0 ? redis_at(reply, 0) : NULL;
-    if (!reply)
-        ret[0] = '\0';
-    else if (redis_kind(reply) == REDIS_INTEGER)
-        snprintf(ret, size, "%lld", (long long)redis_integer(reply));
-    else
-        snprintf(ret, size, "%.*s", SPAN_ARG(redis_text(reply)));
-}
-
-/* Not by redis_connect: a replica and a sentinel are to be asked too. */
-static struct redis *connect_to(const struct sentinels *sentinels, enum sentinels_process process,
-                                int64_t deadline_us)
-{
-    struct redis_url url = {.server = {"127.0.0.1", (uint16_t)port_of(sentinels, process)}};
-    snprintf(url.password, sizeof url.password, "%s",
-             is_server(process) ? SERVER_PASSWORD : SENTINEL_PASSWORD);
-    struct redis *redis = redis_create_parsed(&url);
-    if (redis_connect_to_any(redis, deadline_us) == REDIS_OK)
-        return redis;
-    redis_destroy(redis);
-    return NULL;
-}
-
 enum redis_status sentinels_call(const struct sentinels *sentinels, enum sentinels_process process,
                                  const char *const *words, char *ret_text, size_t size)
 {
-    struct redis_command command;
-    const struct redis_reply *reply;
-    int64_t deadline_us = clock_deadline_us(CALL_MS);
-    struct redis *redis = connect_to(sentinels, process, deadline_us);
-    ret_text[0] = '\0';
-    if (!redis)
-        return REDIS_LOST;
-    redis_command_init(&command);
-    for (; *words; words++)
-        redis_arg_text(&command, *words);
-    enum redis_status status = redis_call(redis, &command, deadline_us, &reply);
-    if (status == REDIS_OK)
-        write_text(reply, ret_text, size);
-    redis_command_deinit(&command);
-    redis_destroy(redis);
-    return status;
+    return redis_server_call(&sentinels->servers[process], words, ret_text, size);
 }
 
 const char *sentinels_role(const struct sentinels *sentinels, enum sentinels_process process)

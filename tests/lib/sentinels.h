@@ -4,8 +4,7 @@
  * thread-safe. */
 #pragma once
 
-#include "common/redis/redis.h"
-#include "tests/lib/stack.h"
+#include "tests/lib/redis_server.h"
 
 enum sentinels_process {
     SENTINELS_REDIS_1, /* the primary at first */
@@ -21,7 +20,7 @@ struct sentinels {
     struct stack *stack; /* borrowed */
     int replicas;        /* 1 or 2 */
     int dead_after_ms;   /* of silence a sentinel takes a server for dead */
-    pid_t pids[SENTINELS_PROCESSES];
+    struct redis_server servers[SENTINELS_PROCESSES];
     char url[512];
 };
 

@@ -131,10 +131,10 @@ static void await_first_batches(size_t campaign)
  * met it: that reader's word is all the projector needs. */
 static void a_reader_met_a_hole_in(int16_t slice)
 {
-    char text[2][24];
-    snprintf(text[0], sizeof text[0], "%d", slice);
-    snprintf(text[1], sizeof text[1], "%lld", (long long)models_generation(&models, slice));
-    MODELS_CALL(&models, "HSET", "fc:holes", text[0], text[1]);
+    char key[24], generation[24];
+    snprintf(key, sizeof key, "fc:{%d}:hole", slice);
+    snprintf(generation, sizeof generation, "%lld", (long long)models_generation(&models, slice));
+    MODELS_CALL(&models, "SET", key, generation);
 }
 
 static void vanished_keys_are_made_again(void **state)

@@ -42,7 +42,7 @@ static bool redis_answers(void)
         return false;
     redis_command_reset(&models.command);
     redis_arg_text(&models.command, "GET");
-    redis_arg_text(&models.command, "fc:heartbeat");
+    redis_arg_text(&models.command, "fc:{0}:heartbeat");
     return redis_call(models.redis, &models.command, deadline_us, &reply) == REDIS_OK;
 }
 
@@ -397,7 +397,7 @@ static void roots_of_another_type_are_made_anew(void **state)
         snprintf(root, sizeof root, "fc:{%d}", slice);
         MODELS_CALL(&models, "SET", root, "another type");
     }
-    MODELS_CALL(&models, "SET", "fc:holes", "another type");
+    MODELS_CALL(&models, "HSET", "fc:{1}:hole", "another", "type");
     MODELS_CALL(&models, "SET", "fc:generations", "another type");
     reads_compare(&reads, NULL, LONG_MS);
     assert_repaired(&reads);
@@ -444,7 +444,7 @@ static void a_projector_that_stood_still_promises_nothing(void **state)
     WAIT_UNTIL(redis_now_ms() > stopped_ms + SEEN_MS, LONG_MS);
     MODELS_CALL(&models, "CLIENT", "UNPAUSE");
     WAIT_UNTIL(!a_write_waits(), LONG_MS);
-    int64_t ago_ms = SEEN_KEPT_MS - redis_integer(MODELS_CALL(&models, "PTTL", "fc:heartbeat"));
+    int64_t ago_ms = SEEN_KEPT_MS - redis_integer(MODELS_CALL(&models, "PTTL", "fc:{0}:heartbeat"));
     stack_signal(stack, "projector", SIGCONT); /* first, or the tests after this one find nobody working */
     assert_true(ago_ms >= SEEN_MS);
     end();

@@ -249,9 +249,12 @@ static void postgres_frozen(void **state)
 /* As if the projector had last looked after the models so long ago. */
 static void age_models(int64_t ago_ms)
 {
-    char left[24];
+    char left[24], key[32];
     snprintf(left, sizeof left, "%lld", (long long)(SEEN_KEPT_MS - ago_ms));
-    assert_int_equal(reads_redis(stack, "PEXPIRE", "fc:heartbeat", left, NULL), 1);
+    for (int slice = 0; slice < SLICE_COUNT; slice++) {
+        snprintf(key, sizeof key, "fc:{%d}:heartbeat", slice);
+        assert_int_equal(reads_redis(stack, "PEXPIRE", key, left, NULL), 1);
+    }
 }
 
 /* Without PostgreSQL no projector knows whether the models are current. What Redis knows is told all the

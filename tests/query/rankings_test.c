@@ -270,8 +270,8 @@ static void a_lost_set_is_noticed(void **state)
         {"a:redeemed", "/v1/rankings/campaigns?window=7d&by=redeemed"},
     };
     int16_t slice = slice_of(span_of(past.campaigns[0].id));
-    char number[8];
-    snprintf(number, sizeof number, "%d", slice);
+    char hole[24];
+    snprintf(hole, sizeof hole, "fc:{%d}:hole", slice);
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         models_await_current(&models);
         stack_signal(stack, "projector", SIGSTOP);
@@ -280,7 +280,7 @@ static void a_lost_set_is_noticed(void **state)
         struct http_answer answer = api_get(&api, rows[i].path, NULL);
         api_expect(&answer, 200, NULL);
         assert_true(reads_is_from(&answer, "postgres"));
-        WAIT_UNTIL(redis_integer(MODELS_CALL(&models, "HDEL", "fc:holes", number)) == 1, LONG_MS);
+        WAIT_UNTIL(redis_integer(MODELS_CALL(&models, "DEL", hole)) == 1, LONG_MS);
         MODELS_CALL(&models, "RENAME", "saved", key);
         stack_signal(stack, "projector", SIGCONT);
     }

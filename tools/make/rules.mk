@@ -6,7 +6,7 @@ FOLDERS_OF = $(patsubst %/,%,$(sort $1/ $(dir $(wildcard $1/*/*.[ch]))))
 SERVICE_FOLDERS := $(foreach s,$(SERVICE_NAMES),$(call FOLDERS_OF,$s))
 BENCH_FOLDERS   := bench/measure bench/peers bench/storm bench/load bench/kit
 LIB_FOLDERS     := $(foreach l,verify readmodel events common,$(call FOLDERS_OF,$l))
-SYSTEM_FOLDERS  := tests/command tests/projector tests/query tests/platform tests/outage tests/drills tests/faults
+SYSTEM_FOLDERS  := tests/command tests/projector tests/query tests/platform tests/outage tests/drills tests/faults tests/more
 
 TESTS_IN = $(filter %_test.c,$(wildcard $(addsuffix /*.c,$1)))
 CODE_IN  = $(filter-out %_test.c %/main.c,$(wildcard $(addsuffix /*.c,$1)))

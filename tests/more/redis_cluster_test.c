@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* redis+cluster:// against three primaries and three replicas: who is asked, what is redirected, slots that
+ * move, a server that freezes and one that dies with writes nobody else had; models and readers come through
+ * all of it, and none of our programs needs what managed servers forbid. */
+#include <sys/wait.h>
+
+#include "common/base/crypto.h"
+#include "common/json.h"
+#include "common/redis/slots.h"
+#include "events/ids.h"
+#include "readmodel/keys.h"
+#include "tests/lib/api.h"
+#include "tests/lib/models.h"
+#include "tests/lib/projector.h"
+#include "tests/lib/reads.h"
+#include "tests/lib/redis_nodes.h"
+#include "tests/lib/wait.h"
+#include "tests/lib/watch.h"
+
+enum { LONG_MS = 120000, CALL_MS = 20000 };
+
+static struct stack *stack;
+static struct redis_nodes nodes;
+static struct models models; /* its Redis is the cluster, as the services see it */
+static struct api_client api;
+static char campaigns[NODES_PRIMARIES][96]; /* one whose slice is on each primary */
+static char campaign[96];                   /* the watch's: that of primary 0 */
+static struct watch watch;
+
+/* --- the connection --- */
+
+static struct redis *create(const char *url)
+{
+    char reason[128] = "";
+    struct redis *redis = redis_create(url, reason, sizeof reason);
+    if (!redis)
+        fail_msg("%s", reason);
+    return redis;
+}
+
+static void send_words(struct redis *redis, const char *const *words)
+{
+    struct redis_command command;
+    redis_command_init(&command);
+    for (; *words; words++)
+        redis_arg_text(&command, *words);
+    redis_send(redis, &command);
+    redis_command_deinit(&command);
+}
+#define SEND(redis, ...) send_words((redis), (const char *[]){__VA_ARGS__, NULL})
+
+static const struct redis_reply *receive(struct redis *redis)
+{
+    const struct redis_reply *reply;
+    enum redis_status status = redis_receive(redis, clock_deadline_us(CALL_MS), &reply);
+    if (status != REDIS_OK)
+        fail_msg("%s: %s", redis_status_label(status), redis_error(redis));
+    return reply;
+}
+
+static void expect_text(struct redis *redis, const char *text)
+{
+    struct span is = redis_text(receive(redis));
+    if (!span_is(is, text))
+        fail_msg("'%.*s' instead of '%s'", SPAN_ARG(is), text);
+}
+
+static void one_of_the_named_is_enough(void **state)
+{
+    (void)state;
+    size_t servers[REDIS_SERVERS_MAX];
+    struct redis *redis = create(nodes.url);
+    assert_int_equal(redis_connect(redis, clock_deadline_us(CALL_MS)), REDIS_OK);
+    assert_int_equal(redis_servers(redis, servers), NODES_PRIMARIES);
+    for (int i = 0; i < NODES_PRIMARIES; i++)
+        assert_true(redis_serves(redis, servers[i]));
+    redis_destroy(redis);
+}
+
+static void wrong_password(void **state)
+{
+    (void)state;
+    char url[NODES_URL_MAX];
+    snprintf(url, sizeof url, "redis+cluster://services:wrong@127.0.0.1:%d",
+             nodes.servers[0].url.server.port);
+    struct redis *redis = create(url);
+    assert_int_equal(redis_connect(redis, clock_deadline_us(CALL_MS)), REDIS_DENIED);
+    assert_non_null(strstr(redis_error(redis), "WRONGPASS"));
+    redis_destroy(redis);
+    char said[16];
+    assert_int_equal(NODES_CALL(&nodes, 0, said, "ACL", "LOG", "RESET"), REDIS_OK);
+}
+
+enum { PIPELINE = 400 };
+
+/* Replies come in the order of sending, whoever gives them. */
+static void a_pipeline_over_all_servers(void **state)
+{
+    (void)state;
+    struct redis *redis = create(nodes.url);
+    char key[40], value[24];
+    assert_int_equal(redis_connect(redis, clock_deadline_us(CALL_MS)), REDIS_OK);
+    for (int i = 0; i < PIPELINE; i++) {
+        snprintf(key, sizeof key, "fc:test:%d", i);
+        snprintf(value, sizeof value, "%d", i);
+        SEND(redis, "SET", key, value);
+        SEND(redis, "GET", key);
+        SEND(redis, "DEL", key);
+    }
+    for (int i = 0; i < PIPELINE; i++) {
+        snprintf(value, sizeof value, "%d", i);
+        expect_text(redis, "OK");
+        expect_text(redis, value);
+        assert_int_equal(redis_integer(receive(redis)), 1);
+    }
+    redis_destroy(redis);
+}
+
+/* A client that knows what was. APPEND shows that nothing is done twice, left out or overtakes. */
+static void redirections_are_followed(void **state)
+{
+    (void)state;
+    static const char key[] = "fc:{test}:a", other[] = "fc:{test}:b";
+    struct redis *redis = create(nodes.url);
+    int from = nodes_primary_of(&nodes, 0, key), to = (from + 1) % NODES_PRIMARIES;
+    int slot = redis_slot(span_of(key));
+    assert_int_equal(redis_connect(redis, clock_deadline_us(CALL_MS)), REDIS_OK);
+    SEND(redis, "APPEND", key, "a");
+    assert_int_equal(redis_integer(receive(redis)), 1);
+    nodes_move_begin(&nodes, slot, from, to);
+    SEND(redis, "APPEND", key, "b"); /* it is where it was */
+    assert_int_equal(redis_integer(receive(redis)), 2);
+    assert_int_equal(nodes_move_keys(&nodes, slot, from, to, 10), 1);
+    SEND(redis, "APPEND", key, "c"); /* ASK */
+    SEND(redis, "APPEND", other, "x");
+    SEND(redis, "APPEND", key, "d");
+    assert_int_equal(redis_integer(receive(redis)), 3);
+    assert_int_equal(redis_integer(receive(redis)), 1);
+    assert_int_equal(redis_integer(receive(redis)), 4);
+    nodes_move_end(&nodes, slot, from, to);
+    SEND(redis, "APPEND", key, "e"); /* MOVED: both, because they were sent before it was known */
+    SEND(redis, "APPEND", key, "f");
+    assert_int_equal(redis_integer(receive(redis)), 5);
+    SEND(redis, "APPEND", key, "g");
+    assert_int_equal(redis_integer(receive(redis)), 6);
+    SEND(redis, "GET", key);
+    assert_int_equal(redis_integer(receive(redis)), 7);
+    expect_text(redis, "abcdefg");
+    SEND(redis, "GET", key); /* nothing is on its way: it is asked who has it */
+    expect_text(redis, "abcdefg");
+    SEND(redis, "DEL", key);
+    SEND(redis, "DEL", other);
+    (void)receive(redis), (void)receive(redis);
+    char name[64], wanted[64];
+    snprintf(wanted, sizeof wanted, "127.0.0.1:%u", nodes.servers[to].url.server.port);
+    WAIT_UNTIL((SEND(redis, "GET", key), (void)receive(redis),
+                redis_server_name(redis, redis_server_of(redis, span_of(key)), name, sizeof name),
+                strcmp(name, wanted) == 0),
+               LONG_MS);
+    redis_destroy(redis);
+}
+
+/* --- models --- */
+
+/* Models of which a part cannot be reached now are not current. */
+static bool current(void)
+{
+    size_t servers[REDIS_SERVERS_MAX], count;
+    redis_disconnect(models.redis);
+    if (redis_connect(models.redis, clock_deadline_us(1000)) != REDIS_OK)
+        return false;
+    count = redis_servers(models.redis, servers);
+    for (size_t i = 0; i < count; i++)
+        if (!redis_serves(models.redis, servers[i]))
+            return false;
+    return models_current(&models);
+}
+
+static void issue(int batches)
+{
+    watch_issue(&watch, &api, batches);
+}
+
+static void read_campaign(const char *id, const char *source)
+{
+    char path[160];
+    struct http_answer answer;
+    snprintf(path, sizeof path, "/v1/campaigns/%s", id);
+    WAIT_UNTIL((answer = reads_get(&api, path), answer.status == 200 && reads_is_from(&answer, source)),
+               LONG_MS);
+}
+
+static void read_list(const char *source)
+{
+    struct http_answer answer;
+    WAIT_UNTIL((answer = reads_get(&api, "/v1/rankings/campaigns?by=issued&window=all"),
+                answer.status == 200 && reads_is_from(&answer, source)),
+               LONG_MS);
+}
+
+static void all_comes_from_redis(void **state)
+{
+    (void)state;
+    issue(10);
+    for (int node = 0; node < NODES_PRIMARIES; node++)
+        for (int i = 0; i < 5; i++) {
+            char user[32];
+            snprintf(user, sizeof user, "reader-%d", i);
+            api_give(&api, campaigns[node], user);
+        }
+    WAIT_UNTIL(current(), LONG_MS);
+    for (int node = 0; node < NODES_PRIMARIES; node++)
+        read_campaign(campaigns[node], "redis");
+    read_list("redis");
+    struct http_answer answer;
+    WAIT_UNTIL((answer = reads_get(&api, "/v1/users/reader-3/coupons"),
+                answer.status == 200 && reads_is_from(&answer, "redis")),
+               LONG_MS);
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_int_equal(json_get_length(doc, "items"), NODES_PRIMARIES);
+    json_destroy(doc);
+    projector_assert_verify_clean(stack);
+}
+
+struct mover {
+    pthread_t thread;
+    const char *key;
+    int from, to;
+};
+
+static void *move_slowly(void *context)
+{
+    const struct mover *mover = context;
+    int slot = redis_slot(span_of(mover->key));
+    nodes_move_begin(&nodes, slot, mover->from, mover->to);
+    while (nodes_move_keys(&nodes, slot, mover->from, mover->to, 5) > 0)
+        wait_moment();
+    nodes_move_end(&nodes, slot, mover->from, mover->to);
+    return NULL;
+}
+
+/* There and back, while coupons of that slice are issued and read. */
+static void slots_move_while_it_works(void **state)
+{
+    (void)state;
+    struct buf key;
+    buf_init(&key, KEY_TEXT_MAX);
+    key_root(&key, slice_of(span_of(campaign)));
+    struct mover mover = {.key = key.data, .from = 0, .to = 1};
+    for (int turn = 0; turn < 2; turn++) {
+        assert_int_equal(pthread_create(&mover.thread, NULL, move_slowly, &mover), 0);
+        issue(10);
+        for (int i = 0; i < 10; i++)
+            read_campaign(campaigns[2], "redis"); /* nobody's business */
+        pthread_join(mover.thread, NULL);
+        assert_int_equal(nodes_primary_of(&nodes, mover.to, key.data), mover.to);
+        issue(2);
+        WAIT_UNTIL(current(), LONG_MS);
+        mover.from = 1, mover.to = 0;
+    }
+    buf_deinit(&key);
+    read_campaign(campaign, "redis");
+    projector_assert_verify_clean(stack);
+}
+
+static void a_rebuild_while_it_works(void **state)
+{
+    (void)state;
+    int64_t before = models_generation(&models, slice_of(span_of(campaign)));
+    pid_t pid = projector_spawn(stack, (const char *[]){"rebuild", "--json", NULL}, stderr);
+    issue(5);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    WAIT_UNTIL(current(), LONG_MS);
+    assert_true(models_generation(&models, slice_of(span_of(campaign))) > before);
+    projector_assert_verify_clean(stack);
+}
+
+/* Whoever could take its place stands still as well, so it stays away for as long as we like. */
+static void a_server_that_is_frozen_costs_its_slices(void **state)
+{
+    (void)state;
+    redis_server_signal(&nodes.servers[1], SIGSTOP);
+    redis_server_signal(&nodes.servers[1 + NODES_PRIMARIES], SIGSTOP);
+    read_campaign(campaigns[1], "postgres");
+    read_list("postgres"); /* all slices, one of them is away */
+    WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_servers_away") == 1, LONG_MS);
+    issue(5); /* to a slice of another server: followed, read */
+    read_campaign(campaign, "redis");
+    read_campaign(campaigns[2], "redis");
+    WAIT_UNTIL(projector_ready_status(stack) == 503, LONG_MS);
+    redis_server_signal(&nodes.servers[1], SIGCONT);
+    redis_server_signal(&nodes.servers[1 + NODES_PRIMARIES], SIGCONT);
+    read_campaign(campaigns[1], "redis");
+    read_list("redis");
+    WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_servers_away") == 0, LONG_MS);
+    WAIT_UNTIL(projector_ready_status(stack) == 200, LONG_MS);
+}
+
+/* A key that is lost is found by its reader and made anew, on whatever server. */
+static void a_hole_is_repaired(void **state)
+{
+    (void)state;
+    for (int node = 0; node < NODES_PRIMARIES; node++) {
+        int16_t slice = slice_of(span_of(campaigns[node]));
+        int64_t before = models_generation(&models, slice);
+        assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", models_key(&models, slice, "cs"))), 1);
+        struct http_answer answer;
+        WAIT_UNTIL((answer = reads_get(&api, "/v1/campaigns?limit=5"),
+                    answer.status == 200 && models_generation(&models, slice) > before),
+                   LONG_MS);
+    }
+    WAIT_UNTIL(current(), LONG_MS);
+    projector_assert_verify_clean(stack);
+}
+
+static int64_t position_at(int node)
+{
+    char key[64], text[64];
+    int64_t position = 0;
+    snprintf(key, sizeof key, "fc:{%d}", slice_of(span_of(campaign)));
+    assert_int_equal(NODES_CALL(&nodes, node, text, "HGET", key, "pos"), REDIS_OK);
+    if (*text)
+        assert_true(parse_i64(span_of(text), 0, INT64_MAX, &position));
+    return position;
+}
+
+/* The replica misses what is written now: it is frozen and its link is cut. */
+static void cut_off_replica(int primary, int replica)
+{
+    char said[64];
+    WAIT_UNTIL(NODES_CALL(&nodes, primary, said, "WAIT", "1", "500") == REDIS_OK && strcmp(said, "1") == 0,
+               LONG_MS);
+    redis_server_signal(&nodes.servers[replica], SIGSTOP);
+    assert_int_equal(NODES_CALL(&nodes, primary, said, "CLIENT", "KILL", "TYPE", "replica"), REDIS_OK);
+}
+
+/* The checkpoint goes back with the models that it is of, and is gone on from. */
+static void a_primary_that_dies_with_the_last_writes(void **state)
+{
+    (void)state;
+    enum { OLD = 0, NEW = NODES_PRIMARIES };
+    issue(5);
+    WAIT_UNTIL(current(), LONG_MS);
+    cut_off_replica(OLD, NEW);
+    issue(5);
+    WAIT_UNTIL(current(), LONG_MS);
+    int64_t position = models_checkpoint(&models, slice_of(span_of(campaign)), "pos");
+    stack_signal(stack, "projector", SIGSTOP); /* so that what the replica has can be looked at */
+    assert_int_equal(nodes_denials(&nodes), 0);
+    redis_server_kill(&nodes.servers[OLD]);
+    redis_server_signal(&nodes.servers[NEW], SIGCONT);
+    WAIT_UNTIL(strcmp(nodes_role(&nodes, NEW), "master") == 0, LONG_MS);
+    assert_true(position_at(NEW) < position);
+    stack_signal(stack, "projector", SIGCONT);
+    issue(5);
+    WAIT_UNTIL(current(), LONG_MS);
+    WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_primary_changes_total") == 1, LONG_MS);
+    read_campaign(campaign, "redis");
+    projector_assert_verify_clean(stack);
+}
+
+static void services_start_without_one_that_is_named(void **state)
+{
+    (void)state;
+    stack_service(stack, "projector", "kill");
+    stack_service(stack, "projector", "start");
+    reads_restart_service(&api);
+    read_campaign(campaign, "redis");
+    struct buf said;
+    buf_init(&said, 65536);
+    assert_int_equal(PROJECTOR_RUN(stack, &said, "status"), 0);
+    for (int node = 1; node <= NODES_PRIMARIES; node++) {
+        char name[40];
+        snprintf(name, sizeof name, "127.0.0.1:%u\n", nodes.servers[node].url.server.port);
+        if (!strstr(said.data, name))
+            fail_msg("no slice of %s in: %s", name, said.data);
+    }
+    buf_deinit(&said);
+}
+
+static void the_reader_saw_only_what_was_true(void **state)
+{
+    (void)state;
+    watch_await_redis(&watch);
+    watch_stop(&watch, true); /* Redis and PostgreSQL take turns, and Redis may be a moment behind */
+    assert_true(watch.from_redis > 0 && watch.from_redis < watch.answers);
+}
+
+static void nothing_was_denied(void **state)
+{
+    (void)state;
+    assert_int_equal(nodes_denials(&nodes), 0);
+}
+
+/* --- the group --- */
+
+static void make_campaigns(void)
+{
+    unsigned found = 0;
+    while (found != (1U << NODES_PRIMARIES) - 1) {
+        const char *id = api_campaign(&api, 1000000, "");
+        char key[32];
+        snprintf(key, sizeof key, "fc:{%d}", slice_of(span_of(id)));
+        int node = nodes_primary_of(&nodes, 0, key);
+        if (found >> node & 1)
+            continue;
+        snprintf(campaigns[node], sizeof campaigns[node], "%s", id);
+        found |= 1U << node;
+    }
+    snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000000, ""));
+    for (;;) {
+        char key[32];
+        snprintf(key, sizeof key, "fc:{%d}", slice_of(span_of(campaign)));
+        if (nodes_primary_of(&nodes, 0, key) == 0)
+            break;
+        snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000000, ""));
+    }
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    crypto_setup();
+    stack = stack_start(STACK_SERVERS);
+    nodes_start(&nodes, stack);
+    setenv("SERVICES_REDIS_URL", nodes.url, 1);
+    setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* the readers are to see Redis and PostgreSQL */
+    stack_service(stack, "projector", "start");
+    stack_service(stack, "command-service", "start");
+    stack_service(stack, "query-service", "start");
+    models_open(&models, stack);
+    redis_destroy(models.redis);
+    models.redis = create(nodes.url);
+    api_open(&api, stack);
+    make_campaigns();
+    watch_start(&watch, stack, campaign, 0);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    api_close(&api);
+    models_close(&models);
+    stack_stop(stack);
+    nodes_stop(&nodes);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_of_the_named_is_enough),
+        cmocka_unit_test(wrong_password),
+        cmocka_unit_test(a_pipeline_over_all_servers),
+        cmocka_unit_test(redirections_are_followed),
+        cmocka_unit_test(all_comes_from_redis),
+        cmocka_unit_test(slots_move_while_it_works),
+        cmocka_unit_test(a_rebuild_while_it_works),
+        cmocka_unit_test(a_hole_is_repaired),
+        cmocka_unit_test(a_server_that_is_frozen_costs_its_slices),
+        cmocka_unit_test(a_primary_that_dies_with_the_last_writes),
+        cmocka_unit_test(the_reader_saw_only_what_was_true),
+        cmocka_unit_test(services_start_without_one_that_is_named),
+        cmocka_unit_test(nothing_was_denied),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

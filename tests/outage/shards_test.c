@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two PostgreSQL servers with eight slices each, and services that go by a map of them: who is given another
+ * map does not start; what is in one server works while the other is gone or stands still; what needs both
+ * says so within its deadline, and is never a wrong answer. */
+#include "tests/lib/wait.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/kit/child.h"
+#include "common/base/crypto.h"
+#include "events/ids.h"
+#include "tests/lib/api.h"
+#include "tests/lib/cluster.h"
+#include "tests/lib/instance.h"
+#include "tests/lib/pace.h"
+#include "tests/lib/steer.h"
+
+enum { LONG_MS = 120000, SERVERS = 2, EXIT_BAD_USAGE = 64, TEXT_MAX = 4096, REQUEST_DEADLINE_MS = 2000 };
+
+static struct stack *stacks[SERVERS]; /* slices 0-7, with the settings; slices 8-15 */
+static struct instance *command;
+static struct api_client api;
+static char command_map[PATH_MAX], owner_map[PATH_MAX], swapped_map[PATH_MAX];
+
+/* --- maps --- */
+
+static const char *const slices_of_server[SERVERS] = {"0-7", "8-15"};
+
+static void write_map(const char *name, const char *url_of, bool swapped, char ret[PATH_MAX])
+{
+    snprintf(ret, PATH_MAX, "%s/%s.shards", stack_directory(stacks[0]), name);
+    FILE *file = fopen(ret, "we");
+    assert_non_null(file);
+    fprintf(file, "# which server has which slices\n");
+    for (int i = 0; i < SERVERS; i++)
+        fprintf(file, "%-6s %s\n", slices_of_server[i], stack_env(stacks[swapped ? 1 - i : i], url_of));
+    assert_int_equal(fclose(file), 0);
+}
+
+/* --- who talks to whom --- */
+
+static int server_of(const char *campaign)
+{
+    return slice_of(span_of(campaign)) / (SLICE_COUNT / SERVERS);
+}
+
+/* A campaign in one of the two, with an id nobody has had yet; valid until the next call but three. */
+static const char *fresh_id(int server)
+{
+    static char ids[4][CAMPAIGN_ID_MAX + 1];
+    static unsigned count, next;
+    char *id = ids[next++ % COUNT_OF(ids)];
+    do
+        snprintf(id, CAMPAIGN_ID_MAX + 1, "sale-%u", ++count);
+    while (server_of(id) != server);
+    return id;
+}
+
+static struct http_answer create(const char *id, const char *key)
+{
+    char body[256];
+    snprintf(body, sizeof body,
+             "{\"id\":\"%s\",\"name\":\"Sale\",\"discount\":{\"type\":\"fixed\",\"amount\":500},"
+             "\"currency\":\"KRW\",\"quantity\":1000,\"per_user_limit\":3}",
+             id);
+    return api_post(&api, "/v1/campaigns", body, key);
+}
+
+static const char *created(int server)
+{
+    const char *id = fresh_id(server);
+    struct http_answer answer = create(id, NULL);
+    api_expect(&answer, 201, NULL);
+    return id;
+}
+
+static int issue_status(const char *campaign, const char *user)
+{
+    return api_issue(&api, campaign, user).status;
+}
+
+static bool issues(const char *campaign, const char *user)
+{
+    return issue_status(campaign, user) == 201;
+}
+
+/* --- a server goes away and comes back --- */
+
+static void freeze(int server)
+{
+    cluster_signal_all(stacks[server], SIGSTOP);
+}
+
+static void thaw(int server)
+{
+    cluster_signal_all(stacks[server], SIGCONT);
+}
+
+static void end(int server)
+{
+    cluster_end(stacks[server], SIGQUIT);
+}
+
+static void restart(int server)
+{
+    stack_restart_servers(stacks[server]);
+}
+
+static const struct mishap {
+    const char *name;
+    void (*begin)(int server), (*end)(int server);
+} mishaps[] = {{"killed", end, restart}, {"frozen", freeze, thaw}};
+
+/* --- maps that do not fit --- */
+
+/* What a service says that is started with this map and must not start. */
+static void refuses_to_start(const char *service, const char *map, const char *wanted)
+{
+    char program[PATH_MAX], log[PATH_MAX], setting[PATH_MAX + 16], text[TEXT_MAX] = "";
+    char keys[PATH_MAX + 32], code_key[PATH_MAX + 32];
+    snprintf(program, sizeof program, "%s/%s", getenv("BIN_DIR"), service);
+    snprintf(log, sizeof log, "%s/log/refused.log", stack_directory(stacks[0]));
+    snprintf(setting, sizeof setting, "SHARDS_FILE=%s", map);
+    snprintf(keys, sizeof keys, "FIRSTCOME_API_KEYS_FILE=%s",
+             stack_env(stacks[0], "FIRSTCOME_API_KEYS_FILE"));
+    snprintf(code_key, sizeof code_key, "FIRSTCOME_CODE_KEY_FILE=%s",
+             stack_env(stacks[0], "FIRSTCOME_CODE_KEY_FILE"));
+    (void)unlink(log);
+    const char *argv[] = {program, NULL}, *environment[] = {setting, keys, code_key, NULL};
+    pid_t pid =
+        child_start(&(struct child_spec){.argv = argv, .environment = environment, .output_path = log});
+    int status = child_wait(pid, LONG_MS);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), EXIT_BAD_USAGE);
+    int fd = open(log, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0 && read(fd, text, sizeof text - 1) > 0);
+    close(fd);
+    assert_non_null(strstr(text, "--shards"));
+    if (!strstr(text, wanted))
+        fail_msg("it says: %s", text);
+    assert_null(strstr(text, "postgresql://"));
+}
+
+static int migrate(const char *map)
+{
+    return stack_tool(stacks[0], (const char *[]){"schema/migrate", "--shards", map, NULL});
+}
+
+static void another_map_is_refused_by_name(void **state)
+{
+    (void)state;
+    /* Before anybody said who owns what each has all slices. */
+    refuses_to_start("command-service", command_map, "slices 0-7 to a database that says it owns 0-15");
+    assert_int_equal(migrate(owner_map), 0);
+    assert_int_equal(migrate(owner_map), 0);
+    refuses_to_start("command-service", swapped_map, "slices 0-7 to a database that says it owns 8-15");
+    char swapped_owner[PATH_MAX];
+    write_map("swapped-owner", "DATABASE_URL", true, swapped_owner);
+    assert_int_not_equal(migrate(swapped_owner), 0); /* nothing is given up that another has not */
+    assert_int_equal(cluster_sql(stacks[0], "SELECT 1"), 1);
+}
+
+/* --- what is written --- */
+
+static void start_command(void)
+{
+    static char map[PATH_MAX + 16];
+    static const char *const environment[] = {map, NULL};
+    snprintf(map, sizeof map, "SHARDS_FILE=%s", command_map);
+    command = instance_start(stacks[0], &(struct instance_options){.service = "command-service",
+                                                                   .name = "shards",
+                                                                   .port_offset = 7,
+                                                                   .environment = environment});
+    instance_open_api(command, &api);
+}
+
+static void creates_and_issues_in_both(void **state)
+{
+    (void)state;
+    start_command();
+    for (int server = 0; server < SERVERS; server++)
+        for (int i = 0; i < 4; i++) /* keys of all slices: a claim in one server, the campaign in the other */
+            api_give(&api, created(server), "user-1");
+}
+
+/* Twelve a day, eight of which were created above: the thirteenth is one too many, wherever it would be. The
+ * other server's count is known a moment later, so ids of it are tried until then. */
+static void quotas_are_of_all(void **state)
+{
+    (void)state;
+    struct http_answer answer;
+    const struct steer steer = {stacks[0], api.command};
+    assert_int_equal(steer_put(&steer, "campaigns_per_day", "12").status, 200);
+    for (int i = 0; i < 4; i++)
+        (void)created(0);
+    answer = create(fresh_id(0), NULL);
+    api_expect(&answer, 429, "quota-exceeded");
+    WAIT_UNTIL((answer = create(fresh_id(1), NULL)).status == 429, LONG_MS);
+    assert_int_equal(steer_put(&steer, "campaigns_per_day", "10000").status, 200);
+    WAIT_UNTIL(create(fresh_id(1), NULL).status == 201, LONG_MS);
+}
+
+/* --- one server is away --- */
+
+/* A request of the write side that needs the server that is away: an answer in time, and which. */
+static void refused_in_time(const struct http_answer *answer, int64_t from_us)
+{
+    pace_within(from_us, REQUEST_DEADLINE_MS * US_PER_MS, "an answer that says no");
+    if (answer->status != 503 && answer->status != 504)
+        fail_msg("status %d: %.*s", answer->status, SPAN_ARG(answer->body));
+}
+
+static bool is_ready(void)
+{
+    return instance_ready(command);
+}
+
+static void others_go_on(const struct mishap *mishap, int away)
+{
+    const char *there = created(1 - away), *gone = created(away);
+    char user[32], path[128];
+    print_message("    slices %s: %s\n", slices_of_server[away], mishap->name);
+    assert_true(issues(there, "before") && issues(gone, "before"));
+    mishap->begin(away);
+    for (int i = 0; i < 50; i++) {
+        snprintf(user, sizeof user, "user-%d-%s-%d", i, mishap->name, away);
+        assert_int_equal(issue_status(there, user), 201);
+    }
+    int64_t from_us = clock_mono_us();
+    struct http_answer answer = api_issue(&api, gone, "during");
+    refused_in_time(&answer, from_us);
+    from_us = clock_mono_us();
+    snprintf(path, sizeof path, "/v1/requests/%s", api_fresh_key());
+    answer = api_call(&api, &(struct http_call){
+                                .method = "GET", .path = path, .token = stack_env(stacks[0], "ADMIN_TOKEN")});
+    refused_in_time(&answer, from_us); /* nobody knows what became of a key in a server that is away */
+    snprintf(path, sizeof path, "/v1/campaigns/%s", there);
+    answer = api_call(&api, &(struct http_call){
+                                .method = "GET", .path = path, .token = stack_env(stacks[0], "READ_TOKEN")});
+    assert_int_equal(answer.status, 200);
+    assert_true(is_ready());
+    mishap->end(away);
+    WAIT_UNTIL(issues(gone, "after"), LONG_MS);
+    assert_true(issues(there, "after"));
+}
+
+static void a_server_that_is_away_costs_its_own_campaigns_only(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(mishaps); i++)
+        for (int away = 0; away < SERVERS; away++)
+            others_go_on(&mishaps[i], away);
+}
+
+/* --- life --- */
+
+static int setup(void **state)
+{
+    (void)state;
+    crypto_setup();
+    stack_default_deadlines();
+    for (int i = 0; i < SERVERS; i++)
+        stacks[i] = stack_start(STACK_SERVERS);
+    write_map("owner", "DATABASE_URL", false, owner_map);
+    write_map("command", "COMMAND_DATABASE_URL", false, command_map);
+    write_map("swapped", "COMMAND_DATABASE_URL", true, swapped_map);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    api_close(&api);
+    instance_destroy(command);
+    for (int i = 0; i < SERVERS; i++)
+        stack_stop(stacks[i]);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(another_map_is_refused_by_name),
+        cmocka_unit_test(creates_and_issues_in_both),
+        cmocka_unit_test(quotas_are_of_all),
+        cmocka_unit_test(a_server_that_is_away_costs_its_own_campaigns_only),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
