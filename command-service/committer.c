@@ -34,7 +34,8 @@ enum {
     YOUNG_MS = 300, /* of the process: who is not wanted lets those connect first who are */
     IDLE_WAIT_MS = 200,
     IDLE_CHECK_MS = 1000,
-    EXPIRE_MS = 25, /* how often the queues are looked at for what is past its deadline */
+    EXPIRE_MS = 25, /* how often the queues are looked at for what is past its deadline, */
+    SHOW_MS = 1000, /* and for what metrics say of them */
     BUSY_PAUSE_MAX_MS = 20,
     BACKOFF_MIN_MS = 20,
     BACKOFF_MAX_MS = 250,  /* the service is back within a second of the database (design §6) */
@@ -619,11 +620,12 @@ static void expire(struct committer *self)
 static void show_queues(struct committers *all)
 {
     size_t fullest = 0;
+    struct queue_facts facts = {0};
     for (size_t i = 0; i < SLICE_COUNT; i++) {
-        struct queue_facts facts = queue_look(all->list[i].queue);
+        facts = queue_look(all->list[i].queue);
         fullest = facts.depth > fullest ? facts.depth : fullest;
-        metric_set(metrics.queue_limit, (int64_t)facts.queue_max);
     }
+    metric_set(metrics.queue_limit, (int64_t)facts.queue_max); /* of each the same */
     metric_set(metrics.queue_fullest, (int64_t)fullest);
 }
 
@@ -631,11 +633,15 @@ static void *expirer_main(void *context)
 {
     struct committers *all = context;
     pthread_setname_np(pthread_self(), "deadlines");
+    int64_t show_us = clock_mono_us();
     for (bool stop = false; !stop;) {
         int64_t until_us = clock_deadline_us(EXPIRE_MS);
         for (size_t i = 0; i < SLICE_COUNT; i++)
             expire(&all->list[i]);
-        show_queues(all);
+        if (clock_mono_us() >= show_us) {
+            show_queues(all);
+            show_us = clock_deadline_us(SHOW_MS);
+        }
         pthread_mutex_lock(&all->lock);
         while (!all->stop && cond_wait_until(&all->stopped, &all->lock, until_us))
             ;

@@ -37,7 +37,6 @@ static struct {
     pthread_cond_t came;
     struct trace_span *queue; /* ring of QUEUE_MAX */
     size_t first, count;
-    bool stop;
 } tracer = {.lock = PTHREAD_MUTEX_INITIALIZER, .came = PTHREAD_COND_INITIALIZER};
 
 bool trace_on(void)
@@ -196,19 +195,25 @@ static void post(const struct trace_span *spans, size_t count)
     buf_deinit(&body);
 }
 
-/* Until there is a batch, some have waited long enough, or it ends; how many were taken out. */
-static size_t take(struct trace_span *ret, bool *ret_stop)
+/* Whether it is to send what there is, and end. */
+static bool is_ending(void)
+{
+    return atomic_load(&tracer.until_us) != 0;
+}
+
+/* Until there is a batch, some have waited long enough, or it ends; how many were taken
+ * out. */
+static size_t take(struct trace_span *ret)
 {
     size_t taken = 0;
     pthread_mutex_lock(&tracer.lock);
     int64_t until_us = clock_deadline_us(GATHER_MS);
-    while (!tracer.stop && tracer.count < BATCH_MAX && cond_wait_until(&tracer.came, &tracer.lock, until_us))
+    while (!is_ending() && tracer.count < BATCH_MAX && cond_wait_until(&tracer.came, &tracer.lock, until_us))
         continue;
     for (; taken < BATCH_MAX && tracer.count > 0; tracer.count--, taken++) {
         ret[taken] = tracer.queue[tracer.first];
         tracer.first = (tracer.first + 1) % QUEUE_MAX;
     }
-    *ret_stop = tracer.stop;
     pthread_mutex_unlock(&tracer.lock);
     return taken;
 }
@@ -224,10 +229,11 @@ static int is_over(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl
 static void *run(void *context)
 {
     struct trace_span *batch = context;
-    bool stop = false;
     pthread_setname_np(pthread_self(), "traces");
-    for (size_t count = 0; !stop || count > 0;) {
-        count = take(batch, &stop);
+    for (bool ends = false, more = true; !ends || more;) {
+        ends = is_ending();
+        size_t count = take(batch);
+        more = count > 0;
         if (count > 0 && !is_over(NULL, 0, 0, 0, 0))
             post(batch, count);
         else
@@ -271,7 +277,6 @@ bool trace_start(const char *url, const char *service, char *reason, size_t reas
     set_up_curl(url);
     tracer.service = service;
     tracer.queue = mem_zalloc(QUEUE_MAX * sizeof *tracer.queue);
-    tracer.stop = false;
     atomic_store(&tracer.until_us, 0);
     CHECK(pthread_create(&tracer.thread, NULL, run, mem_zalloc(BATCH_MAX * sizeof(struct trace_span))) == 0);
     atomic_store(&tracer.on, true);
@@ -283,9 +288,8 @@ void trace_stop(void)
     if (!trace_on())
         return;
     atomic_store(&tracer.on, false);
-    atomic_store(&tracer.until_us, clock_deadline_us(STOP_MS));
     pthread_mutex_lock(&tracer.lock);
-    tracer.stop = true;
+    atomic_store(&tracer.until_us, clock_deadline_us(STOP_MS));
     pthread_cond_signal(&tracer.came);
     pthread_mutex_unlock(&tracer.lock);
     CHECK(pthread_join(tracer.thread, NULL) == 0);

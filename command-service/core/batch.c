@@ -221,6 +221,14 @@ bool batch_has_writes(const struct batch *batch)
     return any;
 }
 
+bool batch_promises(const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        if (!batch->verdicts[i].refusal || batch->verdicts[i].held)
+            return true;
+    return false;
+}
+
 int64_t batch_time(int64_t last_us, int64_t database_us, int64_t own_us)
 {
     int64_t now_us = database_us;

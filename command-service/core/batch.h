@@ -166,4 +166,8 @@ struct loaded_campaign *batch_campaign(struct batch *batch, struct span id);
 #define CLOCK_TRUST_US (INT64_C(30) * 1000 * 1000)
 int64_t batch_time(int64_t last_us, int64_t database_us, int64_t own_us);
 bool batch_has_writes(const struct batch *batch);
+/* Whether an answer says that something is in the log: a replay, what had been done already, which coupons a
+ * user holds. It may be given only when that can no longer be lost (I3), also where the batch writes nothing.
+ */
+bool batch_promises(const struct batch *batch);
 void batch_reset(struct batch *batch);

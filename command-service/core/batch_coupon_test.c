@@ -173,6 +173,7 @@ static void an_unknown_coupon_changes_nothing(void **state)
     expect_refusal(0, &problem_unknown_coupon);
     expect_refusal(1, &problem_unknown_coupon);
     assert_false(batch_has_writes(batch));
+    assert_false(batch_promises(batch));
 }
 
 /* What changes nothing is answered and not remembered: asked again, it is decided afresh. */
@@ -194,6 +195,7 @@ static void nothing_to_do_leaves_no_row(void **state)
     assert_span(batch->verdicts[1].coupon.reason, "first");
     assert_int_equal(batch->events_count, 0);
     assert_false(batch_has_writes(batch));
+    assert_true(batch_promises(batch));
 }
 
 /* --- replays --- */

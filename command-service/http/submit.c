@@ -276,7 +276,7 @@ static int16_t slice_in_path(const struct http_request *request)
 }
 
 const struct problem *submit_admit(const struct http_request *request, void *context,
-                                   int64_t *ret_retry_after_ms)
+                                   struct http_admission *admission)
 {
     struct api *api = context;
     int64_t wait_ms;
@@ -284,11 +284,15 @@ const struct problem *submit_admit(const struct http_request *request, void *con
     if (slice < 0 || http_header(request, "Prefer").ptr) /* that one may be accepted */
         return NULL;
     int64_t deadline_us = http_arrived_us(request) + api->request_deadline_ms * US_PER_MS;
-    enum queue_verdict verdict = queue_would(committers_queue(api->committers, slice), deadline_us, &wait_ms);
+    bool soon;
+    enum queue_verdict verdict =
+        queue_would(committers_queue(api->committers, slice), deadline_us, &wait_ms, &soon);
     if (verdict == QUEUE_TAKEN)
         return NULL;
-    watch_note(api->watch, http_param(request, 0), true, 0);
-    *ret_retry_after_ms = spread_ms(wait_ms);
+    admission->waits = soon && admission->may_wait;
+    if (!admission->waits)
+        watch_note(api->watch, http_param(request, 0), true, 0);
+    admission->retry_after_ms = spread_ms(wait_ms);
     return verdict_problems[verdict];
 }
 

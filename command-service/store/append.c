@@ -591,10 +591,13 @@ static void note_committed(struct store *store, const struct batch *batch)
 enum store_status store_commit(struct store *store, struct batch *batch, int64_t deadline_us)
 {
     struct pg_rows *rows[12] = {NULL};
-    bool writes = batch_has_writes(batch);
-    size_t sent = writes ? send_writes(store, batch) : 0;
+    /* The slice's lock is in PostgreSQL's log too, so that a COMMIT waits for the standby even where nothing
+     * else was written: what this transaction has read may be there alone, since the wait of whoever wrote it
+     * was cut off, by a crash or an operator. */
+    bool commits = batch_has_writes(batch) || batch_promises(batch);
+    size_t sent = batch_has_writes(batch) ? send_writes(store, batch) : 0;
     log_unreadable(batch);
-    pg_send(store->pg, writes ? SQL_COMMIT : SQL_ROLLBACK, NULL);
+    pg_send(store->pg, commits ? SQL_COMMIT : SQL_ROLLBACK, NULL);
     pg_sync(store->pg);
     CHECK(++sent <= COUNT_OF(rows));
     enum pg_status status = store_receive(store, sent, rows, deadline_us);
@@ -607,5 +610,5 @@ enum store_status store_commit(struct store *store, struct batch *batch, int64_t
     }
     if (status == PG_REFUSED)
         return store_rolled_back(store);
-    return writes ? STORE_UNKNOWN : STORE_LOST;
+    return commits ? STORE_UNKNOWN : STORE_LOST;
 }

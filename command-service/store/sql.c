@@ -40,7 +40,9 @@ const struct pg_statement store_statements[SQL_COUNT] = {
     [SQL_DURABLE] =
         {"durable",
          "SELECT current_setting('fsync') = 'on' AND current_setting('synchronous_commit') <> 'off' AND "
-         "current_setting('transaction_read_only') = 'off', EXISTS (SELECT FROM slice WHERE slice = "
+         "(current_setting('synchronous_commit') <> 'local' OR current_setting('synchronous_standby_names') "
+         "= '') AND current_setting('transaction_read_only') = 'off', EXISTS (SELECT FROM slice WHERE slice "
+         "= "
          "$1::smallint)"},
     /* For the rest of the transaction: only who logged in as somebody may see and end that one's sessions. */
     [SQL_AS_LOGIN] = {"as_login", "SELECT set_config('role', 'none', true)"},

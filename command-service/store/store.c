@@ -51,7 +51,9 @@ static const char *server_fault(const struct pg_rows *rows)
 {
     enum { DURABLE, OWNED };
     if (!pg_i64(rows, 0, DURABLE))
-        return "read-only, or fsync or synchronous_commit is off, so that a commit would not be durable";
+        return "read-only, or fsync is off, or synchronous_commit is off or leaves out the standby, so that "
+               "a "
+               "commit would not be durable";
     return pg_i64(rows, 0, OWNED) ? NULL : "the database does not own this slice: the shard map is another";
 }
 

@@ -40,6 +40,6 @@ const char *store_error(const struct store *store); /* no user data */
 enum store_status store_load(struct store *store, struct batch *batch, int64_t deadline_us);
 /* Ends the transaction that store_load began, without effect: STORE_BUSY, or STORE_LOST. */
 enum store_status store_abandon(struct store *store, int64_t deadline_us);
-/* Writes the decided part and commits with fsync (I3), or just ends the transaction when there is nothing to
- * write. */
+/* Writes the decided part and commits with fsync, and on the synchronous standby where there is one (I3);
+ * commits as well what only repeats a promise. Just ends the transaction where all are refused. */
 enum store_status store_commit(struct store *store, struct batch *batch, int64_t deadline_us);

@@ -115,16 +115,18 @@ static bool slot_admit(struct id_slot *slot, int64_t second)
     return true;
 }
 
-/* What all ids together may write in a second. */
-static bool bytes_admit(size_t len, int64_t second)
+/* What all ids together may write in a second: the last quarter is for errors, so that no amount of other
+ * lines keeps one of them out. */
+static bool bytes_admit(size_t len, enum log_level level, int64_t second)
 {
+    const size_t most = level == LOG_ERROR ? LOG_BYTES_PER_SECOND_MAX : LOG_BYTES_PER_SECOND_MAX / 4 * 3;
     static int64_t current;
     static size_t written;
     if (current != second) {
         current = second;
         written = 0;
     }
-    if (written + len > LOG_BYTES_PER_SECOND_MAX)
+    if (written + len > most)
         return false;
     written += len;
     return true;
@@ -195,7 +197,7 @@ static void write_locked(struct line *line)
         buf_clear(&out);
         line_render(line, &out);
     }
-    if (!bytes_admit(out.len, second)) {
+    if (!bytes_admit(out.len, line->level, second)) {
         hold_back(slot);
     } else if (line_write(buf_span(&out))) {
         slot->suppressed = 0;

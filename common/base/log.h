@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One JSON object per line on stderr. Every message has a stable id. At most LOG_PER_SECOND_MAX lines per id
- * and second are written, and LOG_BYTES_PER_SECOND_MAX of all; the rest is counted and reported with the next
- * line of that id, so that a failure cannot fill a disk (an incident did): three services write less than a
- * gigabyte in an hour, whatever happens. Only services log; libraries return errors. Never pass a user id,
- * token, code or idempotency key (I10). */
+ * and second are written, and LOG_BYTES_PER_SECOND_MAX of all, a quarter of it for errors alone; the rest is
+ * counted and reported with the next line of that id, so that a failure cannot fill a disk (an incident did):
+ * three services write less than a gigabyte in an hour, whatever happens. Only services log; libraries return
+ * errors. Never pass a user id, token, code or idempotency key (I10). */
 #pragma once
 
 #include <stdbool.h>

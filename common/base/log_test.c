@@ -209,7 +209,9 @@ static void limits_all_ids_together(void **state)
         for (int j = 0; j < LOG_PER_SECOND_MAX; j++)
             log_info(ids[i], "%s", text);
     }
+    log_error("STILL", "an error has its place");
     capture_end(fd, &lines);
+    assert_non_null(strstr(lines.data, "an error has its place"));
     int64_t seconds = clock_mono_us() / US_PER_S - began + 1;
     assert_true(lines.len > 0 && lines.len <= (size_t)seconds * LOG_BYTES_PER_SECOND_MAX);
     assert_true(metric_value(lost) > before);

@@ -24,10 +24,15 @@ struct http_server;
 typedef void http_handler(struct http_request *request, void *context);
 
 /* Asked on an event-loop thread as soon as the head of a request is complete and good, before its body is
- * read: whether there is any sense in taking it. NULL: yes. Otherwise it is refused with this problem, at
- * once and cheaply. May set *ret_retry_after_ms (0 when called). Must not block, and must not answer. */
+ * read: whether there is any sense in taking it. NULL: yes. Otherwise it is refused with this problem,
+ * cheaply, or waits to be asked about again. Must not block, and must not answer. */
+struct http_admission {
+    bool may_wait;          /* for the room that there will be soon; false: it is refused */
+    bool waits;             /* set to make it wait */
+    int64_t retry_after_ms; /* may be set; 0 when called */
+};
 typedef const struct problem *http_admit(const struct http_request *request, void *context,
-                                         int64_t *ret_retry_after_ms);
+                                         struct http_admission *admission);
 
 /* Of a route that changes something: its handler looks at If-Match and If-None-Match. Other such routes know
  * no conditions, and a request that has one takes no effect. */

@@ -121,7 +121,21 @@ static enum http_step head_complete(struct http_conn *conn)
     request->body = input->data + head_end;
     if (conn->from_proxy)
         conn->client = http_client_of(&request->server->proxies, request, &conn->peer);
+    request->may_wait = http_loop_rations(request->loop);
     http_screen(request);
+    if (request->waits) {
+        http_loop_hold_back(conn);
+        return HTTP_STEP_WAIT;
+    }
+    return http_input_admitted(conn);
+}
+
+enum http_step http_input_admitted(struct http_conn *conn)
+{
+    struct http_request *request = &conn->request;
+    const struct http_input *input = &conn->input;
+    if (request->refusal)
+        http_loop_refused(request->loop);
     bool has_body = request->chunked || request->content_length > 0;
     if (request->refusal && (request->refusal_closes || (request->expects_continue && has_body) ||
                              request->content_length > HTTP_SWALLOW_MAX))

@@ -217,6 +217,7 @@ struct http_request {
     char *body_own;
     size_t body_len, body_size;
 
+    bool may_wait, waits;          /* for admission; see struct http_admission */
     const struct problem *refusal; /* NULL: the handler is called */
     const char *refusal_detail;
     int64_t refusal_retry_ms;
@@ -268,6 +269,8 @@ bool http_query_parse(struct http_request *request);
 /* Decides what becomes of a request whose head is complete: sets endpoint, key and parameters, or a refusal.
  */
 void http_screen(struct http_request *request);
+/* The last part of it, again, of one that waits. */
+void http_screen_admission(struct http_request *request);
 /* Turns the request into a refused one. */
 void http_refuse(struct http_request *request, const struct problem *problem, enum http_reason reason,
                  const char *detail);
@@ -305,6 +308,8 @@ struct http_loop {
     int64_t learned_us;                    /* what is not known yet arrived later than this */
     struct http_conns phases[HTTP_PHASES]; /* its connections, in each phase by since when */
     struct http_conns ready;               /* those that can do something, who waits longest first */
+    struct http_conns held_back;           /* those that wait for admission, in the same order */
+    int64_t refuse_us;                     /* from when on it may refuse one more at once */
     int64_t tick_us, sample_us;            /* when to look at time limits, and at answers being sent, next */
     unsigned pressed_seen;                 /* of server.pressed */
     atomic_bool stop_wanted;
@@ -334,8 +339,8 @@ struct http_input {
 
 /* All of its loop's thread. */
 struct http_conn {
-    struct http_request request; /* first: an http_request is part of a connection */
-    TAILQ_ENTRY(http_conn) in_phase, in_ready;
+    struct http_request request;               /* first: an http_request is part of a connection */
+    TAILQ_ENTRY(http_conn) in_phase, in_ready; /* the second: in loop.ready or loop.held_back */
     int fd;
     struct in6_addr peer;
     struct in6_addr client; /* of the request: the peer, or whom a trusted proxy passed it on for */
@@ -346,6 +351,7 @@ struct http_conn {
     bool ended;              /* the client's end came, or the connection broke: stays readable */
     bool ready;              /* is in loop.ready, */
     int64_t ready_us;        /* and since when; what is read in this turn had arrived by then */
+    bool held_back;          /* is in loop.held_back */
     size_t turn_bytes;
     unsigned turn_requests;
 
@@ -409,7 +415,8 @@ struct http_server {
     atomic_uint pressed;           /* grows when some request found no room for its bytes */
     _Atomic int64_t in_flight;
     atomic_size_t key_held[AUTH_KEYS_MAX]; /* bytes by api_key.index */
-    struct metric *in_flight_gauge, *connections_gauge, *held_gauge, *refused[HTTP_REASON_COUNT];
+    struct metric *in_flight_gauge, *connections_gauge, *held_gauge, *waiting_gauge;
+    struct metric *refused[HTTP_REASON_COUNT];
 };
 
 /* door.c */
@@ -463,6 +470,8 @@ enum http_step {
 /* input.c */
 /* In the phases IDLE, HEAD, BODY and CLOSING. */
 enum http_step http_input_step(struct http_conn *conn);
+/* Of one that waited for admission: on its way, or refused. */
+enum http_step http_input_admitted(struct http_conn *conn);
 /* What is left to read from the client, read or not. */
 bool http_input_has_more(const struct http_conn *conn);
 /* Lets the request's part of the input go. */
@@ -490,4 +499,9 @@ void http_loop_add(struct http_server *server, int fd, const struct sockaddr *pe
 void http_loop_answered(struct http_request *request);
 /* It shall have a turn; what it has for it is known since then. */
 void http_conn_ready(struct http_conn *conn, int64_t since_us);
+/* Whether a request that is not admitted may wait instead of being refused; one was refused. */
+bool http_loop_rations(const struct http_loop *loop);
+void http_loop_refused(struct http_loop *loop);
+/* Until there is room for its request, but not for long. */
+void http_loop_hold_back(struct http_conn *conn);
 void http_conn_destroy(struct http_conn *conn);

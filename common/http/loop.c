@@ -24,8 +24,43 @@ enum {
     TURN_US = 2000,
     SLEPT_US = 200,
     TICK_MS = 100,
-    EVICT_AGAIN_MS = 100 /* when nobody could go, nobody can a moment later */
+    REFUSAL_US = 500,       /* a loop refuses one in so long at once where there will be room soon, */
+    REFUSALS_SAVED = 100,   /* or as many as that after a pause; */
+    HELD_BACK_MAX_MS = 500, /* the others wait for it, so long at most */
+    EVICT_AGAIN_MS = 100    /* when nobody could go, nobody can a moment later */
 };
+
+/* --- Waiting for admission --- */
+
+/* Who is refused asks again, and at once where a crowd is impatient: tens of thousands a second, which take
+ * the processors from the committers, who would make the room that is missing. Goodput falls, more are
+ * refused, and so on for as long as the crowd stays. So where there will be room soon, a loop refuses only
+ * some at once. The others wait in their connections, with their bodies unread, until there is. */
+bool http_loop_rations(const struct http_loop *loop)
+{
+    return loop->now_us < loop->refuse_us;
+}
+
+void http_loop_refused(struct http_loop *loop)
+{
+    int64_t least_us = loop->now_us - REFUSALS_SAVED * REFUSAL_US;
+    loop->refuse_us = (loop->refuse_us > least_us ? loop->refuse_us : least_us) + REFUSAL_US;
+}
+
+void http_loop_hold_back(struct http_conn *conn)
+{
+    CHECK(!conn->ready && !conn->held_back);
+    conn->held_back = true;
+    TAILQ_INSERT_TAIL(&conn->request.loop->held_back, conn, in_ready);
+    metric_add(conn->request.server->waiting_gauge, 1);
+}
+
+static void let_go_on(struct http_conn *conn)
+{
+    conn->held_back = false;
+    TAILQ_REMOVE(&conn->request.loop->held_back, conn, in_ready);
+    metric_add(conn->request.server->waiting_gauge, (uint64_t)-1);
+}
 
 /* --- One connection --- */
 
@@ -61,7 +96,7 @@ static enum http_step conn_step(struct http_conn *conn)
 void http_conn_ready(struct http_conn *conn, int64_t since_us)
 {
     struct http_loop *loop = conn->request.loop;
-    if (conn->ready || conn->away)
+    if (conn->ready || conn->away || conn->held_back)
         return;
     conn->ready = true;
     conn->ready_us = since_us;
@@ -120,6 +155,8 @@ void http_conn_destroy(struct http_conn *conn)
     CHECK(!conn->away);
     if (conn->ready)
         TAILQ_REMOVE(&loop->ready, conn, in_ready);
+    if (conn->held_back)
+        let_go_on(conn);
     /* Not all of a stream was sent, and to a client of HTTP/1.0 the end of the connection would be its end.
      */
     if (conn->request.stream.release)
@@ -251,6 +288,24 @@ static void take_handed_over(struct http_loop *loop)
 
 /* --- The loop --- */
 
+/* Those that wait longest first, up to the first that has to go on waiting. */
+static void serve_held_back(struct http_loop *loop, int64_t end_us)
+{
+    struct http_conn *conn;
+    for (; (conn = TAILQ_FIRST(&loop->held_back)) && loop->now_us < end_us; loop->now_us = clock_mono_us()) {
+        conn->request.may_wait = loop->now_us - conn->since_us < HELD_BACK_MAX_MS * US_PER_MS;
+        http_screen_admission(&conn->request);
+        if (conn->request.waits)
+            return;
+        let_go_on(conn);
+        enum http_step step = http_input_admitted(conn);
+        if (step == HTTP_STEP_END)
+            http_conn_destroy(conn);
+        else if (step == HTTP_STEP_ON)
+            conn_run(conn);
+    }
+}
+
 static void take_event(const struct epoll_event *event, int64_t heard_us)
 {
     struct http_conn *conn = event->data.ptr;
@@ -271,7 +326,10 @@ static int sleep_ms(struct http_loop *loop)
     pthread_mutex_lock(&loop->lock);
     loop->sleeping =
         STAILQ_EMPTY(&loop->answered) && STAILQ_EMPTY(&loop->newcomers) && !atomic_load(&loop->stop_wanted);
-    int timeout_ms = loop->sleeping ? clock_remaining_ms(loop->tick_us) : 0;
+    int64_t until_us = loop->tick_us, soon_us = loop->now_us + TURN_US;
+    if (!TAILQ_EMPTY(&loop->held_back) && soon_us < until_us)
+        until_us = soon_us;
+    int timeout_ms = loop->sleeping ? clock_remaining_ms(until_us) : 0;
     pthread_mutex_unlock(&loop->lock);
     return timeout_ms;
 }
@@ -300,6 +358,7 @@ static void serve(struct http_loop *loop)
 {
     int64_t end_us = loop->now_us + TURN_US;
     struct http_conn *conn;
+    serve_held_back(loop, end_us);
     while ((conn = TAILQ_FIRST(&loop->ready)) && loop->now_us < end_us) {
         conn->ready = false;
         TAILQ_REMOVE(&loop->ready, conn, in_ready);
@@ -334,6 +393,7 @@ bool http_loop_start(struct http_server *server, struct http_loop *loop)
     loop->server = server;
     loop->now_us = loop->learned_us = clock_mono_us();
     TAILQ_INIT(&loop->ready);
+    TAILQ_INIT(&loop->held_back);
     STAILQ_INIT(&loop->answered);
     STAILQ_INIT(&loop->newcomers);
     for (int i = 0; i < HTTP_PHASES; i++)

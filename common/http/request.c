@@ -58,6 +58,7 @@ void http_request_end(struct http_request *request)
     memset(request->params, 0, sizeof request->params);
     request->query_count = request->fields_count = request->added_count = 0;
     http_answer_release(request);
+    request->may_wait = request->waits = false;
     request->refusal = NULL;
     request->refusal_retry_ms = 0;
     request->refusal_closes = request->deferred = request->answered = false;

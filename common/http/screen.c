@@ -223,16 +223,17 @@ static bool screen_fields(struct http_request *request)
            screen_conditions(request);
 }
 
-static void screen_admission(struct http_request *request)
+void http_screen_admission(struct http_request *request)
 {
     const struct http_options *options = &request->server->options;
-    int64_t retry_ms = 0;
+    struct http_admission admission = {.may_wait = request->may_wait};
     const struct problem *problem =
-        options->admit && !request->is_options ? options->admit(request, options->context, &retry_ms) : NULL;
-    if (!problem)
+        options->admit && !request->is_options ? options->admit(request, options->context, &admission) : NULL;
+    request->waits = problem && admission.waits;
+    if (!problem || admission.waits)
         return;
     http_refuse(request, problem, HTTP_REASON_ADMISSION, NULL);
-    request->refusal_retry_ms = retry_ms;
+    request->refusal_retry_ms = admission.retry_after_ms;
 }
 
 /* "OPTIONS *" asks about the server as a whole (RFC 9112, 3.2.4). */
@@ -265,5 +266,5 @@ void http_screen(struct http_request *request)
     else if (screen_fields(request) && request->content_length > request->endpoint->body_max)
         http_refuse_and_close(request, &problem_body_too_large, HTTP_REASON_BODY, NULL);
     else if (!request->refusal)
-        screen_admission(request);
+        http_screen_admission(request);
 }

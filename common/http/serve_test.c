@@ -249,6 +249,64 @@ static void admission_refuses_before_the_body(void **state)
     kit_expect(kit, LINE("POST", "/v1/items") "X-Refuse: 1\r\n\r\n", 401, "unauthenticated");
 }
 
+#define ASKS_FOR_ROOM(body)   \
+    LINE("POST", "/v1/items") \
+    KIT_ISSUE "X-Wait: 1\r\n" \
+              "Content-Length: 2\r\n\r\n" body
+
+/* Asks until one is held back; those before it were refused at once. */
+static void fill(struct kit_talk *talk)
+{
+    unsigned held_back = atomic_load(&kit->held_back);
+    struct pollfd answer = {.fd = talk->fd, .events = POLLIN};
+    atomic_store(&kit->room, false);
+    for (int refused = 0; atomic_load(&kit->held_back) == held_back; refused++) {
+        assert_true(refused < 10000);
+        talk->count = 0;
+        assert_true(kit_send(talk, SPAN(ASKS_FOR_ROOM("{}"))));
+        while (poll(&answer, 1, 1) == 0 && atomic_load(&kit->held_back) == held_back)
+            ;
+        if (atomic_load(&kit->held_back) > held_back)
+            return;
+        kit_read(talk, 1, false);
+        assert_int_equal(talk->replies[0], 503);
+    }
+}
+
+static void a_full_loop_refuses_some_and_lets_others_wait_for_room(void **state)
+{
+    (void)state;
+    struct kit_talk *talk = kit_open(kit), *other = kit_open(kit);
+    fill(talk);
+    talk->count = 0;
+    /* Nobody else waits for it. */
+    assert_true(kit_send(other, SPAN(KIT_TOUCH)));
+    kit_read(other, 1, false);
+    assert_int_equal(other->replies[0], 200);
+    atomic_store(&kit->room, true);
+    kit_read(talk, 1, false);
+    assert_int_equal(talk->replies[0], 200);
+    assert_true(span_is(talk->body, "{}"));
+    kit_close(other);
+    kit_close(talk);
+}
+
+static void who_waits_for_room_is_refused_in_the_end(void **state)
+{
+    (void)state;
+    struct kit_talk *talk = kit_open(kit), *leaves = kit_open(kit);
+    fill(talk);
+    talk->count = 0;
+    assert_true(kit_send(leaves, SPAN(ASKS_FOR_ROOM("{"))));
+    kit_close(leaves);
+    kit_read(talk, 1, false); /* within the kit's bound */
+    assert_int_equal(talk->replies[0], 503);
+    assert_true(kit_send(talk, SPAN(KIT_TOUCH)));
+    kit_read(talk, 2, false);
+    assert_int_equal(talk->replies[1], 200);
+    kit_close(talk);
+}
+
 static void trace_context_is_strict(void **state)
 {
     (void)state;
@@ -393,6 +451,8 @@ int main(void)
         cmocka_unit_test(head_is_get_without_the_body),
         cmocka_unit_test(a_shared_body_is_given_back_once),
         cmocka_unit_test(admission_refuses_before_the_body),
+        cmocka_unit_test(a_full_loop_refuses_some_and_lets_others_wait_for_room),
+        cmocka_unit_test(who_waits_for_room_is_refused_in_the_end),
         cmocka_unit_test(trace_context_is_strict),
         cmocka_unit_test(the_client_has_an_address),
         cmocka_unit_test(pipelined_requests_are_answered_in_order),

@@ -27,6 +27,8 @@ static void server_measure(struct http_server *server)
             "coupon_http_refused_total", "HTTP requests and connections refused before a handler", labels[i]);
     server->in_flight_gauge = metric_gauge("coupon_http_in_flight",
                                            "HTTP requests between complete headers and a sent answer", NULL);
+    server->waiting_gauge =
+        metric_gauge("coupon_http_waiting_for_room", "HTTP requests that wait to be admitted", NULL);
     server->held_gauge =
         metric_gauge("coupon_http_held_bytes", "memory of connections, heads, bodies and answers", NULL);
     server->connections_gauge =

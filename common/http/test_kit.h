@@ -30,7 +30,8 @@ enum { KIT_WAIT_MS = 10000, KIT_BODY_MAX = 1024, KIT_QUEUE_MAX = 4096 };
 struct kit {
     struct http_server *server;
     struct keyring *keyring;
-    atomic_uint touched, handled, released;
+    atomic_uint touched, handled, released, held_back;
+    atomic_bool room; /* for who says X-Wait */
     pthread_t worker;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -166,14 +167,17 @@ static inline void kit_shared(struct http_request *request, void *context)
     http_reply_shared(request, 200, "text/plain", SPAN("a body of somebody else's"), kit_release, context);
 }
 
-/* Refuses what says so in its head. */
+/* Refuses what says so in its head, or makes it wait. */
 static inline const struct problem *kit_admit(const struct http_request *request, void *context,
-                                              int64_t *ret_retry_after_ms)
+                                              struct http_admission *admission)
 {
-    (void)context;
-    if (!http_header(request, "X-Refuse").ptr)
+    struct kit *kit = context;
+    bool waits = http_header(request, "X-Wait").ptr && !atomic_load(&kit->room);
+    if (!http_header(request, "X-Refuse").ptr && !waits)
         return NULL;
-    *ret_retry_after_ms = 2500;
+    admission->waits = waits && admission->may_wait;
+    atomic_fetch_add(&kit->held_back, admission->waits);
+    admission->retry_after_ms = 2500;
     return &problem_overloaded;
 }
 

@@ -30,6 +30,7 @@ struct pg {
     bool rollback_awaited; /* a ROLLBACK of our own is in flight ahead of the round */
     bool refused;          /* a statement of the round was refused */
     bool setting_up;       /* settings and statements are on their way, no parameter is a user's */
+    bool alone;            /* a commit was not waited for: it is on this server, perhaps on no standby */
     char sqlstate[SQLSTATE_LEN + 1];
     char error[ERROR_MAX];
 };
@@ -102,7 +103,7 @@ void pg_disconnect(struct pg *pg)
     pg->conn = NULL;
     pg->round = ROUND_NONE;
     pg->awaited = 0;
-    pg->rollback_awaited = pg->refused = pg->setting_up = false;
+    pg->rollback_awaited = pg->refused = pg->setting_up = pg->alone = false;
 }
 
 bool pg_connected(const struct pg *pg)
@@ -165,10 +166,18 @@ static enum wait wait_socket(const struct pg *pg, short events, int64_t deadline
     }
 }
 
-static void ignore_notice(void *context, const PGresult *notice)
+static const char *error_field(const PGresult *result, int field)
 {
-    (void)context;
-    (void)notice;
+    const char *text = PQresultErrorField(result, field);
+    return text ? text : "";
+}
+
+/* A server whose wait for its standbys is cut off (pg_cancel_backend, a signal) says that the commit
+ * succeeded, and adds a warning, which only its origin tells from others in every language. */
+static void receive_notice(void *context, const PGresult *notice)
+{
+    struct pg *pg = context;
+    pg->alone |= strcmp(error_field(notice, PG_DIAG_SOURCE_FUNCTION), "SyncRepWaitForLSN") == 0;
 }
 
 /* Of two values for one parameter libpq takes the later: those before the URL's are defaults, those after it
@@ -304,7 +313,7 @@ static enum pg_status connect_to(struct pg *pg, const struct pg_host *host, int6
     pg->conn = start_connecting(pg, host);
     if (PQstatus(pg->conn) == CONNECTION_BAD) /* of NULL, which means out of memory, too */
         return lose(pg, pg->conn ? "connecting" : "connecting: out of memory");
-    PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
+    PQsetNoticeReceiver(pg->conn, receive_notice, pg);
     enum pg_status status = finish_connecting(pg, deadline_us);
     return status == PG_OK ? set_up_session(pg, deadline_us) : status;
 }
@@ -379,13 +388,7 @@ static enum pg_status wait_result(struct pg *pg, int64_t deadline_us)
         if (wait == WAIT_BROKEN || !PQconsumeInput(pg->conn))
             return lose(pg, "receiving");
     }
-    return PG_OK;
-}
-
-static const char *error_field(const PGresult *result, int field)
-{
-    const char *text = PQresultErrorField(result, field);
-    return text ? text : "";
+    return pg->alone ? lose(pg, "a commit may be on no standby") : PG_OK;
 }
 
 /* Says what was refused without saying any value: DETAIL and HINT quote rows, and so do the primary messages

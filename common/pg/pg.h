@@ -19,7 +19,8 @@ enum pg_status {
     PG_OK,
     PG_REFUSED, /* the server refused a statement (see pg_sqlstate); the transaction is aborted, the
                    connection is usable after the round's remaining results were received */
-    PG_LOST,    /* the connection broke or could not be made */
+    PG_LOST,    /* the connection broke or could not be made, or the server committed without waiting for the
+                   standby that it should have waited for */
     PG_TIMEOUT, /* the deadline passed; the connection was closed because its state is unknown */
 };
 

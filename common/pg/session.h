@@ -24,4 +24,5 @@ static const char pg_session_sql[] =
     " set_config('tcp_user_timeout', '" PG_PEER_TIMEOUT_MS "', false),"
     " set_config('plan_cache_mode', 'force_generic_plan', false), set_config('jit', 'off', false),"
     " set_config('enable_seqscan', 'off', false), set_config('enable_sort', $5, false),"
-    " set_config('timezone', 'UTC', false), set_config('role', $4, false)";
+    " set_config('timezone', 'UTC', false), set_config('client_min_messages', 'warning', false),"
+    " set_config('role', $4, false)";

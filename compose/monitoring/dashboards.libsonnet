@@ -33,7 +33,7 @@ function(c)
         series('Campaigns created', 'cpm', 'Campaigns a minute. The runaway creator of the incident made six.', [['60 * ' + rate('coupon_http_requests_total', j.command + ',route="POST /v1/campaigns",code="2xx"'), 'created']]),
       ]],
       ['What gives way first', 8, [
-        series('Write queue', 'short', 'Commands waiting in each command service.', [[of('coupon_queue_depth', j.command), '{{instance}}']]),
+        series('Write queue', 'short', 'Commands waiting in each command service, and requests waiting in their connections for room in a full queue.', [[of('coupon_queue_depth', j.command), '{{instance}}'], [of('coupon_http_waiting_for_room', j.command), 'for room {{instance}}']]),
         series('Hit ratio of the query services', 'percentunit', 'Share of reads that memory answers; a fall of twenty points is a stampede.', [['coupon:cache_hits:ratio_rate1m', 'memory']]),
         series('Where reads come from', 'reqps', 'Reads by what answered them, and those that got an old copy because nothing behind answered.', [[rate('coupon_reads_total', j.query, 'source'), '{{source}}'], [rate('coupon_reads_kept_total', j.query), 'kept: nothing behind answers']]),
         series('PostgreSQL connections', 'percentunit', 'Share of max_connections in use; the bar is 70 %.', [['sum by (instance) (pg_stat_activity_count) / on (instance) max by (instance) (pg_settings_max_connections)', '{{instance}}']]),

@@ -9,6 +9,7 @@
 #include "common/base/crypto.h"
 #include "common/base/log.h"
 #include "projector/rebuild/builder.h"
+#include "projector/rebuild/by_server.h"
 #include "projector/rebuild/generations.h"
 #include "projector/rebuild/log_bounds.h"
 #include "projector/rebuild/progress_bar.h"
@@ -213,7 +214,8 @@ static enum redis_status drop_attempt(struct rebuild *rebuild)
     return status == REDIS_OK ? generations_put(writer, &rebuild->generation, deadline()) : status;
 }
 
-static bool build_slice(struct rebuild *rebuild, int16_t slice, bool past)
+/* `again`: something of it may have been written. */
+static bool build_slice(struct rebuild *rebuild, int16_t slice, bool past, bool again)
 {
     struct build build = {.slice = slice,
                           .generation = rebuild->generation.number,
@@ -221,7 +223,7 @@ static bool build_slice(struct rebuild *rebuild, int16_t slice, bool past)
                           .progress = show_progress,
                           .context = rebuild};
     int64_t until_us = clock_deadline_us(PATIENCE_MS);
-    for (bool again = false;; again = true) {
+    for (;; again = true) {
         enum redis_status status = again && !past ? drop_attempt(rebuild) : REDIS_OK;
         enum build_result result = status == REDIS_OK ? builder_run(rebuild->builder, &build) : BUILD_FAILED;
         if (result == BUILD_DONE)
@@ -237,15 +239,45 @@ static bool build_slice(struct rebuild *rebuild, int16_t slice, bool past)
     }
 }
 
-static bool build_slices(struct rebuild *rebuild, unsigned slices, bool past)
+static void show_events(void *context, int64_t events)
 {
+    struct rebuild *rebuild = context;
+    report_progress(&rebuild->report, events, rebuild->total);
+}
+
+/* Where there are several servers; the rest, and what failed, is then built one at a time. */
+static unsigned build_side_by_side(struct rebuild *rebuild, unsigned slices, bool past, bool *ret_begun)
+{
+    struct by_server what = {.database_url = rebuild->options->database_url,
+                             .redis_url = rebuild->options->redis_url,
+                             .writer = builder_writer(rebuild->builder),
+                             .generation = rebuild->generation.number,
+                             .limits = rebuild->limits,
+                             .past = past,
+                             .progress = show_events,
+                             .context = rebuild};
+    report_phase(&rebuild->report, build_phase_label(BUILD_READING), 0);
+    return build_by_server(&what, slices, ret_begun);
+}
+
+static bool build_slices(struct rebuild *rebuild, unsigned wanted, bool past)
+{
+    unsigned slices = 0;
+    bool begun;
     rebuild->began_us = clock_mono_us();
-    for (int slice = 0; slice < SLICE_COUNT; slice++)
-        rebuild->total += slices >> slice & 1 ? rebuild->limits[slice] : 0;
-    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
-        if (!(slices >> slice & 1) || rebuild->limits[slice] == 0)
+    for (int slice = 0; slice < SLICE_COUNT; slice++) {
+        if (!(wanted >> slice & 1) || rebuild->limits[slice] == 0)
             continue;
-        if (!build_slice(rebuild, slice, past))
+        rebuild->total += rebuild->limits[slice];
+        slices |= 1U << slice;
+    }
+    unsigned left = build_side_by_side(rebuild, slices, past, &begun);
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        rebuild->done += (slices & ~left) >> slice & 1 ? rebuild->limits[slice] : 0;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        if (!(left >> slice & 1))
+            continue;
+        if (!build_slice(rebuild, slice, past, begun))
             return false;
         rebuild->done += rebuild->limits[slice];
     }

@@ -53,7 +53,7 @@ static void start(struct run *run)
     char reason[256];
     const struct chaos_options *options = run->options;
     run->stack = stack_start(STACK_SERVERS);
-    run->fleet = fleet_start(run->stack, options->services);
+    run->fleet = fleet_start(run->stack, options->services, options->edge);
     if (!fleet_await_ready(run->fleet, clock_deadline_us(READY_MS)))
         die("the services", "not ready in time");
     if (!code_key_load(stack_env(run->stack, "FIRSTCOME_CODE_KEY_FILE"), &run->code_key, reason,
@@ -78,7 +78,7 @@ static void start(struct run *run)
         .board = run->board,
         .clients = options->clients,
         .services = options->services,
-        .targets = fleet_targets(run->fleet),
+        .targets = options->edge ? fleet_edge(run->fleet) : fleet_targets(run->fleet),
     });
     run->readers = readers_start(&(struct readers_options){
         .seed = options->seed,
@@ -186,8 +186,9 @@ static void keep(const struct run *run)
 struct chaos_outcome chaos_run(const struct chaos_options *options, FILE *out)
 {
     struct run run = {.options = options, .out = out};
-    fprintf(out, "seed %" PRIu64 ": %u clients, %u command services, %" PRId64 " s of faults\n",
-            options->seed, options->clients, options->services, options->seconds);
+    fprintf(out, "seed %" PRIu64 ": %u clients, %u command services%s, %" PRId64 " s of faults\n",
+            options->seed, options->clients, options->services, options->edge ? " behind the edge" : "",
+            options->seconds);
     fflush(out);
     history_init(&run.history);
     readings_init(&run.reads);

@@ -15,6 +15,9 @@ enum {
     BUS_OFFSET = 6,     /* where a query service hears of changes */
     PROXY_OFFSET = 7,
     PORT_OFFSET = 10,
+    EDGE_OFFSET = 18,  /* the port of all it serves; the one before it is of the write API alone */
+    EDGE_COMMANDS = 2, /* as many as compose/edge/haproxy.cfg knows */
+    EDGE_VARIABLES = 7,
     ALL_MAX = CHAOS_SERVICES_MAX + FLEET_QUERIES + 1,
     VARIABLE_MAX = 512,
     VARIABLES = 9,
@@ -25,7 +28,8 @@ enum {
 struct fleet {
     struct stack *stack;
     uint32_t services; /* command services; after them come the query services, then the projector */
-    struct target targets[ALL_MAX];
+    struct target targets[ALL_MAX], edge_targets[EDGE_COMMANDS]; /* the same for each */
+    pid_t edge;                                                  /* 0: none */
     struct process {
         char program[PATH_MAX], log[PATH_MAX];
         char variables[VARIABLES][VARIABLE_MAX];
@@ -150,7 +154,35 @@ static void start_service(struct fleet *fleet, uint32_t service)
     fleet_begin(fleet, service);
 }
 
-struct fleet *fleet_start(struct stack *stack, uint32_t services)
+/* HAProxy as `make up EDGE=1` has it, with two command services; whom it takes for one client is all of ours.
+ */
+static void start_edge(struct fleet *fleet)
+{
+    char url[64], reason[128], log[PATH_MAX], variables[EDGE_VARIABLES][VARIABLE_MAX];
+    const char *environment[EDGE_VARIABLES + 1] = {NULL};
+    int base = stack_port_base(fleet->stack), port = base + EDGE_OFFSET - 1;
+    print(variables[0], VARIABLE_MAX, "FIRSTCOME_PROCESS=edge@%s", stack_directory(fleet->stack));
+    print(variables[1], VARIABLE_MAX, "EDGE_BIND=127.0.0.1:%d", base + EDGE_OFFSET);
+    print(variables[2], VARIABLE_MAX, "EDGE_WRITE_BIND=127.0.0.1:%d", port);
+    print(variables[3], VARIABLE_MAX, "EDGE_REQUESTS_MAX=1000000");
+    print(variables[4], VARIABLE_MAX, "COMMAND_ADDRESS=127.0.0.1:%d", base + PORT_OFFSET);
+    print(variables[5], VARIABLE_MAX, "COMMAND_ADDRESS_2=127.0.0.1:%d", base + PORT_OFFSET + 1);
+    print(variables[6], VARIABLE_MAX, "QUERY_ADDRESS=127.0.0.1:%d",
+          base + PORT_OFFSET + (int)fleet_query(fleet, 0));
+    for (size_t i = 0; i < EDGE_VARIABLES; i++)
+        environment[i] = variables[i];
+    print(url, sizeof url, "http://127.0.0.1:%d", port);
+    print(log, sizeof log, "%s/log/edge.log", stack_directory(fleet->stack));
+    for (size_t i = 0; i < EDGE_COMMANDS; i++)
+        if (!target_init(&fleet->edge_targets[i], url, reason, sizeof reason))
+            die(reason);
+    fleet->edge = child_start(&(struct child_spec){
+        .argv = (const char *[]){"/usr/sbin/haproxy", "-db", "-f", "compose/edge/haproxy.cfg", NULL},
+        .environment = environment,
+        .output_path = log});
+}
+
+struct fleet *fleet_start(struct stack *stack, uint32_t services, bool edge)
 {
     CHECK(services > 0 && services <= CHAOS_SERVICES_MAX);
     struct fleet *fleet = mem_zalloc(sizeof *fleet);
@@ -161,6 +193,10 @@ struct fleet *fleet_start(struct stack *stack, uint32_t services)
         fleet->proxies[i] = proxy_start(base + PROXY_OFFSET + i, base + SERVERS_OFFSET + i);
     for (uint32_t i = fleet_projector(fleet) + 1; i-- > 0;) /* the projector listens on the bus: first */
         start_service(fleet, i);
+    if (edge && services != EDGE_COMMANDS)
+        die("there is an edge for two command services, no more and no less");
+    if (edge)
+        start_edge(fleet);
     return fleet;
 }
 
@@ -182,6 +218,11 @@ uint32_t fleet_projector(const struct fleet *fleet)
 const struct target *fleet_targets(const struct fleet *fleet)
 {
     return fleet->targets;
+}
+
+const struct target *fleet_edge(const struct fleet *fleet)
+{
+    return fleet->edge_targets;
 }
 
 struct proxy *fleet_proxy(const struct fleet *fleet, enum fleet_server server)
@@ -246,6 +287,7 @@ void fleet_stop(struct fleet *fleet)
 {
     if (!fleet)
         return;
+    child_stop(fleet->edge);
     for (uint32_t i = 0; i <= fleet_projector(fleet); i++)
         signal_service(fleet, i, SIGTERM); /* so that they drain at the same time */
     for (uint32_t i = 0; i <= fleet_projector(fleet); i++)

@@ -14,13 +14,15 @@ enum { FLEET_QUERIES = CHAOS_QUERIES_MAX };
 enum fleet_server { FLEET_STORE, FLEET_REDIS, FLEET_SERVERS };
 
 struct fleet;
-/* Starts the proxies and the services, on ports from the stack's base + 10 on; none need be ready yet. */
-struct fleet *fleet_start(struct stack *stack, uint32_t services);
+/* Starts the proxies and the services, on ports from the stack's base + 10 on; none need be ready yet. With
+ * an edge, which wants two command services, HAProxy in front of them too. */
+struct fleet *fleet_start(struct stack *stack, uint32_t services, bool edge);
 uint32_t fleet_services(const struct fleet *fleet); /* command services: numbers 0 and up */
 /* The number of a query service; any `index`. The first hears hints of changes, the others go by time. */
 uint32_t fleet_query(const struct fleet *fleet, uint32_t index);
 uint32_t fleet_projector(const struct fleet *fleet);
 const struct target *fleet_targets(const struct fleet *fleet); /* by number */
+const struct target *fleet_edge(const struct fleet *fleet); /* the write API there, once for each service */
 struct proxy *fleet_proxy(const struct fleet *fleet, enum fleet_server server);
 /* Blocks until every service answers /readyz with 200; false past the deadline (monotonic). */
 bool fleet_await_ready(const struct fleet *fleet, int64_t deadline_us) MUST_USE;

@@ -81,6 +81,7 @@ static enum outcome tell(const struct attempt *attempt)
     case 503:
         return OUTCOME_LATER;
     case 500:
+    case 502: /* the edge's, for a service that ended without an answer */
     case 504:
         return OUTCOME_UNKNOWN;
     default:

@@ -7,7 +7,7 @@
 #include "tests/chaos/client.h"
 
 struct options {
-    int64_t seed, seconds, services, clients;
+    int64_t seed, seconds, services, clients, edge;
     const char *keep;
 };
 
@@ -19,6 +19,7 @@ static const struct config_option table[] = {
     {"services", CONFIG_INT, AT(services), "3", 1, CHAOS_SERVICES_MAX, "services",
      "command services on one database"},
     {"clients", CONFIG_INT, AT(clients), "12", 1, CHAOS_CLIENTS_MAX, "clients", "threads that ask"},
+    {"edge", CONFIG_INT, AT(edge), "0", 0, 1, "", "1: writes go through HAProxy; with two command services"},
     {"keep", CONFIG_STRING, AT(keep), ".run-chaos", 1, 1024, "",
      "where logs and history go when something is violated: <keep>-<seed>"},
     {.name = NULL},
@@ -46,6 +47,7 @@ int main(int argc, char **argv)
         .seconds = options.seconds,
         .services = (uint32_t)options.services,
         .clients = (uint32_t)options.clients,
+        .edge = options.edge == 1,
         .keep = options.keep,
     };
     return chaos_run(&run, stdout).violations ? 1 : 0;

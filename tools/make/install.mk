@@ -43,7 +43,7 @@ install: services man $(UNITS:%=install-unit-%) ## install the built services: P
 	install -m 644 schema/*.sql '$(DESTDIR)$(DATADIR)/firstcome/schema'
 	install -m 755 schema/migrate '$(DESTDIR)$(DATADIR)/firstcome/schema'
 	install -m 755 packaging/make-secrets packaging/rotate-token packaging/rotate-code-key '$(DESTDIR)$(DATADIR)/firstcome'
-	install -m 644 packaging/redis.acl packaging/pgbackrest.conf '$(DESTDIR)$(DATADIR)/firstcome'
+	install -m 644 packaging/redis.acl packaging/pgbackrest.conf packaging/patroni.yml '$(DESTDIR)$(DATADIR)/firstcome'
 	install -m 644 compose/monitoring/rendered/rules.yaml compose/monitoring/rendered/dashboards/*.json '$(DESTDIR)$(DATADIR)/firstcome/monitoring'
 	install -m 644 packaging/systemd/firstcome.sysusers '$(DESTDIR)$(SYSUSERSDIR)/firstcome.conf'
 	sed 's|/etc/|$(SYSCONFDIR)/|' packaging/systemd/firstcome.tmpfiles >'$(DESTDIR)$(TMPFILESDIR)/firstcome.conf'

@@ -91,6 +91,11 @@ FRONT_BIN := $(call TEST_BIN,tests/fronts/smuggling_test.c)
 $(FRONT_BIN): $(call OBJ,$(wildcard tests/fronts/*.c)) $(LIBS_TEST)
 	$(LINK)
 
+# On machines of its own under Patroni, which `make test-more` has.
+AVAILABILITY_BIN := $(call TEST_BIN,tests/availability/high_availability_test.c)
+$(AVAILABILITY_BIN): $(call OBJ,$(wildcard tests/availability/*.c)) $(LIBS_TEST)
+	$(LINK)
+
 # Tools.
 TOOLS := $(B)/bin/bench $(B)/bin/storm $(B)/bin/empty_handler
 $(B)/bin/bench: $(call OBJ,bench/measure/main.c) $(LIBS_BENCH)
@@ -119,6 +124,6 @@ $(CORPUS_BIN): $(call OBJ,tests/fuzz/corpus_test.c $(FUZZ_SOURCES)) $(call ARCHI
 SERVICE_BINS := $(foreach s,$(SERVICE_NAMES),$(B)/bin/$s)
 UNIT_BINS    := $(call TEST_BIN,$(UNIT_TESTS)) $(CORPUS_BIN)
 SYSTEM_BINS  := $(call TEST_BIN,$(SYSTEM_TESTS))
-$(UNIT_BINS) $(SYSTEM_BINS) $(FRONT_BIN) $(DRILL_BIN): LIBS += -lcmocka
+$(UNIT_BINS) $(SYSTEM_BINS) $(FRONT_BIN) $(AVAILABILITY_BIN) $(DRILL_BIN): LIBS += -lcmocka
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
