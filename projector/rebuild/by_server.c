@@ -53,7 +53,7 @@ static void *work(void *context)
     struct worker *worker = context;
     const struct by_server *what = worker->crew->what;
     char reason[128];
-    struct builder *builder = builder_create(what->database_url, what->redis_url, reason, sizeof reason);
+    struct builder *builder = builder_create(what->shard, what->redis_url, reason, sizeof reason);
     CHECK(builder != NULL); /* the URL was parsed before */
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         struct build build = {.slice = slice,

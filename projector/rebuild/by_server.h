@@ -8,7 +8,8 @@
 enum { SIDE_BY_SIDE_MAX = 4 }; /* threads, each with a builder's memory and connections */
 
 struct by_server {
-    const char *database_url, *redis_url;
+    const struct shard *shard; /* whose slices they are */
+    const char *redis_url;
     const struct redis_writer *writer; /* connected: says which server has which slice */
     int64_t generation;
     const int64_t *limits; /* events of each slice */

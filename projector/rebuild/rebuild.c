@@ -24,6 +24,7 @@ enum {
 
 struct rebuild {
     const struct rebuild_options *options;
+    const struct shard *shard; /* whose slices are being rebuilt */
     struct builder *builder;
     struct report report;
     struct generation generation;
@@ -248,7 +249,7 @@ static void show_events(void *context, int64_t events)
 /* Where there are several servers; the rest, and what failed, is then built one at a time. */
 static unsigned build_side_by_side(struct rebuild *rebuild, unsigned slices, bool past, bool *ret_begun)
 {
-    struct by_server what = {.database_url = rebuild->options->database_url,
+    struct by_server what = {.shard = rebuild->shard,
                              .redis_url = rebuild->options->redis_url,
                              .writer = builder_writer(rebuild->builder),
                              .generation = rebuild->generation.number,
@@ -312,7 +313,8 @@ static bool rebuild_generation(struct rebuild *rebuild)
                         : *options->to_position ? options->to_position
                                                 : "head";
     const char *name = *options->generation ? options->generation : past ? "past" : "rebuild";
-    unsigned slices = *options->campaign ? 1U << slice_of(span_of(options->campaign)) : ALL_SLICES;
+    unsigned slices =
+        *options->campaign ? 1U << slice_of(span_of(options->campaign)) : rebuild->shard->slices;
     if (!take_lock(rebuild) || !find_limits(rebuild, limit) || !begin_generation(rebuild, name, limit))
         return false;
     if (!build_slices(rebuild, slices, past)) {
@@ -346,18 +348,35 @@ const char *rebuild_options_fault(const struct rebuild_options *options)
     return NULL;
 }
 
-int rebuild_run(const struct rebuild_options *options)
+/* One shard after the other: each has a lock, a registry of generations and a log of its own. */
+static bool rebuild_shard(struct rebuild *rebuild, const struct shard *shard)
 {
     char reason[256];
+    const struct rebuild_options *options = rebuild->options;
+    rebuild->shard = shard;
+    rebuild->done = rebuild->total = 0;
+    rebuild->phase_open = false;
+    if (*options->campaign && !shard_has(shard, slice_of(span_of(options->campaign))))
+        return true;
+    rebuild->builder = builder_create(shard, options->redis_url, reason, sizeof reason);
+    bool good = rebuild->builder || give_up(rebuild, "--redis-url: %s", reason);
+    if (good)
+        good = options->drop ? drop_generation(rebuild) : rebuild_generation(rebuild);
+    builder_destroy(rebuild->builder);
+    return good;
+}
+
+int rebuild_run(const struct rebuild_options *options)
+{
     struct rebuild rebuild = {.options = options};
     log_setup("projector", LOG_WARN);
     crypto_setup();
     report_init(&rebuild.report, options->json);
-    rebuild.builder = builder_create(options->database_url, options->redis_url, reason, sizeof reason);
-    bool good = rebuild.builder || give_up(&rebuild, "--redis-url: %s", reason);
-    if (good)
-        good = options->drop ? drop_generation(&rebuild) : rebuild_generation(&rebuild);
+    bool good =
+        !*options->to_position || options->shards->count == 1 ||
+        give_up(&rebuild, "--to-position: is a place in the log of one shard; with several say --to-time");
+    for (size_t i = 0; good && i < options->shards->count; i++)
+        good = rebuild_shard(&rebuild, &options->shards->list[i]);
     report_end(&rebuild.report);
-    builder_destroy(rebuild.builder);
     return good ? REBUILD_DONE : rebuild.no_room ? REBUILD_NO_ROOM : REBUILD_FAILED;
 }
