@@ -171,6 +171,17 @@ const struct shard *shards_of(const struct shards *shards, int16_t slice)
     return &shards->list[shards->of[slice]];
 }
 
+const struct shard *shards_find(const struct shards *shards, struct span slices)
+{
+    unsigned bits = slices_read(slices);
+    if (slices.len == 0 && shards->count == 1)
+        return &shards->list[0];
+    for (size_t i = 0; i < shards->count; i++)
+        if (shards->list[i].slices == bits)
+            return &shards->list[i];
+    return NULL;
+}
+
 bool shard_has(const struct shard *shard, int16_t slice)
 {
     return shard->slices >> slice & 1;

@@ -46,6 +46,8 @@ void shards_deinit(struct shards *shards);
 void shards_setup(struct shards *ret, const char *file, const char *database_url, const char *role);
 
 const struct shard *shards_of(const struct shards *shards, int16_t slice);
+/* The line of a map with just these slices ("0-7"); the only one where `slices` is empty; NULL: none. */
+const struct shard *shards_find(const struct shards *shards, struct span slices);
 bool shard_has(const struct shard *shard, int16_t slice);
 /* "0-7,12": slices as a map has them. */
 void slices_write(unsigned slices, char ret[SHARD_NAME_MAX]);

@@ -26,6 +26,9 @@ static void reads_each_slice_once(void **state)
         assert_true(shard_has(&shards.list[expected], slice));
     }
     assert_false(shard_has(&shards.list[0], 8));
+    assert_ptr_equal(shards_find(&shards, SPAN("15,8-11")), &shards.list[1]);
+    assert_null(shards_find(&shards, SPAN("8-11")));
+    assert_null(shards_find(&shards, SPAN("")));
     shards_deinit(&shards);
 }
 

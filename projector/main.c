@@ -19,38 +19,37 @@ enum { EXIT_BAD_USAGE = 64, PORT_OFFSET = 2, STATUS_BYTES_MAX = 64 * 1024 };
 static struct redis_writer *status_models(const struct options *options)
 {
     char reason[256];
-    struct redis_writer *models = redis_writer_create(options->redis_url, reason, sizeof reason);
+    struct redis_writer *models = redis_writer_create(options->redis_url, SLICES_ALL, reason, sizeof reason);
     if (models)
         return models;
     fprintf(stderr, "projector: --redis-url: %s\n", reason);
     exit(EXIT_BAD_USAGE);
 }
 
-static int command_status(const struct options *options)
+static int command_status(const struct options *options, const struct shards *shards)
 {
     struct redis_writer *models = status_models(options);
-    struct pg *pg = sql_create(options->database_url);
     struct status status;
     struct buf out;
     buf_init(&out, STATUS_BYTES_MAX);
-    status_collect(&status, pg, models);
+    status_collect(&status, shards, models);
     if (options->json)
         status_write_json(&out, &status);
     else
         status_write_text(&out, &status);
     bool written = fwrite(out.data, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
     buf_deinit(&out);
-    pg_destroy(pg);
     redis_writer_destroy(models);
     return written && status_good(&status) ? 0 : 1;
 }
 
 /* --- run --- */
 
-static struct redis_writer *models_setup(const struct options *options)
+static struct redis_writer *models_setup(const struct options *options, const struct shard *shard)
 {
     char reason[256];
-    struct redis_writer *models = redis_writer_create(options->redis_url, reason, sizeof reason);
+    struct redis_writer *models =
+        redis_writer_create(options->redis_url, shard->slices, reason, sizeof reason);
     if (!models)
         service_bad_option("--redis-url", reason);
     return models;
@@ -79,11 +78,11 @@ static struct bus_publisher *publisher_setup(const struct options *options)
     return bus;
 }
 
-static struct repair *repair_setup(const struct options *options, const struct projector_metrics *metrics)
+static struct repair *repair_setup(const struct options *options, const struct shard *shard,
+                                   const struct projector_metrics *metrics)
 {
     char reason[256];
-    struct repair *repair =
-        repair_create(options->database_url, options->redis_url, metrics, reason, sizeof reason);
+    struct repair *repair = repair_create(shard, options->redis_url, metrics, reason, sizeof reason);
     if (!repair)
         service_bad_option("--redis-url", reason);
     return repair;
@@ -114,8 +113,17 @@ static void trace_setup(const struct options *options)
         service_bad_option("--trace-url", reason);
 }
 
-static int command_run(struct options *options, const struct shard *shard)
+static const struct shard *shard_setup(const struct options *options, const struct shards *shards)
 {
+    const struct shard *shard = shards_find(shards, span_of(options->slices));
+    if (!shard)
+        service_bad_option("--slices", "must be the slices of one line of --shards");
+    return shard;
+}
+
+static int command_run(struct options *options, const struct shards *shards)
+{
+    const struct shard *shard = shard_setup(options, shards);
     struct hints hints;
     struct projector_metrics metrics;
     struct projector projector;
@@ -128,10 +136,10 @@ static int command_run(struct options *options, const struct shard *shard)
     struct projector_means means = {
         .shard = shard,
         .pg = sql_create(shard->url),
-        .writer = models_setup(options),
+        .writer = models_setup(options, shard),
         .hints = &hints,
         .metrics = &metrics,
-        .repair = repair_setup(options, &metrics),
+        .repair = repair_setup(options, shard, &metrics),
         .bus = publisher_setup(options),
     };
     projector_init(&projector, &means, &options->projector);
@@ -164,16 +172,14 @@ int main(int argc, char **argv)
     struct shards shards;
     enum command command = options_parse(argc, argv, &options);
     shards_setup(&shards, options.shards_file, options.database_url, "firstcome_projector");
-    if (shards.count > 1)
-        service_bad_option("--shards", "this program does not follow several shards");
-    options.database_url = options.rebuild.database_url = options.verify.database_url = shards.list[0].url;
+    options.rebuild.shards = options.verify.shards = &shards;
     switch (command) {
     case COMMAND_RUN:
-        return command_run(&options, &shards.list[0]);
+        return command_run(&options, &shards);
     case COMMAND_STATUS:
-        return command_status(&options);
+        return command_status(&options, &shards);
     case COMMAND_PREWARM:
-        return prewarm_run(&(struct prewarm_options){.database_url = options.database_url,
+        return prewarm_run(&(struct prewarm_options){.shards = &shards,
                                                      .bus_publish_url = options.bus_publish_url,
                                                      .campaign = options.prewarm_campaign});
     case COMMAND_REBUILD:

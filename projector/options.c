@@ -20,6 +20,8 @@ static const struct config_option store_table[] = {
 };
 
 static const struct config_option run_table[] = {
+    {"slices", CONFIG_STRING, AT(slices), "", 0, 64, "",
+     "run: which line of --shards this process follows, by its slices; needed where there are several"},
     {"bus-url", CONFIG_STRING, AT(bus_url), "", 0, 255, "",
      "run: where to listen for hints of new events, an nng URL; empty: only poll"},
     {"bus-publish-url", CONFIG_STRING, AT(bus_publish_url), "", 0, 1024, "",

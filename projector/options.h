@@ -12,6 +12,7 @@ enum command { COMMAND_RUN, COMMAND_STATUS, COMMAND_VERIFY, COMMAND_REBUILD, COM
 struct options {
     struct service_options service; /* first: common tables point into it. Of `run` only */
     const char *database_url, *shards_file, *redis_url;
+    const char *slices;                 /* of `run` only: the line of the map that it follows */
     const char *bus_url;                /* of `run` only */
     const char *trace_url;              /* the same */
     const char *bus_publish_url;        /* of `run` and `prewarm` */

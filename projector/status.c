@@ -55,16 +55,24 @@ static void collect_redis(struct status *status, struct redis_writer *models)
         snprintf(status->redis_error, sizeof status->redis_error, "%s", redis_writer_error(models));
 }
 
-static enum pg_status read_heads(struct status *status, struct pg *pg, int64_t deadline_us)
+static enum pg_status read_heads(struct status *status, const struct shard *shard, struct pg *pg,
+                                 int64_t deadline_us)
 {
+    struct log_heads heads;
     int64_t positions[SLICE_COUNT];
     struct log_reader reader;
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         positions[slice] = status->models.roots[slice].position;
     log_reader_init(&reader, pg);
     log_reader_ask(&reader, positions, 0);
-    enum pg_status result = log_reader_heads(&reader, deadline_us, &status->heads);
+    enum pg_status result = log_reader_heads(&reader, deadline_us, &heads);
     log_reader_deinit(&reader);
+    for (int16_t slice = 0; result == PG_OK && slice < SLICE_COUNT; slice++)
+        if (shard_has(shard, slice) && heads.slices[slice].known) {
+            status->heads.slices[slice] = heads.slices[slice];
+            status->heads.now_us = heads.now_us;
+            status->stored |= 1U << slice;
+        }
     return result;
 }
 
@@ -77,31 +85,38 @@ static enum pg_status read_lease(struct status *status, struct pg *pg, int64_t d
     enum pg_status result = pg_call(pg, SQL_LEASE, &args, deadline_us, &rows);
     pg_args_deinit(&args);
     if (result == PG_OK && pg_rows_count(rows) == 1) {
-        status->epoch = pg_i64(rows, 0, 0);
-        status->led = pg_i64(rows, 0, 1) != 0;
+        int64_t epoch = pg_i64(rows, 0, 0);
+        status->epoch = epoch > status->epoch ? epoch : status->epoch;
+        status->led &= pg_i64(rows, 0, 1) != 0;
     }
     pg_rows_destroy(rows);
     return result;
 }
 
-static void collect_store(struct status *status, struct pg *pg)
+static void collect_shard(struct status *status, const struct shard *shard)
 {
+    struct pg *pg = sql_create(shard->url);
     int64_t deadline_us = clock_deadline_us(EACH_DEADLINE_MS);
     enum pg_status result = pg_connect(pg, deadline_us);
     if (result == PG_OK)
-        result = read_heads(status, pg, deadline_us);
+        result = read_heads(status, shard, pg, deadline_us);
     if (result == PG_OK)
         result = read_lease(status, pg, deadline_us);
-    status->store_reachable = result == PG_OK;
+    if (result != PG_OK && !status->store_error[0])
+        snprintf(status->store_error, sizeof status->store_error, "%s%s%s",
+                 shard->slices == SLICES_ALL ? "" : shard->name, shard->slices == SLICES_ALL ? "" : ": ",
+                 pg_error(pg));
     if (result != PG_OK)
-        snprintf(status->store_error, sizeof status->store_error, "%s", pg_error(pg));
+        status->store_reachable = false;
+    pg_destroy(pg);
 }
 
-void status_collect(struct status *ret, struct pg *pg, struct redis_writer *models)
+void status_collect(struct status *ret, const struct shards *shards, struct redis_writer *models)
 {
-    *ret = (struct status){.seen_ago_us = -1};
+    *ret = (struct status){.seen_ago_us = -1, .store_reachable = true, .led = true};
     collect_redis(ret, models); /* first: the positions found are what the log is compared with */
-    collect_store(ret, pg);
+    for (size_t i = 0; i < shards->count; i++)
+        collect_shard(ret, &shards->list[i]);
     ret->now_us = clock_wall_us();
 }
 
@@ -125,9 +140,9 @@ static struct line line_of(const struct status *status, int slice)
     struct line line = {
         .head = log->head,
         .position = checkpoint->position,
-        .has_head = status->store_reachable,
+        .has_head = status->stored >> slice & 1,
         .has_position = status->models.found[slice] == REDIS_OK,
-        .has_lag = status->store_reachable && status->models.found[slice] == REDIS_OK,
+        .has_lag = status->stored >> slice & 1 && status->models.found[slice] == REDIS_OK,
         .server = status->servers[slice],
         .generation = checkpoint->generation,
         .behind = checkpoint->behind || !checkpoint->present,

@@ -14,6 +14,7 @@ static struct status sample(void)
 {
     struct status status = {
         .store_reachable = true,
+        .stored = SLICES_ALL,
         .redis_reachable = true,
         .redis_state = "ok",
         .epoch = 4,

@@ -19,12 +19,12 @@ static void sources_ready(bool ready)
 static struct log_time log_time;
 static _Atomic uint64_t log_epoch; /* one more whenever the log is another one */
 
-static struct loader *loader_setup(const struct options *options)
+static struct loader *loader_setup(const struct options *options, const struct shards *shards)
 {
     char reason[256];
     struct loader *loader = loader_create(
         &(struct loader_options){
-            .database_url = options->database_url,
+            .shards = shards,
             .redis_url = options->redis_url,
             .model_threads = options->model_threads,
             .store_connections = options->store_connections,
@@ -51,17 +51,20 @@ static void api_setup(struct api *api, const struct options *options)
     respond_setup(&respond_options);
     api->request_deadline_ms = options->request_deadline_ms;
     api->token_wait_ms = options->token_wait_ms;
-    api->reads = (struct read_through){
-        .loader = loader_setup(options), .control = api->control, .time = &log_time, .log_epoch = &log_epoch};
+    api->reads = (struct read_through){.loader = loader_setup(options, api->shards),
+                                       .control = api->control,
+                                       .time = &log_time,
+                                       .log_epoch = &log_epoch};
     read_through_init(&api->reads, (size_t)options->cache_bytes);
     warm_init(&api->warm, &api->reads);
 }
 
-/* What was set while services run holds over what the options say. */
-static struct control *control_setup(const struct options *options)
+/* What was set while services run holds over what the options say. It is in one slice, and so in one shard,
+ * for all; so is the clock that counts. */
+static struct control *control_setup(const struct options *options, const struct shards *shards)
 {
     struct control_options control = {
-        .database_url = options->database_url,
+        .database_url = shards_of(shards, CONTROL_SLICE)->url,
         .keyring = service_keyring(&options->service),
         .time = &log_time,
     };
@@ -83,11 +86,12 @@ static void on_hint(struct span message, void *context)
         warm_note(&api->warm, &hint);
         return;
     }
-    int64_t head = feed_head(api->feed, hint.slice);
+    struct feed *feed = api->feeds[api->shards->of[hint.slice]];
+    int64_t head = feed_head(feed, hint.slice);
     if (!invalidation_note(&api->reads.changes, &hint, head, clock_mono_us()))
         return;
     metric_add(query_metrics.hints, 1);
-    feed_wake(api->feed, hint.slice);
+    feed_wake(feed, hint.slice);
 }
 
 /* What was read of a log that is gone is told to nobody any more, also where it is being loaded right now. */
@@ -104,27 +108,32 @@ static void feed_setup(struct api *api, const struct options *options)
     api->connections_max = options->service.connections_max;
     api->queue_max = options->queue_max + LOADER_DEAR_QUEUE_MAX;
     api->model_threads = options->model_threads + LOADER_DEAR_THREADS;
-    api->store_connections = options->store_connections + LOADER_DEAR_CONNECTIONS;
+    api->store_connections =
+        (int64_t)api->shards->count * (options->store_connections + LOADER_DEAR_CONNECTIONS);
     api->followers_max = options->followers_max;
-    api->feed = feed_create(&(struct feed_options){.database_url = options->database_url,
-                                                   .timeout_ms = options->store_timeout_ms,
-                                                   .waiting_max = options->followers_max,
-                                                   .tick = api_tick,
-                                                   .replaced = on_replaced,
-                                                   .context = api});
-    feed_start(api->feed);
+    for (size_t i = 0; i < api->shards->count; i++)
+        api->feeds[i] = feed_create(&(struct feed_options){.shard = &api->shards->list[i],
+                                                           .timeout_ms = options->store_timeout_ms,
+                                                           .waiting_max = options->followers_max,
+                                                           .tick = i == 0 ? api_tick : NULL,
+                                                           .replaced = on_replaced,
+                                                           .context = api});
+    for (size_t i = 0; i < api->shards->count; i++)
+        feed_start(api->feeds[i]);
 }
 
 static void exports_setup(struct api *api, const struct options *options)
 {
-    struct exports_options exports = {.database_url = options->database_url,
-                                      .timeout_ms = options->store_timeout_ms,
+    struct exports_options exports = {.timeout_ms = options->store_timeout_ms,
                                       .running_max = options->exports_max,
                                       .deadline_ms = options->export_deadline_ms,
                                       .code_key = api->code_key,
                                       .log_epoch = &log_epoch};
-    api->exports = exports_create(&exports);
-    exports_start(api->exports);
+    for (size_t i = 0; i < api->shards->count; i++) {
+        exports.shard = &api->shards->list[i];
+        api->exports[i] = exports_create(&exports);
+        exports_start(api->exports[i]);
+    }
 }
 
 static struct bus_subscriber *bus_setup(struct api *api, const struct options *options)
@@ -151,14 +160,11 @@ int main(int argc, char **argv)
     query_metrics_setup();
     struct shards shards;
     shards_setup(&shards, options.shards_file, options.database_url, "firstcome_query");
-    if (shards.count > 1)
-        service_bad_option("--shards", "this service does not read from several shards");
-    options.database_url = shards.list[0].url;
     sources = service_part_create("sources");
-    struct api api = {.control = control_setup(&options), .time = &log_time};
+    struct api api = {.shards = &shards, .control = control_setup(&options, &shards), .time = &log_time};
     api_setup(&api, &options);
     feed_setup(&api, &options);
-    api.history = history_create(&(struct history_options){.database_url = options.database_url,
+    api.history = history_create(&(struct history_options){.shards = &shards,
                                                            .timeout_ms = options.store_timeout_ms,
                                                            .past_events_max = options.past_events_max,
                                                            .code_key = &api.code_key});
@@ -171,23 +177,30 @@ int main(int argc, char **argv)
     log_info("STARTED", "listening on port %lld", (long long)options.service.port);
 
     service_wait_for_stop(&options.service);
-    feed_retire(api.feed); /* who waits for news is answered now, not after longer than the drain takes */
+    for (size_t i = 0; i < shards.count; i++)
+        feed_retire(
+            api.feeds[i]); /* who waits for news is answered now, not after longer than the drain takes */
     if (!service_drain(&options.service, server))
         log_warn("DRAIN", "requests were still unanswered at the drain deadline");
     loader_stop(api.reads.loader);
     history_stop(api.history);
-    exports_stop(api.exports);
-    feed_stop(api.feed);
+    for (size_t i = 0; i < shards.count; i++) {
+        exports_stop(api.exports[i]);
+        feed_stop(api.feeds[i]);
+    }
     http_server_destroy(server); /* after a drain cut short, connections bring requests until here */
     bus_subscriber_destroy(bus);
-    feed_destroy(api.feed);
     history_destroy(api.history);
-    exports_destroy(api.exports);
+    for (size_t i = 0; i < shards.count; i++) {
+        feed_destroy(api.feeds[i]);
+        exports_destroy(api.exports[i]);
+    }
     loader_destroy(api.reads.loader);
     warm_deinit(&api.warm);
     read_through_deinit(&api.reads);
     control_stop(api.control);
     log_time_deinit(&log_time);
+    shards_deinit(&shards);
     log_info("STOPPED", "drained");
     return 0;
 }

@@ -29,9 +29,13 @@ void key_hole(struct buf *out, int16_t slice)
     buf_append_text(out, ":hole");
 }
 
-void key_generations(struct buf *out)
+/* Who follows some slices only drops and names nothing of others, so it has a registry of its own. */
+void key_generations(struct buf *out, unsigned slices)
 {
+    int lowest = __builtin_ctz(slices);
     buf_append_text(out, "fc:generations");
+    if (lowest > 0)
+        buf_printf(out, ":%d", lowest);
 }
 
 void key_begin(struct buf *out, struct model model)

@@ -39,7 +39,7 @@ struct model {
 void key_root(struct buf *out, int16_t slice);
 void key_seen(struct buf *out, int16_t slice);
 void key_hole(struct buf *out, int16_t slice);
-void key_generations(struct buf *out);
+void key_generations(struct buf *out, unsigned slices); /* of the shard that has these, as bits */
 void key_begin(struct buf *out,
                struct model model); /* "fc:<g>:{<slice>}:", which all of the below begin with */
 void key_checkpoint(struct buf *out, struct model model);

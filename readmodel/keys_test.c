@@ -21,7 +21,8 @@ static void builders_are_frozen(void **state)
     key_root(&key, 3), expect(&key, "fc:{3}");
     key_seen(&key, 3), expect(&key, "fc:{3}:heartbeat");
     key_hole(&key, 3), expect(&key, "fc:{3}:hole");
-    key_generations(&key), expect(&key, "fc:generations");
+    key_generations(&key, 0xFFFF), expect(&key, "fc:generations");
+    key_generations(&key, 0xFF00), expect(&key, "fc:generations:8");
     key_begin(&key, model), expect(&key, "fc:7:{3}:");
     key_checkpoint(&key, model), expect(&key, "fc:7:{3}:cp");
     key_campaign(&key, model, SPAN("x")), expect(&key, "fc:7:{3}:c:x");

@@ -261,7 +261,7 @@ static int64_t building_position(struct verify_models *models)
 {
     int64_t numbers[32], furthest = 0;
     size_t count = 0;
-    key_generations(&models->key);
+    key_generations(&models->key, models->means->slices);
     probe_key_command(models, "HKEYS");
     probe_send(models);
     const struct redis_reply *reply = probe_receive(models);

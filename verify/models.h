@@ -17,7 +17,8 @@ struct verify_models *verify_models_create(const char *redis_url, size_t memory,
 void verify_models_destroy(struct verify_models *models); /* accepts NULL */
 
 struct verify_models_means {
-    struct verify_source *source; /* connected */
+    struct verify_source *source; /* connected, of the shard that has the slice */
+    unsigned slices;              /* of that shard, as bits */
     struct verify_report *report;
     struct verify_totals *totals;
     verify_tick *tick; /* with the number of keys compared in this slice */

@@ -17,8 +17,7 @@ struct quota_count {
 
 void verify_quota_init(struct verify_quota *quota, const int64_t heads[SLICE_COUNT])
 {
-    *quota = (struct verify_quota){.memory = {.bytes_max = MEMORY_MAX}};
-    memcpy(quota->heads, heads, sizeof quota->heads);
+    *quota = (struct verify_quota){.memory = {.bytes_max = MEMORY_MAX}, .heads = heads};
     verify_table_init(&quota->counts, &quota->memory, (sizeof(struct quota_count) + 7) / 8 * 8);
 }
 

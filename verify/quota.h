@@ -19,11 +19,11 @@ struct verify_quota_row {
 struct verify_quota {
     struct verify_memory memory;
     struct verify_table counts;
-    int64_t heads[SLICE_COUNT];
-    bool overflow; /* more scopes and days than are counted; then nothing is compared */
+    const int64_t *heads; /* of each slice; borrowed, may become known after verify_quota_init */
+    bool overflow;        /* more scopes and days than are counted; then nothing is compared */
 };
 
-void verify_quota_init(struct verify_quota *quota, const int64_t heads[SLICE_COUNT]);
+void verify_quota_init(struct verify_quota *quota, const int64_t heads[SLICE_COUNT]); /* borrowed */
 void verify_quota_deinit(struct verify_quota *quota); /* accepts one that is all zero */
 /* Once for every row of every slice. */
 void verify_quota_row(struct verify_quota *quota, const struct verify_quota_row *row);

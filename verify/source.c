@@ -8,6 +8,7 @@
 #include "common/pg/pg.h"
 #include "events/event_log.h"
 #include "events/holder.h"
+#include "events/shards.h"
 #include "verify/state.h"
 
 enum {
@@ -44,7 +45,7 @@ enum sql {
 static const struct pg_statement statements[SQL_COUNT] = {
     [BEGIN] = {"begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
     [COMMIT] = {"commit", "COMMIT"},
-    [HEADS] = {"heads", "SELECT head FROM slice ORDER BY slice"},
+    [HEADS] = {"heads", "SELECT slice, head FROM slice ORDER BY slice"},
     [HEAD] = {"head", "SELECT head, recorded_at, chain FROM slice WHERE slice = $1::smallint"},
     [CHAIN] = {"chain",
                "SELECT chain FROM batch WHERE slice = $1::smallint AND first <= $2::bigint AND last ="
@@ -526,26 +527,28 @@ static void feed_quota(struct verify_source *source, const struct pg_rows *rows,
     verify_quota_row(source->quota, &is);
 }
 
-static enum verify_status read_heads(struct verify_source *source, int64_t heads[SLICE_COUNT])
+static enum verify_status read_heads(struct verify_source *source, unsigned slices,
+                                     int64_t heads[SLICE_COUNT])
 {
     struct pg_rows *rows = NULL;
     enum verify_status status = call(source, HEADS, NULL, &rows);
-    for (int slice = 0; slice < SLICE_COUNT; slice++)
-        heads[slice] = status == VERIFY_OK && slice < pg_rows_count(rows) ? pg_i64(rows, slice, 0) : 0;
+    unsigned owned = status == VERIFY_OK ? slices_of(rows) : 0;
+    for (int row = 0; status == VERIFY_OK && row < pg_rows_count(rows); row++)
+        if (slices >> pg_i64(rows, row, 0) & 1)
+            heads[pg_i64(rows, row, 0)] = pg_i64(rows, row, 1);
     pg_rows_destroy(rows);
-    return status;
+    return status == VERIFY_OK && slices & ~owned ? VERIFY_ELSEWHERE : status;
 }
 
-enum verify_status verify_source_heads(struct verify_source *source, int64_t heads[SLICE_COUNT],
-                                       struct verify_quota *quota)
+enum verify_status verify_source_heads(struct verify_source *source, unsigned slices,
+                                       int64_t heads[SLICE_COUNT], struct verify_quota *quota)
 {
     enum verify_status status = call(source, BEGIN, NULL, NULL);
     if (status == VERIFY_OK)
-        status = read_heads(source, heads);
-    if (quota)
-        verify_quota_init(quota, heads);
+        status = read_heads(source, slices, heads);
     source->quota = quota;
     for (int16_t slice = 0; status == VERIFY_OK && quota && slice < SLICE_COUNT; slice++)
-        status = feed_table(source, QUOTAS, slice, feed_quota);
+        if (slices >> slice & 1)
+            status = feed_table(source, QUOTAS, slice, feed_quota);
     return status == VERIFY_OK ? call(source, COMMIT, NULL, NULL) : status;
 }

@@ -12,6 +12,7 @@ enum verify_status {
     VERIFY_OK,
     VERIFY_UNAVAILABLE, /* the store cannot be reached, or broke off */
     VERIFY_FORBIDDEN,   /* it refused: a right or a table is missing */
+    VERIFY_ELSEWHERE,   /* a slice is another database's */
 };
 
 /* `primary`: insist on a server that accepts writes. Its log reaches as far as any checkpoint does; a
@@ -24,10 +25,10 @@ const char *verify_source_error(const struct verify_source *source); /* one line
 /* Called now and then with how many events of the pass were read. */
 typedef void verify_tick(void *context, int64_t events);
 
-/* Heads of all slices, and the rows of creation_quota of the same instant into `quota` (NULL: not wanted),
- * which this initialises. */
-enum verify_status verify_source_heads(struct verify_source *source, int64_t heads[SLICE_COUNT],
-                                       struct verify_quota *quota) MUST_USE;
+/* Heads of some slices, all of which the database must own, and the rows of creation_quota of the same
+ * instant into `quota` (NULL: not wanted). */
+enum verify_status verify_source_heads(struct verify_source *source, unsigned slices,
+                                       int64_t heads[SLICE_COUNT], struct verify_quota *quota) MUST_USE;
 /* One pass over the slice that verify_log_begin or verify_log_again has begun, up to verify_state_end. */
 enum verify_status verify_source_pass(struct verify_source *source, struct verify_log *log, verify_tick *tick,
                                       void *context) MUST_USE;

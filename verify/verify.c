@@ -23,8 +23,10 @@ struct verify {
     const struct verify_options *options;
     struct verify_report report;
     struct verify_totals totals;
-    struct verify_source *source;
-    struct verify_models *models; /* NULL: only the log */
+    struct verify_source *sources[SHARDS_MAX]; /* by the shard's number */
+    struct verify_source *source;              /* the one that is being read */
+    const struct shard *shard;                 /* and whose it is */
+    struct verify_models *models;              /* NULL: only the log */
     struct verify_log log;
     struct verify_quota quota;
     int64_t heads[SLICE_COUNT];
@@ -61,7 +63,11 @@ static bool read_ok(struct verify *verify, enum verify_status status)
     char what[200];
     if (status == VERIFY_OK)
         return true;
-    snprintf(what, sizeof what, "postgresql: %.180s", verify_source_error(verify->source));
+    if (status == VERIFY_ELSEWHERE)
+        snprintf(what, sizeof what, "postgresql: the database of slices %s does not own all of them",
+                 verify->shard->name);
+    else
+        snprintf(what, sizeof what, "postgresql: %.180s", verify_source_error(verify->source));
     trouble(verify, status == VERIFY_FORBIDDEN ? EXIT_FORBIDDEN : EXIT_UNAVAILABLE, what);
     return false;
 }
@@ -86,8 +92,15 @@ static void draw_progress(void *context, int64_t events)
 
 /* --- the log --- */
 
+static void use_shard(struct verify *verify, size_t number)
+{
+    verify->source = verify->sources[number];
+    verify->shard = &verify->options->shards->list[number];
+}
+
 static bool verify_slice(struct verify *verify, int16_t slice)
 {
+    use_shard(verify, verify->options->shards->of[slice]);
     verify_log_begin(&verify->log, slice);
     do {
         if (!read_ok(verify, verify_source_pass(verify->source, &verify->log, draw_progress, verify)))
@@ -115,6 +128,22 @@ static bool verify_slices(struct verify *verify)
     return good;
 }
 
+/* Of the shards that are looked at. */
+static bool read_heads(struct verify *verify, struct verify_quota *quota)
+{
+    const struct shards *shards = verify->options->shards;
+    bool good = true;
+    for (size_t i = 0; good && i < shards->count; i++) {
+        if (verify->options->slice >= 0 && !shard_has(&shards->list[i], (int16_t)verify->options->slice))
+            continue;
+        use_shard(verify, i);
+        good =
+            read_ok(verify, verify_source_connect(verify->source)) &&
+            read_ok(verify, verify_source_heads(verify->source, verify->shard->slices, verify->heads, quota));
+    }
+    return good;
+}
+
 /* Quotas count over all slices, so they are left out where not all are looked at. */
 static bool verify_the_log(struct verify *verify)
 {
@@ -122,9 +151,9 @@ static bool verify_the_log(struct verify *verify)
     size_t memory = (size_t)verify->options->memory_mb * 1024 * 1024;
     verify_log_init(&verify->log, &verify->report, &verify->totals, memory);
     verify->log.quota = quota;
-    bool good = read_ok(verify, verify_source_connect(verify->source)) &&
-                read_ok(verify, verify_source_heads(verify->source, verify->heads, quota)) &&
-                verify_slices(verify);
+    if (quota)
+        verify_quota_init(quota, verify->heads);
+    bool good = read_heads(verify, quota) && verify_slices(verify);
     if (good && quota && !verify_quota_end(quota, &verify->report))
         trouble(verify, EXIT_UNAVAILABLE, "too many keys and days to verify creation_quota");
     verify_quota_deinit(&verify->quota);
@@ -162,7 +191,6 @@ static bool models_read(struct verify *verify, enum models_status status)
 static void verify_the_models(struct verify *verify)
 {
     struct verify_models_means means = {
-        .source = verify->source,
         .report = &verify->report,
         .totals = &verify->totals,
         .tick = draw_models,
@@ -171,6 +199,9 @@ static void verify_the_models(struct verify *verify)
     bool good = true;
     for (int16_t slice = 0; slice < SLICE_COUNT && good && !verify->write_failed; slice++) {
         verify->log.slice = slice;
+        use_shard(verify, verify->options->shards->of[slice]);
+        means.source = verify->source;
+        means.slices = verify->shard->slices;
         if (wanted(verify, slice))
             good =
                 models_read(verify, verify_models_slice(verify->models, &means, slice, verify->heads[slice]));
@@ -210,9 +241,10 @@ int verify_run(const struct verify_options *options)
         .terminal = isatty(STDERR_FILENO) == 1,
         .started_us = clock_mono_us(),
         .models = models_setup(options),
-        .source = verify_source_create(options->database_url, !options->log_only),
     };
     verify.report.context = &verify;
+    for (size_t i = 0; i < options->shards->count; i++)
+        verify.sources[i] = verify_source_create(options->shards->list[i].url, !options->log_only);
     bool good = verify_the_log(&verify);
     verify.totals.log_us = clock_mono_us() - verify.started_us;
     if (good && verify.models)
@@ -220,7 +252,8 @@ int verify_run(const struct verify_options *options)
     if (verify.models)
         verify.totals.models_us = clock_mono_us() - verify.started_us - verify.totals.log_us;
     verify_summary(&verify.report, &verify.totals, verify.trouble[0] ? verify.trouble : NULL);
-    verify_source_destroy(verify.source);
+    for (size_t i = 0; i < options->shards->count; i++)
+        verify_source_destroy(verify.sources[i]);
     verify_models_destroy(verify.models);
     return exit_code_of(&verify);
 }

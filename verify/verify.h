@@ -7,8 +7,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "events/shards.h"
+
 struct verify_options {
-    const char *database_url, *redis_url; /* redis_url empty: only with log_only */
+    const struct shards *shards; /* borrowed */
+    const char *redis_url;       /* empty: only with log_only */
     bool log_only, json;
     int64_t slice;     /* -1: all */
     int64_t limit;     /* differences written out */

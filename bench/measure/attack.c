@@ -2,7 +2,8 @@
 /* Three attacks at once on a steady flow of issues: slow heads, slow bodies, answers that nobody reads, more
  * than the service lets in, from the same address as the good clients. What is asked: what they cost the good
  * ones, whether any of these is refused, and how much memory the service takes. Attackers use the machine
- * besides: the same attack on another server, an empty one, shows how much of it that is. */
+ * besides: the same attack on another server, an empty one, shows how much of it that is; and a bystander, an
+ * empty server that nobody attacks, how much anybody waits for a processor meanwhile. */
 #include "bench/measure/run_bench.h"
 
 #include <poll.h>
@@ -23,19 +24,22 @@ enum {
     PER_SECOND = 2000,
     GOOD_CONNECTIONS = 200,
     OPENING_MS = 6000, /* in which they all have come */
+    BYSTANDER_PER_SECOND = 200,
+    BYSTANDER_CONNECTIONS = 20,
     NEWCOMER_MS = 50,
 };
 
 struct attack_runs {
-    struct target command, other;
+    struct target command, other, bystander;
     char campaign[CAMPAIGN_ID_MAX + 1];
     pid_t service;
     struct series p99, p99_before, p99_beside, p50, p50_before, refused, memory_mib, memory_before_mib;
+    struct series bystander_p99, bystander_before;
     uint64_t newcomers; /* so far */
 };
 
 struct good {
-    struct flow_result flow;
+    struct flow_result flow, bystander;
     uint64_t newcomers, refused; /* newcomers: who each came with a connection of their own */
     double most_mib;
 };
@@ -51,6 +55,15 @@ static void measure(struct bench *bench, struct attack_runs *runs, int64_t warm_
                                                                        .warm_ms = warm_ms,
                                                                        .wanted_status = 201},
                                                   &ret->flow);
+    struct bench_running *bystander =
+        bench_flow_start(bench,
+                         &(struct bench_flow){.target = &runs->bystander,
+                                              .read = "/inline/400",
+                                              .connections = BYSTANDER_CONNECTIONS,
+                                              .per_second = BYSTANDER_PER_SECOND,
+                                              .warm_ms = warm_ms,
+                                              .wanted_status = 200},
+                         &ret->bystander);
     int64_t end_us = clock_deadline_us(warm_ms + bench->options.sample_ms);
     for (; clock_mono_us() < end_us; (void)poll(NULL, 0, NEWCOMER_MS)) {
         double mib = (double)process_resident_bytes(runs->service) / (1024 * 1024);
@@ -58,8 +71,8 @@ static void measure(struct bench *bench, struct attack_runs *runs, int64_t warm_
         ret->newcomers++;
         ret->refused += bench_issue_once(bench, &runs->command, runs->campaign, runs->newcomers++) != 201;
     }
-    bench_flow_await(bench, flow);
-
+    bench_flow_await(bench, bystander);
+    bench_flow_await(bench, flow); /* last, because its numbers are users */
     ret->refused += ret->flow.odd + ret->flow.failed;
 }
 
@@ -98,6 +111,8 @@ static void round_of(struct bench *bench, struct attack_runs *runs)
     attacked(bench, runs, &runs->command, &during);
     series_add(&runs->p99_before, (double)before.flow.p99_us / US_PER_MS);
     series_add(&runs->p99_beside, (double)beside.flow.p99_us / US_PER_MS);
+    series_add(&runs->bystander_before, (double)before.bystander.p99_us / US_PER_MS);
+    series_add(&runs->bystander_p99, (double)during.bystander.p99_us / US_PER_MS);
     series_add(&runs->p99, (double)during.flow.p99_us / US_PER_MS);
     series_add(&runs->p50_before, (double)before.flow.p50_us / US_PER_MS);
     series_add(&runs->p50, (double)during.flow.p50_us / US_PER_MS);
@@ -121,6 +136,12 @@ static void print(const struct bench *bench, const struct attack_runs *runs)
          .series = runs->p99,
          .baseline = "while another server on this machine is attacked",
          .baseline_series = runs->p99_beside},
+        {.what = "what is asked meanwhile of an empty server that nobody attacks, p99",
+         .unit = "ms",
+         .goal = "",
+         .series = runs->bystander_p99,
+         .baseline = "without an attack on the other",
+         .baseline_series = runs->bystander_before},
         {.what = "an issue under attack, p50",
          .unit = "ms",
          .goal = "",
@@ -152,6 +173,8 @@ void bench_attack(struct bench *bench)
     }
     bench_target(bench, BENCH_PORT_COMMAND, &runs.command);
     bench_target(bench, BENCH_PORT_EMPTY, &runs.other);
+    bench_target(bench, BENCH_PORT_PEER, &runs.bystander);
+    pid_t bystander = bench_start(bench, "empty_handler", BENCH_PORT_PEER, NULL);
     runs.service = bench_start(bench, "command-service", BENCH_PORT_COMMAND, NULL);
     snprintf(runs.campaign, sizeof runs.campaign, "%s",
              bench_campaign(bench, &runs.command, QUANTITY_MAX, -1));
@@ -160,5 +183,6 @@ void bench_attack(struct bench *bench)
         round_of(bench, &runs);
     }
     child_stop(runs.service);
+    child_stop(bystander);
     print(bench, &runs);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads that are not in memory: what the query service costs where Redis answers, and where PostgreSQL does
- * because there is no Redis. Two query services of their own that keep no copies. Each read is compared with
- * the bare command at the server behind it, without HTTP, by the server's own benchmark program and as many
- * clients. */
+ * because there is no Redis. Two query services of their own that keep no copies; and rankings as readers
+ * meet them, kept for a second, from the stack's own. Each read is compared with the bare command at the
+ * server behind it, without HTTP, by the server's own benchmark program and as many clients. */
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -33,13 +33,13 @@ static const char *const kind_names[KINDS] = {"what a user holds of one campaign
                                               "a ranking of campaigns"};
 
 struct load_runs {
-    struct target command, from_redis, from_postgres;
+    struct target command, from_redis, from_postgres, kept;
     char paths[2][PATH_BYTES];
     char rankings[RANKINGS][PATH_BYTES];
     const char *ranking_list[RANKINGS];
     int16_t slice;
     uint64_t first_user, users;
-    struct series redis[KINDS], postgres[KINDS], bare_redis, bare_postgres;
+    struct series redis[KINDS], postgres[KINDS], bare_redis, bare_postgres, kept_ranking;
 };
 
 /* --- the bare commands --- */
@@ -153,6 +153,7 @@ static void load_round(struct bench *bench, struct load_runs *runs)
     series_add(&runs->bare_redis, redis_get_per_second(bench));
     for (int kind = 0; kind < KINDS; kind++)
         series_add(&runs->redis[kind], read_per_second(bench, runs, (enum kind)kind, &runs->from_redis));
+    series_add(&runs->kept_ranking, read_per_second(bench, runs, RANKING, &runs->kept));
     series_add(&runs->bare_postgres, postgres_get_per_second(bench, runs));
     for (int kind = 0; kind < KINDS; kind++)
         series_add(&runs->postgres[kind],
@@ -181,6 +182,16 @@ static void print_load(const struct bench *bench, const struct load_runs *runs)
         snprintf(what, sizeof what, "%s, from PostgreSQL, 64 connections", kind_names[kind]);
         bench_print(bench, &figure);
     }
+    snprintf(what, sizeof what, "%d rankings of campaigns in turns, each kept for a second, 64 connections",
+             RANKINGS);
+    bench_print(bench, &(struct figure){.metric = "load",
+                                        .what = what,
+                                        .unit = "1/s",
+                                        .goal = "ratio >= 0.5",
+                                        .goal_ratio = 0.5,
+                                        .series = runs->kept_ranking,
+                                        .baseline = "a bare GET, redis-benchmark, as many clients",
+                                        .baseline_series = runs->bare_redis});
 }
 
 void bench_load(struct bench *bench)
@@ -192,6 +203,7 @@ void bench_load(struct bench *bench)
     bench_target(bench, BENCH_PORT_COMMAND, &runs.command);
     bench_target(bench, BENCH_PORT_SECOND, &runs.from_redis);
     bench_target(bench, BENCH_PORT_SCRATCH, &runs.from_postgres);
+    bench_target(bench, BENCH_PORT_QUERY, &runs.kept);
     pid_t command = bench_start(bench, "command-service", BENCH_PORT_COMMAND, NULL);
     pid_t from_redis = bench_start_with(bench, "query-service", BENCH_PORT_SECOND, no_copies);
     pid_t from_postgres = bench_start_with(bench, "query-service", BENCH_PORT_SCRATCH, no_redis);

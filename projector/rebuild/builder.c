@@ -52,17 +52,17 @@ const char *build_phase_label(enum build_phase phase)
     return labels[phase];
 }
 
-struct builder *builder_create(const char *database_url, const char *redis_url, char *reason,
+struct builder *builder_create(const struct shard *shard, const char *redis_url, char *reason,
                                size_t reason_size)
 {
-    struct redis_writer *writer = redis_writer_create(redis_url, reason, reason_size);
+    struct redis_writer *writer = redis_writer_create(redis_url, shard->slices, reason, reason_size);
     if (!writer)
         return NULL;
     struct builder *builder = mem_zalloc(sizeof *builder);
     builder->writer = writer;
-    builder->lock = sql_create(database_url);
+    builder->lock = sql_create(shard->url);
     for (size_t i = 0; i < PAGES; i++) {
-        builder->pages[i].pg = sql_create(database_url);
+        builder->pages[i].pg = sql_create(shard->url);
         pg_args_init(&builder->pages[i].args);
     }
     fold_init(&builder->fold);

@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 
+#include "events/shards.h"
 #include "projector/rebuild/bulk_writer.h"
 #include "projector/run/log_reader.h"
 
@@ -42,8 +43,9 @@ enum build_result {
 };
 
 struct builder;
-/* NULL with the reason when the URL of Redis does not parse. Does not connect. `database_url` is borrowed. */
-struct builder *builder_create(const char *database_url, const char *redis_url, char *reason,
+/* For slices of one shard, which is borrowed. NULL with the reason when the URL of Redis does not parse. Does
+ * not connect. */
+struct builder *builder_create(const struct shard *shard, const char *redis_url, char *reason,
                                size_t reason_size);
 void builder_destroy(struct builder *builder); /* accepts NULL */
 enum build_result builder_run(struct builder *builder, const struct build *build);

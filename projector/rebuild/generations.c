@@ -78,12 +78,12 @@ int64_t generations_next(const struct generations *generations, int64_t now_us)
 
 /* --- Redis --- */
 
-static void begin(struct redis_command *command, const char *verb)
+static void begin(struct redis_writer *writer, struct redis_command *command, const char *verb)
 {
     struct buf key;
     redis_command_init(command);
     buf_init(&key, KEY_TEXT_MAX);
-    key_generations(&key);
+    key_generations(&key, redis_writer_slices(writer));
     redis_arg_text(command, verb);
     redis_arg(command, buf_span(&key));
     buf_deinit(&key);
@@ -115,7 +115,7 @@ static enum redis_status remove_registry(struct redis_writer *writer, int64_t de
 {
     struct buf key;
     buf_init(&key, KEY_TEXT_MAX);
-    key_generations(&key);
+    key_generations(&key, redis_writer_slices(writer));
     enum redis_status status = redis_writer_unlink(writer, buf_span(&key), deadline_us);
     buf_deinit(&key);
     return status;
@@ -132,7 +132,7 @@ enum redis_status generations_read(struct redis_writer *writer, int64_t deadline
         return status;
     for (size_t i = 0; i < SLICE_COUNT; i++)
         ret->live[i] = found.roots[i].generation;
-    begin(&command, "HGETALL");
+    begin(writer, &command, "HGETALL");
     status = run(writer, &command, deadline_us, &reply);
     if (status == REDIS_OK)
         read_entries(reply, ret);
@@ -147,7 +147,7 @@ enum redis_status generations_put(struct redis_writer *writer, const struct gene
     const struct redis_reply *reply;
     buf_init(&value, 128);
     generation_write(&value, generation);
-    begin(&command, "HSET");
+    begin(writer, &command, "HSET");
     redis_arg_i64(&command, generation->number);
     redis_arg(&command, buf_span(&value));
     buf_deinit(&value);
@@ -158,7 +158,7 @@ enum redis_status generations_remove(struct redis_writer *writer, int64_t number
 {
     struct redis_command command;
     const struct redis_reply *reply;
-    begin(&command, "HDEL");
+    begin(writer, &command, "HDEL");
     redis_arg_i64(&command, number);
     return run(writer, &command, deadline_us, &reply);
 }
@@ -235,15 +235,18 @@ static void keep_keys(struct buf *out, const struct redis_reply *keys)
 
 /* Queues an UNLINK for each key that is not needed; returns how many. One key per command: each is in a slot
  * of its own. */
-static size_t send_unlinks(struct redis *redis, struct span keys, const struct generations *generations)
+static size_t send_unlinks(struct redis_writer *writer, struct span keys,
+                           const struct generations *generations)
 {
+    struct redis *redis = redis_writer_redis(writer);
     struct redis_command command;
     size_t sent = 0;
     redis_command_init(&command);
     while (keys.ptr && keys.len > 0) {
         struct span key = span_cut(&keys, '\n');
         struct model model;
-        if (!model_of_key(key, &model) || generations_need(generations, model))
+        if (!model_of_key(key, &model) || !(redis_writer_slices(writer) >> model.slice & 1) ||
+            generations_need(generations, model))
             continue;
         redis_command_reset(&command);
         redis_arg_text(&command, "UNLINK");
@@ -311,7 +314,7 @@ enum redis_status drop_step(struct drop *drop, struct redis_writer *writer, int6
     if (status == REDIS_OK)
         status = generations_read(writer, deadline_us, &generations);
     if (status == REDIS_OK && !keys.overflow) {
-        size_t sent = send_unlinks(redis, buf_span(&keys), &generations);
+        size_t sent = send_unlinks(writer, buf_span(&keys), &generations);
         status = receive_unlinks(drop, redis, sent, deadline_us);
     }
     buf_deinit(&keys);

@@ -9,6 +9,7 @@
 #include "common/base/crypto.h"
 #include "common/base/log.h"
 #include "projector/rebuild/builder.h"
+#include "projector/rebuild/by_server.h"
 #include "projector/rebuild/generations.h"
 #include "projector/rebuild/log_bounds.h"
 #include "projector/rebuild/progress_bar.h"
@@ -23,6 +24,7 @@ enum {
 
 struct rebuild {
     const struct rebuild_options *options;
+    const struct shard *shard; /* whose slices are being rebuilt */
     struct builder *builder;
     struct report report;
     struct generation generation;
@@ -213,7 +215,8 @@ static enum redis_status drop_attempt(struct rebuild *rebuild)
     return status == REDIS_OK ? generations_put(writer, &rebuild->generation, deadline()) : status;
 }
 
-static bool build_slice(struct rebuild *rebuild, int16_t slice, bool past)
+/* `again`: something of it may have been written. */
+static bool build_slice(struct rebuild *rebuild, int16_t slice, bool past, bool again)
 {
     struct build build = {.slice = slice,
                           .generation = rebuild->generation.number,
@@ -221,7 +224,7 @@ static bool build_slice(struct rebuild *rebuild, int16_t slice, bool past)
                           .progress = show_progress,
                           .context = rebuild};
     int64_t until_us = clock_deadline_us(PATIENCE_MS);
-    for (bool again = false;; again = true) {
+    for (;; again = true) {
         enum redis_status status = again && !past ? drop_attempt(rebuild) : REDIS_OK;
         enum build_result result = status == REDIS_OK ? builder_run(rebuild->builder, &build) : BUILD_FAILED;
         if (result == BUILD_DONE)
@@ -237,15 +240,45 @@ static bool build_slice(struct rebuild *rebuild, int16_t slice, bool past)
     }
 }
 
-static bool build_slices(struct rebuild *rebuild, unsigned slices, bool past)
+static void show_events(void *context, int64_t events)
 {
+    struct rebuild *rebuild = context;
+    report_progress(&rebuild->report, events, rebuild->total);
+}
+
+/* Where there are several servers; the rest, and what failed, is then built one at a time. */
+static unsigned build_side_by_side(struct rebuild *rebuild, unsigned slices, bool past, bool *ret_begun)
+{
+    struct by_server what = {.shard = rebuild->shard,
+                             .redis_url = rebuild->options->redis_url,
+                             .writer = builder_writer(rebuild->builder),
+                             .generation = rebuild->generation.number,
+                             .limits = rebuild->limits,
+                             .past = past,
+                             .progress = show_events,
+                             .context = rebuild};
+    report_phase(&rebuild->report, build_phase_label(BUILD_READING), 0);
+    return build_by_server(&what, slices, ret_begun);
+}
+
+static bool build_slices(struct rebuild *rebuild, unsigned wanted, bool past)
+{
+    unsigned slices = 0;
+    bool begun;
     rebuild->began_us = clock_mono_us();
-    for (int slice = 0; slice < SLICE_COUNT; slice++)
-        rebuild->total += slices >> slice & 1 ? rebuild->limits[slice] : 0;
-    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
-        if (!(slices >> slice & 1) || rebuild->limits[slice] == 0)
+    for (int slice = 0; slice < SLICE_COUNT; slice++) {
+        if (!(wanted >> slice & 1) || rebuild->limits[slice] == 0)
             continue;
-        if (!build_slice(rebuild, slice, past))
+        rebuild->total += rebuild->limits[slice];
+        slices |= 1U << slice;
+    }
+    unsigned left = build_side_by_side(rebuild, slices, past, &begun);
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        rebuild->done += (slices & ~left) >> slice & 1 ? rebuild->limits[slice] : 0;
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        if (!(left >> slice & 1))
+            continue;
+        if (!build_slice(rebuild, slice, past, begun))
             return false;
         rebuild->done += rebuild->limits[slice];
     }
@@ -280,7 +313,8 @@ static bool rebuild_generation(struct rebuild *rebuild)
                         : *options->to_position ? options->to_position
                                                 : "head";
     const char *name = *options->generation ? options->generation : past ? "past" : "rebuild";
-    unsigned slices = *options->campaign ? 1U << slice_of(span_of(options->campaign)) : ALL_SLICES;
+    unsigned slices =
+        *options->campaign ? 1U << slice_of(span_of(options->campaign)) : rebuild->shard->slices;
     if (!take_lock(rebuild) || !find_limits(rebuild, limit) || !begin_generation(rebuild, name, limit))
         return false;
     if (!build_slices(rebuild, slices, past)) {
@@ -314,18 +348,35 @@ const char *rebuild_options_fault(const struct rebuild_options *options)
     return NULL;
 }
 
-int rebuild_run(const struct rebuild_options *options)
+/* One shard after the other: each has a lock, a registry of generations and a log of its own. */
+static bool rebuild_shard(struct rebuild *rebuild, const struct shard *shard)
 {
     char reason[256];
+    const struct rebuild_options *options = rebuild->options;
+    rebuild->shard = shard;
+    rebuild->done = rebuild->total = 0;
+    rebuild->phase_open = false;
+    if (*options->campaign && !shard_has(shard, slice_of(span_of(options->campaign))))
+        return true;
+    rebuild->builder = builder_create(shard, options->redis_url, reason, sizeof reason);
+    bool good = rebuild->builder || give_up(rebuild, "--redis-url: %s", reason);
+    if (good)
+        good = options->drop ? drop_generation(rebuild) : rebuild_generation(rebuild);
+    builder_destroy(rebuild->builder);
+    return good;
+}
+
+int rebuild_run(const struct rebuild_options *options)
+{
     struct rebuild rebuild = {.options = options};
     log_setup("projector", LOG_WARN);
     crypto_setup();
     report_init(&rebuild.report, options->json);
-    rebuild.builder = builder_create(options->database_url, options->redis_url, reason, sizeof reason);
-    bool good = rebuild.builder || give_up(&rebuild, "--redis-url: %s", reason);
-    if (good)
-        good = options->drop ? drop_generation(&rebuild) : rebuild_generation(&rebuild);
+    bool good =
+        !*options->to_position || options->shards->count == 1 ||
+        give_up(&rebuild, "--to-position: is a place in the log of one shard; with several say --to-time");
+    for (size_t i = 0; good && i < options->shards->count; i++)
+        good = rebuild_shard(&rebuild, &options->shards->list[i]);
     report_end(&rebuild.report);
-    builder_destroy(rebuild.builder);
     return good ? REBUILD_DONE : rebuild.no_room ? REBUILD_NO_ROOM : REBUILD_FAILED;
 }

@@ -12,8 +12,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "events/shards.h"
+
 struct rebuild_options {
-    const char *database_url, *redis_url;
+    const struct shards *shards; /* borrowed */
+    const char *redis_url;
     const char *campaign;              /* "": all */
     const char *to_time, *to_position; /* "": the head of the log */
     const char *generation;            /* name; "": "rebuild", or "past" for a look at the past */

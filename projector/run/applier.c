@@ -18,7 +18,7 @@ void applier_init(struct applier *applier, struct redis_writer *writer,
                   const struct projector_metrics *metrics, const struct applier_options *options)
 {
     *applier = (struct applier){
-        .writer = writer, .metrics = metrics, .options = *options, .unreachable = ALL_SLICES};
+        .writer = writer, .metrics = metrics, .options = *options, .unreachable = options->slices};
     CHECK(options->batch_events >= 1 && options->batch_events <= APPLIER_BATCH_MAX);
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         fold_init(&applier->folds[slice]);
@@ -119,7 +119,7 @@ static void fail_all(struct applier *applier, enum redis_status status)
     enum redis_status found[SLICE_COUNT];
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         found[slice] = status;
-    fail_each(applier, ALL_SLICES, found);
+    fail_each(applier, applier->options.slices, found);
 }
 
 /* Those that are not known and may be tried. */
@@ -128,7 +128,8 @@ static unsigned slices_due(const struct applier *applier)
     unsigned due = 0;
     int64_t now_us = clock_mono_us();
     for (int slice = 0; slice < SLICE_COUNT; slice++)
-        if (!has(applier->loaded, slice) && backoff_over(&applier->backoff[slice], now_us))
+        if (has(applier->options.slices, slice) && !has(applier->loaded, slice) &&
+            backoff_over(&applier->backoff[slice], now_us))
             due |= 1U << slice;
     return due;
 }

@@ -15,6 +15,7 @@
 enum { REDIS_DEADLINE_MS = 1000, LEADER_WINDOW = 2 };
 
 struct applier_options {
+    unsigned slices;           /* that are brought forward, as bits */
     size_t batch_events;       /* at most APPLIER_BATCH_MAX */
     struct bus_publisher *bus; /* borrowed; NULL: nobody is told what changed */
 };

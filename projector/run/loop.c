@@ -38,7 +38,9 @@ void projector_init(struct projector *projector, const struct projector_means *m
     };
     log_reader_init(&projector->reader, means->pg);
     applier_init(&projector->applier, means->writer, means->metrics,
-                 &(struct applier_options){.batch_events = (size_t)options->batch_events, .bus = means->bus});
+                 &(struct applier_options){.slices = means->shard->slices,
+                                           .batch_events = (size_t)options->batch_events,
+                                           .bus = means->bus});
 }
 
 void projector_deinit(struct projector *projector)
@@ -215,7 +217,7 @@ static void report_state(struct projector *projector)
 {
     const struct applier *applier = &projector->applier;
     bool leads = projector->leader.leads;
-    if (leads && applier->loaded == ALL_SLICES && applier_current(applier))
+    if (leads && applier->loaded == projector->shard->slices && applier_current(applier))
         projector->current_once = true;
     bool good = !applier_stuck(applier) && !applier->evicts && (!leads || projector->current_once);
     report_lag(projector);
@@ -247,7 +249,7 @@ static void step_down(struct projector *projector)
 static void load_models(struct projector *projector)
 {
     struct applier *applier = &projector->applier;
-    if (applier->loaded != ALL_SLICES && applier_load(applier, projector->leader.epoch))
+    if (applier->loaded != projector->shard->slices && applier_load(applier, projector->leader.epoch))
         projector->refresh_at_us = 0;
 }
 

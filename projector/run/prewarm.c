@@ -150,9 +150,13 @@ static enum pg_status find_campaign(struct prewarm *prewarm, struct pg *pg, stru
     return status;
 }
 
-static bool collect(struct prewarm *prewarm, const struct prewarm_options *options)
+static bool collect_from(struct prewarm *prewarm, const struct shard *shard,
+                         const struct prewarm_options *options)
 {
-    struct pg *pg = sql_create(options->database_url);
+    struct pg *pg = sql_create(shard->url);
+    prewarm->round = false;
+    prewarm->slice = 0;
+    prewarm->after_len = 0;
     enum pg_status status = pg_connect(pg, clock_deadline_us(DEADLINE_MS));
     if (status == PG_OK && *options->campaign)
         status = find_campaign(prewarm, pg, span_of(options->campaign));
@@ -160,6 +164,15 @@ static bool collect(struct prewarm *prewarm, const struct prewarm_options *optio
         status = prewarm_page(prewarm, pg, clock_wall_us(), clock_deadline_us(DEADLINE_MS));
     bool good = status == PG_OK || fail("PostgreSQL", pg_error(pg));
     pg_destroy(pg);
+    return good;
+}
+
+static bool collect(struct prewarm *prewarm, const struct prewarm_options *options)
+{
+    bool good = true, all = !*options->campaign;
+    for (size_t i = 0; good && i < options->shards->count; i++)
+        if (all || shard_has(&options->shards->list[i], slice_of(span_of(options->campaign))))
+            good = collect_from(prewarm, &options->shards->list[i], options);
     if (good && *options->campaign && prewarm->opening.count == 0)
         good = fail(options->campaign, "there is no such campaign, or it is over");
     return good;

@@ -5,6 +5,7 @@
  * once. */
 #pragma once
 
+#include "events/shards.h"
 #include "projector/run/applier.h"
 
 enum { OPENING_MAX = 1024, PREWARM_AHEAD_S = 600 };
@@ -41,7 +42,8 @@ enum pg_status prewarm_turn(struct prewarm *prewarm, struct pg *pg, struct appli
                             int64_t deadline_us) MUST_USE;
 
 struct prewarm_options {
-    const char *database_url, *bus_publish_url;
+    const struct shards *shards; /* borrowed */
+    const char *bus_publish_url;
     const char *campaign; /* "": all that open soon */
 };
 /* The command. Exit status: 0 when every one of them exists. */

@@ -9,6 +9,7 @@ enum { SHA_LEN = 40, REPLICAS_MAX = 16 };
 
 struct redis_writer {
     struct redis *redis;
+    unsigned slices;
     struct redis_command command;
     struct buf key;
     char shas[SCRIPT_COUNT][SHA_LEN];
@@ -17,16 +18,22 @@ struct redis_writer {
     char error[160];
 };
 
-struct redis_writer *redis_writer_create(const char *url, char *reason, size_t reason_size)
+struct redis_writer *redis_writer_create(const char *url, unsigned slices, char *reason, size_t reason_size)
 {
     struct redis *redis = redis_create(url, reason, reason_size);
     if (!redis)
         return NULL;
     struct redis_writer *writer = mem_zalloc(sizeof *writer);
     writer->redis = redis;
+    writer->slices = slices;
     redis_command_init(&writer->command);
     buf_init(&writer->key, KEY_TEXT_MAX);
     return writer;
+}
+
+unsigned redis_writer_slices(const struct redis_writer *writer)
+{
+    return writer->slices;
 }
 
 void redis_writer_destroy(struct redis_writer *writer)

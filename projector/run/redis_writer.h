@@ -10,8 +10,10 @@
 
 struct redis_writer;
 
-/* NULL with reason when the URL does not parse. Does not connect. */
-struct redis_writer *redis_writer_create(const char *url, char *reason, size_t reason_size);
+/* `slices`: whose models it may write and drop, as bits; others are somebody else's, in the same Redis. NULL
+ * with reason when the URL does not parse. Does not connect. */
+struct redis_writer *redis_writer_create(const char *url, unsigned slices, char *reason, size_t reason_size);
+unsigned redis_writer_slices(const struct redis_writer *writer);
 void redis_writer_destroy(struct redis_writer *writer);            /* accepts NULL */
 const char *redis_writer_error(const struct redis_writer *writer); /* of the last failure, one line */
 struct redis *redis_writer_redis(struct redis_writer *writer);     /* nothing of its own may be pending */

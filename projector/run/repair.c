@@ -172,10 +172,10 @@ static void *work(void *context)
     return NULL;
 }
 
-struct repair *repair_create(const char *database_url, const char *redis_url,
+struct repair *repair_create(const struct shard *shard, const char *redis_url,
                              const struct projector_metrics *metrics, char *reason, size_t reason_size)
 {
-    struct builder *builder = builder_create(database_url, redis_url, reason, reason_size);
+    struct builder *builder = builder_create(shard, redis_url, reason, reason_size);
     if (!builder)
         return NULL;
     struct repair *repair = mem_zalloc(sizeof *repair);

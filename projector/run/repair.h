@@ -26,7 +26,7 @@ bool repair_rests(const struct repair_rest *rest, int64_t now_us);
 void repair_rest(struct repair_rest *rest, const struct repair_done *done);
 
 /* NULL with the reason when the URL of Redis does not parse. Starts the thread. Borrowed for its life. */
-struct repair *repair_create(const char *database_url, const char *redis_url,
+struct repair *repair_create(const struct shard *shard, const char *redis_url,
                              const struct projector_metrics *metrics, char *reason, size_t reason_size);
 /* Stops what it does at the next page, and waits for that. Accepts NULL. */
 void repair_destroy(struct repair *repair);

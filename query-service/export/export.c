@@ -401,7 +401,7 @@ static void worker_init(struct exports *exports, struct worker *worker)
     const struct exports_options *options = &exports->options;
     worker->exports = exports;
     worker->pg = pg_create(&(struct pg_options){
-        .url = options->database_url,
+        .url = options->shard->url,
         .role = "firstcome_query",
         .application = "firstcome query export",
         .statement_timeout_ms = options->timeout_ms,

@@ -16,7 +16,7 @@
 struct exports;
 
 struct exports_options {
-    const char *database_url;
+    const struct shard *shard;         /* whose campaigns it has; borrowed */
     int64_t timeout_ms;                /* for one statement */
     int64_t running_max;               /* exports at once; beyond: 503 */
     int64_t deadline_ms;               /* of a whole export */

@@ -44,6 +44,8 @@ struct follower {
     bool asked; /* the log was looked at for it */
 };
 
+struct exchange;
+
 struct feed {
     struct feed_options options;
     pthread_t thread;
@@ -58,6 +60,7 @@ struct feed {
     struct pg_args args;
     struct work_list waiting; /* who was served without news goes to its end, so each has its turn */
     struct log_identity identity;
+    struct exchange *exchange; /* the one that is going on */
     bool standby;
     int64_t retry_us; /* no exchange before */
     uint32_t lost;    /* made of the chain of the last log that took the place of another; 0: none did */
@@ -168,7 +171,7 @@ static void take_heads(struct feed *feed, const struct pg_rows *rows)
                                              .chain = pg_bytes(rows, i, 2),
                                              .was = pg_bytes(rows, i, 3),
                                              .standby = pg_i64(rows, i, 4) != 0};
-        if (row.slice < 0 || row.slice >= SLICE_COUNT)
+        if (row.slice < 0 || row.slice >= SLICE_COUNT || !shard_has(feed->options.shard, row.slice))
             continue;
         feed->standby = row.standby;
         atomic_store(&feed->heads[row.slice], row.head);
@@ -386,26 +389,26 @@ static bool begin_exchange(struct feed *feed, const struct exchange *exchange, i
 /* Serves who is due, as many as one exchange takes. Returns how soon to look again. */
 static int64_t serve_due(struct feed *feed)
 {
-    static struct exchange exchange; /* of the only thread */
+    struct exchange *exchange = feed->exchange;
     int64_t deadline_us = clock_deadline_us(feed->options.timeout_ms);
     bool further = false;
-    exchange.count = 0;
-    exchange.more = false;
-    gather(feed, &exchange);
-    struct pg_rows *rows = begin_exchange(feed, &exchange, deadline_us) ? receive(feed, deadline_us) : NULL;
+    exchange->count = 0;
+    exchange->more = false;
+    gather(feed, exchange);
+    struct pg_rows *rows = begin_exchange(feed, exchange, deadline_us) ? receive(feed, deadline_us) : NULL;
     bool good = rows != NULL;
     struct pg_rows *heads = rows;
     struct pg_rows *pages[PAGES_MAX] = {NULL};
-    for (size_t i = 0; good && i < exchange.count; i++)
+    for (size_t i = 0; good && i < exchange->count; i++)
         good = (pages[i] = receive(feed, deadline_us)) != NULL;
     if (heads)
         take_heads(feed, heads);
     pg_rows_destroy(heads);
-    for (size_t i = 0; i < exchange.count; i++) {
+    for (size_t i = 0; i < exchange->count; i++) {
         if (pages[i])
-            further |= serve_question(feed, &exchange.questions[i], pages[i]);
+            further |= serve_question(feed, &exchange->questions[i], pages[i]);
         else
-            put_off(feed, &exchange.questions[i].followers);
+            put_off(feed, &exchange->questions[i].followers);
         pg_rows_destroy(pages[i]);
     }
     atomic_store(&feed->usable, good);
@@ -413,7 +416,7 @@ static int64_t serve_due(struct feed *feed)
         feed->retry_us = clock_deadline_us(RETRY_MS); /* from now on: the exchange may have taken long */
         put_off_all(feed);
     }
-    return !good ? RETRY_MS : exchange.more ? 0 : further ? PACE_MS : FEED_POLL_MS;
+    return !good ? RETRY_MS : exchange->more ? 0 : further ? PACE_MS : FEED_POLL_MS;
 }
 
 /* --- the thread --- */
@@ -477,7 +480,8 @@ static void *run(void *context)
         }
         note_wanted(feed);
         if (ticks) {
-            feed->options.tick(feed->options.context);
+            if (feed->options.tick)
+                feed->options.tick(feed->options.context);
             tick_us = clock_deadline_us(TICK_MS);
         }
     }
@@ -489,13 +493,14 @@ struct feed *feed_create(const struct feed_options *options)
 {
     struct feed *feed = mem_zalloc(sizeof *feed);
     feed->options = *options;
+    feed->exchange = mem_zalloc(sizeof *feed->exchange);
     work_list_init(&feed->incoming);
     work_list_init(&feed->waiting);
     snprintf(feed->log, sizeof feed->log, "unknown");
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
         atomic_init(&feed->heads[slice], -1);
     feed->pg = pg_create(&(struct pg_options){
-        .url = options->database_url,
+        .url = options->shard->url,
         .role = "firstcome_query",
         .application = "firstcome query",
         .statement_timeout_ms =
@@ -540,6 +545,7 @@ void feed_destroy(struct feed *feed)
 {
     pg_destroy(feed->pg);
     pg_args_deinit(&feed->args);
+    mem_free(feed->exchange);
     pthread_cond_destroy(&feed->came);
     pthread_mutex_destroy(&feed->lock);
     mem_free(feed);

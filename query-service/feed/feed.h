@@ -8,12 +8,13 @@
  * ask for the same share one read, and several reads one exchange. Each exchange has a deadline, and after
  * one that failed nobody asks for a while: so however many follow and however PostgreSQL is, each is answered
  * at the latest one exchange after its time. It also notices when the log is not the one it was
- * (log_identity.h).
+ * (log_identity.h). With several shards each has a feed.
  */
 #pragma once
 
 #include "common/http/http.h"
 #include "events/codec.h"
+#include "events/shards.h"
 
 enum {
     FEED_LIMIT_DEFAULT = 100,
@@ -34,9 +35,9 @@ struct feed_query {
 struct feed;
 
 struct feed_options {
-    const char *database_url;
+    const struct shard *shard; /* whose slices it has; borrowed */
     int64_t timeout_ms, waiting_max;
-    void (*tick)(void *context);     /* about twice a second on the feed's thread: for gauges */
+    void (*tick)(void *context);     /* about twice a second on the feed's thread: for gauges; NULL: not */
     void (*replaced)(void *context); /* the log is another one than before; on the feed's thread */
     void *context;
 };

@@ -47,8 +47,8 @@ static const struct pg_statement statements[SQL_COUNT] = {
     /* $1 time, $2 slice, $3 position: what the page before ended with; $4 how many. Newest first of each
      * slice by position, which is by time. */
     [SQL_AUDIT] = {"history_audit",
-                   "SELECT " LOG_COLUMNS " FROM generate_series(0, 15) AS n (slice) CROSS JOIN LATERAL ("
-                   "SELECT " LOG_COLUMNS " FROM event e WHERE e.slice = n.slice::smallint AND " STEERS
+                   "SELECT " LOG_COLUMNS " FROM slice n CROSS JOIN LATERAL ("
+                   "SELECT " LOG_COLUMNS " FROM event e WHERE e.slice = n.slice AND " STEERS
                    " AND (e.recorded_at, e.slice, e.position) < ($1::timestamptz, $2::smallint, $3::bigint)"
                    " ORDER BY e.position DESC LIMIT $4::bigint) AS e"
                    " ORDER BY e.recorded_at DESC, e.slice DESC, e.position DESC LIMIT $4::bigint"},
@@ -65,8 +65,9 @@ static const struct pg_statement statements[SQL_COUNT] = {
                     " SELECT low FROM halving WHERE low = high"},
 };
 
-/* One thread's connections. */
+/* A thread's connections to one shard. */
 struct asker {
+    const struct shard *shard;
     struct pg *pg;
     struct pg_args args;
     struct store_reader *reader; /* for what the reads with as_of fold */
@@ -75,9 +76,19 @@ struct asker {
     int64_t timeout_ms;
 };
 
-struct history {
+/* A thread: of one shard, or of all. */
+struct team {
     struct worker_pool *pool;
-    struct asker asker;
+    struct asker askers[SHARDS_MAX];
+    size_t count;
+};
+
+/* One for the questions about slices of each shard, so that a shard that is away keeps only those; and where
+ * there are several, one for questions about all. */
+struct history {
+    const struct shards *shards;
+    struct team teams[SHARDS_MAX + 1];
+    size_t count;
 };
 
 /* What came of a question; the answer is in the request's reply body where it is good. */
@@ -134,7 +145,7 @@ static void begin(struct asker *asker)
 }
 
 /* The log must have reached the consistency tokens (I9); a replica may not have. */
-static bool reaches_tokens(struct asker *asker, const struct question *question)
+static bool asker_reaches_tokens(struct asker *asker, const struct question *question)
 {
     struct pg_rows *rows;
     bool reached = true, asked = false;
@@ -147,7 +158,7 @@ static bool reaches_tokens(struct asker *asker, const struct question *question)
         return false;
     for (int row = 0; row < pg_rows_count(rows); row++) {
         int64_t slice = pg_i64(rows, row, 0);
-        if (slice >= 0 && slice < SLICE_COUNT &&
+        if (slice >= 0 && slice < SLICE_COUNT && shard_has(asker->shard, (int16_t)slice) &&
             query_at_least(&question->query, (int16_t)slice) > pg_i64(rows, row, 1))
             reached = false;
     }
@@ -155,24 +166,54 @@ static bool reaches_tokens(struct asker *asker, const struct question *question)
     return reached;
 }
 
+static bool reaches_tokens(struct team *team, const struct question *question)
+{
+    bool reached = true;
+    for (size_t i = 0; reached && i < team->count; i++)
+        reached = asker_reaches_tokens(&team->askers[i], question);
+    return reached;
+}
+
 /* --- lists of events --- */
 
-static bool write_events(struct buf *out, const struct pg_rows *rows, int64_t limit, struct event *ret_last)
+static bool write_event(struct buf *out, const struct pg_rows *rows, int row, struct event *ret_last)
 {
     struct arena arena;
-    bool good = true;
+    struct event event;
     arena_init(&arena, ARENA_BYTES);
-    for (int row = 0; good && row < pg_rows_count(rows) && row < limit; row++) {
-        struct event event;
-        arena_reset(&arena);
-        good = event_log_row(rows, row, 0, &arena, &event) == CODEC_OK;
-        if (!good)
-            break;
+    bool good = event_log_row(rows, row, 0, &arena, &event) == CODEC_OK;
+    if (good) {
         event_write_history_json(out, &event);
         *ret_last = (struct event){
             .slice = event.slice, .position = event.position, .recorded_at_us = event.recorded_at_us};
     }
     arena_deinit(&arena);
+    return good;
+}
+
+static bool is_newer(const struct pg_rows *a, int i, const struct pg_rows *b, int j)
+{
+    enum { SLICE = LOG_COLUMN_COUNT - 1 };
+    int64_t at = pg_time(a, i, LOG_COLUMN_RECORDED_AT), other_at = pg_time(b, j, LOG_COLUMN_RECORDED_AT);
+    return at != other_at ? at > other_at : pg_i64(a, i, SLICE) > pg_i64(b, j, SLICE);
+}
+
+/* Rows of one shard in their order; those of several newest first, as each has them. */
+static bool write_events(struct buf *out, struct pg_rows *const *rows, size_t count, int64_t limit,
+                         struct event *ret_last)
+{
+    int taken[SHARDS_MAX] = {0};
+    bool good = true;
+    for (int64_t written = 0; good && written < limit; written++) {
+        size_t next = count;
+        for (size_t i = 0; i < count; i++)
+            if (taken[i] < pg_rows_count(rows[i]) &&
+                (next == count || is_newer(rows[i], taken[i], rows[next], taken[next])))
+                next = i;
+        if (next == count)
+            break;
+        good = write_event(out, rows[next], taken[next]++, ret_last);
+    }
     return good;
 }
 
@@ -191,22 +232,32 @@ static void close_list(struct buf *out, const struct question *question, const s
     json_close(out, '}');
 }
 
-/* One page; `first` is the event before the list, or NULL. */
-static enum outcome answer_list(struct asker *asker, struct question *question, enum statement statement,
-                                const struct pg_rows *first)
+/* One page; `first` is the event before the list, or NULL. Takes the rows. */
+static enum outcome write_list(struct question *question, const struct pg_rows *first,
+                               struct pg_rows *const *rows, size_t count)
 {
     struct buf *out = http_reply_body(question->request);
     const int64_t limit = question->query.limit;
-    struct pg_rows *rows;
+    int64_t found = 0;
     struct event last = {0};
-    if (call(asker, statement, question->item.deadline_us, &rows) != PG_OK)
-        return OUTCOME_FAILED;
     json_open(out, NULL, '{');
     json_open(out, "items", '[');
-    bool good = (!first || write_events(out, first, 1, &last)) && write_events(out, rows, limit, &last);
-    close_list(out, question, &last, pg_rows_count(rows) > limit);
-    pg_rows_destroy(rows);
+    bool good = (!first || write_event(out, first, 0, &last)) && write_events(out, rows, count, limit, &last);
+    for (size_t i = 0; i < count; i++) {
+        found += pg_rows_count(rows[i]);
+        pg_rows_destroy(rows[i]);
+    }
+    close_list(out, question, &last, found > limit);
     return good ? OUTCOME_GOOD : OUTCOME_FAILED;
+}
+
+static enum outcome answer_list(struct asker *asker, struct question *question, enum statement statement,
+                                const struct pg_rows *first)
+{
+    struct pg_rows *rows;
+    if (call(asker, statement, question->item.deadline_us, &rows) != PG_OK)
+        return OUTCOME_FAILED;
+    return write_list(question, first, &rows, 1);
 }
 
 static enum outcome answer_coupon(struct asker *asker, struct question *question)
@@ -260,7 +311,7 @@ static enum outcome answer_campaign(struct asker *asker, struct question *questi
     return answer_list(asker, question, SQL_CAMPAIGN, NULL);
 }
 
-static enum outcome answer_audit(struct asker *asker, struct question *question)
+static void audit_args(struct asker *asker, const struct question *question)
 {
     const struct cursor *after = &question->query.after;
     bool first = after->kind == CURSOR_NONE;
@@ -270,7 +321,21 @@ static enum outcome answer_audit(struct asker *asker, struct question *question)
     pg_arg_i16(&asker->args, first ? SLICE_COUNT : after->slice);
     pg_arg_i64(&asker->args, first ? INT64_MAX : after->number);
     pg_arg_i64(&asker->args, question->query.limit + 1);
-    return answer_list(asker, question, SQL_AUDIT, NULL);
+}
+
+static enum outcome answer_audit(struct team *team, struct question *question)
+{
+    struct pg_rows *rows[SHARDS_MAX] = {NULL};
+    bool read = true;
+    for (size_t i = 0; read && i < team->count; i++) {
+        audit_args(&team->askers[i], question);
+        read = call(&team->askers[i], SQL_AUDIT, question->item.deadline_us, &rows[i]) == PG_OK;
+    }
+    if (read)
+        return write_list(question, NULL, rows, team->count);
+    for (size_t i = 0; i < team->count; i++)
+        pg_rows_destroy(rows[i]);
+    return OUTCOME_FAILED;
 }
 
 /* --- the decision --- */
@@ -358,7 +423,7 @@ static enum outcome answer_decision(struct asker *asker, struct question *questi
 
 /* --- the coupons of an order --- */
 
-static enum outcome answer_order(struct asker *asker, struct question *question)
+static enum outcome answer_order(struct team *team, struct question *question)
 {
     const struct query *asked = &question->query;
     struct read *read = read_create(QUERY_ORDER_COUPONS, asked->now_us);
@@ -366,26 +431,32 @@ static enum outcome answer_order(struct asker *asker, struct question *question)
     read->query.limit = asked->limit;
     read->query.after = asked->after;
     read->item.deadline_us = question->item.deadline_us;
-    store_reader_run(asker->reader, read);
+    for (size_t i = 0; i < team->count; i++)
+        store_reader_run(team->askers[i].reader, read_add_part(read));
+    read_join(read);
+    if (read->failure == READ_GOOD)
+        store_reader_cut(read);
     if (is_good(question, read))
-        render_answer(http_reply_body(question->request), &read->query, &read->answer, asker->code_key);
+        render_answer(http_reply_body(question->request), &read->query, &read->answer,
+                      team->askers[0].code_key);
     read_destroy(read);
     return OUTCOME_GOOD;
 }
 
 /* --- one question --- */
 
-static enum outcome answer(struct asker *asker, struct question *question)
+static enum outcome answer(struct team *team, struct question *question)
 {
+    struct asker *asker = &team->askers[0]; /* of the only shard, but where all are asked */
     switch (question->kind) {
     case HISTORY_COUPON:
         return answer_coupon(asker, question);
     case HISTORY_CAMPAIGN:
         return answer_campaign(asker, question);
     case HISTORY_AUDIT:
-        return answer_audit(asker, question);
+        return answer_audit(team, question);
     case HISTORY_ORDER:
-        return answer_order(asker, question);
+        return answer_order(team, question);
     case HISTORY_DECISION:
         return answer_decision(asker, question);
     }
@@ -414,17 +485,18 @@ static void finish(struct question *question, enum outcome outcome)
     }
 }
 
-static void run(struct asker *asker, struct question *question)
+static void run(struct team *team, struct question *question)
 {
-    int64_t now_us = clock_mono_us(), own_us = clock_deadline_us(asker->timeout_ms + CLIENT_SPARE_MS);
+    int64_t now_us = clock_mono_us();
+    int64_t own_us = clock_deadline_us(team->askers[0].timeout_ms + CLIENT_SPARE_MS);
     if (own_us < question->item.deadline_us)
         question->item.deadline_us = own_us;
     if (now_us >= question->item.deadline_us)
         respond_failure(question->request, READ_UNAVAILABLE);
-    else if (!reaches_tokens(asker, question))
+    else if (!reaches_tokens(team, question))
         respond_failure(question->request, READ_NOT_REACHED);
     else
-        finish(question, answer(asker, question));
+        finish(question, answer(team, question));
     question_destroy(question);
 }
 
@@ -448,69 +520,110 @@ static void tick(void *state)
     (void)state; /* nothing to look after between questions */
 }
 
-struct history *history_create(const struct history_options *options)
+static void asker_init(struct asker *asker, const struct shard *shard, const struct history_options *options)
 {
-    struct history *history = mem_zalloc(sizeof *history);
-    struct asker *asker = &history->asker;
-    void *state[] = {asker};
     breaker_init(&asker->breaker);
+    asker->shard = shard;
     asker->timeout_ms = options->timeout_ms;
     asker->code_key = options->code_key;
     asker->pg = pg_create(&(struct pg_options){
-        .url = options->database_url,
+        .url = shard->url,
         .role = "firstcome_query",
         .application = "firstcome query history",
+        .schema = SCHEMA_MIN,
         .statement_timeout_ms = options->timeout_ms,
         .lock_timeout_ms = options->timeout_ms,
         .idle_in_transaction_timeout_ms = options->timeout_ms,
         .statements = statements,
         .statements_count = SQL_COUNT,
-        .schema = SCHEMA_MIN,
     });
     pg_args_init(&asker->args);
     asker->reader =
-        store_reader_create(&(struct store_reader_options){.url = options->database_url,
+        store_reader_create(&(struct store_reader_options){.shard = shard,
                                                            .timeout_ms = options->timeout_ms,
                                                            .past_events_max = options->past_events_max,
                                                            .breaker = &asker->breaker});
-    history->pool = pool_create(&(struct pool_options){.name = "history",
-                                                       .threads = 1,
-                                                       .items_max = QUEUE_MAX,
-                                                       .batch_max = 1,
-                                                       .state = state,
-                                                       .work = work,
-                                                       .expire = expire,
-                                                       .tick = tick});
+}
+
+static void team_init(struct history *history, const struct shard *shards, size_t count,
+                      const struct history_options *options)
+{
+    struct team *team = &history->teams[history->count++];
+    void *state[] = {team};
+    team->count = count;
+    for (size_t i = 0; i < count; i++)
+        asker_init(&team->askers[i], &shards[i], options);
+    team->pool = pool_create(&(struct pool_options){.name = "history",
+                                                    .threads = 1,
+                                                    .items_max = QUEUE_MAX,
+                                                    .batch_max = 1,
+                                                    .state = state,
+                                                    .work = work,
+                                                    .expire = expire,
+                                                    .tick = tick});
+}
+
+struct history *history_create(const struct history_options *options)
+{
+    struct history *history = mem_zalloc(sizeof *history);
+    const struct shards *shards = options->shards;
+    history->shards = shards;
+    for (size_t i = 0; i < shards->count; i++)
+        team_init(history, &shards->list[i], 1, options);
+    if (shards->count > 1) /* where there is one, its team is that of all */
+        team_init(history, shards->list, shards->count, options);
     return history;
 }
 
 void history_start(struct history *history)
 {
-    pool_start(history->pool);
+    for (size_t i = 0; i < history->count; i++)
+        pool_start(history->teams[i].pool);
 }
 
 void history_stop(struct history *history)
 {
-    pool_stop(history->pool);
+    for (size_t i = 0; i < history->count; i++)
+        pool_stop(history->teams[i].pool);
 }
 
 void history_destroy(struct history *history)
 {
-    if (!history)
-        return;
-    pool_destroy(history->pool);
-    store_reader_destroy(history->asker.reader);
-    pg_destroy(history->asker.pg);
-    pg_args_deinit(&history->asker.args);
-    breaker_deinit(&history->asker.breaker);
+    for (size_t i = 0; history && i < history->count; i++) {
+        struct team *team = &history->teams[i];
+        pool_destroy(team->pool);
+        for (size_t at = 0; at < team->count; at++) {
+            struct asker *asker = &team->askers[at];
+            store_reader_destroy(asker->reader);
+            pg_destroy(asker->pg);
+            pg_args_deinit(&asker->args);
+            breaker_deinit(&asker->breaker);
+        }
+    }
     mem_free(history);
+}
+
+static struct team *team_of(struct history *history, const struct question *question)
+{
+    const struct shards *shards = history->shards;
+    switch (question->kind) {
+    case HISTORY_COUPON:
+        return &history->teams[shards->of[question->query.coupon.slice]];
+    case HISTORY_CAMPAIGN:
+    case HISTORY_DECISION:
+        return &history->teams[shards->of[slice_of(question->query.campaign_id)]];
+    case HISTORY_AUDIT:
+    case HISTORY_ORDER:
+        break;
+    }
+    return &history->teams[history->count - 1];
 }
 
 void history_submit(struct history *history, struct http_request *request, struct question *question)
 {
     question->request = request;
     http_defer(request);
-    if (pool_submit(history->pool, &question->item))
+    if (pool_submit(team_of(history, question)->pool, &question->item))
         return;
     respond_failure(request, READ_OVERLOADED);
     question_destroy(question);

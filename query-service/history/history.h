@@ -6,6 +6,7 @@
 #pragma once
 
 #include "common/http/http.h"
+#include "events/shards.h"
 #include "query-service/load/query.h"
 #include "query-service/load/worker_pool.h"
 
@@ -30,7 +31,7 @@ void question_destroy(struct question *question); /* accepts NULL */
 struct history;
 
 struct history_options {
-    const char *database_url;
+    const struct shards *shards; /* borrowed */
     int64_t timeout_ms; /* for one statement: the server refuses then, and the client waits a little longer */
     int64_t past_events_max;         /* as of the reads with as_of */
     const struct code_key *code_key; /* borrowed: codes of coupons are made with it */

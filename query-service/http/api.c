@@ -333,7 +333,7 @@ static void export_holders(struct http_request *request, struct api *api)
         export_destroy(export);
         return;
     }
-    exports_submit(api->exports, request, export,
+    exports_submit(api->exports[api->shards->of[slice_of(query->campaign_id)]], request, export,
                    http_received_us(request) + api->request_deadline_ms * US_PER_MS);
 }
 

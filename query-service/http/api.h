@@ -12,11 +12,12 @@
 struct api {
     struct read_through reads;
     struct warm warm;
-    struct feed *feed;
+    const struct shards *shards;
+    struct feed *feeds[SHARDS_MAX]; /* by the shard's number */
     struct control *control;
     struct log_time *time;
     struct history *history;
-    struct exports *exports;
+    struct exports *exports[SHARDS_MAX]; /* the same */
     int64_t request_deadline_ms, token_wait_ms;
     int64_t connections_max, queue_max, model_threads, store_connections, followers_max; /* of both lanes */
     struct code_key code_key;

@@ -59,5 +59,5 @@ void api_get_events(struct http_request *request, void *context)
     if (query.limit == 0)
         (void)api_refuse_parameter(request, "limit", "limit is a whole number from 1 to 1000");
     else
-        feed_submit(api->feed, request, &query);
+        feed_submit(api->feeds[api->shards->of[query.slice]], request, &query);
 }

@@ -32,13 +32,21 @@ static void collect_loader(struct api *api, struct status_facts *facts)
     memcpy(facts->positions, loader.positions, sizeof facts->positions);
 }
 
+static int64_t followers(const struct api *api)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < api->shards->count; i++)
+        count += api->feeds[i] ? feed_waiting(api->feeds[i]) : 0;
+    return (int64_t)count;
+}
+
 static void collect(struct api *api, struct status_facts *facts)
 {
     const struct read_through *reads = &api->reads;
     struct cache_stats cache = cache_stats(reads->cache);
     *facts = (struct status_facts){
         .waiting = {(int64_t)single_flight_waiting(reads->flights), api->connections_max},
-        .followers = {(int64_t)feed_waiting(api->feed), api->followers_max},
+        .followers = {followers(api), api->followers_max},
         .cache_bytes = {(int64_t)cache.bytes, (int64_t)reads->cache_bytes},
         .cache_entries = (int64_t)cache.entries,
         .hits = lookups(ENTRY_FRESH, ENTRY_EARLY),
@@ -47,7 +55,7 @@ static void collect(struct api *api, struct status_facts *facts)
     };
     collect_loader(api, facts);
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        facts->heads[slice] = feed_head(api->feed, slice);
+        facts->heads[slice] = feed_head(api->feeds[api->shards->of[slice]], slice);
     facts->hot_count = hot_top(reads->hot, facts->hot, STATUS_HOT_MAX);
 }
 
@@ -86,7 +94,7 @@ void api_tick(void *context)
     metric_set(query_metrics.cache_entries, (int64_t)cache.entries);
     metric_set(query_metrics.cache_evicted, (int64_t)cache.evicted);
     metric_set(query_metrics.waiting, (int64_t)single_flight_waiting(api->reads.flights));
-    metric_set(query_metrics.followers, api->feed ? (int64_t)feed_waiting(api->feed) : 0);
+    metric_set(query_metrics.followers, followers(api));
     show_workers(api);
     size_t count = hot_top(api->reads.hot, top, STATUS_HOT_MAX);
     for (size_t i = 0; i < STATUS_HOT_MAX; i++)

@@ -98,6 +98,78 @@ void answer_add_coupon(struct answer *answer, const struct coupon *coupon)
     is->actor = answer_text(answer, coupon->actor);
 }
 
+/* --- of several shards --- */
+
+static int by_number(int64_t a, int64_t b)
+{
+    return a < b ? -1 : a > b;
+}
+
+/* Which of two entries comes first: < 0 the first one. As the statements order them (pg/store_sql.h). */
+static int compare_campaigns(const struct answer *a, size_t i, const struct answer *b, size_t j)
+{
+    const struct campaign *x = &a->campaigns[i], *y = &b->campaigns[j];
+    int order =
+        a->counts ? by_number(b->counts[j], a->counts[i]) : by_number(y->created_at_us, x->created_at_us);
+    if (order == 0 && a->reached && b->reached)
+        order = by_number(a->reached[i], b->reached[j]);
+    return order ? order : span_compare(y->id, x->id);
+}
+
+/* Coupons of one slice are in one part, and in order there. */
+static int compare_coupons(const struct query *query, const struct coupon *x, const struct coupon *y)
+{
+    if (query->kind == QUERY_ORDER_COUPONS)
+        return by_number(x->at.slice, y->at.slice);
+    int order = by_number(y->issued_at_us, x->issued_at_us);
+    return order ? order : by_number(y->at.slice, x->at.slice);
+}
+
+/* The part whose next entry comes first; count: none has one left. */
+static size_t next_part(const struct answer *const *parts, size_t count, const size_t *taken, bool coupons,
+                        const struct query *query)
+{
+    size_t first = count;
+    for (size_t i = 0; i < count; i++) {
+        if (taken[i] == (coupons ? parts[i]->coupons_count : parts[i]->campaigns_count))
+            continue;
+        if (first == count ||
+            (coupons
+                 ? compare_coupons(query, &parts[i]->coupons[taken[i]], &parts[first]->coupons[taken[first]])
+                 : compare_campaigns(parts[i], taken[i], parts[first], taken[first])) < 0)
+            first = i;
+    }
+    return first;
+}
+
+void answer_merge(struct answer *into, const struct answer *const *parts, size_t count,
+                  const struct query *query)
+{
+    enum { PARTS_MAX = SLICE_COUNT };
+    bool coupons = query->kind == QUERY_USER_COUPONS || query->kind == QUERY_ORDER_COUPONS;
+    bool ranking = query->kind == QUERY_RANKING;
+    size_t most = ranking ? (size_t)query->limit : query_scan(query) + 1, taken[PARTS_MAX] = {0}, part;
+    CHECK(count <= PARTS_MAX && most <= ANSWER_ITEMS_MAX);
+    into->outcome = ANSWER_FOUND;
+    if (coupons)
+        into->coupons = answer_alloc(into, most * sizeof *into->coupons);
+    else
+        into->campaigns = answer_alloc(into, most * sizeof *into->campaigns);
+    if (ranking)
+        into->counts = answer_alloc(into, most * sizeof *into->counts);
+    for (size_t i = 0; i < most && (part = next_part(parts, count, taken, coupons, query)) < count; i++) {
+        size_t at = taken[part]++;
+        if (coupons)
+            into->coupons[into->coupons_count++] = parts[part]->coupons[at];
+        else
+            into->campaigns[into->campaigns_count++] = parts[part]->campaigns[at];
+        if (ranking)
+            into->counts[i] = parts[part]->counts[at];
+    }
+    into->coupons_capacity = into->coupons_count;
+    into->campaigns_capacity = into->campaigns_count;
+}
+
 /* --- what time alone changes --- */
 
 /* Makes *first the instant `at_us` where that is the earlier one after now_us; 0 is none. */

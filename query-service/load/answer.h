@@ -23,7 +23,8 @@ struct answer {
     struct arena arena; /* owns every text below */
     struct campaign *campaigns;
     struct coupon *coupons;
-    int64_t *counts; /* rankings: of each campaign */
+    int64_t *counts;  /* rankings: of each campaign */
+    int64_t *reached; /* rankings from PostgreSQL: when it got there, wall µs; NULL otherwise */
     size_t campaigns_count, coupons_count, campaigns_capacity, coupons_capacity;
     struct cursor next; /* CURSOR_NONE: this is the last page */
     /* When time alone may let another entry through the filter of a list: the first such instant after the
@@ -43,6 +44,11 @@ bool answer_add_campaign(struct answer *answer, const struct campaign *campaign,
                          struct span definition) MUST_USE;
 /* Appends a coupon; its texts are copied. */
 void answer_add_coupon(struct answer *answer, const struct coupon *coupon);
+
+/* Makes one list of those that the shards gave (lists in list order, rankings in order of rank, none cut),
+ * as long as one shard with all slices would have given. The texts stay the parts'. */
+void answer_merge(struct answer *into, const struct answer *const *parts, size_t count,
+                  const struct query *query);
 
 /* Takes what was read in list order (up to query_scan and one more) and leaves the page: what the filters
  * take, at most `limit`, and `next` where there is more. With filters a page may be short, or empty, and

@@ -253,9 +253,57 @@ static void a_window_moves_on(void **state)
     answer_deinit(&answer);
 }
 
+/* Two shards, each in list order, as one list; entries at one instant by their ids, downwards. */
+static void shards_make_one_list(void **state)
+{
+    (void)state;
+    struct query query;
+    struct answer a, b, all;
+    const struct answer *const parts[] = {&a, &b};
+    query_init(&query, QUERY_CAMPAIGNS, 1);
+    query.limit = 3;
+    answer_init(&a), answer_init(&b), answer_init(&all);
+    add_campaign(&a, "a5", 50, "t"), add_campaign(&a, "a3", 30, "t"), add_campaign(&a, "a1", 10, "t");
+    add_campaign(&b, "b3", 30, "t"), add_campaign(&b, "b2", 20, "t");
+    answer_merge(&all, parts, 2, &query);
+    static const char *const order[] = {"a5", "b3", "a3", "b2"}; /* a page and the one after it */
+    assert_int_equal(all.campaigns_count, 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_true(span_is(all.campaigns[i].id, order[i]));
+    answer_cut_campaigns(&all, &query);
+    assert_int_equal(all.campaigns_count, 3);
+    assert_true(span_is(cursor_id(&all.next), "a3"));
+    answer_deinit(&a), answer_deinit(&b), answer_deinit(&all);
+}
+
+/* By count, then by who got there first, whichever shard it is in. */
+static void shards_make_one_ranking(void **state)
+{
+    (void)state;
+    struct query query;
+    struct answer a, b, all;
+    const struct answer *const parts[] = {&a, &b};
+    int64_t counts_a[] = {9, 4}, reached_a[] = {70, 60}, counts_b[] = {9, 4}, reached_b[] = {40, 80};
+    query_init(&query, QUERY_RANKING, 1);
+    query.limit = 3;
+    answer_init(&a), answer_init(&b), answer_init(&all);
+    add_campaign(&a, "a9", 1, "t"), add_campaign(&a, "a4", 1, "t");
+    add_campaign(&b, "b9", 1, "t"), add_campaign(&b, "b4", 1, "t");
+    a.counts = counts_a, a.reached = reached_a;
+    b.counts = counts_b, b.reached = reached_b;
+    answer_merge(&all, parts, 2, &query);
+    assert_int_equal(all.campaigns_count, 3);
+    assert_true(span_is(all.campaigns[0].id, "b9") && span_is(all.campaigns[1].id, "a9") &&
+                span_is(all.campaigns[2].id, "a4"));
+    assert_int_equal(all.counts[2], 4);
+    answer_deinit(&a), answer_deinit(&b), answer_deinit(&all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shards_make_one_list),
+        cmocka_unit_test(shards_make_one_ranking),
         cmocka_unit_test(the_last_page_has_no_next),
         cmocka_unit_test(one_more_makes_a_next),
         cmocka_unit_test(an_empty_list_is_a_page),

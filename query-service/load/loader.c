@@ -9,6 +9,9 @@
  *                  +-> model pool -> done        PostgreSQL does not answer, and all that was wrong with the
  *                                                models is that nobody has looked after them lately
  *
+ * With several shards there is a store pool for each, so that one that is slow or away keeps only its own
+ * reads. A read of slices that are in several of them is read in parts, at once, and joined.
+ *
  * A read that no thread takes by its deadline is ended by the pool, and one that a thread has taken by the
  * reader, which asks nobody for longer than there is time (I11). */
 #include "query-service/load/loader.h"
@@ -29,14 +32,15 @@ enum { CONNECT_TIMEOUTS = 8 /* of a batch: how long connecting may take, which n
 
 struct lane {
     struct loader *loader;
-    struct breaker redis_breaker, store_breaker;
-    struct worker_pool *models, *store;
+    struct breaker redis_breaker, store_breakers[SHARDS_MAX];
+    struct worker_pool *models, *stores[SHARDS_MAX]; /* by the shard's number */
     int64_t redis_timeout_ms;
 };
 
 /* What a thread of a pool owns. */
 struct loader_thread {
     struct lane *lane;
+    size_t shard;               /* threads of a store pool: its number */
     struct model_reader *model; /* threads of a model pool */
     struct store_reader *store; /* threads of a store pool */
 };
@@ -45,9 +49,9 @@ struct loader {
     struct loader_options options;
     struct model_watch *watch;
     struct lane lanes[LANE_COUNT];
-    struct loader_thread threads[3 * POOL_THREADS_MAX + LOADER_DEAR_THREADS];
+    struct loader_thread *threads;
     size_t threads_count;
-    atomic_bool model_usable, store_usable;
+    atomic_bool model_usable, store_usable[SHARDS_MAX];
     _Atomic int64_t positions[SLICE_COUNT], seen_us; /* as the last probe of Redis found them */
 };
 
@@ -60,24 +64,57 @@ static struct read *read_of(struct work_item *item)
 
 /* What comes back for quick questions is back for dear ones too: their breaker does not wait for its own
  * time. */
-static void note(struct loader *loader, atomic_bool *which, bool usable, const char *what)
+static void note(struct loader *loader, atomic_bool *which, bool usable, struct breaker *dear,
+                 const char *what)
 {
+    bool any_store = false;
     if (atomic_exchange(which, usable) != usable) {
-        struct lane *dear = &loader->lanes[LANE_DEAR];
         if (usable)
-            breaker_success(which == &loader->model_usable ? &dear->redis_breaker : &dear->store_breaker);
+            breaker_success(dear);
         log_info("DEPENDENCY", "%s is %s", what, usable ? "usable" : "not usable");
     }
-    loader->options.ready(atomic_load(&loader->model_usable) || atomic_load(&loader->store_usable));
+    for (size_t i = 0; i < loader->options.shards->count; i++)
+        any_store |= atomic_load(&loader->store_usable[i]);
+    loader->options.ready(atomic_load(&loader->model_usable) || any_store);
+}
+
+static void note_redis(struct loader *loader, bool usable)
+{
+    note(loader, &loader->model_usable, usable, &loader->lanes[LANE_DEAR].redis_breaker, "Redis");
+}
+
+static void note_shard(struct loader *loader, size_t shard, bool usable)
+{
+    char what[SHARD_NAME_MAX + 32] = "PostgreSQL";
+    if (loader->options.shards->count > 1)
+        snprintf(what, sizeof what, "PostgreSQL of slices %s", loader->options.shards->list[shard].name);
+    note(loader, &loader->store_usable[shard], usable, &loader->lanes[LANE_DEAR].store_breakers[shard], what);
+}
+
+/* Of any shard. */
+static bool store_is_open(struct loader *loader)
+{
+    bool open = false;
+    for (size_t i = 0; i < loader->options.shards->count; i++)
+        open |= breaker_is_open(&loader->lanes[LANE_QUICK].store_breakers[i]);
+    return open;
+}
+
+static size_t store_items(const struct loader *loader, const struct lane *lane)
+{
+    size_t items = 0;
+    for (size_t i = 0; i < loader->options.shards->count; i++)
+        items += pool_items(lane->stores[i]);
+    return items;
 }
 
 static void show(struct loader *loader)
 {
     metric_set(query_metrics.redis_open, breaker_is_open(&loader->lanes[LANE_QUICK].redis_breaker));
-    metric_set(query_metrics.store_open, breaker_is_open(&loader->lanes[LANE_QUICK].store_breaker));
+    metric_set(query_metrics.store_open, store_is_open(loader));
     for (size_t i = 0; i < LANE_COUNT; i++) {
         metric_set(query_metrics.model_queue[i], (int64_t)pool_items(loader->lanes[i].models));
-        metric_set(query_metrics.store_queue[i], (int64_t)pool_items(loader->lanes[i].store));
+        metric_set(query_metrics.store_queue[i], (int64_t)store_items(loader, &loader->lanes[i]));
     }
 }
 
@@ -116,12 +153,64 @@ static void fail_or_ask_old_models(struct lane *lane, struct read *read, enum re
     fail(read, failure);
 }
 
+/* --- in parts --- */
+
+struct join {
+    struct lane *lane;
+    struct read *whole;
+    atomic_size_t left;
+};
+
+/* The last one joins them all: a list without what a shard has would be a wrong one. */
+static void part_done(struct read *part)
+{
+    struct join *join = part->owner;
+    if (atomic_fetch_sub(&join->left, 1) > 1)
+        return;
+    struct read *whole = join->whole;
+    struct lane *lane = join->lane;
+    mem_free(join);
+    read_join(whole);
+    if (whole->failure == READ_UNAVAILABLE || whole->failure == READ_OVERLOADED) {
+        fail_or_ask_old_models(lane, whole, whole->failure);
+        return;
+    }
+    if (whole->failure == READ_GOOD)
+        store_reader_cut(whole);
+    conclude(whole);
+}
+
+static void submit_parts(struct lane *lane, struct read *read)
+{
+    const struct shards *shards = lane->loader->options.shards;
+    struct join *join = mem_zalloc(sizeof *join);
+    struct read *parts[SHARDS_MAX];
+    *join = (struct join){.lane = lane, .whole = read};
+    atomic_init(&join->left, shards->count);
+    read_forget_parts(read); /* of an attempt before */
+    for (size_t i = 0; i < shards->count; i++) {
+        parts[i] = read_add_part(read);
+        parts[i]->owner = join;
+        parts[i]->done = part_done;
+    }
+    for (size_t i = 0; i < shards->count; i++) /* after the last one all of it may be gone */
+        if (!pool_submit(lane->stores[i], &parts[i]->item)) {
+            parts[i]->failure = READ_OVERLOADED;
+            part_done(parts[i]);
+        }
+}
+
 static void submit_to_store(struct loader *loader, struct read *read)
 {
+    const struct shards *shards = loader->options.shards;
     struct lane *lane = &loader->lanes[query_is_dear(&read->query, true) ? LANE_DEAR : LANE_QUICK];
+    unsigned slices = query_slices(&read->query);
+    size_t shard = shards->of[__builtin_ctz(slices)];
     metric_add(query_metrics.fallbacks[read->fallback], 1);
     read->source = SOURCE_POSTGRES;
-    if (!pool_submit(lane->store, &read->item))
+    if (slices & ~shards->list[shard].slices)
+        submit_parts(lane, read);
+    else if (!pool_submit(lane->stores[shard], &read->item))
         fail_or_ask_old_models(lane, read, READ_OVERLOADED);
 }
 
@@ -151,9 +240,9 @@ static void route(struct lane *lane, struct read *read)
 static void note_model(struct loader *loader, const struct read *read)
 {
     if (read->fallback == FALLBACK_NONE)
-        note(loader, &loader->model_usable, true, "Redis");
+        note_redis(loader, true);
     else if (read->fallback == FALLBACK_OPEN || read->fallback == FALLBACK_NOT_LIVE)
-        note(loader, &loader->model_usable, false, "Redis");
+        note_redis(loader, false);
 }
 
 /* Who has less time left than Redis may take is answered now. */
@@ -195,20 +284,21 @@ static void note_positions(struct loader *loader, const struct model_state *mode
 static void note_look(void *context, bool current, const struct model_state *models)
 {
     struct loader *loader = context;
-    note(loader, &loader->model_usable, current, "Redis");
+    note_redis(loader, current);
     note_positions(loader, models);
     show(loader);
 }
 
 /* --- store pools --- */
 
-static void note_store(struct lane *lane, const struct read *read)
+static void note_store(const struct loader_thread *thread, const struct read *read)
 {
+    struct lane *lane = thread->lane;
     struct loader *loader = lane->loader;
     if (read->failure != READ_UNAVAILABLE)
-        note(loader, &loader->store_usable, true, "PostgreSQL");
-    else if (lane == &loader->lanes[LANE_QUICK] && breaker_is_open(&lane->store_breaker))
-        note(loader, &loader->store_usable, false, "PostgreSQL");
+        note_shard(loader, thread->shard, true);
+    else if (lane == &loader->lanes[LANE_QUICK] && breaker_is_open(&lane->store_breakers[thread->shard]))
+        note_shard(loader, thread->shard, false);
 }
 
 /* Whether Redis had all of these coupons of one slice for sure: the models cover them, and none has come to
@@ -251,8 +341,10 @@ static void work_store(void *state, struct work_item *const *items, size_t count
         memcpy(models, read->stands_on, sizeof models);
         store_reader_run(thread->store, read);
         note_missed(thread->lane->loader, read, models);
-        note_store(thread->lane, read);
-        if (read->failure == READ_UNAVAILABLE)
+        note_store(thread, read);
+        if (read->is_part)
+            read->done(read);
+        else if (read->failure == READ_UNAVAILABLE)
             fail_or_ask_old_models(thread->lane, read, READ_UNAVAILABLE);
         else
             conclude(read);
@@ -266,7 +358,7 @@ static void tick_store(void *state)
     struct loader *loader = thread->lane->loader;
     bool usable = store_reader_probe(thread->store);
     if (thread->lane == &loader->lanes[LANE_QUICK])
-        note(loader, &loader->store_usable, usable, "PostgreSQL");
+        note_shard(loader, thread->shard, usable);
     show(loader);
 }
 
@@ -293,28 +385,28 @@ static void create_models(struct lane *lane, int64_t threads, size_t batch_max, 
 }
 
 /* Each thread takes one read at a time: a batch would only keep what is behind the first from the others. */
-static void create_store(struct lane *lane, int64_t connections, int64_t queue_max)
+static void create_store(struct lane *lane, size_t shard, int64_t connections, int64_t queue_max)
 {
     struct loader *loader = lane->loader;
     const struct loader_options *is = &loader->options;
-    struct store_reader_options options = {.url = is->database_url,
+    struct store_reader_options options = {.shard = &is->shards->list[shard],
                                            .timeout_ms = is->store_timeout_ms,
                                            .past_events_max = is->past_events_max,
-                                           .breaker = &lane->store_breaker};
+                                           .breaker = &lane->store_breakers[shard]};
     void *states[POOL_THREADS_MAX];
     for (int64_t i = 0; i < connections; i++) {
         loader->threads[loader->threads_count] =
-            (struct loader_thread){.lane = lane, .store = store_reader_create(&options)};
+            (struct loader_thread){.lane = lane, .shard = shard, .store = store_reader_create(&options)};
         states[i] = &loader->threads[loader->threads_count++];
     }
-    lane->store = pool_create(&(struct pool_options){.name = "store",
-                                                     .threads = (unsigned)connections,
-                                                     .items_max = (size_t)queue_max,
-                                                     .batch_max = 1,
-                                                     .state = states,
-                                                     .work = work_store,
-                                                     .expire = expire,
-                                                     .tick = tick_store});
+    lane->stores[shard] = pool_create(&(struct pool_options){.name = "store",
+                                                             .threads = (unsigned)connections,
+                                                             .items_max = (size_t)queue_max,
+                                                             .batch_max = 1,
+                                                             .state = states,
+                                                             .work = work_store,
+                                                             .expire = expire,
+                                                             .tick = tick_store});
 }
 
 static bool create_lanes(struct loader *loader, char *reason, size_t reason_size)
@@ -335,8 +427,10 @@ static bool create_lanes(struct loader *loader, char *reason, size_t reason_size
         return false;
     create_models(quick, is->model_threads, POOL_BATCH_MAX, is->queue_max);
     create_models(dear, LOADER_DEAR_THREADS, DEAR_BATCH_MAX, LOADER_DEAR_QUEUE_MAX);
-    create_store(quick, is->store_connections, is->queue_max);
-    create_store(dear, LOADER_DEAR_CONNECTIONS, LOADER_DEAR_QUEUE_MAX);
+    for (size_t i = 0; i < is->shards->count; i++) {
+        create_store(quick, i, is->store_connections, is->queue_max);
+        create_store(dear, i, LOADER_DEAR_CONNECTIONS, LOADER_DEAR_QUEUE_MAX);
+    }
     return true;
 }
 
@@ -344,17 +438,22 @@ struct loader *loader_create(const struct loader_options *options, char *reason,
 {
     struct loader *loader = mem_zalloc(sizeof *loader);
     loader->options = *options;
+    size_t threads = (size_t)options->model_threads + LOADER_DEAR_THREADS +
+                     options->shards->count * ((size_t)options->store_connections + LOADER_DEAR_CONNECTIONS);
+    loader->threads = mem_zalloc(threads * sizeof *loader->threads);
     for (size_t i = 0; i < LANE_COUNT; i++) {
         loader->lanes[i].loader = loader;
         breaker_init(&loader->lanes[i].redis_breaker);
-        breaker_init(&loader->lanes[i].store_breaker);
+        for (size_t shard = 0; shard < options->shards->count; shard++)
+            breaker_init(&loader->lanes[i].store_breakers[shard]);
     }
     if (!create_lanes(loader, reason, reason_size)) {
         loader_destroy(loader);
         return NULL;
     }
     for (size_t i = 0; i < LANE_COUNT; i++) {
-        pool_start(loader->lanes[i].store);
+        for (size_t shard = 0; shard < options->shards->count; shard++)
+            pool_start(loader->lanes[i].stores[shard]);
         pool_start(loader->lanes[i].models);
     }
     model_watch_start(loader->watch);
@@ -369,7 +468,8 @@ void loader_stop(struct loader *loader)
     for (size_t i = 0; i < LANE_COUNT; i++)
         pool_stop(loader->lanes[i].models);
     for (size_t i = 0; i < LANE_COUNT; i++)
-        pool_stop(loader->lanes[i].store);
+        for (size_t shard = 0; shard < loader->options.shards->count; shard++)
+            pool_stop(loader->lanes[i].stores[shard]);
 }
 
 /* Freed only when all stand still, because each tick shows the length of all. */
@@ -386,10 +486,13 @@ void loader_destroy(struct loader *loader)
     for (size_t i = 0; i < LANE_COUNT; i++) {
         struct lane *lane = &loader->lanes[i];
         pool_destroy(lane->models);
-        pool_destroy(lane->store);
         breaker_deinit(&lane->redis_breaker);
-        breaker_deinit(&lane->store_breaker);
+        for (size_t shard = 0; shard < loader->options.shards->count; shard++) {
+            pool_destroy(lane->stores[shard]);
+            breaker_deinit(&lane->store_breakers[shard]);
+        }
     }
+    mem_free(loader->threads);
     mem_free(loader);
 }
 
@@ -401,6 +504,7 @@ void loader_submit(struct loader *loader, struct read *read)
     read->failure = READ_GOOD;
     read->last_resort = false; /* it may come a second time */
     read->models_age_us = 0;
+    read_forget_parts(read); /* of that the first time */
     if (read->query.past.kind != PAST_NONE) {
         read->fallback = FALLBACK_PAST;
         submit_to_store(loader, read);
@@ -421,17 +525,20 @@ void loader_facts(struct loader *loader, struct loader_facts *ret)
 {
     *ret = (struct loader_facts){
         .redis_usable = atomic_load(&loader->model_usable),
-        .store_usable = atomic_load(&loader->store_usable),
+        .store_usable = true,
         .redis_open = breaker_is_open(&loader->lanes[LANE_QUICK].redis_breaker),
-        .store_open = breaker_is_open(&loader->lanes[LANE_QUICK].store_breaker),
+        .store_open = store_is_open(loader),
         .seen_us = atomic_load(&loader->seen_us),
     };
     for (size_t i = 0; i < LANE_COUNT; i++) {
         ret->redis_queue += pool_items(loader->lanes[i].models);
-        ret->store_queue += pool_items(loader->lanes[i].store);
+        ret->store_queue += store_items(loader, &loader->lanes[i]);
         ret->redis_busy += pool_busy(loader->lanes[i].models);
-        ret->store_busy += pool_busy(loader->lanes[i].store);
+        for (size_t shard = 0; shard < loader->options.shards->count; shard++)
+            ret->store_busy += pool_busy(loader->lanes[i].stores[shard]);
     }
+    for (size_t shard = 0; shard < loader->options.shards->count; shard++)
+        ret->store_usable &= atomic_load(&loader->store_usable[shard]);
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
         ret->positions[slice] = atomic_load(&loader->positions[slice]);
 }

@@ -16,7 +16,8 @@ struct loader;
 enum { LOADER_DEAR_THREADS = 1, LOADER_DEAR_CONNECTIONS = 2, LOADER_DEAR_QUEUE_MAX = 256 };
 
 struct loader_options {
-    const char *database_url, *redis_url;
+    const struct shards *shards; /* borrowed */
+    const char *redis_url;
     int64_t model_threads, store_connections, queue_max;
     int64_t redis_timeout_ms, store_timeout_ms, past_events_max;
     struct log_time *time;     /* borrowed: the instant of each question */

@@ -3,6 +3,7 @@
  * then a pool's queue, then that pool's thread) and is handed on whole. */
 #pragma once
 
+#include "events/shards.h"
 #include "query-service/load/answer.h"
 #include "query-service/load/worker_pool.h"
 
@@ -68,9 +69,21 @@ struct read {
     int64_t began_us;               /* monotonic: when it was submitted to the loader */
     uint64_t log_epoch;             /* which log was read when it was submitted */
     struct read_waiter waiter;
+    /* Of slices that are in several shards each shard reads a part, which ends uncut, without filters; the
+     * whole keeps them, because its answer borrows their texts. */
+    bool is_part;
+    struct read *parts[SHARDS_MAX];
+    size_t parts_count;
     void *owner;                     /* of `done` */
     void (*done)(struct read *read); /* gets ownership; called once, from any thread */
 };
 
 struct read *read_create(enum query_kind kind, int64_t now_us);
 void read_destroy(struct read *read); /* accepts NULL */
+/* Of a read that a part has been read of for each shard: makes them its answer, not cut yet, or its failure
+ * of the first that failed. */
+void read_join(struct read *read);
+/* The parts, and with them what an answer borrows. */
+void read_forget_parts(struct read *read);
+/* Adds a part: the same question. Its texts are the whole's, which lives longer. */
+struct read *read_add_part(struct read *read);

@@ -29,7 +29,7 @@ struct pg_rows *store_receive(struct store_reader *reader, int64_t deadline_us, 
 bool store_ask_timeout(struct store_reader *reader, int64_t deadline_us);
 void store_take_timeout(struct store_reader *reader, bool asked, int64_t deadline_us, enum pg_status *status);
 
-void store_take_heads(const struct pg_rows *heads, struct read *read);
+void store_take_heads(const struct store_reader *reader, const struct pg_rows *heads, struct read *read);
 bool store_take_campaign(const struct pg_rows *rows, int row, struct answer *answer) MUST_USE;
 bool store_take_ranking(const struct pg_rows *rows, struct read *read) MUST_USE;
 

@@ -14,7 +14,8 @@ struct moment {
  * so nothing can come any more that was before it. The heads were read earlier than the moment was looked
  * for, so a moment before its head has such an event. Without one a commit may be under way that took its
  * time before the moment. */
-static void take_where(const struct pg_rows *rows, struct read *read, struct moment *moment)
+static void take_where(const struct store_reader *reader, const struct pg_rows *rows, struct read *read,
+                       struct moment *moment)
 {
     struct query *query = &read->query;
     read->settled = true;
@@ -31,7 +32,8 @@ static void take_where(const struct pg_rows *rows, struct read *read, struct mom
             moment->at[slice] = pg_i64(rows, row, 1);
     }
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        if (query_slices(query) >> slice & 1 && moment->at[slice] >= read->stands_on[slice])
+        if (query_slices(query) & reader->options.shard->slices & 1U << slice &&
+            moment->at[slice] >= read->stands_on[slice])
             read->settled = false;
 }
 
@@ -80,8 +82,9 @@ static enum pg_status where_round(struct store_reader *reader, struct read *read
     for (size_t i = 0; i < 2u + of_campaign; i++)
         rows[i] = store_receive(reader, deadline_us, &status);
     if (status == PG_OK) {
-        store_take_heads(rows[0], read);
-        take_where(rows[1], read, moment);
+        store_take_heads(reader, rows[0], read);
+        if (read->failure == READ_GOOD)
+            take_where(reader, rows[1], read, moment);
         if (of_campaign && read->failure == READ_GOOD && !take_now(rows[2], read, moment))
             read->failure = READ_INTERNAL;
     }

@@ -26,7 +26,7 @@ struct store_reader *store_reader_create(const struct store_reader_options *opti
     struct store_reader *reader = mem_zalloc(sizeof *reader);
     reader->options = *options;
     reader->pg = pg_create(&(struct pg_options){
-        .url = options->url,
+        .url = options->shard->url,
         .role = "firstcome_query",
         .application = "firstcome query",
         .statement_timeout_ms = server_timeout_ms(options->timeout_ms),
@@ -278,15 +278,19 @@ bool store_take_ranking(const struct pg_rows *rows, struct read *read)
     int count = pg_rows_count(rows);
     bool beyond = count > 0 && pg_i64(rows, 0, LOOKED_AT) > STORE_ACTIVE_MAX;
     answer->counts = answer_alloc(answer, (size_t)query->limit * sizeof *answer->counts);
+    answer->reached = answer_alloc(answer, (size_t)query->limit * sizeof *answer->reached);
     for (int row = 0; row < count && answer->campaigns_count < (size_t)query->limit; row++) {
         if (pg_is_null(rows, row, 0))
             continue; /* says how many were looked at, and that none is ranked */
         if (!store_take_campaign(rows, row, answer))
             return false;
-        if (query_takes_campaign(query, &answer->campaigns[answer->campaigns_count - 1]))
-            answer->counts[answer->campaigns_count - 1] = pg_i64(rows, row, COUNT);
-        else
+        size_t last = answer->campaigns_count - 1;
+        if (query_takes_campaign(query, &answer->campaigns[last])) {
+            answer->counts[last] = pg_i64(rows, row, COUNT);
+            answer->reached[last] = pg_time(rows, row, REACHED);
+        } else {
             answer->campaigns_count--;
+        }
     }
     if (query->tag.ptr && count == ANSWER_ITEMS_MAX && answer->campaigns_count < (size_t)query->limit)
         beyond = true; /* too many whose bytes look like the tag */
@@ -327,13 +331,21 @@ static const struct present {
 };
 
 /* The heads are read before the rest, so the rest is not older. On a replica, or after a restore, the log may
- * end before what the client has already seen (I9): whoever gets the answer compares. */
-void store_take_heads(const struct pg_rows *heads, struct read *read)
+ * end before what the client has already seen (I9): whoever gets the answer compares. A database that does
+ * not own what it is asked for has moved it elsewhere: what is left there is not to be told. */
+void store_take_heads(const struct store_reader *reader, const struct pg_rows *heads, struct read *read)
 {
+    unsigned wanted = query_slices(&read->query) & reader->options.shard->slices, owned = slices_of(heads);
     for (int row = 0; row < pg_rows_count(heads); row++) {
         int64_t slice = pg_i64(heads, row, 0);
-        if (slice >= 0 && slice < SLICE_COUNT)
+        if (slice >= 0 && slice < SLICE_COUNT && shard_has(reader->options.shard, (int16_t)slice))
             read->stands_on[slice] = pg_i64(heads, row, 1);
+    }
+    if (wanted & ~owned) {
+        log_error("SLICE-ELSEWHERE",
+                  "slices %s: the database does not own all of them: the shard map is another",
+                  reader->options.shard->name);
+        read->failure = READ_UNAVAILABLE;
     }
 }
 
@@ -384,7 +396,7 @@ static enum pg_status present_round(struct store_reader *reader, struct read *re
     store_take_timeout(reader, asked, deadline_us, &status);
     struct pg_rows *heads = store_receive(reader, deadline_us, &status);
     if (heads)
-        store_take_heads(heads, read);
+        store_take_heads(reader, heads, read);
     pg_rows_destroy(heads);
     for (size_t i = 0; i < COUNT_OF(is->take) && is->take[i]; i++) {
         struct pg_rows *rows = store_receive(reader, deadline_us, &status);
@@ -461,7 +473,13 @@ static void conclude(struct store_reader *reader, struct read *read, enum pg_sta
         log_error("STORE-CORRUPT", "reading %s: a row is not what this version understands", kind);
     if (read->failure != READ_GOOD)
         answer_reset(&read->answer);
-    else if (presents[read->query.kind].cut)
+    else if (!read->is_part)
+        store_reader_cut(read);
+}
+
+void store_reader_cut(struct read *read)
+{
+    if (presents[read->query.kind].cut)
         presents[read->query.kind].cut(&read->answer, &read->query);
 }
 

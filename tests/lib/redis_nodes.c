@@ -146,6 +146,11 @@ int nodes_denials(const struct redis_nodes *nodes)
     return denials;
 }
 
+void nodes_admin_url(const struct redis_nodes *nodes, char *ret, size_t size)
+{
+    snprintf(ret, size, "redis+cluster://default:" ADMIN_PASSWORD "@127.0.0.1:%d", port_of(nodes, 0));
+}
+
 /* --- slots on their way --- */
 
 static void set_slot(const struct redis_nodes *nodes, int node, int slot, const char *state, int other)

@@ -16,14 +16,17 @@
 #include "tests/lib/cluster.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/pace.h"
+#include "tests/lib/reads.h"
 #include "tests/lib/steer.h"
+#include "tests/lib/store.h"
 
 enum { LONG_MS = 120000, SERVERS = 2, EXIT_BAD_USAGE = 64, TEXT_MAX = 4096, REQUEST_DEADLINE_MS = 2000 };
 
 static struct stack *stacks[SERVERS]; /* slices 0-7, with the settings; slices 8-15 */
-static struct instance *command;
+static struct instance *command, *query, *projectors[SERVERS];
 static struct api_client api;
-static char command_map[PATH_MAX], owner_map[PATH_MAX], swapped_map[PATH_MAX];
+static char command_map[PATH_MAX], query_map[PATH_MAX], projector_map[PATH_MAX], owner_map[PATH_MAX],
+    swapped_map[PATH_MAX];
 
 /* --- maps --- */
 
@@ -120,7 +123,7 @@ static const struct mishap {
 static void refuses_to_start(const char *service, const char *map, const char *wanted)
 {
     char program[PATH_MAX], log[PATH_MAX], setting[PATH_MAX + 16], text[TEXT_MAX] = "";
-    char keys[PATH_MAX + 32], code_key[PATH_MAX + 32];
+    char keys[PATH_MAX + 32], code_key[PATH_MAX + 32], redis[512];
     snprintf(program, sizeof program, "%s/%s", getenv("BIN_DIR"), service);
     snprintf(log, sizeof log, "%s/log/refused.log", stack_directory(stacks[0]));
     snprintf(setting, sizeof setting, "SHARDS_FILE=%s", map);
@@ -129,7 +132,9 @@ static void refuses_to_start(const char *service, const char *map, const char *w
     snprintf(code_key, sizeof code_key, "FIRSTCOME_CODE_KEY_FILE=%s",
              stack_env(stacks[0], "FIRSTCOME_CODE_KEY_FILE"));
     (void)unlink(log);
-    const char *argv[] = {program, NULL}, *environment[] = {setting, keys, code_key, NULL};
+    snprintf(redis, sizeof redis, "REDIS_URL=%s", stack_env(stacks[0], "PROJECTOR_REDIS_URL"));
+    const char *verb = strcmp(service, "projector") == 0 ? "run" : NULL;
+    const char *argv[] = {program, verb, NULL}, *environment[] = {setting, keys, code_key, redis, NULL};
     pid_t pid =
         child_start(&(struct child_spec){.argv = argv, .environment = environment, .output_path = log});
     int status = child_wait(pid, LONG_MS);
@@ -138,7 +143,6 @@ static void refuses_to_start(const char *service, const char *map, const char *w
     int fd = open(log, O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0 && read(fd, text, sizeof text - 1) > 0);
     close(fd);
-    assert_non_null(strstr(text, "--shards"));
     if (!strstr(text, wanted))
         fail_msg("it says: %s", text);
     assert_null(strstr(text, "postgresql://"));
@@ -174,12 +178,27 @@ static void start_command(void)
                                                                    .name = "shards",
                                                                    .port_offset = 7,
                                                                    .environment = environment});
-    instance_open_api(command, &api);
+    api_close(&api);
+    api = (struct api_client){.stack = stacks[0],
+                              .command = http_client_create(instance_url(command)),
+                              .query = http_client_create(instance_url(query))};
+}
+
+static void start_query(void)
+{
+    static char map[PATH_MAX + 16];
+    static const char *const environment[] = {map, "FIRSTCOME_CACHE_BYTES=0", NULL};
+    snprintf(map, sizeof map, "SHARDS_FILE=%s", query_map);
+    query = instance_start(stacks[0], &(struct instance_options){.service = "query-service",
+                                                                 .name = "shards",
+                                                                 .port_offset = 8,
+                                                                 .environment = environment});
 }
 
 static void creates_and_issues_in_both(void **state)
 {
     (void)state;
+    start_query();
     start_command();
     for (int server = 0; server < SERVERS; server++)
         for (int i = 0; i < 4; i++) /* keys of all slices: a claim in one server, the campaign in the other */
@@ -196,11 +215,134 @@ static void quotas_are_of_all(void **state)
     assert_int_equal(steer_put(&steer, "campaigns_per_day", "12").status, 200);
     for (int i = 0; i < 4; i++)
         (void)created(0);
-    answer = create(fresh_id(0), NULL);
-    api_expect(&answer, 429, "quota-exceeded");
-    WAIT_UNTIL((answer = create(fresh_id(1), NULL)).status == 429, LONG_MS);
+    for (int server = 0; server < SERVERS; server++)
+        WAIT_UNTIL((answer = create(fresh_id(server), NULL)).status == 429, LONG_MS);
     assert_int_equal(steer_put(&steer, "campaigns_per_day", "10000").status, 200);
     WAIT_UNTIL(create(fresh_id(1), NULL).status == 201, LONG_MS);
+}
+
+/* --- what is read --- */
+
+/* The ids in all pages of a list, in order; how many. */
+static size_t walk(const char *path, const char *id, struct buf *ids)
+{
+    char page[1024];
+    size_t count = 0;
+    snprintf(page, sizeof page, "%s", path);
+    for (bool more = true; more;) {
+        struct http_answer answer = api_get(&api, page, NULL);
+        api_expect(&answer, 200, NULL);
+        struct json_doc *doc = json_get_doc(answer.body);
+        for (size_t i = 0; i < json_get_length(doc, "items"); i++, count++) {
+            char at[64];
+            snprintf(at, sizeof at, "items.%zu.%s", i, id);
+            buf_append_span(ids, json_get_text(doc, at));
+            buf_append_char(ids, '\n');
+        }
+        struct span next;
+        more = json_as_text(json_get(doc, "next"), &next);
+        if (more)
+            snprintf(page, sizeof page, "%s&cursor=%.*s", path, SPAN_ARG(next));
+        json_destroy(doc);
+    }
+    return count;
+}
+
+/* The same walk in pages of another size gives the same list: no shard's part is skipped or told twice. */
+static void same_in_any_pages(const char *path, const char *id, size_t expected)
+{
+    static const int limits[] = {1, 3, 100};
+    struct buf first, other;
+    char with_limit[512];
+    buf_init(&first, 1 << 20);
+    buf_init(&other, 1 << 20);
+    for (size_t i = 0; i < COUNT_OF(limits); i++) {
+        struct buf *ids = i == 0 ? &first : &other;
+        snprintf(with_limit, sizeof with_limit, "%s%climit=%d", path, strchr(path, '?') ? '&' : '?',
+                 limits[i]);
+        buf_clear(ids);
+        assert_int_equal(walk(with_limit, id, ids), expected);
+        assert_true(span_equal(buf_span(ids), buf_span(&first)));
+    }
+    buf_deinit(&first);
+    buf_deinit(&other);
+}
+
+static size_t count_in_both(const char *sql)
+{
+    return (size_t)(store_number(stacks[0], sql) + store_number(stacks[1], sql));
+}
+
+/* With no models in Redis every list is merged from what both servers say. */
+static void lists_are_of_both(void **state)
+{
+    (void)state;
+    size_t campaigns = count_in_both("SELECT count(*) FROM campaign");
+    assert_true(campaigns > 8);
+    same_in_any_pages("/v1/campaigns", "id", campaigns);
+    same_in_any_pages("/v1/campaigns?status=active", "id", campaigns);
+    same_in_any_pages("/v1/users/user-1/coupons", "coupon_id", 8);
+    struct http_answer answer = api_get(&api, "/v1/rankings/campaigns?by=issued&window=24h&limit=100", NULL);
+    api_expect(&answer, 200, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    assert_int_equal(json_get_length(doc, "items"), 8);
+    json_destroy(doc);
+}
+
+/* --- models --- */
+
+static void start_projectors(void)
+{
+    static char map[PATH_MAX + 16], which[SERVERS][32];
+    static const char *const environment[SERVERS][3] = {{map, which[0], NULL}, {map, which[1], NULL}};
+    snprintf(map, sizeof map, "SHARDS_FILE=%s", projector_map);
+    for (int i = 0; i < SERVERS; i++) {
+        snprintf(which[i], sizeof which[i], "FIRSTCOME_SLICES=%s", slices_of_server[i]);
+        projectors[i] = instance_start(stacks[0], &(struct instance_options){.service = "projector",
+                                                                             .name = slices_of_server[i],
+                                                                             .port_offset = 9 + i,
+                                                                             .environment = environment[i]});
+    }
+}
+
+/* `projector` with the map and one word or two; what it exits with. */
+static int run_projector(const char *verb, const char *more)
+{
+    char program[PATH_MAX], log[PATH_MAX];
+    snprintf(program, sizeof program, "%s/projector", getenv("BIN_DIR"));
+    snprintf(log, sizeof log, "%s/log/projector-%s.log", stack_directory(stacks[0]), verb);
+    const char *argv[] = {program,       verb,          "--shards",
+                          projector_map, "--redis-url", stack_env(stacks[0], "PROJECTOR_REDIS_URL"),
+                          more,          NULL};
+    const char *const environment[] = {NULL};
+    int status = child_wait(
+        child_start(&(struct child_spec){.argv = argv, .environment = environment, .output_path = log}),
+        LONG_MS);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static bool from_redis(const char *path)
+{
+    struct http_answer answer = api_get(&api, path, NULL);
+    return answer.status == 200 && reads_is_from(&answer, "redis");
+}
+
+/* A projector for each server, one Redis: the same lists, and verify finds nothing, before and after a
+ * rebuild. */
+static void models_are_of_both(void **state)
+{
+    (void)state;
+    size_t campaigns = count_in_both("SELECT count(*) FROM campaign");
+    refuses_to_start("projector", projector_map, "--slices");
+    start_projectors();
+    WAIT_UNTIL(from_redis("/v1/campaigns?limit=1") && from_redis("/v1/users/user-1/coupons"), LONG_MS);
+    same_in_any_pages("/v1/campaigns", "id", campaigns);
+    same_in_any_pages("/v1/users/user-1/coupons", "coupon_id", 8);
+    assert_int_equal(run_projector("verify", NULL), 0);
+    assert_int_equal(run_projector("status", "--json"), 0);
+    assert_int_equal(run_projector("rebuild", NULL), 0);
+    assert_int_equal(run_projector("verify", "--json"), 0);
 }
 
 /* --- one server is away --- */
@@ -215,15 +357,57 @@ static void refused_in_time(const struct http_answer *answer, int64_t from_us)
 
 static bool is_ready(void)
 {
-    return instance_ready(command);
+    return instance_ready(command) && instance_ready(query);
+}
+
+/* What is asked for every list; how many items it has, or -1 where it is refused in time. */
+static int64_t items_of(const char *path)
+{
+    struct http_answer answer;
+    struct http_call call = {.method = "GET", .path = path, .token = stack_env(stacks[0], "ADMIN_TOKEN")};
+    int64_t from_us = clock_mono_us(), count = -1;
+    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    if (answer.status == 200) {
+        struct json_doc *doc = json_get_doc(answer.body);
+        count = (int64_t)json_get_length(doc, "items");
+        json_destroy(doc);
+    } else {
+        refused_in_time(&answer, from_us);
+    }
+    return count;
+}
+
+static const char *const spanning[] = {"/v1/campaigns?limit=100", "/v1/users/before/coupons?limit=100",
+                                       "/v1/rankings/campaigns?by=issued&window=24h&limit=100",
+                                       "/v1/audit?limit=100"};
+
+/* What is of both is whole or refused. */
+static void reads_go_on(const char *there, const int64_t items[COUNT_OF(spanning)])
+{
+    char path[128];
+    snprintf(path, sizeof path, "/v1/campaigns/%s", there);
+    for (int i = 0; i < 20; i++) {
+        struct http_answer answer = api_get(&api, path, NULL);
+        api_expect(&answer, 200, NULL);
+    }
+    for (size_t i = 0; i < COUNT_OF(spanning); i++) {
+        int64_t found = items_of(spanning[i]);
+        if (found != -1 && found != items[i])
+            fail_msg("%s has %lld items of %lld", spanning[i], (long long)found, (long long)items[i]);
+    }
 }
 
 static void others_go_on(const struct mishap *mishap, int away)
 {
+    static int64_t rounds;
     const char *there = created(1 - away), *gone = created(away);
     char user[32], path[128];
     print_message("    slices %s: %s\n", slices_of_server[away], mishap->name);
     assert_true(issues(there, "before") && issues(gone, "before"));
+    int64_t items[COUNT_OF(spanning)], coupons = 2 * ++rounds;
+    WAIT_UNTIL(items_of(spanning[1]) == coupons, LONG_MS); /* the models have it */
+    for (size_t i = 0; i < COUNT_OF(spanning); i++)
+        assert_true((items[i] = items_of(spanning[i])) >= 0);
     mishap->begin(away);
     for (int i = 0; i < 50; i++) {
         snprintf(user, sizeof user, "user-%d-%s-%d", i, mishap->name, away);
@@ -241,6 +425,7 @@ static void others_go_on(const struct mishap *mishap, int away)
     answer = api_call(&api, &(struct http_call){
                                 .method = "GET", .path = path, .token = stack_env(stacks[0], "READ_TOKEN")});
     assert_int_equal(answer.status, 200);
+    reads_go_on(there, items);
     assert_true(is_ready());
     mishap->end(away);
     WAIT_UNTIL(issues(gone, "after"), LONG_MS);
@@ -253,6 +438,7 @@ static void a_server_that_is_away_costs_its_own_campaigns_only(void **state)
     for (size_t i = 0; i < COUNT_OF(mishaps); i++)
         for (int away = 0; away < SERVERS; away++)
             others_go_on(&mishaps[i], away);
+    assert_int_equal(run_projector("verify", NULL), 0);
 }
 
 /* --- life --- */
@@ -266,6 +452,8 @@ static int setup(void **state)
         stacks[i] = stack_start(STACK_SERVERS);
     write_map("owner", "DATABASE_URL", false, owner_map);
     write_map("command", "COMMAND_DATABASE_URL", false, command_map);
+    write_map("query", "QUERY_DATABASE_URL", false, query_map);
+    write_map("projector", "PROJECTOR_DATABASE_URL", false, projector_map);
     write_map("swapped", "COMMAND_DATABASE_URL", true, swapped_map);
     return 0;
 }
@@ -275,6 +463,9 @@ static int teardown(void **state)
     (void)state;
     api_close(&api);
     instance_destroy(command);
+    instance_destroy(query);
+    for (int i = 0; i < SERVERS; i++)
+        instance_destroy(projectors[i]);
     for (int i = 0; i < SERVERS; i++)
         stack_stop(stacks[i]);
     return 0;
@@ -286,6 +477,8 @@ int main(void)
         cmocka_unit_test(another_map_is_refused_by_name),
         cmocka_unit_test(creates_and_issues_in_both),
         cmocka_unit_test(quotas_are_of_all),
+        cmocka_unit_test(lists_are_of_both),
+        cmocka_unit_test(models_are_of_both),
         cmocka_unit_test(a_server_that_is_away_costs_its_own_campaigns_only),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
