@@ -78,7 +78,7 @@ static void start(struct run *run)
         .board = run->board,
         .clients = options->clients,
         .services = options->services,
-        .targets = options->edge ? fleet_edge(run->fleet) : fleet_targets(run->fleet),
+        .targets = fleet_targets(run->fleet),
     });
     run->readers = readers_start(&(struct readers_options){
         .seed = options->seed,

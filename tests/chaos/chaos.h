@@ -11,7 +11,7 @@ struct chaos_options {
     uint64_t seed;
     int64_t seconds; /* of asking under faults; starting, healing and judging come on top */
     uint32_t services, clients;
-    bool edge;        /* writes go through HAProxy, which chooses among the services, two of them */
+    bool edge;        /* all goes through HAProxy, which chooses among the services, two of each kind */
     const char *keep; /* directory for logs and history where something is violated; NULL: not kept */
 };
 

@@ -15,9 +15,11 @@ enum {
     BUS_OFFSET = 6,     /* where a query service hears of changes */
     PROXY_OFFSET = 7,
     PORT_OFFSET = 10,
-    EDGE_OFFSET = 18,  /* the port of all it serves; the one before it is of the write API alone */
+    EDGE_READ_OFFSET = 16,
+    EDGE_WRITE_OFFSET = 17,
+    EDGE_OFFSET = 18,
     EDGE_COMMANDS = 2, /* as many as compose/edge/haproxy.cfg knows */
-    EDGE_VARIABLES = 7,
+    EDGE_VARIABLES = 9,
     ALL_MAX = CHAOS_SERVICES_MAX + FLEET_QUERIES + 1,
     VARIABLE_MAX = 512,
     VARIABLES = 9,
@@ -28,8 +30,8 @@ enum {
 struct fleet {
     struct stack *stack;
     uint32_t services; /* command services; after them come the query services, then the projector */
-    struct target targets[ALL_MAX], edge_targets[EDGE_COMMANDS]; /* the same for each */
-    pid_t edge;                                                  /* 0: none */
+    struct target targets[ALL_MAX], edge_targets[EDGE_COMMANDS + FLEET_QUERIES];
+    pid_t edge; /* 0: none */
     struct process {
         char program[PATH_MAX], log[PATH_MAX];
         char variables[VARIABLES][VARIABLE_MAX];
@@ -154,28 +156,36 @@ static void start_service(struct fleet *fleet, uint32_t service)
     fleet_begin(fleet, service);
 }
 
-/* HAProxy as `make up EDGE=1` has it, with two command services; whom it takes for one client is all of ours.
- */
+static void set_edge_targets(struct target *targets, size_t count, int port)
+{
+    char url[64], reason[128];
+    print(url, sizeof url, "http://127.0.0.1:%d", port);
+    for (size_t i = 0; i < count; i++)
+        if (!target_init(&targets[i], url, reason, sizeof reason))
+            die(reason);
+}
+
+/* HAProxy as `make up EDGE=1` has it, with two services of each kind; whom it takes for one client is all of
+ * ours. */
 static void start_edge(struct fleet *fleet)
 {
-    char url[64], reason[128], log[PATH_MAX], variables[EDGE_VARIABLES][VARIABLE_MAX];
+    char log[PATH_MAX], variables[EDGE_VARIABLES][VARIABLE_MAX];
     const char *environment[EDGE_VARIABLES + 1] = {NULL};
-    int base = stack_port_base(fleet->stack), port = base + EDGE_OFFSET - 1;
+    int base = stack_port_base(fleet->stack), service = base + PORT_OFFSET, query = service + EDGE_COMMANDS;
     print(variables[0], VARIABLE_MAX, "FIRSTCOME_PROCESS=edge@%s", stack_directory(fleet->stack));
     print(variables[1], VARIABLE_MAX, "EDGE_BIND=127.0.0.1:%d", base + EDGE_OFFSET);
-    print(variables[2], VARIABLE_MAX, "EDGE_WRITE_BIND=127.0.0.1:%d", port);
-    print(variables[3], VARIABLE_MAX, "EDGE_REQUESTS_MAX=1000000");
-    print(variables[4], VARIABLE_MAX, "COMMAND_ADDRESS=127.0.0.1:%d", base + PORT_OFFSET);
-    print(variables[5], VARIABLE_MAX, "COMMAND_ADDRESS_2=127.0.0.1:%d", base + PORT_OFFSET + 1);
-    print(variables[6], VARIABLE_MAX, "QUERY_ADDRESS=127.0.0.1:%d",
-          base + PORT_OFFSET + (int)fleet_query(fleet, 0));
+    print(variables[2], VARIABLE_MAX, "EDGE_WRITE_BIND=127.0.0.1:%d", base + EDGE_WRITE_OFFSET);
+    print(variables[3], VARIABLE_MAX, "EDGE_READ_BIND=127.0.0.1:%d", base + EDGE_READ_OFFSET);
+    print(variables[4], VARIABLE_MAX, "EDGE_REQUESTS_MAX=1000000");
+    print(variables[5], VARIABLE_MAX, "COMMAND_ADDRESS=127.0.0.1:%d", service);
+    print(variables[6], VARIABLE_MAX, "COMMAND_ADDRESS_2=127.0.0.1:%d", service + 1);
+    print(variables[7], VARIABLE_MAX, "QUERY_ADDRESS=127.0.0.1:%d", query);
+    print(variables[8], VARIABLE_MAX, "QUERY_ADDRESS_2=127.0.0.1:%d", query + 1);
     for (size_t i = 0; i < EDGE_VARIABLES; i++)
         environment[i] = variables[i];
-    print(url, sizeof url, "http://127.0.0.1:%d", port);
     print(log, sizeof log, "%s/log/edge.log", stack_directory(fleet->stack));
-    for (size_t i = 0; i < EDGE_COMMANDS; i++)
-        if (!target_init(&fleet->edge_targets[i], url, reason, sizeof reason))
-            die(reason);
+    set_edge_targets(fleet->edge_targets, EDGE_COMMANDS, base + EDGE_WRITE_OFFSET);
+    set_edge_targets(fleet->edge_targets + EDGE_COMMANDS, FLEET_QUERIES, base + EDGE_READ_OFFSET);
     fleet->edge = child_start(&(struct child_spec){
         .argv = (const char *[]){"/usr/sbin/haproxy", "-db", "-f", "compose/edge/haproxy.cfg", NULL},
         .environment = environment,
@@ -217,12 +227,7 @@ uint32_t fleet_projector(const struct fleet *fleet)
 
 const struct target *fleet_targets(const struct fleet *fleet)
 {
-    return fleet->targets;
-}
-
-const struct target *fleet_edge(const struct fleet *fleet)
-{
-    return fleet->edge_targets;
+    return fleet->edge ? fleet->edge_targets : fleet->targets;
 }
 
 struct proxy *fleet_proxy(const struct fleet *fleet, enum fleet_server server)

@@ -21,8 +21,8 @@ uint32_t fleet_services(const struct fleet *fleet); /* command services: numbers
 /* The number of a query service; any `index`. The first hears hints of changes, the others go by time. */
 uint32_t fleet_query(const struct fleet *fleet, uint32_t index);
 uint32_t fleet_projector(const struct fleet *fleet);
-const struct target *fleet_targets(const struct fleet *fleet); /* by number */
-const struct target *fleet_edge(const struct fleet *fleet); /* the write API there, once for each service */
+/* Where to ask for each, by number; with an edge that is there for those of a kind. */
+const struct target *fleet_targets(const struct fleet *fleet);
 struct proxy *fleet_proxy(const struct fleet *fleet, enum fleet_server server);
 /* Blocks until every service answers /readyz with 200; false past the deadline (monotonic). */
 bool fleet_await_ready(const struct fleet *fleet, int64_t deadline_us) MUST_USE;

@@ -622,8 +622,8 @@ static void judge_feed(const struct view *view)
 
 static bool answered_later(const struct read *read)
 {
-    return read->status_code == 0 || read->status_code == 429 || read->status_code == 503 ||
-           read->status_code == 504;
+    return read->status_code == 0 || read->status_code == 429 || read->status_code == 502 ||
+           read->status_code == 503 || read->status_code == 504;
 }
 
 static bool makes_sense(const struct read *read, const struct view *view)

@@ -19,7 +19,7 @@ static const struct config_option table[] = {
     {"services", CONFIG_INT, AT(services), "3", 1, CHAOS_SERVICES_MAX, "services",
      "command services on one database"},
     {"clients", CONFIG_INT, AT(clients), "12", 1, CHAOS_CLIENTS_MAX, "clients", "threads that ask"},
-    {"edge", CONFIG_INT, AT(edge), "0", 0, 1, "", "1: writes go through HAProxy; with two command services"},
+    {"edge", CONFIG_INT, AT(edge), "0", 0, 1, "", "1: all goes through HAProxy; with two command services"},
     {"keep", CONFIG_STRING, AT(keep), ".run-chaos", 1, 1024, "",
      "where logs and history go when something is violated: <keep>-<seed>"},
     {.name = NULL},

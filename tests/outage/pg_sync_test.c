@@ -33,7 +33,8 @@ static int issue(const char *user, bool *ret_replayed)
     struct http_client *client = http_client_create(instance_url(service));
     api_issue_begin(&api, client, campaign, user, user);
     assert_int_equal(http_client_read(client, LONG_MS, &answer), HTTP_ANSWERED);
-    int status = answer.status;
+    /* Or the service still has the first attempt with this key, and says just that. */
+    int status = strcmp(api_problem(&answer), "in-flight") == 0 ? 503 : answer.status;
     if (ret_replayed)
         *ret_replayed = http_answer_header(&answer, "Idempotency-Replayed").ptr != NULL;
     http_client_destroy(client);
