@@ -70,7 +70,7 @@ static struct http_answer create(const char *id, const char *key)
     char body[256];
     snprintf(body, sizeof body,
              "{\"id\":\"%s\",\"name\":\"Sale\",\"discount\":{\"type\":\"fixed\",\"amount\":500},"
-             "\"currency\":\"KRW\",\"quantity\":1000,\"per_user_limit\":3}",
+             "\"currency\":\"KRW\",\"quantity\":1000000,\"per_user_limit\":3}",
              id);
     return api_post(&api, "/v1/campaigns", body, key);
 }
@@ -520,7 +520,8 @@ static void restart_services(void)
     }
 }
 
-/* Slice 7 goes to the other server while coupons of a campaign in it are issued; then services get the new map. */
+/* Slice 7 goes to the other server while coupons of a campaign in it are issued; then services get the new
+ * map. */
 static void a_slice_moves_under_load(void **state)
 {
     (void)state;
@@ -549,9 +550,10 @@ static void a_slice_moves_under_load(void **state)
     atomic_store(&customers.enough, true);
     assert_int_equal(pthread_join(customers.thread, NULL), 0);
     int served = atomic_load(&customers.served);
-    print_message("    %d served, longest gap %lld ms\n", served, (long long)(customers.longest_us / US_PER_MS));
-    assert_int_equal(store_numberf(stacks[1], "SELECT issued FROM campaign WHERE id = '%s'", customers.campaign),
-                     served);
+    print_message("    %d served, longest gap %lld ms\n", served,
+                  (long long)(customers.longest_us / US_PER_MS));
+    assert_int_equal(
+        store_numberf(stacks[1], "SELECT issued FROM campaign WHERE id = '%s'", customers.campaign), served);
     assert_int_equal(store_numberf(stacks[0], "SELECT count(*) FROM campaign WHERE slice = 7"), 0);
     assert_int_equal(run_projector("verify", NULL), 0);
     WAIT_UNTIL(from_redis("/v1/campaigns?limit=1"), LONG_MS);
