@@ -60,6 +60,10 @@ const char *status_bottleneck(const struct status_facts *facts)
     if (!redis)
         return "Redis cannot be used (down, slow, emptied, or its models are old): PostgreSQL answers every "
                "load";
+    if (facts->redis_partly)
+        return "a server of the Redis Cluster does not answer: PostgreSQL carries the loads of its slices, "
+               "and "
+               "of lists over all; `slices` has no `models` there";
     if (at_least(&facts->waiting, 50))
         return "loads: many reads wait for few answers that take long to come";
     if (at_least(&facts->followers, 90))

@@ -15,8 +15,9 @@ struct status_gauge {
 };
 
 struct status_facts {
-    bool redis_usable, store_usable;                                      /* answered when last asked */
-    bool redis_open, store_open;                                          /* breakers */
+    bool redis_partly;               /* of a cluster some servers do not answer */
+    bool redis_usable, store_usable; /* answered when last asked */
+    bool redis_open, store_open;     /* breakers */
     struct status_gauge redis_queue, store_queue, redis_busy, store_busy; /* reads; threads at work */
     struct status_gauge waiting;   /* reads waiting for another one's load */
     struct status_gauge followers; /* of the feed */

@@ -43,6 +43,9 @@ static void each_is_named(void **state)
     names(&facts, "normal", "followers");
     facts.waiting.is = 500;
     names(&facts, "normal", "loads");
+    facts.redis_partly = true;
+    names(&facts, "normal", "a server of the Redis Cluster");
+    facts.redis_partly = false;
     facts.redis_usable = false;
     names(&facts, "without-redis", "Redis cannot be used");
     facts.redis_usable = true;

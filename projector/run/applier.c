@@ -85,7 +85,7 @@ static unsigned fail(struct applier *applier, int16_t slice, enum redis_status s
     bool at_once = status == REDIS_NOSCRIPT && before == REDIS_OK;
     unsigned slices = 1U << slice;
     if (status != REDIS_MOVING) /* that is one slot's */
-        slices |= redis_writer_slices_beside(applier->writer, slice);
+        slices |= redis_writer_slices_beside(applier->writer, slice) & applier->options.slices;
     applier->loaded &= ~slices;
     spans_forget(&applier->spans);
     metric_add(applier->metrics->redis_errors[status], 1);

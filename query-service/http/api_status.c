@@ -21,6 +21,7 @@ static void collect_loader(struct api *api, struct status_facts *facts)
     loader_facts(api->reads.loader, &loader);
     int64_t age_us = clock_mono_us() - loader.seen_us;
     facts->redis_usable = loader.redis_usable;
+    facts->redis_partly = loader.redis_partly;
     facts->store_usable = loader.store_usable;
     facts->redis_open = loader.redis_open;
     facts->store_open = loader.store_open;

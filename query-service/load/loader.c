@@ -51,7 +51,7 @@ struct loader {
     struct lane lanes[LANE_COUNT];
     struct loader_thread *threads;
     size_t threads_count;
-    atomic_bool model_usable, store_usable[SHARDS_MAX];
+    atomic_bool model_usable, servers_away, store_usable[SHARDS_MAX];
     _Atomic int64_t positions[SLICE_COUNT], seen_us; /* as the last probe of Redis found them */
 };
 
@@ -275,6 +275,7 @@ static void note_positions(struct loader *loader, const struct model_state *mode
         bool present = checkpoint && checkpoint->present;
         atomic_store(&loader->positions[slice], present ? checkpoint->position : -1);
     }
+    atomic_store(&loader->servers_away, models && models->away);
     unsigned answered = models ? ((1U << SLICE_COUNT) - 1) & ~models->away : 0;
     int64_t ago_ms = answered ? model_state_seen_ago_ms(models, answered) : INT64_MAX;
     bool known = ago_ms != INT64_MAX;
@@ -525,6 +526,7 @@ void loader_facts(struct loader *loader, struct loader_facts *ret)
 {
     *ret = (struct loader_facts){
         .redis_usable = atomic_load(&loader->model_usable),
+        .redis_partly = atomic_load(&loader->servers_away),
         .store_usable = true,
         .redis_open = breaker_is_open(&loader->lanes[LANE_QUICK].redis_breaker),
         .store_open = store_is_open(loader),

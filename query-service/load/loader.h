@@ -40,7 +40,7 @@ bool loader_models_usable(const struct loader *loader);
 
 /* What is going on, for gauges and for people. Any thread. */
 struct loader_facts {
-    bool redis_usable, store_usable, redis_open, store_open;
+    bool redis_usable, redis_partly, store_usable, redis_open, store_open;
     size_t redis_queue, store_queue, redis_busy, store_busy; /* of both lanes */
     int64_t positions[SLICE_COUNT];                          /* of the models, -1: not known */
     int64_t seen_us; /* monotonic: when the projector last looked after them, 0: not known */

@@ -198,10 +198,15 @@ size_t nodes_move_keys(struct redis_nodes *nodes, int slot, int from, int to, in
     return found;
 }
 
+void nodes_tell_owner(const struct redis_nodes *nodes, int told, int slot, int owner)
+{
+    set_slot(nodes, told, slot, "NODE", owner);
+}
+
 void nodes_move_end(struct redis_nodes *nodes, int slot, int from, int to)
 {
-    set_slot(nodes, to, slot, "NODE", to);
-    set_slot(nodes, from, slot, "NODE", to);
+    nodes_tell_owner(nodes, to, slot, to);
+    nodes_tell_owner(nodes, from, slot, to);
 }
 
 void nodes_move_slot(struct redis_nodes *nodes, const char *key, int from, int to, int step)

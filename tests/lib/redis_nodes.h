@@ -29,8 +29,10 @@ void nodes_move_slot(struct redis_nodes *nodes, const char *key, int from, int t
 /* The same in parts: the slot is on its way; so many of its keys go, how many there were; it is there. */
 void nodes_move_begin(struct redis_nodes *nodes, int slot, int from, int to);
 size_t nodes_move_keys(struct redis_nodes *nodes, int slot, int from, int to, int count);
+/* Has one server believe that another one has the slot. */
+void nodes_tell_owner(const struct redis_nodes *nodes, int told, int slot, int owner);
 void nodes_move_end(struct redis_nodes *nodes, int slot, int from, int to);
-/* The same as an administrator, with a server that is there first. */
+/* `url` as an administrator, with a server that is there first. */
 void nodes_admin_url(const struct redis_nodes *nodes, char *ret, size_t size);
 /* How often any of them denied a command to the services' user. */
 int nodes_denials(const struct redis_nodes *nodes);

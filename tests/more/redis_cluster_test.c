@@ -11,13 +11,14 @@
 #include "readmodel/keys.h"
 #include "tests/lib/api.h"
 #include "tests/lib/models.h"
+#include "tests/lib/pace.h"
 #include "tests/lib/projector.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/redis_nodes.h"
 #include "tests/lib/wait.h"
 #include "tests/lib/watch.h"
 
-enum { LONG_MS = 120000, CALL_MS = 20000 };
+enum { LONG_MS = 120000, CALL_MS = 20000, DEADLINE_MS = 2000 };
 
 static struct stack *stack;
 static struct redis_nodes nodes;
@@ -74,6 +75,26 @@ static void one_of_the_named_is_enough(void **state)
     assert_int_equal(redis_servers(redis, servers), NODES_PRIMARIES);
     for (int i = 0; i < NODES_PRIMARIES; i++)
         assert_true(redis_serves(redis, servers[i]));
+    redis_destroy(redis);
+}
+
+/* Whoever names one server of a cluster as if it were all is told. */
+static void one_server_is_not_the_cluster(void **state)
+{
+    (void)state;
+    char url[NODES_URL_MAX];
+    const struct redis_reply *reply;
+    snprintf(url, sizeof url, "redis://:admin@127.0.0.1:%u", nodes.servers[0].url.server.port);
+    struct redis *redis = create(url);
+    unsigned elsewhere = 0;
+    assert_int_equal(redis_connect(redis, clock_deadline_us(CALL_MS)), REDIS_OK);
+    for (int slice = 0; slice < 16; slice++) {
+        char key[32];
+        snprintf(key, sizeof key, "fc:{%d}", slice);
+        SEND(redis, "HGETALL", key);
+        elsewhere += redis_receive(redis, clock_deadline_us(CALL_MS), &reply) == REDIS_ELSEWHERE;
+    }
+    assert_true(elsewhere > 0 && elsewhere < 16);
     redis_destroy(redis);
 }
 
@@ -160,6 +181,28 @@ static void redirections_are_followed(void **state)
     redis_destroy(redis);
 }
 
+/* Two that each say the other has it are not asked for ever, and cost nothing but that key. */
+static void redirections_in_a_circle_end(void **state)
+{
+    (void)state;
+    static const char key[] = "fc:{circle}", other[] = "fc:{test}:a";
+    const struct redis_reply *reply;
+    struct redis *redis = create(nodes.url);
+    int has = nodes_primary_of(&nodes, 0, key), has_not = (has + 1) % NODES_PRIMARIES;
+    int slot = redis_slot(span_of(key));
+    assert_int_equal(redis_connect(redis, clock_deadline_us(CALL_MS)), REDIS_OK);
+    nodes_tell_owner(&nodes, has, slot, has_not);
+    SEND(redis, "GET", key);
+    SEND(redis, "SET", other, "x");
+    assert_int_equal(redis_receive(redis, clock_deadline_us(CALL_MS), &reply), REDIS_AWAY);
+    assert_non_null(strstr(redis_error(redis), "MOVED"));
+    expect_text(redis, "OK");
+    nodes_tell_owner(&nodes, has, slot, has);
+    SEND(redis, "DEL", other);
+    assert_int_equal(redis_integer(receive(redis)), 1);
+    redis_destroy(redis);
+}
+
 /* --- models --- */
 
 /* Models of which a part cannot be reached now are not current. */
@@ -188,6 +231,19 @@ static void read_campaign(const char *id, const char *source)
     snprintf(path, sizeof path, "/v1/campaigns/%s", id);
     WAIT_UNTIL((answer = reads_get(&api, path), answer.status == 200 && reads_is_from(&answer, source)),
                LONG_MS);
+}
+
+/* Each is answered within the deadline that users get, whoever answers. */
+static void read_promptly(const char *id, int count)
+{
+    char path[160];
+    snprintf(path, sizeof path, "/v1/campaigns/%s", id);
+    for (int i = 0; i < count; i++) {
+        int64_t start_us = clock_mono_us();
+        struct http_answer answer = reads_get(&api, path);
+        api_expect(&answer, 200, NULL);
+        pace_within(start_us, DEADLINE_MS * US_PER_MS, "an answer");
+    }
 }
 
 static void read_list(const char *source)
@@ -311,8 +367,14 @@ static void a_server_that_is_frozen_costs_its_slices(void **state)
     (void)state;
     redis_server_signal(&nodes.servers[1], SIGSTOP);
     redis_server_signal(&nodes.servers[1 + NODES_PRIMARIES], SIGSTOP);
+    read_promptly(campaigns[1], 10);
     read_campaign(campaigns[1], "postgres");
     read_list("postgres"); /* all slices, one of them is away */
+    struct http_answer answer;
+    WAIT_UNTIL((answer = api_get(&api, "/v1/status", NULL),
+                answer.status == 200 && answer.body.len > 0 &&
+                    memmem(answer.body.ptr, answer.body.len, "a server of the Redis Cluster", 29)),
+               LONG_MS);
     WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_servers_away") == 1, LONG_MS);
     issue(5); /* to a slice of another server: followed, read */
     read_campaign(campaign, "redis");
@@ -499,6 +561,7 @@ static int set_up(void **state)
 {
     (void)state;
     crypto_setup();
+    pace_start();
     stack = stack_start(STACK_SERVERS);
     nodes_start(&nodes, stack);
     setenv("SERVICES_REDIS_URL", nodes.url, 1);
@@ -529,9 +592,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_of_the_named_is_enough),
+        cmocka_unit_test(one_server_is_not_the_cluster),
         cmocka_unit_test(wrong_password),
         cmocka_unit_test(a_pipeline_over_all_servers),
         cmocka_unit_test(redirections_are_followed),
+        cmocka_unit_test(redirections_in_a_circle_end),
         cmocka_unit_test(all_comes_from_redis),
         cmocka_unit_test(slots_move_while_it_works),
         cmocka_unit_test(a_rebuild_while_it_works),
