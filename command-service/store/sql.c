@@ -127,7 +127,9 @@ const struct pg_statement store_statements[SQL_COUNT] = {
          "AND f.holder <= w.first ORDER BY f.holder LIMIT 1) IS NOT NULL OFFSET 0) h "
          "ORDER BY 1, 2"},
     /* $2 campaigns, $3 first sequence of the last run that was read, $4 position of the last event, $5 how
-     * many rows at most: what was issued of them since, in order. */
+     * many rows at most: what was issued of them since, in order. OFFSET 0, so that each run's events are
+     * found by its ends: where statistics say that the log is empty, the planner would else read all of it
+     * for each run. */
     [SQL_SEEN] =
         {"seen",
          "SELECT w.nr, h.run, h.position, h.holder, h.key FROM unnest($2::text[], $3::bigint[], "
@@ -143,7 +145,7 @@ const struct pg_statement store_statements[SQL_COUNT] = {
          "$5::bigint) i) r CROSS JOIN LATERAL (SELECT e.position, e.holder, e.key FROM event e WHERE e.slice "
          "= "
          "$1::smallint AND e.position BETWEEN r.first_position AND r.last_position AND e.position > "
-         "w.position AND e.type + 0 = 6 AND e.campaign_id = w.campaign_id) e WHERE r.until - "
+         "w.position AND e.type + 0 = 6 AND e.campaign_id = w.campaign_id OFFSET 0) e WHERE r.until - "
          "(r.last_position "
          "- r.first_position + 1) < $5::bigint ORDER BY r.first_sequence, e.position LIMIT $5::bigint) h "
          "ORDER BY w.nr, h.position"},

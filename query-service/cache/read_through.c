@@ -152,7 +152,7 @@ static struct entry *entry_of(struct read *read)
 struct outcome {
     struct read_through *reads;
     const struct read *read;
-    struct entry *entry; /* NULL: the load failed */
+    struct entry *entry; /* NULL: the load failed, or brought what is older than what is kept */
     struct entry *kept;  /* then: what may be given instead; NULL for nothing */
 };
 
@@ -210,7 +210,7 @@ static bool answer_waiter(const struct outcome *outcome, struct read *waiter)
         how.kind = RESPOND_KEPT;
         answer_entry(waiter->waiter.request, outcome->kept, &how);
     } else {
-        answer_failure(waiter, load->failure);
+        answer_failure(waiter, load->failure == READ_GOOD ? READ_UNAVAILABLE : load->failure);
     }
     return true;
 }
@@ -255,7 +255,9 @@ static void join_again(struct read_through *reads, struct read *list)
 
 static void keep(const struct outcome *outcome)
 {
-    struct entry *stale = outcome->read->models_age_us ? outcome->entry : outcome->kept;
+    struct entry *stale = outcome->kept                  ? outcome->kept
+                          : outcome->read->models_age_us ? outcome->entry
+                                                         : NULL;
     if (stale)
         atomic_store(&stale->retry_us, clock_mono_us() + RETRY_MIN_US + crypto_random_below(RETRY_SPREAD_US));
     if (outcome->entry)
@@ -278,15 +280,31 @@ static void answer_all(const struct outcome *outcome, struct read *list, struct 
     }
 }
 
+/* Models that nobody looks after any more may say less than a copy that PostgreSQL gave since. */
+static void prefer_newer_copy(struct outcome *outcome)
+{
+    struct entry *copy = cache_get(outcome->reads->cache, key_of(outcome->read));
+    if (copy && copy->ended_us > outcome->entry->ended_us) {
+        entry_release(outcome->entry);
+        outcome->entry = NULL;
+        outcome->kept = copy;
+    } else {
+        entry_release(copy);
+    }
+}
+
 /* On a thread of the loader, or where the loader took nothing more, on that of the HTTP server. */
 static void on_loaded(struct read *read)
 {
     struct read_through *reads = read->owner;
     struct outcome outcome = {.reads = reads, .read = read};
-    if (read->failure == READ_GOOD)
+    if (read->failure == READ_GOOD) {
         outcome.entry = entry_of(read);
-    else
+        if (read->models_age_us)
+            prefer_newer_copy(&outcome);
+    } else {
         outcome.kept = cache_get(reads->cache, key_of(read));
+    }
     keep(&outcome); /* before the flight ends, so that nobody finds neither */
     struct read *followers = single_flight_end(reads->flights, read), *again = NULL;
     answer_all(&outcome, followers, &again);

@@ -8,6 +8,7 @@
 
 #include "common/base/crypto.h"
 #include "events/ids.h"
+#include "readmodel/keys.h"
 #include "tests/lib/cluster.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/pace.h"
@@ -421,6 +422,37 @@ static void both_down_what_is_in_memory_is_served(void **state)
     WAIT_UNTIL((answer = get(path), reads_is_from(&answer, "hit; ttl=0")), SHOWS_MS);
 }
 
+/* The models stay where they were when their projector stopped; PostgreSQL was asked after that, and then it
+ * is gone, too. Nobody is told again what was so before. */
+static void a_copy_is_kept_against_models_that_are_older(void **state)
+{
+    (void)state;
+    enum { AGO_MS = 20000 };
+    char campaign[CAMPAIGN_ID_MAX + 1], path[128], left[24], key[32];
+    struct http_answer answer;
+    set_lives("1000", "1000", "600000");
+    reads_restart_service(&api);
+    snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 10, ""));
+    snprintf(path, sizeof path, "%s", path_of(campaign));
+    api_give(&api, campaign, "first");
+    reads_await_redis(&api);
+    stack_signal(stack, "projector", SIGSTOP);
+    snprintf(left, sizeof left, "%d", SEEN_KEPT_MS - AGO_MS);
+    for (int slice = 0; slice < SLICE_COUNT; slice++) {
+        snprintf(key, sizeof key, "fc:{%d}:heartbeat", slice);
+        assert_int_equal(reads_redis(stack, "PEXPIRE", key, left, NULL), 1);
+    }
+    api_give(&api, campaign, "second");
+    WAIT_UNTIL((answer = get(path), issued_in(&answer) == 2), SHOWS_MS);
+    cluster_signal_all(stack, SIGSTOP);
+    WAIT_UNTIL((answer = get(path), assert_int_equal(issued_in(&answer), 2),
+                reads_is_from(&answer, "fwd=stale; fwd-status=503")),
+               SHOWS_MS);
+    cluster_signal_all(stack, SIGCONT);
+    stack_signal(stack, "projector", SIGCONT);
+    WAIT_UNTIL((answer = get("/v1/campaigns/never-read"), answer.status == 404), SHOWS_MS);
+}
+
 static void status_names_what_is_wrong(void **state)
 {
     (void)state;
@@ -451,6 +483,7 @@ int main(void)
         cmocka_unit_test(what_did_not_exist_comes_to_be),
         cmocka_unit_test(a_crowd_at_a_cold_target_is_one_load),
         cmocka_unit_test(both_down_what_is_in_memory_is_served),
+        cmocka_unit_test(a_copy_is_kept_against_models_that_are_older),
         cmocka_unit_test(status_names_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, setup, api_teardown);
