@@ -22,7 +22,8 @@ struct key_use {
 };
 
 void uses_init(struct reader *reader, const char *database_url); /* end with reader_deinit */
-/* Of some slices, in order of time. false: PostgreSQL did not answer by the deadline. */
+/* Of some slices, in order of time. false: PostgreSQL did not answer by the deadline, or its standby does not
+ * have them yet. */
 bool uses_read(struct reader *reader, unsigned slices, const uint8_t key_hash[REQUEST_KEY_BYTES],
                int64_t deadline_us, struct pg_rows **ret) MUST_USE;
 /* Row `row` of them. false: its events cannot be decoded. */

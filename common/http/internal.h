@@ -308,6 +308,8 @@ struct http_loop {
     int64_t learned_us;                    /* what is not known yet arrived later than this */
     struct http_conns phases[HTTP_PHASES]; /* its connections, in each phase by since when */
     struct http_conns ready;               /* those that can do something, who waits longest first */
+    struct http_conns ready_slow;          /* the same of those that have been slow so far */
+    unsigned turns;                        /* of connections: one in some is a slow one's */
     struct http_conns held_back;           /* those that wait for admission, in the same order */
     int64_t refuse_us;                     /* from when on it may refuse one more at once */
     int64_t tick_us, sample_us;            /* when to look at time limits, and at answers being sent, next */
@@ -340,18 +342,18 @@ struct http_input {
 /* All of its loop's thread. */
 struct http_conn {
     struct http_request request;               /* first: an http_request is part of a connection */
-    TAILQ_ENTRY(http_conn) in_phase, in_ready; /* the second: in loop.ready or loop.held_back */
+    TAILQ_ENTRY(http_conn) in_phase, in_ready; /* the second: in *ready, or in loop.held_back */
     int fd;
     struct in6_addr peer;
     struct in6_addr client; /* of the request: the peer, or whom a trusted proxy passed it on for */
     bool from_proxy;        /* the peer is a trusted proxy, which many clients share */
     struct http_address *address;
 
-    bool readable, writable; /* the socket may have, or take, something */
-    bool ended;              /* the client's end came, or the connection broke: stays readable */
-    bool ready;              /* is in loop.ready, */
-    int64_t ready_us;        /* and since when; what is read in this turn had arrived by then */
-    bool held_back;          /* is in loop.held_back */
+    bool readable, writable;  /* the socket may have, or take, something */
+    bool ended;               /* the client's end came, or the connection broke: stays readable */
+    struct http_conns *ready; /* is in that one of loop.ready and loop.ready_slow; NULL: in neither */
+    int64_t ready_us;         /* and since when; what is read in this turn had arrived by then */
+    bool held_back;           /* is in loop.held_back */
     size_t turn_bytes;
     unsigned turn_requests;
 

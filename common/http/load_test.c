@@ -204,6 +204,43 @@ static void who_pipelines_waits_for_others(void **state)
     kit_close(talk);
 }
 
+/* Heads that trickle in, a byte each at the same moment, and one whole request after them. */
+static void slow_ones_are_no_crowd_in_front(void **state)
+{
+    (void)state;
+    enum { MANY = 100, SLOW_MS = 400 };
+    uint64_t age_ms, touched;
+    const struct span head = SPAN(KIT_TOUCH);
+    struct kit_talk *busy = block_the_loop(), *talk = kit_open(kit), *slow[MANY];
+    kit_hold(kit, false);
+    kit_read(busy, 1, false);
+    for (size_t i = 0; i < MANY; i++) {
+        slow[i] = kit_open(kit);
+        assert_true(kit_send(slow[i], (struct span){head.ptr, head.len - 1}));
+    }
+    assert_true(kit_send(talk, head)); /* when it is answered, the loop knows of those before */
+    kit_read(talk, 1, false);
+    poll(NULL, 0, SLOW_MS);
+    kit_hold(kit, true);
+    assert_true(kit_send(busy, SPAN("GET /v1/block HTTP/1.1\r\n" KIT_HOST "\r\n")));
+    while (atomic_load(&kit->handled) < 2)
+        poll(NULL, 0, 1);
+    for (size_t i = 0; i < MANY; i++)
+        assert_true(kit_send(slow[i], (struct span){head.ptr + head.len - 1, 1}));
+    talk->count = 0;
+    assert_true(kit_send(talk, SPAN("GET /v1/turn HTTP/1.1\r\n" KIT_HOST "\r\n")));
+    kit_hold(kit, false);
+    read_turn(talk, &age_ms, &touched);
+    assert_true(touched < 1 + MANY / 2);
+    for (size_t i = 0; i < MANY; i++) {
+        kit_read(slow[i], 1, false);
+        assert_int_equal(slow[i]->replies[0], 200); /* and they have their turns */
+        kit_close(slow[i]);
+    }
+    kit_close(busy);
+    kit_close(talk);
+}
+
 /* A client that sends its end with its request is still answered, also when another thread does so later. */
 static void half_closed_clients_are_answered(void **state)
 {
@@ -536,6 +573,7 @@ int main(void)
         WITH_KIT(clients_that_left_harm_nobody),
         WITH_KIT(waiting_for_the_loop_counts),
         WITH_KIT(who_pipelines_waits_for_others),
+        WITH_KIT(slow_ones_are_no_crowd_in_front),
         WITH_KIT(half_closed_clients_are_answered),
         WITH_KIT(large_answers_go_on),
         WITH_KIT(connections_are_limited),

@@ -5,6 +5,10 @@
  * again, so that it knows when what a connection sent arrived: after it last learned of sockets, or while it
  * slept. The time that a request then waits for its turn counts as its age.
  *
+ * Who has been slow so far, with a head, a body or an answer, has a queue of its own, of which one is served
+ * for each few of the others: thousands of them that each send a byte at the same moment would else be a
+ * crowd in front of somebody's whole request.
+ *
  * Sockets are registered once and edge-triggered: a request on a kept connection costs one recv and one
  * send. What the loop knows of a socket is `readable` and `writable`, which an edge sets, and a recv or send
  * that found less than it asked for clears. */
@@ -24,6 +28,8 @@ enum {
     TURN_US = 2000,
     SLEPT_US = 200,
     TICK_MS = 100,
+    SLOW_TURN_MS = 200,     /* somebody who is in the middle of something for longer is slow, */
+    SLOW_TURN = 4,          /* and has every fourth turn where others have something to do */
     REFUSAL_US = 500,       /* a loop refuses one in so long at once where there will be room soon, */
     REFUSALS_SAVED = 100,   /* or as many as that after a pause; */
     HELD_BACK_MAX_MS = 500, /* the others wait for it, so long at most */
@@ -93,14 +99,20 @@ static enum http_step conn_step(struct http_conn *conn)
     }
 }
 
+static bool is_slow(const struct http_conn *conn)
+{
+    bool at_something = conn->phase != HTTP_PHASE_IDLE && conn->phase != HTTP_PHASE_HANDLER;
+    return at_something && conn->request.loop->now_us - conn->since_us > SLOW_TURN_MS * US_PER_MS;
+}
+
 void http_conn_ready(struct http_conn *conn, int64_t since_us)
 {
     struct http_loop *loop = conn->request.loop;
     if (conn->ready || conn->away || conn->held_back)
         return;
-    conn->ready = true;
+    conn->ready = is_slow(conn) ? &loop->ready_slow : &loop->ready;
     conn->ready_us = since_us;
-    TAILQ_INSERT_TAIL(&loop->ready, conn, in_ready);
+    TAILQ_INSERT_TAIL(conn->ready, conn, in_ready);
 }
 
 /* A turn of one connection: as many steps as it can take, up to its share. */
@@ -154,7 +166,7 @@ void http_conn_destroy(struct http_conn *conn)
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
     CHECK(!conn->away);
     if (conn->ready)
-        TAILQ_REMOVE(&loop->ready, conn, in_ready);
+        TAILQ_REMOVE(conn->ready, conn, in_ready);
     if (conn->held_back)
         let_go_on(conn);
     /* Not all of a stream was sent, and to a client of HTTP/1.0 the end of the connection would be its end.
@@ -318,10 +330,16 @@ static void take_event(const struct epoll_event *event, int64_t heard_us)
     http_conn_ready(conn, heard_us);
 }
 
+static struct http_conn *next_ready(const struct http_loop *loop)
+{
+    struct http_conn *slow = TAILQ_FIRST(&loop->ready_slow), *conn = TAILQ_FIRST(&loop->ready);
+    return slow && (!conn || loop->turns % SLOW_TURN == 0) ? slow : conn;
+}
+
 /* How long this thread may sleep; if at all, it says so. */
 static int sleep_ms(struct http_loop *loop)
 {
-    if (!TAILQ_EMPTY(&loop->ready))
+    if (next_ready(loop))
         return 0;
     pthread_mutex_lock(&loop->lock);
     loop->sleeping =
@@ -359,9 +377,10 @@ static void serve(struct http_loop *loop)
     int64_t end_us = loop->now_us + TURN_US;
     struct http_conn *conn;
     serve_held_back(loop, end_us);
-    while ((conn = TAILQ_FIRST(&loop->ready)) && loop->now_us < end_us) {
-        conn->ready = false;
-        TAILQ_REMOVE(&loop->ready, conn, in_ready);
+    while ((conn = next_ready(loop)) && loop->now_us < end_us) {
+        TAILQ_REMOVE(conn->ready, conn, in_ready);
+        conn->ready = NULL;
+        loop->turns++;
         conn_run(conn);
         loop->now_us = clock_mono_us();
     }
@@ -393,6 +412,7 @@ bool http_loop_start(struct http_server *server, struct http_loop *loop)
     loop->server = server;
     loop->now_us = loop->learned_us = clock_mono_us();
     TAILQ_INIT(&loop->ready);
+    TAILQ_INIT(&loop->ready_slow);
     TAILQ_INIT(&loop->held_back);
     STAILQ_INIT(&loop->answered);
     STAILQ_INIT(&loop->newcomers);

@@ -58,9 +58,21 @@ static struct http_client *begin_waiting(const char *user)
     return client;
 }
 
+/* What GET /v1/requests says of the user's key. */
+static bool is_done(const char *user)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/v1/requests/%s", user);
+    struct http_answer answer = api_call(
+        &api, &(struct http_call){.method = "GET", .path = path, .token = stack_env(stack, "ISSUE_TOKEN")});
+    return answer.status == 200 && memmem(answer.body.ptr, answer.body.len, "\"done\"", 6) != NULL;
+}
+
 static void expect_silence(const char *user)
 {
     bool told = coupons_of(user) == 1;
+    if (is_done(user))
+        fail_msg("%s is told that what no standby has is done", user);
     for (int i = 0; i < 2; i++) {
         int status = issue(user, NULL);
         if (status < 500)
@@ -75,6 +87,7 @@ static void expect_told_in_the_end(const char *user)
     WAIT_UNTIL(issue(user, &replayed) == 201, LONG_MS);
     WAIT_UNTIL(issue(user, &replayed) == 201, LONG_MS);
     assert_true(replayed);
+    WAIT_UNTIL(is_done(user), LONG_MS);
 }
 
 static void expect_no_promise(struct http_client *client)
