@@ -661,7 +661,7 @@ static void committer_start(struct committers *all, int16_t slice)
     self->shard = &all->shards[all->options.shards->of[slice]];
     self->slice = slice;
     self->queue = queue_create(all->options.queue_max, all->options.batch_max);
-    self->store = store_create(self->shard->shard->url);
+    self->store = store_create(self->shard->shard->url, self->shard->shard->slices == SLICES_ALL);
     self->batch = batch_create(&(struct creation_limits){0});
     CHECK(pthread_create(&self->thread, NULL, committer_main, self) == 0);
 }

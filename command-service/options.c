@@ -8,7 +8,7 @@
 
 static const struct config_option table[] = {
     {"database-url", CONFIG_STRING, AT(database_url), "", 0, 4096, "",
-     "event store, postgresql://...; several hosts allowed; needed without --shards"},
+     "event store, postgresql://...; several hosts allowed; needed without --shards, else not used"},
     {"shards", CONFIG_STRING, AT(shards_file), "", 0, 4096, "",
      "file that says which event store has which slices; empty: --database-url has all"},
     {"code-key-file", CONFIG_STRING, AT(code_key_file), NULL, 1, 4096, "",

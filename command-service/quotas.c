@@ -24,20 +24,6 @@ struct quotas {
     size_t count; /* only grows */
 };
 
-struct quotas *quotas_create(const struct shards *shards)
-{
-    struct quotas *quotas = mem_zalloc(sizeof *quotas);
-    quotas->shards = shards;
-    CHECK(pthread_mutex_init(&quotas->lock, NULL) == 0);
-    return quotas;
-}
-
-void quotas_destroy(struct quotas *quotas)
-{
-    pthread_mutex_destroy(&quotas->lock);
-    mem_free(quotas);
-}
-
 static int64_t today(void)
 {
     return clock_wall_us() / US_PER_DAY;
@@ -60,6 +46,22 @@ static struct scope *find(struct quotas *quotas, struct span name)
     memcpy(scope->name, name.ptr, name.len);
     scope->name_len = name.len;
     return scope;
+}
+
+struct quotas *quotas_create(const struct shards *shards)
+{
+    struct quotas *quotas = mem_zalloc(sizeof *quotas);
+    quotas->shards = shards;
+    (void)find(quotas, QUOTA_OPEN_STOCK); /* wanted by the first creation */
+    (void)find(quotas, QUOTA_EVERYBODY);
+    CHECK(pthread_mutex_init(&quotas->lock, NULL) == 0);
+    return quotas;
+}
+
+void quotas_destroy(struct quotas *quotas)
+{
+    pthread_mutex_destroy(&quotas->lock);
+    mem_free(quotas);
 }
 
 int64_t quotas_elsewhere(struct quotas *quotas, struct span scope, size_t shard)

@@ -12,7 +12,7 @@
 
 enum { FILE_BYTES_MAX = 128 * 1024, CHECK_MS = 1000 };
 
-/* A run that is the highest digit pair of the longest name: "0,2,4,6,8,10,12,14" fits. */
+/* The longest that a map can have, "0,2,4,6,8,10,12,14", fits. */
 void slices_write(unsigned slices, char ret[SHARD_NAME_MAX])
 {
     int len = 0;

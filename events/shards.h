@@ -11,7 +11,8 @@
  * it to libpq (PGUSER, PGPASSFILE), so that one file serves all services.
  *
  * A database says itself which slices it owns: those that have a row in table slice, the row that everybody
- * who appends locks. Whoever goes by another map appends nothing (no row) and is refused by name. */
+ * who appends locks. Whoever takes one database for another appends nothing (no row) and is refused by name.
+ */
 #pragma once
 
 #include "common/pg/pg.h"

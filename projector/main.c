@@ -166,6 +166,25 @@ static int command_run(struct options *options, const struct shards *shards)
     return 0;
 }
 
+static int run_command(enum command command, struct options *options, const struct shards *shards)
+{
+    switch (command) {
+    case COMMAND_RUN:
+        return command_run(options, shards);
+    case COMMAND_STATUS:
+        return command_status(options, shards);
+    case COMMAND_PREWARM:
+        return prewarm_run(&(struct prewarm_options){.shards = shards,
+                                                     .bus_publish_url = options->bus_publish_url,
+                                                     .campaign = options->prewarm_campaign});
+    case COMMAND_REBUILD:
+        return rebuild_run(&options->rebuild);
+    case COMMAND_VERIFY:
+        return verify_run(&options->verify);
+    }
+    UNREACHABLE("every command is named above");
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
@@ -173,19 +192,7 @@ int main(int argc, char **argv)
     enum command command = options_parse(argc, argv, &options);
     shards_setup(&shards, options.shards_file, options.database_url, "firstcome_projector");
     options.rebuild.shards = options.verify.shards = &shards;
-    switch (command) {
-    case COMMAND_RUN:
-        return command_run(&options, &shards);
-    case COMMAND_STATUS:
-        return command_status(&options, &shards);
-    case COMMAND_PREWARM:
-        return prewarm_run(&(struct prewarm_options){.shards = &shards,
-                                                     .bus_publish_url = options.bus_publish_url,
-                                                     .campaign = options.prewarm_campaign});
-    case COMMAND_REBUILD:
-        return rebuild_run(&options.rebuild);
-    case COMMAND_VERIFY:
-        return verify_run(&options.verify);
-    }
-    UNREACHABLE("every command is named above");
+    int status = run_command(command, &options, &shards);
+    shards_deinit(&shards);
+    return status;
 }

@@ -11,7 +11,7 @@ enum { EXIT_BAD_USAGE = 64 };
 
 static const struct config_option store_table[] = {
     {"database-url", CONFIG_STRING, AT(database_url), "", 0, 4096, "",
-     "event store, postgresql://...; several hosts allowed; needed without --shards"},
+     "event store, postgresql://...; several hosts allowed; needed without --shards, else not used"},
     {"shards", CONFIG_STRING, AT(shards_file), "", 0, 4096, "",
      "file that says which event store has which slices; empty: --database-url has all"},
     {"redis-url", CONFIG_STRING, AT(redis_url), NULL, 1, 4096, "",
@@ -67,7 +67,8 @@ static const struct config_option prewarm_table[] = {
 /* Its own names for the stores: without the models there is nothing to ask Redis. */
 static const struct config_option verify_store_table[] = {
     {"database-url", CONFIG_STRING, AT(database_url), "", 0, 4096, "",
-     "event store, postgresql://...; only read, several hosts allowed; needed without --shards"},
+     "event store, postgresql://...; only read, several hosts allowed; needed without --shards, else not "
+     "used"},
     {"shards", CONFIG_STRING, AT(shards_file), "", 0, 4096, "",
      "file that says which event store has which slices; empty: --database-url has all"},
     {"redis-url", CONFIG_STRING, AT(verify.redis_url), "", 0, 4096, "",

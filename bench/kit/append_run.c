@@ -187,7 +187,7 @@ static void run_init(struct run *run, const struct append_options *options)
                         .user = options->first_user,
                         .head = options->plain_from,
                         .count = (size_t)options->per_batch,
-                        .store = store_create(options->url),
+                        .store = store_create(options->url, true),
                         .batch = batch_create(&(struct creation_limits){0})};
     run->items = mem_zalloc(run->count * sizeof *run->items);
     run->pg = pg_create(&(struct pg_options){.url = options->url,

@@ -52,6 +52,8 @@ struct store {
     struct pg_args args;
     struct pg_rows *results[STORE_RESULTS_MAX]; /* what the loaded batch borrows from */
     size_t results_count;
+    bool has_all;      /* its database is that of all slices */
+    bool elsewhere;    /* the slice is another database's */
     const char *fault; /* what is wrong with a server that can be reached; NULL for nothing */
 
     /* What is known of the slice; forgotten with the connection, which may lead to another server the next
@@ -72,6 +74,8 @@ struct store {
 void store_forget(struct store *store);
 /* Ends the transaction without effect; `status` is why, and is returned unless the connection is lost. */
 enum store_status store_end(struct store *store, enum store_status status, int64_t deadline_us);
+/* The database does not own the slice (any more): nothing of it is to be believed. STORE_LOST. */
+enum store_status store_left(struct store *store);
 /* What a refusal means for the batch, whose transaction common/pg has rolled back. */
 enum store_status store_rolled_back(struct store *store);
 /* Receives `count` results of a round into `ret` (NULL where a statement was refused). */

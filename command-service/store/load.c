@@ -84,13 +84,16 @@ static enum store_status learn_slice(struct store *store, const struct batch *ba
     pg_rows_destroy(rows);
     if (status == PG_REFUSED)
         return store_rolled_back(store);
-    return status != PG_OK ? STORE_LOST : store->slice < 0 ? STORE_BROKEN : STORE_OK;
+    if (status != PG_OK)
+        return STORE_LOST;
+    return store->slice < 0 ? store_left(store) : STORE_OK;
 }
 
 static bool take_slice(struct store *store, struct batch *batch, const struct pg_rows *rows)
 {
     enum { WARN_US = US_PER_S };
-    if (pg_rows_count(rows) != 1)
+    store->elsewhere = pg_rows_count(rows) != 1;
+    if (store->elsewhere)
         return false;
     struct span chain = pg_bytes(rows, 0, 1);
     int64_t database_us = pg_time(rows, 0, 4), own_us = clock_wall_us();
@@ -665,7 +668,7 @@ static enum store_status take_round(struct store *store, struct batch *batch, co
         return STORE_LOST;
     for (size_t i = 0; i < round->count; i++)
         if (!round->handlers[i](store, batch, rows[i]))
-            return store_end(store, STORE_BROKEN, deadline_us);
+            return store->elsewhere ? store_left(store) : store_end(store, STORE_BROKEN, deadline_us);
     return STORE_OK;
 }
 

@@ -36,21 +36,22 @@
 
 const struct pg_statement store_statements[SQL_COUNT] = {
     /* Also whether it accepts writes at all: an idle connection would not notice that it no longer does. And
-     * whether it owns slice $1. */
+     * whether it owns slice $1 and, where it is not to have all of them ($2), not all. */
     [SQL_DURABLE] =
         {"durable",
          "SELECT current_setting('fsync') = 'on' AND current_setting('synchronous_commit') <> 'off' AND "
          "(current_setting('synchronous_commit') <> 'local' OR current_setting('synchronous_standby_names') "
-         "= '') AND current_setting('transaction_read_only') = 'off', EXISTS (SELECT FROM slice WHERE slice "
-         "= "
-         "$1::smallint)"},
+         "= '') AND current_setting('transaction_read_only') = 'off', (SELECT bool_or(s.slice = "
+         "$1::smallint) AND "
+         "($2::bool OR count(*) < 16) FROM slice s)"},
     /* For the rest of the transaction: only who logged in as somebody may see and end that one's sessions. */
     [SQL_AS_LOGIN] = {"as_login", "SELECT set_config('role', 'none', true)"},
     /* Who waits for its client with a transaction open. Nobody who is at work, nor who waits for a standby in
      * COMMIT: that one's effects would become visible without being safe. */
     [SQL_EVICT] =
         {"evict",
-         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = session_user "
+         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() "
+         "AND usename = session_user "
          "AND application_name = current_setting('application_name') AND pid <> pg_backend_pid() AND "
          "wait_event = 'ClientRead' AND clock_timestamp() - state_change > interval '300 ms' AND "
          "clock_timestamp() - xact_start > interval '900 ms'"},

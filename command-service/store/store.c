@@ -8,7 +8,7 @@
  * now. */
 enum { KNOWN_CAMPAIGNS_MAX = 256 + BATCH_MAX, FILTER_BYTES_MAX = 32 * 1024 * 1024 };
 
-struct store *store_create(const char *database_url)
+struct store *store_create(const char *database_url, bool has_all)
 {
     struct store *store = mem_zalloc(sizeof *store);
     store->pg = pg_create(&(struct pg_options){
@@ -24,6 +24,7 @@ struct store *store_create(const char *database_url)
         .schema = SCHEMA_MIN,
     });
     pg_args_init(&store->args);
+    store->has_all = has_all;
     store->known = known_create(KNOWN_CAMPAIGNS_MAX, FILTER_BYTES_MAX);
     store->slice = -1;
     return store;
@@ -47,6 +48,15 @@ void store_destroy(struct store *store)
     mem_free(store);
 }
 
+static const char not_owned[] = "the database does not own this slice, or owns all: the shard map is another";
+
+enum store_status store_left(struct store *store)
+{
+    store->fault = not_owned;
+    pg_disconnect(store->pg);
+    return STORE_LOST;
+}
+
 static const char *server_fault(const struct pg_rows *rows)
 {
     enum { DURABLE, OWNED };
@@ -54,7 +64,7 @@ static const char *server_fault(const struct pg_rows *rows)
         return "read-only, or fsync is off, or synchronous_commit is off or leaves out the standby, so that "
                "a "
                "commit would not be durable";
-    return pg_i64(rows, 0, OWNED) ? NULL : "the database does not own this slice: the shard map is another";
+    return pg_i64(rows, 0, OWNED) ? NULL : not_owned;
 }
 
 enum store_status store_check(struct store *store, int16_t slice, int64_t deadline_us)
@@ -62,6 +72,7 @@ enum store_status store_check(struct store *store, int16_t slice, int64_t deadli
     struct pg_rows *rows = NULL;
     pg_args_reset(&store->args);
     pg_arg_i16(&store->args, slice);
+    pg_arg_bool(&store->args, store->has_all);
     enum pg_status status = pg_call(store->pg, SQL_DURABLE, &store->args, deadline_us, &rows);
     const char *fault = status == PG_OK ? server_fault(rows) : NULL;
     pg_rows_destroy(rows);

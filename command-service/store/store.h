@@ -19,7 +19,9 @@ enum store_status {
     STORE_BROKEN,  /* rolled back: something the schema refuses; a bug or a foreign row (see store_error) */
 };
 
-struct store *store_create(const char *database_url);
+/* `has_all`: the database is that of all slices; otherwise one that owns them all was given none by a map,
+ * and is not written to. */
+struct store *store_create(const char *database_url, bool has_all);
 void store_destroy(struct store *store); /* accepts NULL */
 /* For commands of one slice; and store_check. */
 enum store_status store_connect(struct store *store, int16_t slice, int64_t deadline_us);

@@ -19,7 +19,7 @@ enum {
 #define EVENT_AT(name, place) \
     "LATERAL (SELECT * FROM event x WHERE x.slice = o.slice AND x.position = " place " LIMIT 1) " name
 
-enum { SQL_USES, SQL_CHANGES, SQL_CAMPAIGN, SQL_SETTLED };
+enum { SQL_USES, SQL_CHANGES, SQL_CAMPAIGN, SQL_OWNED, SQL_SETTLED };
 
 /* $1 slices; $2, $3 the range of the key in events; $4 the key as effects without an event have it. What an
  * event without a kept status answered: 201 of what is new, 204 of a DELETE. An event about a coupon (10 to
@@ -53,13 +53,14 @@ static const struct pg_statement statements[] = {
     [SQL_CAMPAIGN] = {"campaign",
                       "SELECT " CAMPAIGN_COLUMNS ", clock_timestamp() FROM campaign c WHERE c.slice = "
                       "$1::smallint AND c.id = $2::text AND c.status <> 5"},
+    [SQL_OWNED] = {"owned", "SELECT slice FROM slice ORDER BY slice"},
     /* Where there is a standby to wait for: a commit of its own, which ends when that one has all that was
      * committed before. False where such a question has been waiting for a second: one more would only leave
      * one more session behind. */
     [SQL_SETTLED] =
         {"settled",
          "SELECT CASE WHEN current_setting('synchronous_standby_names') = '' THEN true WHEN EXISTS "
-         "(SELECT FROM pg_stat_activity a WHERE a.application_name = "
+         "(SELECT FROM pg_stat_activity a WHERE a.datname = current_database() AND a.application_name = "
          "current_setting('application_name') AND a.wait_event = 'SyncRep' AND "
          "clock_timestamp() - a.query_start > interval '1 s') THEN false ELSE "
          "pg_logical_emit_message(true, 'firstcome', '') IS NOT NULL END"},
@@ -88,6 +89,16 @@ static bool ask(struct reader *reader, size_t statement, int64_t deadline_us, st
     return status == PG_OK;
 }
 
+/* Whether the database has all of these slices: of what is another's it would say that there is nothing. */
+static bool owns(struct reader *reader, unsigned slices, int64_t deadline_us)
+{
+    struct pg_rows *rows = NULL;
+    pg_args_reset(&reader->args);
+    bool owned = ask(reader, SQL_OWNED, deadline_us, &rows) && (slices & ~slices_of(rows)) == 0;
+    pg_rows_destroy(rows);
+    return owned;
+}
+
 /* What was read may be on the primary alone, and is told to nobody before the standby has it (I3). */
 static bool is_settled(struct reader *reader, int64_t deadline_us)
 {
@@ -102,6 +113,8 @@ bool uses_read(struct reader *reader, unsigned slices, const uint8_t key_hash[RE
                int64_t deadline_us, struct pg_rows **ret)
 {
     struct pg_args *args = &reader->args;
+    if (!owns(reader, slices, deadline_us))
+        return false;
     pg_args_reset(args);
     slices_arg(args, slices);
     uint8_t edge[REQUEST_KEY_BYTES];
@@ -140,6 +153,8 @@ bool uses_row(const struct pg_rows *rows, int row, struct arena *arena, struct k
 
 bool changes_read(struct reader *reader, int64_t deadline_us, struct pg_rows **ret)
 {
+    if (!owns(reader, 1U << CONTROL_SLICE, deadline_us))
+        return false;
     pg_args_reset(&reader->args);
     pg_arg_i16(&reader->args, CONTROL_SLICE);
     return ask(reader, SQL_CHANGES, deadline_us, ret);
@@ -170,6 +185,8 @@ bool changes_row(const struct pg_rows *rows, int row, struct arena *arena, struc
 
 bool campaign_read(struct reader *reader, struct span id, int64_t deadline_us, struct pg_rows **ret)
 {
+    if (!owns(reader, 1U << slice_of(id), deadline_us))
+        return false;
     pg_args_reset(&reader->args);
     pg_arg_i16(&reader->args, slice_of(id));
     pg_arg_bytes(&reader->args, id);

@@ -32,7 +32,7 @@ struct rebuild {
     int64_t done, total; /* events of slices that are done, and of all */
     int64_t began_us;    /* monotonic */
     enum build_phase phase;
-    bool phase_open, no_room;
+    bool phase_open, no_room, found; /* found: what is to be dropped */
 };
 
 /* --- saying and waiting --- */
@@ -164,7 +164,8 @@ static bool drop_generation(struct rebuild *rebuild)
         return false;
     const struct generation *found = generations_by_name(&generations, rebuild->options->generation);
     if (!found)
-        return give_up(rebuild, "there is no generation %s", rebuild->options->generation);
+        return true; /* another shard may have it */
+    rebuild->found = true;
     report_phase(&rebuild->report, "drop", 0);
     return forget_generation(rebuild, found->number) && drop_others(rebuild, true);
 }
@@ -377,6 +378,8 @@ int rebuild_run(const struct rebuild_options *options)
         give_up(&rebuild, "--to-position: is a place in the log of one shard; with several say --to-time");
     for (size_t i = 0; good && i < options->shards->count; i++)
         good = rebuild_shard(&rebuild, &options->shards->list[i]);
+    if (good && options->drop && !rebuild.found)
+        good = give_up(&rebuild, "there is no generation %s", options->generation);
     report_end(&rebuild.report);
     return good ? REBUILD_DONE : rebuild.no_room ? REBUILD_NO_ROOM : REBUILD_FAILED;
 }

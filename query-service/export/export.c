@@ -143,8 +143,11 @@ static bool find_position(struct worker *worker, struct export *export, int64_t 
     begin_args(worker, export);
     if (!ask(worker, SQL_HEAD, deadline_us, &rows))
         return false;
-    *ret_head = pg_rows_count(rows) ? pg_i64(rows, 0, 0) : 0;
+    bool owned = pg_rows_count(rows) > 0; /* or the slice is another database's */
+    *ret_head = owned ? pg_i64(rows, 0, 0) : 0;
     pg_rows_destroy(rows);
+    if (!owned)
+        return false;
     export->at.position = query->past.kind == PAST_POSITION ? query->past.at.position : *ret_head;
     if (query->past.kind != PAST_INSTANT)
         return true;

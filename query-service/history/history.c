@@ -144,34 +144,32 @@ static void begin(struct asker *asker)
     pg_args_reset(&asker->args);
 }
 
-/* The log must have reached the consistency tokens (I9); a replica may not have. */
-static bool asker_reaches_tokens(struct asker *asker, const struct question *question)
+static enum read_failure asker_reaches(struct asker *asker, const struct question *question)
 {
     struct pg_rows *rows;
-    bool reached = true, asked = false;
-    for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        asked = asked || question->query.at_least[slice] > 0;
-    if (!asked)
-        return true;
+    unsigned wanted = query_slices(&question->query) & asker->shard->slices;
     begin(asker);
     if (call(asker, SQL_HEADS, question->item.deadline_us, &rows) != PG_OK)
-        return false;
+        return READ_UNAVAILABLE;
+    enum read_failure found = wanted & ~slices_of(rows) ? READ_UNAVAILABLE : READ_GOOD;
     for (int row = 0; row < pg_rows_count(rows); row++) {
         int64_t slice = pg_i64(rows, row, 0);
         if (slice >= 0 && slice < SLICE_COUNT && shard_has(asker->shard, (int16_t)slice) &&
             query_at_least(&question->query, (int16_t)slice) > pg_i64(rows, row, 1))
-            reached = false;
+            found = found == READ_GOOD ? READ_NOT_REACHED : found;
     }
     pg_rows_destroy(rows);
-    return reached;
+    return found;
 }
 
-static bool reaches_tokens(struct team *team, const struct question *question)
+/* Whether each database owns what it is asked for, and its log has reached the consistency tokens (I9); a
+ * replica's may not have. */
+static enum read_failure team_reaches(struct team *team, const struct question *question)
 {
-    bool reached = true;
-    for (size_t i = 0; reached && i < team->count; i++)
-        reached = asker_reaches_tokens(&team->askers[i], question);
-    return reached;
+    enum read_failure found = READ_GOOD;
+    for (size_t i = 0; found == READ_GOOD && i < team->count; i++)
+        found = asker_reaches(&team->askers[i], question);
+    return found;
 }
 
 /* --- lists of events --- */
@@ -491,10 +489,10 @@ static void run(struct team *team, struct question *question)
     int64_t own_us = clock_deadline_us(team->askers[0].timeout_ms + CLIENT_SPARE_MS);
     if (own_us < question->item.deadline_us)
         question->item.deadline_us = own_us;
-    if (now_us >= question->item.deadline_us)
-        respond_failure(question->request, READ_UNAVAILABLE);
-    else if (!reaches_tokens(team, question))
-        respond_failure(question->request, READ_NOT_REACHED);
+    enum read_failure reached =
+        now_us >= question->item.deadline_us ? READ_UNAVAILABLE : team_reaches(team, question);
+    if (reached != READ_GOOD)
+        respond_failure(question->request, reached);
     else
         finish(question, answer(team, question));
     question_destroy(question);

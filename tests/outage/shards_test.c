@@ -6,6 +6,8 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,7 +32,8 @@ static char command_map[PATH_MAX], query_map[PATH_MAX], projector_map[PATH_MAX],
 
 /* --- maps --- */
 
-static const char *const slices_of_server[SERVERS] = {"0-7", "8-15"};
+static const char *slices_of_server[SERVERS] = {"0-7", "8-15"};
+static int first_of_second = 8;
 
 static void write_map(const char *name, const char *url_of, bool swapped, char ret[PATH_MAX])
 {
@@ -47,7 +50,7 @@ static void write_map(const char *name, const char *url_of, bool swapped, char r
 
 static int server_of(const char *campaign)
 {
-    return slice_of(span_of(campaign)) / (SLICE_COUNT / SERVERS);
+    return slice_of(span_of(campaign)) >= first_of_second;
 }
 
 /* A campaign in one of the two, with an id nobody has had yet; valid until the next call but three. */
@@ -67,7 +70,7 @@ static struct http_answer create(const char *id, const char *key)
     char body[256];
     snprintf(body, sizeof body,
              "{\"id\":\"%s\",\"name\":\"Sale\",\"discount\":{\"type\":\"fixed\",\"amount\":500},"
-             "\"currency\":\"KRW\",\"quantity\":1000,\"per_user_limit\":3}",
+             "\"currency\":\"KRW\",\"quantity\":1000000,\"per_user_limit\":3}",
              id);
     return api_post(&api, "/v1/campaigns", body, key);
 }
@@ -291,9 +294,11 @@ static void lists_are_of_both(void **state)
 
 /* --- models --- */
 
+static char which[SERVERS][32]; /* slices, for the environment of the projectors */
+
 static void start_projectors(void)
 {
-    static char map[PATH_MAX + 16], which[SERVERS][32];
+    static char map[PATH_MAX + 16];
     static const char *const environment[SERVERS][3] = {{map, which[0], NULL}, {map, which[1], NULL}};
     snprintf(map, sizeof map, "SHARDS_FILE=%s", projector_map);
     for (int i = 0; i < SERVERS; i++) {
@@ -397,22 +402,45 @@ static void reads_go_on(const char *there, const int64_t items[COUNT_OF(spanning
     }
 }
 
+static int by_size(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* One user after the other gets a coupon of a campaign whose server is well; how long it took is said, not
+ * judged. */
+static void issue_to_many(const char *campaign, const char *when)
+{
+    enum { USERS = 100 };
+    int64_t took_us[USERS];
+    char user[64];
+    static unsigned served;
+    for (int i = 0; i < USERS; i++) {
+        int64_t from_us = clock_mono_us();
+        snprintf(user, sizeof user, "one-of-many-%u", ++served);
+        assert_int_equal(issue_status(campaign, user), 201);
+        took_us[i] = clock_mono_us() - from_us;
+    }
+    qsort(took_us, USERS, sizeof took_us[0], by_size);
+    print_message("      issued %s: p50 %lld us, p99 %lld us\n", when, (long long)took_us[USERS / 2],
+                  (long long)took_us[USERS - 2]);
+}
+
 static void others_go_on(const struct mishap *mishap, int away)
 {
     static int64_t rounds;
     const char *there = created(1 - away), *gone = created(away);
-    char user[32], path[128];
+    char path[128];
     print_message("    slices %s: %s\n", slices_of_server[away], mishap->name);
     assert_true(issues(there, "before") && issues(gone, "before"));
     int64_t items[COUNT_OF(spanning)], coupons = 2 * ++rounds;
     WAIT_UNTIL(items_of(spanning[1]) == coupons, LONG_MS); /* the models have it */
     for (size_t i = 0; i < COUNT_OF(spanning); i++)
         assert_true((items[i] = items_of(spanning[i])) >= 0);
+    issue_to_many(there, "before");
     mishap->begin(away);
-    for (int i = 0; i < 50; i++) {
-        snprintf(user, sizeof user, "user-%d-%s-%d", i, mishap->name, away);
-        assert_int_equal(issue_status(there, user), 201);
-    }
+    issue_to_many(there, "meanwhile");
     int64_t from_us = clock_mono_us();
     struct http_answer answer = api_issue(&api, gone, "during");
     refused_in_time(&answer, from_us);
@@ -439,6 +467,98 @@ static void a_server_that_is_away_costs_its_own_campaigns_only(void **state)
         for (int away = 0; away < SERVERS; away++)
             others_go_on(&mishaps[i], away);
     assert_int_equal(run_projector("verify", NULL), 0);
+}
+
+/* --- a slice moves --- */
+
+/* A user after the other asks until there is an answer that says yes, whoever is away meanwhile. */
+struct customers {
+    pthread_t thread;
+    const char *campaign;
+    atomic_bool enough;
+    atomic_int served;
+    int64_t longest_us; /* between two who were served */
+};
+
+static void *serve_customers(void *context)
+{
+    struct customers *is = context;
+    struct http_client *client = http_client_create(instance_url(command));
+    char path[128], key[32], body[64];
+    int64_t last_us = clock_mono_us();
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", is->campaign);
+    while (!atomic_load(&is->enough)) {
+        struct http_answer answer;
+        snprintf(key, sizeof key, "customer-%d", atomic_load(&is->served));
+        snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", key);
+        struct http_call call = {.method = "POST",
+                                 .path = path,
+                                 .token = stack_env(stacks[0], "ISSUE_TOKEN"),
+                                 .key = key,
+                                 .body = body};
+        if (http_client_call(client, &call, &answer) != HTTP_ANSWERED || answer.status != 201) {
+            wait_moment();
+            continue;
+        }
+        int64_t now_us = clock_mono_us();
+        is->longest_us = now_us - last_us > is->longest_us ? now_us - last_us : is->longest_us;
+        last_us = now_us;
+        atomic_fetch_add(&is->served, 1);
+    }
+    http_client_destroy(client);
+    return NULL;
+}
+
+static void restart_services(void)
+{
+    for (int i = 0; i < SERVERS; i++)
+        snprintf(which[i], sizeof which[i], "FIRSTCOME_SLICES=%s", slices_of_server[i]);
+    struct instance *all[] = {command, query, projectors[0], projectors[1]};
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        instance_stop(all[i]);
+        instance_again(all[i]);
+    }
+}
+
+/* Slice 7 goes to the other server while coupons of a campaign in it are issued; then services get the new
+ * map. */
+static void a_slice_moves_under_load(void **state)
+{
+    (void)state;
+    char former[PATH_MAX], ignored[PATH_MAX];
+    struct customers customers = {.campaign = NULL};
+    do
+        customers.campaign = fresh_id(0);
+    while (slice_of(span_of(customers.campaign)) != 7);
+    struct http_answer answer = create(customers.campaign, NULL);
+    api_expect(&answer, 201, NULL);
+    write_map("former", "DATABASE_URL", false, former);
+    slices_of_server[0] = "0-6", slices_of_server[1] = "7-15", first_of_second = 7;
+    write_map("owner", "DATABASE_URL", false, ignored);
+    assert_int_not_equal(migrate(owner_map), 0); /* slice 7 has events: it has to be moved */
+    assert_int_equal(pthread_create(&customers.thread, NULL, serve_customers, &customers), 0);
+    WAIT_UNTIL(atomic_load(&customers.served) > 50, LONG_MS);
+    assert_int_equal(stack_tool(stacks[0], (const char *[]){"schema/migrate", "--shards", owner_map, "--from",
+                                                            former, NULL}),
+                     0);
+    write_map("query", "QUERY_DATABASE_URL", false, ignored);
+    write_map("projector", "PROJECTOR_DATABASE_URL", false, ignored);
+    write_map("command", "COMMAND_DATABASE_URL", false, ignored);
+    restart_services();
+    int before = atomic_load(&customers.served);
+    WAIT_UNTIL(atomic_load(&customers.served) > before + 50, LONG_MS);
+    atomic_store(&customers.enough, true);
+    assert_int_equal(pthread_join(customers.thread, NULL), 0);
+    int served = atomic_load(&customers.served);
+    print_message("    %d served, longest gap %lld ms\n", served,
+                  (long long)(customers.longest_us / US_PER_MS));
+    assert_int_equal(
+        store_numberf(stacks[1], "SELECT issued FROM campaign WHERE id = '%s'", customers.campaign), served);
+    assert_int_equal(store_numberf(stacks[0], "SELECT count(*) FROM campaign WHERE slice = 7"), 0);
+    assert_int_equal(run_projector("verify", NULL), 0);
+    WAIT_UNTIL(from_redis("/v1/campaigns?limit=1"), LONG_MS);
+    same_in_any_pages("/v1/campaigns", "id", count_in_both("SELECT count(*) FROM campaign"));
+    same_in_any_pages("/v1/users/user-1/coupons", "coupon_id", 8);
 }
 
 /* --- life --- */
@@ -480,6 +600,7 @@ int main(void)
         cmocka_unit_test(lists_are_of_both),
         cmocka_unit_test(models_are_of_both),
         cmocka_unit_test(a_server_that_is_away_costs_its_own_campaigns_only),
+        cmocka_unit_test(a_slice_moves_under_load),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

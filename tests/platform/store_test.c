@@ -346,7 +346,7 @@ static void a_filter_changes_no_answer(void **state)
            {"fresh", "v", 100, &problem_idempotency_key_reused, false}, {"fresh", "w", 91, NULL, false});
     /* Another process issues: this one reads it before it decides. */
     struct store *here = store;
-    store = store_create(url);
+    store = store_create(url, true);
     assert_int_equal(store_connect(store, 0, clock_deadline_us(CALL_MS)), STORE_OK);
     EXPECT({"fresh", "theirs", 92, NULL, false});
     store_destroy(store);
@@ -491,7 +491,7 @@ static int start(void **state)
     sql("CREATE SCHEMA upgrade");
     sql("GRANT USAGE ON SCHEMA upgrade TO firstcome_command, firstcome_projector, firstcome_query");
     batch = batch_create(&(struct creation_limits){0});
-    store = store_create(url);
+    store = store_create(url, true);
     return 0;
 }
 

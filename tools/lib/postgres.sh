@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# A private PostgreSQL 15 below $RUN_DIR/pg: a real server, durable, reachable on 127.0.0.1 only.
+# A private PostgreSQL 15 below $RUN_DIR/pg: a real server, durable, reachable on 127.0.0.1 only. With SHARDS=2 a second one
+# below $RUN_DIR/pg2, with the same passwords.
 
+PG_HOME=
 PG_DATA=
+PG_OFFSET=3
 PG_PROGRAMS=
 
 # Finds the programs by version, not through Debian's wrappers: those look for clusters of the system.
@@ -33,13 +36,21 @@ pg_accepts() {
 }
 
 pg_port() {
-    echo $((PORT_BASE + 3))
+    echo $((PORT_BASE + PG_OFFSET))
+}
+
+# on_second COMMAND...: the same with the second server. Nothing where there is none.
+on_second() {
+    local PG_HOME=$RUN_DIR/pg2 PG_DATA=$RUN_DIR/pg2/data PG_OFFSET=13 TEMPLATE_STATE=none
+    if ((SHARDS > 1)); then
+        "$@"
+    fi
 }
 
 pg_config() {
     cat <<END
 # Written by tools/stack at every start; what is not here is PostgreSQL's default.
-hba_file = '$RUN_DIR/pg/pg_hba.conf'
+hba_file = '$PG_HOME/pg_hba.conf'
 listen_addresses = '127.0.0.1'
 port = $(pg_port)
 unix_socket_directories = ''    # the path of a run directory may be longer than a socket's may be
@@ -47,7 +58,7 @@ cluster_name = 'firstcome-$PORT_BASE'
 
 # One file for each hour of the day, begun anew when its hour comes round.
 logging_collector = on
-log_directory = '$RUN_DIR/pg/log'
+log_directory = '$PG_HOME/log'
 log_filename = 'postgresql-%H.log'
 log_file_mode = 0640
 log_rotation_age = 60
@@ -68,7 +79,7 @@ END
 # Makes the cluster under another name and moves it into place, so that a run killed in the middle leaves
 # nothing that looks finished.
 pg_initialise() {
-    local new=$RUN_DIR/pg/data.new password_file=$RUN_DIR/pg/password.new
+    local new=$PG_HOME/data.new password_file=$PG_HOME/password.new
     if [[ -d $PG_DATA ]]; then
         return
     fi
@@ -114,11 +125,11 @@ server_config() {
 # A running server with the configuration we want and willing to talk is kept.
 pg_start() {
     local unchanged=yes
-    install -d -m 755 "$RUN_DIR/pg"
-    make_server_directory "$RUN_DIR/pg/log"
+    install -d -m 755 "$PG_HOME"
+    make_server_directory "$PG_HOME/log"
     pg_initialise
-    pg_hba | server_config "$RUN_DIR/pg/pg_hba.conf" || unchanged=
-    pg_config | server_config "$RUN_DIR/pg/postgresql.conf" || unchanged=
+    pg_hba | server_config "$PG_HOME/pg_hba.conf" || unchanged=
+    pg_config | server_config "$PG_HOME/postgresql.conf" || unchanged=
     if [[ $TEMPLATE_STATE == copied ]]; then
         pg_launch # nobody can work on what has just been made
         return
@@ -139,13 +150,13 @@ pg_launch() {
     rm -f "$PG_DATA/postmaster.pid"
     : >"$RUN_DIR/log/postgresql-start.log"
     detach_server "$RUN_DIR/log/postgresql-start.log" "$PG_PROGRAMS/postgres" -D "$PG_DATA" \
-        "--config-file=$RUN_DIR/pg/postgresql.conf"
+        "--config-file=$PG_HOME/postgresql.conf"
     # After a crash the log is replayed first; with 2 GB of it that may take a while.
     if ! wait_until "${PG_START_SECONDS:-120}" accepts_or_gone pg_accepts || ! pg_accepts; then
         show_log "$RUN_DIR/log/postgresql-start.log"
-        die "PostgreSQL did not start; its log is in $RUN_DIR/pg/log"
+        die "PostgreSQL did not start; its log is in $PG_HOME/log"
     fi
-    pg_postmaster >"$RUN_DIR/pg/pid"
+    pg_postmaster >"$PG_HOME/pid"
 }
 
 # SIGINT is PostgreSQL's fast shutdown: sessions are cut, everything committed is on disk.
@@ -155,7 +166,7 @@ pg_stop() {
     fi
     # Children of a killed postmaster notice within moments; one deep in a query may not.
     wait_until 5 none_left pg_pids || stop_pids 5 pg_pids QUIT KILL || die "PostgreSQL does not stop"
-    rm -f "$RUN_DIR/pg/pid"
+    rm -f "$PG_HOME/pid"
 }
 
 # Runs psql as superuser. The password goes through the environment, which only the same user can read.
@@ -183,7 +194,17 @@ database_url() {
     printf 'postgresql://%s:%s@127.0.0.1:%d/firstcome' "$user" "$(secret "database-$1.password")" "$(pg_port)"
 }
 
+# The shard map as one role sees it. Has its password.
+shard_map() {
+    printf '0-7   %s\n' "$(database_url "$1")"
+    printf '8-15  %s\n' "$(on_second database_url "$1")"
+}
+
 migrate() {
     say "==> Applying migrations"
-    DATABASE_URL=$(database_url owner) "$ROOT/schema/migrate"
+    if ((SHARDS > 1)); then
+        SHARDS_FILE=$RUN_DIR/owner.shards "$ROOT/schema/migrate"
+    else
+        DATABASE_URL=$(database_url owner) "$ROOT/schema/migrate"
+    fi
 }

@@ -4,11 +4,31 @@
 
 SERVICES=(projector command-service query-service) # in the order they start: the projector listens on the bus
 
+# services_choose: with SHARDS=2 a projector for each, with COMMANDS=2 and QUERIES=2 two of those behind the edge.
+services_choose() {
+    local name
+    SERVICES=(projector)
+    if ((SHARDS > 1)); then SERVICES+=(projector-2); fi
+    SERVICES+=(command-service)
+    if ((COMMANDS > 1)); then
+        SERVICES+=(command-service-2)
+        COMMAND_ADDRESS_2=127.0.0.1:$(service_port command-service-2)
+    fi
+    SERVICES+=(query-service)
+    if ((QUERIES > 1)); then
+        SERVICES+=(query-service-2)
+        QUERY_ADDRESS_2=127.0.0.1:$(service_port query-service-2)
+    fi
+}
+
 service_port() {
     case $1 in
         command-service) echo "$PORT_BASE" ;;
         query-service) echo $((PORT_BASE + 1)) ;;
         projector) echo $((PORT_BASE + 2)) ;;
+        projector-2) echo $((PORT_BASE + 7)) ;;
+        command-service-2) echo $((PORT_BASE + 14)) ;;
+        query-service-2) echo $((PORT_BASE + 15)) ;;
         *) die "there is no service '$1'; there are: ${SERVICES[*]}" ;;
     esac
 }
@@ -19,25 +39,40 @@ service_url() {
 
 bus_url() {
     printf 'tcp://127.0.0.1:%d' $((PORT_BASE + 5))
+    if ((SHARDS > 1)); then printf ',%s' "$(listen_url projector-2)"; fi
 }
 
 query_bus_url() {
     printf 'tcp://127.0.0.1:%d' $((PORT_BASE + 6))
+    if ((QUERIES > 1)); then printf ',%s' "$(listen_url query-service-2)"; fi
+}
+
+# Where one of them listens; empty for who only tells.
+listen_url() {
+    local offset
+    case $1 in
+        projector) offset=5 ;;
+        query-service) offset=6 ;;
+        projector-2) offset=8 ;;
+        query-service-2) offset=16 ;;
+        *) return ;;
+    esac
+    printf 'tcp://127.0.0.1:%d' $((PORT_BASE + offset))
 }
 
 # Where a service listens for hints, or whom it tells. The query service hears from the projector only: that the
 # log has grown says nothing about what changed, and not that the models have it.
 service_bus_url() {
     case $1 in
-        command-service) bus_url ;;
-        query-service) query_bus_url ;;
-        projector) bus_url ;;
+        command-service*) bus_url ;;
+        *) listen_url "$1" ;;
     esac
 }
 
 # The role a service has in PostgreSQL.
 service_role() {
-    echo "${1%-service}"
+    local name=${1%-2}
+    echo "${name%-service}"
 }
 
 # In a process's environment this says whose it is; see pids_marked.
@@ -54,7 +89,14 @@ service_pids() {
 service_environment() {
     local role
     role=$(service_role "$1")
-    printf '%s\n' "$(service_marker "$1")" "PORT_BASE=$PORT_BASE" "DATABASE_URL=$(database_url "$role")" \
+    if ((SHARDS > 1)); then
+        printf 'SHARDS_FILE=%s\n' "$RUN_DIR/$role.shards"
+        case $1 in
+            projector) echo FIRSTCOME_SLICES=0-7 ;;
+            projector-2) echo FIRSTCOME_SLICES=8-15 ;;
+        esac
+    fi
+    printf '%s\n' "$(service_marker "$1")" "FIRSTCOME_PORT=$(service_port "$1")" "DATABASE_URL=$(database_url "$role")" \
         "FIRSTCOME_BUS_URL=$(service_bus_url "$1")" "FIRSTCOME_API_KEYS_FILE=$SECRETS_DIR/api-keys" "FIRSTCOME_CODE_KEY_FILE=$SECRETS_DIR/code.key"
     if [[ $role != projector ]] && edge_whole; then
         printf 'FIRSTCOME_TRUSTED_PROXIES=%s\n' "${FIRSTCOME_TRUSTED_PROXIES-127.0.0.1}"
@@ -62,7 +104,9 @@ service_environment() {
     if [[ $role == projector ]]; then
         printf 'FIRSTCOME_BUS_PUBLISH_URL=%s\n' "$(query_bus_url)"
     fi
-    if [[ $role == command ]]; then
+    if [[ $role == command ]] && ((SHARDS > 1)); then
+        echo FIRSTCOME_DISK_PATH= # it is of one server
+    elif [[ $role == command ]]; then
         printf 'FIRSTCOME_DISK_PATH=%s\n' "${FIRSTCOME_DISK_PATH-$PG_DATA}" # the disk that PostgreSQL must not run out of
     else
         printf 'REDIS_URL=%s\n' "${SERVICES_REDIS_URL:-$(redis_url "$role")}"
@@ -74,22 +118,21 @@ NOT_FOR_SERVICES=(ADMIN_TOKEN ISSUE_TOKEN REDEEM_TOKEN READ_TOKEN REDIS_URL COMM
     PROJECTOR_DATABASE_URL QUERY_DATABASE_URL PROJECTOR_REDIS_URL QUERY_REDIS_URL)
 
 service_program() {
-    local program=$BIN_DIR/$1
+    local program=$BIN_DIR/${1%-2}
     [[ -x $program ]] || die "$program is not built; run: make"
     echo "$program"
 }
 
 service_start() {
-    local service=$1 program arguments=()
+    local service=$1 program bus arguments=()
     program=$(service_program "$service")
-    if [[ $service == projector ]]; then
+    if [[ $service == projector* ]]; then
         arguments=(run)
     fi
     require_port "$(service_port "$service")" "$service"
-    if [[ $service == projector ]]; then
-        require_port $((PORT_BASE + 5)) "the projector's bus"
-    elif [[ $service == query-service ]]; then
-        require_port $((PORT_BASE + 6)) "the query service's bus"
+    bus=$(listen_url "$service")
+    if [[ $bus ]]; then
+        require_port "${bus##*:}" "the bus of $service"
     fi
     trim_log "$RUN_DIR/log/$service.log"
     (
@@ -145,7 +188,7 @@ service_stop() {
 services_stop() {
     local service
     # The other way round: first nobody accepts commands, then nobody follows the log.
-    for service in query-service command-service projector; do
+    for service in query-service-2 query-service command-service-2 command-service projector-2 projector; do
         if [[ $(service_pids "$service") ]]; then
             say "==> Stopping $service"
         fi

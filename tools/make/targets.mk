@@ -27,7 +27,7 @@ unit-tests: $(UNIT_BINS)
 objects: $(call OBJ,$(filter-out tests/faults/shim.c,$(filter %.c,$(C_FILES))))
 tests: unit-tests $(SYSTEM_BINS) $(FRONT_BIN) $(AVAILABILITY_BIN) $(B)/bin/chaos $(DRILL_BIN)
 
-up: ## install what is missing, build, start everything, issue a first coupon: EDGE=1
+up: ## install what is missing, build, start everything, issue a first coupon: EDGE=1 SHARDS=2 COMMANDS=2 QUERIES=2
 	@tools/install run
 	@echo "==> Building (BUILD=$(BUILD))"
 	@$(MAKE) all
