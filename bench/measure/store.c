@@ -195,8 +195,6 @@ void bench_store_redis(struct bench_store *store)
         bench_die("redis-server", reason);
     if (redis_connect(store->client, clock_deadline_us(CALL_MS)) != REDIS_OK)
         bench_die("redis-server", redis_error(store->client));
-    /* As a projector leaves it that has seen nothing yet: a rebuild replaces a generation that is live. */
-    (void)call(store, "SET", "fc:live", "1");
 }
 
 void bench_store_empty(struct bench_store *store)
