@@ -202,10 +202,15 @@ void stack_default_deadlines(void)
 
 static void set_patience(void)
 {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    static const char deadline_ms[] = "30000"; /* its services take several times as long for everything */
+#else
+    static const char deadline_ms[] = "10000";
+#endif
     if (default_deadlines)
         return;
-    setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "10000", 0);
-    setenv("FIRSTCOME_STORE_TIMEOUT_MS", "10000", 0);
+    setenv("FIRSTCOME_REQUEST_DEADLINE_MS", deadline_ms, 0);
+    setenv("FIRSTCOME_STORE_TIMEOUT_MS", deadline_ms, 0);
     setenv("FIRSTCOME_REDIS_TIMEOUT_MS", "500", 0);
 }
 

@@ -557,6 +557,7 @@ static int setup(void **state)
 {
     crypto_setup();
     setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "60000", 1); /* batches of ten thousand */
+    setenv("FIRSTCOME_STORE_TIMEOUT_MS", "60000", 0);
     stack = api_setup(state, &api, STACK_ALL);
     snprintf(crowd, sizeof crowd, "%s", api_campaign(&api, 10 * HOLDERS, ""));
     for (size_t i = 0; i < HOLDERS; i += BATCH)
