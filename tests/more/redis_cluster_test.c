@@ -28,16 +28,6 @@ static char campaigns[NODES_PRIMARIES][96]; /* one whose slice is on each primar
 static char campaign[96];                   /* the watch's: that of primary 0 */
 static struct watch watch;
 
-/* A server that does not answer for as long as we like: its replica may not take its place. */
-static void freeze(int primary)
-{
-    char said[16];
-    assert_int_equal(NODES_CALL(&nodes, primary + NODES_PRIMARIES, said, "CONFIG", "SET",
-                                "cluster-replica-no-failover", "yes"),
-                     REDIS_OK);
-    redis_server_signal(&nodes.servers[primary], SIGSTOP);
-}
-
 /* --- the connection --- */
 
 static struct redis *create(const char *url)
@@ -229,7 +219,8 @@ static void a_frozen_target_is_waited_for_once(void **state)
     expect_text(redis, "OK");
     nodes_move_begin(&nodes, slot, from, to);
     assert_int_equal(nodes_move_keys(&nodes, slot, from, to, 10), 1);
-    freeze(to);
+    redis_server_signal(&nodes.servers[to + NODES_PRIMARIES], SIGSTOP); /* or it takes its place */
+    redis_server_signal(&nodes.servers[to], SIGSTOP);
     for (int i = 0; i < BATCHES; i++) {
         int64_t deadline_us = clock_deadline_us(WAIT_MS);
         SEND(redis, "GET", key);
@@ -237,6 +228,7 @@ static void a_frozen_target_is_waited_for_once(void **state)
         waited += !strstr(redis_error(redis), "is not connected");
     }
     redis_server_signal(&nodes.servers[to], SIGCONT);
+    redis_server_signal(&nodes.servers[to + NODES_PRIMARIES], SIGCONT);
     assert_int_equal(waited, 1);
     WAIT_UNTIL(
         (SEND(redis, "DEL", key), redis_receive(redis, clock_deadline_us(CALL_MS), &reply) == REDIS_OK),
@@ -403,26 +395,12 @@ static void a_rebuild_while_it_works(void **state)
     projector_assert_verify_clean(stack);
 }
 
-/* As a reader asks for it that missed a key. */
-static void repair_slice_of(int node)
-{
-    int16_t slice = slice_of(span_of(campaigns[node]));
-    struct buf key;
-    char text[24];
-    int64_t before = generation_of(node);
-    snprintf(text, sizeof text, "%lld", (long long)before);
-    buf_init(&key, KEY_TEXT_MAX);
-    key_hole(&key, slice);
-    assert_int_equal(nodes_primary_of(&nodes, 0, "fc:generations"), 0); /* not the one that is away */
-    (void)MODELS_CALL(&models, "SET", key.data, text);
-    buf_deinit(&key);
-    WAIT_UNTIL(generation_of(node) > before, LONG_MS);
-}
-
+/* Whoever could take its place stands still as well, so it stays away for as long as we like. */
 static void a_server_that_is_frozen_costs_its_slices(void **state)
 {
     (void)state;
-    freeze(1);
+    redis_server_signal(&nodes.servers[1], SIGSTOP);
+    redis_server_signal(&nodes.servers[1 + NODES_PRIMARIES], SIGSTOP);
     read_promptly(campaigns[1], 10);
     read_campaign(campaigns[1], "postgres");
     read_list("postgres"); /* all slices, one of them is away */
@@ -435,31 +413,50 @@ static void a_server_that_is_frozen_costs_its_slices(void **state)
     issue(5); /* to a slice of another server: followed, read */
     read_campaign(campaign, "redis");
     read_campaign(campaigns[2], "redis");
-    repair_slice_of(2);
     WAIT_UNTIL(projector_ready_status(stack) == 503, LONG_MS);
     redis_server_signal(&nodes.servers[1], SIGCONT);
+    redis_server_signal(&nodes.servers[1 + NODES_PRIMARIES], SIGCONT);
     read_campaign(campaigns[1], "redis");
     read_list("redis");
     WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_servers_away") == 0, LONG_MS);
     WAIT_UNTIL(projector_ready_status(stack) == 200, LONG_MS);
 }
 
-/* A right that one server does not give: its slices come from PostgreSQL, and no others. */
+/* As a reader asks for it that missed a key. */
+static void repair_slice_of(int node)
+{
+    int16_t slice = slice_of(span_of(campaigns[node]));
+    struct buf key;
+    char text[24];
+    int64_t before = generation_of(node);
+    snprintf(text, sizeof text, "%lld", (long long)before);
+    buf_init(&key, KEY_TEXT_MAX);
+    key_hole(&key, slice);
+    assert_int_equal(nodes_primary_of(&nodes, 0, "fc:generations"), 0); /* not on the one that denies */
+    (void)MODELS_CALL(&models, "SET", key.data, text);
+    buf_deinit(&key);
+    WAIT_UNTIL(generation_of(node) > before, LONG_MS);
+}
+
+/* Rights that one server does not give: its slices come from PostgreSQL, and no others; those of the others
+ * are repaired. */
 static void a_server_that_denies_costs_its_slices(void **state)
 {
     (void)state;
     char said[64];
     struct http_answer answer;
     assert_int_equal(nodes_denials(&nodes), 0);
-    assert_int_equal(NODES_CALL(&nodes, 2, said, "ACL", "SETUSER", "services", "-pttl"), REDIS_OK);
+    assert_int_equal(NODES_CALL(&nodes, 2, said, "ACL", "SETUSER", "services", "-pttl", "-hmget"), REDIS_OK);
     read_campaign(campaigns[2], "postgres");
     WAIT_UNTIL((answer = api_get(&api, "/v1/status", NULL),
                 answer.status == 200 && answer.body.len > 0 &&
                     memmem(answer.body.ptr, answer.body.len, "a server of the Redis Cluster", 29)),
                LONG_MS);
     read_campaign(campaigns[1], "redis");
-    assert_int_equal(NODES_CALL(&nodes, 2, said, "ACL", "SETUSER", "services", "+pttl"), REDIS_OK);
+    repair_slice_of(0);
+    assert_int_equal(NODES_CALL(&nodes, 2, said, "ACL", "SETUSER", "services", "+pttl", "+hmget"), REDIS_OK);
     read_list("redis");
+    WAIT_UNTIL(projector_ready_status(stack) == 200, LONG_MS);
     assert_true(nodes_denials(&nodes) > 0);
     assert_int_equal(NODES_CALL(&nodes, 2, said, "ACL", "LOG", "RESET"), REDIS_OK);
 }
