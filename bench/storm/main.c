@@ -297,8 +297,9 @@ static void check(struct storm *storm)
 static bool verify(const struct storm *storm)
 {
     const struct options *is = &storm->options;
-    struct verify_call call = {is->database_url, is->redis_url[0] ? is->redis_url : NULL,
-                               storm->created_at.slice};
+    struct verify_call call = {.database_url = is->database_url,
+                               .redis_url = is->redis_url[0] ? is->redis_url : NULL,
+                               .slice = storm->created_at.slice};
     printf("\nprojector verify, slice %d:\n", call.slice);
     fflush(stdout);
     int status = verify_call(&call);

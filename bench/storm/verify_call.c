@@ -32,7 +32,8 @@ int verify_call(const struct verify_call *call)
     char program[PATH_MAX], slice[16], database[VARIABLE_MAX], redis[VARIABLE_MAX];
     find_program(program);
     snprintf(slice, sizeof slice, "%d", call->slice);
-    snprintf(database, sizeof database, "DATABASE_URL=%s", call->database_url);
+    snprintf(database, sizeof database, "%s=%s", call->shards_file ? "SHARDS_FILE" : "DATABASE_URL",
+             call->shards_file ? call->shards_file : call->database_url);
     snprintf(redis, sizeof redis, "REDIS_URL=%s", call->redis_url ? call->redis_url : "");
     const char *const arguments[] = {program, "verify", "--slice", slice, call->redis_url ? NULL : "--log",
                                      NULL};

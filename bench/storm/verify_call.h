@@ -7,9 +7,10 @@
 
 struct verify_call {
     const char *database_url;
-    const char *redis_url; /* NULL: only the log and the state rows */
-    int16_t slice;         /* -1: all, and what counts over all */
-    const char *output;    /* a file to which it is appended instead; NULL: none */
+    const char *shards_file; /* in its place, where several databases have the log; NULL */
+    const char *redis_url;   /* NULL: only the log and the state rows */
+    int16_t slice;           /* -1: all, and what counts over all */
+    const char *output;      /* a file to which it is appended instead; NULL: none */
 };
 
 /* Its exit status: 0 nothing differs, 1 something does, otherwise not all could be compared; -1: it did not

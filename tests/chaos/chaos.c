@@ -28,7 +28,9 @@ enum {
 struct run {
     const struct chaos_options *options;
     FILE *out;
-    struct stack *stack;
+    struct stack *stack, *stacks[FLEET_SHARDS_MAX]; /* the first of them; with the server of each shard */
+    uint32_t shards;
+    char map[PATH_MAX]; /* "" where one has all slices */
     struct fleet *fleet;
     struct board *board;
     struct clients *clients;
@@ -52,8 +54,12 @@ static void start(struct run *run)
 {
     char reason[256];
     const struct chaos_options *options = run->options;
-    run->stack = stack_start(STACK_SERVERS);
-    run->fleet = fleet_start(run->stack, options->services, options->edge);
+    run->shards = options->shards ? options->shards : 1;
+    for (uint32_t i = 0; i < run->shards; i++)
+        run->stacks[i] = stack_start(STACK_SERVERS);
+    run->stack = run->stacks[0];
+    run->fleet = fleet_start(run->stacks, run->shards, options->services, options->edge);
+    fleet_owner_map(run->fleet, run->map);
     if (!fleet_await_ready(run->fleet, clock_deadline_us(READY_MS)))
         die("the services", "not ready in time");
     if (!code_key_load(stack_env(run->stack, "FIRSTCOME_CODE_KEY_FILE"), &run->code_key, reason,
@@ -64,6 +70,7 @@ static void start(struct run *run)
         .log = &run->log,
         .reads = &run->reads,
         .seed = options->seed,
+        .elsewhere_from = run->shards > 1 ? SLICE_COUNT / run->shards : 0,
         .base_us = clock_wall_us(),
         .wall_offset_us = clock_wall_us() - clock_mono_us(),
         .code_key = &run->code_key,
@@ -88,7 +95,7 @@ static void start(struct run *run)
         .readers = 1 + options->clients / CLIENTS_PER_READER,
         .services = FLEET_QUERIES,
     });
-    run->nemesis = nemesis_start(run->stack, run->fleet, options->seed);
+    run->nemesis = nemesis_start(run->stacks, run->fleet, options->seed);
 }
 
 static void show_progress(const struct run *run, int64_t started_us)
@@ -122,6 +129,7 @@ static void watch(const struct run *run)
 static void settle(struct run *run)
 {
     char reason[256];
+    const char *urls[FLEET_SHARDS_MAX];
     nemesis_stop(run->nemesis);
     if (!fleet_await_ready(run->fleet, clock_deadline_us(READY_MS)))
         fprintf(run->out, "not every service is ready again\n");
@@ -131,7 +139,9 @@ static void settle(struct run *run)
     fprintf(run->out, "healed; %zu operations are unknown still\n", unknown);
     fleet_stop(run->fleet);
     run->fleet = NULL;
-    if (!log_image_read(&run->log, stack_env(run->stack, "DATABASE_URL"), reason, sizeof reason))
+    for (uint32_t i = 0; i < run->shards; i++)
+        urls[i] = stack_env(run->stacks[i], "DATABASE_URL");
+    if (!log_image_read(&run->log, urls, run->shards, reason, sizeof reason))
         die("the log cannot be read", reason);
 }
 
@@ -139,7 +149,9 @@ static void settle(struct run *run)
  * a fault took and no reader missed since. */
 static bool verify(const struct run *run)
 {
-    struct verify_call call = {.database_url = stack_env(run->stack, "DATABASE_URL"), .slice = -1};
+    struct verify_call call = {.database_url = stack_env(run->stack, "DATABASE_URL"),
+                               .shards_file = run->map[0] ? run->map : NULL,
+                               .slice = -1};
     fprintf(run->out, "\nprojector verify --log:\n");
     fflush(run->out);
     int status = verify_call(&call);
@@ -150,10 +162,10 @@ static bool verify(const struct run *run)
 
 /* --- Keeping --- */
 
-static void copy(const struct run *run, const char *from, const char *to)
+static void copy(const struct run *run, const struct stack *stack, const char *from, const char *to)
 {
     char path[PATH_MAX];
-    if (snprintf(path, sizeof path, "%s/%s", stack_directory(run->stack), from) >= PATH_MAX)
+    if (snprintf(path, sizeof path, "%s/%s", stack_directory(stack), from) >= PATH_MAX)
         return;
     pid_t pid = child_start(&(struct child_spec){.argv = (const char *[]){"/bin/cp", "-r", path, to, NULL},
                                                  .environment = (const char *[]){NULL},
@@ -164,7 +176,7 @@ static void copy(const struct run *run, const char *from, const char *to)
 
 static void keep(const struct run *run)
 {
-    char directory[PATH_MAX], path[PATH_MAX + 16];
+    char directory[PATH_MAX], path[PATH_MAX + 32];
     if (snprintf(directory, sizeof directory, "%s-%" PRIu64, run->options->keep, run->options->seed) >=
         PATH_MAX)
         return;
@@ -172,8 +184,12 @@ static void keep(const struct run *run)
         fprintf(run->out, "%s: %s\n", directory, strerror(errno));
         return;
     }
-    copy(run, "log", directory);
-    copy(run, "pg/log", directory);
+    copy(run, run->stack, "log", directory);
+    copy(run, run->stack, "pg/log", directory);
+    for (uint32_t i = 1; i < run->shards; i++) {
+        snprintf(path, sizeof path, "%s/shard-%u", directory, i);
+        copy(run, run->stacks[i], "pg/log", path);
+    }
     snprintf(path, sizeof path, "%s/history", directory);
     FILE *file = fopen(path, "we");
     if (file) {
@@ -186,9 +202,9 @@ static void keep(const struct run *run)
 struct chaos_outcome chaos_run(const struct chaos_options *options, FILE *out)
 {
     struct run run = {.options = options, .out = out};
-    fprintf(out, "seed %" PRIu64 ": %u clients, %u command services%s, %" PRId64 " s of faults\n",
+    fprintf(out, "seed %" PRIu64 ": %u clients, %u command services%s%s, %" PRId64 " s of faults\n",
             options->seed, options->clients, options->services, options->edge ? " behind the edge" : "",
-            options->seconds);
+            options->shards > 1 ? ", the log on two servers" : "", options->seconds);
     fflush(out);
     history_init(&run.history);
     readings_init(&run.reads);
@@ -213,6 +229,7 @@ struct chaos_outcome chaos_run(const struct chaos_options *options, FILE *out)
     board_destroy(run.board);
     readings_deinit(&run.reads);
     nemesis_destroy(run.nemesis);
-    stack_stop(run.stack);
+    for (uint32_t i = 0; i < run.shards; i++)
+        stack_stop(run.stacks[i]);
     return outcome;
 }

@@ -9,27 +9,31 @@
 #include "bench/load/connection.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "events/ids.h"
 
 enum {
-    SERVERS_OFFSET = 3, /* PostgreSQL, then Redis, as tools/stack has them */
-    BUS_OFFSET = 6,     /* where a query service hears of changes */
-    PROXY_OFFSET = 7,
+    STORE_OFFSET = 3, /* as tools/stack has them */
+    REDIS_OFFSET = 4,
+    BUS_OFFSET = 6, /* where a query service hears of changes */
+    STORE_PROXY_OFFSET = 7,
+    REDIS_PROXY_OFFSET = 8,
     PORT_OFFSET = 10,
     EDGE_READ_OFFSET = 16,
     EDGE_WRITE_OFFSET = 17,
     EDGE_OFFSET = 18,
     EDGE_COMMANDS = 2, /* as many as compose/edge/haproxy.cfg knows */
     EDGE_VARIABLES = 9,
-    ALL_MAX = CHAOS_SERVICES_MAX + FLEET_QUERIES + 1,
-    VARIABLE_MAX = 512,
-    VARIABLES = 9,
+    ALL_MAX = CHAOS_SERVICES_MAX + FLEET_QUERIES + FLEET_SHARDS_MAX,
+    VARIABLE_MAX = PATH_MAX + 64,
+    VARIABLES = 10,
     READY_CALL_MS = 1000,
     READY_PAUSE_MS = 20
 };
 
 struct fleet {
-    struct stack *stack;
-    uint32_t services; /* command services; after them come the query services, then the projector */
+    struct stack *stack, *stacks[FLEET_SHARDS_MAX]; /* the first of them; of each shard */
+    uint32_t shards;
+    uint32_t services; /* command services; after them come the query services, then the projectors */
     struct target targets[ALL_MAX], edge_targets[EDGE_COMMANDS + FLEET_QUERIES];
     pid_t edge; /* 0: none */
     struct process {
@@ -37,7 +41,7 @@ struct fleet {
         char variables[VARIABLES][VARIABLE_MAX];
         pid_t pid; /* 0: does not run */
     } list[ALL_MAX];
-    struct proxy *proxies[FLEET_SERVERS];
+    struct proxy *stores[FLEET_SHARDS_MAX], *redis;
 };
 
 static _Noreturn void die(const char *what)
@@ -58,24 +62,97 @@ static void print(char *ret, size_t size, const char *format, ...)
         die("a path or a URL is too long");
 }
 
-/* A URL of the stack that leads through a proxy. */
-static void print_url(const struct fleet *fleet, const char *of, enum fleet_server server, char *ret)
+/* A URL of a stack that leads through a proxy. */
+static void print_url(const struct stack *stack, const char *of, int offset, int proxy_offset, char *ret)
 {
-    const char *url = stack_env(fleet->stack, of);
+    const char *url = stack_env(stack, of);
     char port[16];
-    int base = stack_port_base(fleet->stack);
-    print(port, sizeof port, ":%d/", base + SERVERS_OFFSET + (int)server);
+    int base = stack_port_base(stack);
+    print(port, sizeof port, ":%d/", base + offset);
     const char *at = strstr(url, port);
     if (!at)
         die("a server is not where it is expected");
-    print(ret, VARIABLE_MAX, "%s=%.*s:%d/%s", server == FLEET_STORE ? "DATABASE_URL" : "REDIS_URL",
-          (int)(at - url), url, base + PROXY_OFFSET + (int)server, at + strlen(port));
+    print(ret, VARIABLE_MAX, "%.*s:%d/%s", (int)(at - url), url, base + proxy_offset, at + strlen(port));
 }
 
+/* --- Which database has which slices --- */
+
+static void print_slices(const struct fleet *fleet, uint32_t shard, char *ret, size_t size)
+{
+    uint32_t each = SLICE_COUNT / fleet->shards;
+    print(ret, size, "%u-%u", shard * each, (shard + 1) * each - 1);
+}
+
+static void print_map_path(const struct fleet *fleet, const char *of, char *ret)
+{
+    print(ret, PATH_MAX, "%s/%s.shards", stack_directory(fleet->stack), of);
+}
+
+static void write_map(const struct fleet *fleet, const char *of, bool through_proxies)
+{
+    char path[PATH_MAX], url[VARIABLE_MAX], slices[16];
+    print_map_path(fleet, of, path);
+    FILE *file = fopen(path, "we");
+    for (uint32_t i = 0; file && i < fleet->shards; i++) {
+        print_slices(fleet, i, slices, sizeof slices);
+        print_url(fleet->stacks[i], of, STORE_OFFSET, through_proxies ? STORE_PROXY_OFFSET : STORE_OFFSET,
+                  url);
+        fprintf(file, "%s %s\n", slices, url);
+    }
+    if (!file || fclose(file) != 0)
+        die("a map of the shards cannot be written");
+}
+
+void fleet_owner_map(const struct fleet *fleet, char *path)
+{
+    path[0] = '\0';
+    if (fleet->shards > 1)
+        print_map_path(fleet, "DATABASE_URL", path);
+}
+
+static void share_slices(const struct fleet *fleet)
+{
+    static const char *const roles[] = {"COMMAND_DATABASE_URL", "QUERY_DATABASE_URL",
+                                        "PROJECTOR_DATABASE_URL"};
+    char path[PATH_MAX];
+    for (size_t i = 0; i < COUNT_OF(roles); i++)
+        write_map(fleet, roles[i], true);
+    write_map(fleet, "DATABASE_URL", false);
+    fleet_owner_map(fleet, path);
+    if (stack_tool(fleet->stack, (const char *[]){"schema/migrate", "--shards", path, NULL}) != 0)
+        die("the slices cannot be shared out");
+}
+
+/* DATABASE_URL or SHARDS_FILE of a service. */
+static void set_store(const struct fleet *fleet, const char *of, char *variable)
+{
+    char value[VARIABLE_MAX];
+    if (fleet->shards > 1) {
+        print_map_path(fleet, of, value);
+        print(variable, VARIABLE_MAX, "SHARDS_FILE=%s", value);
+    } else {
+        print_url(fleet->stack, of, STORE_OFFSET, STORE_PROXY_OFFSET, value);
+        print(variable, VARIABLE_MAX, "DATABASE_URL=%s", value);
+    }
+}
+
+static void set_redis(const struct fleet *fleet, const char *of, char *variable)
+{
+    char url[VARIABLE_MAX];
+    print_url(fleet->stack, of, REDIS_OFFSET, REDIS_PROXY_OFFSET, url);
+    print(variable, VARIABLE_MAX, "REDIS_URL=%s", url);
+}
+
+/* --- Services --- */
+
+/* Hints go to the projectors of all shards. */
 static void set_command_variables(const struct fleet *fleet, char (*variables)[VARIABLE_MAX])
 {
-    print_url(fleet, "COMMAND_DATABASE_URL", FLEET_STORE, variables[0]);
-    print(variables[1], VARIABLE_MAX, "FIRSTCOME_BUS_URL=%s", stack_env(fleet->stack, "FIRSTCOME_BUS_URL"));
+    static const char bus[] = "FIRSTCOME_BUS_URL";
+    bool two = fleet->shards > 1;
+    set_store(fleet, "COMMAND_DATABASE_URL", variables[0]);
+    print(variables[1], VARIABLE_MAX, "%s=%s%s%s", bus, stack_env(fleet->stack, bus), two ? "," : "",
+          two ? stack_env(fleet->stacks[1], bus) : "");
     /* A long run makes more campaigns than a person would. */
     print(variables[2], VARIABLE_MAX, "FIRSTCOME_CAMPAIGNS_PER_KEY_PER_DAY=1000000");
     print(variables[3], VARIABLE_MAX, "FIRSTCOME_CAMPAIGNS_PER_DAY=1000000");
@@ -83,27 +160,37 @@ static void set_command_variables(const struct fleet *fleet, char (*variables)[V
 
 static void set_query_variables(const struct fleet *fleet, uint32_t service, char (*variables)[VARIABLE_MAX])
 {
-    print_url(fleet, "QUERY_DATABASE_URL", FLEET_STORE, variables[0]);
-    print_url(fleet, "QUERY_REDIS_URL", FLEET_REDIS, variables[1]);
+    set_store(fleet, "QUERY_DATABASE_URL", variables[0]);
+    set_redis(fleet, "QUERY_REDIS_URL", variables[1]);
     if (service == fleet_query(fleet, 0))
         print(variables[2], VARIABLE_MAX, "FIRSTCOME_BUS_URL=tcp://127.0.0.1:%d",
               stack_port_base(fleet->stack) + BUS_OFFSET);
 }
 
-static void set_projector_variables(const struct fleet *fleet, char (*variables)[VARIABLE_MAX])
+static void set_projector_variables(const struct fleet *fleet, uint32_t shard,
+                                    char (*variables)[VARIABLE_MAX])
 {
-    print_url(fleet, "PROJECTOR_DATABASE_URL", FLEET_STORE, variables[0]);
-    print_url(fleet, "PROJECTOR_REDIS_URL", FLEET_REDIS, variables[1]);
-    print(variables[2], VARIABLE_MAX, "FIRSTCOME_BUS_URL=%s", stack_env(fleet->stack, "FIRSTCOME_BUS_URL"));
+    char slices[16];
+    set_store(fleet, "PROJECTOR_DATABASE_URL", variables[0]);
+    set_redis(fleet, "PROJECTOR_REDIS_URL", variables[1]);
+    print(variables[2], VARIABLE_MAX, "FIRSTCOME_BUS_URL=%s",
+          stack_env(fleet->stacks[shard], "FIRSTCOME_BUS_URL"));
     print(variables[3], VARIABLE_MAX, "FIRSTCOME_BUS_PUBLISH_URL=tcp://127.0.0.1:%d",
           stack_port_base(fleet->stack) + BUS_OFFSET);
+    print_slices(fleet, shard, slices, sizeof slices);
+    print(variables[4], VARIABLE_MAX, "FIRSTCOME_SLICES=%s", slices);
+}
+
+static uint32_t count_all(const struct fleet *fleet)
+{
+    return fleet_projector(fleet, 0) + fleet->shards;
 }
 
 static const char *kind_of(const struct fleet *fleet, uint32_t service)
 {
-    return service < fleet->services          ? "command-service"
-           : service < fleet_projector(fleet) ? "query-service"
-                                              : "projector";
+    return service < fleet->services             ? "command-service"
+           : service < fleet_projector(fleet, 0) ? "query-service"
+                                                 : "projector";
 }
 
 /* As tools/stack has them, but for ports and proxies. */
@@ -121,18 +208,18 @@ static void set_variables(struct fleet *fleet, uint32_t service, int port)
           stack_env(stack, "FIRSTCOME_CODE_KEY_FILE"));
     if (service < fleet->services)
         set_command_variables(fleet, variables + 5);
-    else if (service < fleet_projector(fleet))
+    else if (service < fleet_projector(fleet, 0))
         set_query_variables(fleet, service, variables + 5);
     else
-        set_projector_variables(fleet, variables + 5);
+        set_projector_variables(fleet, service - fleet_projector(fleet, 0), variables + 5);
 }
 
 void fleet_begin(struct fleet *fleet, uint32_t service)
 {
     struct process *process = &fleet->list[service];
     const char *environment[VARIABLES + 1] = {NULL};
-    const char *argument = service == fleet_projector(fleet) ? "run" : NULL;
-    CHECK(service <= fleet_projector(fleet) && process->pid == 0);
+    const char *argument = service >= fleet_projector(fleet, 0) ? "run" : NULL;
+    CHECK(service < count_all(fleet) && process->pid == 0);
     for (size_t i = 0; i < VARIABLES && process->variables[i][0]; i++)
         environment[i] = process->variables[i];
     process->pid =
@@ -192,22 +279,34 @@ static void start_edge(struct fleet *fleet)
         .output_path = log});
 }
 
-struct fleet *fleet_start(struct stack *stack, uint32_t services, bool edge)
+struct fleet *fleet_start(struct stack *const *stacks, uint32_t shards, uint32_t services, bool edge)
 {
-    CHECK(services > 0 && services <= CHAOS_SERVICES_MAX);
+    CHECK(services > 0 && services <= CHAOS_SERVICES_MAX && shards > 0 && shards <= FLEET_SHARDS_MAX);
     struct fleet *fleet = mem_zalloc(sizeof *fleet);
-    int base = stack_port_base(stack);
-    fleet->stack = stack;
+    int base = stack_port_base(stacks[0]);
+    fleet->stack = stacks[0];
     fleet->services = services;
-    for (int i = 0; i < FLEET_SERVERS; i++)
-        fleet->proxies[i] = proxy_start(base + PROXY_OFFSET + i, base + SERVERS_OFFSET + i);
-    for (uint32_t i = fleet_projector(fleet) + 1; i-- > 0;) /* the projector listens on the bus: first */
+    fleet->shards = shards;
+    for (uint32_t i = 0; i < shards; i++) {
+        int at = stack_port_base(stacks[i]);
+        fleet->stacks[i] = stacks[i];
+        fleet->stores[i] = proxy_start(at + STORE_PROXY_OFFSET, at + STORE_OFFSET);
+    }
+    fleet->redis = proxy_start(base + REDIS_PROXY_OFFSET, base + REDIS_OFFSET);
+    if (shards > 1)
+        share_slices(fleet);
+    for (uint32_t i = count_all(fleet); i-- > 0;) /* projectors listen on the bus: first */
         start_service(fleet, i);
     if (edge && services != EDGE_COMMANDS)
         die("there is an edge for two command services, no more and no less");
     if (edge)
         start_edge(fleet);
     return fleet;
+}
+
+uint32_t fleet_shards(const struct fleet *fleet)
+{
+    return fleet->shards;
 }
 
 uint32_t fleet_services(const struct fleet *fleet)
@@ -220,9 +319,9 @@ uint32_t fleet_query(const struct fleet *fleet, uint32_t index)
     return fleet->services + index % FLEET_QUERIES;
 }
 
-uint32_t fleet_projector(const struct fleet *fleet)
+uint32_t fleet_projector(const struct fleet *fleet, uint32_t index)
 {
-    return fleet->services + FLEET_QUERIES;
+    return fleet->services + FLEET_QUERIES + index % fleet->shards;
 }
 
 const struct target *fleet_targets(const struct fleet *fleet)
@@ -230,9 +329,14 @@ const struct target *fleet_targets(const struct fleet *fleet)
     return fleet->edge ? fleet->edge_targets : fleet->targets;
 }
 
-struct proxy *fleet_proxy(const struct fleet *fleet, enum fleet_server server)
+struct proxy *fleet_store_proxy(const struct fleet *fleet, uint32_t shard)
 {
-    return fleet->proxies[server];
+    return fleet->stores[shard];
+}
+
+struct proxy *fleet_redis_proxy(const struct fleet *fleet)
+{
+    return fleet->redis;
 }
 
 static bool is_ready(struct connection *connection)
@@ -247,7 +351,7 @@ static bool is_ready(struct connection *connection)
 bool fleet_await_ready(const struct fleet *fleet, int64_t deadline_us)
 {
     bool ready = true;
-    for (uint32_t i = 0; i <= fleet_projector(fleet) && ready; i++) {
+    for (uint32_t i = 0; i < count_all(fleet) && ready; i++) {
         struct connection connection;
         connection_init(&connection, &fleet->targets[i]);
         ready = is_ready(&connection);
@@ -293,11 +397,12 @@ void fleet_stop(struct fleet *fleet)
     if (!fleet)
         return;
     child_stop(fleet->edge);
-    for (uint32_t i = 0; i <= fleet_projector(fleet); i++)
+    for (uint32_t i = 0; i < count_all(fleet); i++)
         signal_service(fleet, i, SIGTERM); /* so that they drain at the same time */
-    for (uint32_t i = 0; i <= fleet_projector(fleet); i++)
+    for (uint32_t i = 0; i < count_all(fleet); i++)
         fleet_end(fleet, i);
-    for (int i = 0; i < FLEET_SERVERS; i++)
-        proxy_stop(fleet->proxies[i]);
+    for (uint32_t i = 0; i < fleet->shards; i++)
+        proxy_stop(fleet->stores[i]);
+    proxy_stop(fleet->redis);
     mem_free(fleet);
 }

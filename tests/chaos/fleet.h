@@ -10,20 +10,27 @@
 #include "tests/lib/proxy.h"
 #include "tests/lib/stack.h"
 
-enum { FLEET_QUERIES = CHAOS_QUERIES_MAX };
-enum fleet_server { FLEET_STORE, FLEET_REDIS, FLEET_SERVERS };
+enum { FLEET_QUERIES = CHAOS_QUERIES_MAX, FLEET_SHARDS_MAX = 2 };
 
 struct fleet;
-/* Starts the proxies and the services, on ports from the stack's base + 10 on; none need be ready yet. With
- * an edge, which wants two command services, HAProxy in front of them too. */
-struct fleet *fleet_start(struct stack *stack, uint32_t services, bool edge);
+/* Starts the proxies and the services, on ports from the first stack's base + 10 on; none need be ready yet.
+ * With an edge, which wants two command services, HAProxy in front of them too. Each shard is the PostgreSQL
+ * of one stack; keys, tokens and Redis are the first's. With several of them the databases are told which
+ * slices they own, and services go by a map. */
+struct fleet *fleet_start(struct stack *const *stacks, uint32_t shards, uint32_t services, bool edge);
+uint32_t fleet_shards(const struct fleet *fleet);
 uint32_t fleet_services(const struct fleet *fleet); /* command services: numbers 0 and up */
 /* The number of a query service; any `index`. The first hears hints of changes, the others go by time. */
 uint32_t fleet_query(const struct fleet *fleet, uint32_t index);
-uint32_t fleet_projector(const struct fleet *fleet);
+/* The number of a projector, of which each shard has one; any `index`. */
+uint32_t fleet_projector(const struct fleet *fleet, uint32_t index);
 /* Where to ask for each, by number; with an edge that is there for those of a kind. */
 const struct target *fleet_targets(const struct fleet *fleet);
-struct proxy *fleet_proxy(const struct fleet *fleet, enum fleet_server server);
+struct proxy *fleet_store_proxy(const struct fleet *fleet, uint32_t shard);
+struct proxy *fleet_redis_proxy(const struct fleet *fleet);
+/* The map of the databases themselves, past the proxies, for who looks at them as their owner: `path` has
+ * room for PATH_MAX. "" where one has all slices. */
+void fleet_owner_map(const struct fleet *fleet, char *path);
 /* Blocks until every service answers /readyz with 200; false past the deadline (monotonic). */
 bool fleet_await_ready(const struct fleet *fleet, int64_t deadline_us) MUST_USE;
 

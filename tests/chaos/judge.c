@@ -221,6 +221,12 @@ static int by_instant(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
+/* Who is suspended is in slice 0, so only what is in one store with it says that a service could hear. */
+static bool elsewhere(const struct judge *judge, size_t slice)
+{
+    return judge->in.elsewhere_from && slice >= judge->in.elsewhere_from;
+}
+
 static void list_commits(struct judge *judge)
 {
     const struct image_slice *slices = judge->in.log->slices;
@@ -228,7 +234,7 @@ static void list_commits(struct judge *judge)
     for (size_t slice = 0; slice < SLICE_COUNT; slice++)
         count += slices[slice].events_count;
     judge->commits_us = mem_alloc((count + 1) * sizeof *judge->commits_us);
-    for (size_t slice = 0; slice < SLICE_COUNT; slice++)
+    for (size_t slice = 0; slice < SLICE_COUNT && !elsewhere(judge, slice); slice++)
         for (size_t i = 0; i < slices[slice].events_count; i++)
             judge->commits_us[judge->commits_count++] = slices[slice].events[i].recorded_at_us;
     qsort(judge->commits_us, judge->commits_count, sizeof *judge->commits_us, by_instant);
@@ -248,10 +254,12 @@ int64_t judge_last_commit_us(const struct judge *judge, int64_t before_us)
 }
 
 /* A service looks a few times a second whether a key is suspended; the design gives it one second, and this
- * machine is busy. One that took longer for its answer had been stopped, and knew no better. */
+ * machine is busy. One that took longer for its answer had been stopped, and knew no better.
+ * In another store than slice 0's writing goes on while that is away: by what was last heard of it, which is
+ * late where it is slow. */
 static void judge_issuers(struct judge *judge)
 {
-    enum { WITHIN_US = 1000000, SLACK_US = 500000, STOPPED_US = 1000000 };
+    enum { WITHIN_US = 1000000, SLACK_US = 500000, STOPPED_US = 1000000, SLOW_US = 6000000 };
     const struct history *history = judge->in.history;
     for (size_t i = 0; i < history->attempts_count; i++) {
         const struct attempt *attempt = &history->attempts[i];
@@ -262,6 +270,8 @@ static void judge_issuers(struct judge *judge)
             continue;
         const struct event *event = &judge->in.log->slices[first.slice].events[first.position - 1];
         int64_t from_us = attempt->sent_us + judge->in.wall_offset_us - WITHIN_US - SLACK_US;
+        if (elsewhere(judge, (size_t)first.slice))
+            from_us = judge_last_commit_us(judge, from_us) - SLOW_US;
         judge_expect(judge, JUDGE_SUSPENDED,
                      !judge_suspended(judge, issuer, from_us, event->recorded_at_us, true),
                      "attempt %u of %s (service %u) took effect while its key was suspended", attempt->number,

@@ -74,8 +74,9 @@ struct judge_input {
     const struct log_image *log;
     const struct readings *reads; /* NULL: nobody read */
     uint64_t seed;
-    int64_t base_us;        /* as the clients had it, for definitions */
-    int64_t wall_offset_us; /* wall clock minus monotonic clock; database and clients share a machine */
+    uint32_t elsewhere_from; /* slices from here on are in another store than slice 0; 0: none is */
+    int64_t base_us;         /* as the clients had it, for definitions */
+    int64_t wall_offset_us;  /* wall clock minus monotonic clock; database and clients share a machine */
     const struct code_key *code_key; /* NULL: codes are not looked at */
 };
 

@@ -82,7 +82,7 @@ struct judge {
         size_t count, capacity;
     } held[CHAOS_USERS];
     struct model_issuer issuers[ISSUER_COUNT];
-    int64_t *commits_us; /* when each event of any slice was recorded, in order */
+    int64_t *commits_us; /* when each event was recorded that is in one store with slice 0, in order */
     size_t commits_count;
     size_t *attempts_from;  /* per operation: where its attempts begin in `attempts` */
     uint32_t *attempts;     /* indices of attempts, by operation and number */

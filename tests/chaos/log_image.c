@@ -27,6 +27,7 @@ struct reader {
     struct pg *pg;
     struct pg_args args;
     struct log_image *image;
+    bool here[SLICE_COUNT], seen[SLICE_COUNT]; /* in this database; in one so far */
     const char *wrong;
 };
 
@@ -65,14 +66,18 @@ static bool copy_chain(const struct pg_rows *rows, int row, int column, uint8_t 
 static bool read_slices(struct reader *reader)
 {
     const struct pg_rows *rows = query(reader, READ_SLICES);
-    if (!rows || pg_rows_count(rows) != SLICE_COUNT)
-        return rows ? fail(reader, "there are not sixteen slices") : false;
-    for (int i = 0; i < SLICE_COUNT; i++) {
-        reader->image->slices[i].head = pg_i64(rows, i, 1);
-        if (!copy_chain(rows, i, 2, reader->image->slices[i].chain))
+    int count = rows ? pg_rows_count(rows) : 0;
+    memset(reader->here, 0, sizeof reader->here);
+    for (int i = 0; i < count; i++) {
+        int64_t slice = pg_i64(rows, i, 0);
+        if (slice < 0 || slice >= SLICE_COUNT || reader->seen[slice])
+            return fail(reader, "a slice is in two databases");
+        reader->here[slice] = reader->seen[slice] = true;
+        reader->image->slices[slice].head = pg_i64(rows, i, 1);
+        if (!copy_chain(rows, i, 2, reader->image->slices[slice].chain))
             return fail(reader, "a slice has no hash");
     }
-    return true;
+    return rows != NULL;
 }
 
 static bool read_events(struct reader *reader, int16_t slice)
@@ -125,10 +130,10 @@ static bool read_campaigns(struct reader *reader)
     struct log_image *image = reader->image;
     const struct pg_rows *rows = query(reader, READ_CAMPAIGNS);
     int count = rows ? pg_rows_count(rows) : 0;
-    image->campaigns = mem_zalloc(((size_t)count + 1) * sizeof *image->campaigns);
-    image->campaigns_count = (size_t)count;
+    image->campaigns = mem_realloc(image->campaigns,
+                                   (image->campaigns_count + (size_t)count + 1) * sizeof *image->campaigns);
     for (int i = 0; i < count; i++)
-        image->campaigns[i] = (struct image_campaign){
+        image->campaigns[image->campaigns_count++] = (struct image_campaign){
             .id = pg_bytes(rows, i, 0),
             .released = pg_i64(rows, i, 1),
             .issued = pg_i64(rows, i, 2),
@@ -147,10 +152,10 @@ static bool read_coupons(struct reader *reader)
     struct log_image *image = reader->image;
     const struct pg_rows *rows = query(reader, READ_COUPONS);
     int count = rows ? pg_rows_count(rows) : 0;
-    image->coupons = mem_zalloc(((size_t)count + 1) * sizeof *image->coupons);
-    image->coupons_count = (size_t)count;
+    image->coupons =
+        mem_realloc(image->coupons, (image->coupons_count + (size_t)count + 1) * sizeof *image->coupons);
     for (int i = 0; i < count; i++)
-        image->coupons[i] = (struct image_coupon){
+        image->coupons[image->coupons_count++] = (struct image_coupon){
             .at = {(int16_t)pg_i64(rows, i, 0), pg_i64(rows, i, 1)},
             .state = pg_i64(rows, i, 2),
             .last = pg_i64(rows, i, 3),
@@ -169,18 +174,18 @@ static bool read_all(struct reader *reader)
     if (!read_slices(reader) || !read_campaigns(reader) || !read_coupons(reader))
         return false;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        if (!read_events(reader, slice) || !read_batches(reader, slice))
+        if (reader->here[slice] && (!read_events(reader, slice) || !read_batches(reader, slice)))
             return false;
     const struct pg_rows *rows = query(reader, COUNT_IDEMPOTENCY);
     if (rows)
-        reader->image->idempotency_rows = pg_i64(rows, 0, 0);
+        reader->image->idempotency_rows += pg_i64(rows, 0, 0);
     return rows != NULL;
 }
 
-bool log_image_read(struct log_image *image, const char *database_url, char *reason, size_t reason_size)
+static bool read_database(struct reader *reader, const char *url, char *reason, size_t reason_size)
 {
     struct pg_options options = {
-        .url = database_url,
+        .url = url,
         .application = "chaos",
         .statement_timeout_ms = STATEMENT_MS,
         .lock_timeout_ms = STATEMENT_MS,
@@ -188,15 +193,28 @@ bool log_image_read(struct log_image *image, const char *database_url, char *rea
         .statements = statements,
         .statements_count = COUNT_OF(statements),
     };
+    reader->pg = pg_create(&options);
+    bool read = read_all(reader);
+    if (!read)
+        snprintf(reason, reason_size, "%s", reader->wrong);
+    pg_destroy(reader->pg);
+    return read;
+}
+
+bool log_image_read(struct log_image *image, const char *const *database_urls, size_t count, char *reason,
+                    size_t reason_size)
+{
     *image = (struct log_image){0};
     arena_init(&image->arena, ARENA_MAX);
-    struct reader reader = {.pg = pg_create(&options), .image = image};
+    struct reader reader = {.image = image};
+    bool read = true;
     pg_args_init(&reader.args);
-    bool read = read_all(&reader);
-    if (!read)
-        snprintf(reason, reason_size, "%s", reader.wrong);
+    for (size_t i = 0; i < count && read; i++)
+        read = read_database(&reader, database_urls[i], reason, reason_size);
+    for (size_t i = 0; i < SLICE_COUNT && read; i++)
+        if (!(read = reader.seen[i]))
+            snprintf(reason, reason_size, "there are not sixteen slices");
     pg_args_deinit(&reader.args);
-    pg_destroy(reader.pg);
     return read;
 }
 

@@ -46,8 +46,9 @@ struct log_image {
     struct arena arena;
 };
 
-/* Blocks; nobody may write to the log meanwhile. false with the reason where it cannot be read to its end.
- * Deinit in either case. */
-bool log_image_read(struct log_image *image, const char *database_url, char *reason,
+/* Blocks; nobody may write to the log meanwhile, which is in one database or in several. false with the
+ * reason where it cannot be read to its end, or where not each slice is in just one of them. Deinit in either
+ * case. */
+bool log_image_read(struct log_image *image, const char *const *database_urls, size_t count, char *reason,
                     size_t reason_size) MUST_USE;
 void log_image_deinit(struct log_image *image);

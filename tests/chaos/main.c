@@ -5,9 +5,10 @@
 #include "common/base/crypto.h"
 #include "tests/chaos/chaos.h"
 #include "tests/chaos/client.h"
+#include "tests/chaos/fleet.h"
 
 struct options {
-    int64_t seed, seconds, services, clients, edge;
+    int64_t seed, seconds, services, clients, shards, edge;
     const char *keep;
 };
 
@@ -17,8 +18,10 @@ static const struct config_option table[] = {
      "of clients and faults; 0: a new one, which is printed"},
     {"seconds", CONFIG_INT, AT(seconds), "60", 1, 86400, "s", "of asking under faults"},
     {"services", CONFIG_INT, AT(services), "3", 1, CHAOS_SERVICES_MAX, "services",
-     "command services on one database"},
+     "command services on one log"},
     {"clients", CONFIG_INT, AT(clients), "12", 1, CHAOS_CLIENTS_MAX, "clients", "threads that ask"},
+    {"shards", CONFIG_INT, AT(shards), "1", 1, FLEET_SHARDS_MAX, "servers",
+     "PostgreSQL servers, each with its part of the slices; one is struck at a time"},
     {"edge", CONFIG_INT, AT(edge), "0", 0, 1, "", "1: all goes through HAProxy; with two command services"},
     {"keep", CONFIG_STRING, AT(keep), ".run-chaos", 1, 1024, "",
      "where logs and history go when something is violated: <keep>-<seed>"},
@@ -47,6 +50,7 @@ int main(int argc, char **argv)
         .seconds = options.seconds,
         .services = (uint32_t)options.services,
         .clients = (uint32_t)options.clients,
+        .shards = (uint32_t)options.shards,
         .edge = options.edge == 1,
         .keep = options.keep,
     };

@@ -30,7 +30,8 @@ struct lane_thread {
 };
 
 struct nemesis {
-    struct stack *stack;
+    struct stack *stacks[FLEET_SHARDS_MAX]; /* each with the PostgreSQL of a shard; the first with Redis */
+    struct stack *store;                    /* the one that is struck; of LANE_STORE only */
     struct fleet *fleet;
     struct lane_thread lanes[LANE_COUNT];
     pthread_mutex_t servers;  /* starting one of them looks at both, so PostgreSQL must be there for it */
@@ -64,10 +65,16 @@ static bool go_on_after(struct nemesis *nemesis, int64_t ms)
 
 /* --- PostgreSQL --- */
 
-static bool gone_within(const struct nemesis *nemesis, const char *name, int64_t ms)
+/* By the upper digits of what picks a backend by the lower. */
+static uint32_t shard_of(const struct nemesis *nemesis, const struct strike *strike)
+{
+    return strike->pick * fleet_shards(nemesis->fleet) / STRIKE_PICKS;
+}
+
+static bool gone_within(const struct stack *stack, const char *name, int64_t ms)
 {
     int64_t deadline_us = clock_deadline_us(ms);
-    while (stack_pid(nemesis->stack, name) != 0) {
+    while (stack_pid(stack, name) != 0) {
         if (clock_remaining_ms(deadline_us) == 0)
             return false;
         (void)poll(NULL, 0, POLL_MS);
@@ -75,20 +82,20 @@ static bool gone_within(const struct nemesis *nemesis, const char *name, int64_t
     return true;
 }
 
-static void await_gone(const struct nemesis *nemesis, const char *name)
+static void await_gone(const struct stack *stack, const char *name)
 {
-    if (!gone_within(nemesis, name, GONE_MS))
+    if (!gone_within(stack, name, GONE_MS))
         die("a server that was told to end does not");
 }
 
 /* With `servers` locked. A server that was just killed may leave something that its successor trips over
  * once: that is no fault of what is tested. */
-static void start_servers(struct nemesis *nemesis)
+static void start_servers(struct nemesis *nemesis, struct stack *stack)
 {
     int status = -1;
     pthread_mutex_lock(&nemesis->starting);
     for (int i = 0; i < START_TRIES && status != 0; i++)
-        status = stack_tool(nemesis->stack, (const char *[]){"tools/stack", "servers", NULL});
+        status = stack_tool(stack, (const char *[]){"tools/stack", "servers", NULL});
     pthread_mutex_unlock(&nemesis->starting);
     if (status != 0)
         die("a server cannot be started again");
@@ -102,7 +109,7 @@ static struct pg_rows *ask_store(const struct nemesis *nemesis, const char *sql)
     const struct pg_statement statements[] = {{"query", sql}};
     struct pg_rows *rows = NULL;
     snprintf(url, sizeof url, "%s?options=-cdefault_transaction_read_only%%3Doff",
-             stack_env(nemesis->stack, "DATABASE_URL"));
+             stack_env(nemesis->store, "DATABASE_URL"));
     struct pg *pg =
         pg_create(&(struct pg_options){.url = url, .statements = statements, .statements_count = 1});
     if (pg_connect(pg, clock_deadline_us(CONNECT_MS)) != PG_OK ||
@@ -144,7 +151,7 @@ static size_t list_processes(const struct nemesis *nemesis, pid_t *ret)
     char path[64], text[BACKENDS_MAX * 12];
     size_t count = 0;
     uint64_t pid;
-    ret[count++] = stack_pid(nemesis->stack, "postgresql");
+    ret[count++] = stack_pid(nemesis->store, "postgresql");
     snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)ret[0], (int)ret[0]);
     FILE *file = fopen(path, "re");
     size_t len = file ? fread(text, 1, sizeof text, file) : 0;
@@ -161,7 +168,7 @@ static void freeze_store(struct nemesis *nemesis, int64_t hold_ms)
 {
     pid_t pids[BACKENDS_MAX];
     size_t count;
-    pid_t postmaster = stack_pid(nemesis->stack, "postgresql");
+    pid_t postmaster = stack_pid(nemesis->store, "postgresql");
     if (postmaster == 0 || kill(postmaster, SIGSTOP) != 0)
         die("PostgreSQL is not there to be frozen");
     count = list_processes(nemesis, pids);
@@ -178,12 +185,12 @@ static bool restart_store(struct nemesis *nemesis, int number, int64_t hold_ms)
 {
     if (!store_up(nemesis))
         return false;
-    stack_signal(nemesis->stack, "postgresql", number);
-    if (!gone_within(nemesis, "postgresql", FAST_MS))
-        stack_signal(nemesis->stack, "postgresql", SIGQUIT);
-    await_gone(nemesis, "postgresql");
+    stack_signal(nemesis->store, "postgresql", number);
+    if (!gone_within(nemesis->store, "postgresql", FAST_MS))
+        stack_signal(nemesis->store, "postgresql", SIGQUIT);
+    await_gone(nemesis->store, "postgresql");
     (void)go_on_after(nemesis, hold_ms);
-    start_servers(nemesis);
+    start_servers(nemesis, nemesis->store);
     return true;
 }
 
@@ -196,7 +203,7 @@ static bool exhaust_connections(struct nemesis *nemesis, int64_t hold_ms)
     for (int round = 0; round < 2; round++) {
         for (bool more = true; more && count < CONNECTIONS_MAX;) {
             taken[count] =
-                pg_create(&(struct pg_options){.url = stack_env(nemesis->stack, "COMMAND_DATABASE_URL")});
+                pg_create(&(struct pg_options){.url = stack_env(nemesis->store, "COMMAND_DATABASE_URL")});
             more = pg_connect(taken[count], clock_deadline_us(CONNECT_MS)) == PG_OK;
             count++;
         }
@@ -242,11 +249,12 @@ static bool make_read_only(struct nemesis *nemesis, int64_t hold_ms)
 static bool slow_store(struct nemesis *nemesis, const struct strike *strike)
 {
     bool done = true;
-    proxy_delay(fleet_proxy(nemesis->fleet, FLEET_STORE), strike->delay_ms);
+    struct proxy *proxy = fleet_store_proxy(nemesis->fleet, shard_of(nemesis, strike));
+    proxy_delay(proxy, strike->delay_ms);
     if (strike->fault == FAULT_PG_SLOW_MORE)
         done = signal_backends(nemesis, SIGTERM, false, strike->pick) > 0;
     (void)go_on_after(nemesis, strike->hold_ms);
-    proxy_delay(fleet_proxy(nemesis->fleet, FLEET_STORE), 0);
+    proxy_delay(proxy, 0);
     return done;
 }
 
@@ -294,7 +302,7 @@ static bool empty_redis(const struct nemesis *nemesis, const struct strike *stri
 {
     enum { KEYS_MAX = 20 };
     char reason[256];
-    struct redis *redis = redis_create(stack_env(nemesis->stack, "REDIS_URL"), reason, sizeof reason);
+    struct redis *redis = redis_create(stack_env(nemesis->stacks[0], "REDIS_URL"), reason, sizeof reason);
     bool done = redis && redis_connect(redis, clock_deadline_us(CONNECT_MS)) == REDIS_OK;
     if (done)
         done = strike->fault == FAULT_REDIS_FLUSH ? flush_redis(redis)
@@ -305,26 +313,26 @@ static bool empty_redis(const struct nemesis *nemesis, const struct strike *stri
 
 static void slow_redis(struct nemesis *nemesis, const struct strike *strike)
 {
-    proxy_delay(fleet_proxy(nemesis->fleet, FLEET_REDIS), strike->delay_ms);
+    proxy_delay(fleet_redis_proxy(nemesis->fleet), strike->delay_ms);
     (void)go_on_after(nemesis, strike->hold_ms);
-    proxy_delay(fleet_proxy(nemesis->fleet, FLEET_REDIS), 0);
+    proxy_delay(fleet_redis_proxy(nemesis->fleet), 0);
 }
 
 static void kill_redis(struct nemesis *nemesis, int64_t hold_ms)
 {
-    stack_signal(nemesis->stack, "redis", SIGKILL);
-    await_gone(nemesis, "redis");
+    stack_signal(nemesis->stacks[0], "redis", SIGKILL);
+    await_gone(nemesis->stacks[0], "redis");
     (void)go_on_after(nemesis, hold_ms);
     pthread_mutex_lock(&nemesis->servers);
-    start_servers(nemesis);
+    start_servers(nemesis, nemesis->stacks[0]);
     pthread_mutex_unlock(&nemesis->servers);
 }
 
 static void freeze_redis(struct nemesis *nemesis, int64_t hold_ms)
 {
-    stack_signal(nemesis->stack, "redis", SIGSTOP);
+    stack_signal(nemesis->stacks[0], "redis", SIGSTOP);
     (void)go_on_after(nemesis, hold_ms);
-    stack_signal(nemesis->stack, "redis", SIGCONT);
+    stack_signal(nemesis->stacks[0], "redis", SIGCONT);
 }
 
 /* --- Services --- */
@@ -410,10 +418,10 @@ static bool carry_out(struct nemesis *nemesis, const struct strike *strike)
         freeze_service(nemesis, fleet_query(nemesis->fleet, strike->service), strike->hold_ms);
         return true;
     case FAULT_PROJECTOR_FREEZE:
-        freeze_service(nemesis, fleet_projector(nemesis->fleet), strike->hold_ms);
+        freeze_service(nemesis, fleet_projector(nemesis->fleet, strike->service), strike->hold_ms);
         return true;
     case FAULT_PROJECTOR_KILL:
-        restart_service(nemesis, fleet_projector(nemesis->fleet), false, strike->hold_ms);
+        restart_service(nemesis, fleet_projector(nemesis->fleet, strike->service), false, strike->hold_ms);
         return true;
     case FAULT_SERVICE_KILL:
     case FAULT_SERVICE_RESTART:
@@ -439,6 +447,8 @@ static void *run(void *context)
         if (!go_on_after(nemesis, strike.gap_ms))
             return NULL;
         atomic_store(&lane->now, fault_text(strike.fault));
+        if (fault_lane(strike.fault) == LANE_STORE)
+            nemesis->store = nemesis->stacks[shard_of(nemesis, &strike)];
         if (carry_out(nemesis, &strike))
             nemesis->struck[strike.fault]++;
         else
@@ -447,12 +457,13 @@ static void *run(void *context)
     }
 }
 
-struct nemesis *nemesis_start(struct stack *stack, struct fleet *fleet, uint64_t seed)
+struct nemesis *nemesis_start(struct stack *const *stacks, struct fleet *fleet, uint64_t seed)
 {
     struct nemesis *nemesis = mem_zalloc(sizeof *nemesis);
     pthread_condattr_t attributes;
-    nemesis->stack = stack;
     nemesis->fleet = fleet;
+    for (uint32_t i = 0; i < fleet_shards(fleet); i++)
+        nemesis->stacks[i] = stacks[i];
     CHECK(pthread_mutex_init(&nemesis->servers, NULL) == 0);
     CHECK(pthread_mutex_init(&nemesis->starting, NULL) == 0);
     CHECK(pthread_mutex_init(&nemesis->mutex, NULL) == 0);

@@ -7,8 +7,9 @@
 #include "tests/chaos/schedule.h"
 
 struct nemesis;
-/* Borrows stack and fleet; nobody else may use them until nemesis_stop. */
-struct nemesis *nemesis_start(struct stack *stack, struct fleet *fleet, uint64_t seed);
+/* Borrows the stacks (one for each shard) and the fleet; nobody else may use them until nemesis_stop. Of
+ * several shards one is struck at a time. */
+struct nemesis *nemesis_start(struct stack *const *stacks, struct fleet *fleet, uint64_t seed);
 /* What strikes now, for a progress line; "" between two. Any thread. */
 const char *nemesis_now(const struct nemesis *nemesis, enum lane lane);
 /* Ends a fault that holds, heals everything, waits. */

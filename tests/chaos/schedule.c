@@ -95,7 +95,7 @@ struct strike schedule_next(struct schedule *schedule)
     return (struct strike){
         .fault = fault,
         .service = rng_below(rng, schedule->services),
-        .pick = rng_below(rng, 1000),
+        .pick = rng_below(rng, STRIKE_PICKS),
         .gap_ms = rng_between(rng, 100, 1200),
         .hold_ms = hold_ms(rng, fault),
         .delay_ms = delay_ms(rng, fault),

@@ -43,10 +43,12 @@ const char *fault_text(enum fault fault);
 bool fault_kills(enum fault fault);
 enum lane fault_lane(enum fault fault);
 
+enum { STRIKE_PICKS = 1000 };
+
 struct strike {
     enum fault fault;
     uint32_t service; /* which command service; which query service, modulo how many there are */
-    uint32_t pick;    /* which backend, modulo how many there are; how many keys */
+    uint32_t pick;    /* below STRIKE_PICKS: which shard, which backend, how many keys */
     int64_t delay_ms; /* PG_SLOW, REDIS_SLOW: of each exchange */
     int64_t gap_ms;   /* after the former one was healed */
     int64_t hold_ms;  /* until it is healed */

@@ -49,12 +49,12 @@ storm: $(B)/bin/storm ## replay incident 4 on the running stack: USERS= QUANTITY
 	@. '$(abspath $(RUN_DIR))/env'; USERS='$(USERS)' QUANTITY='$(QUANTITY)' CONNECTIONS='$(CONNECTIONS)' $(B)/bin/storm
 
 # A stack of its own; nothing that runs is touched.
-chaos: ## clients, faults and a judge over all they were told: SEED= SECONDS= SERVICES= CLIENTS= EDGE=1
+chaos: ## clients, faults and a judge over all they were told: SEED= SECONDS= SERVICES= CLIENTS= SHARDS=2 EDGE=1
 	@tools/install test
 	@$(MAKE) $(SERVICE_BINS) $(B)/bin/chaos
 	@BIN_DIR='$(CURDIR)/$(B)/bin' $(if $(SEED),SEED='$(SEED)') $(if $(SECONDS),SECONDS='$(SECONDS)') \
 		$(if $(SERVICES),SERVICES='$(SERVICES)') $(if $(CLIENTS),CLIENTS='$(CLIENTS)') \
-		$(if $(filter 1,$(EDGE)),EDGE=1 SERVICES=2) $(B)/bin/chaos
+		$(if $(SHARDS),SHARDS='$(SHARDS)') $(if $(filter 1,$(EDGE)),EDGE=1 SERVICES=2) $(B)/bin/chaos
 
 # Each on a stack of its own; what it measured is in build/gameday/<time>/drill-<number>.json.
 DRILLS := drill-0 drill-1 drill-2 drill-3 drill-4
