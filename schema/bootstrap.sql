@@ -3,7 +3,7 @@
 -- it then sets the passwords to what is given. Run by psql 15 with the passwords in the environment:
 --   FIRSTCOME_PASSWORD  FIRSTCOME_COMMAND_PASSWORD  FIRSTCOME_PROJECTOR_PASSWORD  FIRSTCOME_QUERY_PASSWORD
 -- and, where the default of 50 is not right, FIRSTCOME_QUERY_CONNECTIONS: how many connections query services may have in
--- all (eight each, by their defaults), so that those who read cannot shut out those who write.
+-- all on this server (fifteen each for every line of a shard map that names it, and two), so that those who read cannot shut out those who write.
 -- What the roles may do with tables is said by the migrations, next to the tables.
 \set ON_ERROR_STOP on
 \getenv owner_password FIRSTCOME_PASSWORD

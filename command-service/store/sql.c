@@ -41,9 +41,10 @@ const struct pg_statement store_statements[SQL_COUNT] = {
         {"durable",
          "SELECT current_setting('fsync') = 'on' AND current_setting('synchronous_commit') <> 'off' AND "
          "(current_setting('synchronous_commit') <> 'local' OR current_setting('synchronous_standby_names') "
-         "= '') AND current_setting('transaction_read_only') = 'off', (SELECT bool_or(s.slice = "
+         "= '') AND current_setting('transaction_read_only') = 'off', EXISTS (SELECT FROM slice s WHERE "
+         "s.slice = "
          "$1::smallint) AND "
-         "($2::bool OR count(*) < 16) FROM slice s)"},
+         "CASE WHEN $2::bool THEN true ELSE (SELECT count(*) < 16 FROM slice) END"},
     /* For the rest of the transaction: only who logged in as somebody may see and end that one's sessions. */
     [SQL_AS_LOGIN] = {"as_login", "SELECT set_config('role', 'none', true)"},
     /* Who waits for its client with a transaction open. Nobody who is at work, nor who waits for a standby in

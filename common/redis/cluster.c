@@ -353,13 +353,24 @@ static void flush_all(struct redis_cluster *cluster)
 
 /* --- redirections --- */
 
+static enum redis_status not_connected(struct redis_cluster *cluster, const struct node *node)
+{
+    snprintf(cluster->error, sizeof cluster->error, "%.200s:%u: is not connected", node->at.host,
+             node->at.port);
+    return REDIS_AWAY;
+}
+
+/* Whether nobody should wait for it now. One that has no slots yet has no connection that tells. */
+static bool is_away(const struct node *node)
+{
+    return node->serves ? node->state != NODE_UP : clock_mono_us() < node->until_us;
+}
+
 /* Its reply on a connection of its own. */
 static enum redis_status call_aside(struct redis_cluster *cluster, struct node *node, struct span encoded,
                                     bool ask, int64_t deadline_us, const struct redis_reply **ret)
 {
     enum redis_status status = REDIS_OK;
-    if (!node->aside)
-        node->aside = create_connection(cluster, &node->at);
     if (!redis_connected(node->aside))
         status = redis_connect_to_any(node->aside, deadline_us);
     if (status == REDIS_OK && ask) {
@@ -372,11 +383,14 @@ static enum redis_status call_aside(struct redis_cluster *cluster, struct node *
     if (status == REDIS_OK)
         status = redis_receive(node->aside, deadline_us, ret);
     else if (status != REDIS_LOST)
-        redis_disconnect(node->aside); /* a reply may be left over */
+        redis_disconnect(node->aside);                                /* a reply may be left over */
+    if (status == REDIS_LOST && clock_remaining_ms(deadline_us) == 0) /* the next does not wait for it */
+        node_down(cluster, node, redis_error(node->aside));
     return status;
 }
 
-/* What a server says that has not, or not now, what it should have: its callers' keys wait, no others. */
+/* What a server says that has not, or not now, what it should have, or lets nobody at it: its callers' keys
+ * wait, no others. */
 static enum redis_status in_cluster(struct redis_cluster *cluster, enum redis_status status)
 {
     switch (status) {
@@ -386,6 +400,9 @@ static enum redis_status in_cluster(struct redis_cluster *cluster, enum redis_st
     case REDIS_ELSEWHERE:
     case REDIS_AWAY:
         cluster->in_doubt = true;
+        return REDIS_AWAY;
+    case REDIS_BUSY:
+    case REDIS_DENIED:
         return REDIS_AWAY;
     default:
         return status;
@@ -412,6 +429,10 @@ static enum redis_status follow(struct redis_cluster *cluster, uint8_t from, con
         if (from == REDIS_NO_OWNER)
             return REDIS_AWAY;
         struct node *node = &cluster->nodes[from];
+        if (is_away(node) || clock_remaining_ms(deadline_us) == 0)
+            return not_connected(cluster, node);
+        if (!node->aside)
+            node->aside = create_connection(cluster, &node->at);
         status = call_aside(cluster, node, encoded, to.ask, deadline_us, ret);
         if (status != REDIS_OK)
             note_error(cluster, node, node->aside);
@@ -431,11 +452,8 @@ static enum redis_status receive_flight(struct redis_cluster *cluster, const str
         return REDIS_AWAY;
     }
     struct node *node = &cluster->nodes[flight->node];
-    if (flight->life == 0 || flight->life != node->life) {
-        snprintf(cluster->error, sizeof cluster->error, "%.200s:%u: is not connected", node->at.host,
-                 node->at.port);
-        return REDIS_AWAY;
-    }
+    if (flight->life == 0 || flight->life != node->life)
+        return not_connected(cluster, node);
     enum redis_status status = redis_receive(node->redis, deadline_us, ret);
     if (status == REDIS_OK)
         return status;

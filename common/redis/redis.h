@@ -40,7 +40,8 @@ struct redis_reply; /* opaque; borrowed from the connection until the next redis
  *
  * redis+cluster://[user:password@]host:port,... is a connection to all servers of a cluster: what is sent
  * goes to the server that has the key, MOVED and ASK are followed, and a server that does not answer, or is
- * loading, or was demoted, costs the commands about its own keys (REDIS_AWAY) and nothing else. It is
+ * loading, busy, or was demoted, or denies a command, costs the commands about its own keys (REDIS_AWAY) and
+ * nothing else. It is
  * connected again by and by, and replaced where another one has its slots; no call waits for that. REDIS_LOST
  * never comes. */
 struct redis *redis_create(const char *url, char *reason, size_t reason_size);

@@ -477,5 +477,5 @@ enum redis_status builder_drop(struct builder *builder, int64_t *ret_dropped)
         (void)poll(NULL, 0, 1); /* others first */
     }
     *ret_dropped = drop.dropped;
-    return status;
+    return status == REDIS_OK && drop.missed ? REDIS_AWAY : status;
 }

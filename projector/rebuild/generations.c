@@ -53,7 +53,8 @@ const struct generation *generations_by_name(const struct generations *generatio
 
 bool generations_need(const struct generations *generations, struct model model)
 {
-    bool needed = model.generation == generations->live[model.slice];
+    bool needed =
+        model.generation == generations->live[model.slice] || generations->unknown >> model.slice & 1;
     for (size_t i = 0; i < generations->count; i++)
         needed |= model.generation == generations->items[i].number;
     return needed;
@@ -128,10 +129,13 @@ enum redis_status generations_read(struct redis_writer *writer, int64_t deadline
     const struct redis_reply *reply;
     *ret = (struct generations){0};
     enum redis_status status = redis_writer_clean_roots(writer, deadline_us, &found);
-    if (status != REDIS_OK)
+    if (status != REDIS_OK && status != REDIS_AWAY)
         return status;
-    for (size_t i = 0; i < SLICE_COUNT; i++)
+    for (size_t i = 0; i < SLICE_COUNT; i++) {
         ret->live[i] = found.roots[i].generation;
+        if (found.found[i] != REDIS_OK)
+            ret->unknown |= 1U << i;
+    }
     begin(writer, &command, "HGETALL");
     status = run(writer, &command, deadline_us, &reply);
     if (status == REDIS_OK)
@@ -269,6 +273,8 @@ static enum redis_status receive_unlinks(struct drop *drop, struct redis *redis,
             return status;
         if (status == REDIS_OK)
             drop->dropped += redis_integer(reply);
+        else if (status == REDIS_AWAY)
+            drop->missed = true;
         else if (first == REDIS_OK)
             first = status;
     }
@@ -281,13 +287,21 @@ static enum redis_status scan(struct drop *drop, struct redis *redis, int64_t de
     struct redis_command command;
     const struct redis_reply *reply;
     size_t servers[REDIS_SERVERS_MAX];
-    if (drop->server >= redis_servers(redis, servers))
-        return REDIS_AWAY; /* the cluster has fewer of them now: as if interrupted */
+    if (drop->server >= redis_servers(redis, servers)) { /* the cluster has fewer of them now */
+        drop->done = drop->missed = true;
+        return REDIS_OK;
+    }
     redis_aim(redis, servers[drop->server]);
     redis_command_init(&command);
     write_scan(&command, drop->cursor);
     enum redis_status status = redis_call(redis, &command, deadline_us, &reply);
     redis_command_deinit(&command);
+    if (status == REDIS_AWAY) {
+        snprintf(drop->cursor, sizeof drop->cursor, "0");
+        drop->missed = true;
+        go_on(drop, redis);
+        return REDIS_OK;
+    }
     if (status != REDIS_OK)
         return status;
     if (redis_length(reply) != 2)
@@ -311,9 +325,9 @@ enum redis_status drop_step(struct drop *drop, struct redis_writer *writer, int6
     struct buf keys;
     buf_init(&keys, KEYS_BYTES_MAX);
     enum redis_status status = scan(drop, redis, deadline_us, &keys);
-    if (status == REDIS_OK)
+    if (status == REDIS_OK && keys.len > 0)
         status = generations_read(writer, deadline_us, &generations);
-    if (status == REDIS_OK && !keys.overflow) {
+    if (status == REDIS_OK && keys.len > 0 && !keys.overflow) {
         size_t sent = send_unlinks(writer, buf_span(&keys), &generations);
         status = receive_unlinks(drop, redis, sent, deadline_us);
     }

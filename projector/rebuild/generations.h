@@ -23,6 +23,7 @@ struct generation {
 
 struct generations {
     int64_t live[SLICE_COUNT]; /* 0: none */
+    unsigned unknown; /* slices whose server of a cluster is away: what is live of them is not known */
     struct generation items[GENERATIONS_MAX];
     size_t count;
 };
@@ -33,7 +34,8 @@ void generation_write(struct buf *out, const struct generation *generation);
 bool generation_parse(struct span text, struct generation *ret) MUST_USE;
 /* NULL where there is none. */
 const struct generation *generations_by_name(const struct generations *generations, const char *name);
-/* Whether readers or somebody at work may need the keys of these models. */
+/* Whether readers or somebody at work may need the keys of these models: of a slice that is not known, all.
+ */
 bool generations_need(const struct generations *generations, struct model model);
 /* A number that no generation of the slice whose keys may still be there has had: above `above`, by the wall
  * clock, and never one that the other maker gives. The leader begins a generation where a root was lost,
@@ -64,9 +66,11 @@ struct drop {
     size_t server;   /* whose turn it is, of redis_servers */
     int64_t dropped; /* keys so far */
     bool done;
+    bool missed; /* a server was away: what it has, the next walk drops */
 };
 void drop_begin(struct drop *drop);
-/* Looks at some 1,000 keys. What is needed is read again at each step. */
+/* Looks at some 1,000 keys. What is needed is read again at each step. A server that is away is passed over.
+ */
 enum redis_status drop_step(struct drop *drop, struct redis_writer *writer, int64_t deadline_us) MUST_USE;
 /* Whose key a key of models is. Pure. */
 bool model_of_key(struct span key, struct model *ret) MUST_USE;

@@ -123,6 +123,8 @@ static bool read_generations(struct rebuild *rebuild, struct generations *ret)
     enum redis_status status = redis_writer_connect(builder_writer(rebuild->builder), deadline());
     if (status == REDIS_OK)
         status = generations_forget_interrupted(builder_writer(rebuild->builder), deadline(), ret);
+    if (status == REDIS_OK && ret->unknown) /* it makes all or says at once that it cannot */
+        status = REDIS_AWAY;
     return status == REDIS_OK || redis_failed(rebuild, status);
 }
 

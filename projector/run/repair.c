@@ -55,6 +55,13 @@ static bool go_on(void *context, enum build_phase phase, int64_t position, int64
     return !atomic_load(&repair->stopping);
 }
 
+/* What is on a server that is away stays until the next: other slices do not wait for it. */
+static enum redis_status drop(struct repair *repair, int64_t *ret_dropped)
+{
+    enum redis_status status = builder_drop(repair->builder, ret_dropped);
+    return status == REDIS_AWAY ? REDIS_OK : status;
+}
+
 /* What a build that was interrupted has left goes; then this one is written down. It gets no number where
  * another generation is live than the one in which something is missing. */
 static enum redis_status begin(struct repair *repair, int16_t slice, int64_t live, struct generation *ret)
@@ -67,7 +74,9 @@ static enum redis_status begin(struct repair *repair, int16_t slice, int64_t liv
     if (status == REDIS_OK)
         status = generations_forget_interrupted(writer, clock_deadline_us(REDIS_MS), &generations);
     if (status == REDIS_OK)
-        status = builder_drop(repair->builder, &dropped);
+        status = drop(repair, &dropped);
+    if (status == REDIS_OK && generations.unknown >> slice & 1)
+        status = REDIS_AWAY;
     if (status != REDIS_OK)
         return status;
     if (generations.live[slice] != live)
@@ -83,7 +92,7 @@ static enum redis_status end(struct repair *repair, const struct generation *gen
     enum redis_status status = redis_writer_connect(writer, clock_deadline_us(REDIS_MS));
     if (status == REDIS_OK)
         status = generations_remove(writer, generation->number, clock_deadline_us(REDIS_MS));
-    return status == REDIS_OK ? builder_drop(repair->builder, &dropped) : status;
+    return status == REDIS_OK ? drop(repair, &dropped) : status;
 }
 
 static void make_anew(struct repair *repair, int16_t slice, bool may_go_back, struct repair_done *done)
@@ -121,8 +130,8 @@ static void drop_left_over(struct repair *repair)
 {
     bool locked = false;
     int64_t dropped = 0;
-    if (builder_lock(repair->builder, &locked) == PG_OK && locked &&
-        builder_drop(repair->builder, &dropped) == REDIS_OK && dropped > 0)
+    if (builder_lock(repair->builder, &locked) == PG_OK && locked && drop(repair, &dropped) == REDIS_OK &&
+        dropped > 0)
         log_info("MODELS-DROPPED", "%lld keys of models that nobody needs", (long long)dropped);
     pg_disconnect(builder_pg(repair->builder));
 }

@@ -36,6 +36,7 @@ struct model_watch {
     int64_t look_us, connect_us;    /* when it is to look, and may connect */
     bool stopping, started;
     unsigned away; /* the thread's own: as the last look found it */
+    bool untold;   /* the thread's own: the last hole was not taken down */
     pthread_t thread;
 };
 
@@ -63,28 +64,43 @@ static bool connect_one(struct model_watch *watch, struct redis *redis)
     return false;
 }
 
+/* Once when it begins: what is missing stays so, and each read of it comes here. */
+static void note_untold(struct model_watch *watch, bool untold)
+{
+    if (untold && !watch->untold)
+        log_warn("HOLE-UNTOLD",
+                 "Redis does not take down what is missing in the models, so it is not made anew: %s",
+                 redis_error(watch->pipe.redis));
+    watch->untold = untold;
+}
+
 /* A word in Redis, because only that is always there between readers and projector. */
 static bool tell_holes(struct model_watch *watch, const int64_t holes[SLICE_COUNT])
 {
     const struct redis_reply *reply;
     struct model_pipe *pipe = &watch->pipe;
-    size_t told = 0;
-    bool good = true;
+    size_t sent = 0;
+    bool told = true;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         if (!holes[slice])
             continue;
         key_hole(pipe_key(pipe), slice);
         redis_arg_i64(pipe_command(pipe, "SET"), holes[slice]);
         redis_send(pipe->redis, &pipe->command);
-        told++;
+        sent++;
     }
-    for (; told > 0; told--) {
-        enum redis_status status = pipe_receive(pipe, &reply);
+    if (sent == 0)
+        return true;
+    for (; sent > 0; sent--) {
+        enum redis_status status = redis_receive(pipe->redis, pipe->deadline_us, &reply);
+        if (status != REDIS_OK)
+            metric_add(query_metrics.redis_errors[status], 1);
+        told = told && status == REDIS_OK;
         if (status == REDIS_LOST)
-            return false;
-        good = good && status != REDIS_AWAY;
+            break;
     }
-    return good;
+    note_untold(watch, !told);
+    return told;
 }
 
 /* Once when it begins and once when it ends. */

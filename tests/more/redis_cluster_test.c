@@ -203,6 +203,40 @@ static void redirections_in_a_circle_end(void **state)
     redis_destroy(redis);
 }
 
+/* How many of the batches waited for a server that is frozen and is to get the key: the first does, and the
+ * others know. */
+static void a_frozen_target_is_waited_for_once(void **state)
+{
+    (void)state;
+    enum { BATCHES = 20, WAIT_MS = 500 };
+    static const char key[] = "fc:{test}:a";
+    const struct redis_reply *reply;
+    struct redis *redis = create(nodes.url);
+    int from = nodes_primary_of(&nodes, 0, key), to = (from + 1) % NODES_PRIMARIES, waited = 0;
+    int slot = redis_slot(span_of(key));
+    assert_int_equal(redis_connect(redis, clock_deadline_us(CALL_MS)), REDIS_OK);
+    SEND(redis, "SET", key, "x");
+    expect_text(redis, "OK");
+    nodes_move_begin(&nodes, slot, from, to);
+    assert_int_equal(nodes_move_keys(&nodes, slot, from, to, 10), 1);
+    redis_server_signal(&nodes.servers[to + NODES_PRIMARIES], SIGSTOP); /* or it takes its place */
+    redis_server_signal(&nodes.servers[to], SIGSTOP);
+    for (int i = 0; i < BATCHES; i++) {
+        int64_t deadline_us = clock_deadline_us(WAIT_MS);
+        SEND(redis, "GET", key);
+        assert_int_equal(redis_receive(redis, deadline_us, &reply), REDIS_AWAY);
+        waited += !strstr(redis_error(redis), "is not connected");
+    }
+    redis_server_signal(&nodes.servers[to], SIGCONT);
+    redis_server_signal(&nodes.servers[to + NODES_PRIMARIES], SIGCONT);
+    assert_int_equal(waited, 1);
+    WAIT_UNTIL(
+        (SEND(redis, "DEL", key), redis_receive(redis, clock_deadline_us(CALL_MS), &reply) == REDIS_OK),
+        LONG_MS);
+    redis_destroy(redis);
+    nodes_move_end(&nodes, slot, from, to);
+}
+
 /* --- models --- */
 
 /* Models of which a part cannot be reached now are not current. */
@@ -386,6 +420,45 @@ static void a_server_that_is_frozen_costs_its_slices(void **state)
     read_list("redis");
     WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_servers_away") == 0, LONG_MS);
     WAIT_UNTIL(projector_ready_status(stack) == 200, LONG_MS);
+}
+
+/* As a reader asks for it that missed a key. */
+static void repair_slice_of(int node)
+{
+    int16_t slice = slice_of(span_of(campaigns[node]));
+    struct buf key;
+    char text[24];
+    int64_t before = generation_of(node);
+    snprintf(text, sizeof text, "%lld", (long long)before);
+    buf_init(&key, KEY_TEXT_MAX);
+    key_hole(&key, slice);
+    assert_int_equal(nodes_primary_of(&nodes, 0, "fc:generations"), 0); /* not on the one that denies */
+    (void)MODELS_CALL(&models, "SET", key.data, text);
+    buf_deinit(&key);
+    WAIT_UNTIL(generation_of(node) > before, LONG_MS);
+}
+
+/* Rights that one server does not give: its slices come from PostgreSQL, and no others; those of the others
+ * are repaired. */
+static void a_server_that_denies_costs_its_slices(void **state)
+{
+    (void)state;
+    char said[64];
+    struct http_answer answer;
+    assert_int_equal(nodes_denials(&nodes), 0);
+    assert_int_equal(NODES_CALL(&nodes, 2, said, "ACL", "SETUSER", "services", "-pttl", "-hmget"), REDIS_OK);
+    read_campaign(campaigns[2], "postgres");
+    WAIT_UNTIL((answer = api_get(&api, "/v1/status", NULL),
+                answer.status == 200 && answer.body.len > 0 &&
+                    memmem(answer.body.ptr, answer.body.len, "a server of the Redis Cluster", 29)),
+               LONG_MS);
+    read_campaign(campaigns[1], "redis");
+    repair_slice_of(0);
+    assert_int_equal(NODES_CALL(&nodes, 2, said, "ACL", "SETUSER", "services", "+pttl", "+hmget"), REDIS_OK);
+    read_list("redis");
+    WAIT_UNTIL(projector_ready_status(stack) == 200, LONG_MS);
+    assert_true(nodes_denials(&nodes) > 0);
+    assert_int_equal(NODES_CALL(&nodes, 2, said, "ACL", "LOG", "RESET"), REDIS_OK);
 }
 
 /* A key that is lost is found by its reader and made anew, on whatever server. */
@@ -597,12 +670,14 @@ int main(void)
         cmocka_unit_test(a_pipeline_over_all_servers),
         cmocka_unit_test(redirections_are_followed),
         cmocka_unit_test(redirections_in_a_circle_end),
+        cmocka_unit_test(a_frozen_target_is_waited_for_once),
         cmocka_unit_test(all_comes_from_redis),
         cmocka_unit_test(slots_move_while_it_works),
         cmocka_unit_test(a_rebuild_while_it_works),
         cmocka_unit_test(servers_are_rebuilt_side_by_side),
         cmocka_unit_test(a_hole_is_repaired),
         cmocka_unit_test(a_server_that_is_frozen_costs_its_slices),
+        cmocka_unit_test(a_server_that_denies_costs_its_slices),
         cmocka_unit_test(the_doctor_looks_at_each_server),
         cmocka_unit_test(a_primary_that_dies_with_the_last_writes),
         cmocka_unit_test(the_reader_saw_only_what_was_true),

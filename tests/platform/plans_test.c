@@ -23,6 +23,7 @@ static const char *value_of(struct span type)
     static const struct {
         const char *type, *value;
     } values[] = {
+        {"bool", "true"},
         {"smallint", "3"},
         {"bigint", "1"},
         {"text", "'x'"},
