@@ -140,7 +140,7 @@ static enum redis_status go_on_connecting(struct redis_cluster *cluster, struct 
 static void take_map(struct redis_cluster *cluster)
 {
     const struct redis_slot_map *map = cluster->map;
-    uint8_t places[REDIS_PRIMARIES_MAX];
+    uint8_t places[REDIS_PRIMARIES_MAX] = {0};
     for (size_t i = 0; i < cluster->count; i++)
         cluster->nodes[i].serves = false;
     for (size_t i = 0; i < map->count; i++) { /* those that are known first: no place of theirs is free */

@@ -67,7 +67,7 @@ static enum redis_status drop(struct repair *repair, int64_t *ret_dropped)
 static enum redis_status begin(struct repair *repair, int16_t slice, int64_t live, struct generation *ret)
 {
     struct redis_writer *writer = builder_writer(repair->builder);
-    struct generations generations;
+    struct generations generations = {0};
     int64_t dropped;
     *ret = (struct generation){.state = GENERATION_BUILDING, .name = "repair", .limit = "head"};
     enum redis_status status = redis_writer_connect(writer, clock_deadline_us(REDIS_MS));

@@ -21,6 +21,7 @@ static int setup(void **state)
 {
     crypto_setup();
     setenv("FIRSTCOME_FOLLOWERS_MAX", "300", 1);
+    setenv("FIRSTCOME_STORE_TIMEOUT_MS", "10000", 0); /* in every build: 300 followers wait for it */
     stack = api_setup(state, &api, STACK_ALL);
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000, ",\"code_prefix\":\"FEED\""));
     slice = slice_of(span_of(campaign));

@@ -44,6 +44,8 @@ static void give(char ret[40])
 
 static int start(void **state)
 {
+    setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "10000", 0); /* in every build, because of ANSWERED_MS */
+    setenv("FIRSTCOME_STORE_TIMEOUT_MS", "10000", 0);
     stack = api_setup(state, &api, STACK_ALL);
     for (size_t i = 0; i < COUPONS; i++)
         give(coupons[i]);
