@@ -6,7 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000 };
+/* The most is less than a sentinel takes to promote another: whoever has just missed that must not wait as
+ * long again. */
+enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 500 };
 
 struct backoff {
     int64_t delay_ms; /* of the last failure; 0: none since the last success */
