@@ -147,7 +147,8 @@ static bool same_body(struct span body, struct span other)
     return span_equal(before, other_before) && span_equal(after, other_after);
 }
 
-/* One read of a recorded path, which must answer as recorded and within the bound; which source answered is the caller's question. */
+/* One read of a recorded path, which must answer as recorded and within the bound; which source answered is
+ * the caller's question. */
 static struct http_answer get_as_recorded(struct reads *reads, const struct read_record *record,
                                           int64_t bound_ms, int64_t *longest_us)
 {
@@ -155,8 +156,7 @@ static struct http_answer get_as_recorded(struct reads *reads, const struct read
     struct http_answer answer = get_with(reads->api, record->path, NULL);
     int64_t took_us = clock_mono_us() - start_us;
     if (answer.status != 200 || !same_body(answer.body, span_of(record->body)))
-        fail_msg("%s: %d\n%.*s\nwas\n%s", record->path, answer.status, SPAN_ARG(answer.body),
-                 record->body);
+        fail_msg("%s: %d\n%.*s\nwas\n%s", record->path, answer.status, SPAN_ARG(answer.body), record->body);
     pace_within(start_us, bound_ms * US_PER_MS, record->path);
     *longest_us = took_us > *longest_us ? took_us : *longest_us;
     return answer;
