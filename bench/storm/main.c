@@ -52,7 +52,7 @@ static const struct config_option table[] = {
     {"admin-token", CONFIG_STRING, AT(admin_token), NULL, 1, 256, "", "key that may create campaigns"},
     {"issue-token", CONFIG_STRING, AT(issue_token), NULL, 1, 256, "", "key that may issue coupons"},
     {"database-url", CONFIG_STRING, AT(database_url), "", 0, 4096, "", "the event store, to read the log"},
-    {"shards", CONFIG_STRING, AT(shards_file), "", 0, 4096, "",
+    {"shards-file", CONFIG_STRING, AT(shards_file), "", 0, 4096, "",
      "a file that says which database has which slices, in its place"},
     {"redis-url", CONFIG_STRING, AT(redis_url), "", 0, 4096, "",
      "the read models, to compare them with the log; empty: they are not"},

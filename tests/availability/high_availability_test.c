@@ -178,7 +178,7 @@ static void switch_over(const char *what)
     struct trial trial;
     begin(&trial, true);
     int standby = patroni_find(SHARD, "sync", 0);
-    assert_true(patroni_switchover(stack, trial.primary, standby));
+    WAIT_UNTIL(patroni_switchover(stack, trial.primary, standby), LONG_MS);
     expect_back(&trial, what, trial.primary);
     assert_true(patroni_is(standby, "primary"));
     end(&trial, trial.primary);

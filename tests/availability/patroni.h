@@ -21,7 +21,7 @@ void patroni_cut_off(struct stack *stack, int machine);
 void patroni_reconnect(struct stack *stack, int machine);
 /* What services and the PostgreSQL there send each other is dropped; the machines see each other. */
 void patroni_silence(struct stack *stack, int machine, bool silent);
-/* patronictl switchover; false where Patroni refuses. */
+/* patronictl switchover; false where Patroni refuses, as it does while the etcds elect. */
 bool patroni_switchover(struct stack *stack, int from, int to);
 
 /* The machines of a shard, in turn after this one. */
