@@ -318,6 +318,7 @@ static void attempt(struct verify_models *models, int16_t slice)
 
 static void attempt_some(struct verify_models *models, int16_t slice)
 {
+    models->keys = 0;
     models->failed = MODELS_OK;
     models->moved = true;
     models->stuck = false;
@@ -338,7 +339,6 @@ enum models_status verify_models_slice(struct verify_models *models, const struc
 {
     models->means = means;
     models->head = head;
-    models->keys = 0;
     attempt_some(models, slice);
     int64_t until_us = clock_deadline_us(models->waited ? 0 : SETTLE_MS);
     while (models->failed == MODELS_UNAVAILABLE && models->connected && clock_remaining_ms(until_us) > 0) {

@@ -23,7 +23,10 @@ static void call(struct stack *stack, const char *const *arguments)
     const char *argv[8] = {"tests/availability/patroni"};
     for (size_t i = 0; arguments[i]; i++)
         argv[i + 1] = arguments[i];
-    assert_int_equal(stack_tool(stack, argv), 0);
+    if (stack_tool(stack, argv) != 0) {
+        fprintf(stderr, "%s %s %s fails\n", argv[0], argv[1], argv[2]); /* whoever calls it, and from where */
+        fail();
+    }
 }
 
 #define CALL(stack, ...) call((stack), (const char *[]){__VA_ARGS__, NULL})

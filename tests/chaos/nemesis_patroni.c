@@ -32,8 +32,11 @@ static void hold(const struct place *place, const struct strike *strike)
 static void await_whole(const struct place *place)
 {
     int64_t deadline_us = clock_deadline_us(WHOLE_MS);
-    while (!patroni_led(place->shard, 0) && clock_remaining_ms(deadline_us) > 0)
+    bool whole = false;
+    while (!(whole = patroni_led(place->shard, 0)) && clock_remaining_ms(deadline_us) > 0)
         (void)poll(NULL, 0, POLL_MS);
+    if (!whole)
+        fprintf(stderr, "chaos: shard %d has no primary with a standby yet\n", place->shard);
 }
 
 /* --- One machine --- */
