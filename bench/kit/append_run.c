@@ -188,7 +188,7 @@ static void run_init(struct run *run, const struct append_options *options)
                         .head = options->plain_from,
                         .count = (size_t)options->per_batch,
                         .store = store_create(options->url, true),
-                        .batch = batch_create(&(struct creation_limits){0})};
+                        .batch = batch_create(&(struct creation_limits){0}, NULL)};
     run->items = mem_zalloc(run->count * sizeof *run->items);
     run->pg = pg_create(&(struct pg_options){.url = options->url,
                                              .role = "firstcome_command",

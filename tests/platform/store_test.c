@@ -490,7 +490,7 @@ static int start(void **state)
     (void)store_number(stack, "SELECT 1");
     sql("CREATE SCHEMA upgrade");
     sql("GRANT USAGE ON SCHEMA upgrade TO firstcome_command, firstcome_projector, firstcome_query");
-    batch = batch_create(&(struct creation_limits){0});
+    batch = batch_create(&(struct creation_limits){0}, NULL);
     store = store_create(url, true);
     return 0;
 }
