@@ -218,6 +218,7 @@ struct http_request {
     size_t body_len, body_size;
 
     bool may_wait, waits;          /* for admission; see struct http_admission */
+    unsigned line;
     const struct problem *refusal; /* NULL: the handler is called */
     const char *refusal_detail;
     int64_t refusal_retry_ms;
@@ -310,8 +311,9 @@ struct http_loop {
     struct http_conns ready;               /* those that can do something, who waits longest first */
     struct http_conns ready_slow;          /* the same of those that have been slow so far */
     unsigned turns;                        /* of connections: one in some is a slow one's */
-    struct http_conns held_back;           /* those that wait for admission, in the same order */
-    int64_t refuse_us;                     /* from when on it may refuse one more at once */
+    struct http_conns held_back[HTTP_LINES]; /* those that wait for admission, in the same order */
+    size_t held_back_count;                  /* in all lines */
+    int64_t refuse_us;                       /* from when on it may refuse one more at once */
     int64_t tick_us, sample_us;            /* when to look at time limits, and at answers being sent, next */
     unsigned pressed_seen;                 /* of server.pressed */
     atomic_bool stop_wanted;
@@ -342,7 +344,7 @@ struct http_input {
 /* All of its loop's thread. */
 struct http_conn {
     struct http_request request;               /* first: an http_request is part of a connection */
-    TAILQ_ENTRY(http_conn) in_phase, in_ready; /* the second: in *ready, or in loop.held_back */
+    TAILQ_ENTRY(http_conn) in_phase, in_ready; /* the second: in *ready, or in a line of loop.held_back */
     int fd;
     struct in6_addr peer;
     struct in6_addr client; /* of the request: the peer, or whom a trusted proxy passed it on for */
@@ -353,7 +355,7 @@ struct http_conn {
     bool ended;               /* the client's end came, or the connection broke: stays readable */
     struct http_conns *ready; /* is in that one of loop.ready and loop.ready_slow; NULL: in neither */
     int64_t ready_us;         /* and since when; what is read in this turn had arrived by then */
-    bool held_back;           /* is in loop.held_back */
+    struct http_conns *held_back; /* is in that line of loop.held_back; NULL: in none */
     size_t turn_bytes;
     unsigned turn_requests;
 
