@@ -604,6 +604,7 @@ enum store_status store_commit(struct store *store, struct batch *batch, int64_t
     for (size_t i = 0; i < sent; i++)
         pg_rows_destroy(rows[i]);
     if (status == PG_OK) {
+        store->head = batch->head;
         store->probe_all = false;
         note_committed(store, batch);
         return STORE_OK;

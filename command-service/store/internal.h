@@ -61,6 +61,8 @@ struct store {
     int16_t slice; /* -1: of none */
     struct slice_secret secret;
     struct known *known;
+    int64_t head;      /* after the last batch that was committed; -1: none was */
+    unsigned shared;   /* for so many batches to come somebody else is expected to write in between */
     bool probe_all; /* an index refused what a filter had let through: look for everything the next time */
 
     /* Of the batch that is loaded. */

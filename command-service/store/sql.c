@@ -26,7 +26,7 @@
 /* What is to be said of request r, whose effect is at r.position: the event, unless the answer was kept, and
  * of an event about a coupon (10 to 15) the CouponIssued, whose place is in the coupon's id. */
 #define REQUEST_COLUMNS                                                                                \
-    "w.nr, r.fingerprint, r.status, r.position, r.answer, " LOG_COLUMNS                                \
+    "w.nr, r.fingerprint, r.position, r.answer, " LOG_COLUMNS                                          \
     ", i.position, i.type, i.version, i.campaign_id, i.user_id, i.coupon_id, i.recorded_at, i.trace, " \
     "i.data, i.slice"
 #define REQUEST_EVENTS                                                                             \
@@ -108,10 +108,10 @@ const struct pg_statement store_statements[SQL_COUNT] = {
                       "SELECT " REQUEST_COLUMNS
                       " FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) WITH ORDINALITY AS "
                       "w(key, key_hash, operation, nr) CROSS JOIN LATERAL ((SELECT "
-                      "o.fingerprint, 0::smallint AS status, o.position, "
+                      "o.fingerprint, o.position, "
                       "o.answer FROM event o WHERE o.slice = $1::smallint AND o.key >= w.key "
                       "AND o.key <= w.key ORDER BY o.key LIMIT 1) UNION ALL (SELECT o.fingerprint, "
-                      "o.status, o.position, o.answer FROM idempotency o WHERE o.slice = "
+                      "o.position, o.answer FROM idempotency o WHERE o.slice = "
                       "$1::smallint AND o.key_hash = w.key_hash "
                       "AND o.operation = w.operation LIMIT 1) LIMIT 1) r" REQUEST_EVENTS},
     /* A range of one holder, in order, as above. $2 a user's first coupon of the campaign, without which
