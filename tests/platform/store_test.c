@@ -125,7 +125,7 @@ static void first_edition_issues(const char *campaign, const char *user, int64_t
 
 static void connect_now(void)
 {
-    if (!store_connected(store) && store_connect(store, 0, clock_deadline_us(CALL_MS)) != STORE_OK)
+    if (!store_connected(store) && store_connect(store, slice, clock_deadline_us(CALL_MS)) != STORE_OK)
         fail_msg("%s", store_error(store));
 }
 
@@ -286,7 +286,7 @@ static void a_database_of_the_first_edition_keeps_its_answers(void **state)
     first_edition_issues_many("many", FIRST_OF_MANY);
     migrate("schema", NULL);
     assert_int_equal(schema_number(), 6); /* the rest waits until that edition has stopped */
-    assert_int_equal(store_connect(store, 0, clock_deadline_us(CALL_MS)), STORE_LOST);
+    assert_int_equal(store_connect(store, slice, clock_deadline_us(CALL_MS)), STORE_LOST);
     assert_non_null(strstr(store_error(store), "its schema is at 6"));
     /* 022 breaks off in the oldest of its transactions; those before it stand, and the next run goes on. */
     plant(true);
@@ -347,7 +347,7 @@ static void a_filter_changes_no_answer(void **state)
     /* Another process issues: this one reads it before it decides. */
     struct store *here = store;
     store = store_create(url, true);
-    assert_int_equal(store_connect(store, 0, clock_deadline_us(CALL_MS)), STORE_OK);
+    assert_int_equal(store_connect(store, slice, clock_deadline_us(CALL_MS)), STORE_OK);
     EXPECT({"fresh", "theirs", 92, NULL, false});
     store_destroy(store);
     store = here;
