@@ -53,7 +53,8 @@ enum { STORE_RESULTS_MAX = 40, KEY_BYTES = 16 };
 
 struct store {
     struct pg *pg;
-    struct pg_statement statements[SQL_COUNT]; /* of the slice it is connected for */
+    int16_t connected_for;                     /* slice: all batches are of it */
+    struct pg_statement statements[SQL_COUNT]; /* of that slice */
     struct pg_args args;
     struct pg_rows *results[STORE_RESULTS_MAX]; /* what the loaded batch borrows from */
     size_t results_count;

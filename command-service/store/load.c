@@ -72,6 +72,7 @@ static bool take_secret(struct store *store, const struct pg_rows *rows, int col
 static enum store_status learn_slice(struct store *store, const struct batch *batch, int64_t deadline_us)
 {
     struct pg_rows *rows = NULL;
+    CHECK(batch->slice == store->connected_for);
     if (store->slice == batch->slice)
         return STORE_OK;
     store->slice = -1;

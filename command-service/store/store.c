@@ -103,6 +103,7 @@ enum store_status store_connect(struct store *store, int16_t slice, int64_t dead
     store->fault = NULL;
     store->slice = -1;
     known_clear(store->known);
+    store->connected_for = slice;
     store_statements_of(&slice, store->statements);
     return pg_connect(store->pg, deadline_us) == PG_OK ? store_check(store, slice, deadline_us) : STORE_LOST;
 }

@@ -123,10 +123,14 @@ static void first_edition_issues(const char *campaign, const char *user, int64_t
 
 /* --- batches --- */
 
-static void connect_now(void)
+/* A store is of one slice for as long as it is connected. */
+static void connect_to(int16_t wanted)
 {
-    if (!store_connected(store) && store_connect(store, slice, clock_deadline_us(CALL_MS)) != STORE_OK)
+    static int16_t of;
+    if ((!store_connected(store) || of != wanted) &&
+        store_connect(store, wanted, clock_deadline_us(CALL_MS)) != STORE_OK)
         fail_msg("%s", store_error(store));
+    of = wanted;
 }
 
 struct want {
@@ -154,7 +158,7 @@ static void expect_batch(const struct want *wants, size_t count)
     }
     enum store_status status = STORE_BUSY; /* what a store has to learn first makes a batch be done again */
     for (int attempt = 0; attempt < 4 && (status == STORE_BUSY || status == STORE_LOST); attempt++) {
-        connect_now(); /* after a migration, statements are prepared again */
+        connect_to(slice); /* after a migration, statements are prepared again */
         batch_reset(batch);
         batch_begin(batch, list);
         status = store_load(store, batch, deadline_us);
@@ -383,7 +387,7 @@ static struct command *creation(const char *id, uint8_t key)
 static bool step(struct command *command, struct verdict *ret)
 {
     int64_t deadline_us = clock_deadline_us(CALL_MS);
-    connect_now();
+    connect_to(command->slice);
     batch_reset(batch);
     batch->limits = (struct creation_limits){1000, 1000, 1000000};
     command->next = NULL;
@@ -498,7 +502,7 @@ static int start(void **state)
 static int connect_store(void **state)
 {
     (void)state;
-    connect_now();
+    connect_to(slice);
     return 0;
 }
 
