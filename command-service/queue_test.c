@@ -402,8 +402,7 @@ static void says_beforehand_what_it_would_do(void **state)
     struct queue *queue = queue_create(2, 1);
     int64_t wait_ms, far_us = clock_deadline_us(FAR_MS);
     assert_int_equal(queue_would(queue, far_us, &wait_ms), QUEUE_TAKEN);
-    assert_int_equal(queue_would(queue, clock_deadline_us(COMMAND_FLOOR_MS - 1), &wait_ms),
-                     QUEUE_FULL);
+    assert_int_equal(queue_would(queue, clock_deadline_us(COMMAND_FLOOR_MS - 1), &wait_ms), QUEUE_FULL);
     given(queue, 1, 1);
     queue_note_batch(queue, 20 * (int64_t)US_PER_S);
     assert_int_equal(queue_would(queue, far_us, &wait_ms), QUEUE_TAKEN);

@@ -199,7 +199,8 @@ static void run_init(struct run *run, const struct append_options *options)
     pg_args_init(&run->args);
     if (options->plain && pg_connect(run->pg, clock_deadline_us(CONNECT_MS)) != PG_OK)
         give_up(pg_error(run->pg));
-    if (!options->plain && store_connect(run->store, options->slice, clock_deadline_us(CONNECT_MS)) != STORE_OK)
+    if (!options->plain &&
+        store_connect(run->store, options->slice, clock_deadline_us(CONNECT_MS)) != STORE_OK)
         give_up(store_error(run->store));
 }
 

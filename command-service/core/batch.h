@@ -79,10 +79,10 @@ struct request_record {
     uint8_t fingerprint[FINGERPRINT_BYTES];
     bool has_fingerprint; /* false: `effect` says the payload (CouponIssued: the user) */
     bool unreadable;      /* there is something, but not what this program can read */
-    int64_t position;    /* of the event that is the effect */
-    struct span answer;  /* the first answer; absent where it is rendered from the event */
-    struct event effect; /* at `position`, where it is rendered */
-    struct event issued; /* the CouponIssued of the coupon that `effect` is about, where that is another */
+    int64_t position;     /* of the event that is the effect */
+    struct span answer;   /* the first answer; absent where it is rendered from the event */
+    struct event effect;  /* at `position`, where it is rendered */
+    struct event issued;  /* the CouponIssued of the coupon that `effect` is about, where that is another */
     const struct issue_result *results; /* ISSUE_MANY: one for each user */
     struct void_counts voided;          /* VOID */
 };

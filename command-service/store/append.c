@@ -8,8 +8,8 @@
 #include "events/event_log.h"
 #include "events/problems.h"
 
-#define COLUMN(row, element, member)               \
-    {                                              \
+#define COLUMN(row, element, member)                      \
+    {                                                     \
         PG_##element, offsetof(struct row, member), false \
     }
 #define ONCE(row, element, member)                       \
@@ -67,13 +67,12 @@ struct event_row {
 };
 
 static const struct store_column event_columns[] = {
-    ONCE(event_row, INT2, type),          ONCE(event_row, INT2, version),
-    ONCE(event_row, TEXT, campaign_id),   COLUMN(event_row, TEXT, user_id),
-    COLUMN(event_row, TEXT, coupon_id),   ONCE(event_row, INT2, nth),
-    COLUMN(event_row, BYTEA, trace),
-    COLUMN(event_row, BYTEA, data),       COLUMN(event_row, UUID, key),
-    COLUMN(event_row, UUID, fingerprint), COLUMN(event_row, BYTEA, answer),
-    COLUMN(event_row, UUID, holder),
+    ONCE(event_row, INT2, type),        ONCE(event_row, INT2, version),
+    ONCE(event_row, TEXT, campaign_id), COLUMN(event_row, TEXT, user_id),
+    COLUMN(event_row, TEXT, coupon_id), ONCE(event_row, INT2, nth),
+    COLUMN(event_row, BYTEA, trace),    COLUMN(event_row, BYTEA, data),
+    COLUMN(event_row, UUID, key),       COLUMN(event_row, UUID, fingerprint),
+    COLUMN(event_row, BYTEA, answer),   COLUMN(event_row, UUID, holder),
 };
 
 static void set_holders(const struct store *store, struct batch *batch, struct event_row *rows)
@@ -119,6 +118,7 @@ static size_t send_events(struct store *store, struct batch *batch)
     for (size_t i = 0; i < batch->events_count; i++) {
         const struct event *event = &batch->events[i];
         bool issued = event->type == EVENT_CouponIssued;
+        CHECK(event->position == batch->events[0].position + (int64_t)i); /* which the statement counts by */
         rows[i] = (struct event_row){
             .type = event->type,
             .version = event->version,
@@ -134,7 +134,7 @@ static size_t send_events(struct store *store, struct batch *batch)
     attach_keys(batch, rows);
     begin_args(store, batch);
     pg_arg_time(&store->args, batch->now_us);
-    pg_arg_i64(&store->args, batch->events[0].position); /* the others follow (I5) */
+    pg_arg_i64(&store->args, batch->events[0].position); /* the others follow it (I5) */
     SEND(store, SQL_APPEND, event_columns, rows, batch->events_count);
     return 1;
 }

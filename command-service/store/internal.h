@@ -45,7 +45,8 @@ enum statement {
 /* Every statement, with STORE_SLICE where the number of the slice is to stand. */
 #define STORE_SLICE "@@"
 extern const struct pg_statement store_statements[SQL_COUNT];
-/* The same of one slice; what `ret` had from here before is freed. Zeroed at first. NULL: nothing, any more. */
+/* The same of one slice; what `ret` had from here before is freed. Zeroed at first. NULL: nothing, any more.
+ */
 void store_statements_of(const int16_t *slice, struct pg_statement ret[SQL_COUNT]);
 
 /* Columns of SQL_COUPONS and of SQL_REQUESTS: see there. */
@@ -67,9 +68,9 @@ struct store {
     int16_t slice; /* -1: of none */
     struct slice_secret secret;
     struct known *known;
-    int64_t head;      /* after the last batch that was committed; -1: none was */
-    unsigned shared;   /* for so many batches to come somebody else is expected to write in between */
-    bool probe_all; /* an index refused what a filter had let through: look for everything the next time */
+    int64_t head;    /* after the last batch that was committed; -1: none was */
+    unsigned shared; /* for so many batches to come somebody else is expected to write in between */
+    bool probe_all;  /* an index refused what a filter had let through: look for everything the next time */
 
     /* Of the batch that is loaded. */
     struct known_campaign *campaigns[BATCH_MAX]; /* by its campaign_list; NULL: not known */

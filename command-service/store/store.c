@@ -268,6 +268,7 @@ void store_columns(struct pg_args *args, const struct store_column *columns, siz
                    const void *rows, size_t rows_count, size_t row_size)
 {
     static const struct cell absent = {.absent = true};
+    bool any = false;
     for (size_t i = 0; i < columns_count; i++) {
         const struct store_column *column = &columns[i];
         const struct cell first = cell_at(column, rows);
@@ -282,6 +283,7 @@ void store_columns(struct pg_args *args, const struct store_column *columns, siz
             pg_arg_null(args);
             continue;
         }
+        any = true;
         pg_array_begin(args, column->element);
         for (size_t row = 0; row < rows_count; row++) {
             struct cell cell = cell_at(column, (const char *)rows + row * row_size);
@@ -289,4 +291,5 @@ void store_columns(struct pg_args *args, const struct store_column *columns, siz
         }
         pg_array_end(args);
     }
+    CHECK(any); /* or unnest() would give no row at all */
 }

@@ -28,12 +28,10 @@ enum {
     TURN_US = 2000,
     SLEPT_US = 200,
     TICK_MS = 100,
-    SLOW_TURN_MS = 200,     /* somebody who is in the middle of something for longer is slow, */
-    SLOW_TURN = 4,          /* and has every fourth turn where others have something to do */
-    REFUSAL_US = 500,       /* a loop refuses one in so long at once, */
-    REFUSALS_SAVED = 100,   /* or as many as that after a pause; */
-    HELD_BACK_MAX_MS = 500, /* the others wait for it, so long at most */
-    EVICT_AGAIN_MS = 100    /* when nobody could go, nobody can a moment later */
+    SLOW_TURN_MS = 200,   /* somebody who is in the middle of something for longer is slow, */
+    SLOW_TURN = 4,        /* and has every fourth turn where others have something to do */
+    REFUSALS_SAVED = 100, /* as many are refused at once after a pause */
+    EVICT_AGAIN_MS = 100  /* when nobody could go, nobody can a moment later */
 };
 
 /* --- Waiting for admission --- */
@@ -50,8 +48,9 @@ bool http_loop_rations(const struct http_loop *loop)
 
 void http_loop_refused(struct http_loop *loop)
 {
-    int64_t least_us = loop->now_us - REFUSALS_SAVED * REFUSAL_US;
-    loop->refuse_us = (loop->refuse_us > least_us ? loop->refuse_us : least_us) + REFUSAL_US;
+    int64_t each_us = atomic_load_explicit(&loop->server->refusal_us, memory_order_relaxed);
+    int64_t least_us = loop->now_us - REFUSALS_SAVED * each_us;
+    loop->refuse_us = (loop->refuse_us > least_us ? loop->refuse_us : least_us) + each_us;
 }
 
 void http_loop_hold_back(struct http_conn *conn)
@@ -309,7 +308,7 @@ static void serve_line(struct http_loop *loop, struct http_conns *line, int64_t 
 {
     struct http_conn *conn;
     for (; (conn = TAILQ_FIRST(line)) && loop->now_us < end_us; loop->now_us = clock_mono_us()) {
-        conn->request.may_wait = loop->now_us - conn->since_us < HELD_BACK_MAX_MS * US_PER_MS;
+        conn->request.may_wait = loop->now_us - conn->since_us < HTTP_HELD_BACK_MAX_MS * US_PER_MS;
         http_screen_admission(&conn->request);
         if (conn->request.waits)
             return;
@@ -381,7 +380,8 @@ static void serve(struct http_loop *loop)
     int64_t end_us = loop->now_us + TURN_US;
     struct http_conn *conn;
     for (size_t i = 0; loop->held_back_count > 0 && i < HTTP_LINES; i++)
-        serve_line(loop, &loop->held_back[i], end_us);
+        serve_line(loop, &loop->held_back[(loop->first_line + i) % HTTP_LINES], end_us - TURN_US / 2);
+    loop->first_line++;
     while ((conn = next_ready(loop)) && loop->now_us < end_us) {
         TAILQ_REMOVE(conn->ready, conn, in_ready);
         conn->ready = NULL;

@@ -88,7 +88,8 @@ static void expect_one_slice(const struct pg_statement *statement, const char *p
     for (const char *at = plan; (at = strstr(at, "event_s")); at++)
         if (strncmp(at, "event_s03", strlen("event_s03")) != 0)
             fail_msg("%s is not about slice 3 alone:\n%s", statement->name, plan);
-    if (strstr(plan, "Subplans Removed")) /* found when it is executed: all sixteen were planned, and locked */
+    if (strstr(plan,
+               "Subplans Removed")) /* found when it is executed: all sixteen were planned, and locked */
         fail_msg("%s is planned for all slices:\n%s", statement->name, plan);
     if (strstr(plan, "Seq Scan on event") || strstr(plan, "Seq Scan on campaign") ||
         strstr(plan, "Seq Scan on idempotency") || strstr(plan, "Seq Scan on coupon"))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command service's store on a real PostgreSQL, without HTTP: a database of the first edition, brought to
  * this schema, and rows that nobody can read. The first edition is played by its statements. */
-#include "command-service/store/store.h"
+#include "command-service/store/internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -357,6 +357,10 @@ static void a_filter_changes_no_answer(void **state)
     store = here;
     EXPECT({"fresh", "theirs", 93, &problem_already_issued, false}, {"fresh", "theirs", 92, NULL, true},
            {"fresh", "x", 94, NULL, false});
+    EXPECT({"fresh", "y", 95, NULL, false}); /* and by now its filter has what the other issued */
+    EXPECT({"fresh", "z", 96, NULL, false});
+    const struct known_campaign *known = known_find(store->known, SPAN("fresh"));
+    assert_true(known && known->complete && !store->probe_all);
 }
 
 /* --- creations whose key and campaign are in two slices --- */
