@@ -144,7 +144,8 @@ static void the_same_seed_strikes_the_same(void **state)
     (void)state;
     for (int lane = 0; lane < LANE_COUNT; lane++) {
         struct schedule one, same;
-        schedule_init(&one, 11, (enum lane)lane, 3), schedule_init(&same, 11, (enum lane)lane, 3);
+        schedule_init(&one, 11, (enum lane)lane, 3, false);
+        schedule_init(&same, 11, (enum lane)lane, 3, false);
         for (int i = 0; i < MANY; i++) {
             struct strike strike = schedule_next(&one), again = schedule_next(&same);
             assert_int_equal(strike.fault, again.fault);
@@ -158,19 +159,23 @@ static void the_same_seed_strikes_the_same(void **state)
     }
 }
 
-static void every_fault_strikes_once_a_deal(void **state)
+static void every_fault_that_fits_strikes_once_a_deal(void **state)
 {
     (void)state;
-    for (int lane = 0; lane < LANE_COUNT; lane++) {
+    for (int lane = 0; lane < 2 * LANE_COUNT; lane++) {
+        enum lane of = (enum lane)(lane % LANE_COUNT);
+        bool patroni = lane >= LANE_COUNT;
         struct schedule schedule;
-        size_t of_lane = 0, counts[FAULT_COUNT] = {0};
+        size_t fit = 0, counts[FAULT_COUNT] = {0};
         for (int fault = 0; fault < FAULT_COUNT; fault++)
-            of_lane += fault_lane((enum fault)fault) == (enum lane)lane;
-        schedule_init(&schedule, 5, (enum lane)lane, 1);
-        for (size_t i = 0; i < 3 * of_lane; i++)
+            fit += fault_lane((enum fault)fault) == of && fault_fits((enum fault)fault, patroni);
+        schedule_init(&schedule, 5, of, 1, patroni);
+        for (size_t i = 0; i < 3 * fit; i++)
             counts[schedule_next(&schedule).fault]++;
         for (int fault = 0; fault < FAULT_COUNT; fault++)
-            assert_int_equal(counts[fault], fault_lane((enum fault)fault) == (enum lane)lane ? 3 : 0);
+            assert_int_equal(
+                counts[fault],
+                fault_lane((enum fault)fault) == of && fault_fits((enum fault)fault, patroni) ? 3 : 0);
     }
 }
 
@@ -184,7 +189,7 @@ int main(void)
         cmocka_unit_test(definitions_make_sense),
         cmocka_unit_test(requests_say_where_they_come_from),
         cmocka_unit_test(the_same_seed_strikes_the_same),
-        cmocka_unit_test(every_fault_strikes_once_a_deal),
+        cmocka_unit_test(every_fault_that_fits_strikes_once_a_deal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

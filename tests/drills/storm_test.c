@@ -10,8 +10,7 @@
 #include <unistd.h>
 
 #include "common/base/crypto.h"
-#include "common/redis/redis.h"
-#include "tests/lib/api.h"
+#include "tests/lib/redis_kit.h"
 #include "tests/lib/store.h"
 
 /* Bounds for waiting; nothing is measured against them. Sanitized services are an order slower. */
@@ -144,16 +143,9 @@ static void killing_the_command_service_loses_and_doubles_nothing(void **state)
 
 static void flushall(void)
 {
-    char reason[256];
-    struct redis *redis = redis_create(stack_env(stack, "REDIS_URL"), reason, sizeof reason);
-    struct redis_command command;
-    const struct redis_reply *reply;
-    assert_non_null(redis);
-    assert_int_equal(redis_connect(redis, clock_deadline_us(5000)), REDIS_OK);
-    redis_command_init(&command);
-    redis_arg_text(&command, "FLUSHALL");
-    assert_int_equal(redis_call(redis, &command, clock_deadline_us(5000), &reply), REDIS_OK);
-    redis_command_deinit(&command);
+    struct redis *redis = redis_kit_connect(stack_env(stack, "REDIS_URL"));
+    REDIS_SEND(redis, "FLUSHALL");
+    (void)redis_kit_receive(redis);
     redis_destroy(redis);
 }
 

@@ -17,11 +17,11 @@
 
 #include "common/base/mem.h"
 #include "common/base/testing.h"
-#include "common/redis/redis.h"
 #include "tests/faults/faults.h"
 #include "tests/lib/cluster.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/projector.h"
+#include "tests/lib/redis_kit.h"
 #include "tests/lib/store.h"
 
 enum {
@@ -153,18 +153,9 @@ static void break_connections(void)
 {
     if (!reconnecting)
         return;
-    char reason[128];
-    struct redis_command kill_all;
-    const struct redis_reply *reply;
-    struct redis *redis = redis_create(stack_env(stack, "REDIS_URL"), reason, sizeof reason);
-    assert_true(redis && redis_connect(redis, clock_deadline_us(PATIENCE_MS)) == REDIS_OK);
-    redis_command_init(&kill_all);
-    redis_arg_text(&kill_all, "CLIENT");
-    redis_arg_text(&kill_all, "KILL");
-    redis_arg_text(&kill_all, "TYPE");
-    redis_arg_text(&kill_all, "normal");
-    assert_int_equal(redis_call(redis, &kill_all, clock_deadline_us(PATIENCE_MS), &reply), REDIS_OK);
-    redis_command_deinit(&kill_all);
+    struct redis *redis = redis_kit_connect(stack_env(stack, "REDIS_URL"));
+    REDIS_SEND(redis, "CLIENT", "KILL", "TYPE", "normal");
+    (void)redis_kit_receive(redis);
     redis_destroy(redis);
     (void)cluster_sql(stack, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
                              " WHERE application_name LIKE 'firstcome%'");
