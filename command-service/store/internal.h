@@ -77,6 +77,7 @@ struct store {
     uint8_t (*holders)[HOLDER_BYTES]; /* by its holding_list: first coupon of the user; in the arena */
     uint32_t *holding_campaigns;      /* by its holding_list: index of its campaign; in the arena */
     bool *holding_probed, request_probed[BATCH_MAX];
+    bool seen_asked; /* what others issued is added to filters with it */
 };
 
 /* Frees what the last loaded batch borrowed. */

@@ -580,9 +580,11 @@ static bool any_behind(const struct store *store, const struct batch *batch)
     return false;
 }
 
-/* Which campaigns have a filter from here on, and whether it is complete. */
-static void judge_filters(struct store *store, struct batch *batch)
+/* Which campaigns have a filter from here on, and whether it is complete. true: one is not, against what was
+ * expected. */
+static bool judge_filters(struct store *store, struct batch *batch)
 {
+    bool disappoints = false;
     uint32_t *asked = batch_alloc(batch, (batch->campaigns_count + 1) * sizeof *asked);
     for (size_t i = 0; i < batch->holdings_count; i++)
         asked[store->holding_campaigns[i]]++;
@@ -593,12 +595,15 @@ static void judge_filters(struct store *store, struct batch *batch)
         if (!known || !loaded->exists || loaded->unreadable || asked[i] == 0)
             continue;
         const struct campaign *campaign = &loaded->campaign;
+        bool expected = known->complete;
         if (!known->followed && (campaign->issued == 0 || asked[i] >= FOLLOW_MIN))
             known_follow(store->known, known);
         if (known->followed && known->covered > campaign->issued)
             known_follow(store->known, known); /* of another history */
         known->complete = known->followed && known->covered == campaign->issued;
+        disappoints |= expected && !known->complete;
     }
+    return disappoints;
 }
 
 /* --- round trips --- */
@@ -659,7 +664,8 @@ static void send_subjects(struct store *store, struct batch *batch, struct round
         send_claims(store, batch);
         send(store, round, SQL_CLAIMS, take_claims);
     }
-    if (any_behind(store, batch)) {
+    store->seen_asked = any_behind(store, batch);
+    if (store->seen_asked) {
         send_seen(store, batch);
         send(store, round, SQL_SEEN, take_seen);
     }
@@ -757,8 +763,9 @@ static enum store_status begin_and_load(struct store *store, struct batch *batch
 static enum store_status load_what_is_missing(struct store *store, struct batch *batch, int64_t deadline_us)
 {
     struct round round = {.count = 0};
-    judge_filters(store, batch);
-    if (!send_probes(store, batch, &round))
+    /* Else whoever may be there has been looked for. */
+    bool unsure = judge_filters(store, batch) || store->seen_asked;
+    if (!unsure || !send_probes(store, batch, &round))
         return STORE_OK;
     pg_sync(store->pg);
     return take_round(store, batch, &round, deadline_us);
