@@ -27,18 +27,23 @@ static void read_secret(struct stack *stack, const char *name, char *ret, size_t
     ret[strcspn(ret, "\n")] = '\0';
 }
 
+static struct pg *superuser(struct stack *stack, int offset, const struct pg_statement *statement)
+{
+    char url[URL_MAX], password[128];
+    read_secret(stack, "postgres.password", password, sizeof password);
+    snprintf(url, sizeof url, "postgresql://postgres:%s@127.0.0.1:%d/postgres", password,
+             stack_port_base(stack) + offset);
+    return pg_create(&(struct pg_options){
+        .url = url, .application = "test", .statements = statement, .statements_count = 1});
+}
+
 /* The number in the first row and column; false with the error where it cannot be done. */
 static bool superuser_sql(struct stack *stack, int offset, const char *sql, int64_t *ret,
                           char error[ERROR_MAX])
 {
-    char url[URL_MAX], password[128];
-    const struct pg_statement statements[] = {{"misfortune", sql}};
+    const struct pg_statement statement = {"misfortune", sql};
     struct pg_rows *rows = NULL;
-    read_secret(stack, "postgres.password", password, sizeof password);
-    snprintf(url, sizeof url, "postgresql://postgres:%s@127.0.0.1:%d/postgres", password,
-             stack_port_base(stack) + offset);
-    struct pg *pg = pg_create(&(struct pg_options){
-        .url = url, .application = "test", .statements = statements, .statements_count = 1});
+    struct pg *pg = superuser(stack, offset, &statement);
     bool done = pg_connect(pg, clock_deadline_us(STATEMENT_MS)) == PG_OK &&
                 pg_call(pg, 0, NULL, clock_deadline_us(STATEMENT_MS), &rows) == PG_OK;
     *ret = done && pg_rows_count(rows) ? pg_i64(rows, 0, 0) : 0;
@@ -55,6 +60,23 @@ static int64_t must(struct stack *stack, int offset, const char *sql)
     if (!superuser_sql(stack, offset, sql, &number, error))
         fail_msg("%s: %s", sql, error);
     return number;
+}
+
+struct pg *cluster_prepare(struct stack *stack, const char *sql)
+{
+    const struct pg_statement statement = {"misfortune", sql}; /* prepared once: it connects only here */
+    struct pg *pg = superuser(stack, PRIMARY_OFFSET, &statement);
+    if (pg_connect(pg, clock_deadline_us(STATEMENT_MS)) != PG_OK)
+        fail_msg("%s: %s", sql, pg_error(pg));
+    return pg;
+}
+
+bool cluster_try(struct pg *pg)
+{
+    struct pg_rows *rows = NULL;
+    bool done = pg_call(pg, 0, NULL, clock_deadline_us(STATEMENT_MS), &rows) == PG_OK;
+    pg_rows_destroy(rows);
+    return done;
 }
 
 bool cluster_sql_try(struct stack *stack, const char *sql)
