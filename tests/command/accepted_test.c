@@ -153,9 +153,8 @@ static void new_campaign(char id[64], int quantity, const char *more)
 
 /* --- tests --- */
 
-static void accepted_then_done(void **state)
+static void accepted_then_done(void **)
 {
-    (void)state;
     char id[64], other[64], location[1024], expected[256];
     new_campaign(other, 10, "");
     new_campaign(id, 10, "");
@@ -181,9 +180,8 @@ static void accepted_then_done(void **state)
     assert_string_equal(state_for("ADMIN_TOKEN", location), "none"); /* of another API key's requests */
 }
 
-static void never_without_the_preference(void **state)
+static void never_without_the_preference(void **)
 {
-    (void)state;
     static const char *const without[] = {"Prefer: respond-sync", "Prefer: wait=10, x-respond-async",
                                           "Prefer: respond-async2; respond-async=1",
                                           "Prefer: foo=\"a, respond-async\"", "Prefer: respond-async=1"};
@@ -209,9 +207,8 @@ static void never_without_the_preference(void **state)
 }
 
 /* RFC 7240: a list, in one line or several, names in any case, with parameters. */
-static void the_preference_is_found_in_a_list(void **state)
+static void the_preference_is_found_in_a_list(void **)
 {
-    (void)state;
     static const char *const lists[][3] = {
         {"Prefer: wait=10, respond-async", NULL},
         {"Prefer: foo=\"a,b\", ,respond-async=\"\"", NULL},
@@ -234,9 +231,8 @@ static void the_preference_is_found_in_a_list(void **state)
 }
 
 /* A refusal leaves nothing behind: the same key may be tried again, and is decided afresh. */
-static void a_refusal_leaves_nothing(void **state)
+static void a_refusal_leaves_nothing(void **)
 {
-    (void)state;
     char id[64], location[1024];
     new_campaign(id, FILLERS, "");
     struct queue queue = fill(id);
@@ -250,9 +246,8 @@ static void a_refusal_leaves_nothing(void **state)
 }
 
 /* Whatever a key may be made of comes back as one segment of the location's path. */
-static void any_key_has_a_location(void **state)
+static void any_key_has_a_location(void **)
 {
-    (void)state;
     static const char *const keys[] = {"a/b/../c", "50%25&x=1?y#z", "\"quoted\"", "\"\"twice\"\"",
                                        "~!@$^*()_+{}|[];':,.<>`=\\-"};
     char id[64], location[COUNT_OF(keys)][1024], all[256], user[16];
@@ -277,9 +272,8 @@ static void any_key_has_a_location(void **state)
 }
 
 /* After a crash, "in-flight" would be a promise that nobody keeps. */
-static void a_crash_is_told_honestly(void **state)
+static void a_crash_is_told_honestly(void **)
 {
-    (void)state;
     char id[64], lost[1024], done[1024];
     new_campaign(id, 20, "");
     struct queue queue = fill(id);
@@ -330,9 +324,8 @@ static void expect_done(const char *key, const char *operation, const char *targ
 }
 
 /* GET tells of every request that had a key, whatever it was, what a retry would be told. */
-static void every_kind_of_request_can_be_asked_for(void **state)
+static void every_kind_of_request_can_be_asked_for(void **)
 {
-    (void)state;
     char id[64], path[192];
     struct buf kept;
     static const struct {
@@ -375,9 +368,8 @@ static void every_kind_of_request_can_be_asked_for(void **state)
 }
 
 /* A key may be used for different things, each of which is told; and by whom it was taken does not matter. */
-static void all_uses_of_a_key_are_told(void **state)
+static void all_uses_of_a_key_are_told(void **)
 {
-    (void)state;
     char ids[2][64], path[192];
     struct api_client there;
     struct instance *other = instance_start(
@@ -405,9 +397,8 @@ static void all_uses_of_a_key_are_told(void **state)
     instance_destroy(other);
 }
 
-static void the_largest_answer_can_be_asked_for(void **state)
+static void the_largest_answer_can_be_asked_for(void **)
 {
-    (void)state;
     struct buf body, kept;
     buf_init(&body, 64 * 1024);
     buf_init(&kept, 64 * 1024);
@@ -431,9 +422,8 @@ static void the_largest_answer_can_be_asked_for(void **state)
     buf_deinit(&kept);
 }
 
-static void asking_needs_a_scope_and_a_key(void **state)
+static void asking_needs_a_scope_and_a_key(void **)
 {
-    (void)state;
     struct http_answer answer = ask_with("READ_TOKEN", "/v1/requests/k");
     assert_int_equal(answer.status, 403);
     answer = api_call(&api, &(struct http_call){.method = "GET", .path = "/v1/requests/k"});

@@ -226,9 +226,8 @@ static void expect_row(const struct row *row, const struct http_answer *answer)
     json_destroy(doc);
 }
 
-static void bad_bodies_are_named(void **state)
+static void bad_bodies_are_named(void **)
 {
-    (void)state;
     int64_t before = log_size();
     for (size_t i = 0; i < COUNT_OF(bodies); i++) {
         struct http_answer answer = api_post(&api, bodies[i].path, bodies[i].body, NULL);
@@ -238,9 +237,8 @@ static void bad_bodies_are_named(void **state)
 }
 
 /* At the limit and one above it. */
-static void texts_of_coupon_calls_are_bounded(void **state)
+static void texts_of_coupon_calls_are_bounded(void **)
 {
-    (void)state;
     char text[REASON_MAX + 2], body[512];
     for (size_t above = 0; above <= 1; above++) {
         memset(text, 'o', sizeof text);
@@ -264,9 +262,8 @@ static struct http_answer post_with(const char *token, const char *key, const ch
     return answer;
 }
 
-static void keys_and_scopes_are_checked(void **state)
+static void keys_and_scopes_are_checked(void **)
 {
-    (void)state;
     static const struct {
         const char *path, *token; /* token: name in the env file, "" for none, other for itself */
         int status;
@@ -324,9 +321,8 @@ static void keys_and_scopes_are_checked(void **state)
     assert_int_equal(log_size(), before);
 }
 
-static void idempotency_keys_are_checked(void **state)
+static void idempotency_keys_are_checked(void **)
 {
-    (void)state;
     const char *admin = stack_env(stack, "ADMIN_TOKEN");
     char long_key[258];
     memset(long_key, 'k', sizeof long_key);
@@ -345,9 +341,8 @@ static void idempotency_keys_are_checked(void **state)
 }
 
 /* Two keys in one request: which of them would have had the effect? */
-static void two_idempotency_keys_are_refused(void **state)
+static void two_idempotency_keys_are_refused(void **)
 {
-    (void)state;
     static const char *const second[] = {"Idempotency-Key: b", NULL};
     struct http_answer answer;
     struct http_call call = {
@@ -362,9 +357,8 @@ static void two_idempotency_keys_are_refused(void **state)
     api_expect(&answer, 400, "idempotency-key-invalid");
 }
 
-static void wrong_methods_name_the_right_ones(void **state)
+static void wrong_methods_name_the_right_ones(void **)
 {
-    (void)state;
     static const char *const methods[] = {"GET", "PUT", "DELETE", "PATCH"};
     for (size_t i = 0; i < COUNT_OF(methods); i++) {
         struct http_answer answer;
@@ -376,9 +370,8 @@ static void wrong_methods_name_the_right_ones(void **state)
     }
 }
 
-static void methods_of_nobody_are_not_implemented(void **state)
+static void methods_of_nobody_are_not_implemented(void **)
 {
-    (void)state;
     static const char *const paths[] = {"/v1/campaigns/x/pause", "/nowhere"};
     for (size_t i = 0; i < COUNT_OF(paths); i++) {
         struct http_answer answer;
@@ -405,16 +398,14 @@ static void expect_limit(const char *path, const char *json, size_t limit)
     mem_free(body);
 }
 
-static void large_bodies_are_refused_at_the_limit(void **state)
+static void large_bodies_are_refused_at_the_limit(void **)
 {
-    (void)state;
     expect_limit("/v1/campaigns/x/coupons", "{\"user_id\":\"u\"}", 64 * 1024);
     expect_limit("/v1/campaigns/x/coupons/batch", "{\"user_ids\":[\"u\"]}", 2 * 1024 * 1024);
 }
 
-static void ambiguous_framing_is_refused_and_closed(void **state)
+static void ambiguous_framing_is_refused_and_closed(void **)
 {
-    (void)state;
     static const char *const framings[] = {
         "Content-Length: 15\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 15\r\n",

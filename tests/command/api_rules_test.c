@@ -42,9 +42,8 @@ static void expect_issue(const char *campaign, const char *user, int status, con
     api_expect(&answer, status, code);
 }
 
-static void a_campaign_lives(void **state)
+static void a_campaign_lives(void **)
 {
-    (void)state;
     const char *id = api_campaign(&api, 5, "");
     expect_issue(id, "ann", 201, NULL);
     struct http_answer answer = act(id, "pause", "{\"reason\":\"wrong price\"}");
@@ -74,9 +73,8 @@ static void a_campaign_lives(void **state)
     api_expect(&answer, 200, NULL);
 }
 
-static void a_coupon_says_what_was_promised(void **state)
+static void a_coupon_says_what_was_promised(void **)
 {
-    (void)state;
     const char *id = api_campaign(&api, 2, ",\"code_prefix\":\"FALL26\",\"coupon_valid_days\":7");
     struct http_answer answer = api_issue(&api, id, "user \xED\x95\x9C");
     api_expect(&answer, 201, NULL);
@@ -97,9 +95,8 @@ static void a_coupon_says_what_was_promised(void **state)
     json_destroy(doc);
 }
 
-static void stock_is_never_exceeded(void **state)
+static void stock_is_never_exceeded(void **)
 {
-    (void)state;
     const char *id = api_campaign(&api, 4, ",\"released\":1");
     expect_issue(id, "u1", 201, NULL);
     expect_issue(id, "u2", 409, "sold-out");
@@ -118,9 +115,8 @@ static void stock_is_never_exceeded(void **state)
     expect_issue(id, "u5", 409, "sold-out");
 }
 
-static void a_release_plan_opens_by_the_clock(void **state)
+static void a_release_plan_opens_by_the_clock(void **)
 {
-    (void)state;
     const char *id =
         api_campaign(&api, 4,
                      ",\"released\":1,\"release_plan\":[{\"at\":\"2020-01-01T00:00:00Z\",\"quantity\":1},"
@@ -132,9 +128,8 @@ static void a_release_plan_opens_by_the_clock(void **state)
     api_expect(&answer, 409, "exceeds-quantity");
 }
 
-static void limits_per_user_hold(void **state)
+static void limits_per_user_hold(void **)
 {
-    (void)state;
     const char *id = api_campaign(&api, 10, ",\"per_user_limit\":2");
     expect_issue(id, "ann", 201, NULL);
     expect_issue(id, "ann", 201, NULL);
@@ -146,9 +141,8 @@ static void limits_per_user_hold(void **state)
     expect_issue(id, "bob", 201, NULL);
 }
 
-static void windows_are_half_open_and_by_the_store_clock(void **state)
+static void windows_are_half_open_and_by_the_store_clock(void **)
 {
-    (void)state;
     const char *later = api_campaign(&api, 1, ",\"starts_at\":\"2099-01-01T00:00:00Z\"");
     expect_issue(later, "ann", 409, "not-started");
     const char *over = api_campaign(&api, 1, ",\"ends_at\":\"2020-01-01T00:00:00Z\"");
@@ -182,9 +176,8 @@ static struct kept keep(const char *path, const char *body, int status)
     return kept;
 }
 
-static void retries_get_the_first_answer_even_after_kill(void **state)
+static void retries_get_the_first_answer_even_after_kill(void **)
 {
-    (void)state;
     char path[128];
     const char *id = api_campaign(&api, 10, ",\"coupon_valid_days\":1");
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
@@ -211,9 +204,8 @@ static void retries_get_the_first_answer_even_after_kill(void **state)
     }
 }
 
-static void a_key_means_one_payload(void **state)
+static void a_key_means_one_payload(void **)
 {
-    (void)state;
     char path[128];
     const char *id = api_campaign(&api, 10, "");
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
@@ -242,9 +234,8 @@ static void a_key_means_one_payload(void **state)
     api_expect(&answer, 409, "campaign-exists");
 }
 
-static void a_refusal_leaves_nothing_behind(void **state)
+static void a_refusal_leaves_nothing_behind(void **)
 {
-    (void)state;
     char path[128];
     const char *id = api_campaign(&api, 2, ",\"released\":0");
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
@@ -257,9 +248,8 @@ static void a_refusal_leaves_nothing_behind(void **state)
     assert_null(http_answer_header(&answer, "Idempotency-Replayed").ptr);
 }
 
-static void many_users_at_once_are_served_as_one(void **state)
+static void many_users_at_once_are_served_as_one(void **)
 {
-    (void)state;
     char path[128];
     const char *id = api_campaign(&api, 4, "");
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", id);
@@ -287,9 +277,8 @@ static void many_users_at_once_are_served_as_one(void **state)
 }
 
 /* The largest batch there may be, of the longest ids there are, is one transaction: all of it or nothing. */
-static void ten_thousand_users_fit(void **state)
+static void ten_thousand_users_fit(void **)
 {
-    (void)state;
     char path[128];
     const char *id = api_campaign(&api, 9000, "");
     struct buf body;
@@ -324,9 +313,8 @@ static bool logged(const char *text)
     return found;
 }
 
-static void a_trace_goes_into_the_event_and_comes_out_in_the_log(void **state)
+static void a_trace_goes_into_the_event_and_comes_out_in_the_log(void **)
 {
-    (void)state;
     static const char trace_id[] = "0af7651916cd43dd8448eb211c80319c";
     static const char *const headers[] = {
         "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", NULL};
@@ -360,9 +348,8 @@ static bool is_in_flight(const char *path, const char *body, const char *key)
     return strcmp(api_problem(&answer), "in-flight") == 0;
 }
 
-static void a_twin_of_a_request_in_flight_is_told_so(void **state)
+static void a_twin_of_a_request_in_flight_is_told_so(void **)
 {
-    (void)state;
     char path[128], id[64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 3, ""));
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
@@ -416,9 +403,8 @@ static bool ready(void)
     return answer.status == 200;
 }
 
-static void a_frozen_store_is_refused_in_time_and_recovers(void **state)
+static void a_frozen_store_is_refused_in_time_and_recovers(void **)
 {
-    (void)state;
     char id[64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ",\"per_user_limit\":100"));
     cluster_signal_all(stack, SIGSTOP);
@@ -429,9 +415,8 @@ static void a_frozen_store_is_refused_in_time_and_recovers(void **state)
     WAIT_UNTIL(ready(), 60000);
 }
 
-static void a_crashed_store_is_refused_in_time_and_recovers(void **state)
+static void a_crashed_store_is_refused_in_time_and_recovers(void **)
 {
-    (void)state;
     char id[64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ",\"per_user_limit\":100"));
     expect_issue(id, "ann", 201, NULL);
@@ -451,9 +436,8 @@ static void a_crashed_store_is_refused_in_time_and_recovers(void **state)
 }
 
 /* I3 is only as good as the server's COMMIT. */
-static void a_store_that_does_not_flush_is_refused(void **state)
+static void a_store_that_does_not_flush_is_refused(void **)
 {
-    (void)state;
     char id[64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ",\"per_user_limit\":100"));
     store_run_as(stack, "COMMAND_DATABASE_URL", "ALTER ROLE CURRENT_USER SET synchronous_commit = off");
@@ -466,9 +450,8 @@ static void a_store_that_does_not_flush_is_refused(void **state)
 }
 
 /* While nobody asks anything: the sweep that looks around meanwhile is no proof of it. */
-static void a_store_that_stops_flushing_is_noticed(void **state)
+static void a_store_that_stops_flushing_is_noticed(void **)
 {
-    (void)state;
     (void)cluster_sql(stack, "ALTER SYSTEM SET fsync = off");
     (void)cluster_sql(stack, "SELECT pg_reload_conf()::int");
     WAIT_UNTIL(!ready(), 20000);

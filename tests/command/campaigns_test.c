@@ -98,9 +98,8 @@ static int64_t events_before(const char *campaign, int type, int64_t wall_us)
 
 /* --- deleting --- */
 
-static void what_is_deleted_is_gone_for_ever(void **state)
+static void what_is_deleted_is_gone_for_ever(void **)
 {
-    (void)state;
     static const char *const verbs[] = {"pause", "resume", "close"};
     char id[64];
     new_campaign(id, 3, "");
@@ -128,9 +127,8 @@ static void what_is_deleted_is_gone_for_ever(void **state)
     expect_stock_is_counted();
 }
 
-static void what_was_issued_of_stays(void **state)
+static void what_was_issued_of_stays(void **)
 {
-    (void)state;
     char id[64];
     new_campaign(id, 3, "");
     struct http_answer answer = api_issue(&api, id, "ann");
@@ -146,9 +144,8 @@ static void what_was_issued_of_stays(void **state)
     expect_stock_is_counted();
 }
 
-static void who_may_delete(void **state)
+static void who_may_delete(void **)
 {
-    (void)state;
     static const char *const tokens[] = {"READ_TOKEN", "ISSUE_TOKEN", "REDEEM_TOKEN"};
     char id[64], path[128];
     new_campaign(id, 1, "");
@@ -187,9 +184,8 @@ static const char *created_at(const char *campaign)
         "SELECT (extract(epoch FROM created_at) * 1000000)::bigint FROM campaign WHERE id = '%s'", campaign));
 }
 
-static void voids_what_fits_all_that_is_given(void **state)
+static void voids_what_fits_all_that_is_given(void **)
 {
-    (void)state;
     char ids[4][64], body[512], from[64], to[64], kept[256];
     for (size_t i = 0; i < COUNT_OF(ids); i++)
         new_campaign(ids[i], 3, "");
@@ -236,9 +232,8 @@ static void voids_what_fits_all_that_is_given(void **state)
 }
 
 /* Where one slice cannot be written the whole is answered with that, and the same key then does the rest. */
-static void a_void_that_failed_in_part_is_finished_by_its_key(void **state)
+static void a_void_that_failed_in_part_is_finished_by_its_key(void **)
 {
-    (void)state;
     enum { CAMPAIGNS = 30 };
     char ids[CAMPAIGNS][64], body[128], sql[128], before[64];
     new_campaign(ids[0], 1, "");
@@ -267,9 +262,8 @@ static void a_void_that_failed_in_part_is_finished_by_its_key(void **state)
 }
 
 /* A campaign is either voided or has the coupon: never both, never neither. */
-static void a_void_races_issues(void **state)
+static void a_void_races_issues(void **)
 {
-    (void)state;
     enum { CAMPAIGNS = 24 };
     char ids[CAMPAIGNS][64], path[128], body[256], key[64], before[64];
     struct http_client *clients[CAMPAIGNS], *voider = NULL;
@@ -307,9 +301,8 @@ static void a_void_races_issues(void **state)
 }
 
 /* Incident 1 in small: one call takes back what a script created, two thousand at once. */
-static void two_thousand_are_voided(void **state)
+static void two_thousand_are_voided(void **)
 {
-    (void)state;
     enum { CAMPAIGNS = 2000, CONNECTIONS = 50 };
     char body[512], key[64], before[64];
     new_campaign(key, 1, "");
@@ -343,9 +336,8 @@ static void two_thousand_are_voided(void **state)
 
 /* --- what is due by itself --- */
 
-static void an_end_is_noted(void **state)
+static void an_end_is_noted(void **)
 {
-    (void)state;
     char id[64], more[128];
     int64_t ends_us = in_ms(1500);
     snprintf(more, sizeof more, ",\"ends_at\":\"%s\"", moment(ends_us));
@@ -367,9 +359,8 @@ static void an_end_is_noted(void **state)
 
 /* Whose coupons would be expired when they are issued is over: that is said, noted, and its stock given back.
  */
-static void a_campaign_ends_with_its_coupons(void **state)
+static void a_campaign_ends_with_its_coupons(void **)
 {
-    (void)state;
     char id[64], more[128];
     int64_t expire_us = in_ms(1500);
     snprintf(more, sizeof more, ",\"coupon_expires_at\":\"%s\"", moment(expire_us));
@@ -393,9 +384,8 @@ static void a_campaign_ends_with_its_coupons(void **state)
     assert_non_null(strstr(answer.body.ptr, "coupon_expires_at"));
 }
 
-static void a_release_plan_is_carried_out_without_anybody(void **state)
+static void a_release_plan_is_carried_out_without_anybody(void **)
 {
-    (void)state;
     char id[64], more[256];
     int64_t first_us = in_ms(800), second_us = in_ms(1600);
     int len = snprintf(more, sizeof more, ",\"released\":1,\"release_plan\":[{\"at\":\"%s\",\"quantity\":2},",
@@ -435,9 +425,8 @@ static int64_t used_today(const char *scope)
                   scope);
 }
 
-static void campaigns_per_key_and_day_are_bounded(void **state)
+static void campaigns_per_key_and_day_are_bounded(void **)
 {
-    (void)state;
     char id[64];
     limit_to("FIRSTCOME_CAMPAIGNS_PER_KEY_PER_DAY", used_today("key:admin") + 2);
     new_campaign(id, 1, "");
@@ -450,9 +439,8 @@ static void campaigns_per_key_and_day_are_bounded(void **state)
     api_expect(&answer, 409, "campaign-exists");
 }
 
-static void campaigns_per_day_are_bounded(void **state)
+static void campaigns_per_day_are_bounded(void **)
 {
-    (void)state;
     char id[64];
     limit_to("FIRSTCOME_CAMPAIGNS_PER_DAY", used_today("*") + 1);
     new_campaign(id, 1, "");
@@ -467,9 +455,8 @@ static void expect_full(void)
     assert_null(http_answer_header(&answer, "Retry-After").ptr); /* nobody knows when */
 }
 
-static void live_coupons_are_bounded(void **state)
+static void live_coupons_are_bounded(void **)
 {
-    (void)state;
     char ids[3][64], more[128];
     int64_t used = used_today("#");
     limit_to("FIRSTCOME_LIVE_COUPONS_MAX", used + 20);

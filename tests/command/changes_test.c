@@ -76,9 +76,8 @@ static void tag_of(const char *path, char ret[80])
 }
 
 /* The command service itself answers there, with what a read says: the tag is good for If-Match at once. */
-static void a_creation_says_where_the_campaign_is(void **state)
+static void a_creation_says_where_the_campaign_is(void **)
 {
-    (void)state;
     static const char start[] = "https://coupons.example";
     char path[160], line[128], tag[80];
     const char *const headers[] = {line, NULL};
@@ -128,9 +127,8 @@ static struct http_answer act_if(const char *method, const char *path, const cha
 
 /* Two people look at a campaign, and both change it: the second one is told, for every call that changes it.
  */
-static void nobody_overwrites_what_was_not_read(void **state)
+static void nobody_overwrites_what_was_not_read(void **)
 {
-    (void)state;
     static const struct {
         const char *method, *verb, *body;
         int status;
@@ -171,9 +169,8 @@ static void nobody_overwrites_what_was_not_read(void **state)
     api_expect(&answer, 412, "precondition-failed"); /* knows no conditions, and does nothing */
 }
 
-static void a_change_is_read_everywhere_and_the_past_is_as_it_was(void **state)
+static void a_change_is_read_everywhere_and_the_past_is_as_it_was(void **)
 {
-    (void)state;
     char id[80], path[TEXT_BYTES], token[64], before[64], kept[4096];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 3, ",\"tags\":[\"old\"]"));
     api_give(&api, id, "ann");
@@ -234,9 +231,8 @@ static void a_change_is_read_everywhere_and_the_past_is_as_it_was(void **state)
     api_expect(&answer, 409, "already-issued");
 }
 
-static void what_was_promised_is_kept(void **state)
+static void what_was_promised_is_kept(void **)
 {
-    (void)state;
     static const struct {
         const char *body;
         int status;
@@ -298,14 +294,13 @@ static bool wave(struct api_client *at, const char *campaign, const char *prefix
 
 /* Another service refuses a crowd from memory while this one enlarges the campaign: once anybody got one of
  * the new coupons, nobody is told any more that there are none, whichever service is asked. */
-static void who_comes_after_the_first_new_coupon_gets_one(void **state)
+static void who_comes_after_the_first_new_coupon_gets_one(void **)
 {
     enum { ROUNDS = 4, ADDED = 3 };
     struct instance *other = instance_start(
         stack, &(struct instance_options){.service = "command-service", .name = "other", .port_offset = 7});
     struct api_client there;
     char id[80], body[64], user[64];
-    (void)state;
     instance_open_api(other, &there);
     snprintf(id, sizeof id, "%s", api_campaign(&api, 1, ""));
     api_give(&api, id, "first");

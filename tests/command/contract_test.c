@@ -164,9 +164,8 @@ static void refuse_keys(const struct operation *is)
     expect(is->path, &answer, 422, "idempotency-key-reused");
 }
 
-static void what_changes_something_is_refused_alike(void **state)
+static void what_changes_something_is_refused_alike(void **)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(operations); i++) {
         const struct operation *is = &operations[i];
         fresh();
@@ -178,9 +177,8 @@ static void what_changes_something_is_refused_alike(void **state)
 }
 
 /* DELETE needs no key and no body. */
-static void deleting_is_refused_alike(void **state)
+static void deleting_is_refused_alike(void **)
 {
-    (void)state;
     fresh();
     expect_write("DELETE", "/v1/campaigns/{c}", NULL, 409, "has-coupons");
     expect_write("DELETE", "/v1/campaigns/No", NULL, 400, "invalid-id");
@@ -283,9 +281,8 @@ static const struct row one_life[] = {
     {"/v1/issuers/admin/suspend", "{}", 409, "own-key"},
 };
 
-static void what_only_some_operations_know(void **state)
+static void what_only_some_operations_know(void **)
 {
-    (void)state;
     fresh();
     expect_rows(one_life, COUNT_OF(one_life));
     expect_write("PATCH", "/v1/campaigns/{c}", "{\"quantity\":9}", 410, "ended");
@@ -295,10 +292,9 @@ static void what_only_some_operations_know(void **state)
 }
 
 /* In force within a moment, and gone again. */
-static void what_only_a_change_knows(void **state)
+static void what_only_a_change_knows(void **)
 {
     struct http_answer answer;
-    (void)state;
     snprintf(campaign, sizeof campaign, "%s",
              api_campaign(&api, 5, ",\"coupon_expires_at\":\"2999-01-01T00:00:00Z\""));
     expect_write("PATCH", "/v1/campaigns/{c}", "{\"quantity\":4}", 409, "below-promise");
@@ -322,9 +318,8 @@ static void what_only_a_change_knows(void **state)
 }
 
 /* A till reserves and redeems; nobody but it, or an admin, undoes that. */
-static void what_only_another_key_is_told(void **state)
+static void what_only_another_key_is_told(void **)
 {
-    (void)state;
     static const struct {
         const char *verb, *body;
         int status;
@@ -352,13 +347,12 @@ static void what_only_another_key_is_told(void **state)
 }
 
 /* A campaign that is yet to start, and one whose discount is too small for some orders. */
-static void what_only_some_campaigns_know(void **state)
+static void what_only_some_campaigns_know(void **)
 {
     static const struct row rows[] = {
         {"/v1/coupons/{k}/reserve", "{" USE "1,\"ttl_seconds\":1}", 422, "no-discount"},
         {"/v1/coupons/{k}/redeem", "{" USE "1}", 422, "no-discount"},
     };
-    (void)state;
     snprintf(campaign, sizeof campaign, "%s",
              api_campaign(&api, 1, ",\"starts_at\":\"2999-01-01T00:00:00Z\""));
     expect_write("POST", "/v1/campaigns/{c}/coupons", "{\"user_id\":\"ann\"}", 409, "not-started");
@@ -439,9 +433,8 @@ static void expect_current(const char *path)
                BOUND_MS);
 }
 
-static void questions_are_refused_alike(void **state)
+static void questions_are_refused_alike(void **)
 {
-    (void)state;
     fresh();
     for (size_t i = 0; i < COUNT_OF(questions); i++) {
         const struct question *is = &questions[i];
@@ -466,7 +459,7 @@ static void questions_are_refused_alike(void **state)
     }
 }
 
-static void what_only_some_questions_know(void **state)
+static void what_only_some_questions_know(void **)
 {
     static const struct row rows[] = {
         {"/v1/campaigns/nobodys", NULL, 404, "unknown-campaign"},
@@ -491,16 +484,14 @@ static void what_only_some_questions_know(void **state)
         {"/v1/requests/a%20b", NULL, 400, "idempotency-key-invalid"},
         {"/v1/nothing", NULL, 404, "unknown-route"},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(rows); i++)
         expect_read(rows[i].path, "", NULL, rows[i].status, rows[i].code);
     for (size_t i = 0; i < COUNT_OF(commands); i++)
         expect_write("GET", commands[i].path, NULL, commands[i].status, commands[i].code);
 }
 
-static void a_command_service_says_how_it_is(void **state)
+static void a_command_service_says_how_it_is(void **)
 {
-    (void)state;
     struct http_answer answer = write_to("GET", "/v1/status", NULL, NULL);
     expect("status", &answer, 200, NULL);
     struct json_doc *doc = json_get_doc(answer.body);
@@ -520,9 +511,8 @@ static void a_command_service_says_how_it_is(void **state)
 /* --- whatever the operation --- */
 
 /* The first answer again, byte for byte, and a header that says so (I4). */
-static void a_retry_is_answered_as_before(void **state)
+static void a_retry_is_answered_as_before(void **)
 {
-    (void)state;
     char id[80], path[128], key[64];
     static const struct {
         const char *verb, *body;
@@ -553,7 +543,7 @@ static void a_retry_is_answered_as_before(void **state)
     }
 }
 
-static void any_operation_may_be_refused_for_its_fields(void **state)
+static void any_operation_may_be_refused_for_its_fields(void **)
 {
     static const struct {
         const char *header;
@@ -565,7 +555,6 @@ static void any_operation_may_be_refused_for_its_fields(void **state)
         {"If-None-Match: *", 412, "precondition-failed"},
         {"Transfer-Encoding: chunked", 400, "malformed-request"},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         const char *const headers[] = {rows[i].header, NULL};
         struct http_answer answer =

@@ -151,16 +151,14 @@ static void live(const struct held *held, const char *name)
                      1 + COUNT_OF(steps));
 }
 
-static void a_coupon_lives_by_its_id(void **state)
+static void a_coupon_lives_by_its_id(void **)
 {
-    (void)state;
     struct held held = hold();
     live(&held, held.id);
 }
 
-static void a_coupon_lives_by_its_code(void **state)
+static void a_coupon_lives_by_its_code(void **)
 {
-    (void)state;
     struct held held = hold_of(api_campaign(&api, 1, ",\"code_prefix\":\"FALL26\""));
     live(&held, held.code);
     /* Whatever became of it, it counts: nothing gives stock back, nor a place under the limit per user. */
@@ -191,9 +189,8 @@ static int64_t events_about(const char *campaign)
     return NUMBER("SELECT count(*) FROM event WHERE campaign_id = '%s'", campaign);
 }
 
-static void every_refusal_has_its_code(void **state)
+static void every_refusal_has_its_code(void **)
 {
-    (void)state;
     struct states in = make_states(api_campaign(&api, 10, MANY ",\"min_order_amount\":1000"));
     const struct {
         const struct held *held;
@@ -240,9 +237,8 @@ static void every_refusal_has_its_code(void **state)
 static const char *const verbs[] = {"reserve", "redeem", "release", "restore", "revoke"};
 
 /* A name that is of no coupon is answered alike, whatever is wrong with it. */
-static void unknown_names_are_all_alike(void **state)
+static void unknown_names_are_all_alike(void **)
 {
-    (void)state;
     struct held held = hold();
     char changed[64], of_campaign[32], later[32];
     snprintf(changed, sizeof changed, "%s", held.code);
@@ -290,9 +286,8 @@ static void expect_first_answer(const struct kept *kept)
     api_expect(&answer, 422, "idempotency-key-reused");
 }
 
-static void retries_get_the_first_answer_even_after_kill(void **state)
+static void retries_get_the_first_answer_even_after_kill(void **)
 {
-    (void)state;
     struct held held = hold();
     struct kept kept[5];
     keep(&kept[0], held.id, "reserve", "o1");
@@ -320,9 +315,8 @@ static void retries_get_the_first_answer_even_after_kill(void **state)
 
 /* --- races --- */
 
-static void two_orders_race_for_a_coupon(void **state)
+static void two_orders_race_for_a_coupon(void **)
 {
-    (void)state;
     enum { ROUNDS = 20 };
     char campaign[64], path[128];
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 100, MANY));
@@ -349,9 +343,8 @@ static void two_orders_race_for_a_coupon(void **state)
     }
 }
 
-static void fifty_redeem_one_coupon(void **state)
+static void fifty_redeem_one_coupon(void **)
 {
-    (void)state;
     enum { CLIENTS = 50 };
     struct held held = hold();
     struct http_client *clients[CLIENTS];
@@ -394,9 +387,8 @@ static bool lapsed(const struct held *held)
                   held->slice, (long long)held->position) == 1;
 }
 
-static void a_reservation_lapses_by_the_instant_and_is_noted(void **state)
+static void a_reservation_lapses_by_the_instant_and_is_noted(void **)
 {
-    (void)state;
     char campaign[64];
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 10, MANY));
     struct held noted = hold_of(campaign), taken = hold_of(campaign), kept = hold_of(campaign);
@@ -422,9 +414,8 @@ static void a_reservation_lapses_by_the_instant_and_is_noted(void **state)
 }
 
 /* A crowd that leaves its baskets at once is noted in a few transactions, not in eights. */
-static void many_lapses_are_noted_together(void **state)
+static void many_lapses_are_noted_together(void **)
 {
-    (void)state;
     enum { CROWD = 60 };
     char campaign[64], sql[256];
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, CROWD, MANY));
@@ -482,9 +473,8 @@ static void expect_expired_by(const char *verb, const char *id)
     json_destroy(doc);
 }
 
-static void a_coupon_expires_by_the_instant(void **state)
+static void a_coupon_expires_by_the_instant(void **)
 {
-    (void)state;
     WAIT_UNTIL(clock_wall_us() >= expiring.at_us, BOUND_MS);
     expect_act(expiring.issued.id, "reserve", "o2", 410, "expired");
     expect_act(expiring.issued.id, "redeem", "o2", 410, "expired");
@@ -501,9 +491,8 @@ static void a_coupon_expires_by_the_instant(void **state)
 
 /* --- discounts --- */
 
-static void the_currency_is_compared_where_it_is_given(void **state)
+static void the_currency_is_compared_where_it_is_given(void **)
 {
-    (void)state;
     char path[256];
     struct held held = hold_of(api_campaign(&api, 1, "")); /* in KRW */
     snprintf(path, sizeof path, "/v1/coupons/%s/redeem", held.id);
@@ -521,9 +510,8 @@ static void the_currency_is_compared_where_it_is_given(void **state)
     api_expect(&answer, 422, "idempotency-key-reused");
 }
 
-static void discounts_are_whole_minor_units(void **state)
+static void discounts_are_whole_minor_units(void **)
 {
-    (void)state;
     static const struct {
         const char *discount;
         int64_t amount, off;
@@ -565,9 +553,8 @@ static void discounts_are_whole_minor_units(void **state)
 /* --- all of it --- */
 
 /* The state rows are what the log says, of every coupon of this binary (I7). */
-static void state_rows_equal_the_log(void **state)
+static void state_rows_equal_the_log(void **)
 {
-    (void)state;
     static const char last_events[] =
         "WITH last AS (SELECT DISTINCT ON (slice, coupon_id) slice, campaign_id, "
         "split_part(coupon_id, '-', 2)::bigint AS of, type, position, recorded_at, data FROM event WHERE "

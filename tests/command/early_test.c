@@ -52,9 +52,8 @@ static void post_issue(const char *campaign, const char *user, const char *key, 
     *ret = api_post(&api, path, body, key);
 }
 
-static void holders_and_retries_are_answered_properly(void **state)
+static void holders_and_retries_are_answered_properly(void **)
 {
-    (void)state;
     char campaign[80];
     struct http_answer answer;
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 2, ""));
@@ -78,9 +77,8 @@ static void holders_and_retries_are_answered_properly(void **state)
 
 /* One service is asked by the crowd, stock is released and issued by another, and answers get lost: who sends
  * a request again gets what took effect, at every moment. */
-static void retries_are_answered_by_another_service(void **state)
+static void retries_are_answered_by_another_service(void **)
 {
-    (void)state;
     enum { ROUNDS = 25 };
     struct instance *other = instance_start(
         stack, &(struct instance_options){.service = "command-service", .name = "other", .port_offset = 7});
@@ -123,9 +121,8 @@ static void retries_are_answered_by_another_service(void **state)
     instance_destroy(other);
 }
 
-static void what_is_over_stays_over(void **state)
+static void what_is_over_stays_over(void **)
 {
-    (void)state;
     char campaign[80], path[128];
     struct http_answer answer;
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 50, ""));
@@ -148,9 +145,8 @@ static void what_is_over_stays_over(void **state)
 }
 
 /* By the clock of the store: nobody is refused after the start, however many were before. */
-static void who_comes_at_the_start_is_let_in(void **state)
+static void who_comes_at_the_start_is_let_in(void **)
 {
-    (void)state;
     char campaign[80], more[128];
     struct http_answer answer;
     struct buf text;
@@ -170,9 +166,8 @@ static void who_comes_at_the_start_is_let_in(void **state)
 }
 
 /* What is known comes from PostgreSQL and runs out: without it nobody is told "sold out". */
-static void nothing_is_known_without_the_store(void **state)
+static void nothing_is_known_without_the_store(void **)
 {
-    (void)state;
     char campaign[80];
     struct http_answer answer;
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1, ""));

@@ -104,9 +104,8 @@ static void expect_limited(const char *campaign, const char *policy, const char 
     assert_true(steer_refusals(&first, reason) > before);
 }
 
-static void a_user_who_comes_too_often(void **state)
+static void a_user_who_comes_too_often(void **)
 {
-    (void)state;
     const char *campaign = api_campaign(&api, 1000, "");
     put("rate_limit_per_user", "1");
     expect_limited(campaign, "user", "user_rate");
@@ -119,9 +118,8 @@ static void a_user_who_comes_too_often(void **state)
     }
 }
 
-static void an_address_that_comes_too_often(void **state)
+static void an_address_that_comes_too_often(void **)
 {
-    (void)state;
     const char *campaign = api_campaign(&api, 1000, "");
     put("rate_limit_per_address", "1");
     expect_limited(campaign, "address", "address_rate");
@@ -130,9 +128,8 @@ static void an_address_that_comes_too_often(void **state)
     api_expect(&answer, 201, NULL);
 }
 
-static void a_key_that_comes_too_often(void **state)
+static void a_key_that_comes_too_often(void **)
 {
-    (void)state;
     const char *campaign = api_campaign(&api, 1000, "");
     put("rate_limit_per_key", "1");
     expect_limited(campaign, "key", "key_rate");
@@ -143,9 +140,8 @@ static void a_key_that_comes_too_often(void **state)
 
 /* --- Quotas --- */
 
-static void campaigns_per_key_and_day(void **state)
+static void campaigns_per_key_and_day(void **)
 {
-    (void)state;
     put_number(
         "campaigns_per_key_per_day",
         1 + store_number(
@@ -163,9 +159,8 @@ static void campaigns_per_key_and_day(void **state)
     api_expect(&answer, 201, NULL);
 }
 
-static void campaigns_per_day(void **state)
+static void campaigns_per_day(void **)
 {
-    (void)state;
     put_number("campaigns_per_day",
                1 + store_number(stack,
                                 "SELECT coalesce(sum(used), 0)::bigint FROM creation_quota WHERE scope = '*' "
@@ -177,9 +172,8 @@ static void campaigns_per_day(void **state)
     put("campaigns_per_day", "null");
 }
 
-static void coupons_that_can_be_had(void **state)
+static void coupons_that_can_be_had(void **)
 {
-    (void)state;
     put_number(
         "live_coupons_max",
         10 + store_number(stack,
@@ -223,9 +217,8 @@ static bool issue_gives(const struct steer *to, const char *token, const char *c
     return answer.status == status;
 }
 
-static void the_kill_switch_in_two_services(void **state)
+static void the_kill_switch_in_two_services(void **)
 {
-    (void)state;
     struct second second = second_start(NULL, NULL);
     const char *campaign = api_campaign(&api, 1000, "");
     assert_true(issue_gives(&first, "ISSUE_TOKEN", campaign, 201));
@@ -263,9 +256,8 @@ static void the_kill_switch_in_two_services(void **state)
     second_stop(&second);
 }
 
-static void who_can_be_suspended(void **state)
+static void who_can_be_suspended(void **)
 {
-    (void)state;
     steer_issuer(&first, "admin", "suspend", 409, "own-key");
     steer_issuer(&first, "nobody", "suspend", 404, "unknown-issuer");
     steer_issuer(&first, "nobody", "resume", 404, "unknown-issuer");
@@ -285,9 +277,8 @@ static void who_can_be_suspended(void **state)
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 /* Nobody who hears of settings and kill switches, or issues, waits for who asks the file system. */
-static void a_disk_that_hangs_freezes_nothing(void **state)
+static void a_disk_that_hangs_freezes_nothing(void **)
 {
-    (void)state;
     char hung[512], variables[3][1024];
     const char *environment[] = {variables[0], variables[1], variables[2], NULL};
     snprintf(hung, sizeof hung, "%s/hung", stack_directory(stack));
@@ -312,9 +303,8 @@ static void a_disk_that_hangs_freezes_nothing(void **state)
 
 /* A suspended issuer stays out while PostgreSQL is gone, and a service that never could ask lets nobody in.
  */
-static void what_was_decided_holds_without_the_store(void **state)
+static void what_was_decided_holds_without_the_store(void **)
 {
-    (void)state;
     const char *campaign = api_campaign(&api, 1000, "");
     steer_issuer(&first, "issue", "suspend", 200, NULL);
     stack_signal(stack, "postgresql", SIGQUIT); /* as in a crash */
@@ -357,9 +347,8 @@ static void expect_put(const char *name, const char *value, int status, const ch
     api_expect(&answer, status, code);
 }
 
-static void settings_have_bounds(void **state)
+static void settings_have_bounds(void **)
 {
-    (void)state;
     struct json_doc *doc = steer_settings(&first);
     size_t count = json_get_length(doc, "settings");
     assert_true(count > 15);
@@ -390,9 +379,8 @@ static void settings_have_bounds(void **state)
     assert_int_equal(setting("fresh_ms"), 1000);
 }
 
-static void a_profile_is_switched(void **state)
+static void a_profile_is_switched(void **)
 {
-    (void)state;
     put("stale_ms", "5000");
     put("profile", "\"incident\"");
     assert_int_equal(setting("rate_limit_per_user"), 2);
@@ -413,9 +401,8 @@ static int64_t control_events(int type)
         stack, "SELECT count(*) FROM event WHERE slice = 0 AND campaign_id = '~' AND type = %d", type);
 }
 
-static void every_change_is_an_event(void **state)
+static void every_change_is_an_event(void **)
 {
-    (void)state;
     int64_t suspended = control_events(16), resumed = control_events(17), set = control_events(18);
     put("queue_max", "123");
     put("queue_max", "null");
@@ -429,9 +416,8 @@ static void every_change_is_an_event(void **state)
                      0);
 }
 
-static void a_put_with_a_key_is_done_once(void **state)
+static void a_put_with_a_key_is_done_once(void **)
 {
-    (void)state;
     struct http_answer answer;
     struct http_call call = {.method = "PUT",
                              .path = "/v1/settings/queue_max",
@@ -452,9 +438,8 @@ static void a_put_with_a_key_is_done_once(void **state)
     api_expect(&answer, 422, "idempotency-key-reused");
 }
 
-static void what_was_decided_survives_a_restart(void **state)
+static void what_was_decided_survives_a_restart(void **)
 {
-    (void)state;
     char campaign[64];
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000, ""));
     put("plan_halt_p95_ms", "1234");
@@ -502,9 +487,8 @@ static void expect_disk(const char *campaign, int create_status, int issue_statu
     api_expect(&answer, issue_status, issue_status == 503 ? "store-unavailable" : NULL);
 }
 
-static void a_disk_fills_up(void **state)
+static void a_disk_fills_up(void **)
 {
-    (void)state;
     if (!*disk) {
         print_message("no disk of its own: mounting one takes root\n");
         skip();

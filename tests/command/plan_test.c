@@ -62,9 +62,8 @@ static void set(const char *name, const char *value)
     assert_int_equal(answer.status, 200);
 }
 
-static void too_slow_halts(void **state)
+static void too_slow_halts(void **)
 {
-    (void)state;
     char campaign[80], quiet[80];
     snprintf(campaign, sizeof campaign, "%s", planned());
     snprintf(quiet, sizeof quiet, "%s", planned());
@@ -77,9 +76,8 @@ static void too_slow_halts(void **state)
     assert_int_equal(times_halted(quiet), 0);
 }
 
-static void too_many_failures_halt(void **state)
+static void too_many_failures_halt(void **)
 {
-    (void)state;
     char campaign[80], healthy[80];
     snprintf(campaign, sizeof campaign, "%s", planned());
     snprintf(healthy, sizeof healthy, "%s", planned());

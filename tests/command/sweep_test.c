@@ -64,9 +64,8 @@ static void expect_no_slower(const char *what, int64_t before_us, int64_t during
 
 /* --- slices --- */
 
-static void a_locked_slice_is_felt_by_no_other(void **state)
+static void a_locked_slice_is_felt_by_no_other(void **)
 {
-    (void)state;
     enum { LOCKED = 3, CALLERS = 8 };
     char locked[64], others[3][64], user[16];
     struct http_client *callers[CALLERS];
@@ -143,9 +142,8 @@ static void make_dead_entries(const char *campaign)
 
 /* As a queue's index always gets under a long report: its front is full of what is gone and cannot be
  * skipped. */
-static void dead_entries_are_in_nobodys_way(void **state)
+static void dead_entries_are_in_nobodys_way(void **)
 {
-    (void)state;
     char campaign[64];
     campaign_in(DEAD_SLICE, campaign, "");
     /* A snapshot that is older than what becomes of them. */
@@ -168,9 +166,8 @@ static void dead_entries_are_in_nobodys_way(void **state)
 
 /* --- a bad row --- */
 
-static void a_row_nobody_can_decode_is_set_aside(void **state)
+static void a_row_nobody_can_decode_is_set_aside(void **)
 {
-    (void)state;
     enum { SLICE = 6 };
     char bad[64], open[64];
     campaign_in(SLICE, bad, "");

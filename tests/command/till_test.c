@@ -75,9 +75,8 @@ static void expect_order_told(const char *token, bool told)
     json_destroy(doc);
 }
 
-static void what_one_key_did_another_cannot_undo(void **state)
+static void what_one_key_did_another_cannot_undo(void **)
 {
-    (void)state;
     fresh();
     expect(tills[0], code, "reserve", HOLD, 200, NULL);
     expect(tills[1], code, "release", MINE, 403, "other-key");
@@ -97,9 +96,8 @@ static void what_one_key_did_another_cannot_undo(void **state)
     expect(tills[1], code, "restore", MINE, 200, NULL);
 }
 
-static void who_has_nothing_is_told_nothing(void **state)
+static void who_has_nothing_is_told_nothing(void **)
 {
-    (void)state;
     fresh();
     struct http_answer answer = act(tills[0], code, "release", MINE);
     api_expect(&answer, 200, NULL);
@@ -122,9 +120,8 @@ static struct http_answer read_as(const char *token, const char *coupon, const c
 }
 
 /* Ids are counted up; whoever has one has seen them all. */
-static void a_coupon_is_named_by_its_code(void **state)
+static void a_coupon_is_named_by_its_code(void **)
 {
-    (void)state;
     fresh();
     expect(tills[0], id, "reserve", HOLD, 403, "forbidden");
     expect(tills[0], id, "redeem", USE, 403, "forbidden");

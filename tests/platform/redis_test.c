@@ -71,9 +71,8 @@ static enum redis_status next(struct redis *redis, const struct redis_reply **re
             fail_msg("%s: %s", redis_status_label(got), redis_error(redis)); \
     } while (0)
 
-static void replies_of_every_kind(void **state)
+static void replies_of_every_kind(void **)
 {
-    (void)state;
     const struct redis_reply *reply;
     struct redis *redis = connected();
     SEND(redis, "PING");
@@ -101,9 +100,8 @@ static void replies_of_every_kind(void **state)
     redis_destroy(redis);
 }
 
-static void bytes_are_bytes(void **state)
+static void bytes_are_bytes(void **)
 {
-    (void)state;
     const struct redis_reply *reply;
     struct span key = SPAN("bin\0\r\n$5%s"), value = SPAN("\xff\0*1\r\n");
     struct redis *redis = connected();
@@ -134,9 +132,8 @@ static void bytes_are_bytes(void **state)
     redis_destroy(redis);
 }
 
-static void ten_thousand_in_a_pipeline(void **state)
+static void ten_thousand_in_a_pipeline(void **)
 {
-    (void)state;
     enum { COUNT = 10000 };
     const struct redis_reply *reply;
     struct redis *redis = connected();
@@ -163,9 +160,8 @@ static void ten_thousand_in_a_pipeline(void **state)
 }
 
 /* Large in both directions, sent before anything is read. */
-static void large_values_both_ways(void **state)
+static void large_values_both_ways(void **)
 {
-    (void)state;
     enum { BYTES = 4 * 1024 * 1024, COUNT = 8 };
     const struct redis_reply *reply;
     struct redis *redis = connected();
@@ -188,9 +184,8 @@ static void large_values_both_ways(void **state)
     redis_destroy(redis);
 }
 
-static void refusals_have_classes(void **state)
+static void refusals_have_classes(void **)
 {
-    (void)state;
     struct redis *redis = connected();
     ASSERT_STATUS(redis, REDIS_NOSCRIPT, "EVALSHA", "0123456789012345678901234567890123456789", "0");
     ASSERT_STATUS(redis, REDIS_ERROR, "LPUSH", "counter", "x");
@@ -203,9 +198,8 @@ static void refusals_have_classes(void **state)
     redis_destroy(redis);
 }
 
-static void out_of_memory(void **state)
+static void out_of_memory(void **)
 {
-    (void)state;
     struct redis *redis = connected();
     ASSERT_STATUS(redis, REDIS_OK, "CONFIG", "SET", "maxmemory", "1");
     ASSERT_STATUS(redis, REDIS_OOM, "SET", "key", "value");
@@ -217,9 +211,8 @@ static void out_of_memory(void **state)
     redis_destroy(redis);
 }
 
-static void replica_is_refused(void **state)
+static void replica_is_refused(void **)
 {
-    (void)state;
     struct redis *redis = connected(), *late = create(stack_env(stack, "REDIS_URL"));
     ASSERT_STATUS(redis, REDIS_OK, "REPLICAOF", "127.0.0.1", "1");
     ASSERT_STATUS(redis, REDIS_READONLY, "SET", "key", "value");
@@ -232,9 +225,8 @@ static void replica_is_refused(void **state)
     redis_destroy(redis);
 }
 
-static void busy_script(void **state)
+static void busy_script(void **)
 {
-    (void)state;
     struct redis *redis = connected(), *other = connected();
     ASSERT_STATUS(redis, REDIS_OK, "CONFIG", "SET", "busy-reply-threshold", "50");
     SEND(redis, "EVAL", "while true do end", "0");
@@ -257,9 +249,8 @@ static void assert_connect(const char *url, enum redis_status status)
     redis_destroy(redis);
 }
 
-static void logins(void **state)
+static void logins(void **)
 {
-    (void)state;
     char url[256];
     int port = stack_port_base(stack) + 4;
     struct redis *redis = connected();
@@ -282,9 +273,8 @@ static void logins(void **state)
     redis_destroy(redis);
 }
 
-static void databases(void **state)
+static void databases(void **)
 {
-    (void)state;
     char url[256];
     const struct redis_reply *reply;
     const char *base = stack_env(stack, "REDIS_URL");
@@ -302,9 +292,8 @@ static void databases(void **state)
     redis_destroy(redis);
 }
 
-static void stopped_server_does_not_outlast_the_deadline(void **state)
+static void stopped_server_does_not_outlast_the_deadline(void **)
 {
-    (void)state;
     const struct redis_reply *reply;
     struct redis *redis = connected(), *fresh = create(stack_env(stack, "REDIS_URL"));
     struct redis_command command;
@@ -329,9 +318,8 @@ static void stopped_server_does_not_outlast_the_deadline(void **state)
     redis_destroy(redis);
 }
 
-static void killed_client_is_lost(void **state)
+static void killed_client_is_lost(void **)
 {
-    (void)state;
     char id[32];
     const struct redis_reply *reply;
     struct redis *redis = connected(), *other = connected();
@@ -350,9 +338,8 @@ static void killed_client_is_lost(void **state)
     redis_destroy(redis);
 }
 
-static void nobody_there(void **state)
+static void nobody_there(void **)
 {
-    (void)state;
     struct redis *redis = create("redis://127.0.0.1:1");
     assert_int_equal(redis_connect(redis, clock_deadline_us(LONG_MS)), REDIS_LOST);
     assert_non_null(strstr(redis_error(redis), "refused"));
@@ -415,9 +402,8 @@ static void stop_fake(struct fake *fake)
 
 #define MASTER "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
 
-static void unix_socket(void **state)
+static void unix_socket(void **)
 {
-    (void)state;
     char url[256];
     struct fake fake = {.says = SPAN("+OK\r\n+OK\r\n" MASTER)};
     start_fake(&fake, AF_UNIX, url, sizeof url);
@@ -439,9 +425,8 @@ static void assert_lost_after(struct span answer)
     stop_fake(&fake);
 }
 
-static void nonsense_is_lost(void **state)
+static void nonsense_is_lost(void **)
 {
-    (void)state;
     assert_lost_after(SPAN(MASTER));
     assert_lost_after(SPAN(MASTER "$10\r\ncut off"));
     assert_lost_after(SPAN(MASTER "?what\r\n"));
@@ -454,9 +439,8 @@ static void nonsense_is_lost(void **state)
 }
 
 /* A script that has written cannot be killed, and while any runs Redis serves nobody. */
-static void who_reads_runs_no_script(void **state)
+static void who_reads_runs_no_script(void **)
 {
-    (void)state;
     static const char *const denied[][3] = {
         {"EVAL", "return 1", "0"}, {"EVAL_RO", "return 1", "0"}, {"EVALSHA", "0", "0"},
         {"SCRIPT", "LOAD", "x"},   {"FCALL", "f", "0"},          {"FCALL_RO", "f", "0"},
@@ -475,9 +459,8 @@ static void who_reads_runs_no_script(void **state)
 }
 
 /* What servers before Redis 7 say when a script's command is refused. */
-static void wrapped_script_errors(void **state)
+static void wrapped_script_errors(void **)
 {
-    (void)state;
     char url[64];
     struct fake fake = {.says = SPAN(MASTER "-ERR Error running script (call to f_1): @user_script:1: "
                                             "-OOM command not allowed\r\n"
@@ -496,9 +479,8 @@ static void wrapped_script_errors(void **state)
     stop_fake(&fake);
 }
 
-static void restarted_server_is_found_again(void **state)
+static void restarted_server_is_found_again(void **)
 {
-    (void)state;
     struct redis *redis = connected();
     stack_signal(stack, "redis", SIGKILL);
     SEND(redis, "PING");

@@ -61,9 +61,8 @@ static const char *const everybody[] = {OWNER, COMMAND, PROJECTOR, QUERY};
 
 /* --- what is in it --- */
 
-static void event_types_equal_the_catalogue(void **state)
+static void event_types_equal_the_catalogue(void **)
 {
-    (void)state;
     struct pg_rows *rows;
     assert_string_equal(run(stack_env(stack, OWNER), "SELECT id, name FROM event_type ORDER BY id", &rows),
                         DONE);
@@ -75,9 +74,8 @@ static void event_types_equal_the_catalogue(void **state)
     pg_rows_destroy(rows);
 }
 
-static void slices_begin_empty(void **state)
+static void slices_begin_empty(void **)
 {
-    (void)state;
     assert_int_equal(store_number(stack, "SELECT count(*) FROM slice WHERE head = 0 AND chain = "
                                          "decode(repeat('00', 32), 'hex')"),
                      SLICE_COUNT);
@@ -97,9 +95,8 @@ static void slices_begin_empty(void **state)
     "INSERT INTO event (slice, position, type, version, campaign_id, recorded_at, data, key) VALUES " \
     "(3, " position ", 3, 1, 'c', now(), '\\x81', '00000000-0000-0000-0000-000000000001')"
 
-static void the_database_knows_the_limits(void **state)
+static void the_database_knows_the_limits(void **)
 {
-    (void)state;
     expect(OWNER, EVENT_ROW("1", "'u'", "1"), DONE);
     expect(OWNER, "INSERT INTO batch VALUES (3, 1, 1, decode(repeat('00', 32), 'hex'), now())", DONE);
     expect(OWNER, EVENT_ROW("1", "'v'", "1"), "23505"); /* a position is there once (I5) */
@@ -125,9 +122,8 @@ static void the_database_knows_the_limits(void **state)
 
 /* --- history --- */
 
-static void nobody_edits_history(void **state)
+static void nobody_edits_history(void **)
 {
-    (void)state;
     static const char *const edits[] = {
         "UPDATE event SET data = data",
         "UPDATE event_s03 SET user_id = 'x'",
@@ -246,9 +242,8 @@ static const struct right rights[] = {
     {"SELECT pg_read_file('postgresql.conf')", false, false, false},
 };
 
-static void roles_can_do_what_they_need_and_no_more(void **state)
+static void roles_can_do_what_they_need_and_no_more(void **)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(rights); i++) {
         expect(COMMAND, rights[i].sql, rights[i].command ? DONE : FORBIDDEN);
         expect(PROJECTOR, rights[i].sql, rights[i].projector ? DONE : FORBIDDEN);
@@ -257,9 +252,8 @@ static void roles_can_do_what_they_need_and_no_more(void **state)
 }
 
 /* So that those who read cannot shut out those who write. */
-static void readers_have_a_bound_of_connections(void **state)
+static void readers_have_a_bound_of_connections(void **)
 {
-    (void)state;
     enum { TRIED = 60 };
     struct pg *crowd[TRIED];
     size_t connected = 0;
@@ -294,9 +288,8 @@ static bool ended(pid_t pid, int *ret_status)
 }
 
 /* In a schema of their own, which the URL makes the first place to create in. */
-static void starters_at_once_apply_each_migration_once(void **state)
+static void starters_at_once_apply_each_migration_once(void **)
 {
-    (void)state;
     char url[1024];
     pid_t starters[STARTERS];
     const char *owner = stack_env(stack, OWNER);
@@ -395,9 +388,8 @@ static void create_elsewhere(struct api_client *api, char id[CAMPAIGN_ID_MAX + 1
     api_expect(&answer, 201, NULL);
 }
 
-static void hot_statements_use_indexes(void **state)
+static void hot_statements_use_indexes(void **)
 {
-    (void)state;
     struct api_client api;
     char campaign[CAMPAIGN_ID_MAX + 1];
     stack_service(stack, "command-service", "start");

@@ -274,9 +274,8 @@ static void plant(bool there)
     sql("ALTER TABLE event ENABLE TRIGGER append_only");
 }
 
-static void a_database_of_the_first_edition_keeps_its_answers(void **state)
+static void a_database_of_the_first_edition_keeps_its_answers(void **)
 {
-    (void)state;
     migrate_to_first_edition();
     sql("GRANT SELECT ON ALL TABLES IN SCHEMA upgrade TO firstcome_command"); /* 001 does so for schema public
                                                                                */
@@ -325,9 +324,8 @@ static void a_database_of_the_first_edition_keeps_its_answers(void **state)
 
 /* Enough at once that the campaign gets a filter; then nobody is looked for who cannot be there, and still
  * nobody gets two. */
-static void a_filter_changes_no_answer(void **state)
+static void a_filter_changes_no_answer(void **)
 {
-    (void)state;
     static char users[COMMANDS_MAX][16];
     struct want wants[COMMANDS_MAX];
     first_edition_creates("fresh", 100, number("SELECT max(head) FROM slice") + 1);
@@ -430,9 +428,8 @@ static void name_elsewhere(uint8_t key, char ids[2][16])
     }
 }
 
-static void who_comes_next_finishes_a_creation(void **state)
+static void who_comes_next_finishes_a_creation(void **)
 {
-    (void)state;
     enum { KEY = 5 };
     char ids[2][16];
     struct verdict verdict;
@@ -448,9 +445,8 @@ static void who_comes_next_finishes_a_creation(void **state)
     assert_int_equal(created(ids[1]), 0);
 }
 
-static void a_claim_that_came_to_nothing_binds_nobody(void **state)
+static void a_claim_that_came_to_nothing_binds_nobody(void **)
 {
-    (void)state;
     enum { KEY = 6 };
     char ids[2][16];
     struct verdict verdict;
@@ -467,9 +463,8 @@ static void a_claim_that_came_to_nothing_binds_nobody(void **state)
     assert_int_equal(created(ids[1]), 1);
 }
 
-static void one_bad_row_costs_its_own_commands(void **state)
+static void one_bad_row_costs_its_own_commands(void **)
 {
-    (void)state;
     int64_t head = number("SELECT max(head) FROM slice");
     first_edition_creates("bad", 100, head + 1);
     first_edition_creates("ahead", 100, head + 2);
@@ -495,9 +490,8 @@ static int start(void **state)
     return 0;
 }
 
-static int connect_store(void **state)
+static int connect_store(void **)
 {
-    (void)state;
     connect_now();
     return 0;
 }

@@ -48,9 +48,8 @@ static struct otlp_span await(const char *name, const char *trace)
     return span;
 }
 
-static void a_sampled_request_is_followed(void **state)
+static void a_sampled_request_is_followed(void **)
 {
-    (void)state;
     char link[50];
     (void)issue("u-1", "traceparent: 00-" TRACE "-" CALLER "-01");
     struct otlp_span request = await("issue", TRACE), queue = await("queue", TRACE),
@@ -74,9 +73,8 @@ static void a_sampled_request_is_followed(void **state)
 }
 
 /* A sampled one after it is what there is to wait for. */
-static void others_are_not(void **state)
+static void others_are_not(void **)
 {
-    (void)state;
     struct otlp_span span;
     (void)issue("u-2", "traceparent: 00-" SILENT "-" CALLER "-00");
     (void)issue("u-3", NULL);
@@ -96,9 +94,8 @@ static int64_t dropped(const char *reason)
     return api_metric(&api, name);
 }
 
-static void a_collector_that_refuses_costs_spans_only(void **state)
+static void a_collector_that_refuses_costs_spans_only(void **)
 {
-    (void)state;
     int64_t before = dropped("collector");
     otlp_sink_set_status(sink, 503);
     (void)issue("u-5", "traceparent: 00-7bf92f3577b34da6a3ce929d0e0e4736-" CALLER "-01");
@@ -109,9 +106,8 @@ static void a_collector_that_refuses_costs_spans_only(void **state)
 }
 
 /* More than the queue has room for, while nothing leaves it. */
-static void a_collector_that_hangs_fills_a_bounded_queue(void **state)
+static void a_collector_that_hangs_fills_a_bounded_queue(void **)
 {
-    (void)state;
     enum { MUCH = 8192 };
     char reason[128];
     struct otlp_sink *hung = otlp_sink_start();
@@ -133,9 +129,8 @@ static void a_collector_that_hangs_fills_a_bounded_queue(void **state)
     otlp_sink_stop(hung);
 }
 
-static void off_unless_asked_for(void **state)
+static void off_unless_asked_for(void **)
 {
-    (void)state;
     char reason[128] = "";
     assert_true(trace_start("", "test", reason, sizeof reason));
     assert_false(trace_on());

@@ -64,9 +64,8 @@ static int run_status(const char *const *arguments, struct buf *ret)
 
 /* --- following --- */
 
-static void what_is_in_the_log_is_in_the_models(void **state)
+static void what_is_in_the_log_is_in_the_models(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
     issue_many(campaign, 3, 100);
@@ -86,9 +85,8 @@ static void what_is_in_the_log_is_in_the_models(void **state)
     assert_int_equal(metric("coupon_projector_leader"), 1);
 }
 
-static void many_campaigns_at_once(void **state)
+static void many_campaigns_at_once(void **)
 {
-    (void)state;
     size_t campaigns[8];
     for (size_t i = 0; i < COUNT_OF(campaigns); i++)
         campaigns[i] = models_create(&models);
@@ -100,18 +98,16 @@ static void many_campaigns_at_once(void **state)
 
 /* --- Redis loses something --- */
 
-static void flushall_while_idle(void **state)
+static void flushall_while_idle(void **)
 {
-    (void)state;
     models_issue(&models, models_create(&models), 700);
     models_await_current(&models);
     flush_all();
     assert_models_equal_the_log();
 }
 
-static void flushall_while_busy(void **state)
+static void flushall_while_busy(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     for (int i = 0; i < 60; i++) {
         models_issue(&models, campaign, 200);
@@ -137,9 +133,8 @@ static void a_reader_met_a_hole_in(int16_t slice)
     MODELS_CALL(&models, "SET", key, generation);
 }
 
-static void vanished_keys_are_made_again(void **state)
+static void vanished_keys_are_made_again(void **)
 {
-    (void)state;
     static const char *const sets[] = {"cs", "r:issued", "a:issued", "u:0", "p:0"};
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
@@ -158,9 +153,8 @@ static void vanished_keys_are_made_again(void **state)
     assert_models_equal_the_log();
 }
 
-static void a_campaign_that_vanished_is_written_whole(void **state)
+static void a_campaign_that_vanished_is_written_whole(void **)
 {
-    (void)state;
     char rest[64];
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
@@ -172,9 +166,8 @@ static void a_campaign_that_vanished_is_written_whole(void **state)
     assert_models_equal_the_log();
 }
 
-static void a_vanished_root_is_replayed(void **state)
+static void a_vanished_root_is_replayed(void **)
 {
-    (void)state;
     char key[32];
     size_t campaign = models_create(&models);
     models_issue(&models, campaign, 600);
@@ -191,9 +184,8 @@ static void a_vanished_root_is_replayed(void **state)
 
 /* PostgreSQL is restored to an earlier point while nobody looks, and the log goes on from there past what the
  * models show: they must not be taken for models of this log. */
-static void a_restored_log_is_noticed(void **state)
+static void a_restored_log_is_noticed(void **)
 {
-    (void)state;
     char sql[256];
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
@@ -217,9 +209,8 @@ static void a_restored_log_is_noticed(void **state)
     assert_models_equal_the_log();
 }
 
-static void the_script_is_forgotten(void **state)
+static void the_script_is_forgotten(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     for (int i = 0; i < 40; i++) {
         models_issue(&models, campaign, 100);
@@ -232,9 +223,8 @@ static void the_script_is_forgotten(void **state)
 
 /* --- Redis does not do as asked --- */
 
-static void redis_stops_and_goes_on(void **state)
+static void redis_stops_and_goes_on(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     models_await_current(&models);
     int64_t errors = metric("coupon_projector_redis_errors_total{class=\"io\"}");
@@ -248,9 +238,8 @@ static void redis_stops_and_goes_on(void **state)
     WAIT_UNTIL(projector_ready_status(stack) == 200, LONG_MS);
 }
 
-static void redis_is_killed_and_started_again(void **state)
+static void redis_is_killed_and_started_again(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     issue_many(campaign, 20, 200);
     await_first_batches(campaign);
@@ -261,9 +250,8 @@ static void redis_is_killed_and_started_again(void **state)
     assert_models_equal_the_log();
 }
 
-static void redis_is_full(void **state)
+static void redis_is_full(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     models_await_current(&models);
     int64_t before = models_checkpoint(&models, models_slice(&models, campaign), "pos");
@@ -278,9 +266,8 @@ static void redis_is_full(void **state)
 
 /* --- projectors --- */
 
-static void killed_in_the_middle_it_goes_on_from_the_checkpoint(void **state)
+static void killed_in_the_middle_it_goes_on_from_the_checkpoint(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     for (int round = 0; round < 5; round++) {
         int64_t before = models_checkpoint(&models, models_slice(&models, campaign), "pos");
@@ -292,9 +279,8 @@ static void killed_in_the_middle_it_goes_on_from_the_checkpoint(void **state)
     assert_models_equal_the_log();
 }
 
-static void a_second_one_stands_by_and_takes_over(void **state)
+static void a_second_one_stands_by_and_takes_over(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     struct instance *second = second_start();
     assert_int_equal(metric("coupon_projector_leader"), 1);
@@ -311,9 +297,8 @@ static void a_second_one_stands_by_and_takes_over(void **state)
     assert_models_equal_the_log();
 }
 
-static void a_stopped_leader_loses_the_lead(void **state)
+static void a_stopped_leader_loses_the_lead(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     models_await_current(&models);
     struct instance *second = second_start();
@@ -328,9 +313,8 @@ static void a_stopped_leader_loses_the_lead(void **state)
     second_stop(second);
 }
 
-static void a_higher_epoch_is_respected_and_then_overtaken(void **state)
+static void a_higher_epoch_is_respected_and_then_overtaken(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     char key[32];
     models_await_current(&models);
@@ -344,9 +328,8 @@ static void a_higher_epoch_is_respected_and_then_overtaken(void **state)
 
 /* --- PostgreSQL --- */
 
-static void its_session_is_ended(void **state)
+static void its_session_is_ended(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     int64_t epoch = store_number(stack, "SELECT epoch FROM lease");
     for (int i = 0; i < 20; i++) {
@@ -358,9 +341,8 @@ static void its_session_is_ended(void **state)
     assert_models_equal_the_log();
 }
 
-static void postgresql_is_restarted(void **state)
+static void postgresql_is_restarted(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     issue_many(campaign, 10, 300);
     stack_signal(stack, "postgresql", SIGQUIT);
@@ -374,9 +356,8 @@ static void postgresql_is_restarted(void **state)
 
 /* --- status --- */
 
-static void status_tells_where_things_are(void **state)
+static void status_tells_where_things_are(void **)
 {
-    (void)state;
     struct buf text;
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
@@ -401,9 +382,8 @@ static void status_tells_where_things_are(void **state)
     buf_deinit(&text);
 }
 
-static void status_without_redis_and_without_a_leader(void **state)
+static void status_without_redis_and_without_a_leader(void **)
 {
-    (void)state;
     struct buf text;
     buf_init(&text, OUTPUT_MAX);
     models_await_current(&models);
@@ -424,9 +404,8 @@ static void status_without_redis_and_without_a_leader(void **state)
     models_await_current(&models);
 }
 
-static void bad_command_lines_are_refused(void **state)
+static void bad_command_lines_are_refused(void **)
 {
-    (void)state;
     struct buf text;
     buf_init(&text, OUTPUT_MAX);
     assert_int_equal(run_status((const char *[]){"rum", NULL}, &text), 64);
@@ -441,9 +420,8 @@ static void bad_command_lines_are_refused(void **state)
 
 /* --- what only a person can put right --- */
 
-static void a_checkpoint_beyond_the_log_is_of_another(void **state)
+static void a_checkpoint_beyond_the_log_is_of_another(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
     char key[32];
@@ -457,9 +435,8 @@ static void a_checkpoint_beyond_the_log_is_of_another(void **state)
 }
 
 /* The last test: the log keeps the event. */
-static void an_unknown_event_stops_its_slice_only(void **state)
+static void an_unknown_event_stops_its_slice_only(void **)
 {
-    (void)state;
     size_t sick = models_create(&models), sound = models_create(&models);
     while (models_slice(&models, sound) == models_slice(&models, sick))
         sound = models_create(&models);
@@ -481,18 +458,16 @@ static void an_unknown_event_stops_its_slice_only(void **state)
     assert_int_equal(metric("coupon_projector_stuck_slices"), 1);
 }
 
-static int set_up(void **state)
+static int set_up(void **)
 {
-    (void)state;
     stack = stack_start(STACK_SERVERS);
     models_open(&models, stack);
     stack_service(stack, "projector", "start");
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     models_close(&models);
     stack_stop(stack);
     return 0;

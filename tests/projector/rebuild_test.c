@@ -119,9 +119,8 @@ static void assert_nothing_left_over(void)
 /* --- tests --- */
 
 /* Under writes and reads: no error, no answer that was not true, no step back. */
-static void readers_notice_nothing(void **state)
+static void readers_notice_nothing(void **)
 {
-    (void)state;
     int status;
     FILE *output = tmpfile();
     watch_start(&watch, stack, campaign, issued);
@@ -147,9 +146,8 @@ static void readers_notice_nothing(void **state)
 }
 
 /* What nobody writes to reads the same before, in every phase, and after, and from Redis. */
-static void readers_are_told_the_same(void **state)
+static void readers_are_told_the_same(void **)
 {
-    (void)state;
     struct reads reads;
     int status;
     FILE *output = tmpfile();
@@ -200,9 +198,8 @@ static bool kill_in(const char *phase)
 }
 
 /* In each of its phases: it is run again, and nothing is left of the one that was killed. */
-static void killed_in_any_phase_it_is_run_again(void **state)
+static void killed_in_any_phase_it_is_run_again(void **)
 {
-    (void)state;
     static const char *const phases[] = {"build", "catch up", "switch", "drop"};
     for (size_t i = 0; i < COUNT_OF(phases); i++) {
         int attempts = 0;
@@ -242,9 +239,8 @@ static void set_maxmemory(int64_t bytes)
 }
 
 /* Looked at first: nothing is begun that has no room. */
-static void what_does_not_fit_is_not_begun(void **state)
+static void what_does_not_fit_is_not_begun(void **)
 {
-    (void)state;
     int64_t oom = projector_metric(stack, "coupon_projector_redis_errors_total{class=\"oom\"}");
     models_await_current(&models);
     set_maxmemory(used_memory() + 100000);
@@ -258,9 +254,8 @@ static void what_does_not_fit_is_not_begun(void **state)
 
 /* Redis fills up half way: what was built goes, whoever follows the log was not refused, and the command says
  * so. */
-static void redis_fills_up_half_way(void **state)
+static void redis_fills_up_half_way(void **)
 {
-    (void)state;
     int status, hits = 0;
     char said[8192];
     int64_t oom = projector_metric(stack, "coupon_projector_redis_errors_total{class=\"oom\"}");
@@ -297,9 +292,8 @@ static void redis_fills_up_half_way(void **state)
     assert_nothing_left_over();
 }
 
-static void without_a_projector_it_switches_too(void **state)
+static void without_a_projector_it_switches_too(void **)
 {
-    (void)state;
     int64_t before = generation_of_campaign();
     stack_service(stack, "projector", "kill");
     issue(3);
@@ -310,9 +304,8 @@ static void without_a_projector_it_switches_too(void **state)
     assert_nothing_left_over();
 }
 
-static void redis_is_emptied_meanwhile(void **state)
+static void redis_is_emptied_meanwhile(void **)
 {
-    (void)state;
     int status;
     FILE *output = tmpfile();
     pid_t pid = projector_spawn(stack, (const char *[]){"rebuild", "--json", NULL}, output);
@@ -326,9 +319,8 @@ static void redis_is_emptied_meanwhile(void **state)
 }
 
 /* Nothing says which generation is live, and nobody leads who would. */
-static void into_an_empty_redis_without_a_leader(void **state)
+static void into_an_empty_redis_without_a_leader(void **)
 {
-    (void)state;
     stack_service(stack, "projector", "kill");
     MODELS_CALL(&models, "FLUSHALL");
     REBUILD(0, "readers use the new generation now", "--json");
@@ -337,9 +329,8 @@ static void into_an_empty_redis_without_a_leader(void **state)
     assert_nothing_left_over();
 }
 
-static void what_is_broken_is_made_anew(void **state)
+static void what_is_broken_is_made_anew(void **)
 {
-    (void)state;
     char rest[128];
     int16_t slice = slice_of(span_of(campaign));
     int64_t generation = generation_of_campaign();
@@ -355,9 +346,8 @@ static void what_is_broken_is_made_anew(void **state)
     models_assert_equal_the_log(&models);
 }
 
-static void a_look_at_the_past(void **state)
+static void a_look_at_the_past(void **)
 {
-    (void)state;
     char position[32], key[192], number[32];
     int16_t slice = slice_of(span_of(campaign));
     int64_t live = generation_of_campaign();
@@ -390,9 +380,8 @@ static void a_look_at_the_past(void **state)
 }
 
 /* By the command, and by whoever leads. */
-static void what_opens_soon_is_announced(void **state)
+static void what_opens_soon_is_announced(void **)
 {
-    (void)state;
     char more[96], soon[96];
     struct buf text, at;
     buf_init(&text, OUTPUT_MAX);
@@ -414,9 +403,8 @@ static void what_opens_soon_is_announced(void **state)
     buf_deinit(&text);
 }
 
-static void bad_command_lines_are_refused(void **state)
+static void bad_command_lines_are_refused(void **)
 {
-    (void)state;
     REBUILD(64, "--campaign", "--campaign", "Not An Id");
     REBUILD(64, "--to-time", "--to-time", "yesterday");
     REBUILD(64, "--to-position", "--to-position", "16:1");
@@ -426,9 +414,8 @@ static void bad_command_lines_are_refused(void **state)
     REBUILD(64, "--drop", "--drop");
 }
 
-static int set_up(void **state)
+static int set_up(void **)
 {
-    (void)state;
     crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* this is about the levels behind the copies in memory */
     stack = stack_start(STACK_ALL);
@@ -438,9 +425,8 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     api_close(&api);
     models_close(&models);
     stack_stop(stack);

@@ -86,9 +86,8 @@ static void issue_until_met(const char *class)
 
 /* --- around each fault --- */
 
-static int begin(void **state)
+static int begin(void **)
 {
-    (void)state;
     char campaign[96];
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000000, ""));
     watch_start(&watch, stack, campaign, 0);
@@ -126,9 +125,8 @@ static int64_t info(const char *wanted)
 /* --- tests --- */
 
 /* Nor where a campaign was deleted, which leaves nothing: readers of everything report no hole. */
-static void nothing_is_missed_where_nothing_vanished(void **state)
+static void nothing_is_missed_where_nothing_vanished(void **)
 {
-    (void)state;
     char path[128];
     snprintf(path, sizeof path, "/v1/campaigns/%s", api_campaign(&api, 10, ""));
     struct http_answer answer = api_call(
@@ -146,9 +144,8 @@ static void nothing_is_missed_where_nothing_vanished(void **state)
     end();
 }
 
-static void full_without_eviction(void **state)
+static void full_without_eviction(void **)
 {
-    (void)state;
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory-policy", "noeviction");
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "1");
     issue_until_met("oom");
@@ -196,9 +193,8 @@ static void assert_repaired(struct reads *reads)
 
 /* A Redis that may drop models is none that the projector is ready with. It drops whatever it likes for a
  * while; no answer is wrong. */
-static void full_with_eviction(void **state)
+static void full_with_eviction(void **)
 {
-    (void)state;
     struct reads reads;
     issue(10);
     models_await_current(&models);
@@ -219,9 +215,8 @@ static void full_with_eviction(void **state)
     projector_assert_verify_clean(stack);
 }
 
-static void emptied_again_and_again(void **state)
+static void emptied_again_and_again(void **)
 {
-    (void)state;
     for (int i = 0; i < 5; i++) {
         issue(4);
         MODELS_CALL(&models, "FLUSHALL");
@@ -239,9 +234,8 @@ static void drop_half(const char *pattern)
                 "0", pattern);
 }
 
-static void half_of_all_keys_vanish_again_and_again(void **state)
+static void half_of_all_keys_vanish_again_and_again(void **)
 {
-    (void)state;
     struct reads reads;
     for (int round = 0; round < 5; round++) {
         issue(2);
@@ -343,9 +337,8 @@ static void record_victim(struct reads *reads, const char *id, const char *rest)
 }
 
 /* No event comes by that would meet it: the reader does, whichever key it is, and that is all it takes. */
-static void what_only_a_reader_meets_is_made_anew(void **state)
+static void what_only_a_reader_meets_is_made_anew(void **)
 {
-    (void)state;
     struct victim victims[COUNT_OF(key_kinds)];
     struct reads reads;
     watch_stop(&watch, false);
@@ -383,9 +376,8 @@ static void status_only_reads(void)
 }
 
 /* A key that says which models are there is of another type: it is removed, and what it said made anew. */
-static void roots_of_another_type_are_made_anew(void **state)
+static void roots_of_another_type_are_made_anew(void **)
 {
-    (void)state;
     struct reads reads;
     char root[32];
     issue(2);
@@ -428,9 +420,8 @@ static int64_t redis_now_ms(void)
 /* Between asking for the heads of the log and Redis' doing what the projector then says, the projector stands
  * still and the log goes on: what it says must not make readers trust models that nobody has compared for so
  * long. */
-static void a_projector_that_stood_still_promises_nothing(void **state)
+static void a_projector_that_stood_still_promises_nothing(void **)
 {
-    (void)state;
     for (bool caught = false; !caught;) { /* it waits a second for Redis, then it connects again */
         MODELS_CALL(&models, "CLIENT", "PAUSE", "60000", "WRITE");
         WAIT_UNTIL(a_write_waits(), LONG_MS);
@@ -450,9 +441,8 @@ static void a_projector_that_stood_still_promises_nothing(void **state)
     end();
 }
 
-static void killed_and_started_again(void **state)
+static void killed_and_started_again(void **)
 {
-    (void)state;
     issue(5);
     redis_kill();
     issue_until_met("io");
@@ -460,9 +450,8 @@ static void killed_and_started_again(void **state)
     end();
 }
 
-static void stopped_and_going_on(void **state)
+static void stopped_and_going_on(void **)
 {
-    (void)state;
     issue(5);
     assert_int_equal(kill(redis.pid, SIGSTOP), 0);
     issue_until_met("io");
@@ -485,9 +474,8 @@ static void write_slow_commands(void)
     assert_int_equal(fclose(file), 0);
 }
 
-static void loading(void **state)
+static void loading(void **)
 {
-    (void)state;
     redis_kill(); /* first: two who append to one file tear each other's commands */
     write_slow_commands();
     redis_begin();
@@ -496,9 +484,8 @@ static void loading(void **state)
 }
 
 /* The disk of the append-only file is full: every write is refused with MISCONF, and PING too. */
-static void full_disk(void **state)
+static void full_disk(void **)
 {
-    (void)state;
     small_redis_fill_disk(&redis);
     MODELS_CALL(&models, "CONFIG", "SET", "appendfsync", "everysec"); /* with `always` Redis ends itself */
     issue_until_met("misconf");
@@ -509,18 +496,16 @@ static void full_disk(void **state)
     WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_cannot_persist") == 0, LONG_MS);
 }
 
-static void a_replica_is_not_written_to(void **state)
+static void a_replica_is_not_written_to(void **)
 {
-    (void)state;
     MODELS_CALL(&models, "REPLICAOF", "127.0.0.1", "1");
     issue_until_met("readonly");
     MODELS_CALL(&models, "REPLICAOF", "NO", "ONE");
     end();
 }
 
-static int set_up(void **state)
+static int set_up(void **)
 {
-    (void)state;
     char reason[128];
     crypto_setup();
     stack = stack_start(STACK_SERVERS);
@@ -539,9 +524,8 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     small_redis_stop(&redis);
     api_close(&api);
     models_close(&models);

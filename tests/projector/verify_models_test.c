@@ -134,10 +134,9 @@ static void apply(const struct edit *edit, const char *key)
     assert_true(redis_kind(models_call(&models, words)) != REDIS_NIL);
 }
 
-static void every_edit_is_found(void **state)
+static void every_edit_is_found(void **)
 {
     char rest[TEXT_MAX], key[TEXT_MAX], wanted[2 * TEXT_MAX], number[8];
-    (void)state;
     snprintf(number, sizeof number, "%d", slice);
     for (size_t i = 0; i < COUNT_OF(edits); i++) {
         snprintf(key, sizeof key, "%s", models_key(&models, slice, with_campaign(edits[i].key, rest)));
@@ -156,10 +155,9 @@ static void every_edit_is_found(void **state)
 }
 
 /* Nothing moves, so each time the same is compared and the same is said. */
-static void three_times_the_same(void **state)
+static void three_times_the_same(void **)
 {
     char first[OUTPUT_MAX], *at;
-    (void)state;
     for (int i = 0; i < 3; i++) {
         expect_clean();
         at = strstr(output.data, "\"log_events_per_second\"");
@@ -171,10 +169,9 @@ static void three_times_the_same(void **state)
     }
 }
 
-static void what_one_slice_lost_is_said_and_the_others_are_compared(void **state)
+static void what_one_slice_lost_is_said_and_the_others_are_compared(void **)
 {
     char root[32], text[64];
-    (void)state;
     struct buf name;
     buf_init(&name, 64);
     buf_printf(&name, "fc:{%d}", slice);
@@ -190,10 +187,9 @@ static void what_one_slice_lost_is_said_and_the_others_are_compared(void **state
     expect_clean();
 }
 
-static void a_checkpoint_of_another_history_is_found(void **state)
+static void a_checkpoint_of_another_history_is_found(void **)
 {
     char root[32];
-    (void)state;
     snprintf(root, sizeof root, "fc:{%d}", slice);
     MODELS_CALL(&models, "COPY", root, "saved", "REPLACE");
     MODELS_CALL(&models, "HSET", root, "chain",
@@ -205,9 +201,8 @@ static void a_checkpoint_of_another_history_is_found(void **state)
     expect_clean();
 }
 
-static void an_empty_redis_is_no_difference(void **state)
+static void an_empty_redis_is_no_difference(void **)
 {
-    (void)state;
     MODELS_CALL(&models, "FLUSHALL");
     assert_int_equal(VERIFY(NULL), 69);
     assert_non_null(strstr(output.data, "there are no models of slice"));

@@ -133,9 +133,8 @@ static void make_traffic(void)
         (void)api_campaign(&api, 10, i % 2 ? "" : ",\"tags\":[\"b\"]");
 }
 
-static void everything_is_clean_after_traffic(void **state)
+static void everything_is_clean_after_traffic(void **)
 {
-    (void)state;
     models_await_current(&models);
     expect_clean(VERIFY("--json"));
     assert_null(strstr(output.data, "\"keys\":0,"));
@@ -164,9 +163,8 @@ static void *issue_meanwhile(void *counter)
     return NULL;
 }
 
-static void it_is_clean_while_others_write(void **state)
+static void it_is_clean_while_others_write(void **)
 {
-    (void)state;
     pthread_t thread;
     atomic_int issued = 0;
     atomic_store(&stop_issuing, false);
@@ -190,9 +188,8 @@ static void it_is_clean_while_others_write(void **state)
     }
 }
 
-static void it_waits_for_models_that_are_being_replayed(void **state)
+static void it_waits_for_models_that_are_being_replayed(void **)
 {
-    (void)state;
     MODELS_CALL(&models, "FLUSHALL");
     expect_clean(VERIFY("--json"));
     assert_null(strstr(output.data, "\"keys\":0,"));
@@ -300,10 +297,9 @@ static const struct edit edits[] = {
      {"DELETE FROM idempotency WHERE operation = 7"}},
 };
 
-static void every_edit_is_told(void **state)
+static void every_edit_is_told(void **)
 {
     char number[8];
-    (void)state;
     snprintf(number, sizeof number, "%d", slice);
     for (size_t i = 0; i < COUNT_OF(edits); i++) {
         const struct edit *edit = &edits[i];
@@ -318,9 +314,8 @@ static void every_edit_is_told(void **state)
 }
 
 /* What is not of one campaign's slice. */
-static void settings_and_quotas_are_told(void **state)
+static void settings_and_quotas_are_told(void **)
 {
-    (void)state;
     tamper("UPDATE control SET value = 'suspended' WHERE name = 'redeem'");
     expect_rule(VERIFY("--json", "--log"), "a kill switch", "control-row");
     tamper("UPDATE control SET value = '' WHERE name = 'redeem'");
@@ -332,9 +327,8 @@ static void settings_and_quotas_are_told(void **state)
 
 /* --- not able to look --- */
 
-static void what_cannot_be_looked_at_is_no_difference(void **state)
+static void what_cannot_be_looked_at_is_no_difference(void **)
 {
-    (void)state;
     assert_int_equal(VERIFY("--slice", "16"), 64);
     assert_int_equal(VERIFY("--redis-url", "nonsense"), 64);
     assert_int_equal(VERIFY("--redis-url", ""), 64);

@@ -83,9 +83,8 @@ static int64_t issued_in(const struct http_answer *answer)
 
 /* --- hits --- */
 
-static void the_second_read_is_from_memory(void **state)
+static void the_second_read_is_from_memory(void **)
 {
-    (void)state;
     char path[128], body[2048], etag[64], etags[160];
     snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, "")));
     struct http_answer answer = reads_get(&api, path); /* once the models have it */
@@ -117,9 +116,8 @@ static void the_second_read_is_from_memory(void **state)
 }
 
 /* Somebody is about to act on it: no cache on the way may give it stale either. */
-static void validity_is_never_stale(void **state)
+static void validity_is_never_stale(void **)
 {
-    (void)state;
     char path[128];
     struct http_answer answer = api_issue(&api, api_campaign(&api, 10, ""), "kim");
     api_expect(&answer, 201, NULL);
@@ -137,9 +135,8 @@ static void validity_is_never_stale(void **state)
 }
 
 /* Who may not read gets nothing from memory either. */
-static void a_copy_is_for_readers_only(void **state)
+static void a_copy_is_for_readers_only(void **)
 {
-    (void)state;
     char path[128];
     snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, "")));
     struct http_answer answer = reads_get(&api, path);
@@ -165,9 +162,8 @@ static void are_one_entry(const char *const *paths)
     }
 }
 
-static void what_is_asked_is_one_entry(void **state)
+static void what_is_asked_is_one_entry(void **)
 {
-    (void)state;
     char id[64], id_percent[80], paths[4][2600];
     const char *list[5] = {paths[0], paths[1], paths[2], paths[3], NULL};
     snprintf(id, sizeof id, "%s", api_campaign(&api, 10, ",\"tags\":[\"one-entry\"]"));
@@ -199,9 +195,8 @@ static void await_bus(void)
 }
 
 /* Copies are fresh for an hour here: what shows is shown by the hint. */
-static void a_hint_shows_a_change(void **state)
+static void a_hint_shows_a_change(void **)
 {
-    (void)state;
     struct http_answer answer;
     char id[64], campaign[128], user[160], list[] = "/v1/campaigns?limit=3";
     await_bus();
@@ -226,9 +221,8 @@ static void a_hint_shows_a_change(void **state)
 
 /* A hint that is lost: here to a service that hears none. What changed shows when freshness ends, to whoever
  * reads on: first the old copy, which has it loaded anew, then the new one. */
-static void without_a_hint_time_does(void **state)
+static void without_a_hint_time_does(void **)
 {
-    (void)state;
     static const char *const environment[] = {"FIRSTCOME_FRESH_MS=1000", "FIRSTCOME_STALE_MS=60000",
                                               "FIRSTCOME_BUS_URL=", NULL};
     struct http_answer answer;
@@ -253,9 +247,8 @@ static void without_a_hint_time_does(void **state)
 }
 
 /* I9: never from before the token, whatever is in memory. */
-static void a_token_is_honoured(void **state)
+static void a_token_is_honoured(void **)
 {
-    (void)state;
     char id[64], path[128], token[64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ""));
     snprintf(path, sizeof path, "%s", path_of(id));
@@ -274,9 +267,8 @@ static void a_token_is_honoured(void **state)
 }
 
 /* A token of an event that does not exist yet: refused in time, and nobody else has to suffer for it. */
-static void a_token_from_the_future_is_refused(void **state)
+static void a_token_from_the_future_is_refused(void **)
 {
-    (void)state;
     char path[128], token[64];
     const char *id = api_campaign(&api, 10, "");
     snprintf(path, sizeof path, "%s", path_of(id));
@@ -289,9 +281,8 @@ static void a_token_from_the_future_is_refused(void **state)
 }
 
 /* "There is none" is remembered for a second only, and not at all for who knows better. */
-static void what_did_not_exist_comes_to_be(void **state)
+static void what_did_not_exist_comes_to_be(void **)
 {
-    (void)state;
     struct http_answer answer;
     WAIT_UNTIL((answer = get("/v1/campaigns/not-yet"), api_expect(&answer, 404, "unknown-campaign"),
                 reads_is_from(&answer, "memory")),
@@ -344,9 +335,8 @@ static int64_t waiting_now(void)
 
 /* Redis is empty and stays so, and what PostgreSQL would read is locked until all of them wait, on whatever
  * connection it is asked: then one load answers them all. */
-static void a_crowd_at_a_cold_target_is_one_load(void **state)
+static void a_crowd_at_a_cold_target_is_one_load(void **)
 {
-    (void)state;
     static struct readers readers;
     char path[128];
     pthread_t thread;
@@ -381,9 +371,8 @@ static void a_crowd_at_a_cold_target_is_one_load(void **state)
 
 /* --- nothing behind --- */
 
-static void both_down_what_is_in_memory_is_served(void **state)
+static void both_down_what_is_in_memory_is_served(void **)
 {
-    (void)state;
     char path[128], body[2048];
     struct http_answer answer;
     set_lives("1000", "1000", "600000");
@@ -424,9 +413,8 @@ static void both_down_what_is_in_memory_is_served(void **state)
 
 /* The models stay where they were when their projector stopped; PostgreSQL was asked after that, and then it
  * is gone, too. Nobody is told again what was so before. */
-static void a_copy_is_kept_against_models_that_are_older(void **state)
+static void a_copy_is_kept_against_models_that_are_older(void **)
 {
-    (void)state;
     enum { AGO_MS = 20000 };
     char campaign[CAMPAIGN_ID_MAX + 1], path[128], left[24], key[32];
     struct http_answer answer;
@@ -453,9 +441,8 @@ static void a_copy_is_kept_against_models_that_are_older(void **state)
     WAIT_UNTIL((answer = get("/v1/campaigns/never-read"), answer.status == 404), SHOWS_MS);
 }
 
-static void status_names_what_is_wrong(void **state)
+static void status_names_what_is_wrong(void **)
 {
-    (void)state;
     struct http_answer answer = reads_get(&api, path_of(api_campaign(&api, 10, "")));
     struct json_doc *doc = NULL;
     WAIT_UNTIL(

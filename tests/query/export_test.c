@@ -148,9 +148,8 @@ static void give(const char *campaign, const char *user_json, char ret_coupon[40
 }
 
 /* Each state, and texts that a spreadsheet or a careless reader would stumble over. */
-static void it_says_what_the_list_says(void **state)
+static void it_says_what_the_list_says(void **)
 {
-    (void)state;
     static const char *const users[] = {"\"kim\"",    "\"a,\\\"b\\\"\"", "\"=1+1\"", "\"+82 10\"",
                                         "\"-x\"",     "\"@home\"",       "\"'tis\"", "\"\\uff1dsum\"",
                                         "\"홍길동\"", "\" blank \""};
@@ -194,9 +193,8 @@ static void it_says_what_the_list_says(void **state)
     buf_deinit(&room);
 }
 
-static void its_name_gives_it_again(void **state)
+static void its_name_gives_it_again(void **)
 {
-    (void)state;
     int slice;
     char id[80], coupon[40], query[64], name[160];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 50, ""));
@@ -222,9 +220,8 @@ static void its_name_gives_it_again(void **state)
     buf_deinit(&first);
 }
 
-static void what_it_cannot_give_it_refuses(void **state)
+static void what_it_cannot_give_it_refuses(void **)
 {
-    (void)state;
     char id[80], query[64];
     int slice;
     snprintf(id, sizeof id, "%s", api_campaign(&api, 50, ""));
@@ -262,9 +259,8 @@ static void what_it_cannot_give_it_refuses(void **state)
     api_expect(&answer, 503, "store-unavailable");
 }
 
-static void head_and_json_are_as_they_were(void **state)
+static void head_and_json_are_as_they_were(void **)
 {
-    (void)state;
     struct http_answer answer;
     struct http_call call = csv_call(holders_path(crowd, ""));
     call.method = "HEAD";
@@ -393,9 +389,8 @@ static void expect_as_in_log(const struct http_answer *answer)
     buf_deinit(&revoked);
 }
 
-static void it_is_of_one_position_while_issuing_goes_on(void **state)
+static void it_is_of_one_position_while_issuing_goes_on(void **)
 {
-    (void)state;
     struct sale sale = {.stop = false};
     struct http_answer answer;
     struct http_call call = csv_call(holders_path(crowd, ""));
@@ -453,9 +448,8 @@ static struct http_client *begin_export(void)
     return client;
 }
 
-static void a_slow_reader_costs_others_nothing(void **state)
+static void a_slow_reader_costs_others_nothing(void **)
 {
-    (void)state;
     static const char *const one[] = {"FIRSTCOME_EXPORTS_MAX=1", NULL};
     struct http_answer answer;
     start_small(one);
@@ -479,9 +473,8 @@ static void a_slow_reader_costs_others_nothing(void **state)
     stop_small();
 }
 
-static void its_time_ends_and_the_reader_sees_it(void **state)
+static void its_time_ends_and_the_reader_sees_it(void **)
 {
-    (void)state;
     static const char *const brief[] = {"FIRSTCOME_EXPORT_DEADLINE_MS=2000", NULL};
     struct http_answer answer;
     start_small(brief);
@@ -493,9 +486,8 @@ static void its_time_ends_and_the_reader_sees_it(void **state)
     stop_small();
 }
 
-static void who_leaves_makes_room(void **state)
+static void who_leaves_makes_room(void **)
 {
-    (void)state;
     static const char *const one[] = {"FIRSTCOME_EXPORTS_MAX=1", NULL};
     start_small(one);
     for (int i = 0; i < 3; i++) {
@@ -510,9 +502,8 @@ static void who_leaves_makes_room(void **state)
 }
 
 /* Its connections are cut in between, or do not answer any more: a page is read again. */
-static void it_lives_through_lost_connections(void **state)
+static void it_lives_through_lost_connections(void **)
 {
-    (void)state;
     static const char *const quick[] = {"FIRSTCOME_STORE_TIMEOUT_MS=4000", NULL};
     struct http_answer answer;
     start_small(quick);
@@ -532,9 +523,8 @@ static void it_lives_through_lost_connections(void **state)
     stop_small();
 }
 
-static void what_cannot_be_finished_is_broken_off(void **state)
+static void what_cannot_be_finished_is_broken_off(void **)
 {
-    (void)state;
     static const char *const quick[] = {"FIRSTCOME_STORE_TIMEOUT_MS=1000", NULL};
     struct http_answer answer;
     enum http_outcome outcome = HTTP_ANSWERED;

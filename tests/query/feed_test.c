@@ -70,9 +70,8 @@ static void walk(int limit)
     assert_int_equal(position, last);
 }
 
-static void every_event_comes_once_and_in_order(void **state)
+static void every_event_comes_once_and_in_order(void **)
 {
-    (void)state;
     assert_true(head() >= COUPONS + 1);
     walk(1000);
     walk(100);
@@ -80,9 +79,8 @@ static void every_event_comes_once_and_in_order(void **state)
 }
 
 /* Where the log is and which, so that a follower can tell a restored log from its own. */
-static void the_head_and_the_log_are_told(void **state)
+static void the_head_and_the_log_are_told(void **)
 {
-    (void)state;
     char path[128], log[64];
     struct json_doc *doc = events("&limit=1");
     assert_int_equal(json_get_int(doc, "head"), head());
@@ -106,9 +104,8 @@ static void the_head_and_the_log_are_told(void **state)
     json_destroy(doc);
 }
 
-static void an_event_says_what_happened(void **state)
+static void an_event_says_what_happened(void **)
 {
-    (void)state;
     struct json_doc *doc = events("&limit=2");
     assert_true(span_is(json_get_text(doc, "items.0.type"), "CampaignCreated"));
     assert_true(span_is(json_get_text(doc, "items.0.campaign_id"), campaign));
@@ -120,9 +117,8 @@ static void an_event_says_what_happened(void **state)
 }
 
 /* Neither the code of a coupon nor the key it was asked for with. */
-static void secrets_are_not_in_it(void **state)
+static void secrets_are_not_in_it(void **)
 {
-    (void)state;
     char path[128];
     struct http_answer answer =
         api_post(&api, "/v1/campaigns",
@@ -145,9 +141,8 @@ static void secrets_are_not_in_it(void **state)
     assert_null(memmem(answer.body.ptr, answer.body.len, "my-own-idempotency-key", 22));
 }
 
-static void filters_leave_out_and_go_on(void **state)
+static void filters_leave_out_and_go_on(void **)
 {
-    (void)state;
     char more[128];
     struct json_doc *doc = events("&type=CampaignCreated&limit=1");
     assert_int_equal(json_get_length(doc, "items"), 1);
@@ -164,9 +159,8 @@ static void filters_leave_out_and_go_on(void **state)
     json_destroy(doc);
 }
 
-static void what_makes_no_sense_is_refused(void **state)
+static void what_makes_no_sense_is_refused(void **)
 {
-    (void)state;
     static const char *const queries[] = {
         "",
         "slice=16",
@@ -213,9 +207,8 @@ static struct http_answer control_events(const char *token, int64_t after, const
 }
 
 /* Who may only read sees that something is there, and no gap. */
-static void what_settings_say_is_for_administrators(void **state)
+static void what_settings_say_is_for_administrators(void **)
 {
-    (void)state;
     static const char *const filters[] = {"", "&type=IssuerSuspended"};
     char bare[256];
     int64_t before = store_number(stack, "SELECT head FROM slice WHERE slice = 0");
@@ -273,9 +266,8 @@ static void issue_one(const char *user)
 
 /* As many as may wait do; one more is refused; the reads of others go on; then news comes, for all of them.
  */
-static void many_wait_and_cost_nothing(void **state)
+static void many_wait_and_cost_nothing(void **)
 {
-    (void)state;
     static struct waiters waiters;
     char path[128];
     int64_t before = head();
@@ -304,9 +296,8 @@ static void many_wait_and_cost_nothing(void **state)
 }
 
 /* Only what is asked for ends the wait. */
-static void a_filter_waits_for_its_own(void **state)
+static void a_filter_waits_for_its_own(void **)
 {
-    (void)state;
     static struct waiters waiters;
     int64_t before = head();
     begin_waiting(&waiters, 1, "&type=CampaignPaused", before);
@@ -326,9 +317,8 @@ static void a_filter_waits_for_its_own(void **state)
     http_client_destroy(waiters.clients[0]);
 }
 
-static void a_wait_ends(void **state)
+static void a_wait_ends(void **)
 {
-    (void)state;
     char more[64];
     int64_t last = head();
     snprintf(more, sizeof more, "&after=%lld&wait=1", (long long)last);
@@ -360,9 +350,8 @@ static void await_event(struct waiters *waiters, int64_t position, struct http_a
 }
 
 /* PostgreSQL stands still: who asks is told so; who waits goes on waiting, and gets what comes. */
-static void postgres_may_go_and_come_back(void **state)
+static void postgres_may_go_and_come_back(void **)
 {
-    (void)state;
     static struct waiters waiters;
     int64_t before = head();
     begin_waiting(&waiters, 1, "", before);
@@ -383,9 +372,8 @@ static void postgres_may_go_and_come_back(void **state)
 
 /* Who follows, each from another position, while PostgreSQL is there and does not answer: everybody is told
  * so in about the time of one exchange, not of one each; and the service can be stopped meanwhile. */
-static void a_frozen_store_is_asked_once_for_all(void **state)
+static void a_frozen_store_is_asked_once_for_all(void **)
 {
-    (void)state;
     static struct waiters waiters;
     struct http_answer answer;
     assert_true(head() > WAITING);
@@ -418,9 +406,8 @@ static void a_frozen_store_is_asked_once_for_all(void **state)
 }
 
 /* The service ends: who waits is answered, not cut off. */
-static void a_stop_answers_who_waits(void **state)
+static void a_stop_answers_who_waits(void **)
 {
-    (void)state;
     static struct waiters waiters;
     struct http_answer answer;
     int64_t last = head();

@@ -79,9 +79,8 @@ static void keep_in_memory(const char *path)
     WAIT_UNTIL((answer = api_get(&api, path, NULL), reads_is_from(&answer, "detail=memory")), SHOWS_MS);
 }
 
-static void a_change_shows_soon_and_only_where_it_is(void **state)
+static void a_change_shows_soon_and_only_where_it_is(void **)
 {
-    (void)state;
     char path[128], others[2][128];
     int64_t times_us[ROUNDS];
     struct http_answer answer;
@@ -115,9 +114,8 @@ static void a_change_shows_soon_and_only_where_it_is(void **state)
 }
 
 /* A service that hears nothing. */
-static void a_lost_hint_costs_the_freshness_limit(void **state)
+static void a_lost_hint_costs_the_freshness_limit(void **)
 {
-    (void)state;
     static const char *const environment[] = {"FIRSTCOME_FRESH_MS=1000", "FIRSTCOME_BUS_URL=", NULL};
     char path[128];
     struct api_client deaf;

@@ -56,9 +56,8 @@ static void expect_item(const struct json_doc *doc, size_t i, const char *type, 
         assert_true(json_as_null(json_get(doc, path)));
 }
 
-static void a_campaigns_history_says_who_and_why(void **state)
+static void a_campaigns_history_says_who_and_why(void **)
 {
-    (void)state;
     char id[80], path[PATH_BYTES];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 5, ",\"released\":2"));
     api_give(&api, id, "ann");
@@ -100,9 +99,8 @@ static void a_campaigns_history_says_who_and_why(void **state)
     json_destroy(read_as("/v1/campaigns/nobodys/history", "READ_TOKEN", 404, "unknown-campaign"));
 }
 
-static void a_coupons_history_begins_with_its_issue(void **state)
+static void a_coupons_history_begins_with_its_issue(void **)
 {
-    (void)state;
     char id[80], coupon[40], path[PATH_BYTES];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 5, ""));
     struct http_answer answer = api_issue(&api, id, "bob");
@@ -132,9 +130,8 @@ static void a_coupons_history_begins_with_its_issue(void **state)
     json_destroy(read_as("/v1/coupons/c3-999999999/history", "READ_TOKEN", 404, "unknown-coupon"));
 }
 
-static void the_audit_is_newest_first_and_for_admins(void **state)
+static void the_audit_is_newest_first_and_for_admins(void **)
 {
-    (void)state;
     struct http_answer answer;
     struct http_call set = {.method = "PUT",
                             .path = "/v1/settings/queue_max",
@@ -182,9 +179,8 @@ static void expect_decision(const char *id, const char *user, const char *as_of,
 }
 
 /* For each step of a sale: what the service would have said right after it, asked when all is over. */
-static void why_somebody_was_refused_is_told_for_any_moment(void **state)
+static void why_somebody_was_refused_is_told_for_any_moment(void **)
 {
-    (void)state;
     enum { STEPS = 6 };
     char id[80], path[PATH_BYTES], moments[STEPS][64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 2, ""));
@@ -234,9 +230,8 @@ static void why_somebody_was_refused_is_told_for_any_moment(void **state)
 
 /* A reader that has seen a position is never answered from before it; one from the future is said to be none.
  */
-static void tokens_are_honoured(void **state)
+static void tokens_are_honoured(void **)
 {
-    (void)state;
     const char *id = api_campaign(&api, 1, "");
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "/v1/campaigns/%s/history", id);
@@ -255,9 +250,8 @@ static void tokens_are_honoured(void **state)
 }
 
 /* The last one, for it takes away whatever nothing was issued of. */
-static void the_reason_of_a_void_is_kept(void **state)
+static void the_reason_of_a_void_is_kept(void **)
 {
-    (void)state;
     char id[80], path[PATH_BYTES];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 5, ""));
     act("/v1/campaigns/void", "{\"created_by\":\"admin\",\"reason\":\"a script ran wild\"}");

@@ -170,9 +170,8 @@ static void path_to(char ret[160], const char *campaign)
     snprintf(ret, 160, "/v1/campaigns/%s", campaign);
 }
 
-static void an_opening_is_told_from_its_instant_on(void **state)
+static void an_opening_is_told_from_its_instant_on(void **)
 {
-    (void)state;
     char path[160];
     int64_t at_us = soon_us();
     path_to(path, api_campaign(&api, 10, member("starts_at", at_us)));
@@ -180,9 +179,8 @@ static void an_opening_is_told_from_its_instant_on(void **state)
     watch(path, at_us, "scheduled", "active");
 }
 
-static void an_end_is_told_from_its_instant_on(void **state)
+static void an_end_is_told_from_its_instant_on(void **)
 {
-    (void)state;
     char path[160];
     int64_t at_us = soon_us();
     path_to(path, api_campaign(&api, 10, member("ends_at", at_us)));
@@ -191,9 +189,8 @@ static void an_end_is_told_from_its_instant_on(void **state)
 }
 
 /* Nobody reads for a while around the opening: whoever is first then gets no old copy. */
-static void the_first_reader_after_an_opening_is_told_of_it(void **state)
+static void the_first_reader_after_an_opening_is_told_of_it(void **)
 {
-    (void)state;
     char path[160], status[32];
     int64_t at_us = soon_us();
     path_to(path, api_campaign(&api, 10, member("starts_at", at_us)));
@@ -206,9 +203,8 @@ static void the_first_reader_after_an_opening_is_told_of_it(void **state)
     }
 }
 
-static void a_coupon_expires_and_a_reservation_lapses(void **state)
+static void a_coupon_expires_and_a_reservation_lapses(void **)
 {
-    (void)state;
     char path[160], reserve[160], ends[96], id[64];
     int64_t at_us = soon_us() + 2 * US_PER_S;
     snprintf(ends, sizeof ends, "%s", member("ends_at", at_us - US_PER_S));
@@ -237,9 +233,8 @@ static void a_coupon_expires_and_a_reservation_lapses(void **state)
 }
 
 /* A list that is filtered by status lets others in at an instant. */
-static void a_filter_goes_by_the_instant(void **state)
+static void a_filter_goes_by_the_instant(void **)
 {
-    (void)state;
     char path[] = "/v1/campaigns?status=scheduled&tag=opening-soon&limit=5", id[64], more[192];
     int64_t at_us = soon_us();
     snprintf(more, sizeof more, ",\"tags\":[\"opening-soon\"]%s", member("starts_at", at_us));
@@ -278,9 +273,8 @@ static void take(void *context, size_t number, const struct load_result *result)
 
 /* Named by hand, then nobody asks until the opening, and then everybody does. The first of the crowd finds
  * the campaign in memory, open; so do the others, and what is loaded is what keeps it warm, not the crowd. */
-static void the_crowd_finds_it_in_memory(void **state)
+static void the_crowd_finds_it_in_memory(void **)
 {
-    (void)state;
     char path[160];
     struct opening opening = {.at_us = soon_us() + 14 * US_PER_S,
                               .wall_us = clock_wall_us() - clock_mono_us()};
@@ -321,9 +315,8 @@ static bool a_new_one_is_from_redis(struct api_client *reader)
 
 /* Whether the models are current is not asked of two hosts' clocks: Redis answers a service whose clock is
  * wrong as it answers the others, but for when a busy machine has it wait for the models too long. */
-static void a_wrong_clock_reads_from_redis(void **state)
+static void a_wrong_clock_reads_from_redis(void **)
 {
-    (void)state;
     for (int i = 0; i < 3; i++)
         WAIT_UNTIL(a_new_one_is_from_redis(&readers[2]), SHOWS_MS);
 }

@@ -76,9 +76,8 @@ static void ask(size_t first, size_t count)
     assert_int_equal(result.answered, count);
 }
 
-static void it_grows_by_its_bound(void **state)
+static void it_grows_by_its_bound(void **)
 {
-    (void)state;
     ask(0, FIRST);
     int64_t before = process_resident_bytes(instance_pid(bounded));
     ask(FIRST, TARGETS);

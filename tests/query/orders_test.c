@@ -104,9 +104,8 @@ static void expect(const struct json_doc *doc, const char *coupon, const char *s
         assert_true(!json_get_has(doc, path) || json_as_null(json_get(doc, path)));
 }
 
-static void each_coupon_is_told_once_as_it_is_now(void **state)
+static void each_coupon_is_told_once_as_it_is_now(void **)
 {
-    (void)state;
     struct json_doc *doc = ask("/v1/orders/o-1/coupons", "READ_TOKEN", 200, NULL);
     assert_int_equal(json_get_length(doc, "items"), 5);
     expect(doc, coupons[0], "redeemed", "o-1");
@@ -126,9 +125,8 @@ static void each_coupon_is_told_once_as_it_is_now(void **state)
 }
 
 /* Pages of every size hold the same coupons, each once, in the same order. */
-static void pages_make_the_list(void **state)
+static void pages_make_the_list(void **)
 {
-    (void)state;
     char whole[ITEMS_MAX][40];
     struct json_doc *doc = ask("/v1/orders/o-1/coupons?limit=100", "READ_TOKEN", 200, NULL);
     for (size_t i = 0; i < json_get_length(doc, "items"); i++) {
@@ -161,9 +159,8 @@ static void pages_make_the_list(void **state)
 
 /* The index reads the order out of the event's bytes, in which a text of 32 bytes is written in another way
  * than one of 31. */
-static void an_order_may_have_any_id(void **state)
+static void an_order_may_have_any_id(void **)
 {
-    (void)state;
     static const struct {
         const char *id, *path;
     } orders[] = {
@@ -190,9 +187,8 @@ static void an_order_may_have_any_id(void **state)
     }
 }
 
-static void bad_input_is_refused_where_it_is(void **state)
+static void bad_input_is_refused_where_it_is(void **)
 {
-    (void)state;
     char path[PATH_BYTES], long_id[ORDER_ID_MAX + 2];
     memset(long_id, 'x', sizeof long_id - 1);
     long_id[sizeof long_id - 1] = '\0';
@@ -221,9 +217,8 @@ static void bad_input_is_refused_where_it_is(void **state)
 }
 
 /* What was answered to the order's own shop is in the answer to whoever sends its token back (I9). */
-static void tokens_are_honoured(void **state)
+static void tokens_are_honoured(void **)
 {
-    (void)state;
     char coupon[40];
     give(coupon);
     use(coupon, "redeem", "o-3");
@@ -243,9 +238,8 @@ static int64_t index_scans(void)
 }
 
 /* Among the redemptions of as many other orders, by the index of its slice. */
-static void it_is_found_by_the_index(void **state)
+static void it_is_found_by_the_index(void **)
 {
-    (void)state;
     store_tamper(stack, "INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id,"
                         " recorded_at, data) SELECT 3, 1000000 + n, 11, 1, 'x', 'x', 'c3-' || n, now(),"
                         " '\\x8101a6'::bytea || convert_to(lpad(n::text, 6, '0'), 'UTF8')"
@@ -258,9 +252,8 @@ static void it_is_found_by_the_index(void **state)
 }
 
 /* The same bound as its neighbours have, and nobody else waits for it. */
-static void a_frozen_database_is_not_waited_for(void **state)
+static void a_frozen_database_is_not_waited_for(void **)
 {
-    (void)state;
     struct http_call call = {
         .method = "GET", .path = "/v1/orders/o-1/coupons", .token = stack_env(stack, "READ_TOKEN")};
     struct http_answer answer;
@@ -277,9 +270,8 @@ static void a_frozen_database_is_not_waited_for(void **state)
 
 /* Nobody asks the history anything else meanwhile: what closes its breaker again is a question about an
  * order. */
-static void it_is_asked_again_after_an_outage(void **state)
+static void it_is_asked_again_after_an_outage(void **)
 {
-    (void)state;
     enum { FAILURES = 6 }; /* more than open a breaker */
     struct http_call call = {
         .method = "GET", .path = "/v1/orders/o-1/coupons", .token = stack_env(stack, "READ_TOKEN")};

@@ -66,9 +66,8 @@ static void make_past(void)
         step(next_random(CAMPAIGNS), began_us + HOUR + i * 8 * 24 * HOUR / STEPS);
 }
 
-static int set_up(void **state)
+static int set_up(void **)
 {
-    (void)state;
     crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     setenv("FIRSTCOME_PAST_EVENTS_MAX", "100", 1);
@@ -80,9 +79,8 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     past_close(&past);
     api_close(&api);
     stack_stop(stack);
@@ -184,9 +182,8 @@ static bool check_ranking(enum counted by, enum window window, bool odd, int64_t
     return !far;
 }
 
-static void rankings_are_the_logs_then(void **state)
+static void rankings_are_the_logs_then(void **)
 {
-    (void)state;
     size_t answered = 0, refused = 0;
     for (int64_t day = 0; day <= 8; day += 2)
         for (enum counted by = 0; by < COUNTED_COUNT; by++)
@@ -202,9 +199,8 @@ static void rankings_are_the_logs_then(void **state)
 }
 
 /* More were active than may be looked at: for the past, too, but nobody has to try again. */
-static void too_many_campaigns_are_refused(void **state)
+static void too_many_campaigns_are_refused(void **)
 {
-    (void)state;
     char sql[512];
     snprintf(sql, sizeof sql,
              "INSERT INTO campaign (slice, id, created_at, created_by, version, definition, quantity,"
@@ -220,9 +216,8 @@ static void too_many_campaigns_are_refused(void **state)
 }
 
 /* Campaigns whose every coupon is a commit of its own, at moments all over the past. */
-static void campaigns_are_the_logs_then(void **state)
+static void campaigns_are_the_logs_then(void **)
 {
-    (void)state;
     for (size_t i = 0; i < STEPS; i += 25)
         for (size_t n = 0; n < CAMPAIGNS; n++) {
             char path[PATH_BYTES];
@@ -244,9 +239,8 @@ static void campaigns_are_the_logs_then(void **state)
     api_expect(&answer, 200, NULL);
 }
 
-static void it_needs_no_redis(void **state)
+static void it_needs_no_redis(void **)
 {
-    (void)state;
     stack_signal(stack, "redis", SIGSTOP);
     bool ranked = check_ranking(COUNTED_ISSUED, WINDOW_ALL, true, changes[STEPS / 2].at_us);
     struct http_answer answer = get_at("/v1/campaigns/past-0", changes[STEPS / 8].at_us);

@@ -15,9 +15,8 @@ enum { EVENTS_MAX = 100, MEMORIES_MAX = 32, PATH_BYTES = 512 };
 static struct stack *stack;
 static struct api_client api;
 
-static int set_up(void **state)
+static int set_up(void **)
 {
-    (void)state;
     crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     setenv("FIRSTCOME_PAST_EVENTS_MAX", "100", 1);
@@ -27,9 +26,8 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     api_close(&api);
     stack_stop(stack);
     return 0;
@@ -216,9 +214,8 @@ static void expect_all_recalled(void)
     }
 }
 
-static void what_was_is_what_was_answered(void **state)
+static void what_was_is_what_was_answered(void **)
 {
-    (void)state;
     live();
     expect_all_recalled();
     char path[PATH_BYTES], at[40];
@@ -227,18 +224,16 @@ static void what_was_is_what_was_answered(void **state)
     expect_recalled(path, &memories[memories_count - 1], false);
 }
 
-static void it_needs_no_redis(void **state)
+static void it_needs_no_redis(void **)
 {
-    (void)state;
     stack_signal(stack, "redis", SIGSTOP);
     expect_all_recalled();
     stack_signal(stack, "redis", SIGCONT);
 }
 
 /* The state is that of the moment: it was scheduled then, whatever it is now. */
-static void its_status_is_that_of_the_moment(void **state)
+static void its_status_is_that_of_the_moment(void **)
 {
-    (void)state;
     char more[128], at[40], path[PATH_BYTES];
     write_time(clock_wall_us() + 700 * US_PER_MS, at);
     snprintf(more, sizeof more, ",\"starts_at\":\"%s\"", at);
@@ -256,9 +251,8 @@ static void its_status_is_that_of_the_moment(void **state)
     mem_free(memory.body);
 }
 
-static void what_is_deleted_was_there(void **state)
+static void what_is_deleted_was_there(void **)
 {
-    (void)state;
     char path[PATH_BYTES];
     create("gone", "");
     struct memory memory = recall("/v1/campaigns/gone");
@@ -302,9 +296,8 @@ static void expect_issued(const char *id, int64_t position, int64_t issued, cons
 }
 
 /* Coupons that were issued together cost nothing, wherever in or after them the moment is. */
-static void a_crowd_costs_its_commits(void **state)
+static void a_crowd_costs_its_commits(void **)
 {
-    (void)state;
     enum { CROWD = 5 * EVENTS_MAX };
     create("crowded", "");
     struct memory created = recall("/v1/campaigns/crowded");
@@ -353,9 +346,8 @@ static void commit_together(const char *id, struct http_client *clients[], size_
 }
 
 /* A commit with coupons of two campaigns, and stock released between them: no run is without holes. */
-static void a_mixed_commit_is_looked_into(void **state)
+static void a_mixed_commit_is_looked_into(void **)
 {
-    (void)state;
     enum { POSTS = 16 };
     char id[40] = "";
     struct http_client *clients[POSTS];
@@ -389,9 +381,8 @@ static void a_mixed_commit_is_looked_into(void **state)
 }
 
 /* Pausing and resuming: each an event to read. The bound is exact, and the present is not bounded. */
-static void too_far_is_refused(void **state)
+static void too_far_is_refused(void **)
 {
-    (void)state;
     create("restless", "");
     struct memory created = recall("/v1/campaigns/restless");
     for (int i = 0; i <= EVENTS_MAX / 2; i++) {
@@ -412,9 +403,8 @@ static void too_far_is_refused(void **state)
 
 /* --- what makes no sense --- */
 
-static void nonsense_is_refused(void **state)
+static void nonsense_is_refused(void **)
 {
-    (void)state;
     int slice = slice_of(span_of(mine));
     char others[PATH_BYTES], ahead[PATH_BYTES];
     snprintf(others, sizeof others, "/v1/campaigns/%s?as_of=%d:1", mine, (slice + 1) % SLICE_COUNT);

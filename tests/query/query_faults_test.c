@@ -101,9 +101,8 @@ static void everything_is_as_before(void)
     reads_compare(&reads, "redis", FAST_MS);
 }
 
-static void redis_frozen(void **state)
+static void redis_frozen(void **)
 {
-    (void)state;
     stack_signal(stack, "redis", SIGSTOP);
     for (int i = 0; i < 3; i++) /* before the breaker opens, and after */
         reads_compare(&reads, "postgres", FAST_MS);
@@ -111,9 +110,8 @@ static void redis_frozen(void **state)
     everything_is_as_before();
 }
 
-static void redis_killed(void **state)
+static void redis_killed(void **)
 {
-    (void)state;
     stack_signal(stack, "redis", SIGKILL);
     for (int i = 0; i < 3; i++)
         reads_compare(&reads, "postgres", FAST_MS);
@@ -121,9 +119,8 @@ static void redis_killed(void **state)
     everything_is_as_before();
 }
 
-static void redis_flushed_again_and_again(void **state)
+static void redis_flushed_again_and_again(void **)
 {
-    (void)state;
     for (int i = 0; i < 20; i++) {
         reads_redis(stack, "FLUSHALL", NULL);
         reads_compare(&reads, NULL, FAST_MS);
@@ -132,9 +129,8 @@ static void redis_flushed_again_and_again(void **state)
 }
 
 /* I7: each of these keys gone, alone, is noticed; nobody is told that something does not exist. */
-static void missing_keys_are_noticed(void **state)
+static void missing_keys_are_noticed(void **)
 {
-    (void)state;
     static const char *const keys[] = {"c:f-0", "h:f-0:0", "p:0", "u:0", "cs", "r:issued", "a:issued"};
     int16_t slice = slice_of(SPAN("f-0"));
     char root[24];
@@ -152,9 +148,8 @@ static void missing_keys_are_noticed(void **state)
 }
 
 /* What was lost and is begun anew by a later write has no mark, and is not taken for whole. */
-static void what_is_begun_anew_is_noticed(void **state)
+static void what_is_begun_anew_is_noticed(void **)
 {
-    (void)state;
     int16_t slice = slice_of(SPAN("f-0"));
     stack_signal(stack, "projector", SIGSTOP);
     for (size_t i = 0; i < 3; i++) {
@@ -179,9 +174,8 @@ static void what_is_begun_anew_is_noticed(void **state)
     everything_is_as_before(); /* readers met it, so it is made anew */
 }
 
-static void broken_keys_are_noticed(void **state)
+static void broken_keys_are_noticed(void **)
 {
-    (void)state;
     int16_t slice = slice_of(SPAN("f-0"));
     char root[24];
     snprintf(root, sizeof root, "fc:{%d}", slice);
@@ -209,9 +203,8 @@ static void broken_keys_are_noticed(void **state)
 }
 
 /* A stopped projector: its models are believed for a few seconds, then no more. */
-static void old_models_are_not_believed(void **state)
+static void old_models_are_not_believed(void **)
 {
-    (void)state;
     struct http_answer answer;
     stack_signal(stack, "projector", SIGSTOP);
     WAIT_UNTIL((answer = api_get(&api, "/v1/campaigns/f-0", NULL), reads_is_from(&answer, "postgres, old")),
@@ -222,9 +215,8 @@ static void old_models_are_not_believed(void **state)
 }
 
 /* What Redis knows goes on; what only PostgreSQL knows is refused in time. */
-static void postgres_frozen(void **state)
+static void postgres_frozen(void **)
 {
-    (void)state;
     struct http_answer answer;
     everything_is_as_before();
     cluster_signal_all(stack, SIGSTOP); /* the postmaster first, so that nobody connects meanwhile */
@@ -260,9 +252,8 @@ static void age_models(int64_t ago_ms)
 /* Without PostgreSQL no projector knows whether the models are current. What Redis knows is told all the
  * same, with its age, for as long as copies are kept for failures; nothing that somebody is about to act on,
  * nor that there is no such thing, nor what a reader has seen more than. */
-static void postgres_away_for_long(void **state)
+static void postgres_away_for_long(void **)
 {
-    (void)state;
     enum { AGO_S = 100, ERROR_S = 600 };
     struct http_answer answer;
     char path[96], token[32];
@@ -296,9 +287,8 @@ static void postgres_away_for_long(void **state)
     everything_is_as_before();
 }
 
-static void both_down(void **state)
+static void both_down(void **)
 {
-    (void)state;
     struct http_answer answer;
     cluster_signal_all(stack, SIGSTOP);
     stack_signal(stack, "redis", SIGSTOP);
@@ -319,9 +309,8 @@ static void both_down(void **state)
     everything_is_as_before();
 }
 
-static void postgres_restarted(void **state)
+static void postgres_restarted(void **)
 {
-    (void)state;
     struct http_answer answer;
     stack_signal(stack, "postgresql", SIGQUIT); /* immediate shutdown */
     WAIT_UNTIL((answer = api_get(&api, ONLY_IN_THE_LOG, NULL), answer.status == 503), REFUSED_MS);

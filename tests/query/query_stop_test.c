@@ -150,9 +150,8 @@ static struct instance *start(const char *name, const char *drain_ms)
 }
 
 /* instance_stop fails the test where the service does not end well. */
-static void a_stop_concludes_what_is_under_way(void **state)
+static void a_stop_concludes_what_is_under_way(void **)
 {
-    (void)state;
     static struct readers readers;
     struct instance *instance = start("drained", "FIRSTCOME_DRAIN_MS=5000");
     readers_start(&readers, instance_url(instance));
@@ -189,9 +188,8 @@ static bool has_thread(pid_t pid, const char *name)
 /* The drain is over at once, while PostgreSQL has most of the reads: connections bring more until the very
  * end, and what PostgreSQL answers is to be left in Redis by threads that have nothing else to do any more.
  */
-static void a_drain_cut_short_ends_well(void **state)
+static void a_drain_cut_short_ends_well(void **)
 {
-    (void)state;
     static struct readers readers;
     struct instance *instance = start("cut-short", "FIRSTCOME_DRAIN_MS=0");
     readers_start(&readers, instance_url(instance));

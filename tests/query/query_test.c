@@ -130,18 +130,16 @@ static void record_all(struct reads *reads)
     reads_record(reads, path);
 }
 
-static void redis_and_postgres_say_the_same_bytes(void **state)
+static void redis_and_postgres_say_the_same_bytes(void **)
 {
-    (void)state;
     static struct reads reads;
     record_all(&reads);
     reads_compare_sources(&reads, ANSWER_MS);
     reads_deinit(&reads);
 }
 
-static void answers_say_what_happened(void **state)
+static void answers_say_what_happened(void **)
 {
-    (void)state;
     struct http_answer answer = reads_get(&api, "/v1/campaigns/big");
     struct json_doc *doc = json_get_doc(answer.body);
     assert_int_equal(json_get_int(doc, "issued"), HOLDERS);
@@ -180,9 +178,8 @@ static void answers_say_what_happened(void **state)
 }
 
 /* Campaigns with the same count come in the order in which they got there. */
-static void ties_go_to_who_was_earlier(void **state)
+static void ties_go_to_who_was_earlier(void **)
 {
-    (void)state;
     struct http_answer answer = reads_get(&api, "/v1/rankings/campaigns?tag=even&limit=100");
     struct json_doc *doc = json_get_doc(answer.body);
     int64_t before = -1;
@@ -199,9 +196,8 @@ static void ties_go_to_who_was_earlier(void **state)
     json_destroy(doc);
 }
 
-static void one_reads_ones_own_writes(void **state)
+static void one_reads_ones_own_writes(void **)
 {
-    (void)state;
     for (int i = 0; i < 100; i++) {
         char user[32], path[128], token[64];
         snprintf(user, sizeof user, "mine-%d", i);
@@ -218,9 +214,8 @@ static void one_reads_ones_own_writes(void **state)
 }
 
 /* I9 also when the models stand still: PostgreSQL answers, after the wait, and the answer has the write. */
-static void a_token_is_honoured_while_the_projector_is_stopped(void **state)
+static void a_token_is_honoured_while_the_projector_is_stopped(void **)
 {
-    (void)state;
     char token[64], path[128];
     reads_await_redis(&api);
     stack_signal(stack, "projector", SIGSTOP);
@@ -248,9 +243,8 @@ static void a_token_is_honoured_while_the_projector_is_stopped(void **state)
 
 /* A token that this log never gave out cannot be honoured by anybody, so it is not answered from before it.
  */
-static void a_token_from_the_future_is_not_ignored(void **state)
+static void a_token_from_the_future_is_not_ignored(void **)
 {
-    (void)state;
     char token[64];
     snprintf(token, sizeof token, "v1.%d.2000000000000", slice_of(SPAN("big")));
     int64_t start_us = clock_mono_us();
@@ -273,9 +267,8 @@ static void next_page(struct json_doc *doc, char *path, size_t size, const char 
         path[0] = '\0';
 }
 
-static void holders_are_walked_without_gap_while_issuing(void **state)
+static void holders_are_walked_without_gap_while_issuing(void **)
 {
-    (void)state;
     const char *base = "/v1/campaigns/nobody/coupons?limit=10";
     char path[384];
     int64_t sequence = 0;
@@ -301,9 +294,8 @@ static void holders_are_walked_without_gap_while_issuing(void **state)
     assert_true(sequence >= 100);
 }
 
-static void lists_that_grow_at_the_front_are_walked_once(void **state)
+static void lists_that_grow_at_the_front_are_walked_once(void **)
 {
-    (void)state;
     const char *base = "/v1/users/everywhere/coupons?limit=3";
     char path[384], before[64] = "9999";
     size_t seen = 0;
@@ -334,9 +326,8 @@ static void lists_that_grow_at_the_front_are_walked_once(void **state)
 }
 
 /* Whichever level it comes from: every page that is compared between them has it too. */
-static void who_paused_it_is_shown(void **state)
+static void who_paused_it_is_shown(void **)
 {
-    (void)state;
     struct http_answer answer = reads_get(&api, "/v1/campaigns/paused");
     api_expect(&answer, 200, NULL);
     struct json_doc *doc = json_get_doc(answer.body);
@@ -352,9 +343,8 @@ static void who_paused_it_is_shown(void **state)
 
 /* A list comes coded to who asks for it; its tag is not that of the same list as it is, and is good for 304.
  */
-static void lists_are_coded_for_who_asks(void **state)
+static void lists_are_coded_for_who_asks(void **)
 {
-    (void)state;
     char line[128];
     const char *const headers[] = {"Accept-Encoding: br;q=1.0, gzip;q=0.8", NULL};
     const char *const again[] = {headers[0], line, NULL};
@@ -391,9 +381,8 @@ static void lists_are_coded_for_who_asks(void **state)
 }
 
 /* From the preflight to the answer, at both services; a stranger's page gets neither. */
-static void a_page_of_a_configured_origin_may_read(void **state)
+static void a_page_of_a_configured_origin_may_read(void **)
 {
-    (void)state;
     static const char *const preflight[] = {"Origin: https://shop.example",
                                             "Access-Control-Request-Method: GET",
                                             "Access-Control-Request-Headers: authorization", NULL};
@@ -422,9 +411,8 @@ static void a_page_of_a_configured_origin_may_read(void **state)
     }
 }
 
-static void conditional_requests(void **state)
+static void conditional_requests(void **)
 {
-    (void)state;
     char line[128];
     const char *const headers[] = {line, NULL};
     struct http_answer answer = reads_get(&api, "/v1/campaigns/paused");
@@ -449,9 +437,8 @@ static void conditional_requests(void **state)
 
 /* A GET is sent right behind: the client, who takes Content-Length at its word, finds that answer where a
  * body would be. */
-static void head_is_get_without_a_body(void **state)
+static void head_is_get_without_a_body(void **)
 {
-    (void)state;
     char etag[64], bytes[1024];
     struct http_answer answer = reads_get(&api, "/v1/campaigns/paused");
     snprintf(etag, sizeof etag, "%.*s", SPAN_ARG(http_answer_header(&answer, "ETag")));
@@ -539,9 +526,8 @@ static const struct row rows[] = {
     {"/v1/campaigns/", 404, NULL},
 };
 
-static void hostile_input_is_named(void **state)
+static void hostile_input_is_named(void **)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct http_answer answer = api_get(&api, rows[i].path, NULL);
         if (answer.status != rows[i].status ||
@@ -552,9 +538,8 @@ static void hostile_input_is_named(void **state)
 }
 
 /* A cursor is of one list with its filters, and of no other. */
-static void cursors_belong_to_their_list(void **state)
+static void cursors_belong_to_their_list(void **)
 {
-    (void)state;
     char path[384];
     struct http_answer answer = reads_get(&api, "/v1/campaigns?tag=all&limit=2");
     struct json_doc *doc = json_get_doc(answer.body);
@@ -568,9 +553,8 @@ static void cursors_belong_to_their_list(void **state)
     json_destroy(doc);
 }
 
-static void bad_tokens_are_refused(void **state)
+static void bad_tokens_are_refused(void **)
 {
-    (void)state;
     static const char *const tokens[] = {"",
                                          ", ,",
                                          "v1",
@@ -603,9 +587,8 @@ static void bad_tokens_are_refused(void **state)
     buf_deinit(&line);
 }
 
-static void scopes_are_asked_for(void **state)
+static void scopes_are_asked_for(void **)
 {
-    (void)state;
     struct http_answer answer;
     struct http_call call = {.method = "GET", .path = "/v1/campaigns/big"};
     assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);

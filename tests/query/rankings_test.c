@@ -212,9 +212,8 @@ static void check_all(const char *source)
     assert_true(items > 60);
 }
 
-static void rankings_are_the_logs(void **state)
+static void rankings_are_the_logs(void **)
 {
-    (void)state;
     check_all("redis");
     stack_signal(stack, "projector", SIGSTOP);
     reads_redis(stack, "FLUSHALL", NULL);
@@ -227,9 +226,8 @@ static void rankings_are_the_logs(void **state)
 /* --- what is in Redis --- */
 
 /* The activity of a campaign is what its events make. */
-static void the_record_says_what_the_events_say(void **state)
+static void the_record_says_what_the_events_say(void **)
 {
-    (void)state;
     size_t in_window = 0;
     for (size_t i = 0; i < CAMPAIGNS; i++) {
         const struct past_campaign *campaign = &past.campaigns[i];
@@ -257,9 +255,8 @@ static void the_record_says_what_the_events_say(void **state)
 
 /* A lost set is not taken for one without members, whichever it is, and the projector hears of it; and all of
  * them are made again. */
-static void a_lost_set_is_noticed(void **state)
+static void a_lost_set_is_noticed(void **)
 {
-    (void)state;
     static const struct {
         const char *set, *path;
     } rows[] = {
@@ -306,9 +303,8 @@ static int64_t expires_at(const char *key)
 }
 
 /* Coupons of 100 days ago are not in Redis, those of now are, until 90 days after the last of their chunk. */
-static void old_coupons_are_postgres(void **state)
+static void old_coupons_are_postgres(void **)
 {
-    (void)state;
     char rest[32], path[PATH_BYTES];
     size_t old = 0, young = 0;
     models_await_current(&models);
@@ -345,9 +341,8 @@ static void old_coupons_are_postgres(void **state)
 /* --- more than may be looked at --- */
 
 /* More active campaigns than a reader looks at. */
-static void too_many_for_redis_is_postgres(void **state)
+static void too_many_for_redis_is_postgres(void **)
 {
-    (void)state;
     char now[24];
     models_await_current(&models);
     stack_signal(stack, "projector", SIGSTOP);
@@ -362,9 +357,8 @@ static void too_many_for_redis_is_postgres(void **state)
     models_await_current(&models);
 }
 
-static void too_many_for_postgres_is_refused(void **state)
+static void too_many_for_postgres_is_refused(void **)
 {
-    (void)state;
     static const char *const insert = "INSERT INTO campaign (slice, id, created_at, created_by, version, "
                                       "definition, quantity, released, issued,"
                                       " status, plan_done, first, position) SELECT 0, 'crowd-' || n, now(), "

@@ -183,34 +183,30 @@ static void everything_is_as_before(void)
     reads_compare(&reads, NULL, ANSWER_MS);
 }
 
-static void healthy(void **state)
+static void healthy(void **)
 {
-    (void)state;
     all_is_true("healthy");
     reads_compare(&reads, "redis", ANSWER_MS);
 }
 
-static void down(void **state)
+static void down(void **)
 {
-    (void)state;
     stack_signal(stack, "redis", SIGKILL);
     all_is_true("down");
     stack_restart_servers(stack);
     everything_is_as_before();
 }
 
-static void frozen(void **state)
+static void frozen(void **)
 {
-    (void)state;
     stack_signal(stack, "redis", SIGSTOP);
     all_is_true("frozen");
     stack_signal(stack, "redis", SIGCONT);
     everything_is_as_before();
 }
 
-static void late(void **state)
+static void late(void **)
 {
-    (void)state;
     struct http_answer answer;
     proxy_delay(proxy, 1000);
     all_is_true("1000 ms late");
@@ -220,9 +216,8 @@ static void late(void **state)
     everything_is_as_before();
 }
 
-static void full(void **state)
+static void full(void **)
 {
-    (void)state;
     reads_redis(stack, "CONFIG", "SET", "maxmemory", "1", NULL);
     all_is_true("full");
     reads_redis(stack, "CONFIG", "SET", "maxmemory", "512mb", NULL);
@@ -243,9 +238,8 @@ static void make_replica(struct redis *redis, const char *host, const char *port
 }
 
 /* One connection from before: to a replica none is made. */
-static void a_replica(void **state)
+static void a_replica(void **)
 {
-    (void)state;
     char reason[128];
     struct redis *redis = redis_create(stack_env(stack, "REDIS_URL"), reason, sizeof reason);
     assert_non_null(redis);
@@ -257,9 +251,8 @@ static void a_replica(void **state)
     everything_is_as_before();
 }
 
-static void refusing(void **state)
+static void refusing(void **)
 {
-    (void)state;
     static const char *const errors[] = {
         "-LOADING Redis is loading the dataset in memory",
         "-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
@@ -277,9 +270,8 @@ static void refusing(void **state)
     }
 }
 
-static void emptied(void **state)
+static void emptied(void **)
 {
-    (void)state;
     stack_signal(stack, "projector", SIGSTOP);
     reads_redis(stack, "FLUSHALL", NULL);
     all_is_true("emptied");
@@ -289,9 +281,8 @@ static void emptied(void **state)
 }
 
 /* Each half in turn, while the projector may repair or may not. */
-static void half_gone(void **state)
+static void half_gone(void **)
 {
-    (void)state;
     static const char script[] = "for i,k in ipairs(redis.call('KEYS','fc:*')) do "
                                  "if i%2==tonumber(ARGV[1]) then redis.call('DEL',k) end end return 1";
     for (int half = 0; half < 4; half++) {

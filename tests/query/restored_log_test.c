@@ -74,9 +74,8 @@ static struct json_doc *feed(int64_t after, int status)
     return json_get_doc(answer.body);
 }
 
-static void a_log_that_is_gone_is_not_told(void **state)
+static void a_log_that_is_gone_is_not_told(void **)
 {
-    (void)state;
     char log[64];
     issue("before", BEFORE);
     while_it_is_down("save");

@@ -62,9 +62,8 @@ static void put(const char *name, const char *value)
     api_expect(&answer, 200, NULL);
 }
 
-static void lives_are_set_while_it_runs(void **state)
+static void lives_are_set_while_it_runs(void **)
 {
-    (void)state;
     becomes("private, max-age=1, stale-while-revalidate=60, stale-if-error=600");
     put("fresh_ms", "7000");
     becomes("private, max-age=7, stale-while-revalidate=60, stale-if-error=600");
@@ -78,9 +77,8 @@ static void lives_are_set_while_it_runs(void **state)
     becomes("private, max-age=1, stale-while-revalidate=60, stale-if-error=600");
 }
 
-static void a_profile_sets_all_of_them(void **state)
+static void a_profile_sets_all_of_them(void **)
 {
-    (void)state;
     put("profile", "\"incident\"");
     becomes("private, max-age=2, stale-while-revalidate=300, stale-if-error=3600");
     put("profile", "\"normal\"");
@@ -89,9 +87,8 @@ static void a_profile_sets_all_of_them(void **state)
 
 /* What is said of a life is what it is: with a minute every read is a fresh hit, with none
  * nobody gets one. */
-static void entries_live_by_what_is_set(void **state)
+static void entries_live_by_what_is_set(void **)
 {
-    (void)state;
     struct http_answer answer;
     put("fresh_ms", "60000");
     becomes("private, max-age=60, stale-while-revalidate=60, stale-if-error=600");
@@ -124,9 +121,8 @@ static void entries_live_by_what_is_set(void **state)
     put("stale_ms", "null");
 }
 
-static void the_log_level_is_that_of_all_services(void **state)
+static void the_log_level_is_that_of_all_services(void **)
 {
-    (void)state;
     struct http_client *projector = http_client_create(stack_env(stack, "PROJECTOR_URL"));
     struct http_client *const all[] = {api.command, api.query, second_api.query, projector};
     static const char *const values[] = {"4", "1", "null"};
@@ -148,9 +144,8 @@ static bool refused(struct api_client *service, const char *target)
 }
 
 /* The kill switch covers reads: also what is in memory, the feed and the status. */
-static void a_leaked_read_key_is_cut_off(void **state)
+static void a_leaked_read_key_is_cut_off(void **)
 {
-    (void)state;
     const char *const targets[] = {path, "/v1/events?slice=0", "/v1/status", "/v1/campaigns"};
     steer_issuer(&steer, "read", "suspend", 200, NULL);
     int64_t start_us = clock_mono_us();

@@ -159,25 +159,22 @@ static void a_crowd_ends(const struct instance *service, struct api_client *clie
 }
 
 /* One thread with 32 reads an exchange: some 100 reads a second, and a queue for half a minute. */
-static void every_read_ends_by_its_deadline_behind_a_slow_redis(void **state)
+static void every_read_ends_by_its_deadline_behind_a_slow_redis(void **)
 {
-    (void)state;
     a_crowd_ends(slow, &slow_api, 300, 3000, ENDED_MS, 1);
 }
 
 /* Just within what a batch may take, and more readers than the queue has room for: as the service is shipped.
  * On a machine that is busy it is not within. */
-static void a_full_queue_behind_a_redis_that_is_almost_too_slow(void **state)
+static void a_full_queue_behind_a_redis_that_is_almost_too_slow(void **)
 {
-    (void)state;
     a_crowd_ends(plain, &plain_api, 45, COUPONS, PLAIN_ENDED_MS, 0);
 }
 
 /* Where one exchange is within what a batch may take, and connecting and asking is not: a thread of its own
  * connects, reads go on from Redis, and none waits for that. */
-static void a_slow_redis_is_reached_again(void **state)
+static void a_slow_redis_is_reached_again(void **)
 {
-    (void)state;
     char path[RUSH_PATH_MAX], two_exchanges[RUSH_PATH_MAX];
     struct http_answer answer;
     int64_t exchange_ms = SLOW_TIMEOUT_MS / 10 * 7;
@@ -274,27 +271,24 @@ static void is_of_one_moment(const char *of, const char *list, bool newest_first
     http_client_destroy(client);
 }
 
-static void holders_are_of_one_moment(void **state)
+static void holders_are_of_one_moment(void **)
 {
-    (void)state;
     char list[96];
     const char *of = api_campaign(&api, 100, ",\"per_user_limit\":100");
     snprintf(list, sizeof list, "/v1/campaigns/%s/coupons", of);
     is_of_one_moment(of, list, false);
 }
 
-static void a_users_coupons_are_of_one_moment(void **state)
+static void a_users_coupons_are_of_one_moment(void **)
 {
-    (void)state;
     is_of_one_moment(api_campaign(&api, 100, ",\"per_user_limit\":100"),
                      "/v1/users/one-after-the-other/coupons", true);
 }
 
 /* The first exchange names a campaign that is deleted before the second asks for it. That is no hole, for
  * which the projector would make the slice anew; the list comes from PostgreSQL, without it. */
-static void a_campaign_is_deleted_between_two_exchanges(void **state)
+static void a_campaign_is_deleted_between_two_exchanges(void **)
 {
-    (void)state;
     enum { EXCHANGE_MS = 800, TRIES = 20 };
     char request[512], path[96], id[64];
     struct http_answer answer;
@@ -337,9 +331,8 @@ static void a_campaign_is_deleted_between_two_exchanges(void **state)
 
 /* Redis knows nothing, and what rankings count by is locked: each would take as long as it may. They have a
  * lane of their own, and say nothing about PostgreSQL: whoever asks something else is answered by it. */
-static void dear_questions_cost_only_who_asks_them(void **state)
+static void dear_questions_cost_only_who_asks_them(void **)
 {
-    (void)state;
     char path[128];
     struct http_client *clients[RANKINGS];
     struct http_answer answer;

@@ -177,9 +177,8 @@ static void record_rankings(struct reads *reads)
             }
 }
 
-static void redis_and_postgres_say_the_same_bytes(void **state)
+static void redis_and_postgres_say_the_same_bytes(void **)
 {
-    (void)state;
     static struct reads reads;
     reads_init(&reads, &api);
     record_lives(&reads);
@@ -199,9 +198,8 @@ static struct json_doc *get(const char *path)
     return json_get_doc(answer.body);
 }
 
-static void coupons_say_what_happened_to_them(void **state)
+static void coupons_say_what_happened_to_them(void **)
 {
-    (void)state;
     static const struct {
         const char *status, *order_id, *time;
     } rows[LIVES] = {
@@ -252,9 +250,8 @@ static void expect_validity(size_t life, const char *question, const char *reaso
     json_destroy(doc);
 }
 
-static void validity_says_whether_and_why_not(void **state)
+static void validity_says_whether_and_why_not(void **)
 {
-    (void)state;
     expect_validity(UNTOUCHED, "", NULL, -1); /* a percentage of an order nobody named */
     expect_validity(UNTOUCHED, "?order_amount=1000", NULL, 100);
     expect_validity(UNTOUCHED, "?order_amount=999", "below-minimum", 0);
@@ -295,9 +292,8 @@ static void expect_ranking(const char *parameters, const char *expected)
     json_destroy(doc);
 }
 
-static void rankings_count_what_is_redeemed_now(void **state)
+static void rankings_count_what_is_redeemed_now(void **)
 {
-    (void)state;
     static const char *const windows[] = {"1h", "24h", "7d", "all"};
     for (size_t i = 0; i < COUNT_OF(windows); i++) {
         char parameters[64];
@@ -368,9 +364,8 @@ static void expect_campaigns(size_t count, const char *source)
 
 /* A slice whose only campaign went is not one that lost something: nothing is made anew, and the list is
  * Redis's. */
-static void deleted_campaigns_leave_nothing(void **state)
+static void deleted_campaigns_leave_nothing(void **)
 {
-    (void)state;
     char id[32], next[32];
     int number = 0;
     int16_t slice = lonely_slice(id, sizeof id, &number);

@@ -265,9 +265,8 @@ static void a_round(uint32_t percent, bool stopped)
     check_everybody(AS_IT_IS);
 }
 
-static void whatever_vanishes_no_answer_is_wrong(void **state)
+static void whatever_vanishes_no_answer_is_wrong(void **)
 {
-    (void)state;
     static const uint32_t percents[] = {3, 10, 30, 60};
     for (uint32_t i = 0; i < ROUNDS; i++) {
         random_state = 1000u + i;
@@ -280,9 +279,8 @@ static void whatever_vanishes_no_answer_is_wrong(void **state)
     assert_true(from_redis > 100 && from_postgres > 100);
 }
 
-static void undisturbed_redis_knows_everybody(void **state)
+static void undisturbed_redis_knows_everybody(void **)
 {
-    (void)state;
     flush_all();
     from_postgres = 0;
     check_everybody(AS_IT_IS);
@@ -292,9 +290,8 @@ static void undisturbed_redis_knows_everybody(void **state)
 }
 
 /* Only the user's keys of one slice, in every combination, with coupons issued there afterwards. */
-static void each_subset_of_one_users_keys(void **state)
+static void each_subset_of_one_users_keys(void **)
 {
-    (void)state;
     int16_t slice = slice_of(SPAN("u-0"));
     for (int subset = 1; subset < 8; subset++) {
         const struct user *user = &users[subset % (USERS - 1)];
@@ -320,9 +317,8 @@ static void each_subset_of_one_users_keys(void **state)
 /* --- what vanished is made again --- */
 
 /* A reader meets it, and that is all it takes. */
-static void a_lost_bucket_is_made_again_once_it_was_missed(void **state)
+static void a_lost_bucket_is_made_again_once_it_was_missed(void **)
 {
-    (void)state;
     flush_all();
     for (int broken = 0; broken < 2; broken++) {
         int16_t slice = slice_of(SPAN("u-0"));
@@ -343,9 +339,8 @@ static void a_lost_bucket_is_made_again_once_it_was_missed(void **state)
 
 /* More coupons than a bucket has room for, to be followed and to be rebuilt: buckets are split, and everybody
  * is where the reader looks. */
-static void buckets_grow_with_their_coupons(void **state)
+static void buckets_grow_with_their_coupons(void **)
 {
-    (void)state;
     enum { MANY = 3000 };
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
@@ -406,9 +401,8 @@ static int64_t issue_and_weigh(int count, int64_t *ret_redeemed)
 
 /* One campaign, a new user for each coupon: hardly anything to share, and with ids of 36 bytes. So few in a
  * slice cost more than many, because most buckets of users then are keys with one entry. */
-static void a_coupon_costs_what_it_may(void **state)
+static void a_coupon_costs_what_it_may(void **)
 {
-    (void)state;
     int64_t redeemed;
     models.users = "3f2b8c1e-9a4d-4e7f-8b6a-5c0d1e2";
     int64_t issued = issue_and_weigh(30000, &redeemed);
