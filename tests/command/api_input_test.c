@@ -3,7 +3,6 @@
  * the log. */
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "events/catalog.h"
 #include "tests/lib/api.h"
@@ -218,12 +217,10 @@ static void expect_row(const struct row *row, const struct http_answer *answer)
     assert_true(api_problem(answer)[0] != '\0');
     if (!row->field)
         return;
-    struct json_doc *doc = json_get_doc(answer->body);
-    struct span field = json_get_text(doc, "field");
+    struct span field = body_text(answer->body, "field");
     if (!span_is(field, row->field))
         fail_msg("POST %s %s: expected field %s, got %.*s", row->path, row->body, row->field,
                  SPAN_ARG(field));
-    json_destroy(doc);
 }
 
 static void bad_bodies_are_named(void **)
@@ -239,27 +236,24 @@ static void bad_bodies_are_named(void **)
 /* At the limit and one above it. */
 static void texts_of_coupon_calls_are_bounded(void **)
 {
-    char text[REASON_MAX + 2], body[512];
+    char text[REASON_MAX + 2];
     for (size_t above = 0; above <= 1; above++) {
         memset(text, 'o', sizeof text);
         text[ORDER_ID_MAX + above] = '\0';
-        snprintf(body, sizeof body, "{\"order_id\":\"%s\"}", text);
-        struct http_answer answer = api_post(&api, "/v1/coupons/c0-999999/release", body, NULL);
-        api_expect(&answer, above ? 400 : 404, above ? "invalid-order-id" : "unknown-coupon");
+        api_expect(
+            api_post(&api, "/v1/coupons/c0-999999/release", textf("{\"order_id\":\"%s\"}", text), NULL),
+            above ? 400 : 404, above ? "invalid-order-id" : "unknown-coupon");
         memset(text, 'r', sizeof text);
         text[REASON_MAX + above] = '\0';
-        snprintf(body, sizeof body, "{\"reason\":\"%s\"}", text);
-        answer = api_post(&api, "/v1/coupons/c0-999999/revoke", body, NULL);
-        api_expect(&answer, above ? 400 : 404, above ? "out-of-range" : "unknown-coupon");
+        api_expect(api_post(&api, "/v1/coupons/c0-999999/revoke", textf("{\"reason\":\"%s\"}", text), NULL),
+                   above ? 400 : 404, above ? "out-of-range" : "unknown-coupon");
     }
 }
 
 static struct http_answer post_with(const char *token, const char *key, const char *path, const char *body)
 {
-    struct http_answer answer;
     struct http_call call = {.method = "POST", .path = path, .token = token, .key = key, .body = body};
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    return answer;
+    return api_ask(api.command, &call);
 }
 
 static void keys_and_scopes_are_checked(void **)
@@ -313,8 +307,8 @@ static void keys_and_scopes_are_checked(void **)
         if (strstr(token, "_TOKEN"))
             token = stack_env(stack, token);
         struct http_answer answer =
-            post_with(*token ? token : NULL, api_fresh_key(), rows[i].path, "{\"user_id\":\"u\"}");
-        api_expect(&answer, rows[i].status, rows[i].code);
+            api_expect(post_with(*token ? token : NULL, api_fresh_key(), rows[i].path, "{\"user_id\":\"u\"}"),
+                       rows[i].status, rows[i].code);
         if (rows[i].status == 401)
             assert_true(span_starts(http_answer_header(&answer, "WWW-Authenticate"), SPAN("Bearer")));
     }
@@ -327,24 +321,18 @@ static void idempotency_keys_are_checked(void **)
     char long_key[258];
     memset(long_key, 'k', sizeof long_key);
     long_key[256] = '\0';
-    struct http_answer answer = post_with(admin, NULL, "/v1/campaigns/x/pause", "{}");
-    api_expect(&answer, 400, "idempotency-key-missing");
-    answer = post_with(admin, long_key, "/v1/campaigns/x/pause", "{}");
-    api_expect(&answer, 400, "idempotency-key-invalid");
+    api_expect(post_with(admin, NULL, "/v1/campaigns/x/pause", "{}"), 400, "idempotency-key-missing");
+    api_expect(post_with(admin, long_key, "/v1/campaigns/x/pause", "{}"), 400, "idempotency-key-invalid");
     long_key[255] = '\0';
-    answer = post_with(admin, long_key, "/v1/campaigns/x/pause", "{}");
-    api_expect(&answer, 404, "unknown-campaign");
-    answer = post_with(admin, "a b", "/v1/campaigns/x/pause", "{}");
-    api_expect(&answer, 400, "idempotency-key-invalid");
-    answer = post_with(admin, "\"\"", "/v1/campaigns/x/pause", "{}");
-    api_expect(&answer, 400, "idempotency-key-invalid");
+    api_expect(post_with(admin, long_key, "/v1/campaigns/x/pause", "{}"), 404, "unknown-campaign");
+    api_expect(post_with(admin, "a b", "/v1/campaigns/x/pause", "{}"), 400, "idempotency-key-invalid");
+    api_expect(post_with(admin, "\"\"", "/v1/campaigns/x/pause", "{}"), 400, "idempotency-key-invalid");
 }
 
 /* Two keys in one request: which of them would have had the effect? */
 static void two_idempotency_keys_are_refused(void **)
 {
     static const char *const second[] = {"Idempotency-Key: b", NULL};
-    struct http_answer answer;
     struct http_call call = {
         .method = "POST",
         .path = "/v1/campaigns/x/pause",
@@ -353,19 +341,16 @@ static void two_idempotency_keys_are_refused(void **)
         .headers = second,
         .body = "{}",
     };
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 400, "idempotency-key-invalid");
+    api_expect(api_ask(api.command, &call), 400, "idempotency-key-invalid");
 }
 
 static void wrong_methods_name_the_right_ones(void **)
 {
     static const char *const methods[] = {"GET", "PUT", "DELETE", "PATCH"};
     for (size_t i = 0; i < COUNT_OF(methods); i++) {
-        struct http_answer answer;
         struct http_call call = {
             .method = methods[i], .path = "/v1/campaigns/x/pause", .token = stack_env(stack, "ADMIN_TOKEN")};
-        assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-        api_expect(&answer, 405, "method-not-allowed");
+        struct http_answer answer = api_expect(api_ask(api.command, &call), 405, "method-not-allowed");
         assert_true(span_is(http_answer_header(&answer, "Allow"), "POST, OPTIONS"));
     }
 }
@@ -374,11 +359,9 @@ static void methods_of_nobody_are_not_implemented(void **)
 {
     static const char *const paths[] = {"/v1/campaigns/x/pause", "/nowhere"};
     for (size_t i = 0; i < COUNT_OF(paths); i++) {
-        struct http_answer answer;
         struct http_call call = {
             .method = "BREW", .path = paths[i], .token = stack_env(stack, "ADMIN_TOKEN")};
-        assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-        api_expect(&answer, 501, "not-implemented");
+        api_expect(api_ask(api.command, &call), 501, "not-implemented");
     }
 }
 
@@ -389,12 +372,10 @@ static void expect_limit(const char *path, const char *json, size_t limit)
     memset(body, ' ', limit + 1);
     memcpy(body, json, strlen(json));
     body[limit] = '\0';
-    struct http_answer answer = api_post(&api, path, body, NULL);
-    api_expect(&answer, 404, "unknown-campaign");
+    api_expect(api_post(&api, path, body, NULL), 404, "unknown-campaign");
     body[limit] = ' ';
     body[limit + 1] = '\0';
-    answer = api_post(&api, path, body, NULL);
-    api_expect(&answer, 413, "body-too-large");
+    api_expect(api_post(&api, path, body, NULL), 413, "body-too-large");
     mem_free(body);
 }
 
@@ -427,7 +408,7 @@ static void ambiguous_framing_is_refused_and_closed(void **)
         http_client_close(api.command);
         assert_int_equal(http_client_send(api.command, buf_span(&bytes), 60000), HTTP_ANSWERED);
         assert_int_equal(http_client_read(api.command, 60000, &answer), HTTP_ANSWERED);
-        api_expect(&answer, 400, "malformed-request");
+        api_expect(answer, 400, "malformed-request");
         assert_true(
             http_client_await_close(api.command, 60000)); /* and nothing answered for what was smuggled */
         buf_deinit(&bytes);
@@ -438,7 +419,6 @@ static void ambiguous_framing_is_refused_and_closed(void **)
 
 static int setup(void **state)
 {
-    crypto_setup();
     stack = api_setup(state, &api, STACK_ALL);
     return 0;
 }

@@ -3,7 +3,6 @@
  * restarts, requests in flight, and what happens while the event store is frozen or gone. */
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "tests/lib/api.h"
 #include "tests/lib/cluster.h"
 #include "tests/lib/pace.h"
@@ -15,44 +14,36 @@ static struct api_client api;
 /* POST /v1/campaigns/<id>/<verb> */
 static struct http_answer act(const char *campaign, const char *verb, const char *body)
 {
-    char path[128];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/%s", campaign, verb);
-    return api_post(&api, path, body, NULL);
+    return api_post(&api, textf("/v1/campaigns/%s/%s", campaign, verb), body, NULL);
 }
 
 static void expect_int(const struct http_answer *answer, const char *path, int64_t expected)
 {
-    struct json_doc *doc = json_get_doc(answer->body);
-    assert_int_equal(json_get_int(doc, path), expected);
-    json_destroy(doc);
+    assert_int_equal(body_int(answer->body, path), expected);
 }
 
 static void expect_text(const struct http_answer *answer, const char *path, const char *expected)
 {
-    struct json_doc *doc = json_get_doc(answer->body);
-    struct span text = json_get_text(doc, path);
+    struct span text = body_text(answer->body, path);
     if (!span_is(text, expected))
         fail_msg("%s: expected %s, got %.*s", path, expected, SPAN_ARG(text));
-    json_destroy(doc);
 }
 
 static void expect_issue(const char *campaign, const char *user, int status, const char *code)
 {
-    struct http_answer answer = api_issue(&api, campaign, user);
-    api_expect(&answer, status, code);
+    api_expect(api_issue(&api, campaign, user), status, code);
 }
 
 static void a_campaign_lives(void **)
 {
     const char *id = api_campaign(&api, 5, "");
     expect_issue(id, "ann", 201, NULL);
-    struct http_answer answer = act(id, "pause", "{\"reason\":\"wrong price\"}");
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(act(id, "pause", "{\"reason\":\"wrong price\"}"), 200, NULL);
     expect_text(&answer, "status", "paused");
     expect_text(&answer, "status_reason", "wrong price");
     expect_issue(id, "bob", 409, "paused");
-    answer = act(id, "pause", NULL); /* two people press the same button: the first one did it */
-    api_expect(&answer, 200, NULL);
+    answer = api_expect(act(id, "pause", NULL), 200,
+                        NULL); /* two people press the same button: the first one did it */
     expect_text(&answer, "status_by", "admin");
     expect_text(&answer, "status_reason", "wrong price");
     answer = act(id, "resume", "{}");
@@ -63,36 +54,29 @@ static void a_campaign_lives(void **)
     expect_int(&answer, "issued", 2);
     expect_int(&answer, "remaining", 3);
     expect_issue(id, "cyd", 410, "ended");
-    answer = act(id, "resume", "{}");
-    api_expect(&answer, 410, "ended");
-    answer = act(id, "pause", "{}");
-    api_expect(&answer, 410, "ended");
-    answer = act(id, "release", "{\"quantity\":1}");
-    api_expect(&answer, 410, "ended");
-    answer = act(id, "close", "{}");
-    api_expect(&answer, 200, NULL);
+    api_expect(act(id, "resume", "{}"), 410, "ended");
+    api_expect(act(id, "pause", "{}"), 410, "ended");
+    api_expect(act(id, "release", "{\"quantity\":1}"), 410, "ended");
+    api_expect(act(id, "close", "{}"), 200, NULL);
 }
 
 static void a_coupon_says_what_was_promised(void **)
 {
     const char *id = api_campaign(&api, 2, ",\"code_prefix\":\"FALL26\",\"coupon_valid_days\":7");
-    struct http_answer answer = api_issue(&api, id, "user \xED\x95\x9C");
-    api_expect(&answer, 201, NULL);
+    struct http_answer answer = api_expect(api_issue(&api, id, "user \xED\x95\x9C"), 201, NULL);
     assert_true(span_starts(http_answer_header(&answer, "Consistency-Token"), SPAN("v1.")));
     assert_null(http_answer_header(&answer, "Idempotency-Replayed").ptr);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_int_equal(json_get_int(doc, "sequence"), 1);
-    assert_true(span_is(json_get_text(doc, "campaign_id"), id));
-    assert_true(span_is(json_get_text(doc, "user_id"), "user \xED\x95\x9C"));
-    assert_true(span_is(json_get_text(doc, "status"), "issued"));
-    assert_true(span_starts(json_get_text(doc, "code"), SPAN("FALL26-")));
-    assert_int_equal(json_get_text(doc, "code").len, 7 + 29);
+    assert_int_equal(body_int(answer.body, "sequence"), 1);
+    assert_true(span_is(body_text(answer.body, "campaign_id"), id));
+    assert_true(span_is(body_text(answer.body, "user_id"), "user \xED\x95\x9C"));
+    assert_true(span_is(body_text(answer.body, "status"), "issued"));
+    assert_true(span_starts(body_text(answer.body, "code"), SPAN("FALL26-")));
+    assert_int_equal(body_text(answer.body, "code").len, 7 + 29);
     int64_t issued_us, expires_us;
-    assert_true(time_parse(json_get_text(doc, "issued_at"), &issued_us));
-    assert_true(time_parse(json_get_text(doc, "expires_at"), &expires_us));
+    assert_true(time_parse(body_text(answer.body, "issued_at"), &issued_us));
+    assert_true(time_parse(body_text(answer.body, "expires_at"), &expires_us));
     assert_int_equal(expires_us - issued_us, 7 * US_PER_DAY);
-    assert_true(json_get_int(doc, "position.position") > 0);
-    json_destroy(doc);
+    assert_true(body_int(answer.body, "position.position") > 0);
 }
 
 static void stock_is_never_exceeded(void **)
@@ -100,16 +84,11 @@ static void stock_is_never_exceeded(void **)
     const char *id = api_campaign(&api, 4, ",\"released\":1");
     expect_issue(id, "u1", 201, NULL);
     expect_issue(id, "u2", 409, "sold-out");
-    struct http_answer answer = act(id, "release", "{\"quantity\":4}");
-    api_expect(&answer, 409, "exceeds-quantity");
-    answer = act(id, "release", "{\"quantity\":3}");
-    api_expect(&answer, 200, NULL);
+    api_expect(act(id, "release", "{\"quantity\":4}"), 409, "exceeds-quantity");
+    struct http_answer answer = api_expect(act(id, "release", "{\"quantity\":3}"), 200, NULL);
     expect_int(&answer, "released", 4);
     for (int i = 2; i <= 4; i++) {
-        char user[16];
-        snprintf(user, sizeof user, "u%d", i);
-        answer = api_issue(&api, id, user);
-        api_expect(&answer, 201, NULL);
+        answer = api_expect(api_issue(&api, id, textf("u%d", i)), 201, NULL);
         expect_int(&answer, "sequence", i);
     }
     expect_issue(id, "u5", 409, "sold-out");
@@ -124,8 +103,8 @@ static void a_release_plan_opens_by_the_clock(void **)
     expect_issue(id, "u1", 201, NULL);
     expect_issue(id, "u2", 201, NULL);
     expect_issue(id, "u3", 409, "sold-out");
-    struct http_answer answer = act(id, "release", "{\"quantity\":1}"); /* the rest is promised to the plan */
-    api_expect(&answer, 409, "exceeds-quantity");
+    api_expect(act(id, "release", "{\"quantity\":1}"), 409,
+               "exceeds-quantity"); /* the rest is promised to the plan */
 }
 
 static void limits_per_user_hold(void **)
@@ -133,11 +112,8 @@ static void limits_per_user_hold(void **)
     const char *id = api_campaign(&api, 10, ",\"per_user_limit\":2");
     expect_issue(id, "ann", 201, NULL);
     expect_issue(id, "ann", 201, NULL);
-    struct http_answer answer = api_issue(&api, id, "ann");
-    api_expect(&answer, 409, "already-issued");
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_int_equal(json_get_length(doc, "coupon_ids"), 2);
-    json_destroy(doc);
+    struct http_answer answer = api_expect(api_issue(&api, id, "ann"), 409, "already-issued");
+    assert_int_equal(body_length(answer.body, "coupon_ids"), 2);
     expect_issue(id, "bob", 201, NULL);
 }
 
@@ -170,8 +146,7 @@ static struct kept keep(const char *path, const char *body, int status)
     snprintf(kept.body, sizeof kept.body, "%s", body);
     snprintf(kept.key, sizeof kept.key, "%s", api_fresh_key());
     buf_init(&kept.answer, 65536);
-    struct http_answer answer = api_post(&api, path, body, kept.key);
-    api_expect(&answer, status, NULL);
+    struct http_answer answer = api_expect(api_post(&api, path, body, kept.key), status, NULL);
     buf_append_span(&kept.answer, answer.body);
     return kept;
 }
@@ -183,8 +158,7 @@ static void retries_get_the_first_answer_even_after_kill(void **)
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
     struct kept kept[4];
     kept[0] = keep(path, "{\"user_id\":\"ann\"}", 201);
-    snprintf(path, sizeof path, "/v1/campaigns/%s/pause", id);
-    kept[1] = keep(path, "{}", 200);
+    kept[1] = keep(textf("/v1/campaigns/%s/pause", id), "{}", 200);
     snprintf(path, sizeof path, "/v1/campaigns/%s/resume", id);
     kept[2] = keep(path, "{}", 200);
     kept[3] =
@@ -209,13 +183,10 @@ static void a_key_means_one_payload(void **)
     char path[128];
     const char *id = api_campaign(&api, 10, "");
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
-    struct http_answer answer = api_post(&api, path, "{\"user_id\":\"ann\"}", "one-key");
-    api_expect(&answer, 201, NULL);
-    answer = api_post(&api, path, "{\"user_id\":\"bob\"}", "one-key");
-    api_expect(&answer, 422, "idempotency-key-reused");
-    answer =
-        api_post(&api, path, " { \"user_id\" : \"ann\" } ", "\"one-key\""); /* same meaning, other spelling */
-    api_expect(&answer, 201, NULL);
+    api_expect(api_post(&api, path, "{\"user_id\":\"ann\"}", "one-key"), 201, NULL);
+    api_expect(api_post(&api, path, "{\"user_id\":\"bob\"}", "one-key"), 422, "idempotency-key-reused");
+    api_expect(api_post(&api, path, " { \"user_id\" : \"ann\" } ", "\"one-key\""), 201,
+               NULL); /* same meaning, other spelling */
 
     /* Another id is another payload of the same operation, although it would live in another slice. */
     for (int i = 0; i < 20; i++) {
@@ -224,14 +195,14 @@ static void a_key_means_one_payload(void **)
                  "{\"id\":\"one-key-%d\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},"
                  "\"currency\":\"KRW\",\"quantity\":1}",
                  i);
-        answer = api_post(&api, "/v1/campaigns", body, "create-key");
-        api_expect(&answer, i == 0 ? 201 : 422, i == 0 ? NULL : "idempotency-key-reused");
+        api_expect(api_post(&api, "/v1/campaigns", body, "create-key"), i == 0 ? 201 : 422,
+                   i == 0 ? NULL : "idempotency-key-reused");
     }
-    answer = api_post(&api, "/v1/campaigns",
-                      "{\"id\":\"one-key-0\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},"
-                      "\"currency\":\"KRW\",\"quantity\":1}",
-                      NULL);
-    api_expect(&answer, 409, "campaign-exists");
+    api_expect(api_post(&api, "/v1/campaigns",
+                        "{\"id\":\"one-key-0\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},"
+                        "\"currency\":\"KRW\",\"quantity\":1}",
+                        NULL),
+               409, "campaign-exists");
 }
 
 static void a_refusal_leaves_nothing_behind(void **)
@@ -239,12 +210,10 @@ static void a_refusal_leaves_nothing_behind(void **)
     char path[128];
     const char *id = api_campaign(&api, 2, ",\"released\":0");
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
-    struct http_answer answer = api_post(&api, path, "{\"user_id\":\"ann\"}", "refused-first");
-    api_expect(&answer, 409, "sold-out");
-    answer = act(id, "release", "{\"quantity\":1}");
-    api_expect(&answer, 200, NULL);
-    answer = api_post(&api, path, "{\"user_id\":\"ann\"}", "refused-first");
-    api_expect(&answer, 201, NULL);
+    api_expect(api_post(&api, path, "{\"user_id\":\"ann\"}", "refused-first"), 409, "sold-out");
+    api_expect(act(id, "release", "{\"quantity\":1}"), 200, NULL);
+    struct http_answer answer =
+        api_expect(api_post(&api, path, "{\"user_id\":\"ann\"}", "refused-first"), 201, NULL);
     assert_null(http_answer_header(&answer, "Idempotency-Replayed").ptr);
 }
 
@@ -267,13 +236,10 @@ static void many_users_at_once_are_served_as_one(void **)
     assert_true(span_is(json_get_text(doc, "results.5.user_id"), "eve"));
     json_destroy(doc);
     expect_replay(kept.path, kept.body, kept.key, buf_span(&kept.answer));
-    struct http_answer answer = api_post(&api, path, "{\"user_ids\":[\"bob\"]}", kept.key);
-    api_expect(&answer, 422, "idempotency-key-reused");
+    api_expect(api_post(&api, path, "{\"user_ids\":[\"bob\"]}", kept.key), 422, "idempotency-key-reused");
     buf_deinit(&kept.answer);
-    answer = act(id, "pause", "{}");
-    api_expect(&answer, 200, NULL);
-    answer = api_post(&api, path, "{\"user_ids\":[\"fay\"]}", NULL);
-    api_expect(&answer, 409, "paused");
+    api_expect(act(id, "pause", "{}"), 200, NULL);
+    api_expect(api_post(&api, path, "{\"user_ids\":[\"fay\"]}", NULL), 409, "paused");
 }
 
 /* The largest batch there may be, of the longest ids there are, is one transaction: all of it or nothing. */
@@ -291,8 +257,7 @@ static void ten_thousand_users_fit(void **)
         buf_printf(&body, "%s\"%.*s%05d\"", i ? "," : "", (int)sizeof filler - 5, filler, i);
     buf_append_text(&body, "]}");
     assert_false(body.overflow);
-    struct http_answer answer = api_post(&api, path, body.data, NULL);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(api_post(&api, path, body.data, NULL), 200, NULL);
     expect_int(&answer, "issued", 9000);
     expect_int(&answer, "refused", 1000);
     expect_int(&answer, "results.8999.sequence", 9000);
@@ -321,7 +286,6 @@ static void a_trace_goes_into_the_event_and_comes_out_in_the_log(void **)
     char path[128], sql[256];
     const char *id = api_campaign(&api, 1, "");
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
-    struct http_answer answer;
     struct http_call call = {
         .method = "POST",
         .path = path,
@@ -330,8 +294,7 @@ static void a_trace_goes_into_the_event_and_comes_out_in_the_log(void **)
         .headers = headers,
         .body = "{\"user_id\":\"traced-user\"}",
     };
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 201, NULL);
+    api_expect(api_ask(api.command, &call), 201, NULL);
     snprintf(sql, sizeof sql,
              "SELECT count(*) FROM event WHERE campaign_id = '%s' AND trace = "
              "decode('%sb7ad6b7169203331', 'hex')",
@@ -363,13 +326,13 @@ static void a_twin_of_a_request_in_flight_is_told_so(void **)
     struct http_client *second = http_client_create(stack_env(stack, "COMMAND_URL"));
     api_issue_begin(&api, second, id, "ann", "twin");
     assert_int_equal(http_client_read(second, 60000, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 409, "in-flight");
+    api_expect(answer, 409, "in-flight");
     api_issue_begin(&api, second, id, "bob", "twin");
     assert_int_equal(http_client_read(second, 60000, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 422, "idempotency-key-reused");
+    api_expect(answer, 422, "idempotency-key-reused");
     store_thaw();
     assert_int_equal(http_client_read(first, 60000, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 201, NULL);
+    api_expect(answer, 201, NULL);
     assert_false(is_in_flight(path, "{\"user_id\":\"cyd\"}", "twin")); /* another API key: another request */
     http_client_destroy(first);
     http_client_destroy(second);
@@ -397,9 +360,8 @@ static bool issued(const char *campaign, const char *user)
 /* Every committer has its connection back, not only the one that was asked last. */
 static bool ready(void)
 {
-    struct http_answer answer;
     struct http_call call = {.method = "GET", .path = "/readyz"};
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
+    struct http_answer answer = api_ask(api.command, &call);
     return answer.status == 200;
 }
 
@@ -427,11 +389,9 @@ static void a_crashed_store_is_refused_in_time_and_recovers(void **)
     stack_restart_servers(stack);
     WAIT_UNTIL(issued(id, "ann"), 60000);
     WAIT_UNTIL(ready(), 60000);
-    char sql[256];
-    snprintf(sql, sizeof sql, "SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = 6", id);
-    int64_t in_log = store_number(stack, sql);
-    snprintf(sql, sizeof sql, "SELECT issued FROM campaign WHERE id = '%s'", id);
-    assert_int_equal(store_number(stack, sql), in_log);
+    int64_t in_log =
+        store_number(stack, textf("SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = 6", id));
+    assert_int_equal(store_number(stack, textf("SELECT issued FROM campaign WHERE id = '%s'", id)), in_log);
     assert_true(in_log >= 2);
 }
 
@@ -462,7 +422,6 @@ static void a_store_that_stops_flushing_is_noticed(void **)
 
 static int setup(void **state)
 {
-    crypto_setup();
     stack_default_deadlines();
     stack = api_setup(state, &api, STACK_ALL);
     return 0;

@@ -37,11 +37,8 @@ static void fresh(void)
 {
     snprintf(campaign, sizeof campaign, "%s",
              api_campaign(&api, 5, ",\"released\":3,\"min_order_amount\":100"));
-    struct http_answer answer = api_issue(&api, campaign, "ann");
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(coupon, sizeof coupon, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-    json_destroy(doc);
+    struct http_answer answer = api_expect(api_issue(&api, campaign, "ann"), 201, NULL);
+    snprintf(coupon, sizeof coupon, "%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
 }
 
 /* --- writing --- */
@@ -66,10 +63,8 @@ static void expect(const char *what, const struct http_answer *answer, int statu
 
 static void expect_write(const char *method, const char *path, const char *body, int status, const char *code)
 {
-    char what[TEXT_BYTES];
     struct http_answer answer = write_to(method, path, body, api_fresh_key());
-    snprintf(what, sizeof what, "%s %s %s", method, path, body ? body : "");
-    expect(what, &answer, status, code);
+    expect(textf("%s %s %s", method, path, body ? body : ""), &answer, status, code);
 }
 
 enum { ID = 1, KEY = 2, REASON = 4, EMPTY_IS_TAKEN = 8 };
@@ -119,7 +114,6 @@ static const struct operation operations[] = {
 
 static void refuse_bodies(const struct operation *is)
 {
-    char body[TEXT_BYTES];
     expect_write(is->method, is->path, "{", 400, "malformed-json");
     expect_write(is->method, is->path, "[]", 400, "wrong-type");
     expect_write(is->method, is->path, "{\"surprise\":1}", 400, "unknown-field");
@@ -127,12 +121,9 @@ static void refuse_bodies(const struct operation *is)
         expect_write(is->method, is->path, "{}", 400, "missing-field");
     if (!(is->knows & REASON))
         return;
-    snprintf(body, sizeof body, "{%s\"reason\":\"\"}", is->fields);
-    expect_write(is->method, is->path, body, 400, "out-of-range");
-    snprintf(body, sizeof body, "{%s\"reason\":\"a\\nb\"}", is->fields);
-    expect_write(is->method, is->path, body, 400, "invalid-value");
-    snprintf(body, sizeof body, "{%s\"reason\":7}", is->fields);
-    expect_write(is->method, is->path, body, 400, "wrong-type");
+    expect_write(is->method, is->path, textf("{%s\"reason\":\"\"}", is->fields), 400, "out-of-range");
+    expect_write(is->method, is->path, textf("{%s\"reason\":\"a\\nb\"}", is->fields), 400, "invalid-value");
+    expect_write(is->method, is->path, textf("{%s\"reason\":7}", is->fields), 400, "wrong-type");
 }
 
 /* What gives something back is taken only of who has it. */
@@ -357,16 +348,13 @@ static void what_only_some_campaigns_know(void **)
              api_campaign(&api, 1, ",\"starts_at\":\"2999-01-01T00:00:00Z\""));
     expect_write("POST", "/v1/campaigns/{c}/coupons", "{\"user_id\":\"ann\"}", 409, "not-started");
     expect_write("POST", "/v1/campaigns/{c}/coupons/batch", "{\"user_ids\":[\"ann\"]}", 409, "not-started");
-    struct http_answer answer =
-        api_post(&api, "/v1/campaigns",
-                 "{\"id\":\"one-percent\",\"name\":\"n\",\"discount\":{\"type\":\"percent\","
-                 "\"percent\":1},\"currency\":\"KRW\",\"quantity\":1}",
-                 NULL);
-    api_expect(&answer, 201, NULL);
-    answer = api_issue(&api, "one-percent", "ann");
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(coupon, sizeof coupon, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-    json_destroy(doc);
+    api_expect(api_post(&api, "/v1/campaigns",
+                        "{\"id\":\"one-percent\",\"name\":\"n\",\"discount\":{\"type\":\"percent\","
+                        "\"percent\":1},\"currency\":\"KRW\",\"quantity\":1}",
+                        NULL),
+               201, NULL);
+    struct http_answer answer = api_issue(&api, "one-percent", "ann");
+    snprintf(coupon, sizeof coupon, "%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
     expect_rows(rows, COUNT_OF(rows));
 }
 
@@ -400,34 +388,28 @@ static struct http_answer ask(const char *path, const char *more, const char *he
 {
     char at[TEXT_BYTES];
     const char *const headers[] = {header, NULL};
-    struct http_answer answer;
     fill(at, path, more);
     struct http_call call = {.method = "GET",
                              .path = at,
                              .token = stack_env(stack, "ADMIN_TOKEN"),
                              .headers = header ? headers : NULL};
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    return answer;
+    return api_ask(api.query, &call);
 }
 
 static void expect_read(const char *path, const char *more, const char *header, int status, const char *code)
 {
-    char what[TEXT_BYTES];
     struct http_answer answer = ask(path, more, header);
-    snprintf(what, sizeof what, "GET %s%s %s", path, more, header ? header : "");
-    expect(what, &answer, status, code);
+    expect(textf("GET %s%s %s", path, more, header ? header : ""), &answer, status, code);
 }
 
 /* With the tag that its answer had. Between the two the answer may have become another one. */
 static void expect_current(const char *path)
 {
-    char header[TEXT_BYTES];
     WAIT_UNTIL(({
                    struct http_answer answer = ask(path, "", NULL);
                    expect(path, &answer, 200, NULL);
-                   snprintf(header, sizeof header, "If-None-Match: %.*s",
-                            SPAN_ARG(http_answer_header(&answer, "ETag")));
-                   answer = ask(path, "", header);
+                   answer = ask(path, "",
+                                textf("If-None-Match: %.*s", SPAN_ARG(http_answer_header(&answer, "ETag"))));
                    answer.status == 304;
                }),
                BOUND_MS);
@@ -494,15 +476,13 @@ static void a_command_service_says_how_it_is(void **)
 {
     struct http_answer answer = write_to("GET", "/v1/status", NULL, NULL);
     expect("status", &answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_int_equal(json_get_length(doc, "slices"), 16);
-    assert_int_equal(json_get_int(doc, "slices.3.slice"), 3);
-    assert_true(json_get_int(doc, "slices.3.waiting_max") > 0);
-    assert_true(json_get_int(doc, "limits.live_coupons_max") > 0);
-    assert_true(span_is(json_get_text(doc, "profile"), "normal"));
-    assert_true(json_get_text(doc, "bottleneck").len > 0);
-    assert_true(json_get_text(doc, "instance").len > 0 && json_get_text(doc, "since").len > 0);
-    json_destroy(doc);
+    assert_int_equal(body_length(answer.body, "slices"), 16);
+    assert_int_equal(body_int(answer.body, "slices.3.slice"), 3);
+    assert_true(body_int(answer.body, "slices.3.waiting_max") > 0);
+    assert_true(body_int(answer.body, "limits.live_coupons_max") > 0);
+    assert_true(span_is(body_text(answer.body, "profile"), "normal"));
+    assert_true(body_text(answer.body, "bottleneck").len > 0);
+    assert_true(body_text(answer.body, "instance").len > 0 && body_text(answer.body, "since").len > 0);
     int64_t before = api_metric(&api, "coupon_refusals_total{code=\"unknown-campaign\"}");
     expect_write("POST", "/v1/campaigns/nobodys/pause", "{}", 404, "unknown-campaign");
     assert_int_equal(api_metric(&api, "coupon_refusals_total{code=\"unknown-campaign\"}"), before + 1);

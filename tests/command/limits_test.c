@@ -28,15 +28,12 @@ static char disk[64];      /* a disk of its own, 400 KiB: 1 % is a page; "" wher
 
 static void put(const char *name, const char *value)
 {
-    struct http_answer answer = steer_put(&first, name, value);
-    api_expect(&answer, 200, NULL);
+    api_expect(steer_put(&first, name, value), 200, NULL);
 }
 
 static void put_number(const char *name, int64_t value)
 {
-    char text[32];
-    snprintf(text, sizeof text, "%lld", (long long)value);
-    put(name, text);
+    put(name, textf("%lld", (long long)value));
 }
 
 static int64_t setting(const char *name)
@@ -54,12 +51,7 @@ static void expect_source(const char *name, const char *source)
 static struct http_answer create(int64_t quantity)
 {
     static unsigned count;
-    char body[256];
-    snprintf(body, sizeof body,
-             "{\"id\":\"limits-%u\",\"name\":\"Limits\",\"discount\":{\"type\":\"fixed\",\"amount\":100},"
-             "\"currency\":\"KRW\",\"quantity\":%lld}",
-             ++count, (long long)quantity);
-    return api_post(&api, "/v1/campaigns", body, NULL);
+    return api_create(&api, textf("limits-%u", ++count), quantity, "");
 }
 
 /* --- Rates --- */
@@ -98,8 +90,7 @@ static void expect_limited(const char *campaign, const char *policy, const char 
     struct http_answer answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "ann");
     assert_int_not_equal(answer.status, 429);
     for (int i = 0; i < TRIES_MAX && answer.status != 429; i++)
-        answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "ann");
-    api_expect(&answer, 429, "rate-limited");
+        answer = api_expect(steer_issue(&first, "ISSUE_TOKEN", campaign, "ann"), 429, "rate-limited");
     expect_rate_headers(&answer, policy);
     assert_true(steer_refusals(&first, reason) > before);
 }
@@ -109,13 +100,10 @@ static void a_user_who_comes_too_often(void **)
     const char *campaign = api_campaign(&api, 1000, "");
     put("rate_limit_per_user", "1");
     expect_limited(campaign, "user", "user_rate");
-    struct http_answer answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "bob");
-    api_expect(&answer, 201, NULL); /* nobody else is held up */
+    api_expect(steer_issue(&first, "ISSUE_TOKEN", campaign, "bob"), 201, NULL); /* nobody else is held up */
     put("rate_limit_per_user", "null");
-    for (int i = 0; i < 5; i++) {
-        answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "ann");
-        api_expect(&answer, 409, "already-issued");
-    }
+    for (int i = 0; i < 5; i++)
+        api_expect(steer_issue(&first, "ISSUE_TOKEN", campaign, "ann"), 409, "already-issued");
 }
 
 static void an_address_that_comes_too_often(void **)
@@ -124,8 +112,7 @@ static void an_address_that_comes_too_often(void **)
     put("rate_limit_per_address", "1");
     expect_limited(campaign, "address", "address_rate");
     put("rate_limit_per_address", "null"); /* steering is not held to it */
-    struct http_answer answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "bob");
-    api_expect(&answer, 201, NULL);
+    api_expect(steer_issue(&first, "ISSUE_TOKEN", campaign, "bob"), 201, NULL);
 }
 
 static void a_key_that_comes_too_often(void **)
@@ -133,8 +120,7 @@ static void a_key_that_comes_too_often(void **)
     const char *campaign = api_campaign(&api, 1000, "");
     put("rate_limit_per_key", "1");
     expect_limited(campaign, "key", "key_rate");
-    struct http_answer answer = api_issue(&api, campaign, "bob");
-    api_expect(&answer, 201, NULL); /* with another key */
+    api_give(&api, campaign, "bob"); /* with another key */
     put("rate_limit_per_key", "null");
 }
 
@@ -148,15 +134,12 @@ static void campaigns_per_key_and_day(void **)
                 stack,
                 "SELECT coalesce(sum(used), 0)::bigint FROM creation_quota WHERE scope = 'key:admin' AND "
                 "day = (now() AT TIME ZONE 'UTC')::date"));
-    struct http_answer answer = create(1);
-    api_expect(&answer, 201, NULL);
-    answer = create(1);
-    api_expect(&answer, 429, "quota-exceeded");
+    api_expect(create(1), 201, NULL);
+    struct http_answer answer = api_expect(create(1), 429, "quota-exceeded");
     int64_t retry_after = 0;
     assert_true(parse_i64(http_answer_header(&answer, "Retry-After"), 1, 86400 + 60, &retry_after));
     put("campaigns_per_key_per_day", "null");
-    answer = create(1);
-    api_expect(&answer, 201, NULL);
+    api_expect(create(1), 201, NULL);
 }
 
 static void campaigns_per_day(void **)
@@ -165,10 +148,8 @@ static void campaigns_per_day(void **)
                1 + store_number(stack,
                                 "SELECT coalesce(sum(used), 0)::bigint FROM creation_quota WHERE scope = '*' "
                                 "AND day = (now() AT TIME ZONE 'UTC')::date"));
-    struct http_answer answer = create(1);
-    api_expect(&answer, 201, NULL);
-    answer = create(1);
-    api_expect(&answer, 429, "quota-exceeded");
+    api_expect(create(1), 201, NULL);
+    api_expect(create(1), 429, "quota-exceeded");
     put("campaigns_per_day", "null");
 }
 
@@ -178,12 +159,9 @@ static void coupons_that_can_be_had(void **)
         "live_coupons_max",
         10 + store_number(stack,
                           "SELECT coalesce(sum(used), 0)::bigint FROM creation_quota WHERE scope = '#'"));
-    struct http_answer answer = create(11);
-    api_expect(&answer, 429, "quota-exceeded");
-    answer = create(10);
-    api_expect(&answer, 201, NULL);
-    answer = create(1);
-    api_expect(&answer, 429, "quota-exceeded");
+    api_expect(create(11), 429, "quota-exceeded");
+    api_expect(create(10), 201, NULL);
+    api_expect(create(1), 429, "quota-exceeded");
     put("live_coupons_max", "null");
 }
 
@@ -225,8 +203,8 @@ static void the_kill_switch_in_two_services(void **)
     assert_true(issue_gives(&second.steer, "ISSUE_TOKEN", campaign, 409));
 
     steer_issuer(&first, "issue", "suspend", 200, NULL);
-    struct http_answer answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "ann");
-    api_expect(&answer, 403, "issuer-suspended"); /* where it was asked: at once */
+    api_expect(steer_issue(&first, "ISSUE_TOKEN", campaign, "ann"), 403,
+               "issuer-suspended"); /* where it was asked: at once */
     int64_t asked_us = clock_mono_us();
     WAIT_UNTIL(issue_gives(&second.steer, "ISSUE_TOKEN", campaign, 403), BOUND_MS);
     print_message("the other service refused after %lld ms\n",
@@ -262,17 +240,14 @@ static void who_can_be_suspended(void **)
     steer_issuer(&first, "nobody", "suspend", 404, "unknown-issuer");
     steer_issuer(&first, "nobody", "resume", 404, "unknown-issuer");
     steer_issuer(&first, "redeem", "resume", 200, NULL); /* two people press the same button */
-    struct http_answer answer;
     struct http_call call = {.method = "POST",
                              .path = "/v1/issuers/redeem/suspend",
                              .token = stack_env(stack, "ADMIN_TOKEN"),
                              .body = "{}"};
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 400, "idempotency-key-missing");
+    api_expect(api_ask(api.command, &call), 400, "idempotency-key-missing");
     call.key = "k";
     call.token = stack_env(stack, "ISSUE_TOKEN");
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 403, "forbidden");
+    api_expect(api_ask(api.command, &call), 403, "forbidden");
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -311,8 +286,7 @@ static void what_was_decided_holds_without_the_store(void **)
     WAIT_UNTIL(stack_pid(stack, "postgresql") == 0, BOUND_MS);
     int64_t errors = api_metric(&api, "coupon_control_errors_total");
     WAIT_UNTIL(api_metric(&api, "coupon_control_errors_total") > errors + 1, BOUND_MS);
-    struct http_answer answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "ann");
-    api_expect(&answer, 403, "issuer-suspended");
+    api_expect(steer_issue(&first, "ISSUE_TOKEN", campaign, "ann"), 403, "issuer-suspended");
 
     struct second second = second_start("/livez", NULL);
     /* Who would be accepted is not refused by a queue that has no store, so that it comes to what is known of
@@ -327,14 +301,12 @@ static void what_was_decided_holds_without_the_store(void **)
                              .headers = patient,
                              .body = "{\"user_id\":\"ann\"}"};
     int64_t unknown = steer_refusals(&second.steer, "settings_unknown");
-    assert_int_equal(http_client_call(second.steer.client, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 503, "store-unavailable");
+    api_expect(api_ask(second.steer.client, &call), 503, "store-unavailable");
     assert_int_equal(steer_refusals(&second.steer, "settings_unknown"), unknown + 1);
 
     stack_restart_servers(stack);
     WAIT_UNTIL(steer_answers(&second.steer, "/readyz") && steer_answers(&first, "/readyz"), BOUND_MS);
-    answer = steer_issue(&second.steer, "ISSUE_TOKEN", campaign, "ann");
-    api_expect(&answer, 403, "issuer-suspended");
+    api_expect(steer_issue(&second.steer, "ISSUE_TOKEN", campaign, "ann"), 403, "issuer-suspended");
     second_stop(&second);
     steer_issuer(&first, "issue", "resume", 200, NULL);
 }
@@ -343,8 +315,7 @@ static void what_was_decided_holds_without_the_store(void **)
 
 static void expect_put(const char *name, const char *value, int status, const char *code)
 {
-    struct http_answer answer = steer_put(&first, name, value);
-    api_expect(&answer, status, code);
+    api_expect(steer_put(&first, name, value), status, code);
 }
 
 static void settings_have_bounds(void **)
@@ -353,15 +324,13 @@ static void settings_have_bounds(void **)
     size_t count = json_get_length(doc, "settings");
     assert_true(count > 15);
     for (size_t i = 0; i < count; i++) {
-        char path[64], name[64], beyond[32];
+        char path[64], name[64];
         snprintf(path, sizeof path, "settings.%zu.name", i);
         snprintf(name, sizeof name, "%.*s", SPAN_ARG(json_get_text(doc, path)));
         snprintf(path, sizeof path, "settings.%zu.min", i);
-        snprintf(beyond, sizeof beyond, "%lld", (long long)json_get_int(doc, path) - 1);
-        expect_put(name, beyond, 400, "out-of-range");
+        expect_put(name, textf("%lld", (long long)json_get_int(doc, path) - 1), 400, "out-of-range");
         snprintf(path, sizeof path, "settings.%zu.max", i);
-        snprintf(beyond, sizeof beyond, "%lld", (long long)json_get_int(doc, path) + 1);
-        expect_put(name, beyond, 400, "out-of-range");
+        expect_put(name, textf("%lld", (long long)json_get_int(doc, path) + 1), 400, "out-of-range");
     }
     json_destroy(doc);
     expect_put("fresh_ms", "60000", 200, NULL); /* and one at its bound */
@@ -418,24 +387,20 @@ static void every_change_is_an_event(void **)
 
 static void a_put_with_a_key_is_done_once(void **)
 {
-    struct http_answer answer;
     struct http_call call = {.method = "PUT",
                              .path = "/v1/settings/queue_max",
                              .token = stack_env(stack, "ADMIN_TOKEN"),
                              .key = api_fresh_key(),
                              .body = "{\"value\":321}"};
     int64_t set = control_events(18);
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 200, NULL);
+    api_expect(api_ask(api.command, &call), 200, NULL);
     put("queue_max", "null");
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(api_ask(api.command, &call), 200, NULL);
     assert_true(span_is(http_answer_header(&answer, "Idempotency-Replayed"), "true"));
     assert_int_equal(setting("queue_max"), 0); /* a replay does not do it again */
     assert_int_equal(control_events(18), set + 2);
     call.body = "{\"value\":322}";
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 422, "idempotency-key-reused");
+    api_expect(api_ask(api.command, &call), 422, "idempotency-key-reused");
 }
 
 static void what_was_decided_survives_a_restart(void **)
@@ -447,8 +412,7 @@ static void what_was_decided_survives_a_restart(void **)
     steer_issuer(&first, "issue", "suspend", 200, NULL);
     stack_service(stack, "command-service", "kill");
     stack_service(stack, "command-service", "start");
-    struct http_answer answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "ann");
-    api_expect(&answer, 403, "issuer-suspended");
+    api_expect(steer_issue(&first, "ISSUE_TOKEN", campaign, "ann"), 403, "issuer-suspended");
     assert_int_equal(setting("plan_halt_p95_ms"), 1234);
     assert_int_equal(setting("rate_limit_per_user"), 10);
     steer_issuer(&first, "issue", "resume", 200, NULL);
@@ -479,12 +443,12 @@ static void fill_disk(int64_t percent)
 
 static void expect_disk(const char *campaign, int create_status, int issue_status)
 {
-    struct http_answer answer = create(1);
-    api_expect(&answer, create_status, create_status == 503 ? "store-unavailable" : NULL);
+    struct http_answer answer =
+        api_expect(create(1), create_status, create_status == 503 ? "store-unavailable" : NULL);
     if (create_status == 503)
         assert_true(http_answer_header(&answer, "Retry-After").ptr != NULL);
-    answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "ann");
-    api_expect(&answer, issue_status, issue_status == 503 ? "store-unavailable" : NULL);
+    api_expect(steer_issue(&first, "ISSUE_TOKEN", campaign, "ann"), issue_status,
+               issue_status == 503 ? "store-unavailable" : NULL);
 }
 
 static void a_disk_fills_up(void **)

@@ -155,7 +155,7 @@ static void start(void)
                                                    .reads_per_second = 200});
     steer = (struct steer){stack, people->api.command};
     struct http_answer answer = steer_put(&steer, "campaigns_per_key_per_day", "8640");
-    api_expect(&answer, 200, NULL);
+    api_expect(answer, 200, NULL);
     drill_phase("the day before: 6,640 campaigns");
     create_the_day();
     reads_await_redis(&people->api);
@@ -197,7 +197,7 @@ static int64_t void_all(int64_t *ret_voided)
     do {
         struct http_answer answer =
             api_post(&people->api, "/v1/campaigns/void", "{\"created_by\":\"generator\"}", NULL);
-        api_expect(&answer, 200, NULL);
+        api_expect(answer, 200, NULL);
         struct json_doc *doc = json_get_doc(answer.body);
         voided = json_get_int(doc, "voided");
         json_destroy(doc);
@@ -268,9 +268,9 @@ void drill_runaway(void)
 
     drill_phase("what it made is voided");
     struct http_answer held = api_issue(&people->api, "made-up-7", "somebody");
-    api_expect(&held, 201, NULL);
+    api_expect(held, 201, NULL);
     struct http_answer answer = steer_put(&steer, "campaigns_per_key_per_day", "null");
-    api_expect(&answer, 200, NULL); /* so it is not the quota that stops it now */
+    api_expect(answer, 200, NULL); /* so it is not the quota that stops it now */
     int64_t suspended_us = suspend(), void_us = void_all(&voided);
     int64_t created = campaigns_made();
     trouble.to_us = clock_mono_us();

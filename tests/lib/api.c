@@ -53,11 +53,16 @@ const char *api_fresh_key(void)
     return key;
 }
 
-struct http_answer api_call(struct api_client *api, const struct http_call *call)
+struct http_answer api_ask(struct http_client *client, const struct http_call *call)
 {
     struct http_answer answer;
-    assert_int_equal(http_client_call(api->command, call, &answer), HTTP_ANSWERED);
+    assert_int_equal(http_client_call(client, call, &answer), HTTP_ANSWERED);
     return answer;
+}
+
+struct http_answer api_call(struct api_client *api, const struct http_call *call)
+{
+    return api_ask(api->command, call);
 }
 
 struct http_answer api_post(struct api_client *api, const char *path, const char *body, const char *key)
@@ -111,43 +116,48 @@ struct http_answer api_get(struct api_client *api, const char *path, const char 
 {
     char header[64];
     const char *const headers[] = {header, NULL};
-    struct http_answer answer;
     struct http_call call = {.method = "GET", .path = path, .token = stack_env(api->stack, "READ_TOKEN")};
     if (consistency_token) {
         snprintf(header, sizeof header, "Consistency-Token: %s", consistency_token);
         call.headers = headers;
     }
-    assert_int_equal(http_client_call(api->query, &call, &answer), HTTP_ANSWERED);
+    struct http_answer answer = api_ask(api->query, &call);
     return answer;
+}
+
+struct http_answer api_create(struct api_client *api, const char *id, int64_t quantity, const char *more)
+{
+    char body[4096];
+    snprintf(body, sizeof body,
+             "{\"id\":\"%s\",\"name\":\"%s\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
+             "\"currency\":\"KRW\",\"quantity\":%lld%s}",
+             id, id, (long long)quantity, more);
+    return api_post(api, "/v1/campaigns", body, NULL);
+}
+
+void api_campaign_of(struct api_client *api, const char *id, int64_t quantity, const char *more)
+{
+    api_expect(api_create(api, id, quantity, more), 201, NULL);
 }
 
 const char *api_campaign(struct api_client *api, int quantity, const char *more)
 {
     static char id[64];
     static unsigned count;
-    char body[4096];
     snprintf(id, sizeof id, "test-%ld-%u", (long)getpid(), ++count);
-    snprintf(body, sizeof body,
-             "{\"id\":\"%s\",\"name\":\"Test %u\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
-             "\"currency\":\"KRW\",\"quantity\":%d%s}",
-             id, count, quantity, more);
-    struct http_answer answer = api_post(api, "/v1/campaigns", body, NULL);
-    api_expect(&answer, 201, NULL);
+    api_campaign_of(api, id, quantity, more);
     return id;
 }
 
 struct http_answer api_issue(struct api_client *api, const char *campaign, const char *user)
 {
-    char path[128], body[256];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
-    snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
-    return api_post(api, path, body, NULL);
+    return api_post(api, textf("/v1/campaigns/%s/coupons", campaign), textf("{\"user_id\":\"%s\"}", user),
+                    NULL);
 }
 
 void api_give(struct api_client *api, const char *campaign, const char *user)
 {
-    struct http_answer answer = api_issue(api, campaign, user);
-    api_expect(&answer, 201, NULL);
+    api_expect(api_issue(api, campaign, user), 201, NULL);
 }
 
 int64_t api_metric(struct api_client *api, const char *name)
@@ -169,11 +179,12 @@ const char *api_problem(const struct http_answer *answer)
     return code;
 }
 
-void api_expect(const struct http_answer *answer, int status, const char *problem_code)
+struct http_answer api_expect(struct http_answer answer, int status, const char *problem_code)
 {
-    if (answer->status != status)
-        fail_msg("expected %d, got %d: %.*s", status, answer->status, SPAN_ARG(answer->body));
+    if (answer.status != status)
+        fail_msg("expected %d, got %d: %.*s", status, answer.status, SPAN_ARG(answer.body));
     if (problem_code)
-        assert_string_equal(api_problem(answer), problem_code);
-    assert_int_equal(http_answer_header(answer, "X-Request-Id").len, 16);
+        assert_string_equal(api_problem(&answer), problem_code);
+    assert_int_equal(http_answer_header(&answer, "X-Request-Id").len, 16);
+    return answer;
 }

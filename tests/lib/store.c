@@ -14,15 +14,13 @@
 /* However busy the machine is: only what hangs takes longer. */
 enum { PATIENCE_MS = 120000 };
 
-static struct pg_rows *store_rows(struct stack *stack, const char *url_variable, const char *sql)
+struct pg_rows *store_rows(const char *url, const char *sql)
 {
     const struct pg_statement statements[] = {{"query", sql}};
-    struct pg *pg = pg_create(&(struct pg_options){
-        .url = stack_env(stack, url_variable),
-        .application = "test",
-        .statements = statements,
-        .statements_count = COUNT_OF(statements),
-    });
+    struct pg *pg = pg_create(&(struct pg_options){.url = url,
+                                                   .application = "test",
+                                                   .statements = statements,
+                                                   .statements_count = COUNT_OF(statements)});
     struct pg_rows *rows = NULL;
     if (pg_connect(pg, clock_deadline_us(PATIENCE_MS)) != PG_OK ||
         pg_call(pg, 0, NULL, clock_deadline_us(PATIENCE_MS), &rows) != PG_OK)
@@ -31,12 +29,17 @@ static struct pg_rows *store_rows(struct stack *stack, const char *url_variable,
     return rows;
 }
 
-int64_t store_number(struct stack *stack, const char *sql)
+int64_t store_number_at(const char *url, const char *sql)
 {
-    struct pg_rows *rows = store_rows(stack, "DATABASE_URL", sql);
+    struct pg_rows *rows = store_rows(url, sql);
     int64_t number = pg_rows_count(rows) ? pg_i64(rows, 0, 0) : 0;
     pg_rows_destroy(rows);
     return number;
+}
+
+int64_t store_number(struct stack *stack, const char *sql)
+{
+    return store_number_at(stack_env(stack, "DATABASE_URL"), sql);
 }
 
 int64_t store_numberf(struct stack *stack, const char *format, ...)
@@ -52,7 +55,7 @@ int64_t store_numberf(struct stack *stack, const char *format, ...)
 
 void store_run_as(struct stack *stack, const char *url_variable, const char *sql)
 {
-    pg_rows_destroy(store_rows(stack, url_variable, sql));
+    pg_rows_destroy(store_rows(stack_env(stack, url_variable), sql));
 }
 
 static void read_superuser_secret(struct stack *stack, char *ret, size_t size)
@@ -98,7 +101,7 @@ static struct backends backends_of(struct stack *stack, const char *application)
     char sql[256];
     struct backends backends = {.count = 0};
     snprintf(sql, sizeof sql, "SELECT pid FROM pg_stat_activity WHERE application_name = '%s'", application);
-    struct pg_rows *rows = store_rows(stack, "DATABASE_URL", sql);
+    struct pg_rows *rows = store_rows(stack_env(stack, "DATABASE_URL"), sql);
     assert_true(pg_rows_count(rows) <= BACKENDS_MAX);
     for (int i = 0; i < pg_rows_count(rows); i++)
         backends.pids[backends.count++] = (pid_t)pg_i64(rows, i, 0);

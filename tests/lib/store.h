@@ -5,8 +5,12 @@
 
 #include "common/pg/pg.h"
 #include "tests/lib/stack.h"
+#include "tests/lib/text.h"
 
-/* The one number that a query without parameters gives (0 for no row). */
+/* What a query without parameters gives to whom the URL names; the caller destroys it. */
+struct pg_rows *store_rows(const char *url, const char *sql);
+int64_t store_number_at(const char *url, const char *sql); /* the first number; 0: no row */
+/* The same as the owner of the stack's database. */
 int64_t store_number(struct stack *stack, const char *sql);
 /* The same for a query written as by printf. */
 int64_t store_numberf(struct stack *stack, const char *format, ...) PRINTF_LIKE(2, 3);

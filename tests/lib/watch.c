@@ -56,9 +56,7 @@ static void read_once(struct watch *watch, struct http_client *client, int64_t s
         fail_with(watch, &answer, outcome);
         return;
     }
-    struct json_doc *doc = json_get_doc(answer.body);
-    judge(watch, json_get_int(doc, "issued"), least, reads_is_from(&answer, "redis"), before);
-    json_destroy(doc);
+    judge(watch, body_int(answer.body, "issued"), least, reads_is_from(&answer, "redis"), before);
 }
 
 static void *run(void *argument)
@@ -135,8 +133,7 @@ void watch_issue(struct watch *watch, struct api_client *api, int batches)
     for (int batch = 0; batch < batches; batch++) {
         write_batch(watch, &body);
         watch_expect(watch, watch->most + WATCH_BATCH);
-        struct http_answer answer = api_post(api, path, body.data, NULL);
-        api_expect(&answer, 200, NULL);
+        api_expect(api_post(api, path, body.data, NULL), 200, NULL);
         watch_answered(watch);
     }
     buf_deinit(&body);

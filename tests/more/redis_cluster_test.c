@@ -275,7 +275,7 @@ static void read_promptly(const char *id, int count)
     for (int i = 0; i < count; i++) {
         int64_t start_us = clock_mono_us();
         struct http_answer answer = reads_get(&api, path);
-        api_expect(&answer, 200, NULL);
+        api_expect(answer, 200, NULL);
         pace_within(start_us, DEADLINE_MS * US_PER_MS, "an answer");
     }
 }

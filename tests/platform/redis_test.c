@@ -13,6 +13,7 @@
 #include "common/base/mem.h"
 #include "tests/lib/pace.h"
 #include "tests/lib/stack.h"
+#include "tests/lib/text.h"
 #include "tests/lib/wait.h"
 
 enum { LONG_MS = 120000, SHORT_MS = 300, LATE_MS = 3000 };
@@ -251,21 +252,15 @@ static void assert_connect(const char *url, enum redis_status status)
 
 static void logins(void **)
 {
-    char url[256];
     int port = stack_port_base(stack) + 4;
     struct redis *redis = connected();
     ASSERT_STATUS(redis, REDIS_OK, "ACL", "SETUSER", "odd:name@", "on", ">p@ss:w/rd%", "~*", "+@all");
     ASSERT_STATUS(redis, REDIS_OK, "ACL", "SETUSER", "reader", "on", ">reader", "~*", "+role", "+get");
-    snprintf(url, sizeof url, "redis://odd%%3Aname%%40:p@ss%%3Aw%%2Frd%%25@127.0.0.1:%d", port);
-    assert_connect(url, REDIS_OK);
-    snprintf(url, sizeof url, "redis://default:wrong@127.0.0.1:%d", port);
-    assert_connect(url, REDIS_DENIED);
-    snprintf(url, sizeof url, "redis://:wrong@127.0.0.1:%d/0", port);
-    assert_connect(url, REDIS_DENIED);
-    snprintf(url, sizeof url, "redis://127.0.0.1:%d", port);
-    assert_connect(url, REDIS_DENIED);
-    snprintf(url, sizeof url, "redis://reader:reader@127.0.0.1:%d", port);
-    struct redis *reader = connect_to(url);
+    assert_connect(textf("redis://odd%%3Aname%%40:p@ss%%3Aw%%2Frd%%25@127.0.0.1:%d", port), REDIS_OK);
+    assert_connect(textf("redis://default:wrong@127.0.0.1:%d", port), REDIS_DENIED);
+    assert_connect(textf("redis://:wrong@127.0.0.1:%d/0", port), REDIS_DENIED);
+    assert_connect(textf("redis://127.0.0.1:%d", port), REDIS_DENIED);
+    struct redis *reader = connect_to(textf("redis://reader:reader@127.0.0.1:%d", port));
     ASSERT_STATUS(reader, REDIS_DENIED, "SET", "key", "value");
     ASSERT_STATUS(reader, REDIS_OK, "GET", "key");
     ASSERT_STATUS(redis, REDIS_OK, "ACL", "DELUSER", "reader", "odd:name@");
@@ -275,19 +270,16 @@ static void logins(void **)
 
 static void databases(void **)
 {
-    char url[256];
     const struct redis_reply *reply;
     const char *base = stack_env(stack, "REDIS_URL");
     const char *slash = strrchr(base, '/');
     struct redis *redis = connected();
     ASSERT_STATUS(redis, REDIS_OK, "SET", "only-in", "0");
-    snprintf(url, sizeof url, "%.*s/7", (int)(slash - base), base);
-    struct redis *seventh = connect_to(url);
+    struct redis *seventh = connect_to(textf("%.*s/7", (int)(slash - base), base));
     SEND(seventh, "EXISTS", "only-in");
     assert_int_equal(next(seventh, &reply), REDIS_OK);
     assert_int_equal(redis_integer(reply), 0);
-    snprintf(url, sizeof url, "%.*s/999999", (int)(slash - base), base);
-    assert_connect(url, REDIS_ERROR);
+    assert_connect(textf("%.*s/999999", (int)(slash - base), base), REDIS_ERROR);
     redis_destroy(seventh);
     redis_destroy(redis);
 }
@@ -320,13 +312,11 @@ static void stopped_server_does_not_outlast_the_deadline(void **)
 
 static void killed_client_is_lost(void **)
 {
-    char id[32];
     const struct redis_reply *reply;
     struct redis *redis = connected(), *other = connected();
     SEND(redis, "CLIENT", "ID");
     assert_int_equal(next(redis, &reply), REDIS_OK);
-    snprintf(id, sizeof id, "%lld", (long long)redis_integer(reply));
-    ASSERT_STATUS(other, REDIS_OK, "CLIENT", "KILL", "ID", id);
+    ASSERT_STATUS(other, REDIS_OK, "CLIENT", "KILL", "ID", textf("%lld", (long long)redis_integer(reply)));
     SEND(redis, "PING");
     SEND(redis, "PING");
     assert_int_equal(next(redis, NULL), REDIS_LOST);

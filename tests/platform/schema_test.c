@@ -333,12 +333,8 @@ static int64_t rows_added(int16_t slice)
 
 static void issue_some(struct api_client *api, const char *campaign, const char *prefix, int count)
 {
-    for (int i = 0; i < count; i++) {
-        char user[48];
-        snprintf(user, sizeof user, "%s%d", prefix, i);
-        struct http_answer answer = api_issue(api, campaign, user);
-        api_expect(&answer, 201, NULL);
-    }
+    for (int i = 0; i < count; i++)
+        api_give(api, campaign, textf("%s%d", prefix, i));
 }
 
 /* What the service did is in the statistics when its rows are: backends report at the end of a second. */
@@ -347,10 +343,8 @@ static void await_rows(struct api_client *api, const char *campaign, int64_t cou
     int16_t slice = slice_of(span_of(campaign));
     int64_t deadline_us = clock_deadline_us(CALL_MS);
     for (int i = 0; rows_added(slice) < count; i++) {
-        char user[48];
         assert_true(clock_remaining_ms(deadline_us) > 0);
-        snprintf(user, sizeof user, "more%d", i);
-        (void)api_issue(api, campaign, user); /* an idle backend would not report */
+        (void)api_issue(api, campaign, textf("more%d", i)); /* an idle backend would not report */
         wait_moment();
     }
 }
@@ -375,17 +369,11 @@ static void expect_only_index_scans(struct api_client *api, const char *campaign
 static void create_elsewhere(struct api_client *api, char id[CAMPAIGN_ID_MAX + 1])
 {
     enum { TOUCHED_SLICE = 3 };
-    char body[512];
     int number = 0;
     do
         snprintf(id, CAMPAIGN_ID_MAX + 1, "hot-%d", ++number);
     while (slice_of(span_of(id)) == TOUCHED_SLICE);
-    snprintf(body, sizeof body,
-             "{\"id\":\"%s\",\"name\":\"Hot\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
-             "\"currency\":\"KRW\",\"quantity\":100000}",
-             id);
-    struct http_answer answer = api_post(api, "/v1/campaigns", body, NULL);
-    api_expect(&answer, 201, NULL);
+    api_campaign_of(api, id, 100000, "");
 }
 
 static void hot_statements_use_indexes(void **)

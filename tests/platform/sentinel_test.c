@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* redis+sentinel:// against three real sentinels, a primary and a replica: who is asked, who is believed, and
  * that the models and their readers come through failovers that lost the last writes. */
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "tests/lib/api.h"
 #include "tests/lib/models.h"
@@ -124,10 +123,11 @@ static void cut_off(enum sentinels_process replica)
 
 static void assert_checkpoint_fell_behind(enum sentinels_process server, int64_t before)
 {
-    char key[64], text[64];
+    char text[64];
     int64_t position = 0;
-    snprintf(key, sizeof key, "fc:{%d}", slice_of(span_of(campaign)));
-    assert_int_equal(SENTINELS_CALL(&sentinels, server, text, "HGET", key, "pos"), REDIS_OK);
+    assert_int_equal(SENTINELS_CALL(&sentinels, server, text, "HGET",
+                                    textf("fc:{%d}", slice_of(span_of(campaign))), "pos"),
+                     REDIS_OK);
     if (*text)
         assert_true(parse_i64(span_of(text), 0, INT64_MAX, &position));
     assert_true(position < before);
@@ -202,7 +202,6 @@ static void the_models_equal_the_log_in_the_end(void **)
 
 static int set_up(void **)
 {
-    crypto_setup();
     stack = stack_start(STACK_SERVERS);
     sentinels_start(&sentinels, stack, 1, 3000); /* just promoted, one is silent for a second */
     setenv("SERVICES_REDIS_URL", sentinels_url(&sentinels), 1);

@@ -32,33 +32,15 @@ static void sql(const char *format, ...)
 {
     char text[SQL_MAX];
     va_list arguments;
-    struct pg_rows *rows = NULL;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    const struct pg_statement statement = {"one", text};
-    struct pg *pg = pg_create(&(struct pg_options){
-        .url = url, .application = "test", .statements = &statement, .statements_count = 1});
-    if (pg_connect(pg, clock_deadline_us(CALL_MS)) != PG_OK ||
-        pg_call(pg, 0, NULL, clock_deadline_us(CALL_MS), &rows) != PG_OK)
-        fail_msg("%s: %s", text, pg_error(pg));
-    pg_rows_destroy(rows);
-    pg_destroy(pg);
+    pg_rows_destroy(store_rows(url, text));
 }
 
 static int64_t number(const char *text)
 {
-    const struct pg_statement statement = {"one", text};
-    struct pg_rows *rows = NULL;
-    struct pg *pg = pg_create(&(struct pg_options){
-        .url = url, .application = "test", .statements = &statement, .statements_count = 1});
-    if (pg_connect(pg, clock_deadline_us(CALL_MS)) != PG_OK ||
-        pg_call(pg, 0, NULL, clock_deadline_us(CALL_MS), &rows) != PG_OK)
-        fail_msg("%s: %s", text, pg_error(pg));
-    int64_t ret = pg_i64(rows, 0, 0);
-    pg_rows_destroy(rows);
-    pg_destroy(pg);
-    return ret;
+    return store_number_at(url, text);
 }
 
 static void hex_of_event(const struct event *event, char *ret, size_t ret_size)
@@ -412,9 +394,7 @@ static void expect_creation(const char *id, uint8_t key, const struct problem *r
 
 static int64_t created(const char *id)
 {
-    char text[256];
-    snprintf(text, sizeof text, "SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = 1", id);
-    return number(text);
+    return number(textf("SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = 1", id));
 }
 
 /* Names in other slices than that of the key, and of each other. */

@@ -4,7 +4,6 @@
  * else's was tried. */
 #include "common/trace.h"
 
-#include "common/base/crypto.h"
 #include "common/base/metrics.h"
 #include "tests/lib/api.h"
 #include "tests/lib/otlp_sink.h"
@@ -26,7 +25,6 @@ static struct http_answer issue(const char *user, const char *traceparent)
 {
     char path[128], key[64], body[64];
     const char *headers[] = {traceparent, NULL};
-    struct http_answer answer;
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
     snprintf(key, sizeof key, "%s", api_fresh_key());
     snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
@@ -36,9 +34,7 @@ static struct http_answer issue(const char *user, const char *traceparent)
                              .key = key,
                              .body = body,
                              .headers = headers};
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 201, NULL);
-    return answer;
+    return api_expect(api_ask(api.command, &call), 201, NULL);
 }
 
 static struct otlp_span await(const char *name, const char *trace)
@@ -50,7 +46,6 @@ static struct otlp_span await(const char *name, const char *trace)
 
 static void a_sampled_request_is_followed(void **)
 {
-    char link[50];
     (void)issue("u-1", "traceparent: 00-" TRACE "-" CALLER "-01");
     struct otlp_span request = await("issue", TRACE), queue = await("queue", TRACE),
                      projection = await("projection", TRACE), batch = await("batch", NULL);
@@ -64,8 +59,7 @@ static void a_sampled_request_is_followed(void **)
     assert_string_not_equal(batch.trace, TRACE);
     assert_string_equal(batch.parent, "");
     assert_int_equal(batch.links, 1);
-    snprintf(link, sizeof link, "%s %s", request.trace, request.id);
-    assert_string_equal(batch.first_link, link);
+    assert_string_equal(batch.first_link, textf("%s %s", request.trace, request.id));
     struct otlp_span commit = await("commit", batch.trace);
     assert_string_equal(commit.parent, batch.id);
     assert_true(commit.begin_ns >= batch.begin_ns && commit.end_ns <= batch.end_ns);
@@ -89,9 +83,7 @@ static void others_are_not(void **)
 
 static int64_t dropped(const char *reason)
 {
-    char name[64];
-    snprintf(name, sizeof name, "coupon_trace_dropped_total{reason=\"%s\"}", reason);
-    return api_metric(&api, name);
+    return api_metric(&api, textf("coupon_trace_dropped_total{reason=\"%s\"}", reason));
 }
 
 static void a_collector_that_refuses_costs_spans_only(void **)
@@ -141,7 +133,6 @@ static void off_unless_asked_for(void **)
 
 static int set_up(void **state)
 {
-    crypto_setup();
     sink = otlp_sink_start();
     setenv("FIRSTCOME_TRACE_URL", otlp_sink_url(sink), 1);
     stack = api_setup(state, &api, STACK_ALL);

@@ -127,10 +127,8 @@ static void await_first_batches(size_t campaign)
  * met it: that reader's word is all the projector needs. */
 static void a_reader_met_a_hole_in(int16_t slice)
 {
-    char key[24], generation[24];
-    snprintf(key, sizeof key, "fc:{%d}:hole", slice);
-    snprintf(generation, sizeof generation, "%lld", (long long)models_generation(&models, slice));
-    MODELS_CALL(&models, "SET", key, generation);
+    MODELS_CALL(&models, "SET", textf("fc:{%d}:hole", slice),
+                textf("%lld", (long long)models_generation(&models, slice)));
 }
 
 static void vanished_keys_are_made_again(void **)
@@ -141,9 +139,8 @@ static void vanished_keys_are_made_again(void **)
     models_issue(&models, campaign, 900);
     models_await_current(&models);
     int64_t anew = metric("coupon_projector_restarts_total");
-    for (size_t i = 0; i < COUNT_OF(sets); i++) {
+    for (size_t i = 0; i < COUNT_OF(sets); i++)
         assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", models_key(&models, slice, sets[i]))), 1);
-    }
     models_issue(&models, campaign, 5); /* begins what vanished anew, without the mark */
     models_await_current(&models);
     assert_int_equal(redis_kind(MODELS_CALL(&models, "ZSCORE", models_key(&models, slice, "cs"), "")),
@@ -155,27 +152,26 @@ static void vanished_keys_are_made_again(void **)
 
 static void a_campaign_that_vanished_is_written_whole(void **)
 {
-    char rest[64];
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
     models_issue(&models, campaign, 100);
     models_await_current(&models);
-    snprintf(rest, sizeof rest, "c:%s", models.campaigns[campaign].id);
-    assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", models_key(&models, slice, rest))), 1);
+    assert_int_equal(
+        redis_integer(MODELS_CALL(&models, "DEL",
+                                  models_key(&models, slice, textf("c:%s", models.campaigns[campaign].id)))),
+        1);
     models_issue(&models, campaign, 5);
     assert_models_equal_the_log();
 }
 
 static void a_vanished_root_is_replayed(void **)
 {
-    char key[32];
     size_t campaign = models_create(&models);
     models_issue(&models, campaign, 600);
     models_await_current(&models);
     int64_t moved = metric("coupon_projector_refused_total{reason=\"moved\"}");
     int64_t generation = models_generation(&models, models_slice(&models, campaign));
-    snprintf(key, sizeof key, "fc:{%d}", models_slice(&models, campaign));
-    MODELS_CALL(&models, "DEL", key);
+    MODELS_CALL(&models, "DEL", textf("fc:{%d}", models_slice(&models, campaign)));
     WAIT_UNTIL(metric("coupon_projector_refused_total{reason=\"moved\"}") > moved, LONG_MS);
     models_await_current(&models);
     assert_true(models_generation(&models, models_slice(&models, campaign)) > generation);
@@ -186,7 +182,6 @@ static void a_vanished_root_is_replayed(void **)
  * models show: they must not be taken for models of this log. */
 static void a_restored_log_is_noticed(void **)
 {
-    char sql[256];
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
     models_issue(&models, campaign, 300);
@@ -195,11 +190,9 @@ static void a_restored_log_is_noticed(void **)
     assert_true(anew >= 0);
     stack_service(stack, "projector", "stop");
     int64_t head = models_checkpoint(&models, slice, "pos");
-    snprintf(sql, sizeof sql, "DELETE FROM event WHERE slice = %d AND position > %lld", slice,
-             (long long)head - 100);
-    store_tamper(stack, sql);
-    snprintf(sql, sizeof sql, "UPDATE slice SET head = %lld WHERE slice = %d", (long long)head - 100, slice);
-    store_tamper(stack, sql);
+    store_tamper(
+        stack, textf("DELETE FROM event WHERE slice = %d AND position > %lld", slice, (long long)head - 100));
+    store_tamper(stack, textf("UPDATE slice SET head = %lld WHERE slice = %d", (long long)head - 100, slice));
     models.campaigns[campaign].issued -= 100;
     models.users = "another-";
     models_issue(&models, campaign, 250);
@@ -316,10 +309,8 @@ static void a_stopped_leader_loses_the_lead(void **)
 static void a_higher_epoch_is_respected_and_then_overtaken(void **)
 {
     size_t campaign = models_create(&models);
-    char key[32];
     models_await_current(&models);
-    snprintf(key, sizeof key, "fc:{%d}", models_slice(&models, campaign));
-    MODELS_CALL(&models, "HSET", key, "epoch", "5000");
+    MODELS_CALL(&models, "HSET", textf("fc:{%d}", models_slice(&models, campaign)), "epoch", "5000");
     WAIT_UNTIL(metric("coupon_projector_refused_total{reason=\"fenced\"}") > 0, LONG_MS);
     issue_many(campaign, 3, 50);
     assert_models_equal_the_log();
@@ -361,22 +352,18 @@ static void status_tells_where_things_are(void **)
     struct buf text;
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
-    char path[48];
     models_issue(&models, campaign, 10);
     models_await_current(&models);
     buf_init(&text, OUTPUT_MAX);
     WAIT_UNTIL((buf_clear(&text), run_status((const char *[]){"status", "--json", NULL}, &text) == 0),
                LONG_MS);
-    struct json_doc *doc = json_get_doc(buf_span(&text));
-    snprintf(path, sizeof path, "slices.%d.checkpoint", slice);
-    assert_int_equal(json_get_int(doc, path), models_checkpoint(&models, slice, "pos"));
-    snprintf(path, sizeof path, "slices.%d.lag_events", slice);
-    assert_int_equal(json_get_int(doc, path), 0);
-    assert_true(json_get_bool(doc, "leader.held"));
-    snprintf(path, sizeof path, "slices.%d.generation", slice);
-    assert_int_equal(json_get_int(doc, path), models_generation(&models, slice));
-    assert_true(span_is(json_get_text(doc, "redis.state"), "ok"));
-    json_destroy(doc);
+    assert_int_equal(body_int(buf_span(&text), textf("slices.%d.checkpoint", slice)),
+                     models_checkpoint(&models, slice, "pos"));
+    assert_int_equal(body_int(buf_span(&text), textf("slices.%d.lag_events", slice)), 0);
+    assert_true(body_bool(buf_span(&text), "leader.held"));
+    assert_int_equal(body_int(buf_span(&text), textf("slices.%d.generation", slice)),
+                     models_generation(&models, slice));
+    assert_true(span_is(body_text(buf_span(&text), "redis.state"), "ok"));
     WAIT_UNTIL((buf_clear(&text), run_status((const char *[]){"status", NULL}, &text) == 0), LONG_MS);
     assert_non_null(strstr(text.data, "leader      yes"));
     buf_deinit(&text);
@@ -393,12 +380,10 @@ static void status_without_redis_and_without_a_leader(void **)
     assert_int_equal(run_status((const char *[]){"status", "--json", NULL}, &text), 1);
     assert_true(clock_mono_us() - began_us < 10 * US_PER_S);
     stack_signal(stack, "redis", SIGCONT);
-    struct json_doc *doc = json_get_doc(buf_span(&text));
-    assert_true(span_is(json_get_text(doc, "redis.state"), "io"));
-    assert_true(span_is(json_get_text(doc, "postgresql.state"), "ok"));
-    assert_false(json_get_bool(doc, "leader.held"));
-    assert_true(json_get_int(doc, "slices.0.head") >= 0);
-    json_destroy(doc);
+    assert_true(span_is(body_text(buf_span(&text), "redis.state"), "io"));
+    assert_true(span_is(body_text(buf_span(&text), "postgresql.state"), "ok"));
+    assert_false(body_bool(buf_span(&text), "leader.held"));
+    assert_true(body_int(buf_span(&text), "slices.0.head") >= 0);
     buf_deinit(&text);
     stack_service(stack, "projector", "start");
     models_await_current(&models);
@@ -424,11 +409,9 @@ static void a_checkpoint_beyond_the_log_is_of_another(void **)
 {
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
-    char key[32];
     models_await_current(&models);
     int64_t generation = models_generation(&models, slice);
-    snprintf(key, sizeof key, "fc:{%d}", slice);
-    MODELS_CALL(&models, "HSET", key, "pos", "100000000");
+    MODELS_CALL(&models, "HSET", textf("fc:{%d}", slice), "pos", "100000000");
     WAIT_UNTIL(models_generation(&models, slice) > generation, LONG_MS);
     assert_models_equal_the_log();
     WAIT_UNTIL(projector_ready_status(stack) == 200, LONG_MS);

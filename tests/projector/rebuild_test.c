@@ -4,7 +4,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "readmodel/campaign_record.h"
 #include "tests/lib/api.h"
@@ -39,8 +38,7 @@ static void issue(int batches)
         buf_append_text(&body, "]}");
         if (watch.stack)
             watch_expect(&watch, issued + BATCH);
-        struct http_answer answer = api_post(&api, path, body.data, NULL);
-        api_expect(&answer, 200, NULL);
+        api_expect(api_post(&api, path, body.data, NULL), 200, NULL);
         issued += BATCH;
         if (watch.stack)
             watch_answered(&watch);
@@ -55,11 +53,8 @@ static void fill(void)
     for (int i = 0; i < 40; i++) {
         char id[96];
         snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ""));
-        for (int user = 0; user < i % 5; user++) {
-            char name[16];
-            snprintf(name, sizeof name, "u%d", user);
-            api_give(&api, id, name);
-        }
+        for (int user = 0; user < i % 5; user++)
+            api_give(&api, id, textf("u%d", user));
     }
     models_await_current(&models);
 }
@@ -90,9 +85,7 @@ static int64_t dbsize(void)
     /* But for the projector's word that it was there, which comes and goes. */
     int64_t keys = redis_integer(MODELS_CALL(&models, "DBSIZE"));
     for (int slice = 0; slice < SLICE_COUNT; slice++) {
-        char key[32];
-        snprintf(key, sizeof key, "fc:{%d}:heartbeat", slice);
-        keys -= redis_integer(MODELS_CALL(&models, "EXISTS", key));
+        keys -= redis_integer(MODELS_CALL(&models, "EXISTS", textf("fc:{%d}:heartbeat", slice)));
     }
     return keys;
 }
@@ -107,10 +100,9 @@ static void assert_nothing_left_over(void)
 {
     assert_false(redis_integer(MODELS_CALL(&models, "EXISTS", "fc:generations")));
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
-        char all[32], live[48];
-        snprintf(all, sizeof all, "fc:*:{%d}:*", slice);
+        char live[48];
         snprintf(live, sizeof live, "fc:%lld:{%d}:*", (long long)models_generation(&models, slice), slice);
-        size_t count = redis_length(MODELS_CALL(&models, "KEYS", all));
+        size_t count = redis_length(MODELS_CALL(&models, "KEYS", textf("fc:*:{%d}:*", slice)));
         assert_int_equal(redis_length(MODELS_CALL(&models, "KEYS", live)), count);
     }
     models_assert_equal_the_log(&models);
@@ -214,28 +206,9 @@ static void killed_in_any_phase_it_is_run_again(void **)
 
 /* --- memory --- */
 
-static int64_t used_memory(void)
-{
-    static const char name[] = "used_memory:";
-    int64_t value = 0;
-    struct span info = redis_text(MODELS_CALL(&models, "INFO", "memory"));
-    while (info.ptr && info.len > 0) {
-        struct span line = span_cut(&info, '\n');
-        if (!span_starts(line, span_of(name)))
-            continue;
-        struct span number = {line.ptr + strlen(name), line.len - strlen(name)};
-        if (number.len > 0 && number.ptr[number.len - 1] == '\r')
-            number.len--;
-        assert_true(parse_i64(number, 0, INT64_MAX, &value));
-    }
-    return value;
-}
-
 static void set_maxmemory(int64_t bytes)
 {
-    char text[24];
-    snprintf(text, sizeof text, "%lld", (long long)bytes);
-    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", text);
+    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", textf("%lld", (long long)bytes));
 }
 
 /* Looked at first: nothing is begun that has no room. */
@@ -243,7 +216,7 @@ static void what_does_not_fit_is_not_begun(void **)
 {
     int64_t oom = projector_metric(stack, "coupon_projector_redis_errors_total{class=\"oom\"}");
     models_await_current(&models);
-    set_maxmemory(used_memory() + 100000);
+    set_maxmemory(models_info(&models, "used_memory") + 100000);
     REBUILD(2, "does not fit", "--json");
     issue(1);
     models_await_current(&models);
@@ -269,7 +242,8 @@ static void redis_fills_up_half_way(void **)
         while (!*said && !(ended = waitpid(pid, &status, WNOHANG) != 0));
         assert_false(ended);
         (void)kill(pid, SIGSTOP);
-        int64_t used = used_memory(); /* nearly full, but not so that anybody else is refused */
+        int64_t used =
+            models_info(&models, "used_memory"); /* nearly full, but not so that anybody else is refused */
         set_maxmemory(used + used / 40);
         (void)kill(pid, SIGCONT);
         assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -382,13 +356,11 @@ static void a_look_at_the_past(void **)
 /* By the command, and by whoever leads. */
 static void what_opens_soon_is_announced(void **)
 {
-    char more[96], soon[96];
-    struct buf text, at;
+    char soon[96];
+    struct buf text;
     buf_init(&text, OUTPUT_MAX);
-    buf_init(&at, 64);
-    time_format(&at, clock_wall_us() + 200 * (int64_t)US_PER_S);
-    snprintf(more, sizeof more, ",\"starts_at\":\"%s\"", at.data);
-    snprintf(soon, sizeof soon, "%s", api_campaign(&api, 10, more));
+    const char *at = time_text(clock_wall_us() + 200 * (int64_t)US_PER_S);
+    snprintf(soon, sizeof soon, "%s", api_campaign(&api, 10, textf(",\"starts_at\":\"%s\"", at)));
     models_await_current(&models);
     assert_int_equal(PROJECTOR_RUN(stack, &text, "prewarm"), 0);
     assert_non_null(strstr(text.data, soon));
@@ -399,7 +371,6 @@ static void what_opens_soon_is_announced(void **)
     stack_service(stack, "projector", "stop");
     stack_service(stack, "projector", "start"); /* looks at once */
     WAIT_UNTIL(projector_metric(stack, "coupon_projector_prewarmed_total") >= 1, LONG_MS);
-    buf_deinit(&at);
     buf_deinit(&text);
 }
 
@@ -416,7 +387,6 @@ static void bad_command_lines_are_refused(void **)
 
 static int set_up(void **)
 {
-    crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* this is about the levels behind the copies in memory */
     stack = stack_start(STACK_ALL);
     models_open(&models, stack);

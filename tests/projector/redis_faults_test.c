@@ -5,7 +5,6 @@
  * test ends with a clean `projector verify` (I7). */
 #include <sys/wait.h>
 
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "readmodel/coupon_chunk.h"
 #include "readmodel/keys.h"
@@ -65,9 +64,7 @@ static int64_t metric(const char *name)
 
 static int64_t errors(const char *class)
 {
-    char name[96];
-    snprintf(name, sizeof name, "coupon_projector_redis_errors_total{class=\"%s\"}", class);
-    return metric(name);
+    return metric(textf("coupon_projector_redis_errors_total{class=\"%s\"}", class));
 }
 
 static void issue(int batches)
@@ -108,20 +105,6 @@ static void end(void)
     watch_stop(&watch, false);
 }
 
-/* A number of INFO. */
-static int64_t info(const char *wanted)
-{
-    int64_t value = -1;
-    struct span rest = redis_text(MODELS_CALL(&models, "INFO"));
-    while (rest.ptr && rest.len > 0) {
-        struct span line = span_cut(&rest, '\n');
-        struct span name = span_cut(&line, ':'), number = span_cut(&line, '\r');
-        if (span_is(name, wanted))
-            assert_true(parse_i64(number, 0, INT64_MAX, &value));
-    }
-    return value;
-}
-
 /* --- tests --- */
 
 /* Nor where a campaign was deleted, which leaves nothing: readers of everything report no hole. */
@@ -136,10 +119,8 @@ static void nothing_is_missed_where_nothing_vanished(void **)
     models_await_current(&models);
     answer = api_get(&api, path, NULL);
     assert_int_equal(answer.status, 404);
-    answer = api_get(&api, "/v1/users/nobody/coupons", NULL);
-    api_expect(&answer, 200, NULL);
-    answer = api_get(&api, "/v1/rankings/campaigns?window=7d", NULL);
-    api_expect(&answer, 200, NULL);
+    api_expect(api_get(&api, "/v1/users/nobody/coupons", NULL), 200, NULL);
+    api_expect(api_get(&api, "/v1/rankings/campaigns?window=7d", NULL), 200, NULL);
     assert_int_equal(metric("coupon_projector_restarts_total"), 0);
     end();
 }
@@ -163,9 +144,7 @@ static void read_everything(struct reads *reads)
     reads_record(reads, "/v1/rankings/campaigns?limit=100");
     reads_record(reads, "/v1/rankings/campaigns?limit=100&window=24h");
     reads_record(reads, "/v1/users/u-1/coupons?limit=100");
-    char path[192];
-    snprintf(path, sizeof path, "%s/coupons?limit=100", watch.path);
-    reads_record(reads, path);
+    reads_record(reads, textf("%s/coupons?limit=100", watch.path));
 }
 
 static bool all_from_redis(struct reads *reads)
@@ -201,11 +180,10 @@ static void full_with_eviction(void **)
     watch_stop(&watch, false);
     read_everything(&reads);
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory-policy", "allkeys-random");
-    char limit[32];
-    snprintf(limit, sizeof limit, "%lld", (long long)info("used_memory") - 20000);
-    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", limit);
+    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory",
+                textf("%lld", (long long)models_info(&models, "used_memory") - 20000));
     WAIT_UNTIL(projector_ready_status(stack) == 503, LONG_MS);
-    WAIT_UNTIL(info("evicted_keys") > 5, LONG_MS);
+    WAIT_UNTIL(models_info(&models, "evicted_keys") > 5, LONG_MS);
     reads_compare(&reads, NULL, LONG_MS);
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "0");
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory-policy", "noeviction");
@@ -262,18 +240,13 @@ struct victim {
 
 static void give_a_redeemed_coupon(struct victim *victim)
 {
-    char path[96];
     struct position at;
-    struct http_answer answer = api_issue(&api, victim->id, "somebody");
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_true(coupon_id_parse(json_get_text(doc, "coupon_id"), &at));
-    json_destroy(doc);
+    struct http_answer answer = api_expect(api_issue(&api, victim->id, "somebody"), 201, NULL);
+    assert_true(coupon_id_parse(body_text(answer.body, "coupon_id"), &at));
     snprintf(victim->chunk, sizeof victim->chunk, "%lld", (long long)(at.position / COUPON_CHUNK));
-    snprintf(path, sizeof path, "/v1/coupons/c%d-%lld/redeem", at.slice, (long long)at.position);
-    answer =
-        api_post(&api, path, "{\"user_id\":\"somebody\",\"order_id\":\"o\",\"order_amount\":1000}", NULL);
-    api_expect(&answer, 200, NULL);
+    api_expect(api_post(&api, textf("/v1/coupons/c%d-%lld/redeem", at.slice, (long long)at.position),
+                        "{\"user_id\":\"somebody\",\"order_id\":\"o\",\"order_amount\":1000}", NULL),
+               200, NULL);
 }
 
 static void write_victims(struct victim *victims, size_t count)
@@ -331,9 +304,7 @@ static void lose_one_each(const struct victim *victims, bool another_type)
 
 static void record_victim(struct reads *reads, const char *id, const char *rest)
 {
-    char path[1024];
-    snprintf(path, sizeof path, "/v1/campaigns/%s%s", id, rest);
-    reads_record(reads, path);
+    reads_record(reads, textf("/v1/campaigns/%s%s", id, rest));
 }
 
 /* No event comes by that would meet it: the reader does, whichever key it is, and that is all it takes. */
@@ -379,15 +350,13 @@ static void status_only_reads(void)
 static void roots_of_another_type_are_made_anew(void **)
 {
     struct reads reads;
-    char root[32];
     issue(2);
     models_await_current(&models);
     watch_stop(&watch, false);
     read_everything(&reads);
     status_only_reads();
     for (int slice = 0; slice < SLICE_COUNT; slice += 5) {
-        snprintf(root, sizeof root, "fc:{%d}", slice);
-        MODELS_CALL(&models, "SET", root, "another type");
+        MODELS_CALL(&models, "SET", textf("fc:{%d}", slice), "another type");
     }
     MODELS_CALL(&models, "HSET", "fc:{1}:hole", "another", "type");
     MODELS_CALL(&models, "SET", "fc:generations", "another type");
@@ -507,7 +476,6 @@ static void a_replica_is_not_written_to(void **)
 static int set_up(void **)
 {
     char reason[128];
-    crypto_setup();
     stack = stack_start(STACK_SERVERS);
     small_redis_start(&redis, stack, "always");
     setenv("SERVICES_REDIS_URL", redis.url, 1);

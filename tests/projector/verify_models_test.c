@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The models half of projector verify on a real stack: whatever is missing, altered or too much in Redis is
  * found and named, and nothing else is; what cannot be compared is said as such. */
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "tests/lib/api.h"
 #include "tests/lib/json_get.h"
@@ -46,27 +45,24 @@ static void post(const char *path, const char *body)
 
 static void use(const char *coupon, const char *action, int user)
 {
-    char path[96], body[160];
-    snprintf(path, sizeof path, "/v1/coupons/%s/%s", coupon, action);
+    char body[160];
     snprintf(body, sizeof body, "{\"user_id\":\"user-%d\",\"order_id\":\"order-%d\",\"order_amount\":1000%s}",
              user, user, strcmp(action, "reserve") == 0 ? ",\"ttl_seconds\":3600" : "");
-    post(path, strcmp(action, "revoke") == 0 ? "{\"reason\":\"test\"}" : body);
+    post(textf("/v1/coupons/%s/%s", coupon, action),
+         strcmp(action, "revoke") == 0 ? "{\"reason\":\"test\"}" : body);
 }
 
 static void make_traffic(void)
 {
-    char user[32], coupon[64];
+    char coupon[64];
     static const char *const actions[] = {"reserve", "redeem", "revoke", NULL};
     snprintf(hot, sizeof hot, "%s", api_campaign(&api, 1000, ""));
     snprintf(other, sizeof other, "%s", api_campaign(&api, 10, ""));
     slice = slice_of(span_of(hot));
     for (int i = 0; i < USERS; i++) {
         const char *action = actions[(size_t)i % COUNT_OF(actions)];
-        snprintf(user, sizeof user, "user-%d", i);
-        struct http_answer answer = api_issue(&api, hot, user);
-        struct json_doc *doc = json_get_doc(answer.body);
-        snprintf(coupon, sizeof coupon, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-        json_destroy(doc);
+        struct http_answer answer = api_issue(&api, hot, textf("user-%d", i));
+        snprintf(coupon, sizeof coupon, "%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
         if (action)
             use(coupon, action, i);
     }
@@ -171,7 +167,7 @@ static void three_times_the_same(void **)
 
 static void what_one_slice_lost_is_said_and_the_others_are_compared(void **)
 {
-    char root[32], text[64];
+    char root[32];
     struct buf name;
     buf_init(&name, 64);
     buf_printf(&name, "fc:{%d}", slice);
@@ -179,8 +175,7 @@ static void what_one_slice_lost_is_said_and_the_others_are_compared(void **)
     buf_deinit(&name);
     MODELS_CALL(&models, "RENAME", root, "saved");
     assert_int_equal(VERIFY(NULL), 69);
-    snprintf(text, sizeof text, "no models of slice %d", slice);
-    assert_non_null(strstr(output.data, text));
+    assert_non_null(strstr(output.data, textf("no models of slice %d", slice)));
     assert_non_null(strstr(output.data, "\"differences\":0,"));
     assert_null(strstr(output.data, "\"keys\":0,"));
     MODELS_CALL(&models, "RENAME", "saved", root);
@@ -239,6 +234,5 @@ int main(void)
         cmocka_unit_test(a_checkpoint_of_another_history_is_found),
         cmocka_unit_test(an_empty_redis_is_no_difference),
     };
-    crypto_setup();
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -64,16 +64,12 @@ static void post(const char *path, const char *body, int status)
 
 static void post_campaign(const char *action, const char *body)
 {
-    char path[128];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/%s", hot, action);
-    post(path, body, 200);
+    post(textf("/v1/campaigns/%s/%s", hot, action), body, 200);
 }
 
 static void post_coupon(int64_t position, const char *action, const char *body)
 {
-    char path[128];
-    snprintf(path, sizeof path, "/v1/coupons/c%d-%lld/%s", slice, (long long)position, action);
-    post(path, body, 200);
+    post(textf("/v1/coupons/c%d-%lld/%s", slice, (long long)position, action), body, 200);
 }
 
 static void issue_one_by_one(int from, int count)
@@ -81,7 +77,7 @@ static void issue_one_by_one(int from, int count)
     char user[32];
     for (int i = from; i < from + count; i++) {
         snprintf(user, sizeof user, "holder-%d", i);
-        api_expect((struct http_answer[]){api_issue(&api, hot, user)}, 201, "");
+        api_expect(api_issue(&api, hot, user), 201, "");
     }
 }
 
@@ -93,9 +89,7 @@ static void issue_together(int count)
     for (int i = 0; i < count; i++)
         buf_printf(&body, "%s\"holder-b%d\"", i ? "," : "", i);
     buf_append_text(&body, "]}");
-    char path[128];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", hot);
-    post(path, body.data, 200);
+    post(textf("/v1/campaigns/%s/coupons/batch", hot), body.data, 200);
     buf_deinit(&body);
 }
 
@@ -152,11 +146,9 @@ static atomic_bool stop_issuing;
 static void *issue_meanwhile(void *counter)
 {
     struct api_client client;
-    char user[32];
     api_open(&client, stack);
     for (int i = 0; !atomic_load(&stop_issuing); i++) {
-        snprintf(user, sizeof user, "holder-m%d", i % 700);
-        (void)api_issue(&client, hot, user); /* until there are none, then refused */
+        (void)api_issue(&client, hot, textf("holder-m%d", i % 700)); /* until there are none, then refused */
         atomic_fetch_add((atomic_int *)counter, 1);
     }
     api_close(&client);
@@ -367,6 +359,5 @@ int main(void)
         cmocka_unit_test(settings_and_quotas_are_told),
         cmocka_unit_test(what_cannot_be_looked_at_is_no_difference),
     };
-    crypto_setup();
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -45,10 +45,8 @@ static struct http_call csv_call(const char *path)
 
 static struct http_answer csv_of(struct http_client *client, const char *path)
 {
-    struct http_answer answer;
     struct http_call call = csv_call(path);
-    assert_int_equal(http_client_call(client, &call, &answer), HTTP_ANSWERED);
-    return answer;
+    return api_ask(client, &call);
 }
 
 static const char *holders_path(const char *campaign, const char *query)
@@ -129,22 +127,16 @@ static size_t lines_of(struct span text)
 
 static void act(const char *coupon, const char *verb, const char *body)
 {
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "/v1/coupons/%s/%s", coupon, verb);
-    struct http_answer answer = api_post(&api, path, body, NULL);
-    api_expect(&answer, 200, NULL);
+    api_expect(api_post(&api, textf("/v1/coupons/%s/%s", coupon, verb), body, NULL), 200, NULL);
 }
 
 static void give(const char *campaign, const char *user_json, char ret_coupon[40])
 {
-    char path[PATH_BYTES], body[PATH_BYTES];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
+    char body[PATH_BYTES];
     snprintf(body, sizeof body, "{\"user_id\":%s}", user_json);
-    struct http_answer answer = api_post(&api, path, body, NULL);
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(ret_coupon, 40, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-    json_destroy(doc);
+    struct http_answer answer =
+        api_expect(api_post(&api, textf("/v1/campaigns/%s/coupons", campaign), body, NULL), 201, NULL);
+    snprintf(ret_coupon, 40, "%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
 }
 
 /* Each state, and texts that a spreadsheet or a careless reader would stumble over. */
@@ -164,8 +156,7 @@ static void it_says_what_the_list_says(void **)
     act(coupons[1], "reserve",
         "{\"user_id\":\"a,\\\"b\\\"\",\"order_id\":\"o2\",\"order_amount\":90000,\"ttl_seconds\":3600}");
     act(coupons[2], "revoke", "{\"reason\":\"twice, by mistake\"}");
-    struct http_answer answer = csv_of(api.query, holders_path(id, ""));
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(csv_of(api.query, holders_path(id, "")), 200, NULL);
     expect_header(&answer, "Content-Type", "text/csv; charset=utf-8; header=present");
     expect_header(&answer, "Vary", "Accept");
     expect_header(&answer, "Cache-Control", "no-store");
@@ -196,14 +187,14 @@ static void it_says_what_the_list_says(void **)
 static void its_name_gives_it_again(void **)
 {
     int slice;
-    char id[80], coupon[40], query[64], name[160];
+    char id[80], coupon[40], query[64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 50, ""));
     give(id, "\"one\"", coupon);
     give(id, "\"two\"", coupon);
     struct http_answer answer = csv_of(api.query, holders_path(id, ""));
     int64_t position = position_of(&answer, &slice);
-    snprintf(name, sizeof name, "attachment; filename=\"%s-%d-%lld.csv\"", id, slice, (long long)position);
-    expect_header(&answer, "Content-Disposition", name);
+    expect_header(&answer, "Content-Disposition",
+                  textf("attachment; filename=\"%s-%d-%lld.csv\"", id, slice, (long long)position));
     struct buf first;
     buf_init(&first, 1 << 20);
     buf_append_span(&first, answer.body);
@@ -215,8 +206,7 @@ static void its_name_gives_it_again(void **)
     snprintf(query, sizeof query, "?as_of=%d:%lld", slice, (long long)position - 1); /* before the second */
     answer = csv_of(api.query, holders_path(id, query));
     assert_int_equal(lines_of(answer.body), 2);
-    answer = csv_of(api.query, holders_path(id, "?as_of=2020-01-01T00:00:00Z"));
-    api_expect(&answer, 404, "unknown-campaign");
+    api_expect(csv_of(api.query, holders_path(id, "?as_of=2020-01-01T00:00:00Z")), 404, "unknown-campaign");
     buf_deinit(&first);
 }
 
@@ -229,8 +219,7 @@ static void what_it_cannot_give_it_refuses(void **)
     assert_int_equal(lines_of(answer.body), 1); /* nobody: the names alone */
     int64_t position = position_of(&answer, &slice);
     snprintf(query, sizeof query, "?as_of=%d:%lld", slice, (long long)position + 1000000);
-    answer = csv_of(api.query, holders_path(id, query));
-    api_expect(&answer, 400, "invalid-parameter");
+    answer = api_expect(csv_of(api.query, holders_path(id, query)), 400, "invalid-parameter");
     static const struct {
         const char *query, *problem;
         int status;
@@ -238,33 +227,26 @@ static void what_it_cannot_give_it_refuses(void **)
                 {"?cursor=x", "invalid-parameter", 400},
                 {"?as_of=yesterday", "invalid-parameter", 400},
                 {"?as_of=2100-01-01T00:00:00Z", "invalid-parameter", 400}};
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        answer = csv_of(api.query, holders_path(id, rows[i].query));
-        api_expect(&answer, rows[i].status, rows[i].problem);
-    }
-    answer = csv_of(api.query, holders_path("nobodys", ""));
-    api_expect(&answer, 404, "unknown-campaign");
-    answer = csv_of(api.query, holders_path("Not-An-Id", ""));
-    api_expect(&answer, 400, "invalid-id");
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        api_expect(csv_of(api.query, holders_path(id, rows[i].query)), rows[i].status, rows[i].problem);
+    api_expect(csv_of(api.query, holders_path("nobodys", "")), 404, "unknown-campaign");
+    api_expect(csv_of(api.query, holders_path("Not-An-Id", "")), 400, "invalid-id");
     struct http_call call = csv_call(holders_path(id, ""));
     call.token = stack_env(stack, "ISSUE_TOKEN");
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 403, "forbidden");
+    api_expect(api_ask(api.query, &call), 403, "forbidden");
     char token[80];
     snprintf(token, sizeof token, "Consistency-Token: v1.%d.%lld", slice, (long long)position + 1000000);
     const char *const ahead[] = {"Accept: text/csv", token, NULL};
     call = csv_call(holders_path(id, ""));
     call.headers = ahead;
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 503, "store-unavailable");
+    api_expect(api_ask(api.query, &call), 503, "store-unavailable");
 }
 
 static void head_and_json_are_as_they_were(void **)
 {
-    struct http_answer answer;
     struct http_call call = csv_call(holders_path(crowd, ""));
     call.method = "HEAD";
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    struct http_answer answer = api_ask(api.query, &call);
     assert_int_equal(answer.status, 200);
     assert_int_equal(answer.body.len, 0);
     int slice;
@@ -272,7 +254,7 @@ static void head_and_json_are_as_they_were(void **)
     static const char *const both[] = {"Accept: application/json, text/csv;q=0.9", NULL};
     call = csv_call(holders_path(crowd, "?limit=1"));
     call.headers = both;
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    answer = api_ask(api.query, &call);
     assert_true(span_starts(answer.body, SPAN("{\"items\":[")));
     expect_header(&answer, "Content-Type", "application/json");
     expect_header(&answer, "Vary", "Accept, Accept-Encoding");
@@ -282,7 +264,6 @@ static void head_and_json_are_as_they_were(void **)
 
 static void issue_batch(struct http_client *client, size_t first, size_t count)
 {
-    struct http_answer answer;
     struct buf body;
     char path[PATH_BYTES], key[64];
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", crowd);
@@ -298,8 +279,7 @@ static void issue_batch(struct http_client *client, size_t first, size_t count)
                                    .key = key,
                                    .body = body.data,
                                    .timeout_ms = EXPORT_MS};
-    assert_int_equal(http_client_call(client, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 200, NULL);
+    api_expect(api_ask(client, &call), 200, NULL);
     buf_deinit(&body);
 }
 
@@ -312,7 +292,6 @@ struct sale {
 
 static void take_away(struct http_client *client, size_t number)
 {
-    struct http_answer answer;
     char path[PATH_BYTES], key[64];
     snprintf(path, sizeof path, "/v1/coupons/c%d-%zu/revoke", crowd_slice, number);
     snprintf(key, sizeof key, "revoke-%zu", number);
@@ -322,8 +301,7 @@ static void take_away(struct http_client *client, size_t number)
                                    .key = key,
                                    .body = "{\"reason\":\"x\"}",
                                    .timeout_ms = EXPORT_MS};
-    assert_int_equal(http_client_call(client, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 200, NULL);
+    api_expect(api_ask(client, &call), 200, NULL);
 }
 
 static void *sell(void *context)
@@ -441,7 +419,7 @@ static struct http_client *begin_export(void)
         if (status == 200)
             break;
         assert_int_equal(http_client_read(client, EXPORT_MS, &answer), HTTP_ANSWERED);
-        api_expect(&answer, 503, "store-unavailable");
+        api_expect(answer, 503, "store-unavailable");
     }
     assert_int_equal(status, 200);
     assert_int_equal(reads_metric(&small_api, "coupon_exports_running"), 1);
@@ -451,13 +429,12 @@ static struct http_client *begin_export(void)
 static void a_slow_reader_costs_others_nothing(void **)
 {
     static const char *const one[] = {"FIRSTCOME_EXPORTS_MAX=1", NULL};
-    struct http_answer answer;
     start_small(one);
     csv_of(small_api.query, holders_path(crowd, "")); /* so that all it needs once is there */
     int64_t before = process_resident_bytes(instance_pid(small));
     struct http_client *slow = begin_export();
-    answer = csv_of(small_api.query, holders_path(crowd, ""));
-    api_expect(&answer, 503, "overloaded");
+    struct http_answer answer =
+        api_expect(csv_of(small_api.query, holders_path(crowd, "")), 503, "overloaded");
     assert_true(http_answer_header(&answer, "Retry-After").ptr != NULL);
     answer = api_get(&small_api, holders_path(crowd, "?limit=1"), NULL);
     assert_int_equal(answer.status, 200);
@@ -545,17 +522,15 @@ static void what_cannot_be_finished_is_broken_off(void **)
 
 static int setup(void **state)
 {
-    crypto_setup();
     setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "60000", 1); /* batches of ten thousand */
     setenv("FIRSTCOME_STORE_TIMEOUT_MS", "60000", 0);
     stack = api_setup(state, &api, STACK_ALL);
     snprintf(crowd, sizeof crowd, "%s", api_campaign(&api, 10 * HOLDERS, ""));
     for (size_t i = 0; i < HOLDERS; i += BATCH)
         issue_batch(api.command, i, BATCH);
-    struct http_answer answer;
     struct http_call call = csv_call(holders_path(crowd, ""));
     call.method = "HEAD";
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    struct http_answer answer = api_ask(api.query, &call);
     (void)position_of(&answer, &crowd_slice);
     return 0;
 }

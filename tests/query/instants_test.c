@@ -7,7 +7,6 @@
 
 #include <unistd.h>
 
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/pace.h"
@@ -60,7 +59,6 @@ static void write_preload(char ret[512])
 static int setup(void **state)
 {
     static const char *const deaf[] = {"FIRSTCOME_BUS_URL=", NULL};
-    crypto_setup();
     setenv("FIRSTCOME_STALE_MS", "12000", 1); /* what nobody keeps warm is gone after it */
     setenv("FIRSTCOME_CONNECTIONS_MAX", "12000", 1);
     setenv("FIRSTCOME_CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
@@ -89,13 +87,7 @@ static int teardown(void **state)
 /* "2026-…Z" of an instant, as a member of a campaign's creation. */
 static const char *member(const char *name, int64_t at_us)
 {
-    static char text[96];
-    struct buf time;
-    buf_init(&time, 64);
-    time_format(&time, at_us);
-    snprintf(text, sizeof text, ",\"%s\":\"%.*s\"", name, SPAN_ARG(buf_span(&time)));
-    buf_deinit(&time);
-    return text;
+    return textf(",\"%s\":\"%s\"", name, time_text(at_us));
 }
 
 static int64_t soon_us(void)
@@ -105,10 +97,8 @@ static int64_t soon_us(void)
 
 static void status_of(const struct http_answer *answer, char ret[32])
 {
-    api_expect(answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer->body);
-    snprintf(ret, 32, "%.*s", SPAN_ARG(json_get_text(doc, "status")));
-    json_destroy(doc);
+    api_expect(*answer, 200, NULL);
+    snprintf(ret, 32, "%.*s", SPAN_ARG(body_text(answer->body, "status")));
 }
 
 /* What others may keep it for ends at the instant too. */
@@ -205,27 +195,21 @@ static void the_first_reader_after_an_opening_is_told_of_it(void **)
 
 static void a_coupon_expires_and_a_reservation_lapses(void **)
 {
-    char path[160], reserve[160], ends[96], id[64];
+    char path[160], ends[96], id[64];
     int64_t at_us = soon_us() + 2 * US_PER_S;
     snprintf(ends, sizeof ends, "%s", member("ends_at", at_us - US_PER_S));
     char more[256];
     snprintf(more, sizeof more, "%s%s", ends, member("coupon_expires_at", at_us));
     const char *campaign = api_campaign(&api, 10, more);
-    struct http_answer answer = api_issue(&api, campaign, "kim");
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(id, sizeof id, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-    json_destroy(doc);
-    snprintf(reserve, sizeof reserve, "/v1/coupons/%s/reserve", id);
-    answer = api_post(&api, reserve,
-                      "{\"user_id\":\"kim\",\"order_id\":\"o\",\"order_amount\":1000,"
-                      "\"ttl_seconds\":2}",
-                      NULL);
-    api_expect(&answer, 200, NULL);
-    doc = json_get_doc(answer.body);
+    struct http_answer answer = api_expect(api_issue(&api, campaign, "kim"), 201, NULL);
+    snprintf(id, sizeof id, "%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
+    answer = api_expect(api_post(&api, textf("/v1/coupons/%s/reserve", id),
+                                 "{\"user_id\":\"kim\",\"order_id\":\"o\",\"order_amount\":1000,"
+                                 "\"ttl_seconds\":2}",
+                                 NULL),
+                        200, NULL);
     int64_t until_us;
-    assert_true(time_parse(json_get_text(doc, "reserved_until"), &until_us));
-    json_destroy(doc);
+    assert_true(time_parse(body_text(answer.body, "reserved_until"), &until_us));
     snprintf(path, sizeof path, "/v1/coupons/%s", id);
     read_everywhere(path);
     watch(path, until_us, "reserved", "issued");
@@ -242,8 +226,7 @@ static void a_filter_goes_by_the_instant(void **)
     read_everywhere(path);
     WAIT_UNTIL(clock_wall_us() >= at_us + LATE_MS * US_PER_MS, SHOWS_MS);
     for (int i = 0; i < SERVICES; i++) {
-        struct http_answer answer = api_get(&readers[i], path, NULL);
-        api_expect(&answer, 200, NULL);
+        struct http_answer answer = api_expect(api_get(&readers[i], path, NULL), 200, NULL);
         assert_null(memmem(answer.body.ptr, answer.body.len, id, strlen(id)));
     }
 }

@@ -26,20 +26,14 @@ static void use(const char *coupon, const char *how, const char *order)
                  order, strcmp(how, "reserve") == 0 ? ",\"ttl_seconds\":600" : "");
     else
         snprintf(body, sizeof body, "{\"order_id\":\"%s\"}", order);
-    struct http_answer answer = api_post(&api, path, body, NULL);
-    api_expect(&answer, 200, NULL);
+    api_expect(api_post(&api, path, body, NULL), 200, NULL);
 }
 
 /* A coupon of a campaign of its own. */
 static void give(char ret[40])
 {
-    char id[80];
-    snprintf(id, sizeof id, "%s", api_campaign(&api, 5, ""));
-    struct http_answer answer = api_issue(&api, id, "kim");
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(ret, 40, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-    json_destroy(doc);
+    struct http_answer answer = api_expect(api_issue(&api, api_campaign(&api, 5, ""), "kim"), 201, NULL);
+    snprintf(ret, 40, "%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
 }
 
 static int start(void **state)
@@ -66,10 +60,8 @@ static int start(void **state)
 
 static struct json_doc *ask(const char *path, const char *token_name, int status, const char *code)
 {
-    struct http_answer answer;
     struct http_call call = {.method = "GET", .path = path, .token = stack_env(stack, token_name)};
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, status, code);
+    struct http_answer answer = api_expect(api_ask(api.query, &call), status, code);
     return json_get_doc(answer.body);
 }
 
@@ -93,10 +85,8 @@ static void expect(const struct json_doc *doc, const char *coupon, const char *s
 {
     char path[64];
     size_t at = find(doc, coupon);
-    snprintf(path, sizeof path, "items.%zu.status", at);
-    assert_true(span_is(json_get_text(doc, path), status));
-    snprintf(path, sizeof path, "items.%zu.code", at);
-    assert_true(json_get_text(doc, path).len >= 29);
+    assert_true(span_is(json_get_text(doc, textf("items.%zu.status", at)), status));
+    assert_true(json_get_text(doc, textf("items.%zu.code", at)).len >= 29);
     snprintf(path, sizeof path, "items.%zu.order_id", at);
     if (order)
         assert_true(span_is(json_get_text(doc, path), order));
@@ -143,9 +133,7 @@ static void pages_make_the_list(void **)
             doc = ask(path, "READ_TOKEN", 200, NULL);
             assert_true(json_get_length(doc, "items") <= (size_t)limit);
             for (size_t i = 0; i < json_get_length(doc, "items"); i++) {
-                char at[64];
-                snprintf(at, sizeof at, "items.%zu.coupon_id", i);
-                assert_true(span_is(json_get_text(doc, at), whole[seen++]));
+                assert_true(span_is(json_get_text(doc, textf("items.%zu.coupon_id", i)), whole[seen++]));
             }
             more = !json_as_null(json_get(doc, "next"));
             if (more)
@@ -176,11 +164,10 @@ static void an_order_may_have_any_id(void **)
          "567890123456789012345678"},
     };
     for (size_t i = 0; i < COUNT_OF(orders); i++) {
-        char coupon[40], path[PATH_BYTES];
+        char coupon[40];
         give(coupon);
         use(coupon, i % 2 ? "redeem" : "reserve", orders[i].id);
-        snprintf(path, sizeof path, "/v1/orders/%s/coupons", orders[i].path);
-        struct json_doc *doc = ask(path, "READ_TOKEN", 200, NULL);
+        struct json_doc *doc = ask(textf("/v1/orders/%s/coupons", orders[i].path), "READ_TOKEN", 200, NULL);
         assert_int_equal(json_get_length(doc, "items"), 1);
         expect(doc, coupon, i % 2 ? "redeemed" : "reserved", orders[i].id);
         json_destroy(doc);
@@ -212,8 +199,7 @@ static void bad_input_is_refused_where_it_is(void **)
     json_destroy(ask(path, "READ_TOKEN", 400, "invalid-cursor")); /* of another order's list */
     json_destroy(ask("/v1/orders/o-1/coupons", "ISSUE_TOKEN", 403, "forbidden"));
     json_destroy(ask("/v1/orders/o-1/coupons", "REDEEM_TOKEN", 403, "forbidden"));
-    struct http_answer answer = api_get(&api, "/v1/orders/o-1/coupons", "v1.3");
-    api_expect(&answer, 400, "invalid-token");
+    api_expect(api_get(&api, "/v1/orders/o-1/coupons", "v1.3"), 400, "invalid-token");
 }
 
 /* What was answered to the order's own shop is in the answer to whoever sends its token back (I9). */
@@ -222,13 +208,9 @@ static void tokens_are_honoured(void **)
     char coupon[40];
     give(coupon);
     use(coupon, "redeem", "o-3");
-    struct http_answer answer = reads_get(&api, "/v1/orders/o-3/coupons");
-    api_expect(&answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_int_equal(json_get_length(doc, "items"), 1);
-    json_destroy(doc);
-    answer = api_get(&api, "/v1/orders/o-3/coupons", "v1.3.999999999999");
-    api_expect(&answer, 503, "store-unavailable");
+    struct http_answer answer = api_expect(reads_get(&api, "/v1/orders/o-3/coupons"), 200, NULL);
+    assert_int_equal(body_length(answer.body, "items"), 1);
+    api_expect(api_get(&api, "/v1/orders/o-3/coupons", "v1.3.999999999999"), 503, "store-unavailable");
 }
 
 static int64_t index_scans(void)
@@ -263,7 +245,7 @@ static void a_frozen_database_is_not_waited_for(void **)
     int64_t took_us = clock_mono_us() - before_us;
     cluster_signal_all(stack, SIGCONT);
     assert_int_equal(answered, HTTP_ANSWERED);
-    api_expect(&answer, 503, "store-unavailable");
+    api_expect(answer, 503, "store-unavailable");
     assert_true(took_us < ANSWERED_MS * US_PER_MS);
     WAIT_UNTIL(http_client_call(api.query, &call, &answer) == HTTP_ANSWERED && answer.status == 200, 60000);
 }
@@ -278,10 +260,8 @@ static void it_is_asked_again_after_an_outage(void **)
     struct http_answer answer;
     stack_signal(stack, "postgresql", SIGQUIT);
     WAIT_UNTIL(stack_pid(stack, "postgresql") == 0, 60000);
-    for (int i = 0; i < FAILURES; i++) {
-        assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-        api_expect(&answer, 503, "store-unavailable");
-    }
+    for (int i = 0; i < FAILURES; i++)
+        answer = api_expect(api_ask(api.query, &call), 503, "store-unavailable");
     stack_restart_servers(stack);
     WAIT_UNTIL(http_client_call(api.query, &call, &answer) == HTTP_ANSWERED && answer.status == 200, 60000);
 }

@@ -11,7 +11,6 @@
 
 #include "bench/load/http_load.h"
 #include "bench/load/load_call.h"
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/proxy.h"
@@ -37,13 +36,11 @@ static char redis_url[512], token[64];
 
 static int setup(void **state)
 {
-    crypto_setup();
     stack = api_setup(state, &api, STACK_ALL);
     proxy = proxy_start(stack_port_base(stack) + PROXY_OFFSET, stack_port_base(stack) + REDIS_OFFSET);
     proxy_url(stack_env(stack, "QUERY_REDIS_URL"), stack_port_base(stack) + REDIS_OFFSET,
               stack_port_base(stack) + PROXY_OFFSET, redis_url, sizeof redis_url);
-    struct http_answer answer = api_issue(&api, api_campaign(&api, 10, ""), "kim");
-    api_expect(&answer, 201, NULL);
+    struct http_answer answer = api_expect(api_issue(&api, api_campaign(&api, 10, ""), "kim"), 201, NULL);
     snprintf(token, sizeof token, "%.*s", SPAN_ARG(http_answer_header(&answer, "Consistency-Token")));
     stack_signal(stack, "projector", SIGSTOP);
     reads_redis(stack, "FLUSHALL", NULL);
@@ -170,8 +167,7 @@ static bool has_thread(pid_t pid, const char *name)
 {
     char path[320], comm[32];
     bool found = false;
-    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
-    DIR *tasks = opendir(path);
+    DIR *tasks = opendir(textf("/proc/%d/task", (int)pid));
     for (struct dirent *task; tasks && !found && (task = readdir(tasks));) {
         snprintf(path, sizeof path, "/proc/%d/task/%s/comm", (int)pid, task->d_name);
         FILE *file = fopen(path, "re");

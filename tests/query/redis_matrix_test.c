@@ -4,7 +4,6 @@
  * under test has a proxy between itself and Redis, and a steady stream of readers besides the test's own. */
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "common/redis/redis.h"
 #include "events/ids.h"
 #include "tests/lib/instance.h"
@@ -52,30 +51,20 @@ static void fill(void)
 {
     unsigned filled = 0;
     for (int i = 0; filled != (1u << SLICE_COUNT) - 1; i++) {
-        char id[32], body[256];
+        char id[32];
         snprintf(id, sizeof id, "m-%d", i);
         if (filled & 1u << slice_of(span_of(id)))
             continue;
         filled |= 1u << slice_of(span_of(id));
-        snprintf(
-            body, sizeof body,
-            "{\"id\":\"%s\",\"name\":\"%s\",\"discount\":{\"type\":\"fixed\",\"amount\":10},\"currency\":"
-            "\"KRW\",\"quantity\":100,\"per_user_limit\":2,\"tags\":[\"some\"]}",
-            id, id);
-        struct http_answer answer = api_post(&api, "/v1/campaigns", body, NULL);
-        api_expect(&answer, 201, NULL);
+        api_campaign_of(&api, id, 100, ",\"per_user_limit\":2,\"tags\":[\"some\"]");
         api_give(&api, id, "everywhere");
     }
-    for (int i = 1; i <= 25; i++) {
-        char user[32];
-        snprintf(user, sizeof user, "holder-%d", i);
-        api_give(&api, "m-0", user);
-    }
+    for (int i = 1; i <= 25; i++)
+        api_give(&api, "m-0", textf("holder-%d", i));
 }
 
 static void record(void)
 {
-    char path[128];
     reads_init(&reads, &through);
     reads_record_pages(&reads, "/v1/campaigns?limit=7");
     reads_record_pages(&reads, "/v1/campaigns?tag=some&status=active");
@@ -86,8 +75,7 @@ static void record(void)
     reads_record_pages(&reads, "/v1/users/everywhere/coupons?limit=9");
     reads_record(&reads, "/v1/users/nobody/coupons");
     reads_record(&reads, "/v1/rankings/campaigns?limit=5");
-    snprintf(path, sizeof path, "/v1/coupons/c%d-2", slice_of(SPAN("m-0")));
-    reads_record(&reads, path);
+    reads_record(&reads, textf("/v1/coupons/c%d-2", slice_of(SPAN("m-0"))));
 }
 
 static void start_behind_proxy(void)
@@ -106,7 +94,6 @@ static void start_behind_proxy(void)
 
 static int setup(void **state)
 {
-    crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     stack = api_setup(state, &api, STACK_ALL);
     start_behind_proxy();
@@ -142,12 +129,9 @@ static void one_round(void)
     static const char *const missing[] = {"/v1/campaigns/never-made", "/v1/campaigns/never-made/coupons",
                                           "/v1/coupons/c3-90000"};
     reads_compare(&reads, NULL, ANSWER_MS);
-    for (size_t i = 0; i < COUNT_OF(missing); i++) {
-        struct http_answer answer = api_get(&through, missing[i], NULL);
-        api_expect(&answer, 404, i < 2 ? "unknown-campaign" : "unknown-coupon");
-    }
-    struct http_answer answer = api_get(&through, "/v1/events?slice=1&limit=1", NULL);
-    api_expect(&answer, 200, NULL);
+    for (size_t i = 0; i < COUNT_OF(missing); i++)
+        api_expect(api_get(&through, missing[i], NULL), 404, i < 2 ? "unknown-campaign" : "unknown-coupon");
+    api_expect(api_get(&through, "/v1/events?slice=1&limit=1", NULL), 200, NULL);
 }
 
 /* A few rounds, and so many reads of the stream; all of them in time, with no more of PostgreSQL than its
@@ -207,10 +191,9 @@ static void frozen(void **)
 
 static void late(void **)
 {
-    struct http_answer answer;
     proxy_delay(proxy, 1000);
     all_is_true("1000 ms late");
-    answer = api_get(&through, "/v1/campaigns/m-0", NULL);
+    struct http_answer answer = api_get(&through, "/v1/campaigns/m-0", NULL);
     assert_false(reads_is_from(&answer, "redis")); /* it may take 500 ms */
     proxy_delay(proxy, 0);
     everything_is_as_before();

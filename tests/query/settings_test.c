@@ -3,7 +3,6 @@
  * side, within a second, in every process. */
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/reads.h"
@@ -21,7 +20,6 @@ static char path[128];
 
 static int setup(void **state)
 {
-    crypto_setup();
     stack = api_setup(state, &api, STACK_ALL);
     second = instance_start(
         stack,
@@ -42,8 +40,7 @@ static int teardown(void **state)
 
 static bool says(struct api_client *service, const char *cache_control)
 {
-    struct http_answer answer = api_get(service, path, NULL);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(api_get(service, path, NULL), 200, NULL);
     return span_is(http_answer_header(&answer, "Cache-Control"), cache_control);
 }
 
@@ -58,8 +55,7 @@ static void becomes(const char *cache_control)
 
 static void put(const char *name, const char *value)
 {
-    struct http_answer answer = steer_put(&steer, name, value);
-    api_expect(&answer, 200, NULL);
+    api_expect(steer_put(&steer, name, value), 200, NULL);
 }
 
 static void lives_are_set_while_it_runs(void **)
