@@ -103,9 +103,8 @@ static void migrate_beside_a_reader(const char *folder, const char *sql)
     assert_int_equal(pthread_join(thread, NULL), 0);
 }
 
-static void nobody_notices_a_migration(void **state)
+static void nobody_notices_a_migration(void **)
 {
-    (void)state;
     char folder[PATH_MAX];
     struct siege_outcome outcome;
     const char *url = instance_url(service);

@@ -63,28 +63,24 @@ static void slow_by(int64_t delay_ms, bool must_issue)
     WAIT_UNTIL(ask_all() == COUNT_OF(clients), LONG_MS);
 }
 
-static void by_50_ms(void **state)
+static void by_50_ms(void **)
 {
-    (void)state;
     slow_by(50, true);
 }
 
-static void by_300_ms(void **state)
+static void by_300_ms(void **)
 {
-    (void)state;
     slow_by(300, true);
 }
 
-static void by_700_ms(void **state)
+static void by_700_ms(void **)
 {
-    (void)state;
     slow_by(700, false);
 }
 
 /* A service that starts while every exchange is slow connects all the same: slow is not gone. */
-static void connects_to_a_slow_store(void **state)
+static void connects_to_a_slow_store(void **)
 {
-    (void)state;
     proxy_delay(proxy, 200);
     http_client_close(api.command);
     for (size_t i = 0; i < COUNT_OF(clients); i++)
@@ -96,9 +92,8 @@ static void connects_to_a_slow_store(void **state)
 }
 
 /* Nothing that was answered 201 is missing, nobody has two. */
-static void nothing_was_lost(void **state)
+static void nothing_was_lost(void **)
 {
-    (void)state;
     assert_int_equal(
         store_number(stack, "SELECT count(*) - count(DISTINCT user_id) FROM event WHERE type = 6"), 0);
     assert_int_equal(store_number(stack,
@@ -108,10 +103,9 @@ static void nothing_was_lost(void **state)
                      0);
 }
 
-static int setup(void **state)
+static int setup(void **)
 {
     static char url[512];
-    (void)state;
     crypto_setup();
     stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
@@ -129,9 +123,8 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
+static int teardown(void **)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(clients); i++)
         http_client_destroy(clients[i]);
     api_close(&api);

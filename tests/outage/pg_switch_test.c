@@ -47,9 +47,8 @@ static int64_t errors(const struct instance *service, const char *class)
 
 /* Two ways to run full: a table cannot grow (53100, an error like others), and the log cannot (a PANIC: all
  * of PostgreSQL crashes, and may not come up again before there is room). */
-static void disk_full(void **state)
+static void disk_full(void **)
 {
-    (void)state;
     if (!cluster_small_disk(stack, DISK_MB)) {
         print_message("    skipped: this process may not mount a small disk\n");
         skip();
@@ -77,9 +76,8 @@ static void disk_full(void **state)
 }
 
 /* The standby comes first in the URL: as long as it only follows it has to be passed over. */
-static void switched_to_a_standby(void **state)
+static void switched_to_a_standby(void **)
 {
-    (void)state;
     char url[URL_MAX], standby_url[URL_MAX];
     cluster_standby_start(stack);
     cluster_both_url(stack, "COMMAND_DATABASE_URL", url, sizeof url);

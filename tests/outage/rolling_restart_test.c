@@ -193,9 +193,8 @@ static const char *campaign(void)
     return id;
 }
 
-static void command_services_are_replaced_unnoticed(void **state)
+static void command_services_are_replaced_unnoticed(void **)
 {
-    (void)state;
     char path[128], sql[160];
     const char *id = campaign();
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
@@ -205,9 +204,8 @@ static void command_services_are_replaced_unnoticed(void **state)
     assert_int_equal(store_number(stack, sql), atomic_load(&fleet.served[0]) + atomic_load(&fleet.served[1]));
 }
 
-static void query_services_are_replaced_unnoticed(void **state)
+static void query_services_are_replaced_unnoticed(void **)
 {
-    (void)state;
     char path[128];
     snprintf(path, sizeof path, "/v1/campaigns/%s", campaign());
     struct fleet fleet = {.path = path, .token = stack_env(stack, "READ_TOKEN")};
@@ -223,9 +221,8 @@ static int64_t in_flight(const struct instance *service)
 }
 
 /* A long poll lasts longer than a drain; whoever waits is answered when the service is to end. */
-static void a_long_poll_is_answered_at_the_end(void **state)
+static void a_long_poll_is_answered_at_the_end(void **)
 {
-    (void)state;
     struct buf request;
     struct http_answer answer;
     struct instance *service = instance_start(
