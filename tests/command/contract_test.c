@@ -37,8 +37,7 @@ static void fresh(void)
 {
     snprintf(campaign, sizeof campaign, "%s",
              api_campaign(&api, 5, ",\"released\":3,\"min_order_amount\":100"));
-    struct http_answer answer = api_expect(api_issue(&api, campaign, "ann"), 201, NULL);
-    snprintf(coupon, sizeof coupon, "%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
+    snprintf(coupon, sizeof coupon, "%s", api_coupon(&api, campaign, "ann"));
 }
 
 /* --- writing --- */
@@ -353,8 +352,7 @@ static void what_only_some_campaigns_know(void **)
                         "\"percent\":1},\"currency\":\"KRW\",\"quantity\":1}",
                         NULL),
                201, NULL);
-    struct http_answer answer = api_issue(&api, "one-percent", "ann");
-    snprintf(coupon, sizeof coupon, "%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
+    snprintf(coupon, sizeof coupon, "%s", api_coupon(&api, "one-percent", "ann"));
     expect_rows(rows, COUNT_OF(rows));
 }
 

@@ -88,8 +88,7 @@ static void a_locked_slice_is_felt_by_no_other(void **)
 static void expect_a_reservation_lapses(const char *campaign, const char *user)
 {
     char body[256], id[64];
-    struct http_answer answer = api_expect(api_issue(&api, campaign, user), 201, NULL);
-    snprintf(id, sizeof id, "%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
+    snprintf(id, sizeof id, "%s", api_coupon(&api, campaign, user));
     snprintf(body, sizeof body,
              "{\"user_id\":\"%s\",\"order_id\":\"o\",\"order_amount\":1000,\"ttl_seconds\":1}", user);
     api_expect(api_post(&api, textf("/v1/coupons/%s/reserve", id), body, NULL), 200, NULL);

@@ -155,6 +155,12 @@ struct http_answer api_issue(struct api_client *api, const char *campaign, const
                     NULL);
 }
 
+const char *api_coupon(struct api_client *api, const char *campaign, const char *user)
+{
+    struct http_answer answer = api_expect(api_issue(api, campaign, user), 201, NULL);
+    return textf("%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
+}
+
 void api_give(struct api_client *api, const char *campaign, const char *user)
 {
     api_expect(api_issue(api, campaign, user), 201, NULL);

@@ -17,15 +17,7 @@ static struct buf output;
 static char hot[64], other[64]; /* campaigns: with coupons; with none */
 static int16_t slice;           /* of the hot one */
 
-static int verify(const char *const *arguments)
-{
-    const char *all[16] = {"verify", "--json"};
-    for (size_t i = 0; arguments[i]; i++)
-        all[i + 2] = arguments[i];
-    buf_clear(&output);
-    return projector_run(stack, all, &output);
-}
-#define VERIFY(...) verify((const char *const[]){__VA_ARGS__, NULL})
+#define VERIFY(...) (buf_clear(&output), PROJECTOR_RUN(stack, &output, "verify", "--json", __VA_ARGS__))
 
 static void expect_clean(void)
 {
@@ -36,20 +28,14 @@ static void expect_clean(void)
 
 /* --- coupons in every state, and a campaign without any --- */
 
-static void post(const char *path, const char *body)
-{
-    struct http_answer answer = api_post(&api, path, body, NULL);
-    if (answer.status != 200)
-        fail_msg("%s: %d: %.*s", path, answer.status, SPAN_ARG(answer.body));
-}
-
 static void use(const char *coupon, const char *action, int user)
 {
     char body[160];
     snprintf(body, sizeof body, "{\"user_id\":\"user-%d\",\"order_id\":\"order-%d\",\"order_amount\":1000%s}",
              user, user, strcmp(action, "reserve") == 0 ? ",\"ttl_seconds\":3600" : "");
-    post(textf("/v1/coupons/%s/%s", coupon, action),
-         strcmp(action, "revoke") == 0 ? "{\"reason\":\"test\"}" : body);
+    api_expect(api_post(&api, textf("/v1/coupons/%s/%s", coupon, action),
+                        strcmp(action, "revoke") == 0 ? "{\"reason\":\"test\"}" : body, NULL),
+               200, NULL);
 }
 
 static void make_traffic(void)
@@ -61,8 +47,7 @@ static void make_traffic(void)
     slice = slice_of(span_of(hot));
     for (int i = 0; i < USERS; i++) {
         const char *action = actions[(size_t)i % COUNT_OF(actions)];
-        struct http_answer answer = api_issue(&api, hot, textf("user-%d", i));
-        snprintf(coupon, sizeof coupon, "%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
+        snprintf(coupon, sizeof coupon, "%s", api_coupon(&api, hot, textf("user-%d", i)));
         if (action)
             use(coupon, action, i);
     }

@@ -26,18 +26,13 @@ static int16_t slice;     /* where it lives */
 /* Returns the exit status; what it wrote is in `output`, and never names a user or an order (I10). */
 static int verify_with(const char *const *arguments)
 {
-    const char *all[16] = {"verify"};
-    for (size_t i = 0; arguments[i]; i++) {
-        assert_true(i + 2 < COUNT_OF(all));
-        all[i + 1] = arguments[i];
-    }
     buf_clear(&output);
-    int status = projector_run(stack, all, &output);
+    int status = projector_run(stack, arguments, &output);
     if (strstr(output.data, "holder-") || strstr(output.data, "order-"))
         fail_msg("verify names somebody:\n%s", output.data);
     return status;
 }
-#define VERIFY(...) verify_with((const char *const[]){__VA_ARGS__, NULL})
+#define VERIFY(...) verify_with((const char *const[]){"verify", __VA_ARGS__, NULL})
 
 static void expect_clean(int status)
 {
@@ -57,9 +52,7 @@ static void expect_rule(int status, const char *what, const char *rule)
 
 static void post(const char *path, const char *body, int status)
 {
-    struct http_answer answer = api_post(&api, path, body, NULL);
-    if (answer.status != status)
-        fail_msg("%s: %d, not %d: %.*s", path, answer.status, status, SPAN_ARG(answer.body));
+    api_expect(api_post(&api, path, body, NULL), status, NULL);
 }
 
 static void post_campaign(const char *action, const char *body)

@@ -211,8 +211,7 @@ static void newest_status(struct span body, bool newest_first, char *ret, size_t
 
 static void issue_one(const char *of, char *ret_coupon, size_t size)
 {
-    struct http_answer answer = api_expect(api_issue(&api, of, "one-after-the-other"), 201, NULL);
-    snprintf(ret_coupon, size, "%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
+    snprintf(ret_coupon, size, "%s", api_coupon(&api, of, "one-after-the-other"));
 }
 
 /* A coupon is redeemed only after the next one was issued, so at no moment is the newest of the list
