@@ -24,19 +24,13 @@ static struct http_answer issue(const char *campaign, const char *user, const ch
     char path[128], body[256];
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
     snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
-    return api_call(&api, &(struct http_call){.method = "POST",
-                                              .path = path,
-                                              .token = stack_env(stack, "ISSUE_TOKEN"),
-                                              .key = key,
-                                              .headers = headers,
-                                              .body = body,
-                                              .timeout_ms = BOUND_MS});
+    return API_ASK(api.command, .method = "POST", .path = path, .token = stack_env(stack, "ISSUE_TOKEN"),
+                   .key = key, .headers = headers, .body = body, .timeout_ms = BOUND_MS);
 }
 
 static struct http_answer ask_with(const char *token, const char *path)
 {
-    return api_call(&api,
-                    &(struct http_call){.method = "GET", .path = path, .token = stack_env(stack, token)});
+    return API_ASK(api.command, .path = path, .token = stack_env(stack, token));
 }
 
 /* What GET of a location says now of its one use: "in-flight" or "done"; "none" where it knows of none. */
@@ -337,10 +331,8 @@ static void every_kind_of_request_can_be_asked_for(void **)
     buf_deinit(&kept);
     snprintf(id, sizeof id, "%s", api_campaign(&api, 1, ""));
     snprintf(path, sizeof path, "/v1/campaigns/%s", id);
-    api_expect(api_call(&api, &(struct http_call){.method = "DELETE",
-                                                  .path = path,
-                                                  .token = stack_env(stack, "ADMIN_TOKEN"),
-                                                  .key = "kind-delete"}),
+    api_expect(API_ASK(api.command, .method = "DELETE", .path = path,
+                       .token = stack_env(stack, "ADMIN_TOKEN"), .key = "kind-delete"),
                204, NULL);
     expect_done("kind-delete", "delete", id, 204, SPAN(""));
 }
@@ -350,8 +342,7 @@ static void all_uses_of_a_key_are_told(void **)
 {
     char ids[2][64];
     struct api_client there;
-    struct instance *other = instance_start(
-        stack, &(struct instance_options){.service = "command-service", .name = "other", .port_offset = 7});
+    struct instance *other = INSTANCE_START(stack, "command-service", "other", 7);
     instance_open_api(other, &there);
     for (size_t i = 0; i < 2; i++) {
         new_campaign(ids[i], 20, "");
@@ -399,7 +390,7 @@ static void asking_needs_a_scope_and_a_key(void **)
 {
     struct http_answer answer = ask_with("READ_TOKEN", "/v1/requests/k");
     assert_int_equal(answer.status, 403);
-    answer = api_call(&api, &(struct http_call){.method = "GET", .path = "/v1/requests/k"});
+    answer = API_ASK(api.command, .path = "/v1/requests/k");
     assert_int_equal(answer.status, 401);
     api_expect(ask_with("ISSUE_TOKEN", "/v1/requests/with%20space"), 400, "idempotency-key-invalid");
     assert_true(is_state("/v1/requests/never-heard-of", "none"));

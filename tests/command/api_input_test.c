@@ -226,8 +226,7 @@ static void texts_of_coupon_calls_are_bounded(void **)
 
 static struct http_answer post_with(const char *token, const char *key, const char *path, const char *body)
 {
-    struct http_call call = {.method = "POST", .path = path, .token = token, .key = key, .body = body};
-    return api_ask(api.command, &call);
+    return API_ASK(api.command, .method = "POST", .path = path, .token = token, .key = key, .body = body);
 }
 
 static void keys_and_scopes_are_checked(void **)
@@ -307,24 +306,19 @@ static void idempotency_keys_are_checked(void **)
 static void two_idempotency_keys_are_refused(void **)
 {
     static const char *const second[] = {"Idempotency-Key: b", NULL};
-    struct http_call call = {
-        .method = "POST",
-        .path = "/v1/campaigns/x/pause",
-        .token = stack_env(stack, "ADMIN_TOKEN"),
-        .key = "a",
-        .headers = second,
-        .body = "{}",
-    };
-    api_expect(api_ask(api.command, &call), 400, "idempotency-key-invalid");
+    api_expect(API_ASK(api.command, .method = "POST", .path = "/v1/campaigns/x/pause",
+                       .token = stack_env(stack, "ADMIN_TOKEN"), .key = "a", .headers = second, .body = "{}"),
+               400, "idempotency-key-invalid");
 }
 
 static void wrong_methods_name_the_right_ones(void **)
 {
     static const char *const methods[] = {"GET", "PUT", "DELETE", "PATCH"};
     for (size_t i = 0; i < COUNT_OF(methods); i++) {
-        struct http_call call = {
-            .method = methods[i], .path = "/v1/campaigns/x/pause", .token = stack_env(stack, "ADMIN_TOKEN")};
-        struct http_answer answer = api_expect(api_ask(api.command, &call), 405, "method-not-allowed");
+        struct http_answer answer =
+            api_expect(API_ASK(api.command, .method = methods[i], .path = "/v1/campaigns/x/pause",
+                               .token = stack_env(stack, "ADMIN_TOKEN")),
+                       405, "method-not-allowed");
         assert_true(span_is(http_answer_header(&answer, "Allow"), "POST, OPTIONS"));
     }
 }
@@ -333,9 +327,9 @@ static void methods_of_nobody_are_not_implemented(void **)
 {
     static const char *const paths[] = {"/v1/campaigns/x/pause", "/nowhere"};
     for (size_t i = 0; i < COUNT_OF(paths); i++) {
-        struct http_call call = {
-            .method = "BREW", .path = paths[i], .token = stack_env(stack, "ADMIN_TOKEN")};
-        api_expect(api_ask(api.command, &call), 501, "not-implemented");
+        api_expect(API_ASK(api.command, .method = "BREW", .path = paths[i],
+                           .token = stack_env(stack, "ADMIN_TOKEN")),
+                   501, "not-implemented");
     }
 }
 

@@ -286,15 +286,9 @@ static void a_trace_goes_into_the_event_and_comes_out_in_the_log(void **)
     char path[128], sql[256];
     const char *id = api_campaign(&api, 1, "");
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
-    struct http_call call = {
-        .method = "POST",
-        .path = path,
-        .token = stack_env(stack, "ISSUE_TOKEN"),
-        .key = "traced",
-        .headers = headers,
-        .body = "{\"user_id\":\"traced-user\"}",
-    };
-    api_expect(api_ask(api.command, &call), 201, NULL);
+    api_expect(API_ASK(api.command, .method = "POST", .path = path, .token = stack_env(stack, "ISSUE_TOKEN"),
+                       .key = "traced", .headers = headers, .body = "{\"user_id\":\"traced-user\"}"),
+               201, NULL);
     snprintf(sql, sizeof sql,
              "SELECT count(*) FROM event WHERE campaign_id = '%s' AND trace = "
              "decode('%sb7ad6b7169203331', 'hex')",
@@ -360,8 +354,7 @@ static bool issued(const char *campaign, const char *user)
 /* Every committer has its connection back, not only the one that was asked last. */
 static bool ready(void)
 {
-    struct http_call call = {.method = "GET", .path = "/readyz"};
-    struct http_answer answer = api_ask(api.command, &call);
+    struct http_answer answer = API_ASK(api.command, .path = "/readyz");
     return answer.status == 200;
 }
 

@@ -48,9 +48,8 @@ static struct http_answer delete_with(const char *campaign, const char *key)
 {
     char path[128];
     snprintf(path, sizeof path, "/v1/campaigns/%s", campaign);
-    return api_call(
-        &api, &(struct http_call){
-                  .method = "DELETE", .path = path, .token = stack_env(stack, "ADMIN_TOKEN"), .key = key});
+    return API_ASK(api.command, .method = "DELETE", .path = path, .token = stack_env(stack, "ADMIN_TOKEN"),
+                   .key = key);
 }
 
 static void expect_delete(const char *campaign, int status, const char *code)
@@ -116,10 +115,9 @@ static void who_may_delete(void **)
     new_campaign(id, 1, "");
     snprintf(path, sizeof path, "/v1/campaigns/%s", id);
     for (size_t i = 0; i < COUNT_OF(tokens); i++) {
-        api_expect(api_call(&api, &(struct http_call){.method = "DELETE",
-                                                      .path = path,
-                                                      .token = stack_env(stack, tokens[i])}),
-                   403, "forbidden");
+        api_expect(
+            API_ASK(api.command, .method = "DELETE", .path = path, .token = stack_env(stack, tokens[i])), 403,
+            "forbidden");
     }
     assert_int_equal(state_of(id), 1);
 }

@@ -19,11 +19,8 @@ static struct http_answer patch_with(struct api_client *with, const char *campai
 {
     char path[128];
     snprintf(path, sizeof path, "/v1/campaigns/%s", campaign);
-    return api_call(with, &(struct http_call){.method = "PATCH",
-                                              .path = path,
-                                              .token = stack_env(stack, "ADMIN_TOKEN"),
-                                              .key = key ? key : api_fresh_key(),
-                                              .body = body});
+    return API_ASK(with->command, .method = "PATCH", .path = path, .token = stack_env(stack, "ADMIN_TOKEN"),
+                   .key = key ? key : api_fresh_key(), .body = body);
 }
 
 static struct http_answer patch(const char *campaign, const char *body)
@@ -91,15 +88,14 @@ static void a_creation_says_where_the_campaign_is(void **)
     snprintf(path, sizeof path, "%.*s", SPAN_ARG(location));
     memmove(path, path + strlen(start), strlen(path) - strlen(start) + 1);
     tag_of(path, tag);
-    struct http_call call = {.method = "GET", .path = path, .token = stack_env(stack, "READ_TOKEN")};
+    struct http_call call = {.path = path, .token = stack_env(stack, "READ_TOKEN")};
     answer = api_expect(api_call(&api, &call), 200, NULL);
     assert_true(span_is(http_answer_header(&answer, "ETag"), tag));
     snprintf(line, sizeof line, "If-None-Match: %s", tag);
     call.headers = headers;
     answer = api_call(&api, &call);
     assert_int_equal(answer.status, 304);
-    call = (struct http_call){
-        .method = "GET", .path = "/v1/campaigns/nobodys", .token = stack_env(stack, "READ_TOKEN")};
+    call = (struct http_call){.path = "/v1/campaigns/nobodys", .token = stack_env(stack, "READ_TOKEN")};
     api_expect(api_call(&api, &call), 404, "unknown-campaign");
     call.path = "/v1/campaigns/No";
     api_expect(api_call(&api, &call), 400, "invalid-id");
@@ -113,12 +109,8 @@ static struct http_answer act_if(const char *method, const char *path, const cha
     char line[256];
     const char *const headers[] = {line, NULL};
     snprintf(line, sizeof line, "%s: %s", strcmp(tag, "*") == 0 ? "If-None-Match" : "If-Match", tag);
-    return api_call(&api, &(struct http_call){.method = method,
-                                              .path = path,
-                                              .token = stack_env(stack, "ADMIN_TOKEN"),
-                                              .key = key ? key : api_fresh_key(),
-                                              .headers = headers,
-                                              .body = body});
+    return API_ASK(api.command, .method = method, .path = path, .token = stack_env(stack, "ADMIN_TOKEN"),
+                   .key = key ? key : api_fresh_key(), .headers = headers, .body = body);
 }
 
 /* Two people look at a campaign, and both change it: the second one is told, for every call that changes it.
@@ -282,8 +274,7 @@ static bool wave(struct api_client *at, const char *campaign, const char *prefix
 static void who_comes_after_the_first_new_coupon_gets_one(void **)
 {
     enum { ROUNDS = 4, ADDED = 3 };
-    struct instance *other = instance_start(
-        stack, &(struct instance_options){.service = "command-service", .name = "other", .port_offset = 7});
+    struct instance *other = INSTANCE_START(stack, "command-service", "other", 7);
     struct api_client there;
     char id[80], body[64], user[64];
     instance_open_api(other, &there);

@@ -46,11 +46,8 @@ static struct http_answer write_to(const char *method, const char *path, const c
 {
     char at[TEXT_BYTES];
     fill(at, path, "");
-    return api_call(&api, &(struct http_call){.method = method,
-                                              .path = at,
-                                              .token = stack_env(stack, "ADMIN_TOKEN"),
-                                              .key = key,
-                                              .body = body});
+    return API_ASK(api.command, .method = method, .path = at, .token = stack_env(stack, "ADMIN_TOKEN"),
+                   .key = key, .body = body);
 }
 
 static void expect(const char *what, const struct http_answer *answer, int status, const char *code)
@@ -326,12 +323,10 @@ static void what_only_another_key_is_told(void **)
         snprintf(path, sizeof path, "/v1/coupons/{k}/%s", rows[i].verb);
         fill(at, path, "");
         bool refused = rows[i].code != NULL;
-        struct http_answer answer = api_call(
-            &api, &(struct http_call){.method = "POST",
-                                      .path = at,
-                                      .token = stack_env(stack, refused ? "REDEEM_TOKEN" : "ADMIN_TOKEN"),
-                                      .key = api_fresh_key(),
-                                      .body = rows[i].body});
+        struct http_answer answer =
+            API_ASK(api.command, .method = "POST", .path = at,
+                    .token = stack_env(stack, refused ? "REDEEM_TOKEN" : "ADMIN_TOKEN"),
+                    .key = api_fresh_key(), .body = rows[i].body);
         expect(at, &answer, rows[i].status, rows[i].code);
     }
 }
@@ -387,11 +382,8 @@ static struct http_answer ask(const char *path, const char *more, const char *he
     char at[TEXT_BYTES];
     const char *const headers[] = {header, NULL};
     fill(at, path, more);
-    struct http_call call = {.method = "GET",
-                             .path = at,
-                             .token = stack_env(stack, "ADMIN_TOKEN"),
-                             .headers = header ? headers : NULL};
-    return api_ask(api.query, &call);
+    return API_ASK(api.query, .path = at, .token = stack_env(stack, "ADMIN_TOKEN"),
+                   .headers = header ? headers : NULL);
 }
 
 static void expect_read(const char *path, const char *more, const char *header, int status, const char *code)
@@ -535,13 +527,9 @@ static void any_operation_may_be_refused_for_its_fields(void **)
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         const char *const headers[] = {rows[i].header, NULL};
-        struct http_answer answer =
-            api_call(&api, &(struct http_call){.method = "POST",
-                                               .path = "/v1/campaigns/x/coupons",
-                                               .token = stack_env(stack, "ADMIN_TOKEN"),
-                                               .key = api_fresh_key(),
-                                               .headers = headers,
-                                               .body = "{\"user_id\":\"ann\"}"});
+        struct http_answer answer = API_ASK(api.command, .method = "POST", .path = "/v1/campaigns/x/coupons",
+                                            .token = stack_env(stack, "ADMIN_TOKEN"), .key = api_fresh_key(),
+                                            .headers = headers, .body = "{\"user_id\":\"ann\"}");
         expect(rows[i].header, &answer, rows[i].status, rows[i].code);
     }
 }

@@ -75,8 +75,7 @@ static void holders_and_retries_are_answered_properly(void **)
 static void retries_are_answered_by_another_service(void **)
 {
     enum { ROUNDS = 25 };
-    struct instance *other = instance_start(
-        stack, &(struct instance_options){.service = "command-service", .name = "other", .port_offset = 7});
+    struct instance *other = INSTANCE_START(stack, "command-service", "other", 7);
     struct api_client there;
     struct http_answer answer;
     char campaign[80], user[32], key[ROUNDS + 1][32];

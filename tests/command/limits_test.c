@@ -175,11 +175,8 @@ struct second {
 
 static struct second second_start(const char *ready_path, const char *const *environment)
 {
-    struct instance *service = instance_start(stack, &(struct instance_options){.service = "command-service",
-                                                                                .name = "second",
-                                                                                .port_offset = SECOND_OFFSET,
-                                                                                .ready_path = ready_path,
-                                                                                .environment = environment});
+    struct instance *service = INSTANCE_START(stack, "command-service", "second", SECOND_OFFSET,
+                                              .ready_path = ready_path, .environment = environment);
     return (struct second){service, {stack, http_client_create(instance_url(service))}};
 }
 

@@ -246,9 +246,7 @@ static int setup(void **)
     static const char *const names[SERVICES] = {"a", "b", "c"};
     stack = stack_start(STACK_SERVERS);
     for (size_t i = 0; i < SERVICES; i++)
-        services[i] = instance_start(stack, &(struct instance_options){.service = "command-service",
-                                                                       .name = names[i],
-                                                                       .port_offset = 7 + (int)i});
+        services[i] = INSTANCE_START(stack, "command-service", names[i], 7 + (int)i);
     return 0;
 }
 

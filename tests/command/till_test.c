@@ -34,9 +34,8 @@ static struct http_answer act(const char *token, const char *coupon, const char 
 {
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "/v1/coupons/%s/%s", coupon, verb);
-    return api_call(
-        &api, &(struct http_call){
-                  .method = "POST", .path = path, .token = token, .key = api_fresh_key(), .body = body});
+    return API_ASK(api.command, .method = "POST", .path = path, .token = token, .key = api_fresh_key(),
+                   .body = body);
 }
 
 /* Neither whose the coupon is nor its code. */
@@ -105,8 +104,7 @@ static struct http_answer read_as(const char *token, const char *coupon, const c
 {
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "/v1/coupons/%s%s", coupon, more);
-    struct http_call call = {.method = "GET", .path = path, .token = token};
-    return api_ask(api.query, &call);
+    return API_ASK(api.query, .path = path, .token = token);
 }
 
 /* Ids are counted up; whoever has one has seen them all. */

@@ -123,7 +123,7 @@ static void start_nothing(struct people *people)
         .directory = stack_directory(people->options.stack)}); /* so that it ends with the stack */
     struct http_client *client = http_client_create(url);
     struct http_answer answer;
-    struct http_call ready = {.method = "GET", .path = "/readyz"};
+    struct http_call ready = {.path = "/readyz"};
     WAIT_UNTIL(http_client_call(client, &ready, &answer) == HTTP_ANSWERED && answer.status == 200, LONG_MS);
     http_client_destroy(client);
     people->nothing = (struct stream){.name = "nothing",

@@ -67,14 +67,9 @@ struct http_answer api_call(struct api_client *api, const struct http_call *call
 
 struct http_answer api_post(struct api_client *api, const char *path, const char *body, const char *key)
 {
-    struct http_call call = {
-        .method = "POST",
-        .path = path,
-        .token = stack_env(api->stack, "ADMIN_TOKEN"),
-        .key = key ? key : api_fresh_key(),
-        .body = body,
-    };
-    return api_call(api, &call);
+    return API_ASK(api->command, .method = "POST", .path = path,
+                   .token = stack_env(api->stack, "ADMIN_TOKEN"), .key = key ? key : api_fresh_key(),
+                   .body = body);
 }
 
 struct http_client *api_post_begin(struct api_client *api, const char *path, const char *body,
@@ -116,7 +111,7 @@ struct http_answer api_get(struct api_client *api, const char *path, const char 
 {
     char header[64];
     const char *const headers[] = {header, NULL};
-    struct http_call call = {.method = "GET", .path = path, .token = stack_env(api->stack, "READ_TOKEN")};
+    struct http_call call = {.path = path, .token = stack_env(api->stack, "READ_TOKEN")};
     if (consistency_token) {
         snprintf(header, sizeof header, "Consistency-Token: %s", consistency_token);
         call.headers = headers;

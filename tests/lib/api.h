@@ -22,6 +22,7 @@ int api_teardown(void **state);
 
 /* Any call of whomever the client talks to; and of the command service. */
 struct http_answer api_ask(struct http_client *client, const struct http_call *call);
+#define API_ASK(client, ...) api_ask((client), &(struct http_call){__VA_ARGS__})
 struct http_answer api_call(struct api_client *api, const struct http_call *call);
 /* POSTs to the command service with the admin token. key NULL: a fresh Idempotency-Key. */
 struct http_answer api_post(struct api_client *api, const char *path, const char *body, const char *key);

@@ -28,7 +28,7 @@ struct http_answer {
 };
 
 struct http_call {
-    const char *method, *path;  /* path may be any text, it is sent as it is */
+    const char *method, *path;  /* NULL: GET; path may be any text, it is sent as it is */
     const char *token;          /* NULL: no Authorization */
     const char *key;            /* NULL: no Idempotency-Key */
     const char *const *headers; /* more lines "Name: value", ended by NULL; NULL for none */

@@ -10,16 +10,14 @@ struct http_answer steer_put(const struct steer *to, const char *name, const cha
     char path[128], body[256];
     snprintf(path, sizeof path, "/v1/settings/%s", name);
     snprintf(body, sizeof body, "{\"value\":%s}", value);
-    struct http_call call = {
-        .method = "PUT", .path = path, .token = stack_env(to->stack, "ADMIN_TOKEN"), .body = body};
-    return api_ask(to->client, &call);
+    return API_ASK(to->client, .method = "PUT", .path = path, .token = stack_env(to->stack, "ADMIN_TOKEN"),
+                   .body = body);
 }
 
 struct json_doc *steer_settings(const struct steer *to)
 {
-    struct http_call call = {
-        .method = "GET", .path = "/v1/settings", .token = stack_env(to->stack, "ADMIN_TOKEN")};
-    struct http_answer answer = api_expect(api_ask(to->client, &call), 200, NULL);
+    struct http_answer answer = api_expect(
+        API_ASK(to->client, .path = "/v1/settings", .token = stack_env(to->stack, "ADMIN_TOKEN")), 200, NULL);
     return json_get_doc(answer.body);
 }
 
@@ -50,24 +48,17 @@ struct http_answer steer_issue(const struct steer *to, const char *token, const 
     char path[128], body[256];
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
     snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
-    struct http_call call = {.method = "POST",
-                             .path = path,
-                             .token = stack_env(to->stack, token),
-                             .key = api_fresh_key(),
-                             .body = body};
-    return api_ask(to->client, &call);
+    return API_ASK(to->client, .method = "POST", .path = path, .token = stack_env(to->stack, token),
+                   .key = api_fresh_key(), .body = body);
 }
 
 void steer_issuer(const struct steer *to, const char *issuer, const char *verb, int status, const char *code)
 {
     char path[128];
     snprintf(path, sizeof path, "/v1/issuers/%s/%s", issuer, verb);
-    struct http_call call = {.method = "POST",
-                             .path = path,
-                             .token = stack_env(to->stack, "ADMIN_TOKEN"),
-                             .key = api_fresh_key(),
-                             .body = "{}"};
-    api_expect(api_ask(to->client, &call), status, code);
+    api_expect(API_ASK(to->client, .method = "POST", .path = path,
+                       .token = stack_env(to->stack, "ADMIN_TOKEN"), .key = api_fresh_key(), .body = "{}"),
+               status, code);
 }
 
 int64_t steer_refusals(const struct steer *to, const char *reason)
@@ -79,6 +70,6 @@ int64_t steer_refusals(const struct steer *to, const char *reason)
 bool steer_answers(const struct steer *to, const char *path)
 {
     struct http_answer answer;
-    struct http_call call = {.method = "GET", .path = path};
+    struct http_call call = {.path = path};
     return http_client_call(to->client, &call, &answer) == HTTP_ANSWERED && answer.status == 200;
 }

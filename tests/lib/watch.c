@@ -44,10 +44,8 @@ static void judge(struct watch *watch, int64_t issued, int64_t least, bool redis
 static void read_once(struct watch *watch, struct http_client *client, int64_t stale_us, int64_t *before)
 {
     struct http_answer answer;
-    struct http_call call = {.method = "GET",
-                             .path = watch->path,
-                             .token = stack_env(watch->stack, "READ_TOKEN"),
-                             .timeout_ms = ANSWER_MS};
+    struct http_call call = {
+        .path = watch->path, .token = stack_env(watch->stack, "READ_TOKEN"), .timeout_ms = ANSWER_MS};
     pthread_mutex_lock(&watch->mutex);
     int64_t least = least_since(watch, clock_mono_us() - stale_us);
     pthread_mutex_unlock(&watch->mutex);

@@ -140,8 +140,7 @@ static int setup(void **state)
 {
     crypto_setup();
     *state = stack = stack_start(STACK_SERVERS);
-    service = instance_start(
-        stack, &(struct instance_options){.service = "command-service", .name = "migrate", .port_offset = 7});
+    service = INSTANCE_START(stack, "command-service", "migrate", 7);
     return 0;
 }
 

@@ -132,8 +132,7 @@ static int setup(void **)
     crypto_setup();
     stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
-    service = instance_start(
-        stack, &(struct instance_options){.service = "command-service", .name = "outage", .port_offset = 7});
+    service = INSTANCE_START(stack, "command-service", "outage", 7);
     return 0;
 }
 

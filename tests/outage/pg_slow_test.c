@@ -112,9 +112,7 @@ static int setup(void **)
     int base = stack_port_base(stack);
     proxy_url(stack_env(stack, "DATABASE_URL"), base + 3, base + PROXY_OFFSET, url, sizeof url);
     proxy = proxy_start(base + PROXY_OFFSET, base + 3);
-    service = instance_start(
-        stack, &(struct instance_options){
-                   .service = "command-service", .name = "slow", .port_offset = 7, .database_url = url});
+    service = INSTANCE_START(stack, "command-service", "slow", 7, .database_url = url);
     instance_open_api(service, &api);
     for (size_t i = 0; i < COUNT_OF(clients); i++)
         clients[i] = http_client_create(instance_url(service));

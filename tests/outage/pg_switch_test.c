@@ -53,8 +53,7 @@ static void disk_full(void **)
         print_message("    skipped: this process may not mount a small disk\n");
         skip();
     }
-    struct instance *service = instance_start(
-        stack, &(struct instance_options){.service = "command-service", .name = "disk", .port_offset = 7});
+    struct instance *service = INSTANCE_START(stack, "command-service", "disk", 7);
     struct siege *siege = begin(service, NULL);
     cluster_fill_disk(stack);
     WAIT_UNTIL(errors(service, "full") >= FULL_ERRORS, LONG_MS);
@@ -82,9 +81,7 @@ static void switched_to_a_standby(void **)
     cluster_standby_start(stack);
     cluster_both_url(stack, "COMMAND_DATABASE_URL", url, sizeof url);
     cluster_standby_url(stack, "DATABASE_URL", standby_url, sizeof standby_url);
-    struct instance *service = instance_start(
-        stack, &(struct instance_options){
-                   .service = "command-service", .name = "switch", .port_offset = 7, .database_url = url});
+    struct instance *service = INSTANCE_START(stack, "command-service", "switch", 7, .database_url = url);
     /* Every COMMIT waits for the standby, and nobody may be told anything about it before it answers. */
     struct siege *siege = begin(service, NULL);
     cluster_standby_signal_all(stack, SIGSTOP);

@@ -63,8 +63,7 @@ static bool is_done(const char *user)
 {
     char path[64];
     snprintf(path, sizeof path, "/v1/requests/%s", user);
-    struct http_answer answer = api_call(
-        &api, &(struct http_call){.method = "GET", .path = path, .token = stack_env(stack, "ISSUE_TOKEN")});
+    struct http_answer answer = API_ASK(api.command, .path = path, .token = stack_env(stack, "ISSUE_TOKEN"));
     return answer.status == 200 && memmem(answer.body.ptr, answer.body.len, "\"done\"", 6) != NULL;
 }
 
@@ -194,9 +193,7 @@ static int setup(void **state)
     *state = stack = stack_start(STACK_SERVERS);
     cluster_standby_start(stack);
     cluster_both_url(stack, "COMMAND_DATABASE_URL", url, sizeof url);
-    service = instance_start(
-        stack, &(struct instance_options){
-                   .service = "command-service", .name = "sync", .port_offset = 7, .database_url = url});
+    service = INSTANCE_START(stack, "command-service", "sync", 7, .database_url = url);
     instance_open_api(service, &api);
     WAIT_UNTIL(created(), LONG_MS);
     return 0;

@@ -28,13 +28,10 @@ static struct http_answer issue(const char *user, const char *traceparent)
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
     snprintf(key, sizeof key, "%s", api_fresh_key());
     snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
-    struct http_call call = {.method = "POST",
-                             .path = path,
-                             .token = stack_env(stack, "ISSUE_TOKEN"),
-                             .key = key,
-                             .body = body,
-                             .headers = headers};
-    return api_expect(api_ask(api.command, &call), 201, NULL);
+    return api_expect(API_ASK(api.command, .method = "POST", .path = path,
+                              .token = stack_env(stack, "ISSUE_TOKEN"), .key = key, .body = body,
+                              .headers = headers),
+                      201, NULL);
 }
 
 static struct otlp_span await(const char *name, const char *trace)

@@ -42,9 +42,7 @@ static void issue_many(size_t campaign, int batches, int each)
 /* A second projector beside the stack's, standing by. */
 static struct instance *second_start(void)
 {
-    struct instance *second = instance_start(
-        stack,
-        &(struct instance_options){.service = "projector", .name = "second", .port_offset = SECOND_OFFSET});
+    struct instance *second = INSTANCE_START(stack, "projector", "second", SECOND_OFFSET);
     assert_int_equal(projector_metric_at(instance_url(second), "coupon_projector_leader"), 0);
     return second;
 }

@@ -56,9 +56,7 @@ static struct http_answer get_if(const char *path, const char *etags)
     char header[256];
     const char *const headers[] = {header, NULL};
     snprintf(header, sizeof header, "If-None-Match: %s", etags);
-    struct http_call call = {
-        .method = "GET", .path = path, .token = stack_env(stack, "READ_TOKEN"), .headers = headers};
-    return api_ask(api.query, &call);
+    return API_ASK(api.query, .path = path, .token = stack_env(stack, "READ_TOKEN"), .headers = headers);
 }
 
 static const char *path_of(const char *campaign)
@@ -124,7 +122,7 @@ static void a_copy_is_for_readers_only(void **)
     snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, "")));
     struct http_answer answer = reads_get(&api, path);
     WAIT_UNTIL((answer = get(path), reads_is_from(&answer, "memory")), SHOWS_MS);
-    struct http_call call = {.method = "GET", .path = path};
+    struct http_call call = {.path = path};
     api_expect(api_ask(api.query, &call), 401, "unauthenticated");
     call.token = stack_env(stack, "ISSUE_TOKEN");
     api_expect(api_ask(api.query, &call), 403, "forbidden");
@@ -206,10 +204,8 @@ static void without_a_hint_time_does(void **)
                                               "FIRSTCOME_BUS_URL=", NULL};
     struct api_client deaf;
     char id[64], path[128];
-    struct instance *instance = instance_start(stack, &(struct instance_options){.service = "query-service",
-                                                                                 .name = "deaf",
-                                                                                 .port_offset = PORT_OFFSET,
-                                                                                 .environment = environment});
+    struct instance *instance =
+        INSTANCE_START(stack, "query-service", "deaf", PORT_OFFSET, .environment = environment);
     instance_open_api(instance, &deaf);
     snprintf(id, sizeof id, "%s", api_campaign(&api, 10, ""));
     snprintf(path, sizeof path, "%s", path_of(id));

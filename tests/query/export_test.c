@@ -36,11 +36,8 @@ static int crowd_slice;
 
 static struct http_call csv_call(const char *path)
 {
-    return (struct http_call){.method = "GET",
-                              .path = path,
-                              .token = stack_env(stack, "READ_TOKEN"),
-                              .headers = as_csv,
-                              .timeout_ms = EXPORT_MS};
+    return (struct http_call){
+        .path = path, .token = stack_env(stack, "READ_TOKEN"), .headers = as_csv, .timeout_ms = EXPORT_MS};
 }
 
 static struct http_answer csv_of(struct http_client *client, const char *path)
@@ -273,13 +270,9 @@ static void issue_batch(struct http_client *client, size_t first, size_t count)
     for (size_t i = 0; i < count; i++)
         buf_printf(&body, "%s\"u%zu\"", i ? "," : "", first + i);
     buf_append_text(&body, "]}");
-    const struct http_call call = {.method = "POST",
-                                   .path = path,
-                                   .token = stack_env(stack, "ISSUE_TOKEN"),
-                                   .key = key,
-                                   .body = body.data,
-                                   .timeout_ms = EXPORT_MS};
-    api_expect(api_ask(client, &call), 200, NULL);
+    api_expect(API_ASK(client, .method = "POST", .path = path, .token = stack_env(stack, "ISSUE_TOKEN"),
+                       .key = key, .body = body.data, .timeout_ms = EXPORT_MS),
+               200, NULL);
     buf_deinit(&body);
 }
 
@@ -295,13 +288,9 @@ static void take_away(struct http_client *client, size_t number)
     char path[PATH_BYTES], key[64];
     snprintf(path, sizeof path, "/v1/coupons/c%d-%zu/revoke", crowd_slice, number);
     snprintf(key, sizeof key, "revoke-%zu", number);
-    const struct http_call call = {.method = "POST",
-                                   .path = path,
-                                   .token = stack_env(stack, "ADMIN_TOKEN"),
-                                   .key = key,
-                                   .body = "{\"reason\":\"x\"}",
-                                   .timeout_ms = EXPORT_MS};
-    api_expect(api_ask(client, &call), 200, NULL);
+    api_expect(API_ASK(client, .method = "POST", .path = path, .token = stack_env(stack, "ADMIN_TOKEN"),
+                       .key = key, .body = "{\"reason\":\"x\"}", .timeout_ms = EXPORT_MS),
+               200, NULL);
 }
 
 static void *sell(void *context)
@@ -391,10 +380,7 @@ static struct api_client small_api;
 
 static void start_small(const char *const *environment)
 {
-    small = instance_start(stack, &(struct instance_options){.service = "query-service",
-                                                             .name = "small",
-                                                             .port_offset = PORT_OFFSET,
-                                                             .environment = environment});
+    small = INSTANCE_START(stack, "query-service", "small", PORT_OFFSET, .environment = environment);
     instance_open_api(small, &small_api);
 }
 

@@ -170,7 +170,7 @@ static void what_makes_no_sense_is_refused(void **)
     char path[128];
     snprintf(path, sizeof path, "/v1/events?slice=%d&campaign=%s", (slice + 1) % SLICE_COUNT, campaign);
     api_expect(api_get(&api, path, NULL), 400, "invalid-parameter");
-    struct http_call call = {.method = "GET", .path = "/v1/events?slice=1"};
+    struct http_call call = {.path = "/v1/events?slice=1"};
     api_expect(api_ask(api.query, &call), 401, "unauthenticated");
     call.token = stack_env(stack, "ISSUE_TOKEN");
     api_expect(api_ask(api.query, &call), 403, "forbidden");
@@ -180,8 +180,7 @@ static struct http_answer control_events(const char *token, int64_t after, const
 {
     char path[128];
     snprintf(path, sizeof path, "/v1/events?slice=%d&after=%lld%s", CONTROL_SLICE, (long long)after, filter);
-    struct http_call call = {.method = "GET", .path = path, .token = stack_env(stack, token)};
-    return api_expect(api_ask(api.query, &call), 200, NULL);
+    return api_expect(API_ASK(api.query, .path = path, .token = stack_env(stack, token)), 200, NULL);
 }
 
 /* Who may only read sees that something is there, and no gap. */

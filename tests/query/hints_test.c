@@ -100,10 +100,8 @@ static void a_lost_hint_costs_the_freshness_limit(void **)
     static const char *const environment[] = {"FIRSTCOME_FRESH_MS=1000", "FIRSTCOME_BUS_URL=", NULL};
     char path[128];
     struct api_client deaf;
-    struct instance *instance = instance_start(stack, &(struct instance_options){.service = "query-service",
-                                                                                 .name = "deaf",
-                                                                                 .port_offset = PORT_OFFSET,
-                                                                                 .environment = environment});
+    struct instance *instance =
+        INSTANCE_START(stack, "query-service", "deaf", PORT_OFFSET, .environment = environment);
     instance_open_api(instance, &deaf);
     write_path(path, changing, "");
     struct http_answer answer = reads_get(&deaf, path);

@@ -24,8 +24,8 @@ static struct http_answer act(const char *path, const char *body)
 
 static struct json_doc *read_as(const char *path, const char *token_name, int status, const char *code)
 {
-    struct http_call call = {.method = "GET", .path = path, .token = stack_env(stack, token_name)};
-    struct http_answer answer = api_expect(api_ask(api.query, &call), status, code);
+    struct http_answer answer =
+        api_expect(API_ASK(api.query, .path = path, .token = stack_env(stack, token_name)), status, code);
     return json_get_doc(answer.body);
 }
 
@@ -120,11 +120,10 @@ static void a_coupons_history_begins_with_its_issue(void **)
 
 static void the_audit_is_newest_first_and_for_admins(void **)
 {
-    struct http_call set = {.method = "PUT",
-                            .path = "/v1/settings/queue_max",
-                            .token = stack_env(stack, "ADMIN_TOKEN"),
-                            .body = "{\"value\":5000,\"reason\":\"a quiet night\"}"};
-    api_expect(api_ask(api.command, &set), 200, NULL);
+    api_expect(API_ASK(api.command, .method = "PUT", .path = "/v1/settings/queue_max",
+                       .token = stack_env(stack, "ADMIN_TOKEN"),
+                       .body = "{\"value\":5000,\"reason\":\"a quiet night\"}"),
+               200, NULL);
     api_expect(api_post(&api, "/v1/issuers/issue/suspend", "{\"reason\":\"leaked\"}", NULL), 200, NULL);
     api_expect(api_post(&api, "/v1/issuers/issue/resume", "{\"reason\":\"rotated\"}", NULL), 200, NULL);
     struct json_doc *doc = read_as("/v1/audit?limit=3", "ADMIN_TOKEN", 200, NULL);

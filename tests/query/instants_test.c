@@ -35,10 +35,8 @@ static struct instance *others[SERVICES];
 
 static void start_other(int index, const char *name, const char *const *environment)
 {
-    others[index] = instance_start(stack, &(struct instance_options){.service = "query-service",
-                                                                     .name = name,
-                                                                     .port_offset = PORT_OFFSET + index,
-                                                                     .environment = environment});
+    others[index] =
+        INSTANCE_START(stack, "query-service", name, PORT_OFFSET + index, .environment = environment);
     instance_open_api(others[index], &readers[index]);
 }
 
@@ -202,11 +200,12 @@ static void a_coupon_expires_and_a_reservation_lapses(void **)
     snprintf(more, sizeof more, "%s%s", ends, member("coupon_expires_at", at_us));
     const char *campaign = api_campaign(&api, 10, more);
     snprintf(id, sizeof id, "%s", api_coupon(&api, campaign, "kim"));
-    struct http_answer answer = api_expect(api_post(&api, textf("/v1/coupons/%s/reserve", id),
-                                 "{\"user_id\":\"kim\",\"order_id\":\"o\",\"order_amount\":1000,"
-                                 "\"ttl_seconds\":2}",
-                                 NULL),
-                        200, NULL);
+    struct http_answer answer =
+        api_expect(api_post(&api, textf("/v1/coupons/%s/reserve", id),
+                            "{\"user_id\":\"kim\",\"order_id\":\"o\",\"order_amount\":1000,"
+                            "\"ttl_seconds\":2}",
+                            NULL),
+                   200, NULL);
     int64_t until_us;
     assert_true(time_parse(body_text(answer.body, "reserved_until"), &until_us));
     snprintf(path, sizeof path, "/v1/coupons/%s", id);

@@ -27,10 +27,7 @@ static int setup(void **state)
     static const char *const environment[] = {bound, "FIRSTCOME_FRESH_MS=60000", NULL};
     snprintf(bound, sizeof bound, "FIRSTCOME_CACHE_BYTES=%d", BYTES);
     stack = api_setup(state, &api, STACK_ALL);
-    bounded = instance_start(stack, &(struct instance_options){.service = "query-service",
-                                                               .name = "bounded",
-                                                               .port_offset = PORT_OFFSET,
-                                                               .environment = environment});
+    bounded = INSTANCE_START(stack, "query-service", "bounded", PORT_OFFSET, .environment = environment);
     instance_open_api(bounded, &bounded_api);
     snprintf(coupon, sizeof coupon, "%s", api_coupon(&api, api_campaign(&api, 1, ""), "kim"));
     return 0;

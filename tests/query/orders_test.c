@@ -59,8 +59,8 @@ static int start(void **state)
 
 static struct json_doc *ask(const char *path, const char *token_name, int status, const char *code)
 {
-    struct http_call call = {.method = "GET", .path = path, .token = stack_env(stack, token_name)};
-    struct http_answer answer = api_expect(api_ask(api.query, &call), status, code);
+    struct http_answer answer =
+        api_expect(API_ASK(api.query, .path = path, .token = stack_env(stack, token_name)), status, code);
     return json_get_doc(answer.body);
 }
 
@@ -235,8 +235,7 @@ static void it_is_found_by_the_index(void **)
 /* The same bound as its neighbours have, and nobody else waits for it. */
 static void a_frozen_database_is_not_waited_for(void **)
 {
-    struct http_call call = {
-        .method = "GET", .path = "/v1/orders/o-1/coupons", .token = stack_env(stack, "READ_TOKEN")};
+    struct http_call call = {.path = "/v1/orders/o-1/coupons", .token = stack_env(stack, "READ_TOKEN")};
     struct http_answer answer;
     cluster_signal_all(stack, SIGSTOP);
     int64_t before_us = clock_mono_us();
@@ -254,8 +253,7 @@ static void a_frozen_database_is_not_waited_for(void **)
 static void it_is_asked_again_after_an_outage(void **)
 {
     enum { FAILURES = 6 }; /* more than open a breaker */
-    struct http_call call = {
-        .method = "GET", .path = "/v1/orders/o-1/coupons", .token = stack_env(stack, "READ_TOKEN")};
+    struct http_call call = {.path = "/v1/orders/o-1/coupons", .token = stack_env(stack, "READ_TOKEN")};
     struct http_answer answer;
     stack_signal(stack, "postgresql", SIGQUIT);
     WAIT_UNTIL(stack_pid(stack, "postgresql") == 0, 60000);

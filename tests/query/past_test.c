@@ -204,9 +204,8 @@ static void what_is_deleted_was_there(void **)
     char path[PATH_BYTES];
     api_campaign_of(&api, "gone", 1000, "");
     struct memory memory = recall("/v1/campaigns/gone");
-    api_expect(api_call(&api, &(struct http_call){.method = "DELETE",
-                                                  .path = "/v1/campaigns/gone",
-                                                  .token = stack_env(stack, "ADMIN_TOKEN")}),
+    api_expect(API_ASK(api.command, .method = "DELETE", .path = "/v1/campaigns/gone",
+                       .token = stack_env(stack, "ADMIN_TOKEN")),
                204, NULL);
     int64_t deleted_us = database_now_us();
     api_expect(reads_get(&api, "/v1/campaigns/gone"), 404, "unknown-campaign");

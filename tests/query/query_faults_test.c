@@ -271,7 +271,7 @@ static void both_down(void **)
         answer = api_expect(api_get(&api, reads.records[i].path, NULL), 503, "store-unavailable");
         pace_within(start_us, REFUSED_MS * US_PER_MS, "an answer");
     }
-    struct http_call ready = {.method = "GET", .path = "/readyz"};
+    struct http_call ready = {.path = "/readyz"};
     WAIT_UNTIL(http_client_call(api.query, &ready, &answer) == HTTP_ANSWERED && answer.status == 503,
                RECOVERED_MS);
     stack_signal(stack, "redis", SIGCONT);

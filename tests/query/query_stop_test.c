@@ -139,11 +139,8 @@ static struct instance *start(const char *name, const char *drain_ms)
                               "FIRSTCOME_DRAIN_GRACE_MS=0", drain_ms};
     memset(environment, 0, sizeof environment);
     memcpy(environment, is, sizeof is);
-    return instance_start(stack, &(struct instance_options){.service = "query-service",
-                                                            .name = name,
-                                                            .port_offset = PORT_OFFSET,
-                                                            .redis_url = redis_url,
-                                                            .environment = environment});
+    return INSTANCE_START(stack, "query-service", name, PORT_OFFSET, .redis_url = redis_url,
+                          .environment = environment);
 }
 
 /* instance_stop fails the test where the service does not end well. */

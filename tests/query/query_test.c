@@ -307,8 +307,7 @@ static void lists_are_coded_for_who_asks(void **)
     assert_null(http_answer_header(&answer, "Content-Encoding").ptr);
     assert_true(span_is(http_answer_header(&answer, "Vary"), "Origin") ||
                 span_is(http_answer_header(&answer, "Vary"), "Accept, Accept-Encoding"));
-    struct http_call call = {
-        .method = "GET", .path = path, .token = stack_env(stack, "READ_TOKEN"), .headers = headers};
+    struct http_call call = {.path = path, .token = stack_env(stack, "READ_TOKEN"), .headers = headers};
     answer = api_ask(api.query, &call);
     assert_int_equal(answer.status, 200);
     assert_true(span_is(http_answer_header(&answer, "Content-Encoding"), "gzip"));
@@ -350,8 +349,8 @@ static void a_page_of_a_configured_origin_may_read(void **)
             span_is(http_answer_header(&answer, "Access-Control-Allow-Origin"), "https://shop.example"));
         assert_true(
             span_is(http_answer_header(&answer, "Access-Control-Allow-Methods"), "GET, HEAD, OPTIONS"));
-        call = (struct http_call){
-            .method = "GET", .path = paths[i], .token = stack_env(stack, "ADMIN_TOKEN"), .headers = shop};
+        call =
+            (struct http_call){.path = paths[i], .token = stack_env(stack, "ADMIN_TOKEN"), .headers = shop};
         answer = api_ask(services[i], &call);
         assert_int_equal(answer.status, 200);
         assert_true(
@@ -369,10 +368,8 @@ static void conditional_requests(void **)
     struct http_answer answer = reads_get(&api, "/v1/campaigns/paused");
     snprintf(line, sizeof line, "If-None-Match: \"x\", W/%.*s",
              SPAN_ARG(http_answer_header(&answer, "ETag")));
-    struct http_call call = {.method = "GET",
-                             .path = "/v1/campaigns/paused",
-                             .token = stack_env(stack, "READ_TOKEN"),
-                             .headers = headers};
+    struct http_call call = {
+        .path = "/v1/campaigns/paused", .token = stack_env(stack, "READ_TOKEN"), .headers = headers};
     answer = api_ask(api.query, &call);
     assert_int_equal(answer.status, 304);
     assert_int_equal(answer.body.len, 0);
@@ -525,11 +522,8 @@ static void bad_tokens_are_refused(void **)
     for (int count = 2; count <= 17; count++) {
         buf_append_text(&line, " , v1.0.0");
         const char *const headers[] = {line.data, NULL};
-        struct http_call call = {.method = "GET",
-                                 .path = "/v1/campaigns/big",
-                                 .token = stack_env(stack, "READ_TOKEN"),
-                                 .headers = headers};
-        answer = api_ask(api.query, &call);
+        answer = API_ASK(api.query, .path = "/v1/campaigns/big", .token = stack_env(stack, "READ_TOKEN"),
+                         .headers = headers);
         assert_int_equal(answer.status, count <= 16 ? 200 : 400);
     }
     buf_deinit(&line);
@@ -537,7 +531,7 @@ static void bad_tokens_are_refused(void **)
 
 static void scopes_are_asked_for(void **)
 {
-    struct http_call call = {.method = "GET", .path = "/v1/campaigns/big"};
+    struct http_call call = {.path = "/v1/campaigns/big"};
     api_expect(api_ask(api.query, &call), 401, "unauthenticated");
     call.token = stack_env(stack, "ISSUE_TOKEN");
     api_expect(api_ask(api.query, &call), 403, "forbidden");

@@ -21,9 +21,7 @@ static char path[128];
 static int setup(void **state)
 {
     stack = api_setup(state, &api, STACK_ALL);
-    second = instance_start(
-        stack,
-        &(struct instance_options){.service = "query-service", .name = "second", .port_offset = PORT_OFFSET});
+    second = INSTANCE_START(stack, "query-service", "second", PORT_OFFSET);
     instance_open_api(second, &second_api);
     steer = (struct steer){stack, api.command};
     snprintf(path, sizeof path, "/v1/campaigns/%s", api_campaign(&api, 10, ""));

@@ -274,9 +274,8 @@ static void delete_campaign(const char *id)
 {
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "/v1/campaigns/%s", id);
-    struct http_call call = {
-        .method = "DELETE", .path = path, .token = stack_env(stack, "ADMIN_TOKEN"), .key = api_fresh_key()};
-    struct http_answer answer = api_ask(api.command, &call);
+    struct http_answer answer = API_ASK(api.command, .method = "DELETE", .path = path,
+                                        .token = stack_env(stack, "ADMIN_TOKEN"), .key = api_fresh_key());
     assert_int_equal(answer.status, 204);
 }
 

@@ -98,7 +98,7 @@ static struct json_doc *get(const char *path, enum demand demand)
 {
     char tokens[PATH_BYTES];
     const char *const headers[] = {tokens, NULL};
-    struct http_call call = {.method = "GET", .path = path, .token = stack_env(stack, "READ_TOKEN")};
+    struct http_call call = {.path = path, .token = stack_env(stack, "READ_TOKEN")};
     if (demand == OF_ALL_THAT_WAS_ISSUED) {
         write_tokens(tokens, sizeof tokens);
         call.headers = headers;
