@@ -33,12 +33,11 @@ static unsigned users;
 /* Everybody asks at once. How many got a coupon. */
 static size_t ask_all(void)
 {
-    char user[32];
     size_t issued = 0;
     int64_t start_us = clock_mono_us();
     for (size_t i = 0; i < COUNT_OF(clients); i++) {
-        snprintf(user, sizeof user, "user-%u", users++);
-        api_issue_begin(&api, clients[i], campaigns[i % CAMPAIGNS], user, api_fresh_key());
+        api_issue_begin(&api, clients[i], campaigns[i % CAMPAIGNS], textf("user-%u", users++),
+                        api_fresh_key());
     }
     for (size_t i = 0; i < COUNT_OF(clients); i++) {
         struct http_answer answer;

@@ -37,10 +37,8 @@ static struct siege *begin(const struct instance *service, const char *database_
 /* Transactions that failed with an error of this class. */
 static int64_t errors(const struct instance *service, const char *class)
 {
-    char name[96];
     struct api_client api = {.stack = stack, .command = http_client_create(instance_url(service))};
-    snprintf(name, sizeof name, "coupon_store_errors_total{class=\"%s\"}", class);
-    int64_t count = api_metric(&api, name);
+    int64_t count = api_metric(&api, textf("coupon_store_errors_total{class=\"%s\"}", class));
     api_close(&api);
     return count;
 }

@@ -100,9 +100,8 @@ static void expect_no_promise(struct http_client *client)
 
 static void cut_off(const char *function)
 {
-    char sql[256];
-    snprintf(sql, sizeof sql, "SELECT count(%s(pid)) FROM pg_stat_activity WHERE " WAITING, function);
-    assert_true(cluster_sql(stack, sql) > 0);
+    assert_true(cluster_sql(stack, textf("SELECT count(%s(pid)) FROM pg_stat_activity WHERE " WAITING,
+                                         function)) > 0);
 }
 
 static void a_cancelled_wait_promises_nothing(void **)

@@ -191,13 +191,13 @@ static const char *campaign(void)
 
 static void command_services_are_replaced_unnoticed(void **)
 {
-    char path[128], sql[160];
+    char path[128];
     const char *id = campaign();
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
     struct fleet fleet = {.path = path, .token = stack_env(stack, "ISSUE_TOKEN"), .issue = true};
     run(&fleet, "command-service", 2);
-    snprintf(sql, sizeof sql, "SELECT issued FROM campaign WHERE id = '%s'", id);
-    assert_int_equal(store_number(stack, sql), atomic_load(&fleet.served[0]) + atomic_load(&fleet.served[1]));
+    assert_int_equal(store_number(stack, textf("SELECT issued FROM campaign WHERE id = '%s'", id)),
+                     atomic_load(&fleet.served[0]) + atomic_load(&fleet.served[1]));
 }
 
 static void query_services_are_replaced_unnoticed(void **)

@@ -67,10 +67,8 @@ static void post_coupon(int64_t position, const char *action, const char *body)
 
 static void issue_one_by_one(int from, int count)
 {
-    char user[32];
     for (int i = from; i < from + count; i++) {
-        snprintf(user, sizeof user, "holder-%d", i);
-        api_expect(api_issue(&api, hot, user), 201, "");
+        api_expect(api_issue(&api, hot, textf("holder-%d", i)), 201, "");
     }
 }
 
