@@ -258,11 +258,8 @@ void drill_runaway(void)
     assert_int_equal(program.bad_status, 429);
     /* Each slice counts on its own and adds the others as of a moment before (docs/decisions.md): those that
      * come at one moment may be that many more. */
-    drill_expect(&(struct drill_figure){.what = "campaigns of one key in a day, quota 8,640",
-                                        .incident = "8,640, no end",
-                                        .value = (double)campaigns_made(),
-                                        .bar = DAY + SLICE_COUNT,
-                                        .unit = ""});
+    DRILL_EXPECT("campaigns of one key in a day, quota 8,640", "8,640, no end", (double)campaigns_made(),
+                 DAY + SLICE_COUNT, "");
     expect_alert("alert of creations, from the first on", "CouponCreationsRunaway", steady.from_us);
     expect_alert("alert of Redis' memory, from the refusal on", "CouponRedisOutOfMemory", full_us);
 

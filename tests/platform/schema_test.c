@@ -23,18 +23,11 @@ static struct stack *stack;
 static const char *run(const char *url, const char *sql, struct pg_rows **ret)
 {
     static char sqlstate[6];
-    const struct pg_statement statement = {"one", sql};
-    struct pg_rows *rows = NULL;
-    struct pg *pg = pg_create(&(struct pg_options){
-        .url = url, .application = "schema_test", .statements = &statement, .statements_count = 1});
-    sqlstate[0] = '\0';
-    if (pg_connect(pg, clock_deadline_us(CALL_MS)) != PG_OK)
+    struct pg_rows *rows;
+    struct pg *pg = store_try(url, CALL_MS, NULL, sql, &rows);
+    snprintf(sqlstate, sizeof sqlstate, "%s", rows ? "" : pg_sqlstate(pg));
+    if (!rows && !sqlstate[0])
         fail_msg("%s: %s", sql, pg_error(pg));
-    enum pg_status status = pg_call(pg, 0, NULL, clock_deadline_us(CALL_MS), &rows);
-    if (status != PG_OK && status != PG_REFUSED)
-        fail_msg("%s: %s", sql, pg_error(pg));
-    if (status == PG_REFUSED)
-        snprintf(sqlstate, sizeof sqlstate, "%s", pg_sqlstate(pg));
     pg_destroy(pg);
     if (ret)
         *ret = rows;

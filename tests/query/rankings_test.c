@@ -280,11 +280,11 @@ static void too_many_for_redis_is_postgres(void **)
 
 static void too_many_for_postgres_is_refused(void **)
 {
-    static const char *const insert = "INSERT INTO campaign (slice, id, created_at, created_by, version, "
-                                      "definition, quantity, released, issued,"
-                                      " status, plan_done, first, position) SELECT 0, 'crowd-' || n, now(), "
-                                      "'test', 1, '', 1, 1, 1, 1, 0, 1,"
-                                      " 1000000000 FROM generate_series(1, %d) AS n";
+    static const char insert[] = "INSERT INTO campaign (slice, id, created_at, created_by, version, "
+                                 "definition, quantity, released, issued,"
+                                 " status, plan_done, first, position) SELECT 0, 'crowd-' || n, now(), "
+                                 "'test', 1, '', 1, 1, 1, 1, 0, 1,"
+                                 " 1000000000 FROM generate_series(1, %d) AS n";
     stack_signal(stack, "projector", SIGSTOP);
     MODELS_CALL(&models, "FLUSHALL");
     store_run_as(stack, "DATABASE_URL", textf(insert, 2000 - CAMPAIGNS));
