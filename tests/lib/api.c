@@ -161,6 +161,22 @@ void api_give(struct api_client *api, const char *campaign, const char *user)
     api_expect(api_issue(api, campaign, user), 201, NULL);
 }
 
+struct http_answer api_batch(struct api_client *api, const char *campaign, const char *prefix, int64_t first,
+                             int64_t count)
+{
+    char path[128];
+    struct buf body;
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", campaign);
+    buf_init(&body, 64 + (size_t)count * (strlen(prefix) + 24));
+    buf_append_text(&body, "{\"user_ids\":[");
+    for (int64_t i = 0; i < count; i++)
+        buf_printf(&body, "%s\"%s%lld\"", i ? "," : "", prefix, (long long)(first + i));
+    buf_append_text(&body, "]}");
+    struct http_answer answer = api_expect(api_post(api, path, body.data, NULL), 200, NULL);
+    buf_deinit(&body);
+    return answer;
+}
+
 int64_t api_metric(struct api_client *api, const char *name)
 {
     return http_client_metric(api->command, name);

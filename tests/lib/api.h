@@ -46,7 +46,12 @@ const char *api_campaign(struct api_client *api, int quantity, const char *more)
 /* Issues to a user with a fresh key. */
 struct http_answer api_issue(struct api_client *api, const char *campaign, const char *user);
 void api_give(struct api_client *api, const char *campaign, const char *user); /* who must get it: 201 */
-const char *api_coupon(struct api_client *api, const char *campaign, const char *user); /* and its id, by textf */
+const char *api_coupon(struct api_client *api, const char *campaign,
+                       const char *user); /* and its id, by textf */
+
+/* Issues to <prefix><first> and so on in one batch: 200. */
+struct http_answer api_batch(struct api_client *api, const char *campaign, const char *prefix, int64_t first,
+                             int64_t count);
 
 /* A metric of the command service, by its name and labels as /metrics writes them; -1 where it is not there.
  */

@@ -113,28 +113,14 @@ void watch_answered(struct watch *watch)
     pthread_mutex_unlock(&watch->mutex);
 }
 
-static void write_batch(const struct watch *watch, struct buf *body)
-{
-    buf_clear(body);
-    buf_append_text(body, "{\"user_ids\":[");
-    for (int i = 0; i < WATCH_BATCH; i++)
-        buf_printf(body, "%s\"u%lld\"", i ? "," : "", (long long)(watch->most + i));
-    buf_append_text(body, "]}");
-}
-
 void watch_issue(struct watch *watch, struct api_client *api, int batches)
 {
-    struct buf body;
-    char path[160];
-    snprintf(path, sizeof path, "%s/coupons/batch", watch->path);
-    buf_init(&body, 64 * 1024);
     for (int batch = 0; batch < batches; batch++) {
-        write_batch(watch, &body);
-        watch_expect(watch, watch->most + WATCH_BATCH);
-        api_expect(api_post(api, path, body.data, NULL), 200, NULL);
+        int64_t first = watch->most;
+        watch_expect(watch, first + WATCH_BATCH);
+        api_batch(api, watch->path + strlen("/v1/campaigns/"), "u", first, WATCH_BATCH);
         watch_answered(watch);
     }
-    buf_deinit(&body);
 }
 
 static int64_t answers_of_redis(struct watch *watch)

@@ -26,24 +26,14 @@ static struct watch watch;
 
 static void issue(int batches)
 {
-    struct buf body;
-    char path[160];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", campaign);
-    buf_init(&body, 64 * 1024);
     for (int batch = 0; batch < batches; batch++) {
-        buf_clear(&body);
-        buf_append_text(&body, "{\"user_ids\":[");
-        for (int i = 0; i < BATCH; i++)
-            buf_printf(&body, "%s\"u%lld\"", i ? "," : "", (long long)(issued + i));
-        buf_append_text(&body, "]}");
         if (watch.stack)
             watch_expect(&watch, issued + BATCH);
-        api_expect(api_post(&api, path, body.data, NULL), 200, NULL);
+        api_batch(&api, campaign, "u", issued, BATCH);
         issued += BATCH;
         if (watch.stack)
             watch_answered(&watch);
     }
-    buf_deinit(&body);
 }
 
 static void fill(void)

@@ -72,18 +72,6 @@ static void issue_one_by_one(int from, int count)
     }
 }
 
-static void issue_together(int count)
-{
-    struct buf body;
-    buf_init(&body, 1 << 20);
-    buf_append_text(&body, "{\"user_ids\":[");
-    for (int i = 0; i < count; i++)
-        buf_printf(&body, "%s\"holder-b%d\"", i ? "," : "", i);
-    buf_append_text(&body, "]}");
-    post(textf("/v1/campaigns/%s/coupons/batch", hot), body.data, 200);
-    buf_deinit(&body);
-}
-
 static void make_traffic(void)
 {
     snprintf(hot, sizeof hot, "%s",
@@ -98,7 +86,7 @@ static void make_traffic(void)
     post_campaign("pause", "");
     post_campaign("resume", "");
     post_campaign("release", "{\"quantity\":7}");
-    issue_together(600);
+    api_batch(&api, hot, "holder-b", 0, 600);
     post_coupon(
         3, "reserve",
         "{\"user_id\":\"holder-0\",\"order_id\":\"order-1\",\"order_amount\":1000,\"ttl_seconds\":600}");

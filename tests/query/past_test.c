@@ -78,18 +78,6 @@ static void issue_three(void)
         snprintf(coupons[i], sizeof coupons[i], "%s", api_coupon(&api, mine, textf("user-%d", i)));
 }
 
-static void issue_many(const char *id, int count)
-{
-    struct buf body;
-    buf_init(&body, 1 << 16);
-    buf_append_text(&body, "{\"user_ids\":[");
-    for (int i = 0; i < count; i++)
-        buf_printf(&body, "%s\"many-%d\"", i ? "," : "", i);
-    buf_append_text(&body, "]}");
-    (void)post(textf("/v1/campaigns/%s/coupons/batch", id), body.data, 200);
-    buf_deinit(&body);
-}
-
 static int64_t database_now_us(void)
 {
     return store_number(stack, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint");
@@ -126,7 +114,7 @@ static void live(void)
                     ",\"released\":200,\"tags\":[\"live\"],\"starts_at\":\"2020-01-01T00:00:00Z\"");
     remember();
     issue_three(), remember();
-    issue_many(mine, 3 * EVENTS_MAX / 2), remember(); /* more than may be read */
+    api_batch(&api, mine, "many-", 0, 3 * EVENTS_MAX / 2), remember(); /* more than may be read */
     steer(mine, "pause", "{}"), remember();
     steer(mine, "resume", "{}"), remember();
     use(0, "reserve"), remember();
@@ -239,7 +227,7 @@ static void a_crowd_costs_its_commits(void **)
     enum { CROWD = 5 * EVENTS_MAX };
     api_campaign_of(&api, "crowded", 1000, "");
     struct memory created = recall("/v1/campaigns/crowded");
-    issue_many("crowded", CROWD);
+    api_batch(&api, "crowded", "many-", 0, CROWD);
     steer("crowded", "pause", "{}");
     struct memory paused = recall("/v1/campaigns/crowded");
     steer("crowded", "resume", "{}");
@@ -295,7 +283,7 @@ static void a_mixed_commit_is_looked_into(void **)
     api_campaign_of(&api, id, 1000, ",\"released\":500");
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "/v1/campaigns/%s", id);
-    issue_many(id, 2 * EVENTS_MAX); /* so that not all may be read */
+    api_batch(&api, id, "many-", 0, 2 * EVENTS_MAX); /* so that not all may be read */
     struct memory before = recall(path);
     commit_together(id, clients, POSTS);
     for (size_t i = 0; i < POSTS; i++) {

@@ -40,20 +40,11 @@ static int64_t first_coupon; /* its position; those of the others follow */
 /* One command, so that nothing comes between. */
 static void give_many(void)
 {
-    char path[128];
-    struct buf body;
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", campaign);
-    buf_init(&body, 1 << 20);
-    buf_append_text(&body, "{\"user_ids\":[");
-    for (int i = 0; i < COUPONS; i++)
-        buf_printf(&body, "%s\"user-%d\"", i ? "," : "", i);
-    buf_append_text(&body, "]}");
-    struct http_answer answer = api_expect(api_post(&api, path, body.data, NULL), 200, NULL);
+    struct http_answer answer = api_batch(&api, campaign, "user-", 0, COUPONS);
     assert_int_equal(body_int(answer.body, "issued"), COUPONS);
     struct position first;
     assert_true(coupon_id_parse(body_text(answer.body, "results.0.coupon_id"), &first));
     first_coupon = first.position;
-    buf_deinit(&body);
 }
 
 static int setup(void **state)
