@@ -29,6 +29,9 @@ struct http_answer reads_at(struct api_client *api, const char *path, int64_t wa
 /* The ids and counts of a ranking, in order and with the ranks that they have: "popular 3, sooner 2". */
 void reads_ranking(const struct json_doc *doc, struct buf *ret);
 bool reads_is_from(const struct http_answer *answer, const char *source); /* by Cache-Status */
+/* The same until the source answers, which it does before long where nothing is broken: a breaker that a busy
+ * processor opened closes again. Whoever answers earlier is not looked at. */
+struct http_answer reads_from(struct api_client *api, const char *path, const char *source);
 
 /* Reads the path until Redis answers it (within a bound), and records it. */
 void reads_record(struct reads *reads, const char *path);
@@ -36,7 +39,9 @@ void reads_record(struct reads *reads, const char *path);
  * parameter. */
 size_t reads_record_pages(struct reads *reads, const char *path);
 /* Every recorded path answers 200 with the same body (but for "since", which time alone moves), each within
- * bound_ms; source NULL: by anyone. Returns the longest time in ms. */
+ * bound_ms, and by the source before long: a processor that was busy elsewhere may have opened a breaker or
+ * kept a heartbeat from being written, which heals. source NULL: by anyone. Returns the longest time in ms.
+ */
 int64_t reads_compare(struct reads *reads, const char *source, int64_t bound_ms);
 
 /* Redis answers every recorded path like this, and so does PostgreSQL when Redis has lost everything, and

@@ -310,7 +310,7 @@ static void read_env(struct stack *stack)
  * What a service or a sanitizer said at its end is the result: a leak is only known then. */
 static const char cleaner_script[] =
     "within() {\n" /* pids of the processes that work below the directory */
-    "    find /proc -maxdepth 2 -name cwd -printf '%h %l\\n' 2>/dev/null | while read -r process at; do\n"
+    "    find /proc/[0-9]*/cwd -maxdepth 0 -printf '%h %l\\n' 2>/dev/null | while read -r process at; do\n"
     "        case $at/ in \"$RUN_DIR\"/*) echo \"${process#/proc/}\" ;; esac\n"
     "    done\n"
     "}\n"
@@ -376,13 +376,6 @@ int stack_teardown(void **state)
 
 /* --- Starting and using --- */
 
-static void start_services(struct stack *stack)
-{
-    stack_service(stack, "projector", "start"); /* first: it listens on the bus */
-    stack_service(stack, "command-service", "start");
-    stack_service(stack, "query-service", "start");
-}
-
 struct stack *stack_start(enum stack_parts parts)
 {
     crypto_setup(); /* keys, slices and ids are hashes */
@@ -401,7 +394,7 @@ struct stack *stack_start(enum stack_parts parts)
     run_tool(stack, (const char *[]){"servers", NULL}, START_MS);
     read_env(stack);
     if (parts == STACK_ALL)
-        start_services(stack);
+        run_tool(stack, (const char *[]){"services", NULL}, START_MS);
     else if (parts == STACK_COMMAND)
         stack_service(stack, "command-service", "start");
     return stack;

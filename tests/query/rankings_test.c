@@ -109,10 +109,7 @@ static size_t check(const struct ranking *ranking, const char *source)
              window_label(ranking->window), ranking->tag[0] ? "&tag=" : "", ranking->tag);
     buf_init(&expected, 1024);
     buf_init(&found, 1024);
-    struct http_answer answer = reads_get(&api, path);
-    if (answer.status != 200 || !reads_is_from(&answer, source))
-        fail_msg("%s: %d from %.*s", path, answer.status,
-                 SPAN_ARG(http_answer_header(&answer, "Cache-Status")));
+    struct http_answer answer = api_expect(reads_from(&api, path, source), 200, NULL);
     struct json_doc *doc = json_get_doc(answer.body);
     int64_t since_us = 0;
     if (ranking->window != WINDOW_ALL)
@@ -240,14 +237,12 @@ static void old_coupons_are_postgres(void **)
             bool is_young = coupon->issued_at_us > clock_wall_us() - 80 * DAY;
             snprintf(rest, sizeof rest, "p:%lld", (long long)(coupon->at.position / COUPON_CHUNK));
             const char *key = models_key(&models, coupon->at.slice, rest);
-            struct http_answer answer = api_expect(
-                api_get(&api, textf("/v1/coupons/c%d-%lld", coupon->at.slice, (long long)coupon->at.position),
-                        NULL),
-                200, NULL);
+            const char *path =
+                textf("/v1/coupons/c%d-%lld", coupon->at.slice, (long long)coupon->at.position);
+            struct http_answer answer =
+                api_expect(is_young ? reads_from(&api, path, "redis") : api_get(&api, path, NULL), 200, NULL);
             assert_true(span_is(body_text(answer.body, "status"),
                                 coupon->state == COUPON_REDEEMED ? "redeemed" : "issued"));
-            if (is_young)
-                assert_true(reads_is_from(&answer, "redis"));
             if (is_young && expires_at(key) >= 0) /* the one that is not complete yet does not expire */
                 assert_true(expires_at(key) * US_PER_S >=
                             coupon->issued_at_us / US_PER_S * US_PER_S + 90 * DAY);

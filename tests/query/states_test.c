@@ -307,8 +307,7 @@ static void expect_gone(const char *id, int16_t slice)
 
 static void expect_campaigns(size_t count, const char *source)
 {
-    struct http_answer answer = api_expect(reads_get(&api, "/v1/campaigns?limit=100"), 200, NULL);
-    assert_true(reads_is_from(&answer, source));
+    struct http_answer answer = api_expect(reads_from(&api, "/v1/campaigns?limit=100", source), 200, NULL);
     assert_int_equal(body_length(answer.body, "items"), count);
 }
 

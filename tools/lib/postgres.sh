@@ -23,9 +23,10 @@ pg_pids() {
 
 # Only the postmaster still shows the arguments it was started with; its children rewrite theirs.
 pg_postmaster() {
-    local pid
+    local pid arguments
     for pid in $(pg_pids); do
-        if grep -qzx -e -D "/proc/$pid/cmdline" 2>/dev/null; then
+        { mapfile -d '' -t arguments <"/proc/$pid/cmdline"; } 2>/dev/null || continue
+        if [[ " ${arguments[*]} " == *' -D '* ]]; then
             echo "$pid"
         fi
     done

@@ -87,22 +87,21 @@ accepts_or_gone() {
 }
 
 # pids_in DIRECTORY EXECUTABLE-NAME...: processes that run one of the executables with DIRECTORY as working
-# directory. Root asks a second time as the servers' user: in a container it may lack the capability to look
-# into another user's processes.
+# directory. In a container root may lack the capability to look into another user's processes: it asks as that user too.
 pids_in() {
-    if ((EUID == 0)); then
-        {
-            bash -c "$FIND_PIDS_IN" pids_in "$@"
-            as_server bash -c "$FIND_PIDS_IN" pids_in "$@"
-        } | sort -un
-    else
-        bash -c "$FIND_PIDS_IN" pids_in "$@"
+    if ((EUID != 0)) || may_look_into_all; then
+        find_pids_in "$@"
+        return
     fi
+    {
+        find_pids_in "$@"
+        as_server bash -c "$(declare -f find_pids_in); find_pids_in \"\$@\"" find_pids_in "$@"
+    } | sort -un
 }
 
-# shellcheck disable=SC2016 # expanded by the shell that runs it
-FIND_PIDS_IN='
-    directory=$1; shift
+find_pids_in() {
+    local directory=$1 p exe name
+    shift
     for p in /proc/[0-9]*; do
         [[ $p/cwd -ef $directory ]] || continue
         exe=$(readlink "$p/exe" 2>/dev/null) || continue
@@ -110,7 +109,20 @@ FIND_PIDS_IN='
         for name; do
             if [[ ${exe##*/} == "$name" ]]; then echo "${p#/proc/}"; fi
         done
-    done'
+    done
+}
+
+# CAP_SYS_PTRACE is number 19 (capabilities(7)).
+may_look_into_all() {
+    local name value
+    while read -r name value; do
+        if [[ $name == CapEff: ]]; then
+            ((16#$value >> 19 & 1))
+            return
+        fi
+    done </proc/self/status
+    return 1
+}
 
 # pids_marked MARKER: processes of this user with the marker in their environment.
 pids_marked() {
@@ -166,11 +178,12 @@ none_left() {
 }
 
 # listening_inode PORT: the socket's inode when anything listens on the port (any address), else nothing.
-# /proc is read directly because ss is not on a minimal Debian.
+# /proc is read directly because ss is not on a minimal Debian. Those that listen come first (proc_net_tcp.rst), before
+# what may be tens of thousands of connections that just ended.
 listening_inode() {
     local hex
-    hex=$(printf '%04X' "$1")
-    awk -v port="$hex" '$4 == "0A" && $2 ~ (":" port "$") { print $10; exit }' /proc/net/tcp /proc/net/tcp6 2>/dev/null || true
+    printf -v hex '%04X' "$1"
+    awk -v port=":$hex\$" 'FNR > 1 && $4 != "0A" { nextfile } $2 ~ port { print $10; exit }' /proc/net/tcp /proc/net/tcp6 2>/dev/null || true
 }
 
 port_free() {

@@ -9,7 +9,7 @@ REDIS_USERS=(default projector query)
 TOKEN_NAMES=(admin issue redeem read)
 
 secret() {
-    cat "$SECRETS_DIR/$1"
+    printf '%s\n' "$(<"$SECRETS_DIR/$1")"
 }
 
 # keep_secret NAME PATTERN COMMAND...: makes the secret unless a whole one is there already.
