@@ -320,7 +320,7 @@ static void write_request(struct http_client *client, const struct http_call *ca
 {
     struct buf *out = &client->output;
     buf_clear(out);
-    const char *method = call->method ? call->method : "GET";
+    const char *method = http_call_method(call);
     client->bodiless = strcmp(method, "HEAD") == 0;
     buf_printf(out, "%s %s HTTP/1.1\r\nHost: test\r\n", method, call->path);
     if (call->token)

@@ -35,6 +35,10 @@ struct http_call {
     const char *body;           /* NULL: none, and no Content-Length */
     int64_t timeout_ms;         /* 0: a minute */
 };
+static inline const char *http_call_method(const struct http_call *call)
+{
+    return call->method ? call->method : "GET";
+}
 
 /* url: http://<numeric address>:<port>. Does not connect. */
 struct http_client *http_client_create(const char *url);
