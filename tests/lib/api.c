@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <unistd.h>
 
@@ -47,9 +48,10 @@ int api_teardown(void **state)
 
 const char *api_fresh_key(void)
 {
-    static char key[64];
-    static unsigned count;
-    snprintf(key, sizeof key, "k-%ld-%lld-%u", (long)getpid(), (long long)clock_wall_us(), ++count);
+    static _Thread_local char key[64];
+    static atomic_uint count;
+    snprintf(key, sizeof key, "k-%ld-%lld-%u", (long)getpid(), (long long)clock_wall_us(),
+             atomic_fetch_add(&count, 1));
     return key;
 }
 
@@ -184,7 +186,7 @@ int64_t api_metric(struct api_client *api, const char *name)
 
 const char *api_problem(const struct http_answer *answer)
 {
-    static char code[64];
+    static _Thread_local char code[64];
     code[0] = '\0';
     if (!span_is(http_answer_header(answer, "Content-Type"), "application/problem+json"))
         return code;

@@ -88,8 +88,8 @@ LOOK(size_t, length)
 
 struct span body_text(struct span body, const char *path)
 {
-    static char texts[4][4096];
-    static size_t turn;
+    static _Thread_local char texts[4][4096];
+    static _Thread_local size_t turn;
     char *text = texts[turn++ % COUNT_OF(texts)];
     struct json_doc *doc = json_get_doc(body);
     struct span found = json_get_text(doc, path);

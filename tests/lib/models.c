@@ -263,6 +263,7 @@ int64_t models_info(struct models *models, const char *name)
         if (span_is(is, name))
             assert_true(parse_i64(number, 0, INT64_MAX, &value));
     }
+    assert_true(value >= 0); /* it has that name */
     return value;
 }
 

@@ -10,8 +10,8 @@
 
 const char *textf(const char *format, ...)
 {
-    static char texts[16][4096];
-    static size_t turn;
+    static _Thread_local char texts[16][4096];
+    static _Thread_local size_t turn;
     char *text = texts[turn++ % COUNT_OF(texts)];
     va_list args;
     va_start(args, format);

@@ -26,7 +26,7 @@ static const char *run(const char *url, const char *sql, struct pg_rows **ret)
     struct pg_rows *rows;
     struct pg *pg = store_try(url, CALL_MS, NULL, sql, &rows);
     snprintf(sqlstate, sizeof sqlstate, "%s", rows ? "" : pg_sqlstate(pg));
-    if (!rows && !sqlstate[0])
+    if (!rows && (!pg_connected(pg) || !sqlstate[0]))
         fail_msg("%s: %s", sql, pg_error(pg));
     pg_destroy(pg);
     if (ret)

@@ -285,7 +285,8 @@ static void a_lost_bucket_is_made_again_once_it_was_missed(void **)
     for (int broken = 0; broken < 2; broken++) {
         int16_t slice = slice_of(SPAN("u-0"));
         models_await_current(&models);
-        int64_t before = projector_metric(stack, "coupon_projector_restarts_total");
+        int64_t before;
+        WAIT_UNTIL((before = projector_metric(stack, "coupon_projector_restarts_total")) >= 0, LONG_MS);
         char *key = mem_strdup(models_key(&models, slice, "u:0"));
         assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", key)), 1);
         if (broken)
