@@ -10,7 +10,7 @@
 enum {
     REDIS_MS = 5000,
     ATTEMPTS = 5,      /* of a slice that was made anew or switched meanwhile */
-    SETTLE_MS = 15000, /* how long to wait for models to be there while nothing goes on */
+    SETTLE_MS = 15000, /* how long to wait for models, or for a Redis that answered, while nothing goes on */
     SETTLE_POLL_MS = 100,
 };
 
@@ -112,7 +112,7 @@ static bool connect_if_needed(struct verify_models *models)
     if (redis_connected(models->redis))
         return true;
     if (redis_connect(models->redis, clock_deadline_us(REDIS_MS)) == REDIS_OK)
-        return true;
+        return models->connected = true;
     fail(models, MODELS_UNAVAILABLE, "%s", redis_error(models->redis));
     return false;
 }
@@ -316,22 +316,36 @@ static void attempt(struct verify_models *models, int16_t slice)
     } while (probe_going(models) && facts_again(&models->facts));
 }
 
-enum models_status verify_models_slice(struct verify_models *models, const struct verify_models_means *means,
-                                       int16_t slice, int64_t head)
+static void attempt_some(struct verify_models *models, int16_t slice)
 {
-    models->means = means;
-    models->head = head;
     models->keys = 0;
     models->failed = MODELS_OK;
     models->moved = true;
     models->stuck = false;
     models->found_count = 0;
     if (!connect_if_needed(models))
-        return models->failed;
+        return;
     for (int i = 0; i < ATTEMPTS && models->moved && models->failed == MODELS_OK; i++)
         attempt(models, slice);
     if (models->failed == MODELS_OK && models->moved)
         fail(models, MODELS_UNSETTLED,
              "the models of slice %d were lost or made anew again and again while being read", slice);
+}
+
+/* A Redis that was there and does not answer is waited for: a slot of a cluster is on its way from one server
+ * to another, or another one takes the place of a primary. */
+enum models_status verify_models_slice(struct verify_models *models, const struct verify_models_means *means,
+                                       int16_t slice, int64_t head)
+{
+    models->means = means;
+    models->head = head;
+    attempt_some(models, slice);
+    int64_t until_us = clock_deadline_us(models->waited ? 0 : SETTLE_MS);
+    while (models->failed == MODELS_UNAVAILABLE && models->connected && clock_remaining_ms(until_us) > 0) {
+        redis_disconnect(models->redis);
+        (void)poll(NULL, 0, SETTLE_POLL_MS);
+        attempt_some(models, slice);
+    }
+    models->waited |= models->failed == MODELS_UNAVAILABLE;
     return models->failed;
 }

@@ -35,6 +35,7 @@ struct verify_models {
     enum models_status failed; /* what stopped it; MODELS_OK: nothing did */
     bool moved;                /* gone back, made anew or gone: the attempt is void */
     bool stuck;
+    bool connected;                /* once */
     bool waited;                   /* in vain, for models of some slice: not again for each of the others */
     struct found found[FOUND_MAX]; /* by the probe that is going on */
     size_t found_count;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* storm: sends a crowd at a running stack, then compares every answer with the log, and has `projector
- * verify` prove log, state rows and read models. Options, the order of things, and the report; how the crowd
+ * verify` prove log, state rows and read models. Where several databases have the log, a crowd for a campaign
+ * in each, one after the other. Options, the order of things, and the report; how the crowd
  * behaves is crowd.c, what is right and wrong is checker.c.
  *
  * Exit status: 0 no violation, 1 violations, 2 the storm could not be run or judged. */
@@ -19,13 +20,14 @@
 #include "common/base/config.h"
 #include "common/base/crypto.h"
 #include "common/base/mem.h"
+#include "events/shards.h"
 
 enum { EXIT_VIOLATION = 1, EXIT_CANNOT = 2 };
 enum { THREADS_MAX = 16, DESCRIPTORS_SPARE = 64, POLL_MS = 20, SETTLE_MS = 3000, CREATE_MS = 10000 };
 enum { REASON_TEXT_MAX = 256, BODIES_SPARE = 64 * 1024 * 1024, BODIES_PER_COUPON = 2048 };
 
 struct options {
-    const char *command_url, *admin_token, *issue_token, *database_url, *redis_url;
+    const char *command_url, *admin_token, *issue_token, *database_url, *shards_file, *redis_url;
     int64_t users, quantity, connections, retry_percent, twin_percent, threads, timeout_ms, deadline_s;
     bool resend_lost;
 };
@@ -49,7 +51,9 @@ static const struct config_option table[] = {
     {"command-url", CONFIG_STRING, AT(command_url), NULL, 1, 1024, "", "write API, http://host:port"},
     {"admin-token", CONFIG_STRING, AT(admin_token), NULL, 1, 256, "", "key that may create campaigns"},
     {"issue-token", CONFIG_STRING, AT(issue_token), NULL, 1, 256, "", "key that may issue coupons"},
-    {"database-url", CONFIG_STRING, AT(database_url), NULL, 1, 4096, "", "the event store, to read the log"},
+    {"database-url", CONFIG_STRING, AT(database_url), "", 0, 4096, "", "the event store, to read the log"},
+    {"shards-file", CONFIG_STRING, AT(shards_file), "", 0, 4096, "",
+     "a file that says which database has which slices, in its place"},
     {"redis-url", CONFIG_STRING, AT(redis_url), "", 0, 4096, "",
      "the read models, to compare them with the log; empty: they are not"},
     {.name = NULL},
@@ -64,6 +68,7 @@ static const struct config_program program = {
 
 struct storm {
     struct options options;
+    const struct shard *shard;
     struct target command;
     char campaign_id[CAMPAIGN_ID_MAX + 1], key_prefix[64];
     struct user_names names;
@@ -99,8 +104,10 @@ static void random_hex(char *ret, size_t digits)
 static void choose_names(struct storm *storm)
 {
     char hex[33];
-    random_hex(hex, 16);
-    snprintf(storm->campaign_id, sizeof storm->campaign_id, "storm-%s", hex);
+    do {
+        random_hex(hex, 16);
+        snprintf(storm->campaign_id, sizeof storm->campaign_id, "storm-%s", hex);
+    } while (!shard_has(storm->shard, slice_of(span_of(storm->campaign_id))));
     random_hex(hex, 8);
     snprintf(storm->names.prefix, sizeof storm->names.prefix, "storm-%s-", hex);
     random_hex(hex, 24);
@@ -286,7 +293,7 @@ static void check(struct storm *storm)
         .demand = is->users,
         .names = &storm->names,
     };
-    struct coupons_range range = {is->database_url, campaign.id, storm->created_at};
+    struct coupons_range range = {storm->shard->url, campaign.id, storm->created_at};
     storm->checker = checker_create(&campaign);
     if (!coupons_source_feed(&range, storm->checker, reason, sizeof reason))
         give_up("reading the log", reason);
@@ -298,6 +305,7 @@ static bool verify(const struct storm *storm)
 {
     const struct options *is = &storm->options;
     struct verify_call call = {.database_url = is->database_url,
+                               .shards_file = is->shards_file[0] ? is->shards_file : NULL,
                                .redis_url = is->redis_url[0] ? is->redis_url : NULL,
                                .slice = storm->created_at.slice};
     printf("\nprojector verify, slice %d:\n", call.slice);
@@ -308,29 +316,48 @@ static bool verify(const struct storm *storm)
     return status == 0;
 }
 
+/* Whether everything is as it must be. */
+static bool storm_over(const struct options *options, const struct shard *shard)
+{
+    struct storm *storm = mem_zalloc(sizeof *storm);
+    storm->options = *options;
+    storm->shard = shard;
+    choose_names(storm);
+    find_targets(storm);
+    create_campaign(storm);
+    printf("storm on campaign %s in slices %s: %" PRId64 " users, %" PRId64 " coupons, %" PRId64
+           " connections\n",
+           storm->campaign_id, shard->name, options->users, options->quantity, options->connections);
+    fflush(stdout);
+    run_storm(storm);
+    collect(storm);
+    report_print(&storm->report, &storm->attempts);
+    fflush(stdout);
+    let_settle(storm);
+    check(storm);
+    const struct verdict *verdict = checker_verdict(storm->checker);
+    report_verdict(verdict);
+    bool well = verify(storm) && verdict->violations == 0;
+    checker_destroy(storm->checker);
+    attempts_deinit(&storm->attempts);
+    mem_free(storm);
+    return well;
+}
+
 int main(int argc, char **argv)
 {
-    static struct storm storm;
-    config_parse(&program, &argc, argv, &storm.options);
+    struct options options = {0};
+    struct shards shards;
+    char reason[REASON_TEXT_MAX];
+    bool well = true;
+    config_parse(&program, &argc, argv, &options);
     if (argc > 1)
         give_up(argv[1], "no arguments are expected, see --help");
     crypto_setup();
-    choose_names(&storm);
-    find_targets(&storm);
-    create_campaign(&storm);
-    printf("storm on campaign %s: %" PRId64 " users, %" PRId64 " coupons, %" PRId64 " connections\n",
-           storm.campaign_id, storm.options.users, storm.options.quantity, storm.options.connections);
-    fflush(stdout);
-    run_storm(&storm);
-    collect(&storm);
-    report_print(&storm.report, &storm.attempts);
-    fflush(stdout);
-    let_settle(&storm);
-    check(&storm);
-    const struct verdict *verdict = checker_verdict(storm.checker);
-    report_verdict(verdict);
-    bool violated = !verify(&storm) || verdict->violations > 0;
-    checker_destroy(storm.checker);
-    attempts_deinit(&storm.attempts);
-    return fflush(stdout) != 0 ? EXIT_CANNOT : violated ? EXIT_VIOLATION : 0;
+    if (!shards_load(options.shards_file, options.database_url, &shards, reason, sizeof reason))
+        give_up("where the log is", reason);
+    for (size_t i = 0; i < shards.count; i++)
+        well &= storm_over(&options, &shards.list[i]);
+    shards_deinit(&shards);
+    return fflush(stdout) != 0 ? EXIT_CANNOT : well ? 0 : EXIT_VIOLATION;
 }

@@ -11,6 +11,7 @@
 #include "bench/kit/child.h"
 #include "bench/storm/verify_call.h"
 #include "common/base/clock.h"
+#include "tests/availability/patroni.h"
 #include "tests/chaos/client.h"
 #include "tests/chaos/nemesis.h"
 #include "tests/chaos/reader.h"
@@ -22,7 +23,8 @@ enum {
     LOOK_MS = 250,
     PROGRESS_MS = 3000,
     COPY_MS = 30000,
-    CLIENTS_PER_READER = 4
+    CLIENTS_PER_READER = 4,
+    PATRONI_MACHINES = 2 /* of each shard */
 };
 
 struct run {
@@ -30,7 +32,8 @@ struct run {
     FILE *out;
     struct stack *stack, *stacks[FLEET_SHARDS_MAX]; /* the first of them; with the server of each shard */
     uint32_t shards;
-    char map[PATH_MAX]; /* "" where one has all slices */
+    char map[PATH_MAX];            /* "" where one has all slices */
+    char owner_url[FLEET_URL_MAX]; /* of the first shard */
     struct fleet *fleet;
     struct board *board;
     struct clients *clients;
@@ -58,7 +61,13 @@ static void start(struct run *run)
     for (uint32_t i = 0; i < run->shards; i++)
         run->stacks[i] = stack_start(STACK_SERVERS);
     run->stack = run->stacks[0];
-    run->fleet = fleet_start(run->stacks, run->shards, options->services, options->edge);
+    for (uint32_t i = 0; i < run->shards && options->patroni; i++)
+        patroni_start(run->stacks[i], (int)i + 1, PATRONI_MACHINES, PATRONI_TTL_MIN_S);
+    run->fleet = fleet_start(&(struct fleet_options){.stacks = run->stacks,
+                                                     .shards = run->shards,
+                                                     .services = options->services,
+                                                     .edge = options->edge,
+                                                     .patroni = options->patroni});
     fleet_owner_map(run->fleet, run->map);
     if (!fleet_await_ready(run->fleet, clock_deadline_us(READY_MS)))
         die("the services", "not ready in time");
@@ -129,6 +138,7 @@ static void watch(const struct run *run)
 static void settle(struct run *run)
 {
     char reason[256];
+    char url_texts[FLEET_SHARDS_MAX][FLEET_URL_MAX];
     const char *urls[FLEET_SHARDS_MAX];
     nemesis_stop(run->nemesis);
     if (!fleet_await_ready(run->fleet, clock_deadline_us(READY_MS)))
@@ -137,10 +147,13 @@ static void settle(struct run *run)
     readers_stop(run->readers, &run->reads);
     size_t unknown = clients_settle(run->clients, clock_deadline_us(SETTLE_MS), &run->history);
     fprintf(run->out, "healed; %zu operations are unknown still\n", unknown);
+    for (uint32_t i = 0; i < run->shards; i++) {
+        fleet_owner_url(run->fleet, i, url_texts[i]);
+        urls[i] = url_texts[i];
+    }
+    snprintf(run->owner_url, sizeof run->owner_url, "%s", urls[0]);
     fleet_stop(run->fleet);
     run->fleet = NULL;
-    for (uint32_t i = 0; i < run->shards; i++)
-        urls[i] = stack_env(run->stacks[i], "DATABASE_URL");
     if (!log_image_read(&run->log, urls, run->shards, reason, sizeof reason))
         die("the log cannot be read", reason);
 }
@@ -149,9 +162,8 @@ static void settle(struct run *run)
  * a fault took and no reader missed since. */
 static bool verify(const struct run *run)
 {
-    struct verify_call call = {.database_url = stack_env(run->stack, "DATABASE_URL"),
-                               .shards_file = run->map[0] ? run->map : NULL,
-                               .slice = -1};
+    struct verify_call call = {
+        .database_url = run->owner_url, .shards_file = run->map[0] ? run->map : NULL, .slice = -1};
     fprintf(run->out, "\nprojector verify --log:\n");
     fflush(run->out);
     int status = verify_call(&call);
@@ -176,7 +188,7 @@ static void copy(const struct run *run, const struct stack *stack, const char *f
 
 static void keep(const struct run *run)
 {
-    char directory[PATH_MAX], path[PATH_MAX + 32];
+    char directory[PATH_MAX], path[PATH_MAX + 32], from[32];
     if (snprintf(directory, sizeof directory, "%s-%" PRIu64, run->options->keep, run->options->seed) >=
         PATH_MAX)
         return;
@@ -185,10 +197,13 @@ static void keep(const struct run *run)
         return;
     }
     copy(run, run->stack, "log", directory);
-    copy(run, run->stack, "pg/log", directory);
-    for (uint32_t i = 1; i < run->shards; i++) {
+    for (uint32_t i = 0; i < run->shards; i++) {
         snprintf(path, sizeof path, "%s/shard-%u", directory, i);
         copy(run, run->stacks[i], "pg/log", path);
+        for (int node = 1; node <= PATRONI_MACHINES && run->options->patroni; node++) {
+            snprintf(from, sizeof from, "nodes/%u%d.log", i + 1, node);
+            copy(run, run->stacks[i], from, directory);
+        }
     }
     snprintf(path, sizeof path, "%s/history", directory);
     FILE *file = fopen(path, "we");
@@ -202,9 +217,10 @@ static void keep(const struct run *run)
 struct chaos_outcome chaos_run(const struct chaos_options *options, FILE *out)
 {
     struct run run = {.options = options, .out = out};
-    fprintf(out, "seed %" PRIu64 ": %u clients, %u command services%s%s, %" PRId64 " s of faults\n",
+    fprintf(out, "seed %" PRIu64 ": %u clients, %u command services%s%s%s, %" PRId64 " s of faults\n",
             options->seed, options->clients, options->services, options->edge ? " behind the edge" : "",
-            options->shards > 1 ? ", the log on two servers" : "", options->seconds);
+            options->shards > 1 ? ", the log in two shards" : "", options->patroni ? " under Patroni" : "",
+            options->seconds);
     fflush(out);
     history_init(&run.history);
     readings_init(&run.reads);

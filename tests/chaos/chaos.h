@@ -12,6 +12,7 @@ struct chaos_options {
     int64_t seconds; /* of asking under faults; starting, healing and judging come on top */
     uint32_t services, clients;
     uint32_t shards;  /* PostgreSQL servers, each with its part of the slices; 0 is 1 */
+    bool patroni;     /* each of them two machines under Patroni; wants tests/availability/in_namespaces */
     bool edge;        /* all goes through HAProxy, which chooses among the services, two of each kind */
     const char *keep; /* directory for logs and history where something is violated; NULL: not kept */
 };

@@ -2,7 +2,6 @@
 /* Starting, stopping and signalling command services. */
 #include "tests/chaos/fleet.h"
 
-#include <limits.h>
 #include <poll.h>
 
 #include "bench/kit/child.h"
@@ -10,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "events/ids.h"
+#include "tests/availability/patroni.h"
 
 enum {
     STORE_OFFSET = 3, /* as tools/stack has them */
@@ -24,7 +24,7 @@ enum {
     EDGE_COMMANDS = 2, /* as many as compose/edge/haproxy.cfg knows */
     EDGE_VARIABLES = 9,
     ALL_MAX = CHAOS_SERVICES_MAX + FLEET_QUERIES + FLEET_SHARDS_MAX,
-    VARIABLE_MAX = PATH_MAX + 64,
+    VARIABLE_MAX = FLEET_URL_MAX,
     VARIABLES = 10,
     READY_CALL_MS = 1000,
     READY_PAUSE_MS = 20
@@ -35,6 +35,7 @@ struct fleet {
     uint32_t shards;
     uint32_t services; /* command services; after them come the query services, then the projectors */
     struct target targets[ALL_MAX], edge_targets[EDGE_COMMANDS + FLEET_QUERIES];
+    bool patroni;
     pid_t edge; /* 0: none */
     struct process {
         char program[PATH_MAX], log[PATH_MAX];
@@ -75,6 +76,22 @@ static void print_url(const struct stack *stack, const char *of, int offset, int
     print(ret, VARIABLE_MAX, "%.*s:%d/%s", (int)(at - url), url, base + proxy_offset, at + strlen(port));
 }
 
+/* Of a shard's PostgreSQL. Under Patroni the network is what can be slow. */
+static void print_store_url(const struct fleet *fleet, uint32_t shard, const char *of, bool through_proxy,
+                            char *ret)
+{
+    if (fleet->patroni)
+        patroni_url(fleet->stacks[shard], (int)shard + 1, of, ret, VARIABLE_MAX);
+    else
+        print_url(fleet->stacks[shard], of, STORE_OFFSET, through_proxy ? STORE_PROXY_OFFSET : STORE_OFFSET,
+                  ret);
+}
+
+void fleet_owner_url(const struct fleet *fleet, uint32_t shard, char ret[FLEET_URL_MAX])
+{
+    print_store_url(fleet, shard, "DATABASE_URL", false, ret);
+}
+
 /* --- Which database has which slices --- */
 
 static void print_slices(const struct fleet *fleet, uint32_t shard, char *ret, size_t size)
@@ -95,8 +112,7 @@ static void write_map(const struct fleet *fleet, const char *of, bool through_pr
     FILE *file = fopen(path, "we");
     for (uint32_t i = 0; file && i < fleet->shards; i++) {
         print_slices(fleet, i, slices, sizeof slices);
-        print_url(fleet->stacks[i], of, STORE_OFFSET, through_proxies ? STORE_PROXY_OFFSET : STORE_OFFSET,
-                  url);
+        print_store_url(fleet, i, of, through_proxies, url);
         fprintf(file, "%s %s\n", slices, url);
     }
     if (!file || fclose(file) != 0)
@@ -131,8 +147,8 @@ static void set_store(const struct fleet *fleet, const char *of, char *variable)
         print_map_path(fleet, of, value);
         print(variable, VARIABLE_MAX, "SHARDS_FILE=%s", value);
     } else {
-        print_url(fleet->stack, of, STORE_OFFSET, STORE_PROXY_OFFSET, value);
-        print(variable, VARIABLE_MAX, "DATABASE_URL=%s", value);
+        print_store_url(fleet, 0, of, true, value);
+        print(variable, VARIABLE_MAX, "DATABASE_URL=%.*s", (int)sizeof value - 16, value);
     }
 }
 
@@ -214,6 +230,16 @@ static void set_variables(struct fleet *fleet, uint32_t service, int port)
         set_projector_variables(fleet, service - fleet_projector(fleet, 0), variables + 5);
 }
 
+static int port_of(const struct fleet *fleet, uint32_t service)
+{
+    return stack_port_base(fleet->stack) + PORT_OFFSET + (int)service;
+}
+
+void fleet_address(const struct fleet *fleet, uint32_t service, char ret[FLEET_ADDRESS_MAX])
+{
+    print(ret, FLEET_ADDRESS_MAX, "http://127.0.0.1:%d", port_of(fleet, service));
+}
+
 void fleet_begin(struct fleet *fleet, uint32_t service)
 {
     struct process *process = &fleet->list[service];
@@ -230,16 +256,15 @@ void fleet_begin(struct fleet *fleet, uint32_t service)
 
 static void start_service(struct fleet *fleet, uint32_t service)
 {
-    char url[64], reason[128];
+    char url[FLEET_ADDRESS_MAX], reason[128];
     const char *kind = kind_of(fleet, service);
     struct process *process = &fleet->list[service];
-    int port = stack_port_base(fleet->stack) + PORT_OFFSET + (int)service;
-    print(url, sizeof url, "http://127.0.0.1:%d", port);
+    fleet_address(fleet, service, url);
     if (!target_init(&fleet->targets[service], url, reason, sizeof reason))
         die(reason);
     print(process->program, PATH_MAX, "%s/%s", getenv("BIN_DIR"), kind); /* set by stack.c */
     print(process->log, PATH_MAX, "%s/log/%s-%u.log", stack_directory(fleet->stack), kind, service);
-    set_variables(fleet, service, port);
+    set_variables(fleet, service, port_of(fleet, service));
     fleet_begin(fleet, service);
 }
 
@@ -279,27 +304,30 @@ static void start_edge(struct fleet *fleet)
         .output_path = log});
 }
 
-struct fleet *fleet_start(struct stack *const *stacks, uint32_t shards, uint32_t services, bool edge)
+struct fleet *fleet_start(const struct fleet_options *options)
 {
-    CHECK(services > 0 && services <= CHAOS_SERVICES_MAX && shards > 0 && shards <= FLEET_SHARDS_MAX);
+    CHECK(options->services > 0 && options->services <= CHAOS_SERVICES_MAX);
+    CHECK(options->shards > 0 && options->shards <= FLEET_SHARDS_MAX);
     struct fleet *fleet = mem_zalloc(sizeof *fleet);
-    int base = stack_port_base(stacks[0]);
-    fleet->stack = stacks[0];
-    fleet->services = services;
-    fleet->shards = shards;
-    for (uint32_t i = 0; i < shards; i++) {
-        int at = stack_port_base(stacks[i]);
-        fleet->stacks[i] = stacks[i];
-        fleet->stores[i] = proxy_start(at + STORE_PROXY_OFFSET, at + STORE_OFFSET);
+    int base = stack_port_base(options->stacks[0]);
+    fleet->stack = options->stacks[0];
+    fleet->services = options->services;
+    fleet->shards = options->shards;
+    fleet->patroni = options->patroni;
+    for (uint32_t i = 0; i < fleet->shards; i++) {
+        int at = stack_port_base(options->stacks[i]);
+        fleet->stacks[i] = options->stacks[i];
+        if (!fleet->patroni)
+            fleet->stores[i] = proxy_start(at + STORE_PROXY_OFFSET, at + STORE_OFFSET);
     }
     fleet->redis = proxy_start(base + REDIS_PROXY_OFFSET, base + REDIS_OFFSET);
-    if (shards > 1)
+    if (fleet->shards > 1)
         share_slices(fleet);
     for (uint32_t i = count_all(fleet); i-- > 0;) /* projectors listen on the bus: first */
         start_service(fleet, i);
-    if (edge && services != EDGE_COMMANDS)
+    if (options->edge && options->services != EDGE_COMMANDS)
         die("there is an edge for two command services, no more and no less");
-    if (edge)
+    if (options->edge)
         start_edge(fleet);
     return fleet;
 }
@@ -327,6 +355,11 @@ uint32_t fleet_projector(const struct fleet *fleet, uint32_t index)
 const struct target *fleet_targets(const struct fleet *fleet)
 {
     return fleet->edge ? fleet->edge_targets : fleet->targets;
+}
+
+bool fleet_patroni(const struct fleet *fleet)
+{
+    return fleet->patroni;
 }
 
 struct proxy *fleet_store_proxy(const struct fleet *fleet, uint32_t shard)

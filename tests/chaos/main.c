@@ -8,7 +8,7 @@
 #include "tests/chaos/fleet.h"
 
 struct options {
-    int64_t seed, seconds, services, clients, shards, edge;
+    int64_t seed, seconds, services, clients, shards, patroni, edge;
     const char *keep;
 };
 
@@ -22,6 +22,8 @@ static const struct config_option table[] = {
     {"clients", CONFIG_INT, AT(clients), "12", 1, CHAOS_CLIENTS_MAX, "clients", "threads that ask"},
     {"shards", CONFIG_INT, AT(shards), "1", 1, FLEET_SHARDS_MAX, "servers",
      "PostgreSQL servers, each with its part of the slices; one is struck at a time"},
+    {"patroni", CONFIG_INT, AT(patroni), "0", 0, 1, "",
+     "1: each of them is two machines under Patroni, with three etcds; in tests/availability/in_namespaces"},
     {"edge", CONFIG_INT, AT(edge), "0", 0, 1, "", "1: all goes through HAProxy; with two command services"},
     {"keep", CONFIG_STRING, AT(keep), ".run-chaos", 1, 1024, "",
      "where logs and history go when something is violated: <keep>-<seed>"},
@@ -51,6 +53,7 @@ int main(int argc, char **argv)
         .services = (uint32_t)options.services,
         .clients = (uint32_t)options.clients,
         .shards = (uint32_t)options.shards,
+        .patroni = options.patroni == 1,
         .edge = options.edge == 1,
         .keep = options.keep,
     };

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Striking and healing. */
-#include "tests/chaos/nemesis.h"
+#include "tests/chaos/nemesis_internal.h"
 
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
@@ -22,35 +20,13 @@ enum {
     BACKENDS_MAX = 256
 };
 
-struct lane_thread {
-    struct nemesis *nemesis;
-    pthread_t thread;
-    struct schedule schedule;
-    _Atomic(const char *) now;
-};
-
-struct nemesis {
-    struct stack *stacks[FLEET_SHARDS_MAX]; /* each with the PostgreSQL of a shard; the first with Redis */
-    struct stack *store;                    /* the one that is struck; of LANE_STORE only */
-    struct fleet *fleet;
-    struct lane_thread lanes[LANE_COUNT];
-    pthread_mutex_t servers;  /* starting one of them looks at both, so PostgreSQL must be there for it */
-    pthread_mutex_t starting; /* one program at a time: it gets this process's environment */
-    pthread_mutex_t mutex;    /* of what follows */
-    pthread_cond_t stopped;
-    bool stopping;
-    uint64_t struck[FAULT_COUNT]; /* each of one lane only */
-    _Atomic uint64_t missed;
-};
-
 static _Noreturn void die(const char *what)
 {
     fprintf(stderr, "chaos: %s\n", what);
     exit(2);
 }
 
-/* Sleeps, unless the run is over. Returns whether it goes on. */
-static bool go_on_after(struct nemesis *nemesis, int64_t ms)
+bool nemesis_go_on_after(struct nemesis *nemesis, int64_t ms)
 {
     struct timespec until;
     int64_t until_us = clock_deadline_us(ms);
@@ -105,11 +81,12 @@ static void start_servers(struct nemesis *nemesis, struct stack *stack)
  * reached. */
 static struct pg_rows *ask_store(const struct nemesis *nemesis, const char *sql)
 {
-    char url[1024];
+    char owner_url[FLEET_URL_MAX], url[FLEET_URL_MAX + 64];
     const struct pg_statement statements[] = {{"query", sql}};
     struct pg_rows *rows = NULL;
-    snprintf(url, sizeof url, "%s?options=-cdefault_transaction_read_only%%3Doff",
-             stack_env(nemesis->store, "DATABASE_URL"));
+    fleet_owner_url(nemesis->fleet, nemesis->shard, owner_url);
+    snprintf(url, sizeof url, "%s%coptions=-cdefault_transaction_read_only%%3Doff", owner_url,
+             strchr(owner_url, '?') ? '&' : '?');
     struct pg *pg =
         pg_create(&(struct pg_options){.url = url, .statements = statements, .statements_count = 1});
     if (pg_connect(pg, clock_deadline_us(CONNECT_MS)) != PG_OK ||
@@ -174,7 +151,7 @@ static void freeze_store(struct nemesis *nemesis, int64_t hold_ms)
     count = list_processes(nemesis, pids);
     for (size_t i = 1; i < count; i++)
         (void)kill(pids[i], SIGSTOP);
-    (void)go_on_after(nemesis, hold_ms);
+    (void)nemesis_go_on_after(nemesis, hold_ms);
     for (size_t i = count; i-- > 0;)
         (void)kill(pids[i], SIGCONT);
 }
@@ -189,7 +166,7 @@ static bool restart_store(struct nemesis *nemesis, int number, int64_t hold_ms)
     if (!gone_within(nemesis->store, "postgresql", FAST_MS))
         stack_signal(nemesis->store, "postgresql", SIGQUIT);
     await_gone(nemesis->store, "postgresql");
-    (void)go_on_after(nemesis, hold_ms);
+    (void)nemesis_go_on_after(nemesis, hold_ms);
     start_servers(nemesis, nemesis->store);
     return true;
 }
@@ -214,7 +191,7 @@ static bool exhaust_connections(struct nemesis *nemesis, int64_t hold_ms)
             cut = signal_backends(nemesis, SIGTERM, true, 0) > 0;
         }
     }
-    (void)go_on_after(nemesis, hold_ms);
+    (void)nemesis_go_on_after(nemesis, hold_ms);
     while (count)
         pg_destroy(taken[--count]);
     return cut;
@@ -236,7 +213,7 @@ static bool make_read_only(struct nemesis *nemesis, int64_t hold_ms)
     if (!set_read_only(nemesis, true))
         return false;
     bool cut = signal_backends(nemesis, SIGTERM, true, 0) > 0;
-    (void)go_on_after(nemesis, hold_ms);
+    (void)nemesis_go_on_after(nemesis, hold_ms);
     int64_t deadline_us = clock_deadline_us(GONE_MS);
     while (!set_read_only(nemesis, false))
         if (clock_remaining_ms(deadline_us) == 0)
@@ -249,11 +226,11 @@ static bool make_read_only(struct nemesis *nemesis, int64_t hold_ms)
 static bool slow_store(struct nemesis *nemesis, const struct strike *strike)
 {
     bool done = true;
-    struct proxy *proxy = fleet_store_proxy(nemesis->fleet, shard_of(nemesis, strike));
+    struct proxy *proxy = fleet_store_proxy(nemesis->fleet, nemesis->shard);
     proxy_delay(proxy, strike->delay_ms);
     if (strike->fault == FAULT_PG_SLOW_MORE)
         done = signal_backends(nemesis, SIGTERM, false, strike->pick) > 0;
-    (void)go_on_after(nemesis, strike->hold_ms);
+    (void)nemesis_go_on_after(nemesis, strike->hold_ms);
     proxy_delay(proxy, 0);
     return done;
 }
@@ -314,7 +291,7 @@ static bool empty_redis(const struct nemesis *nemesis, const struct strike *stri
 static void slow_redis(struct nemesis *nemesis, const struct strike *strike)
 {
     proxy_delay(fleet_redis_proxy(nemesis->fleet), strike->delay_ms);
-    (void)go_on_after(nemesis, strike->hold_ms);
+    (void)nemesis_go_on_after(nemesis, strike->hold_ms);
     proxy_delay(fleet_redis_proxy(nemesis->fleet), 0);
 }
 
@@ -322,7 +299,7 @@ static void kill_redis(struct nemesis *nemesis, int64_t hold_ms)
 {
     stack_signal(nemesis->stacks[0], "redis", SIGKILL);
     await_gone(nemesis->stacks[0], "redis");
-    (void)go_on_after(nemesis, hold_ms);
+    (void)nemesis_go_on_after(nemesis, hold_ms);
     pthread_mutex_lock(&nemesis->servers);
     start_servers(nemesis, nemesis->stacks[0]);
     pthread_mutex_unlock(&nemesis->servers);
@@ -331,7 +308,7 @@ static void kill_redis(struct nemesis *nemesis, int64_t hold_ms)
 static void freeze_redis(struct nemesis *nemesis, int64_t hold_ms)
 {
     stack_signal(nemesis->stacks[0], "redis", SIGSTOP);
-    (void)go_on_after(nemesis, hold_ms);
+    (void)nemesis_go_on_after(nemesis, hold_ms);
     stack_signal(nemesis->stacks[0], "redis", SIGCONT);
 }
 
@@ -347,7 +324,7 @@ static void begin_service(struct nemesis *nemesis, uint32_t service)
 static void freeze_service(struct nemesis *nemesis, uint32_t service, int64_t hold_ms)
 {
     fleet_freeze(nemesis->fleet, service);
-    (void)go_on_after(nemesis, hold_ms);
+    (void)nemesis_go_on_after(nemesis, hold_ms);
     fleet_thaw(nemesis->fleet, service);
 }
 
@@ -358,7 +335,7 @@ static void restart_service(struct nemesis *nemesis, uint32_t service, bool gent
         fleet_end(nemesis->fleet, service);
     else
         fleet_kill(nemesis->fleet, service);
-    (void)go_on_after(nemesis, hold_ms);
+    (void)nemesis_go_on_after(nemesis, hold_ms);
     begin_service(nemesis, service);
 }
 
@@ -399,6 +376,20 @@ static bool carry_out(struct nemesis *nemesis, const struct strike *strike)
     case FAULT_PG_SLOW:
     case FAULT_PG_SLOW_MORE:
         return slow_store(nemesis, strike);
+    case FAULT_PRIMARY_KILL:
+    case FAULT_PRIMARY_MACHINE_KILL:
+    case FAULT_PRIMARY_FREEZE:
+    case FAULT_PRIMARY_CUT_OFF:
+    case FAULT_PATRONI_KILL:
+    case FAULT_PATRONI_FREEZE:
+    case FAULT_STANDBY_KILL:
+    case FAULT_STANDBY_FREEZE:
+    case FAULT_STANDBY_CUT_OFF:
+    case FAULT_SWITCHOVER:
+    case FAULT_SHARD_CUT_OFF:
+    case FAULT_ETCD_KILL:
+    case FAULT_ETCD_FREEZE:
+        return nemesis_strike_patroni(nemesis, strike);
     case FAULT_REDIS_FLUSH:
     case FAULT_REDIS_VANISH:
         return empty_redis(nemesis, strike);
@@ -444,11 +435,13 @@ static void *run(void *context)
     struct nemesis *nemesis = lane->nemesis;
     for (;;) {
         struct strike strike = schedule_next(&lane->schedule);
-        if (!go_on_after(nemesis, strike.gap_ms))
+        if (!nemesis_go_on_after(nemesis, strike.gap_ms))
             return NULL;
         atomic_store(&lane->now, fault_text(strike.fault));
-        if (fault_lane(strike.fault) == LANE_STORE)
-            nemesis->store = nemesis->stacks[shard_of(nemesis, &strike)];
+        if (fault_lane(strike.fault) == LANE_STORE) {
+            nemesis->shard = shard_of(nemesis, &strike);
+            nemesis->store = nemesis->stacks[nemesis->shard];
+        }
         if (carry_out(nemesis, &strike))
             nemesis->struck[strike.fault]++;
         else
@@ -475,7 +468,7 @@ struct nemesis *nemesis_start(struct stack *const *stacks, struct fleet *fleet, 
         struct lane_thread *lane = &nemesis->lanes[i];
         lane->nemesis = nemesis;
         atomic_init(&lane->now, "");
-        schedule_init(&lane->schedule, seed, (enum lane)i, fleet_services(fleet));
+        schedule_init(&lane->schedule, seed, (enum lane)i, fleet_services(fleet), fleet_patroni(fleet));
         CHECK(pthread_create(&lane->thread, NULL, run, lane) == 0);
     }
     return nemesis;
@@ -499,6 +492,11 @@ void nemesis_stop(struct nemesis *nemesis)
 uint64_t nemesis_struck(const struct nemesis *nemesis, enum fault fault)
 {
     return nemesis->struck[fault];
+}
+
+bool nemesis_patroni(const struct nemesis *nemesis)
+{
+    return nemesis->lanes[LANE_STORE].schedule.patroni;
 }
 
 uint64_t nemesis_missed(const struct nemesis *nemesis)

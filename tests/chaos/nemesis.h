@@ -16,5 +16,7 @@ const char *nemesis_now(const struct nemesis *nemesis, enum lane lane);
 void nemesis_stop(struct nemesis *nemesis);
 /* After nemesis_stop. */
 uint64_t nemesis_struck(const struct nemesis *nemesis, enum fault fault);
+/* Whether the log is under Patroni. */
+bool nemesis_patroni(const struct nemesis *nemesis);
 uint64_t nemesis_missed(const struct nemesis *nemesis);
 void nemesis_destroy(struct nemesis *nemesis);

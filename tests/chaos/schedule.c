@@ -6,10 +6,11 @@ enum { DRAW_SCHEDULE = 4 };
 
 static const struct {
     enum lane lane;
+    enum fault_log log;
     const char *text;
     bool kills;
 } faults[FAULT_COUNT] = {
-#define FAULT_ROW(name, lane, text, kills) [FAULT_##name] = {lane, text, kills},
+#define FAULT_ROW(name, lane, log, text, kills) [FAULT_##name] = {lane, log, text, kills},
     FAULTS(FAULT_ROW)
 #undef FAULT_ROW
 };
@@ -29,17 +30,22 @@ enum lane fault_lane(enum fault fault)
     return faults[fault].lane;
 }
 
-void schedule_init(struct schedule *schedule, uint64_t seed, enum lane lane, uint32_t services)
+bool fault_fits(enum fault fault, bool patroni)
+{
+    return faults[fault].log != (patroni ? LOG_ALONE : LOG_PATRONI);
+}
+
+void schedule_init(struct schedule *schedule, uint64_t seed, enum lane lane, uint32_t services, bool patroni)
 {
     CHECK(services > 0);
-    *schedule =
-        (struct schedule){.lane = lane, .services = services, .rng = rng_of(seed, DRAW_SCHEDULE, lane)};
+    *schedule = (struct schedule){
+        .lane = lane, .services = services, .patroni = patroni, .rng = rng_of(seed, DRAW_SCHEDULE, lane)};
 }
 
 static void fill(struct schedule *schedule)
 {
     for (int fault = 0; fault < FAULT_COUNT; fault++)
-        if (faults[fault].lane == schedule->lane)
+        if (faults[fault].lane == schedule->lane && fault_fits((enum fault)fault, schedule->patroni))
             schedule->deck[schedule->left++] = (enum fault)fault;
 }
 
@@ -64,6 +70,19 @@ static int64_t hold_ms(struct rng *rng, enum fault fault)
         return rng_percent(rng, 10) ? rng_between(rng, 5000, 12000) : rng_between(rng, 300, 4000);
     case FAULT_PG_FREEZE:
         return rng_percent(rng, 10) ? rng_between(rng, 3500, 10000) : rng_between(rng, 300, 3000);
+    case FAULT_PRIMARY_MACHINE_KILL:
+    case FAULT_PRIMARY_FREEZE:
+    case FAULT_PRIMARY_CUT_OFF:
+    case FAULT_PATRONI_KILL:
+    case FAULT_PATRONI_FREEZE: /* every other time for longer than the ttl, so that another is promoted */
+        return rng_percent(rng, 50) ? rng_between(rng, 14000, 20000) : rng_between(rng, 300, 5000);
+    case FAULT_STANDBY_KILL:
+    case FAULT_STANDBY_FREEZE:
+    case FAULT_STANDBY_CUT_OFF:
+    case FAULT_SHARD_CUT_OFF:
+    case FAULT_ETCD_KILL:
+    case FAULT_ETCD_FREEZE:
+        return rng_between(rng, 300, 8000);
     case FAULT_PG_CONNECTIONS:
     case FAULT_PG_READ_ONLY:
         return rng_between(rng, 300, 2000);
@@ -73,6 +92,7 @@ static int64_t hold_ms(struct rng *rng, enum fault fault)
         return rng_between(rng, 1000, 5000);
     case FAULT_PG_TERMINATE:
     case FAULT_PG_BACKEND_KILL:
+    case FAULT_SWITCHOVER:
     case FAULT_REDIS_FLUSH:
     case FAULT_REDIS_VANISH:
         return 0;

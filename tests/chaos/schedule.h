@@ -8,33 +8,51 @@
 
 enum lane { LANE_SERVICES, LANE_STORE, LANE_MODELS, LANE_COUNT };
 
-/* X(NAME, lane, what happens, whether a process is killed by it) */
-#define FAULTS(X)                                                                           \
-    X(SERVICE_KILL, LANE_SERVICES, "command service: kill -9", 1)                           \
-    X(SERVICE_FREEZE, LANE_SERVICES, "command service: SIGSTOP for a while", 0)             \
-    X(SERVICE_RESTART, LANE_SERVICES, "command service: SIGTERM and start", 0)              \
-    X(PG_FAST, LANE_STORE, "PostgreSQL: fast restart", 1)                                   \
-    X(PG_IMMEDIATE, LANE_STORE, "PostgreSQL: immediate restart, as in a crash", 1)          \
-    X(PG_TERMINATE, LANE_STORE, "PostgreSQL: one backend terminated", 1)                    \
-    X(PG_BACKEND_KILL, LANE_STORE, "PostgreSQL: one backend kill -9, so crash recovery", 1) \
-    X(PG_FREEZE, LANE_STORE, "PostgreSQL: SIGSTOP of all of it", 0)                         \
-    X(PG_CONNECTIONS, LANE_STORE, "PostgreSQL: connections cut, limit reached", 0)          \
-    X(PG_READ_ONLY, LANE_STORE, "PostgreSQL: connections cut, read-only", 0)                \
-    X(PG_SLOW, LANE_STORE, "PostgreSQL: each exchange 50, 300 or 700 ms later", 0)          \
-    X(PG_SLOW_MORE, LANE_STORE, "PostgreSQL: the same, and one backend terminated", 1)      \
-    X(REDIS_FLUSH, LANE_MODELS, "Redis: FLUSHALL", 0)                                       \
-    X(REDIS_VANISH, LANE_MODELS, "Redis: some keys vanish", 0)                              \
-    X(REDIS_KILL, LANE_MODELS, "Redis: kill -9", 1)                                         \
-    X(REDIS_FREEZE, LANE_MODELS, "Redis: SIGSTOP", 0)                                       \
-    X(REDIS_SLOW, LANE_MODELS, "Redis: each exchange 5, 45 or 300 ms later", 0)             \
-    X(PROJECTOR_KILL, LANE_MODELS, "projector: kill -9", 1)                                 \
-    X(PROJECTOR_FREEZE, LANE_MODELS, "projector: SIGSTOP for a while", 0)                   \
-    X(QUERY_KILL, LANE_MODELS, "query service: kill -9", 1)                                 \
-    X(QUERY_FREEZE, LANE_MODELS, "query service: SIGSTOP for a while", 0)                   \
-    X(QUERY_RESTART, LANE_MODELS, "query service: SIGTERM and start", 0)
+/* Which log a fault can be done to: any, one that is a PostgreSQL alone, one under Patroni. */
+enum fault_log { LOG_ANY, LOG_ALONE, LOG_PATRONI };
+
+/* X(NAME, lane, log, what happens, whether a process is killed by it) */
+#define FAULTS(X)                                                                                            \
+    X(SERVICE_KILL, LANE_SERVICES, LOG_ANY, "command service: kill -9", 1)                                   \
+    X(SERVICE_FREEZE, LANE_SERVICES, LOG_ANY, "command service: SIGSTOP for a while", 0)                     \
+    X(SERVICE_RESTART, LANE_SERVICES, LOG_ANY, "command service: SIGTERM and start", 0)                      \
+    X(PG_FAST, LANE_STORE, LOG_ALONE, "PostgreSQL: fast restart", 1)                                         \
+    X(PG_IMMEDIATE, LANE_STORE, LOG_ALONE, "PostgreSQL: immediate restart, as in a crash", 1)                \
+    X(PG_TERMINATE, LANE_STORE, LOG_ANY, "PostgreSQL: one backend terminated", 1)                            \
+    X(PG_BACKEND_KILL, LANE_STORE, LOG_ANY, "PostgreSQL: one backend kill -9, so crash recovery", 1)         \
+    X(PG_FREEZE, LANE_STORE, LOG_ALONE, "PostgreSQL: SIGSTOP of all of it", 0)                               \
+    X(PG_CONNECTIONS, LANE_STORE, LOG_ALONE, "PostgreSQL: connections cut, limit reached", 0)                \
+    X(PG_READ_ONLY, LANE_STORE, LOG_ALONE, "PostgreSQL: connections cut, read-only", 0)                      \
+    X(PG_SLOW, LANE_STORE, LOG_ALONE, "PostgreSQL: each exchange 50, 300 or 700 ms later", 0)                \
+    X(PG_SLOW_MORE, LANE_STORE, LOG_ALONE, "PostgreSQL: the same, and one backend terminated", 1)            \
+    X(PRIMARY_KILL, LANE_STORE, LOG_PATRONI, "Patroni: the primary's PostgreSQL kill -9", 1)                 \
+    X(PRIMARY_MACHINE_KILL, LANE_STORE, LOG_PATRONI, "Patroni: the primary's machine kill -9, all of it", 1) \
+    X(PRIMARY_FREEZE, LANE_STORE, LOG_PATRONI,                                                               \
+      "Patroni: the primary's machine SIGSTOP, PostgreSQL wakes up first", 0)                                \
+    X(PRIMARY_CUT_OFF, LANE_STORE, LOG_PATRONI, "Patroni: the primary's machine cut off", 0)                 \
+    X(PATRONI_KILL, LANE_STORE, LOG_PATRONI, "Patroni: kill -9 beside the primary, which goes on", 1)        \
+    X(PATRONI_FREEZE, LANE_STORE, LOG_PATRONI, "Patroni: SIGSTOP beside the primary, which goes on", 0)      \
+    X(STANDBY_KILL, LANE_STORE, LOG_PATRONI, "Patroni: the standby's machine kill -9, all of it", 1)         \
+    X(STANDBY_FREEZE, LANE_STORE, LOG_PATRONI, "Patroni: the standby's machine SIGSTOP", 0)                  \
+    X(STANDBY_CUT_OFF, LANE_STORE, LOG_PATRONI, "Patroni: the standby's machine cut off", 0)                 \
+    X(SWITCHOVER, LANE_STORE, LOG_PATRONI, "Patroni: switchover", 0)                                         \
+    X(SHARD_CUT_OFF, LANE_STORE, LOG_PATRONI,                                                                \
+      "Patroni: what services and all PostgreSQLs of the shard send each other is dropped", 0)               \
+    X(ETCD_KILL, LANE_STORE, LOG_PATRONI, "etcd: one of three kill -9", 1)                                   \
+    X(ETCD_FREEZE, LANE_STORE, LOG_PATRONI, "etcd: one of three SIGSTOP", 0)                                 \
+    X(REDIS_FLUSH, LANE_MODELS, LOG_ANY, "Redis: FLUSHALL", 0)                                               \
+    X(REDIS_VANISH, LANE_MODELS, LOG_ANY, "Redis: some keys vanish", 0)                                      \
+    X(REDIS_KILL, LANE_MODELS, LOG_ANY, "Redis: kill -9", 1)                                                 \
+    X(REDIS_FREEZE, LANE_MODELS, LOG_ANY, "Redis: SIGSTOP", 0)                                               \
+    X(REDIS_SLOW, LANE_MODELS, LOG_ANY, "Redis: each exchange 5, 45 or 300 ms later", 0)                     \
+    X(PROJECTOR_KILL, LANE_MODELS, LOG_ANY, "projector: kill -9", 1)                                         \
+    X(PROJECTOR_FREEZE, LANE_MODELS, LOG_ANY, "projector: SIGSTOP for a while", 0)                           \
+    X(QUERY_KILL, LANE_MODELS, LOG_ANY, "query service: kill -9", 1)                                         \
+    X(QUERY_FREEZE, LANE_MODELS, LOG_ANY, "query service: SIGSTOP for a while", 0)                           \
+    X(QUERY_RESTART, LANE_MODELS, LOG_ANY, "query service: SIGTERM and start", 0)
 
 enum fault {
-#define FAULT_ENUM(name, lane, text, kills) FAULT_##name,
+#define FAULT_ENUM(name, lane, log, text, kills) FAULT_##name,
     FAULTS(FAULT_ENUM)
 #undef FAULT_ENUM
         FAULT_COUNT
@@ -42,6 +60,8 @@ enum fault {
 const char *fault_text(enum fault fault);
 bool fault_kills(enum fault fault);
 enum lane fault_lane(enum fault fault);
+/* Whether it can be done to a log that is, or is not, under Patroni. */
+bool fault_fits(enum fault fault, bool patroni);
 
 enum { STRIKE_PICKS = 1000 };
 
@@ -54,13 +74,15 @@ struct strike {
     int64_t hold_ms;  /* until it is healed */
 };
 
-/* Deals every fault of its lane once, in a drawn order, then again: even a short run sees many kinds. */
+/* Deals every fault of its lane that fits once, in a drawn order, then again: even a short run sees many
+ * kinds. */
 struct schedule {
     enum lane lane;
     uint32_t services;
+    bool patroni;
     struct rng rng;
     enum fault deck[FAULT_COUNT];
     size_t left;
 };
-void schedule_init(struct schedule *schedule, uint64_t seed, enum lane lane, uint32_t services);
+void schedule_init(struct schedule *schedule, uint64_t seed, enum lane lane, uint32_t services, bool patroni);
 struct strike schedule_next(struct schedule *schedule);

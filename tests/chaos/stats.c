@@ -48,6 +48,8 @@ void stats_faults(const struct nemesis *nemesis, FILE *out)
     fprintf(out, "\nFaults\n");
     for (int fault = 0; fault < FAULT_COUNT; fault++) {
         uint64_t struck = nemesis_struck(nemesis, (enum fault)fault);
+        if (!fault_fits((enum fault)fault, nemesis_patroni(nemesis)))
+            continue;
         fprintf(out, "%6" PRIu64 "  %s\n", struck, fault_text((enum fault)fault));
         all += struck;
         kills += fault_kills((enum fault)fault) ? struck : 0;

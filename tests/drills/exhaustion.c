@@ -7,8 +7,8 @@
 #include "tests/drills/people.h"
 #include "tests/lib/cluster.h"
 #include "tests/lib/instance.h"
-#include "tests/lib/models.h"
 #include "tests/lib/proxy.h"
+#include "tests/lib/redis_kit.h"
 #include "tests/lib/small_redis.h"
 #include "tests/lib/wait.h"
 
@@ -87,11 +87,9 @@ static void stop(void)
 /* Until the models in the Redis that the services use are at the heads of the log. */
 static void await_current(void)
 {
-    char reason[128];
     struct models models;
     models_open(&models, stack);
-    redis_destroy(models.redis);
-    models.redis = redis_create(redis.url, reason, sizeof reason);
+    redis_kit_models_at(&models, redis.url);
     models_await_current(&models);
     models_close(&models);
 }

@@ -10,8 +10,7 @@
 #include <unistd.h>
 
 #include "common/base/crypto.h"
-#include "common/redis/redis.h"
-#include "tests/lib/api.h"
+#include "tests/lib/redis_kit.h"
 #include "tests/lib/store.h"
 
 /* Bounds for waiting; nothing is measured against them. Sanitized services are an order slower. */
@@ -122,17 +121,15 @@ static int64_t lost_transactions(void)
     return lost;
 }
 
-static void a_storm_is_served_exactly(void **state)
+static void a_storm_is_served_exactly(void **)
 {
-    (void)state;
     struct storm storm;
     start(&storm, "2500", "500", "800");
     expect_no_violation(&storm);
 }
 
-static void killing_the_command_service_loses_and_doubles_nothing(void **state)
+static void killing_the_command_service_loses_and_doubles_nothing(void **)
 {
-    (void)state;
     struct storm storm;
     start(&storm, DRILL_USERS, DRILL_QUANTITY, "400");
     reach_the_middle(&storm);
@@ -144,22 +141,14 @@ static void killing_the_command_service_loses_and_doubles_nothing(void **state)
 
 static void flushall(void)
 {
-    char reason[256];
-    struct redis *redis = redis_create(stack_env(stack, "REDIS_URL"), reason, sizeof reason);
-    struct redis_command command;
-    const struct redis_reply *reply;
-    assert_non_null(redis);
-    assert_int_equal(redis_connect(redis, clock_deadline_us(5000)), REDIS_OK);
-    redis_command_init(&command);
-    redis_arg_text(&command, "FLUSHALL");
-    assert_int_equal(redis_call(redis, &command, clock_deadline_us(5000), &reply), REDIS_OK);
-    redis_command_deinit(&command);
+    struct redis *redis = redis_kit_connect(stack_env(stack, "REDIS_URL"));
+    REDIS_SEND(redis, "FLUSHALL");
+    (void)redis_kit_receive(redis);
     redis_destroy(redis);
 }
 
-static void emptying_redis_is_not_noticed(void **state)
+static void emptying_redis_is_not_noticed(void **)
 {
-    (void)state;
     struct storm storm;
     start(&storm, DRILL_USERS, DRILL_QUANTITY, "400");
     reach_the_middle(&storm);
@@ -168,9 +157,8 @@ static void emptying_redis_is_not_noticed(void **state)
     expect_no_violation(&storm);
 }
 
-static void killing_the_projector_is_not_noticed(void **state)
+static void killing_the_projector_is_not_noticed(void **)
 {
-    (void)state;
     struct storm storm;
     start(&storm, DRILL_USERS, DRILL_QUANTITY, "400");
     reach_the_middle(&storm);
@@ -180,9 +168,8 @@ static void killing_the_projector_is_not_noticed(void **state)
     expect_no_violation(&storm);
 }
 
-static void crashing_postgresql_loses_and_doubles_nothing(void **state)
+static void crashing_postgresql_loses_and_doubles_nothing(void **)
 {
-    (void)state;
     struct storm storm;
     start(&storm, DRILL_USERS, DRILL_QUANTITY, "400");
     reach_the_middle(&storm);
@@ -196,10 +183,9 @@ static void crashing_postgresql_loses_and_doubles_nothing(void **state)
 }
 
 /* Cut off again and again, many a COMMIT has an outcome that nobody was told. */
-static void ending_backends_loses_and_doubles_nothing(void **state)
+static void ending_backends_loses_and_doubles_nothing(void **)
 {
     enum { ROUNDS = 12 };
-    (void)state;
     struct storm storm;
     start(&storm, DRILL_USERS, DRILL_QUANTITY, "400");
     reach_the_middle(&storm);

@@ -17,11 +17,11 @@
 
 #include "common/base/mem.h"
 #include "common/base/testing.h"
-#include "common/redis/redis.h"
 #include "tests/faults/faults.h"
 #include "tests/lib/cluster.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/projector.h"
+#include "tests/lib/redis_kit.h"
 #include "tests/lib/store.h"
 
 enum {
@@ -153,18 +153,9 @@ static void break_connections(void)
 {
     if (!reconnecting)
         return;
-    char reason[128];
-    struct redis_command kill_all;
-    const struct redis_reply *reply;
-    struct redis *redis = redis_create(stack_env(stack, "REDIS_URL"), reason, sizeof reason);
-    assert_true(redis && redis_connect(redis, clock_deadline_us(PATIENCE_MS)) == REDIS_OK);
-    redis_command_init(&kill_all);
-    redis_arg_text(&kill_all, "CLIENT");
-    redis_arg_text(&kill_all, "KILL");
-    redis_arg_text(&kill_all, "TYPE");
-    redis_arg_text(&kill_all, "normal");
-    assert_int_equal(redis_call(redis, &kill_all, clock_deadline_us(PATIENCE_MS), &reply), REDIS_OK);
-    redis_command_deinit(&kill_all);
+    struct redis *redis = redis_kit_connect(stack_env(stack, "REDIS_URL"));
+    REDIS_SEND(redis, "CLIENT", "KILL", "TYPE", "normal");
+    (void)redis_kit_receive(redis);
     redis_destroy(redis);
     (void)cluster_sql(stack, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
                              " WHERE application_name LIKE 'firstcome%'");
@@ -347,9 +338,8 @@ static void try_all(struct subject *subject)
     WAIT_UNTIL(descriptors_of(instance_pid(subject->instance)) <= subject->descriptors + POOLED, SETTLE_MS);
 }
 
-static void in_the_command_service(void **state)
+static void in_the_command_service(void **)
 {
-    (void)state;
     try_all(&command);
     /* One reading a day ahead holds no slice's time there. */
     assert_int_equal(
@@ -357,25 +347,22 @@ static void in_the_command_service(void **state)
     projector_assert_verify_clean(stack);
 }
 
-static void in_the_query_service(void **state)
+static void in_the_query_service(void **)
 {
-    (void)state;
     try_all(&query);
 }
 
-static void in_the_projector(void **state)
+static void in_the_projector(void **)
 {
-    (void)state;
     try_all(&projector);
     projector_assert_verify_clean(stack);
 }
 
-static int setup(void **state)
+static int setup(void **)
 {
     /* Every place is a campaign. */
     static const char *const quotas[] = {"FIRSTCOME_CAMPAIGNS_PER_KEY_PER_DAY",
                                          "FIRSTCOME_CAMPAIGNS_PER_DAY"};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(quotas); i++)
         assert_int_equal(setenv(quotas[i], "1000000", 1), 0);
     stack = stack_start(STACK_SERVERS);
@@ -389,9 +376,8 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
+static int teardown(void **)
 {
-    (void)state;
     instance_destroy(query.instance);
     instance_destroy(command.instance);
     instance_destroy(projector.instance);
@@ -406,9 +392,8 @@ enum { SANITIZED = 1 };
 enum { SANITIZED = 0 };
 #endif
 
-static void is_for_plain_builds(void **state)
+static void is_for_plain_builds(void **)
 {
-    (void)state;
     skip();
 }
 

@@ -8,6 +8,7 @@
 #include "events/codec.h"
 #include "readmodel/campaign_record.h"
 #include "readmodel/keys.h"
+#include "tests/lib/redis_kit.h"
 #include "tests/lib/wait.h"
 
 enum {
@@ -49,7 +50,6 @@ static const struct pg_statement statements[SQL_COUNT] = {
 
 void models_open(struct models *models, struct stack *stack)
 {
-    char reason[128];
     *models = (struct models){.stack = stack};
     models->pg = pg_create(&(struct pg_options){
         .url = stack_env(stack, "DATABASE_URL"),
@@ -57,16 +57,13 @@ void models_open(struct models *models, struct stack *stack)
         .statements = statements,
         .statements_count = SQL_COUNT,
     });
-    models->redis = redis_create(stack_env(stack, "REDIS_URL"), reason, sizeof reason);
-    assert_non_null(models->redis);
-    redis_command_init(&models->command);
+    models->redis = redis_kit_create(stack_env(stack, "REDIS_URL"));
 }
 
 void models_close(struct models *models)
 {
     pg_destroy(models->pg);
     redis_destroy(models->redis);
-    redis_command_deinit(&models->command);
 }
 
 /* --- the log --- */
@@ -223,24 +220,12 @@ void models_poison(struct models *models, size_t campaign)
 
 /* --- Redis --- */
 
-static const struct redis_reply *receive(struct models *models)
-{
-    const struct redis_reply *reply;
-    enum redis_status status = redis_receive(models->redis, clock_deadline_us(PATIENCE_MS), &reply);
-    if (status != REDIS_OK)
-        fail_msg("redis: %s, %s", redis_status_label(status), redis_error(models->redis));
-    return reply;
-}
-
 static void send_words(struct models *models, const char *const *words)
 {
     int64_t deadline_us = clock_deadline_us(PATIENCE_MS);
     if (!redis_connected(models->redis) && redis_connect(models->redis, deadline_us) != REDIS_OK)
         fail_msg("redis: %s", redis_error(models->redis));
-    redis_command_reset(&models->command);
-    for (; *words; words++)
-        redis_arg_text(&models->command, *words);
-    redis_send(models->redis, &models->command);
+    redis_kit_send(models->redis, words);
 }
 
 /* Where Redis is killed or another becomes the primary, a connection may end between any two calls; it is
@@ -252,7 +237,7 @@ const struct redis_reply *models_call(struct models *models, const char *const *
     if (redis_receive(models->redis, clock_deadline_us(PATIENCE_MS), &reply) == REDIS_OK)
         return reply;
     send_words(models, words);
-    return receive(models);
+    return redis_kit_receive(models->redis);
 }
 
 int64_t models_info(struct models *models, const char *name)
@@ -520,7 +505,7 @@ void models_dump(struct models *models, struct buf *out)
     for (size_t i = 0; i < keys.count; i++)
         send_read(models, keys.items[i]);
     for (size_t i = 0; i < keys.count; i++) {
-        add_content(&lines, without_generation(keys.items[i]), receive(models));
+        add_content(&lines, without_generation(keys.items[i]), redis_kit_receive(models->redis));
         mem_free(keys.items[i]);
     }
     mem_free(keys.items);

@@ -15,7 +15,6 @@ struct models {
     struct stack *stack; /* borrowed */
     struct pg *pg;
     struct redis *redis; /* as the default user, who may do everything */
-    struct redis_command command;
     struct {
         char id[40];
         int64_t issued;

@@ -3,14 +3,15 @@
 #include "tests/lib/reads.h"
 
 #include "common/base/mem.h"
-#include "common/redis/redis.h"
 #include "tests/lib/pace.h"
 #include "tests/lib/projector.h"
+#include "tests/lib/redis_kit.h"
 #include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 
 enum {
     SETTLE_MS = 120000,
+    WORDS_MAX = 8,
     HINTS_OFFSET = 6, /* where the stack's query service listens for hints */
     WARM_MS = 120000,
     HINTS = 5, /* one that comes before the query service listens is lost */
@@ -196,22 +197,15 @@ void reads_restart_service(struct api_client *api)
 
 int64_t reads_redis(struct stack *stack, ...)
 {
-    char reason[128];
-    struct redis *redis = redis_create(stack_env(stack, "REDIS_URL"), reason, sizeof reason);
-    struct redis_command command;
-    const struct redis_reply *reply;
+    const char *words[WORDS_MAX + 1] = {NULL};
     va_list texts;
-    assert_non_null(redis);
-    redis_command_init(&command);
     va_start(texts, stack);
-    for (const char *text; (text = va_arg(texts, const char *));)
-        redis_arg_text(&command, text);
+    for (size_t i = 0; (words[i] = va_arg(texts, const char *)); i++)
+        assert_true(i + 1 < COUNT_OF(words));
     va_end(texts);
-    if (redis_connect(redis, clock_deadline_us(SETTLE_MS)) != REDIS_OK ||
-        redis_call(redis, &command, clock_deadline_us(SETTLE_MS), &reply) != REDIS_OK)
-        fail_msg("Redis: %s", redis_error(redis));
-    int64_t number = redis_integer(reply);
-    redis_command_deinit(&command);
+    struct redis *redis = redis_kit_connect(stack_env(stack, "REDIS_URL"));
+    redis_kit_send(redis, words);
+    int64_t number = redis_integer(redis_kit_receive(redis));
     redis_destroy(redis);
     return number;
 }

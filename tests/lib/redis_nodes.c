@@ -112,6 +112,18 @@ void nodes_stop(struct redis_nodes *nodes)
             redis_server_kill(&nodes->servers[node]);
 }
 
+void nodes_freeze(const struct redis_nodes *nodes, int primary)
+{
+    redis_server_signal(&nodes->servers[primary + NODES_PRIMARIES], SIGSTOP);
+    redis_server_signal(&nodes->servers[primary], SIGSTOP);
+}
+
+void nodes_thaw(const struct redis_nodes *nodes, int primary)
+{
+    redis_server_signal(&nodes->servers[primary], SIGCONT);
+    redis_server_signal(&nodes->servers[primary + NODES_PRIMARIES], SIGCONT);
+}
+
 /* --- questions --- */
 
 int nodes_primary_of(const struct redis_nodes *nodes, int asked, const char *key)

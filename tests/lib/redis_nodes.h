@@ -24,6 +24,9 @@ void nodes_stop(struct redis_nodes *nodes);
 int nodes_primary_of(const struct redis_nodes *nodes, int asked, const char *key);
 /* "master" or "slave", as the server sees itself; "" where it does not answer. Valid until the next call. */
 const char *nodes_role(const struct redis_nodes *nodes, int node);
+/* A primary stands still, and so does its replica, which would take its place; and goes on. */
+void nodes_freeze(const struct redis_nodes *nodes, int primary);
+void nodes_thaw(const struct redis_nodes *nodes, int primary);
 /* Moves a slot with all its keys, `step` keys at a time, as redis-cli does. */
 void nodes_move_slot(struct redis_nodes *nodes, const char *key, int from, int to, int step);
 /* The same in parts: the slot is on its way; so many of its keys go, how many there were; it is there. */

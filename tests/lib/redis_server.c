@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "tests/lib/redis_kit.h"
 #include "tests/lib/wait.h"
 
 extern char **environ;
@@ -86,20 +87,16 @@ struct redis *redis_server_connect(const struct redis_server *server, int64_t de
 enum redis_status redis_server_call(const struct redis_server *server, const char *const *words,
                                     char *ret_text, size_t size)
 {
-    struct redis_command command;
     const struct redis_reply *reply;
     int64_t deadline_us = clock_deadline_us(CALL_MS);
     struct redis *redis = redis_server_connect(server, deadline_us);
     ret_text[0] = '\0';
     if (!redis)
         return REDIS_LOST;
-    redis_command_init(&command);
-    for (; *words; words++)
-        redis_arg_text(&command, *words);
-    enum redis_status status = redis_call(redis, &command, deadline_us, &reply);
+    redis_kit_send(redis, words);
+    enum redis_status status = redis_receive(redis, deadline_us, &reply);
     if (status == REDIS_OK)
         write_text(reply, ret_text, size);
-    redis_command_deinit(&command);
     redis_destroy(redis);
     return status;
 }

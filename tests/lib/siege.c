@@ -137,7 +137,9 @@ struct siege *siege_begin(struct stack *stack, const struct siege_options *optio
     siege->options = *options;
     CHECK(options->urls_count >= 1 && options->urls_count <= SIEGE_CROWDS_MAX);
     crypto_random(&chance, sizeof chance);
-    snprintf(siege->campaign_id, sizeof siege->campaign_id, "siege-%016" PRIx64, chance);
+    do
+        snprintf(siege->campaign_id, sizeof siege->campaign_id, "siege-%016" PRIx64, ++chance);
+    while (options->slices && !(options->slices >> slice_of(span_of(siege->campaign_id)) & 1));
     snprintf(siege->names.prefix, sizeof siege->names.prefix, "u-%016" PRIx64 "-", chance);
     snprintf(siege->key_prefix, sizeof siege->key_prefix, "k-%016" PRIx64 "-", chance);
     for (size_t i = 0; i < options->urls_count; i++)

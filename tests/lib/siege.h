@@ -15,6 +15,7 @@ struct siege_options {
     int64_t per_second;       /* users who come to each */
     size_t connections;       /* to each */
     const char *database_url; /* the log is read from here in the end; NULL: the stack's own */
+    unsigned slices;          /* the campaign is in one of these, as bits; 0: in any */
     int64_t slack_ms;         /* answers may come so much later, because a service stands still */
     /* So many users for so many coupons, as fast as there are connections, who are waited for to the last;
      * 0: users come for as long as the siege lasts, and there are coupons for all. */

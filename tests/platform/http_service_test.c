@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/redis/redis.h"
 #include "tests/lib/instance.h"
+#include "tests/lib/redis_kit.h"
 #include "tests/lib/steer.h"
 
 enum { BOUND_MS = 120000, PORT_OFFSET = 7 };
@@ -196,19 +196,10 @@ static void the_reader_of_models_only_reads(void **)
 {
     static const char *const commands[][4] = {
         {"EVAL", "return 1", "0", NULL}, {"SET", "x", "y", NULL}, {"FLUSHALL", NULL}, {"KEYS", "*", NULL}};
-    char reason[128];
-    struct redis *redis = redis_create(stack_env(stack, "QUERY_REDIS_URL"), reason, sizeof reason);
-    assert_non_null(redis);
-    assert_int_equal(redis_connect(redis, clock_deadline_us(BOUND_MS)), REDIS_OK);
-    for (size_t i = 0; i < COUNT_OF(commands); i++) {
-        struct redis_command command;
-        const struct redis_reply *reply;
-        redis_command_init(&command);
-        for (size_t k = 0; commands[i][k]; k++)
-            redis_arg_text(&command, commands[i][k]);
-        assert_int_equal(redis_call(redis, &command, clock_deadline_us(BOUND_MS), &reply), REDIS_DENIED);
-        redis_command_deinit(&command);
-    }
+    const struct redis_reply *reply;
+    struct redis *redis = redis_kit_connect(stack_env(stack, "QUERY_REDIS_URL"));
+    for (size_t i = 0; i < COUNT_OF(commands); i++)
+        assert_int_equal(redis_kit_call(redis, commands[i], &reply), REDIS_DENIED);
     redis_destroy(redis);
 }
 

@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "tests/lib/pace.h"
+#include "tests/lib/redis_kit.h"
 #include "tests/lib/stack.h"
 #include "tests/lib/text.h"
 #include "tests/lib/wait.h"
@@ -20,39 +21,10 @@ enum { LONG_MS = 120000, SHORT_MS = 300, LATE_MS = 3000 };
 
 static struct stack *stack;
 
-static struct redis *create(const char *url)
-{
-    char reason[128] = "";
-    struct redis *redis = redis_create(url, reason, sizeof reason);
-    if (!redis)
-        fail_msg("%s", reason);
-    return redis;
-}
-
-static struct redis *connect_to(const char *url)
-{
-    struct redis *redis = create(url);
-    enum redis_status status = redis_connect(redis, clock_deadline_us(LONG_MS));
-    if (status != REDIS_OK)
-        fail_msg("connecting: %s, %s", redis_status_label(status), redis_error(redis));
-    return redis;
-}
-
 static struct redis *connected(void)
 {
-    return connect_to(stack_env(stack, "REDIS_URL"));
+    return redis_kit_connect(stack_env(stack, "REDIS_URL"));
 }
-
-static void send_texts(struct redis *redis, const char *const *texts)
-{
-    struct redis_command command;
-    redis_command_init(&command);
-    for (; *texts; texts++)
-        redis_arg_text(&command, *texts);
-    redis_send(redis, &command);
-    redis_command_deinit(&command);
-}
-#define SEND(redis, ...) send_texts(redis, (const char *[]){__VA_ARGS__, NULL})
 
 static enum redis_status next(struct redis *redis, const struct redis_reply **ret)
 {
@@ -66,7 +38,7 @@ static enum redis_status next(struct redis *redis, const struct redis_reply **re
 
 #define ASSERT_STATUS(redis, status, ...)                                    \
     do {                                                                     \
-        SEND(redis, __VA_ARGS__);                                            \
+        REDIS_SEND(redis, __VA_ARGS__);                                      \
         enum redis_status got = next(redis, NULL);                           \
         if (got != (status))                                                 \
             fail_msg("%s: %s", redis_status_label(got), redis_error(redis)); \
@@ -76,10 +48,10 @@ static void replies_of_every_kind(void **)
 {
     const struct redis_reply *reply;
     struct redis *redis = connected();
-    SEND(redis, "PING");
-    SEND(redis, "GET", "nothing");
-    SEND(redis, "INCRBY", "counter", "-7");
-    SEND(redis, "EVAL", "return {1, 'two', {3, false}, redis.error_reply('INNER wrong')}", "0");
+    REDIS_SEND(redis, "PING");
+    REDIS_SEND(redis, "GET", "nothing");
+    REDIS_SEND(redis, "INCRBY", "counter", "-7");
+    REDIS_SEND(redis, "EVAL", "return {1, 'two', {3, false}, redis.error_reply('INNER wrong')}", "0");
     assert_int_equal(next(redis, &reply), REDIS_OK);
     assert_int_equal(redis_kind(reply), REDIS_STATUS_TEXT);
     assert_true(span_is(redis_text(reply), "PONG"));
@@ -124,7 +96,7 @@ static void bytes_are_bytes(void **)
     redis_arg_text(&command, "number");
     redis_arg_i64(&command, INT64_MIN);
     assert_int_equal(redis_call(redis, &command, clock_deadline_us(LONG_MS), &reply), REDIS_OK);
-    SEND(redis, "MGET", "", "number");
+    REDIS_SEND(redis, "MGET", "", "number");
     assert_int_equal(next(redis, &reply), REDIS_OK);
     assert_int_equal(redis_text(redis_at(reply, 0)).len, 0);
     assert_non_null(redis_text(redis_at(reply, 0)).ptr);
@@ -152,7 +124,7 @@ static void ten_thousand_in_a_pipeline(void **)
         assert_int_equal(next(redis, &reply), REDIS_OK);
         assert_int_equal(redis_integer(reply), i + 1);
     }
-    SEND(redis, "LRANGE", "list", "0", "-1");
+    REDIS_SEND(redis, "LRANGE", "list", "0", "-1");
     assert_int_equal(next(redis, &reply), REDIS_OK);
     assert_int_equal(redis_length(reply), COUNT);
     assert_true(span_is(redis_text(redis_at(reply, COUNT - 1)), "9999"));
@@ -214,7 +186,7 @@ static void out_of_memory(void **)
 
 static void replica_is_refused(void **)
 {
-    struct redis *redis = connected(), *late = create(stack_env(stack, "REDIS_URL"));
+    struct redis *redis = connected(), *late = redis_kit_create(stack_env(stack, "REDIS_URL"));
     ASSERT_STATUS(redis, REDIS_OK, "REPLICAOF", "127.0.0.1", "1");
     ASSERT_STATUS(redis, REDIS_READONLY, "SET", "key", "value");
     assert_true(redis_connected(redis));
@@ -230,7 +202,7 @@ static void busy_script(void **)
 {
     struct redis *redis = connected(), *other = connected();
     ASSERT_STATUS(redis, REDIS_OK, "CONFIG", "SET", "busy-reply-threshold", "50");
-    SEND(redis, "EVAL", "while true do end", "0");
+    REDIS_SEND(redis, "EVAL", "while true do end", "0");
     const struct redis_reply *reply;
     assert_int_equal(redis_receive(redis, clock_deadline_us(100), &reply), REDIS_LOST);
     ASSERT_STATUS(other, REDIS_BUSY, "GET", "key");
@@ -243,7 +215,7 @@ static void busy_script(void **)
 
 static void assert_connect(const char *url, enum redis_status status)
 {
-    struct redis *redis = create(url);
+    struct redis *redis = redis_kit_create(url);
     assert_int_equal(redis_connect(redis, clock_deadline_us(LONG_MS)), status);
     assert_int_equal(redis_connected(redis), status == REDIS_OK);
     assert_null(strstr(redis_error(redis), "wrong"));
@@ -260,7 +232,7 @@ static void logins(void **)
     assert_connect(textf("redis://default:wrong@127.0.0.1:%d", port), REDIS_DENIED);
     assert_connect(textf("redis://:wrong@127.0.0.1:%d/0", port), REDIS_DENIED);
     assert_connect(textf("redis://127.0.0.1:%d", port), REDIS_DENIED);
-    struct redis *reader = connect_to(textf("redis://reader:reader@127.0.0.1:%d", port));
+    struct redis *reader = redis_kit_connect(textf("redis://reader:reader@127.0.0.1:%d", port));
     ASSERT_STATUS(reader, REDIS_DENIED, "SET", "key", "value");
     ASSERT_STATUS(reader, REDIS_OK, "GET", "key");
     ASSERT_STATUS(redis, REDIS_OK, "ACL", "DELUSER", "reader", "odd:name@");
@@ -275,8 +247,8 @@ static void databases(void **)
     const char *slash = strrchr(base, '/');
     struct redis *redis = connected();
     ASSERT_STATUS(redis, REDIS_OK, "SET", "only-in", "0");
-    struct redis *seventh = connect_to(textf("%.*s/7", (int)(slash - base), base));
-    SEND(seventh, "EXISTS", "only-in");
+    struct redis *seventh = redis_kit_connect(textf("%.*s/7", (int)(slash - base), base));
+    REDIS_SEND(seventh, "EXISTS", "only-in");
     assert_int_equal(next(seventh, &reply), REDIS_OK);
     assert_int_equal(redis_integer(reply), 0);
     assert_connect(textf("%.*s/999999", (int)(slash - base), base), REDIS_ERROR);
@@ -287,7 +259,7 @@ static void databases(void **)
 static void stopped_server_does_not_outlast_the_deadline(void **)
 {
     const struct redis_reply *reply;
-    struct redis *redis = connected(), *fresh = create(stack_env(stack, "REDIS_URL"));
+    struct redis *redis = connected(), *fresh = redis_kit_create(stack_env(stack, "REDIS_URL"));
     struct redis_command command;
     char *bytes = mem_zalloc(16 * 1024 * 1024);
     redis_command_init(&command);
@@ -314,15 +286,15 @@ static void killed_client_is_lost(void **)
 {
     const struct redis_reply *reply;
     struct redis *redis = connected(), *other = connected();
-    SEND(redis, "CLIENT", "ID");
+    REDIS_SEND(redis, "CLIENT", "ID");
     assert_int_equal(next(redis, &reply), REDIS_OK);
     ASSERT_STATUS(other, REDIS_OK, "CLIENT", "KILL", "ID", textf("%lld", (long long)redis_integer(reply)));
-    SEND(redis, "PING");
-    SEND(redis, "PING");
+    REDIS_SEND(redis, "PING");
+    REDIS_SEND(redis, "PING");
     assert_int_equal(next(redis, NULL), REDIS_LOST);
     assert_int_equal(next(redis, NULL), REDIS_LOST);
     assert_false(redis_connected(redis));
-    SEND(redis, "PING");
+    REDIS_SEND(redis, "PING");
     assert_int_equal(next(redis, NULL), REDIS_LOST);
     redis_destroy(other);
     redis_destroy(redis);
@@ -330,15 +302,15 @@ static void killed_client_is_lost(void **)
 
 static void nobody_there(void **)
 {
-    struct redis *redis = create("redis://127.0.0.1:1");
+    struct redis *redis = redis_kit_create("redis://127.0.0.1:1");
     assert_int_equal(redis_connect(redis, clock_deadline_us(LONG_MS)), REDIS_LOST);
     assert_non_null(strstr(redis_error(redis), "refused"));
     redis_destroy(redis);
-    redis = create("unix:///nowhere/at/all");
+    redis = redis_kit_create("unix:///nowhere/at/all");
     assert_int_equal(redis_connect(redis, clock_deadline_us(LONG_MS)), REDIS_LOST);
     redis_destroy(redis);
-    redis = create("redis://127.0.0.1");
-    SEND(redis, "PING");
+    redis = redis_kit_create("redis://127.0.0.1");
+    REDIS_SEND(redis, "PING");
     assert_int_equal(next(redis, NULL), REDIS_LOST);
     assert_non_null(strstr(redis_error(redis), "not connected"));
     redis_destroy(redis);
@@ -397,7 +369,7 @@ static void unix_socket(void **)
     char url[256];
     struct fake fake = {.says = SPAN("+OK\r\n+OK\r\n" MASTER)};
     start_fake(&fake, AF_UNIX, url, sizeof url);
-    struct redis *redis = connect_to(url);
+    struct redis *redis = redis_kit_connect(url);
     redis_destroy(redis);
     stop_fake(&fake);
 }
@@ -407,8 +379,8 @@ static void assert_lost_after(struct span answer)
     char url[64];
     struct fake fake = {.says = answer};
     start_fake(&fake, AF_INET, url, sizeof url);
-    struct redis *redis = connect_to(url);
-    SEND(redis, "PING");
+    struct redis *redis = redis_kit_connect(url);
+    REDIS_SEND(redis, "PING");
     assert_int_equal(next(redis, NULL), REDIS_LOST);
     assert_false(redis_connected(redis));
     redis_destroy(redis);
@@ -438,10 +410,10 @@ static void who_reads_runs_no_script(void **)
         {"KEYS", "*", NULL},       {"CLIENT", "PAUSE", "1"},     {"FLUSHALL", NULL, NULL},
         {"MONITOR", NULL, NULL},   {"ACL", "LIST", NULL},        {"CONFIG", "GET", "*"},
     };
-    struct redis *redis = connect_to(stack_env(stack, "QUERY_REDIS_URL"));
+    struct redis *redis = redis_kit_connect(stack_env(stack, "QUERY_REDIS_URL"));
     const struct redis_reply *reply;
     for (size_t i = 0; i < COUNT_OF(denied); i++) {
-        SEND(redis, denied[i][0], denied[i][1], denied[i][2]);
+        REDIS_SEND(redis, denied[i][0], denied[i][1], denied[i][2]);
         if (next(redis, &reply) != REDIS_DENIED)
             fail_msg("%s is not denied", denied[i][0]);
     }
@@ -458,11 +430,11 @@ static void wrapped_script_errors(void **)
                                             "-MISCONF Redis is configured to save\r\n"
                                             "-LOADING Redis is loading\r\n-BUSYKEY exists\r\n")};
     start_fake(&fake, AF_INET, url, sizeof url);
-    struct redis *redis = connect_to(url);
+    struct redis *redis = redis_kit_connect(url);
     static const enum redis_status expected[] = {REDIS_OOM, REDIS_READONLY, REDIS_MISCONF, REDIS_LOADING,
                                                  REDIS_ERROR};
     for (size_t i = 0; i < COUNT_OF(expected); i++)
-        SEND(redis, "EVAL", "x", "0");
+        REDIS_SEND(redis, "EVAL", "x", "0");
     for (size_t i = 0; i < COUNT_OF(expected); i++)
         assert_int_equal(next(redis, NULL), expected[i]);
     redis_destroy(redis);
@@ -473,7 +445,7 @@ static void restarted_server_is_found_again(void **)
 {
     struct redis *redis = connected();
     stack_signal(stack, "redis", SIGKILL);
-    SEND(redis, "PING");
+    REDIS_SEND(redis, "PING");
     assert_int_equal(next(redis, NULL), REDIS_LOST);
     WAIT_UNTIL(stack_pid(stack, "redis") == 0, LONG_MS);
     assert_int_equal(redis_connect(redis, clock_deadline_us(LONG_MS)), REDIS_LOST);

@@ -3,9 +3,9 @@
  * that the models and their readers come through failovers that lost the last writes. */
 #include "events/ids.h"
 #include "tests/lib/api.h"
-#include "tests/lib/models.h"
 #include "tests/lib/projector.h"
 #include "tests/lib/reads.h"
+#include "tests/lib/redis_kit.h"
 #include "tests/lib/sentinels.h"
 #include "tests/lib/wait.h"
 #include "tests/lib/watch.h"
@@ -21,18 +21,9 @@ static struct watch watch;
 
 /* --- common/redis and sentinels --- */
 
-static struct redis *create(const char *url)
-{
-    char reason[128] = "";
-    struct redis *redis = redis_create(url, reason, sizeof reason);
-    if (!redis)
-        fail_msg("%s", reason);
-    return redis;
-}
-
 static enum redis_status connect_once(const char *url, const char *expected_error)
 {
-    struct redis *redis = create(url);
+    struct redis *redis = redis_kit_create(url);
     enum redis_status status = redis_connect(redis, clock_deadline_us(LONG_MS));
     if (status != REDIS_OK && !strstr(redis_error(redis), expected_error))
         fail_msg("'%s' does not say '%s'", redis_error(redis), expected_error);
@@ -43,7 +34,7 @@ static enum redis_status connect_once(const char *url, const char *expected_erro
 
 static void the_primary_is_found(void **)
 {
-    struct redis *redis = create(sentinels_url(&sentinels));
+    struct redis *redis = redis_kit_create(sentinels_url(&sentinels));
     for (int i = 0; i < 3; i++)
         assert_int_equal(redis_connect(redis, clock_deadline_us(LONG_MS)), REDIS_OK);
     redis_destroy(redis);
@@ -72,7 +63,7 @@ static void wrong_names_and_passwords(void **)
  * again. */
 static void sentinels_that_do_not_answer(void **)
 {
-    struct redis *redis = create(sentinels_url(&sentinels));
+    struct redis *redis = redis_kit_create(sentinels_url(&sentinels));
     sentinels_signal(&sentinels, SENTINELS_WATCH_1, SIGSTOP);
     sentinels_signal(&sentinels, SENTINELS_WATCH_2, SIGSTOP);
     WAIT_UNTIL(redis_connect(redis, clock_deadline_us(1000)) == REDIS_OK, LONG_MS);
@@ -204,16 +195,7 @@ static int set_up(void **)
 {
     stack = stack_start(STACK_SERVERS);
     sentinels_start(&sentinels, stack, 1, 3000); /* just promoted, one is silent for a second */
-    setenv("SERVICES_REDIS_URL", sentinels_url(&sentinels), 1);
-    setenv("FIRSTCOME_CACHE_BYTES", "0",
-           1); /* the reader is to see Redis and PostgreSQL, not copies in memory */
-    stack_service(stack, "projector", "start");
-    stack_service(stack, "command-service", "start");
-    stack_service(stack, "query-service", "start");
-    models_open(&models, stack);
-    redis_destroy(models.redis);
-    models.redis = create(sentinels_url(&sentinels));
-    api_open(&api, stack);
+    redis_kit_services(stack, sentinels_url(&sentinels), &models, &api);
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000000, ""));
     watch_start(&watch, stack, campaign, 0);
     return 0;

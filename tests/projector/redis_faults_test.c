@@ -9,9 +9,9 @@
 #include "readmodel/coupon_chunk.h"
 #include "readmodel/keys.h"
 #include "readmodel/users.h"
-#include "tests/lib/models.h"
 #include "tests/lib/projector.h"
 #include "tests/lib/reads.h"
+#include "tests/lib/redis_kit.h"
 #include "tests/lib/small_redis.h"
 #include "tests/lib/store.h"
 #include "tests/lib/wait.h"
@@ -39,10 +39,8 @@ static bool redis_answers(void)
     int64_t deadline_us = clock_deadline_us(1000);
     if (!redis_connected(models.redis) && redis_connect(models.redis, deadline_us) != REDIS_OK)
         return false;
-    redis_command_reset(&models.command);
-    redis_arg_text(&models.command, "GET");
-    redis_arg_text(&models.command, "fc:{0}:heartbeat");
-    return redis_call(models.redis, &models.command, deadline_us, &reply) == REDIS_OK;
+    REDIS_SEND(models.redis, "GET", "fc:{0}:heartbeat");
+    return redis_receive(models.redis, deadline_us, &reply) == REDIS_OK;
 }
 
 static void redis_kill(void)
@@ -475,15 +473,13 @@ static void a_replica_is_not_written_to(void **)
 
 static int set_up(void **)
 {
-    char reason[128];
     stack = stack_start(STACK_SERVERS);
     small_redis_start(&redis, stack, "always");
     setenv("SERVICES_REDIS_URL", redis.url, 1);
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1);        /* the reader is to see Redis and PostgreSQL, no copies */
     setenv("FIRSTCOME_REDIS_TIMEOUT_MS", "500", 1); /* however busy the machine is */
     models_open(&models, stack);
-    redis_destroy(models.redis);
-    models.redis = redis_create(redis.url, reason, sizeof reason);
+    redis_kit_models_at(&models, redis.url);
     WAIT_UNTIL(redis_answers(), LONG_MS);
     stack_service(stack, "projector", "start");
     stack_service(stack, "command-service", "start");

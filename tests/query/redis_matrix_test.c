@@ -4,12 +4,12 @@
  * under test has a proxy between itself and Redis, and a steady stream of readers besides the test's own. */
 #include "tests/lib/wait.h"
 
-#include "common/redis/redis.h"
 #include "events/ids.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/pace.h"
 #include "tests/lib/proxy.h"
 #include "tests/lib/reads.h"
+#include "tests/lib/redis_kit.h"
 #include "tests/lib/store.h"
 #include "tests/lib/stream.h"
 
@@ -207,29 +207,15 @@ static void full(void **)
     everything_is_as_before();
 }
 
-static void make_replica(struct redis *redis, const char *host, const char *port)
-{
-    struct redis_command command;
-    const struct redis_reply *reply;
-    redis_command_init(&command);
-    redis_arg_text(&command, "REPLICAOF");
-    redis_arg_text(&command, host);
-    redis_arg_text(&command, port);
-    if (redis_call(redis, &command, clock_deadline_us(SETTLE_MS), &reply) != REDIS_OK)
-        fail_msg("Redis: %s", redis_error(redis));
-    redis_command_deinit(&command);
-}
-
 /* One connection from before: to a replica none is made. */
 static void a_replica(void **)
 {
-    char reason[128];
-    struct redis *redis = redis_create(stack_env(stack, "REDIS_URL"), reason, sizeof reason);
-    assert_non_null(redis);
-    assert_int_equal(redis_connect(redis, clock_deadline_us(SETTLE_MS)), REDIS_OK);
-    make_replica(redis, "127.0.0.1", "1");
+    struct redis *redis = redis_kit_connect(stack_env(stack, "REDIS_URL"));
+    REDIS_SEND(redis, "REPLICAOF", "127.0.0.1", "1");
+    (void)redis_kit_receive(redis);
     all_is_true("a replica");
-    make_replica(redis, "NO", "ONE");
+    REDIS_SEND(redis, "REPLICAOF", "NO", "ONE");
+    (void)redis_kit_receive(redis);
     redis_destroy(redis);
     everything_is_as_before();
 }

@@ -32,12 +32,10 @@ metric() {
     done
 }
 
-# sql QUERY [OPTION OF PSQL…]: as the owner in DATABASE_URL (postgresql://user:password@host:port/database), whose password stays off the command line.
+# sql QUERY [OPTION OF PSQL…]: as the owner in DATABASE_URL (postgresql://user:password@host:port,…/database), whose password stays off the command line.
 sql() {
-    [[ $DATABASE_URL =~ ^postgres(ql)?://([^:@]*):([^@]*)@([^:/,]*):([0-9]+)/([^?]*) ]] ||
-        { echo 'DATABASE_URL has another form' >&2; return 1; }
-    PGUSER=${BASH_REMATCH[2]} PGPASSWORD=${BASH_REMATCH[3]} PGHOST=${BASH_REMATCH[4]} PGPORT=${BASH_REMATCH[5]} \
-        PGDATABASE=${BASH_REMATCH[6]} PGCONNECT_TIMEOUT=5 timeout 60 psql -X -c "$@"
+    [[ $DATABASE_URL =~ ^(postgres(ql)?://[^:@/]*):([^@/]*)(@.*)$ ]] || { echo 'DATABASE_URL has another form' >&2; return 1; }
+    PGPASSWORD=${BASH_REMATCH[3]} PGCONNECT_TIMEOUT=5 timeout 60 psql -X -d "${BASH_REMATCH[1]}${BASH_REMATCH[4]}" -c "$@"
 }
 
 # Who is connected to PostgreSQL and what each waits for.

@@ -37,6 +37,14 @@ service_url() {
     printf 'http://127.0.0.1:%d' "$(service_port "$1")"
 }
 
+# service_urls KIND: of all of them, with spaces between.
+service_urls() {
+    local one
+    for one in "${SERVICES[@]}"; do
+        if [[ ${one%-2} == "$1" ]]; then service_url "$one" && echo; fi
+    done | paste -sd" "
+}
+
 bus_url() {
     printf 'tcp://127.0.0.1:%d' $((PORT_BASE + 5))
     if ((SHARDS > 1)); then printf ',%s' "$(listen_url projector-2)"; fi

@@ -21,7 +21,7 @@ $(B)/lib/$1.a: $$(call OBJ,$$(call CODE_IN,$2))
 endef
 $(foreach l,verify readmodel events common $(SERVICE_NAMES),$(eval $(call ARCHIVE_RULE,$l,$(call FOLDERS_OF,$l))))
 $(eval $(call ARCHIVE_RULE,bench,$(BENCH_FOLDERS)))
-$(eval $(call ARCHIVE_RULE,tests,tests/lib tests/chaos))
+$(eval $(call ARCHIVE_RULE,tests,tests/lib tests/chaos tests/availability))
 
 ARCHIVE    = $(addprefix $(B)/lib/,$(addsuffix .a,$1))
 LIBS_OWN  := $(call ARCHIVE,verify readmodel events common)
@@ -95,9 +95,9 @@ FRONT_BIN := $(call TEST_BIN,tests/fronts/smuggling_test.c)
 $(FRONT_BIN): $(call OBJ,$(wildcard tests/fronts/*.c)) $(LIBS_TEST)
 	$(LINK)
 
-# On machines of its own under Patroni, which `make test-more` has.
-AVAILABILITY_BIN := $(call TEST_BIN,tests/availability/high_availability_test.c)
-$(AVAILABILITY_BIN): $(call OBJ,$(wildcard tests/availability/*.c)) $(LIBS_TEST)
+# On machines of their own under Patroni, which `make test-more` has.
+AVAILABILITY_BINS := $(call TEST_BIN,$(call TESTS_IN,tests/availability))
+$(AVAILABILITY_BINS): $(B)/bin/test/%: $(B)/obj/%.o $(LIBS_TEST)
 	$(LINK)
 
 # Tools.
@@ -128,6 +128,6 @@ $(CORPUS_BIN): $(call OBJ,tests/fuzz/corpus_test.c $(FUZZ_SOURCES)) $(call ARCHI
 SERVICE_BINS := $(foreach s,$(SERVICE_NAMES),$(B)/bin/$s)
 UNIT_BINS    := $(call TEST_BIN,$(UNIT_TESTS)) $(CORPUS_BIN)
 SYSTEM_BINS  := $(call TEST_BIN,$(SYSTEM_TESTS))
-$(UNIT_BINS) $(SYSTEM_BINS) $(FRONT_BIN) $(AVAILABILITY_BIN) $(DRILL_BIN): LIBS += -lcmocka
+$(UNIT_BINS) $(SYSTEM_BINS) $(FRONT_BIN) $(AVAILABILITY_BINS) $(DRILL_BIN) $(B)/bin/chaos: LIBS += -lcmocka
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -25,7 +25,7 @@ services: $(SERVICE_BINS)
 bench-tools: $(TOOLS)
 unit-tests: $(UNIT_BINS)
 objects: $(call OBJ,$(filter-out tests/faults/shim.c,$(filter %.c,$(C_FILES))))
-tests: unit-tests $(SYSTEM_BINS) $(FRONT_BIN) $(AVAILABILITY_BIN) $(B)/bin/chaos $(DRILL_BIN)
+tests: unit-tests $(SYSTEM_BINS) $(FRONT_BIN) $(AVAILABILITY_BINS) $(B)/bin/chaos $(DRILL_BIN)
 
 up: ## install what is missing, build, start everything, issue a first coupon: EDGE=1 SHARDS=2 COMMANDS=2 QUERIES=2
 	@tools/install run
@@ -49,12 +49,13 @@ storm: $(B)/bin/storm ## replay incident 4 on the running stack: USERS= QUANTITY
 	@. '$(abspath $(RUN_DIR))/env'; USERS='$(USERS)' QUANTITY='$(QUANTITY)' CONNECTIONS='$(CONNECTIONS)' $(B)/bin/storm
 
 # A stack of its own; nothing that runs is touched.
-chaos: ## clients, faults and a judge over all they were told: SEED= SECONDS= SERVICES= CLIENTS= SHARDS=2 EDGE=1
-	@tools/install test
+chaos: ## clients, faults and a judge over all they were told: SEED= SECONDS= SERVICES= CLIENTS= SHARDS=2 EDGE=1 PATRONI=1
+	@tools/install $(if $(filter 1,$(PATRONI)),test-more,test)
 	@$(MAKE) $(SERVICE_BINS) $(B)/bin/chaos
 	@BIN_DIR='$(CURDIR)/$(B)/bin' $(if $(SEED),SEED='$(SEED)') $(if $(SECONDS),SECONDS='$(SECONDS)') \
 		$(if $(SERVICES),SERVICES='$(SERVICES)') $(if $(CLIENTS),CLIENTS='$(CLIENTS)') \
-		$(if $(SHARDS),SHARDS='$(SHARDS)') $(if $(filter 1,$(EDGE)),EDGE=1 SERVICES=2) $(B)/bin/chaos
+		$(if $(SHARDS),SHARDS='$(SHARDS)') $(if $(filter 1,$(EDGE)),EDGE=1 SERVICES=2) \
+		$(if $(filter 1,$(PATRONI)),PATRONI=1 tests/availability/in_namespaces) $(B)/bin/chaos
 
 # Each on a stack of its own; what it measured is in build/gameday/<time>/drill-<number>.json.
 DRILLS := drill-0 drill-1 drill-2 drill-3 drill-4
