@@ -41,6 +41,26 @@ static int64_t must(struct stack *stack, int offset, const char *sql)
     return number;
 }
 
+struct pg *cluster_prepare(struct stack *stack, const char *sql)
+{
+    const struct pg_statement statement = {"misfortune", sql}; /* prepared once: it connects only here */
+    char url[URL_MAX];
+    store_superuser_url(stack, PRIMARY_OFFSET, "postgres", url, sizeof url);
+    struct pg *pg = pg_create(&(struct pg_options){
+        .url = url, .application = "test", .statements = &statement, .statements_count = 1});
+    if (pg_connect(pg, clock_deadline_us(STATEMENT_MS)) != PG_OK)
+        fail_msg("%s: %s", sql, pg_error(pg));
+    return pg;
+}
+
+bool cluster_try(struct pg *pg)
+{
+    struct pg_rows *rows = NULL;
+    bool done = pg_call(pg, 0, NULL, clock_deadline_us(STATEMENT_MS), &rows) == PG_OK;
+    pg_rows_destroy(rows);
+    return done;
+}
+
 bool cluster_sql_try(struct stack *stack, const char *sql)
 {
     int64_t number;

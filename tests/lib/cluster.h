@@ -10,6 +10,10 @@
  * row and column, 0 for none. */
 int64_t cluster_sql(struct stack *stack, const char *sql);
 bool cluster_sql_try(struct stack *stack, const char *sql); /* false where it fails, whyever */
+/* A statement of the superuser on a connection of its own, to be tried again and again: where the disk is
+ * full nobody may be able to connect any more. To be destroyed by the caller. */
+struct pg *cluster_prepare(struct stack *stack, const char *sql);
+bool cluster_try(struct pg *pg);
 int64_t cluster_standby_sql(struct stack *stack, const char *sql);
 
 /* Signals the postmaster and waits until it and all of its children are gone. SIGINT: fast shutdown, SIGQUIT:

@@ -59,10 +59,11 @@ static void disk_full(void **)
     siege_mark_back(siege, "no room for tables", 0);
     siege_end(siege);
 
+    struct pg *switching = cluster_prepare(stack, "SELECT pg_switch_wal() IS NULL");
     siege = begin(service, NULL);
     cluster_fill_disk(stack);
-    WAIT_UNTIL(!cluster_sql_try(stack, "SELECT pg_switch_wal() IS NULL"), LONG_MS);
-    WAIT_UNTIL(errors(service, "lost") + errors(service, "unknown") > 0, LONG_MS);
+    WAIT_UNTIL((cluster_try(switching), errors(service, "lost") + errors(service, "unknown") > 0), LONG_MS);
+    pg_destroy(switching);
     cluster_free_disk(stack);
     int64_t free_us = clock_mono_us();
     stack_restart_servers(stack);
