@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command service's store on a real PostgreSQL, without HTTP: a database of the first edition, brought to
  * this schema, and rows that nobody can read. The first edition is played by its statements. */
-#include "command-service/store/store.h"
+#include "command-service/store/internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,10 +105,14 @@ static void first_edition_issues(const char *campaign, const char *user, int64_t
 
 /* --- batches --- */
 
-static void connect_now(void)
+/* A store is of one slice for as long as it is connected. */
+static void connect_to(int16_t wanted)
 {
-    if (!store_connected(store) && store_connect(store, 0, clock_deadline_us(CALL_MS)) != STORE_OK)
+    static int16_t of;
+    if ((!store_connected(store) || of != wanted) &&
+        store_connect(store, wanted, clock_deadline_us(CALL_MS)) != STORE_OK)
         fail_msg("%s", store_error(store));
+    of = wanted;
 }
 
 struct want {
@@ -136,7 +140,7 @@ static void expect_batch(const struct want *wants, size_t count)
     }
     enum store_status status = STORE_BUSY; /* what a store has to learn first makes a batch be done again */
     for (int attempt = 0; attempt < 4 && (status == STORE_BUSY || status == STORE_LOST); attempt++) {
-        connect_now(); /* after a migration, statements are prepared again */
+        connect_to(slice); /* after a migration, statements are prepared again */
         batch_reset(batch);
         batch_begin(batch, list);
         status = store_load(store, batch, deadline_us);
@@ -267,7 +271,7 @@ static void a_database_of_the_first_edition_keeps_its_answers(void **)
     first_edition_issues_many("many", FIRST_OF_MANY);
     migrate("schema", NULL);
     assert_int_equal(schema_number(), 6); /* the rest waits until that edition has stopped */
-    assert_int_equal(store_connect(store, 0, clock_deadline_us(CALL_MS)), STORE_LOST);
+    assert_int_equal(store_connect(store, slice, clock_deadline_us(CALL_MS)), STORE_LOST);
     assert_non_null(strstr(store_error(store), "its schema is at 6"));
     /* 022 breaks off in the oldest of its transactions; those before it stand, and the next run goes on. */
     plant(true);
@@ -327,12 +331,16 @@ static void a_filter_changes_no_answer(void **)
     /* Another process issues: this one reads it before it decides. */
     struct store *here = store;
     store = store_create(url, true);
-    assert_int_equal(store_connect(store, 0, clock_deadline_us(CALL_MS)), STORE_OK);
+    assert_int_equal(store_connect(store, slice, clock_deadline_us(CALL_MS)), STORE_OK);
     EXPECT({"fresh", "theirs", 92, NULL, false});
     store_destroy(store);
     store = here;
     EXPECT({"fresh", "theirs", 93, &problem_already_issued, false}, {"fresh", "theirs", 92, NULL, true},
            {"fresh", "x", 94, NULL, false});
+    EXPECT({"fresh", "y", 95, NULL, false}); /* and by now its filter has what the other issued */
+    EXPECT({"fresh", "z", 96, NULL, false});
+    const struct known_campaign *known = known_find(store->known, SPAN("fresh"));
+    assert_true(known && known->complete && !store->probe_all);
 }
 
 /* --- creations whose key and campaign are in two slices --- */
@@ -363,7 +371,7 @@ static struct command *creation(const char *id, uint8_t key)
 static bool step(struct command *command, struct verdict *ret)
 {
     int64_t deadline_us = clock_deadline_us(CALL_MS);
-    connect_now();
+    connect_to(command->slice);
     batch_reset(batch);
     batch->limits = (struct creation_limits){1000, 1000, 1000000};
     command->next = NULL;
@@ -465,14 +473,14 @@ static int start(void **state)
     (void)store_number(stack, "SELECT 1");
     sql("CREATE SCHEMA upgrade");
     sql("GRANT USAGE ON SCHEMA upgrade TO firstcome_command, firstcome_projector, firstcome_query");
-    batch = batch_create(&(struct creation_limits){0});
+    batch = batch_create(&(struct creation_limits){0}, NULL);
     store = store_create(url, true);
     return 0;
 }
 
 static int connect_store(void **)
 {
-    connect_now();
+    connect_to(slice);
     return 0;
 }
 

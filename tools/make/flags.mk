@@ -21,4 +21,4 @@ $(if $(OPT),,$(error BUILD must be release, asan, tsan, fuzz or coverage, not '$
 LANGUAGE := -std=c17 -D_GNU_SOURCE -I. -isystem /usr/include/postgresql -include common/base/banned.h
 CFLAGS := $(LANGUAGE) -fdebug-prefix-map=$(CURDIR)=. $(WARN) $(HARDEN) $(OPT)
 LDFLAGS := -pie -Wl,-z,relro,-z,now -pthread $(filter -fsanitize% --coverage,$(OPT))
-LIBS := -lpq -lhiredis -lnng -lmsgpackc -ljansson -lsodium -lz -lcurl -lm -pthread
+LIBS := -lpq -lhiredis -lnng -lmsgpackc -ljansson -lsodium -lz -lm -pthread
