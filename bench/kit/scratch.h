@@ -25,5 +25,5 @@ struct scratch_preload {
 };
 void scratch_preload(const struct scratch_preload *preload);
 
-/* CampaignCreated as the first event of its slice, for a log whose coupons are to be projected. */
-void scratch_created(const char *url, const char *campaign_id, int16_t slice);
+/* CampaignCreated as an event of its slice, for a log whose coupons are to be projected. */
+void scratch_created(const char *url, const char *campaign_id, int16_t slice, int64_t position);
