@@ -2,6 +2,7 @@
 /* Rendering answers, and keeping what cannot be rendered twice. */
 #include "command-service/answer.h"
 
+#include "common/http/http.h"
 #include "common/json.h"
 #include "events/problems.h"
 
@@ -138,6 +139,24 @@ void answer_write(struct buf *out, const struct command *command, const struct v
         write_control(out, command);
     else
         write_coupon(out, command, verdict, code_key);
+}
+
+/* The tag is of all that a read says, so it changes with each coupon that is issued. */
+bool answer_condition_holds(const struct command *command, const struct campaign *campaign, int64_t now_us)
+{
+    struct buf body, etag;
+    buf_init(&body, CAMPAIGN_JSON_MAX);
+    buf_init(&etag, HTTP_ETAG_MAX);
+    campaign_write_json(&body, NULL, campaign, now_us);
+    CHECK(!body.overflow);
+    http_etag_write(&etag, buf_span(&body));
+    bool holds =
+        !command->if_match.ptr || http_etag_listed(command->if_match, buf_span(&etag), HTTP_STRONGLY);
+    if (command->if_none_match.ptr)
+        holds &= !http_etag_listed(command->if_none_match, buf_span(&etag), HTTP_WEAKLY);
+    buf_deinit(&body);
+    buf_deinit(&etag);
+    return holds;
 }
 
 /* --- keeping --- */

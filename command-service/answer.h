@@ -17,6 +17,8 @@ void answer_write_held(struct buf *out, int16_t slice, const struct holding *hel
 void answer_write_next(struct buf *out, const struct refusal_next *next);
 /* The body of a void: of one slice, or of all. */
 void answer_write_counts(struct buf *out, const struct void_counts *counts);
+/* The batch's condition: compares the tags with that of the body which a read would have. */
+bool answer_condition_holds(const struct command *command, const struct campaign *campaign, int64_t now_us);
 
 /* What is kept of an answer: of a campaign or a setting its body, of many coupons who got what (a JSON array
  * with the position of the coupon or the code of the refusal for each user in order: codes of coupons are not

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "command-service/answer.h"
 #include "command-service/http/response.h"
 #include "command-service/spans.h"
 #include "command-service/store/store.h"
@@ -662,7 +663,7 @@ static void committer_start(struct committers *all, int16_t slice)
     self->slice = slice;
     self->queue = queue_create(all->options.queue_max, all->options.batch_max);
     self->store = store_create(self->shard->shard->url, self->shard->shard->slices == SLICES_ALL);
-    self->batch = batch_create(&(struct creation_limits){0});
+    self->batch = batch_create(&(struct creation_limits){0}, answer_condition_holds);
     CHECK(pthread_create(&self->thread, NULL, committer_main, self) == 0);
 }
 

@@ -3,6 +3,7 @@
 #include "common/trace.h"
 
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -38,6 +39,34 @@ static struct {
     struct trace_span *queue; /* ring of QUEUE_MAX */
     size_t first, count;
 } tracer = {.lock = PTHREAD_MUTEX_INITIALIZER, .came = PTHREAD_COND_INITIALIZER};
+
+/* Loaded where traces are on: with some twenty libraries behind it, libcurl would cost each start of a
+ * service about eight milliseconds. */
+#define CURL_FUNCTIONS(X) \
+    X(global_init)        \
+    X(global_cleanup)     \
+    X(easy_init)          \
+    X(easy_setopt)        \
+    X(easy_getinfo)       \
+    X(easy_perform)       \
+    X(easy_cleanup)       \
+    X(slist_append)       \
+    X(slist_free_all)
+static struct {
+#define CURL_MEMBER(name) __typeof__(curl_##name) *name;
+    CURL_FUNCTIONS(CURL_MEMBER)
+} curl;
+
+static bool load_curl(char *reason, size_t reason_size)
+{
+    void *library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+    bool loaded = library != NULL;
+#define CURL_LOAD(name) loaded = loaded && (*(void **)&curl.name = dlsym(library, "curl_" #name));
+    CURL_FUNCTIONS(CURL_LOAD)
+    if (!loaded)
+        snprintf(reason, reason_size, "%s", dlerror());
+    return loaded;
+}
 
 bool trace_on(void)
 {
@@ -187,10 +216,10 @@ static void post(const struct trace_span *spans, size_t count)
     buf_init(&body, BODY_MAX);
     put_request(&body, spans, count);
     CHECK(!body.overflow);
-    curl_easy_setopt(tracer.curl, CURLOPT_POSTFIELDS, body.data);
-    curl_easy_setopt(tracer.curl, CURLOPT_POSTFIELDSIZE, (long)body.len);
-    bool answered = curl_easy_perform(tracer.curl) == CURLE_OK &&
-                    curl_easy_getinfo(tracer.curl, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK;
+    curl.easy_setopt(tracer.curl, CURLOPT_POSTFIELDS, body.data);
+    curl.easy_setopt(tracer.curl, CURLOPT_POSTFIELDSIZE, (long)body.len);
+    bool answered = curl.easy_perform(tracer.curl) == CURLE_OK &&
+                    curl.easy_getinfo(tracer.curl, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK;
     metric_add(answered && status >= 200 && status < 300 ? tracer.sent : tracer.not_taken, count);
     buf_deinit(&body);
 }
@@ -245,20 +274,20 @@ static void *run(void *context)
 
 static void set_up_curl(const char *url)
 {
-    CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK && (tracer.curl = curl_easy_init()));
-    tracer.headers = curl_slist_append(NULL, "Content-Type: application/json");
-    tracer.headers = curl_slist_append(tracer.headers, "Expect:"); /* no round trip before the body */
-    curl_easy_setopt(tracer.curl, CURLOPT_URL, url);
-    curl_easy_setopt(tracer.curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(tracer.curl, CURLOPT_HTTPHEADER, tracer.headers);
-    curl_easy_setopt(tracer.curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(tracer.curl, CURLOPT_TIMEOUT_MS, (long)POST_MS);
-    curl_easy_setopt(tracer.curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
-    curl_easy_setopt(tracer.curl, CURLOPT_QUICK_EXIT,
+    CHECK(curl.global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK && (tracer.curl = curl.easy_init()));
+    tracer.headers = curl.slist_append(NULL, "Content-Type: application/json");
+    tracer.headers = curl.slist_append(tracer.headers, "Expect:"); /* no round trip before the body */
+    curl.easy_setopt(tracer.curl, CURLOPT_URL, url);
+    curl.easy_setopt(tracer.curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl.easy_setopt(tracer.curl, CURLOPT_HTTPHEADER, tracer.headers);
+    curl.easy_setopt(tracer.curl, CURLOPT_NOSIGNAL, 1L);
+    curl.easy_setopt(tracer.curl, CURLOPT_TIMEOUT_MS, (long)POST_MS);
+    curl.easy_setopt(tracer.curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+    curl.easy_setopt(tracer.curl, CURLOPT_QUICK_EXIT,
                      1L); /* a name server that is silent is not waited for */
-    curl_easy_setopt(tracer.curl, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(tracer.curl, CURLOPT_XFERINFOFUNCTION, is_over);
-    curl_easy_setopt(tracer.curl, CURLOPT_WRITEFUNCTION, ignore);
+    curl.easy_setopt(tracer.curl, CURLOPT_NOPROGRESS, 0L);
+    curl.easy_setopt(tracer.curl, CURLOPT_XFERINFOFUNCTION, is_over);
+    curl.easy_setopt(tracer.curl, CURLOPT_WRITEFUNCTION, ignore);
 }
 
 bool trace_start(const char *url, const char *service, char *reason, size_t reason_size)
@@ -274,6 +303,8 @@ bool trace_start(const char *url, const char *service, char *reason, size_t reas
         snprintf(reason, reason_size, "it is http:// or https:// and a host, most often with /v1/traces");
         return false;
     }
+    if (!load_curl(reason, reason_size))
+        return false;
     set_up_curl(url);
     tracer.service = service;
     tracer.queue = mem_zalloc(QUEUE_MAX * sizeof *tracer.queue);
@@ -293,9 +324,9 @@ void trace_stop(void)
     pthread_cond_signal(&tracer.came);
     pthread_mutex_unlock(&tracer.lock);
     CHECK(pthread_join(tracer.thread, NULL) == 0);
-    curl_easy_cleanup(tracer.curl);
-    curl_slist_free_all(tracer.headers);
-    curl_global_cleanup();
+    curl.easy_cleanup(tracer.curl);
+    curl.slist_free_all(tracer.headers);
+    curl.global_cleanup();
     mem_free(tracer.queue);
     tracer.queue = NULL;
 }

@@ -17,11 +17,13 @@
     "ORDER BY e.slice, e.position LIMIT $3::bigint"
 
 /* Of a row c of table campaign that is paused (2) or closed (3): when that was, and the data of the event
- * that says by whom and why (3 or 5), off the index event_*_steered. NULL for others. */
-#define CHANGE_COLUMN(column, in_slice)                                                                     \
-    "CASE WHEN c.status IN (2, 3) THEN (SELECT w." column " FROM event w WHERE w.slice = " in_slice " AND " \
-    "w.campaign_id = c.id AND w.type NOT IN (6, 10, 11, 12, 13, 14) AND w.type = CASE c.status WHEN "       \
-    "2 THEN 3 ELSE 5 END ORDER BY w.position DESC LIMIT 1) END"
+ * that says by whom and why (3 or 5), off the index event_*_steered: a range of one name, in its order, which
+ * no other index has, whatever a plan was made for. NULL for others. */
+#define CHANGE_COLUMN(column, in_slice)                                                                      \
+    "CASE WHEN c.status IN (2, 3) THEN (SELECT w." column " FROM event w WHERE w.slice = " in_slice " AND "  \
+    "w.campaign_id >= c.id AND w.campaign_id <= c.id AND w.type NOT IN (6, 10, 11, 12, 13, 14) AND "         \
+    "w.type = CASE c.status WHEN 2 THEN 3 ELSE 5 END ORDER BY w.campaign_id DESC, w.position DESC LIMIT 1) " \
+    "END"
 #define CHANGE_COLUMNS(in_slice) CHANGE_COLUMN("recorded_at", in_slice) ", " CHANGE_COLUMN("data", in_slice)
 
 enum log_column {

@@ -188,7 +188,7 @@ static void run_init(struct run *run, const struct append_options *options)
                         .head = options->plain_from,
                         .count = (size_t)options->per_batch,
                         .store = store_create(options->url, true),
-                        .batch = batch_create(&(struct creation_limits){0})};
+                        .batch = batch_create(&(struct creation_limits){0}, NULL)};
     run->items = mem_zalloc(run->count * sizeof *run->items);
     run->pg = pg_create(&(struct pg_options){.url = options->url,
                                              .role = "firstcome_command",
@@ -199,7 +199,8 @@ static void run_init(struct run *run, const struct append_options *options)
     pg_args_init(&run->args);
     if (options->plain && pg_connect(run->pg, clock_deadline_us(CONNECT_MS)) != PG_OK)
         give_up(pg_error(run->pg));
-    if (!options->plain && store_connect(run->store, 0, clock_deadline_us(CONNECT_MS)) != STORE_OK)
+    if (!options->plain &&
+        store_connect(run->store, options->slice, clock_deadline_us(CONNECT_MS)) != STORE_OK)
         give_up(store_error(run->store));
 }
 

@@ -82,20 +82,26 @@ static void write_definition(const char *campaign_id, struct buf *hex)
     buf_deinit(&data);
 }
 
-static void preload_campaign(const struct scratch_preload *preload)
+void scratch_campaign(const char *url, const char *campaign_id, int16_t slice)
 {
     char sql[SQL_MAX];
     struct buf definition;
     buf_init(&definition, SQL_MAX);
-    write_definition(preload->campaign_id, &definition);
+    write_definition(campaign_id, &definition);
     snprintf(
         sql, sizeof sql,
         "INSERT INTO campaign (slice, id, created_at, created_by, version, definition, quantity, "
         "released, issued, status, plan_done, first, position) SELECT %d, '%s', now(), 'bench', 1, '\\x%s', "
         "100000000, 100000000, 0, 1, 0, 1, 1",
-        preload->slice, preload->campaign_id, definition.data);
+        slice, campaign_id, definition.data);
     buf_deinit(&definition);
-    (void)scratch_number(preload->url, sql, CALL_MS);
+    (void)scratch_number(url, sql, CALL_MS);
+}
+
+static void preload_campaign(const struct scratch_preload *preload)
+{
+    char sql[SQL_MAX];
+    scratch_campaign(preload->url, preload->campaign_id, preload->slice);
     snprintf(sql, sizeof sql, "UPDATE slice SET head = %" PRId64 ", recorded_at = now() WHERE slice = %d",
              preload->events > 0 ? preload->events : 1, preload->slice); /* where the campaign was created */
     (void)scratch_number(preload->url, sql, CALL_MS);

@@ -4,10 +4,11 @@
 
 enum { BATCH_ARENA_MAX = 256 * 1024 * 1024 };
 
-struct batch *batch_create(const struct creation_limits *limits)
+struct batch *batch_create(const struct creation_limits *limits, batch_condition *condition_holds)
 {
     struct batch *batch = mem_zalloc(sizeof *batch);
     batch->limits = *limits;
+    batch->condition_holds = condition_holds;
     arena_init(&batch->arena, BATCH_ARENA_MAX);
     map_init(&batch->campaigns);
     map_init(&batch->coupons);

@@ -79,11 +79,10 @@ struct request_record {
     uint8_t fingerprint[FINGERPRINT_BYTES];
     bool has_fingerprint; /* false: `effect` says the payload (CouponIssued: the user) */
     bool unreadable;      /* there is something, but not what this program can read */
-    int status;
-    int64_t position;    /* of the event that is the effect */
-    struct span answer;  /* the first answer; absent where it is rendered from the event */
-    struct event effect; /* at `position`, where it is rendered */
-    struct event issued; /* the CouponIssued of the coupon that `effect` is about, where that is another */
+    int64_t position;     /* of the event that is the effect */
+    struct span answer;   /* the first answer; absent where it is rendered from the event */
+    struct event effect;  /* at `position`, where it is rendered */
+    struct event issued;  /* the CouponIssued of the coupon that `effect` is about, where that is another */
     const struct issue_result *results; /* ISSUE_MANY: one for each user */
     struct void_counts voided;          /* VOID */
 };
@@ -111,8 +110,13 @@ struct verdict {
     struct void_counts voided;          /* VOID */
 };
 
+/* Whether the campaign is, at an instant, what a read gave that answered with one of the command's tags, and
+ * none that is not wanted (RFC 9110, 13.1.1 and 13.1.2). */
+typedef bool batch_condition(const struct command *command, const struct campaign *campaign, int64_t now_us);
+
 struct batch {
     struct arena arena;
+    batch_condition *condition_holds;
     int16_t slice;
     size_t count;
     struct command *commands[BATCH_MAX];
@@ -145,7 +149,8 @@ struct batch {
     struct buf scratch;
 };
 
-struct batch *batch_create(const struct creation_limits *limits); /* limits may be changed between batches */
+/* Limits may be changed between batches. `condition_holds` may be NULL where no command has a condition. */
+struct batch *batch_create(const struct creation_limits *limits, batch_condition *condition_holds);
 void batch_destroy(struct batch *batch);
 /* Takes the commands of a list (keeps pointers, not ownership) and lists what must be loaded for them. */
 void batch_begin(struct batch *batch, struct command *list);

@@ -239,7 +239,6 @@ static void replays_are_rendered_from_the_effect(void **state)
     loaded_coupon(FIRST_AT)->coupon.state = COUPON_REVOKED; /* since */
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct request_record *record = record_for(i);
-        record->status = 200;
         record->position = 40;
         record->effect = effect_of(cases[i].effect);
         record->issued = issued_at(FIRST_AT);

@@ -2,7 +2,6 @@
 /* Turning loaded state and commands into events, rows and verdicts. */
 #include "command-service/core/batch_internal.h"
 
-#include "common/http/http.h"
 #include "events/problems.h"
 
 /* --- events --- */
@@ -363,28 +362,14 @@ static bool is_unreadable(const struct target *target)
            (target->coupon && target->coupon->unreadable);
 }
 
-/* Whether the campaign is, at this instant, what a read gave that answered with one of the tags, and none
- * that is not wanted (RFC 9110, 13.1.1 and 13.1.2). The tag is of all that a read says, so it changes with
- * each coupon that is issued. */
-static bool condition_holds(const struct command *command, const struct campaign *campaign, int64_t now_us)
+static bool condition_holds(const struct batch *batch, const struct command *command,
+                            const struct campaign *campaign)
 {
-    struct buf body, etag;
     if (!command->if_match.ptr && !command->if_none_match.ptr)
         return true;
     if (!campaign || campaign->state == CAMPAIGN_DELETED) /* nothing to compare with, also for "*" */
         return !command->if_match.ptr;
-    buf_init(&body, CAMPAIGN_JSON_MAX);
-    buf_init(&etag, HTTP_ETAG_MAX);
-    campaign_write_json(&body, NULL, campaign, now_us);
-    CHECK(!body.overflow);
-    http_etag_write(&etag, buf_span(&body));
-    bool holds =
-        !command->if_match.ptr || http_etag_listed(command->if_match, buf_span(&etag), HTTP_STRONGLY);
-    if (command->if_none_match.ptr)
-        holds &= !http_etag_listed(command->if_none_match, buf_span(&etag), HTTP_WEAKLY);
-    buf_deinit(&body);
-    buf_deinit(&etag);
-    return holds;
+    return batch->condition_holds(command, campaign, batch->now_us);
 }
 
 static void decide_one(struct batch *batch, size_t index)
@@ -422,7 +407,7 @@ static void decide_one(struct batch *batch, size_t index)
         verdict->next = decide_next(decision.refusal, &subject, command, batch->now_us);
         return;
     }
-    if (!condition_holds(command, subject.campaign, batch->now_us)) {
+    if (!condition_holds(batch, command, subject.campaign)) {
         verdict->refusal = &problem_precondition_failed;
         return;
     }

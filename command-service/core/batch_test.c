@@ -331,7 +331,6 @@ static void replays_a_coupon(void **state)
     loaded(0)->state = CAMPAIGN_CLOSED; /* whatever happened since */
     holding_of(0, "a")->count = 1;
     struct request_record *record = record_for(0);
-    record->status = 201;
     record->position = 17;
     record->effect = (struct event){.slice = batch->slice,
                                     .position = 17,
@@ -359,7 +358,6 @@ static void replays_an_answer(void **state)
     begin();
     loaded(0);
     struct request_record *record = record_for(0);
-    record->status = 200;
     record->position = 40;
     record->answer = SPAN("{\"first\":true}");
     batch_decide(batch);
@@ -415,7 +413,6 @@ static void another_payload_is_not_a_replay(void **state)
     loaded(0);
     struct request_record *record = record_for(0);
     record->fingerprint[FINGERPRINT_BYTES - 1] ^= 1;
-    record->status = 201;
     record->answer = SPAN("{}");
     batch_decide(batch);
     expect_refusal(0, &problem_idempotency_key_reused);
@@ -430,7 +427,6 @@ static void own_effect_is_no_replay(void **state)
     begin();
     loaded(0)->state = CAMPAIGN_PAUSED;
     struct request_record *record = record_for(0);
-    record->status = 200;
     record->position = 40;
     record->answer = SPAN("{}");
     batch_decide(batch);

@@ -31,7 +31,7 @@ static inline void find_names(void)
 static inline int setup(void **state)
 {
     (void)state;
-    batch = batch_create(&(struct creation_limits){1000, 1000, 1000000});
+    batch = batch_create(&(struct creation_limits){1000, 1000, 1000000}, answer_condition_holds);
     first = last = NULL;
     requests = 0;
     return 0;

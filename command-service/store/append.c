@@ -8,9 +8,13 @@
 #include "events/event_log.h"
 #include "events/problems.h"
 
-#define COLUMN(row, element, member)               \
-    {                                              \
-        PG_##element, offsetof(struct row, member) \
+#define COLUMN(row, element, member)                      \
+    {                                                     \
+        PG_##element, offsetof(struct row, member), false \
+    }
+#define ONCE(row, element, member)                       \
+    {                                                    \
+        PG_##element, offsetof(struct row, member), true \
     }
 #define SEND(store, statement, columns, rows, count)                                             \
     do {                                                                                         \
@@ -57,19 +61,18 @@ static struct span key_of(struct batch *batch, const struct command *command)
 /* --- events --- */
 
 struct event_row {
-    int64_t position, type, version, nth;
+    int64_t type, version, nth;
     struct span campaign_id, user_id, coupon_id, trace, data;
     struct span key, fingerprint, answer, holder;
 };
 
 static const struct store_column event_columns[] = {
-    COLUMN(event_row, INT8, position),    COLUMN(event_row, INT2, type),
-    COLUMN(event_row, INT2, version),     COLUMN(event_row, TEXT, campaign_id),
-    COLUMN(event_row, TEXT, user_id),     COLUMN(event_row, TEXT, coupon_id),
-    COLUMN(event_row, INT2, nth),         COLUMN(event_row, BYTEA, trace),
-    COLUMN(event_row, BYTEA, data),       COLUMN(event_row, UUID, key),
-    COLUMN(event_row, UUID, fingerprint), COLUMN(event_row, BYTEA, answer),
-    COLUMN(event_row, UUID, holder),
+    ONCE(event_row, INT2, type),        ONCE(event_row, INT2, version),
+    ONCE(event_row, TEXT, campaign_id), COLUMN(event_row, TEXT, user_id),
+    COLUMN(event_row, TEXT, coupon_id), ONCE(event_row, INT2, nth),
+    COLUMN(event_row, BYTEA, trace),    COLUMN(event_row, BYTEA, data),
+    COLUMN(event_row, UUID, key),       COLUMN(event_row, UUID, fingerprint),
+    COLUMN(event_row, BYTEA, answer),   COLUMN(event_row, UUID, holder),
 };
 
 static void set_holders(const struct store *store, struct batch *batch, struct event_row *rows)
@@ -115,8 +118,8 @@ static size_t send_events(struct store *store, struct batch *batch)
     for (size_t i = 0; i < batch->events_count; i++) {
         const struct event *event = &batch->events[i];
         bool issued = event->type == EVENT_CouponIssued;
+        CHECK(event->position == batch->events[0].position + (int64_t)i); /* which the statement counts by */
         rows[i] = (struct event_row){
-            .position = event->position,
             .type = event->type,
             .version = event->version,
             .nth = issued ? event->coupon_issued.nth : STORE_NULL,
@@ -131,6 +134,7 @@ static size_t send_events(struct store *store, struct batch *batch)
     attach_keys(batch, rows);
     begin_args(store, batch);
     pg_arg_time(&store->args, batch->now_us);
+    pg_arg_i64(&store->args, batch->events[0].position); /* the others follow it (I5) */
     SEND(store, SQL_APPEND, event_columns, rows, batch->events_count);
     return 1;
 }
@@ -604,6 +608,7 @@ enum store_status store_commit(struct store *store, struct batch *batch, int64_t
     for (size_t i = 0; i < sent; i++)
         pg_rows_destroy(rows[i]);
     if (status == PG_OK) {
+        store->head = batch->head;
         store->probe_all = false;
         note_committed(store, batch);
         return STORE_OK;

@@ -6,10 +6,10 @@
 #include "common/pg/pg.h"
 #include "events/event_log.h"
 
-/* Of a table or subquery called c, of slice $1. */
-#define CAMPAIGN_COLUMNS                                                                                  \
+/* Of a table or subquery called c, of the slice that an expression gives. */
+#define CAMPAIGN_COLUMNS(in_slice)                                                                        \
     "c.id, c.created_at, c.version, c.definition, c.released, c.issued, c.status, c.plan_done, c.first, " \
-    "c.position, c.redeemed, c.reserved, c.plan_halted, c.due_at, " CHANGE_COLUMNS("$1::smallint")
+    "c.position, c.redeemed, c.reserved, c.plan_halted, c.due_at, " CHANGE_COLUMNS(in_slice)
 enum {
     CAMPAIGN_COLUMN_DUE_AT = 13,
     CAMPAIGN_COLUMN_CHANGED_AT,

@@ -18,6 +18,7 @@ enum {
     SEEN_MIN =
         256, /* coupons that are added to a filter with one batch, and as many as that for each command */
     SEEN_EACH = 4,
+    SHARED_BATCHES = 100, /* so long somebody who wrote is expected to write again */
     ROUND_MAX = 12,
 };
 
@@ -71,9 +72,12 @@ static bool take_secret(struct store *store, const struct pg_rows *rows, int col
 static enum store_status learn_slice(struct store *store, const struct batch *batch, int64_t deadline_us)
 {
     struct pg_rows *rows = NULL;
+    CHECK(batch->slice == store->connected_for);
     if (store->slice == batch->slice)
         return STORE_OK;
     store->slice = -1;
+    store->head = -1;
+    store->shared = 0;
     known_clear(store->known);
     begin_args(store, batch);
     enum pg_status status = pg_call(store->pg, SQL_SECRET, &store->args, deadline_us, &rows);
@@ -100,6 +104,10 @@ static bool take_slice(struct store *store, struct batch *batch, const struct pg
     CHECK(chain.len == sizeof batch->chain);
     memcpy(batch->chain, chain.ptr, chain.len);
     batch->head = pg_i64(rows, 0, 0);
+    if (store->head >= 0 && batch->head != store->head)
+        store->shared = SHARED_BATCHES;
+    else
+        store->shared -= store->shared > 0;
     batch->now_us = batch_time(pg_time(rows, 0, 2), database_us, own_us);
     if (batch->now_us > own_us + CLOCK_TRUST_US + WARN_US || database_us > own_us + CLOCK_TRUST_US ||
         database_us < own_us - CLOCK_TRUST_US)
@@ -342,7 +350,7 @@ static bool take_claims(struct store *store, struct batch *batch, const struct p
 
 /* --- requests --- */
 
-enum { REQUEST_EFFECT = 5, REQUEST_ISSUED = REQUEST_EFFECT + LOG_COLUMN_COUNT };
+enum { REQUEST_EFFECT = 4, REQUEST_ISSUED = REQUEST_EFFECT + LOG_COLUMN_COUNT };
 
 /* What issues leaves nothing but its event. */
 static bool may_be_without_event(const struct command *command)
@@ -391,9 +399,8 @@ static bool take_requests(struct store *store, struct batch *batch, const struct
         record->has_fingerprint = fingerprint.len == FINGERPRINT_BYTES;
         if (record->has_fingerprint)
             memcpy(record->fingerprint, fingerprint.ptr, fingerprint.len);
-        record->status = (int)pg_i64(rows, row, 2);
-        record->position = pg_is_null(rows, row, 3) ? 0 : pg_i64(rows, row, 3);
-        record->answer = pg_bytes(rows, row, 4);
+        record->position = pg_is_null(rows, row, 2) ? 0 : pg_i64(rows, row, 2);
+        record->answer = pg_bytes(rows, row, 3);
         if (!record->answer.ptr) {
             record->unreadable = !take_event(batch, rows, row, REQUEST_EFFECT, &record->effect);
             if (!record->unreadable && coupon_concerned(&record->effect))
@@ -562,17 +569,22 @@ static bool take_seen(struct store *store, struct batch *batch, const struct pg_
     return true;
 }
 
-static bool any_followed(const struct store *store, const struct batch *batch)
+/* Whether a filter of the batch is not complete, or is not expected to be when the slice is locked. Where one
+ * was expected to be and is not, everybody is looked for in the second round trip. */
+static bool any_behind(const struct store *store, const struct batch *batch)
 {
     for (size_t i = 0; batch->holdings_count > 0 && i < batch->campaigns_count; i++)
-        if (store->campaigns[i] && store->campaigns[i]->followed)
+        if (store->campaigns[i] && store->campaigns[i]->followed &&
+            (!store->campaigns[i]->complete || store->shared > 0))
             return true;
     return false;
 }
 
-/* Which campaigns have a filter from here on, and whether it is complete. */
-static void judge_filters(struct store *store, struct batch *batch)
+/* Which campaigns have a filter from here on, and whether it is complete. true: one is not, against what was
+ * expected. */
+static bool judge_filters(struct store *store, struct batch *batch)
 {
+    bool disappoints = false;
     uint32_t *asked = batch_alloc(batch, (batch->campaigns_count + 1) * sizeof *asked);
     for (size_t i = 0; i < batch->holdings_count; i++)
         asked[store->holding_campaigns[i]]++;
@@ -583,12 +595,15 @@ static void judge_filters(struct store *store, struct batch *batch)
         if (!known || !loaded->exists || loaded->unreadable || asked[i] == 0)
             continue;
         const struct campaign *campaign = &loaded->campaign;
+        bool expected = known->complete;
         if (!known->followed && (campaign->issued == 0 || asked[i] >= FOLLOW_MIN))
             known_follow(store->known, known);
         if (known->followed && known->covered > campaign->issued)
             known_follow(store->known, known); /* of another history */
         known->complete = known->followed && known->covered == campaign->issued;
+        disappoints |= expected && !known->complete;
     }
+    return disappoints;
 }
 
 /* --- round trips --- */
@@ -649,7 +664,8 @@ static void send_subjects(struct store *store, struct batch *batch, struct round
         send_claims(store, batch);
         send(store, round, SQL_CLAIMS, take_claims);
     }
-    if (any_followed(store, batch)) {
+    store->seen_asked = any_behind(store, batch);
+    if (store->seen_asked) {
         send_seen(store, batch);
         send(store, round, SQL_SEEN, take_seen);
     }
@@ -747,8 +763,9 @@ static enum store_status begin_and_load(struct store *store, struct batch *batch
 static enum store_status load_what_is_missing(struct store *store, struct batch *batch, int64_t deadline_us)
 {
     struct round round = {.count = 0};
-    judge_filters(store, batch);
-    if (!send_probes(store, batch, &round))
+    /* Else whoever may be there has been looked for. */
+    bool unsure = judge_filters(store, batch) || store->seen_asked;
+    if (!unsure || !send_probes(store, batch, &round))
         return STORE_OK;
     pg_sync(store->pg);
     return take_round(store, batch, &round, deadline_us);

@@ -17,16 +17,21 @@
     "($3::timestamptz IS NULL OR c.created_at < $3::timestamptz) AND ($4::timestamptz IS NULL OR "    \
     "c.created_at > $4::timestamptz)"
 
+/* A slice of events: the parameter, and the number itself, which store_statements_of() puts in. By the
+ * parameter alone a plan would be of all sixteen partitions, made for ten milliseconds and locked by whoever
+ * executes it; the number leaves one. */
+#define HERE(name) "$1::smallint AND " name ".slice = " STORE_SLICE
+
 /* An event by its position, as `name`. */
 #define EVENT_AT(name, place)                                                                               \
     "LATERAL (SELECT x.position, x.type, x.version, x.campaign_id, x.user_id, x.coupon_id, x.recorded_at, " \
-    "x.trace, x.data, x.slice FROM event x WHERE x.slice = $1::smallint AND x.position = " place            \
-    " LIMIT 1) " name
+    "x.trace, x.data, x.slice FROM event x WHERE x.slice = " HERE("x") " AND x.position = " place           \
+                                                                       " LIMIT 1) " name
 
 /* What is to be said of request r, whose effect is at r.position: the event, unless the answer was kept, and
  * of an event about a coupon (10 to 15) the CouponIssued, whose place is in the coupon's id. */
 #define REQUEST_COLUMNS                                                                                \
-    "w.nr, r.fingerprint, r.status, r.position, r.answer, " LOG_COLUMNS                                \
+    "w.nr, r.fingerprint, r.position, r.answer, " LOG_COLUMNS                                          \
     ", i.position, i.type, i.version, i.campaign_id, i.user_id, i.coupon_id, i.recorded_at, i.trace, " \
     "i.data, i.slice"
 #define REQUEST_EVENTS                                                                             \
@@ -61,32 +66,38 @@ const struct pg_statement store_statements[SQL_COUNT] = {
     [SQL_LOCK] = {"lock", "SELECT s.*, clock_timestamp() FROM (SELECT head, chain, recorded_at, secret "
                           "FROM slice WHERE slice = $1::smallint FOR UPDATE) s"},
     [SQL_SECRET] = {"secret", "SELECT secret FROM slice WHERE slice = $1::smallint"},
-    [SQL_CAMPAIGNS] = {"campaigns",
-                       "SELECT " CAMPAIGN_COLUMNS " FROM unnest($2::text[]) AS w(id) CROSS JOIN LATERAL "
-                       "(SELECT * FROM campaign c WHERE c.slice = $1::smallint AND c.id = w.id LIMIT 1) c"},
+    [SQL_CAMPAIGNS] =
+        {"campaigns",
+         "SELECT " CAMPAIGN_COLUMNS(
+             HERE("w")) " FROM unnest($2::text[]) AS w(id) CROSS JOIN LATERAL "
+                        "(SELECT * FROM campaign c WHERE c.slice = $1::smallint AND c.id = w.id LIMIT 1) c"},
     /* A coupon, what happened to it since, and its campaign, which only its event says; and the last thing
      * that happened to it, where $3 asks for that or it is redeemed: by which key. */
     [SQL_COUPONS] =
         {"coupons",
          "SELECT w.nr, " LOG_COLUMNS ", k.state, k.last, k.changed_at, k.order_id, k.order_amount, "
-         "k.discount_amount, k.reserved_until, k.reason, " CAMPAIGN_COLUMNS
-         ", l.position, l.type, l.version, l.campaign_id, l.user_id, l.coupon_id, l.recorded_at, "
-         "l.trace, l.data, l.slice"
-         " FROM unnest($2::bigint[], $3::smallint[]) WITH ORDINALITY AS w(position, whose, nr) "
-         "CROSS JOIN " EVENT_AT(
-             "e", "w.position") " LEFT JOIN LATERAL (SELECT * FROM coupon k WHERE k.slice = "
-                                "$1::smallint AND k.position = w.position "
-                                "LIMIT 1) k ON true LEFT JOIN LATERAL (SELECT * FROM campaign c "
-                                "WHERE c.slice = $1::smallint AND "
-                                "c.id = e.campaign_id LIMIT 1) c ON true LEFT JOIN " EVENT_AT(
-                                    "l",
-                                    "CASE WHEN w.whose = 1 OR k.state = 3 THEN k.last END") " ON true WHERE "
-                                                                                            "e.type = 6"},
+         "k.discount_amount, k.reserved_until, k.reason, " CAMPAIGN_COLUMNS(HERE(
+             "w")) ", l.position, l.type, l.version, l.campaign_id, l.user_id, l.coupon_id, l.recorded_at, "
+                   "l.trace, l.data, l.slice"
+                   " FROM unnest($2::bigint[], $3::smallint[]) WITH ORDINALITY AS w(position, whose, nr) "
+                   "CROSS JOIN " EVENT_AT(
+                       "e",
+                       "w.position") " LEFT JOIN LATERAL (SELECT * FROM coupon k WHERE k.slice = "
+                                     "$1::smallint AND k.position = w.position "
+                                     "LIMIT 1) k ON true LEFT JOIN LATERAL (SELECT * FROM campaign c "
+                                     "WHERE c.slice = $1::smallint AND "
+                                     "c.id = e.campaign_id LIMIT 1) c ON true LEFT JOIN " EVENT_AT(
+                                         "l",
+                                         "CASE WHEN w.whose = 1 OR k.state = 3 THEN k.last END") " ON true "
+                                                                                                 "WHERE "
+                                                                                                 "e.type = "
+                                                                                                 "6"},
     [SQL_VOID_FOUND] =
         {"void_found",
          "SELECT count(*), count(*) FILTER (WHERE c.issued = 0) FROM campaign c WHERE " VOID_CONDITION},
-    [SQL_VOIDABLE] = {"voidable", "SELECT " CAMPAIGN_COLUMNS " FROM campaign c WHERE " VOID_CONDITION
-                                  " AND c.issued = 0 ORDER BY c.slice, c.id LIMIT $5::bigint"},
+    [SQL_VOIDABLE] = {"voidable", "SELECT " CAMPAIGN_COLUMNS(
+                                      HERE("w")) " FROM campaign c WHERE " VOID_CONDITION
+                                                 " AND c.issued = 0 ORDER BY c.slice, c.id LIMIT $5::bigint"},
     /* $3 days since 1970: the first that may matter; '#' has none. */
     [SQL_QUOTAS] =
         {"quotas",
@@ -108,12 +119,13 @@ const struct pg_statement store_statements[SQL_COUNT] = {
                       "SELECT " REQUEST_COLUMNS
                       " FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) WITH ORDINALITY AS "
                       "w(key, key_hash, operation, nr) CROSS JOIN LATERAL ((SELECT "
-                      "o.fingerprint, 0::smallint AS status, o.position, "
-                      "o.answer FROM event o WHERE o.slice = $1::smallint AND o.key >= w.key "
-                      "AND o.key <= w.key ORDER BY o.key LIMIT 1) UNION ALL (SELECT o.fingerprint, "
-                      "o.status, o.position, o.answer FROM idempotency o WHERE o.slice = "
-                      "$1::smallint AND o.key_hash = w.key_hash "
-                      "AND o.operation = w.operation LIMIT 1) LIMIT 1) r" REQUEST_EVENTS},
+                      "o.fingerprint, o.position, "
+                      "o.answer FROM event o WHERE o.slice = " HERE(
+                          "o") " AND o.key >= w.key "
+                               "AND o.key <= w.key ORDER BY o.key LIMIT 1) UNION ALL (SELECT o.fingerprint, "
+                               "o.position, o.answer FROM idempotency o WHERE o.slice = "
+                               "$1::smallint AND o.key_hash = w.key_hash "
+                               "AND o.operation = w.operation LIMIT 1) LIMIT 1) r" REQUEST_EVENTS},
     /* A range of one holder, in order, as above. $2 a user's first coupon of the campaign, without which
      * there is no other; $3, $4 all of the user's; $5 campaign, $6 user. OFFSET 0 keeps
      * the planner from beginning with the events. */
@@ -122,12 +134,15 @@ const struct pg_statement store_statements[SQL_COUNT] = {
          "SELECT w.nr, h.nth, h.position FROM unnest($2::uuid[], $3::uuid[], "
          "$4::uuid[], $5::text[], $6::text[]) WITH ORDINALITY AS w(first, low, high, campaign_id, user_id, "
          "nr) CROSS JOIN LATERAL ("
-         "SELECT e.nth, e.position FROM event e WHERE e.slice = $1::smallint AND "
-         "e.holder >= w.low AND e.holder <= w.high "
-         "AND e.campaign_id = w.campaign_id AND e.user_id = w.user_id AND "
-         "(SELECT f.position FROM event f WHERE f.slice = $1::smallint AND f.holder >= w.first "
-         "AND f.holder <= w.first ORDER BY f.holder LIMIT 1) IS NOT NULL OFFSET 0) h "
-         "ORDER BY 1, 2"},
+         "SELECT e.nth, e.position FROM event e WHERE e.slice = " HERE(
+             "e") " AND "
+                  "e.holder >= w.low AND e.holder <= w.high "
+                  "AND e.campaign_id = w.campaign_id AND e.user_id = w.user_id AND "
+                  "(SELECT f.position FROM event f WHERE f.slice = " HERE(
+                      "f") " AND f.holder >= w.first "
+                           "AND f.holder <= w.first ORDER BY f.holder LIMIT 1) IS NOT NULL ORDER BY e.holder "
+                           "OFFSET 0) h "
+                           "ORDER BY 1, 2"},
     /* $2 campaigns, $3 first sequence of the last run that was read, $4 position of the last event, $5 how
      * many rows at most: what was issued of them since, in order. OFFSET 0, so that each run's events are
      * found by its ends: where statistics say that the log is empty, the planner would else read all of it
@@ -145,23 +160,27 @@ const struct pg_statement store_statements[SQL_COUNT] = {
          "AND "
          "i.first_sequence >= w.run AND i.last_position > w.position ORDER BY i.first_sequence LIMIT "
          "$5::bigint) i) r CROSS JOIN LATERAL (SELECT e.position, e.holder, e.key FROM event e WHERE e.slice "
-         "= "
-         "$1::smallint AND e.position BETWEEN r.first_position AND r.last_position AND e.position > "
-         "w.position AND e.type + 0 = 6 AND e.campaign_id = w.campaign_id OFFSET 0) e WHERE r.until - "
-         "(r.last_position "
-         "- r.first_position + 1) < $5::bigint ORDER BY r.first_sequence, e.position LIMIT $5::bigint) h "
-         "ORDER BY w.nr, h.position"},
+         "= " HERE("e") " AND e.position BETWEEN r.first_position AND r.last_position AND e.position > "
+                        "w.position AND e.type + 0 = 6 AND e.campaign_id = w.campaign_id OFFSET 0) e WHERE "
+                        "r.until - "
+                        "(r.last_position "
+                        "- r.first_position + 1) < $5::bigint ORDER BY r.first_sequence, e.position LIMIT "
+                        "$5::bigint) h "
+                        "ORDER BY w.nr, h.position"},
     [SQL_ISSUED] = {"issued", "SELECT w.nr, " LOG_COLUMNS " FROM unnest($2::bigint[]) WITH ORDINALITY AS "
                               "w(position, nr) CROSS JOIN " EVENT_AT("e", "w.position")},
+    /* $3 position of the first. What all events of a batch have in common, as a crowd's have, comes once:
+     * each array is a set of its own to the executor. */
     [SQL_APPEND] =
-        {"append", "INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id, nth, "
-                   "recorded_at, trace, data, key, fingerprint, answer, holder) SELECT $1::smallint, n.p, "
-                   "n.t, n.v, n.c, n.u, n.i, "
-                   "n.nth, $2::timestamptz, n.tr, n.d, n.k, n.f, n.a, n.h FROM unnest($3::bigint[], "
-                   "$4::smallint[], $5::smallint[], "
-                   "$6::text[], $7::text[], $8::text[], $9::smallint[], $10::bytea[], $11::bytea[], "
-                   "$12::uuid[], $13::uuid[], "
-                   "$14::bytea[], $15::uuid[]) AS n(p, t, v, c, u, i, nth, tr, d, k, f, a, h)"},
+        {"append",
+         "INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id, nth, "
+         "recorded_at, trace, data, key, fingerprint, answer, holder) SELECT $1::smallint, "
+         "$3::bigint + n.nr - 1, coalesce(n.t, $4::smallint), coalesce(n.v, $6::smallint), "
+         "coalesce(n.c, $8::text), n.u, n.i, coalesce(n.nth, $12::smallint), $2::timestamptz, n.tr, "
+         "n.d, n.k, n.f, n.a, n.h FROM unnest($5::smallint[], $7::smallint[], $9::text[], "
+         "$10::text[], $11::text[], $13::smallint[], $14::bytea[], $15::bytea[], $16::uuid[], "
+         "$17::uuid[], $18::bytea[], $19::uuid[]) WITH ORDINALITY AS n(t, v, c, u, i, nth, tr, d, k, "
+         "f, a, h, nr)"},
     /* Effects without an event. */
     [SQL_REMEMBER] = {"remember", "INSERT INTO idempotency (slice, recorded_at, key_hash, operation, "
                                   "fingerprint, status, position, answer) SELECT "

@@ -8,6 +8,19 @@
  * now. */
 enum { KNOWN_CAMPAIGNS_MAX = 256 + BATCH_MAX, FILTER_BYTES_MAX = 32 * 1024 * 1024 };
 
+void store_statements_of(const int16_t *slice, struct pg_statement ret[SQL_COUNT])
+{
+    for (size_t i = 0; i < SQL_COUNT; i++) {
+        char number[8], *sql = slice ? mem_strdup(store_statements[i].sql) : NULL;
+        for (char *at = sql; at && (at = strstr(at, STORE_SLICE));) {
+            int len = snprintf(number, sizeof number, "%*d", (int)strlen(STORE_SLICE), *slice);
+            memcpy(at, number, (size_t)len);
+        }
+        mem_free((char *)ret[i].sql);
+        ret[i] = (struct pg_statement){store_statements[i].name, sql};
+    }
+}
+
 struct store *store_create(const char *database_url, bool has_all)
 {
     struct store *store = mem_zalloc(sizeof *store);
@@ -19,9 +32,10 @@ struct store *store_create(const char *database_url, bool has_all)
         .lock_timeout_ms = 300,
         .idle_in_transaction_timeout_ms = 1000,
         .read_write = true,
-        .statements = store_statements,
+        .statements = store->statements,
         .statements_count = SQL_COUNT,
         .schema = SCHEMA_MIN,
+        .first_few = true,
     });
     pg_args_init(&store->args);
     store->has_all = has_all;
@@ -43,6 +57,7 @@ void store_destroy(struct store *store)
         return;
     store_forget(store);
     pg_destroy(store->pg);
+    store_statements_of(NULL, store->statements);
     pg_args_deinit(&store->args);
     known_destroy(store->known);
     mem_free(store);
@@ -88,6 +103,8 @@ enum store_status store_connect(struct store *store, int16_t slice, int64_t dead
     store->fault = NULL;
     store->slice = -1;
     known_clear(store->known);
+    store->connected_for = slice;
+    store_statements_of(&slice, store->statements);
     return pg_connect(store->pg, deadline_us) == PG_OK ? store_check(store, slice, deadline_us) : STORE_LOST;
 }
 
@@ -191,38 +208,88 @@ uint64_t store_hash64(const uint8_t bytes[8])
     return hash;
 }
 
-static void push(struct pg_args *args, enum pg_element element, const void *at)
-{
-    const struct span absent = {NULL, 0};
-    struct span bytes;
+struct cell {
+    bool absent;
     int64_t number;
-    switch (element) {
+    struct span bytes;
+};
+
+static struct cell cell_at(const struct store_column *column, const char *row)
+{
+    struct cell cell = {0};
+    switch (column->element) {
     case PG_INT2:
     case PG_INT8:
     case PG_TIMESTAMPTZ:
-        memcpy(&number, at, sizeof number);
-        if (number == (element == PG_TIMESTAMPTZ ? 0 : STORE_NULL))
-            pg_array_bytes(args, absent);
-        else if (element == PG_INT2)
-            pg_array_i16(args, (int16_t)number);
-        else if (element == PG_INT8)
-            pg_array_i64(args, number);
-        else
-            pg_array_time(args, number);
+        memcpy(&cell.number, row + column->at, sizeof cell.number);
+        cell.absent = cell.number == (column->element == PG_TIMESTAMPTZ ? 0 : STORE_NULL);
         break;
     default:
-        memcpy(&bytes, at, sizeof bytes);
-        pg_array_bytes(args, bytes);
+        memcpy(&cell.bytes, row + column->at, sizeof cell.bytes);
+        cell.absent = !cell.bytes.ptr;
     }
+    return cell;
+}
+
+static bool cell_equal(const struct cell *a, const struct cell *b)
+{
+    return a->absent == b->absent && a->number == b->number && span_equal(a->bytes, b->bytes);
+}
+
+static void push(struct pg_args *args, enum pg_element element, const struct cell *cell)
+{
+    const struct span absent = {NULL, 0};
+    if (cell->absent)
+        pg_array_bytes(args, absent);
+    else if (element == PG_INT2)
+        pg_array_i16(args, (int16_t)cell->number);
+    else if (element == PG_INT8)
+        pg_array_i64(args, cell->number);
+    else if (element == PG_TIMESTAMPTZ)
+        pg_array_time(args, cell->number);
+    else
+        pg_array_bytes(args, cell->bytes);
+}
+
+static void push_once(struct pg_args *args, enum pg_element element, const struct cell *cell)
+{
+    CHECK(element != PG_TIMESTAMPTZ); /* none is said once */
+    if (cell->absent)
+        pg_arg_null(args);
+    else if (element == PG_INT2)
+        pg_arg_i16(args, (int16_t)cell->number);
+    else if (element == PG_INT8)
+        pg_arg_i64(args, cell->number);
+    else
+        pg_arg_bytes(args, cell->bytes);
 }
 
 void store_columns(struct pg_args *args, const struct store_column *columns, size_t columns_count,
                    const void *rows, size_t rows_count, size_t row_size)
 {
+    static const struct cell absent = {.absent = true};
+    bool any = false;
     for (size_t i = 0; i < columns_count; i++) {
-        pg_array_begin(args, columns[i].element);
-        for (size_t row = 0; row < rows_count; row++)
-            push(args, columns[i].element, (const char *)rows + row * row_size + columns[i].at);
+        const struct store_column *column = &columns[i];
+        const struct cell first = cell_at(column, rows);
+        bool same = first.absent || column->once;
+        for (size_t row = 1; same && row < rows_count; row++) {
+            struct cell cell = cell_at(column, (const char *)rows + row * row_size);
+            same = cell_equal(&cell, &first);
+        }
+        if (column->once)
+            push_once(args, column->element, same ? &first : &absent);
+        if (same) {
+            pg_arg_null(args);
+            continue;
+        }
+        any = true;
+        pg_array_begin(args, column->element);
+        for (size_t row = 0; row < rows_count; row++) {
+            struct cell cell = cell_at(column, (const char *)rows + row * row_size);
+            push(args, column->element, &cell);
+        }
         pg_array_end(args);
     }
+    CHECK(any); /* or unnest() would give no row at all */
 }

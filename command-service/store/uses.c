@@ -50,9 +50,9 @@ static const struct pg_statement statements[] = {
                                     "e", "o.position") " WHERE o.slice = "
                                                        "$1::smallint ORDER BY o.kind, o.name"},
     /* $1 slice, $2 campaign; a deleted one (5) reads as unknown */
-    [SQL_CAMPAIGN] = {"campaign",
-                      "SELECT " CAMPAIGN_COLUMNS ", clock_timestamp() FROM campaign c WHERE c.slice = "
-                      "$1::smallint AND c.id = $2::text AND c.status <> 5"},
+    [SQL_CAMPAIGN] = {"campaign", "SELECT " CAMPAIGN_COLUMNS(
+                                      "$1::smallint") ", clock_timestamp() FROM campaign c WHERE c.slice = "
+                                                      "$1::smallint AND c.id = $2::text AND c.status <> 5"},
     [SQL_OWNED] = {"owned", "SELECT slice FROM slice ORDER BY slice"},
     /* Where there is a standby to wait for: a commit of its own, which ends when that one has all that was
      * committed before. False where such a question has been waiting for a second: one more would only leave

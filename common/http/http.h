@@ -26,9 +26,11 @@ typedef void http_handler(struct http_request *request, void *context);
 /* Asked on an event-loop thread as soon as the head of a request is complete and good, before its body is
  * read: whether there is any sense in taking it. NULL: yes. Otherwise it is refused with this problem,
  * cheaply, or waits to be asked about again. Must not block, and must not answer. */
+enum { HTTP_LINES = 16, HTTP_HELD_BACK_MAX_MS = 500 };
 struct http_admission {
-    bool may_wait;          /* for the room that there will be soon; false: it is refused */
-    bool waits;             /* set to make it wait */
+    bool may_wait; /* for room, so long at most; false: it is refused */
+    bool waits;    /* set to make it wait, */
+    unsigned line; /* and for what, below HTTP_LINES: who waits for the same is asked about in turn */
     int64_t retry_after_ms; /* may be set; 0 when called */
 };
 typedef const struct problem *http_admit(const struct http_request *request, void *context,

@@ -217,7 +217,8 @@ struct http_request {
     char *body_own;
     size_t body_len, body_size;
 
-    bool may_wait, waits;          /* for admission; see struct http_admission */
+    bool may_wait, waits; /* for admission; see struct http_admission */
+    unsigned line;
     const struct problem *refusal; /* NULL: the handler is called */
     const char *refusal_detail;
     int64_t refusal_retry_ms;
@@ -304,16 +305,18 @@ struct http_loop {
     struct http_server *server;
     pthread_t thread;
     int epoll_fd, wake_fd;
-    int64_t now_us;                        /* when the connection whose turn it is got it */
-    int64_t learned_us;                    /* what is not known yet arrived later than this */
-    struct http_conns phases[HTTP_PHASES]; /* its connections, in each phase by since when */
-    struct http_conns ready;               /* those that can do something, who waits longest first */
-    struct http_conns ready_slow;          /* the same of those that have been slow so far */
-    unsigned turns;                        /* of connections: one in some is a slow one's */
-    struct http_conns held_back;           /* those that wait for admission, in the same order */
-    int64_t refuse_us;                     /* from when on it may refuse one more at once */
-    int64_t tick_us, sample_us;            /* when to look at time limits, and at answers being sent, next */
-    unsigned pressed_seen;                 /* of server.pressed */
+    int64_t now_us;                          /* when the connection whose turn it is got it */
+    int64_t learned_us;                      /* what is not known yet arrived later than this */
+    struct http_conns phases[HTTP_PHASES];   /* its connections, in each phase by since when */
+    struct http_conns ready;                 /* those that can do something, who waits longest first */
+    struct http_conns ready_slow;            /* the same of those that have been slow so far */
+    unsigned turns;                          /* of connections: one in some is a slow one's */
+    unsigned first_line;                     /* of held_back, the next time: each begins in turn */
+    struct http_conns held_back[HTTP_LINES]; /* those that wait for admission, in the same order */
+    size_t held_back_count;                  /* in all lines */
+    int64_t refuse_us;                       /* from when on it may refuse one more at once */
+    int64_t tick_us, sample_us; /* when to look at time limits, and at answers being sent, next */
+    unsigned pressed_seen;      /* of server.pressed */
     atomic_bool stop_wanted;
     atomic_uint connections;
     pthread_mutex_t lock; /* guards what other threads hand over, and whether they have to wake the loop */
@@ -342,18 +345,18 @@ struct http_input {
 /* All of its loop's thread. */
 struct http_conn {
     struct http_request request;               /* first: an http_request is part of a connection */
-    TAILQ_ENTRY(http_conn) in_phase, in_ready; /* the second: in *ready, or in loop.held_back */
+    TAILQ_ENTRY(http_conn) in_phase, in_ready; /* the second: in *ready, or in a line of loop.held_back */
     int fd;
     struct in6_addr peer;
     struct in6_addr client; /* of the request: the peer, or whom a trusted proxy passed it on for */
     bool from_proxy;        /* the peer is a trusted proxy, which many clients share */
     struct http_address *address;
 
-    bool readable, writable;  /* the socket may have, or take, something */
-    bool ended;               /* the client's end came, or the connection broke: stays readable */
-    struct http_conns *ready; /* is in that one of loop.ready and loop.ready_slow; NULL: in neither */
-    int64_t ready_us;         /* and since when; what is read in this turn had arrived by then */
-    bool held_back;           /* is in loop.held_back */
+    bool readable, writable;      /* the socket may have, or take, something */
+    bool ended;                   /* the client's end came, or the connection broke: stays readable */
+    struct http_conns *ready;     /* is in that one of loop.ready and loop.ready_slow; NULL: in neither */
+    int64_t ready_us;             /* and since when; what is read in this turn had arrived by then */
+    struct http_conns *held_back; /* is in that line of loop.held_back; NULL: in none */
     size_t turn_bytes;
     unsigned turn_requests;
 
@@ -412,6 +415,7 @@ struct http_server {
     /* How long each part of a request may take in total. Atomic, because tests shorten them. */
     _Atomic int64_t head_ms, body_ms, send_ms, linger_ms;
     _Atomic int64_t idle_evict_ms; /* from when on an idle connection may go for others */
+    _Atomic int64_t refusal_us;    /* each loop refuses one in so long at once */
     atomic_bool draining;          /* every answer closes its connection */
     atomic_bool hanging_up;        /* connections without a request are closed */
     atomic_uint pressed;           /* grows when some request found no room for its bytes */

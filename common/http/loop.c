@@ -28,20 +28,19 @@ enum {
     TURN_US = 2000,
     SLEPT_US = 200,
     TICK_MS = 100,
-    SLOW_TURN_MS = 200,     /* somebody who is in the middle of something for longer is slow, */
-    SLOW_TURN = 4,          /* and has every fourth turn where others have something to do */
-    REFUSAL_US = 500,       /* a loop refuses one in so long at once where there will be room soon, */
-    REFUSALS_SAVED = 100,   /* or as many as that after a pause; */
-    HELD_BACK_MAX_MS = 500, /* the others wait for it, so long at most */
-    EVICT_AGAIN_MS = 100    /* when nobody could go, nobody can a moment later */
+    SLOW_TURN_MS = 200,   /* somebody who is in the middle of something for longer is slow, */
+    SLOW_TURN = 4,        /* and has every fourth turn where others have something to do */
+    REFUSALS_SAVED = 100, /* as many are refused at once after a pause */
+    EVICT_AGAIN_MS = 100  /* when nobody could go, nobody can a moment later */
 };
 
 /* --- Waiting for admission --- */
 
 /* Who is refused asks again, and at once where a crowd is impatient: tens of thousands a second, which take
  * the processors from the committers, who would make the room that is missing. Goodput falls, more are
- * refused, and so on for as long as the crowd stays. So where there will be room soon, a loop refuses only
- * some at once. The others wait in their connections, with their bodies unread, until there is. */
+ * refused, and so on for as long as the crowd stays. So a loop refuses only some at once. The others wait in
+ * their connections, with their bodies unread, for room and not for long; each in the line of what it waits
+ * for, so that where there is none for one there may be for another. */
 bool http_loop_rations(const struct http_loop *loop)
 {
     return loop->now_us < loop->refuse_us;
@@ -49,22 +48,26 @@ bool http_loop_rations(const struct http_loop *loop)
 
 void http_loop_refused(struct http_loop *loop)
 {
-    int64_t least_us = loop->now_us - REFUSALS_SAVED * REFUSAL_US;
-    loop->refuse_us = (loop->refuse_us > least_us ? loop->refuse_us : least_us) + REFUSAL_US;
+    int64_t each_us = atomic_load_explicit(&loop->server->refusal_us, memory_order_relaxed);
+    int64_t least_us = loop->now_us - REFUSALS_SAVED * each_us;
+    loop->refuse_us = (loop->refuse_us > least_us ? loop->refuse_us : least_us) + each_us;
 }
 
 void http_loop_hold_back(struct http_conn *conn)
 {
-    CHECK(!conn->ready && !conn->held_back);
-    conn->held_back = true;
-    TAILQ_INSERT_TAIL(&conn->request.loop->held_back, conn, in_ready);
+    struct http_loop *loop = conn->request.loop;
+    CHECK(!conn->ready && !conn->held_back && conn->request.line < HTTP_LINES);
+    conn->held_back = &loop->held_back[conn->request.line];
+    TAILQ_INSERT_TAIL(conn->held_back, conn, in_ready);
+    loop->held_back_count++;
     metric_add(conn->request.server->waiting_gauge, 1);
 }
 
 static void let_go_on(struct http_conn *conn)
 {
-    conn->held_back = false;
-    TAILQ_REMOVE(&conn->request.loop->held_back, conn, in_ready);
+    TAILQ_REMOVE(conn->held_back, conn, in_ready);
+    conn->held_back = NULL;
+    conn->request.loop->held_back_count--;
     metric_add(conn->request.server->waiting_gauge, (uint64_t)-1);
 }
 
@@ -300,12 +303,12 @@ static void take_handed_over(struct http_loop *loop)
 
 /* --- The loop --- */
 
-/* Those that wait longest first, up to the first that has to go on waiting. */
-static void serve_held_back(struct http_loop *loop, int64_t end_us)
+/* Of a line those that wait longest first, up to the first that has to go on waiting. */
+static void serve_line(struct http_loop *loop, struct http_conns *line, int64_t end_us)
 {
     struct http_conn *conn;
-    for (; (conn = TAILQ_FIRST(&loop->held_back)) && loop->now_us < end_us; loop->now_us = clock_mono_us()) {
-        conn->request.may_wait = loop->now_us - conn->since_us < HELD_BACK_MAX_MS * US_PER_MS;
+    for (; (conn = TAILQ_FIRST(line)) && loop->now_us < end_us; loop->now_us = clock_mono_us()) {
+        conn->request.may_wait = loop->now_us - conn->since_us < HTTP_HELD_BACK_MAX_MS * US_PER_MS;
         http_screen_admission(&conn->request);
         if (conn->request.waits)
             return;
@@ -345,7 +348,7 @@ static int sleep_ms(struct http_loop *loop)
     loop->sleeping =
         STAILQ_EMPTY(&loop->answered) && STAILQ_EMPTY(&loop->newcomers) && !atomic_load(&loop->stop_wanted);
     int64_t until_us = loop->tick_us, soon_us = loop->now_us + TURN_US;
-    if (!TAILQ_EMPTY(&loop->held_back) && soon_us < until_us)
+    if (loop->held_back_count > 0 && soon_us < until_us)
         until_us = soon_us;
     int timeout_ms = loop->sleeping ? clock_remaining_ms(until_us) : 0;
     pthread_mutex_unlock(&loop->lock);
@@ -376,7 +379,9 @@ static void serve(struct http_loop *loop)
 {
     int64_t end_us = loop->now_us + TURN_US;
     struct http_conn *conn;
-    serve_held_back(loop, end_us);
+    for (size_t i = 0; loop->held_back_count > 0 && i < HTTP_LINES; i++)
+        serve_line(loop, &loop->held_back[(loop->first_line + i) % HTTP_LINES], end_us - TURN_US / 2);
+    loop->first_line++;
     while ((conn = next_ready(loop)) && loop->now_us < end_us) {
         TAILQ_REMOVE(conn->ready, conn, in_ready);
         conn->ready = NULL;
@@ -413,7 +418,8 @@ bool http_loop_start(struct http_server *server, struct http_loop *loop)
     loop->now_us = loop->learned_us = clock_mono_us();
     TAILQ_INIT(&loop->ready);
     TAILQ_INIT(&loop->ready_slow);
-    TAILQ_INIT(&loop->held_back);
+    for (size_t i = 0; i < HTTP_LINES; i++)
+        TAILQ_INIT(&loop->held_back[i]);
     STAILQ_INIT(&loop->answered);
     STAILQ_INIT(&loop->newcomers);
     for (int i = 0; i < HTTP_PHASES; i++)

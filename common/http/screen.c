@@ -230,6 +230,7 @@ void http_screen_admission(struct http_request *request)
     const struct problem *problem =
         options->admit && !request->is_options ? options->admit(request, options->context, &admission) : NULL;
     request->waits = problem && admission.waits;
+    request->line = admission.line;
     if (!problem || admission.waits)
         return;
     http_refuse(request, problem, HTTP_REASON_ADMISSION, NULL);

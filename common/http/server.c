@@ -13,6 +13,8 @@ enum { HEAD_MS = 10000, BODY_MS = 30000, SEND_MS = 60000, LINGER_MS = 5000 };
  * again with a new one. */
 enum { IDLE_EVICT_MS = 5000 };
 
+enum { REFUSAL_US = 500 };
+
 /* How long a drain waits for the first request of whoever connected as the door closed, and for the next one
  * of whoever keeps a connection. */
 enum { LAST_REQUEST_MS = 100 };
@@ -90,6 +92,7 @@ struct http_server *http_server_create(const struct http_options *options, char 
     server->send_ms = SEND_MS;
     server->linger_ms = LINGER_MS;
     server->idle_evict_ms = IDLE_EVICT_MS;
+    server->refusal_us = REFUSAL_US;
     server_measure(server);
     if (!http_router_init(&server->router, options->routes, options->routes_count, reason, reason_size)) {
         mem_free(server);

@@ -30,8 +30,8 @@ enum { KIT_WAIT_MS = 10000, KIT_BODY_MAX = 1024, KIT_QUEUE_MAX = 4096 };
 struct kit {
     struct http_server *server;
     struct keyring *keyring;
-    atomic_uint touched, handled, released, held_back;
-    atomic_bool room; /* for who says X-Wait */
+    atomic_uint touched, handled, released, held_back[HTTP_LINES];
+    atomic_uint full; /* bits: lines without room, for who says X-Wait */
     pthread_t worker;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -172,11 +172,14 @@ static inline const struct problem *kit_admit(const struct http_request *request
                                               struct http_admission *admission)
 {
     struct kit *kit = context;
-    bool waits = http_header(request, "X-Wait").ptr && !atomic_load(&kit->room);
+    uint64_t line = 0;
+    bool waits = parse_u64(http_header(request, "X-Wait"), HTTP_LINES - 1, &line) &&
+                 (atomic_load(&kit->full) >> line & 1);
     if (!http_header(request, "X-Refuse").ptr && !waits)
         return NULL;
     admission->waits = waits && admission->may_wait;
-    atomic_fetch_add(&kit->held_back, admission->waits);
+    admission->line = (unsigned)line;
+    atomic_fetch_add(&kit->held_back[line], admission->waits);
     admission->retry_after_ms = 2500;
     return &problem_overloaded;
 }

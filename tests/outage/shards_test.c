@@ -86,7 +86,7 @@ static void create_in_the_end(const char *id)
     struct http_answer answer;
     snprintf(key, sizeof key, "%s", api_fresh_key());
     WAIT_UNTIL((answer = create(id, key)).status != 503, LONG_MS);
-    api_expect(&answer, 201, NULL);
+    api_expect(answer, 201, NULL);
 }
 
 static const char *created(int server)
@@ -245,7 +245,7 @@ static struct http_answer await_answer(const char *path)
 {
     struct http_answer answer;
     WAIT_UNTIL((answer = api_get(&api, path, NULL)).status != 503, LONG_MS);
-    api_expect(&answer, 200, NULL);
+    api_expect(answer, 200, NULL);
     return answer;
 }
 
@@ -433,7 +433,7 @@ static void reads_go_on(const char *there, const int64_t items[COUNT_OF(spanning
     snprintf(path, sizeof path, "/v1/campaigns/%s", there);
     for (int i = 0; i < 20; i++) {
         struct http_answer answer = api_get(&api, path, NULL);
-        api_expect(&answer, 200, NULL);
+        api_expect(answer, 200, NULL);
     }
     for (size_t i = 0; i < COUNT_OF(spanning); i++) {
         int64_t found = items_of(spanning[i]);

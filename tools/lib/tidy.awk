@@ -124,6 +124,8 @@ function check_own_include(path,    part, own_header) {
     else if (!((folder, part) in allowed) && !(FILENAME ~ /^tests\/fuzz\// && part ~ /-service$/) && # fuzzing looks inside
              !((folder == "bench" || FILENAME ~ /^tests\/platform\/(plans|store)_test.c$/) && path ~ /^command-service\/(core|store)\/(batch|store|internal)\.h$/)) # what is measured is the service's
         complain("include-direction", folder " must not know " part "; the order is service -> readmodel, verify -> events -> common")
+    if (!is_test && FILENAME ~ /^command-service\/core\// && path ~ /^common\/(http|pg|json|redis|bus)/)
+        complain("pure-core", "what decides knows neither HTTP nor PostgreSQL nor JSON")
     own_header = FILENAME
     sub(/\.c$/, ".h", own_header)
     if (includes > 1 && !is_header && path == own_header)
