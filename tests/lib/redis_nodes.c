@@ -221,16 +221,6 @@ void nodes_move_end(struct redis_nodes *nodes, int slot, int from, int to)
     nodes_tell_owner(nodes, from, slot, to);
 }
 
-void nodes_move_back(struct redis_nodes *nodes, int slot, int from, int to)
-{
-    char number[16];
-    while (nodes_move_keys(nodes, slot, to, from, 100) > 0)
-        continue;
-    snprintf(number, sizeof number, "%d", slot);
-    MUST(nodes, to, "CLUSTER", "SETSLOT", number, "STABLE");
-    MUST(nodes, from, "CLUSTER", "SETSLOT", number, "STABLE");
-}
-
 void nodes_move_slot(struct redis_nodes *nodes, const char *key, int from, int to, int step)
 {
     int slot = redis_slot(span_of(key));

@@ -34,8 +34,6 @@ void nodes_move_begin(struct redis_nodes *nodes, int slot, int from, int to);
 size_t nodes_move_keys(struct redis_nodes *nodes, int slot, int from, int to, int count);
 /* Has one server believe that another one has the slot. */
 void nodes_tell_owner(const struct redis_nodes *nodes, int told, int slot, int owner);
-/* Or it stays where it was, with the keys that had gone. */
-void nodes_move_back(struct redis_nodes *nodes, int slot, int from, int to);
 void nodes_move_end(struct redis_nodes *nodes, int slot, int from, int to);
 /* `url` as an administrator, with a server that is there first. */
 void nodes_admin_url(const struct redis_nodes *nodes, char *ret, size_t size);
