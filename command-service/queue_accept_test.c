@@ -46,9 +46,8 @@ static enum queue_verdict offer_to_accept(struct queue *queue, struct command *c
     return queue_offer(queue, command, true, &wait_ms);
 }
 
-static void accepts_who_would_wait_longer(void **state)
+static void accepts_who_would_wait_longer(void **)
 {
-    (void)state;
     const int64_t wait_us = 100 * US_PER_MS; /* the batch that is queued */
     struct queue *queue = queue_create(BATCH, 10);
     queue_note_batch(queue, 100 * US_PER_MS);
@@ -71,9 +70,8 @@ static void accepts_who_would_wait_longer(void **state)
 }
 
 /* What can be answered neither in time nor in the time of those who ask later is refused. */
-static void accepts_nobody_who_would_be_too_late(void **state)
+static void accepts_nobody_who_would_be_too_late(void **)
 {
-    (void)state;
     struct queue *queue = queue_create(BATCH, 10);
     int64_t wait_ms;
     given(queue, 1, 1);
@@ -91,9 +89,8 @@ static void accepts_nobody_who_would_be_too_late(void **state)
 }
 
 /* The preference opens no door that is closed to others. */
-static void bounds_hold_for_who_may_be_accepted(void **state)
+static void bounds_hold_for_who_may_be_accepted(void **)
 {
-    (void)state;
     struct queue *queue = queue_create(1, 10);
     queue_note_batch(queue, US_PER_MS);
     given(queue, 1, 1);
@@ -109,9 +106,8 @@ static void bounds_hold_for_who_may_be_accepted(void **state)
 
 /* A process that is told to end is not kept by those for whom nobody waits: with the store gone it would be
  * for all the time they were given. */
-static void closing_hurries_who_was_accepted(void **state)
+static void closing_hurries_who_was_accepted(void **)
 {
-    (void)state;
     struct queue *queue = queue_create(BATCH, 1);
     queue_note_batch(queue, US_PER_MS);
     given(queue, 1, 1); /* somebody waits for this one */

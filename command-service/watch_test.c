@@ -38,9 +38,8 @@ static bool bad(struct watch *watch, struct watch_finding *ret)
     return watch_find_bad(watch, &cursor, ret);
 }
 
-static void success_below_95_percent_is_bad(void **state)
+static void success_below_95_percent_is_bad(void **)
 {
-    (void)state;
     struct watch_finding finding;
     struct watch *watch = following("spring");
     note(watch, "spring", 95, false, 1);
@@ -55,9 +54,8 @@ static void success_below_95_percent_is_bad(void **state)
     watch_destroy(watch);
 }
 
-static void p95_above_two_seconds_is_bad(void **state)
+static void p95_above_two_seconds_is_bad(void **)
 {
-    (void)state;
     struct watch_finding finding;
     struct watch *watch = following("spring");
     note(watch, "spring", 95, false, 1);
@@ -81,9 +79,8 @@ static void p95_above_two_seconds_is_bad(void **state)
     watch_destroy(watch);
 }
 
-static void few_calls_say_nothing(void **state)
+static void few_calls_say_nothing(void **)
 {
-    (void)state;
     struct watch_finding finding;
     struct watch *watch = following("spring");
     note(watch, "spring", 19, true, 1);
@@ -95,9 +92,8 @@ static void few_calls_say_nothing(void **state)
     watch_destroy(watch);
 }
 
-static void a_new_tranche_has_new_figures(void **state)
+static void a_new_tranche_has_new_figures(void **)
 {
-    (void)state;
     struct watch_finding finding;
     struct watch *watch = following("spring");
     note(watch, "spring", 50, true, 1);
@@ -112,9 +108,8 @@ static void a_new_tranche_has_new_figures(void **state)
     watch_destroy(watch);
 }
 
-static void only_plans_under_way_are_followed(void **state)
+static void only_plans_under_way_are_followed(void **)
 {
-    (void)state;
     struct watch_finding finding;
     struct campaign over[] = {planned("spring", 2), planned("spring", 0), planned("spring", 0)};
     over[1].plan_halted = true;
@@ -134,9 +129,8 @@ static void only_plans_under_way_are_followed(void **state)
     watch_destroy(watch);
 }
 
-static void the_longest_silent_makes_room(void **state)
+static void the_longest_silent_makes_room(void **)
 {
-    (void)state;
     struct watch_finding finding;
     struct watch *watch = following("first");
     char id[16];

@@ -102,9 +102,8 @@ static void settle(struct bus_publisher *publisher, struct inbox *inbox)
     }
 }
 
-static void messages_arrive(void **state)
+static void messages_arrive(void **)
 {
-    (void)state;
     char url[64];
     struct inbox inbox = {0};
     char large[BUS_MESSAGE_MAX];
@@ -128,9 +127,8 @@ static void messages_arrive(void **state)
 }
 
 /* Publishers come and go, subscribers come back on the same address. */
-static void both_ends_find_each_other_again(void **state)
+static void both_ends_find_each_other_again(void **)
 {
-    (void)state;
     char url[64];
     struct inbox inbox = {0};
     free_url(url, sizeof url);
@@ -151,9 +149,8 @@ static void both_ends_find_each_other_again(void **state)
     bus_subscriber_destroy(subscriber);
 }
 
-static void several_subscribers(void **state)
+static void several_subscribers(void **)
 {
-    (void)state;
     char urls[3][64], list[256];
     struct inbox inboxes[3] = {0};
     struct bus_subscriber *subscribers[3];
@@ -178,9 +175,8 @@ static void *publish_many(void *argument)
     return NULL;
 }
 
-static void several_threads_publish(void **state)
+static void several_threads_publish(void **)
 {
-    (void)state;
     char url[64];
     pthread_t threads[3];
     struct inbox inbox = {0};
@@ -197,9 +193,8 @@ static void several_threads_publish(void **state)
     bus_subscriber_destroy(subscriber);
 }
 
-static void idle_subscriber_ends_at_once(void **state)
+static void idle_subscriber_ends_at_once(void **)
 {
-    (void)state;
     char url[64];
     struct inbox inbox = {0};
     free_url(url, sizeof url);
@@ -212,9 +207,8 @@ static void idle_subscriber_ends_at_once(void **state)
     bus_publisher_destroy(NULL);
 }
 
-static void bad_urls_have_reasons(void **state)
+static void bad_urls_have_reasons(void **)
 {
-    (void)state;
     static const char *const bad[] = {"", "nonsense", "tcp://127.0.0.1:1,", "udp://x:1", ","};
     char reason[256], url[64], nine[512] = "";
     struct inbox inbox = {0};
@@ -255,9 +249,8 @@ static void end_busy_subscriber(void)
     bus_publisher_destroy(publisher);
 }
 
-static void busy_subscriber_ends(void **state)
+static void busy_subscriber_ends(void **)
 {
-    (void)state;
     int status = -1;
     pid_t child = fork();
     assert_true(child >= 0);

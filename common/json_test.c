@@ -67,9 +67,8 @@ static bool lone_text(struct span text)
     return true;
 }
 
-static void a_lone_text_needs_no_parser(void **state)
+static void a_lone_text_needs_no_parser(void **)
 {
-    (void)state;
     static const char *const plain[] = {"{\"name\":\"abc\"}", " {\t\"name\" :\r\n\"\" } \n",
                                         "{\"name\":\"a b{}[],:\"}"};
     static const char *const other[] = {
@@ -105,9 +104,8 @@ static void a_lone_text_needs_no_parser(void **state)
     }
 }
 
-static void reads_every_kind(void **state)
+static void reads_every_kind(void **)
 {
-    (void)state;
     struct json_fault fault;
     struct body body = {0};
     struct span tag;
@@ -131,9 +129,8 @@ static void reads_every_kind(void **state)
     json_destroy(NULL);
 }
 
-static void null_is_absent(void **state)
+static void null_is_absent(void **)
 {
-    (void)state;
     struct json_fault fault;
     struct body body = {.count = 7, .open = true};
     struct json_doc *doc = json_parse(SPAN("{\"name\":\"a\",\"count\":null,\"open\":null}"), &fault);
@@ -145,7 +142,7 @@ static void null_is_absent(void **state)
     expect("{}", "missing-field", "name");
 }
 
-static void any_value_may_be_null(void **state)
+static void any_value_may_be_null(void **)
 {
     static const struct json_field fields[] = {{"value", JSON_ANY, JSON_REQUIRED, 0, 0, 0}};
     const struct json_object_reader reader = {fields, COUNT_OF(fields), ""};
@@ -153,7 +150,6 @@ static void any_value_may_be_null(void **state)
     struct json_fault fault;
     int64_t number;
     struct span text;
-    (void)state;
     struct json_doc *doc = json_parse(SPAN("{\"value\":null}"), &fault);
     assert_true(json_read_object(json_root(doc), &reader, &value, &fault));
     assert_true(json_as_null(value) && !json_as_int(value, &number) && !json_as_text(value, &text));
@@ -169,9 +165,8 @@ static void any_value_may_be_null(void **state)
     json_destroy(doc);
 }
 
-static void names_the_field_at_fault(void **state)
+static void names_the_field_at_fault(void **)
 {
-    (void)state;
     expect("{\"name\":5}", "wrong-type", "name");
     expect("{\"name\":\"\"}", "out-of-range", "name");
     expect("{\"name\":\"12345678\"}", NULL, NULL);
@@ -197,9 +192,8 @@ static void names_the_field_at_fault(void **state)
     expect("null", "wrong-type", NULL);
 }
 
-static void names_unknown_fields_only_if_harmless(void **state)
+static void names_unknown_fields_only_if_harmless(void **)
 {
-    (void)state;
     char text[128], name[80];
     expect("{\"name\":\"a\",\"nmae\":1}", "unknown-field", "nmae");
     expect("{\"nmae\":null}", "unknown-field", "nmae");
@@ -216,9 +210,8 @@ static void names_unknown_fields_only_if_harmless(void **state)
     expect(text, "unknown-field", NULL);
 }
 
-static void paths_go_down(void **state)
+static void paths_go_down(void **)
 {
-    (void)state;
     struct json_fault fault;
     struct body body = {0};
     struct span tag;
@@ -238,9 +231,8 @@ static void paths_go_down(void **state)
     json_destroy(doc);
 }
 
-static void refuses_what_is_not_json(void **state)
+static void refuses_what_is_not_json(void **)
 {
-    (void)state;
     static const char *const bad[] = {
         "",
         " ",
@@ -287,9 +279,8 @@ static void refuses_what_is_not_json(void **state)
     assert_null(json_parse((struct span){"\"a\0\"", 4}, &fault));
 }
 
-static void faults_never_repeat_the_body(void **state)
+static void faults_never_repeat_the_body(void **)
 {
-    (void)state;
     static const char *const bad[] = {"{\"SECRET\":SECRET}", "{\"name\":\"a\",\"name\":\"SECRET\"}",
                                       "{\"SECRET\":1,\"SECRET\":2}", "[\"SECRET\\u0000\"]", "SECRET"};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
@@ -319,9 +310,8 @@ static bool parses_nested(size_t depth, char open, char close)
     return parsed;
 }
 
-static void bounds_the_depth(void **state)
+static void bounds_the_depth(void **)
 {
-    (void)state;
     assert_true(parses_nested(0, '[', ']'));
     assert_true(parses_nested(16, '[', ']'));
     assert_true(parses_nested(16, '{', '}'));
@@ -330,9 +320,8 @@ static void bounds_the_depth(void **state)
     assert_false(parses_nested(100000, '[', ']'));
 }
 
-static void members_without_a_table(void **state)
+static void members_without_a_table(void **)
 {
-    (void)state;
     struct json_fault fault;
     struct span text;
     int64_t number = 0;
@@ -359,9 +348,8 @@ static void members_without_a_table(void **state)
     json_destroy(doc);
 }
 
-static void fails_by_hand(void **state)
+static void fails_by_hand(void **)
 {
-    (void)state;
     struct json_fault fault;
     char longer[300];
     assert_false(json_fail(&fault, &problem_invalid_value, "ends_at", "must be after %s", "starts_at"));
@@ -377,9 +365,8 @@ static void fails_by_hand(void **state)
     assert_int_equal(strlen(fault.detail.detail), sizeof fault.text - 1);
 }
 
-static void writes_documents(void **state)
+static void writes_documents(void **)
 {
-    (void)state;
     struct buf out;
     buf_init(&out, 4096);
     json_open(&out, NULL, '{');
@@ -415,9 +402,8 @@ static void writes_documents(void **state)
     buf_deinit(&out);
 }
 
-static void escapes(void **state)
+static void escapes(void **)
 {
-    (void)state;
     static const struct {
         struct span in;
         const char *out;
@@ -441,9 +427,8 @@ static void escapes(void **state)
 }
 
 /* Any bytes written as a string parse again, and valid UTF-8 without NUL comes back as it was. */
-static void writes_back_anything(void **state)
+static void writes_back_anything(void **)
 {
-    (void)state;
     uint64_t seed = 42;
     for (int round = 0; round < 20000; round++) {
         char bytes[12];
@@ -466,9 +451,8 @@ static void writes_back_anything(void **state)
     }
 }
 
-static void overflow_is_sticky(void **state)
+static void overflow_is_sticky(void **)
 {
-    (void)state;
     struct buf out;
     buf_init(&out, 10);
     json_open(&out, NULL, '{');
@@ -479,9 +463,8 @@ static void overflow_is_sticky(void **state)
     buf_deinit(&out);
 }
 
-static void numbers_with_two_decimals(void **state)
+static void numbers_with_two_decimals(void **)
 {
-    (void)state;
     static const struct json_field field[] = {{"n", JSON_HUNDREDTHS, JSON_REQUIRED, 0, 1, 10000}};
     static const struct {
         const char *text, *code;

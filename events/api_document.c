@@ -6,9 +6,9 @@
  * them. */
 __asm__(".section .rodata\n"
         ".global api_document_json, api_document_json_end, api_document_page, api_document_page_end\n"
-        "api_document_json: .incbin \"docs/openapi.json\"\n"
+        "api_document_json: .incbin \"build/openapi.json\"\n"
         "api_document_json_end:\n"
-        "api_document_page: .incbin \"docs/openapi.html\"\n"
+        "api_document_page: .incbin \"build/openapi.html\"\n"
         "api_document_page_end:\n"
         ".previous\n");
 

@@ -72,9 +72,8 @@ static void release(struct campaign *campaign, int64_t quantity, int64_t plan_st
     campaign_apply(campaign, &event);
 }
 
-static void folds_its_events(void **state)
+static void folds_its_events(void **)
 {
-    (void)state;
     struct campaign campaign = begun();
     assert_span(campaign.id, "black-friday");
     assert_int_equal(campaign.created_at_us, 500);
@@ -114,9 +113,8 @@ static void issue_at(void *sequence)
     issue(&campaign, *(int64_t *)sequence);
 }
 
-static void sequences_are_dense(void **state)
+static void sequences_are_dense(void **)
 {
-    (void)state;
     int64_t next = 2, twice = 1, gap = 3, zero = 0;
     assert_false(dies(issue_at, &next));
     assert_true(dies(issue_at, &twice)); /* I5 */
@@ -137,9 +135,8 @@ static void release_some(void *quantity)
     release(&campaign, *(int64_t *)quantity, 0);
 }
 
-static void stock_is_never_overrun(void **state)
+static void stock_is_never_overrun(void **)
 {
-    (void)state;
     int64_t all_released = 10, one_more = 11, rest = 90, more_than_there_is = 91;
     assert_false(dies(issue_many, &all_released));
     assert_true(dies(issue_many, &one_more)); /* I1 */
@@ -177,9 +174,8 @@ static void apply_unknown(void *unused)
     apply(&campaign, EVENT_TYPE_END);
 }
 
-static void impossible_logs_stop_the_program(void **state)
+static void impossible_logs_stop_the_program(void **)
 {
-    (void)state;
     int64_t first = 1, second = 2, before = 4, same = 5, after = 6;
     assert_false(dies(release_step, &first));
     assert_true(dies(release_step, &second)); /* a tranche was left out */
@@ -191,9 +187,8 @@ static void impossible_logs_stop_the_program(void **state)
 }
 
 /* What would stop the program is known before it is written. */
-static void what_cannot_follow_is_told(void **state)
+static void what_cannot_follow_is_told(void **)
 {
-    (void)state;
     struct campaign campaign = begun(), none = {0};
     struct event created = created_event(), released = next_event(&campaign, EVENT_StockReleased);
     struct event next = next_event(&campaign, EVENT_CouponIssued), deleted = next;
@@ -236,9 +231,8 @@ static void expect_status(const struct campaign *campaign, int64_t now_us, const
 }
 
 /* Half-open: active from the first instant to before the last. */
-static void status_around_start_and_end(void **state)
+static void status_around_start_and_end(void **)
 {
-    (void)state;
     struct campaign campaign = begun();
     expect_status(&campaign, START - 1, "scheduled");
     expect_status(&campaign, START, "active");
@@ -252,9 +246,8 @@ static void status_around_start_and_end(void **state)
     expect_status(&campaign, INT64_MAX, "active");
 }
 
-static void status_by_precedence(void **state)
+static void status_by_precedence(void **)
 {
-    (void)state;
     struct campaign campaign = begun();
     campaign.released = campaign.issued = 10;
     expect_status(&campaign, START, "active"); /* more will be released */
@@ -271,9 +264,8 @@ static void status_by_precedence(void **state)
     expect_status(&campaign, END, "closed");
 }
 
-static void finds_its_tags(void **state)
+static void finds_its_tags(void **)
 {
-    (void)state;
     struct campaign campaign = begun();
     assert_true(campaign_has_tag(&campaign, SPAN("fashion")));
     assert_true(campaign_has_tag(&campaign, SPAN("vip")));
@@ -304,9 +296,8 @@ static bool json_has(const struct campaign *campaign, int64_t now_us, const char
     return has;
 }
 
-static void json_is_frozen(void **state)
+static void json_is_frozen(void **)
 {
-    (void)state;
     struct campaign campaign = begun();
     issue(&campaign, 1);
     campaign.redeemed = 1;
@@ -324,9 +315,8 @@ static void json_is_frozen(void **state)
 }
 
 /* As long as it is still to come, and never in what is written down for retries (0). */
-static void when_it_opens_again_is_told_until_then(void **state)
+static void when_it_opens_again_is_told_until_then(void **)
 {
-    (void)state;
     enum { REOPENS = 1000 };
     static const int64_t instants[] = {0, REOPENS - 1, REOPENS};
     struct campaign campaign = begun();
@@ -341,9 +331,8 @@ static void when_it_opens_again_is_told_until_then(void **state)
     buf_deinit(&out);
 }
 
-static void json_of_what_is_optional_is_frozen(void **state)
+static void json_of_what_is_optional_is_frozen(void **)
 {
-    (void)state;
     struct campaign campaign = begun();
     campaign.definition = (struct campaign_created){
         .name = SPAN("x"),
@@ -380,9 +369,8 @@ static void json_of_what_is_optional_is_frozen(void **state)
 /* --- what is due, and what becomes of coupons --- */
 
 /* A campaign whose coupons would be expired when they are issued is over, whatever else it says. */
-static void ends_when_its_coupons_expire(void **state)
+static void ends_when_its_coupons_expire(void **)
 {
-    (void)state;
     struct campaign campaign = begun();
     campaign.definition.coupon_expires_at_us = END - 10;
     assert_int_equal(campaign_ends_at_us(&campaign.definition), END - 10);
@@ -405,9 +393,8 @@ static void ends_when_its_coupons_expire(void **state)
     expect_status(&campaign, END, "deleted");
 }
 
-static void knows_what_is_due_next(void **state)
+static void knows_what_is_due_next(void **)
 {
-    (void)state;
     static const struct release plan[] = {{100, 1}, {300, 1}};
     struct campaign campaign = {.state = CAMPAIGN_ACTIVE, .definition = {.release_plan = {plan, 2}}};
     assert_int_equal(campaign_due_at_us(&campaign), 100);
@@ -434,9 +421,8 @@ static void feed(struct campaign *campaign, const struct event *what)
     campaign_apply(campaign, &event);
 }
 
-static void counts_what_became_of_coupons(void **state)
+static void counts_what_became_of_coupons(void **)
 {
-    (void)state;
     struct campaign campaign = {.issued = 3, .released = 3, .position = 9, .state = CAMPAIGN_ACTIVE};
     struct event reserved = {.type = EVENT_CouponReserved}, redeemed = {.type = EVENT_CouponRedeemed};
     struct event restored = {.type = EVENT_CouponRestored}, lapsed = {.type = EVENT_ReservationExpired};
@@ -487,17 +473,15 @@ static void about_the_service(void *unused)
     feed(&campaign, &(struct event){.type = EVENT_SettingChanged});
 }
 
-static void what_cannot_be_dies(void **state)
+static void what_cannot_be_dies(void **)
 {
-    (void)state;
     assert_true(dies(restore_what_was_not_redeemed, NULL));
     assert_true(dies(delete_with_coupons, NULL));
     assert_true(dies(about_the_service, NULL));
 }
 
-static void a_plan_halts_until_resumed(void **state)
+static void a_plan_halts_until_resumed(void **)
 {
-    (void)state;
     struct campaign campaign = {.position = 9, .state = CAMPAIGN_ACTIVE};
     feed(&campaign, &(struct event){.type = EVENT_ReleasePlanHalted});
     assert_true(campaign.plan_halted);
@@ -511,9 +495,8 @@ static void a_plan_halts_until_resumed(void **state)
 }
 
 /* Pauses and closes as their events say; what is said of another state is over. */
-static void who_brought_it_into_its_state_is_told(void **state)
+static void who_brought_it_into_its_state_is_told(void **)
 {
-    (void)state;
     struct campaign campaign = begun();
     campaign.definition.ends_at_us = 0;
     struct event paused = next_event(&campaign, EVENT_CampaignPaused);
@@ -545,9 +528,8 @@ static void who_brought_it_into_its_state_is_told(void **state)
 }
 
 /* From the row of a campaign and the data of the event that brought it there. */
-static void a_change_is_read_back(void **state)
+static void a_change_is_read_back(void **)
 {
-    (void)state;
     struct event paused = {.type = EVENT_CampaignPaused, .version = 1, .recorded_at_us = 77};
     struct status_change change;
     struct buf data;
@@ -576,9 +558,8 @@ static int64_t at(const char *text)
 
 /* A tranche is there from its instant on, whether or not the log says so yet; unless the plan is halted or
  * all is over. */
-static void tranches_are_there_from_their_instant(void **state)
+static void tranches_are_there_from_their_instant(void **)
 {
-    (void)state;
     static const struct release plan[] = {{1000, 5}, {2000, 7}};
     struct campaign campaign = {.definition = {.quantity = 20,
                                                .released = 8,
@@ -613,9 +594,8 @@ static void tranches_are_there_from_their_instant(void **state)
     assert_int_equal(campaign_at(&campaign, 2000).released, 13);
 }
 
-static void days_end_at_the_local_midnight(void **state)
+static void days_end_at_the_local_midnight(void **)
 {
-    (void)state;
     static const struct {
         const char *offset, *issued, *expires;
         int64_t days;
@@ -639,9 +619,8 @@ static void days_end_at_the_local_midnight(void **state)
     assert_int_equal(campaign_coupon_expiry_us(&fixed, 1), 5);
 }
 
-static void offsets_from_utc_come_back(void **state)
+static void offsets_from_utc_come_back(void **)
 {
-    (void)state;
     static const char *const good[] = {"+00:00", "+09:00", "-12:00", "+05:45", "-18:00", "+18:00"};
     static const char *const bad[] = {"",       "Z",       "+9:00",  "09:00",  "+18:01", "+09:60",
                                       "+0900",  "+09:00 ", "+ 9:00", "+09:-1", "+a0:00", "+0/:00",

@@ -28,9 +28,8 @@ static bool loads(const char *text, struct code_key *ret)
     return loaded;
 }
 
-static void files(void **state)
+static void files(void **)
 {
-    (void)state;
     static const char *const good[] = {ONE, ONE "\n", ONE "\r\n", ONE "\n" TWO " " TENS "10\n",
                                        ONE "\n" TWO " " TENS "0\n" ONE " " TENS "10"};
     static const struct {
@@ -71,9 +70,8 @@ static void files(void **state)
     assert_non_null(strstr(reason, strerror(EISDIR)));
 }
 
-static void too_many_keys_are_refused(void **state)
+static void too_many_keys_are_refused(void **)
 {
-    (void)state;
     struct code_key key;
     struct buf text;
     buf_init(&text, 8192);
@@ -106,9 +104,8 @@ static void code_of(const struct code_key *key, struct position at, char ret[COU
 }
 
 /* Before the position everything is as it was; from it on the former key makes no code. */
-static void a_later_key_begins_at_its_positions(void **state)
+static void a_later_key_begins_at_its_positions(void **)
 {
-    (void)state;
     struct code_key before, after;
     char old[COUPON_CODE_MAX + 1], new[COUPON_CODE_MAX + 1];
     struct position read;

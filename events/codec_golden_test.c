@@ -308,9 +308,8 @@ static void check_golden(const struct example *example, struct span hex)
     buf_deinit(&encoded);
 }
 
-static void golden_bytes_never_change(void **state)
+static void golden_bytes_never_change(void **)
 {
-    (void)state;
     for (int type = 1; type < EVENT_TYPE_END; type++) {
         struct example examples[EXAMPLES_MAX];
         struct buf file;
@@ -326,9 +325,8 @@ static void golden_bytes_never_change(void **state)
 
 /* --- damage --- */
 
-static void truncated_bytes_are_corrupt(void **state)
+static void truncated_bytes_are_corrupt(void **)
 {
-    (void)state;
     struct example examples[EXAMPLES_MAX];
     struct buf bytes;
     buf_init(&bytes, EVENT_DATA_MAX);
@@ -343,9 +341,8 @@ static void truncated_bytes_are_corrupt(void **state)
     buf_deinit(&bytes);
 }
 
-static void damaged_bytes_are_survived(void **state)
+static void damaged_bytes_are_survived(void **)
 {
-    (void)state;
     struct example examples[EXAMPLES_MAX];
     struct buf bytes;
     size_t accepted = 0;
@@ -374,9 +371,8 @@ static void encode(void *event)
     buf_deinit(&out);
 }
 
-static void what_could_not_be_read_is_not_written(void **state)
+static void what_could_not_be_read_is_not_written(void **)
 {
-    (void)state;
     struct event event = {.type = EVENT_CouponIssued, .version = 1};
     assert_false(dies(encode, &event));
     event.coupon_issued.sequence = QUANTITY_MAX + 1;

@@ -18,9 +18,8 @@ static bool hint_good(struct span bytes, struct hint *ret)
     return good;
 }
 
-static void hints_come_back(void **state)
+static void hints_come_back(void **)
 {
-    (void)state;
     struct hint hint = {.slice = 15, .position = INT64_C(1) << 40}, read;
     struct buf bytes;
     buf_init(&bytes, EVENT_DATA_MAX);
@@ -35,9 +34,8 @@ static void hints_come_back(void **state)
 }
 
 /* Each list and flag on its own, and the largest hint there can be, which must fit a message of the bus. */
-static void hints_say_what_changed(void **state)
+static void hints_say_what_changed(void **)
 {
-    (void)state;
     char id[CAMPAIGN_ID_MAX];
     struct hint hint = {
         .slice = 3, .position = INT64_MAX, .rankings = true, .everything = true, .opening = true};
@@ -78,9 +76,8 @@ static void hints_say_what_changed(void **state)
 }
 
 /* The bus is open to whoever reaches the port, so a hint is the least trusted of all. */
-static void hints_are_not_trusted(void **state)
+static void hints_are_not_trusted(void **)
 {
-    (void)state;
     static const struct span bad[] = {
         {"", 0},
         {"\x80", 1},

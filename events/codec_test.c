@@ -9,9 +9,8 @@ enum { FUZZ_ROUNDS = 100000 };
 
 #define EXPECT(type, literal, expected) expect_bytes(type, SPAN(literal), expected, #literal)
 
-static void catalogue_is_sound(void **state)
+static void catalogue_is_sound(void **)
 {
-    (void)state;
     assert_null(event_describe(0));
     assert_null(event_describe(-1));
     assert_null(event_describe(EVENT_TYPE_END));
@@ -29,9 +28,8 @@ static void catalogue_is_sound(void **state)
 
 /* --- reading --- */
 
-static void absent_is_default(void **state)
+static void absent_is_default(void **)
 {
-    (void)state;
     for (int type = 1; type < EVENT_TYPE_END; type++) {
         struct event event, empty = {.type = (enum event_type)type};
         struct arena arena;
@@ -43,9 +41,8 @@ static void absent_is_default(void **state)
     }
 }
 
-static void unknown_keys_are_skipped(void **state)
+static void unknown_keys_are_skipped(void **)
 {
-    (void)state;
     /* 2 plan_step 3; 60 -1; 61 nil; 62 [1,{1:2}]; 63 1.5; 64 bin; 65 ext; 66 true; 2^63: a text */
     static const char bytes[] =
         "\x89\x02\x03\x3C\xFF\x3D\xC0\x3E\x92\x01\x81\x01\x02\x3F\xCB\x3F\xF8\0\0\0\0\0\0"
@@ -80,9 +77,8 @@ static void put_one_field(struct buf *out, const struct event_field *field, uint
         put_uint(out, 0);
 }
 
-static void every_bound_holds(void **state)
+static void every_bound_holds(void **)
 {
-    (void)state;
     struct buf bytes;
     buf_init(&bytes, 2 * EVENT_DATA_MAX);
     for (int type = 1; type < EVENT_TYPE_END; type++) {
@@ -100,9 +96,8 @@ static void every_bound_holds(void **state)
     buf_deinit(&bytes);
 }
 
-static void bounds_inside_lists_hold(void **state)
+static void bounds_inside_lists_hold(void **)
 {
-    (void)state;
     struct buf bytes;
     buf_init(&bytes, EVENT_DATA_MAX);
     for (size_t over = 0; over <= 1; over++) {
@@ -128,9 +123,8 @@ static void bounds_inside_lists_hold(void **state)
 }
 
 /* Lists that do not fit where they are to go. */
-static void lists_take_no_more_than_the_arena(void **state)
+static void lists_take_no_more_than_the_arena(void **)
 {
-    (void)state;
     static const struct span lists[] = {{"\x81\x0E\x91\xA1x", 5}, {"\x81\x10\x92\x01\x02", 5}};
     for (size_t i = 0; i < COUNT_OF(lists); i++) {
         struct arena arena;
@@ -141,9 +135,8 @@ static void lists_take_no_more_than_the_arena(void **state)
     }
 }
 
-static void wrong_kinds_are_corrupt(void **state)
+static void wrong_kinds_are_corrupt(void **)
 {
-    (void)state;
     static const struct {
         struct span bytes;
         unsigned good_for; /* bit per kind */
@@ -180,9 +173,8 @@ static void wrong_kinds_are_corrupt(void **state)
     buf_deinit(&bytes);
 }
 
-static void keys_ascend(void **state)
+static void keys_ascend(void **)
 {
-    (void)state;
     EXPECT(EVENT_StockReleased, "\x82\x01\x05\x02\x06", CODEC_OK);
     EXPECT(EVENT_StockReleased, "\x82\x02\x06\x01\x05", CODEC_CORRUPT);
     EXPECT(EVENT_StockReleased, "\x82\x01\x05\x01\x06", CODEC_CORRUPT);
@@ -194,9 +186,8 @@ static void keys_ascend(void **state)
     EXPECT(EVENT_StockReleased, "\x81\xC0\x05", CODEC_CORRUPT);
 }
 
-static void exactly_one_map_fills_the_bytes(void **state)
+static void exactly_one_map_fills_the_bytes(void **)
 {
-    (void)state;
     struct buf bytes;
     EXPECT(EVENT_CouponIssued, "", CODEC_CORRUPT);
     EXPECT(EVENT_CouponIssued, "\x81\x01\x05\x00", CODEC_CORRUPT);
@@ -216,9 +207,8 @@ static void exactly_one_map_fills_the_bytes(void **state)
 }
 
 /* A length that is not there must neither be believed nor reserved. */
-static void claimed_lengths_are_not_believed(void **state)
+static void claimed_lengths_are_not_believed(void **)
 {
-    (void)state;
     struct buf bytes;
     EXPECT(EVENT_CampaignCreated, "\xDF\xFF\xFF\xFF\xFF", CODEC_CORRUPT);
     EXPECT(EVENT_CampaignCreated, "\xDE\xFF\xFF", CODEC_CORRUPT);
@@ -245,9 +235,8 @@ static void claimed_lengths_are_not_believed(void **state)
     buf_deinit(&bytes);
 }
 
-static void the_future_is_unknown_not_corrupt(void **state)
+static void the_future_is_unknown_not_corrupt(void **)
 {
-    (void)state;
     struct arena arena;
     arena_init(&arena, 1 << 20);
     for (int type = 1; type < EVENT_TYPE_END; type++) {
@@ -272,9 +261,8 @@ static void the_future_is_unknown_not_corrupt(void **state)
 
 /* --- chance --- */
 
-static void random_bytes_are_survived(void **state)
+static void random_bytes_are_survived(void **)
 {
-    (void)state;
     char bytes[64];
     uint64_t chance = 1;
     for (size_t round = 0; round < FUZZ_ROUNDS; round++) {

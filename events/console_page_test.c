@@ -6,16 +6,14 @@
 static const struct http_route routes[] = {CONSOLE_PAGE_ROUTES};
 static struct kit *kit;
 
-static int start(void **state)
+static int start(void **)
 {
-    (void)state;
     kit = kit_start((struct http_options){.routes = routes, .routes_count = COUNT_OF(routes)});
     return 0;
 }
 
-static int stop(void **state)
+static int stop(void **)
 {
-    (void)state;
     kit_stop(kit);
     return 0;
 }
@@ -37,9 +35,8 @@ static void has_header(const struct kit_talk *talk, const char *name, const char
         fail_msg("%s: %.*s has no %s", name, SPAN_ARG(value), part);
 }
 
-static void test_page(void **state)
+static void test_page(void **)
 {
-    (void)state;
     struct kit_talk *talk = get("/console?whatever=1", "");
     assert_int_equal(talk->replies[0], 200);
     has_header(talk, "Content-Type", "text/html; charset=utf-8");
@@ -52,7 +49,7 @@ static void test_page(void **state)
     kit_close(talk);
 }
 
-static void test_modules(void **state)
+static void test_modules(void **)
 {
     static const struct {
         const char *path, *type;
@@ -61,7 +58,6 @@ static void test_modules(void **state)
         {"/console/client/index.js", "text/javascript"}, {"/console/app.css", "text/css"},
         {"/console/icon.svg", "image/svg+xml"},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(files); i++) {
         struct kit_talk *talk = get(files[i].path, "");
         assert_int_equal(talk->replies[0], 200);
@@ -72,9 +68,8 @@ static void test_modules(void **state)
     }
 }
 
-static void test_tags(void **state)
+static void test_tags(void **)
 {
-    (void)state;
     struct buf headers;
     struct kit_talk *first = get("/console/app.js", ""), *other = get("/console/app.css", "");
     struct span tag = kit_header(first, "ETag"), another = kit_header(other, "ETag");
@@ -95,7 +90,7 @@ static void test_tags(void **state)
     kit_close(other);
 }
 
-static void test_nothing_else(void **state)
+static void test_nothing_else(void **)
 {
     static const char *const paths[] = {
         "/console/app",
@@ -108,7 +103,6 @@ static void test_nothing_else(void **state)
         "/console/core/format.jsx",
         "/console/cor/eformat.js",
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(paths); i++) {
         struct kit_talk *talk = get(paths[i], "");
         if (talk->replies[0] != 404 && talk->replies[0] != 400)

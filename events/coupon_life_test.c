@@ -44,9 +44,8 @@ static struct coupon after(enum event_type type)
     return coupon;
 }
 
-static void each_event_says_all(void **state)
+static void each_event_says_all(void **)
 {
-    (void)state;
     for (int before = EVENT_CouponReserved; before <= EVENT_CouponRevoked; before++) {
         for (int last = EVENT_CouponReserved; last <= EVENT_CouponRevoked; last++) {
             struct coupon both = after((enum event_type)before), one = issued();
@@ -63,9 +62,8 @@ static void each_event_says_all(void **state)
     assert_false(coupon_concerned(&other));
 }
 
-static void folds_to_its_state(void **state)
+static void folds_to_its_state(void **)
 {
-    (void)state;
     struct coupon coupon = after(EVENT_CouponReserved);
     assert_int_equal(coupon.state, COUPON_RESERVED);
     assert_span(coupon.order_id, "o1");
@@ -89,15 +87,13 @@ static void apply_older(void *unused)
     coupon_apply(&coupon, &event);
 }
 
-static void is_folded_in_order(void **state)
+static void is_folded_in_order(void **)
 {
-    (void)state;
     assert_true(dies(apply_older, NULL));
 }
 
-static void status_is_of_an_instant(void **state)
+static void status_is_of_an_instant(void **)
 {
-    (void)state;
     struct coupon reserved = after(EVENT_CouponReserved), redeemed = after(EVENT_CouponRedeemed);
     assert_string_equal(coupon_status(&reserved, UNTIL - 1), "reserved");
     assert_string_equal(coupon_status(&reserved, UNTIL), "issued"); /* whether or not the log says so yet */
@@ -108,9 +104,8 @@ static void status_is_of_an_instant(void **state)
     assert_string_equal(coupon_status(&revoked, EXPIRES), "revoked");
 }
 
-static void a_lapsed_reservation_is_none(void **state)
+static void a_lapsed_reservation_is_none(void **)
 {
-    (void)state;
     struct coupon reserved = after(EVENT_CouponReserved);
     struct coupon before = coupon_at(&reserved, UNTIL - 1), over = coupon_at(&reserved, UNTIL);
     assert_memory_equal(&before, &reserved, sizeof before);
@@ -133,9 +128,8 @@ struct use_case {
     const struct problem *expected;
 };
 
-static void may_be_used_or_not(void **state)
+static void may_be_used_or_not(void **)
 {
-    (void)state;
     const struct use_case cases[] = {
         {0, "ann", "o1", 100, 1, NULL},
         {0, "ann", "o1", 99, 1, &problem_below_minimum},
@@ -166,9 +160,8 @@ static void may_be_used_or_not(void **state)
     }
 }
 
-static void discounts_are_whole_and_bounded(void **state)
+static void discounts_are_whole_and_bounded(void **)
 {
-    (void)state;
     struct campaign_created percent = {.discount_value = 15};
     assert_int_equal(coupon_discount(&percent, 0), 0);
     assert_int_equal(coupon_discount(&percent, 99), 14); /* 14.85: rounded down */
@@ -197,9 +190,8 @@ static void expect_in_json(const struct coupon *coupon, int64_t now_us, const ch
     buf_deinit(&out);
 }
 
-static void json_says_what_became_of_it(void **state)
+static void json_says_what_became_of_it(void **)
 {
-    (void)state;
     struct coupon coupon = after(EVENT_CouponReserved);
     expect_in_json(&coupon, 0,
                    "\"status\":\"reserved\",\"issued_at\":\"1970-01-01T00:00:00.000001Z\",\"expires_at\":"
@@ -224,9 +216,8 @@ static void json_says_what_became_of_it(void **state)
 }
 
 /* The one text that a state has is written and read back without its name. */
-static void a_note_is_of_its_state(void **state)
+static void a_note_is_of_its_state(void **)
 {
-    (void)state;
     static char long_text[REASON_MAX + ORDER_ID_MAX + 2];
     memset(long_text, 'x', sizeof long_text - 1);
     struct coupon coupon = after(EVENT_CouponRevoked);
@@ -254,9 +245,8 @@ static void a_note_is_of_its_state(void **state)
     assert_false(coupon_take_note(&coupon, SPAN("x")));
 }
 
-static void another_currency_is_refused(void **state)
+static void another_currency_is_refused(void **)
 {
-    (void)state;
     const struct campaign_created campaign = {.currency = SPAN("EUR")};
     struct coupon coupon = issued();
     struct coupon_use use = {.order_amount = -1, .currency = SPAN("EUR")};

@@ -21,9 +21,8 @@ static struct event issued_event(void)
     };
 }
 
-static void comes_from_its_event(void **state)
+static void comes_from_its_event(void **)
 {
-    (void)state;
     struct event event = issued_event();
     struct coupon coupon = coupon_from_event(&event);
     assert_int_equal(coupon.at.slice, 3);
@@ -45,15 +44,13 @@ static void from_wrong_event(void *unused)
     (void)coupon_from_event(&event);
 }
 
-static void comes_from_nothing_else(void **state)
+static void comes_from_nothing_else(void **)
 {
-    (void)state;
     assert_true(dies(from_wrong_event, NULL));
 }
 
-static void expires_at_its_instant(void **state)
+static void expires_at_its_instant(void **)
 {
-    (void)state;
     struct coupon coupon = {.expires_at_us = 5000};
     assert_string_equal(coupon_status(&coupon, 4999), "issued");
     assert_string_equal(coupon_status(&coupon, 5000), "expired");
@@ -72,9 +69,8 @@ static void expect_json(const struct coupon *coupon, int64_t now_us, const char 
     buf_deinit(&out);
 }
 
-static void json_is_frozen(void **state)
+static void json_is_frozen(void **)
 {
-    (void)state;
     struct event event = issued_event();
     struct coupon coupon = coupon_from_event(&event);
     expect_json(
@@ -95,9 +91,8 @@ static void json_is_frozen(void **state)
 }
 
 /* To who may not know them: neither its code nor whose it is. */
-static void code_and_user_may_be_left_out(void **state)
+static void code_and_user_may_be_left_out(void **)
 {
-    (void)state;
     struct event event = issued_event();
     struct coupon coupon = coupon_from_event(&event);
     struct buf out;
@@ -111,9 +106,8 @@ static void code_and_user_may_be_left_out(void **state)
 }
 
 /* The answer of the write API is asked for with 0 and never changes; a read says what is so now. */
-static void only_reads_see_time_pass(void **state)
+static void only_reads_see_time_pass(void **)
 {
-    (void)state;
     struct event event = issued_event();
     struct coupon coupon = coupon_from_event(&event);
     struct buf out;
@@ -128,9 +122,8 @@ static void only_reads_see_time_pass(void **state)
     buf_deinit(&out);
 }
 
-static void percentages_have_two_decimals_and_are_rounded_down(void **state)
+static void percentages_have_two_decimals_and_are_rounded_down(void **)
 {
-    (void)state;
     static const struct {
         int64_t whole, hundredths, most, amount, off;
     } cases[] = {

@@ -25,9 +25,8 @@ static struct span text(const struct json_value *object, const char *name)
     return value;
 }
 
-static void an_issued_coupon(void **state)
+static void an_issued_coupon(void **)
 {
-    (void)state;
     struct event event = {.slice = 3,
                           .position = 17,
                           .type = EVENT_CouponIssued,
@@ -53,9 +52,8 @@ static void an_issued_coupon(void **state)
     json_destroy(doc);
 }
 
-static void lists_and_plans(void **state)
+static void lists_and_plans(void **)
 {
-    (void)state;
     struct span tags[] = {SPAN("a"), SPAN("b")};
     struct release plan[] = {{2000000, 50}};
     struct event event = {.type = EVENT_CampaignCreated,
@@ -70,9 +68,8 @@ static void lists_and_plans(void **state)
     json_destroy(doc);
 }
 
-static void every_type_has_json_and_a_name(void **state)
+static void every_type_has_json_and_a_name(void **)
 {
-    (void)state;
     for (int type = 1; type < EVENT_TYPE_END; type++) {
         enum event_type parsed;
         struct event event = {.type = (enum event_type)type, .version = 1};
@@ -88,9 +85,8 @@ static void every_type_has_json_and_a_name(void **state)
     assert_false(event_type_parse(SPAN(""), &type));
 }
 
-static void what_is_from_the_future_is_shown_as_such(void **state)
+static void what_is_from_the_future_is_shown_as_such(void **)
 {
-    (void)state;
     struct event event = {.position = 9, .version = 3};
     struct json_doc *doc = doc_of(&event, false);
     assert_non_null(json_member(json_root(doc), "type")); /* null */

@@ -51,9 +51,8 @@ static void expect_other(const struct event *changed, const char *what)
 }
 
 /* Chains that are stored are checked with this code for ever. */
-static void chain_is_frozen(void **state)
+static void chain_is_frozen(void **)
 {
-    (void)state;
     struct event event = example();
     struct link link = chain_of_one(&event);
     struct buf hex;
@@ -76,9 +75,8 @@ static void chain_is_frozen(void **state)
         expect_other(&changed, #field);   \
     } while (0)
 
-static void notices_every_field(void **state)
+static void notices_every_field(void **)
 {
-    (void)state;
     CHANGED(slice, 4);
     CHANGED(position, 129);
     CHANGED(type, EVENT_CampaignClosed);
@@ -96,9 +94,8 @@ static void notices_every_field(void **state)
 }
 
 /* Two numbers that trade values. */
-static void notices_swapped_fields(void **state)
+static void notices_swapped_fields(void **)
 {
-    (void)state;
     struct event changed = example();
     changed.slice = 1;
     changed.version = 3;
@@ -113,9 +110,8 @@ static void notices_swapped_fields(void **state)
     expect_other(&changed, "campaign and user swapped");
 }
 
-static void absent_is_not_empty(void **state)
+static void absent_is_not_empty(void **)
 {
-    (void)state;
     for (size_t field = 0; field < 3; field++) {
         struct event absent = example(), empty = example();
         struct span *of_absent[] = {&absent.user_id, &absent.coupon_id, &absent.trace};
@@ -130,9 +126,8 @@ static void absent_is_not_empty(void **state)
 }
 
 /* The last byte of each text moves to the front of the next one: the concatenation stays the same. */
-static void notices_a_byte_that_moves(void **state)
+static void notices_a_byte_that_moves(void **)
 {
-    (void)state;
     for (size_t field = 0; field + 1 < 5; field++) {
         struct event changed = example();
         struct span *texts[] = {&changed.campaign_id, &changed.user_id, &changed.coupon_id, &changed.trace,
@@ -147,9 +142,8 @@ static void notices_a_byte_that_moves(void **state)
     }
 }
 
-static void notices_what_is_moved_or_missing(void **state)
+static void notices_what_is_moved_or_missing(void **)
 {
-    (void)state;
     const struct link zero = {{0}}, other = {{[31] = 1}};
     struct event events[3] = {example(), example(), example()};
     events[1].position = 129;
@@ -172,9 +166,8 @@ static void add(void *event)
     (void)link;
 }
 
-static void only_places_and_bytes_are_chained(void **state)
+static void only_places_and_bytes_are_chained(void **)
 {
-    (void)state;
     struct event event = example();
     assert_false(dies(add, &event));
     event.position = 0;
@@ -185,9 +178,8 @@ static void only_places_and_bytes_are_chained(void **state)
 }
 
 /* LOG_READ_SQL's parameters in the order it has them. */
-static void reads_by_slice_position_and_limit(void **state)
+static void reads_by_slice_position_and_limit(void **)
 {
-    (void)state;
     struct pg_args args;
     pg_args_init(&args);
     event_log_read_args(&args, 7, 1000, 50);

@@ -8,9 +8,8 @@
 static const struct code_key code_key = {.of = {{.bytes = {1, 2, 3, 4, 5, 6, 7, 8}}}};
 
 /* Where a campaign's events are is decided by this function for ever: a changed value loses campaigns. */
-static void slices_are_frozen(void **state)
+static void slices_are_frozen(void **)
 {
-    (void)state;
     static const struct {
         const char *id;
         int16_t slice;
@@ -27,9 +26,8 @@ static void slices_are_frozen(void **state)
             fail_msg("%s is in slice %d", frozen[i].id, slice_of(span_of(frozen[i].id)));
 }
 
-static void slices_are_even(void **state)
+static void slices_are_even(void **)
 {
-    (void)state;
     enum { IDS = 16000, EACH = IDS / SLICE_COUNT };
     size_t counts[SLICE_COUNT] = {0};
     for (unsigned i = 0; i < IDS; i++) {
@@ -84,9 +82,8 @@ static void check_bytes(bool (*valid)(struct span), const char *first, const cha
 #define UPPER  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
 
-static void grammar_of_campaign_ids_and_tags(void **state)
+static void grammar_of_campaign_ids_and_tags(void **)
 {
-    (void)state;
     check_length(campaign_id_valid, 'a', 64);
     check_bytes(campaign_id_valid, LOWER DIGITS, LOWER DIGITS "-");
     check_length(slug_valid, 'a', 32);
@@ -97,16 +94,14 @@ static void grammar_of_campaign_ids_and_tags(void **state)
                  tag_valid(SPAN("\xFF")));
 }
 
-static void grammar_of_code_prefixes(void **state)
+static void grammar_of_code_prefixes(void **)
 {
-    (void)state;
     check_length(code_prefix_valid, 'A', 12);
     check_bytes(code_prefix_valid, UPPER DIGITS, UPPER DIGITS);
 }
 
-static void grammar_of_user_ids(void **state)
+static void grammar_of_user_ids(void **)
 {
-    (void)state;
     static const struct sample samples[] = {
         {"u", true},
         {"someone@example.com", true},
@@ -154,17 +149,15 @@ static void generate(const char *key_name, const char *idempotency_key, char ret
     generate_in(key_name, idempotency_key, slice_of(SPAN("c-fsvsw6j7g09tvdm6pwwy5yrtt8")), ret);
 }
 
-static void generated_ids_are_in_the_slice_that_is_asked_for(void **state)
+static void generated_ids_are_in_the_slice_that_is_asked_for(void **)
 {
-    (void)state;
     char ids[SLICE_COUNT][CAMPAIGN_ID_MAX + 1];
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
         generate_in("admin", "key-1", slice, ids[slice]);
 }
 
-static void generated_ids_are_frozen(void **state)
+static void generated_ids_are_frozen(void **)
 {
-    (void)state;
     char id[CAMPAIGN_ID_MAX + 1], other[CAMPAIGN_ID_MAX + 1], longest[256];
     generate("admin", "key-1", id);
     assert_string_equal(id, "c-fsvsw6j7g09tvdm6pwwy5yrtt8");
@@ -180,9 +173,8 @@ static void generated_ids_are_frozen(void **state)
 }
 
 /* All 128 bits reach the text: each of its characters takes every value it can. */
-static void generated_ids_use_all_bits(void **state)
+static void generated_ids_use_all_bits(void **)
 {
-    (void)state;
     uint32_t seen[26] = {0};
     for (unsigned i = 0; i < 2000; i++) {
         char key[16], id[CAMPAIGN_ID_MAX + 1];
@@ -202,9 +194,8 @@ static void generated_ids_use_all_bits(void **state)
 
 /* --- coupon ids --- */
 
-static void coupon_ids_come_back(void **state)
+static void coupon_ids_come_back(void **)
 {
-    (void)state;
     static const struct position places[] = {{0, 1}, {3, 128}, {15, (INT64_C(1) << 41) - 1}};
     static const char *const texts[] = {"c0-1", "c3-128", "c15-2199023255551"};
     for (size_t i = 0; i < COUNT_OF(places); i++) {
@@ -220,9 +211,8 @@ static void coupon_ids_come_back(void **state)
     }
 }
 
-static void bad_coupon_ids_are_refused(void **state)
+static void bad_coupon_ids_are_refused(void **)
 {
-    (void)state;
     static const char *const bad[] = {
         "",
         "c",
@@ -283,9 +273,8 @@ static void expect_code(const char *code, const struct position *expected)
         fail_msg("%s is at %d:%lld", code, at.slice, (long long)at.position);
 }
 
-static void codes_are_frozen(void **state)
+static void codes_are_frozen(void **)
 {
-    (void)state;
     char code[COUPON_CODE_MAX + 1];
     write_code(code, (struct position){3, 128}, "FRI");
     assert_string_equal(code, "FRI-60000-0040B-RR7K2-R72P5-W17YV");
@@ -293,9 +282,8 @@ static void codes_are_frozen(void **state)
     assert_string_equal(code, "ZZZZZ-ZZZZY-BV8DA-NWR65-P27CS");
 }
 
-static void codes_come_back(void **state)
+static void codes_come_back(void **)
 {
-    (void)state;
     static const int64_t positions[] = {1, 2, 31, 32, 1023, 99999, (INT64_C(1) << 41) - 1};
     static const char *const prefixes[] = {"", "A", "FRI", "O0IL1", "ABCDEFGH0123"};
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
@@ -316,9 +304,8 @@ static char canonical(char c)
 }
 
 /* Each character of the code, replaced by each byte that does not mean the same. */
-static void no_character_can_be_changed(void **state)
+static void no_character_can_be_changed(void **)
 {
-    (void)state;
     struct position at = {7, 123456789};
     char code[COUPON_CODE_MAX + 1], changed[COUPON_CODE_MAX + 1];
     write_code(code, at, "FRI");
@@ -333,9 +320,8 @@ static void no_character_can_be_changed(void **state)
         }
 }
 
-static void no_character_can_be_added_or_lost(void **state)
+static void no_character_can_be_added_or_lost(void **)
 {
-    (void)state;
     struct position at = {7, 123456789}, read;
     char code[COUPON_CODE_MAX + 1], changed[COUPON_CODE_MAX + 2];
     write_code(code, at, NULL);
@@ -357,9 +343,8 @@ static void no_character_can_be_added_or_lost(void **state)
     expect_code("00000-00000-00000-00000-00000", NULL);
 }
 
-static void people_may_type_codes_their_way(void **state)
+static void people_may_type_codes_their_way(void **)
 {
-    (void)state;
     bool seen_zero = false, seen_one = false;
     for (int64_t position = 1; position <= 64; position++) {
         struct position at = {1, position};
@@ -378,9 +363,8 @@ static void people_may_type_codes_their_way(void **state)
     assert_true(seen_zero && seen_one);
 }
 
-static void codes_survive_word_processors(void **state)
+static void codes_survive_word_processors(void **)
 {
-    (void)state;
     struct position at = {3, 128};
     static const char *const typed[] = {
         "FRI-60000-0040B-RR7K2-R72P5-W17YV",
@@ -405,9 +389,8 @@ static void codes_survive_word_processors(void **state)
 }
 
 /* The prefix is part of what the MAC covers. */
-static void the_prefix_cannot_be_changed(void **state)
+static void the_prefix_cannot_be_changed(void **)
 {
-    (void)state;
     struct position at = {1, 5};
     char code[COUPON_CODE_MAX + 1], other[COUPON_CODE_MAX + 16];
     write_code(code, at, "FRO");
@@ -426,9 +409,8 @@ static void the_prefix_cannot_be_changed(void **state)
     expect_code(other, NULL);
 }
 
-static void another_key_makes_other_codes(void **state)
+static void another_key_makes_other_codes(void **)
 {
-    (void)state;
     struct position at = {1, 5}, read;
     char code[COUPON_CODE_MAX + 1];
     write_code(code, at, "FRI");
@@ -445,9 +427,8 @@ static void write_at(void *place)
     write_code(code, *(struct position *)place, NULL);
 }
 
-static void codes_of_nowhere_are_a_bug(void **state)
+static void codes_of_nowhere_are_a_bug(void **)
 {
-    (void)state;
     static struct position nowhere[] = {{0, 0}, {-1, 1}, {16, 1}, {0, -1}, {0, INT64_C(1) << 41}};
     struct position somewhere = {0, 1};
     assert_false(dies(write_at, &somewhere));
@@ -457,9 +438,8 @@ static void codes_of_nowhere_are_a_bug(void **state)
 
 /* --- consistency tokens --- */
 
-static void tokens_come_back(void **state)
+static void tokens_come_back(void **)
 {
-    (void)state;
     static const struct position places[] = {{0, 0}, {0, 1}, {15, (INT64_C(1) << 41) - 1}};
     static const char *const bad[] = {"",
                                       "v1.",

@@ -57,9 +57,8 @@ static const struct {
     {&problem_outcome_unknown, "outcome-unknown", 504, true},
 };
 
-static void contract_is_frozen(void **state)
+static void contract_is_frozen(void **)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(contract); i++) {
         assert_string_equal(contract[i].problem->code, contract[i].code);
         assert_int_equal(contract[i].problem->status, contract[i].status);
@@ -70,18 +69,16 @@ static void contract_is_frozen(void **state)
 #define ADDRESS(name, code, status, retryable, title) &problem_##name,
 static const struct problem *const all[] = {COMMON_PROBLEMS(ADDRESS) COUPON_PROBLEMS(ADDRESS)};
 
-static void every_problem_is_in_the_contract(void **state)
+static void every_problem_is_in_the_contract(void **)
 {
-    (void)state;
     size_t coupon_problems = 0;
 #define COUNT(name, code, status, retryable, title) coupon_problems++;
     COUPON_PROBLEMS(COUNT)
     assert_int_equal(coupon_problems, COUNT_OF(contract));
 }
 
-static void codes_are_unique_and_well_formed(void **state)
+static void codes_are_unique_and_well_formed(void **)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(all); i++) {
         assert_true(strspn(all[i]->code, "abcdefghijklmnopqrstuvwxyz-") == strlen(all[i]->code));
         assert_in_range(all[i]->status, 400, 599);

@@ -12,9 +12,8 @@ static int64_t refused(const char *labels)
         metric_counter("coupon_refusals_total", "Requests refused, by the code of the problem", labels));
 }
 
-static void every_code_counts_for_itself(void **state)
+static void every_code_counts_for_itself(void **)
 {
-    (void)state;
     refusals_setup();
     refusals_count(&problem_sold_out);
     refusals_count(&problem_sold_out);

@@ -16,9 +16,8 @@ static enum settings_fault set(struct settings *settings, const char *name, cons
     return settings_set(settings, span_of(name), span_of(value));
 }
 
-static void the_table_makes_sense(void **state)
+static void the_table_makes_sense(void **)
 {
-    (void)state;
     for (enum setting s = 0; s < SETTING_COUNT; s++) {
         const struct setting_info *info = &setting_infos[s];
         enum setting found;
@@ -36,10 +35,9 @@ static void the_table_makes_sense(void **state)
 }
 
 /* What the design promises to a crowd that nobody is trying to stop. */
-static void normal_is_in_nobodys_way(void **state)
+static void normal_is_in_nobodys_way(void **)
 {
     struct settings settings;
-    (void)state;
     settings_init(&settings);
     assert_int_equal(settings_get(&settings, SETTING_rate_limit_per_user), 1000);
     assert_int_equal(settings_get(&settings, SETTING_rate_limit_per_key), 0);
@@ -53,9 +51,8 @@ static void normal_is_in_nobodys_way(void **state)
     assert_int_equal(settings_get(&settings, SETTING_queue_max), 0);
 }
 
-static void each_at_its_bounds_and_one_beyond(void **state)
+static void each_at_its_bounds_and_one_beyond(void **)
 {
-    (void)state;
     for (enum setting s = 0; s < SETTING_COUNT; s++) {
         const struct setting_info *info = &setting_infos[s];
         struct settings settings, before;
@@ -71,7 +68,7 @@ static void each_at_its_bounds_and_one_beyond(void **state)
     }
 }
 
-static void what_is_refused_changes_nothing(void **state)
+static void what_is_refused_changes_nothing(void **)
 {
     static const struct {
         const char *name, *value;
@@ -91,7 +88,6 @@ static void what_is_refused_changes_nothing(void **state)
         {"profile", "1", SETTINGS_MALFORMED},
     };
     struct settings settings, before;
-    (void)state;
     settings_init(&settings);
     assert_int_equal(set(&settings, "fresh_ms", "77"), SETTINGS_OK);
     assert_int_equal(set(&settings, "profile", "spike"), SETTINGS_OK);
@@ -102,10 +98,9 @@ static void what_is_refused_changes_nothing(void **state)
     }
 }
 
-static void a_profile_picks_the_column(void **state)
+static void a_profile_picks_the_column(void **)
 {
     struct settings settings;
-    (void)state;
     settings_init(&settings);
     for (enum profile p = 0; p < PROFILE_COUNT; p++) {
         assert_int_equal(set(&settings, "profile", profile_names[p]), SETTINGS_OK);
@@ -120,11 +115,10 @@ static void a_profile_picks_the_column(void **state)
     assert_true(settings.profile == PROFILE_NORMAL && !settings.profile_set);
 }
 
-static void an_explicit_value_wins_until_it_is_removed(void **state)
+static void an_explicit_value_wins_until_it_is_removed(void **)
 {
     const enum setting s = SETTING_rate_limit_per_user;
     struct settings settings;
-    (void)state;
     settings_init(&settings);
     assert_int_equal(set(&settings, "rate_limit_per_user", "5"), SETTINGS_OK);
     assert_int_equal(settings_source(&settings, s), SOURCE_SET);
@@ -135,9 +129,8 @@ static void an_explicit_value_wins_until_it_is_removed(void **state)
     assert_int_equal(settings_source(&settings, s), SOURCE_PROFILE);
 }
 
-static void options_change_what_is_normal(void **state)
+static void options_change_what_is_normal(void **)
 {
-    (void)state;
     struct settings settings;
     settings_init(&settings);
     settings_default(&settings, SETTING_issue_sla_ms, 0);

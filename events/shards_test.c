@@ -4,9 +4,8 @@
 
 #include "common/base/testing.h"
 
-static void reads_each_slice_once(void **state)
+static void reads_each_slice_once(void **)
 {
-    (void)state;
     struct shards shards;
     char reason[256];
     const struct span text = SPAN("# slices  where\n"
@@ -32,9 +31,8 @@ static void reads_each_slice_once(void **state)
     shards_deinit(&shards);
 }
 
-static void each_slice_may_be_alone(void **state)
+static void each_slice_may_be_alone(void **)
 {
-    (void)state;
     struct shards shards;
     struct buf text;
     char reason[256];
@@ -48,9 +46,8 @@ static void each_slice_may_be_alone(void **state)
     buf_deinit(&text);
 }
 
-static void refuses_what_is_no_map(void **state)
+static void refuses_what_is_no_map(void **)
 {
-    (void)state;
     static const struct {
         struct span text;
         const char *reason;
@@ -73,9 +70,8 @@ static void refuses_what_is_no_map(void **state)
     }
 }
 
-static void a_url_that_is_none_is_refused_and_not_repeated(void **state)
+static void a_url_that_is_none_is_refused_and_not_repeated(void **)
 {
-    (void)state;
     struct shards shards;
     char reason[256] = "";
     assert_false(shards_parse(SPAN("0-15 http://u:geheim@h/f"), &shards, reason, sizeof reason));
@@ -83,9 +79,8 @@ static void a_url_that_is_none_is_refused_and_not_repeated(void **state)
     assert_null(strstr(reason, "geheim"));
 }
 
-static void without_a_map_there_is_one_shard(void **state)
+static void without_a_map_there_is_one_shard(void **)
 {
-    (void)state;
     struct shards shards;
     char reason[256] = "";
     assert_true(shards_load("", "postgresql://a/firstcome", &shards, reason, sizeof reason));

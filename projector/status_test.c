@@ -50,9 +50,8 @@ static struct json_doc *as_json(const struct status *status)
     return doc;
 }
 
-static void json_says_everything(void **state)
+static void json_says_everything(void **)
 {
-    (void)state;
     struct status status = sample();
     struct json_doc *doc = as_json(&status);
     const struct json_value *root = json_root(doc), *slices = json_member(root, "slices");
@@ -69,9 +68,8 @@ static void json_says_everything(void **state)
     json_destroy(doc);
 }
 
-static void json_has_null_for_what_is_not_known(void **state)
+static void json_has_null_for_what_is_not_known(void **)
 {
-    (void)state;
     struct status status = sample();
     int64_t number;
     status.redis_reachable = false;
@@ -89,9 +87,8 @@ static void json_has_null_for_what_is_not_known(void **state)
 }
 
 /* Of a cluster a part may be known. */
-static void a_server_that_is_away_leaves_the_others(void **state)
+static void a_server_that_is_away_leaves_the_others(void **)
 {
-    (void)state;
     struct status status = sample();
     struct buf out;
     buf_init(&out, 65536);
@@ -113,9 +110,8 @@ static void a_server_that_is_away_leaves_the_others(void **state)
     json_destroy(doc);
 }
 
-static void text_has_a_line_for_each_slice(void **state)
+static void text_has_a_line_for_each_slice(void **)
 {
-    (void)state;
     struct status status = sample();
     struct buf out;
     buf_init(&out, 65536);

@@ -30,9 +30,8 @@ static void names(const struct status_facts *facts, const char *mode, const char
         fail_msg("%s, not %s", status_bottleneck(facts), bottleneck);
 }
 
-static void each_is_named(void **state)
+static void each_is_named(void **)
 {
-    (void)state;
     struct status_facts facts = healthy();
     names(&facts, "normal", "none");
     facts.store_busy.is = 4;
@@ -59,9 +58,8 @@ static void each_is_named(void **state)
     names(&facts, "memory-only", "PostgreSQL and Redis do not answer");
 }
 
-static void it_is_json(void **state)
+static void it_is_json(void **)
 {
-    (void)state;
     struct buf out;
     struct json_fault fault;
     int64_t number;

@@ -8,9 +8,8 @@
 
 #define NOW INT64_C(1800000123456789)
 
-static void windows_begin_with_a_whole_grain(void **state)
+static void windows_begin_with_a_whole_grain(void **)
 {
-    (void)state;
     const int64_t hour = 3600 * (int64_t)US_PER_S;
     static const enum window marked[] = {WINDOW_HOUR, WINDOW_DAY, WINDOW_WEEK};
     static const int64_t hours[] = {1, 24, 168};
@@ -26,9 +25,8 @@ static void windows_begin_with_a_whole_grain(void **state)
     assert_true(window_since_us(WINDOW_ALL, NOW) == 0);
 }
 
-static void labels_are_known(void **state)
+static void labels_are_known(void **)
 {
-    (void)state;
     enum window window;
     enum counted counted;
     for (size_t i = 0; i < WINDOW_COUNT; i++) {
@@ -62,9 +60,8 @@ static int64_t sum_since(const struct change *changes, size_t count, int64_t sin
 
 /* Months of changes, now seconds, now days apart, up and down: asked at every one of them and some time
  * after. */
-static void marks_count_what_a_list_counts(void **state)
+static void marks_count_what_a_list_counts(void **)
 {
-    (void)state;
     enum { CHANGES = 3000 };
     static struct change changes[CHANGES];
     static const int64_t steps_s[] = {1, 60, 400, 4000, 30000};
@@ -90,9 +87,8 @@ static void marks_count_what_a_list_counts(void **state)
     assert_in_range(most, 200, 600);
 }
 
-static void nothing_counts_nothing(void **state)
+static void nothing_counts_nothing(void **)
 {
-    (void)state;
     struct activity activity = {0};
     for (enum window window = 0; window < WINDOW_COUNT; window++)
         assert_int_equal(activity_in(&activity, window, NOW), 0);
@@ -103,9 +99,8 @@ static void nothing_counts_nothing(void **state)
     assert_int_equal(activity_in(&activity, WINDOW_ALL, INT64_MAX), 3);
 }
 
-static void activity_comes_back(void **state)
+static void activity_comes_back(void **)
 {
-    (void)state;
     struct activity activity = {.count = 0x01020304}, read;
     struct span rest;
     struct buf bytes, hex;
@@ -134,9 +129,8 @@ static void activity_comes_back(void **state)
     buf_deinit(&hex);
 }
 
-static void foreign_bytes_are_refused(void **state)
+static void foreign_bytes_are_refused(void **)
 {
-    (void)state;
     struct activity read;
     struct span rest;
     assert_false(activity_read((struct span){NULL, 0}, &read, &rest));

@@ -13,9 +13,8 @@ static void expect(struct buf *key, const char *expected)
     buf_clear(key);
 }
 
-static void builders_are_frozen(void **state)
+static void builders_are_frozen(void **)
 {
-    (void)state;
     struct buf key;
     buf_init(&key, KEY_TEXT_MAX);
     key_root(&key, 3), expect(&key, "fc:{3}");
@@ -38,9 +37,8 @@ static void builders_are_frozen(void **state)
     buf_deinit(&key);
 }
 
-static void positions_of_holders_come_back(void **state)
+static void positions_of_holders_come_back(void **)
 {
-    (void)state;
     struct buf bytes;
     buf_init(&bytes, 64);
     holder_write(&bytes, 1);
@@ -55,9 +53,8 @@ static void positions_of_holders_come_back(void **state)
     buf_deinit(&bytes);
 }
 
-static void long_ids_fit(void **state)
+static void long_ids_fit(void **)
 {
-    (void)state;
     char id[CAMPAIGN_ID_MAX];
     struct buf key;
     memset(id, 'x', sizeof id);
@@ -67,9 +64,8 @@ static void long_ids_fit(void **state)
     buf_deinit(&key);
 }
 
-static void every_key_is_described(void **state)
+static void every_key_is_described(void **)
 {
-    (void)state;
     for (size_t i = 0; i < KEY_COUNT; i++) {
         const struct redis_key_description *is = &redis_keys[i];
         assert_true(span_starts(span_of(is->pattern), SPAN("fc:")));
@@ -84,9 +80,8 @@ static void member(struct buf *ret, int64_t reached_at_us, const char *campaign)
     rank_member_write(ret, reached_at_us, span_of(campaign));
 }
 
-static void rank_members_come_back(void **state)
+static void rank_members_come_back(void **)
 {
-    (void)state;
     static const int64_t times[] = {0, 1, 1790000000123456, INT64_MAX};
     for (size_t i = 0; i < COUNT_OF(times); i++) {
         struct buf text;
@@ -105,9 +100,8 @@ static void rank_members_come_back(void **state)
 
 /* Redis sorts equal scores by member, bytewise; readers take the highest first, so earlier must be greater.
  */
-static void earlier_sorts_higher(void **state)
+static void earlier_sorts_higher(void **)
 {
-    (void)state;
     static const int64_t times[] = {0, 1, 255, 256, 1790000000123456, 1790000000123457, INT64_MAX};
     for (size_t i = 1; i < COUNT_OF(times); i++) {
         struct buf earlier, later;
@@ -119,9 +113,8 @@ static void earlier_sorts_higher(void **state)
     }
 }
 
-static void foreign_members_are_absent(void **state)
+static void foreign_members_are_absent(void **)
 {
-    (void)state;
     static const char *const bad[] = {"",
                                       "spring",
                                       "7ff9a40080a5bb7f",
@@ -141,9 +134,8 @@ static void write_negative(void *unused)
     member(&text, -1, "s");
 }
 
-static void times_are_not_negative(void **state)
+static void times_are_not_negative(void **)
 {
-    (void)state;
     assert_true(dies(write_negative, NULL));
 }
 

@@ -41,9 +41,8 @@ static void write_coupons(struct chunk_writer *writer, int from, int to)
     }
 }
 
-static void coupons_come_back(void **state)
+static void coupons_come_back(void **)
 {
-    (void)state;
     struct chunk_writer writer;
     struct chunk_reader reader;
     struct event read;
@@ -69,9 +68,8 @@ static void coupons_come_back(void **state)
 }
 
 /* Wherever it was interrupted, the same bytes come out (I8). */
-static void a_chunk_goes_on_as_if_nothing_had_been(void **state)
+static void a_chunk_goes_on_as_if_nothing_had_been(void **)
 {
-    (void)state;
     struct chunk_writer whole, parts;
     chunk_writer_init(&whole);
     chunk_writer_init(&parts);
@@ -93,9 +91,8 @@ static void a_chunk_goes_on_as_if_nothing_had_been(void **state)
     chunk_writer_deinit(&parts);
 }
 
-static void a_chunk_that_was_lost_is_not_taken_for_whole(void **state)
+static void a_chunk_that_was_lost_is_not_taken_for_whole(void **)
 {
-    (void)state;
     struct chunk_writer writer;
     struct chunk_reader reader;
     chunk_writer_init(&writer);
@@ -111,9 +108,8 @@ static void a_chunk_that_was_lost_is_not_taken_for_whole(void **state)
     chunk_writer_deinit(&writer);
 }
 
-static void states_come_back_and_are_short(void **state)
+static void states_come_back_and_are_short(void **)
 {
-    (void)state;
     struct coupon coupon = {.at = {3, 77},
                             .state = COUPON_REDEEMED,
                             .last = 900,
@@ -137,9 +133,8 @@ static void states_come_back_and_are_short(void **state)
     buf_deinit(&bytes);
 }
 
-static void a_revoked_coupon_says_by_whom(void **state)
+static void a_revoked_coupon_says_by_whom(void **)
 {
-    (void)state;
     struct coupon coupon = {.at = {3, 77},
                             .state = COUPON_REVOKED,
                             .last = 900,
@@ -160,9 +155,8 @@ static void a_revoked_coupon_says_by_whom(void **state)
     buf_deinit(&bytes);
 }
 
-static void campaigns_come_back(void **state)
+static void campaigns_come_back(void **)
 {
-    (void)state;
     struct campaign_record is = {
         .campaign = {
             .id = SPAN("hot"),
@@ -244,9 +238,8 @@ static void note_holding(void *context, uint64_t user_hash, const char entry[HOL
 }
 
 /* Its count goes up and nobody can say to what: a page of a ranking that it is not on would seem right. */
-static void a_lost_campaign_takes_the_marks_of_its_lists_along(void **state)
+static void a_lost_campaign_takes_the_marks_of_its_lists_along(void **)
 {
-    (void)state;
     struct fold fold;
     struct fold_sink sink = {.command = note_command, .holding = note_holding};
     struct event event = issued_at(1);
@@ -276,9 +269,8 @@ static void note_record(void *context, const struct redis_command *command)
 }
 
 /* Who paused it is in memory of the fold's own: the event is gone when the record is written. */
-static void a_fold_keeps_who_paused(void **state)
+static void a_fold_keeps_who_paused(void **)
 {
-    (void)state;
     char by[] = "admin", reason[] = "wrong price";
     struct campaign_record record = {
         .campaign = {.id = SPAN("hot"),

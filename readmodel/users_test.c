@@ -19,9 +19,8 @@ static uint64_t hash_of(int i)
     return user_hash(span_of(text));
 }
 
-static void a_split_moves_only_to_the_new_bucket(void **state)
+static void a_split_moves_only_to_the_new_bucket(void **)
 {
-    (void)state;
     for (int64_t buckets = 1; buckets < BUCKETS; buckets++) {
         bool moved = false;
         for (int i = 0; i < USERS; i++) {
@@ -38,9 +37,8 @@ static void a_split_moves_only_to_the_new_bucket(void **state)
 }
 
 /* As apply.lua decides it: by the lowest bits, of twice the power of two below the new bucket's number. */
-static void the_script_decides_as_this_does(void **state)
+static void the_script_decides_as_this_does(void **)
 {
-    (void)state;
     for (int64_t bucket = 1; bucket < BUCKETS; bucket++) {
         int64_t half = 1;
         while (2 * half <= bucket)
@@ -54,18 +52,16 @@ static void the_script_decides_as_this_does(void **state)
     }
 }
 
-static void buckets_follow_the_coupons(void **state)
+static void buckets_follow_the_coupons(void **)
 {
-    (void)state;
     assert_int_equal(users_buckets(0), 1);
     assert_int_equal(users_buckets(31), 1);
     assert_int_equal(users_buckets(32), 2);
     assert_int_equal(users_buckets(1000000), 31251);
 }
 
-static void holdings_come_back(void **state)
+static void holdings_come_back(void **)
 {
-    (void)state;
     char bytes[HOLDING_BYTES];
     struct holding is = {INT64_C(0xfedcba9876), INT64_C(1800000000123456), hash_of(1) & 0xffffffffff, 0xbeef};
     holding_write(bytes, &is);
@@ -76,9 +72,8 @@ static void holdings_come_back(void **state)
     assert_int_equal(read.campaign, is.campaign);
 }
 
-static void what_was_lost_has_no_mark(void **state)
+static void what_was_lost_has_no_mark(void **)
 {
-    (void)state;
     char bucket[1 + 2 * HOLDING_BYTES] = USERS_MARK;
     struct span entries;
     assert_true(users_entries((struct span){bucket, sizeof bucket}, &entries));

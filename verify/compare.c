@@ -55,7 +55,7 @@ void compare_root(struct verify_models *models)
 {
     uint8_t chain[CHAIN_BYTES] = {0};
     struct key_name name;
-    if (models->facts.part.value != 0)
+    if (models->facts.memory.part.value != 0)
         return;
     probe_begin(models);
     if (!probe_end(models, 0))
@@ -553,7 +553,7 @@ static bool probe_classes(struct verify_models *models, int64_t from, int64_t co
 void compare_users(struct verify_models *models)
 {
     int bits = 0;
-    if (models->facts.part.value != 0 || models->facts.position == 0)
+    if (models->facts.memory.part.value != 0 || models->facts.position == 0)
         return;
     while (bits < models->facts.users_bits && INT64_C(2) << bits <= models->root.buckets)
         bits++;
@@ -694,7 +694,7 @@ static void compare_marks(struct verify_models *models)
 
 void compare_indexes(struct verify_models *models)
 {
-    if (models->facts.position > 0 && models->facts.part.value == 0)
+    if (models->facts.position > 0 && models->facts.memory.part.value == 0)
         compare_marks(models);
     for (enum model_index index = 0; index < INDEX_COUNT && probe_going(models); index++) {
         struct buf cursor;

@@ -27,7 +27,7 @@ static void expect(struct coupon_context *context, bool holds, const char *text)
 static void issued(struct verify_log *log, const struct event *event, struct verify_name holder)
 {
     struct verify_coupon *coupon =
-        verify_log_remember(log, &log->coupons, verify_name_of_number(event->position), event->position);
+        verify_table_follow(&log->coupons, verify_name_of_number(event->position), event->position);
     if (!coupon)
         return;
     coupon->holder = holder.part;
@@ -130,7 +130,7 @@ void verify_coupon_event(struct verify_log *log, const struct event *event, stru
     if (!coupon_id_parse(event->coupon_id, &at))
         return; /* reported as a fault of the envelope */
     struct verify_name name = verify_name_of_number(at.position);
-    struct verify_coupon_life *life = verify_log_remember(log, &log->lives, name, event->position);
+    struct verify_coupon_life *life = verify_table_follow(&log->lives, name, event->position);
     if (!life)
         return;
     const struct verify_coupon *coupon = verify_table_get(&log->coupons, name);
@@ -157,7 +157,7 @@ static void note_control(struct verify_log *log, const struct event *event, uint
                          struct span value)
 {
     struct verify_control *control =
-        verify_log_remember(log, &log->controls, verify_control_name(kind, name), event->position);
+        verify_table_follow(&log->controls, verify_control_name(kind, name), event->position);
     if (!control)
         return;
     CHECK(name.len <= sizeof control->text);

@@ -11,16 +11,7 @@
 #include "events/coupon.h"
 #include "readmodel/users.h"
 
-enum { TABLES = 5, USERS_BITS_MAX = 24, COUPONS_PER_USERS = 16 };
-
-static void tables_of(struct facts *facts, struct verify_table *ret[TABLES])
-{
-    ret[0] = &facts->campaigns;
-    ret[1] = &facts->marks;
-    ret[2] = &facts->chunks;
-    ret[3] = &facts->states;
-    ret[4] = &facts->holders;
-}
+enum { USERS_BITS_MAX = 24, COUPONS_PER_USERS = 16 };
 
 void facts_init(struct facts *facts, size_t memory)
 {
@@ -32,24 +23,16 @@ void facts_init(struct facts *facts, size_t memory)
     verify_table_init(&facts->holders, &facts->memory, sizeof(struct fact_holders));
 }
 
-static void clear(struct facts *facts)
+void facts_deinit(struct facts *facts)
 {
-    struct verify_table *tables[TABLES];
-    tables_of(facts, tables);
-    for (size_t i = 0; i < TABLES; i++)
-        verify_table_clear(tables[i]);
+    verify_memory_clear(&facts->memory);
     mem_free(facts->users);
     facts->users = NULL;
 }
 
-void facts_deinit(struct facts *facts)
-{
-    clear(facts);
-}
-
 static void begin_pass(struct facts *facts)
 {
-    clear(facts);
+    mem_free(facts->users);
     facts->users = mem_zalloc(((size_t)1 << facts->users_bits) * sizeof *facts->users);
     facts->position = facts->at_us = facts->coupons = 0;
     memset(facts->counted_at_us, 0, sizeof facts->counted_at_us);
@@ -60,8 +43,7 @@ void facts_begin(struct facts *facts, int16_t slice, int64_t head)
 {
     size_t bound = facts->memory.bytes_max / 4;
     facts->slice = slice;
-    facts->part = (struct verify_part){0};
-    facts->todo_count = 0;
+    verify_memory_begin(&facts->memory);
     facts->users_bits = 0;
     while (facts->users_bits < USERS_BITS_MAX && COUPONS_PER_USERS << facts->users_bits < head &&
            (sizeof(struct fact_users) << (facts->users_bits + 1)) <= bound)
@@ -71,27 +53,15 @@ void facts_begin(struct facts *facts, int16_t slice, int64_t head)
 
 bool facts_again(struct facts *facts)
 {
-    if (facts->todo_count == 0)
+    if (!verify_memory_again(&facts->memory))
         return false;
-    facts->part = facts->todo[--facts->todo_count];
     begin_pass(facts);
     return true;
 }
 
-static void *remember(struct facts *facts, struct verify_table *table, struct verify_name name)
+static void *remember(struct verify_table *table, struct verify_name name)
 {
-    struct verify_table *tables[TABLES];
-    tables_of(facts, tables);
-    while (verify_part_has(&facts->part, name)) {
-        void *record = verify_table_add(table, name);
-        if (record)
-            return record;
-        CHECK(facts->todo_count < COUNT_OF(facts->todo)); /* at most one for each bit */
-        facts->todo[facts->todo_count++] = verify_part_split(&facts->part, 0);
-        for (size_t i = 0; i < TABLES; i++)
-            verify_table_narrow(tables[i], &facts->part);
-    }
-    return NULL;
+    return verify_table_follow(table, name, 0); /* facts are compared, nothing is reported as of a position */
 }
 
 /* --- names and hashes --- */
@@ -193,7 +163,7 @@ static void count(struct facts *facts, struct fact_campaign *campaign, enum coun
     int64_t before = campaign->counted[counted].count;
     campaign->counted[counted].count += by;
     campaign->counted[counted].changed_at_us = at_us;
-    struct fact_marks *marks = remember(facts, &facts->marks, name);
+    struct fact_marks *marks = remember(&facts->marks, name);
     for (enum window window = 0; marks && window < WINDOW_MARKED; window++)
         add_mark(&marks->windows[window], at_us / (window_grain_s(window) * US_PER_S), before);
 }
@@ -212,14 +182,14 @@ static void note_issue(struct facts *facts, const struct event *event)
     users->count++;
     facts->coupons++;
     struct fact_chunk *chunk =
-        remember(facts, &facts->chunks, verify_name_of_number(event->position / COUPON_CHUNK));
+        remember(&facts->chunks, verify_name_of_number(event->position / COUPON_CHUNK));
     if (chunk) {
         chunk->issues += fact_issue_hash(&issue);
         chunk->issued++;
         chunk->issued_at_us = event->recorded_at_us;
     }
     struct fact_holders *holders =
-        remember(facts, &facts->holders, name_within(facts->last.name, (is->sequence - 1) / HOLDERS_CHUNK));
+        remember(&facts->holders, name_within(facts->last.name, (is->sequence - 1) / HOLDERS_CHUNK));
     if (holders) {
         holders->hash = fact_holder_hash(holders->hash, event->position);
         holders->count++;
@@ -266,7 +236,7 @@ static void note_state(struct facts *facts, const struct event *event)
     struct verify_name chunk_name = verify_name_of_number(at.position / COUPON_CHUNK);
     struct verify_name name = verify_name_of_number(at.position);
     name.part = chunk_name.part; /* a coupon goes with its chunk */
-    struct fact_state *state = remember(facts, &facts->states, name);
+    struct fact_state *state = remember(&facts->states, name);
     struct fact_chunk *chunk = state ? verify_table_get(&facts->chunks, chunk_name) : NULL;
     if (!chunk)
         return;
@@ -384,8 +354,7 @@ void facts_add(struct facts *facts, const struct event *event)
         facts->counted_at_us[COUNTED_ISSUED] = event->recorded_at_us;
     if (event->type == EVENT_CouponRedeemed || event->type == EVENT_CouponRestored)
         facts->counted_at_us[COUNTED_REDEEMED] = event->recorded_at_us;
-    struct fact_campaign *campaign =
-        remember(facts, &facts->campaigns, campaign_name(facts, event->campaign_id));
+    struct fact_campaign *campaign = remember(&facts->campaigns, campaign_name(facts, event->campaign_id));
     if (campaign)
         on_campaign(facts, campaign, event);
     if (event->type == EVENT_CouponIssued)
@@ -398,12 +367,12 @@ void facts_add(struct facts *facts, const struct event *event)
 
 bool facts_have_campaign(const struct facts *facts, struct span id)
 {
-    return verify_part_has(&facts->part, name_of(id));
+    return verify_part_has(&facts->memory.part, name_of(id));
 }
 
 bool facts_have_number(const struct facts *facts, int64_t number)
 {
-    return verify_part_has(&facts->part, verify_name_of_number(number));
+    return verify_part_has(&facts->memory.part, verify_name_of_number(number));
 }
 
 struct fact_campaign *facts_campaign(const struct facts *facts, struct span id)

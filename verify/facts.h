@@ -81,8 +81,6 @@ struct facts {
     struct verify_table campaigns, marks, chunks, states, holders;
     struct fact_users *users; /* 1 << users_bits */
     int users_bits;
-    struct verify_part part, todo[64];
-    size_t todo_count;
     struct fact_id {
         char text[CAMPAIGN_ID_MAX];
         size_t len;

@@ -68,10 +68,9 @@ static void begin(struct facts *facts, size_t memory)
     facts_begin(facts, SLICE, MANY);
 }
 
-static void counts_are_those_of_the_events(void **state)
+static void counts_are_those_of_the_events(void **)
 {
     struct facts facts;
-    (void)state;
     begin(&facts, ALL_MEMORY);
     create(&facts, "a");
     int64_t first = issue(&facts, "a", "u", 1), second = issue(&facts, "a", "v", 2);
@@ -94,12 +93,11 @@ static void counts_are_those_of_the_events(void **state)
 }
 
 /* Kept as a CampaignCreated says it, whatever else the event has. */
-static void a_definition_is_what_the_last_change_says(void **state)
+static void a_definition_is_what_the_last_change_says(void **)
 {
     struct facts facts;
     uint8_t wanted[FACT_HASH_BYTES];
     struct buf data;
-    (void)state;
     begin(&facts, ALL_MEMORY);
     create(&facts, "a");
     const struct campaign_created is = {.name = SPAN("new"), .quantity = 20, .released = 10};
@@ -117,10 +115,9 @@ static void a_definition_is_what_the_last_change_says(void **state)
     facts_deinit(&facts);
 }
 
-static void states_are_as_the_last_event_says(void **state)
+static void states_are_as_the_last_event_says(void **)
 {
     struct facts facts;
-    (void)state;
     begin(&facts, ALL_MEMORY);
     create(&facts, "a");
     int64_t coupon = issue(&facts, "a", "u", 1);
@@ -136,10 +133,9 @@ static void states_are_as_the_last_event_says(void **state)
     facts_deinit(&facts);
 }
 
-static void a_mark_is_of_the_first_change_in_a_stretch(void **state)
+static void a_mark_is_of_the_first_change_in_a_stretch(void **)
 {
     struct facts facts;
-    (void)state;
     begin(&facts, ALL_MEMORY);
     create(&facts, "a");
     issue(&facts, "a", "u", 1);
@@ -156,10 +152,9 @@ static void a_mark_is_of_the_first_change_in_a_stretch(void **state)
     facts_deinit(&facts);
 }
 
-static void who_paused_and_closed_is_of_the_last_event(void **state)
+static void who_paused_and_closed_is_of_the_last_event(void **)
 {
     struct facts facts;
-    (void)state;
     begin(&facts, ALL_MEMORY);
     create(&facts, "a");
     struct event paused = event_of(&facts, EVENT_CampaignPaused, "a");
@@ -178,9 +173,8 @@ static void who_paused_and_closed_is_of_the_last_event(void **state)
 }
 
 /* Of each thing that is hashed, every part counts. */
-static void nothing_is_left_out_of_a_hash(void **state)
+static void nothing_is_left_out_of_a_hash(void **)
 {
-    (void)state;
     const struct fact_issue issue = {1, 2, 3, 4, 5, SPAN("u"), SPAN("c"), SPAN("p")};
     struct fact_issue issues[] = {issue, issue, issue, issue, issue, issue, issue, issue};
     issues[0].position++, issues[1].sequence++, issues[2].nth++, issues[3].at_us++;
@@ -219,12 +213,11 @@ static void fill(struct facts *facts)
 }
 
 /* Whatever a pass follows it knows whole, and every campaign and chunk is followed by one. */
-static void little_memory_takes_more_passes(void **state)
+static void little_memory_takes_more_passes(void **)
 {
     struct facts facts;
     int passes = 0, campaigns = 0, issued = 0, redeemed = 0;
     struct fact_users users = {0};
-    (void)state;
     begin(&facts, LITTLE_MEMORY);
     do {
         size_t at = 0;

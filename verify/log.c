@@ -7,17 +7,6 @@
 
 #include "events/ids.h"
 
-enum { TABLES = 5 };
-
-static void tables_of(struct verify_log *log, struct verify_table *ret[TABLES])
-{
-    ret[0] = &log->campaigns;
-    ret[1] = &log->holdings;
-    ret[2] = &log->coupons;
-    ret[3] = &log->lives;
-    ret[4] = &log->controls;
-}
-
 void verify_log_init(struct verify_log *log, struct verify_report *report, struct verify_totals *totals,
                      size_t memory)
 {
@@ -32,10 +21,7 @@ void verify_log_init(struct verify_log *log, struct verify_report *report, struc
 
 void verify_log_deinit(struct verify_log *log)
 {
-    struct verify_table *tables[TABLES];
-    tables_of(log, tables);
-    for (size_t i = 0; i < TABLES; i++)
-        verify_table_deinit(tables[i]);
+    verify_memory_clear(&log->memory);
     buf_deinit(&log->scratch);
 }
 
@@ -43,10 +29,6 @@ void verify_log_deinit(struct verify_log *log)
 
 static void begin_pass(struct verify_log *log)
 {
-    struct verify_table *tables[TABLES];
-    tables_of(log, tables);
-    for (size_t i = 0; i < TABLES; i++)
-        verify_table_clear(tables[i]);
     log->position = log->recorded_at_us = 0;
     log->batch = (struct verify_batch){0};
     log->campaign_id_len = 0;
@@ -58,43 +40,18 @@ void verify_log_begin(struct verify_log *log, int16_t slice)
 {
     log->slice = slice;
     log->whole = true;
-    log->part = (struct verify_part){0};
-    log->todo_count = 0;
+    verify_memory_begin(&log->memory);
     log->totals->slices++;
     begin_pass(log);
 }
 
 bool verify_log_again(struct verify_log *log)
 {
-    if (log->todo_count == 0)
+    if (!verify_memory_again(&log->memory))
         return false;
-    log->part = log->todo[--log->todo_count];
     log->whole = false;
     begin_pass(log);
     return true;
-}
-
-/* Makes room: half of the names are left to a later pass. */
-static void split(struct verify_log *log, int64_t position)
-{
-    struct verify_table *tables[TABLES];
-    CHECK(log->todo_count < COUNT_OF(log->todo)); /* at most one for each bit */
-    log->todo[log->todo_count++] = verify_part_split(&log->part, position - 1);
-    tables_of(log, tables);
-    for (size_t i = 0; i < TABLES; i++)
-        verify_table_narrow(tables[i], &log->part);
-}
-
-void *verify_log_remember(struct verify_log *log, struct verify_table *table, struct verify_name name,
-                          int64_t position)
-{
-    while (verify_part_has(&log->part, name)) {
-        void *record = verify_table_add(table, name);
-        if (record)
-            return record;
-        split(log, position);
-    }
-    return NULL;
 }
 
 /* --- reporting --- */
@@ -102,7 +59,7 @@ void *verify_log_remember(struct verify_log *log, struct verify_table *table, st
 void verify_log_differ(struct verify_log *log, enum verify_rule rule, const struct event *event,
                        const char *text)
 {
-    if (event->position <= log->part.reported)
+    if (event->position <= log->memory.part.reported)
         return;
     struct verify_place place = {.slice = log->slice,
                                  .position = event->position,
@@ -276,7 +233,7 @@ static const char *fault_of_envelope(struct verify_log *log, const struct event 
 
 static void follow_holding(struct verify_log *log, const struct event *event, struct verify_name holder)
 {
-    struct verify_holding *holding = verify_log_remember(log, &log->holdings, holder, event->position);
+    struct verify_holding *holding = verify_table_follow(&log->holdings, holder, event->position);
     if (!holding)
         return;
     if (event->coupon_issued.nth != holding->count + 1)
@@ -292,7 +249,7 @@ static void follow(struct verify_log *log, const struct event *event)
         return;
     }
     struct verify_campaign *campaign =
-        verify_log_remember(log, &log->campaigns, log->campaign_name, event->position);
+        verify_table_follow(&log->campaigns, log->campaign_name, event->position);
     if (campaign)
         verify_campaign_event(log, campaign, event);
     bool issued = event->type == EVENT_CouponIssued;
@@ -311,7 +268,7 @@ static void count_open_stock(struct verify_log *log)
     int64_t stock = 0;
     size_t at = 0;
     log->quota_done = true;
-    if (log->part.reported >= log->quota->heads[log->slice] && !log->whole)
+    if (log->memory.part.reported >= log->quota->heads[log->slice] && !log->whole)
         return;
     for (const struct verify_campaign *record; (record = verify_table_next(&log->campaigns, &at));)
         if (!campaign_over(&record->campaign, 0))

@@ -93,8 +93,6 @@ struct verify_log {
     bool whole; /* the first pass of the slice, in which the rules about every event are checked */
     struct verify_memory memory;
     struct verify_table campaigns, holdings, coupons, lives, controls;
-    struct verify_part part, todo[64];
-    size_t todo_count;
     /* places, batches and chain */
     int64_t position, recorded_at_us; /* of the last event */
     struct verify_batch batch;        /* the current one; last 0: none yet */
@@ -138,9 +136,6 @@ void verify_log_end(struct verify_log *log, const struct verify_head *head);
 /* Of the event that is being judged; says nothing where an earlier pass did. */
 void verify_log_differ(struct verify_log *log, enum verify_rule rule, const struct event *event,
                        const char *text);
-/* The record of a name that the part has, made where it is not there; NULL: the part does not have it. */
-void *verify_log_remember(struct verify_log *log, struct verify_table *table, struct verify_name name,
-                          int64_t position);
 void verify_campaign_event(struct verify_log *log, struct verify_campaign *record, const struct event *event);
 /* CouponIssued and 10 to 15. `holder` is the name of campaign and user. */
 void verify_coupon_event(struct verify_log *log, const struct event *event, struct verify_name holder);

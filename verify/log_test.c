@@ -7,9 +7,8 @@ static struct world world;
 static const struct span campaign = {"drop-1", 6}, alice = {"user-a", 6}, bob = {"user-b", 6};
 
 /* 1 created, 2 and 3 in one batch: alice, bob; 4 released, 5 alice again, 6 paused, 7 resumed, 8 closed. */
-static int set_up(void **state)
+static int set_up(void **)
 {
-    (void)state;
     world_init(&world, campaign);
     world_create(&world);
     world_issue(&world, alice, 1, 1);
@@ -23,9 +22,8 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     world_deinit(&world);
     return 0;
 }
@@ -41,9 +39,8 @@ static void seal_and_play(void)
     world_play(&world);
 }
 
-static void a_good_log_is_clean(void **state)
+static void a_good_log_is_clean(void **)
 {
-    (void)state;
     seal_and_play();
     world_expect_clean(&world);
     assert_int_equal(world.totals.events, 8);
@@ -51,9 +48,8 @@ static void a_good_log_is_clean(void **state)
     assert_false(verify_log_again(&world.log));
 }
 
-static void an_empty_slice_is_clean(void **state)
+static void an_empty_slice_is_clean(void **)
 {
-    (void)state;
     world.count = 0;
     seal_and_play();
     world_expect_clean(&world);
@@ -61,9 +57,8 @@ static void an_empty_slice_is_clean(void **state)
 
 /* --- tampered with --- */
 
-static void a_changed_byte_breaks_the_chain(void **state)
+static void a_changed_byte_breaks_the_chain(void **)
 {
-    (void)state;
     world_seal(&world);
     world.lines[0].event.recorded_at_us++; /* the batch's row as well, so that nothing else can tell */
     world.batches[0].recorded_at_us++;
@@ -71,10 +66,9 @@ static void a_changed_byte_breaks_the_chain(void **state)
     world_expect(&world, VERIFY_CHAIN);
 }
 
-static void every_column_is_in_the_chain(void **state)
+static void every_column_is_in_the_chain(void **)
 {
     static const struct span other = {"c15-1", 5};
-    (void)state;
     world_seal(&world);
     struct event good = *event_at(2);
     void *const at[] = {&event_at(2)->version, &event_at(2)->user_id, &event_at(2)->coupon_id,
@@ -92,9 +86,8 @@ static void every_column_is_in_the_chain(void **state)
     }
 }
 
-static void a_changed_hash_of_a_batch_is_told_for_it_and_the_next(void **state)
+static void a_changed_hash_of_a_batch_is_told_for_it_and_the_next(void **)
 {
-    (void)state;
     world_seal(&world);
     world.batches[1].chain[7] ^= 1;
     world_play(&world);
@@ -102,18 +95,16 @@ static void a_changed_hash_of_a_batch_is_told_for_it_and_the_next(void **state)
     assert_int_equal(world.report.by_rule[VERIFY_CHAIN], 2);
 }
 
-static void a_changed_hash_of_the_slice(void **state)
+static void a_changed_hash_of_the_slice(void **)
 {
-    (void)state;
     world_seal(&world);
     world.head.chain[31] ^= 1;
     world_play(&world);
     world_expect(&world, VERIFY_CHAIN);
 }
 
-static void a_deleted_event_is_a_gap(void **state)
+static void a_deleted_event_is_a_gap(void **)
 {
-    (void)state;
     world_seal(&world);
     world.lines[3].missing = true; /* the released stock: issued stays below what was there before */
     world_play(&world);
@@ -121,9 +112,8 @@ static void a_deleted_event_is_a_gap(void **state)
     assert_int_equal(world.report.by_rule[VERIFY_CHAIN], 1);
 }
 
-static void a_deleted_tail_is_not_the_head(void **state)
+static void a_deleted_tail_is_not_the_head(void **)
 {
-    (void)state;
     world_seal(&world);
     world.count--;
     world.batches_count--;
@@ -132,9 +122,8 @@ static void a_deleted_tail_is_not_the_head(void **state)
     assert_int_equal(world.report.by_rule[VERIFY_CHAIN], 1);
 }
 
-static void swapped_positions(void **state)
+static void swapped_positions(void **)
 {
-    (void)state;
     world_seal(&world);
     struct line line = world.lines[1];
     world.lines[1] = world.lines[2];
@@ -151,9 +140,8 @@ static void swapped_positions(void **state)
     assert_int_equal(world.report.by_rule[VERIFY_SEQUENCE], 1); /* told once for a campaign */
 }
 
-static void a_deleted_batch_leaves_events_uncovered(void **state)
+static void a_deleted_batch_leaves_events_uncovered(void **)
 {
-    (void)state;
     world_seal(&world);
     memmove(&world.batches[1], &world.batches[2], (world.batches_count - 2) * sizeof world.batches[0]);
     world.batches_count--;
@@ -163,18 +151,16 @@ static void a_deleted_batch_leaves_events_uncovered(void **state)
     assert_int_equal(world.report.by_rule[VERIFY_CHAIN], 1);
 }
 
-static void the_last_batch_is_missing(void **state)
+static void the_last_batch_is_missing(void **)
 {
-    (void)state;
     world_seal(&world);
     world.batches_count--;
     world_play(&world);
     assert_int_equal(world.report.by_rule[VERIFY_BATCHES], 2);
 }
 
-static void a_batch_beyond_the_head(void **state)
+static void a_batch_beyond_the_head(void **)
 {
-    (void)state;
     world_seal(&world);
     struct verify_batch beyond = world.batches[world.batches_count - 1];
     beyond.first = beyond.last = 9;
@@ -183,9 +169,8 @@ static void a_batch_beyond_the_head(void **state)
     assert_int_equal(world.report.by_rule[VERIFY_BATCHES], 2);
 }
 
-static void data_that_nobody_writes(void **state)
+static void data_that_nobody_writes(void **)
 {
-    (void)state;
     world_seal(&world);
     world.lines[5].status = CODEC_CORRUPT;
     world_play(&world);
@@ -194,9 +179,8 @@ static void data_that_nobody_writes(void **state)
 }
 
 /* The map with its one member twice is read the same, but nobody writes it. */
-static void the_same_payload_in_other_bytes(void **state)
+static void the_same_payload_in_other_bytes(void **)
 {
-    (void)state;
     world_seal(&world);
     static const char twice[] = "\x82\x01\x05\x02\x00"; /* quantity 5, plan_step 0: a default is left out */
     struct line *line = &world.lines[3];
@@ -208,27 +192,24 @@ static void the_same_payload_in_other_bytes(void **state)
     assert_int_equal(world.report.differences, 2);
 }
 
-static void a_changed_nth_column(void **state)
+static void a_changed_nth_column(void **)
 {
-    (void)state;
     world_seal(&world);
     world.lines[1].nth = 2; /* not in the chain: the data says it too */
     world_play(&world);
     world_expect(&world, VERIFY_ENVELOPE);
 }
 
-static void a_column_nth_where_no_coupon_is_issued(void **state)
+static void a_column_nth_where_no_coupon_is_issued(void **)
 {
-    (void)state;
     world_seal(&world);
     world.lines[5].nth = 1;
     world_play(&world);
     world_expect(&world, VERIFY_ENVELOPE);
 }
 
-static void a_holder_that_is_anothers(void **state)
+static void a_holder_that_is_anothers(void **)
 {
-    (void)state;
     world_seal(&world);
     world.lines[1].wrong_holder = true;
     world_play(&world);
@@ -237,33 +218,29 @@ static void a_holder_that_is_anothers(void **state)
 
 /* --- wrong programs --- */
 
-static void a_trace_of_another_length(void **state)
+static void a_trace_of_another_length(void **)
 {
-    (void)state;
     event_at(6)->trace = SPAN("short");
     seal_and_play();
     world_expect(&world, VERIFY_ENVELOPE);
 }
 
-static void a_user_where_none_is_concerned(void **state)
+static void a_user_where_none_is_concerned(void **)
 {
-    (void)state;
     event_at(6)->user_id = alice;
     seal_and_play();
     world_expect(&world, VERIFY_ENVELOPE);
 }
 
-static void time_runs_backwards(void **state)
+static void time_runs_backwards(void **)
 {
-    (void)state;
     event_at(4)->recorded_at_us = 1;
     seal_and_play();
     world_expect(&world, VERIFY_CLOCK);
 }
 
-static void one_time_for_a_whole_batch(void **state)
+static void one_time_for_a_whole_batch(void **)
 {
-    (void)state;
     world_seal(&world);
     world.batches[1].recorded_at_us--;
     world_play(&world);
@@ -271,9 +248,8 @@ static void one_time_for_a_whole_batch(void **state)
     assert_int_equal(world.report.differences, 2);
 }
 
-static void a_campaign_of_another_slice(void **state)
+static void a_campaign_of_another_slice(void **)
 {
-    (void)state;
     world.slice = (int16_t)(world.slice ^ 1);
     for (size_t i = 0; i < world.count; i++)
         world.lines[i].event.slice = world.slice;
@@ -281,51 +257,45 @@ static void a_campaign_of_another_slice(void **state)
     assert_int_equal(world.report.by_rule[VERIFY_ENVELOPE], 8);
 }
 
-static void a_campaign_that_was_never_created(void **state)
+static void a_campaign_that_was_never_created(void **)
 {
-    (void)state;
     world.lines[0].event.type = EVENT_CampaignEnded;
     world.lines[0].event.campaign_ended.due_at_us = 0;
     seal_and_play();
     assert_int_equal(world.report.by_rule[VERIFY_CREATED], 1);
 }
 
-static void a_campaign_created_twice(void **state)
+static void a_campaign_created_twice(void **)
 {
-    (void)state;
     world_create(&world);
     seal_and_play();
     world_expect(&world, VERIFY_CREATED);
 }
 
-static void more_issued_than_released(void **state)
+static void more_issued_than_released(void **)
 {
-    (void)state;
     event_at(1)->campaign_created.released = 1;
     seal_and_play();
     world_expect(&world, VERIFY_STOCK);
 }
 
-static void more_released_than_there_is(void **state)
+static void more_released_than_there_is(void **)
 {
-    (void)state;
     event_at(4)->stock_released.quantity = 6;
     seal_and_play();
     world_expect(&world, VERIFY_STOCK);
 }
 
-static void a_sequence_with_a_hole(void **state)
+static void a_sequence_with_a_hole(void **)
 {
-    (void)state;
     event_at(3)->coupon_issued.sequence = 3;
     event_at(5)->coupon_issued.sequence = 4;
     seal_and_play();
     world_expect(&world, VERIFY_SEQUENCE);
 }
 
-static void a_sequence_twice(void **state)
+static void a_sequence_twice(void **)
 {
-    (void)state;
     event_at(5)->coupon_issued.sequence = 2;
     seal_and_play();
     world_expect(&world, VERIFY_SEQUENCE);
@@ -351,9 +321,8 @@ static void expect_change(enum verify_rule rule)
     tear_down(NULL), set_up(NULL);
 }
 
-static void a_change_gives_more_and_takes_nothing_back(void **state)
+static void a_change_gives_more_and_takes_nothing_back(void **)
 {
-    (void)state;
     (void)change();
     world_issue(&world, alice, 4, 3); /* which the limit before did not allow */
     seal_and_play();
@@ -381,9 +350,8 @@ static void a_change_gives_more_and_takes_nothing_back(void **state)
 }
 
 /* Three coupons of three; more from the sixth second on. */
-static void what_was_sold_out_opens_again_in_its_time(void **state)
+static void what_was_sold_out_opens_again_in_its_time(void **)
 {
-    (void)state;
     for (int wrong = 0; wrong <= 2; wrong++) {
         event_at(1)->campaign_created.quantity = event_at(1)->campaign_created.released = 3;
         world.count = 3;
@@ -407,26 +375,23 @@ static void what_was_sold_out_opens_again_in_its_time(void **state)
     }
 }
 
-static void more_than_the_limit(void **state)
+static void more_than_the_limit(void **)
 {
-    (void)state;
     event_at(1)->campaign_created.per_user_limit = 1;
     seal_and_play();
     world_expect(&world, VERIFY_LIMIT);
 }
 
 /* Two coupons that both say they are the user's first: the limit is only as good as the counting. */
-static void a_second_coupon_that_says_it_is_the_first(void **state)
+static void a_second_coupon_that_says_it_is_the_first(void **)
 {
-    (void)state;
     event_at(5)->coupon_issued.nth = 1;
     seal_and_play();
     world_expect(&world, VERIFY_LIMIT);
 }
 
-static void issued_while_paused(void **state)
+static void issued_while_paused(void **)
 {
-    (void)state;
     event_at(7)->type = EVENT_CouponIssued;
     event_at(7)->user_id = bob;
     event_at(7)->coupon_issued = (struct coupon_issued){.sequence = 4, .nth = 2};
@@ -434,9 +399,8 @@ static void issued_while_paused(void **state)
     world_expect(&world, VERIFY_LIFE);
 }
 
-static void issued_before_the_start_or_after_the_end(void **state)
+static void issued_before_the_start_or_after_the_end(void **)
 {
-    (void)state;
     event_at(1)->campaign_created.starts_at_us = 2500000; /* the first two come at 2 and 3 seconds */
     world.lines[1].ends_batch = true;
     seal_and_play();
@@ -447,9 +411,8 @@ static void issued_before_the_start_or_after_the_end(void **state)
     world_expect(&world, VERIFY_LIFE);
 }
 
-static void an_expiry_that_the_definition_does_not_give(void **state)
+static void an_expiry_that_the_definition_does_not_give(void **)
 {
-    (void)state;
     event_at(1)->campaign_created.coupon_valid_days = 1;
     for (int64_t position = 2; position <= 5; position++)
         if (event_at(position)->type == EVENT_CouponIssued)
@@ -463,9 +426,8 @@ static void an_expiry_that_the_definition_does_not_give(void **state)
     world_expect(&world, VERIFY_LIFE);
 }
 
-static void an_event_after_the_deletion(void **state)
+static void an_event_after_the_deletion(void **)
 {
-    (void)state;
     world.count = 1;
     world_add(&world, EVENT_CampaignDeleted);
     world_seal(&world);
@@ -478,44 +440,39 @@ static void an_event_after_the_deletion(void **state)
     world_expect(&world, VERIFY_LIFE);
 }
 
-static void deleted_with_coupons(void **state)
+static void deleted_with_coupons(void **)
 {
-    (void)state;
     world.count = 5;
     world_add(&world, EVENT_CampaignDeleted);
     seal_and_play();
     world_expect(&world, VERIFY_LIFE);
 }
 
-static void stock_released_after_the_close(void **state)
+static void stock_released_after_the_close(void **)
 {
-    (void)state;
     world_add(&world, EVENT_StockReleased);
     seal_and_play();
     world_expect(&world, VERIFY_LIFE);
 }
 
-static void created_with_more_released_than_there_is(void **state)
+static void created_with_more_released_than_there_is(void **)
 {
-    (void)state;
     world.count = 1;
     event_at(1)->campaign_created.released = 11;
     seal_and_play();
     world_expect(&world, VERIFY_STOCK);
 }
 
-static void a_code_prefix_of_another_campaign(void **state)
+static void a_code_prefix_of_another_campaign(void **)
 {
-    (void)state;
     event_at(3)->coupon_issued.code_prefix = SPAN("OTHER");
     seal_and_play();
     world_expect(&world, VERIFY_LIFE);
 }
 
-static void a_tranche_out_of_order_or_while_halted(void **state)
+static void a_tranche_out_of_order_or_while_halted(void **)
 {
     static const struct release plan[] = {{1, 2}, {2, 3}};
-    (void)state;
     event_at(1)->campaign_created.release_plan = (struct release_list){plan, 2};
     event_at(4)->stock_released.plan_step = 2;
     seal_and_play();
@@ -533,10 +490,9 @@ static void a_tranche_out_of_order_or_while_halted(void **state)
 
 /* Many users on little memory: the log is read more than once, every pass follows its own part, and each
  * violation is reported by exactly one of them. */
-static void with_little_memory_the_same_is_found_in_more_passes(void **state)
+static void with_little_memory_the_same_is_found_in_more_passes(void **)
 {
     enum { USERS = 3000 };
-    (void)state;
     verify_log_deinit(&world.log);
     verify_log_init(&world.log, &world.report, &world.totals, 96 * 1024);
     int passes = 0;

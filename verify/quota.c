@@ -23,8 +23,7 @@ void verify_quota_init(struct verify_quota *quota, const int64_t heads[SLICE_COU
 
 void verify_quota_deinit(struct verify_quota *quota)
 {
-    if (quota->counts.memory)
-        verify_table_deinit(&quota->counts);
+    verify_memory_clear(&quota->memory);
 }
 
 /* NULL: there is no memory for another. */

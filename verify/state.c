@@ -8,7 +8,7 @@ enum { REQUEST_CREATED = 201, REQUEST_DONE = 200 };
 
 static bool mine(const struct verify_log *log, struct verify_name name)
 {
-    return verify_part_has(&log->part, name);
+    return verify_part_has(&log->memory.part, name);
 }
 
 static void differ(struct verify_log *log, enum verify_rule rule, struct span campaign, int64_t position,

@@ -47,9 +47,8 @@ static void fill_rows(void)
     runs[1] = (struct verify_run_row){campaign, 3, 5, 5};
 }
 
-static int set_up(void **state)
+static int set_up(void **)
 {
-    (void)state;
     world_init(&world, campaign);
     world_create(&world)->campaign_created.ends_at_us = 7 * US_PER_DAY;
     world_issue(&world, alice, 1, 1);
@@ -64,9 +63,8 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     world_deinit(&world);
     return 0;
 }
@@ -80,21 +78,19 @@ static void play_rows(void)
     verify_state_end(&world.log);
 }
 
-static void good_rows_are_clean(void **state)
+static void good_rows_are_clean(void **)
 {
-    (void)state;
     play_rows();
     world_expect_clean(&world);
     assert_int_equal(world.totals.rows, 4);
 }
 
-static void every_number_of_a_campaign_counts(void **state)
+static void every_number_of_a_campaign_counts(void **)
 {
     int64_t *const columns[] = {&campaign_row.created_at_us, &campaign_row.version,  &campaign_row.quantity,
                                 &campaign_row.released,      &campaign_row.issued,   &campaign_row.redeemed,
                                 &campaign_row.reserved,      &campaign_row.status,   &campaign_row.plan_done,
                                 &campaign_row.first,         &campaign_row.position, &campaign_row.due_at_us};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(columns); i++) {
         tear_down(NULL), set_up(NULL);
         ++*columns[i];
@@ -104,9 +100,8 @@ static void every_number_of_a_campaign_counts(void **state)
     }
 }
 
-static void every_text_and_flag_of_a_campaign_counts(void **state)
+static void every_text_and_flag_of_a_campaign_counts(void **)
 {
-    (void)state;
     campaign_row.created_by = SPAN("admi");
     play_rows();
     world_expect(&world, VERIFY_CAMPAIGN_ROW);
@@ -120,27 +115,24 @@ static void every_text_and_flag_of_a_campaign_counts(void **state)
     world_expect(&world, VERIFY_CAMPAIGN_ROW);
 }
 
-static void due_at_that_a_migration_left_is_for_the_sweep(void **state)
+static void due_at_that_a_migration_left_is_for_the_sweep(void **)
 {
-    (void)state;
     campaign_row.due_at_us = 0;
     campaign_row.due_at_is_epoch = true;
     play_rows();
     world_expect_clean(&world);
 }
 
-static void a_campaign_that_the_log_does_not_have(void **state)
+static void a_campaign_that_the_log_does_not_have(void **)
 {
     struct verify_campaign_row stranger = {.id = SPAN("drop-2"), .position = 9};
-    (void)state;
     verify_campaign_row(&world.log, &stranger);
     play_rows();
     world_expect(&world, VERIFY_CAMPAIGN_ROW);
 }
 
-static void a_campaign_without_a_row(void **state)
+static void a_campaign_without_a_row(void **)
 {
-    (void)state;
     verify_coupon_row(&world.log, &coupon_row);
     verify_run_row(&world.log, &runs[0]);
     verify_run_row(&world.log, &runs[1]);
@@ -148,13 +140,12 @@ static void a_campaign_without_a_row(void **state)
     world_expect(&world, VERIFY_CAMPAIGN_ROW);
 }
 
-static void every_column_of_a_coupon_counts(void **state)
+static void every_column_of_a_coupon_counts(void **)
 {
     int64_t *const columns[] = {&coupon_row.state,           &coupon_row.last,
                                 &coupon_row.changed_at_us,   &coupon_row.order_amount,
                                 &coupon_row.discount_amount, &coupon_row.reserved_until_us};
     struct span *const texts[] = {&coupon_row.campaign_id, &coupon_row.order_id, &coupon_row.reason};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(columns) + COUNT_OF(texts); i++) {
         tear_down(NULL), set_up(NULL);
         if (i < COUNT_OF(columns))
@@ -166,17 +157,15 @@ static void every_column_of_a_coupon_counts(void **state)
     }
 }
 
-static void a_coupon_row_of_an_event_that_is_not_there(void **state)
+static void a_coupon_row_of_an_event_that_is_not_there(void **)
 {
-    (void)state;
     coupon_row.event = NULL;
     play_rows();
     world_expect(&world, VERIFY_COUPON_ROW);
 }
 
-static void a_coupon_row_too_many_or_missing(void **state)
+static void a_coupon_row_too_many_or_missing(void **)
 {
-    (void)state;
     verify_coupon_row(&world.log, &coupon_row);
     coupon_row.position = 3; /* bob's, to which nothing happened */
     play_rows();
@@ -189,10 +178,9 @@ static void a_coupon_row_too_many_or_missing(void **state)
     world_expect(&world, VERIFY_COUPON_ROW);
 }
 
-static void every_column_of_a_run_counts(void **state)
+static void every_column_of_a_run_counts(void **)
 {
     int64_t *const columns[] = {&runs[1].first_sequence, &runs[1].first_position, &runs[1].last_position};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(columns); i++) {
         tear_down(NULL), set_up(NULL);
         ++*columns[i];
@@ -201,9 +189,8 @@ static void every_column_of_a_run_counts(void **state)
     }
 }
 
-static void a_run_too_many_or_missing(void **state)
+static void a_run_too_many_or_missing(void **)
 {
-    (void)state;
     verify_run_row(&world.log, &runs[0]);
     play_rows();
     world_expect(&world, VERIFY_RUN_ROW);
@@ -221,14 +208,13 @@ static void a_run_too_many_or_missing(void **state)
 
 /* --- requests --- */
 
-static void request_rows(void **state)
+static void request_rows(void **)
 {
     struct verify_request_row good = {.position = 2,
                                       .status = 201,
                                       .recorded_at_us = 5,
                                       .event_type = EVENT_CouponIssued,
                                       .event_recorded_at_us = 5};
-    (void)state;
     verify_request_row(&world.log, &good);
     struct verify_request_row redeemed = good;
     redeemed.status = 200;
@@ -248,11 +234,10 @@ static void request_rows(void **state)
 
 /* --- control --- */
 
-static void control_rows(void **state)
+static void control_rows(void **)
 {
     struct verify_control_row profile = {CONTROL_SETTING, 3, SPAN("profile"), SPAN("normal")};
     struct verify_control_row issuer = {CONTROL_ISSUER, 2, SPAN("generator"), CONTROL_SUSPENDED};
-    (void)state;
     tear_down(NULL);
     world_init(&world, CONTROL_STREAM);
     world.slice = CONTROL_SLICE;
@@ -300,9 +285,8 @@ static void play_quota(int64_t head, int64_t counted, int64_t used)
     verify_quota_deinit(&quota);
 }
 
-static void quotas_count_what_was_created_up_to_the_heads(void **state)
+static void quotas_count_what_was_created_up_to_the_heads(void **)
 {
-    (void)state;
     play_quota(5, 10, 1);
     play_quota(1, 10, 1);
     play_quota(0, 0, 0);

@@ -42,7 +42,8 @@ bool verify_part_has(const struct verify_part *part, struct verify_name name)
     return (name.part & ((UINT64_C(1) << part->bits) - 1)) == part->value;
 }
 
-struct verify_part verify_part_split(struct verify_part *part, int64_t position)
+/* Halves it; returns the other half. */
+static struct verify_part split(struct verify_part *part, int64_t position)
 {
     CHECK(part->bits < PART_BITS_MAX);
     struct verify_part other = {
@@ -59,10 +60,11 @@ struct verify_part verify_part_split(struct verify_part *part, int64_t position)
 void verify_table_init(struct verify_table *table, struct verify_memory *memory, size_t record_size)
 {
     CHECK(record_size >= sizeof(struct verify_name) && record_size % sizeof(uint64_t) == 0);
-    *table = (struct verify_table){.memory = memory, .record_size = record_size};
+    *table = (struct verify_table){.memory = memory, .next = memory->tables, .record_size = record_size};
+    memory->tables = table;
 }
 
-void verify_table_clear(struct verify_table *table)
+static void clear(struct verify_table *table)
 {
     table->memory->bytes -= table->capacity * table->record_size;
     mem_free(table->records);
@@ -70,9 +72,26 @@ void verify_table_clear(struct verify_table *table)
     table->capacity = table->count = 0;
 }
 
-void verify_table_deinit(struct verify_table *table)
+void verify_memory_clear(struct verify_memory *memory)
 {
-    verify_table_clear(table);
+    for (struct verify_table *table = memory->tables; table; table = table->next)
+        clear(table);
+}
+
+void verify_memory_begin(struct verify_memory *memory)
+{
+    verify_memory_clear(memory);
+    memory->part = (struct verify_part){0};
+    memory->todo_count = 0;
+}
+
+bool verify_memory_again(struct verify_memory *memory)
+{
+    if (memory->todo_count == 0)
+        return false;
+    verify_memory_clear(memory);
+    memory->part = memory->todo[--memory->todo_count];
+    return true;
 }
 
 static struct verify_name *record_at(const struct verify_table *table, size_t index)
@@ -147,7 +166,8 @@ void *verify_table_add(struct verify_table *table, struct verify_name name)
     return record;
 }
 
-void verify_table_narrow(struct verify_table *table, const struct verify_part *part)
+/* Forgets the records that are not in the part. */
+static void narrow(struct verify_table *table, const struct verify_part *part)
 {
     size_t staying = 0, capacity = CAPACITY_FIRST;
     for (size_t i = 0; i < table->capacity; i++)
@@ -156,6 +176,21 @@ void verify_table_narrow(struct verify_table *table, const struct verify_part *p
         capacity *= 2;
     if (table->capacity)
         move(table, capacity, part);
+}
+
+void *verify_table_follow(struct verify_table *table, struct verify_name name, int64_t position)
+{
+    struct verify_memory *memory = table->memory;
+    while (verify_part_has(&memory->part, name)) {
+        void *record = verify_table_add(table, name);
+        if (record)
+            return record;
+        CHECK(memory->todo_count < COUNT_OF(memory->todo)); /* at most one for each bit */
+        memory->todo[memory->todo_count++] = split(&memory->part, position - 1);
+        for (struct verify_table *each = memory->tables; each; each = each->next)
+            narrow(each, &memory->part);
+    }
+    return NULL;
 }
 
 void *verify_table_next(const struct verify_table *table, size_t *at)

@@ -26,28 +26,34 @@ struct verify_part {
     int64_t reported; /* differences up to this position were reported before the part was split off */
 };
 bool verify_part_has(const struct verify_part *part, struct verify_name name);
-/* Halves it; returns the other half. */
-struct verify_part verify_part_split(struct verify_part *part, int64_t position);
 
+/* What its tables share. They stay where they are as long as it is used. */
 struct verify_memory {
     size_t bytes, bytes_max;
+    struct verify_table *tables;
+    struct verify_part part, todo[64]; /* the one that is followed; those left to later passes */
+    size_t todo_count;
 };
+void verify_memory_clear(struct verify_memory *memory); /* nothing is remembered, nothing is held */
+/* Clears it for a first pass, of all names; and for the next one: false where none is left. */
+void verify_memory_begin(struct verify_memory *memory);
+bool verify_memory_again(struct verify_memory *memory) MUST_USE;
 
 /* Records begin with their struct verify_name. */
 struct verify_table {
     struct verify_memory *memory; /* shared, borrowed */
+    struct verify_table *next;    /* that shares it */
     size_t record_size, capacity, count;
     unsigned char *records;
 };
 
 void verify_table_init(struct verify_table *table, struct verify_memory *memory, size_t record_size);
-void verify_table_deinit(struct verify_table *table);
-void verify_table_clear(struct verify_table *table);                               /* gives its memory back */
 void *verify_table_get(const struct verify_table *table, struct verify_name name); /* NULL: absent */
 /* The record of that name, zeroed but for the name where it is new. NULL when there is no memory for it. A
  * record moves when another is added. */
 void *verify_table_add(struct verify_table *table, struct verify_name name);
-/* Forgets the records that are not in the part. */
-void verify_table_narrow(struct verify_table *table, const struct verify_part *part);
+/* The same, and where there is no memory for it half of the names that are followed are left to a later pass.
+ * NULL: it is not of those that are followed. `position` is the event's that it is asked for. */
+void *verify_table_follow(struct verify_table *table, struct verify_name name, int64_t position);
 /* The records, in no order: *at is 0 at first. NULL: that was all. */
 void *verify_table_next(const struct verify_table *table, size_t *at);

@@ -9,14 +9,14 @@
 #include "common/base/bytes.h"
 
 struct figure {
-    const char *metric; /* "issue" */
     const char *what, *unit;
-    const char *goal;  /* of the design, as text; "" for none */
-    double goal_ratio; /* where the goal is one of a ratio, 0 elsewhere */
     struct series series;
+    const char *goal;     /* of the design, as text; "" for none */
+    double goal_ratio;    /* where the goal is one of a ratio, 0 elsewhere */
     const char *baseline; /* "" for none */
     struct series baseline_series;
     char note[256];
+    const char *metric; /* "issue" */
 };
 
 /* median of series / median of baseline; 0 where there is none. */

@@ -16,22 +16,20 @@ static struct figure example(void)
     return figure;
 }
 
-static void ratio_is_of_the_medians(void **state)
+static void ratio_is_of_the_medians(void **)
 {
     struct figure figure = example();
-    (void)state;
     assert_true(figure_ratio(&figure) > 3.999 && figure_ratio(&figure) < 4.001);
     figure.baseline_series.count = 0;
     assert_true(figure_ratio(&figure) < 0.001);
 }
 
-static void json_is_one_line_and_parses(void **state)
+static void json_is_one_line_and_parses(void **)
 {
     struct figure figure = example();
     struct buf out;
     struct json_fault fault;
     struct span text;
-    (void)state;
     buf_init(&out, 4096);
     figure_write_json(&figure, &out);
     assert_true(memchr(out.data, '\n', out.len) == out.data + out.len - 1);
@@ -44,11 +42,10 @@ static void json_is_one_line_and_parses(void **state)
     buf_deinit(&out);
 }
 
-static void text_names_goal_figure_and_comparison(void **state)
+static void text_names_goal_figure_and_comparison(void **)
 {
     struct figure figure = example();
     struct buf out;
-    (void)state;
     buf_init(&out, 4096);
     figure_write_text(&figure, &out);
     assert_non_null(strstr(out.data, "goal          >= 10"));

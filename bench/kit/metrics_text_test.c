@@ -7,9 +7,8 @@
 static const char text[] = "# HELP coupon_a one\n# TYPE coupon_a counter\ncoupon_ab 1\ncoupon_a{x=\"1\"} 2\n"
                            "coupon_a 3\ncoupon_c -4\ncoupon_d 0.5\n";
 
-static void finds_the_series_of_that_name(void **state)
+static void finds_the_series_of_that_name(void **)
 {
-    (void)state;
     int64_t value = 0;
     assert_true(metrics_find(span_of(text), "coupon_a", &value));
     assert_int_equal(value, 3);
@@ -19,9 +18,8 @@ static void finds_the_series_of_that_name(void **state)
     assert_int_equal(value, -4);
 }
 
-static void finds_fractions(void **state)
+static void finds_fractions(void **)
 {
-    (void)state;
     int64_t value = 7;
     assert_true(metrics_find_micro(SPAN("coupon_r 0.870500\n"), "coupon_r", &value));
     assert_int_equal(value, 870500);
@@ -33,9 +31,8 @@ static void finds_fractions(void **state)
     assert_int_equal(value, 12000001);
 }
 
-static void what_is_not_there_is_not_found(void **state)
+static void what_is_not_there_is_not_found(void **)
 {
-    (void)state;
     int64_t value = 7;
     assert_false(metrics_find(span_of(text), "coupon", &value));
     assert_false(metrics_find(span_of(text), "coupon_d", &value)); /* no whole number */

@@ -25,9 +25,8 @@ static size_t times_in(const struct buf *text, const char *what)
     return count;
 }
 
-static void bars_are_drawn(void **state)
+static void bars_are_drawn(void **)
 {
-    (void)state;
     struct plot plot = {.count = 0};
     struct buf out;
     struct figure figures[] = {figure_of(50, 100, 0.5), figure_of(1000000, 1, 0), figure_of(1, 0, 0)};
@@ -44,9 +43,8 @@ static void bars_are_drawn(void **state)
     buf_deinit(&out);
 }
 
-static void what_has_only_a_goal_is_drawn_against_that(void **state)
+static void what_has_only_a_goal_is_drawn_against_that(void **)
 {
-    (void)state;
     struct plot plot = {.count = 0};
     struct figure figure = figure_of(5, 1, 0);
     figure.baseline = "";
@@ -58,9 +56,8 @@ static void what_has_only_a_goal_is_drawn_against_that(void **state)
     assert_true(plot.bars[0].ratio > 0.49 && plot.bars[0].ratio < 0.51 && plot.bars[0].goal == 1);
 }
 
-static void no_more_bars_than_there_is_room(void **state)
+static void no_more_bars_than_there_is_room(void **)
 {
-    (void)state;
     struct plot plot = {.count = 0};
     struct figure figure = figure_of(1, 1, 1);
     for (size_t i = 0; i < 2 * PLOT_BARS_MAX; i++)

@@ -9,7 +9,7 @@
 struct progress {
     const char *title;
     bool terminal;
-    int64_t started_us, drawn_us, done_drawn;
+    int64_t started_us, drawn_us;
     int64_t seconds; /* as many plain lines were due */
 };
 

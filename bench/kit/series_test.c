@@ -9,20 +9,18 @@ static bool same(double a, double b)
     return a - b < 1e-9 && b - a < 1e-9;
 }
 
-static void empty_is_zero(void **state)
+static void empty_is_zero(void **)
 {
     struct series series = {.count = 0};
-    (void)state;
     assert_true(same(series_median(&series), 0));
     assert_true(same(series_min(&series), 0));
     assert_true(same(series_max(&series), 0));
     assert_int_equal(series_percentile_us(NULL, 0, 500), 0);
 }
 
-static void median_of_odd_and_even_counts(void **state)
+static void median_of_odd_and_even_counts(void **)
 {
     struct series series = {.count = 0};
-    (void)state;
     series_add(&series, 30);
     assert_true(same(series_median(&series), 30));
     series_add(&series, 10);
@@ -34,10 +32,9 @@ static void median_of_odd_and_even_counts(void **state)
     assert_true(same(series.values[0], 30)); /* rounds keep their order */
 }
 
-static void percentile_is_a_value_that_occurred(void **state)
+static void percentile_is_a_value_that_occurred(void **)
 {
     int64_t values[1000];
-    (void)state;
     for (int i = 0; i < 1000; i++)
         values[i] = 1000 - i;
     series_sort_us(values, 1000);
@@ -56,10 +53,9 @@ static void add_too_many(void *context)
         series_add(series, i);
 }
 
-static void a_full_series_takes_no_more(void **state)
+static void a_full_series_takes_no_more(void **)
 {
     struct series series = {.count = 0};
-    (void)state;
     assert_true(dies(add_too_many, &series));
 }
 

@@ -27,11 +27,10 @@ static int compare(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-static void numbers_are_distinct(void **state)
+static void numbers_are_distinct(void **)
 {
     enum { COUNT = 200000 };
     uint64_t *seen = mem_alloc(COUNT * sizeof *seen);
-    (void)state;
     for (uint64_t i = 0; i < COUNT; i++)
         seen[i] = digits(i * 7 + UINT64_C(9990000000));
     qsort(seen, COUNT, sizeof *seen, compare);
@@ -40,21 +39,19 @@ static void numbers_are_distinct(void **state)
     mem_free(seen);
 }
 
-static void neighbours_are_far_apart(void **state)
+static void neighbours_are_far_apart(void **)
 {
-    (void)state;
     for (uint64_t i = 1; i < 1000; i++) {
         uint64_t a = digits(i), b = digits(i + 1);
         assert_true((a > b ? a - b : b - a) > 100000000);
     }
 }
 
-static void limits_are_named(void **state)
+static void limits_are_named(void **)
 {
     struct flow_result free_machine = {.client_busy = 0.3, .client_waited = 0.1};
     struct flow_result full = {.client_busy = 0.4, .client_waited = 0.55};
     struct flow_result bound = {.client_busy = 0.9};
-    (void)state;
     assert_string_equal(flow_limit(&free_machine), "");
     assert_string_equal(flow_limit(&full), "machine-full");
     assert_string_equal(flow_limit(&bound), "client-bound");

@@ -32,11 +32,10 @@ static enum response_progress parse(const char *text, size_t len, struct http_re
     return http_response_parse((struct span){at, len}, BODY_MAX, ret, used);
 }
 
-static void reads_an_answer(void **state)
+static void reads_an_answer(void **)
 {
     struct http_response response;
     size_t used = 0;
-    (void)state;
     struct span input = span_of(good);
     assert_int_equal(http_response_parse(input, BODY_MAX, &response, &used), RESPONSE_COMPLETE);
     assert_int_equal(used, input.len);
@@ -47,22 +46,20 @@ static void reads_an_answer(void **state)
     assert_int_equal(response.retry_after_s, 3);
 }
 
-static void waits_for_the_rest_wherever_it_is_cut(void **state)
+static void waits_for_the_rest_wherever_it_is_cut(void **)
 {
     struct http_response response;
     size_t used = 0;
-    (void)state;
     for (size_t len = 0; len < sizeof good - 1; len++)
         assert_int_equal(parse(good, len, &response, &used), RESPONSE_NEED_MORE);
     assert_int_equal(parse(good, sizeof good - 1, &response, &used), RESPONSE_COMPLETE);
 }
 
-static void stops_at_the_end_of_the_first(void **state)
+static void stops_at_the_end_of_the_first(void **)
 {
     static const char two[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabHTTP/1.1 500 ";
     struct http_response response;
     size_t used = 0;
-    (void)state;
     assert_int_equal(parse(two, sizeof two - 1, &response, &used), RESPONSE_COMPLETE);
     assert_int_equal(used, sizeof two - 1 - strlen("HTTP/1.1 500 "));
     assert_int_equal(response.body.len, 2);
@@ -70,14 +67,13 @@ static void stops_at_the_end_of_the_first(void **state)
     assert_false(response.replayed || response.close);
 }
 
-static void some_answers_have_no_body(void **state)
+static void some_answers_have_no_body(void **)
 {
     static const char *const answers[] = {"HTTP/1.1 204 No Content\r\n\r\n",
                                           "HTTP/1.1 304 Not Modified\r\nContent-Length: 50\r\n\r\n",
                                           "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n"};
     struct http_response response;
     size_t used;
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(answers); i++) {
         used = 0;
         assert_int_equal(parse(answers[i], strlen(answers[i]), &response, &used), RESPONSE_COMPLETE);
@@ -86,7 +82,7 @@ static void some_answers_have_no_body(void **state)
     }
 }
 
-static void refuses_what_is_no_answer(void **state)
+static void refuses_what_is_no_answer(void **)
 {
     static const char *const answers[] = {
         "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
@@ -116,18 +112,16 @@ static void refuses_what_is_no_answer(void **state)
     };
     struct http_response response;
     size_t used = 0;
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(answers); i++)
         if (parse(answers[i], strlen(answers[i]), &response, &used) != RESPONSE_MALFORMED)
             fail_msg("taken for an answer: %s", answers[i]);
 }
 
-static void a_head_has_an_end(void **state)
+static void a_head_has_an_end(void **)
 {
     static char head[RESPONSE_HEAD_MAX];
     struct http_response response;
     size_t used = 0;
-    (void)state;
     memset(head, 'x', sizeof head);
     assert_int_equal(parse(head, sizeof head - 1, &response, &used), RESPONSE_NEED_MORE);
     assert_int_equal(parse(head, sizeof head, &response, &used), RESPONSE_MALFORMED);
@@ -401,11 +395,10 @@ static void a_driver_may_wait_for_two_free_connections(void **state)
     assert_int_equal(plan.stats.connects, 2);
 }
 
-static void a_server_that_is_not_there_is_tried_again(void **state)
+static void a_server_that_is_not_there_is_tried_again(void **)
 {
     struct server gone;
     struct plan plan = one_path("/ok", 1);
-    (void)state;
     server_init(&gone);
     server_deinit(&gone);
     run_plan(gone.url, &plan, (struct run_limits){2, 5000, 1000});
@@ -415,7 +408,7 @@ static void a_server_that_is_not_there_is_tried_again(void **state)
     assert_int_equal(plan.stats.errno_last, ECONNREFUSED);
 }
 
-static void urls_are_read_strictly(void **state)
+static void urls_are_read_strictly(void **)
 {
     static const char *const bad[] = {"",
                                       "127.0.0.1:1",
@@ -429,7 +422,6 @@ static void urls_are_read_strictly(void **state)
                                       "http://[::1:80"};
     char reason[128];
     struct target target;
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(bad); i++)
         if (target_init(&target, bad[i], reason, sizeof reason))
             fail_msg("taken for a base URL: %s", bad[i]);

@@ -126,39 +126,16 @@ static void print_append(const struct bench *bench, const struct append_runs *ru
     snprintf(http_what, sizeof http_what,
              "issues over HTTP, 256 connections, %" PRId64 " events in the slice", bench->options.preload);
     struct figure figures[] = {
-        {.metric = "append",
-         .what = "events, 256 a batch, one connection, as the service does it",
-         .unit = "1/s",
-         .goal = ">= 80000",
-         .series = runs->ours,
-         .baseline = "bare INSERT INTO event, 256 a transaction",
-         .baseline_series = runs->plain},
-        {.metric = "append",
-         .what = full_what,
-         .unit = "us",
-         .goal = "ratio <= 1.25",
-         .series = runs->full_us,
-         .baseline = "empty, never analysed",
-         .baseline_series = runs->empty_us},
-        {.metric = "append",
-         .what = checkpoint_what,
-         .unit = "us",
-         .goal = "",
-         .series = runs->checkpoint_us,
-         .baseline = "empty, never analysed",
-         .baseline_series = runs->empty_us},
-        {.metric = "append",
-         .what = http_what,
-         .unit = "1/s",
-         .goal = "",
-         .series = runs->http_full,
-         .baseline = "empty, never analysed; neither has a projector",
-         .baseline_series = runs->http_empty},
+        {"events, 256 a batch, one connection, as the service does it", "1/s", runs->ours, ">= 80000", 0,
+         "bare INSERT INTO event, 256 a transaction", runs->plain},
+        {full_what, "us", runs->full_us, "ratio <= 1.25", 0, "empty, never analysed", runs->empty_us},
+        {checkpoint_what, "us", runs->checkpoint_us, NULL, 0, "empty, never analysed", runs->empty_us},
+        {http_what, "1/s", runs->http_full, NULL, 0, "empty, never analysed; neither has a projector",
+         runs->http_empty},
     };
     snprintf(figures[0].note, sizeof figures[0].note,
              "first round trip (lock and probes): %.0f %% of the time", series_median(&runs->loading));
-    for (size_t i = 0; i < COUNT_OF(figures); i++)
-        bench_print(bench, &figures[i]);
+    bench_print_all(bench, figures, COUNT_OF(figures));
 }
 
 void bench_append(struct bench *bench)

@@ -124,44 +124,18 @@ static void round_of(struct bench *bench, struct attack_runs *runs)
 static void print(const struct bench *bench, const struct attack_runs *runs)
 {
     const struct figure figures[] = {
-        {.what = "an issue under attack, p99",
-         .unit = "ms",
-         .goal = "ratio <= 1.5",
-         .series = runs->p99,
-         .baseline = "without an attack",
-         .baseline_series = runs->p99_before},
-        {.what = "the same",
-         .unit = "ms",
-         .goal = "",
-         .series = runs->p99,
-         .baseline = "while another server on this machine is attacked",
-         .baseline_series = runs->p99_beside},
-        {.what = "what is asked meanwhile of an empty server that nobody attacks, p99",
-         .unit = "ms",
-         .goal = "",
-         .series = runs->bystander_p99,
-         .baseline = "without an attack on the other",
-         .baseline_series = runs->bystander_before},
-        {.what = "an issue under attack, p50",
-         .unit = "ms",
-         .goal = "",
-         .series = runs->p50,
-         .baseline = "without an attack",
-         .baseline_series = runs->p50_before},
-        {.what = "good requests without a coupon", .unit = "", .goal = "0", .series = runs->refused},
-        {.what = "resident memory of the service, the most",
-         .unit = "MiB",
-         .goal = "<= 256 more",
-         .series = runs->memory_mib,
-         .baseline = "without an attack",
-         .baseline_series = runs->memory_before_mib},
+        {"an issue under attack, p99", "ms", runs->p99, "ratio <= 1.5", 0, "without an attack",
+         runs->p99_before},
+        {"the same", "ms", runs->p99, NULL, 0, "while another server on this machine is attacked",
+         runs->p99_beside},
+        {"what is asked meanwhile of an empty server that nobody attacks, p99", "ms", runs->bystander_p99,
+         NULL, 0, "without an attack on the other", runs->bystander_before},
+        {"an issue under attack, p50", "ms", runs->p50, NULL, 0, "without an attack", runs->p50_before},
+        {"good requests without a coupon", "", runs->refused, "0"},
+        {"resident memory of the service, the most", "MiB", runs->memory_mib, "<= 256 more", 0,
+         "without an attack", runs->memory_before_mib},
     };
-    for (size_t i = 0; i < COUNT_OF(figures); i++) {
-        struct figure figure = figures[i];
-        figure.metric = "attack";
-        figure.baseline = figure.baseline ? figure.baseline : "";
-        bench_print(bench, &figure);
-    }
+    bench_print_all(bench, figures, COUNT_OF(figures));
 }
 
 void bench_attack(struct bench *bench)

@@ -156,10 +156,8 @@ static void print_curves(const struct bench *bench, const struct curves_runs *ru
     for (int cost = 0; cost < COSTS; cost++)
         for (size_t nr = 0; nr < POINTS; nr++) {
             char what[160];
-            struct figure figure = {.metric = "curves",
-                                    .what = what,
+            struct figure figure = {.what = what,
                                     .unit = "us",
-                                    .goal = "",
                                     .series = runs->costs[nr][cost],
                                     .baseline = nr ? "100,000 events, one campaign" : "",
                                     .baseline_series = runs->costs[0][cost]};

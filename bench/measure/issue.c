@@ -114,14 +114,13 @@ static void print_against_sql(const struct bench *bench, const struct issue_runs
                                             "one transaction per user, pgbench, 16 clients",
                                             "one transaction per user, pgbench, 50 clients"};
     for (size_t i = 0; i < SQL_COUNT; i++) {
-        struct figure figure = {.metric = "issue",
-                                .what = "the same, against SQL",
-                                .unit = "1/s",
-                                .goal = sql_clients[i] == 50 ? "ratio >= 50" : "",
-                                .goal_ratio = sql_clients[i] == 50 ? 50 : 0,
-                                .series = runs->many,
-                                .baseline = baselines[i],
-                                .baseline_series = runs->sql[i]};
+        struct figure figure = {"the same, against SQL",
+                                "1/s",
+                                runs->many,
+                                sql_clients[i] == 50 ? "ratio >= 50" : "",
+                                sql_clients[i] == 50 ? 50 : 0,
+                                baselines[i],
+                                runs->sql[i]};
         snprintf(figure.note, sizeof figure.note, "%s",
                  "in SQL's favour: no HTTP, no hash chain, no look for a repeated key");
         bench_print(bench, &figure);
@@ -131,28 +130,12 @@ static void print_against_sql(const struct bench *bench, const struct issue_runs
 static void print_against_script(const struct bench *bench, const struct issue_runs *runs)
 {
     struct figure figures[] = {
-        {.metric = "issue",
-         .what = "the same, against a script in Redis over webdis",
-         .unit = "1/s",
-         .goal = "ratio >= 0.8; stretch 1.0",
-         .goal_ratio = 0.8,
-         .series = runs->many,
-         .baseline = "the rule as a script, appendfsync always, 256 connections",
-         .baseline_series = runs->script[0]},
-        {.metric = "issue",
-         .what = "the same, against a script in Redis over webdis",
-         .unit = "1/s",
-         .goal = "",
-         .series = runs->many,
-         .baseline = "appendfsync everysec: a second of coupons may be lost",
-         .baseline_series = runs->script[1]},
-        {.metric = "issue",
-         .what = "the same, p99 against the script's",
-         .unit = "ms",
-         .goal = "",
-         .series = runs->many_p99,
-         .baseline = "appendfsync always",
-         .baseline_series = runs->script_p99},
+        {"the same, against a script in Redis over webdis", "1/s", runs->many, "ratio >= 0.8; stretch 1.0",
+         0.8, "the rule as a script, appendfsync always, 256 connections", runs->script[0]},
+        {"the same, against a script in Redis over webdis", "1/s", runs->many, NULL, 0,
+         "appendfsync everysec: a second of coupons may be lost", runs->script[1]},
+        {"the same, p99 against the script's", "ms", runs->many_p99, NULL, 0, "appendfsync always",
+         runs->script_p99},
     };
     bench_note_client(&figures[0], "script", &runs->last_script);
     if (!peer_has_webdis())
@@ -164,45 +147,17 @@ static void print_against_script(const struct bench *bench, const struct issue_r
 static void print_issue(const struct bench *bench, const struct issue_runs *runs)
 {
     struct figure figures[] = {
-        {.metric = "issue",
-         .what = "durable issues into one hot campaign, 256 connections",
-         .unit = "1/s",
-         .goal = "ratio >= 0.50",
-         .goal_ratio = 0.5,
-         .series = runs->many,
-         .baseline = "empty deferred handler, 256 connections",
-         .baseline_series = runs->empty_deferred},
-        {.metric = "issue",
-         .what = "the same, p99",
-         .unit = "ms",
-         .goal = "<= 40",
-         .series = runs->many_p99,
-         .baseline = "its p50",
-         .baseline_series = runs->many_p50},
-        {.metric = "issue",
-         .what = "durable issues into one hot campaign, 64 connections",
-         .unit = "1/s",
-         .goal = "",
-         .series = runs->few,
-         .baseline = ""},
-        {.metric = "issue",
-         .what = "the same, p99",
-         .unit = "ms",
-         .goal = "",
-         .series = runs->few_p99,
-         .baseline = ""},
-        {.metric = "issue",
-         .what = "empty deferred handler, 256 connections",
-         .unit = "1/s",
-         .goal = "",
-         .series = runs->empty_deferred,
-         .baseline = "empty inline handler",
-         .baseline_series = runs->empty_inline},
+        {"durable issues into one hot campaign, 256 connections", "1/s", runs->many, "ratio >= 0.50", 0.5,
+         "empty deferred handler, 256 connections", runs->empty_deferred},
+        {"the same, p99", "ms", runs->many_p99, "<= 40", 0, "its p50", runs->many_p50},
+        {"durable issues into one hot campaign, 64 connections", "1/s", runs->few},
+        {"the same, p99", "ms", runs->few_p99},
+        {"empty deferred handler, 256 connections", "1/s", runs->empty_deferred, NULL, 0,
+         "empty inline handler", runs->empty_inline},
     };
     bench_note_client(&figures[0], "ours", &runs->last);
     bench_note_client(&figures[COUNT_OF(figures) - 1], "inline", &runs->last_empty);
-    for (size_t i = 0; i < COUNT_OF(figures); i++)
-        bench_print(bench, &figures[i]);
+    bench_print_all(bench, figures, COUNT_OF(figures));
     print_against_script(bench, runs);
     print_against_sql(bench, runs);
 }
@@ -303,31 +258,14 @@ void bench_refuse(struct bench *bench)
     child_stop(empty);
     child_stop(command);
     struct figure figures[] = {
-        {.metric = "refuse",
-         .what = "refusals once sold out, 256 connections",
-         .unit = "1/s",
-         .goal = "ratio >= 0.95",
-         .goal_ratio = 0.95,
-         .series = runs.refused,
-         .baseline = "empty inline handler",
-         .baseline_series = runs.empty_inline},
-        {.metric = "refuse",
-         .what = "the same, p99",
-         .unit = "ms",
-         .goal = "",
-         .series = runs.p99,
-         .baseline = ""},
-        {.metric = "refuse",
-         .what = "PostgreSQL transactions per 1000 refusals",
-         .unit = "",
-         .goal = "0",
-         .series = runs.calls,
-         .baseline = ""},
+        {"refusals once sold out, 256 connections", "1/s", runs.refused, "ratio >= 0.95", 0.95,
+         "empty inline handler", runs.empty_inline},
+        {"the same, p99", "ms", runs.p99},
+        {"PostgreSQL transactions per 1000 refusals", "", runs.calls, "0"},
     };
     bench_note_client(&figures[0], "ours", &runs.last);
     bench_note_client(&figures[0], "empty", &runs.last_empty);
     snprintf(figures[2].note, sizeof figures[2].note, "%.1f transactions/s of other services are subtracted",
              runs.idle);
-    for (size_t i = 0; i < COUNT_OF(figures); i++)
-        bench_print(bench, &figures[i]);
+    bench_print_all(bench, figures, COUNT_OF(figures));
 }

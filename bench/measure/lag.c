@@ -292,43 +292,17 @@ static void lag_round(struct bench *bench, struct lag_runs *runs)
 static void print_lag(const struct bench *bench, const struct lag_runs *runs)
 {
     struct figure figures[] = {
-        {.metric = "lag",
-         .what = "from the 201 to Redis' checkpoint at it, p99",
-         .unit = "ms",
-         .goal = "<= 10",
-         .series = runs->p99,
-         .baseline = ""},
-        {.metric = "lag",
-         .what = "the same, p50",
-         .unit = "ms",
-         .goal = "",
-         .series = runs->p50,
-         .baseline = ""},
-        {.metric = "lag",
-         .what = "the same, the worst of all",
-         .unit = "ms",
-         .goal = "",
-         .series = runs->max,
-         .baseline = ""},
-        {.metric = "lag",
-         .what = "processor time of Redis for each issue that is followed",
-         .unit = "us",
-         .goal = "<= 3",
-         .series = runs->redis_us,
-         .baseline = ""},
-        {.metric = "lag",
-         .what = "issues answered meanwhile, one hot campaign, 10,000/s wanted",
-         .unit = "1/s",
-         .goal = "",
-         .series = runs->rate,
-         .baseline = ""},
+        {"from the 201 to Redis' checkpoint at it, p99", "ms", runs->p99, "<= 10"},
+        {"the same, p50", "ms", runs->p50},
+        {"the same, the worst of all", "ms", runs->max},
+        {"processor time of Redis for each issue that is followed", "us", runs->redis_us, "<= 3"},
+        {"issues answered meanwhile, one hot campaign, 10,000/s wanted", "1/s", runs->rate},
     };
     if (series_median(&runs->rate) < 0.98 * PER_SECOND)
         snprintf(figures[0].note, sizeof figures[0].note,
                  "this machine could not: %.0f of %d issues/s, so this is the lag of a full machine",
                  series_median(&runs->rate), PER_SECOND);
-    for (size_t i = 0; i < COUNT_OF(figures); i++)
-        bench_print(bench, &figures[i]);
+    bench_print_all(bench, figures, COUNT_OF(figures));
 }
 
 void bench_lag(struct bench *bench)

@@ -88,36 +88,14 @@ void bench_live(struct bench *bench)
     }
     child_stop(service);
     struct figure figures[] = {
-        {.metric = "live",
-         .what = "requests not answered as wanted during a rebuild, 5,000 issues/s and 5,000 reads/s",
-         .unit = "",
-         .goal = "0",
-         .series = runs.bad,
-         .baseline = ""},
-        {.metric = "live",
-         .what = "p99 of the reads",
-         .unit = "ms",
-         .goal = "",
-         .series = runs.reads_p99,
-         .baseline = "without a rebuild",
-         .baseline_series = runs.reads_p99_quiet},
-        {.metric = "live",
-         .what = "p99 of the issues",
-         .unit = "ms",
-         .goal = "",
-         .series = runs.issues_p99,
-         .baseline = "without a rebuild",
-         .baseline_series = runs.issues_p99_quiet},
-        {.metric = "live",
-         .what = "the whole of it: traffic and rebuild",
-         .unit = "s",
-         .goal = "",
-         .series = runs.took,
-         .baseline = ""},
+        {"requests not answered as wanted during a rebuild, 5,000 issues/s and 5,000 reads/s", "", runs.bad,
+         "0"},
+        {"p99 of the reads", "ms", runs.reads_p99, NULL, 0, "without a rebuild", runs.reads_p99_quiet},
+        {"p99 of the issues", "ms", runs.issues_p99, NULL, 0, "without a rebuild", runs.issues_p99_quiet},
+        {"the whole of it: traffic and rebuild", "s", runs.took},
     };
     snprintf(figures[0].note, sizeof figures[0].note,
              "%.0f requests/s were answered; projector verify was clean after each",
              series_median(&runs.rate));
-    for (size_t i = 0; i < COUNT_OF(figures); i++)
-        bench_print(bench, &figures[i]);
+    bench_print_all(bench, figures, COUNT_OF(figures));
 }

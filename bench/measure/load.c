@@ -164,12 +164,11 @@ static void print_load(const struct bench *bench, const struct load_runs *runs)
 {
     char what[128];
     for (int kind = 0; kind < KINDS; kind++) {
-        struct figure figure = {.metric = "load",
-                                .what = what,
+        struct figure figure = {.what = what,
                                 .unit = "1/s",
+                                .series = runs->redis[kind],
                                 .goal = "ratio >= 0.5",
                                 .goal_ratio = 0.5,
-                                .series = runs->redis[kind],
                                 .baseline = "a bare GET, redis-benchmark, as many clients",
                                 .baseline_series = runs->bare_redis};
         snprintf(what, sizeof what, "%s, from Redis, 64 connections", kind_names[kind]);
@@ -184,14 +183,8 @@ static void print_load(const struct bench *bench, const struct load_runs *runs)
     }
     snprintf(what, sizeof what, "%d rankings of campaigns in turns, each kept for a second, 64 connections",
              RANKINGS);
-    bench_print(bench, &(struct figure){.metric = "load",
-                                        .what = what,
-                                        .unit = "1/s",
-                                        .goal = "ratio >= 0.5",
-                                        .goal_ratio = 0.5,
-                                        .series = runs->kept_ranking,
-                                        .baseline = "a bare GET, redis-benchmark, as many clients",
-                                        .baseline_series = runs->bare_redis});
+    bench_print(bench, &(struct figure){what, "1/s", runs->kept_ranking, "ratio >= 0.5", 0.5,
+                                        "a bare GET, redis-benchmark, as many clients", runs->bare_redis});
 }
 
 void bench_load(struct bench *bench)

@@ -95,16 +95,16 @@ static bool is_wanted(const char *only, const char *name)
 }
 
 /* Whoever reads a figure should know who else was using the machine. */
-static void describe(const struct bench *bench, const char *metric)
+static void describe(const struct bench *bench)
 {
     double load[1] = {0};
     if (getloadavg(load, 1) != 1)
         load[0] = -1;
     if (bench->options.json)
-        printf("{\"metric\":\"%s\",\"processors\":%ld,\"load_average_before\":%.2f}\n", metric,
+        printf("{\"metric\":\"%s\",\"processors\":%ld,\"load_average_before\":%.2f}\n", bench->metric,
                sysconf(_SC_NPROCESSORS_ONLN), load[0]);
     else
-        printf("--- %s: load average before it %.2f\n", metric, load[0]);
+        printf("--- %s: load average before it %.2f\n", bench->metric, load[0]);
     fflush(stdout);
 }
 
@@ -116,9 +116,10 @@ static void measure(struct bench *bench)
     for (size_t i = 0; i < COUNT_OF(metrics); i++) {
         if (!is_wanted(bench->options.only, metrics[i].name))
             continue;
-        describe(bench, metrics[i].name);
+        bench->metric = metrics[i].name;
+        describe(bench);
         metrics[i].measure(bench);
-        results_end_table(bench, metrics[i].name);
+        results_end_table(bench);
     }
 }
 

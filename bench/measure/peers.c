@@ -78,7 +78,7 @@ static void print_peers(const struct bench *bench, const struct peers_runs *runs
 {
     for (size_t i = 0; i < COUNT; i++) {
         char what[128];
-        struct figure figure = {.metric = "peers", .what = what, .unit = "1/s", .goal = ""};
+        struct figure figure = {what, "1/s"};
         snprintf(what, sizeof what, "durable issues over HTTP into one hot campaign, %d connections",
                  clients[i]);
         figure.series = runs->ours[i];

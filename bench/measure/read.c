@@ -133,34 +133,13 @@ struct read_runs {
 static void print_reads(const struct bench *bench, const struct read_runs *runs, bool has_webdis)
 {
     struct figure figures[] = {
-        {.metric = "read",
-         .what = "a campaign from memory, 256 connections",
-         .unit = "1/s",
-         .goal = "ratio >= 0.9",
-         .goal_ratio = 0.9,
-         .series = runs->ours,
-         .baseline = "empty handler with as long a body and as many headers",
-         .baseline_series = runs->empty_inline},
-        {.metric = "read",
-         .what = "the same, p99",
-         .unit = "ms",
-         .goal = "",
-         .series = runs->p99,
-         .baseline = ""},
-        {.metric = "read",
-         .what = "the same, against nginx",
-         .unit = "1/s",
-         .goal = "",
-         .series = runs->ours,
-         .baseline = "nginx, the same bytes from its memory, no authentication",
-         .baseline_series = runs->from_nginx},
-        {.metric = "read",
-         .what = "the same, against webdis",
-         .unit = "1/s",
-         .goal = "ratio > 1",
-         .series = runs->ours,
-         .baseline = "webdis, the same bytes from Redis",
-         .baseline_series = runs->others},
+        {"a campaign from memory, 256 connections", "1/s", runs->ours, "ratio >= 0.9", 0.9,
+         "empty handler with as long a body and as many headers", runs->empty_inline},
+        {"the same, p99", "ms", runs->p99},
+        {"the same, against nginx", "1/s", runs->ours, NULL, 0,
+         "nginx, the same bytes from its memory, no authentication", runs->from_nginx},
+        {"the same, against webdis", "1/s", runs->ours, "ratio > 1", 0, "webdis, the same bytes from Redis",
+         runs->others},
     };
     snprintf(figures[0].note, sizeof figures[0].note,
              "load thread: ours %.0f %% computing, %.0f %% waiting for a "
@@ -299,19 +278,9 @@ void bench_stampede(struct bench *bench)
     }
     child_stop(service);
     struct figure figures[] = {
-        {.metric = "stampede",
-         .what = "loads from behind for 10,000 requests at once for a target nobody has",
-         .unit = "",
-         .goal = "1; one more for each second it takes",
-         .series = loads,
-         .baseline = ""},
-        {.metric = "stampede",
-         .what = "until the last of them is answered",
-         .unit = "ms",
-         .goal = "",
-         .series = ms,
-         .baseline = ""},
+        {"loads from behind for 10,000 requests at once for a target nobody has", "", loads,
+         "1; one more for each second it takes"},
+        {"until the last of them is answered", "ms", ms},
     };
-    for (size_t i = 0; i < COUNT_OF(figures); i++)
-        bench_print(bench, &figures[i]);
+    bench_print_all(bench, figures, COUNT_OF(figures));
 }

@@ -86,11 +86,9 @@ void bench_restart(struct bench *bench)
 {
     char campaign[CAMPAIGN_ID_MAX + 1];
     struct target target;
-    struct figure figure = {.metric = "restart",
-                            .what = "kill -9 under load (64 connections) to the first durable answer",
+    struct figure figure = {.what = "kill -9 under load (64 connections) to the first durable answer",
                             .unit = "ms",
-                            .goal = "<= 60",
-                            .baseline = ""};
+                            .goal = "<= 60"};
     bench_target(bench, BENCH_PORT_COMMAND, &target);
     pid_t pid = bench_start(bench, "command-service", BENCH_PORT_COMMAND, NULL);
     snprintf(campaign, sizeof campaign, "%s", bench_campaign(bench, &target, QUANTITY_MAX, -1));

@@ -95,14 +95,14 @@ void results_add(const struct bench *bench, const struct figure *figure)
     buf_deinit(&out);
 }
 
-void results_end_table(const struct bench *bench, const char *metric)
+void results_end_table(const struct bench *bench)
 {
     char name[64];
     struct buf out;
     if (bench->options.results_dir[0] && plot.count > 0) {
         buf_init(&out, FILE_MAX);
-        plot_write(&plot, metric, &out);
-        snprintf(name, sizeof name, "%s.svg", metric);
+        plot_write(&plot, bench->metric, &out);
+        snprintf(name, sizeof name, "%s.svg", bench->metric);
         write_file(bench, name, "we", buf_span(&out));
         buf_deinit(&out);
     }

@@ -9,4 +9,4 @@
 void results_begin(const struct bench *bench);
 void results_add(const struct bench *bench, const struct figure *figure);
 /* Draws what was added since the last table. */
-void results_end_table(const struct bench *bench, const char *metric);
+void results_end_table(const struct bench *bench);

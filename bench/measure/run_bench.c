@@ -46,15 +46,25 @@ void bench_say(const char *format, ...)
 void bench_print(const struct bench *bench, const struct figure *figure)
 {
     struct buf out;
+    struct figure whole = *figure;
+    whole.metric = bench->metric;
+    whole.goal = whole.goal ? whole.goal : "";
+    whole.baseline = whole.baseline ? whole.baseline : "";
     buf_init(&out, 16 * 1024);
     if (bench->options.json)
-        figure_write_json(figure, &out);
+        figure_write_json(&whole, &out);
     else
-        figure_write_text(figure, &out);
+        figure_write_text(&whole, &out);
     fwrite(out.data, 1, out.len, stdout);
     fflush(stdout);
     buf_deinit(&out);
-    results_add(bench, figure);
+    results_add(bench, &whole);
+}
+
+void bench_print_all(const struct bench *bench, const struct figure *figures, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        bench_print(bench, &figures[i]);
 }
 
 /* --- Programs --- */

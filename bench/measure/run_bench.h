@@ -22,6 +22,7 @@ struct bench_options {
 
 struct bench {
     struct bench_options options;
+    const char *metric; /* the measurement that runs */
     uint64_t number;    /* the next one for FLOW_NUMBER, so that no user or key comes twice */
     unsigned campaigns; /* created so far */
     uint32_t run;       /* in the names of campaigns: a stack may have seen another run */
@@ -29,7 +30,9 @@ struct bench {
 
 _Noreturn void bench_die(const char *what, const char *why);
 void bench_say(const char *format, ...) PRINTF_LIKE(1, 2); /* on stderr: what is going on */
+/* As of the measurement that runs; NULL is as good as "" for a goal or a baseline there is not. */
 void bench_print(const struct bench *bench, const struct figure *figure);
+void bench_print_all(const struct bench *bench, const struct figure *figures, size_t count);
 
 /* A service of the stack's own, on port_base + port_offset. `database` is a scratch database's name or NULL
  * for the product's. Waits until it is ready. */

@@ -102,22 +102,9 @@ static void print_phase(const struct bench *bench, const char *who, const char *
     char rate[96], latency[96];
     snprintf(rate, sizeof rate, "%s %s", who, what);
     snprintf(latency, sizeof latency, "%s %s, p99", who, what);
-    const struct figure figures[] = {{.metric = "users",
-                                      .what = rate,
-                                      .unit = "1/s",
-                                      .goal = "",
-                                      .series = phase->rate,
-                                      .baseline = baseline,
-                                      .baseline_series = phase->empty},
-                                     {.metric = "users",
-                                      .what = latency,
-                                      .unit = "ms",
-                                      .goal = "",
-                                      .series = phase->p99,
-                                      .baseline = baseline,
-                                      .baseline_series = phase->empty_p99}};
-    for (size_t i = 0; i < COUNT_OF(figures); i++)
-        bench_print(bench, &figures[i]);
+    const struct figure figures[] = {{rate, "1/s", phase->rate, NULL, 0, baseline, phase->empty},
+                                     {latency, "ms", phase->p99, NULL, 0, baseline, phase->empty_p99}};
+    bench_print_all(bench, figures, COUNT_OF(figures));
 }
 
 static void print_all(const struct bench *bench, const struct users_runs *runs)
@@ -128,18 +115,9 @@ static void print_all(const struct bench *bench, const struct users_runs *runs)
         print_phase(bench, who[i], "read", "empty inline handler", &runs->reads[i]);
     }
     print_phase(bench, "500 users", "want 500 coupons, answers", "empty inline handler", &runs->crowd);
-    bench_print(bench, &(struct figure){.metric = "users",
-                                        .what = "requests that failed",
-                                        .unit = "",
-                                        .goal = "0",
-                                        .series = runs->failed,
-                                        .baseline = ""});
-    bench_print(bench, &(struct figure){.metric = "users",
-                                        .what = "logs of the services in an hour of this, extrapolated",
-                                        .unit = "MiB",
-                                        .goal = "<= 1024",
-                                        .series = runs->log_mib,
-                                        .baseline = ""});
+    bench_print(bench, &(struct figure){"requests that failed", "", runs->failed, "0"});
+    bench_print(bench, &(struct figure){"logs of the services in an hour of this, extrapolated", "MiB",
+                                        runs->log_mib, "<= 1024"});
 }
 
 void bench_users(struct bench *bench)

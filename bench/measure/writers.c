@@ -53,21 +53,9 @@ void bench_writers(struct bench *bench)
     for (size_t i = 0; i < WRITERS; i++)
         child_stop(services[i]);
     struct figure figures[] = {
-        {.metric = "writers",
-         .what = "two command services, one hot campaign, 128 connections each",
-         .unit = "1/s",
-         .goal = "ratio >= 0.9",
-         .series = runs.both,
-         .baseline = "one of them, 256 connections",
-         .baseline_series = runs.one},
-        {.metric = "writers",
-         .what = "the same, the worse p99 of the two",
-         .unit = "ms",
-         .goal = "",
-         .series = runs.both_p99,
-         .baseline = "one",
-         .baseline_series = runs.one_p99},
+        {"two command services, one hot campaign, 128 connections each", "1/s", runs.both, "ratio >= 0.9", 0,
+         "one of them, 256 connections", runs.one},
+        {"the same, the worse p99 of the two", "ms", runs.both_p99, NULL, 0, "one", runs.one_p99},
     };
-    for (size_t i = 0; i < COUNT_OF(figures); i++)
-        bench_print(bench, &figures[i]);
+    bench_print_all(bench, figures, COUNT_OF(figures));
 }

@@ -21,10 +21,9 @@ static void expect_only(struct world *world, enum rule rule, uint64_t times)
 
 /* --- The coupons --- */
 
-static void finds_nothing_where_all_is_well(void **state)
+static void finds_nothing_where_all_is_well(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world_play(&world);
     const struct verdict *verdict = checker_verdict(world.checker);
@@ -36,10 +35,9 @@ static void finds_nothing_where_all_is_well(void **state)
     world_deinit(&world);
 }
 
-static void keeps_the_first_violations_and_counts_the_rest(void **state)
+static void keeps_the_first_violations_and_counts_the_rest(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     for (size_t i = world.replies_count; i < REPLIES_MAX; i++)
         add_reply(&world, (struct reply){.user = 0, .problem = "paused", .sent_us = 300, .done_us = 400});
@@ -49,20 +47,18 @@ static void keeps_the_first_violations_and_counts_the_rest(void **state)
     world_deinit(&world);
 }
 
-static void fewer_issued_than_wanted(void **state)
+static void fewer_issued_than_wanted(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.lines_count = 2; /* the third coupon is not there, and neither is its answer */
     world.replies[2].problem = world.replies[5].problem = "sold-out";
     expect_only(&world, RULE_COUNT, 1);
 }
 
-static void coupon_of_a_stranger(void **state)
+static void coupon_of_a_stranger(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.lines[2].user = USERS;
     world.replies[2] = (struct reply){.user = 2, .problem = "sold-out", .sent_us = 100, .done_us = 500};
@@ -72,10 +68,9 @@ static void coupon_of_a_stranger(void **state)
 
 /* --- 201s --- */
 
-static void answer_that_is_not_in_the_log(void **state)
+static void answer_that_is_not_in_the_log(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.lines_count = 2; /* user 2's coupon was promised twice and never kept */
     world.replies_count = 6;
@@ -99,9 +94,8 @@ static void expect_answer_refused(const char *from, const char *to)
     world_deinit(&world);
 }
 
-static void answer_that_differs_from_the_log(void **state)
+static void answer_that_differs_from_the_log(void **)
 {
-    (void)state;
     expect_answer_refused("\"sequence\":1", "\"sequence\":2");
     expect_answer_refused("test-00000000", "test-00000001");
     expect_answer_refused("test-00000000", "nobody");
@@ -114,11 +108,10 @@ static void answer_that_differs_from_the_log(void **state)
     expect_answer_refused("{", "[");
 }
 
-static void answer_that_names_another_slice(void **state)
+static void answer_that_names_another_slice(void **)
 {
     char from[32], to[32];
     int slice = slice_of(span_of(campaign_id));
-    (void)state;
     snprintf(from, sizeof from, "\"c%d-", slice);
     snprintf(to, sizeof to, "\"c%d-", slice ^ 1);
     expect_answer_refused(from, to);
@@ -129,10 +122,9 @@ static void answer_that_names_another_slice(void **state)
     }
 }
 
-static void answer_with_somebody_elses_coupon(void **state)
+static void answer_with_somebody_elses_coupon(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.replies[3] = world.replies[7];
     world.replies[0].line = 1; /* user 0 is shown user 1's, which is in the log just so */
@@ -142,10 +134,9 @@ static void answer_with_somebody_elses_coupon(void **state)
     world_deinit(&world);
 }
 
-static void answer_without_its_token(void **state)
+static void answer_without_its_token(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.replies[3].token_off = 1; /* the repeat's: before the coupon */
     expect_only(&world, RULE_ANSWER, 1);
@@ -154,19 +145,17 @@ static void answer_without_its_token(void **state)
     expect_only(&world, RULE_ANSWER, 1);
 }
 
-static void coupon_nobody_was_told_of(void **state)
+static void coupon_nobody_was_told_of(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.replies[1] = (struct reply){.user = 1, .problem = "in-flight", .sent_us = 100, .done_us = 200};
     expect_only(&world, RULE_UNANSWERED, 1);
 }
 
-static void coupon_whose_answer_was_lost(void **state)
+static void coupon_whose_answer_was_lost(void **)
 {
     static const enum load_outcome losses[] = {LOAD_LOST, LOAD_TIMED_OUT, LOAD_MALFORMED};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(losses); i++) {
         struct world world;
         world_init(&world);
@@ -175,20 +164,18 @@ static void coupon_whose_answer_was_lost(void **state)
     }
 }
 
-static void same_key_other_bytes(void **state)
+static void same_key_other_bytes(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.replies[3].from = "\"status\":\"issued\"";
     world.replies[3].to = "\"status\":\"ISSUED\"";
     expect_only(&world, RULE_SAME_BYTES, 1);
 }
 
-static void repeat_that_does_not_say_so(void **state)
+static void repeat_that_does_not_say_so(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.replies[3].replayed = false;
     expect_only(&world, RULE_REPLAYED, 1);
@@ -208,10 +195,9 @@ static void repeat_that_does_not_say_so(void **state)
     expect_only(&world, RULE_REPLAYED, 0);
 }
 
-static void first_answer_that_calls_itself_a_repeat(void **state)
+static void first_answer_that_calls_itself_a_repeat(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.replies[1].replayed = true;
     expect_only(&world, RULE_REPLAYED, 1);
@@ -219,29 +205,26 @@ static void first_answer_that_calls_itself_a_repeat(void **state)
 
 /* --- Refusals --- */
 
-static void refused_after_it_was_answered(void **state)
+static void refused_after_it_was_answered(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.replies[3] = (struct reply){.user = 0, .problem = "paused", .sent_us = 300, .done_us = 400};
     expect_only(&world, RULE_REFUSED, 1);
 }
 
-static void refused_beside_a_lost_answer(void **state)
+static void refused_beside_a_lost_answer(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.replies[1] = (struct reply){.user = 1, .lost = LOAD_LOST, .sent_us = 100, .done_us = 200};
     add_reply(&world, (struct reply){.user = 1, .problem = "sold-out", .sent_us = 450, .done_us = 500});
     expect_only(&world, RULE_REFUSED, 1);
 }
 
-static void twin_refused_at_the_same_time(void **state)
+static void twin_refused_at_the_same_time(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.replies[4].problem = "already-issued"; /* user 2 got its coupon by the other one */
     expect_only(&world, RULE_REFUSED, 1);
@@ -252,20 +235,18 @@ static void twin_refused_at_the_same_time(void **state)
 
 /* --- Order --- */
 
-static void asked_after_a_later_one_was_answered(void **state)
+static void asked_after_a_later_one_was_answered(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.replies[0].sent_us = 204; /* sequence 1, after sequence 2 (201) and 3 (202) were answered */
     world.replies[0].done_us = 210;
     expect_only(&world, RULE_ORDER, 1);
 }
 
-static void order_counts_from_the_first_try(void **state)
+static void order_counts_from_the_first_try(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.replies[0].sent_us = 204;
     world.replies[0].replayed = true;
@@ -273,10 +254,9 @@ static void order_counts_from_the_first_try(void **state)
     expect_only(&world, RULE_ORDER, 0);
 }
 
-static void order_goes_by_the_key_that_took_effect(void **state)
+static void order_goes_by_the_key_that_took_effect(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.replies[0].sent_us = 204; /* too late for sequence 1; an earlier try had another key */
     world.replies[0].done_us = 210;
@@ -285,20 +265,18 @@ static void order_goes_by_the_key_that_took_effect(void **state)
     expect_only(&world, RULE_ORDER, 1);
 }
 
-static void lost_answers_are_ordered_too(void **state)
+static void lost_answers_are_ordered_too(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.replies[0] = (struct reply){.user = 0, .lost = LOAD_LOST, .sent_us = 203, .done_us = 204};
     world.replies[3] = world.replies[7];
     expect_only(&world, RULE_ORDER, 1);
 }
 
-static void got_one_after_sold_out(void **state)
+static void got_one_after_sold_out(void **)
 {
     struct world world;
-    (void)state;
     world_init(&world);
     world.replies[6].done_us = 150; /* user 3 hears "sold out" before user 2 asks */
     world.replies[2].sent_us = world.replies[4].sent_us = 160;

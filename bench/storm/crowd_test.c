@@ -324,11 +324,10 @@ static void crowds_share_the_users(void **state)
     attempts_deinit(&all);
 }
 
-static void bodies_survive_a_merge(void **state)
+static void bodies_survive_a_merge(void **)
 {
     struct attempts a, b;
     struct load_result result = {.outcome = LOAD_ANSWERED, .response = {.status = 201, .body = SPAN("one")}};
-    (void)state;
     attempts_init(&a, 1024), attempts_init(&b, 1024);
     attempts_add(&a, 1, 1, &result);
     result.response.body = SPAN("another");
@@ -339,12 +338,11 @@ static void bodies_survive_a_merge(void **state)
     attempts_deinit(&a), attempts_deinit(&b);
 }
 
-static void too_many_bodies_are_noticed(void **state)
+static void too_many_bodies_are_noticed(void **)
 {
     struct attempts attempts;
     struct load_result result = {.outcome = LOAD_ANSWERED,
                                  .response = {.status = 201, .body = SPAN("123456")}};
-    (void)state;
     attempts_init(&attempts, 10);
     attempts_add(&attempts, 1, 1, &result);
     assert_false(attempts.bodies.overflow);
@@ -354,7 +352,7 @@ static void too_many_bodies_are_noticed(void **state)
     attempts_deinit(&attempts);
 }
 
-static void answers_are_classified(void **state)
+static void answers_are_classified(void **)
 {
     static const struct {
         int status;
@@ -374,7 +372,6 @@ static void answers_are_classified(void **state)
         {202, "{\"code\":\"x\"}", OUTCOME_UNEXPECTED, ""},
     };
     struct attempts attempts;
-    (void)state;
     attempts_init(&attempts, 1024);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct load_result result = {.outcome = LOAD_ANSWERED,
@@ -386,10 +383,9 @@ static void answers_are_classified(void **state)
     attempts_deinit(&attempts);
 }
 
-static void problem_codes_have_a_bound(void **state)
+static void problem_codes_have_a_bound(void **)
 {
     struct attempts attempts;
-    (void)state;
     attempts_init(&attempts, 1024);
     for (int i = 0; i < 3 * ATTEMPTS_PROBLEMS_MAX; i++) {
         char body[64];

@@ -30,9 +30,8 @@ static void set_limits(int64_t by_key, int64_t by_all, int64_t stock)
     batch->limits = (struct creation_limits){by_key, by_all, stock};
 }
 
-static void quotas_are_asked_for_once(void **state)
+static void quotas_are_asked_for_once(void **)
 {
-    (void)state;
     static const char *const scopes[] = {"*", "key:zed", "#", "key:ann"};
     ask_create_by(0, 1, "zed");
     ask(COMMAND_CLOSE, 1);
@@ -50,9 +49,8 @@ static void quotas_are_asked_for_once(void **state)
     assert_false(batch->creates);
 }
 
-static void quotas_count_inside_the_transaction(void **state)
+static void quotas_count_inside_the_transaction(void **)
 {
-    (void)state;
     set_limits(3, 100, 1000);
     ask_create_by(0, 5, "ann");
     ask_create_by(1, 6, "ann");
@@ -82,9 +80,8 @@ static struct command *ask_change(size_t name, int64_t quantity)
 }
 
 /* Also of a campaign that the same batch creates. */
-static void enlarging_counts_what_is_added(void **state)
+static void enlarging_counts_what_is_added(void **)
 {
-    (void)state;
     set_limits(3, 100, 120);
     ask_create_by(0, 5, "ann");
     ask_change(0, 15);
@@ -110,9 +107,8 @@ static void enlarging_counts_what_is_added(void **state)
     assert_int_equal(quota("#")->change, 0);
 }
 
-static void stock_comes_back(void **state)
+static void stock_comes_back(void **)
 {
-    (void)state;
     set_limits(10, 10, LIMIT);
     ask_create(3, 1);
     ask(COMMAND_CLOSE, 0);
@@ -146,9 +142,8 @@ static void stock_comes_back(void **state)
 }
 
 /* What is given back may have been counted in another slice, as the former version did. */
-static void stock_is_given_back_where_the_campaign_is(void **state)
+static void stock_is_given_back_where_the_campaign_is(void **)
 {
-    (void)state;
     ask(COMMAND_CLOSE, 0);
     begin();
     loaded(0)->definition.quantity = 10;
@@ -156,9 +151,8 @@ static void stock_is_given_back_where_the_campaign_is(void **state)
     assert_int_equal(quota("#")->change, -10);
 }
 
-static void deleting_has_an_empty_answer(void **state)
+static void deleting_has_an_empty_answer(void **)
 {
-    (void)state;
     ask(COMMAND_DELETE, 0);
     ask(COMMAND_DELETE, 0)->keyed = false;
     ask_issue(0, "ann");
@@ -183,9 +177,8 @@ static void deleting_has_an_empty_answer(void **state)
 }
 
 /* What the sweep finds not to be due any more, it takes off the list of what is due, without an event. */
-static void tending_corrects_what_is_due(void **state)
+static void tending_corrects_what_is_due(void **)
 {
-    (void)state;
     ask(COMMAND_TEND, 0)->keyed = false;
     ask(COMMAND_TEND, 1)->keyed = false;
     begin();
@@ -240,9 +233,8 @@ static int16_t home_slice(void)
     return (int16_t)((slice_of(SPAN("spring")) + 1) % SLICE_COUNT);
 }
 
-static void a_key_is_claimed_before_its_campaign_is_created(void **state)
+static void a_key_is_claimed_before_its_campaign_is_created(void **)
 {
-    (void)state;
     ask_step(CLAIM_WANTED, home_slice(), 0, 0);
     begin();
     assert_int_equal(batch->campaigns_count, 0); /* it is of another slice */
@@ -252,9 +244,8 @@ static void a_key_is_claimed_before_its_campaign_is_created(void **state)
     assert_true(batch_has_writes(batch));
 }
 
-static void ones_own_claim_is_gone_on_from(void **state)
+static void ones_own_claim_is_gone_on_from(void **)
 {
-    (void)state;
     ask_step(CLAIM_WANTED, home_slice(), 0, 0);
     begin();
     claimed(3, 7, slice_of(SPAN("spring")));
@@ -263,9 +254,8 @@ static void ones_own_claim_is_gone_on_from(void **state)
     assert_false(batch_has_writes(batch));
 }
 
-static void a_claim_of_another_payload_is_fenced_off_first(void **state)
+static void a_claim_of_another_payload_is_fenced_off_first(void **)
 {
-    (void)state;
     ask_step(CLAIM_WANTED, home_slice(), 0, 0);
     begin();
     claimed(3, 8, OTHER_SLICE);
@@ -274,9 +264,8 @@ static void a_claim_of_another_payload_is_fenced_off_first(void **state)
     assert_false(batch_has_writes(batch));
 }
 
-static void a_fenced_claim_is_taken_over(void **state)
+static void a_fenced_claim_is_taken_over(void **)
 {
-    (void)state;
     ask_step(CLAIM_WANTED, home_slice(), 0, 3);
     begin();
     claimed(3, 8, OTHER_SLICE);
@@ -286,9 +275,8 @@ static void a_fenced_claim_is_taken_over(void **state)
 }
 
 /* Where the other payload took effect, its record is in that slice: see another_payload_is_not_a_replay. */
-static void a_fence_sends_back_to_the_key(void **state)
+static void a_fence_sends_back_to_the_key(void **)
 {
-    (void)state;
     ask_step(CLAIM_FENCE, home_slice(), 3, 0);
     begin();
     batch_decide(batch);
@@ -303,9 +291,8 @@ static void a_fence_sends_back_to_the_key(void **state)
     assert_false(batch->claims[0]->write_fence);
 }
 
-static void who_was_fenced_off_creates_nothing(void **state)
+static void who_was_fenced_off_creates_nothing(void **)
 {
-    (void)state;
     ask_step(CLAIM_HELD, home_slice(), 3, 0);
     begin();
     batch->claims[0]->fenced = 3;
@@ -321,9 +308,8 @@ static void who_was_fenced_off_creates_nothing(void **state)
     assert_int_equal(batch->verdicts[0].effect, HEAD + 1);
 }
 
-static void a_creation_in_its_keys_slice_needs_no_claim(void **state)
+static void a_creation_in_its_keys_slice_needs_no_claim(void **)
 {
-    (void)state;
     ask_step(CLAIM_DIRECT, slice_of(SPAN("spring")), 0, 0);
     begin();
     batch_decide(batch);
@@ -337,9 +323,8 @@ static void a_creation_in_its_keys_slice_needs_no_claim(void **state)
 }
 
 /* It would stay for ever, and bind the key to a payload that never took effect. */
-static void what_a_quota_refuses_leaves_no_claim(void **state)
+static void what_a_quota_refuses_leaves_no_claim(void **)
 {
-    (void)state;
     set_limits(0, 100, 1000);
     ask_step(CLAIM_WANTED, home_slice(), 0, 0);
     begin();
@@ -367,9 +352,8 @@ static void what_a_quota_refuses_leaves_no_claim(void **state)
 
 /* --- rows that nobody can read --- */
 
-static void an_unreadable_campaign_costs_only_its_own_commands(void **state)
+static void an_unreadable_campaign_costs_only_its_own_commands(void **)
 {
-    (void)state;
     ask_issue(0, "ann");
     ask_issue(1, "ann");
     ask(COMMAND_CLOSE, 0);
@@ -387,9 +371,8 @@ static void an_unreadable_campaign_costs_only_its_own_commands(void **state)
 }
 
 /* The row says more than the log can have made. */
-static void a_contradictory_campaign_costs_only_its_own_commands(void **state)
+static void a_contradictory_campaign_costs_only_its_own_commands(void **)
 {
-    (void)state;
     ask_issue(0, "ann");
     ask_issue(1, "ann");
     begin();
@@ -404,9 +387,8 @@ static void a_contradictory_campaign_costs_only_its_own_commands(void **state)
 
 /* --- time --- */
 
-static void a_slices_time_follows_two_clocks(void **state)
+static void a_slices_time_follows_two_clocks(void **)
 {
-    (void)state;
     const int64_t own = INT64_C(1800000000000000), trust = CLOCK_TRUST_US;
     assert_int_equal(batch_time(0, own + 5, own), own + 5);
     assert_int_equal(batch_time(own + 9, own + 5, own), own + 9); /* never backwards */
@@ -458,9 +440,8 @@ static void expect_voided(int64_t matched, int64_t voidable, int64_t voided)
     assert_int_equal(verdict->voided.voided, voided);
 }
 
-static void voids_as_many_as_it_may(void **state)
+static void voids_as_many_as_it_may(void **)
 {
-    (void)state;
     ask_void(false);
     load_voidable(VOID_MAX, 5000, 3000);
     batch_decide(batch);
@@ -475,9 +456,8 @@ static void voids_as_many_as_it_may(void **state)
     expect_kept(0, "{\"matched\":5000,\"voidable\":3000,\"voided\":1000}");
 }
 
-static void a_dry_run_only_counts(void **state)
+static void a_dry_run_only_counts(void **)
 {
-    (void)state;
     ask_void(true);
     load_voidable(3, 7, 3);
     batch_decide(batch);
@@ -486,9 +466,8 @@ static void a_dry_run_only_counts(void **state)
     assert_false(batch_has_writes(batch)); /* nor is it remembered */
 }
 
-static void a_void_of_nothing_is_remembered(void **state)
+static void a_void_of_nothing_is_remembered(void **)
 {
-    (void)state;
     ask_void(false);
     load_voidable(0, 4, 0);
     batch_decide(batch);
@@ -497,9 +476,8 @@ static void a_void_of_nothing_is_remembered(void **state)
     assert_true(batch->verdicts[0].remembered);
 }
 
-static void replays_a_void(void **state)
+static void replays_a_void(void **)
 {
-    (void)state;
     ask_void(false);
     load_voidable(3, 7, 3);
     struct request_record *record = record_for(0);
@@ -515,9 +493,8 @@ static void replays_a_void(void **state)
 
 /* --- the service itself --- */
 
-static void control_commands_are_answered_with_what_they_set(void **state)
+static void control_commands_are_answered_with_what_they_set(void **)
 {
-    (void)state;
     static const struct {
         enum command_kind kind;
         const char *value, *answer;

@@ -31,9 +31,8 @@ static void expect_results(const char *const *expected)
 }
 #define EXPECT_RESULTS(...) expect_results((const char *const[]){__VA_ARGS__})
 
-static void many_users_are_each_decided_alone(void **state)
+static void many_users_are_each_decided_alone(void **)
 {
-    (void)state;
     ask_many(0);
     begin();
     assert_int_equal(batch->holdings_count, 4);
@@ -50,9 +49,8 @@ static void many_users_are_each_decided_alone(void **state)
     expect_kept(0, "[101,\"already-issued\",\"already-issued\",102,103]");
 }
 
-static void many_users_share_what_is_left(void **state)
+static void many_users_share_what_is_left(void **)
 {
-    (void)state;
     ask_many(0);
     begin();
     loaded(0)->issued = 8;
@@ -62,9 +60,8 @@ static void many_users_share_what_is_left(void **state)
 }
 
 /* Nobody got one: answered, but not kept, so that the key may be tried again. */
-static void many_users_may_all_be_too_late(void **state)
+static void many_users_may_all_be_too_late(void **)
 {
-    (void)state;
     ask_many(0);
     begin();
     loaded(0)->issued = 10;
@@ -74,9 +71,8 @@ static void many_users_may_all_be_too_late(void **state)
     assert_false(batch_has_writes(batch));
 }
 
-static void many_users_of_a_closed_campaign_are_one_refusal(void **state)
+static void many_users_of_a_closed_campaign_are_one_refusal(void **)
 {
-    (void)state;
     ask_many(0);
     begin();
     loaded(0)->state = CAMPAIGN_PAUSED;
@@ -90,9 +86,8 @@ static void many_users_of_a_closed_campaign_are_one_refusal(void **state)
     assert_false(batch_has_writes(batch));
 }
 
-static void the_outcome_for_many_is_read_strictly(void **state)
+static void the_outcome_for_many_is_read_strictly(void **)
 {
-    (void)state;
     static const char *const bad[] = {"",
                                       "{}",
                                       "7",
@@ -131,9 +126,8 @@ static void the_outcome_for_many_is_read_strictly(void **state)
 }
 
 /* The largest outcome fits where it is written. */
-static void as_many_as_there_may_be(void **state)
+static void as_many_as_there_may_be(void **)
 {
-    (void)state;
     static struct span same[ISSUE_MANY_MAX];
     for (size_t i = 0; i < ISSUE_MANY_MAX; i++)
         same[i] = SPAN("a");
@@ -153,9 +147,8 @@ static void as_many_as_there_may_be(void **state)
     assert_ptr_equal(batch->verdicts[0].results[ISSUE_MANY_MAX - 1].refusal, &problem_already_issued);
 }
 
-static void many_are_not_mixed(void **state)
+static void many_are_not_mixed(void **)
 {
-    (void)state;
     ask_many(0);
     ask_issue(0, "x");
     assert_true(dies(begin_it, NULL));

@@ -201,8 +201,3 @@ struct span command_user(const struct command *command);
 struct command *command_create(enum command_kind kind, struct http_request *request);
 void command_forget_source(struct command *command);
 void command_destroy(struct command *command); /* accepts NULL; whoever is to be told must have been */
-
-static inline struct span request_id_span(const struct request_id *id)
-{
-    return (struct span){(const char *)id, sizeof *id};
-}

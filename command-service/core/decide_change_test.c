@@ -74,9 +74,8 @@ static void expect(const struct campaign *campaign, const struct campaign_change
     assert_false(decision.has_event);
 }
 
-static void what_is_not_named_stays(void **state)
+static void what_is_not_named_stays(void **)
 {
-    (void)state;
     struct campaign is = campaign_of(10, 10, 3);
     is.definition.ends_at_us = NOW_US + 1000;
     struct campaign after = changed(&is, &(struct campaign_change){.name = SPAN("new")});
@@ -97,9 +96,8 @@ static void what_is_not_named_stays(void **state)
     assert_true(after.definition.ends_at_us == NOW_US + 1001);
 }
 
-static void what_is_so_already_is_accepted_without_an_event(void **state)
+static void what_is_so_already_is_accepted_without_an_event(void **)
 {
-    (void)state;
     const struct campaign is = campaign_of(10, 10, 3);
     expect(&is,
            &(struct campaign_change){
@@ -107,9 +105,8 @@ static void what_is_so_already_is_accepted_without_an_event(void **state)
            NULL);
 }
 
-static void what_was_promised_is_not_taken_back(void **state)
+static void what_was_promised_is_not_taken_back(void **)
 {
-    (void)state;
     struct campaign is = campaign_of(10, 10, 3);
     expect(&is, &(struct campaign_change){.quantity = 9}, &problem_below_promise);
     expect(&is, &(struct campaign_change){.per_user_limit = 1}, &problem_below_promise);
@@ -128,9 +125,8 @@ static void what_was_promised_is_not_taken_back(void **state)
     expect(&is, &(struct campaign_change){.name = SPAN("new")}, &problem_ended);
 }
 
-static void the_stock_of_all_is_bounded(void **state)
+static void the_stock_of_all_is_bounded(void **)
 {
-    (void)state;
     const struct campaign is = campaign_of(10, 10, 3);
     stock_max = 105;
     expect(&is, &(struct campaign_change){.quantity = 16}, &problem_stock_exceeded);
@@ -141,9 +137,8 @@ static void the_stock_of_all_is_bounded(void **state)
 }
 
 /* What is held back stays so, by hand or by the plan; where nothing is, neither is what comes on top. */
-static void what_is_added_is_released_where_nothing_is_held_back(void **state)
+static void what_is_added_is_released_where_nothing_is_held_back(void **)
 {
-    (void)state;
     static const struct release plan[] = {{NOW_US + 100, 4}};
     struct campaign is = campaign_of(10, 10, 3);
     assert_int_equal(changed(&is, &(struct campaign_change){.quantity = 12}).released, 12);
@@ -153,9 +148,8 @@ static void what_is_added_is_released_where_nothing_is_held_back(void **state)
     assert_int_equal(changed(&is, &(struct campaign_change){.quantity = 12}).released, 8);
 }
 
-static void whoever_was_told_sold_out_is_told_so_by_everybody(void **state)
+static void whoever_was_told_sold_out_is_told_so_by_everybody(void **)
 {
-    (void)state;
     struct campaign is = campaign_of(10, 10, 10);
     struct campaign after = changed(&is, &(struct campaign_change){.quantity = 12});
     assert_true(after.definition.reopens_at_us == NOW_US + LEASE_US);
@@ -177,9 +171,8 @@ static void whoever_was_told_sold_out_is_told_so_by_everybody(void **state)
     assert_int_equal(after.definition.reopens_at_us, 0);
 }
 
-static void a_fold_refuses_what_takes_back(void **state)
+static void a_fold_refuses_what_takes_back(void **)
 {
-    (void)state;
     const struct campaign is = campaign_of(10, 8, 3);
     struct event event = {.type = EVENT_CampaignChanged, .position = 10};
     event.campaign_changed = campaign_unchanged(&is.definition);

@@ -267,9 +267,8 @@ static void expect_event(const struct situation *is, const struct decision *deci
     assert_int_equal(campaign.released, is->campaign.released);
 }
 
-static void every_command_in_every_situation(void **state)
+static void every_command_in_every_situation(void **)
 {
-    (void)state;
     enum { SPACE = 6 * 4 * 2 * 2 * 2 * 10 * 5 * 3 };
     size_t refused = 0, changed = 0;
     for (size_t index = 0; index < SPACE; index++) {
@@ -291,9 +290,8 @@ static void every_command_in_every_situation(void **state)
     assert_true(refused > SPACE / 4 && changed > SPACE / 20); /* neither everything nor nothing */
 }
 
-static void a_coupon_that_is_not_there_is_unknown(void **state)
+static void a_coupon_that_is_not_there_is_unknown(void **)
 {
-    (void)state;
     struct campaign campaign = campaign_of();
     for (size_t i = 0; i < COUNT_OF(kinds); i++) {
         struct command command = command_of(kinds[i]);
@@ -304,9 +302,8 @@ static void a_coupon_that_is_not_there_is_unknown(void **state)
     }
 }
 
-static void discounts_are_rounded_down_and_capped(void **state)
+static void discounts_are_rounded_down_and_capped(void **)
 {
-    (void)state;
     static const struct {
         int64_t type, value, max, amount, off;
     } cases[] = {
@@ -472,9 +469,8 @@ static void live(uint64_t seed, struct history *ret)
         step(ret, &chance);
 }
 
-static void random_histories_keep_i6(void **state)
+static void random_histories_keep_i6(void **)
 {
-    (void)state;
     for (uint64_t seed = 1; seed <= 3; seed++) {
         static struct history once, again;
         live(seed, &once);

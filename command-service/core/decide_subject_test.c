@@ -17,9 +17,8 @@ static void decide_on(const struct command *command, const struct campaign *camp
     decide(command, &(struct subject){.campaign = campaign, .held = held}, 1, ret);
 }
 
-static void what_is_deleted_reads_as_unknown(void **state)
+static void what_is_deleted_reads_as_unknown(void **)
 {
-    (void)state;
     const struct campaign deleted = {.id = SPAN("spring"),
                                      .first = 1,
                                      .released = 1,
@@ -61,9 +60,8 @@ static void what_is_deleted_reads_as_unknown(void **state)
 
 #define COUNT &problem_quota_exceeded
 #define STOCK &problem_stock_exceeded
-static void creation_has_limits(void **state)
+static void creation_has_limits(void **)
 {
-    (void)state;
     static const struct {
         struct creation so_far;
         int64_t quantity;
@@ -91,9 +89,8 @@ static void creation_has_limits(void **state)
 
 /* --- control --- */
 
-static void controlling(void **state)
+static void controlling(void **)
 {
-    (void)state;
     struct command command = command_of(COMMAND_SUSPEND);
     struct decision decision;
     command.control.name = SPAN("partner");

@@ -159,15 +159,13 @@ static void check_issue(const struct situation *situation)
     assert_int_equal(after.issued, is->issued + 1);
 }
 
-static void issuing(void **state)
+static void issuing(void **)
 {
-    (void)state;
     in_every_situation(check_issue);
 }
 
-static void expiry_of_coupons(void **state)
+static void expiry_of_coupons(void **)
 {
-    (void)state;
     struct command command = command_of(COMMAND_ISSUE);
     struct campaign campaign = {
         .state = CAMPAIGN_ACTIVE,
@@ -190,9 +188,8 @@ static void expiry_of_coupons(void **state)
 /* --- releasing --- */
 
 /* Half-open like every window: at the instant of expiry a coupon is no longer valid, so none is issued. */
-static void none_is_born_expired(void **state)
+static void none_is_born_expired(void **)
 {
-    (void)state;
     struct command command = command_of(COMMAND_ISSUE);
     struct holding held = {0};
     struct campaign campaign = {.first = 1, .position = 1, .released = 1, .state = CAMPAIGN_ACTIVE};
@@ -239,9 +236,8 @@ static void check_release(const struct situation *situation)
     }
 }
 
-static void releasing(void **state)
+static void releasing(void **)
 {
-    (void)state;
     in_every_situation(check_release);
 }
 
@@ -267,9 +263,8 @@ static void check_due_release(const struct situation *situation)
     assert_int_equal(after.plan_done, next + 1);
 }
 
-static void the_release_plan(void **state)
+static void the_release_plan(void **)
 {
-    (void)state;
     in_every_situation(check_due_release);
 }
 
@@ -311,9 +306,8 @@ static void check_state(const struct situation *situation)
     }
 }
 
-static void pausing_resuming_closing(void **state)
+static void pausing_resuming_closing(void **)
 {
-    (void)state;
     in_every_situation(check_state);
 }
 
@@ -344,9 +338,8 @@ static void check_end(const struct situation *situation)
     assert_false(decision.has_event);
 }
 
-static void ending(void **state)
+static void ending(void **)
 {
-    (void)state;
     in_every_situation(check_end);
 }
 
@@ -372,9 +365,8 @@ static void check_halt(const struct situation *situation)
     }
 }
 
-static void halting(void **state)
+static void halting(void **)
 {
-    (void)state;
     in_every_situation(check_halt);
 }
 
@@ -398,17 +390,15 @@ static void check_delete(const struct situation *situation)
     }
 }
 
-static void deleting(void **state)
+static void deleting(void **)
 {
-    (void)state;
     in_every_situation(check_delete);
 }
 
 /* --- creating, and what does not exist --- */
 
-static void creating(void **state)
+static void creating(void **)
 {
-    (void)state;
     struct campaign existing = {.id = SPAN("spring"), .state = CAMPAIGN_CLOSED};
     struct command command = command_of(COMMAND_CREATE);
     struct decision decision;
@@ -431,9 +421,8 @@ static void creating(void **state)
     assert_null(decision.refusal);
 }
 
-static void nothing_can_be_done_with_what_is_unknown(void **state)
+static void nothing_can_be_done_with_what_is_unknown(void **)
 {
-    (void)state;
     struct holding held = {0};
     for (enum command_kind kind = COMMAND_PAUSE; kind <= COMMAND_ISSUE; kind++) {
         struct command command = command_of(kind);
@@ -538,9 +527,8 @@ static struct history live(uint64_t seed)
     return history;
 }
 
-static void random_histories_keep_the_invariants(void **state)
+static void random_histories_keep_the_invariants(void **)
 {
-    (void)state;
     uint64_t issued = 0, sold_out = 0;
     for (uint64_t seed = 1; seed <= HISTORIES; seed++) {
         struct history once = live(seed), again = live(seed);

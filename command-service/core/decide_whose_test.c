@@ -42,9 +42,8 @@ static const struct problem *refusal_of(enum command_kind kind, const char *owne
     return decision.refusal;
 }
 
-static void only_who_did_it_undoes_it(void **state)
+static void only_who_did_it_undoes_it(void **)
 {
-    (void)state;
     static const enum command_kind kinds[] = {COMMAND_FREE, COMMAND_RESTORE};
     for (size_t i = 0; i < COUNT_OF(kinds); i++) {
         assert_null(refusal_of(kinds[i], "till-a", "till-a", false));
@@ -55,9 +54,8 @@ static void only_who_did_it_undoes_it(void **state)
     }
 }
 
-static void a_coupon_knows_the_key_of_its_last_event(void **state)
+static void a_coupon_knows_the_key_of_its_last_event(void **)
 {
-    (void)state;
     struct coupon coupon = coupon_in(COUPON_ISSUED, NULL);
     struct event event = {.type = EVENT_CouponReserved, .position = 8};
     event.coupon_reserved = (struct coupon_reserved){.order_id = SPAN("o1"), .actor = SPAN("till-a")};
@@ -73,9 +71,8 @@ static void a_coupon_knows_the_key_of_its_last_event(void **state)
     assert_span(coupon.actor, "till-b");
 }
 
-static void a_refusal_says_what_is_next(void **state)
+static void a_refusal_says_what_is_next(void **)
 {
-    (void)state;
     static const struct release plan[] = {{8000000, 2}};
     struct campaign is = campaign;
     struct coupon coupon = coupon_in(COUPON_RESERVED, "till-a");

@@ -17,18 +17,16 @@ static const char away[16] = {[10] = (char)0xFF, [11] = (char)0xFF, [12] = 127, 
 static struct gate gate;
 static struct control_state control;
 
-static int set_up(void **state)
+static int set_up(void **)
 {
-    (void)state;
     gate_init(&gate, NULL, NULL);
     control_state_init(&control);
     control.known = true;
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     gate_deinit(&gate);
     return 0;
 }
@@ -56,17 +54,15 @@ static enum gate_reason judge_user(const char *user)
     return judge(&visit);
 }
 
-static void nothing_is_let_in_before_anything_is_known(void **state)
+static void nothing_is_let_in_before_anything_is_known(void **)
 {
-    (void)state;
     assert_int_equal(judge_user("ann"), GATE_OPEN);
     control.known = false;
     assert_int_equal(judge_user("ann"), GATE_UNKNOWN);
 }
 
-static void a_suspended_key_writes_nothing(void **state)
+static void a_suspended_key_writes_nothing(void **)
 {
-    (void)state;
     control.suspended[1] = UINT64_C(1) << (70 - 64);
     for (enum gate_class class = GATE_CREATE; class <= GATE_CONTROL; class ++) {
         struct gate_visit visit = visit_of("ann");
@@ -77,11 +73,10 @@ static void a_suspended_key_writes_nothing(void **state)
     }
 }
 
-static void per_user(void **state)
+static void per_user(void **)
 {
     struct gate_limit limit;
     struct gate_visit visit = visit_of("ann");
-    (void)state;
     set("rate_limit_per_user", "2");
     assert_int_equal(judge(&visit), GATE_OPEN);
     assert_int_equal(judge(&visit), GATE_OPEN);
@@ -98,10 +93,9 @@ static void per_user(void **state)
         assert_int_equal(judge_user(NULL), GATE_OPEN); /* about nobody */
 }
 
-static void per_address(void **state)
+static void per_address(void **)
 {
     struct gate_visit visit = visit_of("ann");
-    (void)state;
     set("rate_limit_per_address", "2");
     assert_int_equal(judge(&visit), GATE_OPEN);
     assert_int_equal(judge(&visit), GATE_OPEN);
@@ -113,11 +107,10 @@ static void per_address(void **state)
 }
 
 /* Whoever has one IPv6 address has 2^64 of them. */
-static void a_network_of_ipv6_is_one_address(void **state)
+static void a_network_of_ipv6_is_one_address(void **)
 {
     char one[16] = "\x20\x01\x0d\xb8", two[16] = "\x20\x01\x0d\xb8", far[16] = "\x20\x01\x0d\xb8";
     struct gate_visit visit = visit_of("ann");
-    (void)state;
     two[15] = two[8] = 9;
     far[7] = 9;
     set("rate_limit_per_address", "1");
@@ -129,10 +122,9 @@ static void a_network_of_ipv6_is_one_address(void **state)
     assert_int_equal(judge(&visit), GATE_OPEN);
 }
 
-static void per_key(void **state)
+static void per_key(void **)
 {
     struct gate_visit visit = visit_of("ann");
-    (void)state;
     set("rate_limit_per_key", "2");
     assert_int_equal(judge(&visit), GATE_OPEN);
     assert_int_equal(judge(&visit), GATE_OPEN);
@@ -141,9 +133,8 @@ static void per_key(void **state)
     assert_int_equal(judge(&visit), GATE_OPEN);
 }
 
-static void a_refused_user_uses_up_nothing_of_the_key(void **state)
+static void a_refused_user_uses_up_nothing_of_the_key(void **)
 {
-    (void)state;
     set("rate_limit_per_user", "1");
     set("rate_limit_per_key", "3");
     assert_int_equal(judge_user("greedy"), GATE_OPEN);
@@ -154,7 +145,7 @@ static void a_refused_user_uses_up_nothing_of_the_key(void **state)
     assert_int_equal(judge_user("cyd"), GATE_KEY_RATE);
 }
 
-static void the_disk(void **state)
+static void the_disk(void **)
 {
     static const enum gate_reason wanted[][4] = {
         [DISK_OK] = {GATE_OPEN, GATE_OPEN, GATE_OPEN, GATE_OPEN},
@@ -162,7 +153,6 @@ static void the_disk(void **state)
         [DISK_REFUSE_NEW] = {GATE_DISK_CREATE, GATE_OPEN, GATE_OPEN, GATE_OPEN},
         [DISK_REFUSE_WRITES] = {GATE_DISK_WRITE, GATE_DISK_WRITE, GATE_OPEN, GATE_OPEN},
     };
-    (void)state;
     for (enum disk_verdict disk = DISK_OK; disk <= DISK_REFUSE_WRITES; disk++)
         for (enum gate_class class = GATE_CREATE; class <= GATE_CONTROL; class ++) {
             struct gate_visit visit = visit_of("ann");
@@ -172,10 +162,9 @@ static void the_disk(void **state)
         }
 }
 
-static void who_steers_comes_through(void **state)
+static void who_steers_comes_through(void **)
 {
     struct gate_visit visit = visit_of(NULL);
-    (void)state;
     visit.class = GATE_CONTROL;
     set("rate_limit_per_key", "1");
     set("rate_limit_per_address", "1");
@@ -184,11 +173,10 @@ static void who_steers_comes_through(void **state)
         assert_int_equal(judge(&visit), GATE_OPEN);
 }
 
-static void headers(void **state)
+static void headers(void **)
 {
     struct buf out;
     struct gate_limit limit = {"user", {.per_second = 4, .burst = 10}, {.limit = 10, .remaining = 0}};
-    (void)state;
     buf_init(&out, GATE_HEADER_MAX);
     gate_policy_write(&out, &limit);
     assert_string_equal(out.data, "\"user\";q=10;w=3");

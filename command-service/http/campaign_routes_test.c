@@ -59,9 +59,8 @@ static void expect_bad(const struct bad *bad)
     for (size_t i = 0; i < COUNT_OF(table); i++) \
     expect_bad(&(table)[i])
 
-static void bad_shapes(void **state)
+static void bad_shapes(void **)
 {
-    (void)state;
     static const struct bad table[] = {
         {"[]", "wrong-type", NULL},
         {"\"x\"", "wrong-type", NULL},
@@ -91,9 +90,8 @@ static void bad_shapes(void **state)
     EXPECT_ALL(table);
 }
 
-static void bad_texts(void **state)
+static void bad_texts(void **)
 {
-    (void)state;
     static const struct bad table[] = {
         {WITH("\"id\":\"\""), "invalid-id", "id"},
         {WITH("\"id\":\"A\""), "invalid-id", "id"},
@@ -125,9 +123,8 @@ static void bad_texts(void **state)
 #define QUANTITY_IS(n) "{" NAME "," DISCOUNT "," CURRENCY ",\"quantity\":" n "}"
 #define DISCOUNT_IS(d) "{" NAME ",\"discount\":" d "," CURRENCY "," QUANTITY "}"
 
-static void bad_numbers(void **state)
+static void bad_numbers(void **)
 {
-    (void)state;
     static const struct bad table[] = {
         {QUANTITY_IS("0"), "out-of-range", "quantity"},
         {QUANTITY_IS("-1"), "out-of-range", "quantity"},
@@ -164,9 +161,8 @@ static void bad_numbers(void **state)
 
 #define AT(hour) "\"2026-11-20T" hour ":00:00Z\""
 
-static void bad_times_and_plans(void **state)
+static void bad_times_and_plans(void **)
 {
-    (void)state;
     static const struct bad table[] = {
         {WITH("\"starts_at\":\"tomorrow\""), "invalid-value", "starts_at"},
         {WITH("\"starts_at\":\"2026-11-20T10:00:00\""), "invalid-value", "starts_at"},
@@ -229,9 +225,8 @@ static void put_list(struct buf *out, const char *name, const char *format, size
     assert_false(out->overflow);
 }
 
-static void lists_are_bounded(void **state)
+static void lists_are_bounded(void **)
 {
-    (void)state;
     static const char *const release = "{\"at\":\"#-01-01T00:00:00Z\",\"quantity\":1}";
     struct buf body;
     buf_init(&body, BODY_MAX);
@@ -253,9 +248,8 @@ static void lists_are_bounded(void **state)
 
 /* --- good bodies --- */
 
-static void the_smallest_body_has_defaults(void **state)
+static void the_smallest_body_has_defaults(void **)
 {
-    (void)state;
     struct reading reading;
     read_body(&reading, "{" REST "}");
     assert_true(reading.good);
@@ -279,9 +273,8 @@ static void the_smallest_body_has_defaults(void **state)
     command_destroy(reading.command);
 }
 
-static void every_field_arrives(void **state)
+static void every_field_arrives(void **)
 {
-    (void)state;
     struct reading reading;
     read_body(&reading,
               "{\"id\":\"spring-2027\",\"name\":\"봄 "
@@ -326,9 +319,8 @@ static void expect_good(const char *body)
     command_destroy(reading.command);
 }
 
-static void limits_are_good(void **state)
+static void limits_are_good(void **)
 {
-    (void)state;
     expect_good(QUANTITY_IS("1"));
     expect_good(QUANTITY_IS("100000000"));
     expect_good(DISCOUNT_IS("{\"type\":\"percent\",\"percent\":1}"));
@@ -346,9 +338,8 @@ static void limits_are_good(void **state)
 }
 
 /* What the plan holds back is not released from the start. */
-static void the_plan_is_held_back(void **state)
+static void the_plan_is_held_back(void **)
 {
-    (void)state;
     struct reading reading;
     read_body(&reading, WITH("\"release_plan\":[{\"at\":" AT("10") ",\"quantity\":60}]"));
     assert_true(reading.good);
@@ -357,9 +348,8 @@ static void the_plan_is_held_back(void **state)
 }
 
 /* Whatever is accepted can be written: inside the catalogue's bounds and its size. */
-static void the_largest_body_can_be_encoded(void **state)
+static void the_largest_body_can_be_encoded(void **)
 {
-    (void)state;
     struct buf body, out;
     buf_init(&body, BODY_MAX);
     buf_init(&out, EVENT_DATA_MAX);
@@ -397,9 +387,8 @@ static void read_change(struct reading *ret, const char *body)
     ret->good = campaign_change_read(ret->command, json_root(ret->command->source), &ret->fault);
 }
 
-static void changes_name_what_they_change(void **state)
+static void changes_name_what_they_change(void **)
 {
-    (void)state;
     struct reading reading;
     read_change(&reading, "{\"tags\":[],\"quantity\":7,\"reason\":\"why\",\"name\":null}");
     assert_true(reading.good);
@@ -415,9 +404,8 @@ static void changes_name_what_they_change(void **state)
     command_destroy(reading.command);
 }
 
-static void bad_changes(void **state)
+static void bad_changes(void **)
 {
-    (void)state;
     static const struct bad table[] = {
         {"[]", "wrong-type", NULL},
         {"{}", "missing-field", "name"},

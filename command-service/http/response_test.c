@@ -8,9 +8,8 @@
 
 #include <cmocka.h>
 
-static void a_public_url_is_absolute_and_ends_without_a_slash(void **state)
+static void a_public_url_is_absolute_and_ends_without_a_slash(void **)
 {
-    (void)state;
     static const char *const good[] = {"", "https://coupons.example", "http://127.0.0.1:8443/coupons",
                                        "https://[::1]:8443"};
     static const char *const bad[] = {"coupons.example",   "/coupons",        "https://",

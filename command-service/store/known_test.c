@@ -10,16 +10,14 @@ enum { MANY = 40000, ROOM = 1024 * 1024 };
 
 static struct known *known;
 
-static int setup(void **state)
+static int setup(void **)
 {
-    (void)state;
     known = known_create(8, ROOM);
     return 0;
 }
 
-static int teardown(void **state)
+static int teardown(void **)
 {
-    (void)state;
     known_destroy(known);
     return 0;
 }
@@ -34,9 +32,8 @@ static struct span definition(struct buf *data, int64_t quantity)
     return buf_span(data);
 }
 
-static void a_definition_is_decoded_once(void **state)
+static void a_definition_is_decoded_once(void **)
 {
-    (void)state;
     struct buf data;
     struct campaign_created first, again;
     buf_init(&data, EVENT_DATA_MAX);
@@ -52,9 +49,8 @@ static void a_definition_is_decoded_once(void **state)
     buf_deinit(&data);
 }
 
-static void a_filter_never_says_no_to_what_is_in_it(void **state)
+static void a_filter_never_says_no_to_what_is_in_it(void **)
 {
-    (void)state;
     struct known_campaign *campaign = known_get(known, SPAN("spring"));
     size_t wrong = 0;
     assert_true(known_has(campaign, 7)); /* without a filter everything may be there */
@@ -70,9 +66,8 @@ static void a_filter_never_says_no_to_what_is_in_it(void **state)
     assert_true(campaign->followed);
 }
 
-static void filters_are_bounded_together(void **state)
+static void filters_are_bounded_together(void **)
 {
-    (void)state;
     struct known_campaign *old = known_get(known, SPAN("old"));
     known_follow(known, old);
     known_add(known, old, 1);
@@ -88,9 +83,8 @@ static void filters_are_bounded_together(void **state)
     assert_true(known_has(big, 1) && known_has(old, 2));
 }
 
-static void what_is_used_stays(void **state)
+static void what_is_used_stays(void **)
 {
-    (void)state;
     char ids[64][16];
     for (size_t i = 0; i < 64; i++) {
         known_trim(known, 1);

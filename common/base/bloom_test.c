@@ -9,9 +9,8 @@
 
 enum { MANY = 100000, THREADS = 4 };
 
-static void what_was_added_is_there(void **state)
+static void what_was_added_is_there(void **)
 {
-    (void)state;
     struct bloom *bloom = bloom_create(MANY);
     uint64_t chance = 1;
     for (size_t i = 0; i < MANY; i++)
@@ -23,9 +22,8 @@ static void what_was_added_is_there(void **state)
 }
 
 /* Also for hashes that are close together, as of numbered users. */
-static void little_else_is_there(void **state)
+static void little_else_is_there(void **)
 {
-    (void)state;
     struct bloom *bloom = bloom_create(MANY);
     size_t wrong = 0;
     for (uint64_t i = 0; i < MANY; i++)
@@ -36,9 +34,8 @@ static void little_else_is_there(void **state)
     bloom_destroy(bloom);
 }
 
-static void costs_two_to_four_bytes_each(void **state)
+static void costs_two_to_four_bytes_each(void **)
 {
-    (void)state;
     assert_true(bloom_bytes(MANY) >= 2 * MANY);
     assert_true(bloom_bytes(MANY) <= 4 * MANY + 128);
     assert_true(bloom_bytes(0) <= 128);
@@ -66,9 +63,8 @@ static void *add_some(void *context)
     return NULL;
 }
 
-static void threads_add_at_once(void **state)
+static void threads_add_at_once(void **)
 {
-    (void)state;
     struct adder adders[THREADS];
     struct bloom *bloom = bloom_create(MANY);
     for (size_t i = 0; i < THREADS; i++) {

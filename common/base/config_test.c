@@ -54,9 +54,8 @@ static void parse(const char *const *words, struct options *options, const char 
 
 #define WORDS(...) ((const char *const[]){"prog", __VA_ARGS__, NULL})
 
-static void takes_flags_out(void **state)
+static void takes_flags_out(void **)
 {
-    (void)state;
     struct options options = {0};
     parse(WORDS("run", "--cfgtest-queue-max", "5", "--cfgtest-secret=a=b", "x", "--cfgtest-offset", "-7", "-",
                 "--cfgtest-name=--", "--cfgtest-json", "--", "--cfgtest-queue-max", "-x"),
@@ -68,9 +67,8 @@ static void takes_flags_out(void **state)
     assert_true(options.json);
 }
 
-static void flags_win_over_the_environment(void **state)
+static void flags_win_over_the_environment(void **)
 {
-    (void)state;
     struct options options = {0};
     setenv("CFGTEST_QUEUE_MAX", "somebody else's", 1); /* without the program's prefix */
     setenv("P_CFGTEST_QUEUE_MAX", "77", 1);
@@ -130,9 +128,8 @@ static void assert_refused(const char *const *words, const char *named)
     buf_deinit(&printed);
 }
 
-static void refuses_by_name(void **state)
+static void refuses_by_name(void **)
 {
-    (void)state;
     assert_refused(WORDS("run"), "--cfgtest-secret");
     assert_refused(WORDS("run"), "CFGTEST_SECRET");
     assert_refused(WORDS("--cfgtest-secret=s", "--unknown=hunter2"), "--unknown");
@@ -152,9 +149,8 @@ static void refuses_by_name(void **state)
     unsetenv("CFGTEST_SHIFT");
 }
 
-static void help_lists_everything(void **state)
+static void help_lists_everything(void **)
 {
-    (void)state;
     struct buf printed;
     static const char *const expected[] = {
         "cfgtest: tests options\n",
@@ -180,9 +176,8 @@ static void help_lists_everything(void **state)
 }
 
 /* A secret: its file's first line, refused by name and never repeated; what is given otherwise wins. */
-static void values_come_from_files(void **state)
+static void values_come_from_files(void **)
 {
-    (void)state;
     char path[] = "/tmp/config_test_XXXXXX";
     int fd = mkstemp(path);
     struct options options = {0};
@@ -199,9 +194,8 @@ static void values_come_from_files(void **state)
     unsetenv("CFGTEST_SECRET_FILE");
 }
 
-static void values(void **state)
+static void values(void **)
 {
-    (void)state;
     struct options options = {.queue_max = -1};
     char reason[100];
     static const char *const bad[] = {

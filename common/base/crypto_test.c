@@ -17,9 +17,8 @@ static void assert_hex(const uint8_t *bytes, const char *want)
     buf_deinit(&buf);
 }
 
-static void sha256(void **state)
+static void sha256(void **)
 {
-    (void)state;
     uint8_t hash[32];
     crypto_sha256(SPAN("abc"), hash);
     assert_hex(hash, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
@@ -27,9 +26,8 @@ static void sha256(void **state)
     assert_hex(hash, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
-static void blake2b(void **state)
+static void blake2b(void **)
 {
-    (void)state;
     uint8_t hash[64], key[CRYPTO_KEY_BYTES];
     for (uint8_t i = 0; i < sizeof key; i++)
         key[i] = i;
@@ -46,9 +44,8 @@ static void blake2b(void **state)
     assert_hex(hash, "cae66941d9efbd404e4d88758ea67670");
 }
 
-static void blake2b_in_pieces(void **state)
+static void blake2b_in_pieces(void **)
 {
-    (void)state;
     uint8_t hash[CRYPTO_HASH_BYTES];
     char data[1000];
     memset(data, 'a', sizeof data);
@@ -65,12 +62,11 @@ static void blake2b_in_pieces(void **state)
 }
 
 /* Two of the vectors that its authors published. */
-static void siphash(void **state)
+static void siphash(void **)
 {
     static const uint8_t empty[] = {0x31, 0x0e, 0x0e, 0xdd, 0x47, 0xdb, 0x6f, 0x72};
     static const uint8_t fifteen[] = {0xe5, 0x45, 0xbe, 0x49, 0x61, 0xca, 0x29, 0xa1};
     uint8_t key[CRYPTO_SHORT_KEY_BYTES];
-    (void)state;
     for (uint8_t i = 0; i < sizeof key; i++)
         key[i] = i;
     uint64_t hash = crypto_short_hash(key, (struct span){NULL, 0});
@@ -79,9 +75,8 @@ static void siphash(void **state)
     assert_memory_equal(&hash, fifteen, sizeof hash);
 }
 
-static void random_bytes(void **state)
+static void random_bytes(void **)
 {
-    (void)state;
     uint8_t a[32], b[32];
     unsigned seen = 0;
     crypto_random(a, sizeof a);
@@ -93,9 +88,8 @@ static void random_bytes(void **state)
     assert_int_equal(crypto_random_below(1), 0);
 }
 
-static void equality(void **state)
+static void equality(void **)
 {
-    (void)state;
     assert_true(crypto_equal("abc", "abc", 3));
     assert_false(crypto_equal("abc", "abd", 3));
     assert_true(crypto_equal("abc", "abd", 2));

@@ -8,7 +8,7 @@
 
 static const struct disk_thresholds usual = {.warn = 80, .refuse_new = 90, .refuse_writes = 95};
 
-static void the_verdict_rises_at_each_threshold(void **state)
+static void the_verdict_rises_at_each_threshold(void **)
 {
     static const struct {
         int64_t percent;
@@ -17,12 +17,11 @@ static void the_verdict_rises_at_each_threshold(void **state)
         {0, DISK_OK},          {79, DISK_OK},         {80, DISK_WARN},          {89, DISK_WARN},
         {90, DISK_REFUSE_NEW}, {94, DISK_REFUSE_NEW}, {95, DISK_REFUSE_WRITES}, {100, DISK_REFUSE_WRITES},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         assert_int_equal(disk_judge(cases[i].percent, &usual, DISK_OK), cases[i].verdict);
 }
 
-static void it_falls_more_than_a_point_below(void **state)
+static void it_falls_more_than_a_point_below(void **)
 {
     static const struct {
         int64_t percent;
@@ -40,20 +39,18 @@ static void it_falls_more_than_a_point_below(void **state)
         {94, DISK_REFUSE_NEW, DISK_REFUSE_NEW},
         {95, DISK_REFUSE_NEW, DISK_REFUSE_WRITES},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         assert_int_equal(disk_judge(cases[i].percent, &usual, cases[i].former), cases[i].verdict);
 }
 
-static void the_severest_threshold_counts(void **state)
+static void the_severest_threshold_counts(void **)
 {
     const struct disk_thresholds odd = {.warn = 95, .refuse_new = 90, .refuse_writes = 50};
-    (void)state;
     assert_int_equal(disk_judge(50, &odd, DISK_OK), DISK_REFUSE_WRITES);
     assert_int_equal(disk_judge(48, &odd, DISK_REFUSE_WRITES), DISK_OK);
 }
 
-static void percentages(void **state)
+static void percentages(void **)
 {
     static const struct {
         struct disk_room room;
@@ -63,15 +60,13 @@ static void percentages(void **state)
         {{900, 100, 0, 0}, 90},    {{899, 0, 0, 0}, 100}, /* the rest is kept for root */
         {{100, 900, 950, 50}, 95}, {{950, 50, 100, 900}, 95}, {{UINT64_MAX, UINT64_MAX, 0, 0}, 50},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         assert_int_equal(disk_percent(&cases[i].room), cases[i].percent);
 }
 
-static void a_real_file_system(void **state)
+static void a_real_file_system(void **)
 {
     int64_t percent = -1;
-    (void)state;
     assert_true(disk_used_percent("/", &percent));
     assert_in_range(percent, 0, 100);
     percent = -1;

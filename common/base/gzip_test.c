@@ -34,9 +34,8 @@ static void expect_comes_back(struct span text)
     buf_deinit(&coded);
 }
 
-static void texts_come_back(void **state)
+static void texts_come_back(void **)
 {
-    (void)state;
     enum { BYTES = 1 << 20 };
     uint8_t *bytes = mem_alloc(BYTES);
     expect_comes_back(SPAN(""));

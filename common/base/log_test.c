@@ -75,9 +75,8 @@ static int64_t number_of(const struct json_doc *doc, const char *name)
     return json_as_int(json_member(json_root(doc), name), &number) ? number : 0;
 }
 
-static void writes_one_object(void **state)
+static void writes_one_object(void **)
 {
-    (void)state;
     struct buf lines;
     struct span rest, at;
     int64_t wall_us = 0, before = clock_wall_us();
@@ -104,9 +103,8 @@ static void writes_one_object(void **state)
     buf_deinit(&lines);
 }
 
-static void cuts_long_messages(void **state)
+static void cuts_long_messages(void **)
 {
-    (void)state;
     struct buf lines;
     struct span rest, text;
     static char wide[3000], control[3000], plain[3000];
@@ -134,9 +132,8 @@ static void cuts_long_messages(void **state)
 }
 
 /* Writes "FLOOD" until a line tells what was held back; that takes the next second, at most. */
-static void limits_each_id(void **state)
+static void limits_each_id(void **)
 {
-    (void)state;
     struct buf lines;
     int64_t lines_seen = 0, suppressed = 0, sent = 0, deadline = clock_deadline_us(5000);
     while (suppressed == 0 && clock_mono_us() < deadline) {
@@ -170,9 +167,8 @@ static int64_t lines_of(enum log_level level)
     return metric_value(metric_counter("coupon_log_lines_total", "Log lines written", labels[level]));
 }
 
-static void the_level_changes_while_it_runs(void **state)
+static void the_level_changes_while_it_runs(void **)
 {
-    (void)state;
     struct buf lines;
     int64_t infos = lines_of(LOG_INFO), warnings = lines_of(LOG_WARN), debugs = lines_of(LOG_DEBUG);
     int fd = capture_begin();
@@ -194,9 +190,8 @@ static void the_level_changes_while_it_runs(void **state)
 }
 
 /* Many ids, each within its limit, and long lines: what is written in a second is bounded all the same. */
-static void limits_all_ids_together(void **state)
+static void limits_all_ids_together(void **)
 {
-    (void)state;
     static char ids[40][16], text[1000];
     struct buf lines;
     struct metric *lost =
@@ -218,9 +213,8 @@ static void limits_all_ids_together(void **state)
     buf_deinit(&lines);
 }
 
-static void many_ids_share_the_table(void **state)
+static void many_ids_share_the_table(void **)
 {
-    (void)state;
     static char ids[2000][16];
     struct buf lines;
     int fd = capture_begin();
@@ -252,9 +246,8 @@ static void assert_dropped(int64_t want)
     buf_deinit(&lines);
 }
 
-static void drops_when_the_disk_is_full(void **state)
+static void drops_when_the_disk_is_full(void **)
 {
-    (void)state;
     int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
     struct metric *lost =
         metric_counter("coupon_log_lost_total", "Log lines not written, by reason", "reason=\"unwritable\"");
@@ -268,9 +261,8 @@ static void drops_when_the_disk_is_full(void **state)
     assert_dropped(2);
 }
 
-static void drops_when_nobody_reads(void **state)
+static void drops_when_nobody_reads(void **)
 {
-    (void)state;
     int ends[2];
     char chunk[4096] = "";
     assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
@@ -289,9 +281,8 @@ static void drops_when_nobody_reads(void **state)
     assert_dropped(10);
 }
 
-static void drops_when_the_reader_is_gone(void **state)
+static void drops_when_the_reader_is_gone(void **)
 {
-    (void)state;
     int ends[2];
     assert_int_equal(pipe(ends), 0);
     close(ends[0]);
@@ -310,9 +301,8 @@ static void *write_much(void *arg)
     return NULL;
 }
 
-static void threads(void **state)
+static void threads(void **)
 {
-    (void)state;
     static const char *const ids[] = {"T-A", "T-B", "T-C", "T-D"};
     pthread_t thread[4];
     struct buf lines;

@@ -17,9 +17,8 @@ static struct span name_of(size_t i)
     return span_of(names[i]);
 }
 
-static void map_behaves_like_an_array(void **state)
+static void map_behaves_like_an_array(void **)
 {
-    (void)state;
     bool present[KEYS] = {false};
     struct map map;
     uint32_t random = 1;
@@ -44,9 +43,8 @@ static void map_behaves_like_an_array(void **state)
     map_deinit(&map);
 }
 
-static void empty_map_answers(void **state)
+static void empty_map_answers(void **)
 {
-    (void)state;
     struct map map;
     map_init(&map);
     assert_null(map_get(&map, SPAN("x")));
@@ -97,9 +95,8 @@ static size_t probes_of(char (*texts)[NAME_LEN + 1])
     return probes;
 }
 
-static void names_made_to_collide_cost_what_others_cost(void **state)
+static void names_made_to_collide_cost_what_others_cost(void **)
 {
-    (void)state;
     static char hostile[HOSTILE][NAME_LEN + 1], ordinary[HOSTILE][NAME_LEN + 1];
     char blocks[BLOCKS][BLOCK_LEN];
     uint64_t start = fnv1a(14695981039346656037u, "u-", 2), first = 0;

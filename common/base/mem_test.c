@@ -11,9 +11,8 @@
 
 #include "common/base/check.h"
 
-static void heap(void **state)
+static void heap(void **)
 {
-    (void)state;
     unsigned char *zeroed = mem_zalloc(100), *grown;
     for (size_t i = 0; i < 100; i++)
         assert_int_equal(zeroed[i], 0);
@@ -47,9 +46,8 @@ static unsigned char *take(struct arena *arena, size_t size)
     return ptr;
 }
 
-static void arena_gives_zeroed_aligned_memory(void **state)
+static void arena_gives_zeroed_aligned_memory(void **)
 {
-    (void)state;
     struct arena arena;
     unsigned char *kept[200];
     arena_init(&arena, 1 << 20);
@@ -72,9 +70,8 @@ static void arena_gives_zeroed_aligned_memory(void **state)
     arena_deinit(&arena);
 }
 
-static void arena_keeps_its_bound(void **state)
+static void arena_keeps_its_bound(void **)
 {
-    (void)state;
     struct arena arena;
     arena_init(&arena, 1000);
     take(&arena, 500);

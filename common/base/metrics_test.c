@@ -20,9 +20,8 @@ static void assert_renders(const char *want)
     buf_deinit(&out);
 }
 
-static void renders_nothing(void **state)
+static void renders_nothing(void **)
 {
-    (void)state;
     struct buf out;
     buf_init(&out, 100);
     metrics_render(&out);
@@ -30,9 +29,8 @@ static void renders_nothing(void **state)
     buf_deinit(&out);
 }
 
-static void counts_and_gauges(void **state)
+static void counts_and_gauges(void **)
 {
-    (void)state;
     struct metric *requests = metric_counter("test_requests_total", "Requests.", "code=\"200\"");
     struct metric *depth = metric_gauge("test_depth", "Depth of it.", NULL);
     metric_add(requests, 3);
@@ -54,9 +52,8 @@ static void counts_and_gauges(void **state)
     assert_int_equal(metric_value(depth), -3);
 }
 
-static void seconds(void **state)
+static void seconds(void **)
 {
-    (void)state;
     struct metric *metric = metric_histogram_seconds("test_wait_seconds", "Waiting.", "route=\"x\"");
     metric_observe_us(metric, -1); /* a clock that went back */
     metric_observe_us(metric, 500);
@@ -82,9 +79,8 @@ static void seconds(void **state)
                    "test_wait_seconds_count{route=\"x\"} 5\n");
 }
 
-static void sizes(void **state)
+static void sizes(void **)
 {
-    (void)state;
     struct metric *metric = metric_histogram_count("test_batch", "Batches.", NULL);
     metric_observe(metric, 0);
     metric_observe(metric, 1);
@@ -115,9 +111,8 @@ static void *count_much(void *arg)
     return NULL;
 }
 
-static void threads(void **state)
+static void threads(void **)
 {
-    (void)state;
     pthread_t thread[THREADS];
     struct metric *times = metric_histogram_seconds("test_threads_seconds", "All threads.", NULL);
     for (int i = 0; i < THREADS; i++)

@@ -54,9 +54,8 @@ static void set_watchdog(const char *period, int pid)
     notify_setup();
 }
 
-static void a_message_is_one_datagram(void **state)
+static void a_message_is_one_datagram(void **)
 {
-    (void)state;
     int fd = listen_as_manager();
     notify_setup();
     notify_send("READY=1\nSTATUS=%s", "ready");
@@ -66,9 +65,8 @@ static void a_message_is_one_datagram(void **state)
     notify_send("READY=1"); /* a manager that is gone is no fault */
 }
 
-static void without_a_manager_nothing_is_sent(void **state)
+static void without_a_manager_nothing_is_sent(void **)
 {
-    (void)state;
     static const char too_long[] = "@name-that-is-longer-than-the-address-of-a-unix-socket-may-be"
                                    "-which-is-something-over-a-hundred-bytes-long";
     static const char *const names[] = {"", "@", "relative", too_long};
@@ -82,9 +80,8 @@ static void without_a_manager_nothing_is_sent(void **state)
     }
 }
 
-static void the_watchdog_is_fed_while_every_loop_beats(void **state)
+static void the_watchdog_is_fed_while_every_loop_beats(void **)
 {
-    (void)state;
     struct heartbeat busy, other;
     int fd = listen_as_manager();
     set_watchdog("1000000", (int)getpid());
@@ -111,9 +108,8 @@ static void the_watchdog_is_fed_while_every_loop_beats(void **state)
     close(fd);
 }
 
-static void the_watchdog_of_another_process_is_not_fed(void **state)
+static void the_watchdog_of_another_process_is_not_fed(void **)
 {
-    (void)state;
     struct heartbeat loop;
     int fd = listen_as_manager();
     set_watchdog("1000000", 1);

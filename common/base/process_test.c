@@ -35,9 +35,8 @@ static int64_t rendered(const char *name)
     return value;
 }
 
-static void descriptors_are_counted(void **state)
+static void descriptors_are_counted(void **)
 {
-    (void)state;
     int64_t before = rendered("process_open_fds");
     int one = open("/dev/null", O_RDONLY | O_CLOEXEC), two = open("/dev/null", O_RDONLY | O_CLOEXEC);
     assert_true(one >= 0 && two >= 0);
@@ -48,9 +47,8 @@ static void descriptors_are_counted(void **state)
     assert_true(rendered("process_max_fds") >= before);
 }
 
-static void memory_grows_with_what_is_touched(void **state)
+static void memory_grows_with_what_is_touched(void **)
 {
-    (void)state;
     enum { BYTES = 64 * 1024 * 1024 };
     int64_t before = rendered("process_resident_memory_bytes");
     char *room = mem_alloc(BYTES);
@@ -61,9 +59,8 @@ static void memory_grows_with_what_is_touched(void **state)
     mem_free(room);
 }
 
-static void it_started_before_now_and_has_a_version(void **state)
+static void it_started_before_now_and_has_a_version(void **)
 {
-    (void)state;
     int64_t start_s = rendered("process_start_time_seconds");
     assert_true(start_s > 1700000000 && start_s <= (int64_t)time(NULL) + 1);
     assert_true(rendered("process_cpu_seconds_total") >= 0);
@@ -79,9 +76,8 @@ static void *burn(void *done)
     return NULL;
 }
 
-static void threads_are_told_apart_by_name(void **state)
+static void threads_are_told_apart_by_name(void **)
 {
-    (void)state;
     pthread_t thread;
     atomic_bool done = false;
     struct buf text;

@@ -26,9 +26,8 @@ static unsigned allowed_at_once(struct rate_limit *limit, const char *who, struc
     return count;
 }
 
-static void the_burst_and_one_above_it(void **state)
+static void the_burst_and_one_above_it(void **)
 {
-    (void)state;
     struct rate_limit *limit = rate_limit_create(64);
     const struct rate rate = {.per_second = 4, .burst = 3};
     for (int i = 1; i <= 3; i++) {
@@ -52,9 +51,8 @@ static void the_burst_and_one_above_it(void **state)
     rate_limit_destroy(limit);
 }
 
-static void the_rate_over_time(void **state)
+static void the_rate_over_time(void **)
 {
-    (void)state;
     struct rate_limit *limit = rate_limit_create(8);
     const struct rate rate = {.per_second = 7, .burst = 3};
     unsigned allowed = 0;
@@ -64,9 +62,8 @@ static void the_rate_over_time(void **state)
     rate_limit_destroy(limit);
 }
 
-static void no_limit_and_no_burst(void **state)
+static void no_limit_and_no_burst(void **)
 {
-    (void)state;
     struct rate_limit *limit = rate_limit_create(8);
     const struct rate none = {0, 5}, second = {.per_second = 20, .burst = 0};
     for (int i = 0; i < 1000; i++) {
@@ -81,9 +78,8 @@ static void no_limit_and_no_burst(void **state)
     rate_limit_destroy(limit);
 }
 
-static void a_new_rate_counts_at_once(void **state)
+static void a_new_rate_counts_at_once(void **)
 {
-    (void)state;
     struct rate_limit *limit = rate_limit_create(8);
     const struct rate wide = {.per_second = 1, .burst = 600}, tight = {.per_second = 1, .burst = 2};
     assert_int_equal(allowed_at_once(limit, "ann", wide, start_us), 600);
@@ -113,9 +109,8 @@ static bool ideal_take(struct ideal *ideal, struct rate rate, int64_t now_us)
     return true;
 }
 
-static void exact_while_there_is_room(void **state)
+static void exact_while_there_is_room(void **)
 {
-    (void)state;
     struct rate_limit *limit = rate_limit_create(RATE_LIMIT_PLACES);
     struct ideal ideal[RATE_LIMIT_PLACES] = {{0}};
     const struct rate rate = {.per_second = 50, .burst = 4};
@@ -134,9 +129,8 @@ static void exact_while_there_is_room(void **state)
 }
 
 /* Five times as many names as places: whatever the table allows, the name's own bucket would have too. */
-static void never_too_much_in_a_full_table(void **state)
+static void never_too_much_in_a_full_table(void **)
 {
-    (void)state;
     enum { NAMES = 5 * RATE_LIMIT_PLACES };
     struct rate_limit *limit = rate_limit_create(RATE_LIMIT_PLACES);
     struct ideal ideal[NAMES] = {{0}};
@@ -156,9 +150,8 @@ static void never_too_much_in_a_full_table(void **state)
     rate_limit_destroy(limit);
 }
 
-static void many_names_do_not_reset_a_limited_one(void **state)
+static void many_names_do_not_reset_a_limited_one(void **)
 {
-    (void)state;
     struct rate_limit *limit = rate_limit_create(1024);
     const struct rate rate = {.per_second = 1, .burst = 10};
     assert_int_equal(allowed_at_once(limit, "greedy", rate, start_us), 10);
@@ -170,9 +163,8 @@ static void many_names_do_not_reset_a_limited_one(void **state)
     rate_limit_destroy(limit);
 }
 
-static void who_stopped_asking_is_forgotten_first(void **state)
+static void who_stopped_asking_is_forgotten_first(void **)
 {
-    (void)state;
     struct rate_limit *limit = rate_limit_create(RATE_LIMIT_PLACES);
     const struct rate rate = {.per_second = 1, .burst = 10};
     for (unsigned i = 0; i < RATE_LIMIT_PLACES; i++)
@@ -199,9 +191,8 @@ static void *push(void *context)
     return NULL;
 }
 
-static void threads_share_one_bucket(void **state)
+static void threads_share_one_bucket(void **)
 {
-    (void)state;
     pthread_t threads[4];
     struct crowd crowd = {.limit = rate_limit_create(32768), .rate = {.per_second = 1, .burst = 7777}};
     for (size_t i = 0; i < COUNT_OF(threads); i++)
@@ -218,9 +209,8 @@ static void make_odd_table(void *context)
     rate_limit_destroy(rate_limit_create(24));
 }
 
-static void sizes_are_powers_of_two(void **state)
+static void sizes_are_powers_of_two(void **)
 {
-    (void)state;
     assert_true(dies(make_odd_table, NULL));
     rate_limit_destroy(NULL);
 }

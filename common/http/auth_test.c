@@ -32,9 +32,8 @@ static struct keyring *load(struct span text)
     return keyring;
 }
 
-static void keys_are_found_by_token(void **state)
+static void keys_are_found_by_token(void **)
 {
-    (void)state;
     struct keyring *keyring =
         load(SPAN("# keys\n\none admin,issue " ALPHA "\n"
                   "\t two-2   redeem,read,issue,admin,redeem-by-id\t" BETA "  \r\n   \n"));
@@ -62,18 +61,16 @@ static void keys_are_found_by_token(void **state)
     keyring_destroy(NULL);
 }
 
-static void the_last_line_needs_no_end(void **state)
+static void the_last_line_needs_no_end(void **)
 {
-    (void)state;
     struct keyring *keyring = load(SPAN("one read " ALPHA));
     assert_non_null(keyring);
     assert_non_null(keyring_find(keyring, SPAN("alpha")));
     keyring_destroy(keyring);
 }
 
-static void bad_files_are_refused_with_line_and_reason(void **state)
+static void bad_files_are_refused_with_line_and_reason(void **)
 {
-    (void)state;
     static const struct {
         struct span text;
         const char *reason; /* what it must contain */
@@ -105,9 +102,8 @@ static void bad_files_are_refused_with_line_and_reason(void **state)
     }
 }
 
-static void long_names_and_lines(void **state)
+static void long_names_and_lines(void **)
 {
-    (void)state;
     char text[2048];
     for (size_t len = AUTH_KEY_NAME_MAX; len <= AUTH_KEY_NAME_MAX + 1; len++) {
         memset(text, 'a', len);
@@ -121,9 +117,8 @@ static void long_names_and_lines(void **state)
     assert_non_null(strstr(reason, "too long"));
 }
 
-static void the_number_of_keys_is_bounded(void **state)
+static void the_number_of_keys_is_bounded(void **)
 {
-    (void)state;
     struct buf text;
     buf_init(&text, 1 << 20);
     for (unsigned i = 0; i <= AUTH_KEYS_MAX; i++) {
@@ -139,9 +134,8 @@ static void the_number_of_keys_is_bounded(void **state)
     buf_deinit(&text);
 }
 
-static void a_missing_file_is_named(void **state)
+static void a_missing_file_is_named(void **)
 {
-    (void)state;
     assert_null(keyring_load("/nonexistent/keys", reason, sizeof reason));
     assert_non_null(strstr(reason, "/nonexistent/keys: "));
 }
@@ -158,9 +152,8 @@ static int reload(struct keyring *keyring, const char *text)
     return changes;
 }
 
-static void a_file_that_changed_is_read_again(void **state)
+static void a_file_that_changed_is_read_again(void **)
 {
-    (void)state;
     struct keyring *keyring = load(SPAN("one read " ALPHA "\ntwo issue " BETA "\n"));
     const struct api_key *one = keyring_find(keyring, SPAN("alpha")),
                          *two = keyring_find(keyring, SPAN("beta"));
@@ -190,9 +183,8 @@ static void a_file_that_changed_is_read_again(void **state)
 }
 
 /* What a caller began with one token it goes on with under the other: it is one key all the time. */
-static void a_key_has_two_tokens_while_callers_change(void **state)
+static void a_key_has_two_tokens_while_callers_change(void **)
 {
-    (void)state;
     struct keyring *keyring = load(SPAN("one read " ALPHA "\n"));
     uint32_t index = keyring_find(keyring, SPAN("alpha"))->index;
     assert_null(keyring_find(keyring, SPAN("beta")));
@@ -206,9 +198,8 @@ static void a_key_has_two_tokens_while_callers_change(void **state)
     keyring_destroy(keyring);
 }
 
-static void names_are_bounded_over_all_files(void **state)
+static void names_are_bounded_over_all_files(void **)
 {
-    (void)state;
     struct buf text;
     buf_init(&text, 1 << 20);
     for (unsigned i = 0; i < AUTH_KEYS_MAX; i++)

@@ -4,24 +4,21 @@
 
 static struct kit *kit;
 
-static int setup(void **state)
+static int setup(void **)
 {
-    (void)state;
     crypto_setup();
     kit = kit_start((struct http_options){.threads = 1});
     return 0;
 }
 
-static int teardown(void **state)
+static int teardown(void **)
 {
-    (void)state;
     kit_stop(kit);
     return 0;
 }
 
-static void gzip_is_for_who_asks_for_it(void **state)
+static void gzip_is_for_who_asks_for_it(void **)
 {
-    (void)state;
     static const struct {
         const char *lines;
         bool gzip;
@@ -59,9 +56,8 @@ static void gzip_is_for_who_asks_for_it(void **state)
     }
 }
 
-static void csv_is_for_who_likes_it_more(void **state)
+static void csv_is_for_who_likes_it_more(void **)
 {
-    (void)state;
     static const struct {
         const char *lines;
         bool csv;

@@ -7,17 +7,15 @@
 
 static struct kit *kit; /* lets two origins in */
 
-static int setup(void **state)
+static int setup(void **)
 {
-    (void)state;
     crypto_setup();
     kit = kit_start((struct http_options){.cors_origins = "https://shop.example, http://localhost:3000"});
     return 0;
 }
 
-static int teardown(void **state)
+static int teardown(void **)
 {
-    (void)state;
     kit_stop(kit);
     return 0;
 }
@@ -29,9 +27,8 @@ static void expect_field(const struct kit_talk *talk, const char *name, const ch
         fail_msg("%s: %.*s, not %s", name, SPAN_ARG(is), value ? value : "absent");
 }
 
-static void options_need_no_key_and_say_what_is_there(void **state)
+static void options_need_no_key_and_say_what_is_there(void **)
 {
-    (void)state;
     struct kit_talk *talk = kit_ask(kit, LINE("OPTIONS", "/v1/items") "\r\n");
     assert_int_equal(talk->replies[0], 204);
     expect_field(talk, "Allow", "GET, HEAD, POST, OPTIONS");
@@ -50,9 +47,8 @@ static void options_need_no_key_and_say_what_is_there(void **state)
     kit_close(talk);
 }
 
-static void a_preflight_of_a_configured_origin_is_granted(void **state)
+static void a_preflight_of_a_configured_origin_is_granted(void **)
 {
-    (void)state;
     static const char *const strangers[] = {"https://shop.example.evil.example", "https://shop.exampl",
                                             "http://shop.example", "null",
                                             "https://shop.example, http://localhost:3000"};
@@ -82,9 +78,8 @@ static void a_preflight_of_a_configured_origin_is_granted(void **state)
 }
 
 /* Refusals too: a page that cannot read why is told nothing but that it failed. */
-static void answers_name_the_origin_that_asked(void **state)
+static void answers_name_the_origin_that_asked(void **)
 {
-    (void)state;
     struct kit_talk *talk = kit_ask(kit, LINE("GET", "/v1/touch") "Origin: http://localhost:3000\r\n\r\n");
     assert_int_equal(talk->replies[0], 200);
     expect_field(talk, "Access-Control-Allow-Origin", "http://localhost:3000");
@@ -103,9 +98,8 @@ static void answers_name_the_origin_that_asked(void **state)
     kit_close(talk);
 }
 
-static void without_origins_nothing_is_said(void **state)
+static void without_origins_nothing_is_said(void **)
 {
-    (void)state;
     struct kit *closed = kit_start((struct http_options){.threads = 1});
     struct kit_talk *talk =
         kit_ask(closed, LINE("OPTIONS", "/v1/items") SHOP "Access-Control-Request-Method: POST\r\n\r\n");
@@ -117,9 +111,8 @@ static void without_origins_nothing_is_said(void **state)
     kit_stop(closed);
 }
 
-static void origins_are_as_browsers_write_them(void **state)
+static void origins_are_as_browsers_write_them(void **)
 {
-    (void)state;
     static const char *const good[] = {"", "https://shop.example", "http://localhost:3000,https://a.b",
                                        "https://[::1]:8443", "https://xn--h1alffa.example , http://10.0.0.1"};
     static const char *const bad[] = {"*",

@@ -9,9 +9,8 @@
 #include "common/base/crypto.h"
 #include "common/http/http.h"
 
-static void tags_are_strong_and_of_the_body(void **state)
+static void tags_are_strong_and_of_the_body(void **)
 {
-    (void)state;
     struct buf one, two;
     buf_init(&one, HTTP_ETAG_MAX);
     buf_init(&two, HTTP_ETAG_MAX);
@@ -24,9 +23,8 @@ static void tags_are_strong_and_of_the_body(void **state)
     buf_deinit(&two);
 }
 
-static void a_list_has_a_tag_or_has_not(void **state)
+static void a_list_has_a_tag_or_has_not(void **)
 {
-    (void)state;
     static const char *const with[] = {"\"abc\"", " \"x\" ,\t\"abc\" ", "*", " * ", ",\"abc\",,"};
     static const char *const without[] = {"", ",,", "abc", "\"abcd\"", "\"x\", *", "*, \"x\"", "\"ab\"c"};
     const struct span tag = SPAN("\"abc\"");
@@ -42,9 +40,8 @@ static void a_list_has_a_tag_or_has_not(void **state)
 }
 
 /* A weak tag is enough to keep what one has, and not enough to change something. */
-static void weak_tags_match_weakly_only(void **state)
+static void weak_tags_match_weakly_only(void **)
 {
-    (void)state;
     const struct span tag = SPAN("\"abc\"");
     assert_true(http_etag_listed(SPAN("W/\"abc\""), tag, HTTP_WEAKLY));
     assert_false(http_etag_listed(SPAN("W/\"abc\""), tag, HTTP_STRONGLY));

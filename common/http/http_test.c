@@ -9,16 +9,14 @@
 
 static struct kit *kit;
 
-static int setup(void **state)
+static int setup(void **)
 {
-    (void)state;
     kit = kit_start((struct http_options){.port = 0});
     return 0;
 }
 
-static int teardown(void **state)
+static int teardown(void **)
 {
-    (void)state;
     kit_stop(kit);
     return 0;
 }
@@ -125,9 +123,8 @@ static const struct {
      SPAN("GET /v1/touch\0HTTP/1.1\0\0?a&b HTTP/1.1\r\n" KIT_HOST "\r\n"), 400},
 };
 
-static void refused_framing_ends_the_connection(void **state)
+static void refused_framing_ends_the_connection(void **)
 {
-    (void)state;
     unsigned touched = atomic_load(&kit->touched), handled = atomic_load(&kit->handled);
     for (size_t i = 0; i < COUNT_OF(refused); i++) {
         struct kit_talk *talk = kit_open(kit);
@@ -151,9 +148,8 @@ static void refused_framing_ends_the_connection(void **state)
 }
 
 /* HEAD has no body, also where it is refused. */
-static void refused_heads_have_no_body(void **state)
+static void refused_heads_have_no_body(void **)
 {
-    (void)state;
     static const char *const requests[] = {
         LINE("HEAD", "/v1/touch") "X-A: 1\nX-B: 2\r\n\r\n",
         LINE("HEAD", "/v1/touch") "Content-Length: 18446744073709551616\r\n\r\n",
@@ -174,9 +170,8 @@ static void refused_heads_have_no_body(void **state)
 }
 
 /* Fields that change what a request means: understood, or refused for what they are. */
-static void fields_that_are_not_understood_are_refused(void **state)
+static void fields_that_are_not_understood_are_refused(void **)
 {
-    (void)state;
 #define BODY2 "Content-Length: 2\r\n\r\n{}"
     kit_expect(kit, POST "Content-Encoding: gzip\r\n" BODY2, 415, "unsupported-media-type");
     kit_expect(kit, POST "Content-Encoding: identity, br\r\n" BODY2, 415, "unsupported-media-type");
@@ -249,9 +244,8 @@ static const struct {
     {"17 parameters", SPAN(LINE("GET", "/v1/touch?1&2&3&4&5&6&7&8&9&a&b&c&d&e&f&g&h") "\r\n"), 400},
 };
 
-static void answered_requests_keep_the_connection(void **state)
+static void answered_requests_keep_the_connection(void **)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(kept); i++) {
         struct kit_talk *talk = kit_open(kit);
         assert_true(kit_send(talk, kept[i].request));
@@ -264,9 +258,8 @@ static void answered_requests_keep_the_connection(void **state)
     }
 }
 
-static void connections_close_when_asked_to(void **state)
+static void connections_close_when_asked_to(void **)
 {
-    (void)state;
     static const struct span requests[] = {SPAN(GET "Connection: close\r\n\r\n"),
                                            SPAN("GET /v1/touch HTTP/1.0\r\n\r\n")};
     for (size_t i = 0; i < COUNT_OF(requests); i++) {
@@ -290,9 +283,8 @@ static void head_of(struct buf *out, size_t size)
     buf_append_text(out, "\r\n\r\n");
 }
 
-static void heads_are_bounded(void **state)
+static void heads_are_bounded(void **)
 {
-    (void)state;
     static const size_t sizes[] = {8192, 8193, 12000, 100000};
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
         struct kit_talk *talk = kit_open(kit);
@@ -313,9 +305,8 @@ static void heads_are_bounded(void **state)
     }
 }
 
-static void header_fields_are_bounded(void **state)
+static void header_fields_are_bounded(void **)
 {
-    (void)state;
     for (size_t count = HTTP_HEADERS_MAX; count <= HTTP_HEADERS_MAX + 1; count++) {
         struct kit_talk *talk = kit_open(kit);
         struct buf head;
@@ -370,9 +361,8 @@ static void body_fits(const char *head, size_t claim, size_t size)
     kit_close(talk);
 }
 
-static void bodies_arrive_whole(void **state)
+static void bodies_arrive_whole(void **)
 {
-    (void)state;
     static const size_t sizes[] = {1, 1000, KIT_BODY_MAX};
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
         body_fits(POST, sizes[i], sizes[i]);
@@ -396,9 +386,8 @@ static void body_refused(const char *head, size_t claim, size_t size, int status
     kit_close(talk);
 }
 
-static void large_bodies_are_refused_and_the_answer_arrives(void **state)
+static void large_bodies_are_refused_and_the_answer_arrives(void **)
 {
-    (void)state;
     const char *large = LINE("POST", "/v1/large") KIT_ISSUE;
     body_refused(POST, KIT_BODY_MAX + 1, 0, 413); /* at once, nothing of the body was sent */
     body_refused(POST, KIT_BODY_MAX + 1, KIT_BODY_MAX + 1, 413);
@@ -411,9 +400,8 @@ static void large_bodies_are_refused_and_the_answer_arrives(void **state)
     body_refused(LINE("POST", "/v1/items"), 0, 200 * 1024, 401);
 }
 
-static void a_body_without_end_is_cut_off(void **state)
+static void a_body_without_end_is_cut_off(void **)
 {
-    (void)state;
     char piece[65536];
     struct kit_talk *talk = kit_open(kit);
     memset(piece, 'a', sizeof piece);
@@ -425,9 +413,8 @@ static void a_body_without_end_is_cut_off(void **state)
     kit_close(talk);
 }
 
-static void expect_continue_is_honoured(void **state)
+static void expect_continue_is_honoured(void **)
 {
-    (void)state;
     struct kit_talk *talk = kit_open(kit);
     assert_true(kit_send(talk, SPAN(POST "Expect: 100-continue\r\nContent-Length: 3\r\n\r\n")));
     kit_read(talk, 1, false);

@@ -12,9 +12,8 @@ enum { ATTACKERS = 24, CROWD = 40, RUSH = 300, BYTES_MAX = 8 << 20, SLOW_MS = 10
 
 static struct kit *kit;
 
-static int teardown(void **state)
+static int teardown(void **)
 {
-    (void)state;
     kit_stop(kit);
     return 0;
 }
@@ -68,9 +67,8 @@ static void withhold(struct kit_talk *talk)
     (void)(kit_send(talk, SPAN(HUGE)) && kit_send(talk, (struct span){body, sizeof body - 1}));
 }
 
-static void withheld_bodies_stay_within_the_bound(void **state)
+static void withheld_bodies_stay_within_the_bound(void **)
 {
-    (void)state;
     struct kit_talk *talks[ATTACKERS];
     kit = kit_start((struct http_options){.bytes_max = BYTES_MAX});
     size_t before = held();
@@ -87,9 +85,8 @@ static void withheld_bodies_stay_within_the_bound(void **state)
     await_held_below(before + 1);
 }
 
-static void one_client_cannot_hold_all(void **state)
+static void one_client_cannot_hold_all(void **)
 {
-    (void)state;
     struct kit_talk *talks[ATTACKERS];
     kit = kit_start((struct http_options){.bytes_max = 64 << 20, .bytes_per_client_max = 4 << 20});
     for (size_t i = 0; i < ATTACKERS; i++) {
@@ -103,9 +100,8 @@ static void one_client_cannot_hold_all(void **state)
 
 /* Answers of a mebibyte that nobody reads: the sockets take a part, the rest is held, until there is no room.
  */
-static void unread_answers_stay_within_the_bound(void **state)
+static void unread_answers_stay_within_the_bound(void **)
 {
-    (void)state;
     struct kit_talk *talks[ATTACKERS];
     char last = 'a';
     kit = kit_start((struct http_options){.bytes_max = BYTES_MAX});
@@ -124,9 +120,8 @@ static void unread_answers_stay_within_the_bound(void **state)
 
 /* The kernel takes a part of an answer that nobody reads; what is left of it stays on this server's account.
  */
-static void an_unread_answer_is_not_the_kernels(void **state)
+static void an_unread_answer_is_not_the_kernels(void **)
 {
-    (void)state;
     char last = 'a';
     int small = 4096;
     kit = kit_start((struct http_options){.bytes_max = 64 << 20});
@@ -183,27 +178,24 @@ static void newcomers_are_served(void)
         kit_close(talks[i]);
 }
 
-static void slow_heads_go_for_newcomers(void **state)
+static void slow_heads_go_for_newcomers(void **)
 {
-    (void)state;
     kit = kit_start((struct http_options){.connections_max = CROWD, .connections_per_address_max = CROWD});
     crowd_enter(SPAN("GET /v1/touch HT"));
     newcomers_are_served();
     crowd_leave();
 }
 
-static void slow_bodies_go_for_newcomers(void **state)
+static void slow_bodies_go_for_newcomers(void **)
 {
-    (void)state;
     kit = kit_start((struct http_options){.connections_max = CROWD, .connections_per_address_max = CROWD});
     crowd_enter(SPAN(HUGE "abc"));
     newcomers_are_served();
     crowd_leave();
 }
 
-static void idle_ones_go_for_newcomers_of_their_address(void **state)
+static void idle_ones_go_for_newcomers_of_their_address(void **)
 {
-    (void)state;
     kit =
         kit_start((struct http_options){.connections_max = 2 * CROWD, .connections_per_address_max = CROWD});
     atomic_store(&kit->server->idle_evict_ms, 60000);
@@ -220,9 +212,8 @@ static void idle_ones_go_for_newcomers_of_their_address(void **state)
 
 /* More newcomers than a loop is given to make room for, while the only one is busy: they wait for it, in the
  * kernel's queue, and none is refused. */
-static void newcomers_wait_for_a_loop_that_is_behind(void **state)
+static void newcomers_wait_for_a_loop_that_is_behind(void **)
 {
-    (void)state;
     static struct kit_talk *slow[RUSH + 10], *rush[RUSH];
     kit = kit_start((struct http_options){.threads = 1,
                                           .connections_max = COUNT_OF(slow) + 1,
@@ -260,9 +251,8 @@ static void newcomers_wait_for_a_loop_that_is_behind(void **state)
 }
 
 /* Whoever is at work stays: with every connection waiting for its answer the newcomer is refused. */
-static void who_waits_for_an_answer_stays(void **state)
+static void who_waits_for_an_answer_stays(void **)
 {
-    (void)state;
     kit = kit_start((struct http_options){.connections_max = CROWD, .connections_per_address_max = CROWD});
     kit_hold(kit, true);
     crowd_enter(SPAN("POST /v1/later HTTP/1.1\r\n" KIT_HOST KIT_ISSUE "Content-Length: 0\r\n\r\n"));
@@ -288,9 +278,8 @@ static struct http_address *admit(const char *text, enum http_reason *ret)
     return http_limits_admit(kit->server, (struct sockaddr *)&peer, ret);
 }
 
-static void a_network_is_one_client(void **state)
+static void a_network_is_one_client(void **)
 {
-    (void)state;
     static const char *const texts[] = {"2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:1::3",
                                         "2001:db8:0:2::1", "::ffff:10.0.0.1",      "::ffff:10.0.0.2"};
     struct http_address *admitted[COUNT_OF(texts)];
@@ -313,9 +302,8 @@ static void a_network_is_one_client(void **state)
 /* --- Ends --- */
 
 /* The end of the client's input comes in one piece with its last request. */
-static void an_end_is_noticed(void **state)
+static void an_end_is_noticed(void **)
 {
-    (void)state;
     kit = kit_start((struct http_options){.idle_timeout_s = 3600});
     int fd = kit_connect(kit), on = 1;
     assert_int_equal(setsockopt(fd, IPPROTO_TCP, 3 /* TCP_CORK */, &on, sizeof on), 0);

@@ -10,16 +10,14 @@ enum { THREADS = 8, ROUNDS = 500, CROWD = 300 };
 
 static struct kit *kit;
 
-static int setup(void **state)
+static int setup(void **)
 {
-    (void)state;
     kit = kit_start((struct http_options){.port = 0});
     return 0;
 }
 
-static int teardown(void **state)
+static int teardown(void **)
 {
-    (void)state;
     kit_stop(kit);
     return 0;
 }
@@ -62,9 +60,8 @@ static void *client_run(void *argument)
     return NULL;
 }
 
-static void deferred_answers_reach_their_own_clients(void **state)
+static void deferred_answers_reach_their_own_clients(void **)
 {
-    (void)state;
     pthread_t threads[THREADS];
     unsigned first[THREADS];
     struct metric *answered = metric_counter("coupon_http_requests_total", "HTTP requests answered",
@@ -81,9 +78,8 @@ static void deferred_answers_reach_their_own_clients(void **state)
 }
 
 /* More connections per loop than it takes events at once, all with something to say at the same time. */
-static void a_crowd_is_served_at_once(void **state)
+static void a_crowd_is_served_at_once(void **)
 {
-    (void)state;
     static struct kit_talk *talks[CROWD];
     for (unsigned i = 0; i < CROWD; i++)
         talks[i] = kit_open(kit);
@@ -106,9 +102,8 @@ static void a_crowd_is_served_at_once(void **state)
         kit_close(talks[i]);
 }
 
-static void clients_that_left_harm_nobody(void **state)
+static void clients_that_left_harm_nobody(void **)
 {
-    (void)state;
     kit_hold(kit, true);
     for (unsigned i = 0; i < 50; i++) {
         struct kit_talk *talk = kit_open(kit);
@@ -149,9 +144,8 @@ static void read_turn(struct kit_talk *talk, uint64_t *ret_age_ms, uint64_t *ret
 
 /* The clock of a request runs while its loop has no time for it, on a connection that the loop knows and on
  * one that it does not. */
-static void waiting_for_the_loop_counts(void **state)
+static void waiting_for_the_loop_counts(void **)
 {
-    (void)state;
     static const char ask[] = "GET /v1/turn HTTP/1.1\r\n" KIT_HOST "\r\n";
     struct kit_talk *busy = block_the_loop(), *talks[2] = {kit_open(kit)};
     kit_hold(kit, false);
@@ -182,9 +176,8 @@ static void waiting_for_the_loop_counts(void **state)
 }
 
 /* One that has very many requests gets no more than its share of each turn. */
-static void who_pipelines_waits_for_others(void **state)
+static void who_pipelines_waits_for_others(void **)
 {
-    (void)state;
     enum { MANY = 1000 };
     uint64_t age_ms, touched;
     struct buf many;
@@ -205,9 +198,8 @@ static void who_pipelines_waits_for_others(void **state)
 }
 
 /* Heads that trickle in, a byte each at the same moment, and one whole request after them. */
-static void slow_ones_are_no_crowd_in_front(void **state)
+static void slow_ones_are_no_crowd_in_front(void **)
 {
-    (void)state;
     enum { MANY = 100, SLOW_MS = 400 };
     uint64_t age_ms, touched;
     const struct span head = SPAN(KIT_TOUCH);
@@ -242,9 +234,8 @@ static void slow_ones_are_no_crowd_in_front(void **state)
 }
 
 /* A client that sends its end with its request is still answered, also when another thread does so later. */
-static void half_closed_clients_are_answered(void **state)
+static void half_closed_clients_are_answered(void **)
 {
-    (void)state;
     struct kit_talk *talks[2] = {kit_open(kit), kit_open(kit)};
     kit_hold(kit, true);
     for (unsigned i = 0; i < 2; i++)
@@ -261,9 +252,8 @@ static void half_closed_clients_are_answered(void **state)
 }
 
 /* An answer that the socket does not take at once goes on when the client reads. */
-static void large_answers_go_on(void **state)
+static void large_answers_go_on(void **)
 {
-    (void)state;
     enum { BYTES = 1 << 20, COUNT = 8 };
     struct kit_talk *talk = kit_open(kit);
     int small = 65536;
@@ -318,17 +308,15 @@ static void expect_room(unsigned room, const char *reason)
         kit_close(talks[i]);
 }
 
-static void connections_are_limited(void **state)
+static void connections_are_limited(void **)
 {
-    (void)state;
     kit_stop(kit);
     kit = kit_start((struct http_options){.connections_max = 4});
     expect_room(4, "reason=\"connections\"");
 }
 
-static void connections_of_one_address_are_limited(void **state)
+static void connections_of_one_address_are_limited(void **)
 {
-    (void)state;
     kit_stop(kit);
     kit = kit_start((struct http_options){.connections_per_address_max = 3});
     expect_room(3, "reason=\"address\"");
@@ -336,9 +324,8 @@ static void connections_of_one_address_are_limited(void **state)
 
 /* Without a descriptor for the next client the server looks for one ten times a second, not in a busy loop.
  */
-static void running_out_of_descriptors_is_survived(void **state)
+static void running_out_of_descriptors_is_survived(void **)
 {
-    (void)state;
     enum { PAUSES = 4 };
     struct rlimit before, none;
     struct metric *starved = refused("reason=\"descriptors\"");
@@ -378,9 +365,8 @@ static void expect_cut(struct kit_talk *talk, struct span piece)
     kit_close(talk);
 }
 
-static void slow_requests_are_cut(void **state)
+static void slow_requests_are_cut(void **)
 {
-    (void)state;
     int64_t before = metric_value(refused("reason=\"slow\""));
     atomic_store(&kit->server->head_ms, 200);
     atomic_store(&kit->server->body_ms, 200);
@@ -395,9 +381,8 @@ static void slow_requests_are_cut(void **state)
     assert_int_equal(metric_value(refused("reason=\"slow\"")) - before, 3);
 }
 
-static void silent_connections_are_closed(void **state)
+static void silent_connections_are_closed(void **)
 {
-    (void)state;
     kit_stop(kit);
     kit = kit_start((struct http_options){.idle_timeout_s = 1});
     struct kit_talk *talk = kit_open(kit), *served = kit_open(kit);
@@ -410,9 +395,8 @@ static void silent_connections_are_closed(void **state)
     kit_close(talk);
 }
 
-static void clients_that_do_not_read_are_cut(void **state)
+static void clients_that_do_not_read_are_cut(void **)
 {
-    (void)state;
     atomic_store(&kit->server->send_ms, 300);
     struct kit_talk *talk = kit_open(kit);
     struct buf request;
@@ -443,9 +427,8 @@ static void *release_soon(void *argument)
     return NULL;
 }
 
-static void draining_answers_what_is_in_flight(void **state)
+static void draining_answers_what_is_in_flight(void **)
 {
-    (void)state;
     enum { COUNT = 20 };
     struct kit_talk *talks[COUNT], *idle = kit_open(kit);
     pthread_t thread;
@@ -479,9 +462,8 @@ static void draining_answers_what_is_in_flight(void **state)
 }
 
 /* While clients find out that they have to go elsewhere: whoever comes is served, once. */
-static void a_retired_server_serves_on(void **state)
+static void a_retired_server_serves_on(void **)
 {
-    (void)state;
     struct kit_talk *kept = kit_open(kit);
     assert_true(kit_send(kept, SPAN(KIT_TOUCH)));
     kit_read(kept, 1, false);
@@ -506,9 +488,8 @@ static void *drain(void *argument)
 
 /* The only loop is kept busy while requests arrive on a kept connection and on one that was just made, and
  * while the drain decides to end what is idle. */
-static void what_arrived_before_the_end_is_answered(void **state)
+static void what_arrived_before_the_end_is_answered(void **)
 {
-    (void)state;
     bool drained = false;
     pthread_t thread;
     kit_stop(kit);
@@ -538,9 +519,8 @@ static void what_arrived_before_the_end_is_answered(void **state)
     kit_close(busy);
 }
 
-static void a_port_can_be_used_again_at_once(void **state)
+static void a_port_can_be_used_again_at_once(void **)
 {
-    (void)state;
     struct http_options options = {.port = kit->server->door.port};
     kit_expect(kit, "GET /v1/touch HTTP/1.1\r\n" KIT_HOST "Connection: close\r\n\r\n", 200, "ok");
     kit_stop(kit);
@@ -548,9 +528,8 @@ static void a_port_can_be_used_again_at_once(void **state)
     kit_expect(kit, KIT_TOUCH, 200, "ok");
 }
 
-static void ending_closes_what_is_open(void **state)
+static void ending_closes_what_is_open(void **)
 {
-    (void)state;
     struct kit_talk *talks[50];
     for (unsigned i = 0; i < 50; i++) {
         talks[i] = kit_open(kit);

@@ -23,9 +23,8 @@ static void expect(const struct problem_detail *detail, const char *want)
     buf_deinit(&body);
 }
 
-static void a_problem_alone(void **state)
+static void a_problem_alone(void **)
 {
-    (void)state;
     expect(&(struct problem_detail){.problem = &problem_overloaded},
            "{\"type\":\"urn:firstcome:problem:overloaded\",\"code\":\"overloaded\","
            "\"title\":\"The service is at its limit, try again later\","
@@ -48,9 +47,8 @@ static void a_problem_again(void **state)
     a_problem_alone(state);
 }
 
-static void everything_there_is(void **state)
+static void everything_there_is(void **)
 {
-    (void)state;
     expect(
         &(struct problem_detail){.problem = &problem_out_of_range,
                                  .detail = "say \"no\"\n",
@@ -63,9 +61,8 @@ static void everything_there_is(void **state)
         "\"held\":[\"a\",\"b\"],\"more\":{}}");
 }
 
-static void what_is_not_utf8_is_still_json(void **state)
+static void what_is_not_utf8_is_still_json(void **)
 {
-    (void)state;
     struct buf body;
     struct json_fault fault;
     buf_init(&body, 4096);
@@ -77,9 +74,8 @@ static void what_is_not_utf8_is_still_json(void **state)
     buf_deinit(&body);
 }
 
-static void the_table_is_sound(void **state)
+static void the_table_is_sound(void **)
 {
-    (void)state;
 #define PROBLEM_POINTER(name, code, status, retryable, title) &problem_##name,
     static const struct problem *const all[] = {COMMON_PROBLEMS(PROBLEM_POINTER)};
     for (size_t i = 0; i < COUNT_OF(all); i++) {

@@ -130,9 +130,8 @@ static void wait_released(unsigned count)
 
 #define GET(query, more) "GET /stream" query " HTTP/1.1\r\n" KIT_HOST more "\r\n"
 
-static void pieces_are_chunks(void **state)
+static void pieces_are_chunks(void **)
 {
-    (void)state;
     static const char *const requests[] = {GET("", "Connection: close\r\n"),
                                            GET("?later=1", "Connection: close\r\n")};
     start((struct http_options){.port = 0});
@@ -153,9 +152,8 @@ static void pieces_are_chunks(void **state)
 }
 
 /* An empty piece is no chunk: that would be the end. */
-static void pieces_may_be_empty(void **state)
+static void pieces_may_be_empty(void **)
 {
-    (void)state;
     bool reset;
     start((struct http_options){.port = 0});
     struct kit_talk *talk = ask(GET("?bytes=0", "Connection: close\r\n"));
@@ -167,9 +165,8 @@ static void pieces_may_be_empty(void **state)
     kit_stop(kit);
 }
 
-static void the_connection_goes_on_behind_it(void **state)
+static void the_connection_goes_on_behind_it(void **)
 {
-    (void)state;
     start((struct http_options){.port = 0});
     struct kit_talk *talk = ask(GET("?pieces=1", "") GET("?later=1&pieces=2", "") KIT_TOUCH
                                 "GET /v1/touch HTTP/1.1\r\n" KIT_HOST "Connection: close\r\n\r\n");
@@ -184,9 +181,8 @@ static void the_connection_goes_on_behind_it(void **state)
     kit_stop(kit);
 }
 
-static void head_has_no_piece(void **state)
+static void head_has_no_piece(void **)
 {
-    (void)state;
     start((struct http_options){.port = 0});
     struct kit_talk *talk = ask("HEAD /stream HTTP/1.1\r\n" KIT_HOST "\r\nHEAD /stream HTTP/1.1\r\n" KIT_HOST
                                 "Connection: close\r\n\r\n");
@@ -202,9 +198,8 @@ static void head_has_no_piece(void **state)
 }
 
 /* HTTP/1.0 knows no chunks: the end of the connection is the end. */
-static void http_1_0_gets_it_plain(void **state)
+static void http_1_0_gets_it_plain(void **)
 {
-    (void)state;
     bool reset;
     start((struct http_options){.port = 0});
     struct kit_talk *talk = ask("GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
@@ -217,9 +212,8 @@ static void http_1_0_gets_it_plain(void **state)
     kit_stop(kit);
 }
 
-static void who_reads_sees_that_it_broke(void **state)
+static void who_reads_sees_that_it_broke(void **)
 {
-    (void)state;
     static const char *const requests[] = {GET("?breaks=3", ""), GET("?breaks=3&later=1", ""),
                                            "GET /stream?breaks=3 HTTP/1.0\r\n\r\n"};
     start((struct http_options){.port = 0});
@@ -246,9 +240,8 @@ static struct kit_talk *ask_with_small_window(const char *text)
 }
 
 /* A reader that takes nothing: what is made for it is what fits between here and there, and one piece. */
-static void a_slow_reader_holds_one_piece(void **state)
+static void a_slow_reader_holds_one_piece(void **)
 {
-    (void)state;
     int64_t deadline_us = clock_deadline_us(KIT_WAIT_MS);
     unsigned before = 0, made;
     start((struct http_options){.port = 0});
@@ -267,9 +260,8 @@ static void a_slow_reader_holds_one_piece(void **state)
 }
 
 /* Long before it would be over for standing still. */
-static void its_deadline_holds_while_the_reader_is_slow(void **state)
+static void its_deadline_holds_while_the_reader_is_slow(void **)
 {
-    (void)state;
     bool reset;
     start((struct http_options){.port = 0});
     struct kit_talk *talk = ask_with_small_window(GET("?bytes=200000&pieces=200&ms=300", ""));
@@ -281,9 +273,8 @@ static void its_deadline_holds_while_the_reader_is_slow(void **state)
     kit_stop(kit);
 }
 
-static void who_goes_away_costs_no_more(void **state)
+static void who_goes_away_costs_no_more(void **)
 {
-    (void)state;
     start((struct http_options){.port = 0});
     struct kit_talk *talk = ask(GET("?bytes=200000&pieces=1000000&later=1", ""));
     int64_t deadline_us = clock_deadline_us(KIT_WAIT_MS);
@@ -295,9 +286,8 @@ static void who_goes_away_costs_no_more(void **state)
     kit_stop(kit);
 }
 
-static void there_must_be_room_for_a_piece(void **state)
+static void there_must_be_room_for_a_piece(void **)
 {
-    (void)state;
     start((struct http_options){.port = 0, .bytes_max = HTTP_PIECE_MAX, .connections_max = 2});
     kit_expect(kit, GET("", ""), 503, "\"code\":\"overloaded\"");
     wait_released(1);
@@ -306,9 +296,8 @@ static void there_must_be_room_for_a_piece(void **state)
 }
 
 /* Destroyed in the middle of one that has no end. */
-static void the_server_may_end_first(void **state)
+static void the_server_may_end_first(void **)
 {
-    (void)state;
     start((struct http_options){.port = 0});
     struct kit_talk *talk = ask(GET("?bytes=200000&pieces=1000000", ""));
     int64_t deadline_us = clock_deadline_us(KIT_WAIT_MS);

@@ -17,9 +17,8 @@ static void assert_value(const struct pg_args *args, int index, struct span expe
     assert_memory_equal(value.ptr, expected.ptr, expected.len);
 }
 
-static void scalars(void **state)
+static void scalars(void **)
 {
-    (void)state;
     struct pg_args args;
     pg_args_init(&args);
     pg_arg_i16(&args, -2);
@@ -44,9 +43,8 @@ static void scalars(void **state)
     pg_args_deinit(&args);
 }
 
-static void arrays(void **state)
+static void arrays(void **)
 {
-    (void)state;
     struct pg_args args;
     pg_args_init(&args);
     pg_arg_bool(&args, false);
@@ -75,9 +73,8 @@ static void arrays(void **state)
     pg_args_deinit(&args);
 }
 
-static void reset_starts_anew(void **state)
+static void reset_starts_anew(void **)
 {
-    (void)state;
     struct pg_args args;
     pg_args_init(&args);
     for (int16_t round = 0; round < 3; round++) {
@@ -93,9 +90,8 @@ static void reset_starts_anew(void **state)
     pg_args_deinit(&args);
 }
 
-static void times_saturate(void **state)
+static void times_saturate(void **)
 {
-    (void)state;
     assert_int_equal(pg_time_to_wire(0), -PG_EPOCH_US);
     assert_int_equal(pg_time_from_wire(0), PG_EPOCH_US);
     assert_int_equal(pg_time_to_wire(INT64_MAX), INT64_MAX);

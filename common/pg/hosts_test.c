@@ -20,9 +20,8 @@ static void assert_host(const struct pg_hosts *hosts, size_t attempt, const char
     }
 }
 
-static void one_host_stays_as_it_is(void **state)
+static void one_host_stays_as_it_is(void **)
 {
-    (void)state;
     struct pg_hosts hosts;
     pg_hosts_init(&hosts, NULL, NULL, NULL);
     assert_int_equal(hosts.count, 1);
@@ -34,9 +33,8 @@ static void one_host_stays_as_it_is(void **state)
     pg_hosts_deinit(&hosts);
 }
 
-static void lists_are_cut_in_step(void **state)
+static void lists_are_cut_in_step(void **)
 {
-    (void)state;
     struct pg_hosts hosts;
     pg_hosts_init(&hosts, "a,b,c", NULL, "1,2,3");
     assert_int_equal(hosts.count, 3);
@@ -54,9 +52,8 @@ static void lists_are_cut_in_step(void **state)
     pg_hosts_deinit(&hosts);
 }
 
-static void lists_out_of_step_are_left_to_libpq(void **state)
+static void lists_out_of_step_are_left_to_libpq(void **)
 {
-    (void)state;
     struct pg_hosts hosts;
     pg_hosts_init(&hosts, "a,b,c", NULL, "1,2");
     assert_int_equal(hosts.count, 1);
@@ -68,9 +65,8 @@ static void lists_out_of_step_are_left_to_libpq(void **state)
     pg_hosts_deinit(&hosts);
 }
 
-static void who_answered_is_first_the_next_time(void **state)
+static void who_answered_is_first_the_next_time(void **)
 {
-    (void)state;
     struct pg_hosts hosts;
     pg_hosts_init(&hosts, "a,b,c", NULL, NULL);
     pg_hosts_prefer(&hosts, 1);
@@ -85,9 +81,8 @@ static void who_answered_is_first_the_next_time(void **state)
     pg_hosts_deinit(&hosts);
 }
 
-static void each_has_its_share_of_what_is_left(void **state)
+static void each_has_its_share_of_what_is_left(void **)
 {
-    (void)state;
     struct pg_hosts hosts;
     pg_hosts_init(&hosts, "a,b,c", NULL, NULL);
     assert_int_equal(pg_hosts_deadline_us(&hosts, 0, 1000, 4000), 2000);
@@ -98,9 +93,8 @@ static void each_has_its_share_of_what_is_left(void **state)
     pg_hosts_deinit(&hosts);
 }
 
-static void parameters_are_of_the_one_host(void **state)
+static void parameters_are_of_the_one_host(void **)
 {
-    (void)state;
     struct pg_hosts hosts;
     struct pg_parameters all = {.count = 0};
     pg_hosts_init(&hosts, "a,b", NULL, "1,2");
@@ -117,9 +111,8 @@ static void parameters_are_of_the_one_host(void **state)
     assert_null(all.keywords[1]);
 }
 
-static void errors_that_end_a_connection(void **state)
+static void errors_that_end_a_connection(void **)
 {
-    (void)state;
     static const char *const ending[] = {"57P01", "57P02", "57P03", "25006", "0A000", "08006", ""};
     static const char *const refusing[] = {"23505", "55P03", "57014", "53100", "40001", "25P02"};
     for (size_t i = 0; i < COUNT_OF(ending); i++)

@@ -12,9 +12,8 @@
 static const struct redis_endpoint said_by = {"10.0.0.9", 7009};
 
 /* As CLUSTER KEYSLOT of a server has them. */
-static void slots_of_keys(void **state)
+static void slots_of_keys(void **)
 {
-    (void)state;
     assert_int_equal(redis_slot(SPAN("123456789")), 0x31c3);
     assert_int_equal(redis_slot(SPAN("foo")), 12182);
     assert_int_equal(redis_slot(SPAN("")), 0);
@@ -26,9 +25,8 @@ static void slots_of_keys(void **state)
     assert_int_equal(redis_slot(SPAN("fc:1:{3}:c:x")), redis_slot(SPAN("3")));
 }
 
-static void three_primaries(void **state)
+static void three_primaries(void **)
 {
-    (void)state;
     static struct redis_slot_map map;
     assert_true(redis_slot_map_parse(
         SPAN("a 127.0.0.1:7000@17000 myself,master - 0 0 1 connected 0-5460 [77->-b] [5-<-c]\n"
@@ -59,9 +57,8 @@ static void refuses_map(const char *text)
         fail_msg("accepted: %s", text);
 }
 
-static void maps_that_are_none(void **state)
+static void maps_that_are_none(void **)
 {
-    (void)state;
     refuses_map("");
     refuses_map("\n\n");
     refuses_map("OK");
@@ -76,9 +73,8 @@ static void maps_that_are_none(void **state)
     refuses_map("a 127.0.0.1 master - 0 0 1 connected 1\n");
 }
 
-static void more_primaries_than_fit(void **state)
+static void more_primaries_than_fit(void **)
 {
-    (void)state;
     static struct redis_slot_map map;
     struct buf text;
     buf_init(&text, 65536);
@@ -91,9 +87,8 @@ static void more_primaries_than_fit(void **state)
     buf_deinit(&text);
 }
 
-static void a_host_that_is_too_long(void **state)
+static void a_host_that_is_too_long(void **)
 {
-    (void)state;
     static struct redis_slot_map map;
     struct buf text;
     buf_init(&text, 65536);
@@ -105,9 +100,8 @@ static void a_host_that_is_too_long(void **state)
     buf_deinit(&text);
 }
 
-static void redirections(void **state)
+static void redirections(void **)
 {
-    (void)state;
     struct redis_redirection to;
     assert_true(redis_redirection_parse(SPAN("MOVED 3999 127.0.0.1:6381"), &said_by, &to));
     assert_false(to.ask);
@@ -123,9 +117,8 @@ static void redirections(void **state)
     assert_string_equal(to.to.host, "10.0.0.9");
 }
 
-static void redirections_that_are_none(void **state)
+static void redirections_that_are_none(void **)
 {
-    (void)state;
     static const char *const texts[] = {
         "",
         "MOVED",

@@ -8,9 +8,8 @@
 
 #include "common/base/check.h"
 
-static void full_url(void **state)
+static void full_url(void **)
 {
-    (void)state;
     const char *reason;
     struct redis_url url;
     assert_true(redis_url_parse(SPAN("redis://us%65r:p%40ss:w@rd@cache.example:7000/12"), &url, &reason));
@@ -22,9 +21,8 @@ static void full_url(void **state)
     assert_string_equal(url.path, "");
 }
 
-static void defaults(void **state)
+static void defaults(void **)
 {
-    (void)state;
     const char *reason;
     struct redis_url url;
     assert_true(redis_url_parse(SPAN("redis://:secret@[::1]"), &url, &reason));
@@ -39,9 +37,8 @@ static void defaults(void **state)
     assert_string_equal(url.password, "");
 }
 
-static void unix_url(void **state)
+static void unix_url(void **)
 {
-    (void)state;
     const char *reason;
     struct redis_url url;
     assert_true(
@@ -54,9 +51,8 @@ static void unix_url(void **state)
     assert_true(redis_url_parse(SPAN("unix:///s"), &url, &reason));
 }
 
-static void sentinel_url(void **state)
+static void sentinel_url(void **)
 {
-    (void)state;
     const char *reason;
     struct redis_url url;
     assert_true(redis_url_parse(SPAN("redis+sentinel://u:p@ss@one:1,[::2],three:3/my%2Fname/4"
@@ -81,9 +77,8 @@ static void sentinel_url(void **state)
     assert_string_equal(url.user, "");
 }
 
-static void refused(void **state)
+static void refused(void **)
 {
-    (void)state;
     static const char *const bad[] = {
         "",
         "localhost:6379",
@@ -140,9 +135,8 @@ static void refused(void **state)
     }
 }
 
-static void servers_of_a_cluster(void **state)
+static void servers_of_a_cluster(void **)
 {
-    (void)state;
     const char *reason;
     struct redis_url url;
     assert_true(redis_url_parse(SPAN("redis+cluster://app:p%40ss@a:7000,[::1],c:7002"), &url, &reason));

@@ -8,11 +8,10 @@
 
 static struct keyring *keyring;
 
-static int set_up(void **state)
+static int set_up(void **)
 {
     char path[] = "/tmp/firstcome-keys-XXXXXX", reason[256];
     int fd = mkstemp(path);
-    (void)state;
     assert_true(fd >= 0);
     for (int i = 0; i < 130; i++)
         dprintf(fd, "key-%d issue %064x\n", i, i + 1);
@@ -23,9 +22,8 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     keyring_destroy(keyring);
     return 0;
 }
@@ -42,10 +40,9 @@ static bool suspended(const struct control_state *state, const char *name)
     return control_suspended(state, keyring_named(keyring, span_of(name)));
 }
 
-static void rows_become_state(void **state)
+static void rows_become_state(void **)
 {
     struct control_state control;
-    (void)state;
     control_state_init(&control);
     assert_false(control.known);
     assert_true(apply(&control, CONTROL_SETTING, "queue_max", "5", 10));
@@ -58,10 +55,9 @@ static void rows_become_state(void **state)
     assert_int_equal(settings_source(&control.settings, SETTING_queue_max), SOURCE_PROFILE);
 }
 
-static void issuers_are_suspended_each_for_itself(void **state)
+static void issuers_are_suspended_each_for_itself(void **)
 {
     struct control_state control;
-    (void)state;
     control_state_init(&control);
     assert_true(apply(&control, CONTROL_ISSUER, "key-0", "suspended", 1));
     assert_true(apply(&control, CONTROL_ISSUER, "key-129", "suspended", 2));
@@ -74,10 +70,9 @@ static void issuers_are_suspended_each_for_itself(void **state)
     assert_true(suspended(&control, "key-129"));
 }
 
-static void what_a_newer_version_wrote_is_passed_over(void **state)
+static void what_a_newer_version_wrote_is_passed_over(void **)
 {
     struct control_state control;
-    (void)state;
     control_state_init(&control);
     assert_false(apply(&control, 3, "key-0", "suspended", 1));
     assert_false(apply(&control, CONTROL_SETTING, "not_yet", "1", 2));
@@ -87,12 +82,11 @@ static void what_a_newer_version_wrote_is_passed_over(void **state)
     assert_int_equal(settings_get(&control.settings, SETTING_queue_max), 0);
 }
 
-static void a_note_is_not_taken_back_by_an_older_reading(void **state)
+static void a_note_is_not_taken_back_by_an_older_reading(void **)
 {
     struct control_board board;
     struct control_state reading;
     const struct control_row row = {CONTROL_ISSUER, SPAN("key-7"), SPAN("suspended"), 20};
-    (void)state;
     control_board_init(&board);
     control_state_init(&reading);
     reading.known = true;
@@ -108,13 +102,12 @@ static void a_note_is_not_taken_back_by_an_older_reading(void **state)
 }
 
 /* Whatever was noted, the table has the last word. */
-static void a_newer_reading_wins(void **state)
+static void a_newer_reading_wins(void **)
 {
     struct control_board board;
     struct control_state reading;
     const struct control_row row = {CONTROL_ISSUER, SPAN("key-7"), SPAN("suspended"), 20};
     const struct control_row beyond = {CONTROL_ISSUER, SPAN("key-8"), SPAN("suspended"), 999};
-    (void)state;
     control_board_init(&board);
     control_state_init(&reading);
     reading.known = true;
@@ -129,11 +122,10 @@ static void a_newer_reading_wins(void **state)
     control_board_deinit(&board);
 }
 
-static void boards_are_not_mixed_up(void **state)
+static void boards_are_not_mixed_up(void **)
 {
     struct control_board one, two;
     const struct control_row row = {CONTROL_SETTING, SPAN("queue_max"), SPAN("7"), 1};
-    (void)state;
     control_board_init(&one);
     control_board_init(&two);
     control_board_note(&one, &row, keyring);
@@ -167,11 +159,10 @@ static void *read_on(void *context)
     return NULL;
 }
 
-static void readers_see_whole_states_in_order(void **state)
+static void readers_see_whole_states_in_order(void **)
 {
     struct readers readers;
     pthread_t threads[3];
-    (void)state;
     control_board_init(&readers.board);
     atomic_init(&readers.torn, 0);
     for (size_t i = 0; i < COUNT_OF(threads); i++)

@@ -17,9 +17,8 @@
 
 static struct opening opening;
 
-static void the_earliest_comes_first(void **state)
+static void the_earliest_comes_first(void **)
 {
-    (void)state;
     struct opening_campaign next;
     opening.count = 0;
     opening_add(&opening, SPAN("c"), 30);
@@ -36,9 +35,8 @@ static void the_earliest_comes_first(void **state)
     assert_false(opening_take(&opening, INT64_MAX, &next));
 }
 
-static void the_latest_do_not_fit(void **state)
+static void the_latest_do_not_fit(void **)
 {
-    (void)state;
     char id[24];
     struct opening_campaign next;
     opening.count = 0;
@@ -53,9 +51,8 @@ static void the_latest_do_not_fit(void **state)
     }
 }
 
-static void generations_come_back(void **state)
+static void generations_come_back(void **)
 {
-    (void)state;
     static const char *const bad[] = {"",
                                       "past",
                                       "past name",
@@ -78,9 +75,8 @@ static void generations_come_back(void **state)
     buf_deinit(&text);
 }
 
-static void what_is_needed_is_by_slice(void **state)
+static void what_is_needed_is_by_slice(void **)
 {
-    (void)state;
     struct generations all = {.live = {4, 9}, .count = 1, .items = {{.number = 7}}};
     assert_true(generations_need(&all, (struct model){4, 0}) && generations_need(&all, (struct model){9, 1}));
     assert_true(generations_need(&all, (struct model){7, 0}) && generations_need(&all, (struct model){7, 5}));
@@ -89,9 +85,8 @@ static void what_is_needed_is_by_slice(void **state)
 }
 
 /* Whoever makes one, at whatever time, whatever is left of what was written down. */
-static void no_two_generations_have_the_same_number(void **state)
+static void no_two_generations_have_the_same_number(void **)
 {
-    (void)state;
     struct generations all = {.live = {4, 9}, .count = 1, .items = {{.number = 7}}};
     assert_true(generations_next(&all, 0) > 9);
     for (int64_t now_us = 2 * (int64_t)US_PER_MS; now_us < 20 * (int64_t)US_PER_MS; now_us += 700)
@@ -105,9 +100,8 @@ static void no_two_generations_have_the_same_number(void **state)
         }
 }
 
-static void whose_key_a_key_is(void **state)
+static void whose_key_a_key_is(void **)
 {
-    (void)state;
     struct model model;
     assert_true(model_of_key(SPAN("fc:12:{3}:c:x"), &model));
     assert_true(model.generation == 12 && model.slice == 3);
@@ -129,9 +123,8 @@ static int64_t rest_after(struct repair_rest *rest, int64_t took_us, int64_t liv
 
 /* What vanishes again and again is made again within seconds; what keeps Redis and PostgreSQL busy is not
  * made for good; and what was lost of another generation says nothing of what was made. */
-static void a_slice_rests_as_its_loss_goes_on(void **state)
+static void a_slice_rests_as_its_loss_goes_on(void **)
 {
-    (void)state;
     struct repair_rest rest = {0};
     static const int64_t rests[] = {1000, 2000, 4000, 8000, 10000, 10000};
     for (size_t i = 0; i < COUNT_OF(rests); i++)
@@ -152,9 +145,8 @@ static void a_slice_rests_as_its_loss_goes_on(void **state)
     assert_int_equal(rest_after(&rest, 0, 6, 0), 4000);
 }
 
-static void limits_are_heads_times_or_positions(void **state)
+static void limits_are_heads_times_or_positions(void **)
 {
-    (void)state;
     struct log_limit limit;
     assert_true(log_limit_parse(SPAN("head"), &limit) && limit.kind == LOG_LIMIT_HEAD);
     assert_true(log_limit_parse(SPAN("2026-01-01T00:00:00Z"), &limit) && limit.kind == LOG_LIMIT_TIME);
@@ -166,9 +158,8 @@ static void limits_are_heads_times_or_positions(void **state)
         assert_false(log_limit_parse(span_of(bad[i]), &limit));
 }
 
-static void figures_of_a_bar(void **state)
+static void figures_of_a_bar(void **)
 {
-    (void)state;
     struct report_figures figures = report_figures(600, 100, 1100, 2 * US_PER_S);
     assert_true(figures.rate > 249 && figures.rate < 251);
     assert_int_equal(figures.left_s, 2);

@@ -47,9 +47,8 @@ static struct bus_publisher *publisher;
 static struct bus_subscriber *subscriber;
 
 /* Hints may get lost until the two have found each other. */
-static int set_up(void **state)
+static int set_up(void **)
 {
-    (void)state;
     char reason[128];
     crypto_setup();
     subscriber = bus_subscriber_create("inproc://announcer", receive, NULL, reason, sizeof reason);
@@ -64,9 +63,8 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     announcer_deinit(&announcer);
     bus_publisher_destroy(publisher);
     bus_subscriber_destroy(subscriber);
@@ -91,9 +89,8 @@ static void add_issued(const char *campaign, const char *user)
     announcer_add(&announcer, &event);
 }
 
-static void told_when_applied_and_only_then(void **state)
+static void told_when_applied_and_only_then(void **)
 {
-    (void)state;
     atomic_store(&got.count, 0);
     announcer_begin(&announcer);
     add_issued("spring", "ann");
@@ -118,9 +115,8 @@ static void told_when_applied_and_only_then(void **state)
     assert_true(hint->rankings && !hint->everything && !hint->opening);
 }
 
-static void long_lists_take_several_messages_and_very_long_ones_are_everything(void **state)
+static void long_lists_take_several_messages_and_very_long_ones_are_everything(void **)
 {
-    (void)state;
     char name[24];
     atomic_store(&got.count, 0);
     announcer_begin(&announcer);
@@ -146,9 +142,8 @@ static void long_lists_take_several_messages_and_very_long_ones_are_everything(v
     assert_true(got.hints[0].everything);
 }
 
-static void the_control_stream_is_no_campaign(void **state)
+static void the_control_stream_is_no_campaign(void **)
 {
-    (void)state;
     atomic_store(&got.count, 0);
     announcer_begin(&announcer);
     announcer_add(&announcer, &(struct event){.type = EVENT_SettingChanged, .campaign_id = SPAN("~")});

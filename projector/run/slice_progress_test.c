@@ -18,9 +18,8 @@ static struct progress progress_at(int64_t position, int64_t head)
     return progress;
 }
 
-static void after_loading_it_is_behind_until_the_head(void **state)
+static void after_loading_it_is_behind_until_the_head(void **)
 {
-    (void)state;
     struct progress progress = progress_at(0, 600);
     assert_true(progress.behind);
     assert_true(progress_wants(&progress));
@@ -30,18 +29,16 @@ static void after_loading_it_is_behind_until_the_head(void **state)
     assert_false(progress_wants(&progress));
 }
 
-static void nothing_new_is_not_behind(void **state)
+static void nothing_new_is_not_behind(void **)
 {
-    (void)state;
     struct progress progress = progress_at(7, 7);
     assert_false(progress_move(&progress, 7, SECOND));
     progress = progress_at(0, 0);
     assert_false(progress_move(&progress, 0, 0));
 }
 
-static void a_busy_slice_is_not_behind_while_it_follows(void **state)
+static void a_busy_slice_is_not_behind_while_it_follows(void **)
 {
-    (void)state;
     struct progress progress = progress_at(7, 7);
     progress_move(&progress, 7, SECOND);
     progress_log(&progress, &(struct log_head){.head = 5000, .head_at_us = 10 * SECOND});
@@ -49,9 +46,8 @@ static void a_busy_slice_is_not_behind_while_it_follows(void **state)
     assert_false(progress_move(&progress, 4800, SECOND));    /* old ones are missing, but few */
 }
 
-static void many_and_old_is_behind(void **state)
+static void many_and_old_is_behind(void **)
 {
-    (void)state;
     struct progress progress = progress_at(7, 7);
     progress_move(&progress, 7, SECOND);
     progress_log(&progress, &(struct log_head){.head = 5000, .head_at_us = 10 * SECOND});
@@ -60,9 +56,8 @@ static void many_and_old_is_behind(void **state)
     assert_false(progress_move(&progress, 5000, 10 * SECOND));
 }
 
-static void an_event_younger_than_the_head_raises_it(void **state)
+static void an_event_younger_than_the_head_raises_it(void **)
 {
-    (void)state;
     struct progress progress = progress_at(7, 7);
     progress_log_reaches(&progress, 9, 11 * SECOND);
     assert_false(progress_move(&progress, 9, 11 * SECOND));
@@ -71,9 +66,8 @@ static void an_event_younger_than_the_head_raises_it(void **state)
     assert_int_equal(progress.log.head, 9);
 }
 
-static void beyond_the_log_is_behind(void **state)
+static void beyond_the_log_is_behind(void **)
 {
-    (void)state;
     struct progress progress = progress_at(9, 7);
     assert_true(progress_beyond_log(&progress));
     assert_true(progress_move(&progress, 9, SECOND));
@@ -81,9 +75,8 @@ static void beyond_the_log_is_behind(void **state)
     assert_int_equal(progress_lag_events(&progress), 0);
 }
 
-static void stuck_stops_before_the_event(void **state)
+static void stuck_stops_before_the_event(void **)
 {
-    (void)state;
     struct progress progress = progress_at(7, 10);
     progress_stick(&progress, 9);
     assert_true(progress_wants(&progress)); /* event 8 is still to come */
@@ -96,9 +89,8 @@ static void stuck_stops_before_the_event(void **state)
     assert_int_equal(progress.stuck_at, 0);
 }
 
-static void lag_is_events_and_age(void **state)
+static void lag_is_events_and_age(void **)
 {
-    (void)state;
     struct progress progress = progress_at(7, 10);
     assert_int_equal(progress_lag_events(&progress), 3);
     assert_int_equal(progress_lag_us(&progress, 3 * SECOND), 2 * SECOND);

@@ -22,9 +22,8 @@ static void send_hint(struct hints *hints, int16_t slice)
     buf_deinit(&message);
 }
 
-static void a_hint_marks_its_slice_and_wakes(void **state)
+static void a_hint_marks_its_slice_and_wakes(void **)
 {
-    (void)state;
     struct hints hints;
     hints_init(&hints);
     send_hint(&hints, 3);
@@ -39,9 +38,8 @@ static void a_hint_marks_its_slice_and_wakes(void **state)
     hints_deinit(&hints);
 }
 
-static void what_is_no_hint_is_ignored(void **state)
+static void what_is_no_hint_is_ignored(void **)
 {
-    (void)state;
     struct hints hints;
     hints_init(&hints);
     hints_receive(SPAN(""), &hints);
@@ -52,9 +50,8 @@ static void what_is_no_hint_is_ignored(void **state)
     hints_deinit(&hints);
 }
 
-static void backing_off_doubles_up_to_its_bound(void **state)
+static void backing_off_doubles_up_to_its_bound(void **)
 {
-    (void)state;
     struct backoff backoff = {0};
     int64_t now_us = 1000, expected_ms = BACKOFF_MIN_MS;
     assert_true(backoff_over(&backoff, now_us));

@@ -51,9 +51,8 @@ static int64_t get(struct cache *cache, const char *prefix, int number)
     return position;
 }
 
-static void what_is_put_is_there(void **state)
+static void what_is_put_is_there(void **)
 {
-    (void)state;
     struct cache *cache = cache_create(1 << 20, 4);
     assert_int_equal(get(cache, "a", 1), -1);
     put(cache, "a", 1, 7, 100);
@@ -67,9 +66,8 @@ static void what_is_put_is_there(void **state)
     cache_destroy(cache);
 }
 
-static void a_late_load_takes_nothing_back(void **state)
+static void a_late_load_takes_nothing_back(void **)
 {
-    (void)state;
     struct cache *cache = cache_create(1 << 20, 1);
     put(cache, "a", 1, 7, 100);
     put(cache, "a", 1, 6, 100);
@@ -83,9 +81,8 @@ static void a_late_load_takes_nothing_back(void **state)
     cache_destroy(cache);
 }
 
-static void nothing_makes_it_grow(void **state)
+static void nothing_makes_it_grow(void **)
 {
-    (void)state;
     enum { BYTES = 200000 };
     struct cache *cache = cache_create(BYTES, 2);
     uint64_t seed = 5;
@@ -100,9 +97,8 @@ static void nothing_makes_it_grow(void **state)
     cache_destroy(cache);
 }
 
-static void what_is_too_large_is_not_kept(void **state)
+static void what_is_too_large_is_not_kept(void **)
 {
-    (void)state;
     struct cache *cache = cache_create(16000, 1), *none = cache_create(0, 4);
     put(cache, "small", 1, 1, 1000);
     put(cache, "large", 1, 1, 2000); /* more than an eighth, with what keeps it */
@@ -118,9 +114,8 @@ static void what_is_too_large_is_not_kept(void **state)
 }
 
 /* Fifty targets that people want, and ten times as many as there is room for that a crawler walks through. */
-static void a_scan_does_not_wash_it_out(void **state)
+static void a_scan_does_not_wash_it_out(void **)
 {
-    (void)state;
     enum { WANTED = 50, SCANNED = 5000, ROOM = 500 };
     struct entry *entry = entry_at_position(1, 500);
     struct cache *cache = cache_create(ROOM * (entry->bytes + 140), 1);
@@ -145,9 +140,8 @@ static void a_scan_does_not_wash_it_out(void **state)
 /* What comes back after it was pushed out has shown that it is wanted: it gets to where no scan pushes it
  * out. It is the first that is pushed out here, because the memory of what was is a table of hashes in which
  * a later one may take its place. */
-static void a_second_coming_is_remembered(void **state)
+static void a_second_coming_is_remembered(void **)
 {
-    (void)state;
     enum { ROOM = 100 };
     struct entry *entry = entry_at_position(1, 500);
     struct cache *cache = cache_create(ROOM * (entry->bytes + 300), 1);
@@ -178,9 +172,8 @@ static void *put_many(void *context)
 }
 
 /* The bound is of what is really used: as much as the process grows, but for a quarter. */
-static void the_bound_is_of_what_is_used(void **state)
+static void the_bound_is_of_what_is_used(void **)
 {
-    (void)state;
     enum { BYTES = 64 << 20 };
     pthread_t threads[2];
     int64_t before = process_resident_bytes(getpid());
@@ -211,9 +204,8 @@ static void *hammer(void *context)
     return NULL;
 }
 
-static void threads_share_it(void **state)
+static void threads_share_it(void **)
 {
-    (void)state;
     pthread_t threads[4];
     struct cache *cache = cache_create(100000, 4);
     for (size_t i = 0; i < COUNT_OF(threads); i++)

@@ -40,9 +40,8 @@ static enum entry_verdict at(const struct entry *entry, int64_t now_us, bool cha
         &(struct entry_moment){.now_us = now_us, .chance = 1, .changed = changed, .quick = quick});
 }
 
-static void it_ages(void **state)
+static void it_ages(void **)
 {
-    (void)state;
     struct entry *entry = plain(200);
     assert_int_equal(at(entry, 10 * S, false, true), ENTRY_FRESH);
     assert_int_equal(at(entry, 11 * S - 1, false, true), ENTRY_FRESH);
@@ -57,9 +56,8 @@ static void it_ages(void **state)
 }
 
 /* Of the past: hints say nothing about it, and it does not age with the present. */
-static void what_is_settled_stays(void **state)
+static void what_is_settled_stays(void **)
 {
-    (void)state;
     struct entry_subject subject = {
         .slices = 1 << 3, .bucket = ENTRY_NO_BUCKET, .campaign_slot = ENTRY_CAMPAIGN_SLOTS};
     static const int64_t positions[SLICE_COUNT] = {[3] = 7};
@@ -81,9 +79,8 @@ static void what_is_settled_stays(void **state)
     entry_release(entry);
 }
 
-static void what_is_not_there_is_never_stale(void **state)
+static void what_is_not_there_is_never_stale(void **)
 {
-    (void)state;
     struct entry *entry = plain(404);
     assert_int_equal(at(entry, 10 * S + ENTRY_NEGATIVE_US - 1, false, true), ENTRY_FRESH);
     assert_int_equal(at(entry, 10 * S + ENTRY_NEGATIVE_US, false, true), ENTRY_DEAD);
@@ -92,9 +89,8 @@ static void what_is_not_there_is_never_stale(void **state)
 
 /* Whether a coupon may be used: as old as freshness allows, no older, not even when nothing behind answers.
  */
-static void what_is_acted_upon_is_never_stale(void **state)
+static void what_is_acted_upon_is_never_stale(void **)
 {
-    (void)state;
     static const int64_t positions[SLICE_COUNT] = {0};
     struct entry_subject subject = {.slices = 1, .bucket = 7, .campaign_slot = ENTRY_CAMPAIGN_SLOTS};
     struct entry_source source = {.renderings = &rendering,
@@ -114,9 +110,8 @@ static void what_is_acted_upon_is_never_stale(void **state)
     entry_release(entry);
 }
 
-static void what_is_loaded_together_does_not_expire_together(void **state)
+static void what_is_loaded_together_does_not_expire_together(void **)
 {
-    (void)state;
     static const int64_t positions[SLICE_COUNT] = {0};
     struct entry *sooner = make(200, 0, 0, 1, positions), *later = make(200, 0, 1, 1, positions);
     assert_int_equal(at(sooner, 10 * S + 900 * MS - 1, false, true), ENTRY_FRESH);
@@ -129,9 +124,8 @@ static void what_is_loaded_together_does_not_expire_together(void **state)
 
 /* A hint makes it stale when it is 50 ms old, and not good enough when it is 100 ms old; where a load is dear
  * it lives as long as without hints. */
-static void a_change_shortens_its_life(void **state)
+static void a_change_shortens_its_life(void **)
 {
-    (void)state;
     struct entry *entry = plain(200);
     assert_int_equal(at(entry, 10 * S + 50 * MS - 1, true, true), ENTRY_FRESH);
     assert_int_equal(at(entry, 10 * S + 50 * MS, true, true), ENTRY_STALE);
@@ -153,9 +147,8 @@ static void a_change_shortens_its_life(void **state)
 }
 
 /* XFetch: the chance to go early grows towards the end, and with the cost of the load. */
-static void the_dearer_the_earlier(void **state)
+static void the_dearer_the_earlier(void **)
 {
-    (void)state;
     static const int64_t positions[SLICE_COUNT] = {0};
     struct entry *entry = make(200, 20 * MS, 0.5, 1, positions); /* fresh until 11 s */
     struct entry_moment moment = {.now_us = 11 * S - 20 * MS, .chance = 0.36, .quick = true};
@@ -171,9 +164,8 @@ static void the_dearer_the_earlier(void **state)
 
 /* I13: rendered for before and after the instants at which time alone changes it, and dead after the second.
  */
-static void an_instant_ends_what_was_true_before(void **state)
+static void an_instant_ends_what_was_true_before(void **)
 {
-    (void)state;
     static const int64_t positions[SLICE_COUNT] = {0};
     const struct entry_rendering two[] = {{SPAN("before"), "\"b\"", 500 * S},
                                           {SPAN("after"), "\"a\"", 700 * S}};
@@ -201,9 +193,8 @@ static void an_instant_ends_what_was_true_before(void **state)
 }
 
 /* Whatever its age and positions. */
-static void an_entry_of_another_log_is_dead(void **state)
+static void an_entry_of_another_log_is_dead(void **)
 {
-    (void)state;
     struct entry *entry = plain(200), *other = plain(200);
     struct entry_moment moment = {.now_us = 10 * S, .chance = 1, .log_epoch = 1};
     assert_int_equal(entry_judge(entry, &life, &moment), ENTRY_DEAD);
@@ -222,9 +213,8 @@ static void an_entry_of_another_log_is_dead(void **state)
     entry_release(behind);
 }
 
-static void it_knows_where_it_stands(void **state)
+static void it_knows_where_it_stands(void **)
 {
-    (void)state;
     int64_t positions[SLICE_COUNT] = {[1] = 5, [9] = 50, [15] = 7}, wanted[SLICE_COUNT] = {0};
     struct entry *entry = make(200, 0, 0.5, 1 << 1 | 1 << 9, positions);
     assert_true(entry_reaches(entry, wanted));

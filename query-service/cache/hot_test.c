@@ -4,9 +4,8 @@
 
 #include "common/base/testing.h"
 
-static void the_frequent_are_found(void **state)
+static void the_frequent_are_found(void **)
 {
-    (void)state;
     struct hot *hot = hot_create();
     struct hot_item top[3];
     uint64_t seed = 1;
@@ -31,9 +30,8 @@ static void the_frequent_are_found(void **state)
     hot_destroy(hot);
 }
 
-static void what_is_over_is_forgotten(void **state)
+static void what_is_over_is_forgotten(void **)
 {
-    (void)state;
     struct hot *hot = hot_create();
     struct hot_item top[1];
     for (int i = 0; i < 1000; i++)
@@ -48,9 +46,8 @@ static void what_is_over_is_forgotten(void **state)
     hot_destroy(hot);
 }
 
-static void names_are_bounded(void **state)
+static void names_are_bounded(void **)
 {
-    (void)state;
     char id[200];
     struct hot *hot = hot_create();
     struct hot_item top[1];

@@ -47,9 +47,8 @@ static bool concerns(struct entry_subject subject)
 static const struct entry_subject list = {
     .campaign_slot = ENTRY_CAMPAIGN_SLOTS, .bucket = ENTRY_NO_BUCKET, .every = true, .slices = 0xFFFF};
 
-static void what_is_named_is_concerned(void **state)
+static void what_is_named_is_concerned(void **)
 {
-    (void)state;
     invalidation_init(&changes);
     struct hint hint = {.slice = slice_of(SPAN("summer")), .position = 500, .campaigns = {SPAN("summer")}};
     hint.campaigns_count = 1;
@@ -64,9 +63,8 @@ static void what_is_named_is_concerned(void **state)
     assert_true(concerns(list));
 }
 
-static void what_was_loaded_later_is_not(void **state)
+static void what_was_loaded_later_is_not(void **)
 {
-    (void)state;
     invalidation_init(&changes);
     struct hint hint = {.slice = 1, .position = 500, .campaigns = {SPAN("summer")}, .campaigns_count = 1};
     assert_true(invalidation_note(&changes, &hint, -1, 999)); /* copies here are loaded from 1000 on */
@@ -78,9 +76,8 @@ static void what_was_loaded_later_is_not(void **state)
 }
 
 /* A hint without names is about all of its slice, as far as it is ahead of the copy. */
-static void without_names_positions_tell(void **state)
+static void without_names_positions_tell(void **)
 {
-    (void)state;
     int16_t slice = slice_of(SPAN("summer"));
     invalidation_init(&changes);
     assert_true(invalidation_note(&changes, &(struct hint){.slice = slice, .position = 100}, -1, 2000));
@@ -99,9 +96,8 @@ static void without_names_positions_tell(void **state)
 }
 
 /* A hint of another database, or of nobody's: it must not overtake every copy for good. */
-static void the_incredible_is_not_believed(void **state)
+static void the_incredible_is_not_believed(void **)
 {
-    (void)state;
     int16_t slice = slice_of(SPAN("summer"));
     invalidation_init(&changes);
     struct hint hint = {.slice = slice, .position = INT64_MAX};

@@ -23,9 +23,8 @@ static enum flight_role join(struct single_flight *flights, const char *key, str
     return single_flight_join(flights, read, wait);
 }
 
-static void ten_thousand_are_one_load(void **state)
+static void ten_thousand_are_one_load(void **)
 {
-    (void)state;
     static struct read reads[MANY];
     struct single_flight *flights = single_flight_create();
     assert_int_equal(join(flights, "/x", &reads[0], true), FLIGHT_LEADER);
@@ -39,9 +38,8 @@ static void ten_thousand_are_one_load(void **state)
     single_flight_destroy(flights);
 }
 
-static void other_targets_are_other_flights(void **state)
+static void other_targets_are_other_flights(void **)
 {
-    (void)state;
     struct read a = {0}, b = {0}, c = {0};
     struct single_flight *flights = single_flight_create();
     assert_int_equal(join(flights, "/a", &a, true), FLIGHT_LEADER);
@@ -54,9 +52,8 @@ static void other_targets_are_other_flights(void **state)
     single_flight_destroy(flights);
 }
 
-static void not_everybody_wants_to_wait(void **state)
+static void not_everybody_wants_to_wait(void **)
 {
-    (void)state;
     struct read lead = {0}, other = {0}, first = {0};
     struct single_flight *flights = single_flight_create();
     assert_int_equal(join(flights, "/a", &lead, false), FLIGHT_LEADER);
@@ -92,9 +89,8 @@ static void *crowd_run(void *context)
     return NULL;
 }
 
-static void from_many_threads(void **state)
+static void from_many_threads(void **)
 {
-    (void)state;
     pthread_t threads[8];
     struct crowd crowd = {.flights = single_flight_create()};
     pthread_barrier_init(&crowd.start, NULL, COUNT_OF(threads));

@@ -6,9 +6,8 @@
 
 static const struct code_key code_key = {.of = {{.bytes = {1, 2, 3, 4, 5, 6, 7, 8}}}};
 
-static void texts_are_fields(void **state)
+static void texts_are_fields(void **)
 {
-    (void)state;
     static const struct {
         const char *text, *field;
     } rows[] = {
@@ -89,9 +88,8 @@ static void each_state_has_its_fields(void **state)
     }
 }
 
-static void the_longest_line_fits(void **state)
+static void the_longest_line_fits(void **)
 {
-    (void)state;
     static char quotes[256];
     struct coupon coupon = coupon_of(COUPON_REDEEMED);
     struct buf out;

@@ -69,7 +69,7 @@ struct feed {
     /* for anyone */
     _Atomic int64_t heads[SLICE_COUNT];
     _Atomic unsigned wanted; /* slices somebody waits for */
-    atomic_bool usable, retiring;
+    atomic_bool retiring;
 };
 
 static struct follower *follower_of(struct work_item *item)
@@ -426,7 +426,6 @@ static int64_t serve_due(struct feed *feed)
             put_off(feed, &exchange->questions[i].followers);
         pg_rows_destroy(pages[i]);
     }
-    atomic_store(&feed->usable, good);
     if (!good) {
         feed->retry_us = clock_deadline_us(RETRY_MS); /* from now on: the exchange may have taken long */
         put_off_all(feed);
@@ -615,9 +614,4 @@ size_t feed_waiting(struct feed *feed)
 int64_t feed_head(struct feed *feed, int16_t slice)
 {
     return atomic_load(&feed->heads[slice]);
-}
-
-bool feed_usable(struct feed *feed)
-{
-    return atomic_load(&feed->usable);
 }

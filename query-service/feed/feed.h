@@ -55,6 +55,5 @@ void feed_destroy(struct feed *feed); /* after feed_stop; nobody may submit any 
 void feed_submit(struct feed *feed, struct http_request *request, const struct feed_query *query);
 void feed_wake(struct feed *feed, int16_t slice); /* there may be news; any thread */
 size_t feed_waiting(struct feed *feed);
-/* The head of a slice when it was last read, -1: not yet; and whether reading works. Any thread. */
+/* The head of a slice when it was last read, -1: not yet. Any thread. */
 int64_t feed_head(struct feed *feed, int16_t slice);
-bool feed_usable(struct feed *feed);

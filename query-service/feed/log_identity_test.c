@@ -23,43 +23,38 @@ static bool take(int64_t head, char at_head, char at_known, bool standby)
                                                                    .standby = standby});
 }
 
-static int setup(void **state)
+static int setup(void **)
 {
-    (void)state;
     identity = (struct log_identity){0};
     assert_true(take(0, 'o', 0, false)); /* an empty slice */
     assert_true(take(10, 'a', 0, false));
     return 0;
 }
 
-static void a_log_goes_on(void **state)
+static void a_log_goes_on(void **)
 {
-    (void)state;
     assert_true(take(10, 'a', 'a', false));
     assert_true(take(20, 'b', 'a', false));
     assert_true(take(30, 'c', 'b', false));
 }
 
-static void a_standby_may_be_behind(void **state)
+static void a_standby_may_be_behind(void **)
 {
-    (void)state;
     assert_true(take(8, 'x', 0, true));
     assert_true(take(10, 'a', 'a', true)); /* what was known counts, not the standby's */
     assert_true(take(8, 'x', 0, true));
     assert_false(take(12, 'y', 'z', true)); /* but when it gets there it must be the same */
 }
 
-static void a_shorter_log_is_another(void **state)
+static void a_shorter_log_is_another(void **)
 {
-    (void)state;
     assert_false(take(9, 'x', 0, false));
     assert_true(take(9, 'x', 'x', false)); /* once it was noticed it is the one that is read */
     assert_true(take(12, 'y', 'x', false));
 }
 
-static void another_log_that_has_passed_the_head_is_noticed(void **state)
+static void another_log_that_has_passed_the_head_is_noticed(void **)
 {
-    (void)state;
     assert_false(take(25, 'q', 'z', false));
     assert_true(take(26, 'r', 'q', false));
     assert_false(take(40, 's', 0, false)); /* no batch ends where one did */

@@ -32,9 +32,8 @@ static void expect(const struct campaign *campaign, int64_t held, int64_t as_of_
     buf_deinit(&out);
 }
 
-static void would_be_issued(void **state)
+static void would_be_issued(void **)
 {
-    (void)state;
     struct campaign campaign = campaign_of();
     expect(&campaign, 1, NOW, "{\"decision\":\"issued\",\"campaign_id\":\"spring\",\"user_id\":\"ann\",");
     expect(&campaign, 1, NOW,
@@ -45,9 +44,8 @@ static void would_be_issued(void **state)
     expect(&campaign, 0, NOW, "\"last_sequence\":null");
 }
 
-static void refusals_say_why(void **state)
+static void refusals_say_why(void **)
 {
-    (void)state;
     struct campaign campaign = campaign_of();
     expect(&campaign, 2, NOW, "\"decision\":\"already-issued\"");
     expect(&campaign, 2, NOW, "You already held 2 of the 2 coupons");
@@ -63,9 +61,8 @@ static void refusals_say_why(void **state)
 }
 
 /* The next tranche counts from its instant on, as it does for who issues. */
-static void a_tranche_counts_from_its_instant(void **state)
+static void a_tranche_counts_from_its_instant(void **)
 {
-    (void)state;
     static const struct release plan[] = {{1500, 2}};
     struct campaign campaign = campaign_of();
     campaign.released = campaign.issued = 3;

@@ -46,9 +46,8 @@ static void add_coupon(struct answer *answer, int64_t sequence)
     answer_add_coupon(answer, &coupon);
 }
 
-static void the_last_page_has_no_next(void **state)
+static void the_last_page_has_no_next(void **)
 {
-    (void)state;
     struct query query;
     struct answer answer;
     query_init(&query, QUERY_HOLDERS, 1);
@@ -62,9 +61,8 @@ static void the_last_page_has_no_next(void **state)
     answer_deinit(&answer);
 }
 
-static void one_more_makes_a_next(void **state)
+static void one_more_makes_a_next(void **)
 {
-    (void)state;
     struct query query;
     struct answer answer;
     query_init(&query, QUERY_HOLDERS, 1);
@@ -79,9 +77,8 @@ static void one_more_makes_a_next(void **state)
     answer_deinit(&answer);
 }
 
-static void an_empty_list_is_a_page(void **state)
+static void an_empty_list_is_a_page(void **)
 {
-    (void)state;
     struct query query;
     struct answer answer;
     query_init(&query, QUERY_CAMPAIGNS, 1);
@@ -121,9 +118,8 @@ static size_t walk(size_t total, int64_t limit)
     return found;
 }
 
-static void walking_filtered_pages_finds_all(void **state)
+static void walking_filtered_pages_finds_all(void **)
 {
-    (void)state;
     const size_t totals[] = {0, 1, 9, 10, 255, 256, 257, 258, 512, 513, 2000};
     const int64_t limits[] = {1, 5, 20, 100};
     for (size_t i = 0; i < COUNT_OF(totals); i++)
@@ -131,9 +127,8 @@ static void walking_filtered_pages_finds_all(void **state)
             assert_int_equal(walk(totals[i], limits[j]), totals[i] / 10);
 }
 
-static void status_filters_by_the_query_clock(void **state)
+static void status_filters_by_the_query_clock(void **)
 {
-    (void)state;
     struct query query;
     struct answer answer;
     query_init(&query, QUERY_USER_COUPONS, 10);
@@ -147,9 +142,8 @@ static void status_filters_by_the_query_clock(void **state)
     answer_deinit(&answer);
 }
 
-static void unsound_campaigns_are_refused(void **state)
+static void unsound_campaigns_are_refused(void **)
 {
-    (void)state;
     struct answer answer;
     struct campaign campaign = {.id = SPAN("c"), .first = 1, .position = 1, .state = CAMPAIGN_ACTIVE};
     answer_init(&answer);
@@ -162,9 +156,8 @@ static void unsound_campaigns_are_refused(void **state)
     answer_deinit(&answer);
 }
 
-static void holds_as_many_as_a_scan_and_one(void **state)
+static void holds_as_many_as_a_scan_and_one(void **)
 {
-    (void)state;
     struct answer answer;
     answer_init(&answer);
     for (int64_t i = 1; i <= ANSWER_ITEMS_MAX; i++) {
@@ -179,9 +172,8 @@ static void holds_as_many_as_a_scan_and_one(void **state)
 }
 
 /* I13: the first instant after the question's at which time alone changes the answer. */
-static void time_changes_what_it_changes(void **state)
+static void time_changes_what_it_changes(void **)
 {
-    (void)state;
     struct query query;
     struct answer answer;
     query_init(&query, QUERY_CAMPAIGN, 1000);
@@ -201,9 +193,8 @@ static void time_changes_what_it_changes(void **state)
     answer_deinit(&answer);
 }
 
-static void a_coupon_expires_or_its_reservation_lapses(void **state)
+static void a_coupon_expires_or_its_reservation_lapses(void **)
 {
-    (void)state;
     struct query query;
     struct answer answer;
     query_init(&query, QUERY_USER_COUPONS, 1000);
@@ -221,9 +212,8 @@ static void a_coupon_expires_or_its_reservation_lapses(void **state)
 }
 
 /* What a filter leaves out today it may let in tomorrow. */
-static void a_filter_looks_at_what_it_leaves_out(void **state)
+static void a_filter_looks_at_what_it_leaves_out(void **)
 {
-    (void)state;
     struct query query;
     struct answer answer;
     query_init(&query, QUERY_CAMPAIGNS, 1000);
@@ -237,9 +227,8 @@ static void a_filter_looks_at_what_it_leaves_out(void **state)
     answer_deinit(&answer);
 }
 
-static void a_window_moves_on(void **state)
+static void a_window_moves_on(void **)
 {
-    (void)state;
     struct query query;
     struct answer answer;
     const int64_t grain_us = window_grain_s(WINDOW_HOUR) * 1000000;
@@ -254,9 +243,8 @@ static void a_window_moves_on(void **state)
 }
 
 /* Two shards, each in list order, as one list; entries at one instant by their ids, downwards. */
-static void shards_make_one_list(void **state)
+static void shards_make_one_list(void **)
 {
-    (void)state;
     struct query query;
     struct answer a, b, all;
     const struct answer *const parts[] = {&a, &b};
@@ -277,9 +265,8 @@ static void shards_make_one_list(void **state)
 }
 
 /* By count, then by who got there first, whichever shard it is in. */
-static void shards_make_one_ranking(void **state)
+static void shards_make_one_ranking(void **)
 {
-    (void)state;
     struct query query;
     struct answer a, b, all;
     const struct answer *const parts[] = {&a, &b};

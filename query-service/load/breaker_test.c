@@ -21,9 +21,8 @@ static void fail_times(struct breaker *breaker, int times, int64_t now_us)
     }
 }
 
-static void opens_after_failures_in_a_row(void **state)
+static void opens_after_failures_in_a_row(void **)
 {
-    (void)state;
     struct breaker breaker;
     breaker_init(&breaker);
     fail_times(&breaker, BREAKER_FAILURES_MAX - 1, 1);
@@ -36,9 +35,8 @@ static void opens_after_failures_in_a_row(void **state)
     breaker_deinit(&breaker);
 }
 
-static void lets_one_probe_through(void **state)
+static void lets_one_probe_through(void **)
 {
-    (void)state;
     struct breaker breaker;
     breaker_init(&breaker);
     fail_times(&breaker, BREAKER_FAILURES_MAX, 0);
@@ -52,9 +50,8 @@ static void lets_one_probe_through(void **state)
     breaker_deinit(&breaker);
 }
 
-static void a_probe_that_says_nothing_is_replaced(void **state)
+static void a_probe_that_says_nothing_is_replaced(void **)
 {
-    (void)state;
     struct breaker breaker;
     breaker_init(&breaker);
     fail_times(&breaker, BREAKER_FAILURES_MAX, 0);
@@ -63,9 +60,8 @@ static void a_probe_that_says_nothing_is_replaced(void **state)
     breaker_deinit(&breaker);
 }
 
-static void waits_longer_up_to_a_bound(void **state)
+static void waits_longer_up_to_a_bound(void **)
 {
-    (void)state;
     struct breaker breaker;
     int64_t now_us = 0;
     breaker_init(&breaker);
@@ -80,9 +76,8 @@ static void waits_longer_up_to_a_bound(void **state)
     breaker_deinit(&breaker);
 }
 
-static void late_failures_do_not_prolong(void **state)
+static void late_failures_do_not_prolong(void **)
 {
-    (void)state;
     struct breaker breaker;
     breaker_init(&breaker);
     fail_times(&breaker, BREAKER_FAILURES_MAX, 0);

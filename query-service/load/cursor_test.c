@@ -29,9 +29,8 @@ static void check_round_trip(const struct cursor *cursor)
     buf_deinit(&text);
 }
 
-static void round_trips(void **state)
+static void round_trips(void **)
 {
-    (void)state;
     struct cursor longest =
         campaigns_cursor("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
     struct cursor shortest = campaigns_cursor("a");
@@ -46,9 +45,8 @@ static void round_trips(void **state)
     check_round_trip(&order);
 }
 
-static void every_changed_character_is_noticed(void **state)
+static void every_changed_character_is_noticed(void **)
 {
-    (void)state;
     struct buf text;
     struct cursor cursor = campaigns_cursor("promo"), back;
     buf_init(&text, CURSOR_TEXT_MAX);
@@ -66,9 +64,8 @@ static void every_changed_character_is_noticed(void **state)
     buf_deinit(&text);
 }
 
-static void belongs_to_its_list(void **state)
+static void belongs_to_its_list(void **)
 {
-    (void)state;
     struct buf text;
     struct cursor cursor = {.kind = CURSOR_HOLDERS, .number = 7}, back;
     buf_init(&text, CURSOR_TEXT_MAX);
@@ -80,9 +77,8 @@ static void belongs_to_its_list(void **state)
 }
 
 /* What cursor_write makes of values outside the contract has a good sum; the bounds must catch it. */
-static void values_are_bounded(void **state)
+static void values_are_bounded(void **)
 {
-    (void)state;
     struct cursor bad[] = {
         {.kind = CURSOR_HOLDERS, .number = 0},
         {.kind = CURSOR_HOLDERS, .number = QUANTITY_MAX + 1},
@@ -103,9 +99,8 @@ static void values_are_bounded(void **state)
     }
 }
 
-static void rubbish_is_no_cursor(void **state)
+static void rubbish_is_no_cursor(void **)
 {
-    (void)state;
     static const char *const texts[] = {"", "a", "AAAA", "====", "null", "AWgAAAAAAAAAAraLdCw=", " "};
     struct cursor back;
     for (size_t i = 0; i < COUNT_OF(texts); i++)

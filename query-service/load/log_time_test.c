@@ -27,9 +27,8 @@ static int64_t error_at(int64_t mono_us)
     return log_time_us(&log_time, mono_us) - TRUTH(mono_us);
 }
 
-static void the_first_look_corrects_this_host(void **state)
+static void the_first_look_corrects_this_host(void **)
 {
-    (void)state;
     init(-30 * S);
     assert_false(log_time_known(&log_time));
     assert_int_equal(error_at(5 * S), -30 * S);
@@ -39,9 +38,8 @@ static void the_first_look_corrects_this_host(void **state)
     log_time_deinit(&log_time);
 }
 
-static void a_slow_look_does_not_spoil_a_quick_one(void **state)
+static void a_slow_look_does_not_spoil_a_quick_one(void **)
 {
-    (void)state;
     init(0);
     assert_true(look(1 * S, 1 * MS, 1 * MS, 0));
     assert_true(look(2 * S, 0, 300 * MS, 0)); /* would be 150 ms wrong */
@@ -54,9 +52,8 @@ static void a_slow_look_does_not_spoil_a_quick_one(void **state)
     log_time_deinit(&log_time);
 }
 
-static void a_wild_reading_is_not_believed(void **state)
+static void a_wild_reading_is_not_believed(void **)
 {
-    (void)state;
     init(0);
     assert_true(look(1 * S, 1 * MS, 1 * MS, 0));
     assert_false(look(2 * S, 1 * MS, 1 * MS, 3600 * (int64_t)S));
@@ -69,9 +66,8 @@ static void a_wild_reading_is_not_believed(void **state)
     log_time_deinit(&log_time);
 }
 
-static void a_clock_that_was_set_is_followed(void **state)
+static void a_clock_that_was_set_is_followed(void **)
 {
-    (void)state;
     init(0);
     assert_true(look(1 * S, 1 * MS, 1 * MS, 0));
     assert_false(look(2 * S, 1 * MS, 1 * MS, 30 * S));

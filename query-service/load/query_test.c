@@ -64,9 +64,8 @@ static void same_or_not(const struct query *a, const struct query *b, bool same)
     buf_deinit(&other);
 }
 
-static void what_is_asked_is_the_key(void **state)
+static void what_is_asked_is_the_key(void **)
 {
-    (void)state;
     static struct query queries[QUERIES], again[QUERIES];
     make_all(queries);
     make_all(again);
@@ -76,9 +75,8 @@ static void what_is_asked_is_the_key(void **state)
 }
 
 /* Whoever asks, and when, with whatever tokens. */
-static void who_asks_is_not(void **state)
+static void who_asks_is_not(void **)
 {
-    (void)state;
     struct query a, b;
     init(&a, QUERY_CAMPAIGN);
     init(&b, QUERY_CAMPAIGN);
@@ -88,9 +86,8 @@ static void who_asks_is_not(void **state)
 }
 
 /* Bytes of one text cannot pass for the end of it and the next. */
-static void texts_do_not_run_together(void **state)
+static void texts_do_not_run_together(void **)
 {
-    (void)state;
     struct query a, b;
     query_init(&a, QUERY_VALIDITY, 1);
     query_init(&b, QUERY_VALIDITY, 1);
@@ -100,9 +97,8 @@ static void texts_do_not_run_together(void **state)
     same_or_not(&a, &b, false);
 }
 
-static void the_longest_fits(void **state)
+static void the_longest_fits(void **)
 {
-    (void)state;
     struct query query;
     struct buf key;
     static char text[QUERY_TEXT_MAX];

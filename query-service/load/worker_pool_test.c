@@ -88,9 +88,8 @@ static struct worker_pool *start(unsigned threads, size_t items_max,
     return pool;
 }
 
-static void everything_is_worked_on_once(void **state)
+static void everything_is_worked_on_once(void **)
 {
-    (void)state;
     start(THREADS, ITEMS, work_count);
     for (int i = 0; i < ITEMS; i++)
         assert_true(pool_submit(pool, &jobs[i].item));
@@ -100,9 +99,8 @@ static void everything_is_worked_on_once(void **state)
     assert_true(atomic_load(&ticks) >= THREADS); /* once at the start */
 }
 
-static void a_full_queue_refuses(void **state)
+static void a_full_queue_refuses(void **)
 {
-    (void)state;
     sem_init(&gate, 0, 0);
     start(1, 3, work_behind_gate);
     assert_true(pool_submit(pool, &jobs[0].item));
@@ -121,9 +119,8 @@ static void a_full_queue_refuses(void **state)
     sem_destroy(&gate);
 }
 
-static void parked_items_come_back_after_the_delay(void **state)
+static void parked_items_come_back_after_the_delay(void **)
 {
-    (void)state;
     start(2, ITEMS, work_parking);
     for (int i = 0; i < 100; i++)
         assert_true(pool_submit(pool, &jobs[i].item));
@@ -144,9 +141,8 @@ static void await(atomic_int *value, int is)
 
 /* While the only worker is held up, what is queued behind it ends by its own deadline, the first first; what
  * has time is worked on. */
-static void what_no_worker_gets_to_ends_by_its_deadline(void **state)
+static void what_no_worker_gets_to_ends_by_its_deadline(void **)
 {
-    (void)state;
     sem_init(&gate, 0, 0);
     start(1, ITEMS, work_behind_gate);
     assert_true(pool_submit(pool, &jobs[0].item));
@@ -182,9 +178,8 @@ static void *stop_it(void *context)
 }
 
 /* Others may not know yet that it is to end: they keep what they have. */
-static void a_stopping_pool_refuses_and_finishes(void **state)
+static void a_stopping_pool_refuses_and_finishes(void **)
 {
-    (void)state;
     pthread_t thread;
     int taken = 1;
     sem_init(&gate, 0, 0);
@@ -206,10 +201,9 @@ static void a_stopping_pool_refuses_and_finishes(void **state)
 }
 
 /* One after another, so that the worker rests before each: it must not sleep until its next tick. */
-static void an_idle_worker_is_woken(void **state)
+static void an_idle_worker_is_woken(void **)
 {
     enum { ONE_BY_ONE = 40 };
-    (void)state;
     start(1, ITEMS, work_count);
     int before = atomic_load(&ticks);
     for (int i = 0; i < ONE_BY_ONE; i++) {

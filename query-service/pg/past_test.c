@@ -8,9 +8,8 @@
 
 enum { QUANTITY = 100 };
 
-static void moments_are_parsed(void **state)
+static void moments_are_parsed(void **)
 {
-    (void)state;
     struct past past;
     assert_true(past_parse(SPAN("2026-01-31T09:00:00Z"), &past));
     assert_int_equal(past.kind, PAST_INSTANT);
@@ -23,9 +22,8 @@ static void moments_are_parsed(void **state)
     assert_int_equal(past.at.position, INT64_MAX);
 }
 
-static void what_is_no_moment_is_refused(void **state)
+static void what_is_no_moment_is_refused(void **)
 {
-    (void)state;
     static const char *const bad[] = {
         "",
         ":",
@@ -122,9 +120,8 @@ static void fold_past(const struct history *history, size_t count, struct campai
     past_end(ret, last_issued);
 }
 
-static void it_is_the_fold_at_every_position(void **state)
+static void it_is_the_fold_at_every_position(void **)
 {
-    (void)state;
     struct history history = {0};
     struct campaign whole = {0}, past;
     make_history(&history);
@@ -147,9 +144,8 @@ static void it_is_the_fold_at_every_position(void **state)
 }
 
 /* Each where campaign_apply would end the process. */
-static void what_cannot_be_is_an_error(void **state)
+static void what_cannot_be_is_an_error(void **)
 {
-    (void)state;
     const struct event created = {.type = EVENT_CampaignCreated,
                                   .position = 5,
                                   .campaign_id = SPAN("c"),

@@ -111,9 +111,8 @@ static void end(const struct trial *trial, int machine)
     siege_end(trial->siege);
 }
 
-static void postgresql_is_killed(void **state)
+static void postgresql_is_killed(void **)
 {
-    (void)state;
     struct trial trial;
     begin(&trial, false);
     patroni_signal(stack, trial.primary, "postgres", SIGKILL);
@@ -122,9 +121,8 @@ static void postgresql_is_killed(void **state)
     siege_end(trial.siege);
 }
 
-static void the_machine_dies(void **state)
+static void the_machine_dies(void **)
 {
-    (void)state;
     struct trial trial;
     begin(&trial, false);
     patroni_signal(stack, trial.primary, "all", SIGKILL);
@@ -134,9 +132,8 @@ static void the_machine_dies(void **state)
 }
 
 /* PostgreSQL wakes up before Patroni does: for that time nothing but the missing standby holds it back. */
-static void the_machine_freezes(void **state)
+static void the_machine_freezes(void **)
 {
-    (void)state;
     struct trial trial;
     begin(&trial, true);
     patroni_signal(stack, trial.primary, "all", SIGSTOP);
@@ -147,9 +144,8 @@ static void the_machine_freezes(void **state)
     end(&trial, trial.primary);
 }
 
-static void the_machine_is_cut_off(void **state)
+static void the_machine_is_cut_off(void **)
 {
-    (void)state;
     struct trial trial;
     begin(&trial, true);
     patroni_cut_off(stack, trial.primary);
@@ -159,9 +155,8 @@ static void the_machine_is_cut_off(void **state)
 }
 
 /* Nothing can be promised before another is the synchronous one. */
-static void the_standby_freezes(void **state)
+static void the_standby_freezes(void **)
 {
-    (void)state;
     struct trial trial;
     begin(&trial, false);
     int standby = patroni_find(SHARD, "sync", 0);
@@ -184,24 +179,21 @@ static void switch_over(const char *what)
     end(&trial, trial.primary);
 }
 
-static void the_primary_is_switched(void **state)
+static void the_primary_is_switched(void **)
 {
-    (void)state;
     switch_over("switched over");
 }
 
 /* Two of three are enough, also to agree on another primary. */
-static void an_etcd_is_dead(void **state)
+static void an_etcd_is_dead(void **)
 {
-    (void)state;
     patroni_signal(stack, PATRONI_ETCD_FIRST, "all", SIGKILL);
     switch_over("switched over with an etcd dead");
     patroni_begin(stack, PATRONI_ETCD_FIRST);
 }
 
-static void all_of_it_is_true(void **state)
+static void all_of_it_is_true(void **)
 {
-    (void)state;
     struct verify_call call = {
         .database_url = projector_url, .redis_url = stack_env(stack, "PROJECTOR_REDIS_URL"), .slice = -1};
     WAIT_UNTIL(instance_ready(projector), LONG_MS);

@@ -127,8 +127,7 @@ static struct span_of_time issue_some(struct siege *siege, const int64_t items[C
     while (siege_issued(siege, 0) < enough) {
         assert_true(clock_remaining_ms(deadline_us) > 0);
         expect_whole_or_refused(items);
-        struct http_answer answer = api_get(&api, path, NULL);
-        api_expect(&answer, 200, NULL);
+        api_expect(api_get(&api, path, NULL), 200, NULL);
     }
     return (struct span_of_time){from_us, clock_mono_us()};
 }
@@ -198,21 +197,18 @@ static void cut_off(int away)
     judge(siege, times);
 }
 
-static void the_shard_of_slice_0(void **state)
+static void the_shard_of_slice_0(void **)
 {
-    (void)state;
     cut_off(0);
 }
 
-static void the_other_shard(void **state)
+static void the_other_shard(void **)
 {
-    (void)state;
     cut_off(1);
 }
 
-static void all_of_it_is_true(void **state)
+static void all_of_it_is_true(void **)
 {
-    (void)state;
     char map[PATH_MAX];
     fleet_owner_map(fleet, map);
     struct verify_call call = {
@@ -220,10 +216,9 @@ static void all_of_it_is_true(void **state)
     WAIT_UNTIL(verify_call(&call) == 0, LONG_MS);
 }
 
-static int setup(void **state)
+static int setup(void **)
 {
     char command[FLEET_ADDRESS_MAX], query[FLEET_ADDRESS_MAX];
-    (void)state;
     crypto_setup();
     stack_default_deadlines();
     setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "6000",
@@ -243,9 +238,8 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
+static int teardown(void **)
 {
-    (void)state;
     api_close(&api);
     fleet_stop(fleet);
     for (int i = 0; i < SHARDS; i++)

@@ -20,9 +20,8 @@ static enum outcome outcome(enum exchange outcome, int status, const char *code)
     return result;
 }
 
-static void what_an_answer_means(void **state)
+static void what_an_answer_means(void **)
 {
-    (void)state;
     static const int done[] = {200, 201, 204}, refused[] = {403, 404, 410, 422}, later[] = {429, 503},
                      unknown[] = {500, 502, 504}, nonsense[] = {202, 301, 400, 401, 405, 413, 418};
     for (size_t i = 0; i < COUNT_OF(done); i++)
@@ -39,18 +38,16 @@ static void what_an_answer_means(void **state)
     assert_int_equal(outcome(EXCHANGE_ANSWERED, 409, "in-flight"), OUTCOME_LATER);
 }
 
-static void what_no_answer_means(void **state)
+static void what_no_answer_means(void **)
 {
-    (void)state;
     assert_int_equal(outcome(EXCHANGE_UNSENT, 0, ""), OUTCOME_LATER);
     assert_int_equal(outcome(EXCHANGE_LOST, 0, ""), OUTCOME_UNKNOWN);
     assert_int_equal(outcome(EXCHANGE_LATE, 0, ""), OUTCOME_UNKNOWN);
     assert_int_equal(outcome(EXCHANGE_MALFORMED, 0, ""), OUTCOME_NONSENSE);
 }
 
-static void a_token_that_cannot_be_read_is_nonsense(void **state)
+static void a_token_that_cannot_be_read_is_nonsense(void **)
 {
-    (void)state;
     struct history history;
     struct attempt begun = {0};
     struct http_response response = {.status = 201, .body = SPAN("{}"), .token = SPAN("v1.3.")};
@@ -66,9 +63,8 @@ static void a_token_that_cannot_be_read_is_nonsense(void **state)
 }
 
 /* A void is done in parts, so that "later" may be true of one of them only. */
-static void what_may_have_happened(void **state)
+static void what_may_have_happened(void **)
 {
-    (void)state;
     struct history history;
     history_init(&history);
     struct attempt issue = {.op = history_op(&history, &(struct operation){.kind = OP_ISSUE}), .status = 503};
@@ -84,9 +80,8 @@ static void what_may_have_happened(void **state)
     history_deinit(&history);
 }
 
-static void stories_are_joined(void **state)
+static void stories_are_joined(void **)
 {
-    (void)state;
     struct history all, of[3];
     struct http_response response = {.status = 200};
     history_init(&all);

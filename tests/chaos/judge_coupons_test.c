@@ -2,9 +2,8 @@
 /* Each rule about coupons (I6) finds a violation made for it. */
 #include "tests/chaos/judge_kit.h"
 
-static void redeemed_twice(void **state)
+static void redeemed_twice(void **)
 {
-    (void)state;
     struct line again = world.lines[L_REDEEMED];
     again.op = AGAIN, again.order = ORDER + 1;
     again.position = world.lines[L_RESTORED].position;
@@ -12,61 +11,53 @@ static void redeemed_twice(void **state)
     expect_violation(JUDGE_REDEEMED);
 }
 
-static void redeemed_by_somebody_else(void **state)
+static void redeemed_by_somebody_else(void **)
 {
-    (void)state;
     world.lines[L_REDEEMED].user = 1;
     expect_violation(JUDGE_HOLDER);
 }
 
-static void redeemed_in_the_name_of_somebody_else(void **state)
+static void redeemed_in_the_name_of_somebody_else(void **)
 {
-    (void)state;
     world.ops[REDEEM].user = 1;
     expect_violation(JUDGE_HOLDER);
 }
 
-static void redeemed_after_it_was_revoked(void **state)
+static void redeemed_after_it_was_revoked(void **)
 {
-    (void)state;
     struct line line = world.lines[L_REDEEMED];
     line.coupon = here(&world, 3), line.user = 1, line.op = AGAIN;
     add_line(&world, line);
     expect_violation(JUDGE_VALID);
 }
 
-static void redeemed_while_another_order_holds_it(void **state)
+static void redeemed_while_another_order_holds_it(void **)
 {
-    (void)state;
     world.lines[L_REDEEMED].op = AGAIN;
     world.lines[L_REDEEMED].order = ORDER + 1;
     expect_violation(JUDGE_VALID);
 }
 
-static void another_discount(void **state)
+static void another_discount(void **)
 {
-    (void)state;
     world.lines[L_REDEEMED].discount--;
     expect_violation(JUDGE_AMOUNT);
 }
 
-static void below_the_minimum(void **state)
+static void below_the_minimum(void **)
 {
-    (void)state;
     world.definition.min_order_amount = AMOUNT + 1;
     expect_violation(JUDGE_AMOUNT);
 }
 
-static void restored_without_being_redeemed(void **state)
+static void restored_without_being_redeemed(void **)
 {
-    (void)state;
     world.lines[L_RESTORED].order = ORDER + 1;
     expect_violation(JUDGE_LIFE);
 }
 
-static void reserved_for_longer_than_asked(void **state)
+static void reserved_for_longer_than_asked(void **)
 {
-    (void)state;
     world.lines[L_RESERVED].until_off_us = US_PER_S;
     expect_violation(JUDGE_LIFE);
 }

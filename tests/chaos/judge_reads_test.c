@@ -89,9 +89,8 @@ static const char *reserved_json(void)
                        use_json(time_json("reserved_until", world.lines[L_RESERVED].time_us + 3 * US_PER_S)));
 }
 
-static void true_reads_are_found_true(void **state)
+static void true_reads_are_found_true(void **)
 {
-    (void)state;
     read_at(READ_CAMPAIGN, NOW_S, 200, campaign_now());
     read_at(READ_CAMPAIGN, LATER_S, 200, campaign_now());
     read_at(READ_CAMPAIGN, NOW_S, 200, campaign_json("paused", 4, 2, world.definition.released, 0, 0));
@@ -115,159 +114,138 @@ static void true_reads_are_found_true(void **state)
     assert_int_equal(world.judgement.violations, 0);
 }
 
-static void a_count_that_never_was(void **state)
+static void a_count_that_never_was(void **)
 {
-    (void)state;
     read_at(READ_CAMPAIGN, NOW_S, 200, campaign_json("closed", 11, 1, world.definition.released + 1, 0, 0));
     expect_violation(JUDGE_READ_TRUE);
 }
 
-static void an_unknown_campaign_that_is_there(void **state)
+static void an_unknown_campaign_that_is_there(void **)
 {
-    (void)state;
     read_at(READ_CAMPAIGN, LATER_S, 404, "{\"code\":\"unknown-campaign\"}");
     expect_violation(JUDGE_READ_AGE); /* there was none before the first event */
 }
 
-static void older_than_its_age(void **state)
+static void older_than_its_age(void **)
 {
-    (void)state;
     read_at(READ_CAMPAIGN, LATER_S, 200, campaign_json("paused", 4, 2, world.definition.released, 0, 0));
     expect_violation(JUDGE_READ_AGE);
 }
 
-static void from_before_its_token(void **state)
+static void from_before_its_token(void **)
 {
-    (void)state;
     struct read *read =
         read_at(READ_CAMPAIGN, NOW_S, 200, campaign_json("paused", 4, 2, world.definition.released, 0, 0));
     read->tokens[world.slice.slice] = 5;
     expect_violation(JUDGE_READ_TOKEN);
 }
 
-static void reserved_when_its_time_is_over(void **state)
+static void reserved_when_its_time_is_over(void **)
 {
-    (void)state;
     read_at(READ_COUPON, PAST_RESERVATION_S, 200, reserved_json());
     expect_violation(JUDGE_READ_INSTANT);
 }
 
 /* Redeemed at 7 and restored at 8, before the other one was revoked at 9. */
-static void two_moments_in_one_list(void **state)
+static void two_moments_in_one_list(void **)
 {
-    (void)state;
     const char *more = time_json("redeemed_at", world.lines[L_REDEEMED].time_us);
     read_at(READ_HOLDERS, NOW_S, 200, holders_json("redeemed", use_json(more), "revoked"));
     expect_violation(JUDGE_READ_TRUE);
 }
 
-static void a_holder_is_missing(void **state)
+static void a_holder_is_missing(void **)
 {
-    (void)state;
     read_at(READ_HOLDERS, LATER_S, 200, list_json(coupon_json(3, "revoked", ""), NULL));
     expect_violation(JUDGE_READ_TRUE);
 }
 
-static void another_place(void **state)
+static void another_place(void **)
 {
-    (void)state;
     read_at(READ_PLACE, LATER_S, 200, "{\"issued\":1,\"sequence\":2,\"coupon_ids\":[\"c0-2\"]}");
     expect_violation(JUDGE_READ_TRUE);
 }
 
-static void another_holder(void **state)
+static void another_holder(void **)
 {
-    (void)state;
     read_at(READ_COUPON, LATER_S, 200, coupon_json(3, "revoked", ""));
     expect_violation(JUDGE_READ_TRUE);
 }
 
-static void valid_though_it_is_revoked(void **state)
+static void valid_though_it_is_revoked(void **)
 {
-    (void)state;
     char body[128];
     snprintf(body, sizeof body, "{\"valid\":true,\"discount_amount\":%lld}", (long long)discount());
     read_at(READ_VALIDITY, LATER_S, 200, body)->coupon = here(&world, 3);
     expect_violation(JUDGE_READ_AGE); /* it was before that */
 }
 
-static void another_discount(void **state)
+static void another_discount(void **)
 {
-    (void)state;
     char body[128];
     snprintf(body, sizeof body, "{\"valid\":true,\"discount_amount\":%lld}", (long long)discount() + 1);
     read_at(READ_VALIDITY, NOW_S, 200, body);
     expect_violation(JUDGE_READ_TRUE);
 }
 
-static void a_campaign_is_not_listed(void **state)
+static void a_campaign_is_not_listed(void **)
 {
-    (void)state;
     read_at(READ_CAMPAIGNS, LATER_S, 200, "{\"items\":[],\"next\":null}");
     expect_violation(JUDGE_READ_AGE);
 }
 
-static void listed_under_another_status(void **state)
+static void listed_under_another_status(void **)
 {
-    (void)state;
     read_at(READ_CAMPAIGNS, LATER_S, 200, list_json(campaign_now(), NULL))->status = "active";
     expect_violation(JUDGE_READ_TRUE);
 }
 
-static void somebody_elses_coupon(void **state)
+static void somebody_elses_coupon(void **)
 {
-    (void)state;
     char own[WORLD_TEXT_MAX];
     snprintf(own, sizeof own, "%s", coupon_json(2, "issued", ""));
     read_at(READ_USER, LATER_S, 200, list_json(coupon_json(3, "revoked", ""), own));
     expect_violation(JUDGE_READ_TRUE);
 }
 
-static void a_coupon_is_not_listed(void **state)
+static void a_coupon_is_not_listed(void **)
 {
-    (void)state;
     read_at(READ_USER, LATER_S, 200, "{\"items\":[],\"next\":null}");
     expect_violation(JUDGE_READ_AGE);
 }
 
-static void another_count_in_the_ranking(void **state)
+static void another_count_in_the_ranking(void **)
 {
-    (void)state;
     read_at(READ_RANKING, LATER_S, 200, ranking_json(1, 3));
     expect_violation(JUDGE_READ_TRUE);
 }
 
-static void out_of_order(void **state)
+static void out_of_order(void **)
 {
-    (void)state;
     read_at(READ_RANKING, LATER_S, 200, ranking_json(2, 2));
     expect_violation(JUDGE_READ_ORDER);
 }
 
-static void more_than_was_asked_for(void **state)
+static void more_than_was_asked_for(void **)
 {
-    (void)state;
     read_at(READ_HOLDERS, LATER_S, 200, holders_json("issued", "", "revoked"))->limit = 1;
     expect_violation(JUDGE_READ_ORDER);
 }
 
-static void a_feed_with_a_gap(void **state)
+static void a_feed_with_a_gap(void **)
 {
-    (void)state;
     read_at(READ_FEED, LATER_S, 200, feed_json(5, "CampaignResumed"))->coupon.position = 3;
     expect_violation(JUDGE_READ_FEED);
 }
 
-static void a_feed_that_ends_early(void **state)
+static void a_feed_that_ends_early(void **)
 {
-    (void)state;
     read_at(READ_FEED, LATER_S, 200, "{\"items\":[],\"next\":4}")->coupon.position = 4;
     expect_violation(JUDGE_READ_FEED);
 }
 
-static void older_than_anything_may_be(void **state)
+static void older_than_anything_may_be(void **)
 {
-    (void)state;
     read_at(READ_CAMPAIGN, NOW_S, 200, campaign_now())->age_s = LATER_S;
     expect_violation(JUDGE_SENSE);
 }

@@ -24,9 +24,8 @@ static void assert_same(const struct operation *a, const struct operation *b)
     buf_deinit(&one), buf_deinit(&other);
 }
 
-static void the_same_seed_asks_the_same(void **state)
+static void the_same_seed_asks_the_same(void **)
 {
-    (void)state;
     struct planner one, same, other_client, other_seed;
     size_t differs_by_client = 0, differs_by_seed = 0;
     planner_init(&one, 7, 3), planner_init(&same, 7, 3);
@@ -40,9 +39,8 @@ static void the_same_seed_asks_the_same(void **state)
     assert_true(differs_by_client > MANY / 2 && differs_by_seed > MANY / 2);
 }
 
-static void every_kind_and_manner_is_asked_for(void **state)
+static void every_kind_and_manner_is_asked_for(void **)
 {
-    (void)state;
     struct planner planner;
     size_t kinds[OP_KIND_COUNT] = {0}, manners[MANNER_AT_ONCE + 1] = {0}, liars = 0;
     planner_init(&planner, 1, 0);
@@ -63,9 +61,8 @@ static void every_kind_and_manner_is_asked_for(void **state)
 
 /* What another payload is, is the service's business: method and path stay, something in the body does not.
  */
-static void an_ask_told_otherwise_has_another_payload(void **state)
+static void an_ask_told_otherwise_has_another_payload(void **)
 {
-    (void)state;
     struct planner planner;
     struct operation last = {0};
     planner_init(&planner, 2, 1);
@@ -81,9 +78,8 @@ static void an_ask_told_otherwise_has_another_payload(void **state)
     }
 }
 
-static void the_first_ask_is_its_own(void **state)
+static void the_first_ask_is_its_own(void **)
 {
-    (void)state;
     for (uint64_t seed = 0; seed < MANY; seed++) {
         struct planner planner;
         planner_init(&planner, seed, 2);
@@ -94,9 +90,8 @@ static void the_first_ask_is_its_own(void **state)
     }
 }
 
-static void definitions_make_sense(void **state)
+static void definitions_make_sense(void **)
 {
-    (void)state;
     for (uint32_t i = 0; i < MANY; i++) {
         struct definition_room room;
         struct campaign_created is = op_definition(3, i, i % 4, INT64_C(1750000000000000), &room);
@@ -113,9 +108,8 @@ static void definitions_make_sense(void **state)
     }
 }
 
-static void requests_say_where_they_come_from(void **state)
+static void requests_say_where_they_come_from(void **)
 {
-    (void)state;
     struct target target = {.authority = "localhost:1"};
     struct op_context context = {.admin_token = "a", .issue_token = "i", .redeem_token = "r"};
     struct operation op = {.kind = OP_ISSUE, .client = 5, .number = 17, .key = 16, .campaign = 9};
@@ -139,9 +133,8 @@ static void requests_say_where_they_come_from(void **state)
     buf_deinit(&request);
 }
 
-static void the_same_seed_strikes_the_same(void **state)
+static void the_same_seed_strikes_the_same(void **)
 {
-    (void)state;
     for (int lane = 0; lane < LANE_COUNT; lane++) {
         struct schedule one, same;
         schedule_init(&one, 11, (enum lane)lane, 3, false);
@@ -159,9 +152,8 @@ static void the_same_seed_strikes_the_same(void **state)
     }
 }
 
-static void every_fault_that_fits_strikes_once_a_deal(void **state)
+static void every_fault_that_fits_strikes_once_a_deal(void **)
 {
-    (void)state;
     for (int lane = 0; lane < 2 * LANE_COUNT; lane++) {
         enum lane of = (enum lane)(lane % LANE_COUNT);
         bool patroni = lane >= LANE_COUNT;

@@ -24,33 +24,24 @@ static struct http_answer issue(const char *campaign, const char *user, const ch
     char path[128], body[256];
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
     snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
-    return api_call(&api, &(struct http_call){.method = "POST",
-                                              .path = path,
-                                              .token = stack_env(stack, "ISSUE_TOKEN"),
-                                              .key = key,
-                                              .headers = headers,
-                                              .body = body,
-                                              .timeout_ms = BOUND_MS});
+    return API_ASK(api.command, .method = "POST", .path = path, .token = stack_env(stack, "ISSUE_TOKEN"),
+                   .key = key, .headers = headers, .body = body, .timeout_ms = BOUND_MS);
 }
 
 static struct http_answer ask_with(const char *token, const char *path)
 {
-    return api_call(&api,
-                    &(struct http_call){.method = "GET", .path = path, .token = stack_env(stack, token)});
+    return API_ASK(api.command, .path = path, .token = stack_env(stack, token));
 }
 
 /* What GET of a location says now of its one use: "in-flight" or "done"; "none" where it knows of none. */
 static const char *state_for(const char *token, const char *location)
 {
     static char state[16];
-    struct http_answer answer = ask_with(token, location);
-    api_expect(&answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    size_t uses = json_get_length(doc, "items");
-    struct span text = uses ? json_get_text(doc, "items.0.state") : SPAN("none");
+    struct http_answer answer = api_expect(ask_with(token, location), 200, NULL);
+    size_t uses = body_length(answer.body, "items");
+    struct span text = uses ? body_text(answer.body, "items.0.state") : SPAN("none");
     assert_true(uses <= 1);
     snprintf(state, sizeof state, "%.*s", SPAN_ARG(text));
-    json_destroy(doc);
     return state;
 }
 
@@ -71,8 +62,7 @@ struct queue {
 
 static void expect_later(struct http_client *client, int status)
 {
-    struct http_answer answer = api_post_end(client);
-    api_expect(&answer, status, NULL);
+    api_expect(api_post_end(client), status, NULL);
     http_client_destroy(client);
 }
 
@@ -85,13 +75,12 @@ static bool in_flight(size_t count)
 static struct queue fill(const char *campaign)
 {
     struct queue queue;
-    char path[128], key[128], body[64];
+    char path[128];
     holder = store_hold(stack, "SELECT 1 FROM slice ORDER BY slice FOR UPDATE");
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
     for (int i = 0; i < FILLERS; i++) {
-        snprintf(key, sizeof key, "filler-%s-%d", campaign, i);
-        snprintf(body, sizeof body, "{\"user_id\":\"filler-%d\"}", i);
-        queue.clients[i] = api_post_begin(&api, path, body, key, NULL);
+        queue.clients[i] = api_post_begin(&api, path, textf("{\"user_id\":\"filler-%d\"}", i),
+                                          textf("filler-%s-%d", campaign, i), NULL);
     }
     WAIT_UNTIL(in_flight(FILLERS), BOUND_MS);
     return queue;
@@ -113,13 +102,10 @@ static struct span header(const struct http_answer *answer, const char *name)
 /* Issues to `user` and expects 202; writes the location. */
 static void accept(const char *campaign, const char *user, const char *key, char location[1024])
 {
-    struct http_answer answer = issue(campaign, user, key, prefer);
-    api_expect(&answer, 202, NULL);
+    struct http_answer answer = api_expect(issue(campaign, user, key, prefer), 202, NULL);
     assert_true(span_is(header(&answer, "Preference-Applied"), "respond-async"));
     assert_null(header(&answer, "Consistency-Token").ptr); /* nothing was promised */
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_true(span_is(json_get_text(doc, "status"), "pending"));
-    json_destroy(doc);
+    assert_true(span_is(body_text(answer.body, "status"), "pending"));
     snprintf(location, 1024, "%.*s", SPAN_ARG(header(&answer, "Location")));
 }
 
@@ -136,8 +122,7 @@ static void expect_as_a_retry(const char *location, const char *campaign, const 
     char wrapped[4096], expected[4096];
     struct http_answer answer = ask_with("ISSUE_TOKEN", location);
     snprintf(wrapped, sizeof wrapped, "%.*s", SPAN_ARG(answer.body));
-    answer = issue(campaign, user, key, NULL);
-    api_expect(&answer, 201, NULL);
+    answer = api_expect(issue(campaign, user, key, NULL), 201, NULL);
     assert_true(span_is(header(&answer, "Idempotency-Replayed"), "true"));
     snprintf(expected, sizeof expected,
              "{\"items\":[{\"operation\":\"issue\",\"target\":\"%s\",\"state\":\"done\",\"status\":201,"
@@ -153,26 +138,21 @@ static void new_campaign(char id[64], int quantity, const char *more)
 
 /* --- tests --- */
 
-static void accepted_then_done(void **state)
+static void accepted_then_done(void **)
 {
-    (void)state;
-    char id[64], other[64], location[1024], expected[256];
+    char id[64], other[64], location[1024];
     new_campaign(other, 10, "");
     new_campaign(id, 10, "");
     const char *key = "accepted-1";
     struct queue queue = fill(id);
     accept(id, "ann", key, location);
-    snprintf(expected, sizeof expected, "/v1/requests/%s", key);
-    assert_string_equal(location, expected);
+    assert_string_equal(location, textf("/v1/requests/%s", key));
     assert_true(is_state(location, "in-flight"));
     assert_int_equal(coupons_of(id, "ann"), 0); /* a 202 never means issued */
-    struct http_answer answer = issue(id, "ann", key, prefer);
-    api_expect(&answer, 409, "in-flight");
-    answer = issue(id, "bob", key, prefer);
-    api_expect(&answer, 422, "idempotency-key-reused");
+    api_expect(issue(id, "ann", key, prefer), 409, "in-flight");
+    api_expect(issue(id, "bob", key, prefer), 422, "idempotency-key-reused");
     /* The connection is used for another path: what was accepted must not depend on it any more. */
-    answer = issue(other, "bob", "", prefer);
-    api_expect(&answer, 400, NULL);
+    api_expect(issue(other, "bob", "", prefer), 400, NULL);
     drain(&queue);
     WAIT_UNTIL(is_state(location, "done"), BOUND_MS);
     assert_int_equal(coupons_of(id, "ann"), 1);
@@ -181,9 +161,8 @@ static void accepted_then_done(void **state)
     assert_string_equal(state_for("ADMIN_TOKEN", location), "none"); /* of another API key's requests */
 }
 
-static void never_without_the_preference(void **state)
+static void never_without_the_preference(void **)
 {
-    (void)state;
     static const char *const without[] = {"Prefer: respond-sync", "Prefer: wait=10, x-respond-async",
                                           "Prefer: respond-async2; respond-async=1",
                                           "Prefer: foo=\"a, respond-async\"", "Prefer: respond-async=1"};
@@ -197,34 +176,30 @@ static void never_without_the_preference(void **state)
         snprintf(body, sizeof body, "{\"user_id\":\"sync-%zu\"}", i);
         clients[i] = api_post_begin(&api, path, body, key, (const char *const[]){without[i], NULL});
     }
-    snprintf(path, sizeof path, "/v1/campaigns/%s/resume", id);
-    struct http_client *no_issue = api_post_begin(&api, path, "{}", "sync-resume", prefer);
+    struct http_client *no_issue =
+        api_post_begin(&api, textf("/v1/campaigns/%s/resume", id), "{}", "sync-resume", prefer);
     WAIT_UNTIL(in_flight(FILLERS + COUNT_OF(without) + 1), BOUND_MS);
     drain(&queue);
     for (size_t i = 0; i < COUNT_OF(without); i++)
         expect_later(clients[i], 201);
     expect_later(no_issue, 200);
-    struct http_answer answer = issue(id, "ann", "at-once", prefer); /* nor where nobody waits */
-    api_expect(&answer, 201, NULL);
+    api_expect(issue(id, "ann", "at-once", prefer), 201, NULL); /* nor where nobody waits */
 }
 
 /* RFC 7240: a list, in one line or several, names in any case, with parameters. */
-static void the_preference_is_found_in_a_list(void **state)
+static void the_preference_is_found_in_a_list(void **)
 {
-    (void)state;
     static const char *const lists[][3] = {
         {"Prefer: wait=10, respond-async", NULL},
         {"Prefer: foo=\"a,b\", ,respond-async=\"\"", NULL},
         {"prefer: handling=lenient", "PREFER: Respond-Async", NULL},
         {"Prefer: \t respond-async ; x=1 , wait=3", NULL},
     };
-    char id[64], key[64], location[COUNT_OF(lists)][64];
+    char id[64], location[COUNT_OF(lists)][64];
     new_campaign(id, 10, ",\"per_user_limit\":10");
     struct queue queue = fill(id);
     for (size_t i = 0; i < COUNT_OF(lists); i++) {
-        snprintf(key, sizeof key, "list-%zu", i);
-        struct http_answer answer = issue(id, "ann", key, lists[i]);
-        api_expect(&answer, 202, NULL);
+        struct http_answer answer = api_expect(issue(id, "ann", textf("list-%zu", i), lists[i]), 202, NULL);
         snprintf(location[i], sizeof location[i], "%.*s", SPAN_ARG(header(&answer, "Location")));
     }
     drain(&queue);
@@ -234,25 +209,21 @@ static void the_preference_is_found_in_a_list(void **state)
 }
 
 /* A refusal leaves nothing behind: the same key may be tried again, and is decided afresh. */
-static void a_refusal_leaves_nothing(void **state)
+static void a_refusal_leaves_nothing(void **)
 {
-    (void)state;
     char id[64], location[1024];
     new_campaign(id, FILLERS, "");
     struct queue queue = fill(id);
     accept(id, "late", "refused", location); /* the fillers take all there is */
     drain(&queue);
     WAIT_UNTIL(is_state(location, "none"), BOUND_MS);
-    struct http_answer answer = issue(id, "late", "refused", NULL);
-    api_expect(&answer, 409, "sold-out");
-    answer = issue(id, "filler-0", "another-key", NULL);
-    api_expect(&answer, 409, "already-issued");
+    api_expect(issue(id, "late", "refused", NULL), 409, "sold-out");
+    api_expect(issue(id, "filler-0", "another-key", NULL), 409, "already-issued");
 }
 
 /* Whatever a key may be made of comes back as one segment of the location's path. */
-static void any_key_has_a_location(void **state)
+static void any_key_has_a_location(void **)
 {
-    (void)state;
     static const char *const keys[] = {"a/b/../c", "50%25&x=1?y#z", "\"quoted\"", "\"\"twice\"\"",
                                        "~!@$^*()_+{}|[];':,.<>`=\\-"};
     char id[64], location[COUNT_OF(keys)][1024], all[256], user[16];
@@ -260,10 +231,8 @@ static void any_key_has_a_location(void **state)
     memset(all, 'k', sizeof all - 1);
     all[sizeof all - 1] = '\0';
     struct queue queue = fill(id);
-    for (size_t i = 0; i < COUNT_OF(keys); i++) {
-        snprintf(user, sizeof user, "u%zu", i);
-        accept(id, user, keys[i], location[i]);
-    }
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
+        accept(id, textf("u%zu", i), keys[i], location[i]);
     char longest[1024];
     accept(id, "longest", all, longest);
     drain(&queue);
@@ -277,9 +246,8 @@ static void any_key_has_a_location(void **state)
 }
 
 /* After a crash, "in-flight" would be a promise that nobody keeps. */
-static void a_crash_is_told_honestly(void **state)
+static void a_crash_is_told_honestly(void **)
 {
-    (void)state;
     char id[64], lost[1024], done[1024];
     new_campaign(id, 20, "");
     struct queue queue = fill(id);
@@ -300,8 +268,7 @@ static void a_crash_is_told_honestly(void **state)
     expect_as_a_retry(done, id, "done", "before-the-crash");
     assert_true(is_state(lost, "none"));
     assert_int_equal(coupons_of(other, "lost"), 0);
-    struct http_answer answer = issue(other, "lost", "lost-in-the-crash", prefer);
-    api_expect(&answer, 201, NULL);
+    struct http_answer answer = api_expect(issue(other, "lost", "lost-in-the-crash", prefer), 201, NULL);
     assert_null(header(&answer, "Idempotency-Replayed").ptr);
     assert_true(is_state(lost, "done"));
     expect_as_a_retry(lost, other, "lost", "lost-in-the-crash");
@@ -322,17 +289,15 @@ static void expect_done(const char *key, const char *operation, const char *targ
     if (answer_expected.len)
         buf_printf(&expected, ",\"answer\":%.*s", SPAN_ARG(answer_expected));
     buf_append_text(&expected, "}]}");
-    struct http_answer answer = ask_with("ADMIN_TOKEN", location);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(ask_with("ADMIN_TOKEN", location), 200, NULL);
     if (!span_equal(answer.body, buf_span(&expected)))
         fail_msg("%s: %.*s, not %s", key, SPAN_ARG(answer.body), expected.data);
     buf_deinit(&expected);
 }
 
 /* GET tells of every request that had a key, whatever it was, what a retry would be told. */
-static void every_kind_of_request_can_be_asked_for(void **state)
+static void every_kind_of_request_can_be_asked_for(void **)
 {
-    (void)state;
     char id[64], path[192];
     struct buf kept;
     static const struct {
@@ -347,8 +312,8 @@ static void every_kind_of_request_can_be_asked_for(void **state)
     };
     new_campaign(id, 20, "");
     for (size_t i = 0; i < COUNT_OF(calls); i++) {
-        snprintf(path, sizeof path, "/v1/campaigns/%s%s", id, calls[i].verb);
-        struct http_answer answer = api_post(&api, path, calls[i].body, calls[i].key);
+        struct http_answer answer =
+            api_post(&api, textf("/v1/campaigns/%s%s", id, calls[i].verb), calls[i].body, calls[i].key);
         assert_true(answer.status == 200 || answer.status == 201);
         int status = answer.status;
         buf_init(&kept, 64 * 1024);
@@ -357,57 +322,47 @@ static void every_kind_of_request_can_be_asked_for(void **state)
                     calls[i].whole ? buf_span(&kept) : SPAN(""));
         buf_deinit(&kept);
     }
-    struct http_answer answer =
-        api_post(&api, "/v1/campaigns/void", "{\"created_before\":\"2020-01-01T00:00:00Z\"}", "kind-void");
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(
+        api_post(&api, "/v1/campaigns/void", "{\"created_before\":\"2020-01-01T00:00:00Z\"}", "kind-void"),
+        200, NULL);
     buf_init(&kept, 1024);
     buf_append_span(&kept, answer.body);
     expect_done("kind-void", "void", NULL, 200, buf_span(&kept)); /* its sixteen parts are one use */
     buf_deinit(&kept);
     snprintf(id, sizeof id, "%s", api_campaign(&api, 1, ""));
     snprintf(path, sizeof path, "/v1/campaigns/%s", id);
-    answer = api_call(&api, &(struct http_call){.method = "DELETE",
-                                                .path = path,
-                                                .token = stack_env(stack, "ADMIN_TOKEN"),
-                                                .key = "kind-delete"});
-    api_expect(&answer, 204, NULL);
+    api_expect(API_ASK(api.command, .method = "DELETE", .path = path,
+                       .token = stack_env(stack, "ADMIN_TOKEN"), .key = "kind-delete"),
+               204, NULL);
     expect_done("kind-delete", "delete", id, 204, SPAN(""));
 }
 
 /* A key may be used for different things, each of which is told; and by whom it was taken does not matter. */
-static void all_uses_of_a_key_are_told(void **state)
+static void all_uses_of_a_key_are_told(void **)
 {
-    (void)state;
-    char ids[2][64], path[192];
+    char ids[2][64];
     struct api_client there;
-    struct instance *other = instance_start(
-        stack, &(struct instance_options){.service = "command-service", .name = "other", .port_offset = 7});
+    struct instance *other = INSTANCE_START(stack, "command-service", "other", 7);
     instance_open_api(other, &there);
     for (size_t i = 0; i < 2; i++) {
         new_campaign(ids[i], 20, "");
-        snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", ids[i]);
-        struct http_answer answer = api_post(i ? &there : &api, path, "{\"user_id\":\"ann\"}", "used-often");
-        api_expect(&answer, 201, NULL);
+        api_expect(api_post(i ? &there : &api, textf("/v1/campaigns/%s/coupons", ids[i]),
+                            "{\"user_id\":\"ann\"}", "used-often"),
+                   201, NULL);
     }
-    snprintf(path, sizeof path, "/v1/campaigns/%s/pause", ids[0]);
-    struct http_answer answer = api_post(&there, path, "{}", "used-often");
-    api_expect(&answer, 200, NULL);
-    answer = ask_with("ADMIN_TOKEN", "/v1/requests/used-often");
-    api_expect(&answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_int_equal(json_get_length(doc, "items"), 3);
-    assert_true(span_is(json_get_text(doc, "items.0.target"), ids[0]));
-    assert_true(span_is(json_get_text(doc, "items.1.target"), ids[1]));
-    assert_true(span_is(json_get_text(doc, "items.2.operation"), "pause"));
-    assert_true(span_is(json_get_text(doc, "items.2.answer.status"), "paused"));
-    json_destroy(doc);
+    api_expect(api_post(&there, textf("/v1/campaigns/%s/pause", ids[0]), "{}", "used-often"), 200, NULL);
+    struct http_answer answer = api_expect(ask_with("ADMIN_TOKEN", "/v1/requests/used-often"), 200, NULL);
+    assert_int_equal(body_length(answer.body, "items"), 3);
+    assert_true(span_is(body_text(answer.body, "items.0.target"), ids[0]));
+    assert_true(span_is(body_text(answer.body, "items.1.target"), ids[1]));
+    assert_true(span_is(body_text(answer.body, "items.2.operation"), "pause"));
+    assert_true(span_is(body_text(answer.body, "items.2.answer.status"), "paused"));
     api_close(&there);
     instance_destroy(other);
 }
 
-static void the_largest_answer_can_be_asked_for(void **state)
+static void the_largest_answer_can_be_asked_for(void **)
 {
-    (void)state;
     struct buf body, kept;
     buf_init(&body, 64 * 1024);
     buf_init(&kept, 64 * 1024);
@@ -423,23 +378,21 @@ static void the_largest_answer_can_be_asked_for(void **state)
     for (int i = 0; i < 16; i++)
         buf_printf(&body, "%s\"%02d%s\"", i ? "," : "", i, "-as-long-as-a-tag-may-be-herex");
     buf_append_text(&body, "]}");
-    struct http_answer answer = api_post(&api, "/v1/campaigns", body.data, "kind-largest");
-    api_expect(&answer, 201, NULL);
+    struct http_answer answer =
+        api_expect(api_post(&api, "/v1/campaigns", body.data, "kind-largest"), 201, NULL);
     buf_append_span(&kept, answer.body);
     expect_done("kind-largest", "create", "largest", 201, buf_span(&kept));
     buf_deinit(&body);
     buf_deinit(&kept);
 }
 
-static void asking_needs_a_scope_and_a_key(void **state)
+static void asking_needs_a_scope_and_a_key(void **)
 {
-    (void)state;
     struct http_answer answer = ask_with("READ_TOKEN", "/v1/requests/k");
     assert_int_equal(answer.status, 403);
-    answer = api_call(&api, &(struct http_call){.method = "GET", .path = "/v1/requests/k"});
+    answer = API_ASK(api.command, .path = "/v1/requests/k");
     assert_int_equal(answer.status, 401);
-    answer = ask_with("ISSUE_TOKEN", "/v1/requests/with%20space");
-    api_expect(&answer, 400, "idempotency-key-invalid");
+    api_expect(ask_with("ISSUE_TOKEN", "/v1/requests/with%20space"), 400, "idempotency-key-invalid");
     assert_true(is_state("/v1/requests/never-heard-of", "none"));
 }
 

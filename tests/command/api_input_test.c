@@ -3,7 +3,6 @@
  * the log. */
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "events/catalog.h"
 #include "tests/lib/api.h"
@@ -14,8 +13,12 @@ static struct api_client api;
 
 #define CREATE_WITH(rest) \
     "{\"name\":\"n\",\"discount\":{\"type\":\"percent\",\"percent\":10},\"currency\":\"KRW\"," rest "}"
+#define MORE(rest)         CREATE_WITH("\"quantity\":5," rest)
 #define DISCOUNT(discount) "{\"name\":\"n\",\"currency\":\"KRW\",\"quantity\":5,\"discount\":" discount "}"
 
+#define CREATE     "/v1/campaigns"
+#define NOBODY     "/v1/campaigns/nobody"
+#define COUPON     "/v1/coupons/c0-999999"
 #define COUPON_USE "\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":1"
 
 struct row {
@@ -25,173 +28,143 @@ struct row {
 };
 
 static const struct row bodies[] = {
-    {"/v1/campaigns", "", 400, "malformed-json", NULL},
-    {"/v1/campaigns", "{", 400, "malformed-json", NULL},
-    {"/v1/campaigns", "{} x", 400, "malformed-json", NULL},
-    {"/v1/campaigns", "{\"name\":\"a\",\"name\":\"b\"}", 400, "malformed-json", NULL},
-    {"/v1/campaigns", "{\"name\":\"\xff\"}", 400, "malformed-json", NULL},
-    {"/v1/campaigns", "[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]", 400, "malformed-json", NULL},
-    {"/v1/campaigns", "[]", 400, "wrong-type", NULL},
-    {"/v1/campaigns", "null", 400, NULL, NULL},
-    {"/v1/campaigns", "{}", 400, "missing-field", NULL},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"surprise\":1"), 400, "unknown-field", "surprise"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":\"5\""), 400, "wrong-type", "quantity"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5.0"), 400, "wrong-type", "quantity"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":true"), 400, "wrong-type", "quantity"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":0"), 400, "out-of-range", "quantity"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":-1"), 400, "out-of-range", "quantity"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":100000001"), 400, "out-of-range", "quantity"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":99999999999999999999999"), 400, "out-of-range", NULL},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"released\":6"), 400, "invalid-quantity", "released"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"released\":-1"), 400, "out-of-range", "released"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"per_user_limit\":0"), 400, "out-of-range",
-     "per_user_limit"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"per_user_limit\":101"), 400, "out-of-range",
-     "per_user_limit"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"id\":\"Upper\""), 400, "invalid-id", "id"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"id\":\"\""), 400, "invalid-id", "id"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"id\":\"-a\""), 400, "invalid-id", "id"},
-    {"/v1/campaigns",
-     CREATE_WITH(
-         "\"quantity\":5,\"id\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""),
-     400, "invalid-id", "id"},
-    {"/v1/campaigns",
-     CREATE_WITH(
-         "\"quantity\":5,\"starts_at\":\"2030-01-02T00:00:00Z\",\"ends_at\":\"2030-01-01T00:00:00Z\""),
-     400, "invalid-window", "ends_at"},
-    {"/v1/campaigns",
-     CREATE_WITH(
-         "\"quantity\":5,\"starts_at\":\"2030-01-02T00:00:00Z\",\"ends_at\":\"2030-01-02T00:00:00Z\""),
-     400, "invalid-window", "ends_at"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"starts_at\":\"2030-02-30T00:00:00Z\""), 400,
-     "invalid-value", "starts_at"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"starts_at\":\"tomorrow\""), 400, "invalid-value",
-     "starts_at"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"starts_at\":1893456000"), 400, "wrong-type", "starts_at"},
-    {"/v1/campaigns",
-     CREATE_WITH("\"quantity\":5,\"coupon_valid_days\":3,\"coupon_expires_at\":\"2030-01-02T00:00:00Z\""),
-     400, "invalid-window", "coupon_expires_at"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"coupon_valid_days\":0"), 400, "out-of-range",
-     "coupon_valid_days"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"tags\":[\"a\",\"a\"]"), 400, "invalid-value", "tags"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"tags\":[\"A\\nb\"]"), 400, "invalid-value", "tags"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"tags\":[1]"), 400, "wrong-type", "tags[0]"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"tags\":\"a\""), 400, "wrong-type", "tags"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"code_prefix\":\"low\""), 400, "invalid-value",
-     "code_prefix"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"code_prefix\":\"ABCDEFGHIJKLM\""), 400, "invalid-value",
-     "code_prefix"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"min_order_amount\":-1"), 400, "out-of-range",
-     "min_order_amount"},
-    {"/v1/campaigns",
-     CREATE_WITH("\"quantity\":5,\"release_plan\":[{\"at\":\"2030-01-01T00:00:00Z\",\"quantity\":6}]"), 400,
+    {CREATE, "", 400, "malformed-json", NULL},
+    {CREATE, "{", 400, "malformed-json", NULL},
+    {CREATE, "{} x", 400, "malformed-json", NULL},
+    {CREATE, "{\"name\":\"a\",\"name\":\"b\"}", 400, "malformed-json", NULL},
+    {CREATE, "{\"name\":\"\xff\"}", 400, "malformed-json", NULL},
+    {CREATE, "[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]", 400, "malformed-json", NULL},
+    {CREATE, "[]", 400, "wrong-type", NULL},
+    {CREATE, "null", 400, NULL, NULL},
+    {CREATE, "{}", 400, "missing-field", NULL},
+    {CREATE, MORE("\"surprise\":1"), 400, "unknown-field", "surprise"},
+    {CREATE, CREATE_WITH("\"quantity\":\"5\""), 400, "wrong-type", "quantity"},
+    {CREATE, CREATE_WITH("\"quantity\":5.0"), 400, "wrong-type", "quantity"},
+    {CREATE, CREATE_WITH("\"quantity\":true"), 400, "wrong-type", "quantity"},
+    {CREATE, CREATE_WITH("\"quantity\":0"), 400, "out-of-range", "quantity"},
+    {CREATE, CREATE_WITH("\"quantity\":-1"), 400, "out-of-range", "quantity"},
+    {CREATE, CREATE_WITH("\"quantity\":100000001"), 400, "out-of-range", "quantity"},
+    {CREATE, CREATE_WITH("\"quantity\":99999999999999999999999"), 400, "out-of-range", NULL},
+    {CREATE, MORE("\"released\":6"), 400, "invalid-quantity", "released"},
+    {CREATE, MORE("\"released\":-1"), 400, "out-of-range", "released"},
+    {CREATE, MORE("\"per_user_limit\":0"), 400, "out-of-range", "per_user_limit"},
+    {CREATE, MORE("\"per_user_limit\":101"), 400, "out-of-range", "per_user_limit"},
+    {CREATE, MORE("\"id\":\"Upper\""), 400, "invalid-id", "id"},
+    {CREATE, MORE("\"id\":\"\""), 400, "invalid-id", "id"},
+    {CREATE, MORE("\"id\":\"-a\""), 400, "invalid-id", "id"},
+    {CREATE, MORE("\"id\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""), 400,
+     "invalid-id", "id"},
+    {CREATE, MORE("\"starts_at\":\"2030-01-02T00:00:00Z\",\"ends_at\":\"2030-01-01T00:00:00Z\""), 400,
+     "invalid-window", "ends_at"},
+    {CREATE, MORE("\"starts_at\":\"2030-01-02T00:00:00Z\",\"ends_at\":\"2030-01-02T00:00:00Z\""), 400,
+     "invalid-window", "ends_at"},
+    {CREATE, MORE("\"starts_at\":\"2030-02-30T00:00:00Z\""), 400, "invalid-value", "starts_at"},
+    {CREATE, MORE("\"starts_at\":\"tomorrow\""), 400, "invalid-value", "starts_at"},
+    {CREATE, MORE("\"starts_at\":1893456000"), 400, "wrong-type", "starts_at"},
+    {CREATE, MORE("\"coupon_valid_days\":3,\"coupon_expires_at\":\"2030-01-02T00:00:00Z\""), 400,
+     "invalid-window", "coupon_expires_at"},
+    {CREATE, MORE("\"coupon_valid_days\":0"), 400, "out-of-range", "coupon_valid_days"},
+    {CREATE, MORE("\"tags\":[\"a\",\"a\"]"), 400, "invalid-value", "tags"},
+    {CREATE, MORE("\"tags\":[\"A\\nb\"]"), 400, "invalid-value", "tags"},
+    {CREATE, MORE("\"tags\":[1]"), 400, "wrong-type", "tags[0]"},
+    {CREATE, MORE("\"tags\":\"a\""), 400, "wrong-type", "tags"},
+    {CREATE, MORE("\"code_prefix\":\"low\""), 400, "invalid-value", "code_prefix"},
+    {CREATE, MORE("\"code_prefix\":\"ABCDEFGHIJKLM\""), 400, "invalid-value", "code_prefix"},
+    {CREATE, MORE("\"min_order_amount\":-1"), 400, "out-of-range", "min_order_amount"},
+    {CREATE, MORE("\"release_plan\":[{\"at\":\"2030-01-01T00:00:00Z\",\"quantity\":6}]"), 400,
      "invalid-quantity", "release_plan"},
-    {"/v1/campaigns",
-     CREATE_WITH("\"quantity\":5,\"release_plan\":[{\"at\":\"2030-01-01T00:00:00Z\",\"quantity\":1},"
-                 "{\"at\":\"2030-01-01T00:00:00Z\",\"quantity\":1}]"),
+    {CREATE,
+     MORE("\"release_plan\":[{\"at\":\"2030-01-01T00:00:00Z\",\"quantity\":1},"
+          "{\"at\":\"2030-01-01T00:00:00Z\",\"quantity\":1}]"),
      400, "invalid-window", "release_plan[1]"},
-    {"/v1/campaigns", CREATE_WITH("\"quantity\":5,\"release_plan\":[{\"quantity\":6}]"), 400, "missing-field",
-     "release_plan[0].at"},
-    {"/v1/campaigns", "{\"name\":\"\",\"quantity\":5}", 400, "out-of-range", "name"},
-    {"/v1/campaigns",
+    {CREATE, MORE("\"release_plan\":[{\"quantity\":6}]"), 400, "missing-field", "release_plan[0].at"},
+    {CREATE, "{\"name\":\"\",\"quantity\":5}", 400, "out-of-range", "name"},
+    {CREATE,
      "{\"name\":\"a\\u0007b\",\"discount\":{\"type\":\"fixed\",\"amount\":1},\"currency\":\"KRW\","
      "\"quantity\":1}",
      400, "invalid-value", "name"},
-    {"/v1/campaigns", "{\"name\":\"a\\u0000b\",\"quantity\":1}", 400, "malformed-json", NULL},
-    {"/v1/campaigns", DISCOUNT("{\"type\":\"percent\",\"percent\":0}"), 400, "out-of-range",
-     "discount.percent"},
-    {"/v1/campaigns", DISCOUNT("{\"type\":\"percent\",\"percent\":101}"), 400, "out-of-range",
-     "discount.percent"},
-    {"/v1/campaigns", DISCOUNT("{\"type\":\"percent\",\"percent\":\"10\"}"), 400, "wrong-type",
-     "discount.percent"},
-    {"/v1/campaigns", DISCOUNT("{\"type\":\"percent\",\"amount\":10}"), 400, "unknown-field",
-     "discount.amount"},
-    {"/v1/campaigns", DISCOUNT("{\"type\":\"fixed\"}"), 400, "missing-field", "discount.amount"},
-    {"/v1/campaigns", DISCOUNT("{\"type\":\"fixed\",\"amount\":0}"), 400, "out-of-range", "discount.amount"},
-    {"/v1/campaigns", DISCOUNT("{\"type\":\"free\"}"), 400, "invalid-discount", "discount.type"},
-    {"/v1/campaigns", DISCOUNT("{\"type\":1}"), 400, "wrong-type", "discount.type"},
-    {"/v1/campaigns", DISCOUNT("{}"), 400, "missing-field", "discount.type"},
-    {"/v1/campaigns", DISCOUNT("10"), 400, "wrong-type", "discount"},
-    {"/v1/campaigns/nobody/coupons", "{\"user_id\":\"u\"}", 404, "unknown-campaign", NULL},
-    {"/v1/campaigns/nobody/coupons", "{}", 400, "missing-field", "user_id"},
-    {"/v1/campaigns/nobody/coupons", "{\"user_id\":7}", 400, "wrong-type", "user_id"},
-    {"/v1/campaigns/nobody/coupons", "{\"user_id\":null}", 400, "missing-field", "user_id"},
-    {"/v1/campaigns/nobody/coupons", "{\"user_id\":\"\"}", 400, "invalid-user-id", "user_id"},
-    {"/v1/campaigns/nobody/coupons", "{\"user_id\":\"a\\nb\"}", 400, "invalid-user-id", "user_id"},
-    {"/v1/campaigns/nobody/coupons", "{\"user_id\":\"a\\u0085b\"}", 400, "invalid-user-id", "user_id"},
-    {"/v1/campaigns/nobody/coupons", "{\"user_id\":\"u\",\"admin\":true}", 400, "unknown-field", "admin"},
+    {CREATE, "{\"name\":\"a\\u0000b\",\"quantity\":1}", 400, "malformed-json", NULL},
+    {CREATE, DISCOUNT("{\"type\":\"percent\",\"percent\":0}"), 400, "out-of-range", "discount.percent"},
+    {CREATE, DISCOUNT("{\"type\":\"percent\",\"percent\":101}"), 400, "out-of-range", "discount.percent"},
+    {CREATE, DISCOUNT("{\"type\":\"percent\",\"percent\":\"10\"}"), 400, "wrong-type", "discount.percent"},
+    {CREATE, DISCOUNT("{\"type\":\"percent\",\"amount\":10}"), 400, "unknown-field", "discount.amount"},
+    {CREATE, DISCOUNT("{\"type\":\"fixed\"}"), 400, "missing-field", "discount.amount"},
+    {CREATE, DISCOUNT("{\"type\":\"fixed\",\"amount\":0}"), 400, "out-of-range", "discount.amount"},
+    {CREATE, DISCOUNT("{\"type\":\"free\"}"), 400, "invalid-discount", "discount.type"},
+    {CREATE, DISCOUNT("{\"type\":1}"), 400, "wrong-type", "discount.type"},
+    {CREATE, DISCOUNT("{}"), 400, "missing-field", "discount.type"},
+    {CREATE, DISCOUNT("10"), 400, "wrong-type", "discount"},
+    {NOBODY "/coupons", "{\"user_id\":\"u\"}", 404, "unknown-campaign", NULL},
+    {NOBODY "/coupons", "{}", 400, "missing-field", "user_id"},
+    {NOBODY "/coupons", "{\"user_id\":7}", 400, "wrong-type", "user_id"},
+    {NOBODY "/coupons", "{\"user_id\":null}", 400, "missing-field", "user_id"},
+    {NOBODY "/coupons", "{\"user_id\":\"\"}", 400, "invalid-user-id", "user_id"},
+    {NOBODY "/coupons", "{\"user_id\":\"a\\nb\"}", 400, "invalid-user-id", "user_id"},
+    {NOBODY "/coupons", "{\"user_id\":\"a\\u0085b\"}", 400, "invalid-user-id", "user_id"},
+    {NOBODY "/coupons", "{\"user_id\":\"u\",\"admin\":true}", 400, "unknown-field", "admin"},
     {"/v1/campaigns/Bad_Id/coupons", "{\"user_id\":\"u\"}", 400, "invalid-id", "id"},
     {"/v1/campaigns/a%2Fb/coupons", "{\"user_id\":\"u\"}", 400, "invalid-id", "id"},
     {"/v1/campaigns/a%00b/coupons", "{\"user_id\":\"u\"}", 400, NULL, NULL},
-    {"/v1/campaigns/nobody/pause", "{}", 404, "unknown-campaign", NULL},
-    {"/v1/campaigns/nobody/pause", "{\"why\":1}", 400, "unknown-field", "why"},
-    {"/v1/campaigns/nobody/resume", "", 404, "unknown-campaign", NULL},
-    {"/v1/campaigns/nobody/close", NULL, 404, "unknown-campaign", NULL},
-    {"/v1/campaigns/nobody/release", "{\"quantity\":1}", 404, "unknown-campaign", NULL},
-    {"/v1/campaigns/nobody/release", "{\"quantity\":0}", 400, "out-of-range", "quantity"},
-    {"/v1/campaigns/nobody/release", "{}", 400, "missing-field", "quantity"},
-    {"/v1/campaigns/nobody/coupons/batch", "{\"user_ids\":[\"u\"]}", 404, "unknown-campaign", NULL},
-    {"/v1/campaigns/nobody/coupons/batch", "{\"user_ids\":[]}", 400, "out-of-range", "user_ids"},
-    {"/v1/campaigns/nobody/coupons/batch", "{\"user_ids\":\"u\"}", 400, "wrong-type", "user_ids"},
-    {"/v1/campaigns/nobody/coupons/batch", "{\"user_ids\":[\"u\",7]}", 400, "wrong-type", "user_ids[1]"},
-    {"/v1/campaigns/nobody/coupons/batch", "{\"user_ids\":[\"u\",\"\"]}", 400, "invalid-user-id", "user_ids"},
-    {"/v1/campaigns/nobody/coupons/batch", "{}", 400, "missing-field", "user_ids"},
-    {"/v1/coupons/c0-999999/redeem", "", 400, "malformed-json", NULL},
-    {"/v1/coupons/c0-999999/redeem", "{" COUPON_USE, 400, "malformed-json", NULL},
-    {"/v1/coupons/c0-999999/redeem", "[]", 400, "wrong-type", NULL},
-    {"/v1/coupons/c0-999999/redeem", "{" COUPON_USE ",\"order_id\":\"o2\"}", 400, "malformed-json", NULL},
-    {"/v1/coupons/c0-999999/redeem", "{" COUPON_USE ",\"ttl_seconds\":5}", 400, "unknown-field",
-     "ttl_seconds"},
-    {"/v1/coupons/c0-999999/redeem", "{\"order_id\":\"o1\",\"order_amount\":1}", 400, "missing-field",
+    {NOBODY "/pause", "{}", 404, "unknown-campaign", NULL},
+    {NOBODY "/pause", "{\"why\":1}", 400, "unknown-field", "why"},
+    {NOBODY "/resume", "", 404, "unknown-campaign", NULL},
+    {NOBODY "/close", NULL, 404, "unknown-campaign", NULL},
+    {NOBODY "/release", "{\"quantity\":1}", 404, "unknown-campaign", NULL},
+    {NOBODY "/release", "{\"quantity\":0}", 400, "out-of-range", "quantity"},
+    {NOBODY "/release", "{}", 400, "missing-field", "quantity"},
+    {NOBODY "/coupons/batch", "{\"user_ids\":[\"u\"]}", 404, "unknown-campaign", NULL},
+    {NOBODY "/coupons/batch", "{\"user_ids\":[]}", 400, "out-of-range", "user_ids"},
+    {NOBODY "/coupons/batch", "{\"user_ids\":\"u\"}", 400, "wrong-type", "user_ids"},
+    {NOBODY "/coupons/batch", "{\"user_ids\":[\"u\",7]}", 400, "wrong-type", "user_ids[1]"},
+    {NOBODY "/coupons/batch", "{\"user_ids\":[\"u\",\"\"]}", 400, "invalid-user-id", "user_ids"},
+    {NOBODY "/coupons/batch", "{}", 400, "missing-field", "user_ids"},
+    {COUPON "/redeem", "", 400, "malformed-json", NULL},
+    {COUPON "/redeem", "{" COUPON_USE, 400, "malformed-json", NULL},
+    {COUPON "/redeem", "[]", 400, "wrong-type", NULL},
+    {COUPON "/redeem", "{" COUPON_USE ",\"order_id\":\"o2\"}", 400, "malformed-json", NULL},
+    {COUPON "/redeem", "{" COUPON_USE ",\"ttl_seconds\":5}", 400, "unknown-field", "ttl_seconds"},
+    {COUPON "/redeem", "{\"order_id\":\"o1\",\"order_amount\":1}", 400, "missing-field", "user_id"},
+    {COUPON "/redeem", "{\"user_id\":\"ann\",\"order_amount\":1}", 400, "missing-field", "order_id"},
+    {COUPON "/redeem", "{\"user_id\":\"ann\",\"order_id\":\"o1\"}", 400, "missing-field", "order_amount"},
+    {COUPON "/redeem", "{\"user_id\":7,\"order_id\":\"o1\",\"order_amount\":1}", 400, "wrong-type",
      "user_id"},
-    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_amount\":1}", 400, "missing-field",
+    {COUPON "/redeem", "{\"user_id\":\"ann\",\"order_id\":7,\"order_amount\":1}", 400, "wrong-type",
      "order_id"},
-    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_id\":\"o1\"}", 400, "missing-field",
+    {COUPON "/redeem", "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":\"1\"}", 400, "wrong-type",
      "order_amount"},
-    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":7,\"order_id\":\"o1\",\"order_amount\":1}", 400,
-     "wrong-type", "user_id"},
-    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_id\":7,\"order_amount\":1}", 400,
-     "wrong-type", "order_id"},
-    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":\"1\"}", 400,
-     "wrong-type", "order_amount"},
-    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":1.5}", 400,
-     "wrong-type", "order_amount"},
-    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":-1}", 400,
+    {COUPON "/redeem", "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":1.5}", 400, "wrong-type",
+     "order_amount"},
+    {COUPON "/redeem", "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":-1}", 400, "out-of-range",
+     "order_amount"},
+    {COUPON "/redeem", "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":1000000000001}", 400,
      "out-of-range", "order_amount"},
-    {"/v1/coupons/c0-999999/redeem",
-     "{\"user_id\":\"ann\",\"order_id\":\"o1\",\"order_amount\":1000000000001}", 400, "out-of-range",
-     "order_amount"},
-    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"\",\"order_id\":\"o1\",\"order_amount\":1}", 400,
-     "invalid-user-id", "user_id"},
-    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_id\":\"\",\"order_amount\":1}", 400,
+    {COUPON "/redeem", "{\"user_id\":\"\",\"order_id\":\"o1\",\"order_amount\":1}", 400, "invalid-user-id",
+     "user_id"},
+    {COUPON "/redeem", "{\"user_id\":\"ann\",\"order_id\":\"\",\"order_amount\":1}", 400, "invalid-order-id",
+     "order_id"},
+    {COUPON "/redeem", "{\"user_id\":\"ann\",\"order_id\":\"a\\u0001\",\"order_amount\":1}", 400,
      "invalid-order-id", "order_id"},
-    {"/v1/coupons/c0-999999/redeem", "{\"user_id\":\"ann\",\"order_id\":\"a\\u0001\",\"order_amount\":1}",
-     400, "invalid-order-id", "order_id"},
-    {"/v1/coupons/c0-999999/reserve", "{" COUPON_USE "}", 400, "missing-field", "ttl_seconds"},
-    {"/v1/coupons/c0-999999/reserve", "{" COUPON_USE ",\"ttl_seconds\":0}", 400, "out-of-range",
-     "ttl_seconds"},
-    {"/v1/coupons/c0-999999/reserve", "{" COUPON_USE ",\"ttl_seconds\":604801}", 400, "out-of-range",
-     "ttl_seconds"},
-    {"/v1/coupons/c0-999999/reserve", "{" COUPON_USE ",\"ttl_seconds\":null}", 400, "missing-field",
-     "ttl_seconds"},
-    {"/v1/coupons/c0-999999/reserve",
+    {COUPON "/reserve", "{" COUPON_USE "}", 400, "missing-field", "ttl_seconds"},
+    {COUPON "/reserve", "{" COUPON_USE ",\"ttl_seconds\":0}", 400, "out-of-range", "ttl_seconds"},
+    {COUPON "/reserve", "{" COUPON_USE ",\"ttl_seconds\":604801}", 400, "out-of-range", "ttl_seconds"},
+    {COUPON "/reserve", "{" COUPON_USE ",\"ttl_seconds\":null}", 400, "missing-field", "ttl_seconds"},
+    {COUPON "/reserve",
      "{" COUPON_USE ",\"ttl_seconds\":1"
      ",\"why\":1}",
      400, "unknown-field", "why"},
-    {"/v1/coupons/c0-999999/release", "{}", 400, "missing-field", "order_id"},
-    {"/v1/coupons/c0-999999/release", "{\"order_id\":\"\"}", 400, "invalid-order-id", "order_id"},
-    {"/v1/coupons/c0-999999/release", "{\"order_id\":\"o1\",\"user_id\":\"ann\"}", 400, "unknown-field",
-     "user_id"},
-    {"/v1/coupons/c0-999999/restore", "", 400, "malformed-json", NULL},
-    {"/v1/coupons/c0-999999/restore", "{\"order_id\":[]}", 400, "wrong-type", "order_id"},
-    {"/v1/coupons/c0-999999/revoke", "{}", 400, "missing-field", "reason"},
-    {"/v1/coupons/c0-999999/revoke", "{\"reason\":\"\"}", 400, "out-of-range", "reason"},
-    {"/v1/coupons/c0-999999/revoke", "{\"reason\":\"a\\nb\"}", 400, "invalid-value", "reason"},
-    {"/v1/coupons/c0-999999/reserve", "{" COUPON_USE ",\"ttl_seconds\":1}", 404, "unknown-coupon", NULL},
-    {"/v1/coupons/c0-999999/redeem", "{" COUPON_USE "}", 404, "unknown-coupon", NULL},
-    {"/v1/coupons/c0-999999/release", "{\"order_id\":\"o1\"}", 404, "unknown-coupon", NULL},
-    {"/v1/coupons/c0-999999/restore", "{\"order_id\":\"o1\"}", 404, "unknown-coupon", NULL},
-    {"/v1/coupons/c0-999999/revoke", "{\"reason\":\"r\"}", 404, "unknown-coupon", NULL},
+    {COUPON "/release", "{}", 400, "missing-field", "order_id"},
+    {COUPON "/release", "{\"order_id\":\"\"}", 400, "invalid-order-id", "order_id"},
+    {COUPON "/release", "{\"order_id\":\"o1\",\"user_id\":\"ann\"}", 400, "unknown-field", "user_id"},
+    {COUPON "/restore", "", 400, "malformed-json", NULL},
+    {COUPON "/restore", "{\"order_id\":[]}", 400, "wrong-type", "order_id"},
+    {COUPON "/revoke", "{}", 400, "missing-field", "reason"},
+    {COUPON "/revoke", "{\"reason\":\"\"}", 400, "out-of-range", "reason"},
+    {COUPON "/revoke", "{\"reason\":\"a\\nb\"}", 400, "invalid-value", "reason"},
+    {COUPON "/reserve", "{" COUPON_USE ",\"ttl_seconds\":1}", 404, "unknown-coupon", NULL},
+    {COUPON "/redeem", "{" COUPON_USE "}", 404, "unknown-coupon", NULL},
+    {COUPON "/release", "{\"order_id\":\"o1\"}", 404, "unknown-coupon", NULL},
+    {COUPON "/restore", "{\"order_id\":\"o1\"}", 404, "unknown-coupon", NULL},
+    {COUPON "/revoke", "{\"reason\":\"r\"}", 404, "unknown-coupon", NULL},
     {"/v1/campaigns/void", "{}", 400, "missing-field", "created_by"},
     {"/v1/campaigns/void", "{\"dry_run\":false}", 400, "missing-field", "created_by"},
     {"/v1/campaigns/void", "{\"dry_run\":1}", 400, "wrong-type", "dry_run"},
@@ -218,17 +191,14 @@ static void expect_row(const struct row *row, const struct http_answer *answer)
     assert_true(api_problem(answer)[0] != '\0');
     if (!row->field)
         return;
-    struct json_doc *doc = json_get_doc(answer->body);
-    struct span field = json_get_text(doc, "field");
+    struct span field = body_text(answer->body, "field");
     if (!span_is(field, row->field))
         fail_msg("POST %s %s: expected field %s, got %.*s", row->path, row->body, row->field,
                  SPAN_ARG(field));
-    json_destroy(doc);
 }
 
-static void bad_bodies_are_named(void **state)
+static void bad_bodies_are_named(void **)
 {
-    (void)state;
     int64_t before = log_size();
     for (size_t i = 0; i < COUNT_OF(bodies); i++) {
         struct http_answer answer = api_post(&api, bodies[i].path, bodies[i].body, NULL);
@@ -238,35 +208,29 @@ static void bad_bodies_are_named(void **state)
 }
 
 /* At the limit and one above it. */
-static void texts_of_coupon_calls_are_bounded(void **state)
+static void texts_of_coupon_calls_are_bounded(void **)
 {
-    (void)state;
-    char text[REASON_MAX + 2], body[512];
+    char text[REASON_MAX + 2];
     for (size_t above = 0; above <= 1; above++) {
         memset(text, 'o', sizeof text);
         text[ORDER_ID_MAX + above] = '\0';
-        snprintf(body, sizeof body, "{\"order_id\":\"%s\"}", text);
-        struct http_answer answer = api_post(&api, "/v1/coupons/c0-999999/release", body, NULL);
-        api_expect(&answer, above ? 400 : 404, above ? "invalid-order-id" : "unknown-coupon");
+        api_expect(
+            api_post(&api, "/v1/coupons/c0-999999/release", textf("{\"order_id\":\"%s\"}", text), NULL),
+            above ? 400 : 404, above ? "invalid-order-id" : "unknown-coupon");
         memset(text, 'r', sizeof text);
         text[REASON_MAX + above] = '\0';
-        snprintf(body, sizeof body, "{\"reason\":\"%s\"}", text);
-        answer = api_post(&api, "/v1/coupons/c0-999999/revoke", body, NULL);
-        api_expect(&answer, above ? 400 : 404, above ? "out-of-range" : "unknown-coupon");
+        api_expect(api_post(&api, "/v1/coupons/c0-999999/revoke", textf("{\"reason\":\"%s\"}", text), NULL),
+                   above ? 400 : 404, above ? "out-of-range" : "unknown-coupon");
     }
 }
 
 static struct http_answer post_with(const char *token, const char *key, const char *path, const char *body)
 {
-    struct http_answer answer;
-    struct http_call call = {.method = "POST", .path = path, .token = token, .key = key, .body = body};
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    return answer;
+    return API_ASK(api.command, .method = "POST", .path = path, .token = token, .key = key, .body = body);
 }
 
-static void keys_and_scopes_are_checked(void **state)
+static void keys_and_scopes_are_checked(void **)
 {
-    (void)state;
     static const struct {
         const char *path, *token; /* token: name in the env file, "" for none, other for itself */
         int status;
@@ -316,76 +280,56 @@ static void keys_and_scopes_are_checked(void **state)
         if (strstr(token, "_TOKEN"))
             token = stack_env(stack, token);
         struct http_answer answer =
-            post_with(*token ? token : NULL, api_fresh_key(), rows[i].path, "{\"user_id\":\"u\"}");
-        api_expect(&answer, rows[i].status, rows[i].code);
+            api_expect(post_with(*token ? token : NULL, api_fresh_key(), rows[i].path, "{\"user_id\":\"u\"}"),
+                       rows[i].status, rows[i].code);
         if (rows[i].status == 401)
             assert_true(span_starts(http_answer_header(&answer, "WWW-Authenticate"), SPAN("Bearer")));
     }
     assert_int_equal(log_size(), before);
 }
 
-static void idempotency_keys_are_checked(void **state)
+static void idempotency_keys_are_checked(void **)
 {
-    (void)state;
     const char *admin = stack_env(stack, "ADMIN_TOKEN");
     char long_key[258];
     memset(long_key, 'k', sizeof long_key);
     long_key[256] = '\0';
-    struct http_answer answer = post_with(admin, NULL, "/v1/campaigns/x/pause", "{}");
-    api_expect(&answer, 400, "idempotency-key-missing");
-    answer = post_with(admin, long_key, "/v1/campaigns/x/pause", "{}");
-    api_expect(&answer, 400, "idempotency-key-invalid");
+    api_expect(post_with(admin, NULL, "/v1/campaigns/x/pause", "{}"), 400, "idempotency-key-missing");
+    api_expect(post_with(admin, long_key, "/v1/campaigns/x/pause", "{}"), 400, "idempotency-key-invalid");
     long_key[255] = '\0';
-    answer = post_with(admin, long_key, "/v1/campaigns/x/pause", "{}");
-    api_expect(&answer, 404, "unknown-campaign");
-    answer = post_with(admin, "a b", "/v1/campaigns/x/pause", "{}");
-    api_expect(&answer, 400, "idempotency-key-invalid");
-    answer = post_with(admin, "\"\"", "/v1/campaigns/x/pause", "{}");
-    api_expect(&answer, 400, "idempotency-key-invalid");
+    api_expect(post_with(admin, long_key, "/v1/campaigns/x/pause", "{}"), 404, "unknown-campaign");
+    api_expect(post_with(admin, "a b", "/v1/campaigns/x/pause", "{}"), 400, "idempotency-key-invalid");
+    api_expect(post_with(admin, "\"\"", "/v1/campaigns/x/pause", "{}"), 400, "idempotency-key-invalid");
 }
 
 /* Two keys in one request: which of them would have had the effect? */
-static void two_idempotency_keys_are_refused(void **state)
+static void two_idempotency_keys_are_refused(void **)
 {
-    (void)state;
     static const char *const second[] = {"Idempotency-Key: b", NULL};
-    struct http_answer answer;
-    struct http_call call = {
-        .method = "POST",
-        .path = "/v1/campaigns/x/pause",
-        .token = stack_env(stack, "ADMIN_TOKEN"),
-        .key = "a",
-        .headers = second,
-        .body = "{}",
-    };
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 400, "idempotency-key-invalid");
+    api_expect(API_ASK(api.command, .method = "POST", .path = "/v1/campaigns/x/pause",
+                       .token = stack_env(stack, "ADMIN_TOKEN"), .key = "a", .headers = second, .body = "{}"),
+               400, "idempotency-key-invalid");
 }
 
-static void wrong_methods_name_the_right_ones(void **state)
+static void wrong_methods_name_the_right_ones(void **)
 {
-    (void)state;
     static const char *const methods[] = {"GET", "PUT", "DELETE", "PATCH"};
     for (size_t i = 0; i < COUNT_OF(methods); i++) {
-        struct http_answer answer;
-        struct http_call call = {
-            .method = methods[i], .path = "/v1/campaigns/x/pause", .token = stack_env(stack, "ADMIN_TOKEN")};
-        assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-        api_expect(&answer, 405, "method-not-allowed");
+        struct http_answer answer =
+            api_expect(API_ASK(api.command, .method = methods[i], .path = "/v1/campaigns/x/pause",
+                               .token = stack_env(stack, "ADMIN_TOKEN")),
+                       405, "method-not-allowed");
         assert_true(span_is(http_answer_header(&answer, "Allow"), "POST, OPTIONS"));
     }
 }
 
-static void methods_of_nobody_are_not_implemented(void **state)
+static void methods_of_nobody_are_not_implemented(void **)
 {
-    (void)state;
     static const char *const paths[] = {"/v1/campaigns/x/pause", "/nowhere"};
     for (size_t i = 0; i < COUNT_OF(paths); i++) {
-        struct http_answer answer;
-        struct http_call call = {
-            .method = "BREW", .path = paths[i], .token = stack_env(stack, "ADMIN_TOKEN")};
-        assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-        api_expect(&answer, 501, "not-implemented");
+        api_expect(API_ASK(api.command, .method = "BREW", .path = paths[i],
+                           .token = stack_env(stack, "ADMIN_TOKEN")),
+                   501, "not-implemented");
     }
 }
 
@@ -396,25 +340,21 @@ static void expect_limit(const char *path, const char *json, size_t limit)
     memset(body, ' ', limit + 1);
     memcpy(body, json, strlen(json));
     body[limit] = '\0';
-    struct http_answer answer = api_post(&api, path, body, NULL);
-    api_expect(&answer, 404, "unknown-campaign");
+    api_expect(api_post(&api, path, body, NULL), 404, "unknown-campaign");
     body[limit] = ' ';
     body[limit + 1] = '\0';
-    answer = api_post(&api, path, body, NULL);
-    api_expect(&answer, 413, "body-too-large");
+    api_expect(api_post(&api, path, body, NULL), 413, "body-too-large");
     mem_free(body);
 }
 
-static void large_bodies_are_refused_at_the_limit(void **state)
+static void large_bodies_are_refused_at_the_limit(void **)
 {
-    (void)state;
     expect_limit("/v1/campaigns/x/coupons", "{\"user_id\":\"u\"}", 64 * 1024);
     expect_limit("/v1/campaigns/x/coupons/batch", "{\"user_ids\":[\"u\"]}", 2 * 1024 * 1024);
 }
 
-static void ambiguous_framing_is_refused_and_closed(void **state)
+static void ambiguous_framing_is_refused_and_closed(void **)
 {
-    (void)state;
     static const char *const framings[] = {
         "Content-Length: 15\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 15\r\n",
@@ -436,7 +376,7 @@ static void ambiguous_framing_is_refused_and_closed(void **state)
         http_client_close(api.command);
         assert_int_equal(http_client_send(api.command, buf_span(&bytes), 60000), HTTP_ANSWERED);
         assert_int_equal(http_client_read(api.command, 60000, &answer), HTTP_ANSWERED);
-        api_expect(&answer, 400, "malformed-request");
+        api_expect(answer, 400, "malformed-request");
         assert_true(
             http_client_await_close(api.command, 60000)); /* and nothing answered for what was smuggled */
         buf_deinit(&bytes);
@@ -447,7 +387,6 @@ static void ambiguous_framing_is_refused_and_closed(void **state)
 
 static int setup(void **state)
 {
-    crypto_setup();
     stack = api_setup(state, &api, STACK_ALL);
     return 0;
 }

@@ -3,7 +3,6 @@
  * restarts, requests in flight, and what happens while the event store is frozen or gone. */
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "tests/lib/api.h"
 #include "tests/lib/cluster.h"
 #include "tests/lib/pace.h"
@@ -15,45 +14,36 @@ static struct api_client api;
 /* POST /v1/campaigns/<id>/<verb> */
 static struct http_answer act(const char *campaign, const char *verb, const char *body)
 {
-    char path[128];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/%s", campaign, verb);
-    return api_post(&api, path, body, NULL);
+    return api_post(&api, textf("/v1/campaigns/%s/%s", campaign, verb), body, NULL);
 }
 
 static void expect_int(const struct http_answer *answer, const char *path, int64_t expected)
 {
-    struct json_doc *doc = json_get_doc(answer->body);
-    assert_int_equal(json_get_int(doc, path), expected);
-    json_destroy(doc);
+    assert_int_equal(body_int(answer->body, path), expected);
 }
 
 static void expect_text(const struct http_answer *answer, const char *path, const char *expected)
 {
-    struct json_doc *doc = json_get_doc(answer->body);
-    struct span text = json_get_text(doc, path);
+    struct span text = body_text(answer->body, path);
     if (!span_is(text, expected))
         fail_msg("%s: expected %s, got %.*s", path, expected, SPAN_ARG(text));
-    json_destroy(doc);
 }
 
 static void expect_issue(const char *campaign, const char *user, int status, const char *code)
 {
-    struct http_answer answer = api_issue(&api, campaign, user);
-    api_expect(&answer, status, code);
+    api_expect(api_issue(&api, campaign, user), status, code);
 }
 
-static void a_campaign_lives(void **state)
+static void a_campaign_lives(void **)
 {
-    (void)state;
     const char *id = api_campaign(&api, 5, "");
     expect_issue(id, "ann", 201, NULL);
-    struct http_answer answer = act(id, "pause", "{\"reason\":\"wrong price\"}");
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(act(id, "pause", "{\"reason\":\"wrong price\"}"), 200, NULL);
     expect_text(&answer, "status", "paused");
     expect_text(&answer, "status_reason", "wrong price");
     expect_issue(id, "bob", 409, "paused");
-    answer = act(id, "pause", NULL); /* two people press the same button: the first one did it */
-    api_expect(&answer, 200, NULL);
+    answer = api_expect(act(id, "pause", NULL), 200,
+                        NULL); /* two people press the same button: the first one did it */
     expect_text(&answer, "status_by", "admin");
     expect_text(&answer, "status_reason", "wrong price");
     answer = act(id, "resume", "{}");
@@ -64,63 +54,48 @@ static void a_campaign_lives(void **state)
     expect_int(&answer, "issued", 2);
     expect_int(&answer, "remaining", 3);
     expect_issue(id, "cyd", 410, "ended");
-    answer = act(id, "resume", "{}");
-    api_expect(&answer, 410, "ended");
-    answer = act(id, "pause", "{}");
-    api_expect(&answer, 410, "ended");
-    answer = act(id, "release", "{\"quantity\":1}");
-    api_expect(&answer, 410, "ended");
-    answer = act(id, "close", "{}");
-    api_expect(&answer, 200, NULL);
+    api_expect(act(id, "resume", "{}"), 410, "ended");
+    api_expect(act(id, "pause", "{}"), 410, "ended");
+    api_expect(act(id, "release", "{\"quantity\":1}"), 410, "ended");
+    api_expect(act(id, "close", "{}"), 200, NULL);
 }
 
-static void a_coupon_says_what_was_promised(void **state)
+static void a_coupon_says_what_was_promised(void **)
 {
-    (void)state;
     const char *id = api_campaign(&api, 2, ",\"code_prefix\":\"FALL26\",\"coupon_valid_days\":7");
-    struct http_answer answer = api_issue(&api, id, "user \xED\x95\x9C");
-    api_expect(&answer, 201, NULL);
+    struct http_answer answer = api_expect(api_issue(&api, id, "user \xED\x95\x9C"), 201, NULL);
     assert_true(span_starts(http_answer_header(&answer, "Consistency-Token"), SPAN("v1.")));
     assert_null(http_answer_header(&answer, "Idempotency-Replayed").ptr);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_int_equal(json_get_int(doc, "sequence"), 1);
-    assert_true(span_is(json_get_text(doc, "campaign_id"), id));
-    assert_true(span_is(json_get_text(doc, "user_id"), "user \xED\x95\x9C"));
-    assert_true(span_is(json_get_text(doc, "status"), "issued"));
-    assert_true(span_starts(json_get_text(doc, "code"), SPAN("FALL26-")));
-    assert_int_equal(json_get_text(doc, "code").len, 7 + 29);
+    assert_int_equal(body_int(answer.body, "sequence"), 1);
+    assert_true(span_is(body_text(answer.body, "campaign_id"), id));
+    assert_true(span_is(body_text(answer.body, "user_id"), "user \xED\x95\x9C"));
+    assert_true(span_is(body_text(answer.body, "status"), "issued"));
+    assert_true(span_starts(body_text(answer.body, "code"), SPAN("FALL26-")));
+    assert_int_equal(body_text(answer.body, "code").len, 7 + 29);
     int64_t issued_us, expires_us;
-    assert_true(time_parse(json_get_text(doc, "issued_at"), &issued_us));
-    assert_true(time_parse(json_get_text(doc, "expires_at"), &expires_us));
+    assert_true(time_parse(body_text(answer.body, "issued_at"), &issued_us));
+    assert_true(time_parse(body_text(answer.body, "expires_at"), &expires_us));
     assert_int_equal(expires_us - issued_us, 7 * US_PER_DAY);
-    assert_true(json_get_int(doc, "position.position") > 0);
-    json_destroy(doc);
+    assert_true(body_int(answer.body, "position.position") > 0);
 }
 
-static void stock_is_never_exceeded(void **state)
+static void stock_is_never_exceeded(void **)
 {
-    (void)state;
     const char *id = api_campaign(&api, 4, ",\"released\":1");
     expect_issue(id, "u1", 201, NULL);
     expect_issue(id, "u2", 409, "sold-out");
-    struct http_answer answer = act(id, "release", "{\"quantity\":4}");
-    api_expect(&answer, 409, "exceeds-quantity");
-    answer = act(id, "release", "{\"quantity\":3}");
-    api_expect(&answer, 200, NULL);
+    api_expect(act(id, "release", "{\"quantity\":4}"), 409, "exceeds-quantity");
+    struct http_answer answer = api_expect(act(id, "release", "{\"quantity\":3}"), 200, NULL);
     expect_int(&answer, "released", 4);
     for (int i = 2; i <= 4; i++) {
-        char user[16];
-        snprintf(user, sizeof user, "u%d", i);
-        answer = api_issue(&api, id, user);
-        api_expect(&answer, 201, NULL);
+        answer = api_expect(api_issue(&api, id, textf("u%d", i)), 201, NULL);
         expect_int(&answer, "sequence", i);
     }
     expect_issue(id, "u5", 409, "sold-out");
 }
 
-static void a_release_plan_opens_by_the_clock(void **state)
+static void a_release_plan_opens_by_the_clock(void **)
 {
-    (void)state;
     const char *id =
         api_campaign(&api, 4,
                      ",\"released\":1,\"release_plan\":[{\"at\":\"2020-01-01T00:00:00Z\",\"quantity\":1},"
@@ -128,27 +103,22 @@ static void a_release_plan_opens_by_the_clock(void **state)
     expect_issue(id, "u1", 201, NULL);
     expect_issue(id, "u2", 201, NULL);
     expect_issue(id, "u3", 409, "sold-out");
-    struct http_answer answer = act(id, "release", "{\"quantity\":1}"); /* the rest is promised to the plan */
-    api_expect(&answer, 409, "exceeds-quantity");
+    api_expect(act(id, "release", "{\"quantity\":1}"), 409,
+               "exceeds-quantity"); /* the rest is promised to the plan */
 }
 
-static void limits_per_user_hold(void **state)
+static void limits_per_user_hold(void **)
 {
-    (void)state;
     const char *id = api_campaign(&api, 10, ",\"per_user_limit\":2");
     expect_issue(id, "ann", 201, NULL);
     expect_issue(id, "ann", 201, NULL);
-    struct http_answer answer = api_issue(&api, id, "ann");
-    api_expect(&answer, 409, "already-issued");
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_int_equal(json_get_length(doc, "coupon_ids"), 2);
-    json_destroy(doc);
+    struct http_answer answer = api_expect(api_issue(&api, id, "ann"), 409, "already-issued");
+    assert_int_equal(body_length(answer.body, "coupon_ids"), 2);
     expect_issue(id, "bob", 201, NULL);
 }
 
-static void windows_are_half_open_and_by_the_store_clock(void **state)
+static void windows_are_half_open_and_by_the_store_clock(void **)
 {
-    (void)state;
     const char *later = api_campaign(&api, 1, ",\"starts_at\":\"2099-01-01T00:00:00Z\"");
     expect_issue(later, "ann", 409, "not-started");
     const char *over = api_campaign(&api, 1, ",\"ends_at\":\"2020-01-01T00:00:00Z\"");
@@ -176,22 +146,19 @@ static struct kept keep(const char *path, const char *body, int status)
     snprintf(kept.body, sizeof kept.body, "%s", body);
     snprintf(kept.key, sizeof kept.key, "%s", api_fresh_key());
     buf_init(&kept.answer, 65536);
-    struct http_answer answer = api_post(&api, path, body, kept.key);
-    api_expect(&answer, status, NULL);
+    struct http_answer answer = api_expect(api_post(&api, path, body, kept.key), status, NULL);
     buf_append_span(&kept.answer, answer.body);
     return kept;
 }
 
-static void retries_get_the_first_answer_even_after_kill(void **state)
+static void retries_get_the_first_answer_even_after_kill(void **)
 {
-    (void)state;
     char path[128];
     const char *id = api_campaign(&api, 10, ",\"coupon_valid_days\":1");
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
     struct kept kept[4];
     kept[0] = keep(path, "{\"user_id\":\"ann\"}", 201);
-    snprintf(path, sizeof path, "/v1/campaigns/%s/pause", id);
-    kept[1] = keep(path, "{}", 200);
+    kept[1] = keep(textf("/v1/campaigns/%s/pause", id), "{}", 200);
     snprintf(path, sizeof path, "/v1/campaigns/%s/resume", id);
     kept[2] = keep(path, "{}", 200);
     kept[3] =
@@ -211,19 +178,15 @@ static void retries_get_the_first_answer_even_after_kill(void **state)
     }
 }
 
-static void a_key_means_one_payload(void **state)
+static void a_key_means_one_payload(void **)
 {
-    (void)state;
     char path[128];
     const char *id = api_campaign(&api, 10, "");
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
-    struct http_answer answer = api_post(&api, path, "{\"user_id\":\"ann\"}", "one-key");
-    api_expect(&answer, 201, NULL);
-    answer = api_post(&api, path, "{\"user_id\":\"bob\"}", "one-key");
-    api_expect(&answer, 422, "idempotency-key-reused");
-    answer =
-        api_post(&api, path, " { \"user_id\" : \"ann\" } ", "\"one-key\""); /* same meaning, other spelling */
-    api_expect(&answer, 201, NULL);
+    api_expect(api_post(&api, path, "{\"user_id\":\"ann\"}", "one-key"), 201, NULL);
+    api_expect(api_post(&api, path, "{\"user_id\":\"bob\"}", "one-key"), 422, "idempotency-key-reused");
+    api_expect(api_post(&api, path, " { \"user_id\" : \"ann\" } ", "\"one-key\""), 201,
+               NULL); /* same meaning, other spelling */
 
     /* Another id is another payload of the same operation, although it would live in another slice. */
     for (int i = 0; i < 20; i++) {
@@ -232,34 +195,30 @@ static void a_key_means_one_payload(void **state)
                  "{\"id\":\"one-key-%d\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},"
                  "\"currency\":\"KRW\",\"quantity\":1}",
                  i);
-        answer = api_post(&api, "/v1/campaigns", body, "create-key");
-        api_expect(&answer, i == 0 ? 201 : 422, i == 0 ? NULL : "idempotency-key-reused");
+        api_expect(api_post(&api, "/v1/campaigns", body, "create-key"), i == 0 ? 201 : 422,
+                   i == 0 ? NULL : "idempotency-key-reused");
     }
-    answer = api_post(&api, "/v1/campaigns",
-                      "{\"id\":\"one-key-0\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},"
-                      "\"currency\":\"KRW\",\"quantity\":1}",
-                      NULL);
-    api_expect(&answer, 409, "campaign-exists");
+    api_expect(api_post(&api, "/v1/campaigns",
+                        "{\"id\":\"one-key-0\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},"
+                        "\"currency\":\"KRW\",\"quantity\":1}",
+                        NULL),
+               409, "campaign-exists");
 }
 
-static void a_refusal_leaves_nothing_behind(void **state)
+static void a_refusal_leaves_nothing_behind(void **)
 {
-    (void)state;
     char path[128];
     const char *id = api_campaign(&api, 2, ",\"released\":0");
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
-    struct http_answer answer = api_post(&api, path, "{\"user_id\":\"ann\"}", "refused-first");
-    api_expect(&answer, 409, "sold-out");
-    answer = act(id, "release", "{\"quantity\":1}");
-    api_expect(&answer, 200, NULL);
-    answer = api_post(&api, path, "{\"user_id\":\"ann\"}", "refused-first");
-    api_expect(&answer, 201, NULL);
+    api_expect(api_post(&api, path, "{\"user_id\":\"ann\"}", "refused-first"), 409, "sold-out");
+    api_expect(act(id, "release", "{\"quantity\":1}"), 200, NULL);
+    struct http_answer answer =
+        api_expect(api_post(&api, path, "{\"user_id\":\"ann\"}", "refused-first"), 201, NULL);
     assert_null(http_answer_header(&answer, "Idempotency-Replayed").ptr);
 }
 
-static void many_users_at_once_are_served_as_one(void **state)
+static void many_users_at_once_are_served_as_one(void **)
 {
-    (void)state;
     char path[128];
     const char *id = api_campaign(&api, 4, "");
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", id);
@@ -277,19 +236,15 @@ static void many_users_at_once_are_served_as_one(void **state)
     assert_true(span_is(json_get_text(doc, "results.5.user_id"), "eve"));
     json_destroy(doc);
     expect_replay(kept.path, kept.body, kept.key, buf_span(&kept.answer));
-    struct http_answer answer = api_post(&api, path, "{\"user_ids\":[\"bob\"]}", kept.key);
-    api_expect(&answer, 422, "idempotency-key-reused");
+    api_expect(api_post(&api, path, "{\"user_ids\":[\"bob\"]}", kept.key), 422, "idempotency-key-reused");
     buf_deinit(&kept.answer);
-    answer = act(id, "pause", "{}");
-    api_expect(&answer, 200, NULL);
-    answer = api_post(&api, path, "{\"user_ids\":[\"fay\"]}", NULL);
-    api_expect(&answer, 409, "paused");
+    api_expect(act(id, "pause", "{}"), 200, NULL);
+    api_expect(api_post(&api, path, "{\"user_ids\":[\"fay\"]}", NULL), 409, "paused");
 }
 
 /* The largest batch there may be, of the longest ids there are, is one transaction: all of it or nothing. */
-static void ten_thousand_users_fit(void **state)
+static void ten_thousand_users_fit(void **)
 {
-    (void)state;
     char path[128];
     const char *id = api_campaign(&api, 9000, "");
     struct buf body;
@@ -302,8 +257,7 @@ static void ten_thousand_users_fit(void **state)
         buf_printf(&body, "%s\"%.*s%05d\"", i ? "," : "", (int)sizeof filler - 5, filler, i);
     buf_append_text(&body, "]}");
     assert_false(body.overflow);
-    struct http_answer answer = api_post(&api, path, body.data, NULL);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(api_post(&api, path, body.data, NULL), 200, NULL);
     expect_int(&answer, "issued", 9000);
     expect_int(&answer, "refused", 1000);
     expect_int(&answer, "results.8999.sequence", 9000);
@@ -324,26 +278,17 @@ static bool logged(const char *text)
     return found;
 }
 
-static void a_trace_goes_into_the_event_and_comes_out_in_the_log(void **state)
+static void a_trace_goes_into_the_event_and_comes_out_in_the_log(void **)
 {
-    (void)state;
     static const char trace_id[] = "0af7651916cd43dd8448eb211c80319c";
     static const char *const headers[] = {
         "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", NULL};
     char path[128], sql[256];
     const char *id = api_campaign(&api, 1, "");
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
-    struct http_answer answer;
-    struct http_call call = {
-        .method = "POST",
-        .path = path,
-        .token = stack_env(stack, "ISSUE_TOKEN"),
-        .key = "traced",
-        .headers = headers,
-        .body = "{\"user_id\":\"traced-user\"}",
-    };
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 201, NULL);
+    api_expect(API_ASK(api.command, .method = "POST", .path = path, .token = stack_env(stack, "ISSUE_TOKEN"),
+                       .key = "traced", .headers = headers, .body = "{\"user_id\":\"traced-user\"}"),
+               201, NULL);
     snprintf(sql, sizeof sql,
              "SELECT count(*) FROM event WHERE campaign_id = '%s' AND trace = "
              "decode('%sb7ad6b7169203331', 'hex')",
@@ -360,9 +305,8 @@ static bool is_in_flight(const char *path, const char *body, const char *key)
     return strcmp(api_problem(&answer), "in-flight") == 0;
 }
 
-static void a_twin_of_a_request_in_flight_is_told_so(void **state)
+static void a_twin_of_a_request_in_flight_is_told_so(void **)
 {
-    (void)state;
     char path[128], id[64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 3, ""));
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
@@ -376,13 +320,13 @@ static void a_twin_of_a_request_in_flight_is_told_so(void **state)
     struct http_client *second = http_client_create(stack_env(stack, "COMMAND_URL"));
     api_issue_begin(&api, second, id, "ann", "twin");
     assert_int_equal(http_client_read(second, 60000, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 409, "in-flight");
+    api_expect(answer, 409, "in-flight");
     api_issue_begin(&api, second, id, "bob", "twin");
     assert_int_equal(http_client_read(second, 60000, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 422, "idempotency-key-reused");
+    api_expect(answer, 422, "idempotency-key-reused");
     store_thaw();
     assert_int_equal(http_client_read(first, 60000, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 201, NULL);
+    api_expect(answer, 201, NULL);
     assert_false(is_in_flight(path, "{\"user_id\":\"cyd\"}", "twin")); /* another API key: another request */
     http_client_destroy(first);
     http_client_destroy(second);
@@ -410,15 +354,12 @@ static bool issued(const char *campaign, const char *user)
 /* Every committer has its connection back, not only the one that was asked last. */
 static bool ready(void)
 {
-    struct http_answer answer;
-    struct http_call call = {.method = "GET", .path = "/readyz"};
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
+    struct http_answer answer = API_ASK(api.command, .path = "/readyz");
     return answer.status == 200;
 }
 
-static void a_frozen_store_is_refused_in_time_and_recovers(void **state)
+static void a_frozen_store_is_refused_in_time_and_recovers(void **)
 {
-    (void)state;
     char id[64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ",\"per_user_limit\":100"));
     cluster_signal_all(stack, SIGSTOP);
@@ -429,9 +370,8 @@ static void a_frozen_store_is_refused_in_time_and_recovers(void **state)
     WAIT_UNTIL(ready(), 60000);
 }
 
-static void a_crashed_store_is_refused_in_time_and_recovers(void **state)
+static void a_crashed_store_is_refused_in_time_and_recovers(void **)
 {
-    (void)state;
     char id[64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ",\"per_user_limit\":100"));
     expect_issue(id, "ann", 201, NULL);
@@ -442,18 +382,15 @@ static void a_crashed_store_is_refused_in_time_and_recovers(void **state)
     stack_restart_servers(stack);
     WAIT_UNTIL(issued(id, "ann"), 60000);
     WAIT_UNTIL(ready(), 60000);
-    char sql[256];
-    snprintf(sql, sizeof sql, "SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = 6", id);
-    int64_t in_log = store_number(stack, sql);
-    snprintf(sql, sizeof sql, "SELECT issued FROM campaign WHERE id = '%s'", id);
-    assert_int_equal(store_number(stack, sql), in_log);
+    int64_t in_log =
+        store_number(stack, textf("SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = 6", id));
+    assert_int_equal(store_number(stack, textf("SELECT issued FROM campaign WHERE id = '%s'", id)), in_log);
     assert_true(in_log >= 2);
 }
 
 /* I3 is only as good as the server's COMMIT. */
-static void a_store_that_does_not_flush_is_refused(void **state)
+static void a_store_that_does_not_flush_is_refused(void **)
 {
-    (void)state;
     char id[64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ",\"per_user_limit\":100"));
     store_run_as(stack, "COMMAND_DATABASE_URL", "ALTER ROLE CURRENT_USER SET synchronous_commit = off");
@@ -466,9 +403,8 @@ static void a_store_that_does_not_flush_is_refused(void **state)
 }
 
 /* While nobody asks anything: the sweep that looks around meanwhile is no proof of it. */
-static void a_store_that_stops_flushing_is_noticed(void **state)
+static void a_store_that_stops_flushing_is_noticed(void **)
 {
-    (void)state;
     (void)cluster_sql(stack, "ALTER SYSTEM SET fsync = off");
     (void)cluster_sql(stack, "SELECT pg_reload_conf()::int");
     WAIT_UNTIL(!ready(), 20000);
@@ -479,7 +415,6 @@ static void a_store_that_stops_flushing_is_noticed(void **state)
 
 static int setup(void **state)
 {
-    crypto_setup();
     stack_default_deadlines();
     stack = api_setup(state, &api, STACK_ALL);
     return 0;

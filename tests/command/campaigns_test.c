@@ -39,49 +39,22 @@ static void new_campaign(char id[64], int quantity, const char *more)
     snprintf(id, 64, "%s", api_campaign(&api, quantity, more));
 }
 
-static struct http_answer create(const char *id, int64_t quantity)
-{
-    char body[512];
-    snprintf(
-        body, sizeof body,
-        "{\"id\":\"%s\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},\"currency\":\"KRW\","
-        "\"quantity\":%lld}",
-        id, (long long)quantity);
-    return api_post(&api, "/v1/campaigns", body, NULL);
-}
-
 static struct http_answer act(const char *campaign, const char *verb)
 {
-    char path[128];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/%s", campaign, verb);
-    return api_post(&api, path, "{}", NULL);
+    return api_post(&api, textf("/v1/campaigns/%s/%s", campaign, verb), "{}", NULL);
 }
 
 static struct http_answer delete_with(const char *campaign, const char *key)
 {
     char path[128];
     snprintf(path, sizeof path, "/v1/campaigns/%s", campaign);
-    return api_call(
-        &api, &(struct http_call){
-                  .method = "DELETE", .path = path, .token = stack_env(stack, "ADMIN_TOKEN"), .key = key});
+    return API_ASK(api.command, .method = "DELETE", .path = path, .token = stack_env(stack, "ADMIN_TOKEN"),
+                   .key = key);
 }
 
 static void expect_delete(const char *campaign, int status, const char *code)
 {
-    struct http_answer answer = delete_with(campaign, NULL);
-    api_expect(&answer, status, code);
-}
-
-/* A moment as the API takes it. */
-static const char *moment(int64_t wall_us)
-{
-    static char text[64];
-    struct buf out;
-    buf_init(&out, sizeof text);
-    time_format(&out, wall_us);
-    snprintf(text, sizeof text, "%s", out.data);
-    buf_deinit(&out);
-    return text;
+    api_expect(delete_with(campaign, NULL), status, code);
 }
 
 static int64_t in_ms(int64_t ms)
@@ -93,71 +66,58 @@ static int64_t in_ms(int64_t ms)
 static int64_t events_before(const char *campaign, int type, int64_t wall_us)
 {
     return NUMBER("SELECT count(*) FROM event WHERE type = %d AND campaign_id = '%s' AND recorded_at < '%s'",
-                  type, campaign, moment(wall_us));
+                  type, campaign, time_text(wall_us));
 }
 
 /* --- deleting --- */
 
-static void what_is_deleted_is_gone_for_ever(void **state)
+static void what_is_deleted_is_gone_for_ever(void **)
 {
-    (void)state;
     static const char *const verbs[] = {"pause", "resume", "close"};
     char id[64];
     new_campaign(id, 3, "");
-    struct http_answer answer = delete_with(id, "delete-once");
-    api_expect(&answer, 204, NULL);
+    struct http_answer answer = api_expect(delete_with(id, "delete-once"), 204, NULL);
     assert_int_equal(answer.body.len, 0);
     assert_true(span_starts(http_answer_header(&answer, "Consistency-Token"), SPAN("v1.")));
-    answer = delete_with(id, "delete-once");
-    api_expect(&answer, 204, NULL);
+    answer = api_expect(delete_with(id, "delete-once"), 204, NULL);
     assert_true(span_is(http_answer_header(&answer, "Idempotency-Replayed"), "true"));
     expect_delete(id, 204, NULL);
-    answer = delete_with(id, "delete-again");
-    api_expect(&answer, 204, NULL);
+    api_expect(delete_with(id, "delete-again"), 204, NULL);
     assert_int_equal(events_of(id, 7), 1);
     assert_int_equal(state_of(id), 5);
-    answer = api_issue(&api, id, "ann");
-    api_expect(&answer, 404, "unknown-campaign");
-    for (size_t i = 0; i < COUNT_OF(verbs); i++) {
-        answer = act(id, verbs[i]);
-        api_expect(&answer, 404, "unknown-campaign");
-    }
-    answer = create(id, 3);
-    api_expect(&answer, 409, "campaign-exists");
+    answer = api_expect(api_issue(&api, id, "ann"), 404, "unknown-campaign");
+    for (size_t i = 0; i < COUNT_OF(verbs); i++)
+        api_expect(act(id, verbs[i]), 404, "unknown-campaign");
+    api_expect(api_create(&api, id, 3, ""), 409, "campaign-exists");
     expect_delete("never-heard-of", 404, "unknown-campaign");
     expect_stock_is_counted();
 }
 
-static void what_was_issued_of_stays(void **state)
+static void what_was_issued_of_stays(void **)
 {
-    (void)state;
     char id[64];
     new_campaign(id, 3, "");
-    struct http_answer answer = api_issue(&api, id, "ann");
-    api_expect(&answer, 201, NULL);
+    api_give(&api, id, "ann");
     expect_delete(id, 409, "has-coupons");
-    answer = act(id, "close");
-    api_expect(&answer, 200, NULL);
+    api_expect(act(id, "close"), 200, NULL);
     expect_delete(id, 409, "has-coupons");
     assert_int_equal(events_of(id, 7), 0);
     new_campaign(id, 3, "");
-    answer = act(id, "close");
+    (void)act(id, "close");
     expect_delete(id, 204, NULL); /* nothing was issued of it */
     expect_stock_is_counted();
 }
 
-static void who_may_delete(void **state)
+static void who_may_delete(void **)
 {
-    (void)state;
     static const char *const tokens[] = {"READ_TOKEN", "ISSUE_TOKEN", "REDEEM_TOKEN"};
     char id[64], path[128];
     new_campaign(id, 1, "");
     snprintf(path, sizeof path, "/v1/campaigns/%s", id);
     for (size_t i = 0; i < COUNT_OF(tokens); i++) {
-        struct http_answer answer = api_call(
-            &api,
-            &(struct http_call){.method = "DELETE", .path = path, .token = stack_env(stack, tokens[i])});
-        api_expect(&answer, 403, "forbidden");
+        api_expect(
+            API_ASK(api.command, .method = "DELETE", .path = path, .token = stack_env(stack, tokens[i])), 403,
+            "forbidden");
     }
     assert_int_equal(state_of(id), 1);
 }
@@ -171,36 +131,32 @@ static struct http_answer void_with(const char *body, const char *key)
 
 static void expect_counts(const struct http_answer *answer, int64_t matched, int64_t voidable, int64_t voided)
 {
-    api_expect(answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer->body);
-    if (json_get_int(doc, "matched") != matched || json_get_int(doc, "voidable") != voidable ||
-        json_get_int(doc, "voided") != voided)
+    api_expect(*answer, 200, NULL);
+    if (body_int(answer->body, "matched") != matched || body_int(answer->body, "voidable") != voidable ||
+        body_int(answer->body, "voided") != voided)
         fail_msg("%.*s, not %lld %lld %lld", SPAN_ARG(answer->body), (long long)matched, (long long)voidable,
                  (long long)voided);
-    json_destroy(doc);
 }
 
 /* As the store wrote it, so that a filter can stand right before and after it. */
 static const char *created_at(const char *campaign)
 {
-    return moment(NUMBER(
+    return time_text(NUMBER(
         "SELECT (extract(epoch FROM created_at) * 1000000)::bigint FROM campaign WHERE id = '%s'", campaign));
 }
 
-static void voids_what_fits_all_that_is_given(void **state)
+static void voids_what_fits_all_that_is_given(void **)
 {
-    (void)state;
     char ids[4][64], body[512], from[64], to[64], kept[256];
     for (size_t i = 0; i < COUNT_OF(ids); i++)
         new_campaign(ids[i], 3, "");
-    struct http_answer answer = api_issue(&api, ids[1], "ann");
-    api_expect(&answer, 201, NULL);
+    api_give(&api, ids[1], "ann");
     snprintf(from, sizeof from, "%s", created_at(ids[0]));
     snprintf(to, sizeof to, "%s", created_at(ids[3]));
     /* Both ends are exclusive, so of four the two in the middle fit; of one of them something was issued. */
     snprintf(body, sizeof body, "{\"created_after\":\"%s\",\"created_before\":\"%s\",\"dry_run\":true}", from,
              to);
-    answer = void_with(body, NULL);
+    struct http_answer answer = void_with(body, NULL);
     expect_counts(&answer, 2, 1, 0);
     snprintf(body, sizeof body,
              "{\"created_after\":\"%s\",\"created_before\":\"%s\",\"created_by\":\"nobody\"}", from, to);
@@ -219,8 +175,7 @@ static void voids_what_fits_all_that_is_given(void **state)
     answer = void_with(body, "void-once");
     assert_true(span_is(answer.body, kept));
     assert_true(span_is(http_answer_header(&answer, "Idempotency-Replayed"), "true"));
-    answer = void_with("{\"created_by\":\"admin\"}", "void-once");
-    api_expect(&answer, 422, "idempotency-key-reused");
+    api_expect(void_with("{\"created_by\":\"admin\"}", "void-once"), 422, "idempotency-key-reused");
     answer = void_with(body, NULL); /* what is gone does not fit any more */
     expect_counts(&answer, 1, 0, 0);
     for (size_t i = 0; i < COUNT_OF(ids); i++)
@@ -230,15 +185,13 @@ static void voids_what_fits_all_that_is_given(void **state)
                             "position('by a script'::bytea IN data) > 0",
                             ids[2]),
                      1);
-    answer = api_issue(&api, ids[2], "ann");
-    api_expect(&answer, 404, "unknown-campaign");
+    api_expect(api_issue(&api, ids[2], "ann"), 404, "unknown-campaign");
     expect_stock_is_counted();
 }
 
 /* Where one slice cannot be written the whole is answered with that, and the same key then does the rest. */
-static void a_void_that_failed_in_part_is_finished_by_its_key(void **state)
+static void a_void_that_failed_in_part_is_finished_by_its_key(void **)
 {
-    (void)state;
     enum { CAMPAIGNS = 30 };
     char ids[CAMPAIGNS][64], body[128], sql[128], before[64];
     new_campaign(ids[0], 1, "");
@@ -249,8 +202,8 @@ static void a_void_that_failed_in_part_is_finished_by_its_key(void **state)
     snprintf(sql, sizeof sql, "SELECT 1 FROM slice WHERE slice = %lld FOR UPDATE", (long long)held);
     snprintf(body, sizeof body, "{\"created_after\":\"%s\"}", before);
     struct pg *holder = store_hold(stack, sql);
-    struct http_answer answer = void_with(body, "void-in-parts");
-    api_expect(&answer, 503, NULL); /* by the command's deadline or the store's, never "done" */
+    struct http_answer answer = api_expect(void_with(body, "void-in-parts"), 503,
+                                           NULL); /* by the command's deadline or the store's, never "done" */
     store_let_go(holder);
     assert_int_equal(events_of(ids[0], 7), 0);
     int64_t first =
@@ -267,11 +220,10 @@ static void a_void_that_failed_in_part_is_finished_by_its_key(void **state)
 }
 
 /* A campaign is either voided or has the coupon: never both, never neither. */
-static void a_void_races_issues(void **state)
+static void a_void_races_issues(void **)
 {
-    (void)state;
     enum { CAMPAIGNS = 24 };
-    char ids[CAMPAIGNS][64], path[128], body[256], key[64], before[64];
+    char ids[CAMPAIGNS][64], body[256], before[64];
     struct http_client *clients[CAMPAIGNS], *voider = NULL;
     new_campaign(ids[0], 1, "");
     snprintf(before, sizeof before, "%s", created_at(ids[0]));
@@ -281,24 +233,20 @@ static void a_void_races_issues(void **state)
     for (size_t i = 0; i < CAMPAIGNS; i++) {
         if (i == CAMPAIGNS / 2)
             voider = api_post_begin(&api, "/v1/campaigns/void", body, "void-race", NULL);
-        snprintf(key, sizeof key, "void-race-%zu", i);
-        snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", ids[i]);
-        clients[i] = api_post_begin(&api, path, "{\"user_id\":\"ann\"}", key, NULL);
+        clients[i] = api_post_begin(&api, textf("/v1/campaigns/%s/coupons", ids[i]), "{\"user_id\":\"ann\"}",
+                                    textf("void-race-%zu", i), NULL);
     }
     int64_t issued = 0, voided = 0;
     for (size_t i = 0; i < CAMPAIGNS; i++) {
         struct http_answer answer = api_post_end(clients[i]);
         bool has = answer.status == 201;
         if (!has)
-            api_expect(&answer, 404, "unknown-campaign");
+            api_expect(answer, 404, "unknown-campaign");
         http_client_destroy(clients[i]);
         issued += has;
     }
-    struct http_answer answer = api_post_end(voider);
-    api_expect(&answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    voided = json_get_int(doc, "voided");
-    json_destroy(doc);
+    struct http_answer answer = api_expect(api_post_end(voider), 200, NULL);
+    voided = body_int(answer.body, "voided");
     http_client_destroy(voider);
     assert_int_equal(issued + voided, CAMPAIGNS);
     for (size_t i = 0; i < CAMPAIGNS; i++)
@@ -307,9 +255,8 @@ static void a_void_races_issues(void **state)
 }
 
 /* Incident 1 in small: one call takes back what a script created, two thousand at once. */
-static void two_thousand_are_voided(void **state)
+static void two_thousand_are_voided(void **)
 {
-    (void)state;
     enum { CAMPAIGNS = 2000, CONNECTIONS = 50 };
     char body[512], key[64], before[64];
     new_campaign(key, 1, "");
@@ -326,8 +273,7 @@ static void two_thousand_are_voided(void **state)
             clients[i] = api_post_begin(&api, "/v1/campaigns", body, key, NULL);
         }
         for (int i = 0; i < CONNECTIONS; i++) {
-            struct http_answer answer = api_post_end(clients[i]);
-            api_expect(&answer, 201, NULL);
+            api_expect(api_post_end(clients[i]), 201, NULL);
             http_client_destroy(clients[i]);
         }
     }
@@ -343,20 +289,15 @@ static void two_thousand_are_voided(void **state)
 
 /* --- what is due by itself --- */
 
-static void an_end_is_noted(void **state)
+static void an_end_is_noted(void **)
 {
-    (void)state;
-    char id[64], more[128];
+    char id[64];
     int64_t ends_us = in_ms(1500);
-    snprintf(more, sizeof more, ",\"ends_at\":\"%s\"", moment(ends_us));
-    new_campaign(id, 5, more);
+    new_campaign(id, 5, textf(",\"ends_at\":\"%s\"", time_text(ends_us)));
     WAIT_UNTIL(clock_wall_us() >= ends_us, BOUND_MS);
-    struct http_answer answer = api_issue(&api, id, "ann");
-    api_expect(&answer, 410, "ended"); /* by the instant, noted or not */
-    answer = act(id, "pause");
-    api_expect(&answer, 410, "ended");
-    answer = act(id, "close"); /* it is over already */
-    api_expect(&answer, 200, NULL);
+    api_expect(api_issue(&api, id, "ann"), 410, "ended"); /* by the instant, noted or not */
+    api_expect(act(id, "pause"), 410, "ended");
+    api_expect(act(id, "close"), 200, NULL); /* it is over already */
     WAIT_UNTIL(events_of(id, 8) == 1, BOUND_MS);
     assert_int_equal(events_before(id, 8, ends_us), 0);
     assert_int_equal(events_of(id, 5), 0);
@@ -367,19 +308,15 @@ static void an_end_is_noted(void **state)
 
 /* Whose coupons would be expired when they are issued is over: that is said, noted, and its stock given back.
  */
-static void a_campaign_ends_with_its_coupons(void **state)
+static void a_campaign_ends_with_its_coupons(void **)
 {
-    (void)state;
-    char id[64], more[128];
+    char id[64];
     int64_t expire_us = in_ms(1500);
-    snprintf(more, sizeof more, ",\"coupon_expires_at\":\"%s\"", moment(expire_us));
-    new_campaign(id, 5, more);
+    new_campaign(id, 5, textf(",\"coupon_expires_at\":\"%s\"", time_text(expire_us)));
     api_give(&api, id, "ann");
     WAIT_UNTIL(clock_wall_us() >= expire_us, BOUND_MS);
-    struct http_answer answer = api_issue(&api, id, "bob");
-    api_expect(&answer, 410, "ended");
-    answer = act(id, "resume");
-    api_expect(&answer, 410, "ended");
+    api_expect(api_issue(&api, id, "bob"), 410, "ended");
+    api_expect(act(id, "resume"), 410, "ended");
     WAIT_UNTIL(events_of(id, 8) == 1, BOUND_MS);
     assert_int_equal(state_of(id), 4);
     expect_stock_is_counted();
@@ -387,20 +324,19 @@ static void a_campaign_ends_with_its_coupons(void **state)
     snprintf(body, sizeof body,
              "{\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},\"currency\":\"KRW\","
              "\"quantity\":1,\"coupon_expires_at\":\"%s\"}",
-             moment(clock_wall_us() - US_PER_S));
-    answer = api_post(&api, "/v1/campaigns", body, NULL);
-    api_expect(&answer, 400, "invalid-window");
+             time_text(clock_wall_us() - US_PER_S));
+    struct http_answer answer =
+        api_expect(api_post(&api, "/v1/campaigns", body, NULL), 400, "invalid-window");
     assert_non_null(strstr(answer.body.ptr, "coupon_expires_at"));
 }
 
-static void a_release_plan_is_carried_out_without_anybody(void **state)
+static void a_release_plan_is_carried_out_without_anybody(void **)
 {
-    (void)state;
     char id[64], more[256];
     int64_t first_us = in_ms(800), second_us = in_ms(1600);
     int len = snprintf(more, sizeof more, ",\"released\":1,\"release_plan\":[{\"at\":\"%s\",\"quantity\":2},",
-                       moment(first_us));
-    snprintf(more + len, sizeof more - (size_t)len, "{\"at\":\"%s\",\"quantity\":3}]", moment(second_us));
+                       time_text(first_us));
+    snprintf(more + len, sizeof more - (size_t)len, "{\"at\":\"%s\",\"quantity\":3}]", time_text(second_us));
     new_campaign(id, 6, more);
     WAIT_UNTIL(NUMBER("SELECT released FROM campaign WHERE id = '%s'", id) == 6, BOUND_MS);
     assert_int_equal(events_of(id, 2), 2);
@@ -435,60 +371,49 @@ static int64_t used_today(const char *scope)
                   scope);
 }
 
-static void campaigns_per_key_and_day_are_bounded(void **state)
+static void campaigns_per_key_and_day_are_bounded(void **)
 {
-    (void)state;
     char id[64];
     limit_to("FIRSTCOME_CAMPAIGNS_PER_KEY_PER_DAY", used_today("key:admin") + 2);
     new_campaign(id, 1, "");
     expect_delete(id, 204, NULL); /* gives nothing back: it was created today */
     new_campaign(id, 1, "");
-    struct http_answer answer = create("one-too-many", 1);
-    api_expect(&answer, 429, "quota-exceeded");
+    api_expect(api_create(&api, "one-too-many", 1, ""), 429, "quota-exceeded");
     assert_int_equal(state_of("one-too-many"), 0);
-    answer = create(id, 1); /* what is wrong with it anyway is said first */
-    api_expect(&answer, 409, "campaign-exists");
+    api_expect(api_create(&api, id, 1, ""), 409,
+               "campaign-exists"); /* what is wrong with it anyway is said first */
 }
 
-static void campaigns_per_day_are_bounded(void **state)
+static void campaigns_per_day_are_bounded(void **)
 {
-    (void)state;
     char id[64];
     limit_to("FIRSTCOME_CAMPAIGNS_PER_DAY", used_today("*") + 1);
     new_campaign(id, 1, "");
-    struct http_answer answer = create("one-too-many-of-all", 1);
-    api_expect(&answer, 429, "quota-exceeded");
+    api_expect(api_create(&api, "one-too-many-of-all", 1, ""), 429, "quota-exceeded");
 }
 
 static void expect_full(void)
 {
-    struct http_answer answer = create("too-large", 1);
-    api_expect(&answer, 429, "quota-exceeded");
+    struct http_answer answer = api_expect(api_create(&api, "too-large", 1, ""), 429, "quota-exceeded");
     assert_null(http_answer_header(&answer, "Retry-After").ptr); /* nobody knows when */
 }
 
-static void live_coupons_are_bounded(void **state)
+static void live_coupons_are_bounded(void **)
 {
-    (void)state;
-    char ids[3][64], more[128];
+    char ids[3][64];
     int64_t used = used_today("#");
     limit_to("FIRSTCOME_LIVE_COUPONS_MAX", used + 20);
     new_campaign(ids[0], 10, "");
-    struct http_answer answer = create("too-large", 11);
-    api_expect(&answer, 429, "quota-exceeded");
+    api_expect(api_create(&api, "too-large", 11, ""), 429, "quota-exceeded");
     new_campaign(ids[1], 10, ""); /* up to the limit */
     expect_full();
-    answer = act(ids[0], "close"); /* gives its ten back */
-    api_expect(&answer, 200, NULL);
-    answer = create("ten-by-close", 10);
-    api_expect(&answer, 201, NULL);
+    api_expect(act(ids[0], "close"), 200, NULL); /* gives its ten back */
+    api_expect(api_create(&api, "ten-by-close", 10, ""), 201, NULL);
     expect_full();
     expect_delete(ids[1], 204, NULL);
-    snprintf(more, sizeof more, ",\"ends_at\":\"%s\"", moment(in_ms(1500)));
-    new_campaign(ids[2], 10, more);
+    new_campaign(ids[2], 10, textf(",\"ends_at\":\"%s\"", time_text(in_ms(1500))));
     WAIT_UNTIL(events_of(ids[2], 8) == 1, BOUND_MS);
-    answer = create("ten-by-end", 10);
-    api_expect(&answer, 201, NULL);
+    api_expect(api_create(&api, "ten-by-end", 10, ""), 201, NULL);
     expect_full();
     assert_int_equal(used_today("#"), used + 20);
     expect_stock_is_counted();

@@ -37,11 +37,7 @@ static void fresh(void)
 {
     snprintf(campaign, sizeof campaign, "%s",
              api_campaign(&api, 5, ",\"released\":3,\"min_order_amount\":100"));
-    struct http_answer answer = api_issue(&api, campaign, "ann");
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(coupon, sizeof coupon, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-    json_destroy(doc);
+    snprintf(coupon, sizeof coupon, "%s", api_coupon(&api, campaign, "ann"));
 }
 
 /* --- writing --- */
@@ -50,11 +46,8 @@ static struct http_answer write_to(const char *method, const char *path, const c
 {
     char at[TEXT_BYTES];
     fill(at, path, "");
-    return api_call(&api, &(struct http_call){.method = method,
-                                              .path = at,
-                                              .token = stack_env(stack, "ADMIN_TOKEN"),
-                                              .key = key,
-                                              .body = body});
+    return API_ASK(api.command, .method = method, .path = at, .token = stack_env(stack, "ADMIN_TOKEN"),
+                   .key = key, .body = body);
 }
 
 static void expect(const char *what, const struct http_answer *answer, int status, const char *code)
@@ -66,10 +59,8 @@ static void expect(const char *what, const struct http_answer *answer, int statu
 
 static void expect_write(const char *method, const char *path, const char *body, int status, const char *code)
 {
-    char what[TEXT_BYTES];
     struct http_answer answer = write_to(method, path, body, api_fresh_key());
-    snprintf(what, sizeof what, "%s %s %s", method, path, body ? body : "");
-    expect(what, &answer, status, code);
+    expect(textf("%s %s %s", method, path, body ? body : ""), &answer, status, code);
 }
 
 enum { ID = 1, KEY = 2, REASON = 4, EMPTY_IS_TAKEN = 8 };
@@ -119,7 +110,6 @@ static const struct operation operations[] = {
 
 static void refuse_bodies(const struct operation *is)
 {
-    char body[TEXT_BYTES];
     expect_write(is->method, is->path, "{", 400, "malformed-json");
     expect_write(is->method, is->path, "[]", 400, "wrong-type");
     expect_write(is->method, is->path, "{\"surprise\":1}", 400, "unknown-field");
@@ -127,12 +117,9 @@ static void refuse_bodies(const struct operation *is)
         expect_write(is->method, is->path, "{}", 400, "missing-field");
     if (!(is->knows & REASON))
         return;
-    snprintf(body, sizeof body, "{%s\"reason\":\"\"}", is->fields);
-    expect_write(is->method, is->path, body, 400, "out-of-range");
-    snprintf(body, sizeof body, "{%s\"reason\":\"a\\nb\"}", is->fields);
-    expect_write(is->method, is->path, body, 400, "invalid-value");
-    snprintf(body, sizeof body, "{%s\"reason\":7}", is->fields);
-    expect_write(is->method, is->path, body, 400, "wrong-type");
+    expect_write(is->method, is->path, textf("{%s\"reason\":\"\"}", is->fields), 400, "out-of-range");
+    expect_write(is->method, is->path, textf("{%s\"reason\":\"a\\nb\"}", is->fields), 400, "invalid-value");
+    expect_write(is->method, is->path, textf("{%s\"reason\":7}", is->fields), 400, "wrong-type");
 }
 
 /* What gives something back is taken only of who has it. */
@@ -164,9 +151,8 @@ static void refuse_keys(const struct operation *is)
     expect(is->path, &answer, 422, "idempotency-key-reused");
 }
 
-static void what_changes_something_is_refused_alike(void **state)
+static void what_changes_something_is_refused_alike(void **)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(operations); i++) {
         const struct operation *is = &operations[i];
         fresh();
@@ -178,9 +164,8 @@ static void what_changes_something_is_refused_alike(void **state)
 }
 
 /* DELETE needs no key and no body. */
-static void deleting_is_refused_alike(void **state)
+static void deleting_is_refused_alike(void **)
 {
-    (void)state;
     fresh();
     expect_write("DELETE", "/v1/campaigns/{c}", NULL, 409, "has-coupons");
     expect_write("DELETE", "/v1/campaigns/No", NULL, 400, "invalid-id");
@@ -283,9 +268,8 @@ static const struct row one_life[] = {
     {"/v1/issuers/admin/suspend", "{}", 409, "own-key"},
 };
 
-static void what_only_some_operations_know(void **state)
+static void what_only_some_operations_know(void **)
 {
-    (void)state;
     fresh();
     expect_rows(one_life, COUNT_OF(one_life));
     expect_write("PATCH", "/v1/campaigns/{c}", "{\"quantity\":9}", 410, "ended");
@@ -295,10 +279,9 @@ static void what_only_some_operations_know(void **state)
 }
 
 /* In force within a moment, and gone again. */
-static void what_only_a_change_knows(void **state)
+static void what_only_a_change_knows(void **)
 {
     struct http_answer answer;
-    (void)state;
     snprintf(campaign, sizeof campaign, "%s",
              api_campaign(&api, 5, ",\"coupon_expires_at\":\"2999-01-01T00:00:00Z\""));
     expect_write("PATCH", "/v1/campaigns/{c}", "{\"quantity\":4}", 409, "below-promise");
@@ -322,9 +305,8 @@ static void what_only_a_change_knows(void **state)
 }
 
 /* A till reserves and redeems; nobody but it, or an admin, undoes that. */
-static void what_only_another_key_is_told(void **state)
+static void what_only_another_key_is_told(void **)
 {
-    (void)state;
     static const struct {
         const char *verb, *body;
         int status;
@@ -341,38 +323,31 @@ static void what_only_another_key_is_told(void **state)
         snprintf(path, sizeof path, "/v1/coupons/{k}/%s", rows[i].verb);
         fill(at, path, "");
         bool refused = rows[i].code != NULL;
-        struct http_answer answer = api_call(
-            &api, &(struct http_call){.method = "POST",
-                                      .path = at,
-                                      .token = stack_env(stack, refused ? "REDEEM_TOKEN" : "ADMIN_TOKEN"),
-                                      .key = api_fresh_key(),
-                                      .body = rows[i].body});
+        struct http_answer answer =
+            API_ASK(api.command, .method = "POST", .path = at,
+                    .token = stack_env(stack, refused ? "REDEEM_TOKEN" : "ADMIN_TOKEN"),
+                    .key = api_fresh_key(), .body = rows[i].body);
         expect(at, &answer, rows[i].status, rows[i].code);
     }
 }
 
 /* A campaign that is yet to start, and one whose discount is too small for some orders. */
-static void what_only_some_campaigns_know(void **state)
+static void what_only_some_campaigns_know(void **)
 {
     static const struct row rows[] = {
         {"/v1/coupons/{k}/reserve", "{" USE "1,\"ttl_seconds\":1}", 422, "no-discount"},
         {"/v1/coupons/{k}/redeem", "{" USE "1}", 422, "no-discount"},
     };
-    (void)state;
     snprintf(campaign, sizeof campaign, "%s",
              api_campaign(&api, 1, ",\"starts_at\":\"2999-01-01T00:00:00Z\""));
     expect_write("POST", "/v1/campaigns/{c}/coupons", "{\"user_id\":\"ann\"}", 409, "not-started");
     expect_write("POST", "/v1/campaigns/{c}/coupons/batch", "{\"user_ids\":[\"ann\"]}", 409, "not-started");
-    struct http_answer answer =
-        api_post(&api, "/v1/campaigns",
-                 "{\"id\":\"one-percent\",\"name\":\"n\",\"discount\":{\"type\":\"percent\","
-                 "\"percent\":1},\"currency\":\"KRW\",\"quantity\":1}",
-                 NULL);
-    api_expect(&answer, 201, NULL);
-    answer = api_issue(&api, "one-percent", "ann");
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(coupon, sizeof coupon, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-    json_destroy(doc);
+    api_expect(api_post(&api, "/v1/campaigns",
+                        "{\"id\":\"one-percent\",\"name\":\"n\",\"discount\":{\"type\":\"percent\","
+                        "\"percent\":1},\"currency\":\"KRW\",\"quantity\":1}",
+                        NULL),
+               201, NULL);
+    snprintf(coupon, sizeof coupon, "%s", api_coupon(&api, "one-percent", "ann"));
     expect_rows(rows, COUNT_OF(rows));
 }
 
@@ -406,42 +381,32 @@ static struct http_answer ask(const char *path, const char *more, const char *he
 {
     char at[TEXT_BYTES];
     const char *const headers[] = {header, NULL};
-    struct http_answer answer;
     fill(at, path, more);
-    struct http_call call = {.method = "GET",
-                             .path = at,
-                             .token = stack_env(stack, "ADMIN_TOKEN"),
-                             .headers = header ? headers : NULL};
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    return answer;
+    return API_ASK(api.query, .path = at, .token = stack_env(stack, "ADMIN_TOKEN"),
+                   .headers = header ? headers : NULL);
 }
 
 static void expect_read(const char *path, const char *more, const char *header, int status, const char *code)
 {
-    char what[TEXT_BYTES];
     struct http_answer answer = ask(path, more, header);
-    snprintf(what, sizeof what, "GET %s%s %s", path, more, header ? header : "");
-    expect(what, &answer, status, code);
+    expect(textf("GET %s%s %s", path, more, header ? header : ""), &answer, status, code);
 }
 
 /* With the tag that its answer had. Between the two the answer may have become another one. */
 static void expect_current(const char *path)
 {
-    char header[TEXT_BYTES];
     WAIT_UNTIL(({
                    struct http_answer answer = ask(path, "", NULL);
                    expect(path, &answer, 200, NULL);
-                   snprintf(header, sizeof header, "If-None-Match: %.*s",
-                            SPAN_ARG(http_answer_header(&answer, "ETag")));
-                   answer = ask(path, "", header);
+                   answer = ask(path, "",
+                                textf("If-None-Match: %.*s", SPAN_ARG(http_answer_header(&answer, "ETag"))));
                    answer.status == 304;
                }),
                BOUND_MS);
 }
 
-static void questions_are_refused_alike(void **state)
+static void questions_are_refused_alike(void **)
 {
-    (void)state;
     fresh();
     for (size_t i = 0; i < COUNT_OF(questions); i++) {
         const struct question *is = &questions[i];
@@ -466,7 +431,7 @@ static void questions_are_refused_alike(void **state)
     }
 }
 
-static void what_only_some_questions_know(void **state)
+static void what_only_some_questions_know(void **)
 {
     static const struct row rows[] = {
         {"/v1/campaigns/nobodys", NULL, 404, "unknown-campaign"},
@@ -491,27 +456,23 @@ static void what_only_some_questions_know(void **state)
         {"/v1/requests/a%20b", NULL, 400, "idempotency-key-invalid"},
         {"/v1/nothing", NULL, 404, "unknown-route"},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(rows); i++)
         expect_read(rows[i].path, "", NULL, rows[i].status, rows[i].code);
     for (size_t i = 0; i < COUNT_OF(commands); i++)
         expect_write("GET", commands[i].path, NULL, commands[i].status, commands[i].code);
 }
 
-static void a_command_service_says_how_it_is(void **state)
+static void a_command_service_says_how_it_is(void **)
 {
-    (void)state;
     struct http_answer answer = write_to("GET", "/v1/status", NULL, NULL);
     expect("status", &answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_int_equal(json_get_length(doc, "slices"), 16);
-    assert_int_equal(json_get_int(doc, "slices.3.slice"), 3);
-    assert_true(json_get_int(doc, "slices.3.waiting_max") > 0);
-    assert_true(json_get_int(doc, "limits.live_coupons_max") > 0);
-    assert_true(span_is(json_get_text(doc, "profile"), "normal"));
-    assert_true(json_get_text(doc, "bottleneck").len > 0);
-    assert_true(json_get_text(doc, "instance").len > 0 && json_get_text(doc, "since").len > 0);
-    json_destroy(doc);
+    assert_int_equal(body_length(answer.body, "slices"), 16);
+    assert_int_equal(body_int(answer.body, "slices.3.slice"), 3);
+    assert_true(body_int(answer.body, "slices.3.waiting_max") > 0);
+    assert_true(body_int(answer.body, "limits.live_coupons_max") > 0);
+    assert_true(span_is(body_text(answer.body, "profile"), "normal"));
+    assert_true(body_text(answer.body, "bottleneck").len > 0);
+    assert_true(body_text(answer.body, "instance").len > 0 && body_text(answer.body, "since").len > 0);
     int64_t before = api_metric(&api, "coupon_refusals_total{code=\"unknown-campaign\"}");
     expect_write("POST", "/v1/campaigns/nobodys/pause", "{}", 404, "unknown-campaign");
     assert_int_equal(api_metric(&api, "coupon_refusals_total{code=\"unknown-campaign\"}"), before + 1);
@@ -520,9 +481,8 @@ static void a_command_service_says_how_it_is(void **state)
 /* --- whatever the operation --- */
 
 /* The first answer again, byte for byte, and a header that says so (I4). */
-static void a_retry_is_answered_as_before(void **state)
+static void a_retry_is_answered_as_before(void **)
 {
-    (void)state;
     char id[80], path[128], key[64];
     static const struct {
         const char *verb, *body;
@@ -553,7 +513,7 @@ static void a_retry_is_answered_as_before(void **state)
     }
 }
 
-static void any_operation_may_be_refused_for_its_fields(void **state)
+static void any_operation_may_be_refused_for_its_fields(void **)
 {
     static const struct {
         const char *header;
@@ -565,16 +525,11 @@ static void any_operation_may_be_refused_for_its_fields(void **state)
         {"If-None-Match: *", 412, "precondition-failed"},
         {"Transfer-Encoding: chunked", 400, "malformed-request"},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         const char *const headers[] = {rows[i].header, NULL};
-        struct http_answer answer =
-            api_call(&api, &(struct http_call){.method = "POST",
-                                               .path = "/v1/campaigns/x/coupons",
-                                               .token = stack_env(stack, "ADMIN_TOKEN"),
-                                               .key = api_fresh_key(),
-                                               .headers = headers,
-                                               .body = "{\"user_id\":\"ann\"}"});
+        struct http_answer answer = API_ASK(api.command, .method = "POST", .path = "/v1/campaigns/x/coupons",
+                                            .token = stack_env(stack, "ADMIN_TOKEN"), .key = api_fresh_key(),
+                                            .headers = headers, .body = "{\"user_id\":\"ann\"}");
         expect(rows[i].header, &answer, rows[i].status, rows[i].code);
     }
 }

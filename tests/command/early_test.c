@@ -24,15 +24,12 @@ static bool wave(const char *campaign, int status, const char *code)
 {
     static unsigned number;
     int64_t before = early_refusals();
-    char user[32];
-    for (size_t i = 0; i < CROWD; i++) {
-        snprintf(user, sizeof user, "crowd-%u", number++);
-        api_issue_begin(&api, crowd[i], campaign, user, api_fresh_key());
-    }
+    for (size_t i = 0; i < CROWD; i++)
+        api_issue_begin(&api, crowd[i], campaign, textf("crowd-%u", number++), api_fresh_key());
     for (size_t i = 0; i < CROWD; i++) {
         struct http_answer answer;
         assert_int_equal(http_client_read(crowd[i], WAIT_MS, &answer), HTTP_ANSWERED);
-        api_expect(&answer, status, code);
+        api_expect(answer, status, code);
     }
     return early_refusals() > before;
 }
@@ -46,15 +43,12 @@ static void keep_body(const struct http_answer *answer)
 
 static void post_issue(const char *campaign, const char *user, const char *key, struct http_answer *ret)
 {
-    char path[128], body[64];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
-    snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
-    *ret = api_post(&api, path, body, key);
+    *ret =
+        api_post(&api, textf("/v1/campaigns/%s/coupons", campaign), textf("{\"user_id\":\"%s\"}", user), key);
 }
 
-static void holders_and_retries_are_answered_properly(void **state)
+static void holders_and_retries_are_answered_properly(void **)
 {
-    (void)state;
     char campaign[80];
     struct http_answer answer;
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 2, ""));
@@ -70,7 +64,7 @@ static void holders_and_retries_are_answered_properly(void **state)
         assert_int_equal(answer.status, 201);
         assert_true(span_is(answer.body, kept_body)); /* I4 */
         post_issue(campaign, "bob", NULL, &answer);
-        api_expect(&answer, 409, "already-issued");
+        api_expect(answer, 409, "already-issued");
         post_issue(campaign, "carol", "key-of-ann", &answer); /* another payload: no retry of anything */
         assert_true(answer.status == 422 || answer.status == 409);
     }
@@ -78,15 +72,13 @@ static void holders_and_retries_are_answered_properly(void **state)
 
 /* One service is asked by the crowd, stock is released and issued by another, and answers get lost: who sends
  * a request again gets what took effect, at every moment. */
-static void retries_are_answered_by_another_service(void **state)
+static void retries_are_answered_by_another_service(void **)
 {
-    (void)state;
     enum { ROUNDS = 25 };
-    struct instance *other = instance_start(
-        stack, &(struct instance_options){.service = "command-service", .name = "other", .port_offset = 7});
+    struct instance *other = INSTANCE_START(stack, "command-service", "other", 7);
     struct api_client there;
     struct http_answer answer;
-    char campaign[80], path[128], user[32], key[ROUNDS + 1][32];
+    char campaign[80], user[32], key[ROUNDS + 1][32];
     instance_open_api(other, &there);
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, ROUNDS + 1, ",\"released\":1"));
     post_issue(campaign, "user-0", "key-0", &answer);
@@ -94,15 +86,13 @@ static void retries_are_answered_by_another_service(void **state)
     int64_t before = early_refusals();
     for (int round = 1; round <= ROUNDS; round++) {
         wave(campaign, 409, "sold-out"); /* for now: a release may follow at any moment */
-        snprintf(path, sizeof path, "/v1/campaigns/%s/release", campaign);
-        answer = api_post(&there, path, "{\"quantity\":1}", NULL);
+        answer = api_post(&there, textf("/v1/campaigns/%s/release", campaign), "{\"quantity\":1}", NULL);
         assert_int_equal(answer.status, 200);
         char body[64];
         snprintf(user, sizeof user, "user-%d", round);
         snprintf(key[round], sizeof key[round], "key-%d", round);
-        snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
         snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
-        answer = api_post(&there, path, body, key[round]);
+        answer = api_post(&there, textf("/v1/campaigns/%s/coupons", campaign), body, key[round]);
         assert_int_equal(answer.status, 201);
         keep_body(&answer); /* which its client never saw */
         post_issue(campaign, user, key[round], &answer);
@@ -117,29 +107,26 @@ static void retries_are_answered_by_another_service(void **state)
         post_issue(campaign, user, key[round], &answer);
         assert_int_equal(answer.status, 201);
         post_issue(campaign, user, NULL, &answer);
-        api_expect(&answer, 409, "already-issued");
+        api_expect(answer, 409, "already-issued");
     }
     api_close(&there);
     instance_destroy(other);
 }
 
-static void what_is_over_stays_over(void **state)
+static void what_is_over_stays_over(void **)
 {
-    (void)state;
-    char campaign[80], path[128];
+    char campaign[80];
     struct http_answer answer;
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 50, ""));
     post_issue(campaign, "ann", "closed-ann", &answer);
     keep_body(&answer);
-    snprintf(path, sizeof path, "/v1/campaigns/%s/pause", campaign);
-    answer = api_post(&api, path, "", NULL);
+    answer = api_post(&api, textf("/v1/campaigns/%s/pause", campaign), "", NULL);
     assert_int_equal(answer.status, 200);
     int64_t before = early_refusals();
     for (int round = 0; round < 5; round++)
         wave(campaign, 409, "paused"); /* it may be resumed at any moment */
     assert_int_equal(early_refusals(), before);
-    snprintf(path, sizeof path, "/v1/campaigns/%s/close", campaign);
-    answer = api_post(&api, path, "", NULL);
+    answer = api_post(&api, textf("/v1/campaigns/%s/close", campaign), "", NULL);
     assert_int_equal(answer.status, 200);
     WAIT_UNTIL(wave(campaign, 410, "ended"), WAIT_MS);
     post_issue(campaign, "ann", "closed-ann", &answer);
@@ -148,31 +135,25 @@ static void what_is_over_stays_over(void **state)
 }
 
 /* By the clock of the store: nobody is refused after the start, however many were before. */
-static void who_comes_at_the_start_is_let_in(void **state)
+static void who_comes_at_the_start_is_let_in(void **)
 {
-    (void)state;
-    char campaign[80], more[128];
+    char campaign[80];
     struct http_answer answer;
-    struct buf text;
     int64_t starts_us = clock_wall_us() + 8 * US_PER_S;
-    buf_init(&text, 64);
-    time_format(&text, starts_us);
-    snprintf(more, sizeof more, ",\"starts_at\":\"%s\"", text.data);
-    buf_deinit(&text);
-    snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 50, more));
+    snprintf(campaign, sizeof campaign, "%s",
+             api_campaign(&api, 50, textf(",\"starts_at\":\"%s\"", time_text(starts_us))));
     bool early = false;
     while (!early && clock_wall_us() < starts_us - 5 * US_PER_S)
         early |= wave(campaign, 409, "not-started");
     assert_true(early);
     WAIT_UNTIL(clock_wall_us() >= starts_us, WAIT_MS);
     post_issue(campaign, "ann", NULL, &answer);
-    api_expect(&answer, 201, NULL);
+    api_expect(answer, 201, NULL);
 }
 
 /* What is known comes from PostgreSQL and runs out: without it nobody is told "sold out". */
-static void nothing_is_known_without_the_store(void **state)
+static void nothing_is_known_without_the_store(void **)
 {
-    (void)state;
     char campaign[80];
     struct http_answer answer;
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1, ""));

@@ -28,15 +28,12 @@ static char disk[64];      /* a disk of its own, 400 KiB: 1 % is a page; "" wher
 
 static void put(const char *name, const char *value)
 {
-    struct http_answer answer = steer_put(&first, name, value);
-    api_expect(&answer, 200, NULL);
+    api_expect(steer_put(&first, name, value), 200, NULL);
 }
 
 static void put_number(const char *name, int64_t value)
 {
-    char text[32];
-    snprintf(text, sizeof text, "%lld", (long long)value);
-    put(name, text);
+    put(name, textf("%lld", (long long)value));
 }
 
 static int64_t setting(const char *name)
@@ -54,12 +51,7 @@ static void expect_source(const char *name, const char *source)
 static struct http_answer create(int64_t quantity)
 {
     static unsigned count;
-    char body[256];
-    snprintf(body, sizeof body,
-             "{\"id\":\"limits-%u\",\"name\":\"Limits\",\"discount\":{\"type\":\"fixed\",\"amount\":100},"
-             "\"currency\":\"KRW\",\"quantity\":%lld}",
-             ++count, (long long)quantity);
-    return api_post(&api, "/v1/campaigns", body, NULL);
+    return api_create(&api, textf("limits-%u", ++count), quantity, "");
 }
 
 /* --- Rates --- */
@@ -99,97 +91,78 @@ static void expect_limited(const char *campaign, const char *policy, const char 
     assert_int_not_equal(answer.status, 429);
     for (int i = 0; i < TRIES_MAX && answer.status != 429; i++)
         answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "ann");
-    api_expect(&answer, 429, "rate-limited");
+    api_expect(answer, 429, "rate-limited");
     expect_rate_headers(&answer, policy);
     assert_true(steer_refusals(&first, reason) > before);
 }
 
-static void a_user_who_comes_too_often(void **state)
+static void a_user_who_comes_too_often(void **)
 {
-    (void)state;
     const char *campaign = api_campaign(&api, 1000, "");
     put("rate_limit_per_user", "1");
     expect_limited(campaign, "user", "user_rate");
-    struct http_answer answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "bob");
-    api_expect(&answer, 201, NULL); /* nobody else is held up */
+    api_expect(steer_issue(&first, "ISSUE_TOKEN", campaign, "bob"), 201, NULL); /* nobody else is held up */
     put("rate_limit_per_user", "null");
-    for (int i = 0; i < 5; i++) {
-        answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "ann");
-        api_expect(&answer, 409, "already-issued");
-    }
+    for (int i = 0; i < 5; i++)
+        api_expect(steer_issue(&first, "ISSUE_TOKEN", campaign, "ann"), 409, "already-issued");
 }
 
-static void an_address_that_comes_too_often(void **state)
+static void an_address_that_comes_too_often(void **)
 {
-    (void)state;
     const char *campaign = api_campaign(&api, 1000, "");
     put("rate_limit_per_address", "1");
     expect_limited(campaign, "address", "address_rate");
     put("rate_limit_per_address", "null"); /* steering is not held to it */
-    struct http_answer answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "bob");
-    api_expect(&answer, 201, NULL);
+    api_expect(steer_issue(&first, "ISSUE_TOKEN", campaign, "bob"), 201, NULL);
 }
 
-static void a_key_that_comes_too_often(void **state)
+static void a_key_that_comes_too_often(void **)
 {
-    (void)state;
     const char *campaign = api_campaign(&api, 1000, "");
     put("rate_limit_per_key", "1");
     expect_limited(campaign, "key", "key_rate");
-    struct http_answer answer = api_issue(&api, campaign, "bob");
-    api_expect(&answer, 201, NULL); /* with another key */
+    api_give(&api, campaign, "bob"); /* with another key */
     put("rate_limit_per_key", "null");
 }
 
 /* --- Quotas --- */
 
-static void campaigns_per_key_and_day(void **state)
+static void campaigns_per_key_and_day(void **)
 {
-    (void)state;
     put_number(
         "campaigns_per_key_per_day",
         1 + store_number(
                 stack,
                 "SELECT coalesce(sum(used), 0)::bigint FROM creation_quota WHERE scope = 'key:admin' AND "
                 "day = (now() AT TIME ZONE 'UTC')::date"));
-    struct http_answer answer = create(1);
-    api_expect(&answer, 201, NULL);
-    answer = create(1);
-    api_expect(&answer, 429, "quota-exceeded");
+    api_expect(create(1), 201, NULL);
+    struct http_answer answer = api_expect(create(1), 429, "quota-exceeded");
     int64_t retry_after = 0;
     assert_true(parse_i64(http_answer_header(&answer, "Retry-After"), 1, 86400 + 60, &retry_after));
     put("campaigns_per_key_per_day", "null");
-    answer = create(1);
-    api_expect(&answer, 201, NULL);
+    api_expect(create(1), 201, NULL);
 }
 
-static void campaigns_per_day(void **state)
+static void campaigns_per_day(void **)
 {
-    (void)state;
     put_number("campaigns_per_day",
                1 + store_number(stack,
                                 "SELECT coalesce(sum(used), 0)::bigint FROM creation_quota WHERE scope = '*' "
                                 "AND day = (now() AT TIME ZONE 'UTC')::date"));
-    struct http_answer answer = create(1);
-    api_expect(&answer, 201, NULL);
-    answer = create(1);
-    api_expect(&answer, 429, "quota-exceeded");
+    api_expect(create(1), 201, NULL);
+    api_expect(create(1), 429, "quota-exceeded");
     put("campaigns_per_day", "null");
 }
 
-static void coupons_that_can_be_had(void **state)
+static void coupons_that_can_be_had(void **)
 {
-    (void)state;
     put_number(
         "live_coupons_max",
         10 + store_number(stack,
                           "SELECT coalesce(sum(used), 0)::bigint FROM creation_quota WHERE scope = '#'"));
-    struct http_answer answer = create(11);
-    api_expect(&answer, 429, "quota-exceeded");
-    answer = create(10);
-    api_expect(&answer, 201, NULL);
-    answer = create(1);
-    api_expect(&answer, 429, "quota-exceeded");
+    api_expect(create(11), 429, "quota-exceeded");
+    api_expect(create(10), 201, NULL);
+    api_expect(create(1), 429, "quota-exceeded");
     put("live_coupons_max", "null");
 }
 
@@ -203,11 +176,8 @@ struct second {
 
 static struct second second_start(const char *ready_path, const char *const *environment)
 {
-    struct instance *service = instance_start(stack, &(struct instance_options){.service = "command-service",
-                                                                                .name = "second",
-                                                                                .port_offset = SECOND_OFFSET,
-                                                                                .ready_path = ready_path,
-                                                                                .environment = environment});
+    struct instance *service = INSTANCE_START(stack, "command-service", "second", SECOND_OFFSET,
+                                              .ready_path = ready_path, .environment = environment);
     return (struct second){service, {stack, http_client_create(instance_url(service))}};
 }
 
@@ -223,17 +193,16 @@ static bool issue_gives(const struct steer *to, const char *token, const char *c
     return answer.status == status;
 }
 
-static void the_kill_switch_in_two_services(void **state)
+static void the_kill_switch_in_two_services(void **)
 {
-    (void)state;
     struct second second = second_start(NULL, NULL);
     const char *campaign = api_campaign(&api, 1000, "");
     assert_true(issue_gives(&first, "ISSUE_TOKEN", campaign, 201));
     assert_true(issue_gives(&second.steer, "ISSUE_TOKEN", campaign, 409));
 
     steer_issuer(&first, "issue", "suspend", 200, NULL);
-    struct http_answer answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "ann");
-    api_expect(&answer, 403, "issuer-suspended"); /* where it was asked: at once */
+    api_expect(steer_issue(&first, "ISSUE_TOKEN", campaign, "ann"), 403,
+               "issuer-suspended"); /* where it was asked: at once */
     int64_t asked_us = clock_mono_us();
     WAIT_UNTIL(issue_gives(&second.steer, "ISSUE_TOKEN", campaign, 403), BOUND_MS);
     print_message("the other service refused after %lld ms\n",
@@ -263,31 +232,26 @@ static void the_kill_switch_in_two_services(void **state)
     second_stop(&second);
 }
 
-static void who_can_be_suspended(void **state)
+static void who_can_be_suspended(void **)
 {
-    (void)state;
     steer_issuer(&first, "admin", "suspend", 409, "own-key");
     steer_issuer(&first, "nobody", "suspend", 404, "unknown-issuer");
     steer_issuer(&first, "nobody", "resume", 404, "unknown-issuer");
     steer_issuer(&first, "redeem", "resume", 200, NULL); /* two people press the same button */
-    struct http_answer answer;
     struct http_call call = {.method = "POST",
                              .path = "/v1/issuers/redeem/suspend",
                              .token = stack_env(stack, "ADMIN_TOKEN"),
                              .body = "{}"};
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 400, "idempotency-key-missing");
+    api_expect(api_ask(api.command, &call), 400, "idempotency-key-missing");
     call.key = "k";
     call.token = stack_env(stack, "ISSUE_TOKEN");
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 403, "forbidden");
+    api_expect(api_ask(api.command, &call), 403, "forbidden");
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 /* Nobody who hears of settings and kill switches, or issues, waits for who asks the file system. */
-static void a_disk_that_hangs_freezes_nothing(void **state)
+static void a_disk_that_hangs_freezes_nothing(void **)
 {
-    (void)state;
     char hung[512], variables[3][1024];
     const char *environment[] = {variables[0], variables[1], variables[2], NULL};
     snprintf(hung, sizeof hung, "%s/hung", stack_directory(stack));
@@ -312,17 +276,15 @@ static void a_disk_that_hangs_freezes_nothing(void **state)
 
 /* A suspended issuer stays out while PostgreSQL is gone, and a service that never could ask lets nobody in.
  */
-static void what_was_decided_holds_without_the_store(void **state)
+static void what_was_decided_holds_without_the_store(void **)
 {
-    (void)state;
     const char *campaign = api_campaign(&api, 1000, "");
     steer_issuer(&first, "issue", "suspend", 200, NULL);
     stack_signal(stack, "postgresql", SIGQUIT); /* as in a crash */
     WAIT_UNTIL(stack_pid(stack, "postgresql") == 0, BOUND_MS);
     int64_t errors = api_metric(&api, "coupon_control_errors_total");
     WAIT_UNTIL(api_metric(&api, "coupon_control_errors_total") > errors + 1, BOUND_MS);
-    struct http_answer answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "ann");
-    api_expect(&answer, 403, "issuer-suspended");
+    api_expect(steer_issue(&first, "ISSUE_TOKEN", campaign, "ann"), 403, "issuer-suspended");
 
     struct second second = second_start("/livez", NULL);
     /* Who would be accepted is not refused by a queue that has no store, so that it comes to what is known of
@@ -337,14 +299,12 @@ static void what_was_decided_holds_without_the_store(void **state)
                              .headers = patient,
                              .body = "{\"user_id\":\"ann\"}"};
     int64_t unknown = steer_refusals(&second.steer, "settings_unknown");
-    assert_int_equal(http_client_call(second.steer.client, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 503, "store-unavailable");
+    api_expect(api_ask(second.steer.client, &call), 503, "store-unavailable");
     assert_int_equal(steer_refusals(&second.steer, "settings_unknown"), unknown + 1);
 
     stack_restart_servers(stack);
     WAIT_UNTIL(steer_answers(&second.steer, "/readyz") && steer_answers(&first, "/readyz"), BOUND_MS);
-    answer = steer_issue(&second.steer, "ISSUE_TOKEN", campaign, "ann");
-    api_expect(&answer, 403, "issuer-suspended");
+    api_expect(steer_issue(&second.steer, "ISSUE_TOKEN", campaign, "ann"), 403, "issuer-suspended");
     second_stop(&second);
     steer_issuer(&first, "issue", "resume", 200, NULL);
 }
@@ -353,26 +313,22 @@ static void what_was_decided_holds_without_the_store(void **state)
 
 static void expect_put(const char *name, const char *value, int status, const char *code)
 {
-    struct http_answer answer = steer_put(&first, name, value);
-    api_expect(&answer, status, code);
+    api_expect(steer_put(&first, name, value), status, code);
 }
 
-static void settings_have_bounds(void **state)
+static void settings_have_bounds(void **)
 {
-    (void)state;
     struct json_doc *doc = steer_settings(&first);
     size_t count = json_get_length(doc, "settings");
     assert_true(count > 15);
     for (size_t i = 0; i < count; i++) {
-        char path[64], name[64], beyond[32];
+        char path[64], name[64];
         snprintf(path, sizeof path, "settings.%zu.name", i);
         snprintf(name, sizeof name, "%.*s", SPAN_ARG(json_get_text(doc, path)));
         snprintf(path, sizeof path, "settings.%zu.min", i);
-        snprintf(beyond, sizeof beyond, "%lld", (long long)json_get_int(doc, path) - 1);
-        expect_put(name, beyond, 400, "out-of-range");
+        expect_put(name, textf("%lld", (long long)json_get_int(doc, path) - 1), 400, "out-of-range");
         snprintf(path, sizeof path, "settings.%zu.max", i);
-        snprintf(beyond, sizeof beyond, "%lld", (long long)json_get_int(doc, path) + 1);
-        expect_put(name, beyond, 400, "out-of-range");
+        expect_put(name, textf("%lld", (long long)json_get_int(doc, path) + 1), 400, "out-of-range");
     }
     json_destroy(doc);
     expect_put("fresh_ms", "60000", 200, NULL); /* and one at its bound */
@@ -390,9 +346,8 @@ static void settings_have_bounds(void **state)
     assert_int_equal(setting("fresh_ms"), 1000);
 }
 
-static void a_profile_is_switched(void **state)
+static void a_profile_is_switched(void **)
 {
-    (void)state;
     put("stale_ms", "5000");
     put("profile", "\"incident\"");
     assert_int_equal(setting("rate_limit_per_user"), 2);
@@ -413,9 +368,8 @@ static int64_t control_events(int type)
         stack, "SELECT count(*) FROM event WHERE slice = 0 AND campaign_id = '~' AND type = %d", type);
 }
 
-static void every_change_is_an_event(void **state)
+static void every_change_is_an_event(void **)
 {
-    (void)state;
     int64_t suspended = control_events(16), resumed = control_events(17), set = control_events(18);
     put("queue_max", "123");
     put("queue_max", "null");
@@ -429,32 +383,26 @@ static void every_change_is_an_event(void **state)
                      0);
 }
 
-static void a_put_with_a_key_is_done_once(void **state)
+static void a_put_with_a_key_is_done_once(void **)
 {
-    (void)state;
-    struct http_answer answer;
     struct http_call call = {.method = "PUT",
                              .path = "/v1/settings/queue_max",
                              .token = stack_env(stack, "ADMIN_TOKEN"),
                              .key = api_fresh_key(),
                              .body = "{\"value\":321}"};
     int64_t set = control_events(18);
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 200, NULL);
+    api_expect(api_ask(api.command, &call), 200, NULL);
     put("queue_max", "null");
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(api_ask(api.command, &call), 200, NULL);
     assert_true(span_is(http_answer_header(&answer, "Idempotency-Replayed"), "true"));
     assert_int_equal(setting("queue_max"), 0); /* a replay does not do it again */
     assert_int_equal(control_events(18), set + 2);
     call.body = "{\"value\":322}";
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 422, "idempotency-key-reused");
+    api_expect(api_ask(api.command, &call), 422, "idempotency-key-reused");
 }
 
-static void what_was_decided_survives_a_restart(void **state)
+static void what_was_decided_survives_a_restart(void **)
 {
-    (void)state;
     char campaign[64];
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000, ""));
     put("plan_halt_p95_ms", "1234");
@@ -462,8 +410,7 @@ static void what_was_decided_survives_a_restart(void **state)
     steer_issuer(&first, "issue", "suspend", 200, NULL);
     stack_service(stack, "command-service", "kill");
     stack_service(stack, "command-service", "start");
-    struct http_answer answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "ann");
-    api_expect(&answer, 403, "issuer-suspended");
+    api_expect(steer_issue(&first, "ISSUE_TOKEN", campaign, "ann"), 403, "issuer-suspended");
     assert_int_equal(setting("plan_halt_p95_ms"), 1234);
     assert_int_equal(setting("rate_limit_per_user"), 10);
     steer_issuer(&first, "issue", "resume", 200, NULL);
@@ -494,17 +441,16 @@ static void fill_disk(int64_t percent)
 
 static void expect_disk(const char *campaign, int create_status, int issue_status)
 {
-    struct http_answer answer = create(1);
-    api_expect(&answer, create_status, create_status == 503 ? "store-unavailable" : NULL);
+    struct http_answer answer =
+        api_expect(create(1), create_status, create_status == 503 ? "store-unavailable" : NULL);
     if (create_status == 503)
         assert_true(http_answer_header(&answer, "Retry-After").ptr != NULL);
-    answer = steer_issue(&first, "ISSUE_TOKEN", campaign, "ann");
-    api_expect(&answer, issue_status, issue_status == 503 ? "store-unavailable" : NULL);
+    api_expect(steer_issue(&first, "ISSUE_TOKEN", campaign, "ann"), issue_status,
+               issue_status == 503 ? "store-unavailable" : NULL);
 }
 
-static void a_disk_fills_up(void **state)
+static void a_disk_fills_up(void **)
 {
-    (void)state;
     if (!*disk) {
         print_message("no disk of its own: mounting one takes root\n");
         skip();

@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <pthread.h>
 
-#include "common/base/crypto.h"
 #include "tests/lib/api.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/siege.h"
@@ -46,9 +45,8 @@ static void others_go_on(const struct siege *siege, size_t but, int64_t ms)
             WAIT_UNTIL(siege_issued(siege, i) > before[i] + CONNECTIONS, LONG_MS);
 }
 
-static void one_is_killed(void **state)
+static void one_is_killed(void **)
 {
-    (void)state;
     struct siege *siege = begin(true, 0);
     for (size_t i = 0; i < SERVICES; i++) {
         instance_kill(services[i]);
@@ -84,9 +82,8 @@ static void *ask_until_issued(void *context)
 }
 
 /* The first answer of a service that was started again is no refusal: it waits for what it needs to know. */
-static void the_first_answer_is_a_coupon(void **state)
+static void the_first_answer_is_a_coupon(void **)
 {
-    (void)state;
     struct api_client api;
     instance_open_api(services[1], &api);
     snprintf(restarted_path, sizeof restarted_path, "/v1/campaigns/%s/coupons",
@@ -103,9 +100,8 @@ static void the_first_answer_is_a_coupon(void **state)
     api_close(&api);
 }
 
-static void one_is_restarted(void **state)
+static void one_is_restarted(void **)
 {
-    (void)state;
     struct siege *siege =
         begin(true, 0); /* its listener is gone for a while; rolling_restart_test.c is strict */
     for (size_t i = 0; i < SERVICES; i++) {
@@ -136,9 +132,8 @@ static void stop_with_the_lock(const struct instance *service)
     fail_msg("the service never held the lock when it was stopped");
 }
 
-static void one_stands_still_with_the_lock(void **state)
+static void one_stands_still_with_the_lock(void **)
 {
-    (void)state;
     struct siege *siege = begin(false, LONG_MS);
     stop_with_the_lock(services[0]);
     int64_t stopped_us = clock_mono_us(), before = siege_issued(siege, 1) + siege_issued(siege, 2);
@@ -153,7 +148,7 @@ static void one_stands_still_with_the_lock(void **state)
 
 /* The worst moment to stand still: part of a pipeline has been sent. PostgreSQL waits for the rest, for which
  * none of its timeouts counts, with the lock in hand. */
-static void one_stands_still_in_the_middle_of_sending(void **state)
+static void one_stands_still_in_the_middle_of_sending(void **)
 {
     enum { BEGIN, LOCK, PAD, PAD_BYTES = 64 * 1024 };
     static const struct pg_statement statements[] = {
@@ -162,7 +157,6 @@ static void one_stands_still_in_the_middle_of_sending(void **state)
         [PAD] = {"pad", "SELECT length($1::bytea)"},
     };
     static const char padding[PAD_BYTES];
-    (void)state;
     struct pg_args args;
     struct pg *pg = pg_create(&(struct pg_options){.url = stack_env(stack, "COMMAND_DATABASE_URL"),
                                                    .application = "firstcome command",
@@ -211,7 +205,7 @@ static void ask_both(const char *path, const char *body, int status)
     send_to(1, path, key, body);
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(http_client_read(clients[i], LONG_MS, &answers[i]), HTTP_ANSWERED);
-        api_expect(&answers[i], status, NULL);
+        api_expect(answers[i], status, NULL);
         replayed += span_is(http_answer_header(&answers[i], "Idempotency-Replayed"), "true");
     }
     assert_int_equal(replayed, 1);
@@ -220,10 +214,9 @@ static void ask_both(const char *path, const char *body, int status)
                            http_answer_header(&answers[1], "Consistency-Token")));
 }
 
-static void one_key_has_one_effect(void **state)
+static void one_key_has_one_effect(void **)
 {
-    (void)state;
-    char path[128], body[256], id[64];
+    char body[256], id[64];
     for (size_t i = 0; i < 2; i++)
         clients[i] = http_client_create(instance_url(services[i]));
     for (int round = 0; round < ROUNDS; round++) {
@@ -233,14 +226,10 @@ static void one_key_has_one_effect(void **state)
                  "\"currency\":\"EUR\",\"quantity\":10,\"released\":1,\"per_user_limit\":5}",
                  id);
         ask_both("/v1/campaigns", body, 201);
-        snprintf(path, sizeof path, "/v1/campaigns/%s/release", id);
-        ask_both(path, "{\"quantity\":3}", 200);
-        snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
-        ask_both(path, "{\"user_id\":\"somebody\"}", 201);
-        snprintf(path, sizeof path, "/v1/campaigns/%s/pause", id);
-        ask_both(path, "{}", 200);
-        snprintf(path, sizeof path, "/v1/campaigns/%s/resume", id);
-        ask_both(path, "{}", 200);
+        ask_both(textf("/v1/campaigns/%s/release", id), "{\"quantity\":3}", 200);
+        ask_both(textf("/v1/campaigns/%s/coupons", id), "{\"user_id\":\"somebody\"}", 201);
+        ask_both(textf("/v1/campaigns/%s/pause", id), "{}", 200);
+        ask_both(textf("/v1/campaigns/%s/resume", id), "{}", 200);
     }
     assert_int_equal(store_number(stack, "SELECT count(*) FROM event WHERE campaign_id LIKE 'twice-%'"),
                      5 * ROUNDS);
@@ -252,22 +241,17 @@ static void one_key_has_one_effect(void **state)
         http_client_destroy(clients[i]);
 }
 
-static int setup(void **state)
+static int setup(void **)
 {
     static const char *const names[SERVICES] = {"a", "b", "c"};
-    (void)state;
-    crypto_setup();
     stack = stack_start(STACK_SERVERS);
     for (size_t i = 0; i < SERVICES; i++)
-        services[i] = instance_start(stack, &(struct instance_options){.service = "command-service",
-                                                                       .name = names[i],
-                                                                       .port_offset = 7 + (int)i});
+        services[i] = INSTANCE_START(stack, "command-service", names[i], 7 + (int)i);
     return 0;
 }
 
-static int teardown(void **state)
+static int teardown(void **)
 {
-    (void)state;
     for (size_t i = 0; i < SERVICES; i++)
         instance_destroy(services[i]);
     stack_stop(stack);

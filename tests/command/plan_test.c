@@ -22,11 +22,8 @@ static const char *planned(void)
 
 static void issue_many(const char *campaign)
 {
-    for (int i = 0; i < CALLS; i++) {
-        char user[32];
-        snprintf(user, sizeof user, "user-%d", i);
-        (void)api_issue(&api, campaign, user);
-    }
+    for (int i = 0; i < CALLS; i++)
+        (void)api_issue(&api, campaign, textf("user-%d", i));
 }
 
 static int64_t times_halted(const char *campaign)
@@ -38,9 +35,8 @@ static int64_t times_halted(const char *campaign)
 
 static void expect_plan(const char *campaign, const char *verb, const char *part)
 {
-    char path[128], body[4096];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/%s", campaign, verb);
-    struct http_answer answer = api_post(&api, path, "", NULL);
+    char body[4096];
+    struct http_answer answer = api_post(&api, textf("/v1/campaigns/%s/%s", campaign, verb), "", NULL);
     assert_int_equal(answer.status, 200);
     snprintf(body, sizeof body, "%.*s", SPAN_ARG(answer.body));
     if (!strstr(body, part))
@@ -62,9 +58,8 @@ static void set(const char *name, const char *value)
     assert_int_equal(answer.status, 200);
 }
 
-static void too_slow_halts(void **state)
+static void too_slow_halts(void **)
 {
-    (void)state;
     char campaign[80], quiet[80];
     snprintf(campaign, sizeof campaign, "%s", planned());
     snprintf(quiet, sizeof quiet, "%s", planned());
@@ -77,9 +72,8 @@ static void too_slow_halts(void **state)
     assert_int_equal(times_halted(quiet), 0);
 }
 
-static void too_many_failures_halt(void **state)
+static void too_many_failures_halt(void **)
 {
-    (void)state;
     char campaign[80], healthy[80];
     snprintf(campaign, sizeof campaign, "%s", planned());
     snprintf(healthy, sizeof healthy, "%s", planned());

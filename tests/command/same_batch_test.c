@@ -30,9 +30,8 @@ static int64_t gave_up(void)
     return api_metric(&api, "coupon_store_errors_total{class=\"busy\"}");
 }
 
-static void campaign_and_coupon_in_one_batch(void **state)
+static void campaign_and_coupon_in_one_batch(void **)
 {
-    (void)state;
     char lock[96];
     snprintf(lock, sizeof lock, "SELECT 1 FROM slice WHERE slice = %d FOR UPDATE",
              slice_of(SPAN("doorbuster")));

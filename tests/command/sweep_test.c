@@ -20,17 +20,10 @@ static struct api_client api;
 static void campaign_in(int16_t slice, char ret[64], const char *more)
 {
     static unsigned number;
-    char body[512];
     do
         snprintf(ret, 64, "sweep-%u", number++);
     while (slice_of(span_of(ret)) != slice);
-    snprintf(
-        body, sizeof body,
-        "{\"id\":\"%s\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},\"currency\":\"KRW\","
-        "\"quantity\":1000000%s}",
-        ret, more);
-    struct http_answer answer = api_post(&api, "/v1/campaigns", body, NULL);
-    api_expect(&answer, 201, NULL);
+    api_campaign_of(&api, ret, 1000000, more);
 }
 
 static int compare(const void *a, const void *b)
@@ -43,12 +36,10 @@ static int compare(const void *a, const void *b)
 static int64_t median_us(const char *campaign)
 {
     static unsigned number;
-    char user[32];
     int64_t took_us[SAMPLES];
     for (size_t i = 0; i < SAMPLES; i++) {
         int64_t start_us = clock_mono_us();
-        snprintf(user, sizeof user, "user-%u", number++);
-        api_give(&api, campaign, user);
+        api_give(&api, campaign, textf("user-%u", number++));
         took_us[i] = clock_mono_us() - start_us;
     }
     qsort(took_us, SAMPLES, sizeof took_us[0], compare);
@@ -64,9 +55,8 @@ static void expect_no_slower(const char *what, int64_t before_us, int64_t during
 
 /* --- slices --- */
 
-static void a_locked_slice_is_felt_by_no_other(void **state)
+static void a_locked_slice_is_felt_by_no_other(void **)
 {
-    (void)state;
     enum { LOCKED = 3, CALLERS = 8 };
     char locked[64], others[3][64], user[16];
     struct http_client *callers[CALLERS];
@@ -85,7 +75,7 @@ static void a_locked_slice_is_felt_by_no_other(void **state)
     for (size_t i = 0; i < CALLERS; i++) { /* who asked the locked one is answered all the same */
         struct http_answer answer;
         assert_int_equal(http_client_read(callers[i], BOUND_MS, &answer), HTTP_ANSWERED);
-        api_expect(&answer, 503, NULL); /* overloaded, or the lock was waited for as long as may be */
+        api_expect(answer, 503, NULL); /* overloaded, or the lock was waited for as long as may be */
         http_client_destroy(callers[i]);
     }
     store_let_go(holder);
@@ -97,17 +87,11 @@ static void a_locked_slice_is_felt_by_no_other(void **state)
 /* Reserves a coupon for a second, and waits until the log says that this is over. */
 static void expect_a_reservation_lapses(const char *campaign, const char *user)
 {
-    char path[128], body[256], id[64];
-    struct http_answer answer = api_issue(&api, campaign, user);
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(id, sizeof id, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-    json_destroy(doc);
-    snprintf(path, sizeof path, "/v1/coupons/%s/reserve", id);
+    char body[256], id[64];
+    snprintf(id, sizeof id, "%s", api_coupon(&api, campaign, user));
     snprintf(body, sizeof body,
              "{\"user_id\":\"%s\",\"order_id\":\"o\",\"order_amount\":1000,\"ttl_seconds\":1}", user);
-    answer = api_post(&api, path, body, NULL);
-    api_expect(&answer, 200, NULL);
+    api_expect(api_post(&api, textf("/v1/coupons/%s/reserve", id), body, NULL), 200, NULL);
     int64_t reserved_us = clock_mono_us();
     WAIT_UNTIL(NUMBER("SELECT count(*) FROM event WHERE type = 13 AND coupon_id = '%s'", id) == 1, BOUND_MS);
     print_message("    lapsed after %lld ms\n", (long long)(clock_mono_us() - reserved_us) / US_PER_MS);
@@ -143,9 +127,8 @@ static void make_dead_entries(const char *campaign)
 
 /* As a queue's index always gets under a long report: its front is full of what is gone and cannot be
  * skipped. */
-static void dead_entries_are_in_nobodys_way(void **state)
+static void dead_entries_are_in_nobodys_way(void **)
 {
-    (void)state;
     char campaign[64];
     campaign_in(DEAD_SLICE, campaign, "");
     /* A snapshot that is older than what becomes of them. */
@@ -168,9 +151,8 @@ static void dead_entries_are_in_nobodys_way(void **state)
 
 /* --- a bad row --- */
 
-static void a_row_nobody_can_decode_is_set_aside(void **state)
+static void a_row_nobody_can_decode_is_set_aside(void **)
 {
-    (void)state;
     enum { SLICE = 6 };
     char bad[64], open[64];
     campaign_in(SLICE, bad, "");

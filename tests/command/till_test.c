@@ -23,8 +23,7 @@ static void keep(const struct json_doc *doc, const char *name, char ret[64])
 static void fresh(void)
 {
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 5, ""));
-    struct http_answer answer = api_issue(&api, campaign, "ann");
-    api_expect(&answer, 201, NULL);
+    struct http_answer answer = api_expect(api_issue(&api, campaign, "ann"), 201, NULL);
     struct json_doc *doc = json_get_doc(answer.body);
     keep(doc, "coupon_id", id);
     keep(doc, "code", code);
@@ -35,9 +34,8 @@ static struct http_answer act(const char *token, const char *coupon, const char 
 {
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "/v1/coupons/%s/%s", coupon, verb);
-    return api_call(
-        &api, &(struct http_call){
-                  .method = "POST", .path = path, .token = token, .key = api_fresh_key(), .body = body});
+    return API_ASK(api.command, .method = "POST", .path = path, .token = token, .key = api_fresh_key(),
+                   .body = body);
 }
 
 /* Neither whose the coupon is nor its code. */
@@ -52,8 +50,7 @@ static void expect_untold(const struct http_answer *answer)
 static void expect(const char *token, const char *coupon, const char *verb, const char *body, int status,
                    const char *problem)
 {
-    struct http_answer answer = act(token, coupon, verb, body);
-    api_expect(&answer, status, problem);
+    struct http_answer answer = api_expect(act(token, coupon, verb, body), status, problem);
     if (problem)
         expect_untold(&answer);
 }
@@ -65,19 +62,16 @@ static void expect(const char *token, const char *coupon, const char *verb, cons
 /* Which order has a coupon is told to the key whose order it is. */
 static void expect_order_told(const char *token, bool told)
 {
-    struct http_answer answer =
-        act(token, code, "redeem", "{\"user_id\":\"ann\",\"order_id\":\"o2\",\"order_amount\":900}");
-    api_expect(&answer, 409, "already-redeemed");
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_true(json_get_has(doc, "order_id") == told);
+    struct http_answer answer = api_expect(
+        act(token, code, "redeem", "{\"user_id\":\"ann\",\"order_id\":\"o2\",\"order_amount\":900}"), 409,
+        "already-redeemed");
+    assert_true(body_has(answer.body, "order_id") == told);
     if (told)
-        assert_true(span_is(json_get_text(doc, "order_id"), "o1"));
-    json_destroy(doc);
+        assert_true(span_is(body_text(answer.body, "order_id"), "o1"));
 }
 
-static void what_one_key_did_another_cannot_undo(void **state)
+static void what_one_key_did_another_cannot_undo(void **)
 {
-    (void)state;
     fresh();
     expect(tills[0], code, "reserve", HOLD, 200, NULL);
     expect(tills[1], code, "release", MINE, 403, "other-key");
@@ -97,34 +91,25 @@ static void what_one_key_did_another_cannot_undo(void **state)
     expect(tills[1], code, "restore", MINE, 200, NULL);
 }
 
-static void who_has_nothing_is_told_nothing(void **state)
+static void who_has_nothing_is_told_nothing(void **)
 {
-    (void)state;
     fresh();
-    struct http_answer answer = act(tills[0], code, "release", MINE);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(act(tills[0], code, "release", MINE), 200, NULL);
     expect_untold(&answer);
-    answer = act(stack_env(stack, "ADMIN_TOKEN"), code, "release", MINE);
-    api_expect(&answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_true(span_is(json_get_text(doc, "user_id"), "ann"));
-    json_destroy(doc);
+    answer = api_expect(act(stack_env(stack, "ADMIN_TOKEN"), code, "release", MINE), 200, NULL);
+    assert_true(span_is(body_text(answer.body, "user_id"), "ann"));
 }
 
 static struct http_answer read_as(const char *token, const char *coupon, const char *more)
 {
     char path[PATH_BYTES];
-    struct http_answer answer;
     snprintf(path, sizeof path, "/v1/coupons/%s%s", coupon, more);
-    struct http_call call = {.method = "GET", .path = path, .token = token};
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    return answer;
+    return API_ASK(api.query, .path = path, .token = token);
 }
 
 /* Ids are counted up; whoever has one has seen them all. */
-static void a_coupon_is_named_by_its_code(void **state)
+static void a_coupon_is_named_by_its_code(void **)
 {
-    (void)state;
     fresh();
     expect(tills[0], id, "reserve", HOLD, 403, "forbidden");
     expect(tills[0], id, "redeem", USE, 403, "forbidden");
@@ -133,12 +118,9 @@ static void a_coupon_is_named_by_its_code(void **state)
     expect(tills[0], "c3-999999999", "redeem", USE, 403, "forbidden"); /* whether or not there is one */
     struct http_answer answer;
     WAIT_UNTIL((answer = read_as(stack_env(stack, "READ_TOKEN"), id, ""), answer.status == 200), WAIT_MS);
-    answer = read_as(tills[0], id, ""); /* of which there is a copy */
-    api_expect(&answer, 403, "forbidden");
-    answer = read_as(tills[0], id, "/validity");
-    api_expect(&answer, 403, "forbidden");
-    answer = read_as(tills[0], code, "/validity");
-    api_expect(&answer, 200, NULL);
+    api_expect(read_as(tills[0], id, ""), 403, "forbidden"); /* of which there is a copy */
+    api_expect(read_as(tills[0], id, "/validity"), 403, "forbidden");
+    api_expect(read_as(tills[0], code, "/validity"), 200, NULL);
     expect(stack_env(stack, "REDEEM_TOKEN"), id, "redeem", USE, 200, NULL); /* redeem-by-id */
 }
 
@@ -161,7 +143,6 @@ static void add_keys(void)
 
 static int setup(void **state)
 {
-    crypto_setup();
     stack = api_setup(state, &api, STACK_ALL);
     add_keys();
     struct http_answer answer;

@@ -19,9 +19,8 @@ enum { SECONDS = 5, CLIENTS = 10, SERVICES = 3, SEEDS = 2 };
 
 static const uint64_t seeds[] = {20, 4};
 
-static void every_promise_is_kept(void **state)
+static void every_promise_is_kept(void **)
 {
-    (void)state;
     for (size_t i = 0; i < SEEDS; i++) {
         struct chaos_options options = {
             .seed = seeds[i], .seconds = SECONDS, .services = SERVICES, .clients = CLIENTS};

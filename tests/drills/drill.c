@@ -129,8 +129,7 @@ void drill_expect(const struct drill_figure *figure)
 
 void drill_expect_none(const char *what, const char *incident, uint64_t count)
 {
-    drill_expect(
-        &(struct drill_figure){.what = what, .incident = incident, .value = (double)count, .unit = ""});
+    DRILL_EXPECT(what, incident, (double)count, 0, "");
 }
 
 int64_t drill_bar_ms(int64_t tenths, int64_t before_us)
@@ -141,12 +140,8 @@ int64_t drill_bar_ms(int64_t tenths, int64_t before_us)
 
 void drill_expect_ms(const char *what, const char *incident, int64_t us, int64_t bar_ms, int64_t machine_us)
 {
-    drill_expect(&(struct drill_figure){.what = what,
-                                        .incident = incident,
-                                        .value = (double)us / US_PER_MS,
-                                        .bar = (double)bar_ms,
-                                        .unit = "ms",
-                                        .machine = (double)machine_us / US_PER_MS});
+    DRILL_EXPECT(what, incident, (double)us / US_PER_MS, (double)bar_ms, "ms", AT_MOST,
+                 (double)machine_us / US_PER_MS);
 }
 
 void drill_note(const char *format, ...)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/check.h"
 #include "tests/lib/stack.h"
 
 enum drill_bar { AT_MOST, AT_LEAST };
@@ -28,6 +29,7 @@ void drill_phase(const char *phase);
 /* For the same line: numbers that grow, read by another thread. NULL ends it. */
 void drill_watch(const _Atomic int64_t *issued, const _Atomic uint64_t *read);
 void drill_expect(const struct drill_figure *figure);
+#define DRILL_EXPECT(...) drill_expect(&(struct drill_figure){__VA_ARGS__})
 /* The same for counts that have to be exactly so many, and for times in microseconds. */
 void drill_expect_none(const char *what, const char *incident, uint64_t count);
 void drill_expect_ms(const char *what, const char *incident, int64_t us, int64_t bar_ms, int64_t machine_us);
@@ -35,7 +37,7 @@ void drill_expect_ms(const char *what, const char *incident, int64_t us, int64_t
  */
 int64_t drill_bar_ms(int64_t tenths, int64_t before_us);
 /* To be said below the table: a file of the results folder, how the cause was brought about. */
-void drill_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void drill_note(const char *format, ...) PRINTF_LIKE(1, 2);
 /* A path in the results folder; valid until the next call. */
 const char *drill_path(const char *name);
 

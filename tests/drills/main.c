@@ -17,18 +17,16 @@ static void (*const drills[])(void) = {drill_failover, drill_runaway, drill_stam
 static void (*drill)(void);
 static bool ended;
 
-static void the_bars_are_kept(void **state)
+static void the_bars_are_kept(void **)
 {
-    (void)state;
     drill();
     ended = true;
     if (!drill_end(true))
         fail_msg("a bar was missed, see the table");
 }
 
-static int end_of_broken(void **state)
+static int end_of_broken(void **)
 {
-    (void)state;
     if (!ended)
         (void)drill_end(false);
     return 0;

@@ -86,20 +86,13 @@ static void expect_of_storm(const struct siege_outcome *outcome, struct window w
     for (size_t i = 0; i < attempts->count; i++)
         winners_errors += is_error(&attempts->list[i]) && winners[attempts->list[i].user];
     mem_free(winners);
-    drill_expect(&(struct drill_figure){.what = "coupons of 500, each to somebody else",
-                                        .incident = "1,200 went wrong",
-                                        .value = (double)coupons,
-                                        .bar = QUANTITY,
-                                        .unit = "",
-                                        .kind = AT_LEAST});
+    DRILL_EXPECT("coupons of 500, each to somebody else", "1,200 went wrong", (double)coupons, QUANTITY, "",
+                 AT_LEAST);
     drill_expect_none("violations of what was promised", "", outcome->verdict.violations);
     drill_expect_none("errors for those who got one", "99 %", winners_errors);
     drill_expect_none("people without an answer", "99 % failed", outcome->unresolved);
-    drill_expect(&(struct drill_figure){.what = "answers that were errors",
-                                        .incident = "99 %",
-                                        .value = 100.0 * (double)errors / (double)attempts->count,
-                                        .bar = 0.1,
-                                        .unit = "%"});
+    DRILL_EXPECT("answers that were errors", "99 %", 100.0 * (double)errors / (double)attempts->count, 0.1,
+                 "%");
     drill_expect_ms("the slowest answer", "30 s", slowest_us, SLOWEST_MS, machine_us);
 }
 
@@ -149,12 +142,7 @@ static void reopen_in_steps(void)
         int64_t opens_us = first_us + i * STAGE_S * US_PER_S;
         WAIT_UNTIL(clock_wall_us() >= opens_us, LONG_MS);
         int issued = ask(campaign, from, stages[i]);
-        drill_expect(&(struct drill_figure){.what = what[i],
-                                            .incident = stage_success[i],
-                                            .value = 100.0 * issued / stages[i],
-                                            .bar = 99.9,
-                                            .unit = "%",
-                                            .kind = AT_LEAST});
+        DRILL_EXPECT(what[i], stage_success[i], 100.0 * issued / stages[i], 99.9, "%", AT_LEAST);
         struct http_answer late = api_issue(&people->api, campaign, "too-late");
         assert_int_equal(late.status, 409); /* and not one more */
     }

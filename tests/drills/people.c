@@ -19,7 +19,6 @@ enum {
     NOTHING_PER_SECOND = 100,
     HANDS = 6,
     DISK_PAUSE_MS = 20,
-    BATCH_BODY_MAX = 1 << 20,
     LONG_MS = 60000
 };
 
@@ -80,17 +79,8 @@ static void write_nothing(uint64_t number, struct load_call_request *ret)
 /* As many coupons as are redeemed and read, of one call. */
 static void fill_the_till(struct people *people)
 {
-    char path[128];
-    struct buf body;
-    buf_init(&body, BATCH_BODY_MAX);
     snprintf(people->till, sizeof people->till, "%s", api_campaign(&people->api, PEOPLE_COUPONS, ""));
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", people->till);
-    buf_append_text(&body, "{\"user_ids\":[");
-    for (int i = 0; i < PEOPLE_COUPONS; i++)
-        buf_printf(&body, "%s\"till-%d\"", i ? "," : "", i);
-    buf_append_text(&body, "]}");
-    struct http_answer answer = api_post(&people->api, path, body.data, NULL);
-    assert_int_equal(answer.status, 200);
+    struct http_answer answer = api_batch(&people->api, people->till, "till-", 0, PEOPLE_COUPONS);
     struct json_doc *doc = json_get_doc(answer.body);
     const struct json_value *results = json_get(doc, "results");
     assert_int_equal(json_array_length(results), PEOPLE_COUPONS);
@@ -101,7 +91,6 @@ static void fill_the_till(struct people *people)
         snprintf(people->coupons[i], sizeof people->coupons[i], "%.*s", SPAN_ARG(id));
     }
     json_destroy(doc);
-    buf_deinit(&body);
 }
 
 static void start_nothing(struct people *people)
@@ -123,7 +112,7 @@ static void start_nothing(struct people *people)
         .directory = stack_directory(people->options.stack)}); /* so that it ends with the stack */
     struct http_client *client = http_client_create(url);
     struct http_answer answer;
-    struct http_call ready = {.method = "GET", .path = "/readyz"};
+    struct http_call ready = {.path = "/readyz"};
     WAIT_UNTIL(http_client_call(client, &ready, &answer) == HTTP_ANSWERED && answer.status == 200, LONG_MS);
     http_client_destroy(client);
     people->nothing = (struct stream){.name = "nothing",

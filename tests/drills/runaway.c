@@ -155,7 +155,7 @@ static void start(void)
                                                    .reads_per_second = 200});
     steer = (struct steer){stack, people->api.command};
     struct http_answer answer = steer_put(&steer, "campaigns_per_key_per_day", "8640");
-    api_expect(&answer, 200, NULL);
+    api_expect(answer, 200, NULL);
     drill_phase("the day before: 6,640 campaigns");
     create_the_day();
     reads_await_redis(&people->api);
@@ -197,7 +197,7 @@ static int64_t void_all(int64_t *ret_voided)
     do {
         struct http_answer answer =
             api_post(&people->api, "/v1/campaigns/void", "{\"created_by\":\"generator\"}", NULL);
-        api_expect(&answer, 200, NULL);
+        api_expect(answer, 200, NULL);
         struct json_doc *doc = json_get_doc(answer.body);
         voided = json_get_int(doc, "voided");
         json_destroy(doc);
@@ -258,19 +258,16 @@ void drill_runaway(void)
     assert_int_equal(program.bad_status, 429);
     /* Each slice counts on its own and adds the others as of a moment before (docs/decisions.md): those that
      * come at one moment may be that many more. */
-    drill_expect(&(struct drill_figure){.what = "campaigns of one key in a day, quota 8,640",
-                                        .incident = "8,640, no end",
-                                        .value = (double)campaigns_made(),
-                                        .bar = DAY + SLICE_COUNT,
-                                        .unit = ""});
+    DRILL_EXPECT("campaigns of one key in a day, quota 8,640", "8,640, no end", (double)campaigns_made(),
+                 DAY + SLICE_COUNT, "");
     expect_alert("alert of creations, from the first on", "CouponCreationsRunaway", steady.from_us);
     expect_alert("alert of Redis' memory, from the refusal on", "CouponRedisOutOfMemory", full_us);
 
     drill_phase("what it made is voided");
     struct http_answer held = api_issue(&people->api, "made-up-7", "somebody");
-    api_expect(&held, 201, NULL);
+    api_expect(held, 201, NULL);
     struct http_answer answer = steer_put(&steer, "campaigns_per_key_per_day", "null");
-    api_expect(&answer, 200, NULL); /* so it is not the quota that stops it now */
+    api_expect(answer, 200, NULL); /* so it is not the quota that stops it now */
     int64_t suspended_us = suspend(), void_us = void_all(&voided);
     int64_t created = campaigns_made();
     trouble.to_us = clock_mono_us();

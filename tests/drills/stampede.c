@@ -109,11 +109,7 @@ static void expect_one_load(void)
     proxy_delay(proxy, 0);
     api_close(&api);
     drill_expect_none("of 2,000 readers of one cold key, unanswered", "", result.lost);
-    drill_expect(&(struct drill_figure){.what = "loads of that key",
-                                        .incident = "one each",
-                                        .value = (double)loaded,
-                                        .bar = 1 + (double)(2 * seconds),
-                                        .unit = ""});
+    DRILL_EXPECT("loads of that key", "one each", (double)loaded, 1 + (double)(2 * seconds), "");
 }
 
 /* Named before it opens: the first who asks finds it in memory, open. */
@@ -133,12 +129,8 @@ static void expect_prewarmed(void)
     WAIT_UNTIL(clock_wall_us() >= opens_us + 100 * US_PER_MS, LONG_MS);
     struct http_answer answer = api_get(&people->api, path, NULL);
     bool open = memmem(answer.body.ptr, answer.body.len, "\"active\"", strlen("\"active\"")) != NULL;
-    drill_expect(&(struct drill_figure){.what = "prewarmed: the first reader finds it in memory",
-                                        .incident = "by hand, at +55 min",
-                                        .value = open && reads_is_from(&answer, "memory"),
-                                        .bar = 1,
-                                        .unit = "",
-                                        .kind = AT_LEAST});
+    DRILL_EXPECT("prewarmed: the first reader finds it in memory", "by hand, at +55 min",
+                 open && reads_is_from(&answer, "memory"), 1, "", AT_LEAST);
 }
 
 /* --- The drill --- */
@@ -197,11 +189,8 @@ void drill_stampede(void)
     people_stop(people);
     expect_of_rush(steady, rush);
     drill_expect_ms("88 % of reads are hits again", "60 min", recovered_us, RECOVERED_MS, 0);
-    drill_expect(&(struct drill_figure){.what = "connections of readers to PostgreSQL",
-                                        .incident = "all, CPU over 90 %",
-                                        .value = (double)connections,
-                                        .bar = STORE_CONNECTIONS,
-                                        .unit = ""});
+    DRILL_EXPECT("connections of readers to PostgreSQL", "all, CPU over 90 %", (double)connections,
+                 STORE_CONNECTIONS, "");
     people_expect_exact(people, "", "");
     people_expect_models(stack, stack_env(stack, "REDIS_URL"), "");
     drill_note("FLUSHALL, Redis %d ms late, %d reads a second after %d; %lld %% were hits before", SLOW_MS,

@@ -121,17 +121,15 @@ static int64_t lost_transactions(void)
     return lost;
 }
 
-static void a_storm_is_served_exactly(void **state)
+static void a_storm_is_served_exactly(void **)
 {
-    (void)state;
     struct storm storm;
     start(&storm, "2500", "500", "800");
     expect_no_violation(&storm);
 }
 
-static void killing_the_command_service_loses_and_doubles_nothing(void **state)
+static void killing_the_command_service_loses_and_doubles_nothing(void **)
 {
-    (void)state;
     struct storm storm;
     start(&storm, DRILL_USERS, DRILL_QUANTITY, "400");
     reach_the_middle(&storm);
@@ -149,9 +147,8 @@ static void flushall(void)
     redis_destroy(redis);
 }
 
-static void emptying_redis_is_not_noticed(void **state)
+static void emptying_redis_is_not_noticed(void **)
 {
-    (void)state;
     struct storm storm;
     start(&storm, DRILL_USERS, DRILL_QUANTITY, "400");
     reach_the_middle(&storm);
@@ -160,9 +157,8 @@ static void emptying_redis_is_not_noticed(void **state)
     expect_no_violation(&storm);
 }
 
-static void killing_the_projector_is_not_noticed(void **state)
+static void killing_the_projector_is_not_noticed(void **)
 {
-    (void)state;
     struct storm storm;
     start(&storm, DRILL_USERS, DRILL_QUANTITY, "400");
     reach_the_middle(&storm);
@@ -172,9 +168,8 @@ static void killing_the_projector_is_not_noticed(void **state)
     expect_no_violation(&storm);
 }
 
-static void crashing_postgresql_loses_and_doubles_nothing(void **state)
+static void crashing_postgresql_loses_and_doubles_nothing(void **)
 {
-    (void)state;
     struct storm storm;
     start(&storm, DRILL_USERS, DRILL_QUANTITY, "400");
     reach_the_middle(&storm);
@@ -188,10 +183,9 @@ static void crashing_postgresql_loses_and_doubles_nothing(void **state)
 }
 
 /* Cut off again and again, many a COMMIT has an outcome that nobody was told. */
-static void ending_backends_loses_and_doubles_nothing(void **state)
+static void ending_backends_loses_and_doubles_nothing(void **)
 {
     enum { ROUNDS = 12 };
-    (void)state;
     struct storm storm;
     start(&storm, DRILL_USERS, DRILL_QUANTITY, "400");
     reach_the_middle(&storm);

@@ -338,9 +338,8 @@ static void try_all(struct subject *subject)
     WAIT_UNTIL(descriptors_of(instance_pid(subject->instance)) <= subject->descriptors + POOLED, SETTLE_MS);
 }
 
-static void in_the_command_service(void **state)
+static void in_the_command_service(void **)
 {
-    (void)state;
     try_all(&command);
     /* One reading a day ahead holds no slice's time there. */
     assert_int_equal(
@@ -348,25 +347,22 @@ static void in_the_command_service(void **state)
     projector_assert_verify_clean(stack);
 }
 
-static void in_the_query_service(void **state)
+static void in_the_query_service(void **)
 {
-    (void)state;
     try_all(&query);
 }
 
-static void in_the_projector(void **state)
+static void in_the_projector(void **)
 {
-    (void)state;
     try_all(&projector);
     projector_assert_verify_clean(stack);
 }
 
-static int setup(void **state)
+static int setup(void **)
 {
     /* Every place is a campaign. */
     static const char *const quotas[] = {"FIRSTCOME_CAMPAIGNS_PER_KEY_PER_DAY",
                                          "FIRSTCOME_CAMPAIGNS_PER_DAY"};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(quotas); i++)
         assert_int_equal(setenv(quotas[i], "1000000", 1), 0);
     stack = stack_start(STACK_SERVERS);
@@ -380,9 +376,8 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
+static int teardown(void **)
 {
-    (void)state;
     instance_destroy(query.instance);
     instance_destroy(command.instance);
     instance_destroy(projector.instance);
@@ -397,9 +392,8 @@ enum { SANITIZED = 1 };
 enum { SANITIZED = 0 };
 #endif
 
-static void is_for_plain_builds(void **state)
+static void is_for_plain_builds(void **)
 {
-    (void)state;
     skip();
 }
 

@@ -374,42 +374,36 @@ static void through(struct front *front, void (*start)(void))
     assert_int_equal(front->wrong, 0);
 }
 
-static void straight(void **state)
+static void straight(void **)
 {
-    (void)state;
     size_t count = payloads_each(attempt, &direct);
     printf("straight: %zu attempts, %d wrong\n", count, direct.wrong);
     assert_int_equal(direct.wrong, 0);
 }
 
-static void through_haproxy(void **state)
+static void through_haproxy(void **)
 {
-    (void)state;
     through(&haproxy, haproxy_start);
 }
 
-static void through_our_edge(void **state)
+static void through_our_edge(void **)
 {
-    (void)state;
     through(&edge, edge_start);
 }
 
-static void through_nginx(void **state)
+static void through_nginx(void **)
 {
-    (void)state;
     through(&nginx, nginx_start);
 }
 
-static int setup(void **state)
+static int setup(void **)
 {
-    (void)state;
     stack = stack_start(STACK_COMMAND);
     return 0;
 }
 
-static int teardown(void **state)
+static int teardown(void **)
 {
-    (void)state;
     stack_stop(stack);
     return 0;
 }

@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <unistd.h>
 
@@ -47,29 +48,30 @@ int api_teardown(void **state)
 
 const char *api_fresh_key(void)
 {
-    static char key[64];
-    static unsigned count;
-    snprintf(key, sizeof key, "k-%ld-%lld-%u", (long)getpid(), (long long)clock_wall_us(), ++count);
+    static _Thread_local char key[64];
+    static atomic_uint count;
+    snprintf(key, sizeof key, "k-%ld-%lld-%u", (long)getpid(), (long long)clock_wall_us(),
+             atomic_fetch_add(&count, 1));
     return key;
+}
+
+struct http_answer api_ask(struct http_client *client, const struct http_call *call)
+{
+    struct http_answer answer;
+    assert_int_equal(http_client_call(client, call, &answer), HTTP_ANSWERED);
+    return answer;
 }
 
 struct http_answer api_call(struct api_client *api, const struct http_call *call)
 {
-    struct http_answer answer;
-    assert_int_equal(http_client_call(api->command, call, &answer), HTTP_ANSWERED);
-    return answer;
+    return api_ask(api->command, call);
 }
 
 struct http_answer api_post(struct api_client *api, const char *path, const char *body, const char *key)
 {
-    struct http_call call = {
-        .method = "POST",
-        .path = path,
-        .token = stack_env(api->stack, "ADMIN_TOKEN"),
-        .key = key ? key : api_fresh_key(),
-        .body = body,
-    };
-    return api_call(api, &call);
+    return API_ASK(api->command, .method = "POST", .path = path,
+                   .token = stack_env(api->stack, "ADMIN_TOKEN"), .key = key ? key : api_fresh_key(),
+                   .body = body);
 }
 
 struct http_client *api_post_begin(struct api_client *api, const char *path, const char *body,
@@ -111,43 +113,70 @@ struct http_answer api_get(struct api_client *api, const char *path, const char 
 {
     char header[64];
     const char *const headers[] = {header, NULL};
-    struct http_answer answer;
-    struct http_call call = {.method = "GET", .path = path, .token = stack_env(api->stack, "READ_TOKEN")};
+    struct http_call call = {.path = path, .token = stack_env(api->stack, "READ_TOKEN")};
     if (consistency_token) {
         snprintf(header, sizeof header, "Consistency-Token: %s", consistency_token);
         call.headers = headers;
     }
-    assert_int_equal(http_client_call(api->query, &call, &answer), HTTP_ANSWERED);
+    struct http_answer answer = api_ask(api->query, &call);
     return answer;
+}
+
+struct http_answer api_create(struct api_client *api, const char *id, int64_t quantity, const char *more)
+{
+    char body[4096];
+    snprintf(body, sizeof body,
+             "{\"id\":\"%s\",\"name\":\"%s\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
+             "\"currency\":\"KRW\",\"quantity\":%lld%s}",
+             id, id, (long long)quantity, more);
+    return api_post(api, "/v1/campaigns", body, NULL);
+}
+
+void api_campaign_of(struct api_client *api, const char *id, int64_t quantity, const char *more)
+{
+    api_expect(api_create(api, id, quantity, more), 201, NULL);
 }
 
 const char *api_campaign(struct api_client *api, int quantity, const char *more)
 {
     static char id[64];
     static unsigned count;
-    char body[4096];
     snprintf(id, sizeof id, "test-%ld-%u", (long)getpid(), ++count);
-    snprintf(body, sizeof body,
-             "{\"id\":\"%s\",\"name\":\"Test %u\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
-             "\"currency\":\"KRW\",\"quantity\":%d%s}",
-             id, count, quantity, more);
-    struct http_answer answer = api_post(api, "/v1/campaigns", body, NULL);
-    api_expect(&answer, 201, NULL);
+    api_campaign_of(api, id, quantity, more);
     return id;
 }
 
 struct http_answer api_issue(struct api_client *api, const char *campaign, const char *user)
 {
-    char path[128], body[256];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
-    snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
-    return api_post(api, path, body, NULL);
+    return api_post(api, textf("/v1/campaigns/%s/coupons", campaign), textf("{\"user_id\":\"%s\"}", user),
+                    NULL);
+}
+
+const char *api_coupon(struct api_client *api, const char *campaign, const char *user)
+{
+    struct http_answer answer = api_expect(api_issue(api, campaign, user), 201, NULL);
+    return textf("%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
 }
 
 void api_give(struct api_client *api, const char *campaign, const char *user)
 {
-    struct http_answer answer = api_issue(api, campaign, user);
-    api_expect(&answer, 201, NULL);
+    api_expect(api_issue(api, campaign, user), 201, NULL);
+}
+
+struct http_answer api_batch(struct api_client *api, const char *campaign, const char *prefix, int64_t first,
+                             int64_t count)
+{
+    char path[128];
+    struct buf body;
+    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", campaign);
+    buf_init(&body, 64 + (size_t)count * (strlen(prefix) + 24));
+    buf_append_text(&body, "{\"user_ids\":[");
+    for (int64_t i = 0; i < count; i++)
+        buf_printf(&body, "%s\"%s%lld\"", i ? "," : "", prefix, (long long)(first + i));
+    buf_append_text(&body, "]}");
+    struct http_answer answer = api_expect(api_post(api, path, body.data, NULL), 200, NULL);
+    buf_deinit(&body);
+    return answer;
 }
 
 int64_t api_metric(struct api_client *api, const char *name)
@@ -157,7 +186,7 @@ int64_t api_metric(struct api_client *api, const char *name)
 
 const char *api_problem(const struct http_answer *answer)
 {
-    static char code[64];
+    static _Thread_local char code[64];
     code[0] = '\0';
     if (!span_is(http_answer_header(answer, "Content-Type"), "application/problem+json"))
         return code;
@@ -169,11 +198,12 @@ const char *api_problem(const struct http_answer *answer)
     return code;
 }
 
-void api_expect(const struct http_answer *answer, int status, const char *problem_code)
+struct http_answer api_expect(struct http_answer answer, int status, const char *problem_code)
 {
-    if (answer->status != status)
-        fail_msg("expected %d, got %d: %.*s", status, answer->status, SPAN_ARG(answer->body));
+    if (answer.status != status)
+        fail_msg("expected %d, got %d: %.*s", status, answer.status, SPAN_ARG(answer.body));
     if (problem_code)
-        assert_string_equal(api_problem(answer), problem_code);
-    assert_int_equal(http_answer_header(answer, "X-Request-Id").len, 16);
+        assert_string_equal(api_problem(&answer), problem_code);
+    assert_int_equal(http_answer_header(&answer, "X-Request-Id").len, 16);
+    return answer;
 }

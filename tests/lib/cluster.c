@@ -9,6 +9,7 @@
 
 #include "common/base/mem.h"
 #include "tests/lib/full_disk.h"
+#include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 
 enum { STATEMENT_MS = 120000, GONE_MS = 60000, CROWD_MAX = 200, PIDS_MAX = 256, STANDBY_OFFSET = 13 };
@@ -16,41 +17,19 @@ enum { PRIMARY_OFFSET = 3, CANNOT_MOUNT = 3, URL_MAX = 512, ERROR_MAX = 256 };
 
 /* --- As superuser --- */
 
-static void read_secret(struct stack *stack, const char *name, char *ret, size_t size)
-{
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/secrets/%s", stack_directory(stack), name);
-    FILE *file = fopen(path, "r");
-    if (!file || !fgets(ret, (int)size, file))
-        fail_msg("cannot read %s", path);
-    fclose(file);
-    ret[strcspn(ret, "\n")] = '\0';
-}
-
-static struct pg *superuser(struct stack *stack, int offset, const struct pg_statement *statement)
-{
-    char url[URL_MAX], password[128];
-    read_secret(stack, "postgres.password", password, sizeof password);
-    snprintf(url, sizeof url, "postgresql://postgres:%s@127.0.0.1:%d/postgres", password,
-             stack_port_base(stack) + offset);
-    return pg_create(&(struct pg_options){
-        .url = url, .application = "test", .statements = statement, .statements_count = 1});
-}
-
 /* The number in the first row and column; false with the error where it cannot be done. */
 static bool superuser_sql(struct stack *stack, int offset, const char *sql, int64_t *ret,
                           char error[ERROR_MAX])
 {
-    const struct pg_statement statement = {"misfortune", sql};
-    struct pg_rows *rows = NULL;
-    struct pg *pg = superuser(stack, offset, &statement);
-    bool done = pg_connect(pg, clock_deadline_us(STATEMENT_MS)) == PG_OK &&
-                pg_call(pg, 0, NULL, clock_deadline_us(STATEMENT_MS), &rows) == PG_OK;
-    *ret = done && pg_rows_count(rows) ? pg_i64(rows, 0, 0) : 0;
+    char url[URL_MAX];
+    struct pg_rows *rows;
+    store_superuser_url(stack, offset, "postgres", url, sizeof url);
+    struct pg *pg = store_try(url, STATEMENT_MS, NULL, sql, &rows);
+    *ret = rows && pg_rows_count(rows) ? pg_i64(rows, 0, 0) : 0;
     snprintf(error, ERROR_MAX, "%s", pg_error(pg));
     pg_rows_destroy(rows);
     pg_destroy(pg);
-    return done;
+    return rows != NULL;
 }
 
 static int64_t must(struct stack *stack, int offset, const char *sql)
@@ -65,7 +44,10 @@ static int64_t must(struct stack *stack, int offset, const char *sql)
 struct pg *cluster_prepare(struct stack *stack, const char *sql)
 {
     const struct pg_statement statement = {"misfortune", sql}; /* prepared once: it connects only here */
-    struct pg *pg = superuser(stack, PRIMARY_OFFSET, &statement);
+    char url[URL_MAX];
+    store_superuser_url(stack, PRIMARY_OFFSET, "postgres", url, sizeof url);
+    struct pg *pg = pg_create(&(struct pg_options){
+        .url = url, .application = "test", .statements = &statement, .statements_count = 1});
     if (pg_connect(pg, clock_deadline_us(STATEMENT_MS)) != PG_OK)
         fail_msg("%s: %s", sql, pg_error(pg));
     return pg;

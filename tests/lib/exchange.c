@@ -56,7 +56,7 @@ void exchange_note(const struct http_call *call, const struct http_answer *answe
         return;
     buf_init(&line, LINE_MAX_BYTES);
     json_open(&line, NULL, '{');
-    json_put_string(&line, "method", span_of(call->method));
+    json_put_string(&line, "method", span_of(http_call_method(call)));
     json_put_string(&line, "target", span_of(call->path));
     json_put_bool(&line, "authorized", call->token != NULL);
     json_put_bool(&line, "keyed", call->key != NULL);

@@ -320,8 +320,9 @@ static void write_request(struct http_client *client, const struct http_call *ca
 {
     struct buf *out = &client->output;
     buf_clear(out);
-    client->bodiless = strcmp(call->method, "HEAD") == 0;
-    buf_printf(out, "%s %s HTTP/1.1\r\nHost: test\r\n", call->method, call->path);
+    const char *method = http_call_method(call);
+    client->bodiless = strcmp(method, "HEAD") == 0;
+    buf_printf(out, "%s %s HTTP/1.1\r\nHost: test\r\n", method, call->path);
     if (call->token)
         buf_printf(out, "Authorization: Bearer %s\r\n", call->token);
     if (call->key)
@@ -402,7 +403,7 @@ static int64_t find_metric(struct http_client *client, const char *name,
                            bool (*read)(struct span, const char *, int64_t *))
 {
     struct http_answer answer;
-    const struct http_call call = {.method = "GET", .path = "/metrics"};
+    const struct http_call call = {.path = "/metrics"};
     int64_t value = -1;
     if (http_client_call(client, &call, &answer) != HTTP_ANSWERED || !read(answer.body, name, &value))
         return -1;

@@ -28,13 +28,17 @@ struct http_answer {
 };
 
 struct http_call {
-    const char *method, *path;  /* path may be any text, it is sent as it is */
+    const char *method, *path;  /* NULL: GET; path may be any text, it is sent as it is */
     const char *token;          /* NULL: no Authorization */
     const char *key;            /* NULL: no Idempotency-Key */
     const char *const *headers; /* more lines "Name: value", ended by NULL; NULL for none */
     const char *body;           /* NULL: none, and no Content-Length */
     int64_t timeout_ms;         /* 0: a minute */
 };
+static inline const char *http_call_method(const struct http_call *call)
+{
+    return call->method ? call->method : "GET";
+}
 
 /* url: http://<numeric address>:<port>. Does not connect. */
 struct http_client *http_client_create(const char *url);

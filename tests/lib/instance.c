@@ -63,7 +63,7 @@ bool instance_ready(const struct instance *instance)
 {
     struct http_answer answer;
     const char *path = instance->options.ready_path;
-    struct http_call call = {.method = "GET", .path = path ? path : "/readyz", .timeout_ms = 2000};
+    struct http_call call = {.path = path ? path : "/readyz", .timeout_ms = 2000};
     struct http_client *client = http_client_create(instance->url);
     bool ready = http_client_call(client, &call, &answer) == HTTP_ANSWERED && answer.status == 200;
     http_client_destroy(client);

@@ -23,6 +23,7 @@ struct instance_options {
 
 /* Texts are borrowed until the instance ends. Waits until it is ready. */
 struct instance *instance_start(struct stack *stack, const struct instance_options *options);
+#define INSTANCE_START(stack, ...) instance_start((stack), &(struct instance_options){__VA_ARGS__})
 /* Starts it again after instance_stop or instance_kill and waits until it is ready. */
 void instance_again(struct instance *instance);
 /* SIGTERM; waits for the end, which must be a good one. Nothing when it does not run. */

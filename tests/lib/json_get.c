@@ -72,3 +72,29 @@ size_t json_get_length(const struct json_doc *doc, const char *path)
 {
     return json_array_length(json_get(doc, path));
 }
+
+#define LOOK(type, look)                                 \
+    type body_##look(struct span body, const char *path) \
+    {                                                    \
+        struct json_doc *doc = json_get_doc(body);       \
+        type found = json_get_##look(doc, path);         \
+        json_destroy(doc);                               \
+        return found;                                    \
+    }
+LOOK(bool, has)
+LOOK(int64_t, int)
+LOOK(bool, bool)
+LOOK(size_t, length)
+
+struct span body_text(struct span body, const char *path)
+{
+    static _Thread_local char texts[4][4096];
+    static _Thread_local size_t turn;
+    char *text = texts[turn++ % COUNT_OF(texts)];
+    struct json_doc *doc = json_get_doc(body);
+    struct span found = json_get_text(doc, path);
+    assert_true(found.len < sizeof texts[0]);
+    memcpy(text, found.ptr, found.len);
+    json_destroy(doc);
+    return (struct span){text, found.len};
+}

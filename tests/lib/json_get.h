@@ -13,3 +13,10 @@ struct span json_get_text(const struct json_doc *doc, const char *path); /* borr
 int64_t json_get_int(const struct json_doc *doc, const char *path);
 bool json_get_bool(const struct json_doc *doc, const char *path);
 size_t json_get_length(const struct json_doc *doc, const char *path);
+
+/* The same of a text that is parsed for this one look. A text stays until the fourth look after it. */
+bool body_has(struct span body, const char *path);
+struct span body_text(struct span body, const char *path);
+int64_t body_int(struct span body, const char *path);
+bool body_bool(struct span body, const char *path);
+size_t body_length(struct span body, const char *path);

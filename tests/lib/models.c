@@ -240,6 +240,18 @@ const struct redis_reply *models_call(struct models *models, const char *const *
     return redis_kit_receive(models->redis);
 }
 
+int64_t models_info(struct models *models, const char *name)
+{
+    int64_t value = -1;
+    for (struct span rest = redis_text(MODELS_CALL(models, "INFO")); rest.ptr && rest.len > 0;) {
+        struct span line = span_cut(&rest, '\n'), is = span_cut(&line, ':'), number = span_cut(&line, '\r');
+        if (span_is(is, name))
+            assert_true(parse_i64(number, 0, INT64_MAX, &value));
+    }
+    assert_true(value >= 0); /* it has that name */
+    return value;
+}
+
 int64_t models_checkpoint(struct models *models, int16_t slice, const char *field)
 {
     char key[48];

@@ -7,6 +7,7 @@
 #include "common/redis/redis.h"
 #include "events/event.h"
 #include "tests/lib/stack.h"
+#include "tests/lib/text.h"
 
 enum { MODELS_CAMPAIGNS_MAX = 32 };
 
@@ -40,6 +41,7 @@ int16_t models_slice(const struct models *models, size_t campaign);
 /* Sends a command to Redis, connecting again where that is needed; the reply lives until the next call. */
 const struct redis_reply *models_call(struct models *models, const char *const *words);
 #define MODELS_CALL(models, ...) models_call((models), (const char *[]){__VA_ARGS__, NULL})
+int64_t models_info(struct models *models, const char *name); /* a number of INFO */
 /* A field of the slice's root as a number, -1 where there is none. */
 int64_t models_checkpoint(struct models *models, int16_t slice, const char *field);
 int64_t models_generation(struct models *models, int16_t slice); /* the live one, -1 where there is none */

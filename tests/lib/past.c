@@ -127,8 +127,12 @@ static void append(struct past *past, struct past_campaign *campaign, struct eve
     write_campaign(past, campaign);
 }
 
-static void count(struct past_campaign *campaign, enum counted counted, int64_t by, int64_t at_us)
+static void count(struct past *past, struct past_campaign *campaign, enum counted counted, int64_t by,
+                  int64_t at_us)
 {
+    assert_true(past->changes_count < PAST_CHANGES_MAX);
+    past->changes[past->changes_count++] =
+        (struct past_change){(size_t)(campaign - past->campaigns), counted, by, at_us};
     struct activity *activity = &campaign->activity[counted];
     activity_mark(activity, at_us, activity->count);
     activity->count += by;
@@ -149,6 +153,7 @@ struct past_campaign *past_create(struct past *past, const char *id, const char 
                                                .per_user_limit = 1,
                                                .tags = {tags, tag[0] ? 1 : 0}}};
     snprintf(campaign->id, sizeof campaign->id, "%s", id);
+    snprintf(campaign->tag, sizeof campaign->tag, "%s", tag);
     event.campaign_created.name = span_of(campaign->id);
     buf_init(&campaign->definition, EVENT_DATA_MAX);
     event_encode(&event, &campaign->definition);
@@ -172,7 +177,7 @@ struct coupon *past_issue(struct past *past, struct past_campaign *campaign, int
     pg_arg_i64(&past->args, sequence);
     pg_arg_i64(&past->args, event.position);
     (void)call(past, SQL_RUN);
-    count(campaign, COUNTED_ISSUED, 1, at_us);
+    count(past, campaign, COUNTED_ISSUED, 1, at_us);
     struct coupon *coupon = &campaign->coupons[campaign->coupons_count++];
     *coupon = coupon_from_event(&event);
     coupon->user_id = (struct span){NULL, 0}; /* "past-<sequence>", not kept */
@@ -210,12 +215,49 @@ void past_redeem(struct past *past, struct past_campaign *campaign, struct coupo
         .type = EVENT_CouponRedeemed,
         .coupon_redeemed = {.order_id = SPAN("order"), .order_amount = 100, .discount_amount = 10}};
     change(past, campaign, coupon, &event, at_us);
-    count(campaign, COUNTED_REDEEMED, 1, at_us);
+    count(past, campaign, COUNTED_REDEEMED, 1, at_us);
 }
 
 void past_restore(struct past *past, struct past_campaign *campaign, struct coupon *coupon, int64_t at_us)
 {
     struct event event = {.type = EVENT_CouponRestored, .coupon_restored = {.order_id = SPAN("order")}};
     change(past, campaign, coupon, &event, at_us);
-    count(campaign, COUNTED_REDEEMED, -1, at_us);
+    count(past, campaign, COUNTED_REDEEMED, -1, at_us);
+}
+
+struct ranked {
+    const char *id;
+    int64_t count, reached_at_us;
+};
+
+static int compare_ranked(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    if (x->count != y->count)
+        return x->count > y->count ? -1 : 1;
+    if (x->reached_at_us != y->reached_at_us)
+        return x->reached_at_us < y->reached_at_us ? -1 : 1;
+    return strcmp(y->id, x->id);
+}
+
+size_t past_ranking(const struct past *past, enum counted by, const char *tag, int64_t since_us,
+                    int64_t until_us, struct buf *ret)
+{
+    struct ranked ranked[PAST_CAMPAIGNS_MAX] = {0};
+    size_t changes = 0;
+    for (size_t i = 0; i < past->campaigns_count; i++)
+        ranked[i].id = past->campaigns[i].id;
+    for (size_t i = 0; i < past->changes_count; i++) {
+        const struct past_change *change = &past->changes[i];
+        if (change->counted != by || change->at_us < since_us || change->at_us > until_us ||
+            (*tag && strcmp(past->campaigns[change->campaign].tag, tag) != 0))
+            continue;
+        changes++;
+        ranked[change->campaign].count += change->by;
+        ranked[change->campaign].reached_at_us = change->at_us;
+    }
+    qsort(ranked, past->campaigns_count, sizeof *ranked, compare_ranked);
+    for (size_t i = 0; i < past->campaigns_count && ranked[i].count > 0; i++)
+        buf_printf(ret, "%s%s %lld", i ? ", " : "", ranked[i].id, (long long)ranked[i].count);
+    return changes;
 }

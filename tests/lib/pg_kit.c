@@ -128,9 +128,8 @@ void pg_kit_assert_usable(struct pg *pg)
     assert_string_equal(pg_sqlstate(pg), "");
 }
 
-int pg_kit_set_up(void **state)
+int pg_kit_set_up(void **)
 {
-    (void)state;
     pg_kit_stack = stack_start(STACK_SERVERS);
     struct pg_options options = pg_kit_options_of(stack_env(pg_kit_stack, "DATABASE_URL"));
     for (size_t i = 0; i < COUNT_OF(schema_statements); i++) {
@@ -145,9 +144,8 @@ int pg_kit_set_up(void **state)
     return 0;
 }
 
-int pg_kit_tear_down(void **state)
+int pg_kit_tear_down(void **)
 {
-    (void)state;
     stack_stop(pg_kit_stack);
     return 0;
 }

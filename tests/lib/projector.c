@@ -88,7 +88,7 @@ int projector_ready_status(struct stack *stack)
 {
     struct http_answer answer = {0};
     struct http_client *client = http_client_create(stack_env(stack, "PROJECTOR_URL"));
-    const struct http_call call = {.method = "GET", .path = "/readyz"};
+    const struct http_call call = {.path = "/readyz"};
     enum http_outcome outcome = http_client_call(client, &call, &answer);
     http_client_destroy(client);
     return outcome == HTTP_ANSWERED ? answer.status : 0;

@@ -3,10 +3,10 @@
 #include "tests/lib/reads.h"
 
 #include "common/base/mem.h"
-#include "common/pg/pg.h"
 #include "tests/lib/pace.h"
 #include "tests/lib/projector.h"
 #include "tests/lib/redis_kit.h"
+#include "tests/lib/store.h"
 #include "tests/lib/wait.h"
 
 enum {
@@ -33,16 +33,8 @@ void reads_deinit(struct reads *reads)
 /* "Consistency-Token: v1.0.12, v1.1.3, ..." */
 static void heads_header(struct api_client *api, char *ret, size_t size)
 {
-    const struct pg_statement heads = {"heads", "SELECT slice, head FROM slice"};
-    struct pg *pg = pg_create(&(struct pg_options){.url = stack_env(api->stack, "DATABASE_URL"),
-                                                   .application = "test",
-                                                   .statements = &heads,
-                                                   .statements_count = 1});
-    struct pg_rows *rows = NULL;
+    struct pg_rows *rows = store_rows(stack_env(api->stack, "DATABASE_URL"), "SELECT slice, head FROM slice");
     struct buf text;
-    if (pg_connect(pg, clock_deadline_us(SETTLE_MS)) != PG_OK ||
-        pg_call(pg, 0, NULL, clock_deadline_us(SETTLE_MS), &rows) != PG_OK)
-        fail_msg("heads: %s", pg_error(pg));
     buf_init(&text, size - 1);
     buf_append_text(&text, "Consistency-Token: ");
     for (int row = 0; row < pg_rows_count(rows); row++)
@@ -52,19 +44,16 @@ static void heads_header(struct api_client *api, char *ret, size_t size)
     memcpy(ret, text.data, text.len + 1);
     buf_deinit(&text);
     pg_rows_destroy(rows);
-    pg_destroy(pg);
 }
 
 static struct http_answer get_with(struct api_client *api, const char *path, const char *header)
 {
     const char *const headers[] = {header, NULL};
-    struct http_answer answer;
     struct http_call call = {.method = "GET",
                              .path = path,
                              .token = stack_env(api->stack, "READ_TOKEN"),
                              .headers = header ? headers : NULL};
-    assert_int_equal(http_client_call(api->query, &call, &answer), HTTP_ANSWERED);
-    return answer;
+    return api_ask(api->query, &call);
 }
 
 struct http_answer reads_get(struct api_client *api, const char *path)
@@ -72,6 +61,22 @@ struct http_answer reads_get(struct api_client *api, const char *path)
     char header[1024];
     heads_header(api, header, sizeof header);
     return get_with(api, path, header);
+}
+
+struct http_answer reads_at(struct api_client *api, const char *path, int64_t wall_us)
+{
+    const char *at = time_text(wall_us);
+    return api_get(api, textf("%s%sas_of=%s", path, strchr(path, '?') ? "&" : "?", at), NULL);
+}
+
+void reads_ranking(const struct json_doc *doc, struct buf *ret)
+{
+    for (size_t i = 0; i < json_get_length(doc, "items"); i++) {
+        struct span id = json_get_text(doc, textf("items.%zu.campaign_id", i));
+        assert_int_equal(json_get_int(doc, textf("items.%zu.rank", i)), (int64_t)i + 1);
+        buf_printf(ret, "%s%.*s %lld", i ? ", " : "", SPAN_ARG(id),
+                   (long long)json_get_int(doc, textf("items.%zu.count", i)));
+    }
 }
 
 bool reads_is_from(const struct http_answer *answer, const char *source)
@@ -209,10 +214,10 @@ const char *reads_key(struct stack *stack, int16_t slice, const char *rest)
 {
     static char keys[8][256];
     static size_t turn;
-    char *key = keys[turn++ % COUNT_OF(keys)], root[24];
-    snprintf(root, sizeof root, "fc:{%d}", slice);
-    int64_t generation = reads_redis(
-        stack, "EVAL", "return tonumber(redis.call('HGET', KEYS[1], 'generation') or '0')", "1", root, NULL);
+    char *key = keys[turn++ % COUNT_OF(keys)];
+    int64_t generation =
+        reads_redis(stack, "EVAL", "return tonumber(redis.call('HGET', KEYS[1], 'generation') or '0')", "1",
+                    textf("fc:{%d}", slice), NULL);
     snprintf(key, sizeof keys[0], "fc:%lld:{%d}:%s", (long long)generation, slice, rest);
     return key;
 }

@@ -24,6 +24,10 @@ void reads_deinit(struct reads *reads);
 /* GET that must not be answered from before what is in the log now: sends the heads of all slices as
  * Consistency-Tokens. */
 struct http_answer reads_get(struct api_client *api, const char *path);
+/* Of the past: with as_of. */
+struct http_answer reads_at(struct api_client *api, const char *path, int64_t wall_us);
+/* The ids and counts of a ranking, in order and with the ranks that they have: "popular 3, sooner 2". */
+void reads_ranking(const struct json_doc *doc, struct buf *ret);
 bool reads_is_from(const struct http_answer *answer, const char *source); /* by Cache-Status */
 /* The same until the source answers, which it does before long where nothing is broken: a breaker that a busy
  * processor opened closes again. Whoever answers earlier is not looked at. */

@@ -16,6 +16,7 @@
 
 #include "common/base/bytes.h"
 #include "common/base/clock.h"
+#include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "tests/lib/pace.h"
 #include "tests/lib/wait.h"
@@ -377,6 +378,7 @@ int stack_teardown(void **state)
 
 struct stack *stack_start(enum stack_parts parts)
 {
+    crypto_setup(); /* keys, slices and ids are hashes */
     struct stack *stack = mem_zalloc(sizeof *stack);
     const char *temporary = getenv("TMPDIR");
     char *resolved;

@@ -8,22 +8,16 @@
 struct http_answer steer_put(const struct steer *to, const char *name, const char *value)
 {
     char path[128], body[256];
-    struct http_answer answer;
     snprintf(path, sizeof path, "/v1/settings/%s", name);
     snprintf(body, sizeof body, "{\"value\":%s}", value);
-    struct http_call call = {
-        .method = "PUT", .path = path, .token = stack_env(to->stack, "ADMIN_TOKEN"), .body = body};
-    assert_int_equal(http_client_call(to->client, &call, &answer), HTTP_ANSWERED);
-    return answer;
+    return API_ASK(to->client, .method = "PUT", .path = path, .token = stack_env(to->stack, "ADMIN_TOKEN"),
+                   .body = body);
 }
 
 struct json_doc *steer_settings(const struct steer *to)
 {
-    struct http_answer answer;
-    struct http_call call = {
-        .method = "GET", .path = "/v1/settings", .token = stack_env(to->stack, "ADMIN_TOKEN")};
-    assert_int_equal(http_client_call(to->client, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(
+        API_ASK(to->client, .path = "/v1/settings", .token = stack_env(to->stack, "ADMIN_TOKEN")), 200, NULL);
     return json_get_doc(answer.body);
 }
 
@@ -52,43 +46,30 @@ struct http_answer steer_issue(const struct steer *to, const char *token, const 
                                const char *user)
 {
     char path[128], body[256];
-    struct http_answer answer;
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
     snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
-    struct http_call call = {.method = "POST",
-                             .path = path,
-                             .token = stack_env(to->stack, token),
-                             .key = api_fresh_key(),
-                             .body = body};
-    assert_int_equal(http_client_call(to->client, &call, &answer), HTTP_ANSWERED);
-    return answer;
+    return API_ASK(to->client, .method = "POST", .path = path, .token = stack_env(to->stack, token),
+                   .key = api_fresh_key(), .body = body);
 }
 
 void steer_issuer(const struct steer *to, const char *issuer, const char *verb, int status, const char *code)
 {
     char path[128];
-    struct http_answer answer;
     snprintf(path, sizeof path, "/v1/issuers/%s/%s", issuer, verb);
-    struct http_call call = {.method = "POST",
-                             .path = path,
-                             .token = stack_env(to->stack, "ADMIN_TOKEN"),
-                             .key = api_fresh_key(),
-                             .body = "{}"};
-    assert_int_equal(http_client_call(to->client, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, status, code);
+    api_expect(API_ASK(to->client, .method = "POST", .path = path,
+                       .token = stack_env(to->stack, "ADMIN_TOKEN"), .key = api_fresh_key(), .body = "{}"),
+               status, code);
 }
 
 int64_t steer_refusals(const struct steer *to, const char *reason)
 {
-    char name[96];
     struct api_client at = {.stack = to->stack, .command = to->client};
-    snprintf(name, sizeof name, "coupon_gate_refused_total{reason=\"%s\"}", reason);
-    return api_metric(&at, name);
+    return api_metric(&at, textf("coupon_gate_refused_total{reason=\"%s\"}", reason));
 }
 
 bool steer_answers(const struct steer *to, const char *path)
 {
     struct http_answer answer;
-    struct http_call call = {.method = "GET", .path = path};
+    struct http_call call = {.path = path};
     return http_client_call(to->client, &call, &answer) == HTTP_ANSWERED && answer.status == 200;
 }

@@ -14,29 +14,52 @@
 /* However busy the machine is: only what hangs takes longer. */
 enum { PATIENCE_MS = 120000 };
 
-static struct pg_rows *store_rows(struct stack *stack, const char *url_variable, const char *sql)
+struct pg *store_try(const char *url, int64_t timeout_ms, const char *before, const char *sql,
+                     struct pg_rows **ret)
 {
-    const struct pg_statement statements[] = {{"query", sql}};
+    const struct pg_statement statements[] = {{"sql", sql}, {"before", before}};
     struct pg *pg = pg_create(&(struct pg_options){
-        .url = stack_env(stack, url_variable),
-        .application = "test",
-        .statements = statements,
-        .statements_count = COUNT_OF(statements),
-    });
-    struct pg_rows *rows = NULL;
-    if (pg_connect(pg, clock_deadline_us(PATIENCE_MS)) != PG_OK ||
-        pg_call(pg, 0, NULL, clock_deadline_us(PATIENCE_MS), &rows) != PG_OK)
+        .url = url, .application = "test", .statements = statements, .statements_count = before ? 2 : 1});
+    int64_t deadline_us = clock_deadline_us(timeout_ms);
+    *ret = NULL;
+    bool good = pg_connect(pg, deadline_us) == PG_OK;
+    if (good && before) {
+        good = pg_call(pg, 1, NULL, deadline_us, ret) == PG_OK;
+        pg_rows_destroy(*ret);
+        *ret = NULL;
+    }
+    if (good)
+        (void)!pg_call(pg, 0, NULL, deadline_us, ret);
+    return pg;
+}
+
+/* The same, and it must be done. */
+static struct pg *must(const char *url, const char *before, const char *sql, struct pg_rows **ret)
+{
+    struct pg *pg = store_try(url, PATIENCE_MS, before, sql, ret);
+    if (!*ret)
         fail_msg("%s: %s", sql, pg_error(pg));
-    pg_destroy(pg);
+    return pg;
+}
+
+struct pg_rows *store_rows(const char *url, const char *sql)
+{
+    struct pg_rows *rows;
+    pg_destroy(must(url, NULL, sql, &rows));
     return rows;
+}
+
+int64_t store_number_at(const char *url, const char *sql)
+{
+    struct pg_rows *rows = store_rows(url, sql);
+    int64_t number = pg_rows_count(rows) ? pg_i64(rows, 0, 0) : 0;
+    pg_rows_destroy(rows);
+    return number;
 }
 
 int64_t store_number(struct stack *stack, const char *sql)
 {
-    struct pg_rows *rows = store_rows(stack, "DATABASE_URL", sql);
-    int64_t number = pg_rows_count(rows) ? pg_i64(rows, 0, 0) : 0;
-    pg_rows_destroy(rows);
-    return number;
+    return store_number_at(stack_env(stack, "DATABASE_URL"), sql);
 }
 
 int64_t store_numberf(struct stack *stack, const char *format, ...)
@@ -52,38 +75,29 @@ int64_t store_numberf(struct stack *stack, const char *format, ...)
 
 void store_run_as(struct stack *stack, const char *url_variable, const char *sql)
 {
-    pg_rows_destroy(store_rows(stack, url_variable, sql));
+    pg_rows_destroy(store_rows(stack_env(stack, url_variable), sql));
 }
 
-static void read_superuser_secret(struct stack *stack, char *ret, size_t size)
+void store_superuser_url(struct stack *stack, int port_offset, const char *database, char *ret, size_t size)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], password[128];
     snprintf(path, sizeof path, "%s/secrets/postgres.password", stack_directory(stack));
     FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    assert_non_null(fgets(ret, (int)size, file));
-    ret[strcspn(ret, "\n")] = '\0';
+    if (!file || !fgets(password, sizeof password, file))
+        fail_msg("cannot read %s", path);
     fclose(file);
+    password[strcspn(password, "\n")] = '\0';
+    snprintf(ret, size, "postgresql://postgres:%s@127.0.0.1:%d/%s", password,
+             stack_port_base(stack) + port_offset, database);
 }
 
 void store_tamper(struct stack *stack, const char *sql)
 {
-    char url[256], password[128];
-    struct pg_rows *rows = NULL;
-    read_superuser_secret(stack, password, sizeof password);
-    snprintf(url, sizeof url, "postgresql://postgres:%s@127.0.0.1:%d/firstcome", password,
-             stack_port_base(stack) + 3);
-    const struct pg_statement statements[] = {{"off", "SET session_replication_role = replica"}, {"do", sql}};
-    struct pg *pg = pg_create(&(struct pg_options){
-        .url = url, .application = "test", .statements = statements, .statements_count = 2});
-    for (size_t i = 0; i < 2; i++) {
-        if ((i == 0 && pg_connect(pg, clock_deadline_us(PATIENCE_MS)) != PG_OK) ||
-            pg_call(pg, i, NULL, clock_deadline_us(PATIENCE_MS), &rows) != PG_OK)
-            fail_msg("%s: %s", sql, pg_error(pg));
-        pg_rows_destroy(rows);
-        rows = NULL;
-    }
-    pg_destroy(pg);
+    char url[256];
+    struct pg_rows *rows;
+    store_superuser_url(stack, 3, "firstcome", url, sizeof url);
+    pg_destroy(must(url, "SET session_replication_role = replica", sql, &rows));
+    pg_rows_destroy(rows);
 }
 
 enum { BACKENDS_MAX = 64 };
@@ -98,7 +112,7 @@ static struct backends backends_of(struct stack *stack, const char *application)
     char sql[256];
     struct backends backends = {.count = 0};
     snprintf(sql, sizeof sql, "SELECT pid FROM pg_stat_activity WHERE application_name = '%s'", application);
-    struct pg_rows *rows = store_rows(stack, "DATABASE_URL", sql);
+    struct pg_rows *rows = store_rows(stack_env(stack, "DATABASE_URL"), sql);
     assert_true(pg_rows_count(rows) <= BACKENDS_MAX);
     for (int i = 0; i < pg_rows_count(rows); i++)
         backends.pids[backends.count++] = (pid_t)pg_i64(rows, i, 0);
@@ -121,17 +135,11 @@ size_t store_signal_backends(struct stack *stack, const char *application, int s
 
 static bool others_go_on(struct stack *stack, int64_t timeout_ms)
 {
-    static const struct pg_statement statements[] = {{"head", "SELECT count(*) FROM slice"}};
-    struct pg *pg = pg_create(&(struct pg_options){.url = stack_env(stack, "DATABASE_URL"),
-                                                   .application = "test",
-                                                   .statements = statements,
-                                                   .statements_count = COUNT_OF(statements)});
-    struct pg_rows *rows = NULL;
-    int64_t deadline_us = clock_deadline_us(timeout_ms);
-    bool good = pg_connect(pg, deadline_us) == PG_OK && pg_call(pg, 0, NULL, deadline_us, &rows) == PG_OK;
+    struct pg_rows *rows;
+    pg_destroy(
+        store_try(stack_env(stack, "DATABASE_URL"), timeout_ms, NULL, "SELECT count(*) FROM slice", &rows));
     pg_rows_destroy(rows);
-    pg_destroy(pg);
-    return good;
+    return rows != NULL;
 }
 
 static struct backends frozen;
@@ -156,25 +164,11 @@ void store_thaw(void)
     frozen.count = 0;
 }
 
-enum { HOLD_BEGIN, HOLD_LOCK, HOLD_STATEMENTS };
-
 struct pg *store_hold(struct stack *stack, const char *sql)
 {
-    const struct pg_statement statements[HOLD_STATEMENTS] = {{"begin", "BEGIN"}, {"lock", sql}};
-    struct pg *holder = pg_create(&(struct pg_options){
-        .url = stack_env(stack, "DATABASE_URL"),
-        .application = "test holder",
-        .statements = statements, /* prepared once: it connects only here */
-        .statements_count = COUNT_OF(statements),
-    });
-    bool held = pg_connect(holder, clock_deadline_us(PATIENCE_MS)) == PG_OK;
-    for (size_t i = 0; held && i < COUNT_OF(statements); i++) {
-        struct pg_rows *rows = NULL;
-        held = pg_call(holder, i, NULL, clock_deadline_us(PATIENCE_MS), &rows) == PG_OK;
-        pg_rows_destroy(rows);
-    }
-    if (!held)
-        fail_msg("%s: %s", sql, pg_error(holder));
+    struct pg_rows *rows;
+    struct pg *holder = must(stack_env(stack, "DATABASE_URL"), "BEGIN", sql, &rows);
+    pg_rows_destroy(rows);
     return holder;
 }
 

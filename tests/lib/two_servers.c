@@ -71,7 +71,7 @@ void two_create_in_the_end(const char *id)
     struct http_answer answer;
     snprintf(key, sizeof key, "%s", api_fresh_key());
     WAIT_UNTIL((answer = two_create(id, key)).status != 503, LONG_MS);
-    api_expect(&answer, 201, NULL);
+    api_expect(answer, 201, NULL);
 }
 
 const char *two_created(int server)
@@ -170,7 +170,7 @@ struct http_answer two_await_answer(const char *path)
 {
     struct http_answer answer;
     WAIT_UNTIL((answer = api_get(&two.api, path, NULL)).status != 503, LONG_MS);
-    api_expect(&answer, 200, NULL);
+    api_expect(answer, 200, NULL);
     return answer;
 }
 

@@ -44,10 +44,8 @@ static void judge(struct watch *watch, int64_t issued, int64_t least, bool redis
 static void read_once(struct watch *watch, struct http_client *client, int64_t stale_us, int64_t *before)
 {
     struct http_answer answer;
-    struct http_call call = {.method = "GET",
-                             .path = watch->path,
-                             .token = stack_env(watch->stack, "READ_TOKEN"),
-                             .timeout_ms = ANSWER_MS};
+    struct http_call call = {
+        .path = watch->path, .token = stack_env(watch->stack, "READ_TOKEN"), .timeout_ms = ANSWER_MS};
     pthread_mutex_lock(&watch->mutex);
     int64_t least = least_since(watch, clock_mono_us() - stale_us);
     pthread_mutex_unlock(&watch->mutex);
@@ -56,9 +54,7 @@ static void read_once(struct watch *watch, struct http_client *client, int64_t s
         fail_with(watch, &answer, outcome);
         return;
     }
-    struct json_doc *doc = json_get_doc(answer.body);
-    judge(watch, json_get_int(doc, "issued"), least, reads_is_from(&answer, "redis"), before);
-    json_destroy(doc);
+    judge(watch, body_int(answer.body, "issued"), least, reads_is_from(&answer, "redis"), before);
 }
 
 static void *run(void *argument)
@@ -117,29 +113,14 @@ void watch_answered(struct watch *watch)
     pthread_mutex_unlock(&watch->mutex);
 }
 
-static void write_batch(const struct watch *watch, struct buf *body)
-{
-    buf_clear(body);
-    buf_append_text(body, "{\"user_ids\":[");
-    for (int i = 0; i < WATCH_BATCH; i++)
-        buf_printf(body, "%s\"u%lld\"", i ? "," : "", (long long)(watch->most + i));
-    buf_append_text(body, "]}");
-}
-
 void watch_issue(struct watch *watch, struct api_client *api, int batches)
 {
-    struct buf body;
-    char path[160];
-    snprintf(path, sizeof path, "%s/coupons/batch", watch->path);
-    buf_init(&body, 64 * 1024);
     for (int batch = 0; batch < batches; batch++) {
-        write_batch(watch, &body);
-        watch_expect(watch, watch->most + WATCH_BATCH);
-        struct http_answer answer = api_post(api, path, body.data, NULL);
-        api_expect(&answer, 200, NULL);
+        int64_t first = watch->most;
+        watch_expect(watch, first + WATCH_BATCH);
+        api_batch(api, watch->path + strlen("/v1/campaigns/"), "u", first, WATCH_BATCH);
         watch_answered(watch);
     }
-    buf_deinit(&body);
 }
 
 static int64_t answers_of_redis(struct watch *watch)

@@ -19,9 +19,8 @@ static void expect_text(struct redis *redis, const char *text)
         fail_msg("'%.*s' instead of '%s'", SPAN_ARG(is), text);
 }
 
-static void one_of_the_named_is_enough(void **state)
+static void one_of_the_named_is_enough(void **)
 {
-    (void)state;
     size_t servers[REDIS_SERVERS_MAX];
     struct redis *redis = redis_kit_connect(nodes.url);
     assert_int_equal(redis_servers(redis, servers), NODES_PRIMARIES);
@@ -31,9 +30,8 @@ static void one_of_the_named_is_enough(void **state)
 }
 
 /* Whoever names one server of a cluster as if it were all is told. */
-static void one_server_is_not_the_cluster(void **state)
+static void one_server_is_not_the_cluster(void **)
 {
-    (void)state;
     char url[NODES_URL_MAX];
     const struct redis_reply *reply;
     snprintf(url, sizeof url, "redis://:admin@127.0.0.1:%u", nodes.servers[0].url.server.port);
@@ -49,9 +47,8 @@ static void one_server_is_not_the_cluster(void **state)
     redis_destroy(redis);
 }
 
-static void wrong_password(void **state)
+static void wrong_password(void **)
 {
-    (void)state;
     char url[NODES_URL_MAX];
     snprintf(url, sizeof url, "redis+cluster://services:wrong@127.0.0.1:%d",
              nodes.servers[0].url.server.port);
@@ -66,9 +63,8 @@ static void wrong_password(void **state)
 enum { PIPELINE = 400 };
 
 /* Replies come in the order of sending, whoever gives them. */
-static void a_pipeline_over_all_servers(void **state)
+static void a_pipeline_over_all_servers(void **)
 {
-    (void)state;
     struct redis *redis = redis_kit_connect(nodes.url);
     char key[40], value[24];
     for (int i = 0; i < PIPELINE; i++) {
@@ -88,9 +84,8 @@ static void a_pipeline_over_all_servers(void **state)
 }
 
 /* A client that knows what was. APPEND shows that nothing is done twice, left out or overtakes. */
-static void redirections_are_followed(void **state)
+static void redirections_are_followed(void **)
 {
-    (void)state;
     static const char key[] = "fc:{test}:a", other[] = "fc:{test}:b";
     struct redis *redis = redis_kit_connect(nodes.url);
     int from = nodes_primary_of(&nodes, 0, key), to = (from + 1) % NODES_PRIMARIES;
@@ -131,9 +126,8 @@ static void redirections_are_followed(void **state)
 }
 
 /* Two that each say the other has it are not asked for ever, and cost nothing but that key. */
-static void redirections_in_a_circle_end(void **state)
+static void redirections_in_a_circle_end(void **)
 {
-    (void)state;
     static const char key[] = "fc:{circle}", other[] = "fc:{test}:a";
     const struct redis_reply *reply;
     struct redis *redis = redis_kit_connect(nodes.url);
@@ -153,9 +147,8 @@ static void redirections_in_a_circle_end(void **state)
 
 /* How many of the batches waited for a server that is frozen and is to get the key: the first does, and the
  * others know. */
-static void a_frozen_target_is_waited_for_once(void **state)
+static void a_frozen_target_is_waited_for_once(void **)
 {
-    (void)state;
     enum { BATCHES = 20, WAIT_MS = 500 };
     static const char key[] = "fc:{test}:a";
     const struct redis_reply *reply;

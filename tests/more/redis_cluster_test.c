@@ -74,7 +74,7 @@ static void read_promptly(const char *id, int count)
     for (int i = 0; i < count; i++) {
         int64_t start_us = clock_mono_us();
         struct http_answer answer = reads_get(&api, path);
-        api_expect(&answer, 200, NULL);
+        api_expect(answer, 200, NULL);
         pace_within(start_us, DEADLINE_MS * US_PER_MS, "an answer");
     }
 }
@@ -98,9 +98,8 @@ static void await_told(void)
                LONG_MS);
 }
 
-static void all_comes_from_redis(void **state)
+static void all_comes_from_redis(void **)
 {
-    (void)state;
     issue(10);
     for (int node = 0; node < NODES_PRIMARIES; node++)
         for (int i = 0; i < 5; i++) {
@@ -140,9 +139,8 @@ static void *move_slowly(void *context)
 }
 
 /* There and back, while coupons of that slice are issued and read. */
-static void slots_move_while_it_works(void **state)
+static void slots_move_while_it_works(void **)
 {
-    (void)state;
     struct mover mover = {.key = root_of(campaign), .from = 0, .to = 1};
     for (int turn = 0; turn < 2; turn++) {
         assert_int_equal(pthread_create(&mover.thread, NULL, move_slowly, &mover), 0);
@@ -174,9 +172,8 @@ static void await_rebuild(pid_t pid)
 
 /* A server that takes no writes for a while, which has the slice that would come first: the others' are made
  * meanwhile. */
-static void servers_are_rebuilt_side_by_side(void **state)
+static void servers_are_rebuilt_side_by_side(void **)
 {
-    (void)state;
     char said[64];
     int status;
     int64_t before[NODES_PRIMARIES];
@@ -193,9 +190,8 @@ static void servers_are_rebuilt_side_by_side(void **state)
     projector_assert_verify_clean(stack);
 }
 
-static void a_rebuild_while_it_works(void **state)
+static void a_rebuild_while_it_works(void **)
 {
-    (void)state;
     int64_t before = generation_of(0);
     pid_t pid = projector_spawn(stack, (const char *[]){"rebuild", "--json", NULL}, stderr);
     issue(5);
@@ -206,21 +202,15 @@ static void a_rebuild_while_it_works(void **state)
 
 static void redeem_one(void)
 {
-    char path[160];
-    struct http_answer answer = api_issue(&api, campaigns[0], "redeemer");
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(path, sizeof path, "/v1/coupons/%.*s/redeem", SPAN_ARG(json_get_text(doc, "coupon_id")));
-    json_destroy(doc);
-    answer =
-        api_post(&api, path, "{\"user_id\":\"redeemer\",\"order_id\":\"o-1\",\"order_amount\":9900}", NULL);
-    api_expect(&answer, 200, NULL);
+    const char *coupon = api_coupon(&api, campaigns[0], "redeemer");
+    api_expect(api_post(&api, textf("/v1/coupons/%s/redeem", coupon),
+                        "{\"user_id\":\"redeemer\",\"order_id\":\"o-1\",\"order_amount\":9900}", NULL),
+               200, NULL);
 }
 
 /* A server that is not told of a key cannot say that the key is on its way to another one. */
-static void scripts_name_all_their_keys(void **state)
+static void scripts_name_all_their_keys(void **)
 {
-    (void)state;
     char path[512], port[16];
     snprintf(path, sizeof path, "%s/monitored", stack_directory(stack));
     snprintf(port, sizeof port, "%u", nodes.servers[0].url.server.port);
@@ -251,9 +241,8 @@ static int64_t aborted(int node)
 }
 
 /* Keys that cannot be read together now are waited for: nothing is wrong with them. */
-static void verify_waits_for_a_slot_on_its_way(void **state)
+static void verify_waits_for_a_slot_on_its_way(void **)
 {
-    (void)state;
     char slice[8];
     snprintf(slice, sizeof slice, "%d", slice_of(span_of(campaign)));
     int slot = redis_slot(span_of(root_of(campaign))), status;
@@ -270,9 +259,8 @@ static void verify_waits_for_a_slot_on_its_way(void **state)
     WAIT_UNTIL(current(), LONG_MS);
 }
 
-static void a_server_that_is_frozen_costs_its_slices(void **state)
+static void a_server_that_is_frozen_costs_its_slices(void **)
 {
-    (void)state;
     nodes_freeze(&nodes, 1);
     read_promptly(campaigns[1], 10);
     read_campaign(campaigns[1], "postgres");
@@ -308,9 +296,8 @@ static void repair_slice_of(int node)
 
 /* Rights that one server does not give: its slices come from PostgreSQL, and no others; those of the others
  * are repaired. */
-static void a_server_that_denies_costs_its_slices(void **state)
+static void a_server_that_denies_costs_its_slices(void **)
 {
-    (void)state;
     char said[64];
     assert_int_equal(nodes_denials(&nodes), 0);
     assert_int_equal(NODES_CALL(&nodes, 2, said, "ACL", "SETUSER", "services", "-pttl", "-hmget"), REDIS_OK);
@@ -326,9 +313,8 @@ static void a_server_that_denies_costs_its_slices(void **state)
 }
 
 /* A key that is lost is found by its reader and made anew, on whatever server. */
-static void a_hole_is_repaired(void **state)
+static void a_hole_is_repaired(void **)
 {
-    (void)state;
     for (int node = 0; node < NODES_PRIMARIES; node++) {
         int16_t slice = slice_of(span_of(campaigns[node]));
         int64_t before = models_generation(&models, slice);
@@ -363,9 +349,8 @@ static void cut_off_replica(int primary, int replica)
 }
 
 /* The checkpoint goes back with the models that it is of, and is gone on from. */
-static void a_primary_that_dies_with_the_last_writes(void **state)
+static void a_primary_that_dies_with_the_last_writes(void **)
 {
-    (void)state;
     enum { OLD = 0, NEW = NODES_PRIMARIES };
     issue(5);
     WAIT_UNTIL(current(), LONG_MS);
@@ -387,9 +372,8 @@ static void a_primary_that_dies_with_the_last_writes(void **state)
     projector_assert_verify_clean(stack);
 }
 
-static void services_start_without_one_that_is_named(void **state)
+static void services_start_without_one_that_is_named(void **)
 {
-    (void)state;
     stack_service(stack, "projector", "kill");
     stack_service(stack, "projector", "start");
     reads_restart_service(&api);
@@ -406,9 +390,8 @@ static void services_start_without_one_that_is_named(void **state)
     buf_deinit(&said);
 }
 
-static void the_reader_saw_only_what_was_true(void **state)
+static void the_reader_saw_only_what_was_true(void **)
 {
-    (void)state;
     watch_await_redis(&watch);
     watch_stop(&watch, true); /* Redis and PostgreSQL take turns, and Redis may be a moment behind */
     assert_true(watch.from_redis > 0 && watch.from_redis < watch.answers);
@@ -435,9 +418,8 @@ static void ask_doctor(struct buf *ret)
     unsetenv("REDIS_URL");
 }
 
-static void the_doctor_looks_at_each_server(void **state)
+static void the_doctor_looks_at_each_server(void **)
 {
-    (void)state;
     struct buf found;
     char named[64];
     buf_init(&found, 1 << 20);
@@ -456,9 +438,8 @@ static void the_doctor_looks_at_each_server(void **state)
     buf_deinit(&found);
 }
 
-static void nothing_was_denied(void **state)
+static void nothing_was_denied(void **)
 {
-    (void)state;
     assert_int_equal(nodes_denials(&nodes), 0);
 }
 
@@ -483,9 +464,8 @@ static void make_campaigns(void)
     snprintf(campaign, sizeof campaign, "%s", campaign_on(0));
 }
 
-static int set_up(void **state)
+static int set_up(void **)
 {
-    (void)state;
     crypto_setup();
     pace_start();
     stack = stack_start(STACK_SERVERS);
@@ -504,9 +484,8 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     api_close(&api);
     models_close(&models);
     stack_stop(stack);

@@ -103,9 +103,8 @@ static void migrate_beside_a_reader(const char *folder, const char *sql)
     assert_int_equal(pthread_join(thread, NULL), 0);
 }
 
-static void nobody_notices_a_migration(void **state)
+static void nobody_notices_a_migration(void **)
 {
-    (void)state;
     char folder[PATH_MAX];
     struct siege_outcome outcome;
     const char *url = instance_url(service);
@@ -141,8 +140,7 @@ static int setup(void **state)
 {
     crypto_setup();
     *state = stack = stack_start(STACK_SERVERS);
-    service = instance_start(
-        stack, &(struct instance_options){.service = "command-service", .name = "migrate", .port_offset = 7});
+    service = INSTANCE_START(stack, "command-service", "migrate", 7);
     return 0;
 }
 

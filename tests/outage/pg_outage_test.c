@@ -31,9 +31,8 @@ static void let_pass(int64_t ms)
     WAIT_UNTIL(clock_mono_us() >= until_us, 2 * ms);
 }
 
-static void restarted(void **state)
+static void restarted(void **)
 {
-    (void)state;
     struct siege *siege = begin();
     cluster_end(stack, SIGINT);
     let_pass(DOWN_MS);
@@ -42,9 +41,8 @@ static void restarted(void **state)
     siege_end(siege);
 }
 
-static void crashed(void **state)
+static void crashed(void **)
 {
-    (void)state;
     struct siege *siege = begin();
     cluster_end(stack, SIGQUIT);
     stack_restart_servers(stack);
@@ -56,9 +54,8 @@ static void crashed(void **state)
     siege_end(siege);
 }
 
-static void backends_ended(void **state)
+static void backends_ended(void **)
 {
-    (void)state;
     struct siege *siege = begin();
     for (int round = 0; round < 5; round++) {
         WAIT_UNTIL(cluster_sql(stack, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
@@ -71,9 +68,8 @@ static void backends_ended(void **state)
 }
 
 /* PostgreSQL restarts all of itself when one of its processes is killed. */
-static void one_backend_killed(void **state)
+static void one_backend_killed(void **)
 {
-    (void)state;
     struct siege *siege = begin();
     pid_t backend = (pid_t)cluster_sql(
         stack, "SELECT pid FROM pg_stat_activity WHERE application_name = 'firstcome command' LIMIT 1");
@@ -83,9 +79,8 @@ static void one_backend_killed(void **state)
     siege_end(siege);
 }
 
-static void frozen(void **state)
+static void frozen(void **)
 {
-    (void)state;
     struct siege *siege = begin();
     cluster_signal_all(stack, SIGSTOP);
     let_pass(FROZEN_MS);
@@ -94,9 +89,8 @@ static void frozen(void **state)
     siege_end(siege);
 }
 
-static void no_connection_left(void **state)
+static void no_connection_left(void **)
 {
-    (void)state;
     struct siege *siege = begin();
     struct cluster_crowd *crowd = cluster_occupy(stack);
     let_pass(DOWN_MS);
@@ -112,9 +106,8 @@ static void set_read_only(bool on)
     (void)cluster_sql(stack, "SELECT pg_reload_conf()::int");
 }
 
-static void read_only(void **state)
+static void read_only(void **)
 {
-    (void)state;
     struct siege *siege = begin();
     set_read_only(true);
     WAIT_UNTIL(!instance_ready(service), LONG_MS); /* noticed by writing; and a reader is of no use */
@@ -125,9 +118,8 @@ static void read_only(void **state)
 }
 
 /* Nobody asks for anything, so nobody would be refused: /readyz has to know all the same. */
-static void read_only_is_noticed_by_the_idle(void **state)
+static void read_only_is_noticed_by_the_idle(void **)
 {
-    (void)state;
     WAIT_UNTIL(instance_ready(service), LONG_MS);
     set_read_only(true);
     WAIT_UNTIL(!instance_ready(service), LONG_MS);
@@ -135,20 +127,17 @@ static void read_only_is_noticed_by_the_idle(void **state)
     WAIT_UNTIL(instance_ready(service), LONG_MS);
 }
 
-static int setup(void **state)
+static int setup(void **)
 {
-    (void)state;
     crypto_setup();
     stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
-    service = instance_start(
-        stack, &(struct instance_options){.service = "command-service", .name = "outage", .port_offset = 7});
+    service = INSTANCE_START(stack, "command-service", "outage", 7);
     return 0;
 }
 
-static int teardown(void **state)
+static int teardown(void **)
 {
-    (void)state;
     instance_destroy(service);
     stack_stop(stack);
     return 0;

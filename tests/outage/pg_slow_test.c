@@ -33,12 +33,11 @@ static unsigned users;
 /* Everybody asks at once. How many got a coupon. */
 static size_t ask_all(void)
 {
-    char user[32];
     size_t issued = 0;
     int64_t start_us = clock_mono_us();
     for (size_t i = 0; i < COUNT_OF(clients); i++) {
-        snprintf(user, sizeof user, "user-%u", users++);
-        api_issue_begin(&api, clients[i], campaigns[i % CAMPAIGNS], user, api_fresh_key());
+        api_issue_begin(&api, clients[i], campaigns[i % CAMPAIGNS], textf("user-%u", users++),
+                        api_fresh_key());
     }
     for (size_t i = 0; i < COUNT_OF(clients); i++) {
         struct http_answer answer;
@@ -63,28 +62,24 @@ static void slow_by(int64_t delay_ms, bool must_issue)
     WAIT_UNTIL(ask_all() == COUNT_OF(clients), LONG_MS);
 }
 
-static void by_50_ms(void **state)
+static void by_50_ms(void **)
 {
-    (void)state;
     slow_by(50, true);
 }
 
-static void by_300_ms(void **state)
+static void by_300_ms(void **)
 {
-    (void)state;
     slow_by(300, true);
 }
 
-static void by_700_ms(void **state)
+static void by_700_ms(void **)
 {
-    (void)state;
     slow_by(700, false);
 }
 
 /* A service that starts while every exchange is slow connects all the same: slow is not gone. */
-static void connects_to_a_slow_store(void **state)
+static void connects_to_a_slow_store(void **)
 {
-    (void)state;
     proxy_delay(proxy, 200);
     http_client_close(api.command);
     for (size_t i = 0; i < COUNT_OF(clients); i++)
@@ -96,9 +91,8 @@ static void connects_to_a_slow_store(void **state)
 }
 
 /* Nothing that was answered 201 is missing, nobody has two. */
-static void nothing_was_lost(void **state)
+static void nothing_was_lost(void **)
 {
-    (void)state;
     assert_int_equal(
         store_number(stack, "SELECT count(*) - count(DISTINCT user_id) FROM event WHERE type = 6"), 0);
     assert_int_equal(store_number(stack,
@@ -108,19 +102,16 @@ static void nothing_was_lost(void **state)
                      0);
 }
 
-static int setup(void **state)
+static int setup(void **)
 {
     static char url[512];
-    (void)state;
     crypto_setup();
     stack_default_deadlines();
     stack = stack_start(STACK_SERVERS);
     int base = stack_port_base(stack);
     proxy_url(stack_env(stack, "DATABASE_URL"), base + 3, base + PROXY_OFFSET, url, sizeof url);
     proxy = proxy_start(base + PROXY_OFFSET, base + 3);
-    service = instance_start(
-        stack, &(struct instance_options){
-                   .service = "command-service", .name = "slow", .port_offset = 7, .database_url = url});
+    service = INSTANCE_START(stack, "command-service", "slow", 7, .database_url = url);
     instance_open_api(service, &api);
     for (size_t i = 0; i < COUNT_OF(clients); i++)
         clients[i] = http_client_create(instance_url(service));
@@ -129,9 +120,8 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
+static int teardown(void **)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(clients); i++)
         http_client_destroy(clients[i]);
     api_close(&api);

@@ -37,25 +37,21 @@ static struct siege *begin(const struct instance *service, const char *database_
 /* Transactions that failed with an error of this class. */
 static int64_t errors(const struct instance *service, const char *class)
 {
-    char name[96];
     struct api_client api = {.stack = stack, .command = http_client_create(instance_url(service))};
-    snprintf(name, sizeof name, "coupon_store_errors_total{class=\"%s\"}", class);
-    int64_t count = api_metric(&api, name);
+    int64_t count = api_metric(&api, textf("coupon_store_errors_total{class=\"%s\"}", class));
     api_close(&api);
     return count;
 }
 
 /* Two ways to run full: a table cannot grow (53100, an error like others), and the log cannot (a PANIC: all
  * of PostgreSQL crashes, and may not come up again before there is room). */
-static void disk_full(void **state)
+static void disk_full(void **)
 {
-    (void)state;
     if (!cluster_small_disk(stack, DISK_MB)) {
         print_message("    skipped: this process may not mount a small disk\n");
         skip();
     }
-    struct instance *service = instance_start(
-        stack, &(struct instance_options){.service = "command-service", .name = "disk", .port_offset = 7});
+    struct instance *service = INSTANCE_START(stack, "command-service", "disk", 7);
     struct siege *siege = begin(service, NULL);
     cluster_fill_disk(stack);
     WAIT_UNTIL(errors(service, "full") >= FULL_ERRORS, LONG_MS);
@@ -78,16 +74,13 @@ static void disk_full(void **state)
 }
 
 /* The standby comes first in the URL: as long as it only follows it has to be passed over. */
-static void switched_to_a_standby(void **state)
+static void switched_to_a_standby(void **)
 {
-    (void)state;
     char url[URL_MAX], standby_url[URL_MAX];
     cluster_standby_start(stack);
     cluster_both_url(stack, "COMMAND_DATABASE_URL", url, sizeof url);
     cluster_standby_url(stack, "DATABASE_URL", standby_url, sizeof standby_url);
-    struct instance *service = instance_start(
-        stack, &(struct instance_options){
-                   .service = "command-service", .name = "switch", .port_offset = 7, .database_url = url});
+    struct instance *service = INSTANCE_START(stack, "command-service", "switch", 7, .database_url = url);
     /* Every COMMIT waits for the standby, and nobody may be told anything about it before it answers. */
     struct siege *siege = begin(service, NULL);
     cluster_standby_signal_all(stack, SIGSTOP);

@@ -63,8 +63,7 @@ static bool is_done(const char *user)
 {
     char path[64];
     snprintf(path, sizeof path, "/v1/requests/%s", user);
-    struct http_answer answer = api_call(
-        &api, &(struct http_call){.method = "GET", .path = path, .token = stack_env(stack, "ISSUE_TOKEN")});
+    struct http_answer answer = API_ASK(api.command, .path = path, .token = stack_env(stack, "ISSUE_TOKEN"));
     return answer.status == 200 && memmem(answer.body.ptr, answer.body.len, "\"done\"", 6) != NULL;
 }
 
@@ -101,14 +100,12 @@ static void expect_no_promise(struct http_client *client)
 
 static void cut_off(const char *function)
 {
-    char sql[256];
-    snprintf(sql, sizeof sql, "SELECT count(%s(pid)) FROM pg_stat_activity WHERE " WAITING, function);
-    assert_true(cluster_sql(stack, sql) > 0);
+    assert_true(cluster_sql(stack, textf("SELECT count(%s(pid)) FROM pg_stat_activity WHERE " WAITING,
+                                         function)) > 0);
 }
 
-static void a_cancelled_wait_promises_nothing(void **state)
+static void a_cancelled_wait_promises_nothing(void **)
 {
-    (void)state;
     struct http_client *client = begin_waiting("ann");
     cut_off("pg_cancel_backend");
     WAIT_UNTIL(coupons_of("ann") == 1, LONG_MS);
@@ -118,9 +115,8 @@ static void a_cancelled_wait_promises_nothing(void **state)
     expect_told_in_the_end("ann");
 }
 
-static void an_ended_session_promises_nothing(void **state)
+static void an_ended_session_promises_nothing(void **)
 {
-    (void)state;
     struct http_client *client = begin_waiting("ben");
     cut_off("pg_terminate_backend");
     WAIT_UNTIL(coupons_of("ben") == 1, LONG_MS);
@@ -131,9 +127,8 @@ static void an_ended_session_promises_nothing(void **state)
 }
 
 /* PostgreSQL restarts all of itself when one of its processes is killed. */
-static void a_server_that_recovered_promises_nothing(void **state)
+static void a_server_that_recovered_promises_nothing(void **)
 {
-    (void)state;
     struct http_client *client = begin_waiting("cat");
     pid_t backend = (pid_t)cluster_sql(stack, "SELECT min(pid) FROM pg_stat_activity WHERE " WAITING);
     assert_true(backend > 0);
@@ -146,9 +141,8 @@ static void a_server_that_recovered_promises_nothing(void **state)
 }
 
 /* The setting that has commits leave out the standby, whatever synchronous_standby_names says. */
-static void a_store_that_leaves_out_its_standby_is_refused(void **state)
+static void a_store_that_leaves_out_its_standby_is_refused(void **)
 {
-    (void)state;
     store_run_as(stack, "COMMAND_DATABASE_URL", "ALTER ROLE CURRENT_USER SET synchronous_commit = local");
     store_signal_backends(stack, "firstcome command", SIGTERM);
     WAIT_UNTIL(!instance_ready(service), LONG_MS);
@@ -159,9 +153,8 @@ static void a_store_that_leaves_out_its_standby_is_refused(void **state)
 
 /* The last, because the standby is the primary then: what was told is there, and what was not has one effect
  * when it is asked for again. */
-static void nothing_told_is_lost_with_the_primary(void **state)
+static void nothing_told_is_lost_with_the_primary(void **)
 {
-    (void)state;
     char standby_url[URL_MAX];
     static const char *const told[] = {"ann", "ben", "cat", "dan"};
     cluster_standby_url(stack, "DATABASE_URL", standby_url, sizeof standby_url);
@@ -199,9 +192,7 @@ static int setup(void **state)
     *state = stack = stack_start(STACK_SERVERS);
     cluster_standby_start(stack);
     cluster_both_url(stack, "COMMAND_DATABASE_URL", url, sizeof url);
-    service = instance_start(
-        stack, &(struct instance_options){
-                   .service = "command-service", .name = "sync", .port_offset = 7, .database_url = url});
+    service = INSTANCE_START(stack, "command-service", "sync", 7, .database_url = url);
     instance_open_api(service, &api);
     WAIT_UNTIL(created(), LONG_MS);
     return 0;

@@ -47,7 +47,7 @@ static void *watch(void *context)
     while (!atomic_load(&fleet->enough)) {
         for (size_t i = 0; i < SERVICES; i++) {
             struct http_answer answer;
-            struct http_call call = {.method = "GET", .path = "/readyz", .timeout_ms = 1000};
+            struct http_call call = {.path = "/readyz", .timeout_ms = 1000};
             atomic_store(&fleet->ready[i], http_client_call(clients[i], &call, &answer) == HTTP_ANSWERED &&
                                                answer.status == 200);
         }
@@ -156,10 +156,7 @@ static void run(struct fleet *fleet, const char *service, int rounds)
     struct client clients[CLIENTS] = {0};
     pthread_t watcher;
     for (size_t i = 0; i < SERVICES; i++)
-        fleet->services[i] = instance_start(stack, &(struct instance_options){.service = service,
-                                                                              .name = names[i],
-                                                                              .port_offset = 7 + (int)i,
-                                                                              .environment = environment});
+        fleet->services[i] = INSTANCE_START(stack, service, names[i], 7 + (int)i, .environment = environment);
     assert_int_equal(pthread_create(&watcher, NULL, watch, fleet), 0);
     for (unsigned i = 0; i < CLIENTS; i++) {
         clients[i] = (struct client){.fleet = fleet, .number = i, .at = i % SERVICES};
@@ -184,8 +181,7 @@ static const char *campaign(void)
 {
     static char id[64];
     struct api_client api;
-    struct instance *service = instance_start(
-        stack, &(struct instance_options){.service = "command-service", .name = "first", .port_offset = 6});
+    struct instance *service = INSTANCE_START(stack, "command-service", "first", 6);
     api = (struct api_client){.stack = stack, .command = http_client_create(instance_url(service))};
     snprintf(id, sizeof id, "%s", api_campaign(&api, 10000000, ""));
     api_close(&api);
@@ -193,21 +189,19 @@ static const char *campaign(void)
     return id;
 }
 
-static void command_services_are_replaced_unnoticed(void **state)
+static void command_services_are_replaced_unnoticed(void **)
 {
-    (void)state;
-    char path[128], sql[160];
+    char path[128];
     const char *id = campaign();
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
     struct fleet fleet = {.path = path, .token = stack_env(stack, "ISSUE_TOKEN"), .issue = true};
     run(&fleet, "command-service", 2);
-    snprintf(sql, sizeof sql, "SELECT issued FROM campaign WHERE id = '%s'", id);
-    assert_int_equal(store_number(stack, sql), atomic_load(&fleet.served[0]) + atomic_load(&fleet.served[1]));
+    assert_int_equal(store_number(stack, textf("SELECT issued FROM campaign WHERE id = '%s'", id)),
+                     atomic_load(&fleet.served[0]) + atomic_load(&fleet.served[1]));
 }
 
-static void query_services_are_replaced_unnoticed(void **state)
+static void query_services_are_replaced_unnoticed(void **)
 {
-    (void)state;
     char path[128];
     snprintf(path, sizeof path, "/v1/campaigns/%s", campaign());
     struct fleet fleet = {.path = path, .token = stack_env(stack, "READ_TOKEN")};
@@ -223,13 +217,11 @@ static int64_t in_flight(const struct instance *service)
 }
 
 /* A long poll lasts longer than a drain; whoever waits is answered when the service is to end. */
-static void a_long_poll_is_answered_at_the_end(void **state)
+static void a_long_poll_is_answered_at_the_end(void **)
 {
-    (void)state;
     struct buf request;
     struct http_answer answer;
-    struct instance *service = instance_start(
-        stack, &(struct instance_options){.service = "query-service", .name = "poll", .port_offset = 7});
+    struct instance *service = INSTANCE_START(stack, "query-service", "poll", 7);
     struct http_client *client = http_client_create(instance_url(service));
     buf_init(&request, 1024);
     buf_printf(&request,

@@ -270,7 +270,7 @@ static void reads_go_on(const char *there, const int64_t items[COUNT_OF(spanning
     snprintf(path, sizeof path, "/v1/campaigns/%s", there);
     for (int i = 0; i < 20; i++) {
         struct http_answer answer = api_get(&two.api, path, NULL);
-        api_expect(&answer, 200, NULL);
+        api_expect(answer, 200, NULL);
     }
     for (size_t i = 0; i < COUNT_OF(spanning); i++) {
         int64_t found = items_of(spanning[i]);

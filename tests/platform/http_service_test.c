@@ -89,10 +89,8 @@ static struct http_answer ask(struct http_client *client, const char *path, cons
                               const char *header)
 {
     const char *headers[] = {header, NULL};
-    struct http_answer answer;
     struct http_call call = {.method = "GET", .path = path, .token = token, .headers = headers};
-    assert_int_equal(http_client_call(client, &call, &answer), HTTP_ANSWERED);
-    return answer;
+    return api_ask(client, &call);
 }
 
 static int status_of(struct http_client *client, const char *path, const char *token, const char *header)
@@ -102,9 +100,8 @@ static int status_of(struct http_client *client, const char *path, const char *t
 
 /* --- Who may look inside --- */
 
-static void operators_look_inside_and_nobody_else(void **state)
+static void operators_look_inside_and_nobody_else(void **)
 {
-    (void)state;
     static const char passed_on[] = "X-Forwarded-For: 192.0.2.1";
     static const char *const services[] = {"COMMAND_URL", "QUERY_URL", "PROJECTOR_URL"};
     for (size_t i = 0; i < COUNT_OF(services); i++) {
@@ -128,9 +125,8 @@ static void operators_look_inside_and_nobody_else(void **state)
 
 /* --- Keys that change --- */
 
-static void a_key_is_cut_off_and_let_in_again(void **state)
+static void a_key_is_cut_off_and_let_in_again(void **)
 {
-    (void)state;
     char without[sizeof keys_text];
     struct http_client *client = http_client_create(instance_url(instance));
     const char *token = stack_env(stack, "READ_TOKEN");
@@ -158,9 +154,8 @@ static bool exists(const char *path)
     return stat(path, &info) == 0 && info.st_size > 0;
 }
 
-static void a_log_file_is_opened_again(void **state)
+static void a_log_file_is_opened_again(void **)
 {
-    (void)state;
     assert_true(exists(log_path));
     assert_int_equal(rename(log_path, log_moved), 0);
     instance_signal(instance, SIGHUP);
@@ -170,9 +165,8 @@ static void a_log_file_is_opened_again(void **state)
 
 /* --- Fields --- */
 
-static void fields_that_are_not_understood(void **state)
+static void fields_that_are_not_understood(void **)
 {
-    (void)state;
     static const struct {
         const char *header;
         int status;
@@ -191,17 +185,15 @@ static void fields_that_are_not_understood(void **state)
                                  .key = "fields",
                                  .headers = headers,
                                  .body = "{\"user_id\":\"kim\"}"};
-        struct http_answer answer = api_call(&api, &call);
-        api_expect(&answer, rows[i].status, rows[i].code);
+        api_expect(api_call(&api, &call), rows[i].status, rows[i].code);
     }
 }
 
 /* --- Accounts --- */
 
 /* A script that wrote cannot be killed, and one that does not end holds up everybody; a reader needs none. */
-static void the_reader_of_models_only_reads(void **state)
+static void the_reader_of_models_only_reads(void **)
 {
-    (void)state;
     static const char *const commands[][4] = {
         {"EVAL", "return 1", "0", NULL}, {"SET", "x", "y", NULL}, {"FLUSHALL", NULL}, {"KEYS", "*", NULL}};
     const struct redis_reply *reply;

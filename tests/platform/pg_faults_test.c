@@ -10,9 +10,8 @@
 #include "tests/lib/pace.h"
 #include "tests/lib/pg_kit.h"
 
-static void server_side_timeouts_refuse(void **state)
+static void server_side_timeouts_refuse(void **)
 {
-    (void)state;
     struct pg_options options = pg_kit_options_of(stack_env(pg_kit_stack, "DATABASE_URL"));
     options.statement_timeout_ms = 400;
     options.lock_timeout_ms = 100;
@@ -42,9 +41,8 @@ static void server_side_timeouts_refuse(void **state)
 }
 
 /* The server notices by itself that nobody waits for the statement any more, and ends it. */
-static void deadline_closes_the_connection(void **state)
+static void deadline_closes_the_connection(void **)
 {
-    (void)state;
     struct pg *pg = pg_kit_connected(), *other = pg_kit_connected();
     int32_t backend = (int32_t)pg_kit_ask(pg, BACKEND_PID, 0);
     pg_kit_send_i32(pg, SLEEP, 9);
@@ -63,9 +61,8 @@ static void deadline_closes_the_connection(void **state)
     pg_destroy(pg);
 }
 
-static void terminated_backend_is_lost(void **state)
+static void terminated_backend_is_lost(void **)
 {
-    (void)state;
     struct pg *pg = pg_kit_connected(), *other = pg_kit_connected();
     int32_t backend = (int32_t)pg_kit_ask(pg, BACKEND_PID, 0);
     pg_kit_send_i32(pg, SLEEP, 9);
@@ -99,9 +96,8 @@ static void terminated_backend_is_lost(void **state)
     pg_destroy(pg);
 }
 
-static void stopped_server_does_not_outlast_the_deadline(void **state)
+static void stopped_server_does_not_outlast_the_deadline(void **)
 {
-    (void)state;
     struct pg *pg = pg_kit_connected(), *fresh;
     pid_t backend = (pid_t)pg_kit_ask(pg, BACKEND_PID, 0);
     struct pg_options options = pg_kit_options_of(stack_env(pg_kit_stack, "DATABASE_URL"));
@@ -127,9 +123,8 @@ static void stopped_server_does_not_outlast_the_deadline(void **state)
 }
 
 /* A stopped backend reads nothing: a large request fills every buffer, and the deadline still holds. */
-static void full_buffers_do_not_outlast_the_deadline(void **state)
+static void full_buffers_do_not_outlast_the_deadline(void **)
 {
-    (void)state;
     enum { BYTES = 32 * 1024 * 1024 };
     struct pg *pg = pg_kit_connected();
     pid_t backend = (pid_t)pg_kit_ask(pg, BACKEND_PID, 0);
@@ -151,9 +146,8 @@ static void full_buffers_do_not_outlast_the_deadline(void **state)
 }
 
 /* A standby that was the primary a moment ago: nothing is to be done there but leave. */
-static void read_only_server_is_lost(void **state)
+static void read_only_server_is_lost(void **)
 {
-    (void)state;
     char url[512];
     struct pg *pg = pg_kit_connected();
     pg_send(pg, BEGIN, NULL);
@@ -189,9 +183,8 @@ static void assert_connect_fails(const struct pg_options *options, const char *e
     pg_destroy(pg);
 }
 
-static void connecting_fails_with_a_reason(void **state)
+static void connecting_fails_with_a_reason(void **)
 {
-    (void)state;
     char url[256];
     int port = stack_port_base(pg_kit_stack) + 3;
     struct pg_options options = pg_kit_options_of(url);
@@ -217,9 +210,8 @@ static void url_behind(int port, char *ret, size_t size)
     snprintf(ret, size, "%.*s@127.0.0.1:%d,%s", (int)(own - start), start, port, own + 1);
 }
 
-static void next_host_is_tried(void **state)
+static void next_host_is_tried(void **)
 {
-    (void)state;
     char url[512];
     url_behind(1, url, sizeof url);
     struct pg_options options = pg_kit_options_of(url);
@@ -255,10 +247,9 @@ static void fill_queue(int port, int fds[], size_t count)
     }
 }
 
-static void silent_host_costs_only_its_share(void **state)
+static void silent_host_costs_only_its_share(void **)
 {
     enum { CROWD = 4, HALF_MS = LONG_MS / 2 };
-    (void)state;
     char url[512];
     int port, fds[CROWD], silence = open_silence(&port);
     url_behind(port, url, sizeof url);
@@ -282,9 +273,8 @@ static void silent_host_costs_only_its_share(void **state)
     close(silence);
 }
 
-static void not_connected_is_lost(void **state)
+static void not_connected_is_lost(void **)
 {
-    (void)state;
     struct pg_options options = pg_kit_options_of(stack_env(pg_kit_stack, "DATABASE_URL"));
     struct pg *pg = pg_create(&options);
     struct pg_rows *rows;
@@ -298,9 +288,8 @@ static void not_connected_is_lost(void **state)
     pg_rows_destroy(NULL);
 }
 
-static void restarted_server_is_found_again(void **state)
+static void restarted_server_is_found_again(void **)
 {
-    (void)state;
     struct pg *pg = pg_kit_connected();
     stack_signal(pg_kit_stack, "postgresql", SIGKILL);
     WAIT_UNTIL(stack_pid(pg_kit_stack, "postgresql") == 0, LONG_MS);

@@ -9,9 +9,8 @@
 static const char uuid[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, (char)255};
 static const int64_t times[] = {1, 946684800000000, 1793193722123456, INT64_MAX, INT64_MIN};
 
-static void values_round_trip(void **state)
+static void values_round_trip(void **)
 {
-    (void)state;
     struct pg *pg = pg_kit_connected();
     struct pg_args args;
     pg_args_init(&args);
@@ -74,9 +73,8 @@ static void add_arrays(struct pg_args *args)
     pg_array_end(args);
 }
 
-static void arrays_round_trip(void **state)
+static void arrays_round_trip(void **)
 {
-    (void)state;
     struct pg *pg = pg_kit_connected();
     struct pg_args args;
     pg_args_init(&args);
@@ -105,9 +103,8 @@ static void arrays_round_trip(void **state)
     pg_destroy(pg);
 }
 
-static void large_array(void **state)
+static void large_array(void **)
 {
-    (void)state;
     enum { ITEMS = 50000 };
     struct pg *pg = pg_kit_connected();
     struct pg_args args;
@@ -127,9 +124,8 @@ static void large_array(void **state)
 }
 
 /* Without BEGIN a round is one transaction: the refusal takes the first insert with it. */
-static void refusal_ends_the_round_only(void **state)
+static void refusal_ends_the_round_only(void **)
 {
-    (void)state;
     struct pg *pg = pg_kit_connected();
     pg_kit_send_i64(pg, INSERT_ITEM, 4711);
     pg_kit_send_i64(pg, INSERT_ITEM, 4711);
@@ -147,9 +143,8 @@ static void refusal_ends_the_round_only(void **state)
     pg_destroy(pg);
 }
 
-static void refusal_in_transaction_is_rolled_back(void **state)
+static void refusal_in_transaction_is_rolled_back(void **)
 {
-    (void)state;
     struct pg *pg = pg_kit_connected();
     for (int i = 0; i < 3; i++) {
         pg_send(pg, BEGIN, NULL);
@@ -170,9 +165,8 @@ static void refusal_in_transaction_is_rolled_back(void **state)
 }
 
 /* A commit that fails at the sync point must not look like success. */
-static void refusal_at_commit_is_seen(void **state)
+static void refusal_at_commit_is_seen(void **)
 {
-    (void)state;
     struct pg *pg = pg_kit_connected();
     pg_kit_send_i64(pg, INSERT_CHILD, 99);
     pg_sync(pg);
@@ -190,9 +184,8 @@ static void refusal_at_commit_is_seen(void **state)
     pg_destroy(pg);
 }
 
-static void errors_do_not_quote_values(void **state)
+static void errors_do_not_quote_values(void **)
 {
-    (void)state;
     struct pg *pg = pg_kit_connected();
     struct pg_args args;
     pg_args_init(&args);
@@ -208,9 +201,8 @@ static void errors_do_not_quote_values(void **state)
 }
 
 /* Both directions far above any socket buffer: who only writes, or only reads, never ends. */
-static void large_requests_and_results_at_once(void **state)
+static void large_requests_and_results_at_once(void **)
 {
-    (void)state;
     enum { BYTES = 4 * 1024 * 1024, COUNT = 12 };
     struct pg *pg = pg_kit_connected();
     char *bytes = mem_zalloc(BYTES);
@@ -243,9 +235,8 @@ static void assert_setting(struct pg *pg, const char *name, const char *value)
     pg_args_deinit(&args);
 }
 
-static void settings_hold(void **state)
+static void settings_hold(void **)
 {
-    (void)state;
     struct pg_options options = pg_kit_options_of(stack_env(pg_kit_stack, "DATABASE_URL"));
     options.statement_timeout_ms = 1234;
     options.lock_timeout_ms = 567;
@@ -263,9 +254,8 @@ static void settings_hold(void **state)
 }
 
 /* What is committed while a round waits in its middle is not in the rest of it. */
-static void a_round_is_one_snapshot(void **state)
+static void a_round_is_one_snapshot(void **)
 {
-    (void)state;
     struct pg_options options = pg_kit_options_of(stack_env(pg_kit_stack, "DATABASE_URL"));
     options.snapshot = true;
     options.lock_timeout_ms = options.statement_timeout_ms = LONG_MS;
@@ -302,9 +292,8 @@ static void a_round_is_one_snapshot(void **state)
     pg_destroy(writer);
 }
 
-static void role_is_switched(void **state)
+static void role_is_switched(void **)
 {
-    (void)state;
     static const struct pg_statement who = {"who", "SELECT current_user::text, session_user::text"};
     struct pg_options options = pg_kit_options_of(stack_env(pg_kit_stack, "DATABASE_URL"));
     options.statements = &who;

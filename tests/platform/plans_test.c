@@ -63,18 +63,12 @@ static void write_execute(const char *sql, char *ret, size_t ret_size)
 static void explain(const char *url, const struct pg_statement *statement, struct buf *ret)
 {
     static char prepare[SQL_MAX], execute[SQL_MAX];
-    struct pg_rows *rows = NULL;
-    int64_t deadline_us = clock_deadline_us(CALL_MS);
+    struct pg_rows *rows;
     snprintf(prepare, sizeof prepare, "PREPARE p AS %s", statement->sql);
     write_execute(statement->sql, execute, sizeof execute);
-    const struct pg_statement statements[] = {{"prepare", prepare}, {"explain", execute}};
-    struct pg *pg = pg_create(&(struct pg_options){
-        .url = url, .application = "test", .statements = statements, .statements_count = 2});
-    if (pg_connect(pg, deadline_us) != PG_OK || pg_call(pg, 0, NULL, deadline_us, &rows) != PG_OK)
+    struct pg *pg = store_try(url, CALL_MS, prepare, execute, &rows);
+    if (!rows)
         fail_msg("%s: %s", statement->name, pg_error(pg));
-    pg_rows_destroy(rows);
-    if (pg_call(pg, 1, NULL, deadline_us, &rows) != PG_OK)
-        fail_msg("%s: %s", execute, pg_error(pg));
     for (int row = 0; row < pg_rows_count(rows); row++) {
         buf_append_span(ret, pg_bytes(rows, row, 0));
         buf_append_char(ret, '\n');

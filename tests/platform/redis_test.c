@@ -14,6 +14,7 @@
 #include "tests/lib/pace.h"
 #include "tests/lib/redis_kit.h"
 #include "tests/lib/stack.h"
+#include "tests/lib/text.h"
 #include "tests/lib/wait.h"
 
 enum { LONG_MS = 120000, SHORT_MS = 300, LATE_MS = 3000 };
@@ -43,9 +44,8 @@ static enum redis_status next(struct redis *redis, const struct redis_reply **re
             fail_msg("%s: %s", redis_status_label(got), redis_error(redis)); \
     } while (0)
 
-static void replies_of_every_kind(void **state)
+static void replies_of_every_kind(void **)
 {
-    (void)state;
     const struct redis_reply *reply;
     struct redis *redis = connected();
     REDIS_SEND(redis, "PING");
@@ -73,9 +73,8 @@ static void replies_of_every_kind(void **state)
     redis_destroy(redis);
 }
 
-static void bytes_are_bytes(void **state)
+static void bytes_are_bytes(void **)
 {
-    (void)state;
     const struct redis_reply *reply;
     struct span key = SPAN("bin\0\r\n$5%s"), value = SPAN("\xff\0*1\r\n");
     struct redis *redis = connected();
@@ -106,9 +105,8 @@ static void bytes_are_bytes(void **state)
     redis_destroy(redis);
 }
 
-static void ten_thousand_in_a_pipeline(void **state)
+static void ten_thousand_in_a_pipeline(void **)
 {
-    (void)state;
     enum { COUNT = 10000 };
     const struct redis_reply *reply;
     struct redis *redis = connected();
@@ -135,9 +133,8 @@ static void ten_thousand_in_a_pipeline(void **state)
 }
 
 /* Large in both directions, sent before anything is read. */
-static void large_values_both_ways(void **state)
+static void large_values_both_ways(void **)
 {
-    (void)state;
     enum { BYTES = 4 * 1024 * 1024, COUNT = 8 };
     const struct redis_reply *reply;
     struct redis *redis = connected();
@@ -160,9 +157,8 @@ static void large_values_both_ways(void **state)
     redis_destroy(redis);
 }
 
-static void refusals_have_classes(void **state)
+static void refusals_have_classes(void **)
 {
-    (void)state;
     struct redis *redis = connected();
     ASSERT_STATUS(redis, REDIS_NOSCRIPT, "EVALSHA", "0123456789012345678901234567890123456789", "0");
     ASSERT_STATUS(redis, REDIS_ERROR, "LPUSH", "counter", "x");
@@ -175,9 +171,8 @@ static void refusals_have_classes(void **state)
     redis_destroy(redis);
 }
 
-static void out_of_memory(void **state)
+static void out_of_memory(void **)
 {
-    (void)state;
     struct redis *redis = connected();
     ASSERT_STATUS(redis, REDIS_OK, "CONFIG", "SET", "maxmemory", "1");
     ASSERT_STATUS(redis, REDIS_OOM, "SET", "key", "value");
@@ -189,9 +184,8 @@ static void out_of_memory(void **state)
     redis_destroy(redis);
 }
 
-static void replica_is_refused(void **state)
+static void replica_is_refused(void **)
 {
-    (void)state;
     struct redis *redis = connected(), *late = redis_kit_create(stack_env(stack, "REDIS_URL"));
     ASSERT_STATUS(redis, REDIS_OK, "REPLICAOF", "127.0.0.1", "1");
     ASSERT_STATUS(redis, REDIS_READONLY, "SET", "key", "value");
@@ -204,9 +198,8 @@ static void replica_is_refused(void **state)
     redis_destroy(redis);
 }
 
-static void busy_script(void **state)
+static void busy_script(void **)
 {
-    (void)state;
     struct redis *redis = connected(), *other = connected();
     ASSERT_STATUS(redis, REDIS_OK, "CONFIG", "SET", "busy-reply-threshold", "50");
     REDIS_SEND(redis, "EVAL", "while true do end", "0");
@@ -229,24 +222,17 @@ static void assert_connect(const char *url, enum redis_status status)
     redis_destroy(redis);
 }
 
-static void logins(void **state)
+static void logins(void **)
 {
-    (void)state;
-    char url[256];
     int port = stack_port_base(stack) + 4;
     struct redis *redis = connected();
     ASSERT_STATUS(redis, REDIS_OK, "ACL", "SETUSER", "odd:name@", "on", ">p@ss:w/rd%", "~*", "+@all");
     ASSERT_STATUS(redis, REDIS_OK, "ACL", "SETUSER", "reader", "on", ">reader", "~*", "+role", "+get");
-    snprintf(url, sizeof url, "redis://odd%%3Aname%%40:p@ss%%3Aw%%2Frd%%25@127.0.0.1:%d", port);
-    assert_connect(url, REDIS_OK);
-    snprintf(url, sizeof url, "redis://default:wrong@127.0.0.1:%d", port);
-    assert_connect(url, REDIS_DENIED);
-    snprintf(url, sizeof url, "redis://:wrong@127.0.0.1:%d/0", port);
-    assert_connect(url, REDIS_DENIED);
-    snprintf(url, sizeof url, "redis://127.0.0.1:%d", port);
-    assert_connect(url, REDIS_DENIED);
-    snprintf(url, sizeof url, "redis://reader:reader@127.0.0.1:%d", port);
-    struct redis *reader = redis_kit_connect(url);
+    assert_connect(textf("redis://odd%%3Aname%%40:p@ss%%3Aw%%2Frd%%25@127.0.0.1:%d", port), REDIS_OK);
+    assert_connect(textf("redis://default:wrong@127.0.0.1:%d", port), REDIS_DENIED);
+    assert_connect(textf("redis://:wrong@127.0.0.1:%d/0", port), REDIS_DENIED);
+    assert_connect(textf("redis://127.0.0.1:%d", port), REDIS_DENIED);
+    struct redis *reader = redis_kit_connect(textf("redis://reader:reader@127.0.0.1:%d", port));
     ASSERT_STATUS(reader, REDIS_DENIED, "SET", "key", "value");
     ASSERT_STATUS(reader, REDIS_OK, "GET", "key");
     ASSERT_STATUS(redis, REDIS_OK, "ACL", "DELUSER", "reader", "odd:name@");
@@ -254,29 +240,24 @@ static void logins(void **state)
     redis_destroy(redis);
 }
 
-static void databases(void **state)
+static void databases(void **)
 {
-    (void)state;
-    char url[256];
     const struct redis_reply *reply;
     const char *base = stack_env(stack, "REDIS_URL");
     const char *slash = strrchr(base, '/');
     struct redis *redis = connected();
     ASSERT_STATUS(redis, REDIS_OK, "SET", "only-in", "0");
-    snprintf(url, sizeof url, "%.*s/7", (int)(slash - base), base);
-    struct redis *seventh = redis_kit_connect(url);
+    struct redis *seventh = redis_kit_connect(textf("%.*s/7", (int)(slash - base), base));
     REDIS_SEND(seventh, "EXISTS", "only-in");
     assert_int_equal(next(seventh, &reply), REDIS_OK);
     assert_int_equal(redis_integer(reply), 0);
-    snprintf(url, sizeof url, "%.*s/999999", (int)(slash - base), base);
-    assert_connect(url, REDIS_ERROR);
+    assert_connect(textf("%.*s/999999", (int)(slash - base), base), REDIS_ERROR);
     redis_destroy(seventh);
     redis_destroy(redis);
 }
 
-static void stopped_server_does_not_outlast_the_deadline(void **state)
+static void stopped_server_does_not_outlast_the_deadline(void **)
 {
-    (void)state;
     const struct redis_reply *reply;
     struct redis *redis = connected(), *fresh = redis_kit_create(stack_env(stack, "REDIS_URL"));
     struct redis_command command;
@@ -301,16 +282,13 @@ static void stopped_server_does_not_outlast_the_deadline(void **state)
     redis_destroy(redis);
 }
 
-static void killed_client_is_lost(void **state)
+static void killed_client_is_lost(void **)
 {
-    (void)state;
-    char id[32];
     const struct redis_reply *reply;
     struct redis *redis = connected(), *other = connected();
     REDIS_SEND(redis, "CLIENT", "ID");
     assert_int_equal(next(redis, &reply), REDIS_OK);
-    snprintf(id, sizeof id, "%lld", (long long)redis_integer(reply));
-    ASSERT_STATUS(other, REDIS_OK, "CLIENT", "KILL", "ID", id);
+    ASSERT_STATUS(other, REDIS_OK, "CLIENT", "KILL", "ID", textf("%lld", (long long)redis_integer(reply)));
     REDIS_SEND(redis, "PING");
     REDIS_SEND(redis, "PING");
     assert_int_equal(next(redis, NULL), REDIS_LOST);
@@ -322,9 +300,8 @@ static void killed_client_is_lost(void **state)
     redis_destroy(redis);
 }
 
-static void nobody_there(void **state)
+static void nobody_there(void **)
 {
-    (void)state;
     struct redis *redis = redis_kit_create("redis://127.0.0.1:1");
     assert_int_equal(redis_connect(redis, clock_deadline_us(LONG_MS)), REDIS_LOST);
     assert_non_null(strstr(redis_error(redis), "refused"));
@@ -387,9 +364,8 @@ static void stop_fake(struct fake *fake)
 
 #define MASTER "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
 
-static void unix_socket(void **state)
+static void unix_socket(void **)
 {
-    (void)state;
     char url[256];
     struct fake fake = {.says = SPAN("+OK\r\n+OK\r\n" MASTER)};
     start_fake(&fake, AF_UNIX, url, sizeof url);
@@ -411,9 +387,8 @@ static void assert_lost_after(struct span answer)
     stop_fake(&fake);
 }
 
-static void nonsense_is_lost(void **state)
+static void nonsense_is_lost(void **)
 {
-    (void)state;
     assert_lost_after(SPAN(MASTER));
     assert_lost_after(SPAN(MASTER "$10\r\ncut off"));
     assert_lost_after(SPAN(MASTER "?what\r\n"));
@@ -426,9 +401,8 @@ static void nonsense_is_lost(void **state)
 }
 
 /* A script that has written cannot be killed, and while any runs Redis serves nobody. */
-static void who_reads_runs_no_script(void **state)
+static void who_reads_runs_no_script(void **)
 {
-    (void)state;
     static const char *const denied[][3] = {
         {"EVAL", "return 1", "0"}, {"EVAL_RO", "return 1", "0"}, {"EVALSHA", "0", "0"},
         {"SCRIPT", "LOAD", "x"},   {"FCALL", "f", "0"},          {"FCALL_RO", "f", "0"},
@@ -447,9 +421,8 @@ static void who_reads_runs_no_script(void **state)
 }
 
 /* What servers before Redis 7 say when a script's command is refused. */
-static void wrapped_script_errors(void **state)
+static void wrapped_script_errors(void **)
 {
-    (void)state;
     char url[64];
     struct fake fake = {.says = SPAN(MASTER "-ERR Error running script (call to f_1): @user_script:1: "
                                             "-OOM command not allowed\r\n"
@@ -468,9 +441,8 @@ static void wrapped_script_errors(void **state)
     stop_fake(&fake);
 }
 
-static void restarted_server_is_found_again(void **state)
+static void restarted_server_is_found_again(void **)
 {
-    (void)state;
     struct redis *redis = connected();
     stack_signal(stack, "redis", SIGKILL);
     REDIS_SEND(redis, "PING");

@@ -23,18 +23,11 @@ static struct stack *stack;
 static const char *run(const char *url, const char *sql, struct pg_rows **ret)
 {
     static char sqlstate[6];
-    const struct pg_statement statement = {"one", sql};
-    struct pg_rows *rows = NULL;
-    struct pg *pg = pg_create(&(struct pg_options){
-        .url = url, .application = "schema_test", .statements = &statement, .statements_count = 1});
-    sqlstate[0] = '\0';
-    if (pg_connect(pg, clock_deadline_us(CALL_MS)) != PG_OK)
+    struct pg_rows *rows;
+    struct pg *pg = store_try(url, CALL_MS, NULL, sql, &rows);
+    snprintf(sqlstate, sizeof sqlstate, "%s", rows ? "" : pg_sqlstate(pg));
+    if (!rows && (!pg_connected(pg) || !sqlstate[0]))
         fail_msg("%s: %s", sql, pg_error(pg));
-    enum pg_status status = pg_call(pg, 0, NULL, clock_deadline_us(CALL_MS), &rows);
-    if (status != PG_OK && status != PG_REFUSED)
-        fail_msg("%s: %s", sql, pg_error(pg));
-    if (status == PG_REFUSED)
-        snprintf(sqlstate, sizeof sqlstate, "%s", pg_sqlstate(pg));
     pg_destroy(pg);
     if (ret)
         *ret = rows;
@@ -61,9 +54,8 @@ static const char *const everybody[] = {OWNER, COMMAND, PROJECTOR, QUERY};
 
 /* --- what is in it --- */
 
-static void event_types_equal_the_catalogue(void **state)
+static void event_types_equal_the_catalogue(void **)
 {
-    (void)state;
     struct pg_rows *rows;
     assert_string_equal(run(stack_env(stack, OWNER), "SELECT id, name FROM event_type ORDER BY id", &rows),
                         DONE);
@@ -75,9 +67,8 @@ static void event_types_equal_the_catalogue(void **state)
     pg_rows_destroy(rows);
 }
 
-static void slices_begin_empty(void **state)
+static void slices_begin_empty(void **)
 {
-    (void)state;
     assert_int_equal(store_number(stack, "SELECT count(*) FROM slice WHERE head = 0 AND chain = "
                                          "decode(repeat('00', 32), 'hex')"),
                      SLICE_COUNT);
@@ -97,9 +88,8 @@ static void slices_begin_empty(void **state)
     "INSERT INTO event (slice, position, type, version, campaign_id, recorded_at, data, key) VALUES " \
     "(3, " position ", 3, 1, 'c', now(), '\\x81', '00000000-0000-0000-0000-000000000001')"
 
-static void the_database_knows_the_limits(void **state)
+static void the_database_knows_the_limits(void **)
 {
-    (void)state;
     expect(OWNER, EVENT_ROW("1", "'u'", "1"), DONE);
     expect(OWNER, "INSERT INTO batch VALUES (3, 1, 1, decode(repeat('00', 32), 'hex'), now())", DONE);
     expect(OWNER, EVENT_ROW("1", "'v'", "1"), "23505"); /* a position is there once (I5) */
@@ -125,9 +115,8 @@ static void the_database_knows_the_limits(void **state)
 
 /* --- history --- */
 
-static void nobody_edits_history(void **state)
+static void nobody_edits_history(void **)
 {
-    (void)state;
     static const char *const edits[] = {
         "UPDATE event SET data = data",
         "UPDATE event_s03 SET user_id = 'x'",
@@ -246,9 +235,8 @@ static const struct right rights[] = {
     {"SELECT pg_read_file('postgresql.conf')", false, false, false},
 };
 
-static void roles_can_do_what_they_need_and_no_more(void **state)
+static void roles_can_do_what_they_need_and_no_more(void **)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(rights); i++) {
         expect(COMMAND, rights[i].sql, rights[i].command ? DONE : FORBIDDEN);
         expect(PROJECTOR, rights[i].sql, rights[i].projector ? DONE : FORBIDDEN);
@@ -257,9 +245,8 @@ static void roles_can_do_what_they_need_and_no_more(void **state)
 }
 
 /* So that those who read cannot shut out those who write. */
-static void readers_have_a_bound_of_connections(void **state)
+static void readers_have_a_bound_of_connections(void **)
 {
-    (void)state;
     enum { TRIED = 60 };
     struct pg *crowd[TRIED];
     size_t connected = 0;
@@ -294,9 +281,8 @@ static bool ended(pid_t pid, int *ret_status)
 }
 
 /* In a schema of their own, which the URL makes the first place to create in. */
-static void starters_at_once_apply_each_migration_once(void **state)
+static void starters_at_once_apply_each_migration_once(void **)
 {
-    (void)state;
     char url[1024];
     pid_t starters[STARTERS];
     const char *owner = stack_env(stack, OWNER);
@@ -340,12 +326,8 @@ static int64_t rows_added(int16_t slice)
 
 static void issue_some(struct api_client *api, const char *campaign, const char *prefix, int count)
 {
-    for (int i = 0; i < count; i++) {
-        char user[48];
-        snprintf(user, sizeof user, "%s%d", prefix, i);
-        struct http_answer answer = api_issue(api, campaign, user);
-        api_expect(&answer, 201, NULL);
-    }
+    for (int i = 0; i < count; i++)
+        api_give(api, campaign, textf("%s%d", prefix, i));
 }
 
 /* What the service did is in the statistics when its rows are: backends report at the end of a second. */
@@ -354,10 +336,8 @@ static void await_rows(struct api_client *api, const char *campaign, int64_t cou
     int16_t slice = slice_of(span_of(campaign));
     int64_t deadline_us = clock_deadline_us(CALL_MS);
     for (int i = 0; rows_added(slice) < count; i++) {
-        char user[48];
         assert_true(clock_remaining_ms(deadline_us) > 0);
-        snprintf(user, sizeof user, "more%d", i);
-        (void)api_issue(api, campaign, user); /* an idle backend would not report */
+        (void)api_issue(api, campaign, textf("more%d", i)); /* an idle backend would not report */
         wait_moment();
     }
 }
@@ -382,22 +362,15 @@ static void expect_only_index_scans(struct api_client *api, const char *campaign
 static void create_elsewhere(struct api_client *api, char id[CAMPAIGN_ID_MAX + 1])
 {
     enum { TOUCHED_SLICE = 3 };
-    char body[512];
     int number = 0;
     do
         snprintf(id, CAMPAIGN_ID_MAX + 1, "hot-%d", ++number);
     while (slice_of(span_of(id)) == TOUCHED_SLICE);
-    snprintf(body, sizeof body,
-             "{\"id\":\"%s\",\"name\":\"Hot\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
-             "\"currency\":\"KRW\",\"quantity\":100000}",
-             id);
-    struct http_answer answer = api_post(api, "/v1/campaigns", body, NULL);
-    api_expect(&answer, 201, NULL);
+    api_campaign_of(api, id, 100000, "");
 }
 
-static void hot_statements_use_indexes(void **state)
+static void hot_statements_use_indexes(void **)
 {
-    (void)state;
     struct api_client api;
     char campaign[CAMPAIGN_ID_MAX + 1];
     stack_service(stack, "command-service", "start");

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* redis+sentinel:// against three real sentinels, a primary and a replica: who is asked, who is believed, and
  * that the models and their readers come through failovers that lost the last writes. */
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "tests/lib/api.h"
 #include "tests/lib/projector.h"
@@ -33,9 +32,8 @@ static enum redis_status connect_once(const char *url, const char *expected_erro
     return status;
 }
 
-static void the_primary_is_found(void **state)
+static void the_primary_is_found(void **)
 {
-    (void)state;
     struct redis *redis = redis_kit_create(sentinels_url(&sentinels));
     for (int i = 0; i < 3; i++)
         assert_int_equal(redis_connect(redis, clock_deadline_us(LONG_MS)), REDIS_OK);
@@ -52,9 +50,8 @@ static const char *url_with(const char *old, const char *new)
     return url;
 }
 
-static void wrong_names_and_passwords(void **state)
+static void wrong_names_and_passwords(void **)
 {
-    (void)state;
     assert_int_equal(connect_once(url_with("/first%20come", "/other"), "no primary of that name"),
                      REDIS_LOST);
     assert_int_equal(connect_once(url_with("?sentinel_password=watch", ""), "asking a sentinel"),
@@ -64,9 +61,8 @@ static void wrong_names_and_passwords(void **state)
 
 /* The deadline is shared out, so one that says nothing leaves time for the others; and is not asked first
  * again. */
-static void sentinels_that_do_not_answer(void **state)
+static void sentinels_that_do_not_answer(void **)
 {
-    (void)state;
     struct redis *redis = redis_kit_create(sentinels_url(&sentinels));
     sentinels_signal(&sentinels, SENTINELS_WATCH_1, SIGSTOP);
     sentinels_signal(&sentinels, SENTINELS_WATCH_2, SIGSTOP);
@@ -118,10 +114,11 @@ static void cut_off(enum sentinels_process replica)
 
 static void assert_checkpoint_fell_behind(enum sentinels_process server, int64_t before)
 {
-    char key[64], text[64];
+    char text[64];
     int64_t position = 0;
-    snprintf(key, sizeof key, "fc:{%d}", slice_of(span_of(campaign)));
-    assert_int_equal(SENTINELS_CALL(&sentinels, server, text, "HGET", key, "pos"), REDIS_OK);
+    assert_int_equal(SENTINELS_CALL(&sentinels, server, text, "HGET",
+                                    textf("fc:{%d}", slice_of(span_of(campaign))), "pos"),
+                     REDIS_OK);
     if (*text)
         assert_true(parse_i64(span_of(text), 0, INT64_MAX, &position));
     assert_true(position < before);
@@ -138,9 +135,8 @@ static void await_replica(enum sentinels_process server)
 /* Last, because it leaves one server: a primary that dies with what it alone had: the checkpoint that is
  * found then is older, and is gone on from.
  */
-static void a_failover_that_lost_the_last_writes(void **state)
+static void a_failover_that_lost_the_last_writes(void **)
 {
-    (void)state;
     enum sentinels_process old = primary(), new = other(old);
     issue(5);
     WAIT_UNTIL(current(), LONG_MS);
@@ -162,9 +158,8 @@ static void a_failover_that_lost_the_last_writes(void **state)
 
 /* The old primary was only frozen. It comes back with connections it believes in and takes itself for the
  * primary until it is told. */
-static void a_zombie_primary_comes_back(void **state)
+static void a_zombie_primary_comes_back(void **)
 {
-    (void)state;
     enum sentinels_process old = primary(), new = other(old);
     issue(2);
     WAIT_UNTIL(current(), LONG_MS);
@@ -185,9 +180,8 @@ static void a_zombie_primary_comes_back(void **state)
     WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_replicas") == 1, LONG_MS);
 }
 
-static void the_models_equal_the_log_in_the_end(void **state)
+static void the_models_equal_the_log_in_the_end(void **)
 {
-    (void)state;
     projector_assert_verify_clean(stack);
     WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_primary_changes_total") == 2, LONG_MS);
     WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_replicas") == 0, LONG_MS);
@@ -197,10 +191,8 @@ static void the_models_equal_the_log_in_the_end(void **state)
     models_assert_equal_the_log(&models);
 }
 
-static int set_up(void **state)
+static int set_up(void **)
 {
-    (void)state;
-    crypto_setup();
     stack = stack_start(STACK_SERVERS);
     sentinels_start(&sentinels, stack, 1, 3000); /* just promoted, one is silent for a second */
     redis_kit_services(stack, sentinels_url(&sentinels), &models, &api);
@@ -209,9 +201,8 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     api_close(&api);
     models_close(&models);
     stack_stop(stack);

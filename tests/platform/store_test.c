@@ -32,33 +32,15 @@ static void sql(const char *format, ...)
 {
     char text[SQL_MAX];
     va_list arguments;
-    struct pg_rows *rows = NULL;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    const struct pg_statement statement = {"one", text};
-    struct pg *pg = pg_create(&(struct pg_options){
-        .url = url, .application = "test", .statements = &statement, .statements_count = 1});
-    if (pg_connect(pg, clock_deadline_us(CALL_MS)) != PG_OK ||
-        pg_call(pg, 0, NULL, clock_deadline_us(CALL_MS), &rows) != PG_OK)
-        fail_msg("%s: %s", text, pg_error(pg));
-    pg_rows_destroy(rows);
-    pg_destroy(pg);
+    pg_rows_destroy(store_rows(url, text));
 }
 
 static int64_t number(const char *text)
 {
-    const struct pg_statement statement = {"one", text};
-    struct pg_rows *rows = NULL;
-    struct pg *pg = pg_create(&(struct pg_options){
-        .url = url, .application = "test", .statements = &statement, .statements_count = 1});
-    if (pg_connect(pg, clock_deadline_us(CALL_MS)) != PG_OK ||
-        pg_call(pg, 0, NULL, clock_deadline_us(CALL_MS), &rows) != PG_OK)
-        fail_msg("%s: %s", text, pg_error(pg));
-    int64_t ret = pg_i64(rows, 0, 0);
-    pg_rows_destroy(rows);
-    pg_destroy(pg);
-    return ret;
+    return store_number_at(url, text);
 }
 
 static void hex_of_event(const struct event *event, char *ret, size_t ret_size)
@@ -278,9 +260,8 @@ static void plant(bool there)
     sql("ALTER TABLE event ENABLE TRIGGER append_only");
 }
 
-static void a_database_of_the_first_edition_keeps_its_answers(void **state)
+static void a_database_of_the_first_edition_keeps_its_answers(void **)
 {
-    (void)state;
     migrate_to_first_edition();
     sql("GRANT SELECT ON ALL TABLES IN SCHEMA upgrade TO firstcome_command"); /* 001 does so for schema public
                                                                                */
@@ -329,9 +310,8 @@ static void a_database_of_the_first_edition_keeps_its_answers(void **state)
 
 /* Enough at once that the campaign gets a filter; then nobody is looked for who cannot be there, and still
  * nobody gets two. */
-static void a_filter_changes_no_answer(void **state)
+static void a_filter_changes_no_answer(void **)
 {
-    (void)state;
     static char users[COMMANDS_MAX][16];
     struct want wants[COMMANDS_MAX];
     first_edition_creates("fresh", 100, number("SELECT max(head) FROM slice") + 1);
@@ -422,9 +402,7 @@ static void expect_creation(const char *id, uint8_t key, const struct problem *r
 
 static int64_t created(const char *id)
 {
-    char text[256];
-    snprintf(text, sizeof text, "SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = 1", id);
-    return number(text);
+    return number(textf("SELECT count(*) FROM event WHERE campaign_id = '%s' AND type = 1", id));
 }
 
 /* Names in other slices than that of the key, and of each other. */
@@ -438,9 +416,8 @@ static void name_elsewhere(uint8_t key, char ids[2][16])
     }
 }
 
-static void who_comes_next_finishes_a_creation(void **state)
+static void who_comes_next_finishes_a_creation(void **)
 {
-    (void)state;
     enum { KEY = 5 };
     char ids[2][16];
     struct verdict verdict;
@@ -456,9 +433,8 @@ static void who_comes_next_finishes_a_creation(void **state)
     assert_int_equal(created(ids[1]), 0);
 }
 
-static void a_claim_that_came_to_nothing_binds_nobody(void **state)
+static void a_claim_that_came_to_nothing_binds_nobody(void **)
 {
-    (void)state;
     enum { KEY = 6 };
     char ids[2][16];
     struct verdict verdict;
@@ -475,9 +451,8 @@ static void a_claim_that_came_to_nothing_binds_nobody(void **state)
     assert_int_equal(created(ids[1]), 1);
 }
 
-static void one_bad_row_costs_its_own_commands(void **state)
+static void one_bad_row_costs_its_own_commands(void **)
 {
-    (void)state;
     int64_t head = number("SELECT max(head) FROM slice");
     first_edition_creates("bad", 100, head + 1);
     first_edition_creates("ahead", 100, head + 2);
@@ -503,9 +478,8 @@ static int start(void **state)
     return 0;
 }
 
-static int connect_store(void **state)
+static int connect_store(void **)
 {
-    (void)state;
     connect_to(slice);
     return 0;
 }

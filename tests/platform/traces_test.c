@@ -4,7 +4,6 @@
  * else's was tried. */
 #include "common/trace.h"
 
-#include "common/base/crypto.h"
 #include "common/base/metrics.h"
 #include "tests/lib/api.h"
 #include "tests/lib/otlp_sink.h"
@@ -26,19 +25,13 @@ static struct http_answer issue(const char *user, const char *traceparent)
 {
     char path[128], key[64], body[64];
     const char *headers[] = {traceparent, NULL};
-    struct http_answer answer;
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
     snprintf(key, sizeof key, "%s", api_fresh_key());
     snprintf(body, sizeof body, "{\"user_id\":\"%s\"}", user);
-    struct http_call call = {.method = "POST",
-                             .path = path,
-                             .token = stack_env(stack, "ISSUE_TOKEN"),
-                             .key = key,
-                             .body = body,
-                             .headers = headers};
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 201, NULL);
-    return answer;
+    return api_expect(API_ASK(api.command, .method = "POST", .path = path,
+                              .token = stack_env(stack, "ISSUE_TOKEN"), .key = key, .body = body,
+                              .headers = headers),
+                      201, NULL);
 }
 
 static struct otlp_span await(const char *name, const char *trace)
@@ -48,10 +41,8 @@ static struct otlp_span await(const char *name, const char *trace)
     return span;
 }
 
-static void a_sampled_request_is_followed(void **state)
+static void a_sampled_request_is_followed(void **)
 {
-    (void)state;
-    char link[50];
     (void)issue("u-1", "traceparent: 00-" TRACE "-" CALLER "-01");
     struct otlp_span request = await("issue", TRACE), queue = await("queue", TRACE),
                      projection = await("projection", TRACE), batch = await("batch", NULL);
@@ -65,8 +56,7 @@ static void a_sampled_request_is_followed(void **state)
     assert_string_not_equal(batch.trace, TRACE);
     assert_string_equal(batch.parent, "");
     assert_int_equal(batch.links, 1);
-    snprintf(link, sizeof link, "%s %s", request.trace, request.id);
-    assert_string_equal(batch.first_link, link);
+    assert_string_equal(batch.first_link, textf("%s %s", request.trace, request.id));
     struct otlp_span commit = await("commit", batch.trace);
     assert_string_equal(commit.parent, batch.id);
     assert_true(commit.begin_ns >= batch.begin_ns && commit.end_ns <= batch.end_ns);
@@ -74,9 +64,8 @@ static void a_sampled_request_is_followed(void **state)
 }
 
 /* A sampled one after it is what there is to wait for. */
-static void others_are_not(void **state)
+static void others_are_not(void **)
 {
-    (void)state;
     struct otlp_span span;
     (void)issue("u-2", "traceparent: 00-" SILENT "-" CALLER "-00");
     (void)issue("u-3", NULL);
@@ -91,14 +80,11 @@ static void others_are_not(void **state)
 
 static int64_t dropped(const char *reason)
 {
-    char name[64];
-    snprintf(name, sizeof name, "coupon_trace_dropped_total{reason=\"%s\"}", reason);
-    return api_metric(&api, name);
+    return api_metric(&api, textf("coupon_trace_dropped_total{reason=\"%s\"}", reason));
 }
 
-static void a_collector_that_refuses_costs_spans_only(void **state)
+static void a_collector_that_refuses_costs_spans_only(void **)
 {
-    (void)state;
     int64_t before = dropped("collector");
     otlp_sink_set_status(sink, 503);
     (void)issue("u-5", "traceparent: 00-7bf92f3577b34da6a3ce929d0e0e4736-" CALLER "-01");
@@ -109,9 +95,8 @@ static void a_collector_that_refuses_costs_spans_only(void **state)
 }
 
 /* More than the queue has room for, while nothing leaves it. */
-static void a_collector_that_hangs_fills_a_bounded_queue(void **state)
+static void a_collector_that_hangs_fills_a_bounded_queue(void **)
 {
-    (void)state;
     enum { MUCH = 8192 };
     char reason[128];
     struct otlp_sink *hung = otlp_sink_start();
@@ -133,9 +118,8 @@ static void a_collector_that_hangs_fills_a_bounded_queue(void **state)
     otlp_sink_stop(hung);
 }
 
-static void off_unless_asked_for(void **state)
+static void off_unless_asked_for(void **)
 {
-    (void)state;
     char reason[128] = "";
     assert_true(trace_start("", "test", reason, sizeof reason));
     assert_false(trace_on());
@@ -146,7 +130,6 @@ static void off_unless_asked_for(void **state)
 
 static int set_up(void **state)
 {
-    crypto_setup();
     sink = otlp_sink_start();
     setenv("FIRSTCOME_TRACE_URL", otlp_sink_url(sink), 1);
     stack = api_setup(state, &api, STACK_ALL);

@@ -42,9 +42,7 @@ static void issue_many(size_t campaign, int batches, int each)
 /* A second projector beside the stack's, standing by. */
 static struct instance *second_start(void)
 {
-    struct instance *second = instance_start(
-        stack,
-        &(struct instance_options){.service = "projector", .name = "second", .port_offset = SECOND_OFFSET});
+    struct instance *second = INSTANCE_START(stack, "projector", "second", SECOND_OFFSET);
     assert_int_equal(projector_metric_at(instance_url(second), "coupon_projector_leader"), 0);
     return second;
 }
@@ -64,9 +62,8 @@ static int run_status(const char *const *arguments, struct buf *ret)
 
 /* --- following --- */
 
-static void what_is_in_the_log_is_in_the_models(void **state)
+static void what_is_in_the_log_is_in_the_models(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
     issue_many(campaign, 3, 100);
@@ -86,9 +83,8 @@ static void what_is_in_the_log_is_in_the_models(void **state)
     assert_int_equal(metric("coupon_projector_leader"), 1);
 }
 
-static void many_campaigns_at_once(void **state)
+static void many_campaigns_at_once(void **)
 {
-    (void)state;
     size_t campaigns[8];
     for (size_t i = 0; i < COUNT_OF(campaigns); i++)
         campaigns[i] = models_create(&models);
@@ -100,18 +96,16 @@ static void many_campaigns_at_once(void **state)
 
 /* --- Redis loses something --- */
 
-static void flushall_while_idle(void **state)
+static void flushall_while_idle(void **)
 {
-    (void)state;
     models_issue(&models, models_create(&models), 700);
     models_await_current(&models);
     flush_all();
     assert_models_equal_the_log();
 }
 
-static void flushall_while_busy(void **state)
+static void flushall_while_busy(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     for (int i = 0; i < 60; i++) {
         models_issue(&models, campaign, 200);
@@ -131,24 +125,20 @@ static void await_first_batches(size_t campaign)
  * met it: that reader's word is all the projector needs. */
 static void a_reader_met_a_hole_in(int16_t slice)
 {
-    char key[24], generation[24];
-    snprintf(key, sizeof key, "fc:{%d}:hole", slice);
-    snprintf(generation, sizeof generation, "%lld", (long long)models_generation(&models, slice));
-    MODELS_CALL(&models, "SET", key, generation);
+    MODELS_CALL(&models, "SET", textf("fc:{%d}:hole", slice),
+                textf("%lld", (long long)models_generation(&models, slice)));
 }
 
-static void vanished_keys_are_made_again(void **state)
+static void vanished_keys_are_made_again(void **)
 {
-    (void)state;
     static const char *const sets[] = {"cs", "r:issued", "a:issued", "u:0", "p:0"};
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
     models_issue(&models, campaign, 900);
     models_await_current(&models);
     int64_t anew = metric("coupon_projector_restarts_total");
-    for (size_t i = 0; i < COUNT_OF(sets); i++) {
+    for (size_t i = 0; i < COUNT_OF(sets); i++)
         assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", models_key(&models, slice, sets[i]))), 1);
-    }
     models_issue(&models, campaign, 5); /* begins what vanished anew, without the mark */
     models_await_current(&models);
     assert_int_equal(redis_kind(MODELS_CALL(&models, "ZSCORE", models_key(&models, slice, "cs"), "")),
@@ -158,31 +148,28 @@ static void vanished_keys_are_made_again(void **state)
     assert_models_equal_the_log();
 }
 
-static void a_campaign_that_vanished_is_written_whole(void **state)
+static void a_campaign_that_vanished_is_written_whole(void **)
 {
-    (void)state;
-    char rest[64];
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
     models_issue(&models, campaign, 100);
     models_await_current(&models);
-    snprintf(rest, sizeof rest, "c:%s", models.campaigns[campaign].id);
-    assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", models_key(&models, slice, rest))), 1);
+    assert_int_equal(
+        redis_integer(MODELS_CALL(&models, "DEL",
+                                  models_key(&models, slice, textf("c:%s", models.campaigns[campaign].id)))),
+        1);
     models_issue(&models, campaign, 5);
     assert_models_equal_the_log();
 }
 
-static void a_vanished_root_is_replayed(void **state)
+static void a_vanished_root_is_replayed(void **)
 {
-    (void)state;
-    char key[32];
     size_t campaign = models_create(&models);
     models_issue(&models, campaign, 600);
     models_await_current(&models);
     int64_t moved = metric("coupon_projector_refused_total{reason=\"moved\"}");
     int64_t generation = models_generation(&models, models_slice(&models, campaign));
-    snprintf(key, sizeof key, "fc:{%d}", models_slice(&models, campaign));
-    MODELS_CALL(&models, "DEL", key);
+    MODELS_CALL(&models, "DEL", textf("fc:{%d}", models_slice(&models, campaign)));
     WAIT_UNTIL(metric("coupon_projector_refused_total{reason=\"moved\"}") > moved, LONG_MS);
     models_await_current(&models);
     assert_true(models_generation(&models, models_slice(&models, campaign)) > generation);
@@ -191,10 +178,8 @@ static void a_vanished_root_is_replayed(void **state)
 
 /* PostgreSQL is restored to an earlier point while nobody looks, and the log goes on from there past what the
  * models show: they must not be taken for models of this log. */
-static void a_restored_log_is_noticed(void **state)
+static void a_restored_log_is_noticed(void **)
 {
-    (void)state;
-    char sql[256];
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
     models_issue(&models, campaign, 300);
@@ -203,11 +188,9 @@ static void a_restored_log_is_noticed(void **state)
     assert_true(anew >= 0);
     stack_service(stack, "projector", "stop");
     int64_t head = models_checkpoint(&models, slice, "pos");
-    snprintf(sql, sizeof sql, "DELETE FROM event WHERE slice = %d AND position > %lld", slice,
-             (long long)head - 100);
-    store_tamper(stack, sql);
-    snprintf(sql, sizeof sql, "UPDATE slice SET head = %lld WHERE slice = %d", (long long)head - 100, slice);
-    store_tamper(stack, sql);
+    store_tamper(
+        stack, textf("DELETE FROM event WHERE slice = %d AND position > %lld", slice, (long long)head - 100));
+    store_tamper(stack, textf("UPDATE slice SET head = %lld WHERE slice = %d", (long long)head - 100, slice));
     models.campaigns[campaign].issued -= 100;
     models.users = "another-";
     models_issue(&models, campaign, 250);
@@ -217,9 +200,8 @@ static void a_restored_log_is_noticed(void **state)
     assert_models_equal_the_log();
 }
 
-static void the_script_is_forgotten(void **state)
+static void the_script_is_forgotten(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     for (int i = 0; i < 40; i++) {
         models_issue(&models, campaign, 100);
@@ -232,9 +214,8 @@ static void the_script_is_forgotten(void **state)
 
 /* --- Redis does not do as asked --- */
 
-static void redis_stops_and_goes_on(void **state)
+static void redis_stops_and_goes_on(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     models_await_current(&models);
     int64_t errors = metric("coupon_projector_redis_errors_total{class=\"io\"}");
@@ -248,9 +229,8 @@ static void redis_stops_and_goes_on(void **state)
     WAIT_UNTIL(projector_ready_status(stack) == 200, LONG_MS);
 }
 
-static void redis_is_killed_and_started_again(void **state)
+static void redis_is_killed_and_started_again(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     issue_many(campaign, 20, 200);
     await_first_batches(campaign);
@@ -261,9 +241,8 @@ static void redis_is_killed_and_started_again(void **state)
     assert_models_equal_the_log();
 }
 
-static void redis_is_full(void **state)
+static void redis_is_full(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     models_await_current(&models);
     int64_t before = models_checkpoint(&models, models_slice(&models, campaign), "pos");
@@ -278,9 +257,8 @@ static void redis_is_full(void **state)
 
 /* --- projectors --- */
 
-static void killed_in_the_middle_it_goes_on_from_the_checkpoint(void **state)
+static void killed_in_the_middle_it_goes_on_from_the_checkpoint(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     for (int round = 0; round < 5; round++) {
         int64_t before = models_checkpoint(&models, models_slice(&models, campaign), "pos");
@@ -292,9 +270,8 @@ static void killed_in_the_middle_it_goes_on_from_the_checkpoint(void **state)
     assert_models_equal_the_log();
 }
 
-static void a_second_one_stands_by_and_takes_over(void **state)
+static void a_second_one_stands_by_and_takes_over(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     struct instance *second = second_start();
     assert_int_equal(metric("coupon_projector_leader"), 1);
@@ -311,9 +288,8 @@ static void a_second_one_stands_by_and_takes_over(void **state)
     assert_models_equal_the_log();
 }
 
-static void a_stopped_leader_loses_the_lead(void **state)
+static void a_stopped_leader_loses_the_lead(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     models_await_current(&models);
     struct instance *second = second_start();
@@ -328,14 +304,11 @@ static void a_stopped_leader_loses_the_lead(void **state)
     second_stop(second);
 }
 
-static void a_higher_epoch_is_respected_and_then_overtaken(void **state)
+static void a_higher_epoch_is_respected_and_then_overtaken(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
-    char key[32];
     models_await_current(&models);
-    snprintf(key, sizeof key, "fc:{%d}", models_slice(&models, campaign));
-    MODELS_CALL(&models, "HSET", key, "epoch", "5000");
+    MODELS_CALL(&models, "HSET", textf("fc:{%d}", models_slice(&models, campaign)), "epoch", "5000");
     WAIT_UNTIL(metric("coupon_projector_refused_total{reason=\"fenced\"}") > 0, LONG_MS);
     issue_many(campaign, 3, 50);
     assert_models_equal_the_log();
@@ -344,9 +317,8 @@ static void a_higher_epoch_is_respected_and_then_overtaken(void **state)
 
 /* --- PostgreSQL --- */
 
-static void its_session_is_ended(void **state)
+static void its_session_is_ended(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     int64_t epoch = store_number(stack, "SELECT epoch FROM lease");
     for (int i = 0; i < 20; i++) {
@@ -358,9 +330,8 @@ static void its_session_is_ended(void **state)
     assert_models_equal_the_log();
 }
 
-static void postgresql_is_restarted(void **state)
+static void postgresql_is_restarted(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     issue_many(campaign, 10, 300);
     stack_signal(stack, "postgresql", SIGQUIT);
@@ -374,36 +345,30 @@ static void postgresql_is_restarted(void **state)
 
 /* --- status --- */
 
-static void status_tells_where_things_are(void **state)
+static void status_tells_where_things_are(void **)
 {
-    (void)state;
     struct buf text;
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
-    char path[48];
     models_issue(&models, campaign, 10);
     models_await_current(&models);
     buf_init(&text, OUTPUT_MAX);
     WAIT_UNTIL((buf_clear(&text), run_status((const char *[]){"status", "--json", NULL}, &text) == 0),
                LONG_MS);
-    struct json_doc *doc = json_get_doc(buf_span(&text));
-    snprintf(path, sizeof path, "slices.%d.checkpoint", slice);
-    assert_int_equal(json_get_int(doc, path), models_checkpoint(&models, slice, "pos"));
-    snprintf(path, sizeof path, "slices.%d.lag_events", slice);
-    assert_int_equal(json_get_int(doc, path), 0);
-    assert_true(json_get_bool(doc, "leader.held"));
-    snprintf(path, sizeof path, "slices.%d.generation", slice);
-    assert_int_equal(json_get_int(doc, path), models_generation(&models, slice));
-    assert_true(span_is(json_get_text(doc, "redis.state"), "ok"));
-    json_destroy(doc);
+    assert_int_equal(body_int(buf_span(&text), textf("slices.%d.checkpoint", slice)),
+                     models_checkpoint(&models, slice, "pos"));
+    assert_int_equal(body_int(buf_span(&text), textf("slices.%d.lag_events", slice)), 0);
+    assert_true(body_bool(buf_span(&text), "leader.held"));
+    assert_int_equal(body_int(buf_span(&text), textf("slices.%d.generation", slice)),
+                     models_generation(&models, slice));
+    assert_true(span_is(body_text(buf_span(&text), "redis.state"), "ok"));
     WAIT_UNTIL((buf_clear(&text), run_status((const char *[]){"status", NULL}, &text) == 0), LONG_MS);
     assert_non_null(strstr(text.data, "leader      yes"));
     buf_deinit(&text);
 }
 
-static void status_without_redis_and_without_a_leader(void **state)
+static void status_without_redis_and_without_a_leader(void **)
 {
-    (void)state;
     struct buf text;
     buf_init(&text, OUTPUT_MAX);
     models_await_current(&models);
@@ -413,20 +378,17 @@ static void status_without_redis_and_without_a_leader(void **state)
     assert_int_equal(run_status((const char *[]){"status", "--json", NULL}, &text), 1);
     assert_true(clock_mono_us() - began_us < 10 * US_PER_S);
     stack_signal(stack, "redis", SIGCONT);
-    struct json_doc *doc = json_get_doc(buf_span(&text));
-    assert_true(span_is(json_get_text(doc, "redis.state"), "io"));
-    assert_true(span_is(json_get_text(doc, "postgresql.state"), "ok"));
-    assert_false(json_get_bool(doc, "leader.held"));
-    assert_true(json_get_int(doc, "slices.0.head") >= 0);
-    json_destroy(doc);
+    assert_true(span_is(body_text(buf_span(&text), "redis.state"), "io"));
+    assert_true(span_is(body_text(buf_span(&text), "postgresql.state"), "ok"));
+    assert_false(body_bool(buf_span(&text), "leader.held"));
+    assert_true(body_int(buf_span(&text), "slices.0.head") >= 0);
     buf_deinit(&text);
     stack_service(stack, "projector", "start");
     models_await_current(&models);
 }
 
-static void bad_command_lines_are_refused(void **state)
+static void bad_command_lines_are_refused(void **)
 {
-    (void)state;
     struct buf text;
     buf_init(&text, OUTPUT_MAX);
     assert_int_equal(run_status((const char *[]){"rum", NULL}, &text), 64);
@@ -441,25 +403,21 @@ static void bad_command_lines_are_refused(void **state)
 
 /* --- what only a person can put right --- */
 
-static void a_checkpoint_beyond_the_log_is_of_another(void **state)
+static void a_checkpoint_beyond_the_log_is_of_another(void **)
 {
-    (void)state;
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
-    char key[32];
     models_await_current(&models);
     int64_t generation = models_generation(&models, slice);
-    snprintf(key, sizeof key, "fc:{%d}", slice);
-    MODELS_CALL(&models, "HSET", key, "pos", "100000000");
+    MODELS_CALL(&models, "HSET", textf("fc:{%d}", slice), "pos", "100000000");
     WAIT_UNTIL(models_generation(&models, slice) > generation, LONG_MS);
     assert_models_equal_the_log();
     WAIT_UNTIL(projector_ready_status(stack) == 200, LONG_MS);
 }
 
 /* The last test: the log keeps the event. */
-static void an_unknown_event_stops_its_slice_only(void **state)
+static void an_unknown_event_stops_its_slice_only(void **)
 {
-    (void)state;
     size_t sick = models_create(&models), sound = models_create(&models);
     while (models_slice(&models, sound) == models_slice(&models, sick))
         sound = models_create(&models);
@@ -481,18 +439,16 @@ static void an_unknown_event_stops_its_slice_only(void **state)
     assert_int_equal(metric("coupon_projector_stuck_slices"), 1);
 }
 
-static int set_up(void **state)
+static int set_up(void **)
 {
-    (void)state;
     stack = stack_start(STACK_SERVERS);
     models_open(&models, stack);
     stack_service(stack, "projector", "start");
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     models_close(&models);
     stack_stop(stack);
     return 0;

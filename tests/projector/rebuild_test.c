@@ -4,7 +4,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "readmodel/campaign_record.h"
 #include "tests/lib/api.h"
@@ -27,25 +26,14 @@ static struct watch watch;
 
 static void issue(int batches)
 {
-    struct buf body;
-    char path[160];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", campaign);
-    buf_init(&body, 64 * 1024);
     for (int batch = 0; batch < batches; batch++) {
-        buf_clear(&body);
-        buf_append_text(&body, "{\"user_ids\":[");
-        for (int i = 0; i < BATCH; i++)
-            buf_printf(&body, "%s\"u%lld\"", i ? "," : "", (long long)(issued + i));
-        buf_append_text(&body, "]}");
         if (watch.stack)
             watch_expect(&watch, issued + BATCH);
-        struct http_answer answer = api_post(&api, path, body.data, NULL);
-        api_expect(&answer, 200, NULL);
+        api_batch(&api, campaign, "u", issued, BATCH);
         issued += BATCH;
         if (watch.stack)
             watch_answered(&watch);
     }
-    buf_deinit(&body);
 }
 
 static void fill(void)
@@ -55,11 +43,8 @@ static void fill(void)
     for (int i = 0; i < 40; i++) {
         char id[96];
         snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ""));
-        for (int user = 0; user < i % 5; user++) {
-            char name[16];
-            snprintf(name, sizeof name, "u%d", user);
-            api_give(&api, id, name);
-        }
+        for (int user = 0; user < i % 5; user++)
+            api_give(&api, id, textf("u%d", user));
     }
     models_await_current(&models);
 }
@@ -90,9 +75,7 @@ static int64_t dbsize(void)
     /* But for the projector's word that it was there, which comes and goes. */
     int64_t keys = redis_integer(MODELS_CALL(&models, "DBSIZE"));
     for (int slice = 0; slice < SLICE_COUNT; slice++) {
-        char key[32];
-        snprintf(key, sizeof key, "fc:{%d}:heartbeat", slice);
-        keys -= redis_integer(MODELS_CALL(&models, "EXISTS", key));
+        keys -= redis_integer(MODELS_CALL(&models, "EXISTS", textf("fc:{%d}:heartbeat", slice)));
     }
     return keys;
 }
@@ -107,10 +90,9 @@ static void assert_nothing_left_over(void)
 {
     assert_false(redis_integer(MODELS_CALL(&models, "EXISTS", "fc:generations")));
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
-        char all[32], live[48];
-        snprintf(all, sizeof all, "fc:*:{%d}:*", slice);
+        char live[48];
         snprintf(live, sizeof live, "fc:%lld:{%d}:*", (long long)models_generation(&models, slice), slice);
-        size_t count = redis_length(MODELS_CALL(&models, "KEYS", all));
+        size_t count = redis_length(MODELS_CALL(&models, "KEYS", textf("fc:*:{%d}:*", slice)));
         assert_int_equal(redis_length(MODELS_CALL(&models, "KEYS", live)), count);
     }
     models_assert_equal_the_log(&models);
@@ -119,9 +101,8 @@ static void assert_nothing_left_over(void)
 /* --- tests --- */
 
 /* Under writes and reads: no error, no answer that was not true, no step back. */
-static void readers_notice_nothing(void **state)
+static void readers_notice_nothing(void **)
 {
-    (void)state;
     int status;
     FILE *output = tmpfile();
     watch_start(&watch, stack, campaign, issued);
@@ -147,9 +128,8 @@ static void readers_notice_nothing(void **state)
 }
 
 /* What nobody writes to reads the same before, in every phase, and after, and from Redis. */
-static void readers_are_told_the_same(void **state)
+static void readers_are_told_the_same(void **)
 {
-    (void)state;
     struct reads reads;
     int status;
     FILE *output = tmpfile();
@@ -200,9 +180,8 @@ static bool kill_in(const char *phase)
 }
 
 /* In each of its phases: it is run again, and nothing is left of the one that was killed. */
-static void killed_in_any_phase_it_is_run_again(void **state)
+static void killed_in_any_phase_it_is_run_again(void **)
 {
-    (void)state;
     static const char *const phases[] = {"build", "catch up", "switch", "drop"};
     for (size_t i = 0; i < COUNT_OF(phases); i++) {
         int attempts = 0;
@@ -217,37 +196,17 @@ static void killed_in_any_phase_it_is_run_again(void **state)
 
 /* --- memory --- */
 
-static int64_t used_memory(void)
-{
-    static const char name[] = "used_memory:";
-    int64_t value = 0;
-    struct span info = redis_text(MODELS_CALL(&models, "INFO", "memory"));
-    while (info.ptr && info.len > 0) {
-        struct span line = span_cut(&info, '\n');
-        if (!span_starts(line, span_of(name)))
-            continue;
-        struct span number = {line.ptr + strlen(name), line.len - strlen(name)};
-        if (number.len > 0 && number.ptr[number.len - 1] == '\r')
-            number.len--;
-        assert_true(parse_i64(number, 0, INT64_MAX, &value));
-    }
-    return value;
-}
-
 static void set_maxmemory(int64_t bytes)
 {
-    char text[24];
-    snprintf(text, sizeof text, "%lld", (long long)bytes);
-    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", text);
+    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", textf("%lld", (long long)bytes));
 }
 
 /* Looked at first: nothing is begun that has no room. */
-static void what_does_not_fit_is_not_begun(void **state)
+static void what_does_not_fit_is_not_begun(void **)
 {
-    (void)state;
     int64_t oom = projector_metric(stack, "coupon_projector_redis_errors_total{class=\"oom\"}");
     models_await_current(&models);
-    set_maxmemory(used_memory() + 100000);
+    set_maxmemory(models_info(&models, "used_memory") + 100000);
     REBUILD(2, "does not fit", "--json");
     issue(1);
     models_await_current(&models);
@@ -258,9 +217,8 @@ static void what_does_not_fit_is_not_begun(void **state)
 
 /* Redis fills up half way: what was built goes, whoever follows the log was not refused, and the command says
  * so. */
-static void redis_fills_up_half_way(void **state)
+static void redis_fills_up_half_way(void **)
 {
-    (void)state;
     int status, hits = 0;
     char said[8192];
     int64_t oom = projector_metric(stack, "coupon_projector_redis_errors_total{class=\"oom\"}");
@@ -274,7 +232,8 @@ static void redis_fills_up_half_way(void **state)
         while (!*said && !(ended = waitpid(pid, &status, WNOHANG) != 0));
         assert_false(ended);
         (void)kill(pid, SIGSTOP);
-        int64_t used = used_memory(); /* nearly full, but not so that anybody else is refused */
+        int64_t used =
+            models_info(&models, "used_memory"); /* nearly full, but not so that anybody else is refused */
         set_maxmemory(used + used / 40);
         (void)kill(pid, SIGCONT);
         assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -297,9 +256,8 @@ static void redis_fills_up_half_way(void **state)
     assert_nothing_left_over();
 }
 
-static void without_a_projector_it_switches_too(void **state)
+static void without_a_projector_it_switches_too(void **)
 {
-    (void)state;
     int64_t before = generation_of_campaign();
     stack_service(stack, "projector", "kill");
     issue(3);
@@ -310,9 +268,8 @@ static void without_a_projector_it_switches_too(void **state)
     assert_nothing_left_over();
 }
 
-static void redis_is_emptied_meanwhile(void **state)
+static void redis_is_emptied_meanwhile(void **)
 {
-    (void)state;
     int status;
     FILE *output = tmpfile();
     pid_t pid = projector_spawn(stack, (const char *[]){"rebuild", "--json", NULL}, output);
@@ -326,9 +283,8 @@ static void redis_is_emptied_meanwhile(void **state)
 }
 
 /* Nothing says which generation is live, and nobody leads who would. */
-static void into_an_empty_redis_without_a_leader(void **state)
+static void into_an_empty_redis_without_a_leader(void **)
 {
-    (void)state;
     stack_service(stack, "projector", "kill");
     MODELS_CALL(&models, "FLUSHALL");
     REBUILD(0, "readers use the new generation now", "--json");
@@ -337,9 +293,8 @@ static void into_an_empty_redis_without_a_leader(void **state)
     assert_nothing_left_over();
 }
 
-static void what_is_broken_is_made_anew(void **state)
+static void what_is_broken_is_made_anew(void **)
 {
-    (void)state;
     char rest[128];
     int16_t slice = slice_of(span_of(campaign));
     int64_t generation = generation_of_campaign();
@@ -355,9 +310,8 @@ static void what_is_broken_is_made_anew(void **state)
     models_assert_equal_the_log(&models);
 }
 
-static void a_look_at_the_past(void **state)
+static void a_look_at_the_past(void **)
 {
-    (void)state;
     char position[32], key[192], number[32];
     int16_t slice = slice_of(span_of(campaign));
     int64_t live = generation_of_campaign();
@@ -390,16 +344,13 @@ static void a_look_at_the_past(void **state)
 }
 
 /* By the command, and by whoever leads. */
-static void what_opens_soon_is_announced(void **state)
+static void what_opens_soon_is_announced(void **)
 {
-    (void)state;
-    char more[96], soon[96];
-    struct buf text, at;
+    char soon[96];
+    struct buf text;
     buf_init(&text, OUTPUT_MAX);
-    buf_init(&at, 64);
-    time_format(&at, clock_wall_us() + 200 * (int64_t)US_PER_S);
-    snprintf(more, sizeof more, ",\"starts_at\":\"%s\"", at.data);
-    snprintf(soon, sizeof soon, "%s", api_campaign(&api, 10, more));
+    const char *at = time_text(clock_wall_us() + 200 * (int64_t)US_PER_S);
+    snprintf(soon, sizeof soon, "%s", api_campaign(&api, 10, textf(",\"starts_at\":\"%s\"", at)));
     models_await_current(&models);
     assert_int_equal(PROJECTOR_RUN(stack, &text, "prewarm"), 0);
     assert_non_null(strstr(text.data, soon));
@@ -410,13 +361,11 @@ static void what_opens_soon_is_announced(void **state)
     stack_service(stack, "projector", "stop");
     stack_service(stack, "projector", "start"); /* looks at once */
     WAIT_UNTIL(projector_metric(stack, "coupon_projector_prewarmed_total") >= 1, LONG_MS);
-    buf_deinit(&at);
     buf_deinit(&text);
 }
 
-static void bad_command_lines_are_refused(void **state)
+static void bad_command_lines_are_refused(void **)
 {
-    (void)state;
     REBUILD(64, "--campaign", "--campaign", "Not An Id");
     REBUILD(64, "--to-time", "--to-time", "yesterday");
     REBUILD(64, "--to-position", "--to-position", "16:1");
@@ -426,10 +375,8 @@ static void bad_command_lines_are_refused(void **state)
     REBUILD(64, "--drop", "--drop");
 }
 
-static int set_up(void **state)
+static int set_up(void **)
 {
-    (void)state;
-    crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* this is about the levels behind the copies in memory */
     stack = stack_start(STACK_ALL);
     models_open(&models, stack);
@@ -438,9 +385,8 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     api_close(&api);
     models_close(&models);
     stack_stop(stack);

@@ -5,7 +5,6 @@
  * test ends with a clean `projector verify` (I7). */
 #include <sys/wait.h>
 
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "readmodel/coupon_chunk.h"
 #include "readmodel/keys.h"
@@ -63,9 +62,7 @@ static int64_t metric(const char *name)
 
 static int64_t errors(const char *class)
 {
-    char name[96];
-    snprintf(name, sizeof name, "coupon_projector_redis_errors_total{class=\"%s\"}", class);
-    return metric(name);
+    return metric(textf("coupon_projector_redis_errors_total{class=\"%s\"}", class));
 }
 
 static void issue(int batches)
@@ -84,9 +81,8 @@ static void issue_until_met(const char *class)
 
 /* --- around each fault --- */
 
-static int begin(void **state)
+static int begin(void **)
 {
-    (void)state;
     char campaign[96];
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000000, ""));
     watch_start(&watch, stack, campaign, 0);
@@ -107,26 +103,11 @@ static void end(void)
     watch_stop(&watch, false);
 }
 
-/* A number of INFO. */
-static int64_t info(const char *wanted)
-{
-    int64_t value = -1;
-    struct span rest = redis_text(MODELS_CALL(&models, "INFO"));
-    while (rest.ptr && rest.len > 0) {
-        struct span line = span_cut(&rest, '\n');
-        struct span name = span_cut(&line, ':'), number = span_cut(&line, '\r');
-        if (span_is(name, wanted))
-            assert_true(parse_i64(number, 0, INT64_MAX, &value));
-    }
-    return value;
-}
-
 /* --- tests --- */
 
 /* Nor where a campaign was deleted, which leaves nothing: readers of everything report no hole. */
-static void nothing_is_missed_where_nothing_vanished(void **state)
+static void nothing_is_missed_where_nothing_vanished(void **)
 {
-    (void)state;
     char path[128];
     snprintf(path, sizeof path, "/v1/campaigns/%s", api_campaign(&api, 10, ""));
     struct http_answer answer = api_call(
@@ -136,17 +117,14 @@ static void nothing_is_missed_where_nothing_vanished(void **state)
     models_await_current(&models);
     answer = api_get(&api, path, NULL);
     assert_int_equal(answer.status, 404);
-    answer = api_get(&api, "/v1/users/nobody/coupons", NULL);
-    api_expect(&answer, 200, NULL);
-    answer = api_get(&api, "/v1/rankings/campaigns?window=7d", NULL);
-    api_expect(&answer, 200, NULL);
+    api_expect(api_get(&api, "/v1/users/nobody/coupons", NULL), 200, NULL);
+    api_expect(api_get(&api, "/v1/rankings/campaigns?window=7d", NULL), 200, NULL);
     assert_int_equal(metric("coupon_projector_restarts_total"), 0);
     end();
 }
 
-static void full_without_eviction(void **state)
+static void full_without_eviction(void **)
 {
-    (void)state;
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory-policy", "noeviction");
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "1");
     issue_until_met("oom");
@@ -164,9 +142,7 @@ static void read_everything(struct reads *reads)
     reads_record(reads, "/v1/rankings/campaigns?limit=100");
     reads_record(reads, "/v1/rankings/campaigns?limit=100&window=24h");
     reads_record(reads, "/v1/users/u-1/coupons?limit=100");
-    char path[192];
-    snprintf(path, sizeof path, "%s/coupons?limit=100", watch.path);
-    reads_record(reads, path);
+    reads_record(reads, textf("%s/coupons?limit=100", watch.path));
 }
 
 static bool all_from_redis(struct reads *reads)
@@ -194,20 +170,18 @@ static void assert_repaired(struct reads *reads)
 
 /* A Redis that may drop models is none that the projector is ready with. It drops whatever it likes for a
  * while; no answer is wrong. */
-static void full_with_eviction(void **state)
+static void full_with_eviction(void **)
 {
-    (void)state;
     struct reads reads;
     issue(10);
     models_await_current(&models);
     watch_stop(&watch, false);
     read_everything(&reads);
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory-policy", "allkeys-random");
-    char limit[32];
-    snprintf(limit, sizeof limit, "%lld", (long long)info("used_memory") - 20000);
-    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", limit);
+    MODELS_CALL(&models, "CONFIG", "SET", "maxmemory",
+                textf("%lld", (long long)models_info(&models, "used_memory") - 20000));
     WAIT_UNTIL(projector_ready_status(stack) == 503, LONG_MS);
-    WAIT_UNTIL(info("evicted_keys") > 5, LONG_MS);
+    WAIT_UNTIL(models_info(&models, "evicted_keys") > 5, LONG_MS);
     reads_compare(&reads, NULL, LONG_MS);
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory", "0");
     MODELS_CALL(&models, "CONFIG", "SET", "maxmemory-policy", "noeviction");
@@ -217,9 +191,8 @@ static void full_with_eviction(void **state)
     projector_assert_verify_clean(stack);
 }
 
-static void emptied_again_and_again(void **state)
+static void emptied_again_and_again(void **)
 {
-    (void)state;
     for (int i = 0; i < 5; i++) {
         issue(4);
         MODELS_CALL(&models, "FLUSHALL");
@@ -237,9 +210,8 @@ static void drop_half(const char *pattern)
                 "0", pattern);
 }
 
-static void half_of_all_keys_vanish_again_and_again(void **state)
+static void half_of_all_keys_vanish_again_and_again(void **)
 {
-    (void)state;
     struct reads reads;
     for (int round = 0; round < 5; round++) {
         issue(2);
@@ -266,18 +238,13 @@ struct victim {
 
 static void give_a_redeemed_coupon(struct victim *victim)
 {
-    char path[96];
     struct position at;
-    struct http_answer answer = api_issue(&api, victim->id, "somebody");
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_true(coupon_id_parse(json_get_text(doc, "coupon_id"), &at));
-    json_destroy(doc);
+    struct http_answer answer = api_expect(api_issue(&api, victim->id, "somebody"), 201, NULL);
+    assert_true(coupon_id_parse(body_text(answer.body, "coupon_id"), &at));
     snprintf(victim->chunk, sizeof victim->chunk, "%lld", (long long)(at.position / COUPON_CHUNK));
-    snprintf(path, sizeof path, "/v1/coupons/c%d-%lld/redeem", at.slice, (long long)at.position);
-    answer =
-        api_post(&api, path, "{\"user_id\":\"somebody\",\"order_id\":\"o\",\"order_amount\":1000}", NULL);
-    api_expect(&answer, 200, NULL);
+    api_expect(api_post(&api, textf("/v1/coupons/c%d-%lld/redeem", at.slice, (long long)at.position),
+                        "{\"user_id\":\"somebody\",\"order_id\":\"o\",\"order_amount\":1000}", NULL),
+               200, NULL);
 }
 
 static void write_victims(struct victim *victims, size_t count)
@@ -335,15 +302,12 @@ static void lose_one_each(const struct victim *victims, bool another_type)
 
 static void record_victim(struct reads *reads, const char *id, const char *rest)
 {
-    char path[1024];
-    snprintf(path, sizeof path, "/v1/campaigns/%s%s", id, rest);
-    reads_record(reads, path);
+    reads_record(reads, textf("/v1/campaigns/%s%s", id, rest));
 }
 
 /* No event comes by that would meet it: the reader does, whichever key it is, and that is all it takes. */
-static void what_only_a_reader_meets_is_made_anew(void **state)
+static void what_only_a_reader_meets_is_made_anew(void **)
 {
-    (void)state;
     struct victim victims[COUNT_OF(key_kinds)];
     struct reads reads;
     watch_stop(&watch, false);
@@ -381,19 +345,16 @@ static void status_only_reads(void)
 }
 
 /* A key that says which models are there is of another type: it is removed, and what it said made anew. */
-static void roots_of_another_type_are_made_anew(void **state)
+static void roots_of_another_type_are_made_anew(void **)
 {
-    (void)state;
     struct reads reads;
-    char root[32];
     issue(2);
     models_await_current(&models);
     watch_stop(&watch, false);
     read_everything(&reads);
     status_only_reads();
     for (int slice = 0; slice < SLICE_COUNT; slice += 5) {
-        snprintf(root, sizeof root, "fc:{%d}", slice);
-        MODELS_CALL(&models, "SET", root, "another type");
+        MODELS_CALL(&models, "SET", textf("fc:{%d}", slice), "another type");
     }
     MODELS_CALL(&models, "HSET", "fc:{1}:hole", "another", "type");
     MODELS_CALL(&models, "SET", "fc:generations", "another type");
@@ -426,9 +387,8 @@ static int64_t redis_now_ms(void)
 /* Between asking for the heads of the log and Redis' doing what the projector then says, the projector stands
  * still and the log goes on: what it says must not make readers trust models that nobody has compared for so
  * long. */
-static void a_projector_that_stood_still_promises_nothing(void **state)
+static void a_projector_that_stood_still_promises_nothing(void **)
 {
-    (void)state;
     for (bool caught = false; !caught;) { /* it waits a second for Redis, then it connects again */
         MODELS_CALL(&models, "CLIENT", "PAUSE", "60000", "WRITE");
         WAIT_UNTIL(a_write_waits(), LONG_MS);
@@ -448,9 +408,8 @@ static void a_projector_that_stood_still_promises_nothing(void **state)
     end();
 }
 
-static void killed_and_started_again(void **state)
+static void killed_and_started_again(void **)
 {
-    (void)state;
     issue(5);
     redis_kill();
     issue_until_met("io");
@@ -458,9 +417,8 @@ static void killed_and_started_again(void **state)
     end();
 }
 
-static void stopped_and_going_on(void **state)
+static void stopped_and_going_on(void **)
 {
-    (void)state;
     issue(5);
     assert_int_equal(kill(redis.pid, SIGSTOP), 0);
     issue_until_met("io");
@@ -483,9 +441,8 @@ static void write_slow_commands(void)
     assert_int_equal(fclose(file), 0);
 }
 
-static void loading(void **state)
+static void loading(void **)
 {
-    (void)state;
     redis_kill(); /* first: two who append to one file tear each other's commands */
     write_slow_commands();
     redis_begin();
@@ -494,9 +451,8 @@ static void loading(void **state)
 }
 
 /* The disk of the append-only file is full: every write is refused with MISCONF, and PING too. */
-static void full_disk(void **state)
+static void full_disk(void **)
 {
-    (void)state;
     small_redis_fill_disk(&redis);
     MODELS_CALL(&models, "CONFIG", "SET", "appendfsync", "everysec"); /* with `always` Redis ends itself */
     issue_until_met("misconf");
@@ -507,19 +463,16 @@ static void full_disk(void **state)
     WAIT_UNTIL(projector_metric(stack, "coupon_projector_redis_cannot_persist") == 0, LONG_MS);
 }
 
-static void a_replica_is_not_written_to(void **state)
+static void a_replica_is_not_written_to(void **)
 {
-    (void)state;
     MODELS_CALL(&models, "REPLICAOF", "127.0.0.1", "1");
     issue_until_met("readonly");
     MODELS_CALL(&models, "REPLICAOF", "NO", "ONE");
     end();
 }
 
-static int set_up(void **state)
+static int set_up(void **)
 {
-    (void)state;
-    crypto_setup();
     stack = stack_start(STACK_SERVERS);
     small_redis_start(&redis, stack, "always");
     setenv("SERVICES_REDIS_URL", redis.url, 1);
@@ -535,9 +488,8 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     small_redis_stop(&redis);
     api_close(&api);
     models_close(&models);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The models half of projector verify on a real stack: whatever is missing, altered or too much in Redis is
  * found and named, and nothing else is; what cannot be compared is said as such. */
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "tests/lib/api.h"
 #include "tests/lib/json_get.h"
@@ -18,15 +17,7 @@ static struct buf output;
 static char hot[64], other[64]; /* campaigns: with coupons; with none */
 static int16_t slice;           /* of the hot one */
 
-static int verify(const char *const *arguments)
-{
-    const char *all[16] = {"verify", "--json"};
-    for (size_t i = 0; arguments[i]; i++)
-        all[i + 2] = arguments[i];
-    buf_clear(&output);
-    return projector_run(stack, all, &output);
-}
-#define VERIFY(...) verify((const char *const[]){__VA_ARGS__, NULL})
+#define VERIFY(...) (buf_clear(&output), PROJECTOR_RUN(stack, &output, "verify", "--json", __VA_ARGS__))
 
 static void expect_clean(void)
 {
@@ -37,36 +28,26 @@ static void expect_clean(void)
 
 /* --- coupons in every state, and a campaign without any --- */
 
-static void post(const char *path, const char *body)
-{
-    struct http_answer answer = api_post(&api, path, body, NULL);
-    if (answer.status != 200)
-        fail_msg("%s: %d: %.*s", path, answer.status, SPAN_ARG(answer.body));
-}
-
 static void use(const char *coupon, const char *action, int user)
 {
-    char path[96], body[160];
-    snprintf(path, sizeof path, "/v1/coupons/%s/%s", coupon, action);
+    char body[160];
     snprintf(body, sizeof body, "{\"user_id\":\"user-%d\",\"order_id\":\"order-%d\",\"order_amount\":1000%s}",
              user, user, strcmp(action, "reserve") == 0 ? ",\"ttl_seconds\":3600" : "");
-    post(path, strcmp(action, "revoke") == 0 ? "{\"reason\":\"test\"}" : body);
+    api_expect(api_post(&api, textf("/v1/coupons/%s/%s", coupon, action),
+                        strcmp(action, "revoke") == 0 ? "{\"reason\":\"test\"}" : body, NULL),
+               200, NULL);
 }
 
 static void make_traffic(void)
 {
-    char user[32], coupon[64];
+    char coupon[64];
     static const char *const actions[] = {"reserve", "redeem", "revoke", NULL};
     snprintf(hot, sizeof hot, "%s", api_campaign(&api, 1000, ""));
     snprintf(other, sizeof other, "%s", api_campaign(&api, 10, ""));
     slice = slice_of(span_of(hot));
     for (int i = 0; i < USERS; i++) {
         const char *action = actions[(size_t)i % COUNT_OF(actions)];
-        snprintf(user, sizeof user, "user-%d", i);
-        struct http_answer answer = api_issue(&api, hot, user);
-        struct json_doc *doc = json_get_doc(answer.body);
-        snprintf(coupon, sizeof coupon, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-        json_destroy(doc);
+        snprintf(coupon, sizeof coupon, "%s", api_coupon(&api, hot, textf("user-%d", i)));
         if (action)
             use(coupon, action, i);
     }
@@ -134,10 +115,9 @@ static void apply(const struct edit *edit, const char *key)
     assert_true(redis_kind(models_call(&models, words)) != REDIS_NIL);
 }
 
-static void every_edit_is_found(void **state)
+static void every_edit_is_found(void **)
 {
     char rest[TEXT_MAX], key[TEXT_MAX], wanted[2 * TEXT_MAX], number[8];
-    (void)state;
     snprintf(number, sizeof number, "%d", slice);
     for (size_t i = 0; i < COUNT_OF(edits); i++) {
         snprintf(key, sizeof key, "%s", models_key(&models, slice, with_campaign(edits[i].key, rest)));
@@ -156,10 +136,9 @@ static void every_edit_is_found(void **state)
 }
 
 /* Nothing moves, so each time the same is compared and the same is said. */
-static void three_times_the_same(void **state)
+static void three_times_the_same(void **)
 {
     char first[OUTPUT_MAX], *at;
-    (void)state;
     for (int i = 0; i < 3; i++) {
         expect_clean();
         at = strstr(output.data, "\"log_events_per_second\"");
@@ -171,10 +150,9 @@ static void three_times_the_same(void **state)
     }
 }
 
-static void what_one_slice_lost_is_said_and_the_others_are_compared(void **state)
+static void what_one_slice_lost_is_said_and_the_others_are_compared(void **)
 {
-    char root[32], text[64];
-    (void)state;
+    char root[32];
     struct buf name;
     buf_init(&name, 64);
     buf_printf(&name, "fc:{%d}", slice);
@@ -182,18 +160,16 @@ static void what_one_slice_lost_is_said_and_the_others_are_compared(void **state
     buf_deinit(&name);
     MODELS_CALL(&models, "RENAME", root, "saved");
     assert_int_equal(VERIFY(NULL), 69);
-    snprintf(text, sizeof text, "no models of slice %d", slice);
-    assert_non_null(strstr(output.data, text));
+    assert_non_null(strstr(output.data, textf("no models of slice %d", slice)));
     assert_non_null(strstr(output.data, "\"differences\":0,"));
     assert_null(strstr(output.data, "\"keys\":0,"));
     MODELS_CALL(&models, "RENAME", "saved", root);
     expect_clean();
 }
 
-static void a_checkpoint_of_another_history_is_found(void **state)
+static void a_checkpoint_of_another_history_is_found(void **)
 {
     char root[32];
-    (void)state;
     snprintf(root, sizeof root, "fc:{%d}", slice);
     MODELS_CALL(&models, "COPY", root, "saved", "REPLACE");
     MODELS_CALL(&models, "HSET", root, "chain",
@@ -205,9 +181,8 @@ static void a_checkpoint_of_another_history_is_found(void **state)
     expect_clean();
 }
 
-static void an_empty_redis_is_no_difference(void **state)
+static void an_empty_redis_is_no_difference(void **)
 {
-    (void)state;
     MODELS_CALL(&models, "FLUSHALL");
     assert_int_equal(VERIFY(NULL), 69);
     assert_non_null(strstr(output.data, "there are no models of slice"));
@@ -244,6 +219,5 @@ int main(void)
         cmocka_unit_test(a_checkpoint_of_another_history_is_found),
         cmocka_unit_test(an_empty_redis_is_no_difference),
     };
-    crypto_setup();
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -26,18 +26,13 @@ static int16_t slice;     /* where it lives */
 /* Returns the exit status; what it wrote is in `output`, and never names a user or an order (I10). */
 static int verify_with(const char *const *arguments)
 {
-    const char *all[16] = {"verify"};
-    for (size_t i = 0; arguments[i]; i++) {
-        assert_true(i + 2 < COUNT_OF(all));
-        all[i + 1] = arguments[i];
-    }
     buf_clear(&output);
-    int status = projector_run(stack, all, &output);
+    int status = projector_run(stack, arguments, &output);
     if (strstr(output.data, "holder-") || strstr(output.data, "order-"))
         fail_msg("verify names somebody:\n%s", output.data);
     return status;
 }
-#define VERIFY(...) verify_with((const char *const[]){__VA_ARGS__, NULL})
+#define VERIFY(...) verify_with((const char *const[]){"verify", __VA_ARGS__, NULL})
 
 static void expect_clean(int status)
 {
@@ -57,46 +52,24 @@ static void expect_rule(int status, const char *what, const char *rule)
 
 static void post(const char *path, const char *body, int status)
 {
-    struct http_answer answer = api_post(&api, path, body, NULL);
-    if (answer.status != status)
-        fail_msg("%s: %d, not %d: %.*s", path, answer.status, status, SPAN_ARG(answer.body));
+    api_expect(api_post(&api, path, body, NULL), status, NULL);
 }
 
 static void post_campaign(const char *action, const char *body)
 {
-    char path[128];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/%s", hot, action);
-    post(path, body, 200);
+    post(textf("/v1/campaigns/%s/%s", hot, action), body, 200);
 }
 
 static void post_coupon(int64_t position, const char *action, const char *body)
 {
-    char path[128];
-    snprintf(path, sizeof path, "/v1/coupons/c%d-%lld/%s", slice, (long long)position, action);
-    post(path, body, 200);
+    post(textf("/v1/coupons/c%d-%lld/%s", slice, (long long)position, action), body, 200);
 }
 
 static void issue_one_by_one(int from, int count)
 {
-    char user[32];
     for (int i = from; i < from + count; i++) {
-        snprintf(user, sizeof user, "holder-%d", i);
-        api_expect((struct http_answer[]){api_issue(&api, hot, user)}, 201, "");
+        api_expect(api_issue(&api, hot, textf("holder-%d", i)), 201, "");
     }
-}
-
-static void issue_together(int count)
-{
-    struct buf body;
-    buf_init(&body, 1 << 20);
-    buf_append_text(&body, "{\"user_ids\":[");
-    for (int i = 0; i < count; i++)
-        buf_printf(&body, "%s\"holder-b%d\"", i ? "," : "", i);
-    buf_append_text(&body, "]}");
-    char path[128];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", hot);
-    post(path, body.data, 200);
-    buf_deinit(&body);
 }
 
 static void make_traffic(void)
@@ -113,7 +86,7 @@ static void make_traffic(void)
     post_campaign("pause", "");
     post_campaign("resume", "");
     post_campaign("release", "{\"quantity\":7}");
-    issue_together(600);
+    api_batch(&api, hot, "holder-b", 0, 600);
     post_coupon(
         3, "reserve",
         "{\"user_id\":\"holder-0\",\"order_id\":\"order-1\",\"order_amount\":1000,\"ttl_seconds\":600}");
@@ -133,9 +106,8 @@ static void make_traffic(void)
         (void)api_campaign(&api, 10, i % 2 ? "" : ",\"tags\":[\"b\"]");
 }
 
-static void everything_is_clean_after_traffic(void **state)
+static void everything_is_clean_after_traffic(void **)
 {
-    (void)state;
     models_await_current(&models);
     expect_clean(VERIFY("--json"));
     assert_null(strstr(output.data, "\"keys\":0,"));
@@ -153,20 +125,17 @@ static atomic_bool stop_issuing;
 static void *issue_meanwhile(void *counter)
 {
     struct api_client client;
-    char user[32];
     api_open(&client, stack);
     for (int i = 0; !atomic_load(&stop_issuing); i++) {
-        snprintf(user, sizeof user, "holder-m%d", i % 700);
-        (void)api_issue(&client, hot, user); /* until there are none, then refused */
+        (void)api_issue(&client, hot, textf("holder-m%d", i % 700)); /* until there are none, then refused */
         atomic_fetch_add((atomic_int *)counter, 1);
     }
     api_close(&client);
     return NULL;
 }
 
-static void it_is_clean_while_others_write(void **state)
+static void it_is_clean_while_others_write(void **)
 {
-    (void)state;
     pthread_t thread;
     atomic_int issued = 0;
     atomic_store(&stop_issuing, false);
@@ -190,9 +159,8 @@ static void it_is_clean_while_others_write(void **state)
     }
 }
 
-static void it_waits_for_models_that_are_being_replayed(void **state)
+static void it_waits_for_models_that_are_being_replayed(void **)
 {
-    (void)state;
     MODELS_CALL(&models, "FLUSHALL");
     expect_clean(VERIFY("--json"));
     assert_null(strstr(output.data, "\"keys\":0,"));
@@ -300,10 +268,9 @@ static const struct edit edits[] = {
      {"DELETE FROM idempotency WHERE operation = 7"}},
 };
 
-static void every_edit_is_told(void **state)
+static void every_edit_is_told(void **)
 {
     char number[8];
-    (void)state;
     snprintf(number, sizeof number, "%d", slice);
     for (size_t i = 0; i < COUNT_OF(edits); i++) {
         const struct edit *edit = &edits[i];
@@ -318,9 +285,8 @@ static void every_edit_is_told(void **state)
 }
 
 /* What is not of one campaign's slice. */
-static void settings_and_quotas_are_told(void **state)
+static void settings_and_quotas_are_told(void **)
 {
-    (void)state;
     tamper("UPDATE control SET value = 'suspended' WHERE name = 'redeem'");
     expect_rule(VERIFY("--json", "--log"), "a kill switch", "control-row");
     tamper("UPDATE control SET value = '' WHERE name = 'redeem'");
@@ -332,9 +298,8 @@ static void settings_and_quotas_are_told(void **state)
 
 /* --- not able to look --- */
 
-static void what_cannot_be_looked_at_is_no_difference(void **state)
+static void what_cannot_be_looked_at_is_no_difference(void **)
 {
-    (void)state;
     assert_int_equal(VERIFY("--slice", "16"), 64);
     assert_int_equal(VERIFY("--redis-url", "nonsense"), 64);
     assert_int_equal(VERIFY("--redis-url", ""), 64);
@@ -373,6 +338,5 @@ int main(void)
         cmocka_unit_test(settings_and_quotas_are_told),
         cmocka_unit_test(what_cannot_be_looked_at_is_no_difference),
     };
-    crypto_setup();
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

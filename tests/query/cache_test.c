@@ -6,7 +6,6 @@
 
 #include <pthread.h>
 
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "readmodel/keys.h"
 #include "tests/lib/cluster.h"
@@ -38,7 +37,6 @@ static void set_lives(const char *fresh_ms, const char *stale_ms, const char *er
 
 static int setup(void **state)
 {
-    crypto_setup();
     set_lives("60000", "3600000", "3600000");
     setenv("FIRSTCOME_DRAIN_GRACE_MS", "0", 1); /* it is restarted often */
     setenv("FIRSTCOME_CONNECTIONS_MAX", "12000", 1);
@@ -57,12 +55,8 @@ static struct http_answer get_if(const char *path, const char *etags)
 {
     char header[256];
     const char *const headers[] = {header, NULL};
-    struct http_answer answer;
     snprintf(header, sizeof header, "If-None-Match: %s", etags);
-    struct http_call call = {
-        .method = "GET", .path = path, .token = stack_env(stack, "READ_TOKEN"), .headers = headers};
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    return answer;
+    return API_ASK(api.query, .path = path, .token = stack_env(stack, "READ_TOKEN"), .headers = headers);
 }
 
 static const char *path_of(const char *campaign)
@@ -74,22 +68,17 @@ static const char *path_of(const char *campaign)
 
 static int64_t issued_in(const struct http_answer *answer)
 {
-    api_expect(answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer->body);
-    int64_t issued = json_get_int(doc, "issued");
-    json_destroy(doc);
-    return issued;
+    api_expect(*answer, 200, NULL);
+    return body_int(answer->body, "issued");
 }
 
 /* --- hits --- */
 
-static void the_second_read_is_from_memory(void **state)
+static void the_second_read_is_from_memory(void **)
 {
-    (void)state;
     char path[128], body[2048], etag[64], etags[160];
     snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, "")));
-    struct http_answer answer = reads_get(&api, path); /* once the models have it */
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(reads_get(&api, path), 200, NULL); /* once the models have it */
     WAIT_UNTIL((answer = get(path), reads_is_from(&answer, "memory")), SHOWS_MS);
     assert_true(reads_is_from(&answer, "firstcome-query; hit; ttl="));
     assert_true(answer.body.len < sizeof body);
@@ -112,51 +101,37 @@ static void the_second_read_is_from_memory(void **state)
         assert_true(span_is(http_answer_header(&answer, "ETag"), etag));
         assert_true(http_answer_header(&answer, "Cache-Status").ptr != NULL);
     }
-    answer = get_if(path, "\"x\", W/\"y\"");
-    api_expect(&answer, 200, NULL);
+    api_expect(get_if(path, "\"x\", W/\"y\""), 200, NULL);
 }
 
 /* Somebody is about to act on it: no cache on the way may give it stale either. */
-static void validity_is_never_stale(void **state)
+static void validity_is_never_stale(void **)
 {
-    (void)state;
-    char path[128];
-    struct http_answer answer = api_issue(&api, api_campaign(&api, 10, ""), "kim");
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(path, sizeof path, "/v1/coupons/%.*s/validity?user_id=kim",
-             SPAN_ARG(json_get_text(doc, "coupon_id")));
-    json_destroy(doc);
-    answer = reads_get(&api, path);
-    api_expect(&answer, 200, NULL);
+    const char *coupon = api_coupon(&api, api_campaign(&api, 10, ""), "kim");
+    struct http_answer answer =
+        api_expect(reads_get(&api, textf("/v1/coupons/%s/validity?user_id=kim", coupon)), 200, NULL);
     assert_true(
         span_is(http_answer_header(&answer, "Cache-Control"), "private, max-age=60, must-revalidate"));
-    doc = json_get_doc(answer.body);
-    assert_true(json_get_bool(doc, "valid"));
-    json_destroy(doc);
+    assert_true(body_bool(answer.body, "valid"));
 }
 
 /* Who may not read gets nothing from memory either. */
-static void a_copy_is_for_readers_only(void **state)
+static void a_copy_is_for_readers_only(void **)
 {
-    (void)state;
     char path[128];
     snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, "")));
     struct http_answer answer = reads_get(&api, path);
     WAIT_UNTIL((answer = get(path), reads_is_from(&answer, "memory")), SHOWS_MS);
-    struct http_call call = {.method = "GET", .path = path};
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 401, "unauthenticated");
+    struct http_call call = {.path = path};
+    api_expect(api_ask(api.query, &call), 401, "unauthenticated");
     call.token = stack_env(stack, "ISSUE_TOKEN");
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 403, "forbidden");
+    api_expect(api_ask(api.query, &call), 403, "forbidden");
 }
 
 /* Who spells a target in many ways fills nothing and causes no loads: `paths` ask the same. */
 static void are_one_entry(const char *const *paths)
 {
-    struct http_answer answer = reads_get(&api, paths[0]);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(reads_get(&api, paths[0]), 200, NULL);
     WAIT_UNTIL((answer = get(paths[0]), reads_is_from(&answer, "detail=memory")), SHOWS_MS);
     for (size_t i = 1; paths[i]; i++) {
         answer = get(paths[i]);
@@ -165,9 +140,8 @@ static void are_one_entry(const char *const *paths)
     }
 }
 
-static void what_is_asked_is_one_entry(void **state)
+static void what_is_asked_is_one_entry(void **)
 {
-    (void)state;
     char id[64], id_percent[80], paths[4][2600];
     const char *list[5] = {paths[0], paths[1], paths[2], paths[3], NULL};
     snprintf(id, sizeof id, "%s", api_campaign(&api, 10, ",\"tags\":[\"one-entry\"]"));
@@ -199,9 +173,8 @@ static void await_bus(void)
 }
 
 /* Copies are fresh for an hour here: what shows is shown by the hint. */
-static void a_hint_shows_a_change(void **state)
+static void a_hint_shows_a_change(void **)
 {
-    (void)state;
     struct http_answer answer;
     char id[64], campaign[128], user[160], list[] = "/v1/campaigns?limit=3";
     await_bus();
@@ -215,8 +188,7 @@ static void a_hint_shows_a_change(void **state)
         assert_int_equal(issued_in(&answer), 0);
     }
     (void)get(list);
-    answer = api_issue(&api, id, "kim");
-    api_expect(&answer, 201, NULL);
+    answer = api_expect(api_issue(&api, id, "kim"), 201, NULL);
     for (size_t i = 0; i < COUNT_OF(paths); i++)
         WAIT_UNTIL((answer = get(paths[i]), issued_in(&answer) == 1), SHOWS_MS);
     snprintf(id, sizeof id, "%s", api_campaign(&api, 10, ""));
@@ -226,22 +198,18 @@ static void a_hint_shows_a_change(void **state)
 
 /* A hint that is lost: here to a service that hears none. What changed shows when freshness ends, to whoever
  * reads on: first the old copy, which has it loaded anew, then the new one. */
-static void without_a_hint_time_does(void **state)
+static void without_a_hint_time_does(void **)
 {
-    (void)state;
     static const char *const environment[] = {"FIRSTCOME_FRESH_MS=1000", "FIRSTCOME_STALE_MS=60000",
                                               "FIRSTCOME_BUS_URL=", NULL};
-    struct http_answer answer;
     struct api_client deaf;
     char id[64], path[128];
-    struct instance *instance = instance_start(stack, &(struct instance_options){.service = "query-service",
-                                                                                 .name = "deaf",
-                                                                                 .port_offset = PORT_OFFSET,
-                                                                                 .environment = environment});
+    struct instance *instance =
+        INSTANCE_START(stack, "query-service", "deaf", PORT_OFFSET, .environment = environment);
     instance_open_api(instance, &deaf);
     snprintf(id, sizeof id, "%s", api_campaign(&api, 10, ""));
     snprintf(path, sizeof path, "%s", path_of(id));
-    answer = reads_get(&deaf, path);
+    struct http_answer answer = reads_get(&deaf, path);
     WAIT_UNTIL((answer = api_get(&deaf, path, NULL), reads_is_from(&answer, "detail=memory")), SHOWS_MS);
     int64_t refreshes = reads_metric(&deaf, "coupon_cache_refreshes_total");
     api_give(&api, id, "unheard");
@@ -253,9 +221,8 @@ static void without_a_hint_time_does(void **state)
 }
 
 /* I9: never from before the token, whatever is in memory. */
-static void a_token_is_honoured(void **state)
+static void a_token_is_honoured(void **)
 {
-    (void)state;
     char id[64], path[128], token[64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 100, ""));
     snprintf(path, sizeof path, "%s", path_of(id));
@@ -263,8 +230,7 @@ static void a_token_is_honoured(void **state)
         char user[32];
         snprintf(user, sizeof user, "token-%d", i);
         (void)get(path); /* there is a copy, mostly of before */
-        struct http_answer answer = api_issue(&api, id, user);
-        api_expect(&answer, 201, NULL);
+        struct http_answer answer = api_expect(api_issue(&api, id, user), 201, NULL);
         snprintf(token, sizeof token, "%.*s", SPAN_ARG(http_answer_header(&answer, "Consistency-Token")));
         answer = api_get(&api, path, token);
         assert_int_equal(issued_in(&answer), i);
@@ -274,35 +240,26 @@ static void a_token_is_honoured(void **state)
 }
 
 /* A token of an event that does not exist yet: refused in time, and nobody else has to suffer for it. */
-static void a_token_from_the_future_is_refused(void **state)
+static void a_token_from_the_future_is_refused(void **)
 {
-    (void)state;
     char path[128], token[64];
     const char *id = api_campaign(&api, 10, "");
     snprintf(path, sizeof path, "%s", path_of(id));
     snprintf(token, sizeof token, "v1.%d.900000000", slice_of(span_of(id)));
-    struct http_answer answer = reads_get(&api, path);
-    answer = api_get(&api, path, token);
-    api_expect(&answer, 503, "store-unavailable");
-    answer = get(path);
-    api_expect(&answer, 200, NULL);
+    (void)reads_get(&api, path);
+    api_expect(api_get(&api, path, token), 503, "store-unavailable");
+    api_expect(get(path), 200, NULL);
 }
 
 /* "There is none" is remembered for a second only, and not at all for who knows better. */
-static void what_did_not_exist_comes_to_be(void **state)
+static void what_did_not_exist_comes_to_be(void **)
 {
-    (void)state;
     struct http_answer answer;
-    WAIT_UNTIL((answer = get("/v1/campaigns/not-yet"), api_expect(&answer, 404, "unknown-campaign"),
+    WAIT_UNTIL((answer = get("/v1/campaigns/not-yet"), api_expect(answer, 404, "unknown-campaign"),
                 reads_is_from(&answer, "memory")),
                SHOWS_MS);
-    answer = api_post(&api, "/v1/campaigns",
-                      "{\"id\":\"not-yet\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":1},"
-                      "\"currency\":\"KRW\",\"quantity\":1}",
-                      NULL);
-    api_expect(&answer, 201, NULL);
-    answer = reads_get(&api, "/v1/campaigns/not-yet");
-    api_expect(&answer, 200, NULL);
+    api_campaign_of(&api, "not-yet", 1, "");
+    answer = api_expect(reads_get(&api, "/v1/campaigns/not-yet"), 200, NULL);
     WAIT_UNTIL((answer = get("/v1/campaigns/not-yet"), answer.status == 200), SHOWS_MS);
 }
 
@@ -334,19 +291,14 @@ static void *run_readers(void *context)
 
 static int64_t waiting_now(void)
 {
-    struct http_answer answer = get("/v1/status");
-    api_expect(&answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    int64_t waiting = json_get_int(doc, "waiting.is");
-    json_destroy(doc);
-    return waiting;
+    struct http_answer answer = api_expect(get("/v1/status"), 200, NULL);
+    return body_int(answer.body, "waiting.is");
 }
 
 /* Redis is empty and stays so, and what PostgreSQL would read is locked until all of them wait, on whatever
  * connection it is asked: then one load answers them all. */
-static void a_crowd_at_a_cold_target_is_one_load(void **state)
+static void a_crowd_at_a_cold_target_is_one_load(void **)
 {
-    (void)state;
     static struct readers readers;
     char path[128];
     pthread_t thread;
@@ -381,41 +333,35 @@ static void a_crowd_at_a_cold_target_is_one_load(void **state)
 
 /* --- nothing behind --- */
 
-static void both_down_what_is_in_memory_is_served(void **state)
+static void both_down_what_is_in_memory_is_served(void **)
 {
-    (void)state;
     char path[128], body[2048];
-    struct http_answer answer;
     set_lives("1000", "1000", "600000");
     reads_restart_service(&api);
     snprintf(path, sizeof path, "%s", path_of(api_campaign(&api, 10, "")));
-    answer = reads_get(&api, path);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(reads_get(&api, path), 200, NULL);
     snprintf(body, sizeof body, "%.*s", SPAN_ARG(answer.body));
     cluster_signal_all(stack, SIGSTOP); /* the postmaster first, so that nobody connects meanwhile */
     stack_signal(stack, "redis", SIGSTOP);
-    WAIT_UNTIL((answer = get(path), api_expect(&answer, 200, NULL), reads_is_from(&answer, "stale-if-error")),
+    WAIT_UNTIL((answer = get(path), api_expect(answer, 200, NULL), reads_is_from(&answer, "stale-if-error")),
                SHOWS_MS);
     for (int i = 0; i < 20; i++) {
         int64_t start_us = clock_mono_us();
-        answer = get(path);
-        api_expect(&answer, 200, NULL);
+        answer = api_expect(get(path), 200, NULL);
         assert_true(span_is(answer.body, body));
         assert_true(reads_is_from(&answer, "fwd=stale; fwd-status=503"));
         pace_within(start_us, REFUSED_MS * US_PER_MS, "an answer");
         start_us = clock_mono_us();
-        answer = get("/v1/campaigns/never-read");
-        api_expect(&answer, 503, "store-unavailable");
+        answer = api_expect(get("/v1/campaigns/never-read"), 503, "store-unavailable");
         pace_within(start_us, REFUSED_MS * US_PER_MS, "an answer");
     }
     int64_t age;
     answer = get(path);
     assert_true(parse_i64(http_answer_header(&answer, "Age"), 1, 3600, &age));
     answer = get("/v1/status");
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_true(span_is(json_get_text(doc, "mode"), "memory-only"));
-    assert_true(span_starts(json_get_text(doc, "bottleneck"), SPAN("PostgreSQL and Redis do not answer")));
-    json_destroy(doc);
+    assert_true(span_is(body_text(answer.body, "mode"), "memory-only"));
+    assert_true(
+        span_starts(body_text(answer.body, "bottleneck"), SPAN("PostgreSQL and Redis do not answer")));
     stack_signal(stack, "redis", SIGCONT);
     cluster_signal_all(stack, SIGCONT);
     WAIT_UNTIL((answer = get("/v1/campaigns/never-read"), answer.status == 404), SHOWS_MS);
@@ -424,11 +370,10 @@ static void both_down_what_is_in_memory_is_served(void **state)
 
 /* The models stay where they were when their projector stopped; PostgreSQL was asked after that, and then it
  * is gone, too. Nobody is told again what was so before. */
-static void a_copy_is_kept_against_models_that_are_older(void **state)
+static void a_copy_is_kept_against_models_that_are_older(void **)
 {
-    (void)state;
     enum { AGO_MS = 20000 };
-    char campaign[CAMPAIGN_ID_MAX + 1], path[128], left[24], key[32];
+    char campaign[CAMPAIGN_ID_MAX + 1], path[128], left[24];
     struct http_answer answer;
     set_lives("1000", "1000", "600000");
     reads_restart_service(&api);
@@ -439,8 +384,7 @@ static void a_copy_is_kept_against_models_that_are_older(void **state)
     stack_signal(stack, "projector", SIGSTOP);
     snprintf(left, sizeof left, "%d", SEEN_KEPT_MS - AGO_MS);
     for (int slice = 0; slice < SLICE_COUNT; slice++) {
-        snprintf(key, sizeof key, "fc:{%d}:heartbeat", slice);
-        assert_int_equal(reads_redis(stack, "PEXPIRE", key, left, NULL), 1);
+        assert_int_equal(reads_redis(stack, "PEXPIRE", textf("fc:{%d}:heartbeat", slice), left, NULL), 1);
     }
     api_give(&api, campaign, "second");
     WAIT_UNTIL((answer = get(path), issued_in(&answer) == 2), SHOWS_MS);
@@ -453,9 +397,8 @@ static void a_copy_is_kept_against_models_that_are_older(void **state)
     WAIT_UNTIL((answer = get("/v1/campaigns/never-read"), answer.status == 404), SHOWS_MS);
 }
 
-static void status_names_what_is_wrong(void **state)
+static void status_names_what_is_wrong(void **)
 {
-    (void)state;
     struct http_answer answer = reads_get(&api, path_of(api_campaign(&api, 10, "")));
     struct json_doc *doc = NULL;
     WAIT_UNTIL(
@@ -465,8 +408,7 @@ static void status_names_what_is_wrong(void **state)
     assert_int_equal(json_get_length(doc, "slices"), SLICE_COUNT);
     assert_true(json_get_length(doc, "hot") >= 1);
     json_destroy(doc);
-    answer = get("/v1/status?x=1");
-    api_expect(&answer, 400, "invalid-parameter");
+    api_expect(get("/v1/status?x=1"), 400, "invalid-parameter");
 }
 
 int main(void)

@@ -36,19 +36,14 @@ static int crowd_slice;
 
 static struct http_call csv_call(const char *path)
 {
-    return (struct http_call){.method = "GET",
-                              .path = path,
-                              .token = stack_env(stack, "READ_TOKEN"),
-                              .headers = as_csv,
-                              .timeout_ms = EXPORT_MS};
+    return (struct http_call){
+        .path = path, .token = stack_env(stack, "READ_TOKEN"), .headers = as_csv, .timeout_ms = EXPORT_MS};
 }
 
 static struct http_answer csv_of(struct http_client *client, const char *path)
 {
-    struct http_answer answer;
     struct http_call call = csv_call(path);
-    assert_int_equal(http_client_call(client, &call, &answer), HTTP_ANSWERED);
-    return answer;
+    return api_ask(client, &call);
 }
 
 static const char *holders_path(const char *campaign, const char *query)
@@ -129,28 +124,21 @@ static size_t lines_of(struct span text)
 
 static void act(const char *coupon, const char *verb, const char *body)
 {
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "/v1/coupons/%s/%s", coupon, verb);
-    struct http_answer answer = api_post(&api, path, body, NULL);
-    api_expect(&answer, 200, NULL);
+    api_expect(api_post(&api, textf("/v1/coupons/%s/%s", coupon, verb), body, NULL), 200, NULL);
 }
 
 static void give(const char *campaign, const char *user_json, char ret_coupon[40])
 {
-    char path[PATH_BYTES], body[PATH_BYTES];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", campaign);
+    char body[PATH_BYTES];
     snprintf(body, sizeof body, "{\"user_id\":%s}", user_json);
-    struct http_answer answer = api_post(&api, path, body, NULL);
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(ret_coupon, 40, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-    json_destroy(doc);
+    struct http_answer answer =
+        api_expect(api_post(&api, textf("/v1/campaigns/%s/coupons", campaign), body, NULL), 201, NULL);
+    snprintf(ret_coupon, 40, "%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
 }
 
 /* Each state, and texts that a spreadsheet or a careless reader would stumble over. */
-static void it_says_what_the_list_says(void **state)
+static void it_says_what_the_list_says(void **)
 {
-    (void)state;
     static const char *const users[] = {"\"kim\"",    "\"a,\\\"b\\\"\"", "\"=1+1\"", "\"+82 10\"",
                                         "\"-x\"",     "\"@home\"",       "\"'tis\"", "\"\\uff1dsum\"",
                                         "\"홍길동\"", "\" blank \""};
@@ -165,8 +153,7 @@ static void it_says_what_the_list_says(void **state)
     act(coupons[1], "reserve",
         "{\"user_id\":\"a,\\\"b\\\"\",\"order_id\":\"o2\",\"order_amount\":90000,\"ttl_seconds\":3600}");
     act(coupons[2], "revoke", "{\"reason\":\"twice, by mistake\"}");
-    struct http_answer answer = csv_of(api.query, holders_path(id, ""));
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(csv_of(api.query, holders_path(id, "")), 200, NULL);
     expect_header(&answer, "Content-Type", "text/csv; charset=utf-8; header=present");
     expect_header(&answer, "Vary", "Accept");
     expect_header(&answer, "Cache-Control", "no-store");
@@ -194,18 +181,17 @@ static void it_says_what_the_list_says(void **state)
     buf_deinit(&room);
 }
 
-static void its_name_gives_it_again(void **state)
+static void its_name_gives_it_again(void **)
 {
-    (void)state;
     int slice;
-    char id[80], coupon[40], query[64], name[160];
+    char id[80], coupon[40], query[64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 50, ""));
     give(id, "\"one\"", coupon);
     give(id, "\"two\"", coupon);
     struct http_answer answer = csv_of(api.query, holders_path(id, ""));
     int64_t position = position_of(&answer, &slice);
-    snprintf(name, sizeof name, "attachment; filename=\"%s-%d-%lld.csv\"", id, slice, (long long)position);
-    expect_header(&answer, "Content-Disposition", name);
+    expect_header(&answer, "Content-Disposition",
+                  textf("attachment; filename=\"%s-%d-%lld.csv\"", id, slice, (long long)position));
     struct buf first;
     buf_init(&first, 1 << 20);
     buf_append_span(&first, answer.body);
@@ -217,14 +203,12 @@ static void its_name_gives_it_again(void **state)
     snprintf(query, sizeof query, "?as_of=%d:%lld", slice, (long long)position - 1); /* before the second */
     answer = csv_of(api.query, holders_path(id, query));
     assert_int_equal(lines_of(answer.body), 2);
-    answer = csv_of(api.query, holders_path(id, "?as_of=2020-01-01T00:00:00Z"));
-    api_expect(&answer, 404, "unknown-campaign");
+    api_expect(csv_of(api.query, holders_path(id, "?as_of=2020-01-01T00:00:00Z")), 404, "unknown-campaign");
     buf_deinit(&first);
 }
 
-static void what_it_cannot_give_it_refuses(void **state)
+static void what_it_cannot_give_it_refuses(void **)
 {
-    (void)state;
     char id[80], query[64];
     int slice;
     snprintf(id, sizeof id, "%s", api_campaign(&api, 50, ""));
@@ -232,8 +216,7 @@ static void what_it_cannot_give_it_refuses(void **state)
     assert_int_equal(lines_of(answer.body), 1); /* nobody: the names alone */
     int64_t position = position_of(&answer, &slice);
     snprintf(query, sizeof query, "?as_of=%d:%lld", slice, (long long)position + 1000000);
-    answer = csv_of(api.query, holders_path(id, query));
-    api_expect(&answer, 400, "invalid-parameter");
+    answer = api_expect(csv_of(api.query, holders_path(id, query)), 400, "invalid-parameter");
     static const struct {
         const char *query, *problem;
         int status;
@@ -241,34 +224,26 @@ static void what_it_cannot_give_it_refuses(void **state)
                 {"?cursor=x", "invalid-parameter", 400},
                 {"?as_of=yesterday", "invalid-parameter", 400},
                 {"?as_of=2100-01-01T00:00:00Z", "invalid-parameter", 400}};
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        answer = csv_of(api.query, holders_path(id, rows[i].query));
-        api_expect(&answer, rows[i].status, rows[i].problem);
-    }
-    answer = csv_of(api.query, holders_path("nobodys", ""));
-    api_expect(&answer, 404, "unknown-campaign");
-    answer = csv_of(api.query, holders_path("Not-An-Id", ""));
-    api_expect(&answer, 400, "invalid-id");
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        api_expect(csv_of(api.query, holders_path(id, rows[i].query)), rows[i].status, rows[i].problem);
+    api_expect(csv_of(api.query, holders_path("nobodys", "")), 404, "unknown-campaign");
+    api_expect(csv_of(api.query, holders_path("Not-An-Id", "")), 400, "invalid-id");
     struct http_call call = csv_call(holders_path(id, ""));
     call.token = stack_env(stack, "ISSUE_TOKEN");
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 403, "forbidden");
+    api_expect(api_ask(api.query, &call), 403, "forbidden");
     char token[80];
     snprintf(token, sizeof token, "Consistency-Token: v1.%d.%lld", slice, (long long)position + 1000000);
     const char *const ahead[] = {"Accept: text/csv", token, NULL};
     call = csv_call(holders_path(id, ""));
     call.headers = ahead;
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 503, "store-unavailable");
+    api_expect(api_ask(api.query, &call), 503, "store-unavailable");
 }
 
-static void head_and_json_are_as_they_were(void **state)
+static void head_and_json_are_as_they_were(void **)
 {
-    (void)state;
-    struct http_answer answer;
     struct http_call call = csv_call(holders_path(crowd, ""));
     call.method = "HEAD";
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    struct http_answer answer = api_ask(api.query, &call);
     assert_int_equal(answer.status, 200);
     assert_int_equal(answer.body.len, 0);
     int slice;
@@ -276,7 +251,7 @@ static void head_and_json_are_as_they_were(void **state)
     static const char *const both[] = {"Accept: application/json, text/csv;q=0.9", NULL};
     call = csv_call(holders_path(crowd, "?limit=1"));
     call.headers = both;
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    answer = api_ask(api.query, &call);
     assert_true(span_starts(answer.body, SPAN("{\"items\":[")));
     expect_header(&answer, "Content-Type", "application/json");
     expect_header(&answer, "Vary", "Accept, Accept-Encoding");
@@ -286,7 +261,6 @@ static void head_and_json_are_as_they_were(void **state)
 
 static void issue_batch(struct http_client *client, size_t first, size_t count)
 {
-    struct http_answer answer;
     struct buf body;
     char path[PATH_BYTES], key[64];
     snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", crowd);
@@ -296,14 +270,9 @@ static void issue_batch(struct http_client *client, size_t first, size_t count)
     for (size_t i = 0; i < count; i++)
         buf_printf(&body, "%s\"u%zu\"", i ? "," : "", first + i);
     buf_append_text(&body, "]}");
-    const struct http_call call = {.method = "POST",
-                                   .path = path,
-                                   .token = stack_env(stack, "ISSUE_TOKEN"),
-                                   .key = key,
-                                   .body = body.data,
-                                   .timeout_ms = EXPORT_MS};
-    assert_int_equal(http_client_call(client, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 200, NULL);
+    api_expect(API_ASK(client, .method = "POST", .path = path, .token = stack_env(stack, "ISSUE_TOKEN"),
+                       .key = key, .body = body.data, .timeout_ms = EXPORT_MS),
+               200, NULL);
     buf_deinit(&body);
 }
 
@@ -316,18 +285,12 @@ struct sale {
 
 static void take_away(struct http_client *client, size_t number)
 {
-    struct http_answer answer;
     char path[PATH_BYTES], key[64];
     snprintf(path, sizeof path, "/v1/coupons/c%d-%zu/revoke", crowd_slice, number);
     snprintf(key, sizeof key, "revoke-%zu", number);
-    const struct http_call call = {.method = "POST",
-                                   .path = path,
-                                   .token = stack_env(stack, "ADMIN_TOKEN"),
-                                   .key = key,
-                                   .body = "{\"reason\":\"x\"}",
-                                   .timeout_ms = EXPORT_MS};
-    assert_int_equal(http_client_call(client, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 200, NULL);
+    api_expect(API_ASK(client, .method = "POST", .path = path, .token = stack_env(stack, "ADMIN_TOKEN"),
+                       .key = key, .body = "{\"reason\":\"x\"}", .timeout_ms = EXPORT_MS),
+               200, NULL);
 }
 
 static void *sell(void *context)
@@ -393,9 +356,8 @@ static void expect_as_in_log(const struct http_answer *answer)
     buf_deinit(&revoked);
 }
 
-static void it_is_of_one_position_while_issuing_goes_on(void **state)
+static void it_is_of_one_position_while_issuing_goes_on(void **)
 {
-    (void)state;
     struct sale sale = {.stop = false};
     struct http_answer answer;
     struct http_call call = csv_call(holders_path(crowd, ""));
@@ -418,10 +380,7 @@ static struct api_client small_api;
 
 static void start_small(const char *const *environment)
 {
-    small = instance_start(stack, &(struct instance_options){.service = "query-service",
-                                                             .name = "small",
-                                                             .port_offset = PORT_OFFSET,
-                                                             .environment = environment});
+    small = INSTANCE_START(stack, "query-service", "small", PORT_OFFSET, .environment = environment);
     instance_open_api(small, &small_api);
 }
 
@@ -446,24 +405,22 @@ static struct http_client *begin_export(void)
         if (status == 200)
             break;
         assert_int_equal(http_client_read(client, EXPORT_MS, &answer), HTTP_ANSWERED);
-        api_expect(&answer, 503, "store-unavailable");
+        api_expect(answer, 503, "store-unavailable");
     }
     assert_int_equal(status, 200);
     assert_int_equal(reads_metric(&small_api, "coupon_exports_running"), 1);
     return client;
 }
 
-static void a_slow_reader_costs_others_nothing(void **state)
+static void a_slow_reader_costs_others_nothing(void **)
 {
-    (void)state;
     static const char *const one[] = {"FIRSTCOME_EXPORTS_MAX=1", NULL};
-    struct http_answer answer;
     start_small(one);
     csv_of(small_api.query, holders_path(crowd, "")); /* so that all it needs once is there */
     int64_t before = process_resident_bytes(instance_pid(small));
     struct http_client *slow = begin_export();
-    answer = csv_of(small_api.query, holders_path(crowd, ""));
-    api_expect(&answer, 503, "overloaded");
+    struct http_answer answer =
+        api_expect(csv_of(small_api.query, holders_path(crowd, "")), 503, "overloaded");
     assert_true(http_answer_header(&answer, "Retry-After").ptr != NULL);
     answer = api_get(&small_api, holders_path(crowd, "?limit=1"), NULL);
     assert_int_equal(answer.status, 200);
@@ -479,9 +436,8 @@ static void a_slow_reader_costs_others_nothing(void **state)
     stop_small();
 }
 
-static void its_time_ends_and_the_reader_sees_it(void **state)
+static void its_time_ends_and_the_reader_sees_it(void **)
 {
-    (void)state;
     static const char *const brief[] = {"FIRSTCOME_EXPORT_DEADLINE_MS=2000", NULL};
     struct http_answer answer;
     start_small(brief);
@@ -493,9 +449,8 @@ static void its_time_ends_and_the_reader_sees_it(void **state)
     stop_small();
 }
 
-static void who_leaves_makes_room(void **state)
+static void who_leaves_makes_room(void **)
 {
-    (void)state;
     static const char *const one[] = {"FIRSTCOME_EXPORTS_MAX=1", NULL};
     start_small(one);
     for (int i = 0; i < 3; i++) {
@@ -510,9 +465,8 @@ static void who_leaves_makes_room(void **state)
 }
 
 /* Its connections are cut in between, or do not answer any more: a page is read again. */
-static void it_lives_through_lost_connections(void **state)
+static void it_lives_through_lost_connections(void **)
 {
-    (void)state;
     static const char *const quick[] = {"FIRSTCOME_STORE_TIMEOUT_MS=4000", NULL};
     struct http_answer answer;
     start_small(quick);
@@ -532,9 +486,8 @@ static void it_lives_through_lost_connections(void **state)
     stop_small();
 }
 
-static void what_cannot_be_finished_is_broken_off(void **state)
+static void what_cannot_be_finished_is_broken_off(void **)
 {
-    (void)state;
     static const char *const quick[] = {"FIRSTCOME_STORE_TIMEOUT_MS=1000", NULL};
     struct http_answer answer;
     enum http_outcome outcome = HTTP_ANSWERED;
@@ -555,17 +508,15 @@ static void what_cannot_be_finished_is_broken_off(void **state)
 
 static int setup(void **state)
 {
-    crypto_setup();
     setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "60000", 1); /* batches of ten thousand */
     setenv("FIRSTCOME_STORE_TIMEOUT_MS", "60000", 0);
     stack = api_setup(state, &api, STACK_ALL);
     snprintf(crowd, sizeof crowd, "%s", api_campaign(&api, 10 * HOLDERS, ""));
     for (size_t i = 0; i < HOLDERS; i += BATCH)
         issue_batch(api.command, i, BATCH);
-    struct http_answer answer;
     struct http_call call = csv_call(holders_path(crowd, ""));
     call.method = "HEAD";
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    struct http_answer answer = api_ask(api.query, &call);
     (void)position_of(&answer, &crowd_slice);
     return 0;
 }

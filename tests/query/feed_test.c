@@ -3,7 +3,6 @@
  * filters, what is not in it, and that who waits costs the other reads nothing. */
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "events/ids.h"
 #include "tests/lib/cluster.h"
@@ -19,26 +18,20 @@ static int slice;
 
 static int setup(void **state)
 {
-    crypto_setup();
     setenv("FIRSTCOME_FOLLOWERS_MAX", "300", 1);
     setenv("FIRSTCOME_STORE_TIMEOUT_MS", "10000", 0); /* in every build: 300 followers wait for it */
     stack = api_setup(state, &api, STACK_ALL);
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, 1000, ",\"code_prefix\":\"FEED\""));
     slice = slice_of(span_of(campaign));
-    for (int i = 1; i <= COUPONS; i++) {
-        char user[32];
-        snprintf(user, sizeof user, "fan-%d", i);
-        api_give(&api, campaign, user);
-    }
+    for (int i = 1; i <= COUPONS; i++)
+        api_give(&api, campaign, textf("fan-%d", i));
     return 0;
 }
 
 static struct json_doc *events(const char *more)
 {
-    char path[256];
-    snprintf(path, sizeof path, "/v1/events?slice=%d%s", slice, more);
-    struct http_answer answer = api_get(&api, path, NULL);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer =
+        api_expect(api_get(&api, textf("/v1/events?slice=%d%s", slice, more), NULL), 200, NULL);
     return json_get_doc(answer.body);
 }
 
@@ -53,16 +46,11 @@ static void walk(int limit)
 {
     int64_t after = 0, position = 0, last = head();
     while (after < last) {
-        char more[64];
-        snprintf(more, sizeof more, "&after=%lld&limit=%d", (long long)after, limit);
-        struct json_doc *doc = events(more);
+        struct json_doc *doc = events(textf("&after=%lld&limit=%d", (long long)after, limit));
         size_t count = json_get_length(doc, "items");
         assert_in_range(count, 1, limit);
-        for (size_t i = 0; i < count; i++) {
-            char path[48];
-            snprintf(path, sizeof path, "items.%zu.position", i);
-            assert_int_equal(json_get_int(doc, path), ++position);
-        }
+        for (size_t i = 0; i < count; i++)
+            assert_int_equal(json_get_int(doc, textf("items.%zu.position", i)), ++position);
         after = json_get_int(doc, "next");
         assert_int_equal(after, position);
         json_destroy(doc);
@@ -70,9 +58,8 @@ static void walk(int limit)
     assert_int_equal(position, last);
 }
 
-static void every_event_comes_once_and_in_order(void **state)
+static void every_event_comes_once_and_in_order(void **)
 {
-    (void)state;
     assert_true(head() >= COUPONS + 1);
     walk(1000);
     walk(100);
@@ -80,10 +67,9 @@ static void every_event_comes_once_and_in_order(void **state)
 }
 
 /* Where the log is and which, so that a follower can tell a restored log from its own. */
-static void the_head_and_the_log_are_told(void **state)
+static void the_head_and_the_log_are_told(void **)
 {
-    (void)state;
-    char path[128], log[64];
+    char log[64];
     struct json_doc *doc = events("&limit=1");
     assert_int_equal(json_get_int(doc, "head"), head());
     snprintf(log, sizeof log, "%.*s", SPAN_ARG(json_get_text(doc, "log")));
@@ -92,9 +78,9 @@ static void the_head_and_the_log_are_told(void **state)
     doc = events("&after=3&limit=1");
     assert_true(span_is(json_get_text(doc, "log"), log));
     json_destroy(doc);
-    snprintf(path, sizeof path, "/v1/events?slice=%d&after=900000&wait=20", slice);
-    struct http_answer answer = api_get(&api, path, NULL); /* at once, whatever the wait */
-    api_expect(&answer, 409, "beyond-head");
+    struct http_answer answer =
+        api_expect(api_get(&api, textf("/v1/events?slice=%d&after=900000&wait=20", slice), NULL), 409,
+                   "beyond-head"); /* at once, whatever the wait */
     doc = json_get_doc(answer.body);
     assert_int_equal(json_get_int(doc, "head"), head());
     assert_true(span_is(json_get_text(doc, "log"), log));
@@ -106,9 +92,8 @@ static void the_head_and_the_log_are_told(void **state)
     json_destroy(doc);
 }
 
-static void an_event_says_what_happened(void **state)
+static void an_event_says_what_happened(void **)
 {
-    (void)state;
     struct json_doc *doc = events("&limit=2");
     assert_true(span_is(json_get_text(doc, "items.0.type"), "CampaignCreated"));
     assert_true(span_is(json_get_text(doc, "items.0.campaign_id"), campaign));
@@ -120,34 +105,28 @@ static void an_event_says_what_happened(void **state)
 }
 
 /* Neither the code of a coupon nor the key it was asked for with. */
-static void secrets_are_not_in_it(void **state)
+static void secrets_are_not_in_it(void **)
 {
-    (void)state;
-    char path[128];
-    struct http_answer answer =
-        api_post(&api, "/v1/campaigns",
-                 "{\"id\":\"secret-keeper\",\"name\":\"s\",\"discount\":{\"type\":\"fixed\","
-                 "\"amount\":1},\"currency\":\"KRW\",\"quantity\":5}",
-                 "my-own-idempotency-key");
-    api_expect(&answer, 201, NULL);
-    answer = api_issue(&api, "secret-keeper", "someone");
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
+    api_expect(api_post(&api, "/v1/campaigns",
+                        "{\"id\":\"secret-keeper\",\"name\":\"s\",\"discount\":{\"type\":\"fixed\","
+                        "\"amount\":1},\"currency\":\"KRW\",\"quantity\":5}",
+                        "my-own-idempotency-key"),
+               201, NULL);
+    struct http_answer answer = api_expect(api_issue(&api, "secret-keeper", "someone"), 201, NULL);
     char code[64];
-    snprintf(code, sizeof code, "%.*s", SPAN_ARG(json_get_text(doc, "code")));
-    json_destroy(doc);
-    snprintf(path, sizeof path, "/v1/events?slice=%d&campaign=secret-keeper&limit=1000",
-             slice_of(SPAN("secret-keeper")));
-    answer = api_get(&api, path, NULL);
-    api_expect(&answer, 200, NULL);
+    snprintf(code, sizeof code, "%.*s", SPAN_ARG(body_text(answer.body, "code")));
+    answer = api_expect(api_get(&api,
+                                textf("/v1/events?slice=%d&campaign=secret-keeper&limit=1000",
+                                      slice_of(SPAN("secret-keeper"))),
+                                NULL),
+                        200, NULL);
     assert_non_null(memmem(answer.body.ptr, answer.body.len, "someone", 7));
     assert_null(memmem(answer.body.ptr, answer.body.len, code, strlen(code)));
     assert_null(memmem(answer.body.ptr, answer.body.len, "my-own-idempotency-key", 22));
 }
 
-static void filters_leave_out_and_go_on(void **state)
+static void filters_leave_out_and_go_on(void **)
 {
-    (void)state;
     char more[128];
     struct json_doc *doc = events("&type=CampaignCreated&limit=1");
     assert_int_equal(json_get_length(doc, "items"), 1);
@@ -164,9 +143,8 @@ static void filters_leave_out_and_go_on(void **state)
     json_destroy(doc);
 }
 
-static void what_makes_no_sense_is_refused(void **state)
+static void what_makes_no_sense_is_refused(void **)
 {
-    (void)state;
     static const char *const queries[] = {
         "",
         "slice=16",
@@ -191,47 +169,37 @@ static void what_makes_no_sense_is_refused(void **state)
     }
     char path[128];
     snprintf(path, sizeof path, "/v1/events?slice=%d&campaign=%s", (slice + 1) % SLICE_COUNT, campaign);
-    struct http_answer answer = api_get(&api, path, NULL);
-    api_expect(&answer, 400, "invalid-parameter");
-    struct http_call call = {.method = "GET", .path = "/v1/events?slice=1"};
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 401, "unauthenticated");
+    api_expect(api_get(&api, path, NULL), 400, "invalid-parameter");
+    struct http_call call = {.path = "/v1/events?slice=1"};
+    api_expect(api_ask(api.query, &call), 401, "unauthenticated");
     call.token = stack_env(stack, "ISSUE_TOKEN");
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 403, "forbidden");
+    api_expect(api_ask(api.query, &call), 403, "forbidden");
 }
 
 static struct http_answer control_events(const char *token, int64_t after, const char *filter)
 {
     char path[128];
-    struct http_answer answer;
     snprintf(path, sizeof path, "/v1/events?slice=%d&after=%lld%s", CONTROL_SLICE, (long long)after, filter);
-    struct http_call call = {.method = "GET", .path = path, .token = stack_env(stack, token)};
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 200, NULL);
-    return answer;
+    return api_expect(API_ASK(api.query, .path = path, .token = stack_env(stack, token)), 200, NULL);
 }
 
 /* Who may only read sees that something is there, and no gap. */
-static void what_settings_say_is_for_administrators(void **state)
+static void what_settings_say_is_for_administrators(void **)
 {
-    (void)state;
     static const char *const filters[] = {"", "&type=IssuerSuspended"};
     char bare[256];
     int64_t before = store_number(stack, "SELECT head FROM slice WHERE slice = 0");
-    struct http_answer answer = api_post(&api, "/v1/issuers/issue/suspend", "{}", NULL);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer =
+        api_expect(api_post(&api, "/v1/issuers/issue/suspend", "{}", NULL), 200, NULL);
     snprintf(bare, sizeof bare,
              "{\"items\":[{\"slice\":0,\"position\":%lld,\"type\":\"IssuerSuspended\",\"type_id\":%d,"
              "\"version\":1}],\"next\":%lld,\"head\":%lld,",
              (long long)before + 1, EVENT_IssuerSuspended, (long long)before + 1, (long long)before + 1);
     for (size_t i = 0; i < COUNT_OF(filters); i++) {
         answer = control_events("ADMIN_TOKEN", before, filters[i]);
-        struct json_doc *doc = json_get_doc(answer.body);
-        assert_int_equal(json_get_length(doc, "items"), 1);
-        assert_int_equal(json_get_int(doc, "items.0.position"), before + 1);
-        assert_true(span_is(json_get_text(doc, "items.0.data.issuer"), "issue"));
-        json_destroy(doc);
+        assert_int_equal(body_length(answer.body, "items"), 1);
+        assert_int_equal(body_int(answer.body, "items.0.position"), before + 1);
+        assert_true(span_is(body_text(answer.body, "items.0.data.issuer"), "issue"));
         answer = control_events("READ_TOKEN", before, filters[i]);
         assert_true(span_starts(answer.body, span_of(bare)));
     }
@@ -260,10 +228,7 @@ static void begin_waiting(struct waiters *waiters, size_t count, const char *mor
 static int64_t followers(void)
 {
     struct http_answer answer = api_get(&api, "/v1/status", NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    int64_t waiting = json_get_int(doc, "followers.is");
-    json_destroy(doc);
-    return waiting;
+    return body_int(answer.body, "followers.is");
 }
 
 static void issue_one(const char *user)
@@ -273,66 +238,52 @@ static void issue_one(const char *user)
 
 /* As many as may wait do; one more is refused; the reads of others go on; then news comes, for all of them.
  */
-static void many_wait_and_cost_nothing(void **state)
+static void many_wait_and_cost_nothing(void **)
 {
-    (void)state;
     static struct waiters waiters;
-    char path[128];
     int64_t before = head();
     begin_waiting(&waiters, WAITING, "", before);
     WAIT_UNTIL(followers() == WAITING, LONG_MS);
-    snprintf(path, sizeof path, "/v1/events?slice=%d&after=%lld&wait=20", slice, (long long)before);
-    struct http_answer answer = api_get(&api, path, NULL);
-    api_expect(&answer, 503, "overloaded");
-    answer = reads_get(&api, "/v1/campaigns?limit=1");
-    api_expect(&answer, 200, NULL);
+    api_expect(api_get(&api, textf("/v1/events?slice=%d&after=%lld&wait=20", slice, (long long)before), NULL),
+               503, "overloaded");
+    struct http_answer answer = api_expect(reads_get(&api, "/v1/campaigns?limit=1"), 200, NULL);
     int64_t backends = store_number(
         stack, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'firstcome query'");
     assert_in_range(backends, 1, 7); /* four for reads, two for dear ones, one for the feed */
     issue_one("for-all");
     for (size_t i = 0; i < WAITING; i++) {
         assert_int_equal(http_client_read(waiters.clients[i], LONG_MS, &answer), HTTP_ANSWERED);
-        api_expect(&answer, 200, NULL);
-        struct json_doc *doc = json_get_doc(answer.body);
-        assert_int_equal(json_get_length(doc, "items"), 1);
-        assert_int_equal(json_get_int(doc, "items.0.position"), before + 1);
-        assert_int_equal(json_get_int(doc, "next"), before + 1);
-        json_destroy(doc);
+        api_expect(answer, 200, NULL);
+        assert_int_equal(body_length(answer.body, "items"), 1);
+        assert_int_equal(body_int(answer.body, "items.0.position"), before + 1);
+        assert_int_equal(body_int(answer.body, "next"), before + 1);
         http_client_destroy(waiters.clients[i]);
     }
     WAIT_UNTIL(followers() == 0, LONG_MS);
 }
 
 /* Only what is asked for ends the wait. */
-static void a_filter_waits_for_its_own(void **state)
+static void a_filter_waits_for_its_own(void **)
 {
-    (void)state;
     static struct waiters waiters;
     int64_t before = head();
     begin_waiting(&waiters, 1, "&type=CampaignPaused", before);
     WAIT_UNTIL(followers() == 1, LONG_MS);
     issue_one("not-asked-for");
-    char path[128];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/pause", campaign);
-    struct http_answer answer = api_post(&api, path, "{}", NULL);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer =
+        api_expect(api_post(&api, textf("/v1/campaigns/%s/pause", campaign), "{}", NULL), 200, NULL);
     assert_int_equal(http_client_read(waiters.clients[0], LONG_MS, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_int_equal(json_get_length(doc, "items"), 1);
-    assert_true(span_is(json_get_text(doc, "items.0.type"), "CampaignPaused"));
-    assert_int_equal(json_get_int(doc, "items.0.position"), before + 2);
-    json_destroy(doc);
+    api_expect(answer, 200, NULL);
+    assert_int_equal(body_length(answer.body, "items"), 1);
+    assert_true(span_is(body_text(answer.body, "items.0.type"), "CampaignPaused"));
+    assert_int_equal(body_int(answer.body, "items.0.position"), before + 2);
     http_client_destroy(waiters.clients[0]);
 }
 
-static void a_wait_ends(void **state)
+static void a_wait_ends(void **)
 {
-    (void)state;
-    char more[64];
     int64_t last = head();
-    snprintf(more, sizeof more, "&after=%lld&wait=1", (long long)last);
-    struct json_doc *doc = events(more);
+    struct json_doc *doc = events(textf("&after=%lld&wait=1", (long long)last));
     assert_int_equal(json_get_length(doc, "items"), 0);
     assert_int_equal(json_get_int(doc, "next"), last);
     json_destroy(doc);
@@ -360,9 +311,8 @@ static void await_event(struct waiters *waiters, int64_t position, struct http_a
 }
 
 /* PostgreSQL stands still: who asks is told so; who waits goes on waiting, and gets what comes. */
-static void postgres_may_go_and_come_back(void **state)
+static void postgres_may_go_and_come_back(void **)
 {
-    (void)state;
     static struct waiters waiters;
     int64_t before = head();
     begin_waiting(&waiters, 1, "", before);
@@ -372,7 +322,7 @@ static void postgres_may_go_and_come_back(void **state)
     struct http_answer answer;
     snprintf(path, sizeof path, "/v1/events?slice=%d", slice);
     WAIT_UNTIL((answer = api_get(&api, path, NULL), answer.status == 503), LONG_MS);
-    api_expect(&answer, 503, "store-unavailable");
+    api_expect(answer, 503, "store-unavailable");
     assert_true(http_answer_header(&answer, "Retry-After").ptr != NULL);
     stack_restart_servers(stack);
     WAIT_UNTIL((answer = api_get(&api, path, NULL), answer.status == 200), LONG_MS);
@@ -383,9 +333,8 @@ static void postgres_may_go_and_come_back(void **state)
 
 /* Who follows, each from another position, while PostgreSQL is there and does not answer: everybody is told
  * so in about the time of one exchange, not of one each; and the service can be stopped meanwhile. */
-static void a_frozen_store_is_asked_once_for_all(void **state)
+static void a_frozen_store_is_asked_once_for_all(void **)
 {
-    (void)state;
     static struct waiters waiters;
     struct http_answer answer;
     assert_true(head() > WAITING);
@@ -402,7 +351,7 @@ static void a_frozen_store_is_asked_once_for_all(void **state)
     }
     for (int i = 0; i < WAITING - 1; i++) {
         assert_int_equal(http_client_read(waiters.clients[i], LONG_MS, &answer), HTTP_ANSWERED);
-        api_expect(&answer, 503, "store-unavailable");
+        api_expect(answer, 503, "store-unavailable");
         http_client_destroy(waiters.clients[i]);
     }
     assert_true(clock_mono_us() - start_us < LONG_MS * US_PER_MS); /* one by one it would be minutes */
@@ -418,9 +367,8 @@ static void a_frozen_store_is_asked_once_for_all(void **state)
 }
 
 /* The service ends: who waits is answered, not cut off. */
-static void a_stop_answers_who_waits(void **state)
+static void a_stop_answers_who_waits(void **)
 {
-    (void)state;
     static struct waiters waiters;
     struct http_answer answer;
     int64_t last = head();
@@ -429,10 +377,8 @@ static void a_stop_answers_who_waits(void **state)
     stack_service(stack, "query-service", "stop");
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(http_client_read(waiters.clients[i], LONG_MS, &answer), HTTP_ANSWERED);
-        api_expect(&answer, 200, NULL);
-        struct json_doc *doc = json_get_doc(answer.body);
-        assert_int_equal(json_get_int(doc, "next"), last);
-        json_destroy(doc);
+        api_expect(answer, 200, NULL);
+        assert_int_equal(body_int(answer.body, "next"), last);
         http_client_destroy(waiters.clients[i]);
     }
     stack_service(stack, "query-service", "start");

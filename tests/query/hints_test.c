@@ -8,7 +8,6 @@
 #include "tests/lib/wait.h"
 
 #include "bench/kit/series.h"
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/reads.h"
@@ -19,27 +18,15 @@ static struct stack *stack;
 static struct api_client api;
 static char changing[32], quiet[32]; /* two campaigns of one slice */
 
-static void create(const char *id)
-{
-    char body[256];
-    snprintf(body, sizeof body,
-             "{\"id\":\"%s\",\"name\":\"%s\",\"discount\":{\"type\":\"fixed\",\"amount\":10},\"currency\":"
-             "\"KRW\",\"quantity\":1000}",
-             id, id);
-    struct http_answer answer = api_post(&api, "/v1/campaigns", body, NULL);
-    api_expect(&answer, 201, NULL);
-}
-
 static int setup(void **state)
 {
-    crypto_setup();
     setenv("FIRSTCOME_FRESH_MS", "60000", 1);
     stack = api_setup(state, &api, STACK_ALL);
     snprintf(changing, sizeof changing, "changing");
     for (int i = 0; i == 0 || slice_of(span_of(quiet)) != slice_of(span_of(changing)); i++)
         snprintf(quiet, sizeof quiet, "quiet-%d", i);
-    create(changing);
-    create(quiet);
+    api_campaign_of(&api, changing, 1000, "");
+    api_campaign_of(&api, quiet, 1000, "");
     /* The bus connects some time after the service has started. */
     WAIT_UNTIL((api_campaign(&api, 1, ""), reads_metric(&api, "coupon_read_hints_total") > 0), SHOWS_MS);
     return 0;
@@ -47,11 +34,8 @@ static int setup(void **state)
 
 static int64_t issued_in(const struct http_answer *answer)
 {
-    api_expect(answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer->body);
-    int64_t issued = json_get_int(doc, "issued");
-    json_destroy(doc);
-    return issued;
+    api_expect(*answer, 200, NULL);
+    return body_int(answer->body, "issued");
 }
 
 static void write_path(char ret[128], const char *campaign, const char *more)
@@ -79,9 +63,8 @@ static void keep_in_memory(const char *path)
     WAIT_UNTIL((answer = api_get(&api, path, NULL), reads_is_from(&answer, "detail=memory")), SHOWS_MS);
 }
 
-static void a_change_shows_soon_and_only_where_it_is(void **state)
+static void a_change_shows_soon_and_only_where_it_is(void **)
 {
-    (void)state;
     char path[128], others[2][128];
     int64_t times_us[ROUNDS];
     struct http_answer answer;
@@ -92,15 +75,12 @@ static void a_change_shows_soon_and_only_where_it_is(void **state)
     for (size_t i = 0; i < COUNT_OF(others); i++)
         keep_in_memory(others[i]);
     for (int round = 0; round < ROUNDS; round++) {
-        char user[32];
         for (size_t i = 0; i < COUNT_OF(others); i++)
             keep_in_memory(others[i]); /* fresh for a minute from here */
-        snprintf(user, sizeof user, "fan-%d", round);
-        api_give(&api, changing, user);
+        api_give(&api, changing, textf("fan-%d", round));
         times_us[round] = shows_after_us(&api, path, round + 1);
         for (size_t i = 0; i < COUNT_OF(others); i++) {
-            answer = api_get(&api, others[i], NULL);
-            api_expect(&answer, 200, NULL);
+            answer = api_expect(api_get(&api, others[i], NULL), 200, NULL);
             if (!reads_is_from(&answer, "firstcome-query; hit; ttl=") || !reads_is_from(&answer, "memory") ||
                 reads_is_from(&answer, "revalidating"))
                 fail_msg("%s did not change, and yet: %.*s", others[i],
@@ -115,16 +95,13 @@ static void a_change_shows_soon_and_only_where_it_is(void **state)
 }
 
 /* A service that hears nothing. */
-static void a_lost_hint_costs_the_freshness_limit(void **state)
+static void a_lost_hint_costs_the_freshness_limit(void **)
 {
-    (void)state;
     static const char *const environment[] = {"FIRSTCOME_FRESH_MS=1000", "FIRSTCOME_BUS_URL=", NULL};
     char path[128];
     struct api_client deaf;
-    struct instance *instance = instance_start(stack, &(struct instance_options){.service = "query-service",
-                                                                                 .name = "deaf",
-                                                                                 .port_offset = PORT_OFFSET,
-                                                                                 .environment = environment});
+    struct instance *instance =
+        INSTANCE_START(stack, "query-service", "deaf", PORT_OFFSET, .environment = environment);
     instance_open_api(instance, &deaf);
     write_path(path, changing, "");
     struct http_answer answer = reads_get(&deaf, path);

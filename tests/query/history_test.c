@@ -19,17 +19,13 @@ static int start(void **state)
 
 static struct http_answer act(const char *path, const char *body)
 {
-    struct http_answer answer = api_post(&api, path, body, NULL);
-    api_expect(&answer, 200, NULL);
-    return answer;
+    return api_expect(api_post(&api, path, body, NULL), 200, NULL);
 }
 
 static struct json_doc *read_as(const char *path, const char *token_name, int status, const char *code)
 {
-    struct http_answer answer;
-    struct http_call call = {.method = "GET", .path = path, .token = stack_env(stack, token_name)};
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, status, code);
+    struct http_answer answer =
+        api_expect(API_ASK(api.query, .path = path, .token = stack_env(stack, token_name)), status, code);
     return json_get_doc(answer.body);
 }
 
@@ -44,8 +40,7 @@ static void expect_item(const struct json_doc *doc, size_t i, const char *type, 
                         const char *reason)
 {
     char path[64];
-    snprintf(path, sizeof path, "items.%zu.type", i);
-    expect_text(doc, path, type);
+    expect_text(doc, textf("items.%zu.type", i), type);
     snprintf(path, sizeof path, "items.%zu.actor", i);
     if (actor)
         expect_text(doc, path, actor);
@@ -56,20 +51,15 @@ static void expect_item(const struct json_doc *doc, size_t i, const char *type, 
         assert_true(json_as_null(json_get(doc, path)));
 }
 
-static void a_campaigns_history_says_who_and_why(void **state)
+static void a_campaigns_history_says_who_and_why(void **)
 {
-    (void)state;
     char id[80], path[PATH_BYTES];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 5, ",\"released\":2"));
     api_give(&api, id, "ann");
-    snprintf(path, sizeof path, "/v1/campaigns/%s/pause", id);
-    act(path, "{\"reason\":\"price typo on the page\"}");
-    snprintf(path, sizeof path, "/v1/campaigns/%s/resume", id);
-    act(path, "");
-    snprintf(path, sizeof path, "/v1/campaigns/%s/release", id);
-    act(path, "{\"quantity\":1,\"reason\":\"more demand\"}");
-    snprintf(path, sizeof path, "/v1/campaigns/%s/close", id);
-    act(path, "{\"reason\":\"over\"}");
+    act(textf("/v1/campaigns/%s/pause", id), "{\"reason\":\"price typo on the page\"}");
+    act(textf("/v1/campaigns/%s/resume", id), "");
+    act(textf("/v1/campaigns/%s/release", id), "{\"quantity\":1,\"reason\":\"more demand\"}");
+    act(textf("/v1/campaigns/%s/close", id), "{\"reason\":\"over\"}");
     snprintf(path, sizeof path, "/v1/campaigns/%s/history", id);
     struct json_doc *doc = read_as(path, "READ_TOKEN", 200, NULL);
     assert_int_equal(json_get_length(doc, "items"), 5);
@@ -95,30 +85,26 @@ static void a_campaigns_history_says_who_and_why(void **state)
     }
     assert_int_equal(pages, 3);
     assert_int_equal(items, 5);
-    snprintf(again, sizeof again, "/v1/campaigns/%s/history?cursor=%s", "elsewhere", cursor);
-    json_destroy(read_as(again, "READ_TOKEN", 400, "invalid-cursor"));
+    json_destroy(read_as(textf("/v1/campaigns/%s/history?cursor=%s", "elsewhere", cursor), "READ_TOKEN", 400,
+                         "invalid-cursor"));
     json_destroy(read_as("/v1/campaigns/nobodys/history", "READ_TOKEN", 404, "unknown-campaign"));
 }
 
-static void a_coupons_history_begins_with_its_issue(void **state)
+static void a_coupons_history_begins_with_its_issue(void **)
 {
-    (void)state;
     char id[80], coupon[40], path[PATH_BYTES];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 5, ""));
-    struct http_answer answer = api_issue(&api, id, "bob");
-    api_expect(&answer, 201, NULL);
+    struct http_answer answer = api_expect(api_issue(&api, id, "bob"), 201, NULL);
     struct json_doc *doc = json_get_doc(answer.body);
     snprintf(coupon, sizeof coupon, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
     json_destroy(doc);
     api_give(&api, id, "another");
-    snprintf(path, sizeof path, "/v1/coupons/%s/reserve", coupon);
-    act(path, "{\"user_id\":\"bob\",\"order_id\":\"o1\",\"order_amount\":900,\"ttl_seconds\":600}");
-    snprintf(path, sizeof path, "/v1/coupons/%s/redeem", coupon);
-    act(path, "{\"user_id\":\"bob\",\"order_id\":\"o1\",\"order_amount\":900}");
-    snprintf(path, sizeof path, "/v1/coupons/%s/restore", coupon);
-    act(path, "{\"order_id\":\"o1\"}");
-    snprintf(path, sizeof path, "/v1/coupons/%s/revoke", coupon);
-    act(path, "{\"reason\":\"fraud\"}");
+    act(textf("/v1/coupons/%s/reserve", coupon),
+        "{\"user_id\":\"bob\",\"order_id\":\"o1\",\"order_amount\":900,\"ttl_seconds\":600}");
+    act(textf("/v1/coupons/%s/redeem", coupon),
+        "{\"user_id\":\"bob\",\"order_id\":\"o1\",\"order_amount\":900}");
+    act(textf("/v1/coupons/%s/restore", coupon), "{\"order_id\":\"o1\"}");
+    act(textf("/v1/coupons/%s/revoke", coupon), "{\"reason\":\"fraud\"}");
     snprintf(path, sizeof path, "/v1/coupons/%s/history", coupon);
     doc = read_as(path, "READ_TOKEN", 200, NULL);
     assert_int_equal(json_get_length(doc, "items"), 5);
@@ -132,20 +118,14 @@ static void a_coupons_history_begins_with_its_issue(void **state)
     json_destroy(read_as("/v1/coupons/c3-999999999/history", "READ_TOKEN", 404, "unknown-coupon"));
 }
 
-static void the_audit_is_newest_first_and_for_admins(void **state)
+static void the_audit_is_newest_first_and_for_admins(void **)
 {
-    (void)state;
-    struct http_answer answer;
-    struct http_call set = {.method = "PUT",
-                            .path = "/v1/settings/queue_max",
-                            .token = stack_env(stack, "ADMIN_TOKEN"),
-                            .body = "{\"value\":5000,\"reason\":\"a quiet night\"}"};
-    assert_int_equal(http_client_call(api.command, &set, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 200, NULL);
-    answer = api_post(&api, "/v1/issuers/issue/suspend", "{\"reason\":\"leaked\"}", NULL);
-    api_expect(&answer, 200, NULL);
-    answer = api_post(&api, "/v1/issuers/issue/resume", "{\"reason\":\"rotated\"}", NULL);
-    api_expect(&answer, 200, NULL);
+    api_expect(API_ASK(api.command, .method = "PUT", .path = "/v1/settings/queue_max",
+                       .token = stack_env(stack, "ADMIN_TOKEN"),
+                       .body = "{\"value\":5000,\"reason\":\"a quiet night\"}"),
+               200, NULL);
+    api_expect(api_post(&api, "/v1/issuers/issue/suspend", "{\"reason\":\"leaked\"}", NULL), 200, NULL);
+    api_expect(api_post(&api, "/v1/issuers/issue/resume", "{\"reason\":\"rotated\"}", NULL), 200, NULL);
     struct json_doc *doc = read_as("/v1/audit?limit=3", "ADMIN_TOKEN", 200, NULL);
     assert_int_equal(json_get_length(doc, "items"), 3);
     expect_item(doc, 0, "IssuerResumed", "admin", "rotated");
@@ -158,10 +138,8 @@ static void the_audit_is_newest_first_and_for_admins(void **state)
     size_t count = json_get_length(doc, "items");
     assert_true(count >= 7); /* what the tests before this one did, from other slices */
     for (size_t i = 1; i < count; i++) {
-        char newer[64], older[64];
-        snprintf(newer, sizeof newer, "items.%zu.recorded_at", i - 1);
-        snprintf(older, sizeof older, "items.%zu.recorded_at", i);
-        struct span a = json_get_text(doc, newer), b = json_get_text(doc, older);
+        struct span a = json_get_text(doc, textf("items.%zu.recorded_at", i - 1)),
+                    b = json_get_text(doc, textf("items.%zu.recorded_at", i));
         assert_true(a.len == b.len && memcmp(a.ptr, b.ptr, a.len) >= 0);
     }
     json_destroy(doc);
@@ -171,10 +149,9 @@ static void the_audit_is_newest_first_and_for_admins(void **state)
 static void expect_decision(const char *id, const char *user, const char *as_of, const char *decision,
                             int64_t held)
 {
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/users/%s/decision%s%s", id, user, as_of ? "?as_of=" : "",
-             as_of ? as_of : "");
-    struct json_doc *doc = read_as(path, "READ_TOKEN", 200, NULL);
+    struct json_doc *doc = read_as(
+        textf("/v1/campaigns/%s/users/%s/decision%s%s", id, user, as_of ? "?as_of=" : "", as_of ? as_of : ""),
+        "READ_TOKEN", 200, NULL);
     expect_text(doc, "decision", decision);
     assert_int_equal(json_get_int(doc, "held"), held);
     assert_true(json_get_text(doc, "message.en").len > 0 && json_get_text(doc, "message.ko").len > 0);
@@ -182,9 +159,8 @@ static void expect_decision(const char *id, const char *user, const char *as_of,
 }
 
 /* For each step of a sale: what the service would have said right after it, asked when all is over. */
-static void why_somebody_was_refused_is_told_for_any_moment(void **state)
+static void why_somebody_was_refused_is_told_for_any_moment(void **)
 {
-    (void)state;
     enum { STEPS = 6 };
     char id[80], path[PATH_BYTES], moments[STEPS][64];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 2, ""));
@@ -192,14 +168,12 @@ static void why_somebody_was_refused_is_told_for_any_moment(void **state)
     for (size_t i = 0; i < STEPS; i++) {
         struct http_answer answer;
         if (i == 0 || i == 3) {
-            answer = api_issue(&api, id, bodies[i]);
-            api_expect(&answer, 201, NULL);
+            answer = api_expect(api_issue(&api, id, bodies[i]), 201, NULL);
         } else if (bodies[i]) {
             snprintf(path, sizeof path, "/v1/campaigns/%s/%s", id, bodies[i]);
             answer = act(path, "");
         } else {
-            answer = api_issue(&api, id, "cyd");
-            api_expect(&answer, 409, "sold-out");
+            answer = api_expect(api_issue(&api, id, "cyd"), 409, "sold-out");
             memcpy(moments[i], moments[i - 1], sizeof moments[i]);
             continue;
         }
@@ -217,37 +191,34 @@ static void why_somebody_was_refused_is_told_for_any_moment(void **state)
     expect_decision(id, "cyd", moments[5], "ended", 0);
     expect_decision(id, "cyd", NULL, "ended", 0);
     expect_decision(id, "cyd", "2020-01-01T00:00:00Z", "unknown-campaign", 0);
-    snprintf(path, sizeof path, "/v1/campaigns/%s/users/cyd/decision?as_of=%s", id, moments[4]);
-    struct json_doc *doc = read_as(path, "READ_TOKEN", 200, NULL);
+    struct json_doc *doc = read_as(textf("/v1/campaigns/%s/users/cyd/decision?as_of=%s", id, moments[4]),
+                                   "READ_TOKEN", 200, NULL);
     assert_int_equal(json_get_int(doc, "issued"), 2);
     assert_int_equal(json_get_int(doc, "released"), 2);
     assert_int_equal(json_get_int(doc, "last_sequence"), 2);
     json_destroy(doc);
     json_destroy(read_as("/v1/campaigns/nobodys/users/cyd/decision", "READ_TOKEN", 404, "unknown-campaign"));
-    snprintf(path, sizeof path, "/v1/campaigns/%s/users/cyd/decision?as_of=2026-01-01T00:00:00+09:00", id);
-    struct http_answer misled = reads_get(&api, path);
-    api_expect(&misled, 400, "invalid-parameter");
+    struct http_answer misled = api_expect(
+        reads_get(&api, textf("/v1/campaigns/%s/users/cyd/decision?as_of=2026-01-01T00:00:00+09:00", id)),
+        400, "invalid-parameter");
     assert_true(memmem(misled.body.ptr, misled.body.len, "%2B", 3) != NULL); /* says what became of the + */
-    snprintf(path, sizeof path, "/v1/campaigns/%s/users/cyd/decision?as_of=2999-01-01T00:00:00Z", id);
-    json_destroy(read_as(path, "READ_TOKEN", 400, "invalid-parameter"));
+    json_destroy(read_as(textf("/v1/campaigns/%s/users/cyd/decision?as_of=2999-01-01T00:00:00Z", id),
+                         "READ_TOKEN", 400, "invalid-parameter"));
 }
 
 /* A reader that has seen a position is never answered from before it; one from the future is said to be none.
  */
-static void tokens_are_honoured(void **state)
+static void tokens_are_honoured(void **)
 {
-    (void)state;
     const char *id = api_campaign(&api, 1, "");
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "/v1/campaigns/%s/history", id);
     struct http_answer answer = api_get(&api, path, "v1.3.999999999999");
     assert_true(answer.status == 200 || answer.status == 503); /* another slice's token does not matter */
     for (int slice = 0; slice < 16; slice++) {
-        char token[64];
-        snprintf(token, sizeof token, "v1.%d.999999999999", slice);
-        answer = api_get(&api, path, token);
+        answer = api_get(&api, path, textf("v1.%d.999999999999", slice));
         if (answer.status == 503) {
-            api_expect(&answer, 503, "store-unavailable");
+            api_expect(answer, 503, "store-unavailable");
             return;
         }
     }
@@ -255,14 +226,12 @@ static void tokens_are_honoured(void **state)
 }
 
 /* The last one, for it takes away whatever nothing was issued of. */
-static void the_reason_of_a_void_is_kept(void **state)
+static void the_reason_of_a_void_is_kept(void **)
 {
-    (void)state;
-    char id[80], path[PATH_BYTES];
+    char id[80];
     snprintf(id, sizeof id, "%s", api_campaign(&api, 5, ""));
     act("/v1/campaigns/void", "{\"created_by\":\"admin\",\"reason\":\"a script ran wild\"}");
-    snprintf(path, sizeof path, "/v1/campaigns/%s/history", id);
-    struct json_doc *doc = read_as(path, "READ_TOKEN", 200, NULL);
+    struct json_doc *doc = read_as(textf("/v1/campaigns/%s/history", id), "READ_TOKEN", 200, NULL);
     assert_int_equal(json_get_length(doc, "items"), 2);
     expect_item(doc, 1, "CampaignDeleted", "admin", "a script ran wild");
     json_destroy(doc);

@@ -7,7 +7,6 @@
 
 #include <unistd.h>
 
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/pace.h"
@@ -36,10 +35,8 @@ static struct instance *others[SERVICES];
 
 static void start_other(int index, const char *name, const char *const *environment)
 {
-    others[index] = instance_start(stack, &(struct instance_options){.service = "query-service",
-                                                                     .name = name,
-                                                                     .port_offset = PORT_OFFSET + index,
-                                                                     .environment = environment});
+    others[index] =
+        INSTANCE_START(stack, "query-service", name, PORT_OFFSET + index, .environment = environment);
     instance_open_api(others[index], &readers[index]);
 }
 
@@ -60,7 +57,6 @@ static void write_preload(char ret[512])
 static int setup(void **state)
 {
     static const char *const deaf[] = {"FIRSTCOME_BUS_URL=", NULL};
-    crypto_setup();
     setenv("FIRSTCOME_STALE_MS", "12000", 1); /* what nobody keeps warm is gone after it */
     setenv("FIRSTCOME_CONNECTIONS_MAX", "12000", 1);
     setenv("FIRSTCOME_CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
@@ -89,13 +85,7 @@ static int teardown(void **state)
 /* "2026-…Z" of an instant, as a member of a campaign's creation. */
 static const char *member(const char *name, int64_t at_us)
 {
-    static char text[96];
-    struct buf time;
-    buf_init(&time, 64);
-    time_format(&time, at_us);
-    snprintf(text, sizeof text, ",\"%s\":\"%.*s\"", name, SPAN_ARG(buf_span(&time)));
-    buf_deinit(&time);
-    return text;
+    return textf(",\"%s\":\"%s\"", name, time_text(at_us));
 }
 
 static int64_t soon_us(void)
@@ -105,10 +95,8 @@ static int64_t soon_us(void)
 
 static void status_of(const struct http_answer *answer, char ret[32])
 {
-    api_expect(answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer->body);
-    snprintf(ret, 32, "%.*s", SPAN_ARG(json_get_text(doc, "status")));
-    json_destroy(doc);
+    api_expect(*answer, 200, NULL);
+    snprintf(ret, 32, "%.*s", SPAN_ARG(body_text(answer->body, "status")));
 }
 
 /* What others may keep it for ends at the instant too. */
@@ -170,9 +158,8 @@ static void path_to(char ret[160], const char *campaign)
     snprintf(ret, 160, "/v1/campaigns/%s", campaign);
 }
 
-static void an_opening_is_told_from_its_instant_on(void **state)
+static void an_opening_is_told_from_its_instant_on(void **)
 {
-    (void)state;
     char path[160];
     int64_t at_us = soon_us();
     path_to(path, api_campaign(&api, 10, member("starts_at", at_us)));
@@ -180,9 +167,8 @@ static void an_opening_is_told_from_its_instant_on(void **state)
     watch(path, at_us, "scheduled", "active");
 }
 
-static void an_end_is_told_from_its_instant_on(void **state)
+static void an_end_is_told_from_its_instant_on(void **)
 {
-    (void)state;
     char path[160];
     int64_t at_us = soon_us();
     path_to(path, api_campaign(&api, 10, member("ends_at", at_us)));
@@ -191,9 +177,8 @@ static void an_end_is_told_from_its_instant_on(void **state)
 }
 
 /* Nobody reads for a while around the opening: whoever is first then gets no old copy. */
-static void the_first_reader_after_an_opening_is_told_of_it(void **state)
+static void the_first_reader_after_an_opening_is_told_of_it(void **)
 {
-    (void)state;
     char path[160], status[32];
     int64_t at_us = soon_us();
     path_to(path, api_campaign(&api, 10, member("starts_at", at_us)));
@@ -206,30 +191,23 @@ static void the_first_reader_after_an_opening_is_told_of_it(void **state)
     }
 }
 
-static void a_coupon_expires_and_a_reservation_lapses(void **state)
+static void a_coupon_expires_and_a_reservation_lapses(void **)
 {
-    (void)state;
-    char path[160], reserve[160], ends[96], id[64];
+    char path[160], ends[96], id[64];
     int64_t at_us = soon_us() + 2 * US_PER_S;
     snprintf(ends, sizeof ends, "%s", member("ends_at", at_us - US_PER_S));
     char more[256];
     snprintf(more, sizeof more, "%s%s", ends, member("coupon_expires_at", at_us));
     const char *campaign = api_campaign(&api, 10, more);
-    struct http_answer answer = api_issue(&api, campaign, "kim");
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(id, sizeof id, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-    json_destroy(doc);
-    snprintf(reserve, sizeof reserve, "/v1/coupons/%s/reserve", id);
-    answer = api_post(&api, reserve,
-                      "{\"user_id\":\"kim\",\"order_id\":\"o\",\"order_amount\":1000,"
-                      "\"ttl_seconds\":2}",
-                      NULL);
-    api_expect(&answer, 200, NULL);
-    doc = json_get_doc(answer.body);
+    snprintf(id, sizeof id, "%s", api_coupon(&api, campaign, "kim"));
+    struct http_answer answer =
+        api_expect(api_post(&api, textf("/v1/coupons/%s/reserve", id),
+                            "{\"user_id\":\"kim\",\"order_id\":\"o\",\"order_amount\":1000,"
+                            "\"ttl_seconds\":2}",
+                            NULL),
+                   200, NULL);
     int64_t until_us;
-    assert_true(time_parse(json_get_text(doc, "reserved_until"), &until_us));
-    json_destroy(doc);
+    assert_true(time_parse(body_text(answer.body, "reserved_until"), &until_us));
     snprintf(path, sizeof path, "/v1/coupons/%s", id);
     read_everywhere(path);
     watch(path, until_us, "reserved", "issued");
@@ -237,9 +215,8 @@ static void a_coupon_expires_and_a_reservation_lapses(void **state)
 }
 
 /* A list that is filtered by status lets others in at an instant. */
-static void a_filter_goes_by_the_instant(void **state)
+static void a_filter_goes_by_the_instant(void **)
 {
-    (void)state;
     char path[] = "/v1/campaigns?status=scheduled&tag=opening-soon&limit=5", id[64], more[192];
     int64_t at_us = soon_us();
     snprintf(more, sizeof more, ",\"tags\":[\"opening-soon\"]%s", member("starts_at", at_us));
@@ -247,8 +224,7 @@ static void a_filter_goes_by_the_instant(void **state)
     read_everywhere(path);
     WAIT_UNTIL(clock_wall_us() >= at_us + LATE_MS * US_PER_MS, SHOWS_MS);
     for (int i = 0; i < SERVICES; i++) {
-        struct http_answer answer = api_get(&readers[i], path, NULL);
-        api_expect(&answer, 200, NULL);
+        struct http_answer answer = api_expect(api_get(&readers[i], path, NULL), 200, NULL);
         assert_null(memmem(answer.body.ptr, answer.body.len, id, strlen(id)));
     }
 }
@@ -278,9 +254,8 @@ static void take(void *context, size_t number, const struct load_result *result)
 
 /* Named by hand, then nobody asks until the opening, and then everybody does. The first of the crowd finds
  * the campaign in memory, open; so do the others, and what is loaded is what keeps it warm, not the crowd. */
-static void the_crowd_finds_it_in_memory(void **state)
+static void the_crowd_finds_it_in_memory(void **)
 {
-    (void)state;
     char path[160];
     struct opening opening = {.at_us = soon_us() + 14 * US_PER_S,
                               .wall_us = clock_wall_us() - clock_mono_us()};
@@ -321,9 +296,8 @@ static bool a_new_one_is_from_redis(struct api_client *reader)
 
 /* Whether the models are current is not asked of two hosts' clocks: Redis answers a service whose clock is
  * wrong as it answers the others, but for when a busy machine has it wait for the models too long. */
-static void a_wrong_clock_reads_from_redis(void **state)
+static void a_wrong_clock_reads_from_redis(void **)
 {
-    (void)state;
     for (int i = 0; i < 3; i++)
         WAIT_UNTIL(a_new_one_is_from_redis(&readers[2]), SHOWS_MS);
 }

@@ -26,20 +26,13 @@ static void use(const char *coupon, const char *how, const char *order)
                  order, strcmp(how, "reserve") == 0 ? ",\"ttl_seconds\":600" : "");
     else
         snprintf(body, sizeof body, "{\"order_id\":\"%s\"}", order);
-    struct http_answer answer = api_post(&api, path, body, NULL);
-    api_expect(&answer, 200, NULL);
+    api_expect(api_post(&api, path, body, NULL), 200, NULL);
 }
 
 /* A coupon of a campaign of its own. */
 static void give(char ret[40])
 {
-    char id[80];
-    snprintf(id, sizeof id, "%s", api_campaign(&api, 5, ""));
-    struct http_answer answer = api_issue(&api, id, "kim");
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(ret, 40, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-    json_destroy(doc);
+    snprintf(ret, 40, "%s", api_coupon(&api, api_campaign(&api, 5, ""), "kim"));
 }
 
 static int start(void **state)
@@ -66,10 +59,8 @@ static int start(void **state)
 
 static struct json_doc *ask(const char *path, const char *token_name, int status, const char *code)
 {
-    struct http_answer answer;
-    struct http_call call = {.method = "GET", .path = path, .token = stack_env(stack, token_name)};
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, status, code);
+    struct http_answer answer =
+        api_expect(API_ASK(api.query, .path = path, .token = stack_env(stack, token_name)), status, code);
     return json_get_doc(answer.body);
 }
 
@@ -93,10 +84,8 @@ static void expect(const struct json_doc *doc, const char *coupon, const char *s
 {
     char path[64];
     size_t at = find(doc, coupon);
-    snprintf(path, sizeof path, "items.%zu.status", at);
-    assert_true(span_is(json_get_text(doc, path), status));
-    snprintf(path, sizeof path, "items.%zu.code", at);
-    assert_true(json_get_text(doc, path).len >= 29);
+    assert_true(span_is(json_get_text(doc, textf("items.%zu.status", at)), status));
+    assert_true(json_get_text(doc, textf("items.%zu.code", at)).len >= 29);
     snprintf(path, sizeof path, "items.%zu.order_id", at);
     if (order)
         assert_true(span_is(json_get_text(doc, path), order));
@@ -104,9 +93,8 @@ static void expect(const struct json_doc *doc, const char *coupon, const char *s
         assert_true(!json_get_has(doc, path) || json_as_null(json_get(doc, path)));
 }
 
-static void each_coupon_is_told_once_as_it_is_now(void **state)
+static void each_coupon_is_told_once_as_it_is_now(void **)
 {
-    (void)state;
     struct json_doc *doc = ask("/v1/orders/o-1/coupons", "READ_TOKEN", 200, NULL);
     assert_int_equal(json_get_length(doc, "items"), 5);
     expect(doc, coupons[0], "redeemed", "o-1");
@@ -126,9 +114,8 @@ static void each_coupon_is_told_once_as_it_is_now(void **state)
 }
 
 /* Pages of every size hold the same coupons, each once, in the same order. */
-static void pages_make_the_list(void **state)
+static void pages_make_the_list(void **)
 {
-    (void)state;
     char whole[ITEMS_MAX][40];
     struct json_doc *doc = ask("/v1/orders/o-1/coupons?limit=100", "READ_TOKEN", 200, NULL);
     for (size_t i = 0; i < json_get_length(doc, "items"); i++) {
@@ -145,9 +132,7 @@ static void pages_make_the_list(void **state)
             doc = ask(path, "READ_TOKEN", 200, NULL);
             assert_true(json_get_length(doc, "items") <= (size_t)limit);
             for (size_t i = 0; i < json_get_length(doc, "items"); i++) {
-                char at[64];
-                snprintf(at, sizeof at, "items.%zu.coupon_id", i);
-                assert_true(span_is(json_get_text(doc, at), whole[seen++]));
+                assert_true(span_is(json_get_text(doc, textf("items.%zu.coupon_id", i)), whole[seen++]));
             }
             more = !json_as_null(json_get(doc, "next"));
             if (more)
@@ -161,9 +146,8 @@ static void pages_make_the_list(void **state)
 
 /* The index reads the order out of the event's bytes, in which a text of 32 bytes is written in another way
  * than one of 31. */
-static void an_order_may_have_any_id(void **state)
+static void an_order_may_have_any_id(void **)
 {
-    (void)state;
     static const struct {
         const char *id, *path;
     } orders[] = {
@@ -179,20 +163,18 @@ static void an_order_may_have_any_id(void **state)
          "567890123456789012345678"},
     };
     for (size_t i = 0; i < COUNT_OF(orders); i++) {
-        char coupon[40], path[PATH_BYTES];
+        char coupon[40];
         give(coupon);
         use(coupon, i % 2 ? "redeem" : "reserve", orders[i].id);
-        snprintf(path, sizeof path, "/v1/orders/%s/coupons", orders[i].path);
-        struct json_doc *doc = ask(path, "READ_TOKEN", 200, NULL);
+        struct json_doc *doc = ask(textf("/v1/orders/%s/coupons", orders[i].path), "READ_TOKEN", 200, NULL);
         assert_int_equal(json_get_length(doc, "items"), 1);
         expect(doc, coupon, i % 2 ? "redeemed" : "reserved", orders[i].id);
         json_destroy(doc);
     }
 }
 
-static void bad_input_is_refused_where_it_is(void **state)
+static void bad_input_is_refused_where_it_is(void **)
 {
-    (void)state;
     char path[PATH_BYTES], long_id[ORDER_ID_MAX + 2];
     memset(long_id, 'x', sizeof long_id - 1);
     long_id[sizeof long_id - 1] = '\0';
@@ -216,24 +198,18 @@ static void bad_input_is_refused_where_it_is(void **state)
     json_destroy(ask(path, "READ_TOKEN", 400, "invalid-cursor")); /* of another order's list */
     json_destroy(ask("/v1/orders/o-1/coupons", "ISSUE_TOKEN", 403, "forbidden"));
     json_destroy(ask("/v1/orders/o-1/coupons", "REDEEM_TOKEN", 403, "forbidden"));
-    struct http_answer answer = api_get(&api, "/v1/orders/o-1/coupons", "v1.3");
-    api_expect(&answer, 400, "invalid-token");
+    api_expect(api_get(&api, "/v1/orders/o-1/coupons", "v1.3"), 400, "invalid-token");
 }
 
 /* What was answered to the order's own shop is in the answer to whoever sends its token back (I9). */
-static void tokens_are_honoured(void **state)
+static void tokens_are_honoured(void **)
 {
-    (void)state;
     char coupon[40];
     give(coupon);
     use(coupon, "redeem", "o-3");
-    struct http_answer answer = reads_get(&api, "/v1/orders/o-3/coupons");
-    api_expect(&answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_int_equal(json_get_length(doc, "items"), 1);
-    json_destroy(doc);
-    answer = api_get(&api, "/v1/orders/o-3/coupons", "v1.3.999999999999");
-    api_expect(&answer, 503, "store-unavailable");
+    struct http_answer answer = api_expect(reads_get(&api, "/v1/orders/o-3/coupons"), 200, NULL);
+    assert_int_equal(body_length(answer.body, "items"), 1);
+    api_expect(api_get(&api, "/v1/orders/o-3/coupons", "v1.3.999999999999"), 503, "store-unavailable");
 }
 
 static int64_t index_scans(void)
@@ -243,9 +219,8 @@ static int64_t index_scans(void)
 }
 
 /* Among the redemptions of as many other orders, by the index of its slice. */
-static void it_is_found_by_the_index(void **state)
+static void it_is_found_by_the_index(void **)
 {
-    (void)state;
     store_tamper(stack, "INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id,"
                         " recorded_at, data) SELECT 3, 1000000 + n, 11, 1, 'x', 'x', 'c3-' || n, now(),"
                         " '\\x8101a6'::bytea || convert_to(lpad(n::text, 6, '0'), 'UTF8')"
@@ -258,11 +233,9 @@ static void it_is_found_by_the_index(void **state)
 }
 
 /* The same bound as its neighbours have, and nobody else waits for it. */
-static void a_frozen_database_is_not_waited_for(void **state)
+static void a_frozen_database_is_not_waited_for(void **)
 {
-    (void)state;
-    struct http_call call = {
-        .method = "GET", .path = "/v1/orders/o-1/coupons", .token = stack_env(stack, "READ_TOKEN")};
+    struct http_call call = {.path = "/v1/orders/o-1/coupons", .token = stack_env(stack, "READ_TOKEN")};
     struct http_answer answer;
     cluster_signal_all(stack, SIGSTOP);
     int64_t before_us = clock_mono_us();
@@ -270,26 +243,22 @@ static void a_frozen_database_is_not_waited_for(void **state)
     int64_t took_us = clock_mono_us() - before_us;
     cluster_signal_all(stack, SIGCONT);
     assert_int_equal(answered, HTTP_ANSWERED);
-    api_expect(&answer, 503, "store-unavailable");
+    api_expect(answer, 503, "store-unavailable");
     assert_true(took_us < ANSWERED_MS * US_PER_MS);
     WAIT_UNTIL(http_client_call(api.query, &call, &answer) == HTTP_ANSWERED && answer.status == 200, 60000);
 }
 
 /* Nobody asks the history anything else meanwhile: what closes its breaker again is a question about an
  * order. */
-static void it_is_asked_again_after_an_outage(void **state)
+static void it_is_asked_again_after_an_outage(void **)
 {
-    (void)state;
     enum { FAILURES = 6 }; /* more than open a breaker */
-    struct http_call call = {
-        .method = "GET", .path = "/v1/orders/o-1/coupons", .token = stack_env(stack, "READ_TOKEN")};
+    struct http_call call = {.path = "/v1/orders/o-1/coupons", .token = stack_env(stack, "READ_TOKEN")};
     struct http_answer answer;
     stack_signal(stack, "postgresql", SIGQUIT);
     WAIT_UNTIL(stack_pid(stack, "postgresql") == 0, 60000);
-    for (int i = 0; i < FAILURES; i++) {
-        assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-        api_expect(&answer, 503, "store-unavailable");
-    }
+    for (int i = 0; i < FAILURES; i++)
+        answer = api_expect(api_ask(api.query, &call), 503, "store-unavailable");
     stack_restart_servers(stack);
     WAIT_UNTIL(http_client_call(api.query, &call, &answer) == HTTP_ANSWERED && answer.status == 200, 60000);
 }

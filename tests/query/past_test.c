@@ -4,7 +4,6 @@
  * sense, is refused. */
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "events/ids.h"
 #include "tests/lib/reads.h"
@@ -15,10 +14,8 @@ enum { EVENTS_MAX = 100, MEMORIES_MAX = 32, PATH_BYTES = 512 };
 static struct stack *stack;
 static struct api_client api;
 
-static int set_up(void **state)
+static int set_up(void **)
 {
-    (void)state;
-    crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     setenv("FIRSTCOME_PAST_EVENTS_MAX", "100", 1);
     setenv("FIRSTCOME_REQUEST_DEADLINE_MS", "10000", 1); /* a slice's lock is held for two lock timeouts */
@@ -27,29 +24,11 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **)
 {
-    (void)state;
     api_close(&api);
     stack_stop(stack);
     return 0;
-}
-
-static void write_time(int64_t at_us, char ret[40])
-{
-    struct buf text;
-    buf_init(&text, 39);
-    time_format(&text, at_us);
-    memcpy(ret, text.data, text.len + 1);
-    buf_deinit(&text);
-}
-
-static struct http_answer get_at(const char *path, int64_t at_us)
-{
-    char at[40], target[PATH_BYTES];
-    write_time(at_us, at);
-    snprintf(target, sizeof target, "%s%sas_of=%s", path, strchr(path, '?') ? "&" : "?", at);
-    return api_get(&api, target, NULL);
 }
 
 static bool is_immutable(const struct http_answer *answer)
@@ -70,27 +49,12 @@ static size_t memories_count;
 
 static struct http_answer post(const char *path, const char *body, int status)
 {
-    struct http_answer answer = api_post(&api, path, body, NULL);
-    if (answer.status != status)
-        fail_msg("%s: %d %.*s", path, answer.status, SPAN_ARG(answer.body));
-    return answer;
-}
-
-static void create(const char *id, const char *more)
-{
-    char body[PATH_BYTES];
-    snprintf(body, sizeof body,
-             "{\"id\":\"%s\",\"name\":\"%s\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
-             "\"currency\":\"KRW\",\"quantity\":1000%s}",
-             id, id, more);
-    (void)post("/v1/campaigns", body, 201);
+    return api_expect(api_post(&api, path, body, NULL), status, NULL);
 }
 
 static void steer(const char *id, const char *verb, const char *body)
 {
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/%s", id, verb);
-    (void)post(path, body, 200);
+    (void)post(textf("/v1/campaigns/%s/%s", id, verb), body, 200);
 }
 
 static void use(int coupon, const char *verb)
@@ -110,29 +74,8 @@ static void use(int coupon, const char *verb)
 
 static void issue_three(void)
 {
-    for (int i = 0; i < 3; i++) {
-        char user[32];
-        snprintf(user, sizeof user, "user-%d", i);
-        struct http_answer answer = api_issue(&api, mine, user);
-        api_expect(&answer, 201, NULL);
-        struct json_doc *doc = json_get_doc(answer.body);
-        snprintf(coupons[i], sizeof coupons[i], "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-        json_destroy(doc);
-    }
-}
-
-static void issue_many(const char *id, int count)
-{
-    struct buf body;
-    buf_init(&body, 1 << 16);
-    buf_append_text(&body, "{\"user_ids\":[");
-    for (int i = 0; i < count; i++)
-        buf_printf(&body, "%s\"many-%d\"", i ? "," : "", i);
-    buf_append_text(&body, "]}");
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", id);
-    (void)post(path, body.data, 200);
-    buf_deinit(&body);
+    for (int i = 0; i < 3; i++)
+        snprintf(coupons[i], sizeof coupons[i], "%s", api_coupon(&api, mine, textf("user-%d", i)));
 }
 
 static int64_t database_now_us(void)
@@ -142,27 +85,22 @@ static int64_t database_now_us(void)
 
 static struct memory recall(const char *path)
 {
-    struct http_answer answer = reads_get(&api, path);
-    api_expect(&answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    struct memory memory = {.position = json_get_int(doc, "position.position"),
+    struct http_answer answer = api_expect(reads_get(&api, path), 200, NULL);
+    struct memory memory = {.position = body_int(answer.body, "position.position"),
                             .at_us = database_now_us(),
                             .body = mem_zalloc(answer.body.len + 1)};
     memcpy(memory.body, answer.body.ptr, answer.body.len);
-    json_destroy(doc);
     return memory;
 }
 
 static void remember(void)
 {
-    char path[PATH_BYTES], user[32];
+    char path[PATH_BYTES];
     snprintf(path, sizeof path, "/v1/campaigns/%s", mine);
     assert_true(memories_count < MEMORIES_MAX);
     memories[memories_count++] = recall(path);
     /* Not mine, but in between. */
-    snprintf(user, sizeof user, "other-%zu", memories_count);
-    struct http_answer answer = api_issue(&api, neighbour, user);
-    api_expect(&answer, 201, NULL);
+    api_give(&api, neighbour, textf("other-%zu", memories_count));
 }
 
 static void live(void)
@@ -171,11 +109,12 @@ static void live(void)
         snprintf(mine, sizeof mine, "mine-%d", i);
         snprintf(neighbour, sizeof neighbour, "neighbour");
     }
-    create(neighbour, "");
-    create(mine, ",\"released\":200,\"tags\":[\"live\"],\"starts_at\":\"2020-01-01T00:00:00Z\"");
+    api_campaign_of(&api, neighbour, 1000, "");
+    api_campaign_of(&api, mine, 1000,
+                    ",\"released\":200,\"tags\":[\"live\"],\"starts_at\":\"2020-01-01T00:00:00Z\"");
     remember();
     issue_three(), remember();
-    issue_many(mine, 3 * EVENTS_MAX / 2), remember(); /* more than may be read */
+    api_batch(&api, mine, "many-", 0, 3 * EVENTS_MAX / 2), remember(); /* more than may be read */
     steer(mine, "pause", "{}"), remember();
     steer(mine, "resume", "{}"), remember();
     use(0, "reserve"), remember();
@@ -201,83 +140,69 @@ static void expect_recalled(const char *path, const struct memory *memory, bool 
 /* By time; after its own last event; and after the neighbour's one that came next. */
 static void expect_all_recalled(void)
 {
-    char path[PATH_BYTES], at[40];
     int slice = slice_of(span_of(mine));
     for (size_t i = 0; i < memories_count; i++) {
         const struct memory *memory = &memories[i];
-        write_time(memory->at_us, at);
-        snprintf(path, sizeof path, "/v1/campaigns/%s?as_of=%s", mine, at);
-        expect_recalled(path, memory, true);
+        expect_recalled(textf("/v1/campaigns/%s?as_of=%s", mine, time_text(memory->at_us)), memory, true);
         for (int64_t more = 0; more < 2; more++) {
-            snprintf(path, sizeof path, "/v1/campaigns/%s?as_of=%d:%lld", mine, slice,
-                     (long long)(memory->position + more));
-            expect_recalled(path, memory, true);
+            expect_recalled(
+                textf("/v1/campaigns/%s?as_of=%d:%lld", mine, slice, (long long)(memory->position + more)),
+                memory, true);
         }
     }
 }
 
-static void what_was_is_what_was_answered(void **state)
+static void what_was_is_what_was_answered(void **)
 {
-    (void)state;
     live();
     expect_all_recalled();
-    char path[PATH_BYTES], at[40];
-    write_time(database_now_us(), at); /* nothing came after it: not for ever */
-    snprintf(path, sizeof path, "/v1/campaigns/%s?as_of=%s", mine, at);
-    expect_recalled(path, &memories[memories_count - 1], false);
+    /* Nothing came after it: not for ever. */
+    expect_recalled(textf("/v1/campaigns/%s?as_of=%s", mine, time_text(database_now_us())),
+                    &memories[memories_count - 1], false);
 }
 
-static void it_needs_no_redis(void **state)
+static void it_needs_no_redis(void **)
 {
-    (void)state;
     stack_signal(stack, "redis", SIGSTOP);
     expect_all_recalled();
     stack_signal(stack, "redis", SIGCONT);
 }
 
 /* The state is that of the moment: it was scheduled then, whatever it is now. */
-static void its_status_is_that_of_the_moment(void **state)
+static void its_status_is_that_of_the_moment(void **)
 {
-    (void)state;
-    char more[128], at[40], path[PATH_BYTES];
-    write_time(clock_wall_us() + 700 * US_PER_MS, at);
-    snprintf(more, sizeof more, ",\"starts_at\":\"%s\"", at);
-    create("soon", more);
+    const char *at = time_text(clock_wall_us() + 700 * US_PER_MS);
+    api_campaign_of(&api, "soon", 1000, textf(",\"starts_at\":\"%s\"", at));
     struct memory memory = recall("/v1/campaigns/soon");
     struct http_answer answer;
     WAIT_UNTIL((answer = reads_get(&api, "/v1/campaigns/soon"),
                 memmem(answer.body.ptr, answer.body.len, "\"active\"", 8) != NULL),
                60000);
-    snprintf(path, sizeof path, "/v1/campaigns/soon?as_of=%d:%lld", slice_of(span_of("soon")),
-             (long long)memory.position);
-    answer = api_get(&api, path, NULL);
-    api_expect(&answer, 200, NULL);
+    answer = api_expect(api_get(&api,
+                                textf("/v1/campaigns/soon?as_of=%d:%lld", slice_of(span_of("soon")),
+                                      (long long)memory.position),
+                                NULL),
+                        200, NULL);
     assert_non_null(memmem(answer.body.ptr, answer.body.len, "\"scheduled\"", 11));
     mem_free(memory.body);
 }
 
-static void what_is_deleted_was_there(void **state)
+static void what_is_deleted_was_there(void **)
 {
-    (void)state;
     char path[PATH_BYTES];
-    create("gone", "");
+    api_campaign_of(&api, "gone", 1000, "");
     struct memory memory = recall("/v1/campaigns/gone");
-    struct http_answer answer = api_call(&api, &(struct http_call){.method = "DELETE",
-                                                                   .path = "/v1/campaigns/gone",
-                                                                   .token = stack_env(stack, "ADMIN_TOKEN")});
-    api_expect(&answer, 204, NULL);
+    api_expect(API_ASK(api.command, .method = "DELETE", .path = "/v1/campaigns/gone",
+                       .token = stack_env(stack, "ADMIN_TOKEN")),
+               204, NULL);
     int64_t deleted_us = database_now_us();
-    answer = reads_get(&api, "/v1/campaigns/gone");
-    api_expect(&answer, 404, "unknown-campaign");
-    answer = get_at("/v1/campaigns/gone", memory.at_us);
-    api_expect(&answer, 200, NULL);
+    api_expect(reads_get(&api, "/v1/campaigns/gone"), 404, "unknown-campaign");
+    struct http_answer answer = api_expect(reads_at(&api, "/v1/campaigns/gone", memory.at_us), 200, NULL);
     assert_true(span_is(answer.body, memory.body));
-    answer = get_at("/v1/campaigns/gone", deleted_us);
-    api_expect(&answer, 404, "unknown-campaign");
+    api_expect(reads_at(&api, "/v1/campaigns/gone", deleted_us), 404, "unknown-campaign");
     snprintf(path, sizeof path, "/v1/campaigns/gone?as_of=%d:%lld", slice_of(span_of("gone")),
              (long long)memory.position + 1);
-    answer = api_get(&api, path, NULL);
-    api_expect(&answer, 404, "unknown-campaign");
+    api_expect(api_get(&api, path, NULL), 404, "unknown-campaign");
     mem_free(memory.body);
 }
 
@@ -285,30 +210,24 @@ static void what_is_deleted_was_there(void **state)
 
 static struct http_answer get_at_position(const char *id, int64_t position)
 {
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "/v1/campaigns/%s?as_of=%d:%lld", id, slice_of(span_of(id)),
-             (long long)position);
-    return api_get(&api, path, NULL);
+    return api_get(
+        &api, textf("/v1/campaigns/%s?as_of=%d:%lld", id, slice_of(span_of(id)), (long long)position), NULL);
 }
 
 static void expect_issued(const char *id, int64_t position, int64_t issued, const char *status)
 {
-    struct http_answer answer = get_at_position(id, position);
-    api_expect(&answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_int_equal(json_get_int(doc, "issued"), issued);
-    assert_true(span_is(json_get_text(doc, "status"), status));
-    json_destroy(doc);
+    struct http_answer answer = api_expect(get_at_position(id, position), 200, NULL);
+    assert_int_equal(body_int(answer.body, "issued"), issued);
+    assert_true(span_is(body_text(answer.body, "status"), status));
 }
 
 /* Coupons that were issued together cost nothing, wherever in or after them the moment is. */
-static void a_crowd_costs_its_commits(void **state)
+static void a_crowd_costs_its_commits(void **)
 {
-    (void)state;
     enum { CROWD = 5 * EVENTS_MAX };
-    create("crowded", "");
+    api_campaign_of(&api, "crowded", 1000, "");
     struct memory created = recall("/v1/campaigns/crowded");
-    issue_many("crowded", CROWD);
+    api_batch(&api, "crowded", "many-", 0, CROWD);
     steer("crowded", "pause", "{}");
     struct memory paused = recall("/v1/campaigns/crowded");
     steer("crowded", "resume", "{}");
@@ -337,15 +256,16 @@ static int64_t count_until(const char *id, enum event_type type, int64_t positio
 static void commit_together(const char *id, struct http_client *clients[], size_t count)
 {
     static const char *const busy = "coupon_store_errors_total{class=\"busy\"}";
-    char path[PATH_BYTES], body[64], sql[PATH_BYTES];
+    char sql[PATH_BYTES];
     snprintf(sql, sizeof sql, "SELECT 1 FROM slice WHERE slice = %d FOR UPDATE", slice_of(span_of(id)));
     struct pg *holder = store_hold(stack, sql);
     for (size_t i = 0; i < count; i++) {
         bool release = i % 4 == 3;
-        snprintf(path, sizeof path, "/v1/campaigns/%s/%s", i % 2 == 0 || release ? id : neighbour,
-                 release ? "release" : "coupons");
-        snprintf(body, sizeof body, release ? "{\"quantity\":1}" : "{\"user_id\":\"mixed-%zu\"}", i);
-        clients[i] = api_post_begin(&api, path, body, api_fresh_key(), NULL);
+        clients[i] = api_post_begin(&api,
+                                    textf("/v1/campaigns/%s/%s", i % 2 == 0 || release ? id : neighbour,
+                                          release ? "release" : "coupons"),
+                                    textf(release ? "{\"quantity\":1}" : "{\"user_id\":\"mixed-%zu\"}", i),
+                                    api_fresh_key(), NULL);
     }
     int64_t before = api_metric(&api, busy);
     WAIT_UNTIL(api_metric(&api, busy) > before, 60000);
@@ -353,35 +273,31 @@ static void commit_together(const char *id, struct http_client *clients[], size_
 }
 
 /* A commit with coupons of two campaigns, and stock released between them: no run is without holes. */
-static void a_mixed_commit_is_looked_into(void **state)
+static void a_mixed_commit_is_looked_into(void **)
 {
-    (void)state;
     enum { POSTS = 16 };
     char id[40] = "";
     struct http_client *clients[POSTS];
     for (int i = 0; !id[0] || slice_of(span_of(id)) != slice_of(span_of(neighbour)); i++)
         snprintf(id, sizeof id, "mixed-%d", i);
-    create(id, ",\"released\":500");
+    api_campaign_of(&api, id, 1000, ",\"released\":500");
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "/v1/campaigns/%s", id);
-    issue_many(id, 2 * EVENTS_MAX); /* so that not all may be read */
+    api_batch(&api, id, "many-", 0, 2 * EVENTS_MAX); /* so that not all may be read */
     struct memory before = recall(path);
     commit_together(id, clients, POSTS);
     for (size_t i = 0; i < POSTS; i++) {
-        struct http_answer answer = api_post_end(clients[i]);
-        api_expect(&answer, i % 4 == 3 ? 200 : 201, NULL);
+        api_expect(api_post_end(clients[i]), i % 4 == 3 ? 200 : 201, NULL);
         http_client_destroy(clients[i]);
     }
     steer(id, "pause", "{}");
     struct memory last = recall(path);
     assert_int_equal(last.position, before.position + POSTS + 1);
     for (int64_t position = before.position - EVENTS_MAX; position <= last.position; position++) {
-        struct http_answer answer = get_at_position(id, position);
-        api_expect(&answer, 200, NULL);
-        struct json_doc *doc = json_get_doc(answer.body);
-        assert_int_equal(json_get_int(doc, "issued"), count_until(id, EVENT_CouponIssued, position));
-        assert_int_equal(json_get_int(doc, "released"), 500 + count_until(id, EVENT_StockReleased, position));
-        json_destroy(doc);
+        struct http_answer answer = api_expect(get_at_position(id, position), 200, NULL);
+        assert_int_equal(body_int(answer.body, "issued"), count_until(id, EVENT_CouponIssued, position));
+        assert_int_equal(body_int(answer.body, "released"),
+                         500 + count_until(id, EVENT_StockReleased, position));
     }
     assert_int_equal(count_until(id, EVENT_CouponIssued, last.position), 2 * EVENTS_MAX + POSTS / 2);
     mem_free(before.body);
@@ -389,10 +305,9 @@ static void a_mixed_commit_is_looked_into(void **state)
 }
 
 /* Pausing and resuming: each an event to read. The bound is exact, and the present is not bounded. */
-static void too_far_is_refused(void **state)
+static void too_far_is_refused(void **)
 {
-    (void)state;
-    create("restless", "");
+    api_campaign_of(&api, "restless", 1000, "");
     struct memory created = recall("/v1/campaigns/restless");
     for (int i = 0; i <= EVENTS_MAX / 2; i++) {
         steer("restless", "pause", "{}");
@@ -401,8 +316,8 @@ static void too_far_is_refused(void **state)
     struct memory last = recall("/v1/campaigns/restless");
     assert_int_equal(last.position, created.position + EVENTS_MAX + 2);
     expect_issued("restless", created.position + EVENTS_MAX, 0, "active");
-    struct http_answer answer = get_at_position("restless", created.position + EVENTS_MAX + 1);
-    api_expect(&answer, 422, "past-too-far");
+    struct http_answer answer =
+        api_expect(get_at_position("restless", created.position + EVENTS_MAX + 1), 422, "past-too-far");
     assert_non_null(memmem(answer.body.ptr, answer.body.len, "100 events", strlen("100 events")));
     assert_null(http_answer_header(&answer, "Retry-After").ptr);
     expect_issued("restless", last.position, 0, "active");
@@ -412,9 +327,8 @@ static void too_far_is_refused(void **state)
 
 /* --- what makes no sense --- */
 
-static void nonsense_is_refused(void **state)
+static void nonsense_is_refused(void **)
 {
-    (void)state;
     int slice = slice_of(span_of(mine));
     char others[PATH_BYTES], ahead[PATH_BYTES];
     snprintf(others, sizeof others, "/v1/campaigns/%s?as_of=%d:1", mine, (slice + 1) % SLICE_COUNT);
@@ -438,8 +352,7 @@ static void nonsense_is_refused(void **state)
         if (answer.status != 400 || strcmp(api_problem(&answer), "invalid-parameter") != 0)
             fail_msg("%s: %d %.*s", bad[i], answer.status, SPAN_ARG(answer.body));
     }
-    struct http_answer answer = get_at("/v1/campaigns/nobody-knows-it", memories[0].at_us);
-    api_expect(&answer, 404, "unknown-campaign");
+    api_expect(reads_at(&api, "/v1/campaigns/nobody-knows-it", memories[0].at_us), 404, "unknown-campaign");
 }
 
 int main(void)

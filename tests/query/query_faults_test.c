@@ -3,7 +3,6 @@
  * in time, or refused in time. */
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "readmodel/keys.h"
 #include "tests/lib/cluster.h"
 #include "tests/lib/pace.h"
@@ -19,21 +18,11 @@ enum {
 
 /* That a campaign does not exist is not in the models. */
 #define ONLY_IN_THE_LOG "/v1/campaigns/unheard-of"
+#define SOME            ",\"per_user_limit\":2,\"tags\":[\"some\"]"
 
 static struct stack *stack;
 static struct api_client api;
 static struct reads reads;
-
-static void create(const char *id)
-{
-    char body[256];
-    snprintf(body, sizeof body,
-             "{\"id\":\"%s\",\"name\":\"%s\",\"discount\":{\"type\":\"fixed\",\"amount\":10},\"currency\":"
-             "\"KRW\",\"quantity\":100,\"per_user_limit\":2,\"tags\":[\"some\"]}",
-             id, id);
-    struct http_answer answer = api_post(&api, "/v1/campaigns", body, NULL);
-    api_expect(&answer, 201, NULL);
-}
 
 /* One campaign per slice, "f-<n>", each with a coupon; "f-0" with many. */
 static void fill(void)
@@ -46,25 +35,22 @@ static void fill(void)
         if (filled & slice)
             continue;
         filled |= slice;
-        create(id);
+        api_campaign_of(&api, id, 100, SOME);
         api_give(&api, id, "twice");
         api_give(&api, id, "twice");
     }
-    for (int i = 1; i <= HOLDERS; i++) {
-        char user[32];
-        snprintf(user, sizeof user, "holder-%d", i);
-        api_give(&api, "f-0", user);
-    }
+    for (int i = 1; i <= HOLDERS; i++)
+        api_give(&api, "f-0", textf("holder-%d", i));
 }
 
 static int setup(void **state)
 {
-    crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1);        /* what answers is the levels behind */
     setenv("FIRSTCOME_REDIS_TIMEOUT_MS", "400", 1); /* a busy machine is not a Redis that is gone */
     stack_default_deadlines();
     stack = api_setup(state, &api, STACK_ALL);
-    create("f-none"); /* a slice with events, and nothing issued anywhere: Redis can tell that, too */
+    api_campaign_of(&api, "f-none", 100,
+                    SOME); /* a slice with events, and nothing issued anywhere: Redis can tell that, too */
     reads_init(&reads, &api);
     reads_record(&reads, "/v1/rankings/campaigns");
     assert_string_equal(reads.records[0].body, "{\"items\":[],\"since\":null}");
@@ -83,9 +69,7 @@ static int setup(void **state)
     reads_record(&reads, "/v1/users/holder-7/coupons");
     reads_record(&reads, "/v1/users/nobody/coupons");
     reads_record(&reads, "/v1/campaigns/f-0/users/nobody");
-    char path[64];
-    snprintf(path, sizeof path, "/v1/coupons/c%d-2", slice_of(SPAN("f-0")));
-    reads_record(&reads, path);
+    reads_record(&reads, textf("/v1/coupons/c%d-2", slice_of(SPAN("f-0"))));
     return 0;
 }
 
@@ -101,9 +85,8 @@ static void everything_is_as_before(void)
     reads_compare(&reads, "redis", FAST_MS);
 }
 
-static void redis_frozen(void **state)
+static void redis_frozen(void **)
 {
-    (void)state;
     stack_signal(stack, "redis", SIGSTOP);
     for (int i = 0; i < 3; i++) /* before the breaker opens, and after */
         reads_compare(&reads, "postgres", FAST_MS);
@@ -111,9 +94,8 @@ static void redis_frozen(void **state)
     everything_is_as_before();
 }
 
-static void redis_killed(void **state)
+static void redis_killed(void **)
 {
-    (void)state;
     stack_signal(stack, "redis", SIGKILL);
     for (int i = 0; i < 3; i++)
         reads_compare(&reads, "postgres", FAST_MS);
@@ -121,9 +103,8 @@ static void redis_killed(void **state)
     everything_is_as_before();
 }
 
-static void redis_flushed_again_and_again(void **state)
+static void redis_flushed_again_and_again(void **)
 {
-    (void)state;
     for (int i = 0; i < 20; i++) {
         reads_redis(stack, "FLUSHALL", NULL);
         reads_compare(&reads, NULL, FAST_MS);
@@ -132,9 +113,8 @@ static void redis_flushed_again_and_again(void **state)
 }
 
 /* I7: each of these keys gone, alone, is noticed; nobody is told that something does not exist. */
-static void missing_keys_are_noticed(void **state)
+static void missing_keys_are_noticed(void **)
 {
-    (void)state;
     static const char *const keys[] = {"c:f-0", "h:f-0:0", "p:0", "u:0", "cs", "r:issued", "a:issued"};
     int16_t slice = slice_of(SPAN("f-0"));
     char root[24];
@@ -152,9 +132,8 @@ static void missing_keys_are_noticed(void **state)
 }
 
 /* What was lost and is begun anew by a later write has no mark, and is not taken for whole. */
-static void what_is_begun_anew_is_noticed(void **state)
+static void what_is_begun_anew_is_noticed(void **)
 {
-    (void)state;
     int16_t slice = slice_of(SPAN("f-0"));
     stack_signal(stack, "projector", SIGSTOP);
     for (size_t i = 0; i < 3; i++) {
@@ -179,9 +158,8 @@ static void what_is_begun_anew_is_noticed(void **state)
     everything_is_as_before(); /* readers met it, so it is made anew */
 }
 
-static void broken_keys_are_noticed(void **state)
+static void broken_keys_are_noticed(void **)
 {
-    (void)state;
     int16_t slice = slice_of(SPAN("f-0"));
     char root[24];
     snprintf(root, sizeof root, "fc:{%d}", slice);
@@ -209,9 +187,8 @@ static void broken_keys_are_noticed(void **state)
 }
 
 /* A stopped projector: its models are believed for a few seconds, then no more. */
-static void old_models_are_not_believed(void **state)
+static void old_models_are_not_believed(void **)
 {
-    (void)state;
     struct http_answer answer;
     stack_signal(stack, "projector", SIGSTOP);
     WAIT_UNTIL((answer = api_get(&api, "/v1/campaigns/f-0", NULL), reads_is_from(&answer, "postgres, old")),
@@ -230,15 +207,13 @@ static struct http_answer get_in_time(const char *path)
 }
 
 /* What Redis knows goes on; what only PostgreSQL knows is refused in time. */
-static void postgres_frozen(void **state)
+static void postgres_frozen(void **)
 {
-    (void)state;
     struct http_answer answer;
     everything_is_as_before();
     cluster_signal_all(stack, SIGSTOP); /* the postmaster first, so that nobody connects meanwhile */
     for (int i = 0; i < 10; i++) {
-        answer = get_in_time(ONLY_IN_THE_LOG);
-        api_expect(&answer, 503, "store-unavailable");
+        answer = api_expect(get_in_time(ONLY_IN_THE_LOG), 503, "store-unavailable");
         assert_true(http_answer_header(&answer, "Retry-After").ptr != NULL);
         WAIT_UNTIL((answer = get_in_time("/v1/campaigns/f-0"), answer.status == 200), RECOVERED_MS);
         assert_true(reads_is_from(&answer, "redis"));
@@ -252,23 +227,20 @@ static void postgres_frozen(void **state)
 /* As if the projector had last looked after the models so long ago. */
 static void age_models(int64_t ago_ms)
 {
-    char left[24], key[32];
+    char left[24];
     snprintf(left, sizeof left, "%lld", (long long)(SEEN_KEPT_MS - ago_ms));
     for (int slice = 0; slice < SLICE_COUNT; slice++) {
-        snprintf(key, sizeof key, "fc:{%d}:heartbeat", slice);
-        assert_int_equal(reads_redis(stack, "PEXPIRE", key, left, NULL), 1);
+        assert_int_equal(reads_redis(stack, "PEXPIRE", textf("fc:{%d}:heartbeat", slice), left, NULL), 1);
     }
 }
 
 /* Without PostgreSQL no projector knows whether the models are current. What Redis knows is told all the
  * same, with its age, for as long as copies are kept for failures; nothing that somebody is about to act on,
  * nor that there is no such thing, nor what a reader has seen more than. */
-static void postgres_away_for_long(void **state)
+static void postgres_away_for_long(void **)
 {
-    (void)state;
     enum { AGO_S = 100, ERROR_S = 600 };
     struct http_answer answer;
-    char path[96], token[32];
     int16_t slice = slice_of(SPAN("f-0"));
     int64_t age_s;
     everything_is_as_before();
@@ -277,39 +249,31 @@ static void postgres_away_for_long(void **state)
     age_models(AGO_S * 1000);
     WAIT_UNTIL((answer = api_get(&api, ONLY_IN_THE_LOG, NULL), answer.status == 503), RECOVERED_MS);
     reads_compare(&reads, "redis", FAST_MS);
-    answer = api_get(&api, "/v1/campaigns/f-0", NULL);
-    api_expect(&answer, 200, NULL);
+    answer = api_expect(api_get(&api, "/v1/campaigns/f-0", NULL), 200, NULL);
     assert_true(reads_is_from(&answer, "stale-if-error"));
     struct span age = http_answer_header(&answer, "Age");
     assert_true(parse_i64(age, 0, ERROR_S, &age_s) && age_s >= AGO_S);
-    snprintf(path, sizeof path, "/v1/coupons/c%d-2/validity?user_id=twice", slice);
-    answer = api_get(&api, path, NULL);
-    api_expect(&answer, 503, "store-unavailable");
-    answer = api_get(&api, ONLY_IN_THE_LOG, NULL);
-    api_expect(&answer, 503, "store-unavailable");
-    snprintf(token, sizeof token, "v1.%d.999999", slice);
-    answer = api_get(&api, "/v1/campaigns/f-0", token);
-    api_expect(&answer, 503, "store-unavailable");
+    api_expect(api_get(&api, textf("/v1/coupons/c%d-2/validity?user_id=twice", slice), NULL), 503,
+               "store-unavailable");
+    api_expect(api_get(&api, ONLY_IN_THE_LOG, NULL), 503, "store-unavailable");
+    api_expect(api_get(&api, "/v1/campaigns/f-0", textf("v1.%d.999999", slice)), 503, "store-unavailable");
     age_models(2 * ERROR_S * 1000);
-    answer = api_get(&api, "/v1/campaigns/f-0", NULL);
-    api_expect(&answer, 503, "store-unavailable");
+    answer = api_expect(api_get(&api, "/v1/campaigns/f-0", NULL), 503, "store-unavailable");
     stack_restart_servers(stack);
     stack_signal(stack, "projector", SIGCONT);
     WAIT_UNTIL((answer = api_get(&api, ONLY_IN_THE_LOG, NULL), answer.status == 404), RECOVERED_MS);
     everything_is_as_before();
 }
 
-static void both_down(void **state)
+static void both_down(void **)
 {
-    (void)state;
     struct http_answer answer;
     cluster_signal_all(stack, SIGSTOP);
     stack_signal(stack, "redis", SIGSTOP);
     for (size_t i = 0; i < reads.count; i++) {
-        answer = get_in_time(reads.records[i].path);
-        api_expect(&answer, 503, "store-unavailable");
+        answer = api_expect(get_in_time(reads.records[i].path), 503, "store-unavailable");
     }
-    struct http_call ready = {.method = "GET", .path = "/readyz"};
+    struct http_call ready = {.path = "/readyz"};
     WAIT_UNTIL(http_client_call(api.query, &ready, &answer) == HTTP_ANSWERED && answer.status == 503,
                RECOVERED_MS);
     stack_signal(stack, "redis", SIGCONT);
@@ -320,9 +284,8 @@ static void both_down(void **state)
     everything_is_as_before();
 }
 
-static void postgres_restarted(void **state)
+static void postgres_restarted(void **)
 {
-    (void)state;
     struct http_answer answer;
     stack_signal(stack, "postgresql", SIGQUIT); /* immediate shutdown */
     WAIT_UNTIL((answer = api_get(&api, ONLY_IN_THE_LOG, NULL), answer.status == 503), REFUSED_MS);

@@ -11,7 +11,6 @@
 
 #include "bench/load/http_load.h"
 #include "bench/load/load_call.h"
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/proxy.h"
@@ -37,13 +36,11 @@ static char redis_url[512], token[64];
 
 static int setup(void **state)
 {
-    crypto_setup();
     stack = api_setup(state, &api, STACK_ALL);
     proxy = proxy_start(stack_port_base(stack) + PROXY_OFFSET, stack_port_base(stack) + REDIS_OFFSET);
     proxy_url(stack_env(stack, "QUERY_REDIS_URL"), stack_port_base(stack) + REDIS_OFFSET,
               stack_port_base(stack) + PROXY_OFFSET, redis_url, sizeof redis_url);
-    struct http_answer answer = api_issue(&api, api_campaign(&api, 10, ""), "kim");
-    api_expect(&answer, 201, NULL);
+    struct http_answer answer = api_expect(api_issue(&api, api_campaign(&api, 10, ""), "kim"), 201, NULL);
     snprintf(token, sizeof token, "%.*s", SPAN_ARG(http_answer_header(&answer, "Consistency-Token")));
     stack_signal(stack, "projector", SIGSTOP);
     reads_redis(stack, "FLUSHALL", NULL);
@@ -142,17 +139,13 @@ static struct instance *start(const char *name, const char *drain_ms)
                               "FIRSTCOME_DRAIN_GRACE_MS=0", drain_ms};
     memset(environment, 0, sizeof environment);
     memcpy(environment, is, sizeof is);
-    return instance_start(stack, &(struct instance_options){.service = "query-service",
-                                                            .name = name,
-                                                            .port_offset = PORT_OFFSET,
-                                                            .redis_url = redis_url,
-                                                            .environment = environment});
+    return INSTANCE_START(stack, "query-service", name, PORT_OFFSET, .redis_url = redis_url,
+                          .environment = environment);
 }
 
 /* instance_stop fails the test where the service does not end well. */
-static void a_stop_concludes_what_is_under_way(void **state)
+static void a_stop_concludes_what_is_under_way(void **)
 {
-    (void)state;
     static struct readers readers;
     struct instance *instance = start("drained", "FIRSTCOME_DRAIN_MS=5000");
     readers_start(&readers, instance_url(instance));
@@ -171,8 +164,7 @@ static bool has_thread(pid_t pid, const char *name)
 {
     char path[320], comm[32];
     bool found = false;
-    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
-    DIR *tasks = opendir(path);
+    DIR *tasks = opendir(textf("/proc/%d/task", (int)pid));
     for (struct dirent *task; tasks && !found && (task = readdir(tasks));) {
         snprintf(path, sizeof path, "/proc/%d/task/%s/comm", (int)pid, task->d_name);
         FILE *file = fopen(path, "re");
@@ -189,9 +181,8 @@ static bool has_thread(pid_t pid, const char *name)
 /* The drain is over at once, while PostgreSQL has most of the reads: connections bring more until the very
  * end, and what PostgreSQL answers is to be left in Redis by threads that have nothing else to do any more.
  */
-static void a_drain_cut_short_ends_well(void **state)
+static void a_drain_cut_short_ends_well(void **)
 {
-    (void)state;
     static struct readers readers;
     struct instance *instance = start("cut-short", "FIRSTCOME_DRAIN_MS=0");
     readers_start(&readers, instance_url(instance));

@@ -3,7 +3,6 @@
  * write, pages while coupons are being issued, conditional requests, and what it refuses. */
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "events/ids.h"
 #include "tests/lib/pace.h"
@@ -17,17 +16,6 @@ static struct api_client api;
 static char big[64];              /* a campaign with HOLDERS coupons */
 static size_t coupons_everywhere; /* of the user of that name */
 
-static void create(const char *id, const char *more)
-{
-    char body[512];
-    snprintf(body, sizeof body,
-             "{\"id\":\"%s\",\"name\":\"%s\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
-             "\"currency\":\"KRW\",\"quantity\":1000%s}",
-             id, id, more);
-    struct http_answer answer = api_post(&api, "/v1/campaigns", body, NULL);
-    api_expect(&answer, 201, NULL);
-}
-
 /* A campaign in every slice, each with a coupon, so that every ranking exists; some with more, and ties. */
 static void fill_slices(void)
 {
@@ -39,8 +27,9 @@ static void fill_slices(void)
         if (filled & slice)
             continue;
         filled |= slice;
-        create(id,
-               i % 2 ? ",\"per_user_limit\":3,\"tags\":[\"all\",\"odd\"]" : ",\"tags\":[\"all\",\"even\"]");
+        api_campaign_of(&api, id, 1000,
+                        i % 2 ? ",\"per_user_limit\":3,\"tags\":[\"all\",\"odd\"]"
+                              : ",\"tags\":[\"all\",\"even\"]");
         api_give(&api, id, "everywhere");
         coupons_everywhere += i % 2 ? 2 : 1;
         if (i % 2) {
@@ -52,43 +41,32 @@ static void fill_slices(void)
 
 static int setup(void **state)
 {
-    crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     setenv("FIRSTCOME_CORS_ORIGINS", "https://shop.example", 1);
     stack = api_setup(state, &api, STACK_ALL);
     fill_slices();
-    create("paused", ",\"tags\":[\"odd\"],\"code_prefix\":\"OIL\"");
+    api_campaign_of(&api, "paused", 1000, ",\"tags\":[\"odd\"],\"code_prefix\":\"OIL\"");
     api_give(&api, "paused", "한국 사용자");
-    struct http_answer answer =
-        api_post(&api, "/v1/campaigns/paused/pause", "{\"reason\":\"wrong price\"}", NULL);
-    api_expect(&answer, 200, NULL);
-    create("nobody", "");
+    api_expect(api_post(&api, "/v1/campaigns/paused/pause", "{\"reason\":\"wrong price\"}", NULL), 200, NULL);
+    api_campaign_of(&api, "nobody", 1000, "");
     snprintf(big, sizeof big, "big");
-    create(big, ",\"coupon_valid_days\":30,\"ends_at\":\"2090-01-01T00:00:00Z\"");
-    for (int i = 1; i <= HOLDERS; i++) {
-        char user[32];
-        snprintf(user, sizeof user, "holder-%d", i);
-        api_give(&api, big, user);
-    }
+    api_campaign_of(&api, big, 1000, ",\"coupon_valid_days\":30,\"ends_at\":\"2090-01-01T00:00:00Z\"");
+    for (int i = 1; i <= HOLDERS; i++)
+        api_give(&api, big, textf("holder-%d", i));
     return 0;
 }
 
 /* Both ids and the code of the coupon that a user holds in `big`. */
 static void coupon_names(const char *user, char *id, char *code, size_t size)
 {
-    char path[128];
-    snprintf(path, sizeof path, "/v1/users/%s/coupons", user);
-    struct http_answer answer = reads_get(&api, path);
-    api_expect(&answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(id, size, "%.*s", SPAN_ARG(json_get_text(doc, "items.0.coupon_id")));
-    snprintf(code, size, "%.*s", SPAN_ARG(json_get_text(doc, "items.0.code")));
-    json_destroy(doc);
+    struct http_answer answer = api_expect(reads_get(&api, textf("/v1/users/%s/coupons", user)), 200, NULL);
+    snprintf(id, size, "%.*s", SPAN_ARG(body_text(answer.body, "items.0.coupon_id")));
+    snprintf(code, size, "%.*s", SPAN_ARG(body_text(answer.body, "items.0.code")));
 }
 
 static void record_all(struct reads *reads)
 {
-    char id[64], code[64], path[256];
+    char id[64], code[64];
     reads_init(reads, &api);
     assert_int_equal(reads_record_pages(reads, "/v1/campaigns?limit=7"), SLICE_COUNT + 3);
     assert_int_equal(reads_record_pages(reads, "/v1/campaigns?limit=100"), SLICE_COUNT + 3);
@@ -124,24 +102,20 @@ static void record_all(struct reads *reads)
     reads_record(reads, "/v1/rankings/campaigns?by=redeemed&window=1h");
     reads_record(reads, "/v1/rankings/campaigns?by=redeemed");
     coupon_names("holder-42", id, code, sizeof id);
-    snprintf(path, sizeof path, "/v1/coupons/%s", id);
-    reads_record(reads, path);
-    snprintf(path, sizeof path, "/v1/coupons/%s", code);
-    reads_record(reads, path);
+    reads_record(reads, textf("/v1/coupons/%s", id));
+    reads_record(reads, textf("/v1/coupons/%s", code));
 }
 
-static void redis_and_postgres_say_the_same_bytes(void **state)
+static void redis_and_postgres_say_the_same_bytes(void **)
 {
-    (void)state;
     static struct reads reads;
     record_all(&reads);
     reads_compare_sources(&reads, ANSWER_MS);
     reads_deinit(&reads);
 }
 
-static void answers_say_what_happened(void **state)
+static void answers_say_what_happened(void **)
 {
-    (void)state;
     struct http_answer answer = reads_get(&api, "/v1/campaigns/big");
     struct json_doc *doc = json_get_doc(answer.body);
     assert_int_equal(json_get_int(doc, "issued"), HOLDERS);
@@ -180,17 +154,14 @@ static void answers_say_what_happened(void **state)
 }
 
 /* Campaigns with the same count come in the order in which they got there. */
-static void ties_go_to_who_was_earlier(void **state)
+static void ties_go_to_who_was_earlier(void **)
 {
-    (void)state;
     struct http_answer answer = reads_get(&api, "/v1/rankings/campaigns?tag=even&limit=100");
     struct json_doc *doc = json_get_doc(answer.body);
     int64_t before = -1;
     for (size_t i = 0; i < json_get_length(doc, "items"); i++) {
-        char path[40];
         int64_t number;
-        snprintf(path, sizeof path, "items.%zu.campaign_id", i);
-        struct span id = json_get_text(doc, path);
+        struct span id = json_get_text(doc, textf("items.%zu.campaign_id", i));
         assert_true(parse_i64((struct span){id.ptr + 4, id.len - 4}, 0, 1000000, &number));
         assert_true(number > before); /* "all-<n>" were issued to in ascending order, one coupon each */
         before = number;
@@ -199,33 +170,26 @@ static void ties_go_to_who_was_earlier(void **state)
     json_destroy(doc);
 }
 
-static void one_reads_ones_own_writes(void **state)
+static void one_reads_ones_own_writes(void **)
 {
-    (void)state;
     for (int i = 0; i < 100; i++) {
-        char user[32], path[128], token[64];
+        char user[32];
         snprintf(user, sizeof user, "mine-%d", i);
-        struct http_answer answer = api_issue(&api, "nobody", user);
-        api_expect(&answer, 201, NULL);
-        snprintf(token, sizeof token, "%.*s", SPAN_ARG(http_answer_header(&answer, "Consistency-Token")));
-        snprintf(path, sizeof path, "/v1/campaigns/nobody/users/%s", user);
-        answer = api_get(&api, path, token);
-        struct json_doc *doc = json_get_doc(answer.body);
-        assert_int_equal(json_get_int(doc, "issued"), 1);
-        assert_int_equal(json_get_int(doc, "sequence"), i + 1);
-        json_destroy(doc);
+        struct http_answer answer = api_expect(api_issue(&api, "nobody", user), 201, NULL);
+        answer = api_get(&api, textf("/v1/campaigns/nobody/users/%s", user),
+                         textf("%.*s", SPAN_ARG(http_answer_header(&answer, "Consistency-Token"))));
+        assert_int_equal(body_int(answer.body, "issued"), 1);
+        assert_int_equal(body_int(answer.body, "sequence"), i + 1);
     }
 }
 
 /* I9 also when the models stand still: PostgreSQL answers, after the wait, and the answer has the write. */
-static void a_token_is_honoured_while_the_projector_is_stopped(void **state)
+static void a_token_is_honoured_while_the_projector_is_stopped(void **)
 {
-    (void)state;
     char token[64], path[128];
     reads_await_redis(&api);
     stack_signal(stack, "projector", SIGSTOP);
-    struct http_answer answer = api_issue(&api, "all-1", "late");
-    api_expect(&answer, 201, NULL);
+    struct http_answer answer = api_expect(api_issue(&api, "all-1", "late"), 201, NULL);
     snprintf(token, sizeof token, "%.*s", SPAN_ARG(http_answer_header(&answer, "Consistency-Token")));
     const char *const paths[] = {"/v1/campaigns/all-1/users/late", "/v1/campaigns/all-1",
                                  "/v1/campaigns/all-1/coupons",    "/v1/users/late/coupons",
@@ -235,32 +199,28 @@ static void a_token_is_honoured_while_the_projector_is_stopped(void **state)
         int64_t start_us = clock_mono_us();
         answer = api_get(&api, path, token);
         pace_within(start_us, 1000 * US_PER_MS, "an answer");
-        api_expect(&answer, 200, NULL);
+        api_expect(answer, 200, NULL);
         assert_true(reads_is_from(&answer, "postgres"));
     }
     answer = api_get(&api, paths[0], token);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_int_equal(json_get_int(doc, "issued"), 1);
-    json_destroy(doc);
+    assert_int_equal(body_int(answer.body, "issued"), 1);
     stack_signal(stack, "projector", SIGCONT);
     reads_await_redis(&api);
 }
 
 /* A token that this log never gave out cannot be honoured by anybody, so it is not answered from before it.
  */
-static void a_token_from_the_future_is_not_ignored(void **state)
+static void a_token_from_the_future_is_not_ignored(void **)
 {
-    (void)state;
     char token[64];
     snprintf(token, sizeof token, "v1.%d.2000000000000", slice_of(SPAN("big")));
     int64_t start_us = clock_mono_us();
-    struct http_answer answer = api_get(&api, "/v1/campaigns/big", token);
-    api_expect(&answer, 503, "store-unavailable");
+    struct http_answer answer =
+        api_expect(api_get(&api, "/v1/campaigns/big", token), 503, "store-unavailable");
     assert_true(http_answer_header(&answer, "Retry-After").ptr != NULL);
     pace_within(start_us, 1000 * US_PER_MS, "an answer");
-    snprintf(token, sizeof token, "v1.%d.2000000000000", slice_of(SPAN("big")) ^ 1);
-    answer = api_get(&api, "/v1/campaigns/big", token); /* another slice: does not concern this answer */
-    api_expect(&answer, 200, NULL);
+    api_expect(api_get(&api, "/v1/campaigns/big", textf("v1.%d.2000000000000", slice_of(SPAN("big")) ^ 1)),
+               200, NULL); /* another slice: does not concern this answer */
 }
 
 /* The path of the page after this one; empty after the last. */
@@ -273,37 +233,29 @@ static void next_page(struct json_doc *doc, char *path, size_t size, const char 
         path[0] = '\0';
 }
 
-static void holders_are_walked_without_gap_while_issuing(void **state)
+static void holders_are_walked_without_gap_while_issuing(void **)
 {
-    (void)state;
     const char *base = "/v1/campaigns/nobody/coupons?limit=10";
     char path[384];
     int64_t sequence = 0;
     int more = 0;
     snprintf(path, sizeof path, "%s", base);
     while (path[0]) {
-        struct http_answer answer = more % 2 ? reads_get(&api, path) : api_get(&api, path, NULL);
-        api_expect(&answer, 200, NULL);
+        struct http_answer answer =
+            api_expect(more % 2 ? reads_get(&api, path) : api_get(&api, path, NULL), 200, NULL);
         struct json_doc *doc = json_get_doc(answer.body);
-        for (size_t i = 0; i < json_get_length(doc, "items"); i++) {
-            char at[40];
-            snprintf(at, sizeof at, "items.%zu.sequence", i);
-            assert_int_equal(json_get_int(doc, at), ++sequence);
-        }
+        for (size_t i = 0; i < json_get_length(doc, "items"); i++)
+            assert_int_equal(json_get_int(doc, textf("items.%zu.sequence", i)), ++sequence);
         next_page(doc, path, sizeof path, base);
         json_destroy(doc);
-        for (int i = 0; i < 5 && more < 60; i++) {
-            char user[32];
-            snprintf(user, sizeof user, "walk-%d", more++);
-            api_give(&api, "nobody", user);
-        }
+        for (int i = 0; i < 5 && more < 60; i++)
+            api_give(&api, "nobody", textf("walk-%d", more++));
     }
     assert_true(sequence >= 100);
 }
 
-static void lists_that_grow_at_the_front_are_walked_once(void **state)
+static void lists_that_grow_at_the_front_are_walked_once(void **)
 {
-    (void)state;
     const char *base = "/v1/users/everywhere/coupons?limit=3";
     char path[384], before[64] = "9999";
     size_t seen = 0;
@@ -316,9 +268,7 @@ static void lists_that_grow_at_the_front_are_walked_once(void **state)
         answer = reads_get(&api, path);
         doc = json_get_doc(answer.body);
         for (size_t i = 0; i < json_get_length(doc, "items"); i++) {
-            char at[40];
-            snprintf(at, sizeof at, "items.%zu.issued_at", i);
-            struct span issued_at = json_get_text(doc, at);
+            struct span issued_at = json_get_text(doc, textf("items.%zu.issued_at", i));
             assert_true(span_compare(issued_at, span_of(before)) <= 0);
             snprintf(before, sizeof before, "%.*s", SPAN_ARG(issued_at));
             seen++;
@@ -327,47 +277,38 @@ static void lists_that_grow_at_the_front_are_walked_once(void **state)
         json_destroy(doc);
         char id[32];
         snprintf(id, sizeof id, "front-%d", page);
-        create(id, "");
+        api_campaign_of(&api, id, 1000, "");
         api_give(&api, id, "everywhere");
     }
     assert_int_equal(seen, expected);
 }
 
 /* Whichever level it comes from: every page that is compared between them has it too. */
-static void who_paused_it_is_shown(void **state)
+static void who_paused_it_is_shown(void **)
 {
-    (void)state;
-    struct http_answer answer = reads_get(&api, "/v1/campaigns/paused");
-    api_expect(&answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_true(span_is(json_get_text(doc, "status_by"), "admin"));
-    assert_true(span_is(json_get_text(doc, "status_reason"), "wrong price"));
-    assert_true(json_get_text(doc, "status_since").len > 0);
-    json_destroy(doc);
+    struct http_answer answer = api_expect(reads_get(&api, "/v1/campaigns/paused"), 200, NULL);
+    assert_true(span_is(body_text(answer.body, "status_by"), "admin"));
+    assert_true(span_is(body_text(answer.body, "status_reason"), "wrong price"));
+    assert_true(body_text(answer.body, "status_since").len > 0);
     answer = reads_get(&api, "/v1/campaigns/big");
-    doc = json_get_doc(answer.body);
-    assert_false(json_get_has(doc, "status_by"));
-    json_destroy(doc);
+    assert_false(body_has(answer.body, "status_by"));
 }
 
 /* A list comes coded to who asks for it; its tag is not that of the same list as it is, and is good for 304.
  */
-static void lists_are_coded_for_who_asks(void **state)
+static void lists_are_coded_for_who_asks(void **)
 {
-    (void)state;
     char line[128];
     const char *const headers[] = {"Accept-Encoding: br;q=1.0, gzip;q=0.8", NULL};
     const char *const again[] = {headers[0], line, NULL};
     static const char path[] = "/v1/campaigns/big/coupons?limit=100";
-    struct http_answer answer = reads_get(&api, path);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(reads_get(&api, path), 200, NULL);
     size_t plain = answer.body.len;
     assert_null(http_answer_header(&answer, "Content-Encoding").ptr);
     assert_true(span_is(http_answer_header(&answer, "Vary"), "Origin") ||
                 span_is(http_answer_header(&answer, "Vary"), "Accept, Accept-Encoding"));
-    struct http_call call = {
-        .method = "GET", .path = path, .token = stack_env(stack, "READ_TOKEN"), .headers = headers};
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    struct http_call call = {.path = path, .token = stack_env(stack, "READ_TOKEN"), .headers = headers};
+    answer = api_ask(api.query, &call);
     assert_int_equal(answer.status, 200);
     assert_true(span_is(http_answer_header(&answer, "Content-Encoding"), "gzip"));
     assert_true(answer.body.len < plain / 2);
@@ -376,24 +317,22 @@ static void lists_are_coded_for_who_asks(void **state)
     assert_true(etag.len > 6 && memcmp(etag.ptr + etag.len - 6, "-gzip\"", 6) == 0);
     snprintf(line, sizeof line, "If-None-Match: %.*s", SPAN_ARG(etag));
     call.headers = again;
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    answer = api_ask(api.query, &call);
     assert_int_equal(answer.status, 304);
     memcpy(line, "If-Match:     ", 14); /* of the coded list, compared strongly */
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    answer = api_ask(api.query, &call);
     assert_int_equal(answer.status, 200);
     line[15] = line[15] == 'x' ? 'y' : 'x';
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 412, "precondition-failed");
+    api_expect(api_ask(api.query, &call), 412, "precondition-failed");
     call.path = "/v1/campaigns/paused"; /* one thing is not coded: its tag is for If-Match */
     call.headers = headers;
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    answer = api_ask(api.query, &call);
     assert_null(http_answer_header(&answer, "Content-Encoding").ptr);
 }
 
 /* From the preflight to the answer, at both services; a stranger's page gets neither. */
-static void a_page_of_a_configured_origin_may_read(void **state)
+static void a_page_of_a_configured_origin_may_read(void **)
 {
-    (void)state;
     static const char *const preflight[] = {"Origin: https://shop.example",
                                             "Access-Control-Request-Method: GET",
                                             "Access-Control-Request-Headers: authorization", NULL};
@@ -404,37 +343,34 @@ static void a_page_of_a_configured_origin_may_read(void **state)
     struct http_answer answer;
     for (size_t i = 0; i < COUNT_OF(services); i++) {
         struct http_call call = {.method = "OPTIONS", .path = paths[i], .headers = preflight};
-        assert_int_equal(http_client_call(services[i], &call, &answer), HTTP_ANSWERED);
+        answer = api_ask(services[i], &call);
         assert_int_equal(answer.status, 204);
         assert_true(
             span_is(http_answer_header(&answer, "Access-Control-Allow-Origin"), "https://shop.example"));
         assert_true(
             span_is(http_answer_header(&answer, "Access-Control-Allow-Methods"), "GET, HEAD, OPTIONS"));
-        call = (struct http_call){
-            .method = "GET", .path = paths[i], .token = stack_env(stack, "ADMIN_TOKEN"), .headers = shop};
-        assert_int_equal(http_client_call(services[i], &call, &answer), HTTP_ANSWERED);
+        call =
+            (struct http_call){.path = paths[i], .token = stack_env(stack, "ADMIN_TOKEN"), .headers = shop};
+        answer = api_ask(services[i], &call);
         assert_int_equal(answer.status, 200);
         assert_true(
             span_is(http_answer_header(&answer, "Access-Control-Allow-Origin"), "https://shop.example"));
         call.headers = stranger;
-        assert_int_equal(http_client_call(services[i], &call, &answer), HTTP_ANSWERED);
+        answer = api_ask(services[i], &call);
         assert_null(http_answer_header(&answer, "Access-Control-Allow-Origin").ptr);
     }
 }
 
-static void conditional_requests(void **state)
+static void conditional_requests(void **)
 {
-    (void)state;
     char line[128];
     const char *const headers[] = {line, NULL};
     struct http_answer answer = reads_get(&api, "/v1/campaigns/paused");
     snprintf(line, sizeof line, "If-None-Match: \"x\", W/%.*s",
              SPAN_ARG(http_answer_header(&answer, "ETag")));
-    struct http_call call = {.method = "GET",
-                             .path = "/v1/campaigns/paused",
-                             .token = stack_env(stack, "READ_TOKEN"),
-                             .headers = headers};
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    struct http_call call = {
+        .path = "/v1/campaigns/paused", .token = stack_env(stack, "READ_TOKEN"), .headers = headers};
+    answer = api_ask(api.query, &call);
     assert_int_equal(answer.status, 304);
     assert_int_equal(answer.body.len, 0);
     assert_true(http_answer_header(&answer, "ETag").len > 2);
@@ -443,15 +379,14 @@ static void conditional_requests(void **state)
     assert_true(span_is(http_answer_header(&answer, "Age"), "0"));
     assert_true(span_starts(http_answer_header(&answer, "Cache-Status"), SPAN("firstcome-query; ")));
     snprintf(line, sizeof line, "If-None-Match: \"x\"");
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    answer = api_ask(api.query, &call);
     assert_int_equal(answer.status, 200);
 }
 
 /* A GET is sent right behind: the client, who takes Content-Length at its word, finds that answer where a
  * body would be. */
-static void head_is_get_without_a_body(void **state)
+static void head_is_get_without_a_body(void **)
 {
-    (void)state;
     char etag[64], bytes[1024];
     struct http_answer answer = reads_get(&api, "/v1/campaigns/paused");
     snprintf(etag, sizeof etag, "%.*s", SPAN_ARG(http_answer_header(&answer, "ETag")));
@@ -539,9 +474,8 @@ static const struct row rows[] = {
     {"/v1/campaigns/", 404, NULL},
 };
 
-static void hostile_input_is_named(void **state)
+static void hostile_input_is_named(void **)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct http_answer answer = api_get(&api, rows[i].path, NULL);
         if (answer.status != rows[i].status ||
@@ -552,25 +486,22 @@ static void hostile_input_is_named(void **state)
 }
 
 /* A cursor is of one list with its filters, and of no other. */
-static void cursors_belong_to_their_list(void **state)
+static void cursors_belong_to_their_list(void **)
 {
-    (void)state;
-    char path[384];
     struct http_answer answer = reads_get(&api, "/v1/campaigns?tag=all&limit=2");
     struct json_doc *doc = json_get_doc(answer.body);
     const char *const others[] = {"/v1/campaigns?", "/v1/campaigns?tag=odd&", "/v1/campaigns/big/coupons?",
                                   "/v1/users/everywhere/coupons?"};
     for (size_t i = 0; i < COUNT_OF(others); i++) {
-        snprintf(path, sizeof path, "%scursor=%.*s", others[i], SPAN_ARG(json_get_text(doc, "next")));
-        struct http_answer refused = api_get(&api, path, NULL);
-        api_expect(&refused, 400, "invalid-cursor");
+        api_expect(
+            api_get(&api, textf("%scursor=%.*s", others[i], SPAN_ARG(json_get_text(doc, "next"))), NULL), 400,
+            "invalid-cursor");
     }
     json_destroy(doc);
 }
 
-static void bad_tokens_are_refused(void **state)
+static void bad_tokens_are_refused(void **)
 {
-    (void)state;
     static const char *const tokens[] = {"",
                                          ", ,",
                                          "v1",
@@ -582,10 +513,8 @@ static void bad_tokens_are_refused(void **state)
                                          "v1.0.1;v1.1.1",
                                          "v1.0.9999999999999",
                                          "null"};
-    for (size_t i = 0; i < COUNT_OF(tokens); i++) {
-        struct http_answer answer = api_get(&api, "/v1/campaigns/big", tokens[i]);
-        api_expect(&answer, 400, "invalid-token");
-    }
+    for (size_t i = 0; i < COUNT_OF(tokens); i++)
+        api_expect(api_get(&api, "/v1/campaigns/big", tokens[i]), 400, "invalid-token");
     struct buf line;
     struct http_answer answer;
     buf_init(&line, 1024);
@@ -593,36 +522,26 @@ static void bad_tokens_are_refused(void **state)
     for (int count = 2; count <= 17; count++) {
         buf_append_text(&line, " , v1.0.0");
         const char *const headers[] = {line.data, NULL};
-        struct http_call call = {.method = "GET",
-                                 .path = "/v1/campaigns/big",
-                                 .token = stack_env(stack, "READ_TOKEN"),
-                                 .headers = headers};
-        assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+        answer = API_ASK(api.query, .path = "/v1/campaigns/big", .token = stack_env(stack, "READ_TOKEN"),
+                         .headers = headers);
         assert_int_equal(answer.status, count <= 16 ? 200 : 400);
     }
     buf_deinit(&line);
 }
 
-static void scopes_are_asked_for(void **state)
+static void scopes_are_asked_for(void **)
 {
-    (void)state;
-    struct http_answer answer;
-    struct http_call call = {.method = "GET", .path = "/v1/campaigns/big"};
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 401, "unauthenticated");
+    struct http_call call = {.path = "/v1/campaigns/big"};
+    api_expect(api_ask(api.query, &call), 401, "unauthenticated");
     call.token = stack_env(stack, "ISSUE_TOKEN");
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 403, "forbidden");
+    api_expect(api_ask(api.query, &call), 403, "forbidden");
     call.token = stack_env(stack, "ADMIN_TOKEN");
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 200, NULL);
+    api_expect(api_ask(api.query, &call), 200, NULL);
     call.token =
         stack_env(stack, "REDEEM_TOKEN"); /* may ask about the coupon it is shown, and nothing else */
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 403, "forbidden");
+    api_expect(api_ask(api.query, &call), 403, "forbidden");
     call.path = "/v1/coupons/c0-999999/validity";
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
-    api_expect(&answer, 404, "unknown-coupon");
+    api_expect(api_ask(api.query, &call), 404, "unknown-coupon");
 }
 
 int main(void)

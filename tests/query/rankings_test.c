@@ -4,7 +4,6 @@
 #include "readmodel/campaign_record.h"
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "readmodel/keys.h"
 #include "tests/lib/models.h"
@@ -29,12 +28,6 @@ static struct stack *stack;
 static struct api_client api;
 static struct models models;
 static struct past past;
-static struct change {
-    size_t campaign;
-    enum counted counted;
-    int64_t by, at_us;
-} changes[STEPS + ANCIENT + 1]; /* all that ever counted, in order */
-static size_t changes_count;
 static uint32_t random_state = 5;
 
 static uint32_t next_random(uint32_t below)
@@ -43,26 +36,17 @@ static uint32_t next_random(uint32_t below)
     return (random_state >> 8) % below;
 }
 
-static void note(size_t campaign, enum counted counted, int64_t by, int64_t at_us)
-{
-    changes[changes_count++] = (struct change){campaign, counted, by, at_us};
-}
-
 static void step(size_t index, int64_t at_us)
 {
     struct past_campaign *campaign = &past.campaigns[index];
     struct coupon *coupon =
         campaign->coupons_count ? &campaign->coupons[next_random((uint32_t)campaign->coupons_count)] : NULL;
-    if (!coupon || next_random(3) == 0) {
+    if (!coupon || next_random(3) == 0)
         (void)past_issue(&past, campaign, at_us);
-        note(index, COUNTED_ISSUED, 1, at_us);
-    } else if (coupon->state == COUPON_REDEEMED && next_random(3) == 0) {
+    else if (coupon->state == COUPON_REDEEMED && next_random(3) == 0)
         past_restore(&past, campaign, coupon, at_us);
-        note(index, COUNTED_REDEEMED, -1, at_us);
-    } else if (coupon->state == COUPON_ISSUED) {
+    else if (coupon->state == COUPON_ISSUED)
         past_redeem(&past, campaign, coupon, at_us);
-        note(index, COUNTED_REDEEMED, 1, at_us);
-    }
 }
 
 /* Months ago slowly, then ever faster until now; the last campaign fell silent long ago. Nothing within a
@@ -72,15 +56,10 @@ static void make_past(void)
     static const int64_t ages[] = {99 * DAY,  9 * DAY,  7 * DAY, 2 * DAY,     25 * HOUR,
                                    22 * HOUR, 3 * HOUR, HOUR,    20 * MINUTE, MINUTE};
     int64_t now_us = clock_wall_us();
-    for (size_t i = 0; i < CAMPAIGNS; i++) {
-        char id[16];
-        snprintf(id, sizeof id, "past-%zu", i);
-        (void)past_create(&past, id, i % 2 ? "odd" : "even", now_us - 120 * DAY);
-    }
-    for (int i = 0; i < ANCIENT; i++) { /* the first of them is redeemed today */
+    for (size_t i = 0; i < CAMPAIGNS; i++)
+        (void)past_create(&past, textf("past-%zu", i), i % 2 ? "odd" : "even", now_us - 120 * DAY);
+    for (int i = 0; i < ANCIENT; i++) /* the first of them is redeemed today */
         (void)past_issue(&past, &past.campaigns[CAMPAIGNS - 1], now_us - 100 * DAY);
-        note(CAMPAIGNS - 1, COUNTED_ISSUED, 1, now_us - 100 * DAY);
-    }
     struct coupon *ancient = &past.campaigns[CAMPAIGNS - 1].coupons[0];
     for (int64_t i = 0; i < STEPS; i++) {
         int64_t leg = i * (int64_t)(COUNT_OF(ages) - 1) / STEPS, legs = STEPS / (int64_t)(COUNT_OF(ages) - 1);
@@ -90,12 +69,10 @@ static void make_past(void)
         step(campaign, now_us - age_us);
     }
     past_redeem(&past, &past.campaigns[CAMPAIGNS - 1], ancient, now_us - MINUTE);
-    note(CAMPAIGNS - 1, COUNTED_REDEEMED, 1, now_us - MINUTE);
 }
 
 static int set_up(void **state)
 {
-    crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     stack = api_setup(state, &api, STACK_ALL);
     models_open(&models, stack);
@@ -115,63 +92,13 @@ static int tear_down(void **state)
 
 /* --- what the log says --- */
 
-struct ranked {
-    size_t campaign;
-    int64_t count, reached_at_us;
-};
-
-static int compare_ranked(const void *a, const void *b)
-{
-    const struct ranked *x = a, *y = b;
-    if (x->count != y->count)
-        return x->count > y->count ? -1 : 1;
-    if (x->reached_at_us != y->reached_at_us)
-        return x->reached_at_us < y->reached_at_us ? -1 : 1;
-    return strcmp(past.campaigns[y->campaign].id, past.campaigns[x->campaign].id);
-}
-
 struct ranking {
     enum counted by;
     enum window window;
     const char *tag;
 };
 
-/* Of every change that was ever made; "past-3 7, past-1 5" */
-static void expect_from_log(const struct ranking *ranking, int64_t since_us, struct buf *ret)
-{
-    struct ranked ranked[CAMPAIGNS] = {0};
-    size_t count = 0;
-    for (size_t i = 0; i < CAMPAIGNS; i++)
-        ranked[i].campaign = i;
-    for (size_t i = 0; i < changes_count; i++) {
-        const struct change *change = &changes[i];
-        if (change->counted != ranking->by || change->at_us < since_us)
-            continue;
-        ranked[change->campaign].count += change->by;
-        ranked[change->campaign].reached_at_us = change->at_us;
-    }
-    qsort(ranked, CAMPAIGNS, sizeof *ranked, compare_ranked);
-    for (size_t i = 0; i < CAMPAIGNS && ranked[i].count > 0; i++) {
-        const char *tag = ranked[i].campaign % 2 ? "odd" : "even";
-        if (ranking->tag[0] && strcmp(tag, ranking->tag) != 0)
-            continue;
-        buf_printf(ret, "%s%s %lld", count++ ? ", " : "", past.campaigns[ranked[i].campaign].id,
-                   (long long)ranked[i].count);
-    }
-}
-
 /* --- what the API says --- */
-
-static void text_of(const struct json_doc *doc, struct buf *ret)
-{
-    for (size_t i = 0; i < json_get_length(doc, "items"); i++) {
-        char at[40];
-        snprintf(at, sizeof at, "items.%zu.campaign_id", i);
-        buf_printf(ret, "%s%.*s ", i ? ", " : "", SPAN_ARG(json_get_text(doc, at)));
-        snprintf(at, sizeof at, "items.%zu.count", i);
-        buf_append_i64(ret, json_get_int(doc, at));
-    }
-}
 
 /* Asked once; what the log says is taken for the beginning of the window that the answer names. */
 static size_t check(const struct ranking *ranking, const char *source)
@@ -182,14 +109,13 @@ static size_t check(const struct ranking *ranking, const char *source)
              window_label(ranking->window), ranking->tag[0] ? "&tag=" : "", ranking->tag);
     buf_init(&expected, 1024);
     buf_init(&found, 1024);
-    struct http_answer answer = reads_from(&api, path, source);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(reads_from(&api, path, source), 200, NULL);
     struct json_doc *doc = json_get_doc(answer.body);
     int64_t since_us = 0;
     if (ranking->window != WINDOW_ALL)
         assert_true(time_parse(json_get_text(doc, "since"), &since_us));
-    expect_from_log(ranking, since_us, &expected);
-    text_of(doc, &found);
+    (void)past_ranking(&past, ranking->by, ranking->tag, since_us, INT64_MAX, &expected);
+    reads_ranking(doc, &found);
     if (strcmp(found.len ? found.data : "", expected.len ? expected.data : "") != 0)
         fail_msg("%s from %s:\n%s\nthe log says\n%s", path, source, found.data, expected.data);
     size_t items = json_get_length(doc, "items");
@@ -210,9 +136,8 @@ static void check_all(const char *source)
     assert_true(items > 60);
 }
 
-static void rankings_are_the_logs(void **state)
+static void rankings_are_the_logs(void **)
 {
-    (void)state;
     check_all("redis");
     stack_signal(stack, "projector", SIGSTOP);
     reads_redis(stack, "FLUSHALL", NULL);
@@ -225,9 +150,8 @@ static void rankings_are_the_logs(void **state)
 /* --- what is in Redis --- */
 
 /* The activity of a campaign is what its events make. */
-static void the_record_says_what_the_events_say(void **state)
+static void the_record_says_what_the_events_say(void **)
 {
-    (void)state;
     size_t in_window = 0;
     for (size_t i = 0; i < CAMPAIGNS; i++) {
         const struct past_campaign *campaign = &past.campaigns[i];
@@ -255,9 +179,8 @@ static void the_record_says_what_the_events_say(void **state)
 
 /* A lost set is not taken for one without members, whichever it is, and the projector hears of it; and all of
  * them are made again. */
-static void a_lost_set_is_noticed(void **state)
+static void a_lost_set_is_noticed(void **)
 {
-    (void)state;
     static const struct {
         const char *set, *path;
     } rows[] = {
@@ -275,8 +198,7 @@ static void a_lost_set_is_noticed(void **state)
         stack_signal(stack, "projector", SIGSTOP);
         const char *key = models_key(&models, slice, rows[i].set);
         MODELS_CALL(&models, "RENAME", key, "saved");
-        struct http_answer answer = api_get(&api, rows[i].path, NULL);
-        api_expect(&answer, 200, NULL);
+        struct http_answer answer = api_expect(api_get(&api, rows[i].path, NULL), 200, NULL);
         assert_true(reads_is_from(&answer, "postgres"));
         WAIT_UNTIL(redis_integer(MODELS_CALL(&models, "DEL", hole)) == 1, LONG_MS);
         MODELS_CALL(&models, "RENAME", "saved", key);
@@ -286,8 +208,7 @@ static void a_lost_set_is_noticed(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++)
         assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", models_key(&models, slice, rows[i].set))),
                          1);
-    struct http_answer answer = api_get(&api, rows[0].path, NULL);
-    api_expect(&answer, 200, NULL);
+    api_expect(api_get(&api, rows[0].path, NULL), 200, NULL);
     for (size_t i = 0; i < COUNT_OF(rows); i++)
         WAIT_UNTIL(redis_integer(MODELS_CALL(&models, "EXISTS", models_key(&models, slice, rows[i].set))) ==
                        1,
@@ -304,10 +225,9 @@ static int64_t expires_at(const char *key)
 }
 
 /* Coupons of 100 days ago are not in Redis, those of now are, until 90 days after the last of their chunk. */
-static void old_coupons_are_postgres(void **state)
+static void old_coupons_are_postgres(void **)
 {
-    (void)state;
-    char rest[32], path[PATH_BYTES];
+    char rest[32];
     size_t old = 0, young = 0;
     models_await_current(&models);
     for (size_t i = 0; i < CAMPAIGNS; i++)
@@ -317,15 +237,12 @@ static void old_coupons_are_postgres(void **state)
             bool is_young = coupon->issued_at_us > clock_wall_us() - 80 * DAY;
             snprintf(rest, sizeof rest, "p:%lld", (long long)(coupon->at.position / COUPON_CHUNK));
             const char *key = models_key(&models, coupon->at.slice, rest);
-            snprintf(path, sizeof path, "/v1/coupons/c%d-%lld", coupon->at.slice,
-                     (long long)coupon->at.position);
+            const char *path =
+                textf("/v1/coupons/c%d-%lld", coupon->at.slice, (long long)coupon->at.position);
             struct http_answer answer =
-                is_young ? reads_from(&api, path, "redis") : api_get(&api, path, NULL);
-            api_expect(&answer, 200, NULL);
-            struct json_doc *doc = json_get_doc(answer.body);
-            assert_true(span_is(json_get_text(doc, "status"),
+                api_expect(is_young ? reads_from(&api, path, "redis") : api_get(&api, path, NULL), 200, NULL);
+            assert_true(span_is(body_text(answer.body, "status"),
                                 coupon->state == COUPON_REDEEMED ? "redeemed" : "issued"));
-            json_destroy(doc);
             if (is_young && expires_at(key) >= 0) /* the one that is not complete yet does not expire */
                 assert_true(expires_at(key) * US_PER_S >=
                             coupon->issued_at_us / US_PER_S * US_PER_S + 90 * DAY);
@@ -342,16 +259,13 @@ static void old_coupons_are_postgres(void **state)
 /* --- more than may be looked at --- */
 
 /* More active campaigns than a reader looks at. */
-static void too_many_for_redis_is_postgres(void **state)
+static void too_many_for_redis_is_postgres(void **)
 {
-    (void)state;
-    char now[24];
     models_await_current(&models);
     stack_signal(stack, "projector", SIGSTOP);
     const char *key = models_key(&models, slice_of(span_of(past.campaigns[0].id)), "a:issued");
-    snprintf(now, sizeof now, "%lld", (long long)clock_wall_us());
     MODELS_CALL(&models, "EVAL", "for i = 1, 513 do redis.call('ZADD', KEYS[1], ARGV[1], 'crowd-' .. i) end",
-                "1", key, now);
+                "1", key, textf("%lld", (long long)clock_wall_us()));
     (void)check(&(struct ranking){COUNTED_ISSUED, WINDOW_HOUR, ""}, "postgres");
     (void)check(&(struct ranking){COUNTED_REDEEMED, WINDOW_HOUR, ""}, "redis");
     MODELS_CALL(&models, "FLUSHALL");
@@ -359,28 +273,23 @@ static void too_many_for_redis_is_postgres(void **state)
     models_await_current(&models);
 }
 
-static void too_many_for_postgres_is_refused(void **state)
+static void too_many_for_postgres_is_refused(void **)
 {
-    (void)state;
-    static const char *const insert = "INSERT INTO campaign (slice, id, created_at, created_by, version, "
-                                      "definition, quantity, released, issued,"
-                                      " status, plan_done, first, position) SELECT 0, 'crowd-' || n, now(), "
-                                      "'test', 1, '', 1, 1, 1, 1, 0, 1,"
-                                      " 1000000000 FROM generate_series(1, %d) AS n";
-    char sql[512];
+    static const char insert[] = "INSERT INTO campaign (slice, id, created_at, created_by, version, "
+                                 "definition, quantity, released, issued,"
+                                 " status, plan_done, first, position) SELECT 0, 'crowd-' || n, now(), "
+                                 "'test', 1, '', 1, 1, 1, 1, 0, 1,"
+                                 " 1000000000 FROM generate_series(1, %d) AS n";
     stack_signal(stack, "projector", SIGSTOP);
     MODELS_CALL(&models, "FLUSHALL");
-    snprintf(sql, sizeof sql, insert, 2000 - CAMPAIGNS);
-    store_run_as(stack, "DATABASE_URL", sql);
+    store_run_as(stack, "DATABASE_URL", textf(insert, 2000 - CAMPAIGNS));
     (void)check(&(struct ranking){COUNTED_ISSUED, WINDOW_WEEK, ""}, "postgres");
     store_run_as(stack, "DATABASE_URL", "DELETE FROM campaign WHERE id LIKE 'crowd-%'");
-    snprintf(sql, sizeof sql, insert, 2001);
-    store_run_as(stack, "DATABASE_URL", sql);
+    store_run_as(stack, "DATABASE_URL", textf(insert, 2001));
     static const char *const refused[] = {"/v1/rankings/campaigns?window=7d",
                                           "/v1/rankings/campaigns?window=1h&by=redeemed"};
     for (size_t i = 0; i < COUNT_OF(refused); i++) {
-        struct http_answer answer = api_get(&api, refused[i], NULL);
-        api_expect(&answer, 503, "store-unavailable");
+        struct http_answer answer = api_expect(api_get(&api, refused[i], NULL), 503, "store-unavailable");
         assert_true(http_answer_header(&answer, "Retry-After").ptr != NULL);
     }
     store_run_as(stack, "DATABASE_URL", "DELETE FROM campaign WHERE id LIKE 'crowd-%'");

@@ -4,7 +4,6 @@
  * under test has a proxy between itself and Redis, and a steady stream of readers besides the test's own. */
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/pace.h"
@@ -52,30 +51,20 @@ static void fill(void)
 {
     unsigned filled = 0;
     for (int i = 0; filled != (1u << SLICE_COUNT) - 1; i++) {
-        char id[32], body[256];
+        char id[32];
         snprintf(id, sizeof id, "m-%d", i);
         if (filled & 1u << slice_of(span_of(id)))
             continue;
         filled |= 1u << slice_of(span_of(id));
-        snprintf(
-            body, sizeof body,
-            "{\"id\":\"%s\",\"name\":\"%s\",\"discount\":{\"type\":\"fixed\",\"amount\":10},\"currency\":"
-            "\"KRW\",\"quantity\":100,\"per_user_limit\":2,\"tags\":[\"some\"]}",
-            id, id);
-        struct http_answer answer = api_post(&api, "/v1/campaigns", body, NULL);
-        api_expect(&answer, 201, NULL);
+        api_campaign_of(&api, id, 100, ",\"per_user_limit\":2,\"tags\":[\"some\"]");
         api_give(&api, id, "everywhere");
     }
-    for (int i = 1; i <= 25; i++) {
-        char user[32];
-        snprintf(user, sizeof user, "holder-%d", i);
-        api_give(&api, "m-0", user);
-    }
+    for (int i = 1; i <= 25; i++)
+        api_give(&api, "m-0", textf("holder-%d", i));
 }
 
 static void record(void)
 {
-    char path[128];
     reads_init(&reads, &through);
     reads_record_pages(&reads, "/v1/campaigns?limit=7");
     reads_record_pages(&reads, "/v1/campaigns?tag=some&status=active");
@@ -86,8 +75,7 @@ static void record(void)
     reads_record_pages(&reads, "/v1/users/everywhere/coupons?limit=9");
     reads_record(&reads, "/v1/users/nobody/coupons");
     reads_record(&reads, "/v1/rankings/campaigns?limit=5");
-    snprintf(path, sizeof path, "/v1/coupons/c%d-2", slice_of(SPAN("m-0")));
-    reads_record(&reads, path);
+    reads_record(&reads, textf("/v1/coupons/c%d-2", slice_of(SPAN("m-0"))));
 }
 
 static void start_behind_proxy(void)
@@ -106,7 +94,6 @@ static void start_behind_proxy(void)
 
 static int setup(void **state)
 {
-    crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     stack = api_setup(state, &api, STACK_ALL);
     start_behind_proxy();
@@ -142,12 +129,9 @@ static void one_round(void)
     static const char *const missing[] = {"/v1/campaigns/never-made", "/v1/campaigns/never-made/coupons",
                                           "/v1/coupons/c3-90000"};
     reads_compare(&reads, NULL, ANSWER_MS);
-    for (size_t i = 0; i < COUNT_OF(missing); i++) {
-        struct http_answer answer = api_get(&through, missing[i], NULL);
-        api_expect(&answer, 404, i < 2 ? "unknown-campaign" : "unknown-coupon");
-    }
-    struct http_answer answer = api_get(&through, "/v1/events?slice=1&limit=1", NULL);
-    api_expect(&answer, 200, NULL);
+    for (size_t i = 0; i < COUNT_OF(missing); i++)
+        api_expect(api_get(&through, missing[i], NULL), 404, i < 2 ? "unknown-campaign" : "unknown-coupon");
+    api_expect(api_get(&through, "/v1/events?slice=1&limit=1", NULL), 200, NULL);
 }
 
 /* A few rounds, and so many reads of the stream; all of them in time, with no more of PostgreSQL than its
@@ -183,46 +167,40 @@ static void everything_is_as_before(void)
     reads_compare(&reads, NULL, ANSWER_MS);
 }
 
-static void healthy(void **state)
+static void healthy(void **)
 {
-    (void)state;
     all_is_true("healthy");
     reads_compare(&reads, "redis", ANSWER_MS);
 }
 
-static void down(void **state)
+static void down(void **)
 {
-    (void)state;
     stack_signal(stack, "redis", SIGKILL);
     all_is_true("down");
     stack_restart_servers(stack);
     everything_is_as_before();
 }
 
-static void frozen(void **state)
+static void frozen(void **)
 {
-    (void)state;
     stack_signal(stack, "redis", SIGSTOP);
     all_is_true("frozen");
     stack_signal(stack, "redis", SIGCONT);
     everything_is_as_before();
 }
 
-static void late(void **state)
+static void late(void **)
 {
-    (void)state;
-    struct http_answer answer;
     proxy_delay(proxy, 1000);
     all_is_true("1000 ms late");
-    answer = api_get(&through, "/v1/campaigns/m-0", NULL);
+    struct http_answer answer = api_get(&through, "/v1/campaigns/m-0", NULL);
     assert_false(reads_is_from(&answer, "redis")); /* it may take 500 ms */
     proxy_delay(proxy, 0);
     everything_is_as_before();
 }
 
-static void full(void **state)
+static void full(void **)
 {
-    (void)state;
     reads_redis(stack, "CONFIG", "SET", "maxmemory", "1", NULL);
     all_is_true("full");
     reads_redis(stack, "CONFIG", "SET", "maxmemory", "512mb", NULL);
@@ -230,9 +208,8 @@ static void full(void **state)
 }
 
 /* One connection from before: to a replica none is made. */
-static void a_replica(void **state)
+static void a_replica(void **)
 {
-    (void)state;
     struct redis *redis = redis_kit_connect(stack_env(stack, "REDIS_URL"));
     REDIS_SEND(redis, "REPLICAOF", "127.0.0.1", "1");
     (void)redis_kit_receive(redis);
@@ -243,9 +220,8 @@ static void a_replica(void **state)
     everything_is_as_before();
 }
 
-static void refusing(void **state)
+static void refusing(void **)
 {
-    (void)state;
     static const char *const errors[] = {
         "-LOADING Redis is loading the dataset in memory",
         "-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
@@ -263,9 +239,8 @@ static void refusing(void **state)
     }
 }
 
-static void emptied(void **state)
+static void emptied(void **)
 {
-    (void)state;
     stack_signal(stack, "projector", SIGSTOP);
     reads_redis(stack, "FLUSHALL", NULL);
     all_is_true("emptied");
@@ -275,9 +250,8 @@ static void emptied(void **state)
 }
 
 /* Each half in turn, while the projector may repair or may not. */
-static void half_gone(void **state)
+static void half_gone(void **)
 {
-    (void)state;
     static const char script[] = "for i,k in ipairs(redis.call('KEYS','fc:*')) do "
                                  "if i%2==tonumber(ARGV[1]) then redis.call('DEL',k) end end return 1";
     for (int half = 0; half < 4; half++) {

@@ -4,7 +4,6 @@
  */
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/store.h"
@@ -19,7 +18,6 @@ static char campaign[64], path[128];
  * nothing is known of the log that is gone but what is in memory. */
 static int setup(void **state)
 {
-    crypto_setup();
     setenv("FIRSTCOME_FRESH_MS", "60000", 1);
     setenv("FIRSTCOME_STALE_MS", "3600000", 1);
     setenv("FIRSTCOME_DRAIN_GRACE_MS", "0", 1);
@@ -33,11 +31,8 @@ static int setup(void **state)
 
 static void issue(const char *prefix, int count)
 {
-    for (int i = 0; i < count; i++) {
-        char user[32];
-        snprintf(user, sizeof user, "%s-%d", prefix, i);
-        api_give(&api, campaign, user);
-    }
+    for (int i = 0; i < count; i++)
+        api_give(&api, campaign, textf("%s-%d", prefix, i));
 }
 
 static int64_t issued(void)
@@ -45,10 +40,7 @@ static int64_t issued(void)
     struct http_answer answer = api_get(&api, path, NULL);
     if (answer.status != 200)
         return -1;
-    struct json_doc *doc = json_get_doc(answer.body);
-    int64_t count = json_get_int(doc, "issued");
-    json_destroy(doc);
-    return count;
+    return body_int(answer.body, "issued");
 }
 
 /* "save" or "restore" (tests/lib/data_copy), while PostgreSQL does not run. */
@@ -70,13 +62,12 @@ static struct json_doc *feed(int64_t after, int status)
              (long long)after);
     struct http_answer answer;
     WAIT_UNTIL((answer = api_get(&api, target, NULL), answer.status != 503), LONG_MS);
-    api_expect(&answer, status, NULL);
+    api_expect(answer, status, NULL);
     return json_get_doc(answer.body);
 }
 
-static void a_log_that_is_gone_is_not_told(void **state)
+static void a_log_that_is_gone_is_not_told(void **)
 {
-    (void)state;
     char log[64];
     issue("before", BEFORE);
     while_it_is_down("save");

@@ -3,7 +3,6 @@
  * side, within a second, in every process. */
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/reads.h"
@@ -21,11 +20,8 @@ static char path[128];
 
 static int setup(void **state)
 {
-    crypto_setup();
     stack = api_setup(state, &api, STACK_ALL);
-    second = instance_start(
-        stack,
-        &(struct instance_options){.service = "query-service", .name = "second", .port_offset = PORT_OFFSET});
+    second = INSTANCE_START(stack, "query-service", "second", PORT_OFFSET);
     instance_open_api(second, &second_api);
     steer = (struct steer){stack, api.command};
     snprintf(path, sizeof path, "/v1/campaigns/%s", api_campaign(&api, 10, ""));
@@ -42,8 +38,7 @@ static int teardown(void **state)
 
 static bool says(struct api_client *service, const char *cache_control)
 {
-    struct http_answer answer = api_get(service, path, NULL);
-    api_expect(&answer, 200, NULL);
+    struct http_answer answer = api_expect(api_get(service, path, NULL), 200, NULL);
     return span_is(http_answer_header(&answer, "Cache-Control"), cache_control);
 }
 
@@ -58,13 +53,11 @@ static void becomes(const char *cache_control)
 
 static void put(const char *name, const char *value)
 {
-    struct http_answer answer = steer_put(&steer, name, value);
-    api_expect(&answer, 200, NULL);
+    api_expect(steer_put(&steer, name, value), 200, NULL);
 }
 
-static void lives_are_set_while_it_runs(void **state)
+static void lives_are_set_while_it_runs(void **)
 {
-    (void)state;
     becomes("private, max-age=1, stale-while-revalidate=60, stale-if-error=600");
     put("fresh_ms", "7000");
     becomes("private, max-age=7, stale-while-revalidate=60, stale-if-error=600");
@@ -78,9 +71,8 @@ static void lives_are_set_while_it_runs(void **state)
     becomes("private, max-age=1, stale-while-revalidate=60, stale-if-error=600");
 }
 
-static void a_profile_sets_all_of_them(void **state)
+static void a_profile_sets_all_of_them(void **)
 {
-    (void)state;
     put("profile", "\"incident\"");
     becomes("private, max-age=2, stale-while-revalidate=300, stale-if-error=3600");
     put("profile", "\"normal\"");
@@ -89,9 +81,8 @@ static void a_profile_sets_all_of_them(void **state)
 
 /* What is said of a life is what it is: with a minute every read is a fresh hit, with none
  * nobody gets one. */
-static void entries_live_by_what_is_set(void **state)
+static void entries_live_by_what_is_set(void **)
 {
-    (void)state;
     struct http_answer answer;
     put("fresh_ms", "60000");
     becomes("private, max-age=60, stale-while-revalidate=60, stale-if-error=600");
@@ -124,9 +115,8 @@ static void entries_live_by_what_is_set(void **state)
     put("stale_ms", "null");
 }
 
-static void the_log_level_is_that_of_all_services(void **state)
+static void the_log_level_is_that_of_all_services(void **)
 {
-    (void)state;
     struct http_client *projector = http_client_create(stack_env(stack, "PROJECTOR_URL"));
     struct http_client *const all[] = {api.command, api.query, second_api.query, projector};
     static const char *const values[] = {"4", "1", "null"};
@@ -148,9 +138,8 @@ static bool refused(struct api_client *service, const char *target)
 }
 
 /* The kill switch covers reads: also what is in memory, the feed and the status. */
-static void a_leaked_read_key_is_cut_off(void **state)
+static void a_leaked_read_key_is_cut_off(void **)
 {
-    (void)state;
     const char *const targets[] = {path, "/v1/events?slice=0", "/v1/status", "/v1/campaigns"};
     steer_issuer(&steer, "read", "suspend", 200, NULL);
     int64_t start_us = clock_mono_us();

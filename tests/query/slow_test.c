@@ -3,7 +3,6 @@
  * questions that PostgreSQL cannot answer in time, at the head of the queue. */
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "events/ids.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/models.h"
@@ -41,23 +40,11 @@ static int64_t first_coupon; /* its position; those of the others follow */
 /* One command, so that nothing comes between. */
 static void give_many(void)
 {
-    char path[128];
-    struct buf body;
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons/batch", campaign);
-    buf_init(&body, 1 << 20);
-    buf_append_text(&body, "{\"user_ids\":[");
-    for (int i = 0; i < COUPONS; i++)
-        buf_printf(&body, "%s\"user-%d\"", i ? "," : "", i);
-    buf_append_text(&body, "]}");
-    struct http_answer answer = api_post(&api, path, body.data, NULL);
-    api_expect(&answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_int_equal(json_get_int(doc, "issued"), COUPONS);
+    struct http_answer answer = api_batch(&api, campaign, "user-", 0, COUPONS);
+    assert_int_equal(body_int(answer.body, "issued"), COUPONS);
     struct position first;
-    assert_true(coupon_id_parse(json_get_text(doc, "results.0.coupon_id"), &first));
+    assert_true(coupon_id_parse(body_text(answer.body, "results.0.coupon_id"), &first));
     first_coupon = first.position;
-    json_destroy(doc);
-    buf_deinit(&body);
 }
 
 static int setup(void **state)
@@ -69,7 +56,6 @@ static int setup(void **state)
                                              "FIRSTCOME_REDIS_TIMEOUT_MS=50",
                                              "FIRSTCOME_STORE_TIMEOUT_MS=1000", NULL};
     static char redis_url[1024];
-    crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* every read is a load */
     setenv("FIRSTCOME_CONNECTIONS_MAX", "12000", 1);
     setenv("FIRSTCOME_CONNECTIONS_PER_ADDRESS_MAX", "12000", 1);
@@ -78,17 +64,11 @@ static int setup(void **state)
     proxy = proxy_start(proxy_port, stack_port_base(stack) + REDIS_OFFSET);
     proxy_url(stack_env(stack, "QUERY_REDIS_URL"), stack_port_base(stack) + REDIS_OFFSET, proxy_port,
               redis_url, sizeof redis_url);
-    slow = instance_start(stack, &(struct instance_options){.service = "query-service",
-                                                            .name = "slow",
-                                                            .port_offset = PORT_OFFSET,
-                                                            .redis_url = redis_url,
-                                                            .environment = environment});
+    slow = INSTANCE_START(stack, "query-service", "slow", PORT_OFFSET, .redis_url = redis_url,
+                          .environment = environment);
     instance_open_api(slow, &slow_api);
-    plain = instance_start(stack, &(struct instance_options){.service = "query-service",
-                                                             .name = "plain",
-                                                             .port_offset = PLAIN_OFFSET,
-                                                             .redis_url = redis_url,
-                                                             .environment = as_shipped});
+    plain = INSTANCE_START(stack, "query-service", "plain", PLAIN_OFFSET, .redis_url = redis_url,
+                           .environment = as_shipped);
     instance_open_api(plain, &plain_api);
     snprintf(campaign, sizeof campaign, "%s", api_campaign(&api, COUPONS, ""));
     give_many();
@@ -159,25 +139,22 @@ static void a_crowd_ends(const struct instance *service, struct api_client *clie
 }
 
 /* One thread with 32 reads an exchange: some 100 reads a second, and a queue for half a minute. */
-static void every_read_ends_by_its_deadline_behind_a_slow_redis(void **state)
+static void every_read_ends_by_its_deadline_behind_a_slow_redis(void **)
 {
-    (void)state;
     a_crowd_ends(slow, &slow_api, 300, 3000, ENDED_MS, 1);
 }
 
 /* Just within what a batch may take, and more readers than the queue has room for: as the service is shipped.
  * On a machine that is busy it is not within. */
-static void a_full_queue_behind_a_redis_that_is_almost_too_slow(void **state)
+static void a_full_queue_behind_a_redis_that_is_almost_too_slow(void **)
 {
-    (void)state;
     a_crowd_ends(plain, &plain_api, 45, COUPONS, PLAIN_ENDED_MS, 0);
 }
 
 /* Where one exchange is within what a batch may take, and connecting and asking is not: a thread of its own
  * connects, reads go on from Redis, and none waits for that. */
-static void a_slow_redis_is_reached_again(void **state)
+static void a_slow_redis_is_reached_again(void **)
 {
-    (void)state;
     char path[RUSH_PATH_MAX], two_exchanges[RUSH_PATH_MAX];
     struct http_answer answer;
     int64_t exchange_ms = SLOW_TIMEOUT_MS / 10 * 7;
@@ -189,16 +166,14 @@ static void a_slow_redis_is_reached_again(void **state)
     int64_t until_us = clock_deadline_us(LONG_MS);
     for (int answered = 0; answered < 3;) {
         int64_t start_us = clock_mono_us();
-        answer = api_get(&slow_api, path, NULL);
-        api_expect(&answer, 200, NULL);
+        answer = api_expect(api_get(&slow_api, path, NULL), 200, NULL);
         answered += reads_is_from(&answer, "redis");
         assert_true(start_us < until_us);
         pace_within(start_us, SLOW_TIMEOUT_MS * US_PER_MS, "a read while Redis is connected to");
     }
     /* A read of two exchanges would be too late, which does not cost the others their connection. */
     int64_t start_us = clock_mono_us(), lost = reads_metric(&slow_api, IO_ERRORS);
-    answer = api_get(&slow_api, two_exchanges, NULL);
-    api_expect(&answer, 200, NULL);
+    answer = api_expect(api_get(&slow_api, two_exchanges, NULL), 200, NULL);
     assert_true(reads_is_from(&answer, "postgres"));
     if (pace_late_us(start_us) <
         SLOW_TIMEOUT_MS / 10 * US_PER_MS) /* or an exchange of another was late as well */
@@ -212,22 +187,19 @@ static void a_slow_redis_is_reached_again(void **state)
 /* Of a list's newest coupon, as JSON has it. */
 static void newest_status(struct span body, bool newest_first, char *ret, size_t size)
 {
-    struct json_doc *doc = json_get_doc(body);
-    size_t count = json_get_length(doc, "items");
+    size_t count = body_length(body, "items");
     char path[64];
     assert_true(count > 0);
     snprintf(path, sizeof path, "items.%zu.status", newest_first ? 0 : count - 1);
-    snprintf(ret, size, "%.*s", SPAN_ARG(json_get_text(doc, path)));
-    json_destroy(doc);
+    snprintf(ret, size, "%.*s", SPAN_ARG(body_text(body, path)));
 }
 
 static void issue_one(const char *of, char *ret_coupon, size_t size)
 {
-    struct http_answer answer = api_issue(&api, of, "one-after-the-other");
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(ret_coupon, size, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-    json_destroy(doc);
+    struct http_answer answer; /* 503: a machine that is too busy, as after the crowds above */
+    WAIT_UNTIL((answer = api_issue(&api, of, "one-after-the-other")).status != 503, LONG_MS);
+    api_expect(answer, 201, NULL);
+    snprintf(ret_coupon, size, "%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
 }
 
 /* A coupon is redeemed only after the next one was issued, so at no moment is the newest of the list
@@ -236,7 +208,7 @@ static void is_of_one_moment(const char *of, const char *list, bool newest_first
 {
     enum { EXCHANGE_MS = 400, TRIES = 6, TRIES_MAX = 60 };
     int answered = 0;
-    char path[160], request[512], coupon[64], next[64], status[32];
+    char request[512], coupon[64], next[64], status[32];
     snprintf(request, sizeof request,
              "GET %s?limit=100 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", list,
              stack_env(stack, "READ_TOKEN"));
@@ -252,11 +224,11 @@ static void is_of_one_moment(const char *of, const char *list, bool newest_first
         poll(NULL, 0,
              EXCHANGE_MS / 4); /* if the first exchange has not begun by now, this try shows nothing */
         issue_one(of, next, sizeof next);
-        snprintf(path, sizeof path, "/v1/coupons/%s/redeem", coupon);
-        answer = api_post(
-            &api, path, "{\"user_id\":\"one-after-the-other\",\"order_id\":\"order\",\"order_amount\":20000}",
-            NULL);
-        api_expect(&answer, 200, NULL);
+        answer = api_expect(
+            api_post(&api, textf("/v1/coupons/%s/redeem", coupon),
+                     "{\"user_id\":\"one-after-the-other\",\"order_id\":\"order\",\"order_amount\":20000}",
+                     NULL),
+            200, NULL);
         models_open(&models, stack);
         models_await_current(&models);
         models_close(&models);
@@ -266,7 +238,7 @@ static void is_of_one_moment(const char *of, const char *list, bool newest_first
         if (answer.status == 503)
             continue; /* the machine was too busy for its deadline: a try that shows nothing */
         answered++;
-        api_expect(&answer, 200, NULL);
+        api_expect(answer, 200, NULL);
         newest_status(answer.body, newest_first, status, sizeof status);
         if (strcmp(status, "redeemed") == 0)
             fail_msg("the newest of the list is redeemed: %.*s", SPAN_ARG(answer.body));
@@ -274,27 +246,22 @@ static void is_of_one_moment(const char *of, const char *list, bool newest_first
     http_client_destroy(client);
 }
 
-static void holders_are_of_one_moment(void **state)
+static void holders_are_of_one_moment(void **)
 {
-    (void)state;
-    char list[96];
     const char *of = api_campaign(&api, 100, ",\"per_user_limit\":100");
-    snprintf(list, sizeof list, "/v1/campaigns/%s/coupons", of);
-    is_of_one_moment(of, list, false);
+    is_of_one_moment(of, textf("/v1/campaigns/%s/coupons", of), false);
 }
 
-static void a_users_coupons_are_of_one_moment(void **state)
+static void a_users_coupons_are_of_one_moment(void **)
 {
-    (void)state;
     is_of_one_moment(api_campaign(&api, 100, ",\"per_user_limit\":100"),
                      "/v1/users/one-after-the-other/coupons", true);
 }
 
 /* The first exchange names a campaign that is deleted before the second asks for it. That is no hole, for
  * which the projector would make the slice anew; the list comes from PostgreSQL, without it. */
-static void a_campaign_is_deleted_between_two_exchanges(void **state)
+static void a_campaign_is_deleted_between_two_exchanges(void **)
 {
-    (void)state;
     enum { EXCHANGE_MS = 800, TRIES = 20 };
     char request[512], path[96], id[64];
     struct http_answer answer;
@@ -314,17 +281,15 @@ static void a_campaign_is_deleted_between_two_exchanges(void **state)
         assert_int_equal(http_client_send(client, span_of(request), LONG_MS), HTTP_ANSWERED);
         poll(NULL, 0, EXCHANGE_MS / 4);
         snprintf(path, sizeof path, "/v1/campaigns/%s", id);
-        answer = api_call(&api, &(struct http_call){.method = "DELETE",
-                                                    .path = path,
-                                                    .token = stack_env(stack, "ADMIN_TOKEN"),
-                                                    .key = api_fresh_key()});
-        api_expect(&answer, 204, NULL);
+        answer = api_expect(API_ASK(api.command, .method = "DELETE", .path = path,
+                                    .token = stack_env(stack, "ADMIN_TOKEN"), .key = api_fresh_key()),
+                            204, NULL);
         models_await_current(&models);
         models_close(&models);
         assert_int_equal(http_client_read(client, LONG_MS, &answer), HTTP_ANSWERED);
         proxy_delay(proxy, 0);
         if (answer.status != 503) /* which says that the machine was too busy for its deadline */
-            api_expect(&answer, 200, NULL);
+            api_expect(answer, 200, NULL);
     }
     assert_true(reads_metric(&slow_api, MOVED) > before); /* one of these tries met it */
     assert_null(memmem(answer.body.ptr, answer.body.len, id, strlen(id)));
@@ -337,9 +302,8 @@ static void a_campaign_is_deleted_between_two_exchanges(void **state)
 
 /* Redis knows nothing, and what rankings count by is locked: each would take as long as it may. They have a
  * lane of their own, and say nothing about PostgreSQL: whoever asks something else is answered by it. */
-static void dear_questions_cost_only_who_asks_them(void **state)
+static void dear_questions_cost_only_who_asks_them(void **)
 {
-    (void)state;
     char path[128];
     struct http_client *clients[RANKINGS];
     struct http_answer answer;
@@ -358,18 +322,16 @@ static void dear_questions_cost_only_who_asks_them(void **state)
         assert_int_equal(http_client_send(clients[i], span_of(request), LONG_MS), HTTP_ANSWERED);
     }
     while (reads_metric(&api, "coupon_read_store_refusals_total") < 4) { /* so many in a row open a breaker */
-        answer = api_get(&api, path, NULL);
-        api_expect(&answer, 200, NULL);
+        answer = api_expect(api_get(&api, path, NULL), 200, NULL);
         assert_true(reads_is_from(&answer, "postgres"));
     }
     assert_int_equal(reads_metric(&api, "coupon_read_breaker_open{dependency=\"postgres\"}"), 0);
     for (int i = 0; i < RANKINGS; i++) {
         assert_int_equal(http_client_read(clients[i], LONG_MS, &answer), HTTP_ANSWERED);
-        api_expect(&answer, 503, NULL);
+        api_expect(answer, 503, NULL);
         http_client_destroy(clients[i]);
     }
-    answer = api_get(&api, path, NULL);
-    api_expect(&answer, 200, NULL);
+    answer = api_expect(api_get(&api, path, NULL), 200, NULL);
     assert_true(reads_is_from(&answer, "postgres")); /* still: not one of them was held against it */
     store_let_go(holder);
     stack_signal(stack, "projector", SIGCONT);

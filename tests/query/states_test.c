@@ -4,12 +4,13 @@
  * what is read afterwards. */
 #include "tests/lib/wait.h"
 
-#include "common/base/crypto.h"
 #include "readmodel/keys.h"
 #include "tests/lib/models.h"
 #include "tests/lib/reads.h"
 
 enum { ANSWER_MS = 2000, PATH_BYTES = 1024, LIVES = 7 };
+
+#define MANY ",\"per_user_limit\":50,\"min_order_amount\":1000"
 
 static struct stack *stack;
 static struct api_client api;
@@ -21,26 +22,11 @@ static struct life {
     char id[32], code[48];
 } lives[LIVES];
 
-static void create(const char *id, const char *more)
-{
-    char body[512];
-    snprintf(body, sizeof body,
-             "{\"id\":\"%s\",\"name\":\"%s\",\"discount\":{\"type\":\"percent\",\"percent\":10},\"currency\":"
-             "\"KRW\","
-             "\"quantity\":1000,\"per_user_limit\":50,\"min_order_amount\":1000%s}",
-             id, id, more);
-    struct http_answer answer = api_post(&api, "/v1/campaigns", body, NULL);
-    api_expect(&answer, 201, NULL);
-}
-
 static void issue(const char *campaign, const char *user, struct life *ret)
 {
-    struct http_answer answer = api_issue(&api, campaign, user);
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    snprintf(ret->id, sizeof ret->id, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
-    snprintf(ret->code, sizeof ret->code, "%.*s", SPAN_ARG(json_get_text(doc, "code")));
-    json_destroy(doc);
+    struct http_answer answer = api_expect(api_issue(&api, campaign, user), 201, NULL);
+    snprintf(ret->id, sizeof ret->id, "%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
+    snprintf(ret->code, sizeof ret->code, "%.*s", SPAN_ARG(body_text(answer.body, "code")));
 }
 
 /* The command's answer is the coupon; who sends its token reads exactly that, and of a revoked one by whom:
@@ -48,15 +34,13 @@ static void issue(const char *campaign, const char *user, struct life *ret)
  */
 static void use(const struct life *life, const char *verb, const char *body)
 {
-    char path[PATH_BYTES], token[64], said[1024];
-    snprintf(path, sizeof path, "/v1/coupons/%s/%s", life->id, verb);
-    struct http_answer answer = api_post(&api, path, body, NULL);
-    api_expect(&answer, 200, NULL);
-    snprintf(token, sizeof token, "%.*s", SPAN_ARG(http_answer_header(&answer, "Consistency-Token")));
+    char said[1024];
+    struct http_answer answer =
+        api_expect(api_post(&api, textf("/v1/coupons/%s/%s", life->id, verb), body, NULL), 200, NULL);
     snprintf(said, sizeof said, "%.*s", SPAN_ARG(answer.body));
-    snprintf(path, sizeof path, "/v1/coupons/%s", life->code);
-    answer = api_get(&api, path, token);
-    api_expect(&answer, 200, NULL);
+    answer = api_expect(api_get(&api, textf("/v1/coupons/%s", life->code),
+                                textf("%.*s", SPAN_ARG(http_answer_header(&answer, "Consistency-Token")))),
+                        200, NULL);
     static const char by[] = "\"revoked_by\":\"admin\",";
     char is[1024];
     snprintf(is, sizeof is, "%.*s", SPAN_ARG(answer.body));
@@ -72,7 +56,7 @@ static void use(const struct life *life, const char *verb, const char *body)
 
 static void live(void)
 {
-    create("lives", ",\"tags\":[\"lived\"]");
+    api_campaign_of(&api, "lives", 1000, MANY ",\"tags\":[\"lived\"]");
     for (size_t i = 0; i < LIVES; i++)
         issue("lives", "many", &lives[i]);
     use(&lives[RESERVED], "reserve", ORDER("many", "order-1") ",\"ttl_seconds\":600000}");
@@ -102,10 +86,10 @@ static void redeem_in(const char *campaign, int redeemed, int restored)
 /* by redeemed: popular 3, later and sooner 2 each, lives 1, undone none */
 static void fill_ranking(void)
 {
-    create("popular", ",\"tags\":[\"liked\"]");
-    create("later", ",\"tags\":[\"liked\"]");
-    create("sooner", "");
-    create("undone", ",\"tags\":[\"liked\"]");
+    api_campaign_of(&api, "popular", 1000, MANY ",\"tags\":[\"liked\"]");
+    api_campaign_of(&api, "later", 1000, MANY ",\"tags\":[\"liked\"]");
+    api_campaign_of(&api, "sooner", 1000, MANY);
+    api_campaign_of(&api, "undone", 1000, MANY ",\"tags\":[\"liked\"]");
     redeem_in("popular", 3, 0);
     redeem_in("sooner", 2, 0);
     redeem_in("later", 3, 1);
@@ -114,7 +98,6 @@ static void fill_ranking(void)
 
 static int set_up(void **state)
 {
-    crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     stack = api_setup(state, &api, STACK_ALL);
     models_open(&models, stack);
@@ -136,16 +119,11 @@ static void record_lives(struct reads *reads)
 {
     static const char *const questions[] = {"", "?user_id=many", "?user_id=other", "?order_amount=999",
                                             "?user_id=many&order_amount=12345"};
-    char path[PATH_BYTES];
     for (size_t i = 0; i < LIVES; i++) {
-        snprintf(path, sizeof path, "/v1/coupons/%s", lives[i].id);
-        reads_record(reads, path);
-        snprintf(path, sizeof path, "/v1/coupons/%s", lives[i].code);
-        reads_record(reads, path);
-        for (size_t question = 0; question < COUNT_OF(questions); question++) {
-            snprintf(path, sizeof path, "/v1/coupons/%s/validity%s", lives[i].id, questions[question]);
-            reads_record(reads, path);
-        }
+        reads_record(reads, textf("/v1/coupons/%s", lives[i].id));
+        reads_record(reads, textf("/v1/coupons/%s", lives[i].code));
+        for (size_t question = 0; question < COUNT_OF(questions); question++)
+            reads_record(reads, textf("/v1/coupons/%s/validity%s", lives[i].id, questions[question]));
     }
 }
 
@@ -167,19 +145,16 @@ static void record_lists(struct reads *reads)
 static void record_rankings(struct reads *reads)
 {
     static const char *const tags[] = {"", "&tag=liked", "&tag=lived&limit=1", "&tag=nobody"};
-    char path[PATH_BYTES];
     for (enum counted by = 0; by < COUNTED_COUNT; by++)
         for (enum window window = 0; window < WINDOW_COUNT; window++)
             for (size_t tag = 0; tag < COUNT_OF(tags); tag++) {
-                snprintf(path, sizeof path, "/v1/rankings/campaigns?by=%s&window=%s%s", counted_label(by),
-                         window_label(window), tags[tag]);
-                reads_record(reads, path);
+                reads_record(reads, textf("/v1/rankings/campaigns?by=%s&window=%s%s", counted_label(by),
+                                          window_label(window), tags[tag]));
             }
 }
 
-static void redis_and_postgres_say_the_same_bytes(void **state)
+static void redis_and_postgres_say_the_same_bytes(void **)
 {
-    (void)state;
     static struct reads reads;
     reads_init(&reads, &api);
     record_lives(&reads);
@@ -199,9 +174,8 @@ static struct json_doc *get(const char *path)
     return json_get_doc(answer.body);
 }
 
-static void coupons_say_what_happened_to_them(void **state)
+static void coupons_say_what_happened_to_them(void **)
 {
-    (void)state;
     static const struct {
         const char *status, *order_id, *time;
     } rows[LIVES] = {
@@ -214,9 +188,7 @@ static void coupons_say_what_happened_to_them(void **state)
         [TAKEN_RESERVED] = {"revoked", NULL, "revoked_at"},
     };
     for (size_t i = 0; i < LIVES; i++) {
-        char path[PATH_BYTES];
-        snprintf(path, sizeof path, "/v1/coupons/%s", lives[i].id);
-        struct json_doc *doc = get(path);
+        struct json_doc *doc = get(textf("/v1/coupons/%s", lives[i].id));
         assert_true(span_is(json_get_text(doc, "status"), rows[i].status));
         assert_int_equal(json_get_has(doc, "order_id"), rows[i].order_id != NULL);
         if (rows[i].order_id) {
@@ -252,9 +224,8 @@ static void expect_validity(size_t life, const char *question, const char *reaso
     json_destroy(doc);
 }
 
-static void validity_says_whether_and_why_not(void **state)
+static void validity_says_whether_and_why_not(void **)
 {
-    (void)state;
     expect_validity(UNTOUCHED, "", NULL, -1); /* a percentage of an order nobody named */
     expect_validity(UNTOUCHED, "?order_amount=1000", NULL, 100);
     expect_validity(UNTOUCHED, "?order_amount=999", "below-minimum", 0);
@@ -272,7 +243,6 @@ static void validity_says_whether_and_why_not(void **state)
     expect_validity(REVOKED, "?user_id=other", "not-holder", 0);
 }
 
-/* Ids and counts of a ranking, "popular 3, sooner 2". */
 static void expect_ranking(const char *parameters, const char *expected)
 {
     char path[PATH_BYTES];
@@ -280,33 +250,21 @@ static void expect_ranking(const char *parameters, const char *expected)
     snprintf(path, sizeof path, "/v1/rankings/campaigns?%s", parameters);
     struct json_doc *doc = get(path);
     buf_init(&text, 1024);
-    for (size_t i = 0; i < json_get_length(doc, "items"); i++) {
-        char at[40];
-        snprintf(at, sizeof at, "items.%zu.rank", i);
-        assert_int_equal(json_get_int(doc, at), (int64_t)i + 1);
-        snprintf(at, sizeof at, "items.%zu.campaign_id", i);
-        buf_printf(&text, "%s%.*s ", i ? ", " : "", SPAN_ARG(json_get_text(doc, at)));
-        snprintf(at, sizeof at, "items.%zu.count", i);
-        buf_append_i64(&text, json_get_int(doc, at));
-    }
+    reads_ranking(doc, &text);
     if (!span_is(buf_span(&text), expected))
         fail_msg("%s: %s", path, text.data);
     buf_deinit(&text);
     json_destroy(doc);
 }
 
-static void rankings_count_what_is_redeemed_now(void **state)
+static void rankings_count_what_is_redeemed_now(void **)
 {
-    (void)state;
     static const char *const windows[] = {"1h", "24h", "7d", "all"};
     for (size_t i = 0; i < COUNT_OF(windows); i++) {
-        char parameters[64];
-        snprintf(parameters, sizeof parameters, "by=redeemed&window=%s", windows[i]);
-        expect_ranking(parameters, "popular 3, sooner 2, later 2, lives 1");
-        snprintf(parameters, sizeof parameters, "by=redeemed&tag=liked&window=%s&limit=2", windows[i]);
-        expect_ranking(parameters, "popular 3, later 2");
-        snprintf(parameters, sizeof parameters, "by=issued&window=%s", windows[i]);
-        expect_ranking(parameters, "lives 7, popular 3, later 3, sooner 2, undone 2");
+        expect_ranking(textf("by=redeemed&window=%s", windows[i]), "popular 3, sooner 2, later 2, lives 1");
+        expect_ranking(textf("by=redeemed&tag=liked&window=%s&limit=2", windows[i]), "popular 3, later 2");
+        expect_ranking(textf("by=issued&window=%s", windows[i]),
+                       "lives 7, popular 3, later 3, sooner 2, undone 2");
     }
 }
 
@@ -315,11 +273,9 @@ static void rankings_count_what_is_redeemed_now(void **state)
 static void delete_campaign(const char *id)
 {
     char path[PATH_BYTES];
-    struct http_answer answer;
     snprintf(path, sizeof path, "/v1/campaigns/%s", id);
-    struct http_call call = {
-        .method = "DELETE", .path = path, .token = stack_env(stack, "ADMIN_TOKEN"), .key = api_fresh_key()};
-    assert_int_equal(http_client_call(api.command, &call, &answer), HTTP_ANSWERED);
+    struct http_answer answer = API_ASK(api.command, .method = "DELETE", .path = path,
+                                        .token = stack_env(stack, "ADMIN_TOKEN"), .key = api_fresh_key());
     assert_int_equal(answer.status, 204);
 }
 
@@ -339,41 +295,30 @@ static int16_t lonely_slice(char *ret_id, size_t size, int *number)
 
 static void expect_gone(const char *id, int16_t slice)
 {
-    char key[96], path[PATH_BYTES];
-    snprintf(path, sizeof path, "/v1/campaigns/%s", id);
-    struct http_answer answer = reads_get(&api, path);
-    api_expect(&answer, 404, "unknown-campaign");
-    snprintf(path, sizeof path, "/v1/campaigns/%s/coupons", id);
-    answer = reads_get(&api, path);
-    api_expect(&answer, 404, "unknown-campaign");
-    snprintf(path, sizeof path, "/v1/campaigns/%s/users/many", id);
-    answer = reads_get(&api, path);
-    api_expect(&answer, 404, "unknown-campaign");
+    api_expect(reads_get(&api, textf("/v1/campaigns/%s", id)), 404, "unknown-campaign");
+    api_expect(reads_get(&api, textf("/v1/campaigns/%s/coupons", id)), 404, "unknown-campaign");
+    api_expect(reads_get(&api, textf("/v1/campaigns/%s/users/many", id)), 404, "unknown-campaign");
     models_await_current(&models);
-    snprintf(key, sizeof key, "c:%s", id);
-    assert_int_equal(redis_integer(MODELS_CALL(&models, "EXISTS", models_key(&models, slice, key))), 0);
+    assert_int_equal(
+        redis_integer(MODELS_CALL(&models, "EXISTS", models_key(&models, slice, textf("c:%s", id)))), 0);
     assert_int_equal(redis_kind(MODELS_CALL(&models, "ZSCORE", models_key(&models, slice, "cs"), id)),
                      REDIS_NIL);
 }
 
 static void expect_campaigns(size_t count, const char *source)
 {
-    struct http_answer answer = reads_from(&api, "/v1/campaigns?limit=100", source);
-    api_expect(&answer, 200, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
-    assert_int_equal(json_get_length(doc, "items"), count);
-    json_destroy(doc);
+    struct http_answer answer = api_expect(reads_from(&api, "/v1/campaigns?limit=100", source), 200, NULL);
+    assert_int_equal(body_length(answer.body, "items"), count);
 }
 
 /* A slice whose only campaign went is not one that lost something: nothing is made anew, and the list is
  * Redis's. */
-static void deleted_campaigns_leave_nothing(void **state)
+static void deleted_campaigns_leave_nothing(void **)
 {
-    (void)state;
     char id[32], next[32];
     int number = 0;
     int16_t slice = lonely_slice(id, sizeof id, &number);
-    create(id, "");
+    api_campaign_of(&api, id, 1000, MANY);
     models_await_current(&models);
     int64_t generation = models_generation(&models, slice);
     assert_true(generation > 0);
@@ -383,7 +328,7 @@ static void deleted_campaigns_leave_nothing(void **state)
     do
         number++;
     while (lonely_slice(next, sizeof next, &number) != slice);
-    create(next, ""); /* the projector goes on from there */
+    api_campaign_of(&api, next, 1000, MANY); /* the projector goes on from there */
     models_await_current(&models);
     expect_campaigns(6, "redis");
     assert_int_equal(models_generation(&models, slice), generation);

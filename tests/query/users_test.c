@@ -2,10 +2,10 @@
 /* What users hold, from the log through the projector to the read API, while keys vanish: every answer is the
  * log's, whoever gives it (I7); what a batch would build on and is gone is made again; and a coupon costs
  * Redis no more than it may. */
-#include "common/base/crypto.h"
 #include "common/base/mem.h"
 #include "readmodel/users.h"
 #include "tests/lib/models.h"
+#include "tests/lib/projector.h"
 #include "tests/lib/reads.h"
 #include "tests/lib/wait.h"
 
@@ -47,16 +47,8 @@ static uint32_t next_random(uint32_t below)
 
 static void create_campaigns(void)
 {
-    for (int i = 0; i < CAMPAIGNS; i++) {
-        char body[256];
-        snprintf(
-            body, sizeof body,
-            "{\"id\":\"u-%d\",\"name\":\"n\",\"discount\":{\"type\":\"fixed\",\"amount\":10},\"currency\":"
-            "\"KRW\",\"quantity\":100000,\"per_user_limit\":100}",
-            i);
-        struct http_answer answer = api_post(&api, "/v1/campaigns", body, NULL);
-        api_expect(&answer, 201, NULL);
-    }
+    for (int i = 0; i < CAMPAIGNS; i++)
+        api_campaign_of(&api, textf("u-%d", i), 100000, ",\"per_user_limit\":100");
 }
 
 static void find_users(void)
@@ -73,17 +65,14 @@ static void issue(void)
     int campaign = (int)next_random(CAMPAIGNS);
     char id[16];
     snprintf(id, sizeof id, "u-%d", campaign);
-    struct http_answer answer = api_issue(&api, id, user->id);
-    api_expect(&answer, 201, NULL);
-    struct json_doc *doc = json_get_doc(answer.body);
+    struct http_answer answer = api_expect(api_issue(&api, id, user->id), 201, NULL);
     assert_true(user->count < HELD_MAX);
     snprintf(user->held[user->count].coupon, sizeof user->held->coupon, "%.*s",
-             SPAN_ARG(json_get_text(doc, "coupon_id")));
+             SPAN_ARG(body_text(answer.body, "coupon_id")));
     user->held[user->count++].campaign = campaign;
     struct position at;
-    assert_true(coupon_id_parse(json_get_text(doc, "coupon_id"), &at));
+    assert_true(coupon_id_parse(body_text(answer.body, "coupon_id"), &at));
     heads[at.slice] = at.position;
-    json_destroy(doc);
 }
 
 /* --- what the API says --- */
@@ -109,13 +98,12 @@ static struct json_doc *get(const char *path, enum demand demand)
 {
     char tokens[PATH_BYTES];
     const char *const headers[] = {tokens, NULL};
-    struct http_answer answer;
-    struct http_call call = {.method = "GET", .path = path, .token = stack_env(stack, "READ_TOKEN")};
+    struct http_call call = {.path = path, .token = stack_env(stack, "READ_TOKEN")};
     if (demand == OF_ALL_THAT_WAS_ISSUED) {
         write_tokens(tokens, sizeof tokens);
         call.headers = headers;
     }
-    assert_int_equal(http_client_call(api.query, &call, &answer), HTTP_ANSWERED);
+    struct http_answer answer = api_ask(api.query, &call);
     if (answer.status != 200)
         fail_msg("%s: %d %.*s", path, answer.status, SPAN_ARG(answer.body));
     if (reads_is_from(&answer, "redis"))
@@ -155,16 +143,12 @@ static void check_list(const struct user *user, int limit, enum demand demand)
 
 static void check_in_campaign(const struct user *user, int campaign, enum demand demand)
 {
-    char path[PATH_BYTES];
     size_t found = 0;
-    snprintf(path, sizeof path, "/v1/campaigns/u-%d/users/user%%20%s", campaign, user->id + 5);
-    struct json_doc *doc = get(path, demand);
+    struct json_doc *doc = get(textf("/v1/campaigns/u-%d/users/user%%20%s", campaign, user->id + 5), demand);
     for (size_t i = 0; i < user->count; i++) {
-        char at[40];
         if (user->held[i].campaign != campaign)
             continue;
-        snprintf(at, sizeof at, "coupon_ids.%zu", found++);
-        assert_true(span_is(json_get_text(doc, at), user->held[i].coupon));
+        assert_true(span_is(json_get_text(doc, textf("coupon_ids.%zu", found++)), user->held[i].coupon));
     }
     assert_int_equal(json_get_length(doc, "coupon_ids"), found);
     assert_int_equal(json_get_int(doc, "issued"), (int64_t)found);
@@ -221,28 +205,6 @@ static void lose_keys(uint32_t percent)
     mem_free(keys);
 }
 
-/* Slices replayed because of a hole, whoever found it; 0 where none was yet. */
-static int64_t holes(void)
-{
-    static const char *const name = "coupon_projector_restarts_total ";
-    char url[64];
-    struct http_answer answer;
-    int64_t value = 0;
-    snprintf(url, sizeof url, "http://127.0.0.1:%d", stack_port_base(stack) + 2);
-    struct http_client *client = http_client_create(url);
-    struct http_call call = {.method = "GET", .path = "/metrics"};
-    if (http_client_call(client, &call, &answer) == HTTP_ANSWERED)
-        for (struct span rest = answer.body; rest.ptr && rest.len > 0;) {
-            struct span line = span_cut(&rest, '\n');
-            if (!span_starts(line, span_of(name)))
-                continue;
-            line.ptr += strlen(name), line.len -= strlen(name);
-            assert_true(parse_i64(line, 0, INT64_MAX, &value));
-        }
-    http_client_destroy(client);
-    return value;
-}
-
 /* --- keys vanish --- */
 
 static void a_round(uint32_t percent, bool stopped)
@@ -265,9 +227,8 @@ static void a_round(uint32_t percent, bool stopped)
     check_everybody(AS_IT_IS);
 }
 
-static void whatever_vanishes_no_answer_is_wrong(void **state)
+static void whatever_vanishes_no_answer_is_wrong(void **)
 {
-    (void)state;
     static const uint32_t percents[] = {3, 10, 30, 60};
     for (uint32_t i = 0; i < ROUNDS; i++) {
         random_state = 1000u + i;
@@ -280,9 +241,8 @@ static void whatever_vanishes_no_answer_is_wrong(void **state)
     assert_true(from_redis > 100 && from_postgres > 100);
 }
 
-static void undisturbed_redis_knows_everybody(void **state)
+static void undisturbed_redis_knows_everybody(void **)
 {
-    (void)state;
     flush_all();
     from_postgres = 0;
     check_everybody(AS_IT_IS);
@@ -292,9 +252,8 @@ static void undisturbed_redis_knows_everybody(void **state)
 }
 
 /* Only the user's keys of one slice, in every combination, with coupons issued there afterwards. */
-static void each_subset_of_one_users_keys(void **state)
+static void each_subset_of_one_users_keys(void **)
 {
-    (void)state;
     int16_t slice = slice_of(SPAN("u-0"));
     for (int subset = 1; subset < 8; subset++) {
         const struct user *user = &users[subset % (USERS - 1)];
@@ -320,14 +279,14 @@ static void each_subset_of_one_users_keys(void **state)
 /* --- what vanished is made again --- */
 
 /* A reader meets it, and that is all it takes. */
-static void a_lost_bucket_is_made_again_once_it_was_missed(void **state)
+static void a_lost_bucket_is_made_again_once_it_was_missed(void **)
 {
-    (void)state;
     flush_all();
     for (int broken = 0; broken < 2; broken++) {
         int16_t slice = slice_of(SPAN("u-0"));
         models_await_current(&models);
-        int64_t before = holes();
+        int64_t before;
+        WAIT_UNTIL((before = projector_metric(stack, "coupon_projector_restarts_total")) >= 0, LONG_MS);
         char *key = mem_strdup(models_key(&models, slice, "u:0"));
         assert_int_equal(redis_integer(MODELS_CALL(&models, "DEL", key)), 1);
         if (broken)
@@ -335,7 +294,9 @@ static void a_lost_bucket_is_made_again_once_it_was_missed(void **state)
         for (int i = 0; i < 3 && !broken;
              i++) /* where it is broken nobody writes to it, only readers meet it */
             issue();
-        WAIT_UNTIL((check_everybody(OF_ALL_THAT_WAS_ISSUED), holes() > before), LONG_MS);
+        WAIT_UNTIL((check_everybody(OF_ALL_THAT_WAS_ISSUED),
+                    projector_metric(stack, "coupon_projector_restarts_total") > before),
+                   LONG_MS);
         WAIT_UNTIL((from_postgres = 0, check_everybody(OF_ALL_THAT_WAS_ISSUED), from_postgres == 0), LONG_MS);
         mem_free(key);
     }
@@ -343,9 +304,8 @@ static void a_lost_bucket_is_made_again_once_it_was_missed(void **state)
 
 /* More coupons than a bucket has room for, to be followed and to be rebuilt: buckets are split, and everybody
  * is where the reader looks. */
-static void buckets_grow_with_their_coupons(void **state)
+static void buckets_grow_with_their_coupons(void **)
 {
-    (void)state;
     enum { MANY = 3000 };
     size_t campaign = models_create(&models);
     int16_t slice = models_slice(&models, campaign);
@@ -355,10 +315,8 @@ static void buckets_grow_with_their_coupons(void **state)
     models_await_current(&models);
     assert_true(models_checkpoint(&models, slice, "buckets") >= before + MANY / USERS_PER_BUCKET);
     for (int i = 1; i <= MANY; i += 97) {
-        char path[160];
-        snprintf(path, sizeof path, "/v1/users/user-%d/coupons?limit=100", i);
-        struct http_answer answer = api_get(&api, path, NULL);
-        api_expect(&answer, 200, NULL);
+        struct http_answer answer =
+            api_expect(api_get(&api, textf("/v1/users/user-%d/coupons?limit=100", i), NULL), 200, NULL);
         assert_non_null(memmem(answer.body.ptr, answer.body.len, models.campaigns[campaign].id,
                                strlen(models.campaigns[campaign].id)));
     }
@@ -367,48 +325,27 @@ static void buckets_grow_with_their_coupons(void **state)
 
 /* --- memory --- */
 
-static int64_t used_memory(void)
-{
-    static const char *const name = "used_memory:";
-    int64_t value;
-    struct span rest = redis_text(MODELS_CALL(&models, "INFO", "memory"));
-    while (rest.len > 0) {
-        struct span line = span_cut(&rest, '\r');
-        if (!span_starts(rest, SPAN("\n")))
-            break;
-        rest.ptr++, rest.len--;
-        if (!span_starts(line, span_of(name)))
-            continue;
-        line.ptr += strlen(name), line.len -= strlen(name);
-        assert_true(parse_i64(line, 0, INT64_MAX, &value));
-        return value;
-    }
-    fail_msg("no %s", name);
-    return 0;
-}
-
 /* What `count` coupons of a new campaign cost, each. */
 static int64_t issue_and_weigh(int count, int64_t *ret_redeemed)
 {
     enum { EACH = 1000 };
     size_t campaign = models_create(&models);
     models_await_current(&models);
-    int64_t before = used_memory();
+    int64_t before = models_info(&models, "used_memory");
     for (int i = 0; i < count; i += EACH)
         models_issue(&models, campaign, EACH);
     models_await_current(&models);
-    int64_t issued = (used_memory() - before) / count;
+    int64_t issued = (models_info(&models, "used_memory") - before) / count;
     models_redeem(&models, campaign);
     models_await_current(&models);
-    *ret_redeemed = (used_memory() - before) / count;
+    *ret_redeemed = (models_info(&models, "used_memory") - before) / count;
     return issued;
 }
 
 /* One campaign, a new user for each coupon: hardly anything to share, and with ids of 36 bytes. So few in a
  * slice cost more than many, because most buckets of users then are keys with one entry. */
-static void a_coupon_costs_what_it_may(void **state)
+static void a_coupon_costs_what_it_may(void **)
 {
-    (void)state;
     int64_t redeemed;
     models.users = "3f2b8c1e-9a4d-4e7f-8b6a-5c0d1e2";
     int64_t issued = issue_and_weigh(30000, &redeemed);
@@ -420,7 +357,6 @@ static void a_coupon_costs_what_it_may(void **state)
 
 static int set_up(void **state)
 {
-    crypto_setup();
     setenv("FIRSTCOME_CACHE_BYTES", "0", 1); /* what answers is the levels behind */
     stack = api_setup(state, &api, STACK_ALL);
     models_open(&models, stack);

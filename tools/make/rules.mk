@@ -39,8 +39,12 @@ $(B)/obj/%.o: %.c tools/make/flags.mk
 $(B)/obj/common/base/process.o: CFLAGS += -DFIRSTCOME_VERSION='"$(shell cat VERSION)"'
 $(B)/obj/common/base/process.o: VERSION
 
-# What the assembler embeds.
-$(B)/obj/events/api_document.o: docs/openapi.json docs/openapi.html
+# What the assembler embeds. The contract as it is served is made of its one source.
+API_DOCUMENT := build/openapi.json build/openapi.html
+$(API_DOCUMENT) &: docs/openapi.yaml common/http/problem.h events/problems.h tools/openapi
+	@echo "  GEN $(API_DOCUMENT)"
+	@tools/openapi
+$(B)/obj/events/api_document.o build/analyze/events/api_document.c.ok: $(API_DOCUMENT)
 $(B)/obj/events/console_page.o: $(wildcard console/*.* console/*/*.js) $(wildcard clients/js/src/*.js)
 $(B)/obj/readmodel/script.o: $(wildcard readmodel/*.lua)
 
