@@ -16,17 +16,37 @@
     {                                                    \
         PG_##element, offsetof(struct row, member), true \
     }
-#define SEND(store, statement, columns, rows, count)                                             \
-    do {                                                                                         \
-        store_columns(&(store)->args, columns, COUNT_OF(columns), rows, count, sizeof(rows)[0]); \
-        pg_send((store)->pg, statement, &(store)->args);                                         \
-    } while (0)
-
 static void begin_args(struct store *store, const struct batch *batch)
 {
     pg_args_reset(&store->args);
     pg_arg_i16(&store->args, batch->slice);
 }
+
+/* What these write has the time of the batch as its second parameter. */
+static bool says_when(enum statement statement)
+{
+    return statement == SQL_APPEND || statement == SQL_REMEMBER || statement == SQL_NEW_CAMPAIGNS ||
+           statement == SQL_QUOTAS_USED;
+}
+
+/* Returns how many results that will give. */
+static size_t send_rows(struct store *store, const struct batch *batch, enum statement statement,
+                        const struct store_column *columns, size_t columns_count, const void *rows,
+                        size_t rows_count, size_t row_size)
+{
+    if (rows_count == 0)
+        return 0;
+    begin_args(store, batch);
+    if (says_when(statement))
+        pg_arg_time(&store->args, batch->now_us);
+    if (statement == SQL_APPEND)
+        pg_arg_i64(&store->args, batch->events[0].position); /* the others follow it (I5) */
+    store_columns(&store->args, columns, columns_count, rows, rows_count, row_size);
+    pg_send(store->pg, statement, &store->args);
+    return 1;
+}
+#define SEND(store, batch, statement, columns, rows, count) \
+    send_rows(store, batch, statement, columns, COUNT_OF(columns), rows, count, sizeof(rows)[0])
 
 static struct span keep(struct batch *batch, const void *bytes, size_t len)
 {
@@ -132,11 +152,7 @@ static size_t send_events(struct store *store, struct batch *batch)
     }
     set_holders(store, batch, rows);
     attach_keys(batch, rows);
-    begin_args(store, batch);
-    pg_arg_time(&store->args, batch->now_us);
-    pg_arg_i64(&store->args, batch->events[0].position); /* the others follow it (I5) */
-    SEND(store, SQL_APPEND, event_columns, rows, batch->events_count);
-    return 1;
+    return SEND(store, batch, SQL_APPEND, event_columns, rows, batch->events_count);
 }
 
 /* --- effects without an event --- */
@@ -172,12 +188,7 @@ static size_t send_requests(struct store *store, struct batch *batch)
             .position = verdict->token.position ? verdict->token.position : STORE_NULL,
         };
     }
-    if (count == 0)
-        return 0;
-    begin_args(store, batch);
-    pg_arg_time(&store->args, batch->now_us);
-    SEND(store, SQL_REMEMBER, request_columns, rows, count);
-    return 1;
+    return SEND(store, batch, SQL_REMEMBER, request_columns, rows, count);
 }
 
 /* --- campaigns --- */
@@ -277,28 +288,14 @@ static size_t campaign_rows(struct batch *batch, bool (*wanted)(const struct loa
 
 static size_t send_campaigns(struct store *store, struct batch *batch)
 {
-    size_t sent = 0;
     struct campaign_row *rows;
     size_t count = campaign_rows(batch, is_new, &rows);
-    if (count > 0) {
-        begin_args(store, batch);
-        pg_arg_time(&store->args, batch->now_us);
-        SEND(store, SQL_NEW_CAMPAIGNS, new_columns, rows, count);
-        sent++;
-    }
+    size_t sent = SEND(store, batch, SQL_NEW_CAMPAIGNS, new_columns, rows, count);
     count = campaign_rows(batch, is_redefined, &rows);
-    if (count > 0) { /* before what else changed: more may be released than there was (I1 is a constraint) */
-        begin_args(store, batch);
-        SEND(store, SQL_REDEFINED_CAMPAIGNS, redefined_columns, rows, count);
-        sent++;
-    }
+    /* before what else changed: more may be released than there was (I1 is a constraint) */
+    sent += SEND(store, batch, SQL_REDEFINED_CAMPAIGNS, redefined_columns, rows, count);
     count = campaign_rows(batch, is_changed, &rows);
-    if (count > 0) {
-        begin_args(store, batch);
-        SEND(store, SQL_CHANGED_CAMPAIGNS, changed_columns, rows, count);
-        sent++;
-    }
-    return sent;
+    return sent + SEND(store, batch, SQL_CHANGED_CAMPAIGNS, changed_columns, rows, count);
 }
 
 struct run_row {
@@ -326,11 +323,7 @@ static size_t send_runs(struct store *store, struct batch *batch)
         rows[count++] = (struct run_row){loaded->campaign.id, loaded->run_first_sequence,
                                          loaded->run_first_position, loaded->run_last_position};
     }
-    if (count == 0)
-        return 0;
-    begin_args(store, batch);
-    SEND(store, SQL_RUNS, run_columns, rows, count);
-    return 1;
+    return SEND(store, batch, SQL_RUNS, run_columns, rows, count);
 }
 
 /* --- coupons --- */
@@ -376,11 +369,7 @@ static size_t send_coupon_states(struct store *store, struct batch *batch)
             .reason = coupon->reason,
         };
     }
-    if (count == 0)
-        return 0;
-    begin_args(store, batch);
-    SEND(store, SQL_COUPON_STATES, coupon_columns, rows, count);
-    return 1;
+    return SEND(store, batch, SQL_COUPON_STATES, coupon_columns, rows, count);
 }
 
 /* --- the service itself --- */
@@ -431,11 +420,7 @@ static size_t send_control(struct store *store, struct batch *batch)
         rows[at] = row;
         count += at == count;
     }
-    if (count == 0)
-        return 0;
-    begin_args(store, batch);
-    SEND(store, SQL_CONTROL, control_columns, rows, count);
-    return 1;
+    return SEND(store, batch, SQL_CONTROL, control_columns, rows, count);
 }
 
 /* --- creations --- */
@@ -456,12 +441,7 @@ static size_t send_quotas(struct store *store, struct batch *batch)
             rows = batch_alloc(batch, batch->quotas_count * sizeof *rows);
         rows[count++] = batch->quotas[i];
     }
-    if (count == 0)
-        return 0;
-    begin_args(store, batch);
-    pg_arg_time(&store->args, batch->now_us);
-    SEND(store, SQL_QUOTAS_USED, quota_columns, rows, count);
-    return 1;
+    return SEND(store, batch, SQL_QUOTAS_USED, quota_columns, rows, count);
 }
 
 struct claim_row {
@@ -498,14 +478,8 @@ static size_t send_claims(struct store *store, struct batch *batch, bool fences)
             .attempt = fences ? command->claim.attempt : batch->verdicts[i].claim.attempt,
         };
     }
-    if (count == 0)
-        return 0;
-    begin_args(store, batch);
-    if (fences)
-        SEND(store, SQL_FENCE, fence_columns, rows, count);
-    else
-        SEND(store, SQL_CLAIM, claim_columns, rows, count);
-    return 1;
+    return fences ? SEND(store, batch, SQL_FENCE, fence_columns, rows, count)
+                  : SEND(store, batch, SQL_CLAIM, claim_columns, rows, count);
 }
 
 /* --- the round trip --- */

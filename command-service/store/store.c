@@ -238,30 +238,28 @@ static bool cell_equal(const struct cell *a, const struct cell *b)
 
 static void push(struct pg_args *args, enum pg_element element, const struct cell *cell)
 {
-    const struct span absent = {NULL, 0};
-    if (cell->absent)
-        pg_array_bytes(args, absent);
-    else if (element == PG_INT2)
+    switch (cell->absent ? PG_BYTEA : element) {
+    case PG_INT2:
         pg_array_i16(args, (int16_t)cell->number);
-    else if (element == PG_INT8)
+        break;
+    case PG_INT8:
         pg_array_i64(args, cell->number);
-    else if (element == PG_TIMESTAMPTZ)
+        break;
+    case PG_TIMESTAMPTZ:
         pg_array_time(args, cell->number);
-    else
-        pg_array_bytes(args, cell->bytes);
+        break;
+    default:
+        pg_array_bytes(args, cell->bytes); /* absent: NULL */
+    }
 }
 
 static void push_once(struct pg_args *args, enum pg_element element, const struct cell *cell)
 {
-    CHECK(element != PG_TIMESTAMPTZ); /* none is said once */
-    if (cell->absent)
-        pg_arg_null(args);
-    else if (element == PG_INT2)
+    CHECK(element == PG_INT2 || element == PG_TEXT); /* no others are said once */
+    if (element == PG_INT2 && !cell->absent)
         pg_arg_i16(args, (int16_t)cell->number);
-    else if (element == PG_INT8)
-        pg_arg_i64(args, cell->number);
     else
-        pg_arg_bytes(args, cell->bytes);
+        pg_arg_bytes(args, cell->bytes); /* absent: NULL */
 }
 
 void store_columns(struct pg_args *args, const struct store_column *columns, size_t columns_count,

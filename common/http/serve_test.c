@@ -342,6 +342,27 @@ static void who_waits_for_one_thing_is_not_behind_who_waits_for_another(void **s
     kit_close(talk);
 }
 
+/* Its clock starts with its last byte, however long the others took. */
+static void a_request_is_as_old_as_its_last_byte(void **state)
+{
+    (void)state;
+    enum { BETWEEN_MS = 1000 }; /* more than a busy machine lets a loop wait */
+    uint64_t age_ms = UINT64_MAX;
+    struct kit_talk *talk = kit_open(kit);
+    struct pollfd answer = {.fd = talk->fd, .events = POLLIN};
+    assert_true(kit_send(talk, SPAN(LINE("GET", "/v1/turn") "Content-Length: 2\r\n\r\n{")));
+    assert_int_equal(poll(&answer, 1, BETWEEN_MS), 0); /* nothing is answered before */
+    int64_t sent_us = clock_mono_us();
+    assert_true(kit_send(talk, SPAN("}")));
+    kit_read(talk, 1, false);
+    int64_t took_ms = (clock_mono_us() - sent_us) / US_PER_MS;
+    assert_int_equal(talk->replies[0], 200);
+    struct span body = talk->body;
+    assert_true(parse_u64(span_cut(&body, ' '), UINT64_MAX - 1, &age_ms));
+    assert_true((int64_t)age_ms < took_ms + BETWEEN_MS);
+    kit_close(talk);
+}
+
 static void trace_context_is_strict(void **state)
 {
     (void)state;
@@ -489,6 +510,7 @@ int main(void)
         cmocka_unit_test(a_full_loop_refuses_some_and_lets_others_wait_for_room),
         cmocka_unit_test(who_waits_for_room_is_refused_in_the_end),
         cmocka_unit_test(who_waits_for_one_thing_is_not_behind_who_waits_for_another),
+        cmocka_unit_test(a_request_is_as_old_as_its_last_byte),
         cmocka_unit_test(trace_context_is_strict),
         cmocka_unit_test(the_client_has_an_address),
         cmocka_unit_test(pipelined_requests_are_answered_in_order),
