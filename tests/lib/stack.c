@@ -215,9 +215,14 @@ static void set_patience(void)
     setenv("FIRSTCOME_REDIS_TIMEOUT_MS", "500", 0);
 }
 
+/* What `make up` would be told, and `make chaos` is. */
+static const char *const of_others[] = {"EDGE", "SHARDS", "COMMANDS", "QUERIES"};
+
 static void set_environment(const struct stack *stack)
 {
     char port_base[16], templates[PATH_MAX];
+    for (size_t i = 0; i < COUNT_OF(of_others); i++)
+        unsetenv(of_others[i]);
     snprintf(port_base, sizeof port_base, "%d", stack->port_base);
     print_path(templates, "%s/build/stack", stack->root);
     setenv("RUN_DIR", stack->directory, 1);
