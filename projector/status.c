@@ -14,21 +14,14 @@ enum { EACH_DEADLINE_MS = 950 };
 static enum redis_status read_seen(struct status *status, struct redis_writer *models, int16_t slice,
                                    int64_t deadline_us)
 {
-    struct redis_command command;
-    struct buf key;
     const struct redis_reply *reply;
-    redis_command_init(&command);
-    buf_init(&key, KEY_TEXT_MAX);
-    key_seen(&key, slice);
-    redis_arg_text(&command, "PTTL");
-    redis_arg(&command, buf_span(&key));
-    enum redis_status result = redis_writer_call(models, &command, deadline_us, &reply);
+    key_seen(redis_writer_key(models), slice);
+    enum redis_status result =
+        redis_writer_call(models, redis_writer_begin(models, "PTTL"), deadline_us, &reply);
     int64_t left_ms = result == REDIS_OK ? redis_integer(reply) : 0;
     int64_t ago_us = left_ms > 0 ? (SEEN_KEPT_MS - left_ms) * US_PER_MS : -1;
     bool older = ago_us < 0 || (status->seen_ago_us >= 0 && ago_us > status->seen_ago_us);
     status->seen_ago_us = slice == 0 || older ? ago_us : status->seen_ago_us;
-    redis_command_deinit(&command);
-    buf_deinit(&key);
     return result;
 }
 
@@ -60,13 +53,9 @@ static enum pg_status read_heads(struct status *status, const struct shard *shar
 {
     struct log_heads heads;
     int64_t positions[SLICE_COUNT];
-    struct log_reader reader;
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         positions[slice] = status->models.roots[slice].position;
-    log_reader_init(&reader, pg);
-    log_reader_ask(&reader, positions, 0);
-    enum pg_status result = log_reader_heads(&reader, deadline_us, &heads);
-    log_reader_deinit(&reader);
+    enum pg_status result = log_heads_read(pg, positions, deadline_us, &heads);
     for (int16_t slice = 0; result == PG_OK && slice < SLICE_COUNT; slice++)
         if (shard_has(shard, slice) && heads.slices[slice].known) {
             status->heads.slices[slice] = heads.slices[slice];

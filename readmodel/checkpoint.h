@@ -9,15 +9,17 @@
 
 enum { CHAIN_BYTES = 32 };
 
-/* X(field of the struct, name in Redis): numbers that are never negative. */
+/* X(field of the struct, name in Redis): numbers that are never negative. Those first that readers need. */
+#define CHECKPOINT_READERS(X)                                                           \
+    X(generation, "generation")                                                         \
+    X(position, "pos")    /* events up to here are folded in */                         \
+    X(behind, "behind")   /* 1: the projector is catching up, readers ask PostgreSQL */ \
+    X(buckets, "buckets") /* keys of USERS */
 #define CHECKPOINT_NUMBERS(X)                                                                \
-    X(generation, "generation")                                                              \
+    CHECKPOINT_READERS(X)                                                                    \
     X(epoch, "epoch")       /* of the projector that wrote it */                             \
-    X(position, "pos")      /* events up to here are folded in */                            \
     X(at_us, "at")          /* recorded_at of the event there */                             \
-    X(behind, "behind")     /* 1: the projector is catching up, readers ask PostgreSQL */    \
     X(coupons, "coupons")   /* CouponIssued up to here: entries of USERS */                  \
-    X(buckets, "buckets")   /* keys of USERS */                                              \
     X(chunk, "chunk")       /* bytes of the COUPONS that position is in; 0: there is none */ \
     X(chain_at, "chain_at") /* position of the end of a batch of the log, at or before `position`, */
 
@@ -29,9 +31,10 @@ struct checkpoint {
     uint8_t chain[CHAIN_BYTES]; /* and the log's hash chain there: which history this is of (I12) */
 };
 
-/* Writes the command that asks for one, from the key in `key`. */
+/* Writes the command that asks for one, from the key in `key`: for all of it, or what readers need. */
 void checkpoint_command(struct redis_command *command, struct span key);
-/* From its reply. A field that is missing or not a number makes it absent. */
+void checkpoint_command_of_readers(struct redis_command *command, struct span key);
+/* From the reply to either. A field that is missing or not a number makes it absent. */
 struct checkpoint checkpoint_from_reply(const struct redis_reply *reply);
 /* Adds every field and its value. */
 void checkpoint_args(struct redis_command *command, const struct checkpoint *checkpoint);

@@ -2,8 +2,6 @@
 /* The scripts as bytes, and their arguments. */
 #include "readmodel/script.h"
 
-#include "readmodel/varint.h"
-
 #define EMBED(name, file)                                                      \
     __asm__(".pushsection .rodata\n"                                           \
             ".global " #name "_start\n" #name "_start: .incbin \"" file "\"\n" \
@@ -13,12 +11,8 @@
 EMBED(readmodel_apply, "readmodel/apply.lua");
 EMBED(readmodel_switch, "readmodel/switch.lua");
 
-/* Written out in apply.lua. */
-enum { BUCKET_BYTES = 4 };
-_Static_assert(HOLDING_BYTES == 19 && BUCKET_BYTES + HOLDING_BYTES == 23, "written out in apply.lua");
+_Static_assert(HOLDING_BYTES == 19, "written out in apply.lua, as is where the user's tag is");
 _Static_assert(CHUNK_HEAD_PLAIN == 'c' && CHUNK_HEAD_STATES == 's', "written out in apply.lua");
-
-enum { HOLDINGS_MAX = 64 * 1024 };
 
 struct span script_text(enum script script)
 {
@@ -59,45 +53,59 @@ static void take_command(void *context, const struct redis_command *command)
         redis_arg(&batch->commands, (struct span){at, command->lengths[i]});
 }
 
+static void add_key(struct script_batch *batch, struct redis_command *keys)
+{
+    redis_arg(keys, buf_span(&batch->key));
+    buf_clear(&batch->key);
+}
+
 static void take_holding(void *context, uint64_t user_hash, const char entry[HOLDING_BYTES])
 {
     struct script_batch *batch = context;
-    char bucket[BUCKET_BYTES];
-    big_endian_write(bucket, sizeof bucket, (uint64_t)users_bucket(user_hash, batch->buckets));
-    buf_append(&batch->holdings, bucket, sizeof bucket);
-    buf_append(&batch->holdings, entry, HOLDING_BYTES);
+    key_users(&batch->key, batch->model, users_bucket(user_hash, batch->buckets));
+    add_key(batch, &batch->bucket_keys);
+    redis_arg(&batch->holdings, (struct span){entry, HOLDING_BYTES});
 }
 
 static void take_state(void *context, int64_t position, struct span record)
 {
     struct script_batch *batch = context;
-    redis_arg_i64(&batch->states, position / COUPON_CHUNK);
+    key_coupons(&batch->key, batch->model, position);
+    add_key(batch, &batch->state_keys);
+    key_states(&batch->key, batch->model, position);
+    add_key(batch, &batch->state_keys);
     redis_arg_i64(&batch->states, position % COUPON_CHUNK);
     redis_arg(&batch->states, record);
+}
+
+/* All of a batch's arguments, and its keys. */
+static void each_command(struct script_batch *batch, void (*act)(struct redis_command *))
+{
+    act(&batch->commands);
+    act(&batch->holdings);
+    act(&batch->states);
+    act(&batch->bucket_keys);
+    act(&batch->state_keys);
+    act(&batch->other_keys);
 }
 
 void script_batch_init(struct script_batch *batch)
 {
     *batch = (struct script_batch){.sink = {batch, take_command, take_holding, take_state, NULL}};
-    redis_command_init(&batch->commands);
-    redis_command_init(&batch->states);
-    redis_command_init(&batch->keys);
-    buf_init(&batch->holdings, HOLDINGS_MAX);
+    each_command(batch, redis_command_init);
+    buf_init(&batch->key, KEY_TEXT_MAX);
 }
 
 void script_batch_deinit(struct script_batch *batch)
 {
-    redis_command_deinit(&batch->commands);
-    redis_command_deinit(&batch->states);
-    redis_command_deinit(&batch->keys);
-    buf_deinit(&batch->holdings);
+    each_command(batch, redis_command_deinit);
+    buf_deinit(&batch->key);
 }
 
-void script_batch_begin(struct script_batch *batch, int64_t buckets)
+void script_batch_begin(struct script_batch *batch, struct model model, int64_t buckets)
 {
-    redis_command_reset(&batch->commands);
-    redis_command_reset(&batch->states);
-    buf_clear(&batch->holdings);
+    each_command(batch, redis_command_reset);
+    batch->model = model;
     batch->buckets = buckets;
 }
 
@@ -110,76 +118,36 @@ static void add_all(struct redis_command *to, const struct redis_command *from)
         redis_arg(to, (struct span){at, from->lengths[i]});
 }
 
-/* --- the keys that a script touches --- */
-
-/* Commands about the same key come together. */
-static void add_key(struct script_batch *batch, struct span key)
-{
-    struct redis_command *keys = &batch->keys;
-    size_t last = keys->count ? keys->lengths[keys->count - 1] : 0;
-    if (last != key.len || memcmp(keys->data.data + keys->data.len - last, key.ptr, last) != 0)
-        redis_arg(keys, key);
-}
-
+/* Of each command the key, which follows the verb. Commands about the same key come together. */
 static void add_command_keys(struct script_batch *batch)
 {
     const struct redis_command *commands = &batch->commands;
     const char *at = commands->data.data;
+    struct span last = {0};
     for (size_t i = 0; i < commands->count;) {
         int64_t words = 0;
         CHECK(parse_i64((struct span){at, commands->lengths[i]}, 2, INT32_MAX, &words));
         size_t end = i + 1 + (size_t)words;
         at += commands->lengths[i++];
-        at += commands->lengths[i++]; /* the verb */
-        add_key(batch, (struct span){at, commands->lengths[i]});
+        at += commands->lengths[i++];
+        struct span key = {at, commands->lengths[i]};
+        if (!span_equal(key, last))
+            redis_arg(&batch->other_keys, key);
+        last = key;
         while (i < end)
             at += commands->lengths[i++];
     }
 }
 
-static void add_state_keys(struct script_batch *batch, struct model model, struct buf *key)
+/* Of each bucket that comes into being the one that it takes from, and its own. */
+static void add_split_keys(struct script_batch *batch, int64_t grown)
 {
-    const struct redis_command *states = &batch->states;
-    const char *at = states->data.data;
-    for (size_t i = 0; i < states->count; i += 3) {
-        for (const char *kind = "ps"; *kind; kind++) {
-            buf_clear(key);
-            key_begin(key, model);
-            buf_append_char(key, *kind);
-            buf_append_char(key, ':');
-            buf_append(key, at, states->lengths[i]);
-            add_key(batch, buf_span(key));
-        }
-        at += states->lengths[i] + states->lengths[i + 1] + states->lengths[i + 2];
-    }
-}
-
-static void add_bucket_key(struct script_batch *batch, struct model model, int64_t bucket, struct buf *key)
-{
-    buf_clear(key);
-    key_users(key, model, bucket);
-    add_key(batch, buf_span(key));
-}
-
-static void add_bucket_keys(struct script_batch *batch, struct model model, int64_t grown, struct buf *key)
-{
-    for (size_t at = 0; at < batch->holdings.len; at += BUCKET_BYTES + HOLDING_BYTES)
-        add_bucket_key(batch, model, (int64_t)big_endian_read(batch->holdings.data + at, BUCKET_BYTES), key);
     for (int64_t bucket = batch->buckets; bucket < grown; bucket++) {
-        add_bucket_key(batch, model, users_parent(bucket), key);
-        add_bucket_key(batch, model, bucket, key);
+        key_users(&batch->key, batch->model, users_parent(bucket));
+        add_key(batch, &batch->other_keys);
+        key_users(&batch->key, batch->model, bucket);
+        add_key(batch, &batch->other_keys);
     }
-}
-
-static void collect_keys(struct script_batch *batch, struct model model, int64_t grown)
-{
-    struct buf key;
-    buf_init(&key, KEY_TEXT_MAX);
-    redis_command_reset(&batch->keys);
-    add_command_keys(batch);
-    add_state_keys(batch, model, &key);
-    add_bucket_keys(batch, model, grown, &key);
-    buf_deinit(&key);
 }
 
 static void begin(struct redis_command *command, struct span sha, size_t keys)
@@ -190,42 +158,34 @@ static void begin(struct redis_command *command, struct span sha, size_t keys)
     redis_arg_i64(command, (int64_t)keys);
 }
 
-static void add_batch(struct redis_command *command, const struct checkpoint *next, struct model model,
-                      const struct script_batch *batch)
-{
-    struct buf prefix;
-    int64_t before = batch ? batch->buckets : next->buckets;
-    CHECK(!batch || !batch->holdings.overflow);
-    buf_init(&prefix, KEY_TEXT_MAX);
-    key_begin(&prefix, model);
-    redis_arg(command, buf_span(&prefix));
-    buf_deinit(&prefix);
-    redis_arg_i64(command, before);
-    redis_arg_i64(command, next->buckets);
-    redis_arg(command, batch && batch->holdings.len ? buf_span(&batch->holdings) : SPAN(""));
-    redis_arg_i64(command, batch ? (int64_t)(batch->states.count / 3) : 0);
-    if (batch) {
-        add_all(command, &batch->states);
-        add_all(command, &batch->commands);
-    }
-}
-
+/* KEYS: the checkpoint; a bucket for each holding; the coupons and the states for each state; parent and
+ * child for each split; those of the commands. ARGV: epoch, and of the expected checkpoint generation and
+ * position; the fields of the next one and how many words they are; numbers of buckets before and after, of
+ * holdings, of states; the holdings; the states, field and record of each; the commands. */
 void script_apply(struct redis_command *command, struct span sha, struct span key,
-                  const struct checkpoint *expected, const struct checkpoint *next, struct model model,
+                  const struct checkpoint *expected, const struct checkpoint *next,
                   struct script_batch *batch)
 {
-    if (batch)
-        collect_keys(batch, model, next->buckets);
-    begin(command, sha, 1 + (batch ? batch->keys.count : 0));
+    redis_command_reset(&batch->other_keys);
+    add_split_keys(batch, next->buckets);
+    add_command_keys(batch);
+    begin(command, sha, 1 + batch->bucket_keys.count + batch->state_keys.count + batch->other_keys.count);
     redis_arg(command, key);
-    if (batch)
-        add_all(command, &batch->keys);
+    add_all(command, &batch->bucket_keys);
+    add_all(command, &batch->state_keys);
+    add_all(command, &batch->other_keys);
     redis_arg_i64(command, next->epoch);
     redis_arg_i64(command, expected->generation);
     redis_arg_i64(command, expected->position);
     redis_arg_i64(command, (int64_t)checkpoint_args_count());
     checkpoint_args(command, next);
-    add_batch(command, next, model, batch);
+    redis_arg_i64(command, batch->buckets);
+    redis_arg_i64(command, next->buckets);
+    redis_arg_i64(command, (int64_t)batch->holdings.count);
+    redis_arg_i64(command, (int64_t)(batch->states.count / 2));
+    add_all(command, &batch->holdings);
+    add_all(command, &batch->states);
+    add_all(command, &batch->commands);
 }
 
 void script_switch(struct redis_command *command, struct span sha, struct model model, int64_t live,

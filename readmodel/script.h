@@ -22,22 +22,25 @@ bool script_result(const struct redis_reply *reply, enum script_result *ret, int
 /* What a fold hands over, kept until it is sent. */
 struct script_batch {
     struct fold_sink sink;
-    struct redis_command commands; /* of each: how many arguments, then these */
-    struct redis_command states;   /* of each: chunk, field, record */
-    struct buf holdings;           /* of each: bucket (4 bytes, big-endian), entry */
-    struct redis_command keys;     /* scratch of script_apply */
-    int64_t buckets;               /* of the slice before this batch */
+    struct model model;
+    int64_t buckets;                            /* of the slice before this batch */
+    struct redis_command commands;              /* of each: how many words, then these */
+    struct redis_command holdings, bucket_keys; /* an entry each, and for whose bucket */
+    struct redis_command states, state_keys;    /* field and record of each; its coupons and its states */
+    struct redis_command other_keys;            /* scratch of script_apply */
+    struct buf key;
 };
 void script_batch_init(struct script_batch *batch);
 void script_batch_deinit(struct script_batch *batch);
-void script_batch_begin(struct script_batch *batch, int64_t buckets);
+/* Empties it. `buckets`: of the model now. */
+void script_batch_begin(struct script_batch *batch, struct model model, int64_t buckets);
 
-/* EVALSHA of SCRIPT_APPLY on the checkpoint in `key`, which must be at `expected` and becomes `next`; the
- * batch, which may be NULL, is of next->generation. All keys that the script touches are named, after the one
- * that it takes from there: while a slot moves between servers of a cluster some are here and some there, and
- * only what is named has Redis refuse the script as a whole (TRYAGAIN) instead of failing half way. */
+/* EVALSHA of SCRIPT_APPLY on the checkpoint in `key`, which must be at `expected` and becomes `next`. All
+ * keys that the script touches are named: while a slot moves between servers of a cluster some are here and
+ * some there, and only what is named has Redis refuse the script as a whole (TRYAGAIN) instead of failing
+ * half way. */
 void script_apply(struct redis_command *command, struct span sha, struct span key,
-                  const struct checkpoint *expected, const struct checkpoint *next, struct model model,
+                  const struct checkpoint *expected, const struct checkpoint *next,
                   struct script_batch *batch);
 /* EVALSHA of SCRIPT_SWITCH. */
 void script_switch(struct redis_command *command, struct span sha, struct model model, int64_t live,

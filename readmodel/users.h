@@ -5,7 +5,7 @@
  * and the next one takes its entries from a single older one. So a reader gets some thirty to sixty entries
  * however many coupons were ever issued, and few coupons cost few keys. How many there are is in the
  * checkpoint; every one of them exists and begins with the mark, so one that is absent, or has no mark, was
- * lost. readmodel/apply.lua splits buckets as users_split() does. Pure. */
+ * lost. readmodel/apply.lua splits them. Pure. */
 #pragma once
 
 #include "events/ids.h"

@@ -107,7 +107,7 @@ static void preload_campaign(const struct scratch_preload *preload)
     (void)scratch_number(preload->url, sql, CALL_MS);
 }
 
-void scratch_created(const char *url, const char *campaign_id, int16_t slice)
+void scratch_created(const char *url, const char *campaign_id, int16_t slice, int64_t position)
 {
     char sql[SQL_MAX];
     struct buf definition;
@@ -115,9 +115,9 @@ void scratch_created(const char *url, const char *campaign_id, int16_t slice)
     write_definition(campaign_id, &definition);
     snprintf(sql, sizeof sql,
              "INSERT INTO event (slice, position, type, version, campaign_id, recorded_at, data) "
-             "VALUES (%d, 1, %d, %d, '%s', clock_timestamp(), '\\x%s')",
-             slice, EVENT_CampaignCreated, event_describe(EVENT_CampaignCreated)->version, campaign_id,
-             definition.data);
+             "VALUES (%d, %lld, %d, %d, '%s', clock_timestamp(), '\\x%s')",
+             slice, (long long)position, EVENT_CampaignCreated,
+             event_describe(EVENT_CampaignCreated)->version, campaign_id, definition.data);
     buf_deinit(&definition);
     (void)scratch_number(url, sql, CALL_MS);
 }

@@ -27,5 +27,5 @@ void scratch_preload(const struct scratch_preload *preload);
 /* One more campaign that is to be issued from, of whatever slice, without an event. */
 void scratch_campaign(const char *url, const char *campaign_id, int16_t slice);
 
-/* CampaignCreated as the first event of its slice, for a log whose coupons are to be projected. */
-void scratch_created(const char *url, const char *campaign_id, int16_t slice);
+/* CampaignCreated as an event of its slice, for a log whose coupons are to be projected. */
+void scratch_created(const char *url, const char *campaign_id, int16_t slice, int64_t position);

@@ -26,7 +26,7 @@ void bench_memory(struct bench *bench)
                               .unit = "B",
                               .goal = "<= 180",
                               .baseline = ""};
-    bench_store_init(&store, bench, bench->options.memory_coupons, 1);
+    bench_store_init(&store, bench, bench->options.memory_coupons, 1, 1);
     snprintf(what, sizeof what, "Redis per issued coupon, %" PRId64 " in one campaign",
              bench_store_coupons(&store));
     series_add(&issued.series, bytes_per_coupon(&store)); /* the same bytes every time: one round will do */

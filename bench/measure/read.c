@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads: what is in memory, against a handler that does nothing on the same HTTP server, nginx with the
  * same bytes, and webdis, which serves them from Redis; and ten thousand at once for what nobody has yet. */
-#include "bench/measure/run_bench.h"
+#include "bench/measure/store.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -126,7 +126,7 @@ static pid_t nginx_start(const struct bench *bench, struct span body, struct tar
 
 struct read_runs {
     struct target query, empty, webdis, nginx;
-    struct series ours, empty_inline, others, from_nginx, p99;
+    struct series ours, empty_inline, others, from_nginx, p99, us, empty_us;
     struct flow_result last, last_empty;
 };
 
@@ -135,6 +135,8 @@ static void print_reads(const struct bench *bench, const struct read_runs *runs,
     struct figure figures[] = {
         {"a campaign from memory, 256 connections", "1/s", runs->ours, "ratio >= 0.9", 0.9,
          "empty handler with as long a body and as many headers", runs->empty_inline},
+        {"processor time of the service for each of them", "us", runs->us, "ratio <= 1.1", 0,
+         "the empty handler's", runs->empty_us},
         {"the same, p99", "ms", runs->p99},
         {"the same, against nginx", "1/s", runs->ours, NULL, 0,
          "nginx, the same bytes from its memory, no authentication", runs->from_nginx},
@@ -146,16 +148,27 @@ static void print_reads(const struct bench *bench, const struct read_runs *runs,
              "processor; empty %.0f %%, %.0f %%",
              100 * runs->last.client_busy, 100 * runs->last.client_waited, 100 * runs->last_empty.client_busy,
              100 * runs->last_empty.client_waited);
-    bench_print(bench, &figures[0]);
-    bench_print(bench, &figures[1]);
+    for (size_t i = 0; i < 3; i++)
+        bench_print(bench, &figures[i]);
     if (runs->from_nginx.count)
-        bench_print(bench, &figures[2]);
+        bench_print(bench, &figures[3]);
     else
         bench_say("read: nginx is not installed (Debian package nginx), so it is not compared");
     if (has_webdis)
-        bench_print(bench, &figures[3]);
+        bench_print(bench, &figures[4]);
     else
         bench_say("read: webdis is not installed (Debian package webdis), so it is not compared");
+}
+
+/* What the load drives, and what of its processor time each answer took: also where others have most of the
+ * processors, which says little about how many answers there were. */
+static double flow_at(const struct bench *bench, const struct target *target, const char *path, pid_t pid,
+                      struct flow_result *ret, struct series *us)
+{
+    double before_s = bench_store_cpu_s(pid, false), per_second = flow_of(bench, target, path, ret);
+    series_add(us, (bench_store_cpu_s(pid, false) - before_s) * 1e9 /
+                       (per_second * (double)(WARM_MS + bench->options.sample_ms)));
+    return per_second;
 }
 
 void bench_read(struct bench *bench)
@@ -183,9 +196,10 @@ void bench_read(struct bench *bench)
     for (int64_t round = 0; round < bench->options.rounds; round++) {
         struct flow_result other;
         bench_say("read, round %lld of %lld", (long long)round + 1, (long long)bench->options.rounds);
-        series_add(&runs.ours, flow_of(bench, &runs.query, path, &runs.last));
+        series_add(&runs.ours, flow_at(bench, &runs.query, path, query, &runs.last, &runs.us));
         series_add(&runs.p99, (double)runs.last.p99_us / US_PER_MS);
-        series_add(&runs.empty_inline, flow_of(bench, &runs.empty, empty_path, &runs.last_empty));
+        series_add(&runs.empty_inline,
+                   flow_at(bench, &runs.empty, empty_path, empty, &runs.last_empty, &runs.empty_us));
         if (webdis)
             series_add(&runs.others, flow_of(bench, &runs.webdis, "/GET/bench.txt", &other));
         if (nginx)

@@ -22,14 +22,15 @@ enum { CALL_MS = 60000, LONG_MS = 600000, WATCH_MS = 10, SQL_MAX = 4096, FILE_MA
 
 static void name_campaigns(struct bench_store *store)
 {
-    for (int named = 0, suffix = 0; named < SLICE_COUNT; suffix++) {
+    int named[SLICE_COUNT] = {0}, complete = 0;
+    for (int suffix = 0; complete < SLICE_COUNT; suffix++) {
         char id[CAMPAIGN_ID_MAX + 1];
         snprintf(id, sizeof id, "bench-models-%d", suffix);
-        char *is = store->campaigns[slice_of(span_of(id))];
-        if (*is)
+        int16_t slice = slice_of(span_of(id));
+        if (named[slice] == STORE_CAMPAIGNS_MAX)
             continue;
-        memcpy(is, id, sizeof id);
-        named++;
+        memcpy(store->campaigns[slice][named[slice]++], id, sizeof id);
+        complete += named[slice] == STORE_CAMPAIGNS_MAX;
     }
 }
 
@@ -42,33 +43,91 @@ static void set_head(const struct bench_store *store, int slice, int64_t head)
     (void)scratch_number(store->owner_url, sql, CALL_MS);
 }
 
+/* The bytes of an event around those that are not the same in each. */
+static void write_around(const struct event *event, struct span differs, char *before, char *after,
+                         size_t size)
+{
+    struct buf data, hex;
+    buf_init(&data, EVENT_DATA_MAX);
+    buf_init(&hex, size);
+    event_encode(event, &data);
+    const char *at = memmem(data.data, data.len, differs.ptr, differs.len);
+    CHECK(!data.overflow && at);
+    size_t prefix = (size_t)(at - data.data), rest = prefix + differs.len;
+    hex_encode(&hex, data.data, prefix);
+    snprintf(before, size, "%.*s", (int)hex.len, hex.data);
+    buf_clear(&hex);
+    hex_encode(&hex, data.data + rest, data.len - rest);
+    snprintf(after, size, "%.*s", (int)hex.len, hex.data);
+    buf_deinit(&hex);
+    buf_deinit(&data);
+}
+
+/* The coupons of several campaigns in turns: by one statement, because there is nothing to compare with. */
+static void write_in_turns(const struct bench_store *store, int16_t slice)
+{
+    static const char sequence[] = "\xce\x05\xf5\xe1\x00"; /* as MessagePack has the one below */
+    struct event event = {.type = EVENT_CouponIssued};
+    char sql[SQL_MAX], before[SQL_MAX / 8], after[SQL_MAX / 8];
+    struct buf ids;
+    event.coupon_issued = (struct coupon_issued){.sequence = 100000000, .nth = 1, .code_prefix = SPAN("")};
+    write_around(&event, (struct span){sequence, sizeof sequence - 1}, before, after, sizeof before);
+    buf_init(&ids, SQL_MAX);
+    for (int i = 0; i < store->campaigns_each; i++) {
+        scratch_created(store->owner_url, store->campaigns[slice][i], slice, i + 1);
+        buf_printf(&ids, "%s%s", i ? "," : "", store->campaigns[slice][i]);
+    }
+    snprintf(
+        sql, sizeof sql,
+        "INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id, nth, "
+        "recorded_at, data, holder) SELECT %d, %d + n, %d, 1, (string_to_array('%.*s', ','))[(1 + (n - 1) "
+        "%% %d)::int], lpad((%" PRId64 " + n)::text, 32, '0'), 'c%d-' || %d + n, 1, clock_timestamp(), "
+        "'\\x%sce'::bytea || int4send((1 + (n - 1) / %d)::int) || '\\x%s'::bytea, gen_random_uuid() "
+        "FROM generate_series(1, %" PRId64 ") AS n",
+        slice, store->campaigns_each, EVENT_CouponIssued, (int)ids.len, ids.data, store->campaigns_each,
+        slice * store->each, slice, store->campaigns_each, before, store->campaigns_each, after, store->each);
+    (void)scratch_number(store->owner_url, sql, LONG_MS);
+    buf_deinit(&ids);
+}
+
+static void write_one(const struct bench_store *store, int16_t slice)
+{
+    struct append_result result;
+    scratch_created(store->owner_url, store->campaigns[slice][0], slice, 1);
+    append_run(&(struct append_options){.url = store->command_url,
+                                        .campaign_id = store->campaigns[slice][0],
+                                        .slice = slice,
+                                        .first_user = slice * store->each,
+                                        .events = store->each,
+                                        .per_batch = STORE_BATCH,
+                                        .plain = true,
+                                        .plain_from = 1},
+               &result);
+}
+
 static void write_log(const struct bench_store *store)
 {
     struct progress progress;
     progress_begin(&progress, "log");
     for (int16_t slice = 0; slice < store->slices; slice++) {
-        struct append_result result;
-        scratch_created(store->owner_url, store->campaigns[slice], slice);
-        append_run(&(struct append_options){.url = store->command_url,
-                                            .campaign_id = store->campaigns[slice],
-                                            .slice = slice,
-                                            .first_user = slice * store->each,
-                                            .events = store->each,
-                                            .per_batch = STORE_BATCH,
-                                            .plain = true,
-                                            .plain_from = 1},
-                   &result);
-        set_head(store, slice, 1 + store->each);
+        if (store->campaigns_each > 1)
+            write_in_turns(store, slice);
+        else
+            write_one(store, slice);
+        set_head(store, slice, store->campaigns_each + store->each);
         progress_update(&progress, (slice + 1) * store->each, bench_store_coupons(store), "events");
     }
     progress_end(&progress, bench_store_coupons(store), bench_store_coupons(store), "events");
 }
 
-void bench_store_init(struct bench_store *store, const struct bench *bench, int64_t coupons, int slices)
+void bench_store_init(struct bench_store *store, const struct bench *bench, int64_t coupons, int slices,
+                      int campaigns)
 {
     const struct bench_options *is = &bench->options;
     int64_t batches = (coupons + slices * STORE_BATCH - 1) / (slices * STORE_BATCH);
-    *store = (struct bench_store){.bench = bench, .each = batches * STORE_BATCH, .slices = slices};
+    CHECK(campaigns >= 1 && campaigns <= STORE_CAMPAIGNS_MAX);
+    *store = (struct bench_store){
+        .bench = bench, .each = batches * STORE_BATCH, .slices = slices, .campaigns_each = campaigns};
     scratch_url(is->database_url, "bench_log", store->owner_url, sizeof store->owner_url);
     scratch_url(is->command_database_url, "bench_log", store->command_url, sizeof store->command_url);
     scratch_url(is->projector_database_url, "bench_log", store->projector_url, sizeof store->projector_url);
@@ -87,34 +146,15 @@ int64_t bench_store_coupons(const struct bench_store *store)
     return store->slices * store->each;
 }
 
-/* The bytes of a redemption around its order id, which is the only thing that differs between them. */
-static void write_redemption(char *before, char *after, size_t size)
+void bench_store_redeem(struct bench_store *store)
 {
     static const char order[] = "00000000-0000-0000-0000-000000000000";
     struct event event = {.type = EVENT_CouponRedeemed};
-    struct buf data, hex;
+    char sql[SQL_MAX], before[SQL_MAX / 8], after[SQL_MAX / 8];
     event.coupon_redeemed.order_id = span_of(order);
     event.coupon_redeemed.order_amount = 10000;
     event.coupon_redeemed.discount_amount = 1000;
-    buf_init(&data, EVENT_DATA_MAX);
-    buf_init(&hex, size);
-    event_encode(&event, &data);
-    const char *at = memmem(data.data, data.len, order, sizeof order - 1);
-    CHECK(!data.overflow && at);
-    size_t prefix = (size_t)(at - data.data), rest = prefix + sizeof order - 1;
-    hex_encode(&hex, data.data, prefix);
-    snprintf(before, size, "%.*s", (int)hex.len, hex.data);
-    buf_clear(&hex);
-    hex_encode(&hex, data.data + rest, data.len - rest);
-    snprintf(after, size, "%.*s", (int)hex.len, hex.data);
-    buf_deinit(&hex);
-    buf_deinit(&data);
-}
-
-void bench_store_redeem(struct bench_store *store)
-{
-    char sql[SQL_MAX], before[SQL_MAX / 8], after[SQL_MAX / 8];
-    write_redemption(before, after, sizeof before);
+    write_around(&event, span_of(order), before, after, sizeof before);
     snprintf(sql, sizeof sql,
              "INSERT INTO event (slice, position, type, version, campaign_id, user_id, coupon_id, "
              "recorded_at, data) SELECT slice, position + %" PRId64 ", %d, %d, campaign_id, user_id, "
@@ -124,7 +164,7 @@ void bench_store_redeem(struct bench_store *store)
              EVENT_CouponIssued);
     (void)scratch_number(store->owner_url, sql, LONG_MS);
     for (int slice = 0; slice < store->slices; slice++)
-        set_head(store, slice, 1 + 2 * store->each);
+        set_head(store, slice, store->campaigns_each + 2 * store->each);
 }
 
 /* --- Redis --- */

@@ -9,21 +9,24 @@
 #include "common/redis/redis.h"
 #include "events/ids.h"
 
-enum { STORE_URL_BYTES = 4096, STORE_BATCH = 1024 };
+enum { STORE_URL_BYTES = 4096, STORE_BATCH = 1024, STORE_CAMPAIGNS_MAX = 32 };
 
 struct bench_store {
     const struct bench *bench;
     char owner_url[STORE_URL_BYTES], command_url[STORE_URL_BYTES], projector_url[STORE_URL_BYTES];
     char redis_url[64];
-    char campaigns[SLICE_COUNT][CAMPAIGN_ID_MAX + 1]; /* one of each slice */
-    int64_t each;                                     /* coupons in each of the first `slices` of them */
-    int slices;
+    char campaigns[SLICE_COUNT][STORE_CAMPAIGNS_MAX][CAMPAIGN_ID_MAX + 1]; /* of each slice */
+    int campaigns_each;                                                    /* that have coupons */
+    int64_t each;                                                          /* coupons in a slice */
+    int slices;                                                            /* that have any */
     pid_t redis, postmaster;
     struct redis *client;
 };
 
-/* A log of at least `coupons` coupons in whole batches, in `slices` campaigns of a slice each. */
-void bench_store_init(struct bench_store *store, const struct bench *bench, int64_t coupons, int slices);
+/* A log of at least `coupons` coupons in whole batches, in so many slices. In each the coupons are of
+ * `campaigns` campaigns in turns. In place of the log there was. */
+void bench_store_init(struct bench_store *store, const struct bench *bench, int64_t coupons, int slices,
+                      int campaigns);
 void bench_store_deinit(struct bench_store *store);
 int64_t bench_store_coupons(const struct bench_store *store);
 /* Appends a redemption of each of the coupons, with an order id of 36 bytes. Once. */

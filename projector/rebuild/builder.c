@@ -162,21 +162,19 @@ static enum build_result bad_log(struct builder *builder, int64_t position)
     return BUILD_BAD_LOG;
 }
 
-/* Looks whether so many bytes more leave whoever follows the log enough. */
-static enum build_result look_for_room(struct builder *builder, int64_t more)
+enum build_result builder_room(struct builder *builder, int16_t slice, int64_t events)
 {
     struct redis_health memory;
-    enum redis_status status =
-        redis_writer_health(builder->writer, redis_writer_server_of(builder->writer, builder->build->slice),
-                            redis_deadline(), &memory);
+    int64_t more = events * BYTES_PER_COUPON;
+    enum redis_status status = redis_writer_health(
+        builder->writer, redis_writer_server_of(builder->writer, slice), redis_deadline(), &memory);
     if (status != REDIS_OK)
         return redis_failed(builder, status);
     if (memory.max == 0 || (double)(memory.used + more) <= ROOM_SHARE * (double)memory.max)
         return BUILD_DONE;
     snprintf(builder->error, sizeof builder->error,
              "it does not fit: Redis uses %lld MiB of %lld, and slice %d needs some %lld more",
-             (long long)(memory.used >> 20), (long long)(memory.max >> 20), builder->build->slice,
-             (long long)(more >> 20));
+             (long long)(memory.used >> 20), (long long)(memory.max >> 20), slice, (long long)(more >> 20));
     return BUILD_NO_ROOM;
 }
 
@@ -207,14 +205,9 @@ static enum build_result connect_stores(struct builder *builder)
 static enum build_result find_head(struct builder *builder)
 {
     static const int64_t origin[SLICE_COUNT];
-    struct log_reader reader;
     struct log_heads heads;
     struct pg *pg = builder->pages[0].pg;
-    log_reader_init(&reader, pg);
-    log_reader_ask(&reader, origin, 0);
-    enum pg_status status = log_reader_heads(&reader, store_deadline(), &heads);
-    log_reader_deinit(&reader);
-    if (status != PG_OK)
+    if (log_heads_read(pg, origin, store_deadline(), &heads) != PG_OK)
         return store_failed(builder, pg);
     const struct log_head *is = &heads.slices[builder->build->slice];
     if (!is->known) /* what is left of its log here is not to be told, least of all as an empty one */
@@ -238,20 +231,13 @@ static void ask(struct builder *builder, struct page *page, int64_t after, int64
 
 static enum build_result load_campaign(struct builder *builder, struct span id)
 {
-    struct redis_command command;
-    struct buf key;
     const struct redis_reply *reply = NULL;
     /* Everything that was sent comes first; its replies are the bulk writer's. */
     if (!bulk_settle(&builder->bulk, redis_deadline()))
         return redis_failed(builder, builder->bulk.failure);
-    redis_command_init(&command);
-    buf_init(&key, KEY_TEXT_MAX);
-    key_campaign(&key, builder->fold.model, id);
-    redis_arg_text(&command, "GET");
-    redis_arg(&command, buf_span(&key));
-    enum redis_status status = redis_writer_call(builder->writer, &command, redis_deadline(), &reply);
-    redis_command_deinit(&command);
-    buf_deinit(&key);
+    key_campaign(redis_writer_key(builder->writer), builder->fold.model, id);
+    enum redis_status status = redis_writer_call(builder->writer, redis_writer_begin(builder->writer, "GET"),
+                                                 redis_deadline(), &reply);
     if (status != REDIS_OK)
         return redis_failed(builder, status);
     if (!fold_load(&builder->fold, id, redis_text(reply)))
@@ -330,8 +316,9 @@ static enum build_result read_all(struct builder *builder)
             result = tell(builder, BUILD_READING);
         if (result != BUILD_DONE || ++pages % ROOM_PAGES != 0)
             continue;
-        result = bulk_settle(&builder->bulk, redis_deadline()) ? look_for_room(builder, 0)
-                                                               : redis_failed(builder, builder->bulk.failure);
+        result = bulk_settle(&builder->bulk, redis_deadline())
+                     ? builder_room(builder, builder->build->slice, 0)
+                     : redis_failed(builder, builder->bulk.failure);
     }
     return result;
 }
@@ -343,7 +330,7 @@ static enum build_result build_bulk(struct builder *builder)
     struct checkpoint start = {.present = true, .generation = build->generation, .behind = 0, .buckets = 1};
     enum build_result result = find_head(builder);
     if (result == BUILD_DONE)
-        result = look_for_room(builder, builder->head * BYTES_PER_COUPON);
+        result = builder_room(builder, build->slice, builder->head + build->beside);
     if (result != BUILD_DONE)
         return result;
     int64_t now_s = clock_wall_us() / US_PER_S;
@@ -359,7 +346,7 @@ static enum build_result build_bulk(struct builder *builder)
         at->chain_at = at->position;
         memcpy(at->chain, builder->chain, CHAIN_BYTES);
     }
-    result = look_for_room(builder, 0);
+    result = builder_room(builder, build->slice, 0);
     if (result != BUILD_DONE)
         return result;
     return bulk_end(&builder->bulk, at, redis_deadline()) ? BUILD_DONE
@@ -373,7 +360,7 @@ static enum build_result apply_batch(struct builder *builder, const struct pg_ro
     struct fold *fold = &builder->fold;
     struct checkpoint before = fold->at;
     struct model_outcome outcome;
-    script_batch_begin(&builder->batch, before.buckets);
+    script_batch_begin(&builder->batch, fold->model, before.buckets);
     enum build_result result = add_rows(builder, rows, &builder->batch.sink);
     if (result != BUILD_DONE)
         return result;

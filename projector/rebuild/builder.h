@@ -29,6 +29,7 @@ struct build {
     int64_t generation;
     int64_t limit;    /* the last event; 0: as far as the log goes, and then it becomes the live one */
     bool may_go_back; /* what readers see is of another log */
+    int64_t beside;   /* events that others are about to write, for which there must be room as well */
     /* Told how far it is; NULL: nobody. False: stop. */
     bool (*progress)(void *context, enum build_phase phase, int64_t position, int64_t limit);
     void *context;
@@ -49,6 +50,9 @@ struct builder *builder_create(const struct shard *shard, const char *redis_url,
                                size_t reason_size);
 void builder_destroy(struct builder *builder); /* accepts NULL */
 enum build_result builder_run(struct builder *builder, const struct build *build);
+/* Whether the slice's server has room for so many events more, and leaves whoever follows the log enough. Its
+ * Redis is connected. */
+enum build_result builder_room(struct builder *builder, int16_t slice, int64_t events);
 const char *builder_error(const struct builder *builder); /* why the last one was not BUILD_DONE */
 struct redis_writer *builder_writer(struct builder *builder);
 /* What it has written of a generation that will not be used goes, as does what is left of others. */

@@ -7,7 +7,7 @@
 #include "readmodel/coupon_state.h"
 
 enum {
-    HOLDINGS_MAX = 1 << 20, /* entries: 20 MB, and as much to sort them */
+    HOLDINGS_MAX = 1 << 19, /* entries: 10 MB, and as much to sort them */
     STATES_MAX = 128 * 1024,
     STATES_BYTES_MAX = 12 * 1024 * 1024,
     STATE_BYTES_MAX = 300,

@@ -79,23 +79,11 @@ int64_t generations_next(const struct generations *generations, int64_t now_us)
 
 /* --- Redis --- */
 
-static void begin(struct redis_writer *writer, struct redis_command *command, const char *verb)
+/* On the registry. */
+static struct redis_command *begin(struct redis_writer *writer, const char *verb)
 {
-    struct buf key;
-    redis_command_init(command);
-    buf_init(&key, KEY_TEXT_MAX);
-    key_generations(&key, redis_writer_slices(writer));
-    redis_arg_text(command, verb);
-    redis_arg(command, buf_span(&key));
-    buf_deinit(&key);
-}
-
-static enum redis_status run(struct redis_writer *writer, struct redis_command *command, int64_t deadline_us,
-                             const struct redis_reply **ret)
-{
-    enum redis_status status = redis_writer_call(writer, command, deadline_us, ret);
-    redis_command_deinit(command);
-    return status;
+    key_generations(redis_writer_key(writer), redis_writer_slices(writer));
+    return redis_writer_begin(writer, verb);
 }
 
 static void read_entries(const struct redis_reply *reply, struct generations *ret)
@@ -111,20 +99,8 @@ static void read_entries(const struct redis_reply *reply, struct generations *re
     }
 }
 
-/* One of another type, for which Redis has an error of no class, is none. */
-static enum redis_status remove_registry(struct redis_writer *writer, int64_t deadline_us)
-{
-    struct buf key;
-    buf_init(&key, KEY_TEXT_MAX);
-    key_generations(&key, redis_writer_slices(writer));
-    enum redis_status status = redis_writer_unlink(writer, buf_span(&key), deadline_us);
-    buf_deinit(&key);
-    return status;
-}
-
 enum redis_status generations_read(struct redis_writer *writer, int64_t deadline_us, struct generations *ret)
 {
-    struct redis_command command;
     struct slice_roots found;
     const struct redis_reply *reply;
     *ret = (struct generations){0};
@@ -136,35 +112,34 @@ enum redis_status generations_read(struct redis_writer *writer, int64_t deadline
         if (found.found[i] != REDIS_OK)
             ret->unknown |= 1U << i;
     }
-    begin(writer, &command, "HGETALL");
-    status = run(writer, &command, deadline_us, &reply);
+    status = redis_writer_call(writer, begin(writer, "HGETALL"), deadline_us, &reply);
     if (status == REDIS_OK)
         read_entries(reply, ret);
-    return status == REDIS_ERROR ? remove_registry(writer, deadline_us) : status;
+    if (status == REDIS_ERROR) /* of another type, for which Redis has an error of no class: it is none */
+        status = redis_writer_unlink(writer, deadline_us);
+    return status;
 }
 
 enum redis_status generations_put(struct redis_writer *writer, const struct generation *generation,
                                   int64_t deadline_us)
 {
-    struct redis_command command;
+    struct redis_command *command = begin(writer, "HSET");
     struct buf value;
     const struct redis_reply *reply;
     buf_init(&value, 128);
     generation_write(&value, generation);
-    begin(writer, &command, "HSET");
-    redis_arg_i64(&command, generation->number);
-    redis_arg(&command, buf_span(&value));
+    redis_arg_i64(command, generation->number);
+    redis_arg(command, buf_span(&value));
     buf_deinit(&value);
-    return run(writer, &command, deadline_us, &reply);
+    return redis_writer_call(writer, command, deadline_us, &reply);
 }
 
 enum redis_status generations_remove(struct redis_writer *writer, int64_t number, int64_t deadline_us)
 {
-    struct redis_command command;
+    struct redis_command *command = begin(writer, "HDEL");
     const struct redis_reply *reply;
-    begin(writer, &command, "HDEL");
-    redis_arg_i64(&command, number);
-    return run(writer, &command, deadline_us, &reply);
+    redis_arg_i64(command, number);
+    return redis_writer_call(writer, command, deadline_us, &reply);
 }
 
 enum redis_status generations_forget_interrupted(struct redis_writer *writer, int64_t deadline_us,
@@ -243,22 +218,17 @@ static size_t send_unlinks(struct redis_writer *writer, struct span keys,
                            const struct generations *generations)
 {
     struct redis *redis = redis_writer_redis(writer);
-    struct redis_command command;
     size_t sent = 0;
-    redis_command_init(&command);
     while (keys.ptr && keys.len > 0) {
         struct span key = span_cut(&keys, '\n');
         struct model model;
         if (!model_of_key(key, &model) || !(redis_writer_slices(writer) >> model.slice & 1) ||
             generations_need(generations, model))
             continue;
-        redis_command_reset(&command);
-        redis_arg_text(&command, "UNLINK");
-        redis_arg(&command, key);
-        redis_send(redis, &command);
+        buf_append_span(redis_writer_key(writer), key);
+        redis_send(redis, redis_writer_begin(writer, "UNLINK"));
         sent++;
     }
-    redis_command_deinit(&command);
     return sent;
 }
 

@@ -39,17 +39,6 @@ static int64_t deadline(void)
     return clock_deadline_us(DEADLINE_MS);
 }
 
-static enum log_answer heads(struct pg *pg, struct log_heads *ret)
-{
-    static const int64_t origin[SLICE_COUNT];
-    struct log_reader reader;
-    log_reader_init(&reader, pg);
-    log_reader_ask(&reader, origin, 0);
-    enum pg_status status = log_reader_heads(&reader, deadline(), ret);
-    log_reader_deinit(&reader);
-    return status == PG_OK ? LOG_ANSWERED : LOG_FAILED;
-}
-
 static enum log_answer positions_at(struct pg *pg, int64_t time_us, int64_t ret[SLICE_COUNT])
 {
     struct pg_args args;
@@ -87,9 +76,11 @@ static enum log_answer time_of(struct pg *pg, struct position at, int64_t *ret_u
 
 enum log_answer log_limit_positions(struct pg *pg, const struct log_limit *limit, int64_t ret[SLICE_COUNT])
 {
+    static const int64_t origin[SLICE_COUNT];
     struct log_heads now;
     int64_t time_us = limit->time_us;
-    enum log_answer answer = heads(pg, &now);
+    enum log_answer answer =
+        log_heads_read(pg, origin, deadline(), &now) == PG_OK ? LOG_ANSWERED : LOG_FAILED;
     if (answer == LOG_ANSWERED && limit->kind == LOG_LIMIT_POSITION)
         answer = time_of(pg, limit->at, &time_us);
     if (answer != LOG_ANSWERED)

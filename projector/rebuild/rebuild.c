@@ -9,10 +9,10 @@
 #include "common/base/crypto.h"
 #include "common/base/log.h"
 #include "projector/rebuild/builder.h"
-#include "projector/rebuild/by_server.h"
 #include "projector/rebuild/generations.h"
 #include "projector/rebuild/log_bounds.h"
 #include "projector/rebuild/progress_bar.h"
+#include "projector/rebuild/side_by_side.h"
 #include "projector/sql.h"
 
 enum {
@@ -174,7 +174,7 @@ static bool drop_generation(struct rebuild *rebuild)
 
 /* --- building --- */
 
-static bool show_progress(void *context, enum build_phase phase, int64_t position, int64_t limit)
+static void show_events(void *context, enum build_phase phase, int64_t events)
 {
     struct rebuild *rebuild = context;
     if (!rebuild->phase_open || phase != rebuild->phase) {
@@ -183,8 +183,14 @@ static bool show_progress(void *context, enum build_phase phase, int64_t positio
     }
     rebuild->phase_open = true;
     rebuild->phase = phase;
-    report_progress(&rebuild->report, rebuild->done + position, rebuild->total);
+    report_progress(&rebuild->report, events, rebuild->total);
+}
+
+static bool show_progress(void *context, enum build_phase phase, int64_t position, int64_t limit)
+{
+    struct rebuild *rebuild = context;
     (void)limit;
+    show_events(rebuild, phase, rebuild->done + position);
     return true;
 }
 
@@ -243,31 +249,34 @@ static bool build_slice(struct rebuild *rebuild, int16_t slice, bool past, bool 
     }
 }
 
-static void show_events(void *context, int64_t events)
+static unsigned build_several(struct rebuild *rebuild, unsigned slices, bool past)
 {
-    struct rebuild *rebuild = context;
-    report_progress(&rebuild->report, events, rebuild->total);
+    struct side_by_side what = {.shard = rebuild->shard,
+                                .redis_url = rebuild->options->redis_url,
+                                .writer = builder_writer(rebuild->builder),
+                                .generation = rebuild->generation.number,
+                                .limits = rebuild->limits,
+                                .past = past,
+                                .progress = show_events,
+                                .context = rebuild};
+    return build_side_by_side(&what, slices);
 }
 
-/* Where there are several servers; the rest, and what failed, is then built one at a time. */
-static unsigned build_side_by_side(struct rebuild *rebuild, unsigned slices, bool past, bool *ret_begun)
+/* Before there is a connection more: even those take memory that whoever follows the log may need. */
+static bool fit_side_by_side(struct rebuild *rebuild, unsigned slices)
 {
-    struct by_server what = {.shard = rebuild->shard,
-                             .redis_url = rebuild->options->redis_url,
-                             .writer = builder_writer(rebuild->builder),
-                             .generation = rebuild->generation.number,
-                             .limits = rebuild->limits,
-                             .past = past,
-                             .progress = show_events,
-                             .context = rebuild};
-    report_phase(&rebuild->report, build_phase_label(BUILD_READING), 0);
-    return build_by_server(&what, slices, ret_begun);
+    int64_t most = 0;
+    for (int slice = 0; slice < SLICE_COUNT; slice++)
+        if (slices >> slice & 1 && rebuild->limits[slice] > most)
+            most = rebuild->limits[slice];
+    return (slices & (slices - 1)) &&
+           builder_room(rebuild->builder, (int16_t)__builtin_ctz(slices), SIDE_BY_SIDE * most) == BUILD_DONE;
 }
 
+/* What could not be built beside others is built one at a time. */
 static bool build_slices(struct rebuild *rebuild, unsigned wanted, bool past)
 {
     unsigned slices = 0;
-    bool begun;
     rebuild->began_us = clock_mono_us();
     for (int slice = 0; slice < SLICE_COUNT; slice++) {
         if (!(wanted >> slice & 1) || rebuild->limits[slice] == 0)
@@ -275,13 +284,14 @@ static bool build_slices(struct rebuild *rebuild, unsigned wanted, bool past)
         rebuild->total += rebuild->limits[slice];
         slices |= 1U << slice;
     }
-    unsigned left = build_side_by_side(rebuild, slices, past, &begun);
+    bool several = fit_side_by_side(rebuild, slices);
+    unsigned left = several ? build_several(rebuild, slices, past) : slices;
     for (int slice = 0; slice < SLICE_COUNT; slice++)
         rebuild->done += (slices & ~left) >> slice & 1 ? rebuild->limits[slice] : 0;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         if (!(left >> slice & 1))
             continue;
-        if (!build_slice(rebuild, slice, past, begun))
+        if (!build_slice(rebuild, slice, past, several))
             return false;
         rebuild->done += rebuild->limits[slice];
     }

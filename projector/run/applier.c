@@ -201,8 +201,12 @@ void applier_settle(struct applier *applier)
 static void send_checkpoint(struct applier *applier, int16_t slice, const struct checkpoint *expected,
                             const struct checkpoint *next)
 {
-    struct model_write write = {
-        .model = {next->generation, slice}, .live = true, .expected = *expected, .next = *next};
+    struct model_write write = {.model = {next->generation, slice},
+                                .live = true,
+                                .expected = *expected,
+                                .next = *next,
+                                .batch = &applier->batch};
+    script_batch_begin(&applier->batch, write.model, next->buckets);
     redis_writer_send(applier->writer, &write);
     announcer_sent_nothing(&applier->announcer);
     applier->folds[slice].at = *next;
@@ -233,22 +237,14 @@ static enum redis_status receive_value(struct redis *redis, int64_t deadline_us,
 static void start_folds(struct applier *applier, unsigned slices)
 {
     struct redis *redis = redis_writer_redis(applier->writer);
-    struct redis_command command;
-    struct buf key;
     enum redis_status found[SLICE_COUNT] = {REDIS_OK};
     int64_t deadline_us = deadline(), now_s = clock_wall_us() / US_PER_S;
-    redis_command_init(&command);
-    buf_init(&key, KEY_TEXT_MAX);
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         struct checkpoint *at = &applier->confirmed[slice];
         if (!has(slices, slice))
             continue;
-        buf_clear(&key);
-        key_coupons(&key, (struct model){at->generation, slice}, at->position);
-        redis_command_reset(&command);
-        redis_arg_text(&command, "GET");
-        redis_arg(&command, buf_span(&key));
-        redis_send(redis, &command);
+        key_coupons(redis_writer_key(applier->writer), (struct model){at->generation, slice}, at->position);
+        redis_send(redis, redis_writer_begin(applier->writer, "GET"));
     }
     enum redis_status last = REDIS_OK;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
@@ -265,8 +261,6 @@ static void start_folds(struct applier *applier, unsigned slices)
         if (fold->chunk.lost && last == REDIS_OK)
             applier->anew |= 1U << slice;
     }
-    redis_command_deinit(&command);
-    buf_deinit(&key);
     fail_each(applier, slices, found);
 }
 
@@ -496,26 +490,16 @@ static void stick(struct progress *progress, int slice, const char *id, const ch
  * for once. */
 static void load_campaigns(struct applier *applier, struct fold *fold, const struct span *ids, size_t count)
 {
-    struct redis_command command;
-    struct buf key;
     int16_t slice = fold->model.slice;
     applier_settle(applier);
     if (!has(applier->loaded, slice))
         return;
     struct redis *redis = redis_writer_redis(applier->writer);
     int64_t deadline_us = deadline();
-    redis_command_init(&command);
-    buf_init(&key, KEY_TEXT_MAX);
     for (size_t i = 0; i < count; i++) {
-        buf_clear(&key);
-        key_campaign(&key, fold->model, ids[i]);
-        redis_command_reset(&command);
-        redis_arg_text(&command, "GET");
-        redis_arg(&command, buf_span(&key));
-        redis_send(redis, &command);
+        key_campaign(redis_writer_key(applier->writer), fold->model, ids[i]);
+        redis_send(redis, redis_writer_begin(applier->writer, "GET"));
     }
-    redis_command_deinit(&command);
-    buf_deinit(&key);
     for (size_t i = 0; i < count; i++) {
         const struct redis_reply *reply;
         enum redis_status status = receive_value(redis, deadline_us, &reply);
@@ -613,7 +597,7 @@ static int apply_batch(struct applier *applier, int16_t slice, const struct pg_r
     size_t bytes = 0, count = 0;
     int64_t oldest_us = pg_time(rows, row, LOG_COLUMN_RECORDED_AT);
     arena_reset(&applier->decoded);
-    script_batch_begin(&applier->batch, fold->at.buckets);
+    script_batch_begin(&applier->batch, fold->model, fold->at.buckets);
     announcer_begin(&applier->announcer);
     while (row < pg_rows_count(rows) && count < applier->options.batch_events && bytes < BATCH_BYTES_MAX &&
            add_row(applier, slice, rows, row, count == 0)) {
@@ -698,27 +682,18 @@ static void take_hole(struct applier *applier, int16_t slice, struct span value)
 static void send_each(struct applier *applier, unsigned slices, const char *verb,
                       void (*write_key)(struct buf *, int16_t))
 {
-    struct redis_command command;
-    struct buf key;
-    redis_command_init(&command);
-    buf_init(&key, KEY_TEXT_MAX);
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         if (!has(slices, slice))
             continue;
-        buf_clear(&key);
-        write_key(&key, slice);
-        redis_command_reset(&command);
-        redis_arg_text(&command, verb);
-        redis_arg(&command, buf_span(&key));
+        write_key(redis_writer_key(applier->writer), slice);
+        struct redis_command *command = redis_writer_begin(applier->writer, verb);
         if (write_key == key_seen) {
-            redis_arg_i64(&command, applier->store_now_us);
-            redis_arg_text(&command, "PXAT");
-            redis_arg_i64(&command, applier->refresh_ms[slice] + SEEN_KEPT_MS);
+            redis_arg_i64(command, applier->store_now_us);
+            redis_arg_text(command, "PXAT");
+            redis_arg_i64(command, applier->refresh_ms[slice] + SEEN_KEPT_MS);
         }
-        redis_send(redis_writer_redis(applier->writer), &command);
+        redis_send(redis_writer_redis(applier->writer), command);
     }
-    redis_command_deinit(&command);
-    buf_deinit(&key);
 }
 
 /* The same, and waits for the replies. */

@@ -80,6 +80,17 @@ enum pg_status log_reader_heads(struct log_reader *reader, int64_t deadline_us, 
     return PG_OK;
 }
 
+enum pg_status log_heads_read(struct pg *pg, const int64_t positions[SLICE_COUNT], int64_t deadline_us,
+                              struct log_heads *ret)
+{
+    struct log_reader reader;
+    log_reader_init(&reader, pg);
+    log_reader_ask(&reader, positions, 0);
+    enum pg_status status = log_reader_heads(&reader, deadline_us, ret);
+    log_reader_deinit(&reader);
+    return status;
+}
+
 enum pg_status log_reader_rows(struct log_reader *reader, int64_t deadline_us, struct pg_rows **ret)
 {
     return receive(reader, deadline_us, ret);

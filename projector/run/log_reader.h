@@ -40,6 +40,8 @@ void log_reader_ask(struct log_reader *reader, const int64_t positions[SLICE_COU
 
 /* The answers, in this order: the heads, then one result per wanted slice, ascending; columns as in
  * events/event_log.h, owned by the caller. Anything but PG_OK ends the round and the connection with it. */
+enum pg_status log_heads_read(struct pg *pg, const int64_t positions[SLICE_COUNT], int64_t deadline_us,
+                              struct log_heads *ret) MUST_USE; /* both at once, without events */
 enum pg_status log_reader_heads(struct log_reader *reader, int64_t deadline_us,
                                 struct log_heads *ret) MUST_USE;
 enum pg_status log_reader_rows(struct log_reader *reader, int64_t deadline_us, struct pg_rows **ret) MUST_USE;

@@ -57,6 +57,20 @@ struct redis *redis_writer_redis(struct redis_writer *writer)
     return writer->redis;
 }
 
+struct buf *redis_writer_key(struct redis_writer *writer)
+{
+    buf_clear(&writer->key);
+    return &writer->key;
+}
+
+struct redis_command *redis_writer_begin(struct redis_writer *writer, const char *verb)
+{
+    redis_command_reset(&writer->command);
+    redis_arg_text(&writer->command, verb);
+    redis_arg(&writer->command, buf_span(&writer->key));
+    return &writer->command;
+}
+
 /* What Redis says here is not what this program understands: a version of Redis or of ours that does not fit.
  */
 static enum redis_status misunderstood(struct redis_writer *writer, const char *what)
@@ -153,13 +167,10 @@ unsigned redis_writer_slices_beside(const struct redis_writer *writer, int16_t s
 
 /* --- checkpoints --- */
 
-enum redis_status redis_writer_unlink(struct redis_writer *writer, struct span key, int64_t deadline_us)
+enum redis_status redis_writer_unlink(struct redis_writer *writer, int64_t deadline_us)
 {
     const struct redis_reply *reply;
-    redis_command_reset(&writer->command);
-    redis_arg_text(&writer->command, "UNLINK");
-    redis_arg(&writer->command, key);
-    return redis_writer_call(writer, &writer->command, deadline_us, &reply);
+    return redis_writer_call(writer, redis_writer_begin(writer, "UNLINK"), deadline_us, &reply);
 }
 
 /* A root of another type, for which Redis has an error of no class, is lost. */
@@ -169,9 +180,8 @@ static enum redis_status remove_roots(struct redis_writer *writer, unsigned slic
     for (int16_t slice = 0; slice < SLICE_COUNT && status == REDIS_OK; slice++) {
         if (!(slices >> slice & 1))
             continue;
-        buf_clear(&writer->key);
-        key_root(&writer->key, slice);
-        status = redis_writer_unlink(writer, buf_span(&writer->key), deadline_us);
+        key_root(redis_writer_key(writer), slice);
+        status = redis_writer_unlink(writer, deadline_us);
     }
     return status;
 }
@@ -186,8 +196,7 @@ static enum redis_status read_roots(struct redis_writer *writer, int64_t deadlin
     if (!redis_connected(writer->redis))
         first = noted(writer, redis_connect(writer->redis, deadline_us));
     for (int16_t slice = 0; slice < SLICE_COUNT && first == REDIS_OK; slice++) {
-        buf_clear(&writer->key);
-        key_root(&writer->key, slice);
+        key_root(redis_writer_key(writer), slice);
         checkpoint_command(&writer->command, buf_span(&writer->key));
         redis_send(writer->redis, &writer->command);
     }
@@ -247,13 +256,13 @@ size_t redis_writer_pending(const struct redis_writer *writer)
 void redis_writer_send(struct redis_writer *writer, const struct model_write *write)
 {
     CHECK(writer->pending_count < WRITES_PENDING_MAX);
-    buf_clear(&writer->key);
+    (void)redis_writer_key(writer);
     if (write->live)
         key_root(&writer->key, write->model.slice);
     else
         key_checkpoint(&writer->key, write->model);
     script_apply(&writer->command, (struct span){writer->shas[SCRIPT_APPLY], SHA_LEN}, buf_span(&writer->key),
-                 &write->expected, &write->next, write->model, write->batch);
+                 &write->expected, &write->next, write->batch);
     redis_send(writer->redis, &writer->command);
     size_t at = (writer->pending_first + writer->pending_count++) % WRITES_PENDING_MAX;
     writer->pending[at] = (struct model_outcome){

@@ -17,6 +17,9 @@ unsigned redis_writer_slices(const struct redis_writer *writer);
 void redis_writer_destroy(struct redis_writer *writer);            /* accepts NULL */
 const char *redis_writer_error(const struct redis_writer *writer); /* of the last failure, one line */
 struct redis *redis_writer_redis(struct redis_writer *writer);     /* nothing of its own may be pending */
+/* A command on one key: write the key, begin, add arguments, call or send. Both are there until the next. */
+struct buf *redis_writer_key(struct redis_writer *writer);
+struct redis_command *redis_writer_begin(struct redis_writer *writer, const char *verb);
 
 /* Connects where it is not connected, and loads the scripts. Nothing may be pending. */
 enum redis_status redis_writer_connect(struct redis_writer *writer, int64_t deadline_us) MUST_USE;
@@ -40,9 +43,8 @@ enum redis_status redis_writer_clean_roots(struct redis_writer *writer, int64_t 
 /* A command of the caller's and its reply, for what there are not many of. */
 enum redis_status redis_writer_call(struct redis_writer *writer, const struct redis_command *command,
                                     int64_t deadline_us, const struct redis_reply **ret) MUST_USE;
-/* Removes a key. */
-enum redis_status redis_writer_unlink(struct redis_writer *writer, struct span key,
-                                      int64_t deadline_us) MUST_USE;
+/* Removes the key that was written. */
+enum redis_status redis_writer_unlink(struct redis_writer *writer, int64_t deadline_us) MUST_USE;
 
 /* --- batches --- */
 
@@ -50,7 +52,7 @@ struct model_write {
     struct model model;
     bool live; /* the checkpoint is the root; otherwise it is the generation's own */
     struct checkpoint expected, next;
-    struct script_batch *batch; /* NULL: only the checkpoint; borrowed during the call */
+    struct script_batch *batch; /* borrowed during the call */
     int64_t oldest_us;          /* recorded_at of its first event; comes back with the outcome */
 };
 

@@ -408,11 +408,6 @@ static void expire(void *context, struct work_item *item)
     give_up((struct export *)item, READ_UNAVAILABLE);
 }
 
-static void tick(void *state)
-{
-    (void)state; /* nothing to look after between pages */
-}
-
 /* --- life --- */
 
 static void worker_init(struct exports *exports, struct worker *worker)
@@ -450,8 +445,7 @@ struct exports *exports_create(const struct exports_options *options)
                                                        .batch_max = 1,
                                                        .state = state,
                                                        .work = work,
-                                                       .expire = expire,
-                                                       .tick = tick});
+                                                       .expire = expire});
     return exports;
 }
 

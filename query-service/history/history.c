@@ -547,11 +547,6 @@ static void expire(void *context, struct work_item *item)
     question_destroy(question);
 }
 
-static void tick(void *state)
-{
-    (void)state; /* nothing to look after between questions */
-}
-
 static void asker_init(struct asker *asker, const struct shard *shard, const struct history_options *options)
 {
     breaker_init(&asker->breaker);
@@ -592,8 +587,7 @@ static void team_init(struct history *history, const struct shard *shards, size_
                                                     .batch_max = 1,
                                                     .state = state,
                                                     .work = work,
-                                                    .expire = expire,
-                                                    .tick = tick});
+                                                    .expire = expire});
 }
 
 struct history *history_create(const struct history_options *options)

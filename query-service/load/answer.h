@@ -11,8 +11,9 @@ enum answer_outcome { ANSWER_FOUND, ANSWER_NO_CAMPAIGN, ANSWER_NO_COUPON };
 enum {
     /* Entries a reader may add: a scan and the one after it. */
     ANSWER_ITEMS_MAX = QUERY_SCAN_MAX + 1,
-    /* More than the largest entries in that number take: definitions of 8 KiB each with their lists. */
-    ANSWER_BYTES_MAX = 16 * 1024 * 1024,
+    /* More than twice as many of the largest take, which a ranking by a window looks at: definitions of 8 KiB
+     * each with their lists. */
+    ANSWER_BYTES_MAX = 32 * 1024 * 1024,
 };
 
 /* Which members are filled depends on the query: campaigns for campaign lists and rankings (with their

@@ -17,6 +17,9 @@ enum {
     ACTIVE_MAX = 512,    /* campaigns that were active in a ranking's stretch of time */
 };
 
+/* A record, and what it is decoded to where a tag looks into it: 32 KiB of the longest definition's 8. */
+_Static_assert(ACTIVE_MAX * 4 * EVENT_DATA_MAX <= ANSWER_BYTES_MAX, "or a ranking is more than an answer");
+
 static bool counts_activity(const struct query *query)
 {
     return query->kind == QUERY_RANKING && query->window != WINDOW_ALL;
@@ -148,10 +151,10 @@ static void note_full(struct model_work *work, const struct listed *last)
     work->windows_full = true;
 }
 
-static enum fallback take_entries(struct model_work *work, const struct redis_reply *reply)
+static enum fallback take_entries(struct model_work *work, int16_t slice, const struct redis_reply *reply)
 {
     const struct query *query = &work->read->query;
-    struct listed listed = {0};
+    struct listed listed = {.slice = slice};
     reserve(work, redis_length(reply) / 2);
     for (size_t i = 0; i + 1 < redis_length(reply); i += 2) {
         struct span member = redis_text(redis_at(reply, i));
@@ -168,7 +171,7 @@ static enum fallback take_entries(struct model_work *work, const struct redis_re
     return FALLBACK_NONE;
 }
 
-static enum fallback take_window(struct model_work *work, const struct redis_reply *reply)
+static enum fallback take_window(struct model_work *work, int16_t slice, const struct redis_reply *reply)
 {
     const struct query *query = &work->read->query;
     size_t entries = redis_length(reply) / 2, window = window_of(query), before = work->listed_count;
@@ -176,7 +179,7 @@ static enum fallback take_window(struct model_work *work, const struct redis_rep
         entries--;
     if (entries > window)
         return FALLBACK_CORRUPT;
-    enum fallback verdict = take_entries(work, reply);
+    enum fallback verdict = take_entries(work, slice, reply);
     if (verdict == FALLBACK_NONE && counts_activity(query))
         return work->listed_count > ACTIVE_MAX ? FALLBACK_UNPROVEN : FALLBACK_NONE;
     if (verdict != FALLBACK_NONE || entries < window)
@@ -189,9 +192,9 @@ static enum fallback take_window(struct model_work *work, const struct redis_rep
 
 static enum fallback take_windows(struct model_work *work, size_t index, const struct redis_reply *reply)
 {
-    if (index % 2 == 0)
-        return take_window(work, reply);
     int16_t slice = (int16_t)(index / 2);
+    if (index % 2 == 0)
+        return take_window(work, slice, reply);
     if (redis_kind(reply) == REDIS_NIL && work->state->slices[slice].position > 0)
         return FALLBACK_HOLE;
     return FALLBACK_NONE;
@@ -217,19 +220,40 @@ static void merge(struct model_work *work)
     work->listed_count = count;
 }
 
-static void ask_listed(struct model_work *work, struct model_pipe *pipe)
+static unsigned choose_listed(struct model_work *work)
 {
+    unsigned slices = 0;
     if (!counts_activity(&work->read->query))
         merge(work);
     for (size_t i = 0; i < work->listed_count; i++)
-        model_ask_campaign(work, pipe, work->listed[i].id);
+        slices |= 1U << work->listed[i].slice;
+    return slices;
+}
+
+/* One command for all of a slice. */
+static void ask_listed(struct model_work *work, struct model_pipe *pipe)
+{
+    for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        struct redis_command *command = NULL;
+        for (size_t i = 0; i < work->listed_count; i++) {
+            if (work->listed[i].slice != slice)
+                continue;
+            key_campaign(pipe_key(pipe), model_of(work, slice), work->listed[i].id);
+            if (command)
+                redis_arg(command, buf_span(&pipe->key));
+            else
+                command = pipe_command(pipe, "MGET");
+        }
+        if (command)
+            pipe_send(pipe, work, slice);
+    }
 }
 
 /* Of a stretch of time: what the campaign has counted in it, and since when that many. */
-static bool read_activity(const struct query *query, struct span record, struct listed *listed)
+static bool read_activity(const struct query *query, struct listed *listed)
 {
     struct campaign_record is;
-    if (!campaign_record_decode(listed->id, record, &is))
+    if (!campaign_record_decode(listed->id, listed->record, &is))
         return false;
     const struct counted_record *counted = &is.counted[query->by];
     listed->score = activity_in(&counted->activity, query->window, query->now_us);
@@ -240,18 +264,42 @@ static bool read_activity(const struct query *query, struct span record, struct 
 static enum fallback take_listed(struct model_work *work, size_t index, const struct redis_reply *reply)
 {
     const struct query *query = &work->read->query;
-    struct listed *listed = &work->listed[index];
-    if (counts_activity(query) && redis_text(reply).ptr && !read_activity(query, redis_text(reply), listed))
-        return FALLBACK_CORRUPT;
-    return model_take_campaign(work, listed->id, true, reply);
+    size_t at = 0;
+    for (size_t i = 0; i < work->listed_count; i++) {
+        struct listed *listed = &work->listed[i];
+        if (listed->slice != work->slices[index])
+            continue;
+        if (at == redis_length(reply))
+            return FALLBACK_CORRUPT;
+        listed->record = answer_text(&work->read->answer, redis_text(redis_at(reply, at++)));
+        if (!listed->record.ptr)
+            return FALLBACK_HOLE;
+        if (counts_activity(query) && !read_activity(query, listed))
+            return FALLBACK_CORRUPT;
+    }
+    return FALLBACK_NONE;
+}
+
+/* Only what is shown is looked into: most of a record is the campaign's definition. */
+static const struct campaign *add_listed(struct model_work *work, const struct listed *listed)
+{
+    struct answer *answer = &work->read->answer;
+    struct campaign_record record;
+    if (campaign_record_decode(listed->id, listed->record, &record) &&
+        answer_add_campaign(answer, &record.campaign, record.definition))
+        return &answer->campaigns[answer->campaigns_count - 1];
+    work->holes |= 1U << listed->slice;
+    return NULL;
 }
 
 static enum fallback finish_campaigns(struct model_work *work)
 {
     struct answer *answer = &work->read->answer;
-    for (size_t i = 0; i < answer->campaigns_count; i++)
-        if (answer->campaigns[i].created_at_us != work->listed[i].score)
+    for (size_t i = 0; i < work->listed_count; i++) {
+        const struct campaign *campaign = add_listed(work, &work->listed[i]);
+        if (!campaign || campaign->created_at_us != work->listed[i].score)
             return FALLBACK_CORRUPT;
+    }
     /* A page of ties cut short by the frontier would be told as the last. */
     if (work->windows_full && answer->campaigns_count <= query_scan(&work->read->query))
         return FALLBACK_UNPROVEN;
@@ -259,23 +307,14 @@ static enum fallback finish_campaigns(struct model_work *work)
     return FALLBACK_NONE;
 }
 
-/* The campaigns were read in order of time: in that of the ranking, without those that have counted nothing.
- */
+/* The campaigns were listed in order of time: in that of the ranking, without those that have counted
+ * nothing. */
 static void order_by_activity(struct model_work *work)
 {
-    struct answer *answer = &work->read->answer;
-    size_t kept = 0, count = work->listed_count;
-    struct campaign *ordered = answer_alloc(answer, (count + 1) * sizeof *ordered);
-    struct listed *listed = work->listed;
-    for (size_t i = 0; i < count; i++)
-        listed[i].at = i;
-    if (count > 1)
-        qsort(listed, count, sizeof *listed, compare_rank);
-    for (size_t i = 0; i < count && listed[i].score > 0; i++)
-        ordered[kept++] = answer->campaigns[listed[i].at];
-    answer->campaigns = ordered;
-    answer->campaigns_count = answer->campaigns_capacity = kept;
-    work->windows_full = false; /* nothing was left out */
+    if (work->listed_count > 1)
+        qsort(work->listed, work->listed_count, sizeof *work->listed, compare_rank);
+    while (work->listed_count > 0 && work->listed[work->listed_count - 1].score <= 0)
+        work->listed_count--;
 }
 
 /* The counts are the ranking's own: the campaign was read a moment later. */
@@ -283,22 +322,23 @@ static enum fallback finish_ranking(struct model_work *work)
 {
     struct answer *answer = &work->read->answer;
     const struct query *query = &work->read->query;
-    size_t kept = 0;
+    size_t limit = (size_t)query->limit;
     if (counts_activity(query))
         order_by_activity(work);
-    answer->counts = answer_alloc(answer, (size_t)query->limit * sizeof *answer->counts);
-    for (size_t i = 0; i < answer->campaigns_count && kept < (size_t)query->limit; i++) {
-        if (!query_takes_campaign(query, &answer->campaigns[i]))
-            continue;
-        answer->counts[kept] = work->listed[i].score;
-        answer->campaigns[kept++] = answer->campaigns[i];
+    answer->counts = answer_alloc(answer, limit * sizeof *answer->counts);
+    for (size_t i = 0; i < work->listed_count && answer->campaigns_count < limit; i++) {
+        const struct campaign *campaign = add_listed(work, &work->listed[i]);
+        if (!campaign)
+            return FALLBACK_CORRUPT;
+        if (query_takes_campaign(query, campaign))
+            answer->counts[answer->campaigns_count - 1] = work->listed[i].score;
+        else
+            answer->campaigns_count--;
     }
-    answer->campaigns_count = kept;
-    if (kept < (size_t)query->limit && work->windows_full)
-        return FALLBACK_UNPROVEN;
-    return FALLBACK_NONE;
+    return answer->campaigns_count < limit && work->windows_full ? FALLBACK_UNPROVEN : FALLBACK_NONE;
 }
 
-const struct model_steps model_campaigns = {ask_windows, take_windows, ask_listed, take_listed,
-                                            finish_campaigns};
-const struct model_steps model_ranking = {ask_windows, take_windows, ask_listed, take_listed, finish_ranking};
+const struct model_steps model_campaigns = {ask_windows, take_windows, choose_listed,
+                                            ask_listed,  take_listed,  finish_campaigns};
+const struct model_steps model_ranking = {ask_windows, take_windows, choose_listed,
+                                          ask_listed,  take_listed,  finish_ranking};

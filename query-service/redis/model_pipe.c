@@ -44,41 +44,50 @@ enum redis_status pipe_receive(struct model_pipe *pipe, const struct redis_reply
     return status;
 }
 
-void pipe_ask_state(struct model_pipe *pipe, unsigned slices)
+void pipe_ask_state(struct model_pipe *pipe, unsigned slices, bool seen)
 {
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         if (!(slices >> slice & 1))
             continue;
-        key_seen(pipe_key(pipe), slice);
-        redis_send(pipe->redis, pipe_command(pipe, "PTTL"));
+        if (seen) {
+            key_seen(pipe_key(pipe), slice);
+            redis_send(pipe->redis, pipe_command(pipe, "PTTL"));
+        }
         key_root(pipe_key(pipe), slice);
-        checkpoint_command(&pipe->command, buf_span(&pipe->key));
+        checkpoint_command_of_readers(&pipe->command, buf_span(&pipe->key));
         redis_send(pipe->redis, &pipe->command);
     }
 }
 
-bool pipe_take_state(struct model_pipe *pipe, unsigned slices, struct model_state *ret)
+static bool take_seen(struct model_pipe *pipe, int64_t *ret_ago_ms, enum redis_status *ret)
+{
+    const struct redis_reply *reply;
+    *ret = pipe_receive(pipe, &reply);
+    int64_t left_ms = *ret == REDIS_OK ? redis_integer(reply) : 0;
+    if (left_ms > 0)
+        *ret_ago_ms = SEEN_KEPT_MS - left_ms;
+    return *ret != REDIS_LOST;
+}
+
+bool pipe_take_state(struct model_pipe *pipe, unsigned slices, bool seen, struct model_state *ret)
 {
     const struct redis_reply *reply;
     bool good = true;
     *ret = (struct model_state){0};
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
+        enum redis_status heartbeat = REDIS_OK;
         ret->seen_ago_ms[slice] = INT64_MAX;
         if (!(slices >> slice & 1))
             continue;
-        enum redis_status seen = pipe_receive(pipe, &reply);
-        int64_t left_ms = seen == REDIS_OK ? redis_integer(reply) : 0;
-        if (seen == REDIS_LOST)
+        if (seen && !take_seen(pipe, &ret->seen_ago_ms[slice], &heartbeat))
             return false;
-        if (left_ms > 0)
-            ret->seen_ago_ms[slice] = SEEN_KEPT_MS - left_ms;
         enum redis_status root = pipe_receive(pipe, &reply);
         if (root == REDIS_LOST)
             return false;
-        if (seen == REDIS_AWAY || root == REDIS_AWAY)
+        if (heartbeat == REDIS_AWAY || root == REDIS_AWAY)
             ret->away |= 1U << slice;
         else
-            good = good && seen == REDIS_OK && (root == REDIS_OK || root == REDIS_ERROR);
+            good = good && heartbeat == REDIS_OK && (root == REDIS_OK || root == REDIS_ERROR);
         ret->slices[slice] = checkpoint_from_reply(reply);
     }
     return good;

@@ -22,8 +22,9 @@ struct redis_command *pipe_command(struct model_pipe *pipe, const char *verb);
 /* The next reply; NULL with a status where it is an error, which is counted and logged. */
 enum redis_status pipe_receive(struct model_pipe *pipe, const struct redis_reply **ret);
 
-/* Asks for the state of these slices, as bits. */
-void pipe_ask_state(struct model_pipe *pipe, unsigned slices);
+/* Asks for the state of these slices, as bits; `seen`: with when they were looked after, which is not known
+ * otherwise. */
+void pipe_ask_state(struct model_pipe *pipe, unsigned slices, bool seen);
 /* False when Redis does not answer this, so nothing else either: gone, loading, busy, not letting us in. A
  * root of another type is none. What a cluster's server that is away has is told in `away`. */
-bool pipe_take_state(struct model_pipe *pipe, unsigned slices, struct model_state *ret);
+bool pipe_take_state(struct model_pipe *pipe, unsigned slices, bool seen, struct model_state *ret);

@@ -114,7 +114,7 @@ static bool take_replies(struct model_reader *reader, struct model_work *work, e
 struct batch {
     struct model_work works[POOL_BATCH_MAX];
     size_t count;
-    unsigned slices;
+    unsigned slices, more;                  /* that the rounds are about */
     struct model_state asked, state, later; /* what keys are made by; of the first round, of the second */
     struct model_state after;               /* of the slices of which all is of one moment, at the end */
     int64_t exchange_us;                    /* how long the first took */
@@ -122,13 +122,16 @@ struct batch {
 
 static bool take_round(struct model_reader *reader, struct batch *batch, enum round round)
 {
-    struct model_state *state = round == ROUND_FIRST ? &batch->state : &batch->later;
-    if (!pipe_take_state(&reader->pipe, batch->slices, state))
+    bool first = round == ROUND_FIRST;
+    struct model_state *state = first ? &batch->state : &batch->later;
+    if (!pipe_take_state(&reader->pipe, first ? batch->slices : batch->more, first, state))
         return false;
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
-        if (work->verdict == FALLBACK_NONE && (round == ROUND_FIRST || work->steps->ask_more))
-            work->verdict = model_state_compare(&batch->asked, state, &work->read->query);
+        const struct query *query = &work->read->query;
+        if (work->verdict == FALLBACK_NONE)
+            work->verdict =
+                model_state_compare(&batch->asked, state, query, first ? query_slices(query) : work->more);
         if (!take_replies(reader, work, round))
             return false;
     }
@@ -180,7 +183,7 @@ static bool first_round(struct model_reader *reader, struct batch *batch)
     int64_t start_us = clock_mono_us();
     for (int attempt = 0; attempt == 0 || (attempt < 2 && has_time(reader, batch)); attempt++) {
         begin(reader, batch);
-        pipe_ask_state(&reader->pipe, batch->slices);
+        pipe_ask_state(&reader->pipe, batch->slices, true);
         for (size_t i = 0; i < batch->count; i++)
             batch->works[i].steps->ask(&batch->works[i], &reader->pipe);
         if (!take_round(reader, batch, ROUND_FIRST))
@@ -220,7 +223,7 @@ static bool take_after(struct model_reader *reader, struct batch *batch, unsigne
 {
     if (!slices)
         return true;
-    if (!pipe_take_state(&reader->pipe, slices, &batch->after))
+    if (!pipe_take_state(&reader->pipe, slices, false, &batch->after))
         return false;
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
@@ -237,28 +240,32 @@ static bool take_after(struct model_reader *reader, struct batch *batch, unsigne
 
 static bool second_round(struct model_reader *reader, struct batch *batch)
 {
-    bool needed = false, late = !has_time(reader, batch);
+    bool late = !has_time(reader, batch);
     unsigned of_one_moment = 0;
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
         work->expected = 0;
-        if (goes_on(work) && late)
+        if (!goes_on(work))
+            continue;
+        work->more = work->steps->choose ? work->steps->choose(work) : query_slices(&work->read->query);
+        if (!late)
+            batch->more |= work->more;
+        else if (work->more)
             work->verdict = FALLBACK_ERROR;
-        needed |= goes_on(work);
     }
-    if (!needed)
+    if (!batch->more)
         return true;
-    pipe_ask_state(&reader->pipe, batch->slices);
+    pipe_ask_state(&reader->pipe, batch->more, false);
     for (size_t i = 0; i < batch->count; i++) {
         struct model_work *work = &batch->works[i];
         if (!goes_on(work))
             continue;
-        work->one_moment = work->steps->one_moment ? query_slices(&work->read->query) : 0;
+        work->one_moment = work->steps->one_moment ? work->more : 0;
         work->steps->ask_more(work, &reader->pipe);
         of_one_moment |= work->one_moment;
     }
     if (of_one_moment)
-        pipe_ask_state(&reader->pipe, of_one_moment);
+        pipe_ask_state(&reader->pipe, of_one_moment, false);
     return take_round(reader, batch, ROUND_SECOND) && take_after(reader, batch, of_one_moment);
 }
 
@@ -324,9 +331,9 @@ void model_reader_run(struct model_reader *reader, struct read *const *reads, si
         batch.works[i].read = reads[i];
     bool answered = rounds(reader, &batch) && redis_connected(reader->pipe.redis);
     conclude(reader, answered);
+    finish(&batch, answered);
     if (answered)
         tell_holes(reader, &batch);
-    finish(&batch, answered);
     metric_observe(query_metrics.model_batch, count);
     metric_observe_us(query_metrics.model_seconds, clock_mono_us() - start_us);
 }

@@ -46,9 +46,8 @@ static bool asks_for_user(const struct query *query)
 }
 
 enum fallback model_state_compare(const struct model_state *before, const struct model_state *after,
-                                  const struct query *query)
+                                  const struct query *query, unsigned slices)
 {
-    unsigned slices = query_slices(query);
     uint64_t hash = asks_for_user(query) ? user_hash(query->user_id) : 0;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++) {
         const struct checkpoint *was = &before->slices[slice], *is = &after->slices[slice];

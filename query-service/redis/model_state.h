@@ -18,8 +18,8 @@ int64_t model_state_seen_ago_ms(const struct model_state *state, unsigned slices
  * than `old_ms` ago (SEEN_MS, unless nobody else answers), and at or past the consistency token.
  * FALLBACK_BEHIND only where waiting a moment may help, FALLBACK_AWAY where nothing else is wrong. */
 enum fallback model_state_judge(const struct model_state *state, const struct query *query, int64_t old_ms);
-/* Whether keys that were made by `before` were the right ones when `after` was the state: of the same
- * generations (no two have the same number, so what was flushed, lost or made anew has another) and, for what
- * a user holds, of the same buckets. FALLBACK_MOVED where not. */
+/* Whether keys of these slices that were made by `before` were the right ones when `after` was the state: of
+ * the same generations (no two have the same number, so what was flushed, lost or made anew has another) and,
+ * for what a user holds, of the same buckets. FALLBACK_MOVED where not. */
 enum fallback model_state_compare(const struct model_state *before, const struct model_state *after,
-                                  const struct query *query);
+                                  const struct query *query, unsigned slices);

@@ -8,8 +8,8 @@
 /* A list entry before its campaign is known. */
 struct listed {
     int64_t score, reached_at_us; /* created at; or the count, and when it was reached */
-    struct span id;
-    size_t at; /* of the answer's campaigns, where they are in another order */
+    struct span id, record;       /* the record comes with the second round */
+    int16_t slice;
 };
 
 /* A coupon of a user before its record is known. */
@@ -27,6 +27,7 @@ struct model_work {
     const struct model_state *asked; /* what keys are made by */
     enum fallback verdict;           /* once set, the rest of the replies is dropped */
     unsigned holes;                  /* bit per slice of which something was lost: the projector is told */
+    unsigned more;                   /* bit per slice that the second round is about */
     unsigned one_moment; /* bit per slice of which all of the second round is, or of both (below) */
     size_t expected;     /* replies of this round, about these slices: */
     uint8_t *slices;
@@ -49,11 +50,13 @@ struct model_work {
 
 /* `ask` sends commands, `take` gets their replies in order (never NULL) and says FALLBACK_NONE or why not.
  * What `take` and take_more find lost (FALLBACK_HOLE, FALLBACK_CORRUPT) is of the slice that the reply is
- * about. ask_more is called when all of the first round is in; sending nothing ends it there. `finish`, where
- * there is one, is called after the last reply. */
+ * about. When all of the first round is in, `choose` says which slices the second is about (NULL: the
+ * query's), and ask_more is called; where there are none, that was all. `finish`, where there is one, is
+ * called after the last reply; what it finds lost it notes in `holes`. */
 struct model_steps {
     void (*ask)(struct model_work *work, struct model_pipe *pipe);
     enum fallback (*take)(struct model_work *work, size_t index, const struct redis_reply *reply);
+    unsigned (*choose)(struct model_work *work);
     void (*ask_more)(struct model_work *work, struct model_pipe *pipe);
     enum fallback (*take_more)(struct model_work *work, size_t index, const struct redis_reply *reply);
     enum fallback (*finish)(struct model_work *work);

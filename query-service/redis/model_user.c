@@ -87,9 +87,11 @@ static void ask_bucket_bytes(struct model_work *work, struct model_pipe *pipe, i
     pipe_send(pipe, work, slice);
 }
 
+/* Buckets without one matter as well: what was the user's bucket may have been split before it was read.
+ * Their lengths do not: that there was none is of the moment of the first round. */
 static void ask_held(struct model_work *work, struct model_pipe *pipe)
 {
-    unsigned slices = query_slices(&work->read->query), seen = 0;
+    unsigned seen = 0;
     for (size_t i = 0; i < work->held_count; i++) {
         const struct position *at = &work->held[i].at;
         model_ask_coupons(work, pipe, at->slice, &at->position, 1);
@@ -97,7 +99,7 @@ static void ask_held(struct model_work *work, struct model_pipe *pipe)
         seen |= 1U << at->slice;
     }
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        if (slices >> slice & 1)
+        if (seen >> slice & 1)
             ask_bucket_bytes(work, pipe, slice);
 }
 
@@ -166,7 +168,7 @@ static enum fallback finish_page(struct model_work *work)
     return FALLBACK_NONE;
 }
 
-const struct model_steps model_user = {ask_user, take_user, ask_page, take_held, finish_page};
+const struct model_steps model_user = {ask_user, take_user, NULL, ask_page, take_held, finish_page};
 
 /* --- in a campaign --- */
 
@@ -207,5 +209,5 @@ static enum fallback finish_in_campaign(struct model_work *work)
     return FALLBACK_NONE;
 }
 
-const struct model_steps model_user_in_campaign = {ask_in_campaign, take_in_campaign, ask_held, take_held,
-                                                   finish_in_campaign};
+const struct model_steps model_user_in_campaign = {ask_in_campaign, take_in_campaign, NULL,
+                                                   ask_held,        take_held,        finish_in_campaign};

@@ -118,8 +118,8 @@ static bool ask(struct model_watch *watch, struct model_state *ret)
 {
     const unsigned all = (1U << SLICE_COUNT) - 1;
     watch->pipe.deadline_us = clock_deadline_us(watch->options.timeout_ms);
-    pipe_ask_state(&watch->pipe, all);
-    return pipe_take_state(&watch->pipe, all, ret);
+    pipe_ask_state(&watch->pipe, all, true);
+    return pipe_take_state(&watch->pipe, all, true, ret);
 }
 
 /* True where Redis answered, and was told of the holes. */

@@ -258,6 +258,51 @@ static void old_coupons_are_postgres(void **)
 
 /* --- more than may be looked at --- */
 
+/* Twins of a campaign, in Redis only: of its slice, and active when it was. */
+static void add_twins(const char *campaign, int count)
+{
+    int16_t slice = slice_of(span_of(campaign));
+    char rest[2 * CAMPAIGN_ID_MAX], record[2 * CAMPAIGN_ID_MAX];
+    snprintf(record, sizeof record, "c:%s", campaign);
+    for (int made = 0, suffix = 0; made < count; suffix++) {
+        snprintf(rest, sizeof rest, "c:twin-%d", suffix);
+        if (slice_of(span_of(rest + 2)) != slice)
+            continue;
+        MODELS_CALL(&models, "EVAL",
+                    "redis.call('COPY', KEYS[2], KEYS[3]) "
+                    "redis.call('ZADD', KEYS[1], redis.call('ZSCORE', KEYS[1], ARGV[1]), ARGV[2])",
+                    "3", models_key(&models, slice, "a:issued"), models_key(&models, slice, record),
+                    models_key(&models, slice, rest), campaign, rest + 2);
+        made++;
+    }
+}
+
+/* As many active campaigns as a reader looks at, which are more than any page shows. */
+static void many_are_ranked(void **)
+{
+    enum { TWINS = 500, PAGE = 100 };
+    static const char *const path = "/v1/rankings/campaigns?window=1h&limit=100";
+    char best[CAMPAIGN_ID_MAX + 1], tagged[PATH_BYTES];
+    models_await_current(&models);
+    struct http_answer answer = reads_get(&api, path);
+    struct json_doc *doc = json_get_doc(answer.body);
+    int64_t most = json_get_int(doc, "items.0.count");
+    snprintf(best, sizeof best, "%.*s", SPAN_ARG(json_get_text(doc, "items.0.campaign_id")));
+    json_destroy(doc);
+    add_twins(best, TWINS);
+    snprintf(tagged, sizeof tagged, "%s&tag=%s", path, (best[5] - '0') % 2 ? "odd" : "even");
+    const char *const paths[] = {path, tagged};
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        WAIT_UNTIL((answer = reads_get(&api, paths[i]), reads_is_from(&answer, "redis")), LONG_MS);
+        doc = json_get_doc(answer.body);
+        assert_int_equal(json_get_length(doc, "items"), PAGE);
+        assert_int_equal(json_get_int(doc, "items.99.count"), most);
+        json_destroy(doc);
+    }
+    MODELS_CALL(&models, "FLUSHALL");
+    models_await_current(&models);
+}
+
 /* More active campaigns than a reader looks at. */
 static void too_many_for_redis_is_postgres(void **)
 {
@@ -305,6 +350,7 @@ int main(void)
         cmocka_unit_test(the_record_says_what_the_events_say),
         cmocka_unit_test(old_coupons_are_postgres),
         cmocka_unit_test(a_lost_set_is_noticed),
+        cmocka_unit_test(many_are_ranked),
         cmocka_unit_test(too_many_for_redis_is_postgres),
         cmocka_unit_test(too_many_for_postgres_is_refused),
     };

@@ -4,6 +4,7 @@
 #include "tests/lib/wait.h"
 
 #include "events/ids.h"
+#include "readmodel/users.h"
 #include "tests/lib/instance.h"
 #include "tests/lib/models.h"
 #include "tests/lib/pace.h"
@@ -298,6 +299,64 @@ static void a_campaign_is_deleted_between_two_exchanges(void **)
     assert_int_equal(projector_metric(stack, "coupon_projector_restarts_total"), restarts);
 }
 
+/* A campaign whose slice has one bucket, and who would be in the second of two. */
+static const char *campaign_of_one_bucket(struct models *models, char *ret_user, size_t size)
+{
+    const char *id;
+    do {
+        id = api_campaign(&api, 100, "");
+        models_await_current(models);
+    } while (models_checkpoint(models, slice_of(span_of(id)), "buckets") != 1);
+    for (int i = 0; i == 0 || users_bucket(user_hash(span_of(ret_user)), 2) != 1; i++)
+        snprintf(ret_user, size, "split-%d", i);
+    return id;
+}
+
+/* The user's bucket is split between the look at how many there are and its reading, which then shows nothing
+ * of the user: as if the checkpoint were read before the split, and all else after it. */
+static void a_bucket_is_split_while_it_is_read(void **)
+{
+    enum { EXCHANGE_MS = 400, TRIES = 3, TRIES_MAX = 60 };
+    char user[32], coupon[64], request[512], key[32];
+    struct models models;
+    models_open(&models, stack);
+    const char *of = campaign_of_one_bucket(&models, user, sizeof user);
+    int16_t slice = slice_of(span_of(of));
+    struct http_answer answer = api_expect(api_issue(&api, of, user), 201, NULL);
+    struct json_doc *doc = json_get_doc(answer.body);
+    snprintf(coupon, sizeof coupon, "%.*s", SPAN_ARG(json_get_text(doc, "coupon_id")));
+    json_destroy(doc);
+    models_await_current(&models);
+    MODELS_CALL(&models, "RENAME", models_key(&models, slice, "u:0"), models_key(&models, slice, "u:1"));
+    MODELS_CALL(&models, "SET", models_key(&models, slice, "u:0"), USERS_MARK);
+    snprintf(key, sizeof key, "fc:{%d}", slice);
+    snprintf(request, sizeof request,
+             "GET /v1/users/%s/coupons HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", user,
+             stack_env(stack, "READ_TOKEN"));
+    struct http_client *client = http_client_create(instance_url(slow));
+    for (int i = 0, answered = 0; answered < TRIES; i++) {
+        assert_true(i < TRIES_MAX);
+        MODELS_CALL(&models, "HSET", key, "buckets", "1");
+        reads_await_redis(&slow_api);
+        proxy_delay(proxy, EXCHANGE_MS);
+        assert_int_equal(http_client_send(client, span_of(request), LONG_MS), HTTP_ANSWERED);
+        poll(NULL, 0, EXCHANGE_MS / 4); /* if it has not begun by now, this try shows nothing */
+        MODELS_CALL(&models, "HSET", key, "buckets", "2");
+        assert_int_equal(http_client_read(client, LONG_MS, &answer), HTTP_ANSWERED);
+        proxy_delay(proxy, 0);
+        if (answer.status == 503)
+            continue;
+        answered++;
+        api_expect(answer, 200, NULL);
+        if (!memmem(answer.body.ptr, answer.body.len, coupon, strlen(coupon)))
+            fail_msg("the coupon is not in the list: %.*s", SPAN_ARG(answer.body));
+    }
+    http_client_destroy(client);
+    MODELS_CALL(&models, "FLUSHALL");
+    models_await_current(&models);
+    models_close(&models);
+}
+
 /* --- PostgreSQL cannot answer some questions in time --- */
 
 /* Redis knows nothing, and what rankings count by is locked: each would take as long as it may. They have a
@@ -348,6 +407,7 @@ int main(void)
         cmocka_unit_test(a_slow_redis_is_reached_again),
         cmocka_unit_test(a_users_coupons_are_of_one_moment),
         cmocka_unit_test(a_campaign_is_deleted_between_two_exchanges),
+        cmocka_unit_test(a_bucket_is_split_while_it_is_read),
         cmocka_unit_test(dear_questions_cost_only_who_asks_them),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
