@@ -11,6 +11,9 @@
 #include <cmocka.h>
 
 #include "common/base/clock.h"
+#include "tests/lib/wait.h"
+
+enum { KNOWN_MS = 300000 };
 
 void api_open(struct api_client *api, struct stack *stack)
 {
@@ -163,6 +166,13 @@ void api_give(struct api_client *api, const char *campaign, const char *user)
     api_expect(api_issue(api, campaign, user), 201, NULL);
 }
 
+struct http_answer api_post_many(struct http_client *client, const struct http_call *call)
+{
+    struct http_answer answer;
+    WAIT_UNTIL((answer = api_ask(client, call), answer.status != 503 && answer.status != 504), KNOWN_MS);
+    return api_expect(answer, 200, NULL);
+}
+
 struct http_answer api_batch(struct api_client *api, const char *campaign, const char *prefix, int64_t first,
                              int64_t count)
 {
@@ -174,7 +184,12 @@ struct http_answer api_batch(struct api_client *api, const char *campaign, const
     for (int64_t i = 0; i < count; i++)
         buf_printf(&body, "%s\"%s%lld\"", i ? "," : "", prefix, (long long)(first + i));
     buf_append_text(&body, "]}");
-    struct http_answer answer = api_expect(api_post(api, path, body.data, NULL), 200, NULL);
+    struct http_answer answer =
+        api_post_many(api->command, &(struct http_call){.method = "POST",
+                                                        .path = path,
+                                                        .token = stack_env(api->stack, "ADMIN_TOKEN"),
+                                                        .key = api_fresh_key(),
+                                                        .body = body.data});
     buf_deinit(&body);
     return answer;
 }

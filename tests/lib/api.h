@@ -49,6 +49,9 @@ void api_give(struct api_client *api, const char *campaign, const char *user); /
 const char *api_coupon(struct api_client *api, const char *campaign,
                        const char *user); /* and its id, by textf */
 
+/* A request for thousands, as callers are told to send it: again under its key until its outcome is known (a
+ * busy machine may not do it within the second that PostgreSQL has for one batch). 200. */
+struct http_answer api_post_many(struct http_client *client, const struct http_call *call);
 /* Issues to <prefix><first> and so on in one batch: 200. */
 struct http_answer api_batch(struct api_client *api, const char *campaign, const char *prefix, int64_t first,
                              int64_t count);

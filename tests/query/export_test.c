@@ -17,7 +17,7 @@
 
 enum {
     HOLDERS = 220000,
-    BATCH = 10000,
+    BATCH = 2000,
     PATH_BYTES = 512,
     EXPORT_MS = 120000,
     LINE_FIELDS = 15,
@@ -270,9 +270,12 @@ static void issue_batch(struct http_client *client, size_t first, size_t count)
     for (size_t i = 0; i < count; i++)
         buf_printf(&body, "%s\"u%zu\"", i ? "," : "", first + i);
     buf_append_text(&body, "]}");
-    api_expect(API_ASK(client, .method = "POST", .path = path, .token = stack_env(stack, "ISSUE_TOKEN"),
-                       .key = key, .body = body.data, .timeout_ms = EXPORT_MS),
-               200, NULL);
+    api_post_many(client, &(struct http_call){.method = "POST",
+                                              .path = path,
+                                              .token = stack_env(stack, "ISSUE_TOKEN"),
+                                              .key = key,
+                                              .body = body.data,
+                                              .timeout_ms = EXPORT_MS});
     buf_deinit(&body);
 }
 
