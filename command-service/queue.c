@@ -154,12 +154,14 @@ void queue_want(struct queue *queue)
     pthread_mutex_unlock(&queue->lock);
 }
 
-enum queue_verdict queue_would(struct queue *queue, int64_t deadline_us, int64_t *ret_wait_ms)
+enum queue_verdict queue_would(struct queue *queue, int64_t deadline_us, int64_t *ret_wait_ms, bool *ret_soon)
 {
     pthread_mutex_lock(&queue->lock);
     int64_t wait_us = predicted_wait_us(queue);
     enum queue_verdict verdict = has_room(queue);
-    if (verdict == QUEUE_TAKEN && clock_mono_us() + floor_us(queue) + wait_us > deadline_us)
+    bool in_time = clock_mono_us() + floor_us(queue) + wait_us <= deadline_us;
+    *ret_soon = verdict == QUEUE_FULL && in_time;
+    if (verdict == QUEUE_TAKEN && !in_time)
         verdict = QUEUE_FULL;
     *ret_wait_ms = wait_us / US_PER_MS;
     pthread_mutex_unlock(&queue->lock);

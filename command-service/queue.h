@@ -35,8 +35,10 @@ enum queue_verdict queue_offer(struct queue *queue, struct command *command, boo
                                int64_t *ret_wait_ms);
 /* A command for it has come, and is held elsewhere for now. */
 void queue_want(struct queue *queue);
-/* Whether a command with that deadline would be taken now (QUEUE_TAKEN), before there is one. */
-enum queue_verdict queue_would(struct queue *queue, int64_t deadline_us, int64_t *ret_wait_ms);
+/* Whether a command with that deadline would be taken now (QUEUE_TAKEN), before there is one. *ret_soon: as
+ * many wait as may, but who came after them would still be in time. */
+enum queue_verdict queue_would(struct queue *queue, int64_t deadline_us, int64_t *ret_wait_ms,
+                               bool *ret_soon);
 /* Visits what is in flight under a key. Under the queue's lock: `visit` must be quick. */
 void queue_in_flight(struct queue *queue, const uint8_t key_hash[REQUEST_KEY_BYTES],
                      void (*visit)(const struct command *command, void *context), void *context);

@@ -401,18 +401,24 @@ static void says_beforehand_what_it_would_do(void **state)
     (void)state;
     struct queue *queue = queue_create(2, 1);
     int64_t wait_ms, far_us = clock_deadline_us(FAR_MS);
-    assert_int_equal(queue_would(queue, far_us, &wait_ms), QUEUE_TAKEN);
-    assert_int_equal(queue_would(queue, clock_deadline_us(COMMAND_FLOOR_MS - 1), &wait_ms), QUEUE_FULL);
+    bool soon;
+    assert_int_equal(queue_would(queue, far_us, &wait_ms, &soon), QUEUE_TAKEN);
+    assert_int_equal(queue_would(queue, clock_deadline_us(COMMAND_FLOOR_MS - 1), &wait_ms, &soon),
+                     QUEUE_FULL);
     given(queue, 1, 1);
     queue_note_batch(queue, 20 * (int64_t)US_PER_S);
-    assert_int_equal(queue_would(queue, far_us, &wait_ms), QUEUE_TAKEN);
+    assert_int_equal(queue_would(queue, far_us, &wait_ms, &soon), QUEUE_TAKEN);
     assert_int_equal(wait_ms, 40000);
-    assert_int_equal(queue_would(queue, clock_deadline_us(39000), &wait_ms), QUEUE_FULL);
+    assert_int_equal(queue_would(queue, clock_deadline_us(39000), &wait_ms, &soon), QUEUE_FULL);
+    assert_false(soon);
     given(queue, 1, 2);
-    assert_int_equal(queue_would(queue, clock_deadline_us(90000), &wait_ms), QUEUE_FULL);
-    assert_int_equal(queue_would(queue, clock_deadline_us(39000), &wait_ms), QUEUE_FULL);
+    assert_int_equal(queue_would(queue, clock_deadline_us(90000), &wait_ms, &soon), QUEUE_FULL);
+    assert_true(soon); /* as many as may, and there is time for more */
+    assert_int_equal(queue_would(queue, clock_deadline_us(39000), &wait_ms, &soon), QUEUE_FULL);
+    assert_false(soon);
     queue_set_available(queue, false);
-    assert_int_equal(queue_would(queue, far_us, &wait_ms), QUEUE_UNAVAILABLE);
+    assert_int_equal(queue_would(queue, far_us, &wait_ms, &soon), QUEUE_UNAVAILABLE);
+    assert_false(soon);
     finish_all(queue);
 }
 

@@ -284,11 +284,12 @@ const struct problem *submit_admit(const struct http_request *request, void *con
     if (slice < 0 || http_header(request, "Prefer").ptr) /* that one may be accepted */
         return NULL;
     int64_t deadline_us = http_arrived_us(request) + api->request_deadline_ms * US_PER_MS;
-    enum queue_verdict verdict = queue_would(committers_queue(api->committers, slice), deadline_us, &wait_ms);
+    bool soon;
+    enum queue_verdict verdict =
+        queue_would(committers_queue(api->committers, slice), deadline_us, &wait_ms, &soon);
     if (verdict == QUEUE_TAKEN)
         return NULL;
-    admission->waits = verdict == QUEUE_FULL && admission->may_wait &&
-                       clock_remaining_ms(deadline_us) > HTTP_HELD_BACK_MAX_MS;
+    admission->waits = soon && admission->may_wait && clock_remaining_ms(deadline_us) > HTTP_HELD_BACK_MAX_MS;
     admission->line = (unsigned)slice;
     if (!admission->waits)
         watch_note(api->watch, http_param(request, 0), true, 0);

@@ -232,7 +232,7 @@ static bool may_go(const struct http_conn *conn)
     case HTTP_PHASE_CLOSING:
         return true;
     case HTTP_PHASE_BODY:
-        return moves_slowly(conn->moved, conn->request.loop->now_us - conn->since_us);
+        return !conn->held_back && moves_slowly(conn->moved, conn->request.loop->now_us - conn->since_us);
     case HTTP_PHASE_SENDING:
         return conn->reads_slowly;
     default:
