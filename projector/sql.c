@@ -12,7 +12,10 @@ enum { STATEMENT_TIMEOUT_MS = 1000 };
 #define LEADER_SILENCE_MS "1200"
 
 static const struct pg_statement statements[SQL_COUNT] = {
-    [SQL_LOCK] = {"lock", "SELECT pg_try_advisory_lock($1::bigint),"
+    /* Who leads writes epochs that fence others out, so nobody leads for slices that are another database's.
+     */
+    [SQL_LOCK] = {"lock", "SELECT CASE WHEN $2::smallint[] <@ ARRAY(SELECT s.slice FROM slice s)"
+                          " THEN pg_try_advisory_lock($1::bigint) ELSE false END,"
                           " set_config('idle_session_timeout', '" LEADER_SILENCE_MS "', false)"},
     [SQL_LOCK_PLAIN] = {"lock_plain", "SELECT pg_try_advisory_lock($1::bigint)"},
     [SQL_BUMP] = {"bump", "UPDATE lease SET epoch = greatest(epoch, $1::bigint) + 1 WHERE name = 'projector'"
@@ -39,11 +42,12 @@ static const struct pg_statement statements[SQL_COUNT] = {
          "SELECT e.recorded_at FROM event e WHERE e.slice = $1::smallint AND e.position = $2::bigint"},
     [SQL_CAMPAIGNS] = {"campaigns", "SELECT c.slice, c.id, c.version, c.definition FROM campaign c"
                                     " WHERE (c.slice, c.id) > ($1::smallint, $2::text) AND c.status IN (1, 2)"
+                                    " AND c.slice + 0 = ANY (ARRAY(SELECT s.slice + 0 FROM slice s))"
                                     " ORDER BY c.slice, c.id LIMIT $3::bigint"},
     [SQL_CAMPAIGN_KNOWN] = {"campaign_known", "SELECT FROM campaign c WHERE c.slice = $1::smallint"
                                               " AND c.id = $2::text AND c.status IN (1, 2)"},
-    /* A batch that covers chain_at must end there with that chain; where no batch does, the log was not
-     * written by the command service, and the event's time has to do. */
+    /* Of slices that the database owns. A batch that covers chain_at must end there with that chain; where no
+     * batch does, the log was not written by the command service, and the event's time has to do. */
     [SQL_HISTORY] =
         {"history",
          "SELECT p.n - 1, (p.position = 0 OR EXISTS (SELECT FROM event e WHERE e.slice = (p.n - 1)::smallint"
@@ -52,9 +56,10 @@ static const struct pg_statement statements[SQL_COUNT] = {
          "   WHERE b.slice = (p.n - 1)::smallint AND b.first <= p.chain_at ORDER BY b.first DESC LIMIT 1) c"
          "   WHERE c.last > p.chain_at OR (c.last = p.chain_at AND c.chain <> p.chain)))"
          " FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[], $4::bytea[]) WITH ORDINALITY"
-         "   AS p(position, at, chain_at, chain, n)"},
-    [SQL_SETTING] = {"setting", "SELECT c.value FROM control c WHERE c.slice = $1::smallint"
-                                " AND c.kind = $2::smallint AND c.name = $3::text"},
+         "   AS p(position, at, chain_at, chain, n) JOIN slice s ON s.slice = p.n - 1"},
+    [SQL_SETTING] = {"setting", "SELECT c.value FROM slice s LEFT JOIN control c ON c.slice = s.slice"
+                                " AND c.kind = $2::smallint AND c.name = $3::text"
+                                " WHERE s.slice = $1::smallint"},
 };
 
 struct pg *sql_create(const char *url)

@@ -5,7 +5,8 @@
 #include "common/pg/pg.h"
 
 enum sql {
-    SQL_LOCK,       /* $1 lock key -> got it? and the settings a leader's session needs */
+    SQL_LOCK, /* $1 lock key, $2 slices -> got it, and the database owns them? and the settings a leader's
+                 session needs */
     SQL_LOCK_PLAIN, /* $1 lock key -> got it? */
     SQL_BUMP,       /* $1 least former epoch -> new epoch of the lease */
     SQL_HEADS, /* $1 positions of slices 0..15 -> of those that the database owns: head, its time, time of the
@@ -18,8 +19,8 @@ enum sql {
                       that are not over */
     SQL_CAMPAIGN_KNOWN, /* $1 slice, $2 id -> a row where it is there and not over */
     SQL_HISTORY, /* of slices 0..15: $1 positions, $2 their times, $3 positions of ends of batches, $4 chains
-                    there -> slice, whether this log has them */
-    SQL_SETTING, /* $1 slice, $2 kind, $3 name -> value, or no row */
+                    there -> of those that the database owns: slice, whether this log has them */
+    SQL_SETTING, /* $1 slice, $2 kind, $3 name -> value or NULL; no row: the slice is another database's */
     SQL_COUNT,
 };
 

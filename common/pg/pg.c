@@ -222,8 +222,12 @@ static bool send_settings(struct pg *pg)
     snprintf(timeouts[0], sizeof timeouts[0], "%lld", (long long)options->statement_timeout_ms);
     snprintf(timeouts[1], sizeof timeouts[1], "%lld", (long long)options->lock_timeout_ms);
     snprintf(timeouts[2], sizeof timeouts[2], "%lld", (long long)options->idle_in_transaction_timeout_ms);
-    const char *values[] = {timeouts[0], timeouts[1], timeouts[2], options->role /* NULL: as it was */,
-                            options->first_few ? "off" : "on"};
+    const char *values[] = {timeouts[0],
+                            timeouts[1],
+                            timeouts[2],
+                            options->role /* NULL: as it was */,
+                            options->first_few ? "off" : "on",
+                            options->snapshot ? "repeatable read" : "read committed"};
     return PQsendQueryParams(pg->conn, pg_session_sql, COUNT_OF(values), NULL, values, NULL, NULL, BINARY) ==
            1;
 }

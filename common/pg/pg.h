@@ -36,6 +36,7 @@ struct pg_options {
     int64_t statement_timeout_ms, lock_timeout_ms, idle_in_transaction_timeout_ms;
     bool read_write; /* insist on a server that accepts writes (target_session_attrs) */
     bool first_few;  /* its statements want the first few of what an index has in order; see session.h */
+    bool snapshot;   /* the statements of a round see the database at one instant */
     const struct pg_statement *statements; /* prepared by every pg_connect; borrowed */
     size_t statements_count;
     int schema; /* the least number of schema_migration that they are written for; 0: whatever is there */

@@ -14,7 +14,9 @@
  * an index can do: a plan is kept while its tables grow, and one made when a table had a single page
  * (autovacuum's ANALYZE has all plans made again) would read all of a million rows for each probe a minute
  * later. For the same reason sorting is off ($5) for who wants the first few in an order that an index has:
- * all of a slice, sorted, is the cheaper plan while the slice is thought to be empty. */
+ * all of a slice, sorted, is the cheaper plan while the slice is thought to be empty. A round without BEGIN
+ * is one transaction, which ends at its sync point, so its isolation ($6) says whether its statements are one
+ * snapshot. */
 static const char pg_session_sql[] =
     "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false),"
     " set_config('idle_in_transaction_session_timeout', $3, false),"
@@ -25,4 +27,5 @@ static const char pg_session_sql[] =
     " set_config('plan_cache_mode', 'force_generic_plan', false), set_config('jit', 'off', false),"
     " set_config('enable_seqscan', 'off', false), set_config('enable_sort', $5, false),"
     " set_config('timezone', 'UTC', false), set_config('client_min_messages', 'warning', false),"
+    " set_config('default_transaction_isolation', $6, false),"
     " set_config('role', $4, false)";

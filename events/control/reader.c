@@ -9,18 +9,19 @@
 enum { SQL_CONTROL, SQL_COUNT };
 
 static const struct pg_statement statements[SQL_COUNT] = {
-    /* As many rows as there are settings and keys that were ever suspended; without kind where there is none.
-     */
-    [SQL_CONTROL] =
-        {"control",
-         "SELECT n.at, c.kind, c.name, c.value, c.position FROM (SELECT clock_timestamp() AS at) AS n"
-         " LEFT JOIN control c ON c.slice = $1::smallint"},
+    /* As many rows as there are settings and keys that were ever suspended; without kind where there is none;
+     * no row at all where the slice is another database's: that its table is empty says nothing. */
+    [SQL_CONTROL] = {"control",
+                     "SELECT n.at, c.kind, c.name, c.value, c.position FROM (SELECT clock_timestamp() AS at"
+                     " FROM slice s WHERE s.slice = $1::smallint) AS n"
+                     " LEFT JOIN control c ON c.slice = $1::smallint"},
 };
 
 struct control_reader {
     struct pg *pg;
     struct pg_args args;
     int64_t connect_ms;
+    bool elsewhere; /* the database that was asked last does not own the slice */
 };
 
 struct control_reader *control_reader_create(const char *url, const char *role, bool read_write)
@@ -86,6 +87,7 @@ bool control_reader_read(struct control_reader *reader, const struct keyring *ke
                          void (*unknown)(const struct control_row *row))
 {
     struct pg_rows *rows = NULL;
+    reader->elsewhere = false;
     if (!connected(reader))
         return false;
     pg_args_reset(&reader->args);
@@ -94,6 +96,12 @@ bool control_reader_read(struct control_reader *reader, const struct keyring *ke
     if (pg_call(reader->pg, SQL_CONTROL, &reader->args, clock_deadline_us(CONTROL_READ_MS), &rows) != PG_OK)
         return false;
     clock.received_us = clock_mono_us();
+    reader->elsewhere = pg_rows_count(rows) == 0;
+    if (reader->elsewhere) {
+        pg_rows_destroy(rows);
+        pg_disconnect(reader->pg);
+        return false;
+    }
     clock.wall_us = pg_time(rows, 0, 0);
     apply(rows, keyring, state, unknown);
     pg_rows_destroy(rows);
@@ -103,7 +111,8 @@ bool control_reader_read(struct control_reader *reader, const struct keyring *ke
 
 const char *control_reader_error(const struct control_reader *reader)
 {
-    return pg_error(reader->pg);
+    return reader->elsewhere ? "the database does not own the slice of settings: the shard map is another"
+                             : pg_error(reader->pg);
 }
 
 bool control_reader_connected(const struct control_reader *reader)

@@ -28,8 +28,9 @@ struct control_clock {
 };
 
 /* Applies every row to `state`, which the caller initialised, and sets known. `unknown` is called with each
- * row that this version does not understand. False where PostgreSQL did not answer: then control_reader_error
- * says why, and nothing new is known. */
+ * row that this version does not understand. False where PostgreSQL did not answer, or does not own the slice
+ * of settings (what its table says is then of another time): then control_reader_error says why, and nothing
+ * new is known. */
 bool control_reader_read(struct control_reader *reader, const struct keyring *keyring,
                          struct control_state *state, struct control_clock *ret_clock,
                          void (*unknown)(const struct control_row *row)) MUST_USE;

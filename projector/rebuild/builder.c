@@ -210,6 +210,8 @@ static enum build_result find_head(struct builder *builder)
     if (log_heads_read(pg, origin, store_deadline(), &heads) != PG_OK)
         return store_failed(builder, pg);
     const struct log_head *is = &heads.slices[builder->build->slice];
+    if (!is->known) /* what is left of its log here is not to be told, least of all as an empty one */
+        return failed(builder, "PostgreSQL", "the database does not own the slice: the shard map is another");
     builder->head = is->head;
     memcpy(builder->chain, is->chain, CHAIN_BYTES);
     if (builder->build->limit && builder->build->limit < is->head)

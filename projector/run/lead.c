@@ -2,14 +2,18 @@
 /* Taking and losing the lead. */
 #include "projector/run/lead.h"
 
+#include "events/shards.h"
 #include "projector/sql.h"
 
-static enum pg_status call(struct pg *pg, enum sql statement, int64_t argument, int64_t deadline_us,
-                           struct pg_rows **ret)
+/* `slices`: the second argument; 0: there is none. */
+static enum pg_status call(struct pg *pg, enum sql statement, int64_t argument, unsigned slices,
+                           int64_t deadline_us, struct pg_rows **ret)
 {
     struct pg_args args;
     pg_args_init(&args);
     pg_arg_i64(&args, argument);
+    if (slices)
+        slices_arg(&args, slices);
     enum pg_status status = pg_call(pg, statement, &args, deadline_us, ret);
     pg_args_deinit(&args);
     return status;
@@ -18,7 +22,7 @@ static enum pg_status call(struct pg *pg, enum sql statement, int64_t argument, 
 static enum pg_status bump(struct leader *leader, struct pg *pg, int64_t deadline_us)
 {
     struct pg_rows *rows;
-    enum pg_status status = call(pg, SQL_BUMP, leader->epoch_seen, deadline_us, &rows);
+    enum pg_status status = call(pg, SQL_BUMP, leader->epoch_seen, 0, deadline_us, &rows);
     if (status != PG_OK)
         return status;
     if (pg_rows_count(rows) == 1) { /* no row: the schema is not ours; never lead without an epoch */
@@ -29,11 +33,11 @@ static enum pg_status bump(struct leader *leader, struct pg *pg, int64_t deadlin
     return leader->leads ? PG_OK : PG_REFUSED;
 }
 
-enum pg_status leader_try(struct leader *leader, struct pg *pg, int64_t deadline_us)
+enum pg_status leader_try(struct leader *leader, struct pg *pg, unsigned slices, int64_t deadline_us)
 {
     struct pg_rows *rows;
     CHECK(!leader->leads);
-    enum pg_status status = call(pg, SQL_LOCK, LEADER_LOCK_KEY, deadline_us, &rows);
+    enum pg_status status = call(pg, SQL_LOCK, LEADER_LOCK_KEY, slices, deadline_us, &rows);
     if (status != PG_OK)
         return status;
     bool locked = pg_i64(rows, 0, 0) != 0;

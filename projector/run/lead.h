@@ -15,9 +15,11 @@ struct leader {
     int64_t epoch_seen; /* highest one found in Redis */
 };
 
-/* Tries to take the lead on a connection that has not got it. PG_OK also when somebody else leads: see
- * leader->leads. Anything else means the connection is to be given up. */
-enum pg_status leader_try(struct leader *leader, struct pg *pg, int64_t deadline_us) MUST_USE;
+/* Tries to take the lead on a connection that has not got it. PG_OK also when somebody else leads, or the
+ * database does not own all of these slices: see leader->leads. Anything else means the connection is to be
+ * given up. */
+enum pg_status leader_try(struct leader *leader, struct pg *pg, unsigned slices,
+                          int64_t deadline_us) MUST_USE;
 
 /* Redis knows a higher epoch. The next leader_try goes above it: with the lock held there is nobody else who
  * could rightly use it, so it stems from a former leader or from another life of the database. */

@@ -94,7 +94,7 @@ static void elect(struct projector *projector)
     if (projector->leader.leads || clock_mono_us() < projector->elect_at_us)
         return;
     projector->elect_at_us = clock_deadline_us(ELECT_MS);
-    if (leader_try(&projector->leader, projector->pg, deadline()) != PG_OK) {
+    if (leader_try(&projector->leader, projector->pg, projector->shard->slices, deadline()) != PG_OK) {
         lose_store(projector);
         return;
     }
@@ -150,7 +150,9 @@ static enum pg_status receive_heads(struct projector *projector)
     if (status != PG_OK)
         return status;
     for (int16_t slice = 0; slice < SLICE_COUNT; slice++)
-        if (shard_has(projector->shard, slice) && !heads.slices[slice].known) {
+        if (!shard_has(projector->shard, slice)) {
+            heads.slices[slice].known = false; /* one that has just come is another projector's */
+        } else if (!heads.slices[slice].known) {
             log_error("SLICE-ELSEWHERE", "slice %d: the database does not own it: the shard map is another",
                       slice);
             pg_disconnect(projector->pg);
@@ -292,8 +294,12 @@ static enum pg_status follow_log_level(struct projector *projector)
     pg_args_deinit(&args);
     if (status != PG_OK)
         return status;
+    if (pg_rows_count(rows) == 0) { /* the next round says that the slice is another database's */
+        pg_rows_destroy(rows);
+        return PG_OK;
+    }
     settings_init(&settings);
-    struct span value = pg_rows_count(rows) > 0 ? pg_bytes(rows, 0, 0) : (struct span){NULL, 0};
+    struct span value = pg_bytes(rows, 0, 0);
     if (value.len > 0 && settings_set(&settings, name, value) != SETTINGS_OK) /* a newer version's */
         log_warn("CONTROL-UNKNOWN", "setting log_level has a value that this version does not know");
     log_use_level(settings_get(&settings, SETTING_log_level));

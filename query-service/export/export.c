@@ -120,6 +120,24 @@ static bool ask(struct worker *worker, enum statement statement, int64_t deadlin
     return pg_receive(worker->pg, deadline_us, ret) == PG_OK;
 }
 
+/* The head, and what was asked with it at the same instant. False, with nothing, where PostgreSQL did not
+ * answer both, or the slice is another database's. */
+static bool receive_two(struct worker *worker, int64_t deadline_us, struct pg_rows **ret_head,
+                        struct pg_rows **ret)
+{
+    pg_sync(worker->pg);
+    *ret = NULL;
+    enum pg_status status = pg_receive(worker->pg, deadline_us, ret_head);
+    if (status == PG_OK || status == PG_REFUSED) {
+        enum pg_status second = pg_receive(worker->pg, deadline_us, ret);
+        if (status == PG_OK && second == PG_OK && pg_rows_count(*ret_head) == 1)
+            return true;
+    }
+    pg_rows_destroy(*ret_head);
+    pg_rows_destroy(*ret);
+    return false;
+}
+
 static bool connected(struct worker *worker, int64_t deadline_us)
 {
     return pg_connected(worker->pg) || pg_connect(worker->pg, deadline_us) == PG_OK;
@@ -155,11 +173,12 @@ static bool find_position(struct worker *worker, struct export *export, int64_t 
     pg_arg_time(&worker->args, query->past.at_us);
     if (!ask(worker, SQL_LOG_AT, deadline_us, &rows))
         return false;
+    owned = slices_of(rows) >> export->at.slice & 1;
     for (int row = 0; row < pg_rows_count(rows); row++)
         if (pg_i64(rows, row, 0) == export->at.slice)
             export->at.position = pg_i64(rows, row, 1);
     pg_rows_destroy(rows);
-    return true;
+    return owned;
 }
 
 static enum outcome refused(struct export *export, enum read_failure failure)
@@ -171,7 +190,7 @@ static enum outcome refused(struct export *export, enum read_failure failure)
 static enum outcome begin(struct worker *worker, struct export *export, int64_t deadline_us)
 {
     struct query *query = &export->query;
-    struct pg_rows *rows;
+    struct pg_rows *heads, *rows;
     int64_t head;
     if (!find_position(worker, export, deadline_us, &head))
         return OUTCOME_AGAIN;
@@ -180,10 +199,13 @@ static enum outcome begin(struct worker *worker, struct export *export, int64_t 
     if (export->at.position > head)
         return refused(export, READ_AHEAD);
     begin_args(worker, export);
+    pg_send(worker->pg, SQL_HEAD, &worker->args);
     pg_arg_bytes(&worker->args, query->campaign_id);
     pg_arg_i64(&worker->args, export->at.position);
-    if (!ask(worker, SQL_AT, deadline_us, &rows))
+    pg_send(worker->pg, SQL_AT, &worker->args);
+    if (!receive_two(worker, deadline_us, &heads, &rows))
         return OUTCOME_AGAIN;
+    pg_rows_destroy(heads);
     bool there = pg_rows_count(rows) == 1 && pg_i64(rows, 0, 0) <= export->at.position;
     export->count = there ? pg_i64(rows, 0, 2) : 0;
     if (there && query->past.kind == PAST_POSITION)
@@ -246,11 +268,10 @@ static enum outcome write_rows(const struct pg_rows *rows, struct export *export
     return outcome;
 }
 
-/* The head comes first: what is read after it is not older. */
 static enum outcome page(struct worker *worker, struct export *export, int64_t deadline_us)
 {
     struct buf *out = http_reply_body(export->request);
-    struct pg_rows *head = NULL, *rows = NULL;
+    struct pg_rows *head, *rows;
     int64_t left = export->count - export->written;
     if (atomic_load(export->exports->options.log_epoch) != export->log_epoch)
         return OUTCOME_WRONG;
@@ -262,15 +283,10 @@ static enum outcome page(struct worker *worker, struct export *export, int64_t d
     pg_arg_i64(&worker->args, export->at.position);
     pg_arg_i64(&worker->args, export->last);
     pg_send(worker->pg, SQL_PAGE, &worker->args);
-    pg_sync(worker->pg);
-    enum outcome outcome = OUTCOME_AGAIN;
-    enum pg_status status = pg_receive(worker->pg, deadline_us, &head);
-    if (status == PG_OK || status == PG_REFUSED) {
-        enum pg_status second = pg_receive(worker->pg, deadline_us, &rows);
-        if (status == PG_OK && second == PG_OK && pg_rows_count(head) == 1)
-            outcome =
-                pg_i64(head, 0, 0) < export->at.position ? OUTCOME_AGAIN : write_rows(rows, export, out);
-    }
+    if (!receive_two(worker, deadline_us, &head, &rows))
+        return OUTCOME_AGAIN;
+    enum outcome outcome =
+        pg_i64(head, 0, 0) < export->at.position ? OUTCOME_AGAIN : write_rows(rows, export, out);
     pg_rows_destroy(head);
     pg_rows_destroy(rows);
     return outcome;
@@ -405,6 +421,7 @@ static void worker_init(struct exports *exports, struct worker *worker)
         .statement_timeout_ms = options->timeout_ms,
         .lock_timeout_ms = options->timeout_ms,
         .idle_in_transaction_timeout_ms = options->timeout_ms,
+        .snapshot = true,
         .statements = statements,
         .statements_count = SQL_COUNT,
         .schema = SCHEMA_MIN,

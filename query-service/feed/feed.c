@@ -61,6 +61,7 @@ struct feed {
     struct work_list waiting; /* who was served without news goes to its end, so each has its turn */
     struct log_identity identity;
     struct exchange *exchange; /* the one that is going on */
+    unsigned owned;            /* slices that the database had when it was asked last */
     bool standby;
     int64_t retry_us; /* no exchange before */
     uint32_t lost;    /* made of the chain of the last log that took the place of another; 0: none did */
@@ -165,6 +166,7 @@ static bool connected(struct feed *feed, int64_t deadline_us)
 static void take_heads(struct feed *feed, const struct pg_rows *rows)
 {
     bool same = true;
+    feed->owned = slices_of(rows);
     for (int i = 0; i < pg_rows_count(rows); i++) {
         const struct log_identity_row row = {.slice = (int16_t)pg_i64(rows, i, 0),
                                              .head = pg_i64(rows, i, 1),
@@ -347,6 +349,17 @@ static bool serve_question(struct feed *feed, struct question *question, const s
     return further;
 }
 
+/* What is left here of a slice that has moved goes on nowhere. */
+static void refuse_question(struct feed *feed, struct question *question)
+{
+    log_error("SLICE-ELSEWHERE", "slice %d: the database does not own it: the shard map is another",
+              question->query.slice);
+    for (struct work_item *item = question->followers.first, *next; item; item = next) {
+        next = item->next;
+        fail(feed, follower_of(item), &problem_store_unavailable, "the slice is in another event store");
+    }
+}
+
 /* PostgreSQL does not answer: whose time is over is told so, the others go on waiting. */
 static void put_off(struct feed *feed, struct work_list *list)
 {
@@ -405,7 +418,9 @@ static int64_t serve_due(struct feed *feed)
         take_heads(feed, heads);
     pg_rows_destroy(heads);
     for (size_t i = 0; i < exchange->count; i++) {
-        if (pages[i])
+        if (pages[i] && !(feed->owned >> exchange->questions[i].query.slice & 1))
+            refuse_question(feed, &exchange->questions[i]);
+        else if (pages[i])
             further |= serve_question(feed, &exchange->questions[i], pages[i]);
         else
             put_off(feed, &exchange->questions[i].followers);
@@ -506,6 +521,7 @@ struct feed *feed_create(const struct feed_options *options)
             options->timeout_ms * 3 / 4, /* the server refuses before the exchange is given up */
         .lock_timeout_ms = options->timeout_ms,
         .idle_in_transaction_timeout_ms = options->timeout_ms,
+        .snapshot = true,
         .statements = statements,
         .statements_count = FEED_STATEMENTS,
         .schema = SCHEMA_MIN,

@@ -12,6 +12,7 @@
 #include "query-service/http/render.h"
 #include "query-service/http/respond.h"
 #include "query-service/pg/store_reader.h"
+#include "query-service/pg/store_sql.h"
 
 enum { QUEUE_MAX = 256, CLIENT_SPARE_MS = 200, ARENA_BYTES = 64 * 1024 };
 
@@ -44,14 +45,15 @@ static const struct pg_statement statements[SQL_COUNT] = {
                       "SELECT " LOG_COLUMNS " FROM event e WHERE e.slice = $1::smallint"
                       " AND e.campaign_id = $2::text AND " STEERS
                       " AND e.position > $3::bigint ORDER BY e.position LIMIT $4::bigint"},
-    /* $1 time, $2 slice, $3 position: what the page before ended with; $4 how many. Newest first of each
-     * slice by position, which is by time. */
+    /* $1 time, $2 slice, $3 position: what the page before ended with; $4 how many; $5 slices. Newest first
+     * of each slice by position, which is by time. */
     [SQL_AUDIT] = {"history_audit",
                    "SELECT " LOG_COLUMNS " FROM slice n CROSS JOIN LATERAL ("
                    "SELECT " LOG_COLUMNS " FROM event e WHERE e.slice = n.slice AND " STEERS
                    " AND (e.recorded_at, e.slice, e.position) < ($1::timestamptz, $2::smallint, $3::bigint)"
-                   " ORDER BY e.position DESC LIMIT $4::bigint) AS e"
-                   " ORDER BY e.recorded_at DESC, e.slice DESC, e.position DESC LIMIT $4::bigint"},
+                   " ORDER BY e.position DESC LIMIT $4::bigint) AS e WHERE " IN_SLICES(
+                       "n.slice",
+                       "$5") " ORDER BY e.recorded_at DESC, e.slice DESC, e.position DESC LIMIT $4::bigint"},
     /* $1 slice, $2 instant -> how far the slice's log was then: halved by primary key, times do not run
        backwards. */
     [SQL_MOMENT] = {"history_moment",
@@ -68,6 +70,7 @@ static const struct pg_statement statements[SQL_COUNT] = {
 /* A thread's connections to one shard. */
 struct asker {
     const struct shard *shard;
+    unsigned wanted; /* slices of the shard that the question is about */
     struct pg *pg;
     struct pg_args args;
     struct store_reader *reader; /* for what the reads with as_of fold */
@@ -114,6 +117,36 @@ void question_destroy(struct question *question)
 
 /* --- asking --- */
 
+/* The statement, and at the same instant whether the database owns what it is asked for: what is left there
+ * of a slice that has moved is not to be told. */
+static enum pg_status exchange(struct asker *asker, enum statement statement, int64_t deadline_us,
+                               struct pg_rows **ret)
+{
+    struct pg_rows *heads = NULL;
+    bool of_heads = statement == SQL_HEADS;
+    pg_send(asker->pg, SQL_HEADS, NULL);
+    if (!of_heads)
+        pg_send(asker->pg, statement, &asker->args);
+    pg_sync(asker->pg);
+    enum pg_status status = pg_receive(asker->pg, deadline_us, &heads);
+    bool owned = status == PG_OK && !(asker->wanted & ~slices_of(heads));
+    if (!of_heads && (status == PG_OK || status == PG_REFUSED)) {
+        status = pg_receive(asker->pg, deadline_us, ret);
+        pg_rows_destroy(heads);
+    } else {
+        *ret = heads;
+    }
+    if (status == PG_OK && !owned) {
+        log_error("SLICE-ELSEWHERE",
+                  "slices %s: the database does not own all of them: the shard map is another",
+                  asker->shard->name);
+        pg_rows_destroy(*ret);
+        *ret = NULL;
+        status = PG_REFUSED;
+    }
+    return status;
+}
+
 /* The breaker is asked here, once for each exchange, as store_reader_run asks it for its own: who is let
  * through says how it went. */
 static enum pg_status call(struct asker *asker, enum statement statement, int64_t deadline_us,
@@ -126,10 +159,10 @@ static enum pg_status call(struct asker *asker, enum statement statement, int64_
     if (!pg_connected(asker->pg))
         status = pg_connect(asker->pg, deadline_us);
     if (status == PG_OK)
-        status = pg_call(asker->pg, statement, &asker->args, deadline_us, ret);
+        status = exchange(asker, statement, deadline_us, ret);
     if (status == PG_LOST &&
         (status = pg_connect(asker->pg, deadline_us)) == PG_OK) /* restarted since: once more */
-        status = pg_call(asker->pg, statement, &asker->args, deadline_us, ret);
+        status = exchange(asker, statement, deadline_us, ret);
     if (status == PG_LOST || status == PG_TIMEOUT) /* what the server refused is the question's own fault */
         breaker_failure(&asker->breaker, clock_mono_us());
     else
@@ -147,11 +180,11 @@ static void begin(struct asker *asker)
 static enum read_failure asker_reaches(struct asker *asker, const struct question *question)
 {
     struct pg_rows *rows;
-    unsigned wanted = query_slices(&question->query) & asker->shard->slices;
+    asker->wanted = query_slices(&question->query) & asker->shard->slices;
     begin(asker);
     if (call(asker, SQL_HEADS, question->item.deadline_us, &rows) != PG_OK)
         return READ_UNAVAILABLE;
-    enum read_failure found = wanted & ~slices_of(rows) ? READ_UNAVAILABLE : READ_GOOD;
+    enum read_failure found = READ_GOOD;
     for (int row = 0; row < pg_rows_count(rows); row++) {
         int64_t slice = pg_i64(rows, row, 0);
         if (slice >= 0 && slice < SLICE_COUNT && shard_has(asker->shard, (int16_t)slice) &&
@@ -319,6 +352,7 @@ static void audit_args(struct asker *asker, const struct question *question)
     pg_arg_i16(&asker->args, first ? SLICE_COUNT : after->slice);
     pg_arg_i64(&asker->args, first ? INT64_MAX : after->number);
     pg_arg_i64(&asker->args, question->query.limit + 1);
+    slices_arg(&asker->args, asker->shard->slices);
 }
 
 static enum outcome answer_audit(struct team *team, struct question *question)
@@ -527,6 +561,7 @@ static void asker_init(struct asker *asker, const struct shard *shard, const str
         .statement_timeout_ms = options->timeout_ms,
         .lock_timeout_ms = options->timeout_ms,
         .idle_in_transaction_timeout_ms = options->timeout_ms,
+        .snapshot = true,
         .statements = statements,
         .statements_count = SQL_COUNT,
     });

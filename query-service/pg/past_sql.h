@@ -68,11 +68,11 @@
                              " AND v.position > $4::bigint AND v.type + 0 <> 6 AND v.campaign_id = $2::text" \
                              " OFFSET 0) AS o) AS e ON true ORDER BY e.position"
 
-/* As the rankings of a window, with the instant for now: $5 where each slice was then, by slice; $6 how many
+/* As the rankings of a window, with the instant for now: $6 where each slice was then, by slice; $7 how many
  * redemptions may be counted. After LOOKED_AT comes how many were. */
 #define PAST_ACTIVE                                                                                      \
     ACTIVE_CAMPAIGNS(", u.until",                                                                        \
-                     " JOIN unnest($5::bigint[]) WITH ORDINALITY AS u (until, nr) ON u.nr = h.slice + 1" \
+                     " JOIN unnest($6::bigint[]) WITH ORDINALITY AS u (until, nr) ON u.nr = h.slice + 1" \
                      " AND c.first <= u.until")
 
 #define PAST_RANKING_ISSUED_SQL                                                                              \
@@ -86,14 +86,14 @@
                                " AS run CROSS JOIN LATERAL (SELECT e.recorded_at FROM event e WHERE "        \
                                "e.slice = c.slice"                                                           \
                                " AND e.position = run.last_position LIMIT 1) AS reached)" ACTIVE_RANKED(     \
-                                   ", 0 * $6::bigint")
+                                   ", 0 * $7::bigint")
 
 #define PAST_RANKING_REDEEMED_SQL                                                                   \
     PAST_ACTIVE                                                                                     \
     " redeeming AS MATERIALIZED (SELECT c.slice, c.id, e.type, e.recorded_at FROM active c"         \
     " CROSS JOIN LATERAL (SELECT o.type, o.recorded_at FROM event o WHERE o.slice = c.slice"        \
     " AND o.campaign_id = c.id AND o.type IN (11, 14) AND o.position BETWEEN c.since AND c.until"   \
-    " ORDER BY o.position) AS e LIMIT $6::bigint + 1),"                                             \
+    " ORDER BY o.position) AS e LIMIT $7::bigint + 1),"                                             \
     " counted AS (SELECT c.*, r.counted, r.reached FROM active c JOIN (SELECT slice, id,"           \
     " sum(CASE type WHEN 11 THEN 1 ELSE -1 END)::bigint AS counted, max(recorded_at) AS reached"    \
     " FROM redeeming GROUP BY slice, id) AS r ON r.slice = c.slice AND r.id = c.id)" ACTIVE_RANKED( \

@@ -16,7 +16,7 @@ struct store_reader {
 
 /* Sends a statement of ($1 slice, $2 campaign); leaves no arguments behind. */
 void store_ask_campaign_by(struct store_reader *reader, const struct query *query, size_t statement);
-/* Arguments of rankings: $1 and $2 of all, $3 and $4 of those over a window. */
+/* Arguments of rankings: $1 to $3 of all, $4 and $5 of those over a window. */
 void store_ranking_args(struct store_reader *reader, const struct query *query);
 void store_window_args(struct store_reader *reader, const struct query *query);
 
@@ -29,6 +29,8 @@ struct pg_rows *store_receive(struct store_reader *reader, int64_t deadline_us, 
 bool store_ask_timeout(struct store_reader *reader, int64_t deadline_us);
 void store_take_timeout(struct store_reader *reader, bool asked, int64_t deadline_us, enum pg_status *status);
 
+/* False, with the failure, where the database does not own (any more) what is asked for. */
+bool store_owns(const struct store_reader *reader, const struct pg_rows *heads, struct read *read);
 void store_take_heads(const struct store_reader *reader, const struct pg_rows *heads, struct read *read);
 bool store_take_campaign(const struct pg_rows *rows, int row, struct answer *answer) MUST_USE;
 bool store_take_ranking(const struct pg_rows *rows, struct read *read) MUST_USE;

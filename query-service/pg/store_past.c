@@ -11,9 +11,8 @@ struct moment {
 };
 
 /* Settled: the log has a later event. Commit order is the order of positions and times do not run backwards,
- * so nothing can come any more that was before it. The heads were read earlier than the moment was looked
- * for, so a moment before its head has such an event. Without one a commit may be under way that took its
- * time before the moment. */
+ * so nothing can come any more that was before it. A moment before its head has such an event. Without one a
+ * commit may be under way that took its time before the moment. */
 static void take_where(const struct store_reader *reader, const struct pg_rows *rows, struct read *read,
                        struct moment *moment)
 {
@@ -194,12 +193,15 @@ enum pg_status store_past_rounds(struct store_reader *reader, struct read *read,
     if (status != PG_OK || read->failure != READ_GOOD || known)
         return status;
     bool asked = store_ask_timeout(reader, deadline_us);
+    pg_send(reader->pg, STORE_HEADS, NULL); /* the slice may have moved since */
     ask_past(reader, &read->query, &moment);
     pg_sync(reader->pg);
     store_take_timeout(reader, asked, deadline_us, &status);
+    struct pg_rows *heads = store_receive(reader, deadline_us, &status);
     struct pg_rows *rows = store_receive(reader, deadline_us, &status);
-    if (rows && !take_past(reader, rows, read))
+    if (rows && store_owns(reader, heads, read) && !take_past(reader, rows, read))
         read->failure = READ_INTERNAL;
+    pg_rows_destroy(heads);
     pg_rows_destroy(rows);
     return status;
 }

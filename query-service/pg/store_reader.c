@@ -32,6 +32,7 @@ struct store_reader *store_reader_create(const struct store_reader_options *opti
         .statement_timeout_ms = server_timeout_ms(options->timeout_ms),
         .lock_timeout_ms = options->timeout_ms,
         .idle_in_transaction_timeout_ms = options->timeout_ms,
+        .snapshot = true,
         .statements = statements,
         .statements_count = STORE_STATEMENT_COUNT,
         .schema = SCHEMA_MIN,
@@ -72,6 +73,7 @@ void store_ranking_args(struct store_reader *reader, const struct query *query)
     else
         pg_arg_null(&reader->args);
     buf_deinit(&encoded);
+    slices_arg(&reader->args, reader->options.shard->slices);
 }
 
 void store_window_args(struct store_reader *reader, const struct query *query)
@@ -111,6 +113,7 @@ static void ask_campaigns(struct store_reader *reader, const struct query *query
     pg_arg_time(&reader->args, first ? INT64_C(253402300799000000) : query->after.time_us);
     pg_arg_bytes(&reader->args, first ? SPAN("") : cursor_id(&query->after));
     pg_arg_i64(&reader->args, (int64_t)query_scan(query) + 1);
+    slices_arg(&reader->args, reader->options.shard->slices);
     pg_send(reader->pg, STORE_CAMPAIGNS, &reader->args);
 }
 
@@ -141,6 +144,7 @@ static void ask_user_coupons(struct store_reader *reader, const struct query *qu
     pg_arg_i16(&reader->args, query->after.slice);
     pg_arg_i64(&reader->args, query->after.number);
     pg_arg_i64(&reader->args, (int64_t)query_scan(query) + 1);
+    slices_arg(&reader->args, reader->options.shard->slices);
     pg_send(reader->pg, STORE_USER_COUPONS, &reader->args);
 }
 
@@ -154,6 +158,7 @@ static void ask_order_coupons(struct store_reader *reader, const struct query *q
     pg_arg_i16(&reader->args, query->after.slice);
     pg_arg_bytes(&reader->args, buf_span(&id));
     pg_arg_i64(&reader->args, query->limit + 1);
+    slices_arg(&reader->args, reader->options.shard->slices);
     pg_send(reader->pg, STORE_ORDER_COUPONS, &reader->args);
     buf_deinit(&id);
 }
@@ -261,7 +266,6 @@ static bool take_coupon(const struct pg_rows *rows, struct read *read)
     return !is_coupon || take_coupons(rows, read);
 }
 
-/* Two statements are two snapshots; a campaign with coupons never goes away. */
 static bool take_coupons_campaign(const struct pg_rows *rows, struct read *read)
 {
     if (read->answer.outcome != ANSWER_FOUND)
@@ -330,23 +334,27 @@ static const struct present {
     [QUERY_ORDER_COUPONS] = {ask_order_coupons, {take_coupons}, answer_cut_coupons},
 };
 
-/* The heads are read before the rest, so the rest is not older. On a replica, or after a restore, the log may
- * end before what the client has already seen (I9): whoever gets the answer compares. A database that does
- * not own what it is asked for has moved it elsewhere: what is left there is not to be told. */
+/* The heads are of the instant of the rest. On a replica, or after a restore, the log may end before what the
+ * client has already seen (I9): whoever gets the answer compares. A database that does not own what it is
+ * asked for at that instant has moved it elsewhere: what is left there is not to be told. */
+bool store_owns(const struct store_reader *reader, const struct pg_rows *heads, struct read *read)
+{
+    if (!(query_slices(&read->query) & reader->options.shard->slices & ~slices_of(heads)))
+        return true;
+    log_error("SLICE-ELSEWHERE", "slices %s: the database does not own all of them: the shard map is another",
+              reader->options.shard->name);
+    read->failure = READ_UNAVAILABLE;
+    return false;
+}
+
 void store_take_heads(const struct store_reader *reader, const struct pg_rows *heads, struct read *read)
 {
-    unsigned wanted = query_slices(&read->query) & reader->options.shard->slices, owned = slices_of(heads);
     for (int row = 0; row < pg_rows_count(heads); row++) {
         int64_t slice = pg_i64(heads, row, 0);
         if (slice >= 0 && slice < SLICE_COUNT && shard_has(reader->options.shard, (int16_t)slice))
             read->stands_on[slice] = pg_i64(heads, row, 1);
     }
-    if (wanted & ~owned) {
-        log_error("SLICE-ELSEWHERE",
-                  "slices %s: the database does not own all of them: the shard map is another",
-                  reader->options.shard->name);
-        read->failure = READ_UNAVAILABLE;
-    }
+    (void)store_owns(reader, heads, read);
 }
 
 /* The next result of the round, NULL where there is none. After a refusal the others come back refused too,

@@ -62,13 +62,19 @@ enum { CAMPAIGN_COLUMN_STATUS = 11, CAMPAIGN_COLUMN_COUNT = 14 };
     "SELECT " CAMPAIGN_COLUMNS " FROM campaign c WHERE c.slice = $1::smallint AND c.id = $2::text" \
     " AND" NOT_DELETED
 
-/* $1 created at, $2 id: what the page before ended with, $3 how many. The first condition is for the index
- * campaign_newest, the second is the rule. */
+/* Of what is not of one slice: the slices that the map gives to the database. What is left of one that has
+ * moved, or has just come, is told by whoever the map gives it to. Added to, so that no index is chosen by
+ * it. */
+#define IN_SLICES(slice, argument) slice " + 0 = ANY (" argument "::smallint[]::int[])"
+
+/* $1 created at, $2 id: what the page before ended with, $3 how many, $4 slices. The first condition is for
+ * the index campaign_newest, the second is the rule. */
 #define STORE_CAMPAIGNS_SQL                                                                \
     "SELECT " CAMPAIGN_COLUMNS " FROM campaign c"                                          \
     " WHERE c.created_at <= $1::timestamptz"                                               \
     " AND (c.created_at < $1::timestamptz OR c.id COLLATE \"C\" < $2::text COLLATE \"C\")" \
-    " AND" NOT_DELETED " ORDER BY c.created_at DESC, c.id COLLATE \"C\" DESC LIMIT $3::bigint"
+    " AND" NOT_DELETED " AND " IN_SLICES(                                                  \
+        "c.slice", "$4") " ORDER BY c.created_at DESC, c.id COLLATE \"C\" DESC LIMIT $3::bigint"
 
 /* $1 slice, $2 campaign, $3 after which sequence, $4 how many. Sequences are dense, so the runs that matter
  * are the one with $3 + 1 in it and those that begin within the page; a run's coupons are the campaign's
@@ -110,8 +116,8 @@ enum { CAMPAIGN_COLUMN_STATUS = 11, CAMPAIGN_COLUMN_COUNT = 14 };
     "SELECT " CAMPAIGN_COLUMNS " FROM event e JOIN campaign c ON c.slice = e.slice AND c.id = e.campaign_id" \
     " WHERE e.slice = $1::smallint AND e.position = $2::bigint AND" NOT_DELETED
 
-/* $1 user; $2 time, $3 slice, $4 position: what the page before ended with; $5 how many. Slice by slice.
- * Sorted by time inside, not by position: that would tempt the planner to walk the primary key. */
+/* $1 user; $2 time, $3 slice, $4 position: what the page before ended with; $5 how many; $6 slices. Slice by
+ * slice. Sorted by time inside, not by position: that would tempt the planner to walk the primary key. */
 #define STORE_USER_COUPONS_SQL                                                                    \
     "SELECT " COUPON_COLUMNS " FROM slice n CROSS JOIN LATERAL ("                                 \
     "SELECT o.* FROM " USERS_COUPONS(                                                             \
@@ -119,10 +125,12 @@ enum { CAMPAIGN_COLUMN_STATUS = 11, CAMPAIGN_COLUMN_COUNT = 14 };
         "") " AS o WHERE"                                                                         \
             " (o.recorded_at, o.slice, o.position) < ($2::timestamptz, $3::smallint, $4::bigint)" \
             " ORDER BY o.recorded_at DESC, o.position DESC LIMIT $5::bigint) AS e" COUPON_STATE   \
-            " ORDER BY e.recorded_at DESC, e.slice DESC, e.position DESC LIMIT $5::bigint"
+            " WHERE " IN_SLICES(                                                                  \
+                "n.slice",                                                                        \
+                "$6") " ORDER BY e.recorded_at DESC, e.slice DESC, e.position DESC LIMIT $5::bigint"
 
-/* $1 order; $2 slice, $3 coupon's id: what the page before ended with; $4 how many. Slice by slice, by the
- * index event_sNN_order. */
+/* $1 order; $2 slice, $3 coupon's id: what the page before ended with; $4 how many; $5 slices. Slice by
+ * slice, by the index event_sNN_order. */
 #define STORE_ORDER_COUPONS_SQL                                                                           \
     "SELECT " COUPON_COLUMNS " FROM slice n CROSS JOIN LATERAL (SELECT DISTINCT o.coupon_id FROM event o" \
     " WHERE o.slice = n.slice AND order_of(o.data) = $1::bytea AND o.type IN (10, 11)"                    \
@@ -130,14 +138,15 @@ enum { CAMPAIGN_COLUMN_STATUS = 11, CAMPAIGN_COLUMN_COUNT = 14 };
     " ORDER BY o.coupon_id LIMIT $4::bigint) AS used"                                                     \
     " CROSS JOIN LATERAL (SELECT " EVENT_COLUMNS " FROM event o WHERE o.slice = n.slice"                  \
     " AND o.position = split_part(used.coupon_id, '-', 2)::bigint LIMIT 1) AS e" COUPON_STATE             \
-    " WHERE n.slice >= $2::smallint ORDER BY n.slice, used.coupon_id LIMIT $4::bigint"
+    " WHERE n.slice >= $2::smallint AND " IN_SLICES(                                                      \
+        "n.slice", "$5") " ORDER BY n.slice, used.coupon_id LIMIT $4::bigint"
 
 /* --- rankings ---
- * $1 how many, $2 bytes that the definition must contain (a tag; NULL: any). After the campaign come its
- * count, when it got there, and how many campaigns had to be looked at; one row without a campaign where none
- * is ranked. Those with as many as the last are all looked at, because when each got there decides between
- * them. Goes through all campaigns; there is no index on the counts, which would cost every commit more than
- * this fallback is worth. */
+ * $1 how many, $2 bytes that the definition must contain (a tag; NULL: any), $3 slices. After the campaign
+ * come its count, when it got there, and how many campaigns had to be looked at; one row without a campaign
+ * where none is ranked. Those with as many as the last are all looked at, because when each got there decides
+ * between them. Goes through all campaigns; there is no index on the counts, which would cost every commit
+ * more than this fallback is worth. */
 enum { STORE_ACTIVE_MAX = 2000 }; /* campaigns whose events are counted for one answer */
 
 #define HAS_TAG " ($2::bytea IS NULL OR position($2::bytea IN c.definition) > 0)"
@@ -152,30 +161,34 @@ enum { STORE_ACTIVE_MAX = 2000 }; /* campaigns whose events are counted for one 
     " CROSS JOIN LATERAL (SELECT e.recorded_at FROM event e WHERE e.slice = c.slice" \
     " AND e.campaign_id = c.id AND e.type IN (11, 14) ORDER BY e.position DESC LIMIT 1) AS reached"
 
-#define RANKING_SQL(counted, LAST)                                                        \
-    "SELECT " CAMPAIGN_COLUMNS ", c." counted ", reached.recorded_at, 0::bigint FROM ("   \
-    "SELECT * FROM campaign c WHERE c." counted " > 0 AND" HAS_TAG " ORDER BY c." counted \
-    " DESC FETCH FIRST ($1::bigint) ROWS WITH TIES) AS c" LAST " ORDER BY c." counted     \
-    " DESC, reached.recorded_at, c.id COLLATE \"C\" DESC LIMIT $1::bigint"
+#define RANKING_SQL(counted, LAST)                                                                         \
+    "SELECT " CAMPAIGN_COLUMNS ", c." counted ", reached.recorded_at, 0::bigint FROM ("                    \
+    "SELECT * FROM campaign c WHERE c." counted " > 0 AND" HAS_TAG " AND " IN_SLICES(                      \
+        "c.slice", "$3") " ORDER BY c." counted " DESC FETCH FIRST ($1::bigint) ROWS WITH TIES) AS c" LAST \
+                         " ORDER BY c." counted                                                            \
+                         " DESC, reached.recorded_at, c.id COLLATE \"C\" DESC LIMIT $1::bigint"
 #define STORE_RANKING_ISSUED_SQL   RANKING_SQL("issued", ISSUED_LAST)
 #define STORE_RANKING_REDEEMED_SQL RANKING_SQL("redeemed", REDEEMED_LAST)
 
-/* $3 since when, $4 STORE_ACTIVE_MAX. Where a slice's log was at that time is found by halving, some thirty
+/* $4 since when, $5 STORE_ACTIVE_MAX. Where a slice's log was at that time is found by halving, some thirty
  * probes of the primary key, because time does not run backwards in a slice; the same in a campaign's runs,
  * which never lie on both sides because a commit has one time. So the cost is that of the campaigns that did
  * something since, whatever was issued; and of the redemptions since, which are counted one by one. */
-#define ACTIVE_CAMPAIGNS(COLUMNS, JOIN)                                                                  \
-    "WITH RECURSIVE halving (slice, low, high) AS ("                                                     \
-    "SELECT h.slice, 0::bigint, h.head + 1 FROM slice h UNION ALL "                                      \
-    "SELECT h.slice, CASE WHEN e.recorded_at < $3::timestamptz THEN h.middle ELSE h.low END,"            \
-    " CASE WHEN e.recorded_at < $3::timestamptz THEN h.high ELSE h.middle END"                           \
-    " FROM (SELECT *, (low + high) / 2 AS middle FROM halving WHERE high - low > 1) AS h"                \
-    " CROSS JOIN LATERAL (SELECT o.recorded_at FROM event o WHERE o.slice = h.slice"                     \
-    " AND o.position = h.middle LIMIT 1) AS e),"                                                         \
-    " active AS MATERIALIZED (SELECT c.*, h.high AS since" COLUMNS " FROM halving h JOIN campaign c ON " \
-    "c.slice = h.slice"                                                                                  \
-    " AND c.position >= h.high AND c.issued > 0 AND" HAS_TAG JOIN                                        \
-    " WHERE h.high - h.low = 1 LIMIT $4::bigint + 1),"
+#define ACTIVE_CAMPAIGNS(COLUMNS, JOIN)                                                                 \
+    "WITH RECURSIVE halving (slice, low, high) AS ("                                                    \
+    "SELECT h.slice, 0::bigint, h.head + 1 FROM slice h WHERE " IN_SLICES(                              \
+        "h.slice",                                                                                      \
+        "$3") " UNION ALL "                                                                             \
+              "SELECT h.slice, CASE WHEN e.recorded_at < $4::timestamptz THEN h.middle ELSE h.low END," \
+              " CASE WHEN e.recorded_at < $4::timestamptz THEN h.high ELSE h.middle END"                \
+              " FROM (SELECT *, (low + high) / 2 AS middle FROM halving WHERE high - low > 1) AS h"     \
+              " CROSS JOIN LATERAL (SELECT o.recorded_at FROM event o WHERE o.slice = h.slice"          \
+              " AND o.position = h.middle LIMIT 1) AS e),"                                              \
+              " active AS MATERIALIZED (SELECT c.*, h.high AS since" COLUMNS                            \
+              " FROM halving h JOIN campaign c ON "                                                     \
+              "c.slice = h.slice"                                                                       \
+              " AND c.position >= h.high AND c.issued > 0 AND" HAS_TAG JOIN                             \
+              " WHERE h.high - h.low = 1 LIMIT $5::bigint + 1),"
 
 /* Of campaign c: how many coupons its runs had issued before a position, as <name>.low. */
 #define ISSUED_BEFORE(name, position)                                                                   \

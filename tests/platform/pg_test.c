@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "tests/lib/pg_kit.h"
+#include "tests/lib/store.h"
 
 static const char uuid[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, (char)255};
 static const int64_t times[] = {1, 946684800000000, 1793193722123456, INT64_MAX, INT64_MIN};
@@ -252,6 +253,45 @@ static void settings_hold(void **)
     pg_destroy(pg);
 }
 
+/* What is committed while a round waits in its middle is not in the rest of it. */
+static void a_round_is_one_snapshot(void **)
+{
+    struct pg_options options = pg_kit_options_of(stack_env(pg_kit_stack, "DATABASE_URL"));
+    options.snapshot = true;
+    options.lock_timeout_ms = options.statement_timeout_ms = LONG_MS;
+    struct pg *reader = pg_kit_connect_with(&options), *holder = pg_kit_connect_with(&options),
+              *writer = pg_kit_connected();
+    struct pg_rows *rows;
+    pg_kit_send_i64(writer, INSERT_ITEM, 1);
+    pg_sync(writer);
+    pg_rows_destroy(pg_kit_receive(writer));
+    pg_send(holder, BEGIN, NULL);
+    pg_kit_send_i64(holder, LOCK_ITEM, 1);
+    pg_sync(holder);
+    pg_rows_destroy(pg_kit_receive(holder));
+    pg_rows_destroy(pg_kit_receive(holder));
+    pg_send(reader, COUNT_ITEMS, NULL);
+    pg_kit_send_i64(reader, LOCK_ITEM, 1);
+    pg_send(reader, COUNT_ITEMS, NULL);
+    pg_sync(reader);
+    WAIT_UNTIL(store_number(pg_kit_stack, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0, LONG_MS);
+    pg_kit_send_i64(writer, INSERT_ITEM, 2);
+    pg_sync(writer);
+    pg_rows_destroy(pg_kit_receive(writer));
+    pg_send(holder, COMMIT, NULL);
+    pg_sync(holder);
+    pg_rows_destroy(pg_kit_receive(holder));
+    for (int i = 0; i < 3; i++) {
+        rows = pg_kit_receive(reader);
+        assert_int_equal(pg_i64(rows, 0, 0), 1);
+        pg_rows_destroy(rows);
+    }
+    pg_rows_destroy(pg_kit_call(writer, CLEAR_ITEMS, NULL));
+    pg_destroy(reader);
+    pg_destroy(holder);
+    pg_destroy(writer);
+}
+
 static void role_is_switched(void **)
 {
     static const struct pg_statement who = {"who", "SELECT current_user::text, session_user::text"};
@@ -286,6 +326,7 @@ int main(void)
         cmocka_unit_test(errors_do_not_quote_values),
         cmocka_unit_test(large_requests_and_results_at_once),
         cmocka_unit_test(settings_hold),
+        cmocka_unit_test(a_round_is_one_snapshot),
         cmocka_unit_test(role_is_switched),
     };
     return cmocka_run_group_tests(tests, pg_kit_set_up, pg_kit_tear_down);
