@@ -257,12 +257,7 @@ static void ten_thousand_users_fit(void **)
         buf_printf(&body, "%s\"%.*s%05d\"", i ? "," : "", (int)sizeof filler - 5, filler, i);
     buf_append_text(&body, "]}");
     assert_false(body.overflow);
-    struct http_answer answer =
-        api_post_many(api.command, &(struct http_call){.method = "POST",
-                                                       .path = path,
-                                                       .token = stack_env(api.stack, "ADMIN_TOKEN"),
-                                                       .key = api_fresh_key(),
-                                                       .body = body.data});
+    struct http_answer answer = api_insist_post(&api, path, body.data, 200);
     expect_int(&answer, "issued", 9000);
     expect_int(&answer, "refused", 1000);
     expect_int(&answer, "results.8999.sequence", 9000);

@@ -125,19 +125,44 @@ struct http_answer api_get(struct api_client *api, const char *path, const char 
     return answer;
 }
 
-struct http_answer api_create(struct api_client *api, const char *id, int64_t quantity, const char *more)
+struct http_answer api_insist(struct http_client *client, const struct http_call *call, int status)
 {
-    char body[4096];
+    struct http_answer answer;
+    WAIT_UNTIL((answer = api_ask(client, call), answer.status != 503 && answer.status != 504), KNOWN_MS);
+    return api_expect(answer, status, NULL);
+}
+
+struct http_answer api_insist_post(struct api_client *api, const char *path, const char *body, int status)
+{
+    char key[64];
+    snprintf(key, sizeof key, "%s", api_fresh_key());
+    return api_insist(api->command,
+                      &(struct http_call){.method = "POST",
+                                          .path = path,
+                                          .token = stack_env(api->stack, "ADMIN_TOKEN"),
+                                          .key = key,
+                                          .body = body},
+                      status);
+}
+
+static const char *campaign_body(const char *id, int64_t quantity, const char *more)
+{
+    static _Thread_local char body[4096];
     snprintf(body, sizeof body,
              "{\"id\":\"%s\",\"name\":\"%s\",\"discount\":{\"type\":\"percent\",\"percent\":10},"
              "\"currency\":\"KRW\",\"quantity\":%lld%s}",
              id, id, (long long)quantity, more);
-    return api_post(api, "/v1/campaigns", body, NULL);
+    return body;
+}
+
+struct http_answer api_create(struct api_client *api, const char *id, int64_t quantity, const char *more)
+{
+    return api_post(api, "/v1/campaigns", campaign_body(id, quantity, more), NULL);
 }
 
 void api_campaign_of(struct api_client *api, const char *id, int64_t quantity, const char *more)
 {
-    api_expect(api_create(api, id, quantity, more), 201, NULL);
+    api_insist_post(api, "/v1/campaigns", campaign_body(id, quantity, more), 201);
 }
 
 const char *api_campaign(struct api_client *api, int quantity, const char *more)
@@ -155,22 +180,21 @@ struct http_answer api_issue(struct api_client *api, const char *campaign, const
                     NULL);
 }
 
+static struct http_answer issued(struct api_client *api, const char *campaign, const char *user)
+{
+    return api_insist_post(api, textf("/v1/campaigns/%s/coupons", campaign),
+                           textf("{\"user_id\":\"%s\"}", user), 201);
+}
+
 const char *api_coupon(struct api_client *api, const char *campaign, const char *user)
 {
-    struct http_answer answer = api_expect(api_issue(api, campaign, user), 201, NULL);
+    struct http_answer answer = issued(api, campaign, user);
     return textf("%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
 }
 
 void api_give(struct api_client *api, const char *campaign, const char *user)
 {
-    api_expect(api_issue(api, campaign, user), 201, NULL);
-}
-
-struct http_answer api_post_many(struct http_client *client, const struct http_call *call)
-{
-    struct http_answer answer;
-    WAIT_UNTIL((answer = api_ask(client, call), answer.status != 503 && answer.status != 504), KNOWN_MS);
-    return api_expect(answer, 200, NULL);
+    (void)issued(api, campaign, user);
 }
 
 struct http_answer api_batch(struct api_client *api, const char *campaign, const char *prefix, int64_t first,
@@ -184,12 +208,7 @@ struct http_answer api_batch(struct api_client *api, const char *campaign, const
     for (int64_t i = 0; i < count; i++)
         buf_printf(&body, "%s\"%s%lld\"", i ? "," : "", prefix, (long long)(first + i));
     buf_append_text(&body, "]}");
-    struct http_answer answer =
-        api_post_many(api->command, &(struct http_call){.method = "POST",
-                                                        .path = path,
-                                                        .token = stack_env(api->stack, "ADMIN_TOKEN"),
-                                                        .key = api_fresh_key(),
-                                                        .body = body.data});
+    struct http_answer answer = api_insist_post(api, path, body.data, 200);
     buf_deinit(&body);
     return answer;
 }

@@ -49,9 +49,11 @@ void api_give(struct api_client *api, const char *campaign, const char *user); /
 const char *api_coupon(struct api_client *api, const char *campaign,
                        const char *user); /* and its id, by textf */
 
-/* A request for thousands, as callers are told to send it: again under its key until its outcome is known (a
- * busy machine may not do it within the second that PostgreSQL has for one batch). 200. */
-struct http_answer api_post_many(struct http_client *client, const struct http_call *call);
+/* Sends as callers are told to: again under its key until the outcome is known, which a busy machine may not
+ * do within the second that PostgreSQL has for a batch. Then it has to have the status. What tests need done,
+ * and do not test, is done so. */
+struct http_answer api_insist(struct http_client *client, const struct http_call *call, int status);
+struct http_answer api_insist_post(struct api_client *api, const char *path, const char *body, int status);
 /* Issues to <prefix><first> and so on in one batch: 200. */
 struct http_answer api_batch(struct api_client *api, const char *campaign, const char *prefix, int64_t first,
                              int64_t count);

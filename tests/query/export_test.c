@@ -270,12 +270,14 @@ static void issue_batch(struct http_client *client, size_t first, size_t count)
     for (size_t i = 0; i < count; i++)
         buf_printf(&body, "%s\"u%zu\"", i ? "," : "", first + i);
     buf_append_text(&body, "]}");
-    api_post_many(client, &(struct http_call){.method = "POST",
-                                              .path = path,
-                                              .token = stack_env(stack, "ISSUE_TOKEN"),
-                                              .key = key,
-                                              .body = body.data,
-                                              .timeout_ms = EXPORT_MS});
+    api_insist(client,
+               &(struct http_call){.method = "POST",
+                                   .path = path,
+                                   .token = stack_env(stack, "ISSUE_TOKEN"),
+                                   .key = key,
+                                   .body = body.data,
+                                   .timeout_ms = EXPORT_MS},
+               200);
     buf_deinit(&body);
 }
 

@@ -195,14 +195,6 @@ static void newest_status(struct span body, bool newest_first, char *ret, size_t
     snprintf(ret, size, "%.*s", SPAN_ARG(body_text(body, path)));
 }
 
-static void issue_one(const char *of, char *ret_coupon, size_t size)
-{
-    struct http_answer answer; /* 503: a machine that is too busy, as after the crowds above */
-    WAIT_UNTIL((answer = api_issue(&api, of, "one-after-the-other")).status != 503, LONG_MS);
-    api_expect(answer, 201, NULL);
-    snprintf(ret_coupon, size, "%.*s", SPAN_ARG(body_text(answer.body, "coupon_id")));
-}
-
 /* A coupon is redeemed only after the next one was issued, so at no moment is the newest of the list
  * redeemed: who sees the one must see the other (I7). */
 static void is_of_one_moment(const char *of, const char *list, bool newest_first)
@@ -213,7 +205,7 @@ static void is_of_one_moment(const char *of, const char *list, bool newest_first
     snprintf(request, sizeof request,
              "GET %s?limit=100 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", list,
              stack_env(stack, "READ_TOKEN"));
-    issue_one(of, coupon, sizeof coupon);
+    snprintf(coupon, sizeof coupon, "%s", api_coupon(&api, of, "one-after-the-other"));
     struct http_client *client = http_client_create(instance_url(slow));
     struct http_answer answer;
     for (int i = 0; answered < TRIES; i++) {
@@ -224,12 +216,10 @@ static void is_of_one_moment(const char *of, const char *list, bool newest_first
         assert_int_equal(http_client_send(client, span_of(request), LONG_MS), HTTP_ANSWERED);
         poll(NULL, 0,
              EXCHANGE_MS / 4); /* if the first exchange has not begun by now, this try shows nothing */
-        issue_one(of, next, sizeof next);
-        answer = api_expect(
-            api_post(&api, textf("/v1/coupons/%s/redeem", coupon),
-                     "{\"user_id\":\"one-after-the-other\",\"order_id\":\"order\",\"order_amount\":20000}",
-                     NULL),
-            200, NULL);
+        snprintf(next, sizeof next, "%s", api_coupon(&api, of, "one-after-the-other"));
+        api_insist_post(&api, textf("/v1/coupons/%s/redeem", coupon),
+                        "{\"user_id\":\"one-after-the-other\",\"order_id\":\"order\",\"order_amount\":20000}",
+                        200);
         models_open(&models, stack);
         models_await_current(&models);
         models_close(&models);
@@ -282,9 +272,12 @@ static void a_campaign_is_deleted_between_two_exchanges(void **)
         assert_int_equal(http_client_send(client, span_of(request), LONG_MS), HTTP_ANSWERED);
         poll(NULL, 0, EXCHANGE_MS / 4);
         snprintf(path, sizeof path, "/v1/campaigns/%s", id);
-        answer = api_expect(API_ASK(api.command, .method = "DELETE", .path = path,
-                                    .token = stack_env(stack, "ADMIN_TOKEN"), .key = api_fresh_key()),
-                            204, NULL);
+        api_insist(api.command,
+                   &(struct http_call){.method = "DELETE",
+                                       .path = path,
+                                       .token = stack_env(stack, "ADMIN_TOKEN"),
+                                       .key = api_fresh_key()},
+                   204);
         models_await_current(&models);
         models_close(&models);
         assert_int_equal(http_client_read(client, LONG_MS, &answer), HTTP_ANSWERED);
