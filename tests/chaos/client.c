@@ -239,18 +239,22 @@ static bool settle_one(struct client *client, uint32_t op, uint32_t *number, int
     }
 }
 
-static size_t settle(struct client *client, int64_t deadline_us)
+/* Those that suspend a key, or all others. */
+static size_t settle(struct client *client, bool suspending, int64_t deadline_us)
 {
     struct standing *list = standings(&client->history);
     size_t unknown = 0, ops = client->history.ops_count;
-    for (uint32_t i = 0; i < ops; i++)
-        if (op_kind_keyed(client->history.ops[i].kind) && list[i].doubtful && !list[i].done)
+    for (uint32_t i = 0; i < ops; i++) {
+        enum op_kind kind = client->history.ops[i].kind;
+        if ((kind == OP_SUSPEND) == suspending && op_kind_keyed(kind) && list[i].doubtful && !list[i].done)
             unknown += !settle_one(client, i, &list[i].attempts, deadline_us);
+    }
     mem_free(list);
     return unknown;
 }
 
-/* Nobody is told anything under a suspended key, so both keys are resumed first. */
+/* Nobody is told anything under a suspended key, so both keys are resumed, after the last that suspends one
+ * and before all others. */
 static void readmit(struct client *client, int64_t deadline_us)
 {
     for (uint32_t user = 0; user < ISSUER_COUNT;
@@ -265,9 +269,11 @@ static void readmit(struct client *client, int64_t deadline_us)
 size_t clients_settle(struct clients *clients, int64_t deadline_us, struct history *ret)
 {
     size_t unknown = 0;
+    for (uint32_t i = 0; i < clients->options.clients; i++)
+        unknown += settle(&clients->clients[i], true, deadline_us);
     readmit(&clients->clients[0], deadline_us);
     for (uint32_t i = 0; i < clients->options.clients; i++) {
-        unknown += settle(&clients->clients[i], deadline_us);
+        unknown += settle(&clients->clients[i], false, deadline_us);
         history_join(ret, &clients->clients[i].history, i);
     }
     return unknown;
