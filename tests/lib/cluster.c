@@ -41,15 +41,14 @@ static int64_t must(struct stack *stack, int offset, const char *sql)
     return number;
 }
 
-struct pg *cluster_prepare(struct stack *stack, const char *sql)
+struct pg *cluster_prepare(struct stack *stack, const struct pg_statement *statement)
 {
-    const struct pg_statement statement = {"misfortune", sql}; /* prepared once: it connects only here */
     char url[URL_MAX];
     store_superuser_url(stack, PRIMARY_OFFSET, "postgres", url, sizeof url);
     struct pg *pg = pg_create(&(struct pg_options){
-        .url = url, .application = "test", .statements = &statement, .statements_count = 1});
+        .url = url, .application = "test", .statements = statement, .statements_count = 1});
     if (pg_connect(pg, clock_deadline_us(STATEMENT_MS)) != PG_OK)
-        fail_msg("%s: %s", sql, pg_error(pg));
+        fail_msg("%s: %s", statement->sql, pg_error(pg));
     return pg;
 }
 

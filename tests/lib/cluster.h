@@ -11,8 +11,9 @@
 int64_t cluster_sql(struct stack *stack, const char *sql);
 bool cluster_sql_try(struct stack *stack, const char *sql); /* false where it fails, whyever */
 /* A statement of the superuser on a connection of its own, to be tried again and again: where the disk is
- * full nobody may be able to connect any more. To be destroyed by the caller. */
-struct pg *cluster_prepare(struct stack *stack, const char *sql);
+ * full nobody may be able to connect any more. The statement is borrowed for as long. To be destroyed by the
+ * caller. */
+struct pg *cluster_prepare(struct stack *stack, const struct pg_statement *statement);
 bool cluster_try(struct pg *pg);
 int64_t cluster_standby_sql(struct stack *stack, const char *sql);
 

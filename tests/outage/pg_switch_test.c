@@ -43,6 +43,8 @@ static int64_t errors(const struct instance *service, const char *class)
     return count;
 }
 
+static const struct pg_statement switch_wal = {"switch", "SELECT pg_switch_wal() IS NULL"};
+
 /* Two ways to run full: a table cannot grow (53100, an error like others), and the log cannot (a PANIC: all
  * of PostgreSQL crashes, and may not come up again before there is room). */
 static void disk_full(void **)
@@ -59,7 +61,7 @@ static void disk_full(void **)
     siege_mark_back(siege, "no room for tables", 0);
     siege_end(siege);
 
-    struct pg *switching = cluster_prepare(stack, "SELECT pg_switch_wal() IS NULL");
+    struct pg *switching = cluster_prepare(stack, &switch_wal);
     siege = begin(service, NULL);
     cluster_fill_disk(stack);
     WAIT_UNTIL((cluster_try(switching), errors(service, "lost") + errors(service, "unknown") > 0), LONG_MS);
