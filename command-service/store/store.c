@@ -11,10 +11,13 @@ enum { KNOWN_CAMPAIGNS_MAX = 256 + BATCH_MAX, FILTER_BYTES_MAX = 32 * 1024 * 102
 void store_statements_of(const int16_t *slice, struct pg_statement ret[SQL_COUNT])
 {
     for (size_t i = 0; i < SQL_COUNT; i++) {
-        char number[8], *sql = slice ? mem_strdup(store_statements[i].sql) : NULL;
-        for (char *at = sql; at && (at = strstr(at, STORE_SLICE));) {
+        char *sql = NULL;
+        if (slice) {
+            char number[8];
             int len = snprintf(number, sizeof number, "%*d", (int)strlen(STORE_SLICE), *slice);
-            memcpy(at, number, (size_t)len);
+            sql = mem_strdup(store_statements[i].sql);
+            for (char *at = strstr(sql, STORE_SLICE); at; at = strstr(at, STORE_SLICE))
+                memcpy(at, number, (size_t)len);
         }
         mem_free((char *)ret[i].sql);
         ret[i] = (struct pg_statement){store_statements[i].name, sql};
