@@ -121,8 +121,7 @@ struct http_answer api_get(struct api_client *api, const char *path, const char 
         snprintf(header, sizeof header, "Consistency-Token: %s", consistency_token);
         call.headers = headers;
     }
-    struct http_answer answer = api_ask(api->query, &call);
-    return answer;
+    return api_ask(api->query, &call);
 }
 
 struct http_answer api_insist(struct http_client *client, const struct http_call *call, int status)

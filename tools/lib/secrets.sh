@@ -9,7 +9,8 @@ REDIS_USERS=(default projector query)
 TOKEN_NAMES=(admin issue redeem read)
 
 secret() {
-    printf '%s\n' "$(<"$SECRETS_DIR/$1")"
+    local value
+    value=$(<"$SECRETS_DIR/$1") && printf '%s\n' "$value"
 }
 
 # keep_secret NAME PATTERN COMMAND...: makes the secret unless a whole one is there already.

@@ -207,8 +207,10 @@ services_stop() {
 services_start() {
     local service
     for service in "${SERVICES[@]}"; do
-        say "==> Starting $service on port $(service_port "$service")"
-        service_start "$service"
+        if [[ -z $(service_pids "$service") ]]; then
+            say "==> Starting $service on port $(service_port "$service")"
+            service_start "$service"
+        fi
     done
     for service in "${SERVICES[@]}"; do
         service_await "$service"
